@@ -1,0 +1,1 @@
+"""The door: takes each webhook in and keeps it; nothing else."""

@@ -1,0 +1,1 @@
+"""A small Front on your machine."""

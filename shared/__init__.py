@@ -1,0 +1,1 @@
+"""What door, workers and console all speak."""
