@@ -1,0 +1,166 @@
+"""The settings: one typed object, read from the environment once, every mistake told at once."""
+
+from __future__ import annotations
+
+import os
+from functools import cache
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from cryptography.fernet import Fernet
+from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, ValidationError, model_validator
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+from typing_extensions import Self
+
+from shared.errors import ConfigurationError
+
+SECRETS = (
+    "DATABASE_URL",
+    "REDIS_URL",
+    "FRONT_SIGNING_KEYS",
+    "FRONT_CLIENT_ID",
+    "FRONT_CLIENT_SECRET",
+    "TOKEN_KEYS",
+    "SECRET_KEY",
+)
+
+
+def _split(value: Any) -> Any:
+    return [part.strip() for part in value.split(",") if part.strip()] if isinstance(value, str) else value
+
+
+def _without_slash(value: str) -> str:
+    return value.rstrip("/")
+
+
+def _fernet_key(value: SecretStr) -> SecretStr:
+    try:
+        Fernet(value.get_secret_value())
+    except ValueError:
+        raise ValueError("not a Fernet key; `mailroom keys generate` prints one") from None
+    return value
+
+
+Url = Annotated[str, AfterValidator(_without_slash)]
+Keys = Annotated[list[SecretStr], NoDecode, BeforeValidator(_split)]
+FernetKeys = Annotated[list[Annotated[SecretStr, AfterValidator(_fernet_key)]], NoDecode, BeforeValidator(_split)]
+
+
+class Settings(BaseSettings):
+    """Everything that differs between two installations.
+
+    A field's description is its line in the README's configuration table; a test compares the two.
+    """
+
+    model_config = SettingsConfigDict(extra="ignore", env_file_encoding="utf-8", env_ignore_empty=True)
+
+    mailroom_env: Literal["development", "production"] = Field(
+        "development", description="`production` refuses embedded servers and missing secrets"
+    )
+    mailroom_data: Path = Field(Path(".mailroom"), description="Where embedded servers, files and generated secrets live")
+    database_url: SecretStr = Field(SecretStr(""), description="PostgreSQL; unset: the embedded server of `mailroom up`")
+    redis_url: SecretStr = Field(
+        SecretStr(""), description="Redis 7.0 or newer, or Valkey; unset: the embedded server of `mailroom up`"
+    )
+    storage_url: str = Field("", description="Where files go: `file:///path` or `s3://bucket/prefix`; unset: below MAILROOM_DATA")
+    front_signing_keys: Keys = Field(
+        default_factory=list, description="The Front app's signing keys, newest first, separated by commas"
+    )
+    front_client_id: str = Field("", description="OAuth client id of the Front app")
+    front_client_secret: SecretStr = Field(SecretStr(""), description="OAuth client secret of the Front app")
+    front_api_url: Url = Field("https://api2.frontapp.com", description="Front's API")
+    front_app_url: Url = Field("https://app.frontapp.com", description="Front's own pages (OAuth)")
+    token_keys: FernetKeys = Field(
+        default_factory=list, description="Fernet keys that encrypt tenants' tokens, newest first, separated by commas"
+    )
+    secret_key: SecretStr = Field(SecretStr(""), description="Signs the console's cookies and connect links")
+    public_url: Url = Field("http://localhost:8081", description="Where people reach the console")
+    host: str = Field("127.0.0.1", description="Address the door and the console listen on")
+    port: int = Field(8080, ge=0, le=65535, description="Port of the door")
+    console_port: int = Field(8081, ge=0, le=65535, description="Port of the console")
+    sandbox_port: int = Field(8082, ge=0, le=65535, description="Port of the sandbox")
+    freshness_seconds: int = Field(900, ge=1, description="How old a signed webhook may be")
+    max_body_bytes: int = Field(10 * 2**20, ge=1024, description="Largest webhook body taken")
+    max_attachment_bytes: int = Field(100 * 2**20, ge=1, description="Largest file stored")
+    web_concurrency: int = Field(2, ge=1, le=64, description="Processes of the door")
+    worker_threads: int = Field(16, ge=1, le=256, description="Tasks one worker process runs at a time")
+    log_format: Literal["auto", "json", "console"] = Field(
+        "auto", description="`auto`: coloured lines on a terminal, JSON elsewhere"
+    )
+    log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field("INFO", description="Least important level that is logged")
+
+    @model_validator(mode="after")
+    def _fit_together(self) -> Self:
+        mistakes = []
+        if self.mailroom_env == "production":
+            needed = ("database_url", "redis_url", "front_signing_keys", "token_keys", "secret_key", "storage_url")
+            mistakes = [f"{name.upper()} is required in production" for name in needed if not _given(getattr(self, name))]
+            mistakes += [f"{name.upper()} must be https in production" for name in ("front_api_url", "front_app_url")
+                         if not getattr(self, name).startswith("https://")]  # fmt: skip
+        if mistakes:
+            raise ValueError("; ".join(mistakes))
+        return self
+
+    @property
+    def storage(self) -> str:
+        """The storage URL in force."""
+        return self.storage_url or f"file://{(self.mailroom_data / 'files').resolve()}"
+
+    @property
+    def signing_keys(self) -> tuple[bytes, ...]:
+        """The signing keys as bytes, newest first."""
+        return tuple(key.get_secret_value().encode() for key in self.front_signing_keys)
+
+    def require(self, *names: str) -> Self:
+        """Fail with every one of `names` that is unset; for programs that cannot run without them."""
+        missing = [name.upper() for name in names if not _given(getattr(self, name))]
+        if missing:
+            raise ConfigurationError(
+                f"{', '.join(missing)} not set, and no servers of `mailroom up` found in {self.mailroom_data}: "
+                "set it in the environment, or start `mailroom up` first"
+            )
+        return self
+
+
+def _given(value: Any) -> bool:
+    return bool(value.get_secret_value() if isinstance(value, SecretStr) else value)
+
+
+def _read_secret_files() -> dict[str, str]:
+    """Secrets given as NAME_FILE; NAME itself wins."""
+    found = {}
+    for name in SECRETS:
+        path = os.environ.get(f"{name}_FILE")
+        if path and not os.environ.get(name):
+            try:
+                found[name.lower()] = Path(path).read_text(encoding="utf-8").strip()
+            except OSError as exc:
+                raise ConfigurationError(f"{name}_FILE: cannot read {path}: {exc.strerror}") from None
+    return found
+
+
+def _explain(error: ValidationError) -> str:
+    lines = []
+    for mistake in error.errors(include_input=False, include_url=False):
+        name = ".".join(str(part) for part in mistake["loc"][:1]).upper()
+        text = mistake["msg"].removeprefix("Value error, ")
+        lines.append(f"{name}: {text}" if name else text)
+    return "\n".join(lines)
+
+
+def load() -> Settings:
+    """Read the settings now. Raises ConfigurationError naming every mistake, never a secret.
+
+    The environment wins over `MAILROOM_DATA/environment`, the file `mailroom up` writes for its embedded servers.
+    """
+    data = Path(os.environ.get("MAILROOM_DATA", ".mailroom"))
+    try:
+        return Settings(_env_file=data / "environment", **_read_secret_files())  # type: ignore[arg-type]
+    except ValidationError as exc:
+        raise ConfigurationError(_explain(exc)) from None
+
+
+@cache
+def current() -> Settings:
+    """The settings of this process, read once."""
+    return load()
