@@ -1,0 +1,20 @@
+"""What every test gets: the servers' fixtures, and the mark of its folder."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import pytest
+
+pytest_plugins = ["tests.servers"]
+
+FOLDER = Path(__file__).parent
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark each test by the folder it lives in: unit, integration, acceptance, browser."""
+    for item in items:
+        if item.path.is_relative_to(FOLDER):
+            item.add_marker(item.path.relative_to(FOLDER).parts[0])

@@ -1,0 +1,48 @@
+"""The embedded servers against real processes."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import psycopg
+import redis
+
+if TYPE_CHECKING:
+    from console.embedded import Postgres, Valkey
+
+
+def test_postgres_comes_back_after_a_kill_with_the_same_url_and_data(own_postgres: Postgres) -> None:
+    url = own_postgres.url
+    with psycopg.connect(url) as conn:
+        conn.execute("CREATE TABLE kept AS SELECT 7 AS number")
+    own_postgres.kill()
+    own_postgres.start()
+    with psycopg.connect(url) as conn:
+        assert conn.execute("SELECT number FROM kept").fetchone() == (7,)
+
+
+def test_valkey_comes_back_after_a_kill_with_the_same_url_and_data(own_valkey: Valkey) -> None:
+    url = own_valkey.url
+    with redis.Redis.from_url(url) as client:
+        client.set("kept", 7)
+        own_valkey.kill()
+        own_valkey.start()
+        assert client.get("kept") == b"7"
+
+
+def test_a_clean_database_is_migrated(database: str) -> None:
+    with psycopg.connect(database) as conn:
+        assert conn.execute("SELECT count(*) > 0 FROM schema_migrations").fetchone() == (True,)
+
+
+def test_a_clean_database_knows_nothing_of_the_shared_one(database: str, database_url: str) -> None:
+    with psycopg.connect(database_url) as conn:
+        conn.execute("CREATE TABLE IF NOT EXISTS only_shared ()")
+    with psycopg.connect(database) as conn:
+        assert conn.execute("SELECT to_regclass('only_shared')").fetchone() == (None,)
+
+
+def test_a_clean_redis_database_is_empty(redis_db: str, redis_url: str) -> None:
+    with redis.Redis.from_url(redis_url) as shared, redis.Redis.from_url(redis_db) as own:
+        shared.set("left", "over")
+        assert own.dbsize() == 0

@@ -1,0 +1,35 @@
+"""The locks install anywhere: no registry, no machine is written into them."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+LOCKS = ["requirements.txt", "requirements.lock", "requirements-uv.lock"]
+OPTION = re.compile(r"^\s*--(?!hash=sha256:)\S+", re.MULTILINE)
+PINNED = re.compile(r"^[a-zA-Z0-9._-]+(\[[a-z,]+\])?==\S+ (; .+ )?\\$")
+
+
+@pytest.mark.parametrize("name", LOCKS)
+def test_a_lock_names_no_address(name: str) -> None:
+    assert "://" not in (ROOT / name).read_text()
+
+
+@pytest.mark.parametrize("name", LOCKS)
+def test_a_lock_has_no_option_but_hashes(name: str) -> None:
+    assert OPTION.findall((ROOT / name).read_text()) == []
+
+
+@pytest.mark.parametrize("name", LOCKS)
+def test_every_line_of_a_lock_is_an_exact_version_or_a_hash(name: str) -> None:
+    lines = (ROOT / name).read_text().splitlines()
+    packages = [line for line in lines if line and not line.startswith((" ", "#"))]
+    assert [line for line in packages if not PINNED.match(line)] == []
+
+
+def test_what_runs_is_what_is_tested() -> None:
+    installed = set((ROOT / "requirements.lock").read_text().splitlines())
+    assert set((ROOT / "requirements.txt").read_text().splitlines()) <= installed
