@@ -20,4 +20,5 @@ def _no_sockets(monkeypatch: pytest.MonkeyPatch) -> None:
 
     for method in ("connect", "connect_ex", "bind"):
         monkeypatch.setattr(socket.socket, method, refuse)
-    monkeypatch.setattr(psycopg.Connection, "connect", refuse)  # libpq opens its own
+    monkeypatch.setattr(psycopg.Connection, "connect", refuse)  # libpq opens its own sockets
+    monkeypatch.setattr(psycopg, "connect", refuse)
