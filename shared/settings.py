@@ -5,12 +5,11 @@ from __future__ import annotations
 import os
 from functools import cache
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
 from cryptography.fernet import Fernet
 from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, ValidationError, model_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
-from typing_extensions import Self
 
 from shared.errors import ConfigurationError
 
@@ -57,12 +56,18 @@ class Settings(BaseSettings):
     mailroom_env: Literal["development", "production"] = Field(
         "development", description="`production` refuses embedded servers and missing secrets"
     )
-    mailroom_data: Path = Field(Path(".mailroom"), description="Where embedded servers, files and generated secrets live")
-    database_url: SecretStr = Field(SecretStr(""), description="PostgreSQL; unset: the embedded server of `mailroom up`")
+    mailroom_data: Path = Field(
+        Path(".mailroom"), description="Where embedded servers, files and generated secrets live"
+    )
+    database_url: SecretStr = Field(
+        SecretStr(""), description="PostgreSQL; unset: the embedded server of `mailroom up`"
+    )
     redis_url: SecretStr = Field(
         SecretStr(""), description="Redis 7.0 or newer, or Valkey; unset: the embedded server of `mailroom up`"
     )
-    storage_url: str = Field("", description="Where files go: `file:///path` or `s3://bucket/prefix`; unset: below MAILROOM_DATA")
+    storage_url: str = Field(
+        "", description="Where files go: `file:///path` or `s3://bucket/prefix`; unset: below MAILROOM_DATA"
+    )
     front_signing_keys: Keys = Field(
         default_factory=list, description="The Front app's signing keys, newest first, separated by commas"
     )
@@ -87,16 +92,22 @@ class Settings(BaseSettings):
     log_format: Literal["auto", "json", "console"] = Field(
         "auto", description="`auto`: coloured lines on a terminal, JSON elsewhere"
     )
-    log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field("INFO", description="Least important level that is logged")
+    log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field(
+        "INFO", description="Least important level that is logged"
+    )
 
     @model_validator(mode="after")
     def _fit_together(self) -> Self:
         mistakes = []
         if self.mailroom_env == "production":
             needed = ("database_url", "redis_url", "front_signing_keys", "token_keys", "secret_key", "storage_url")
-            mistakes = [f"{name.upper()} is required in production" for name in needed if not _given(getattr(self, name))]
-            mistakes += [f"{name.upper()} must be https in production" for name in ("front_api_url", "front_app_url")
-                         if not getattr(self, name).startswith("https://")]  # fmt: skip
+            mistakes = [
+                f"{name.upper()} is required in production" for name in needed if not _given(getattr(self, name))
+            ]
+            plain = [
+                name for name in ("front_api_url", "front_app_url") if not getattr(self, name).startswith("https://")
+            ]
+            mistakes += [f"{name.upper()} must be https in production" for name in plain]
         if mistakes:
             raise ValueError("; ".join(mistakes))
         return self

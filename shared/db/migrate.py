@@ -41,7 +41,7 @@ def known(folder: Path = MIGRATIONS) -> list[Migration]:
 
 def pending(conn: psycopg.Connection[TupleRow], migrations: list[Migration]) -> list[Migration]:
     """Those not yet applied. Raises MigrationChanged when an applied file was edited."""
-    if not conn.execute("SELECT to_regclass('schema_migrations') IS NOT NULL").fetchone() == (True,):
+    if conn.execute("SELECT to_regclass('schema_migrations') IS NOT NULL").fetchone() != (True,):
         return migrations
     applied = {str(name): str(sum_) for name, sum_ in conn.execute("SELECT name, checksum FROM schema_migrations")}
     for migration in migrations:

@@ -1,0 +1,164 @@
+"""Reads the body of an application webhook: pure, and tolerant field by field.
+
+Front documents the envelope `{type, authorization: {id}, payload: <Event>}`; real bodies differ from the published
+schema (null authors, absent targets, sources that are lists, objects or null), and new fields and event types appear.
+So a field that is missing or of the wrong type is None, and only a body without company or type is malformed.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable
+from datetime import UTC, datetime
+from typing import Any, Final, TypeVar
+
+from shared.errors import MalformedEnvelope
+from shared.models import Attachment, Envelope, Message, Recipient
+from shared.text import clean
+
+SYNC: Final = "sync"
+INBOUND: Final = "inbound_received"
+
+#: Application event -> the names Front's API uses for it (`GET /events`, `payload.type`).
+API_NAMES: Final[dict[str, tuple[str, ...]]] = {
+    INBOUND: ("inbound",),
+    "outbound_sent": ("outbound", "out_reply"),
+    "conversation_archived": ("archive",),
+    "conversation_reopened": ("reopen",),
+    "conversation_deleted": ("trash",),
+    "conversation_restored": ("restore",),
+    "conversation_snoozed": (),
+    "conversation_snooze_expired": ("reminder",),
+    "conversation_moved": ("move",),
+    "new_comment_added": ("comment",),
+    "assignee_changed": ("assign", "unassign"),
+    "tag_added": ("tag",),
+    "tag_removed": ("untag",),
+    "link_added": ("link_added",),
+    "link_removed": ("link_removed",),
+    "message_delivery_failed": ("sending_error", "message_bounce_error"),
+}
+T = TypeVar("T")
+
+MESSAGE_TYPES: Final = frozenset({INBOUND, "outbound_sent"})
+_APPLICATION_NAME: Final = {api: name for name, apis in API_NAMES.items() for api in apis}
+
+MAX_RECIPIENTS = 5_000
+MAX_ATTACHMENTS = 1_000
+_ID = re.compile(r"[A-Za-z0-9_:.-]{1,100}")
+_MILLISECONDS = 10**12
+
+
+def application_name(event_type: str) -> str:
+    """The application event's name for either vocabulary; an unknown type stays as it is."""
+    return _APPLICATION_NAME.get(event_type, event_type)
+
+
+def is_known(event_type: str) -> bool:
+    """Whether Mailroom knows what this application event means."""
+    return event_type in API_NAMES
+
+
+def parse_envelope(body: bytes) -> Envelope:
+    """Read a delivery's body. Raises MalformedEnvelope when it cannot be told whose or what it is."""
+    raw = _object(_load(body))
+    if not raw:
+        raise MalformedEnvelope("the body is no JSON object")
+    company_id = _id(_object(raw.get("authorization")).get("id"))
+    if company_id is None:
+        raise MalformedEnvelope("authorization.id names no company")
+    event = _object(raw.get("payload"))
+    event_type = _text(raw.get("type"), 100) or _text(event.get("type"), 100)
+    if not event_type:
+        raise MalformedEnvelope("neither type nor payload.type is given")
+    return _envelope(application_name(event_type), company_id, event)
+
+
+def _envelope(event_type: str, company_id: str, event: dict[str, Any]) -> Envelope:
+    target = _object(event.get("target"))
+    return Envelope(
+        type=event_type,
+        company_id=company_id,
+        front_id=_id(event.get("id")),
+        conversation_id=_id(_object(event.get("conversation")).get("id")),
+        source=_text(_object(_object(event.get("source")).get("_meta")).get("type"), 50),
+        emitted_at=parse_time(event.get("emitted_at")),
+        message=parse_message(target.get("data")) if event_type in MESSAGE_TYPES else None,
+    )
+
+
+def parse_message(raw: Any) -> Message:
+    """Read a message as webhooks and `GET /messages/{id}` carry it; parts that are left out are None."""
+    message = _object(raw)
+    recipients, attachments = message.get("recipients"), message.get("attachments")
+    return Message(
+        id=_id(message.get("id")),
+        recipients=_each(_recipient, recipients, MAX_RECIPIENTS) if isinstance(recipients, list) else None,
+        attachments=_once(_each(_attachment, attachments, MAX_ATTACHMENTS)) if isinstance(attachments, list) else None,
+    )
+
+
+def parse_time(value: Any) -> datetime | None:
+    """Front's Unix seconds (an integer or a fraction; milliseconds are told by size), None for anything else."""
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return None
+    try:
+        return datetime.fromtimestamp(value / 1000 if value >= _MILLISECONDS else value, UTC)
+    except (ValueError, OverflowError, OSError):
+        return None
+
+
+def _load(body: bytes) -> Any:
+    try:
+        return json.loads(body.decode(), parse_constant=_refuse_constant)
+    except (ValueError, RecursionError) as exc:
+        raise MalformedEnvelope(f"the body is no JSON ({type(exc).__name__})") from None
+
+
+def _refuse_constant(name: str) -> None:
+    raise ValueError(name)
+
+
+def _each(read: Callable[[int, dict[str, Any]], T | None], items: list[Any], most: int) -> tuple[T, ...]:
+    if len(items) > most:
+        raise MalformedEnvelope(f"{len(items)} recipients or attachments; at most {most} are taken")
+    found = (read(position, item) for position, item in enumerate(items) if isinstance(item, dict))
+    return tuple(item for item in found if item is not None)
+
+
+def _recipient(_position: int, raw: dict[str, Any]) -> Recipient | None:
+    handle = _text(raw.get("handle"), 1_000)
+    return Recipient(handle=handle, role=_text(raw.get("role"), 20) or "unknown") if handle else None
+
+
+def _attachment(position: int, raw: dict[str, Any]) -> Attachment:
+    size = raw.get("size")
+    return Attachment(
+        front_id=_id(raw.get("id")) or _last_segment(raw.get("url")) or f"unnamed:{position}",
+        filename=_text(raw.get("filename"), 1_000) or "unnamed",
+        content_type=_text(raw.get("content_type"), 200) or "application/octet-stream",
+        declared_size=size if type(size) is int and 0 <= size < 2**62 else None,
+        is_inline=_object(raw.get("metadata")).get("is_inline") is True,
+    )
+
+
+def _once(attachments: tuple[Attachment, ...]) -> tuple[Attachment, ...]:
+    return tuple({attachment.front_id: attachment for attachment in attachments}.values())
+
+
+def _last_segment(url: Any) -> str | None:
+    """Attachments of before 2020 carry no id; the last part of their url is it."""
+    return _id(url.partition("?")[0].rpartition("/")[2]) if isinstance(url, str) else None
+
+
+def _object(value: Any) -> dict[str, Any]:
+    return value if isinstance(value, dict) else {}
+
+
+def _text(value: Any, limit: int) -> str | None:
+    return clean(value, limit) if isinstance(value, str) else None
+
+
+def _id(value: Any) -> str | None:
+    return value if isinstance(value, str) and _ID.fullmatch(value) else None
