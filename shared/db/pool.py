@@ -1,0 +1,159 @@
+"""The connections to PostgreSQL that the threads of one process share."""
+
+from __future__ import annotations
+
+import random
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any, Self, TypeAlias, TypeVar
+
+import psycopg
+from psycopg_pool import ConnectionPool, PoolTimeout
+from tenacity import RetryCallState, Retrying, retry_if_exception
+
+from shared.errors import StoreUnavailable
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from shared.settings import Settings
+
+T = TypeVar("T")
+Connection: TypeAlias = psycopg.Connection[tuple[Any, ...]]
+
+WAIT_FOR_CONNECTION = 5.0  # seconds
+TIMEOUTS = "SET lock_timeout = '5s'; SET statement_timeout = '30s'; SET idle_in_transaction_session_timeout = '30s'"
+# A host that vanished is noticed after a minute; on a Unix socket libpq ignores these.
+KEEPALIVES = {
+    "keepalives_idle": 30,
+    "keepalives_interval": 10,
+    "keepalives_count": 3,
+    "tcp_user_timeout": 30_000,
+}
+
+# https://www.postgresql.org/docs/current/errcodes-appendix.html
+LOST = ("08", "57P01", "57P02", "57P03", "57P05", "25P03")  # the session is gone; another one may do
+CONTENDED = ("40001", "40P01")  # the server chose this transaction to give way to another
+BUSY = ("53", "55P03", "57014", "25006")  # full, locked for longer than we wait, too slow, or a standby
+LOST_TRIES = 2
+CONTENDED_TRIES = 5
+
+
+class Pool:
+    """Up to `size` connections, opened when first needed; safe to use from many threads."""
+
+    def __init__(self, database_url: str, *, size: int, application_name: str) -> None:
+        self._pool: ConnectionPool[Connection] = ConnectionPool(
+            database_url,
+            kwargs={"application_name": application_name, "connect_timeout": 5, **KEEPALIVES},
+            min_size=1,
+            max_size=size,
+            timeout=WAIT_FOR_CONNECTION,
+            configure=_configure,
+            name=application_name,
+            open=True,
+        )
+
+    @contextmanager
+    def transaction(self) -> Iterator[Connection]:
+        """Give a connection; commit at the end, roll back on an exception.
+
+        Raises StoreUnavailable when PostgreSQL is away or too busy; other errors of psycopg pass as they are.
+        """
+        with _translated():
+            try:
+                with self._pool.connection() as conn:
+                    yield conn
+            except psycopg.Error as exc:
+                if is_lost(exc):
+                    self._pool.check()
+                raise
+
+    def run(self, work: Callable[[Connection], T]) -> T:
+        """Do `work` in one transaction, again if the connection was lost or the server had it give way.
+
+        The answer to a commit may be lost after it happened: `work` must be safe to repeat.
+        """
+        again = Retrying(
+            retry=retry_if_exception(lambda exc: is_lost(exc) or is_contended(exc)),
+            stop=_tried_enough,
+            wait=_pause,
+            before_sleep=self._replace_lost,
+            reraise=True,
+        )
+        with _translated():
+            return again(lambda: self._once(work))
+
+    def close(self) -> None:
+        """Close every connection; those in use are closed when given back."""
+        self._pool.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def _once(self, work: Callable[[Connection], T]) -> T:
+        with self._pool.connection() as conn:
+            return work(conn)
+
+    def _replace_lost(self, state: RetryCallState) -> None:
+        # When one connection is lost, all are: without this each would fail one more caller.
+        if is_lost(_failure(state)):
+            self._pool.check()
+
+
+def open_pool(settings: Settings, *, size: int, application_name: str) -> Pool:
+    """Open a pool on DATABASE_URL. Returns at once, even while PostgreSQL is away."""
+    return Pool(settings.database_url.get_secret_value(), size=size, application_name=application_name)
+
+
+def is_lost(exc: BaseException) -> bool:
+    """Whether the session is gone, so that the same on another connection may succeed."""
+    if not isinstance(exc, psycopg.Error) or isinstance(exc, PoolTimeout):
+        return False
+    if exc.sqlstate is None:
+        return isinstance(exc, psycopg.OperationalError)
+    return exc.sqlstate.startswith(LOST)
+
+
+def is_contended(exc: BaseException) -> bool:
+    """Whether the server rolled this transaction back for the sake of another."""
+    return isinstance(exc, psycopg.Error) and exc.sqlstate in CONTENDED
+
+
+def is_away(exc: BaseException) -> bool:
+    """Whether waiting helps: nothing is wrong with the statement or its values."""
+    busy = isinstance(exc, psycopg.Error) and (exc.sqlstate or "").startswith(BUSY)
+    return busy or isinstance(exc, PoolTimeout) or is_lost(exc) or is_contended(exc)
+
+
+@contextmanager
+def _translated() -> Iterator[None]:
+    try:
+        yield
+    except psycopg.Error as exc:
+        if not is_away(exc):
+            raise
+        reason = exc.diag.message_primary or type(exc).__name__
+        raise StoreUnavailable(f"PostgreSQL did not take the transaction ({reason}); check DATABASE_URL") from exc
+
+
+def _configure(conn: Connection) -> None:
+    conn.execute(TIMEOUTS)
+    conn.commit()
+
+
+def _failure(state: RetryCallState) -> BaseException:
+    failure = state.outcome.exception() if state.outcome else None
+    if failure is None:
+        raise RuntimeError("asked about a try that did not fail")
+    return failure
+
+
+def _tried_enough(state: RetryCallState) -> bool:
+    return state.attempt_number >= (CONTENDED_TRIES if is_contended(_failure(state)) else LOST_TRIES)
+
+
+def _pause(state: RetryCallState) -> float:
+    return random.uniform(0, 0.02 * 2**state.attempt_number) if is_contended(_failure(state)) else 0.0  # noqa: S311 - a pause
