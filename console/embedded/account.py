@@ -33,9 +33,7 @@ class Account:
     def runs(self, program: str | Path, *arguments: str | Path) -> bool:
         """Whether this account can run a program to success."""
         try:
-            ended = subprocess.run(
-                [program, *arguments], cwd="/", capture_output=True, check=False, **self.options
-            )
+            ended = subprocess.run([program, *arguments], cwd="/", capture_output=True, check=False, **self.options)
         except OSError:
             return False
         return ended.returncode == 0

@@ -71,9 +71,7 @@ class Postgres(Server):
         end_leftover(self._data / "postmaster.pid", str(self._data))
         options = {"listen_addresses": "", "port": PORT, "unix_socket_directories": str(self._sockets)}
         options |= {} if self.durable else FAST
-        self.process = self._launch(
-            "postgres", self._data, *(f"-c{key}={value}" for key, value in options.items())
-        )
+        self.process = self._launch("postgres", self._data, *(f"-c{key}={value}" for key, value in options.items()))
 
     def answers(self) -> bool:
         try:

@@ -1,0 +1,110 @@
+"""Starts `mailroom up` with small programs in a process of its own, as a person would."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from contextlib import suppress
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import psutil
+import pytest
+
+from console import environment
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+PROGRAM = Path(__file__).with_name("small_up.py")
+PATIENCE = 20.0
+
+
+def wait_until(fact: Callable[[], bool], what: str) -> None:
+    """Return when the fact is true; fail with `what` when that takes too long."""
+    deadline = time.monotonic() + PATIENCE
+    while not fact():
+        assert time.monotonic() < deadline, f"in {PATIENCE:g} s never: {what}"
+        time.sleep(0.05)
+
+
+class Started:
+    """One `mailroom up` in `folder`, with the Procfile written there."""
+
+    def __init__(self, folder: Path, environ: dict[str, str]) -> None:
+        self.data = folder / "data"
+        self._shown = folder / "shown"
+        with self._shown.open("ab") as shown:
+            self.process = subprocess.Popen(
+                [sys.executable, PROGRAM, folder],
+                env=environ,
+                stdout=shown,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+            )
+
+    @property
+    def shown(self) -> str:
+        """Everything printed so far."""
+        return self._shown.read_text()
+
+    def wait_for(self, text: str, times: int = 1) -> None:
+        """Return when `text` was printed that often."""
+        wait_until(lambda: self.shown.count(text) >= times or self.process.poll() is not None, repr(text))
+        assert self.shown.count(text) >= times, self.shown
+
+    def interrupt(self) -> None:
+        self.process.send_signal(signal.SIGINT)
+
+    def ended(self) -> int:
+        """Wait for the end; give the exit status."""
+        return self.process.wait(PATIENCE)
+
+    def family(self) -> list[psutil.Process]:
+        """All processes that descend from this one."""
+        return psutil.Process(self.process.pid).children(recursive=True)
+
+    def member(self, name: str) -> psutil.Process:
+        """The one direct child of that name."""
+        [found] = [child for child in psutil.Process(self.process.pid).children() if child.name() == name]
+        return found
+
+    def published(self) -> dict[str, str]:
+        """What other commands read."""
+        return environment.read(self.data)
+
+
+@pytest.fixture
+def start(tmp_path_factory: pytest.TempPathFactory, servers_folder: Path) -> Iterator[Callable[..., Started]]:
+    """Write a Procfile and start it: `start("web: …", PORT="8099", folder=…)`."""
+    started: list[Started] = []
+
+    def start(procfile: str, *, folder: Path | None = None, **settings: str) -> Started:
+        folder = folder or servers_folder / tmp_path_factory.mktemp("up with spaces ").name
+        folder.mkdir(exist_ok=True)
+        (folder / "Procfile").write_text(procfile)
+        python_path = str(Path(__file__).parents[3])
+        started.append(Started(folder, {**os.environ, "PYTHONPATH": python_path, "PORT": free_port(), **settings}))
+        return started[-1]
+
+    yield start
+    for one in started:
+        with suppress(ProcessLookupError):
+            one.process.terminate()
+        one.ended()
+
+
+@pytest.fixture
+def given_servers(database_url: str, redis_url: str) -> dict[str, str]:
+    """The settings with which `up` needs no servers of its own, and is quicker."""
+    return {"DATABASE_URL": database_url, "REDIS_URL": redis_url}
+
+
+def free_port() -> str:
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        return str(listener.getsockname()[1])

@@ -1,0 +1,13 @@
+"""`mailroom up` with a Procfile of the test's: python small_up.py FOLDER."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import console.up
+
+if __name__ == "__main__":
+    folder = Path(sys.argv[1])
+    console.up.ROOT = folder
+    sys.exit(console.up.up(demo=False, data=folder / "data"))

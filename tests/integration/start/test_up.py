@@ -1,0 +1,95 @@
+"""What `mailroom up` does with its programs: small ones, on servers that are given."""
+
+from __future__ import annotations
+
+import socket
+import time
+from typing import TYPE_CHECKING
+
+from console.environment import file_in
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from tests.integration.start.conftest import Started
+
+    Start = Callable[..., Started]
+
+SLOW_TO_STOP = "worker: echo started; trap 'sleep 1; echo finished; exit 0' TERM; while :; do sleep 0.05; done"
+NEVER_STOPS = "worker: echo started; trap '' TERM; while :; do sleep 0.05; done"
+
+
+def shell(line: str) -> str:
+    """The Procfile line, run by a shell of its own: `up` runs each command with `exec`."""
+    name, _, script = line.partition(": ")
+    return f'{name}: sh -c "{script}"\n'
+
+
+def test_output_carries_the_name_of_its_program(start: Start, given_servers: dict[str, str]) -> None:
+    start(shell("web: echo hello; sleep 100") + shell("sweeper: sleep 100"), **given_servers).wait_for(
+        "web     | hello"
+    )
+
+
+def test_a_command_may_use_the_environment(start: Start, given_servers: dict[str, str]) -> None:
+    start("worker: echo ${WORKER_THREADS:-16} threads\n", **given_servers, WORKER_THREADS="3").wait_for(
+        "worker | 3 threads"
+    )
+
+
+def test_ctrl_c_lets_a_running_task_finish(start: Start, given_servers: dict[str, str]) -> None:
+    up = start(shell(SLOW_TO_STOP), **given_servers)
+    up.wait_for("started")
+    up.interrupt()
+    assert (up.ended(), "finished" in up.shown) == (0, True)
+
+
+def test_a_second_ctrl_c_does_not_wait(start: Start, given_servers: dict[str, str]) -> None:
+    up = start(shell(NEVER_STOPS), **given_servers)
+    up.wait_for("started")
+    up.interrupt()
+    time.sleep(0.3)
+    asked = time.monotonic()
+    up.interrupt()
+    assert (up.ended(), time.monotonic() - asked < 2) == (0, True)
+
+
+def test_what_died_is_started_again(start: Start, given_servers: dict[str, str]) -> None:
+    up = start(shell("worker: echo started; exit 3"), **given_servers)
+    up.wait_for("worker | started", times=2)
+    assert "worker ended (status 3); starting it again in 0.5 s" in up.shown
+
+
+def test_a_wrong_configuration_ends_everything(start: Start, given_servers: dict[str, str]) -> None:
+    up = start(shell("worker: exit 78") + shell("web: sleep 100"), **given_servers)
+    assert up.ended() == 78
+
+
+def test_a_wrong_setting_is_named_before_anything_starts(start: Start, given_servers: dict[str, str]) -> None:
+    up = start(shell("worker: sleep 100"), **given_servers, WORKER_THREADS="many")
+    assert (up.ended(), "WORKER_THREADS" in up.shown) == (78, True)
+
+
+def test_a_taken_port_is_named(start: Start, given_servers: dict[str, str]) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        up = start("web: sleep 100", **given_servers, PORT=str(port))
+        assert up.ended() == 1
+    assert f"port {port} (web) is taken" in up.shown
+
+
+def test_a_second_start_in_the_same_folder_is_refused(start: Start, given_servers: dict[str, str]) -> None:
+    first = start(shell("worker: echo started; sleep 100"), **given_servers)
+    first.wait_for("started")
+    second = start(shell("worker: sleep 100"), **given_servers, folder=first.data.parent)
+    assert (second.ended(), "already running" in second.shown) == (1, True)
+
+
+def test_secrets_outlive_a_start_and_are_nobody_elses(start: Start, given_servers: dict[str, str]) -> None:
+    first = start(shell("worker: exit 78"), **given_servers)
+    first.ended()
+    before = first.published()
+    second = start(shell("worker: exit 78"), **given_servers, folder=first.data.parent)
+    second.ended()
+    assert second.published() == before
+    assert file_in(second.data).stat().st_mode & 0o777 == 0o600
