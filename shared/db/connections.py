@@ -1,0 +1,67 @@
+"""Connections: a tenant's sealed grant and its version."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import TYPE_CHECKING, Literal
+
+from psycopg.rows import class_row
+
+if TYPE_CHECKING:
+    from shared.db.pool import Connection
+
+
+@dataclass(frozen=True, kw_only=True)
+class Grant:
+    """What a tenant was connected with; `secret` is sealed by shared.crypto."""
+
+    tenant_id: int
+    company_id: str
+    kind: Literal["api_token", "oauth"]
+    secret: bytes
+    version: int
+    expires_at: datetime | None
+
+
+def connect(
+    conn: Connection,
+    tenant_id: int,
+    *,
+    kind: Literal["api_token", "oauth"],
+    secret: bytes,
+    expires_at: datetime | None = None,
+) -> int:
+    """Give the tenant this grant in place of any older one, release what waited for it, and return its version.
+
+    `connected_at` is that of the first connection: events between two connections may still be acted on.
+    """
+    row = conn.execute(
+        """
+        INSERT INTO connections AS c (tenant_id, kind, secret, expires_at) VALUES (%s, %s, %s, %s)
+        ON CONFLICT (tenant_id) DO UPDATE SET kind = excluded.kind, secret = excluded.secret,
+            expires_at = excluded.expires_at, version = c.version + 1, updated_at = now()
+        RETURNING version
+        """,
+        (tenant_id, kind, secret, expires_at),
+    ).fetchone()
+    conn.execute(
+        """
+        UPDATE tenants SET connected_at = coalesce(connected_at, now()),
+            parked_cause = CASE WHEN parked_cause = 'paused' THEN parked_cause END,
+            parked_at = CASE WHEN parked_cause = 'paused' THEN parked_at END
+        WHERE id = %s
+        """,
+        (tenant_id,),
+    )
+    return int(row[0]) if row else 0
+
+
+def read(conn: Connection, tenant_id: int) -> Grant | None:
+    """The tenant's grant as it stands now."""
+    with conn.cursor(row_factory=class_row(Grant)) as cursor:
+        return cursor.execute(
+            "SELECT c.tenant_id, t.company_id, c.kind, c.secret, c.version, c.expires_at "
+            "FROM connections c JOIN tenants t ON t.id = c.tenant_id WHERE c.tenant_id = %s",
+            (tenant_id,),
+        ).fetchone()

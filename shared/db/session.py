@@ -1,0 +1,47 @@
+"""One connection for one command."""
+
+from __future__ import annotations
+
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+import psycopg
+
+from shared.db.pool import is_away
+from shared.errors import MailroomError, StoreUnavailable
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from shared.db.pool import Connection
+
+
+class NotMigrated(MailroomError):
+    """The database lacks tables or columns of this release; run `mailroom migrate`."""
+
+    code = "not_migrated"
+
+
+@contextmanager
+def session(database_url: str) -> Iterator[Connection]:
+    """Connect for the length of a command, each statement its own transaction unless `conn.transaction()` says more.
+
+    Raises StoreUnavailable or NotMigrated for what the operator can mend.
+    """
+    try:
+        with psycopg.connect(
+            database_url, autocommit=True, application_name="mailroom command", connect_timeout=5
+        ) as conn:
+            yield conn
+    except (psycopg.errors.UndefinedTable, psycopg.errors.UndefinedColumn) as exc:
+        raise NotMigrated("the database does not have the tables of this release; run `mailroom migrate`") from exc
+    except psycopg.Error as exc:
+        if not is_away(exc):
+            raise
+        raise StoreUnavailable(f"PostgreSQL does not answer ({_reason(exc)}); check DATABASE_URL") from exc
+
+
+def _reason(exc: psycopg.Error) -> str:
+    """The server's words, or libpq's first line: it names host and port, never the password."""
+    lines = str(exc).splitlines()
+    return exc.diag.message_primary or (lines[0] if lines else type(exc).__name__)

@@ -1,0 +1,138 @@
+"""Tenants: who they are, what they want done, and what stands against their work."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING
+
+from psycopg import sql
+from psycopg.rows import class_row
+
+from shared.errors import MailroomError
+
+if TYPE_CHECKING:
+    from shared.db.pool import Connection
+
+
+class TenantTaken(MailroomError):
+    """The name or the company already belongs to a tenant."""
+
+    code = "tenant_taken"
+
+
+@dataclass(frozen=True, kw_only=True)
+class TenantOverview:
+    """A tenant as people see it; `connection` is the kind of its grant, None where there is none."""
+
+    id: int
+    name: str
+    company_id: str | None
+    connected_at: datetime | None
+    connection: str | None
+    connection_version: int | None
+    users: int
+    action: str
+    only_when_matched: bool
+    wait_for: str
+    fold_plus: bool
+    act_within: timedelta
+    parked_cause: str | None
+    parked_at: datetime | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class PolicyChange:
+    """The parts of a policy to set; None leaves a part as it is."""
+
+    action: str | None = None
+    wait_for: str | None = None
+    only_when_matched: bool | None = None
+    fold_plus: bool | None = None
+    act_within: timedelta | None = None
+
+
+OVERVIEW = """
+    SELECT t.id, t.name, t.company_id, t.connected_at, c.kind AS connection, c.version AS connection_version,
+        (SELECT count(*) FROM users u WHERE u.tenant_id = t.id) AS users,
+        t.action, t.only_when_matched, t.wait_for, t.fold_plus, t.act_within, t.parked_cause, t.parked_at
+    FROM tenants t LEFT JOIN connections c ON c.tenant_id = t.id
+"""
+
+
+def add(conn: Connection, name: str, company_id: str) -> int:
+    """Make a tenant, waiting for its connection, and give its id. Raises TenantTaken for a known name or company."""
+    row = conn.execute(
+        """
+        INSERT INTO tenants (name, company_id, parked_cause, parked_at) VALUES (%s, %s, 'needs_reconnect', now())
+        ON CONFLICT DO NOTHING RETURNING id
+        """,
+        (name, company_id),
+    ).fetchone()
+    if row is None:
+        raise TenantTaken(_why_taken(conn, name, company_id))
+    return int(row[0])
+
+
+def every(conn: Connection) -> list[TenantOverview]:
+    """All tenants by name."""
+    with conn.cursor(row_factory=class_row(TenantOverview)) as cursor:
+        return cursor.execute(sql.SQL(OVERVIEW + "ORDER BY t.name")).fetchall()
+
+
+def find(conn: Connection, name: str) -> TenantOverview | None:
+    """The tenant with this name, or else with this company id."""
+    with conn.cursor(row_factory=class_row(TenantOverview)) as cursor:
+        query = sql.SQL(OVERVIEW + "WHERE t.name = %(name)s OR t.company_id = %(name)s ORDER BY t.name <> %(name)s")
+        return cursor.execute(query, {"name": name}).fetchone()
+
+
+def set_policy(conn: Connection, tenant_id: int, change: PolicyChange) -> None:
+    """Change what is done with this tenant's future events; actions already planned keep their policy."""
+    wanted = {f.name: value for f in fields(change) if (value := getattr(change, f.name)) is not None}
+    if wanted:
+        assignments = sql.SQL(", ").join(
+            sql.SQL("{} = {}").format(sql.Identifier(column), sql.Placeholder(column)) for column in wanted
+        )
+        query = sql.SQL("UPDATE tenants SET {} WHERE id = {}").format(assignments, sql.Placeholder("id"))
+        conn.execute(query, {**wanted, "id": tenant_id})
+
+
+def pause(conn: Connection, tenant_id: int) -> bool:
+    """Hold the tenant's work back; deliveries are still received and recorded. False if it was paused before."""
+    cursor = conn.execute(
+        "UPDATE tenants SET parked_cause = 'paused', parked_at = now() "
+        "WHERE id = %s AND parked_cause IS DISTINCT FROM 'paused'",
+        (tenant_id,),
+    )
+    return cursor.rowcount == 1
+
+
+def resume(conn: Connection, tenant_id: int) -> bool:
+    """Let a paused tenant's work go on, if it is connected. False if it was not paused."""
+    cursor = conn.execute(
+        """
+        UPDATE tenants t SET
+            parked_cause = CASE WHEN c.connected THEN NULL ELSE 'needs_reconnect' END,
+            parked_at = CASE WHEN c.connected THEN NULL ELSE now() END
+        FROM (SELECT EXISTS (SELECT FROM connections WHERE tenant_id = %(id)s) AS connected) c
+        WHERE t.id = %(id)s AND t.parked_cause = 'paused'
+        """,
+        {"id": tenant_id},
+    )
+    return cursor.rowcount == 1
+
+
+def without_connection(conn: Connection) -> list[str]:
+    """Names of the tenants that nobody connected."""
+    rows = conn.execute(
+        "SELECT name FROM tenants t WHERE NOT EXISTS (SELECT FROM connections c WHERE c.tenant_id = t.id) ORDER BY name"
+    )
+    return [name for (name,) in rows]
+
+
+def _why_taken(conn: Connection, name: str, company_id: str) -> str:
+    row = conn.execute("SELECT name FROM tenants WHERE company_id = %s", (company_id,)).fetchone()
+    if row is not None:
+        return f"{company_id} belongs to the tenant {row[0]!r}; a company has one tenant"
+    return f"there is a tenant {name!r} already; `mailroom tenant connect` gives it a new token"

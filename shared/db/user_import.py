@@ -1,0 +1,195 @@
+"""Takes a tenant's users from a list: staged in temporary tables, checked and written as sets."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from shared.db.pool import Connection
+    from shared.db.users import Address
+
+BATCH = 5_000  # lines written by one statement
+
+
+@dataclass(frozen=True, kw_only=True)
+class ImportedUser:
+    """One good line of the list."""
+
+    line: int
+    external_id: str
+    name: str
+    action: str | None
+    addresses: tuple[Address, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Mistake:
+    """What is wrong with a line."""
+
+    line: int
+    what: str
+
+
+def prepare(conn: Connection) -> None:
+    """Make the staging tables; they go with the transaction."""
+    conn.execute(
+        """
+        CREATE TEMPORARY TABLE imported_users (
+            line integer PRIMARY KEY, external_id text, name text, action text, user_id bigint,
+            outcome text NOT NULL DEFAULT 'unchanged'
+        ) ON COMMIT DROP;
+        CREATE TEMPORARY TABLE imported_addresses (
+            line integer, position smallint, address text, as_given text, PRIMARY KEY (line, address)
+        ) ON COMMIT DROP;
+        """
+    )
+
+
+def stage(conn: Connection, users: Iterable[ImportedUser]) -> None:
+    """Bring lines into the staging tables; call it with a bounded number at a time."""
+    users = list(users)
+    with conn.cursor() as cursor:
+        with cursor.copy("COPY imported_users (line, external_id, name, action) FROM STDIN") as copy:
+            for user in users:
+                copy.write_row((user.line, user.external_id, user.name, user.action))
+        with cursor.copy("COPY imported_addresses FROM STDIN") as copy:
+            for user in users:
+                for position, address in enumerate(user.addresses, 1):
+                    copy.write_row((user.line, position, address.key, address.as_given))
+
+
+def leave_out_repeated(conn: Connection) -> Iterator[Mistake]:
+    """Take out the lines whose external id stood on an earlier line."""
+    conn.execute("ANALYZE imported_users, imported_addresses")
+    rows = _stream(
+        conn,
+        """
+        DELETE FROM imported_users u USING (
+            SELECT line, min(line) OVER (PARTITION BY external_id) AS earlier FROM imported_users
+        ) seen
+        WHERE seen.line = u.line AND seen.earlier < u.line RETURNING u.line, u.external_id, seen.earlier
+        """,
+    )
+    for line, external_id, earlier in rows:
+        yield Mistake(line=line, what=f"external_id {external_id!r} stands on line {earlier} already")
+    conn.execute(
+        "DELETE FROM imported_addresses a WHERE NOT EXISTS (SELECT FROM imported_users u WHERE u.line = a.line)"
+    )
+
+
+def leave_out_taken(conn: Connection, tenant_id: int) -> Iterator[Mistake]:
+    """Take out the addresses that belong to somebody else; the rest of their lines stays.
+
+    An address stays with the user who has it unless the list gives that user others; a new one goes to the first line.
+    """
+    conn.execute(
+        "UPDATE imported_users i SET user_id = u.id FROM users u "
+        "WHERE u.tenant_id = %s AND u.external_id = i.external_id",
+        (tenant_id,),
+    )
+    rows = _stream(
+        conn,
+        """
+        WITH claims AS (
+            SELECT a.line, a.address, o.user_id AS owner_id, h.external_id AS owner,
+                o.user_id IS NOT NULL AND NOT EXISTS (SELECT FROM imported_users x WHERE x.user_id = o.user_id) AS kept,
+                first_value(u.external_id) OVER claim AS winner, row_number() OVER claim AS place
+            FROM imported_addresses a JOIN imported_users u ON u.line = a.line
+            LEFT JOIN user_addresses o ON o.tenant_id = %(tenant)s AND o.address = a.address
+            LEFT JOIN users h ON h.tenant_id = %(tenant)s AND h.id = o.user_id
+            WINDOW claim AS (PARTITION BY a.address ORDER BY (o.user_id = u.user_id) IS TRUE DESC, a.line)
+        )
+        DELETE FROM imported_addresses a USING claims c
+        WHERE c.line = a.line AND c.address = a.address AND (c.kept OR c.place > 1)
+        RETURNING a.line, a.as_given, CASE WHEN c.kept THEN c.owner ELSE c.winner END
+        """,
+        {"tenant": tenant_id},
+    )
+    for line, address, owner in rows:
+        yield Mistake(line=line, what=f"{address} belongs to user {owner!r}; the rest of the line went in")
+
+
+def give_up_addresses(conn: Connection, tenant_id: int) -> None:
+    """Take from the listed users the addresses that their lines no longer name."""
+    conn.execute(
+        """
+        WITH gone AS (
+            DELETE FROM user_addresses o USING imported_users u
+            WHERE o.tenant_id = %s AND o.user_id = u.user_id AND NOT EXISTS (
+                SELECT FROM imported_addresses a WHERE a.line = u.line AND a.address = o.address)
+            RETURNING u.line
+        )
+        UPDATE imported_users SET outcome = 'changed' WHERE line IN (SELECT line FROM gone)
+        """,
+        (tenant_id,),
+    )
+
+
+def write(conn: Connection, tenant_id: int, *, with_actions: bool) -> Iterator[int]:
+    """Make and change the users in batches, giving how many lines each covered.
+
+    Without `with_actions` users keep the action they have.
+    """
+    first, last = _span(conn)
+    for start in range(first, last + 1, BATCH):
+        part = {"tenant": tenant_id, "start": start, "end": start + BATCH - 1, "with_actions": with_actions}
+        conn.execute(CHANGE_USERS, part)
+        conn.execute(ADD_USERS, part)
+        conn.execute(PUT_ADDRESSES, part)
+        yield min(BATCH, last - start + 1)
+
+
+def outcomes(conn: Connection) -> dict[str, int]:
+    """How many users were added, changed and left unchanged."""
+    return dict(conn.execute("SELECT outcome, count(*) FROM imported_users GROUP BY outcome").fetchall())
+
+
+CHANGE_USERS = """
+    WITH touched AS (
+        UPDATE users u SET name = i.name, updated_at = now(),
+            action = CASE WHEN %(with_actions)s THEN i.action ELSE u.action END
+        FROM imported_users i
+        WHERE i.line BETWEEN %(start)s AND %(end)s AND u.tenant_id = %(tenant)s AND u.id = i.user_id
+            AND (u.name <> i.name OR %(with_actions)s AND u.action IS DISTINCT FROM i.action)
+        RETURNING i.line
+    )
+    UPDATE imported_users SET outcome = 'changed' WHERE line IN (SELECT line FROM touched)
+"""
+
+ADD_USERS = """
+    WITH made AS (
+        INSERT INTO users (tenant_id, external_id, name, action)
+        SELECT %(tenant)s, external_id, name, action FROM imported_users
+        WHERE line BETWEEN %(start)s AND %(end)s AND user_id IS NULL
+        RETURNING id, external_id
+    )
+    UPDATE imported_users i SET user_id = made.id, outcome = 'added' FROM made
+    WHERE i.line BETWEEN %(start)s AND %(end)s AND i.external_id = made.external_id
+"""
+
+PUT_ADDRESSES = """
+    WITH put AS (
+        INSERT INTO user_addresses AS o (tenant_id, address, user_id, position, as_given)
+        SELECT %(tenant)s, a.address, u.user_id, row_number() OVER (PARTITION BY a.line ORDER BY a.position), a.as_given
+        FROM imported_addresses a JOIN imported_users u ON u.line = a.line
+        WHERE a.line BETWEEN %(start)s AND %(end)s
+        ON CONFLICT (tenant_id, address) DO UPDATE SET position = excluded.position, as_given = excluded.as_given
+            WHERE o.user_id = excluded.user_id
+            AND (o.position, o.as_given) IS DISTINCT FROM (excluded.position, excluded.as_given)
+        RETURNING user_id
+    )
+    UPDATE imported_users SET outcome = 'changed'
+    WHERE line BETWEEN %(start)s AND %(end)s AND outcome = 'unchanged' AND user_id IN (SELECT user_id FROM put)
+"""
+
+
+def _stream(conn: Connection, query: str, values: dict[str, Any] | None = None) -> Iterator[tuple[Any, ...]]:
+    with conn.cursor() as cursor:
+        yield from cursor.stream(query.encode(), values)
+
+
+def _span(conn: Connection) -> tuple[int, int]:
+    rows = conn.execute("SELECT min(line), max(line) FROM imported_users HAVING count(*) > 0").fetchall()
+    return rows[0] if rows else (1, 0)
