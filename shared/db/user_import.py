@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
     from shared.db.pool import Connection
-    from shared.db.users import Address
+    from shared.db.users import NewUser
 
 BATCH = 5_000  # lines written by one statement
 
@@ -18,10 +19,7 @@ class ImportedUser:
     """One good line of the list."""
 
     line: int
-    external_id: str
-    name: str
-    action: str | None
-    addresses: tuple[Address, ...]
+    user: NewUser
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,17 +45,16 @@ def prepare(conn: Connection) -> None:
     )
 
 
-def stage(conn: Connection, users: Iterable[ImportedUser]) -> None:
-    """Bring lines into the staging tables; call it with a bounded number at a time."""
-    users = list(users)
+def stage(conn: Connection, lines: Sequence[ImportedUser]) -> None:
+    """Bring lines into the staging tables; give a bounded number at a time."""
     with conn.cursor() as cursor:
         with cursor.copy("COPY imported_users (line, external_id, name, action) FROM STDIN") as copy:
-            for user in users:
-                copy.write_row((user.line, user.external_id, user.name, user.action))
+            for entry in lines:
+                copy.write_row((entry.line, entry.user.external_id, entry.user.name, entry.user.action))
         with cursor.copy("COPY imported_addresses FROM STDIN") as copy:
-            for user in users:
-                for position, address in enumerate(user.addresses, 1):
-                    copy.write_row((user.line, position, address.key, address.as_given))
+            for entry in lines:
+                for position, address in enumerate(entry.user.addresses, 1):
+                    copy.write_row((entry.line, position, address.key, address.as_given))
 
 
 def leave_out_repeated(conn: Connection) -> Iterator[Mistake]:

@@ -10,7 +10,7 @@ from psycopg.rows import class_row
 from shared.errors import MailroomError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Sequence
 
     from shared.db.pool import Connection
 
@@ -30,6 +30,16 @@ class Address:
 
 
 @dataclass(frozen=True, kw_only=True)
+class NewUser:
+    """A user as somebody describes one; without an `action` the tenant's applies."""
+
+    external_id: str
+    name: str
+    action: str | None
+    addresses: tuple[Address, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
 class User:
     """A user with the addresses as they were given, in order."""
 
@@ -45,24 +55,22 @@ def hold(conn: Connection, tenant_id: int) -> None:
     conn.execute("SELECT pg_advisory_xact_lock(hashtextextended('users', %s))", (tenant_id,))
 
 
-def add(
-    conn: Connection, tenant_id: int, *, external_id: str, name: str, action: str | None, addresses: Sequence[Address]
-) -> None:
+def add(conn: Connection, tenant_id: int, user: NewUser) -> None:
     """Make one user. Raises UserTaken, naming who has the external id or an address."""
     hold(conn, tenant_id)
     row = conn.execute(
         "INSERT INTO users (tenant_id, external_id, name, action) VALUES (%s, %s, %s, %s) "
         "ON CONFLICT (tenant_id, external_id) DO NOTHING RETURNING id",
-        (tenant_id, external_id, name, action),
+        (tenant_id, user.external_id, user.name, user.action),
     ).fetchone()
     if row is None:
-        raise UserTaken(f"there is a user {external_id!r} already; `mailroom user import` changes users")
-    for owner, address in _owners(conn, tenant_id, addresses):
-        raise UserTaken(f"{address} belongs to user {owner!r}")
+        raise UserTaken(f"there is a user {user.external_id!r} already; `mailroom user import` changes users")
+    if owned := _owned(conn, tenant_id, user.addresses):
+        raise UserTaken("; ".join(f"{address} belongs to user {owner!r}" for owner, address in owned))
     with conn.cursor() as cursor:
         cursor.executemany(
             "INSERT INTO user_addresses (tenant_id, user_id, address, as_given, position) VALUES (%s, %s, %s, %s, %s)",
-            [(tenant_id, row[0], a.key, a.as_given, position) for position, a in enumerate(addresses, 1)],
+            [(tenant_id, row[0], a.key, a.as_given, position) for position, a in enumerate(user.addresses, 1)],
         )
 
 
@@ -81,11 +89,13 @@ def of_tenant(conn: Connection, tenant_id: int, *, limit: int) -> list[User]:
         ).fetchall()
 
 
-def _owners(conn: Connection, tenant_id: int, addresses: Sequence[Address]) -> Iterator[tuple[str, str]]:
-    """Who has one of these addresses: external id and address."""
-    rows = conn.execute(
-        "SELECT u.external_id, a.as_given FROM user_addresses a JOIN users u ON (u.tenant_id, u.id) = (a.tenant_id, a.user_id) "
-        "WHERE a.tenant_id = %s AND a.address = ANY(%s)",
+def _owned(conn: Connection, tenant_id: int, addresses: Sequence[Address]) -> list[tuple[str, str]]:
+    """Which of these addresses somebody has: the owner's external id and the address."""
+    return conn.execute(
+        """
+        SELECT u.external_id, a.as_given
+        FROM user_addresses a JOIN users u ON u.tenant_id = a.tenant_id AND u.id = a.user_id
+        WHERE a.tenant_id = %s AND a.address = ANY(%s)
+        """,
         (tenant_id, [address.key for address in addresses]),
-    )
-    yield from rows
+    ).fetchall()

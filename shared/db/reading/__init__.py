@@ -1,0 +1,1 @@
+"""What people look at: counts, lists and single events, never changing anything."""

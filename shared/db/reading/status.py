@@ -1,0 +1,89 @@
+"""Counts what waits, runs and is done, and who is running."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import TYPE_CHECKING
+
+from psycopg import sql
+from psycopg.rows import class_row
+
+from shared.db.reading.filters import SHOWN_TASK_STATE
+
+if TYPE_CHECKING:
+    from shared.db.pool import Connection
+
+EVENT_STATES = ("processing", "done", "ignored", "parked", "failed")
+TASK_STATES = ("ready", "queued", "running", "parked", "done", "failed", "discarded", "skipped", "superseded")
+ALIVE_SECONDS = 60  # a process says that it lives far more often
+
+
+@dataclass(frozen=True, kw_only=True)
+class EventCount:
+    """How many events are in a state for a cause."""
+
+    state: str
+    cause: str | None
+    count: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Spool:
+    """Deliveries that PostgreSQL keeps for the recorder because Redis was away."""
+
+    count: int
+    oldest_age_seconds: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class Process:
+    """A process that was heard of within the last minute."""
+
+    name: str
+    kind: str
+    slots: int
+    started_at: datetime
+    seen_at: datetime
+
+
+def count_events(conn: Connection) -> list[EventCount]:
+    """The events by state and cause."""
+    with conn.cursor(row_factory=class_row(EventCount)) as cursor:
+        return cursor.execute(
+            "SELECT state, cause, count(*) AS count FROM shown_events GROUP BY state, cause ORDER BY count(*) DESC"
+        ).fetchall()
+
+
+def count_tasks(conn: Connection) -> dict[str, int]:
+    """The tasks by state, every state named; those that wait for their tenant count as parked."""
+    query = sql.SQL("SELECT {}, count(*) FROM tasks k LEFT JOIN tenants t ON t.id = k.tenant_id GROUP BY 1")
+    rows = conn.execute(query.format(sql.SQL(SHOWN_TASK_STATE)))
+    return dict.fromkeys(TASK_STATES, 0) | dict(rows.fetchall())
+
+
+def spool(conn: Connection) -> Spool:
+    """What waits in PostgreSQL to be recorded."""
+    with conn.cursor(row_factory=class_row(Spool)) as cursor:
+        row = cursor.execute(
+            "SELECT count(*) AS count, "
+            "coalesce(extract(epoch FROM now() - min(received_at)), 0)::float AS oldest_age_seconds "
+            "FROM spooled_deliveries"
+        ).fetchone()
+    return row or Spool(count=0, oldest_age_seconds=0.0)
+
+
+def counter(conn: Connection, name: str) -> int:
+    """The value of a counter; 0 where nothing was counted yet."""
+    row = conn.execute("SELECT value FROM counters WHERE name = %s", (name,)).fetchone()
+    return int(row[0]) if row else 0
+
+
+def alive(conn: Connection) -> list[Process]:
+    """The processes that run."""
+    with conn.cursor(row_factory=class_row(Process)) as cursor:
+        return cursor.execute(
+            "SELECT name, kind, slots, started_at, seen_at FROM processes "
+            "WHERE seen_at > now() - make_interval(secs => %s) ORDER BY kind, name",
+            (ALIVE_SECONDS,),
+        ).fetchall()
