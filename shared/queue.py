@@ -1,0 +1,98 @@
+"""The Celery application: task and queue names, and a way to send that never waits long."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import redis
+from celery import Celery
+from kombu.exceptions import OperationalError
+
+from shared.errors import StoreUnavailable
+
+if TYPE_CHECKING:
+    from kombu import Connection
+
+    from shared.settings import Settings
+
+RECORD_INBOX = "mailroom.record_inbox"
+RUN_TASK = "mailroom.run_task"
+RECORD = "record"
+WORK = "work"
+QUEUES = {RECORD_INBOX: RECORD, RUN_TASK: WORK}
+
+VISIBILITY_TIMEOUT = 600  # seconds; Celery's message is only a hint, a task's lease is much shorter
+
+CONSUME = {
+    "visibility_timeout": VISIBILITY_TIMEOUT,
+    "unacked_mutex_expire": 20,  # seconds; a killed worker keeps others from restoring for that long
+    "queue_order_strategy": "round_robin",
+    "socket_connect_timeout": 2.0,
+    "socket_timeout": 5.0,
+    "socket_keepalive": True,
+    "health_check_interval": 10,
+    "retry_on_timeout": False,
+}
+# One try: without these a send waits 6 s on a refused port and without end on a silent one.
+PUBLISH = {"max_retries": 0, "interval_start": 0, "interval_step": 0, "interval_max": 0, "connect_retries_timeout": 1}
+WORKER_ANSWERS_WITHIN = 1.0
+DOOR_ANSWERS_WITHIN = 0.3
+
+
+class Queue(Celery):
+    """Celery with other deadlines for sending than for waiting: a worker's read may take seconds, a send may not."""
+
+    answers_within = WORKER_ANSWERS_WITHIN
+
+    def connection_for_write(self, url: str | None = None, **options: Any) -> Connection:
+        """The connection that sends use."""
+        deadlines = {"socket_connect_timeout": self.answers_within, "socket_timeout": self.answers_within}
+        return super().connection_for_write(url, transport_options={**PUBLISH, **deadlines}, **options)
+
+
+def celery_app(settings: Settings, *, door: bool = False) -> Queue:
+    """The application of a worker, or of the door, which only sends and has less time."""
+    app = Queue("mailroom", broker=_broker_url(settings.redis_url.get_secret_value()), set_as_current=not door)
+    app.answers_within = DOOR_ANSWERS_WITHIN if door else WORKER_ANSWERS_WITHIN
+    app.conf.update(
+        result_backend=None,
+        task_ignore_result=True,
+        task_serializer="json",
+        accept_content=["json"],
+        task_default_queue=WORK,
+        # Queue names only: a message sent to an exchange before a worker declared its queue is thrown away.
+        task_routes={name: {"queue": queue} for name, queue in QUEUES.items()},
+        task_acks_late=True,
+        task_reject_on_worker_lost=False,
+        task_publish_retry=False,
+        task_send_sent_event=False,
+        worker_prefetch_multiplier=1,
+        worker_enable_remote_control=False,
+        worker_send_task_events=False,
+        worker_hijack_root_logger=False,
+        worker_redirect_stdouts=False,
+        worker_cancel_long_running_tasks_on_connection_loss=False,
+        broker_connection_retry_on_startup=True,
+        broker_connection_max_retries=None,
+        broker_pool_limit=settings.worker_threads + 2,  # a send must not wait for another thread's connection
+        broker_transport_options=CONSUME,
+    )
+    return app
+
+
+def send(app: Celery, name: str, *args: Any) -> None:
+    """Send one task, once. Raises StoreUnavailable; even then the message may have arrived.
+
+    The arguments stay out of the message's headers: logs and event viewers show those.
+    """
+    try:
+        app.send_task(name, args=args, argsrepr="-", kwargsrepr="-")
+    except (OperationalError, redis.RedisError, OSError) as exc:
+        raise StoreUnavailable(f"Redis did not take the task {name} ({exc}); check REDIS_URL and the server") from exc
+
+
+def _broker_url(redis_url: str) -> str:
+    """REDIS_URL as kombu spells it, which has other words for a Unix socket than redis-py."""
+    if not redis_url.startswith("unix://"):
+        return redis_url
+    return redis_url.replace("unix://", "redis+socket://", 1).replace("?db=", "?virtual_host=")

@@ -1,0 +1,82 @@
+"""Sending to a Redis that is there, refuses, keeps silent or stops."""
+
+from __future__ import annotations
+
+import json
+import signal
+import socket
+import time
+from typing import TYPE_CHECKING
+
+import pytest
+import redis
+
+from shared.errors import StoreUnavailable
+from shared.queue import RECORD_INBOX, RUN_TASK, Queue, celery_app, send
+from shared.settings import Settings
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from console.embedded import Valkey
+
+
+@pytest.fixture
+def silent_url() -> Iterator[str]:
+    """A server that takes connections and never says a word."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        yield f"redis://:secret@127.0.0.1:{listener.getsockname()[1]}/0"
+
+
+def seconds_to_fail(app: Queue) -> float:
+    began = time.monotonic()
+    with pytest.raises(StoreUnavailable):
+        send(app, RECORD_INBOX)
+    return time.monotonic() - began
+
+
+def test_a_task_waits_in_its_queue_before_any_worker_was_there(redis_db: str) -> None:
+    send(celery_app(Settings(redis_url=redis_db)), RUN_TASK, 7)
+    with redis.Redis.from_url(redis_db) as client:
+        assert client.llen("work") == 1
+
+
+def test_arguments_stay_out_of_the_headers(redis_db: str) -> None:
+    send(celery_app(Settings(redis_url=redis_db)), RUN_TASK, 123456789)
+    with redis.Redis.from_url(redis_db) as client:
+        message = json.loads(client.lindex("work", 0) or "")
+    assert "123456789" not in json.dumps(message["headers"])
+
+
+@pytest.mark.parametrize("door", [True, False])
+def test_a_refused_send_fails_at_once(door: bool) -> None:
+    app = celery_app(Settings(redis_url="redis://127.0.0.1:1/0"), door=door)
+    assert seconds_to_fail(app) < 0.3
+
+
+@pytest.mark.parametrize(("door", "limit"), [(True, 0.45), (False, 1.3)])
+def test_a_send_to_a_silent_socket_fails_in_time(silent_url: str, door: bool, limit: float) -> None:
+    app = celery_app(Settings(redis_url=silent_url), door=door)
+    assert seconds_to_fail(app) < limit
+
+
+@pytest.mark.parametrize(("door", "limit"), [(True, 0.45), (False, 1.3)])
+def test_a_send_on_an_open_connection_to_a_stopped_server_fails_in_time(
+    own_valkey: Valkey, door: bool, limit: float
+) -> None:
+    app = celery_app(Settings(redis_url=own_valkey.url), door=door)
+    send(app, RECORD_INBOX)
+    own_valkey.process.send_signal(signal.SIGSTOP)
+    try:
+        assert seconds_to_fail(app) < limit
+    finally:
+        own_valkey.process.send_signal(signal.SIGCONT)
+
+
+def test_sending_works_again_after_a_restart(own_valkey: Valkey) -> None:
+    app = celery_app(Settings(redis_url=own_valkey.url))
+    send(app, RECORD_INBOX)
+    own_valkey.kill()
+    seconds_to_fail(app)
+    own_valkey.start()
+    send(app, RECORD_INBOX)

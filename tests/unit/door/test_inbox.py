@@ -1,0 +1,175 @@
+"""The inbox's own promises, on a Redis made of Python."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+import fakeredis
+import pytest
+import redis
+
+from shared.errors import StoreUnavailable
+from shared.inbox import BELL, STREAM, Inbox
+from shared.models import Delivery
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+AT = datetime(2026, 8, 11, 10, 0, 0, 123_000, tzinfo=UTC)
+
+
+def delivery(number: int, body: bytes = b"{}") -> Delivery:
+    return Delivery(id=f"{number:032x}", received_at=AT, body=body)
+
+
+@pytest.fixture
+def server() -> fakeredis.FakeRedis:
+    return fakeredis.FakeRedis(version=(7,))
+
+
+@pytest.fixture
+def inbox(server: fakeredis.FakeRedis) -> Inbox:
+    return Inbox(server)
+
+
+@pytest.mark.parametrize(
+    "body",
+    [b"", b"\x00", b"not json", '{"a": "é"}'.encode(), b"\xff\xfe", b"[" * 100_000],
+    ids=["empty", "NUL", "text", "UTF-8", "not UTF-8", "deep"],
+)
+def test_a_delivery_comes_out_as_it_went_in(inbox: Inbox, body: bytes) -> None:
+    inbox.put([delivery(1, body)])
+    assert [entry.delivery for entry in inbox.read()] == [delivery(1, body)]
+
+
+def test_reading_takes_nothing_away(inbox: Inbox) -> None:
+    inbox.put([delivery(1)])
+    assert inbox.read() == inbox.read()
+
+
+def test_the_oldest_come_first(inbox: Inbox) -> None:
+    inbox.put([delivery(number) for number in range(50)])
+    assert [entry.delivery.id for entry in inbox.read()] == [delivery(number).id for number in range(50)]
+
+
+def test_no_more_entries_than_wanted_are_read(inbox: Inbox) -> None:
+    inbox.put([delivery(number) for number in range(50)])
+    assert len(inbox.read(max_entries=33)) == 33
+
+
+def test_reading_stops_after_the_chunk_that_fills_the_bytes(inbox: Inbox) -> None:
+    inbox.put([delivery(number, b"x" * 100) for number in range(100)])
+    assert len(inbox.read(max_bytes=2_001)) == 40
+
+
+def test_deleted_entries_are_gone(inbox: Inbox) -> None:
+    inbox.put([delivery(1), delivery(2)])
+    inbox.delete([inbox.read()[0].entry_id])
+    assert [entry.delivery for entry in inbox.read()] == [delivery(2)]
+
+
+def test_deleting_nothing_is_allowed(inbox: Inbox) -> None:
+    inbox.delete([])
+    assert inbox.depth() == 0
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"anything": "else"},
+        {"id": "zz", "at": "1", "body": "{}"},
+        {"id": "0" * 32, "at": "soon", "body": "{}"},
+        {"id": "0" * 32, "at": "9" * 30, "body": "{}"},
+        {"id": "0" * 32, "at": "1"},
+    ],
+    ids=["foreign", "odd id", "odd time", "endless time", "no body"],
+)
+def test_an_unreadable_entry_is_given_out_marked(
+    inbox: Inbox, server: fakeredis.FakeRedis, fields: dict[str, str]
+) -> None:
+    server.xadd(STREAM, fields)  # type: ignore[arg-type]
+    inbox.put([delivery(1)])
+    assert [entry.readable for entry in inbox.read()] == [False, True]
+
+
+def test_an_unreadable_entry_has_the_same_delivery_each_time(inbox: Inbox, server: fakeredis.FakeRedis) -> None:
+    server.xadd(STREAM, {"body": "what was left"}, id="18446744073709551615-1")
+    assert inbox.read()[0].delivery.body == b"what was left"
+    assert inbox.read() == inbox.read()
+
+
+def test_the_bell_is_silent_for_the_first_delivery_only(inbox: Inbox) -> None:
+    assert [inbox.put([delivery(number)]).bell_was_silent for number in range(3)] == [True, False, False]
+
+
+def test_a_stopped_bell_rings_again(inbox: Inbox) -> None:
+    inbox.put([delivery(1)])
+    inbox.stop_bell()
+    assert inbox.put([delivery(2)]).bell_was_silent
+
+
+def test_the_bell_falls_silent_by_itself(inbox: Inbox, server: fakeredis.FakeRedis) -> None:
+    inbox.put([delivery(1)])
+    assert 0 < int(server.pttl(BELL)) <= 1000
+
+
+def test_an_empty_inbox_has_no_age(inbox: Inbox) -> None:
+    assert (inbox.depth(), inbox.oldest_age_seconds()) == (0, 0.0)
+
+
+def test_the_age_is_that_of_the_oldest_entry(inbox: Inbox, server: fakeredis.FakeRedis) -> None:
+    seconds, _ = server.time()
+    server.xadd(STREAM, {"body": ""}, id=f"{(seconds - 90) * 1000}-0")
+    inbox.put([delivery(1)])
+    assert inbox.oldest_age_seconds() == pytest.approx(90, abs=2)
+
+
+class RefusesSome(fakeredis.FakeRedis):
+    """Answers a pipeline as a Redis at `maxmemory` may: some commands in, some out."""
+
+    def pipeline(self, transaction: bool = True, shard_hint: Any = None) -> Any:
+        out_of_memory = redis.exceptions.OutOfMemoryError("command not allowed when used memory > 'maxmemory'")
+        return Answers([b"1-0", out_of_memory, out_of_memory])
+
+
+class Answers:
+    def __init__(self, answers: list[Any]) -> None:
+        self.answers = answers
+
+    def xadd(self, *_: Any) -> None: ...
+
+    def set(self, *_: Any, **__: Any) -> None: ...
+
+    def execute(self, *, raise_on_error: bool) -> list[Any]:
+        assert not raise_on_error
+        return self.answers
+
+
+def test_each_delivery_has_its_own_result() -> None:
+    put = Inbox(RefusesSome()).put([delivery(1), delivery(2)])
+    assert [type(refusal) for refusal in put.refusals] == [type(None), StoreUnavailable]
+
+
+def test_a_bell_that_cannot_be_rung_is_not_silent() -> None:
+    assert not Inbox(RefusesSome()).put([delivery(1), delivery(2)]).bell_was_silent
+
+
+@pytest.mark.parametrize(
+    "use",
+    [
+        lambda inbox: inbox.put([delivery(1)]),
+        lambda inbox: inbox.read(),
+        lambda inbox: inbox.delete(["1-0"]),
+        lambda inbox: inbox.stop_bell(),
+        lambda inbox: inbox.depth(),
+        lambda inbox: inbox.oldest_age_seconds(),
+        lambda inbox: inbox.check_writable(),
+    ],
+    ids=["put", "read", "delete", "stop_bell", "depth", "oldest_age_seconds", "check_writable"],
+)
+def test_a_redis_that_is_away_is_store_unavailable(use: Callable[[Inbox], object]) -> None:
+    server = fakeredis.FakeServer()
+    server.connected = False
+    with pytest.raises(StoreUnavailable):
+        use(Inbox(fakeredis.FakeRedis(server=server)))

@@ -1,0 +1,60 @@
+"""How Celery is set up."""
+
+from __future__ import annotations
+
+import pytest
+
+from shared.queue import QUEUES, RECORD_INBOX, RUN_TASK, VISIBILITY_TIMEOUT, celery_app
+from shared.settings import Settings
+
+
+def test_each_task_has_a_queue_of_its_own() -> None:
+    assert QUEUES == {RECORD_INBOX: "record", RUN_TASK: "work"}
+
+
+def test_routes_name_queues_only() -> None:
+    routes = celery_app(Settings()).conf.task_routes
+    assert {name: list(route) for name, route in routes.items()} == {RECORD_INBOX: ["queue"], RUN_TASK: ["queue"]}
+
+
+@pytest.mark.parametrize(
+    ("setting", "value"),
+    [
+        ("result_backend", None),
+        ("task_acks_late", True),
+        ("task_reject_on_worker_lost", False),
+        ("task_publish_retry", False),
+        ("worker_prefetch_multiplier", 1),
+        ("worker_enable_remote_control", False),
+        ("accept_content", ["json"]),
+        ("task_send_sent_event", False),
+    ],
+)
+def test_what_keeps_celery_a_hint_is_set(setting: str, value: object) -> None:
+    assert getattr(celery_app(Settings()).conf, setting) == value
+
+
+def test_messages_come_back_only_after_any_lease_has_run_out() -> None:
+    assert VISIBILITY_TIMEOUT > 120
+
+
+@pytest.mark.parametrize(
+    ("redis_url", "broker_url"),
+    [
+        ("redis://:secret@cache:6379/1", "redis://:secret@cache:6379/1"),
+        ("rediss://cache:6380/0", "rediss://cache:6380/0"),
+        ("unix:///run/redis.sock?db=2", "redis+socket:///run/redis.sock?virtual_host=2"),
+    ],
+)
+def test_the_broker_is_spelled_as_kombu_reads_it(redis_url: str, broker_url: str) -> None:
+    assert celery_app(Settings(redis_url=redis_url)).conf.broker_url == broker_url
+
+
+def test_the_door_has_less_time_to_send_than_a_worker() -> None:
+    door, worker = (celery_app(Settings(), door=door) for door in (True, False))
+    timeouts = [app.connection_for_write().transport_options["socket_timeout"] for app in (door, worker)]
+    assert timeouts == [0.3, 1.0]
+
+
+def test_waiting_for_a_task_is_not_cut_short_by_the_deadline_of_a_send() -> None:
+    assert celery_app(Settings()).connection_for_read().transport_options["socket_timeout"] == 5.0
