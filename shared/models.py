@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Literal
 
 Origin = Literal["webhook", "spooled", "repaired"]
@@ -78,3 +78,70 @@ class Call:
     status: int | None
     milliseconds: int
     budget_left: int | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Tenant:
+    """A tenant and its policy, as the recorder needs them."""
+
+    id: int
+    company_id: str
+    connected_at: datetime | None
+    action: str
+    only_when_matched: bool
+    wait_for: str
+    fold_plus: bool
+    act_within: timedelta
+
+
+@dataclass(frozen=True, kw_only=True)
+class AddressOwner:
+    """The user who owns an address; `position` counts the user's addresses from 1."""
+
+    user_id: int
+    external_id: str
+    active: bool
+    action: str | None
+    position: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Match:
+    """A recipient and the user it is (None: nobody), with the reason in words."""
+
+    recipient: Recipient
+    user: AddressOwner | None
+    reason: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class PlannedAction:
+    """What will be done to the conversation, or why nothing will."""
+
+    kind: str
+    wait_for: str
+    state: Literal["planned", "skipped"]
+    reason: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Plan:
+    """What follows from a message: its matches, its files and its action; `fetch` where the message must be read first."""
+
+    fetch: bool = False
+    matches: tuple[Match, ...] = ()
+    attachments: tuple[Attachment, ...] = ()
+    action: PlannedAction | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Task:
+    """One claimed task: whoever holds `lease_epoch` may write."""
+
+    id: int
+    kind: str
+    event_id: int
+    tenant_id: int
+    attachment_id: int | None
+    lease_epoch: int
+    attempts: int

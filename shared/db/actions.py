@@ -1,0 +1,128 @@
+"""The action of an event: what our rows know about it, and how far it got."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from psycopg.rows import class_row, dict_row
+
+from shared.db.pool import Connection
+
+
+@dataclass(frozen=True, kw_only=True)
+class Action:
+    """An action as it stands; `age_seconds` since Front emitted its event, by the database's clock."""
+
+    event_id: int
+    tenant_id: int
+    conversation_id: str
+    kind: str
+    wait_for: str
+    state: str
+    emitted_at: datetime
+    intent_at: datetime | None
+    age_seconds: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class Rivals:
+    """What else our rows know about the conversation since the action's event; each names Front's event, or is None."""
+
+    change: str | None
+    equal_newer: str | None
+    newer_message: str | None
+    earlier_open: str | None
+
+
+def get(conn: Connection, event_id: int) -> Action:
+    """The event's action. Raises LookupError when it has none."""
+    with conn.cursor(row_factory=class_row(Action)) as cur:
+        action = cur.execute(
+            """
+            SELECT event_id, tenant_id, conversation_id, kind, wait_for, state, emitted_at, intent_at,
+                   extract(epoch FROM now() - emitted_at)::float8 AS age_seconds
+            FROM actions WHERE event_id = %s
+            """,
+            (event_id,),
+        ).fetchone()
+    if action is None:
+        raise LookupError(f"event {event_id} has no action")
+    return action
+
+
+def rivals(conn: Connection, action: Action, *, changes: tuple[str, ...], api_sources: frozenset[str]) -> Rivals:
+    """Look for what may overrule or precede the action; call with the conversation locked."""
+    parameters: dict[str, Any] = {
+        "tenant": action.tenant_id,
+        "conversation": action.conversation_id,
+        "event": action.event_id,
+        "at": action.emitted_at,
+        "kind": action.kind,
+        "changes": list(changes),
+        "api": list(api_sources),
+    }
+    with conn.cursor(row_factory=dict_row) as cur:
+        row = cur.execute(RIVALS, parameters).fetchone()
+    return Rivals(**row) if row else Rivals(change=None, equal_newer=None, newer_message=None, earlier_open=None)
+
+
+# A later event is one emitted later, or at the same moment and recorded later.
+RIVALS = """
+WITH later AS (
+    SELECT e.id, e.front_id, e.type, e.source, a.kind, a.state
+    FROM events e LEFT JOIN actions a ON a.event_id = e.id
+    WHERE e.tenant_id = %(tenant)s AND e.conversation_id = %(conversation)s
+      AND e.emitted_at >= %(at)s AND (e.emitted_at, e.id) > (%(at)s, %(event)s)
+), open_before AS (
+    SELECT e.front_id FROM actions a
+    JOIN events e ON e.id = a.event_id
+    JOIN tasks t ON t.event_id = a.event_id AND t.kind = 'apply_action'
+    WHERE a.tenant_id = %(tenant)s AND a.conversation_id = %(conversation)s AND a.state IN ('planned', 'intent')
+      AND (a.emitted_at, a.event_id) < (%(at)s, %(event)s)
+      AND t.state IN ('ready', 'queued', 'running') AND t.due_at < 'infinity'
+    ORDER BY a.emitted_at DESC LIMIT 1
+)
+SELECT
+    (SELECT front_id FROM later WHERE type = ANY(%(changes)s) AND NOT coalesce(source, '') = ANY(%(api)s) LIMIT 1)
+        AS change,
+    (SELECT front_id FROM later WHERE kind = %(kind)s AND state IN ('planned', 'intent') ORDER BY id DESC LIMIT 1)
+        AS equal_newer,
+    (SELECT front_id FROM later WHERE type = 'inbound_received' AND coalesce(state, '') NOT IN ('planned', 'intent')
+     LIMIT 1) AS newer_message,
+    (SELECT front_id FROM open_before) AS earlier_open
+"""
+
+
+def intend(conn: Connection, event_id: int) -> None:
+    """Write down that the change is about to be sent. Only the commit of this makes sending it safe."""
+    conn.execute("UPDATE actions SET state = 'intent', intent_at = now() WHERE event_id = %s", (event_id,))
+
+
+def unintend(conn: Connection, event_id: int) -> None:
+    """Take the intent back: nothing was sent, or Front refused it for certain."""
+    conn.execute("UPDATE actions SET state = 'planned', intent_at = NULL WHERE event_id = %s", (event_id,))
+
+
+def settle(conn: Connection, event_id: int, state: str, reason: str) -> None:
+    """End the action."""
+    conn.execute(
+        "UPDATE actions SET state = %s, reason = %s, settled_at = now() WHERE event_id = %s", (state, reason, event_id)
+    )
+
+
+def explain(conn: Connection, event_id: int, reason: str) -> None:
+    """Say why the action waits."""
+    conn.execute("UPDATE actions SET reason = %s WHERE event_id = %s", (reason, event_id))
+
+
+def note_merge(conn: Connection, tenant_id: int, old_id: str, new_id: str) -> None:
+    """Remember that a conversation lives on as another."""
+    conn.execute(
+        """
+        INSERT INTO merged_conversations (tenant_id, conversation_id, merged_into) VALUES (%s, %s, %s)
+        ON CONFLICT (tenant_id, conversation_id) DO UPDATE SET merged_into = excluded.merged_into
+        """,
+        (tenant_id, old_id, new_id),
+    )

@@ -1,0 +1,29 @@
+"""Notes what is being recorded, so that a delivery that kills the recorder is found and tried alone."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from shared.db.pool import Connection
+
+
+def mark(conn: Connection, entry_ids: Sequence[str]) -> None:
+    """Note that these are being recorded. Survives the recorder, not a crash of PostgreSQL: the table is unlogged."""
+    conn.execute("SET LOCAL synchronous_commit = off")
+    conn.execute(
+        """
+        INSERT INTO recording_marks (entry_id) SELECT unnest(%s::text[])
+        ON CONFLICT (entry_id) DO UPDATE SET tries = recording_marks.tries + 1
+        """,
+        (list(entry_ids),),
+    )
+
+
+def unmark(conn: Connection, entry_ids: Sequence[str]) -> None:
+    """These are recorded."""
+    conn.execute("DELETE FROM recording_marks WHERE entry_id = ANY(%s)", (list(entry_ids),))
+
+
+def marked(conn: Connection) -> dict[str, int]:
+    """What was being recorded when a recorder died, and how often that happened."""
+    return dict(conn.execute("SELECT entry_id, tries FROM recording_marks").fetchall())

@@ -1,0 +1,285 @@
+"""The recorder's statements: one per table and chunk, whatever the chunk holds."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+from psycopg.rows import class_row
+
+from shared.db.locks import lock_conversation
+from shared.db.pool import Connection
+from shared.models import AddressOwner, Tenant
+
+EventKey = tuple[str, str]  # company id, Front's event id
+
+
+@dataclass(frozen=True, kw_only=True)
+class EventRow:
+    """A new event."""
+
+    company_id: str
+    front_id: str
+    tenant_id: int | None
+    type: str
+    conversation_id: str | None
+    message_id: str | None
+    source: str | None
+    emitted_at: datetime | None
+    received_at: datetime
+    state: str
+    cause: str | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class DeliveryRow:
+    """A delivery of an event; `body` is compressed, None where an earlier delivery holds it."""
+
+    id: UUID
+    event_id: int
+    received_at: datetime
+    origin: str
+    body: bytes | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class RecipientRow:
+    """A recipient of an event, matched or not."""
+
+    event_id: int
+    position: int
+    tenant_id: int
+    handle: str
+    role: str
+    user_id: int | None
+    reason: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class AttachmentRow:
+    """A file that is to be stored."""
+
+    tenant_id: int
+    event_id: int
+    conversation_id: str
+    front_id: str
+    filename: str
+    content_type: str
+    declared_size: int | None
+    is_inline: bool
+
+
+@dataclass(frozen=True, kw_only=True)
+class ActionRow:
+    """What will be done to the conversation, or why nothing will."""
+
+    event_id: int
+    tenant_id: int
+    conversation_id: str
+    kind: str
+    wait_for: str
+    state: str
+    reason: str
+    emitted_at: datetime
+
+
+@dataclass(frozen=True, kw_only=True)
+class TaskRow:
+    """A new task; `waits`: due when another task releases it; `failed`: the code of one that is born failed."""
+
+    tenant_id: int | None
+    event_id: int
+    kind: str
+    attachment_id: int | None = None
+    waits: bool = False
+    failed: str | None = None
+    detail: str | None = None
+
+
+def begin(conn: Connection) -> datetime:
+    """Start a chunk's transaction; the database's clock.
+
+    Foreign-key checks plan once a session: planned against still empty tables they would scan them for ever after
+    (measured: 384 instead of 7,761 events/s), hence no sequential scans here.
+    """
+    row = conn.execute("SELECT now(), set_config('enable_seqscan', 'off', true)").fetchone()
+    assert row is not None  # noqa: S101 -- SELECT without FROM gives one row
+    return row[0]  # type: ignore[no-any-return]
+
+
+def tenants_of(conn: Connection, company_ids: Iterable[str]) -> dict[str, Tenant]:
+    """The tenants that have these companies, by company id."""
+    with conn.cursor(row_factory=class_row(Tenant)) as cur:
+        cur.execute(
+            """
+            SELECT id, company_id, connected_at, action, only_when_matched, wait_for, fold_plus, act_within
+            FROM tenants WHERE company_id = ANY(%s)
+            """,
+            (list(company_ids),),
+        )
+        return {tenant.company_id: tenant for tenant in cur}
+
+
+def owners_of(conn: Connection, keys: Iterable[tuple[int, str]]) -> dict[tuple[int, str], AddressOwner]:
+    """Who owns these (tenant id, address key) pairs."""
+    wanted = list(keys)
+    if not wanted:
+        return {}
+    rows = conn.execute(
+        """
+        SELECT a.tenant_id, a.address, u.id, u.external_id, u.active, u.action, a.position
+        FROM unnest(%s::bigint[], %s::text[]) AS k(tenant_id, address)
+        JOIN user_addresses a USING (tenant_id, address)
+        JOIN users u ON u.tenant_id = a.tenant_id AND u.id = a.user_id
+        """,
+        ([tenant_id for tenant_id, _ in wanted], [address for _, address in wanted]),
+    )
+    return {
+        (tenant_id, address): AddressOwner(
+            user_id=user_id, external_id=external_id, active=active, action=action, position=position
+        )
+        for tenant_id, address, user_id, external_id, active, action, position in rows
+    }
+
+
+def insert_events(conn: Connection, events: Sequence[EventRow]) -> dict[EventKey, int]:
+    """Insert those not yet known and return only their ids. In key order: then two recorders never deadlock."""
+    rows = conn.execute(
+        """
+        INSERT INTO events (company_id, front_id, tenant_id, type, conversation_id, message_id, source,
+                            emitted_at, received_at, state, cause)
+        SELECT * FROM unnest(%s::text[], %s::text[], %s::bigint[], %s::text[], %s::text[], %s::text[], %s::text[],
+                             %s::timestamptz[], %s::timestamptz[], %s::text[], %s::text[])
+        ON CONFLICT ON CONSTRAINT one_event_per_company DO NOTHING
+        RETURNING company_id, front_id, id
+        """,
+        _columns(events, EventRow),
+    )
+    return {(company_id, front_id): event_id for company_id, front_id, event_id in rows}
+
+
+def known_events(conn: Connection, keys: Iterable[EventKey]) -> dict[EventKey, int]:
+    """The ids of these events, as far as they are recorded."""
+    wanted = list(keys)
+    if not wanted:
+        return {}
+    rows = conn.execute(
+        """
+        SELECT e.company_id, e.front_id, e.id
+        FROM unnest(%s::text[], %s::text[]) AS k(company_id, front_id) JOIN events e USING (company_id, front_id)
+        """,
+        ([company_id for company_id, _ in wanted], [front_id for _, front_id in wanted]),
+    )
+    return {(company_id, front_id): event_id for company_id, front_id, event_id in rows}
+
+
+def adopt_events(conn: Connection, events: Sequence[EventRow]) -> dict[EventKey, int]:
+    """Give parked events of an unknown company to the tenant that has it now; return the ids of those that changed."""
+    rows = conn.execute(
+        """
+        UPDATE events e SET tenant_id = k.tenant_id, state = k.state, cause = k.cause
+        FROM unnest(%s::text[], %s::text[], %s::bigint[], %s::text[], %s::text[])
+             AS k(company_id, front_id, tenant_id, state, cause)
+        WHERE e.company_id = k.company_id AND e.front_id = k.front_id AND e.tenant_id IS NULL AND e.state = 'parked'
+        RETURNING e.company_id, e.front_id, e.id
+        """,
+        (
+            [event.company_id for event in events],
+            [event.front_id for event in events],
+            [event.tenant_id for event in events],
+            [event.state for event in events],
+            [event.cause for event in events],
+        ),
+    )
+    return {(company_id, front_id): event_id for company_id, front_id, event_id in rows}
+
+
+def insert_deliveries(conn: Connection, deliveries: Sequence[DeliveryRow]) -> None:
+    """Keep deliveries; one that is already kept (an entry recorded but not yet deleted) stays as it is."""
+    conn.execute(
+        """
+        INSERT INTO deliveries (id, event_id, received_at, origin, body)
+        SELECT * FROM unnest(%s::uuid[], %s::bigint[], %s::timestamptz[], %s::text[], %s::bytea[])
+        ON CONFLICT (id) DO NOTHING
+        """,
+        _columns(deliveries, DeliveryRow),
+    )
+
+
+def insert_recipients(conn: Connection, recipients: Sequence[RecipientRow]) -> None:
+    """Write who the messages were for."""
+    if recipients:
+        conn.execute(
+            """
+            INSERT INTO recipients (event_id, position, tenant_id, handle, role, user_id, reason)
+            SELECT * FROM unnest(%s::bigint[], %s::smallint[], %s::bigint[], %s::text[], %s::text[], %s::bigint[],
+                                 %s::text[])
+            """,
+            _columns(recipients, RecipientRow),
+        )
+
+
+def insert_attachments(conn: Connection, attachments: Sequence[AttachmentRow]) -> list[tuple[int, int, int]]:
+    """Write the files; return (attachment id, event id, tenant id) of each."""
+    if not attachments:
+        return []
+    return conn.execute(
+        """
+        INSERT INTO attachments (tenant_id, event_id, conversation_id, front_id, filename, content_type,
+                                 declared_size, is_inline)
+        SELECT * FROM unnest(%s::bigint[], %s::bigint[], %s::text[], %s::text[], %s::text[], %s::text[],
+                             %s::bigint[], %s::boolean[])
+        RETURNING id, event_id, tenant_id
+        """,
+        _columns(attachments, AttachmentRow),
+    ).fetchall()
+
+
+def insert_actions(conn: Connection, actions: Sequence[ActionRow]) -> None:
+    """Write what will be done to the conversations."""
+    if actions:
+        conn.execute(
+            """
+            INSERT INTO actions (event_id, tenant_id, conversation_id, kind, wait_for, state, reason, emitted_at)
+            SELECT * FROM unnest(%s::bigint[], %s::bigint[], %s::text[], %s::text[], %s::text[], %s::text[], %s::text[],
+                                 %s::timestamptz[])
+            """,
+            _columns(actions, ActionRow),
+        )
+
+
+def insert_tasks(conn: Connection, tasks: Sequence[TaskRow]) -> None:
+    """Write the work, due now unless it waits to be released."""
+    if tasks:
+        conn.execute(
+            """
+            INSERT INTO tasks (tenant_id, event_id, kind, attachment_id, due_at, state, code, detail, settled_at)
+            SELECT tenant_id, event_id, kind, attachment_id, CASE WHEN waits THEN 'infinity' ELSE now() END,
+                   CASE WHEN failed IS NULL THEN 'ready' ELSE 'failed' END, failed, detail,
+                   CASE WHEN failed IS NULL THEN NULL ELSE now() END
+            FROM unnest(%s::bigint[], %s::bigint[], %s::text[], %s::bigint[], %s::boolean[], %s::text[], %s::text[])
+                 AS t(tenant_id, event_id, kind, attachment_id, waits, failed, detail)
+            """,
+            _columns(tasks, TaskRow),
+        )
+
+
+def wake_actions(conn: Connection, conversations: Iterable[tuple[int, str]]) -> None:
+    """Have the waiting actions of these conversations decided anew: somebody changed the conversation."""
+    for tenant_id, conversation_id in sorted(set(conversations)):
+        lock_conversation(conn, tenant_id, conversation_id)
+        conn.execute(
+            """
+            UPDATE tasks t SET due_at = now() FROM actions a
+            WHERE a.tenant_id = %s AND a.conversation_id = %s AND a.state = 'planned'
+              AND t.event_id = a.event_id AND t.kind = 'apply_action' AND t.state = 'ready' AND t.due_at = 'infinity'
+            """,
+            (tenant_id, conversation_id),
+        )
+
+
+def _columns(rows: Sequence[Any], kind: type) -> list[list[Any]]:
+    return [[getattr(row, name) for row in rows] for name in kind.__dataclass_fields__]  # type: ignore[attr-defined]

@@ -1,0 +1,84 @@
+"""What follows when a task of a conversation ends: released actions and the event's state.
+
+Everything here runs with the conversation locked (`lock_conversation`), in the transaction that ends the task: two
+files that are stored at the same moment take turns, and the second one sees the first.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from shared.db.pool import Connection
+
+def update_event(conn: Connection, event_id: int) -> None:
+    """Derive the event's state from its tasks: any failed, else any open, else done."""
+    conn.execute(
+        """
+        UPDATE events e
+        SET state = CASE WHEN t.failed > 0 THEN 'failed' WHEN t.open > 0 THEN 'processing' ELSE 'done' END,
+               cause = CASE WHEN t.failed > 0 THEN t.code END
+        FROM (SELECT count(*) FILTER (WHERE state = 'failed') AS failed,
+                     count(*) FILTER (WHERE state IN ('ready', 'queued', 'running')) AS open,
+                     min(code) FILTER (WHERE state = 'failed') AS code
+              FROM tasks WHERE event_id = %(id)s) t
+        WHERE e.id = %(id)s AND e.state IN ('processing', 'done', 'failed')
+        """,
+        {"id": event_id},
+    )
+
+
+def conversation_of(conn: Connection, event_id: int) -> tuple[int, str]:
+    """What to lock before anything of this event is settled: its tenant and conversation."""
+    row = conn.execute(
+        "SELECT coalesce(tenant_id, 0), coalesce(conversation_id, '') FROM events WHERE id = %s", (event_id,)
+    ).fetchone()
+    if row is None:
+        raise LookupError(f"event {event_id} is gone")
+    return row[0], row[1]
+
+
+def waiting_actions(conn: Connection, tenant_id: int, conversation_id: str) -> list[tuple[int, str, str]]:
+    """(task id, kind, wait_for) of the actions of the conversation that wait to be released."""
+    return conn.execute(
+        """
+        SELECT t.id, a.kind, a.wait_for FROM actions a
+        JOIN tasks t ON t.event_id = a.event_id AND t.kind = 'apply_action'
+        WHERE a.tenant_id = %s AND a.conversation_id = %s AND a.state IN ('planned', 'intent')
+          AND t.state = 'ready' AND t.due_at = 'infinity'
+        """,
+        (tenant_id, conversation_id),
+    ).fetchall()
+
+
+def unstored(conn: Connection, tenant_id: int, conversation_id: str) -> tuple[int, int, int]:
+    """How many files of the conversation wait, failed, were discarded; an unread message counts like a file."""
+    row = conn.execute(
+        """
+        WITH missing AS (
+            SELECT state FROM attachments
+            WHERE tenant_id = %(tenant)s AND conversation_id = %(conversation)s AND state <> 'stored'
+            UNION ALL
+            SELECT CASE WHEN t.state IN ('ready', 'queued', 'running') THEN 'waiting' ELSE t.state END
+            FROM events e JOIN tasks t ON t.event_id = e.id AND t.kind = 'fetch_message'
+            WHERE e.tenant_id = %(tenant)s AND e.conversation_id = %(conversation)s
+        )
+        SELECT count(*) FILTER (WHERE state = 'waiting'), count(*) FILTER (WHERE state = 'failed'),
+               count(*) FILTER (WHERE state = 'discarded')
+        FROM missing
+        """,
+        {"tenant": tenant_id, "conversation": conversation_id},
+    ).fetchone()
+    assert row is not None  # noqa: S101 -- an aggregate gives one row
+    return row[0], row[1], row[2]
+
+
+def make_due(conn: Connection, task_ids: Iterable[int]) -> None:
+    """These need wait no longer."""
+    conn.execute("UPDATE tasks SET due_at = now() WHERE id = ANY(%s) AND state = 'ready'", (list(task_ids),))
+
+
+def note(conn: Connection, event_id: int, what: str, *, who: str = "mailroom", detail: str = "") -> None:
+    """Add a decision to the event's journal."""
+    conn.execute(
+        "INSERT INTO journal (event_id, what, who, detail) VALUES (%s, %s, %s, %s)", (event_id, what, who, detail)
+    )

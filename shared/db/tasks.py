@@ -1,0 +1,133 @@
+"""One task's way: claimed under a lease, settled by whoever still holds it.
+
+Every write after the claim names the lease epoch it was claimed with. A worker that was paused beyond its lease finds
+no row, gets `Fenced`, and writes nothing.
+"""
+
+from __future__ import annotations
+
+from psycopg.rows import class_row
+from psycopg.types.json import Jsonb
+
+from shared.db.pool import Connection
+from shared.errors import Fenced
+from shared.models import Call, Task
+
+LEASE_SECONDS = 120
+
+
+def claim(conn: Connection, task_id: int, worker: str) -> Task | None:
+    """Take the task when it is due and nothing stands against its tenant; this counts as an attempt."""
+    with conn.cursor(row_factory=class_row(Task)) as cur:
+        task = cur.execute(
+            """
+            UPDATE tasks SET state = 'running', lease_epoch = lease_epoch + 1, attempts = attempts + 1, sends = 0,
+                   lease_until = now() + make_interval(secs => %(lease)s)
+            FROM tenants
+            WHERE tasks.id = %(id)s AND tasks.state IN ('ready', 'queued') AND tasks.due_at <= now()
+              AND tenants.id = tasks.tenant_id AND tenants.parked_cause IS NULL AND tenants.not_before <= now()
+            RETURNING tasks.id, kind, event_id, tenant_id, attachment_id, lease_epoch, attempts
+            """,
+            {"id": task_id, "lease": LEASE_SECONDS},
+        ).fetchone()
+    if task:
+        conn.execute(
+            "INSERT INTO attempts (task_id, epoch, worker) VALUES (%s, %s, %s)", (task.id, task.lease_epoch, worker)
+        )
+    return task
+
+
+def renew(conn: Connection, task: Task) -> None:
+    """Extend the lease of an attempt that makes progress. Raises Fenced when it is lost."""
+    _held(
+        conn.execute(
+            "UPDATE tasks SET lease_until = now() + make_interval(secs => %s)"
+            " WHERE id = %s AND lease_epoch = %s AND state = 'running'",
+            (LEASE_SECONDS, task.id, task.lease_epoch),
+        ).rowcount
+    )
+
+
+def check_held(conn: Connection, task: Task) -> None:
+    """Raise Fenced unless this attempt holds the task; the row stays locked until the transaction ends."""
+    _held(
+        conn.execute(
+            "SELECT 1 FROM tasks WHERE id = %s AND lease_epoch = %s AND state = 'running' FOR UPDATE",
+            (task.id, task.lease_epoch),
+        ).rowcount
+    )
+
+
+def finish(conn: Connection, task: Task, state: str, *, code: str | None = None, detail: str | None = None) -> None:
+    """End the task. Raises Fenced when this attempt no longer holds it."""
+    _held(
+        conn.execute(
+            """
+            UPDATE tasks SET state = %s, code = %s, detail = %s, lease_until = NULL, settled_at = now()
+            WHERE id = %s AND lease_epoch = %s AND state = 'running'
+            """,
+            (state, code, detail, task.id, task.lease_epoch),
+        ).rowcount
+    )
+
+
+def put_back(  # noqa: PLR0913 -- where the task stands after the attempt, each part named at the call
+    conn: Connection,
+    task: Task,
+    *,
+    seconds: float | None,
+    counts: bool,
+    code: str | None = None,
+    detail: str | None = None,
+) -> None:
+    """Make the task due in `seconds` (None: when another task releases it). `counts`: this was an attempt.
+
+    Raises Fenced when this attempt no longer holds it.
+    """
+    _held(
+        conn.execute(
+            """
+            UPDATE tasks SET state = 'ready', lease_until = NULL, code = %(code)s, detail = %(detail)s,
+                   attempts = attempts - CASE WHEN %(counts)s THEN 0 ELSE 1 END,
+                   due_at = CASE WHEN %(seconds)s::float8 IS NULL THEN 'infinity'
+                                 ELSE now() + make_interval(secs => %(seconds)s) END
+            WHERE id = %(id)s AND lease_epoch = %(epoch)s AND state = 'running'
+            """,
+            {
+                "id": task.id,
+                "epoch": task.lease_epoch,
+                "seconds": seconds,
+                "counts": counts,
+                "code": code,
+                "detail": detail,
+            },
+        ).rowcount
+    )
+
+
+def end_attempt(  # noqa: PLR0913 -- one row's columns
+    conn: Connection, task: Task, *, outcome: str, code: str | None, detail: str | None, calls: list[Call]
+) -> None:
+    """Write how the attempt ended and what it asked of Front."""
+    conn.execute(
+        """
+        UPDATE attempts SET ended_at = clock_timestamp(), outcome = %s, code = %s, detail = %s, calls = %s
+        WHERE task_id = %s AND epoch = %s
+        """,
+        (outcome, code, detail, Jsonb([_call(call) for call in calls]), task.id, task.lease_epoch),
+    )
+
+
+def _call(call: Call) -> dict[str, object]:
+    return {
+        "method": call.method,
+        "path": call.path,
+        "status": call.status,
+        "ms": call.milliseconds,
+        "budget_left": call.budget_left,
+    }
+
+
+def _held(rows: int) -> None:
+    if rows != 1:
+        raise Fenced("another attempt owns this task now; this one writes nothing")

@@ -1,0 +1,38 @@
+"""Decides which users a message was for: pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+
+from shared.addresses import match_key
+from shared.models import AddressOwner, Match, Recipient
+
+MATCHED_ROLES = frozenset({"to", "cc", "bcc"})
+
+
+def keys_to_look_up(recipients: Iterable[Recipient], *, fold_plus: bool) -> set[str]:
+    """The address keys whose owners `match_recipients` needs."""
+    keys = {match_key(r.handle, fold_plus=fold_plus) for r in recipients if r.role in MATCHED_ROLES}
+    return {key for key in keys if key is not None}
+
+
+def match_recipients(
+    recipients: Iterable[Recipient], owners: Mapping[str, AddressOwner], *, fold_plus: bool
+) -> tuple[Match, ...]:
+    """Pair each recipient with the user who owns its address, in order, always with a reason."""
+    return tuple(_match(recipient, owners, fold_plus=fold_plus) for recipient in recipients)
+
+
+def _match(recipient: Recipient, owners: Mapping[str, AddressOwner], *, fold_plus: bool) -> Match:
+    if recipient.role not in MATCHED_ROLES:
+        return Match(recipient=recipient, user=None, reason=f"role {recipient.role} is never matched")
+    key = match_key(recipient.handle, fold_plus=fold_plus)
+    if key is None:
+        return Match(recipient=recipient, user=None, reason="not an address")
+    owner = owners.get(key)
+    if owner is None:
+        return Match(recipient=recipient, user=None, reason=f"no user with {key}")
+    if not owner.active:
+        return Match(recipient=recipient, user=None, reason=f"user {owner.external_id} is inactive")
+    reason = f"{recipient.role} {recipient.handle} = user {owner.external_id}, address {owner.position}"
+    return Match(recipient=recipient, user=owner, reason=reason)

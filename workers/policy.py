@@ -1,0 +1,47 @@
+"""Decides what is done to a conversation at the end of an event: pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from datetime import datetime
+
+from shared.models import AddressOwner, PlannedAction, Tenant
+
+#: The least destructive first; with several users the least destructive wish wins.
+DESTRUCTION = ("none", "tag", "archive", "trash")
+
+
+def plan_action(tenant: Tenant, users: Iterable[AddressOwner], *, emitted_at: datetime, now: datetime) -> PlannedAction:
+    """Choose the action for an inbound message that these users were addressed in."""
+    users = list(users)
+    kind, why = _choose(tenant, users)
+    if not users and tenant.only_when_matched:
+        return _skip(tenant, kind, "nobody_matched: no recipient is a user of this tenant")
+    if kind == "none":
+        return _skip(tenant, kind, f"no_action: {why}")
+    if tenant.connected_at is None or emitted_at < tenant.connected_at:
+        return _skip(tenant, kind, "too_old: emitted before the tenant connected")
+    if emitted_at < now - tenant.act_within:
+        return _skip(tenant, kind, f"too_old: emitted more than {_days(tenant)} ago")
+    return PlannedAction(kind=kind, wait_for=tenant.wait_for, state="planned", reason=why)
+
+
+def _choose(tenant: Tenant, users: list[AddressOwner]) -> tuple[str, str]:
+    """The action and whose wish it is."""
+    if not users:
+        return tenant.action, "the tenant's policy"
+    wishes = {user.external_id: user.action or tenant.action for user in users}
+    winner = min(wishes, key=lambda external_id: DESTRUCTION.index(wishes[external_id].partition(":")[0]))
+    own = any(user.action for user in users if user.external_id == winner)
+    why = f"the choice of user {winner}" if own else "the tenant's policy"
+    if len(set(wishes.values())) > 1:
+        why += f", the least destructive of {len(wishes)} users' wishes"
+    return wishes[winner], why
+
+
+def _skip(tenant: Tenant, kind: str, reason: str) -> PlannedAction:
+    return PlannedAction(kind=kind, wait_for=tenant.wait_for, state="skipped", reason=reason)
+
+
+def _days(tenant: Tenant) -> str:
+    return f"{tenant.act_within.total_seconds() / 86_400:g} days"

@@ -1,0 +1,161 @@
+"""Decides whether an action may act now, and what an unclear one came to: pure.
+
+Before acting, a change that somebody else made, a newer message, an equal newer action or a file that is not stored
+yet wins over the plan. After an unclear answer, what Front shows wins over what we remember.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Literal
+
+#: Changes made through the API look like ours; everybody else's carry another source (teammate, rule, gmail, …).
+API_SOURCES = frozenset({"api", "oauth_client"})
+#: Application events by which somebody takes the decision about a conversation away from us.
+CHANGES = ("conversation_archived", "conversation_deleted", "conversation_reopened", "conversation_restored")
+API_CHANGES = frozenset({"archive", "trash", "reopen", "restore"})
+FRESH_SECONDS = 60
+#: Front's clock and the database's may differ by this much without an own change being overlooked.
+CLOCK_SLACK = timedelta(seconds=5)
+STATUS = {"archive": "archived", "trash": "deleted"}
+_OWN_EVENT = {"archive": "archive", "trash": "trash"}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Unstored:
+    """How many files of a conversation are not stored, by why; a message still to be read counts as waiting."""
+
+    waiting: int = 0
+    failed: int = 0
+    discarded: int = 0
+
+
+@dataclass(frozen=True, kw_only=True)
+class ActionFacts:
+    """What our own rows say about an action and its conversation; the event ids are Front's."""
+
+    event_id: int
+    conversation_id: str
+    kind: str
+    wait_for: str
+    state: str
+    emitted_at: datetime
+    intent_at: datetime | None
+    age_seconds: float
+    unstored: Unstored
+    change: str | None = None
+    equal_newer: str | None = None
+    newer_message: str | None = None
+    earlier_open: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Settle:
+    """The action ends here without another write to Front."""
+
+    state: Literal["confirmed", "superseded", "skipped"]
+    reason: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Wait:
+    """Not yet. `seconds` None: until a file is settled."""
+
+    reason: str
+    seconds: float | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Proceed:
+    """Act; `look_first`: read the conversation before."""
+
+    look_first: bool
+
+
+@dataclass(frozen=True, kw_only=True)
+class Seen:
+    """One event of the conversation as Front lists it."""
+
+    front_id: str
+    type: str
+    source: str | None
+    emitted_at: datetime
+
+
+@dataclass(frozen=True, kw_only=True)
+class Observation:
+    """What Front shows of the conversation now; `events` since the action's event, or since its intent."""
+
+    status: str
+    tag_ids: frozenset[str]
+    events: tuple[Seen, ...]
+
+
+def blocked(kind: str, wait_for: str, unstored: Unstored) -> str | None:
+    """Why an action must wait for files, or None. Trash always waits until every file is stored."""
+    if unstored.waiting:
+        return f"waits for {unstored.waiting} file(s) of the conversation to be stored"
+    if unstored.failed and (kind == "trash" or wait_for == "stored"):
+        return f"{unstored.failed} file(s) of the conversation could not be stored; retry or discard their tasks"
+    return None
+
+
+def before(facts: ActionFacts) -> Settle | Wait | Proceed:
+    """Decide from our own rows whether the action may act."""
+    if facts.state == "intent":
+        return Proceed(look_first=True)
+    if overruled := _overruled(facts):
+        return overruled
+    if reason := blocked(facts.kind, facts.wait_for, facts.unstored):
+        return Wait(reason=reason, seconds=None)
+    if facts.kind == "trash" and facts.unstored.discarded:
+        return Settle(state="skipped", reason="file_discarded: trash never destroys a file that was not stored")
+    if facts.earlier_open:
+        return Wait(reason=f"{facts.earlier_open} of the same conversation comes first", seconds=1.0)
+    return Proceed(look_first=facts.age_seconds > FRESH_SECONDS)
+
+
+def _overruled(facts: ActionFacts) -> Settle | None:
+    if facts.equal_newer:
+        return Settle(state="superseded", reason=f"coalesced: {facts.equal_newer} does the same")
+    if facts.kind not in STATUS:
+        return None  # a tag takes nothing away from anybody
+    if facts.change:
+        return Settle(state="superseded", reason=f"changed_by_somebody: {facts.change}")
+    if facts.newer_message:
+        return Settle(state="superseded", reason=f"newer_message: {facts.newer_message}")
+    return None
+
+
+def after_looking(facts: ActionFacts, front: Observation) -> Settle | None:
+    """Decide from what Front shows; None: the change has not happened and nobody objects, so write."""
+    if facts.kind not in STATUS:
+        tagged = facts.kind.partition(":")[2] in front.tag_ids
+        return Settle(state="confirmed", reason="seen: the tag is there") if tagged else None
+    if facts.state == "intent" and (own := _own_change(facts, front)):
+        return Settle(state="confirmed", reason=f"seen: {own.front_id} is our change")
+    if front.status == STATUS[facts.kind]:
+        return Settle(state="confirmed", reason=f"seen: the conversation is {front.status}")
+    if front.status == "deleted":
+        return Settle(state="superseded", reason="changed_by_somebody: the conversation is in the trash")
+    return _objection(facts, front)
+
+
+def _own_change(facts: ActionFacts, front: Observation) -> Seen | None:
+    since = (facts.intent_at or facts.emitted_at) - CLOCK_SLACK
+    wanted = _OWN_EVENT[facts.kind]
+    ours = (e for e in front.events if e.type == wanted and e.source in API_SOURCES and e.emitted_at >= since)
+    return next(ours, None)
+
+
+def _objection(facts: ActionFacts, front: Observation) -> Settle | None:
+    since = facts.intent_at or facts.emitted_at
+    for event in front.events:
+        if event.emitted_at <= since:
+            continue
+        if event.type in API_CHANGES and event.source not in API_SOURCES:
+            return Settle(state="superseded", reason=f"changed_by_somebody: {event.type} {event.front_id}")
+        if event.type == "inbound":
+            return Settle(state="superseded", reason=f"newer_message: {event.front_id}")
+    return None

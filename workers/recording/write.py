@@ -1,0 +1,97 @@
+"""Writes what follows from messages: recipients, files, actions and the tasks behind them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from shared.db import recording
+from shared.db.pool import Connection
+from shared.models import Plan
+
+
+@dataclass(frozen=True, kw_only=True)
+class PlannedEvent:
+    """A recorded message event and what follows from it."""
+
+    event_id: int
+    tenant_id: int
+    conversation_id: str
+    emitted_at: datetime
+    plan: Plan
+
+    @property
+    def has_work(self) -> bool:
+        """Whether any task follows."""
+        return has_work(self.plan)
+
+
+def has_work(plan: Plan) -> bool:
+    """Whether any task follows from the plan."""
+    return plan.fetch or bool(plan.attachments) or _acts(plan)
+
+
+def write_plans(conn: Connection, events: Sequence[PlannedEvent]) -> None:
+    """Write the plans' rows. The action waits while its own event still has files to store."""
+    recording.insert_recipients(conn, [row for event in events for row in _recipients(event)])
+    attachments = recording.insert_attachments(conn, [row for event in events for row in _attachments(event)])
+    recording.insert_actions(conn, [row for event in events for row in _actions(event)])
+    files = [
+        recording.TaskRow(tenant_id=tenant_id, event_id=event_id, kind="store_attachment", attachment_id=attachment_id)
+        for attachment_id, event_id, tenant_id in attachments
+    ]
+    recording.insert_tasks(conn, files + [row for event in events for row in _tasks(event)])
+
+
+def _acts(plan: Plan) -> bool:
+    return plan.action is not None and plan.action.state == "planned"
+
+
+def _tasks(event: PlannedEvent) -> Iterator[recording.TaskRow]:
+    if event.plan.fetch:
+        yield recording.TaskRow(tenant_id=event.tenant_id, event_id=event.event_id, kind="fetch_message")
+    if _acts(event.plan):
+        waits = bool(event.plan.attachments)
+        yield recording.TaskRow(tenant_id=event.tenant_id, event_id=event.event_id, kind="apply_action", waits=waits)
+
+
+def _recipients(event: PlannedEvent) -> Iterator[recording.RecipientRow]:
+    for position, match in enumerate(event.plan.matches):
+        yield recording.RecipientRow(
+            event_id=event.event_id,
+            position=position,
+            tenant_id=event.tenant_id,
+            handle=match.recipient.handle,
+            role=match.recipient.role,
+            user_id=match.user.user_id if match.user else None,
+            reason=match.reason,
+        )
+
+
+def _attachments(event: PlannedEvent) -> Iterator[recording.AttachmentRow]:
+    for attachment in event.plan.attachments:
+        yield recording.AttachmentRow(
+            tenant_id=event.tenant_id,
+            event_id=event.event_id,
+            conversation_id=event.conversation_id,
+            front_id=attachment.front_id,
+            filename=attachment.filename,
+            content_type=attachment.content_type,
+            declared_size=attachment.declared_size,
+            is_inline=attachment.is_inline,
+        )
+
+
+def _actions(event: PlannedEvent) -> Iterator[recording.ActionRow]:
+    if action := event.plan.action:
+        yield recording.ActionRow(
+            event_id=event.event_id,
+            tenant_id=event.tenant_id,
+            conversation_id=event.conversation_id,
+            kind=action.kind,
+            wait_for=action.wait_for,
+            state=action.state,
+            reason=action.reason,
+            emitted_at=event.emitted_at,
+        )
