@@ -1,0 +1,204 @@
+"""Calls Front's API as a tenant: reads that may be tried again, writes that are sent once, downloads."""
+
+from __future__ import annotations
+
+import re
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager
+from datetime import datetime
+from functools import partial
+from itertools import count, islice
+from typing import Any, Final, Literal, TypeVar
+
+from shared.budget import Budget
+from shared.errors import FrontRejected, FrontUnavailable, UnsafeRedirect
+from shared.front import routes
+from shared.front.answers import MOVED, Answer
+from shared.front.destinations import Api, is_public
+from shared.front.download import Download, Downloads, Pace
+from shared.front.envelope import parse_message
+from shared.front.exchange import Exchange
+from shared.front.ids import front_id
+from shared.front.objects import (
+    Conversation,
+    ConversationEvent,
+    Identity,
+    parse_conversation,
+    parse_event,
+    parse_identity,
+    parse_page,
+)
+from shared.front.patience import patiently
+from shared.front.routes import Route
+from shared.front.transport import Line
+from shared.models import Call, Message, Token
+
+#: Wall-clock seconds a read or a write takes at most, its tries and a merge's second request included.
+CALL_SECONDS: Final = 10.0
+PAGES_SECONDS: Final = 60.0
+MOST_PAGES: Final = 20
+_CONVERSATION_PATH: Final = re.compile(r"/conversations/(cnv_[A-Za-z0-9]+)(?:[/?].*)?")
+Status = Literal["archived", "deleted", "open"]
+T = TypeVar("T")
+
+
+class FrontClient:
+    """Front's API; one for a process, for all its threads and tenants."""
+
+    def __init__(self, api_url: str, budget: Budget, *, user_agent: str = "mailroom", pace: Pace | None = None):
+        self._api = Api(url=api_url.rstrip("/"))
+        self._budget = budget
+        self._user_agent = user_agent
+        self._pace = pace or Pace()
+        self._of_thread = threading.local()
+
+    def for_tenant(self, token: Token, *, stop: threading.Event | None = None) -> TenantClient:
+        """Front as this tenant sees it, for use on this thread; a set `stop` ends waits and downloads."""
+        line, elsewhere = self._lines()
+        exchange = Exchange(api=self._api, budget=self._budget, token=token, line=line)
+        return TenantClient(exchange, elsewhere=elsewhere, pace=self._pace, stop=stop or threading.Event())
+
+    def _lines(self) -> tuple[Line, Line]:
+        """This thread's connections: to the API, and to public addresses a file may lie at."""
+        if not hasattr(self._of_thread, "lines"):
+            line = partial(Line, user_agent=self._user_agent)
+            self._of_thread.lines = line(), line(may_reach=is_public)
+        lines: tuple[Line, Line] = self._of_thread.lines
+        return lines
+
+
+class TenantClient:
+    """Front with one tenant's token. Every method raises classes of shared.errors and nothing else."""
+
+    def __init__(self, exchange: Exchange, *, elsewhere: Line, pace: Pace, stop: threading.Event):
+        self._exchange = exchange
+        self._downloads = Downloads(exchange, elsewhere=elsewhere, pace=pace, stop=stop)
+        self._stop = stop
+
+    @property
+    def calls(self) -> list[Call]:
+        """Every request tried so far, in order."""
+        return self._exchange.calls
+
+    def me(self) -> Identity:
+        """The company the token belongs to."""
+        return _expected(routes.ME, parse_identity, self._read(routes.ME, routes.ME.path))
+
+    def conversation(self, conversation_id: str) -> Conversation:
+        """The conversation as it stands; the surviving one when it was merged."""
+        _, answer = self._read_conversation(routes.CONVERSATION, conversation_id)
+        return _expected(routes.CONVERSATION, parse_conversation, answer)
+
+    def conversation_events(self, conversation_id: str, *, since: datetime) -> list[ConversationEvent]:
+        """What happened to the conversation at `since` or later, newest first; events without a time are included."""
+        route, events = routes.CONVERSATION_EVENTS, list[ConversationEvent]()
+        with self._exchange.line.within(PAGES_SECONDS):
+            _, first = self._read_conversation(route, conversation_id, limit=100)
+            for page in self._pages(route, first, most=MOST_PAGES):
+                found = [event for event in map(parse_event, page) if event]
+                events += [event for event in found if event.emitted_at is None or event.emitted_at >= since]
+                if any(event.emitted_at and event.emitted_at < since for event in found):
+                    break
+        return events
+
+    def events(self, *, types: Sequence[str], after: datetime, before: datetime) -> Iterator[dict[str, Any]]:
+        """Front's own list of the company's events, oldest first, each as the `payload` of a webhook would be.
+
+        Pages are asked for as they are needed: what was yielded before an error is good.
+        """
+        query = {
+            "limit": 15,  # Front's maximum for this list
+            "sort_by": "created_at",
+            "sort_order": "asc",
+            "q[types][]": list(types),
+            "q[after]": f"{after.timestamp():.3f}",
+            "q[before]": f"{before.timestamp():.3f}",
+        }
+        for page in self._pages(routes.EVENTS, self._read(routes.EVENTS, routes.EVENTS.path, **query)):
+            yield from page
+
+    def message(self, message_id: str) -> Message:
+        """The message with its recipients and attachments."""
+        answer = self._read(routes.MESSAGE, routes.MESSAGE.path.format(id=front_id(message_id)))
+        return _expected(routes.MESSAGE, _message, answer)
+
+    def latest_message(self, conversation_id: str) -> Message:
+        """The conversation's newest message."""
+        route = routes.CONVERSATION_MESSAGES
+        _, answer = self._read_conversation(route, conversation_id, limit=1)
+        messages, _ = _expected(route, parse_page, answer)
+        if not messages:
+            raise FrontRejected(f"Front's answer to {route} holds no message; there is nothing to read")
+        return parse_message(messages[0])
+
+    def set_status(self, conversation_id: str, status: Status) -> str:
+        """Archive, trash (`deleted`) or reopen, once; the id of the conversation that took it. Raises UnclearAnswer."""
+        return self._write(routes.SET_STATUS, conversation_id, {"status": status})
+
+    def add_tag(self, conversation_id: str, tag_id: str) -> str:
+        """Add one tag, once; the id of the conversation that took it. Raises UnclearAnswer."""
+        return self._write(routes.ADD_TAG, conversation_id, {"tag_ids": [front_id(tag_id)]})
+
+    def download(self, attachment_id: str, *, max_bytes: int) -> AbstractContextManager[Download]:
+        """The file's bytes as they come. AttachmentTooLarge over `max_bytes`, DownloadIncomplete when cut."""
+        return self._downloads.open(attachment_id, max_bytes=max_bytes)
+
+    def _read(self, route: Route, path: str, **query: Any) -> Answer:
+        with self._exchange.line.within(CALL_SECONDS):
+            return patiently(lambda: self._exchange.ask(route, path, query=query), stop=self._stop)
+
+    def _read_conversation(self, route: Route, conversation_id: str, **query: Any) -> tuple[str, Answer]:
+        return self._at_survivor(route, conversation_id, lambda path: self._read(route, path, **query))
+
+    def _write(self, route: Route, conversation_id: str, body: dict[str, Any]) -> str:
+        survivor, _ = self._at_survivor(route, conversation_id, lambda path: self._exchange.ask(route, path, body=body))
+        return survivor
+
+    def _at_survivor(self, route: Route, conversation_id: str, ask: Callable[[str], Answer]) -> tuple[str, Answer]:
+        """Ask, and once more at the conversation this one was merged into."""
+        with self._exchange.line.within(CALL_SECONDS):
+            path = route.path.format(id=front_id(conversation_id))
+            answer = ask(path)
+            if answer.status != MOVED:
+                return conversation_id, answer
+            survivor = self._survivor(route, path, answer)
+            answer = ask(route.path.format(id=survivor))
+        if answer.status == MOVED:
+            raise UnsafeRedirect(f"{route} was redirected twice; it was not followed further")
+        return survivor, answer
+
+    def _survivor(self, route: Route, path: str, answer: Answer) -> str:
+        link = answer.headers.get("location", "")
+        target = self._exchange.api.own_path(link, seen_at=self._exchange.api.url + path) or ""
+        found = _CONVERSATION_PATH.fullmatch(target)
+        if found is None:
+            raise UnsafeRedirect(
+                f"{route} was redirected to something that is no conversation of this API; it was not followed"
+            )
+        return found.group(1)
+
+    def _pages(self, route: Route, answer: Answer, *, most: int | None = None) -> Iterator[list[dict[str, Any]]]:
+        """The pages of a list, by its own links; each is asked of the configured API, wherever the link points."""
+        for _ in islice(count(), most):
+            elements, link = _expected(route, parse_page, answer)
+            yield elements
+            if link is None:
+                return
+            path = self._exchange.api.own_path(link, seen_at=self._exchange.api.url)
+            if path is None:
+                raise UnsafeRedirect(f"the next page of {route} is at a place that is not this API; it was not asked")
+            answer = self._read(route, path)
+        raise FrontRejected(f"{route} goes on after {most} pages; it was not read to the end")
+
+
+def _message(raw: Any) -> Message | None:
+    return parse_message(raw) if isinstance(raw, dict) else None
+
+
+def _expected(route: Route, parse: Callable[[Any], T | None], answer: Answer) -> T:
+    """What the answer's body says; something that is not Front's wording may be a proxy's page and pass."""
+    found = parse(answer.json())
+    if found is None:
+        raise FrontUnavailable(f"the answer to {route} is not what Front documents; it is tried again later")
+    return found

@@ -1,0 +1,105 @@
+"""One tenant's requests to Front: each takes from the budget, goes to the configured API only, and is noted."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
+from urllib.parse import urlencode
+
+import requests
+
+from shared.budget import Budget
+from shared.errors import BudgetExhausted, FrontRejected, FrontUnavailable, MailroomError, UnclearAnswer
+from shared.front.answers import Answer, allowance, failure
+from shared.front.destinations import Api
+from shared.front.routes import Route
+from shared.front.transport import Line, NoAnswer
+from shared.models import Call, Token
+
+MOST_BYTES = 32 * 2**20
+
+
+class Exchange:
+    """Front as one tenant sees it, on one thread. `calls` grows by one for every request that was tried."""
+
+    def __init__(self, *, api: Api, budget: Budget, token: Token, line: Line):
+        self.api = api
+        self.line = line
+        self.calls: list[Call] = []
+        self._budget = budget
+        self._token = token
+
+    def ask(self, route: Route, path: str, *, query: Mapping[str, Any] | None = None, body: Any = None) -> Answer:
+        """The whole answer: 2xx, or 301 where a merge may have moved the conversation. Any other raises what it means.
+
+        `path` is below the API's URL and may carry a query already (a page's successor).
+        """
+        try:
+            with self.open(route, _with_query(path, query), body=body) as response:
+                return self._whole(route, response)
+        except NoAnswer as exc:
+            raise _silence(route, exc) from exc
+
+    @contextmanager
+    def open(self, route: Route, path: str, *, body: Any = None) -> Iterator[requests.Response]:
+        """The answer as soon as its headers are here, whatever its status. Raises NoAnswer."""
+        self._budget.take(self._token.company_id)
+        started = time.monotonic()
+        response: requests.Response | None = None
+        try:
+            with self.line.open(route.method, self.api.url + path, headers=self._headers(), body=body) as response:
+                self._learn(response)
+                yield response
+        finally:
+            self.calls.append(_noted(route, path, response, started))
+
+    def refuse(self, route: Route, answer: Answer) -> None:
+        """Raise what the answer's status means; a 429 keeps the whole company waiting."""
+        error = failure(route, answer, now=time.time())
+        if isinstance(error, BudgetExhausted):
+            self._budget.pause(self._token.company_id, error.retry_after)
+        if error:
+            raise error
+
+    def _whole(self, route: Route, response: requests.Response) -> Answer:
+        body = bytearray()
+        for chunk in self.line.chunks(response):
+            body += chunk
+            if len(body) > MOST_BYTES:
+                raise FrontRejected(f"Front's answer to {route} is over {MOST_BYTES} bytes; it was not read to the end")
+        answer = Answer(status=response.status_code, headers=response.headers, body=bytes(body))
+        self.refuse(route, answer)
+        return answer
+
+    def _headers(self) -> dict[str, str]:
+        return {
+            "Authorization": f"Bearer {self._token.access_token}",
+            "Accept": "application/json",
+            "Accept-Encoding": "identity",  # nothing to inflate, nothing to explode
+        }
+
+    def _learn(self, response: requests.Response) -> None:
+        said = allowance(response.headers)
+        self._budget.learn(self._token.company_id, limit=said.limit, remaining=said.remaining, reset_at=said.reset_at)
+
+
+def _with_query(path: str, query: Mapping[str, Any] | None) -> str:
+    return f"{path}?{urlencode(query, doseq=True)}" if query else path
+
+
+def _noted(route: Route, path: str, response: requests.Response | None, started: float) -> Call:
+    return Call(
+        method=route.method,
+        path=path.partition("?")[0],
+        status=None if response is None else response.status_code,
+        milliseconds=round((time.monotonic() - started) * 1000),
+        budget_left=None if response is None else allowance(response.headers).remaining,
+    )
+
+
+def _silence(route: Route, exc: NoAnswer) -> MailroomError:
+    if route.is_write and exc.sent:
+        return UnclearAnswer(f"{route} {exc}; whether it happened is read before anything is sent again")
+    return FrontUnavailable(f"{route} {exc}; it is tried again later")

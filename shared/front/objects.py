@@ -1,0 +1,101 @@
+"""What Mailroom reads of Front's answers: tolerant field by field, like the envelope."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from shared.front.envelope import parse_time
+
+
+@dataclass(frozen=True, kw_only=True)
+class Identity:
+    """The company a token belongs to."""
+
+    company_id: str
+    name: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Conversation:
+    """A conversation as it stands. `id` is the surviving one's after a merge; `status` is Front's word for reading."""
+
+    id: str
+    status: str
+    tag_ids: frozenset[str]
+    updated_at: datetime | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class ConversationEvent:
+    """One thing that happened to a conversation.
+
+    `type` is the API's name (`archive`, `trash`, `tag`, `reopen`, `inbound` …), `source` who did it (`teammate`,
+    `rule`, `api`, `oauth_client`, `inboxes` …), `target_id` what it was about (a tag's id, a message's).
+    """
+
+    id: str
+    type: str
+    source: str | None
+    target_id: str | None
+    emitted_at: datetime | None
+
+
+def parse_identity(raw: Any) -> Identity | None:
+    """None where the answer names no company."""
+    found = _object(raw)
+    company_id = _text(found.get("id"))
+    if company_id is None or not company_id.startswith("cmp_"):
+        return None
+    return Identity(company_id=company_id, name=_text(found.get("name")) or company_id)
+
+
+def parse_conversation(raw: Any) -> Conversation | None:
+    """None where the answer is no conversation."""
+    found = _object(raw)
+    conversation_id, status = _text(found.get("id")), _text(found.get("status"))
+    if conversation_id is None or status is None:
+        return None
+    return Conversation(
+        id=conversation_id,
+        status=status,
+        tag_ids=frozenset(filter(None, (_text(_object(tag).get("id")) for tag in _list(found.get("tags"))))),
+        updated_at=parse_time(found.get("updated_at")),
+    )
+
+
+def parse_event(raw: Any) -> ConversationEvent | None:
+    """None where the element is no event."""
+    found = _object(raw)
+    event_id, event_type = _text(found.get("id")), _text(found.get("type"))
+    if event_id is None or event_type is None:
+        return None
+    return ConversationEvent(
+        id=event_id,
+        type=event_type,
+        source=_text(_object(_object(found.get("source")).get("_meta")).get("type")),
+        target_id=_text(_object(_object(found.get("target")).get("data")).get("id")),
+        emitted_at=parse_time(found.get("emitted_at")),
+    )
+
+
+def parse_page(raw: Any) -> tuple[list[dict[str, Any]], str | None] | None:
+    """A list answer's elements and the link to its next page; None where the answer is no list."""
+    found = _object(raw)
+    if not isinstance(found.get("_results"), list):
+        return None
+    elements = [element for element in found["_results"] if isinstance(element, dict)]
+    return elements, _text(_object(found.get("_pagination")).get("next"))
+
+
+def _object(value: Any) -> dict[str, Any]:
+    return value if isinstance(value, dict) else {}
+
+
+def _list(value: Any) -> list[Any]:
+    return value if isinstance(value, list) else []
+
+
+def _text(value: Any) -> str | None:
+    return value if isinstance(value, str) and value else None
