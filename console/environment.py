@@ -66,8 +66,15 @@ def for_programs(values: Mapping[str, str], data: Path) -> dict[str, str]:
 def _write(data: Path, values: Mapping[str, str]) -> None:
     """Replace the file in one step; nobody else ever may read it."""
     text = "".join(f"{name}={value}\n" for name, value in values.items())
+    data.mkdir(parents=True, exist_ok=True)
     new = file_in(data).with_suffix(".new")
     new.unlink(missing_ok=True)
     with os.fdopen(os.open(new, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w", encoding="utf-8") as file:
         file.write(text)
     new.replace(file_in(data))
+
+
+if __name__ == "__main__":  # for an installation without `mailroom up`, before its first start
+    from shared.settings import load
+
+    keep_secrets(load().mailroom_data)

@@ -1,0 +1,49 @@
+"""The files that platforms read agree with each other."""
+
+from __future__ import annotations
+
+import re
+import shlex
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from console.up import commands
+from shared.settings import Settings
+
+ROOT = Path(__file__).parents[3]
+COMPOSE: dict[str, Any] = yaml.safe_load((ROOT / "docker-compose.yml").read_text())
+SERVICES: dict[str, Any] = COMPOSE["services"]
+PROGRAMS = commands((ROOT / "Procfile").read_text(), demo=False)
+
+
+@pytest.mark.parametrize("name", PROGRAMS)
+def test_compose_runs_the_procfiles_command(name: str) -> None:
+    words = shlex.split(SERVICES[name]["command"])
+    command = words[2].removeprefix("exec ") if words[:2] == ["sh", "-c"] else " ".join(words)
+    assert command.replace("$$", "$").split() == PROGRAMS[name].split()
+
+
+@pytest.mark.parametrize("name", PROGRAMS)
+def test_a_process_has_time_to_finish_its_tasks(name: str) -> None:
+    assert int(SERVICES[name]["stop_grace_period"].removesuffix("s")) >= 30
+
+
+def test_every_setting_of_compose_exists() -> None:
+    assert {name.lower() for name in SERVICES["web"]["environment"]} <= set(Settings.model_fields)
+
+
+def test_compose_needs_no_dotenv() -> None:
+    variables = re.findall(r"(?<!\$)\$\{(\w+)([^}]*)\}", (ROOT / "docker-compose.yml").read_text())
+    assert [name for name, default in variables if not default.startswith(":-")] == []
+
+
+@pytest.mark.parametrize("option", ["--appendonly yes", "--appendfsync always", "--maxmemory-policy noeviction"])
+def test_composed_valkey_keeps_what_it_acknowledged(option: str) -> None:
+    assert option in SERVICES["valkey"]["command"]
+
+
+def test_the_image_runs_as_nobody_in_particular() -> None:
+    assert "\nUSER mailroom\n" in (ROOT / "deploy" / "Dockerfile").read_text()

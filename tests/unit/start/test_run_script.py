@@ -1,0 +1,92 @@
+"""The script `./run`, with a `.venv` that is there already and holds programs that tell how they were called."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[3]
+TELL = '#!/bin/sh\necho "$(basename "$0") $* in $(pwd) on $MAILROOM_DATA"\n'
+
+
+@pytest.fixture
+def checkout(tmp_path: Path) -> Path:
+    """A checkout with a space in its name, set up."""
+    folder = (tmp_path / "my mail").resolve()
+    programs = folder / ".venv" / "bin"
+    programs.mkdir(parents=True)
+    for name in ("run", "requirements.lock", "requirements-uv.lock", "pyproject.toml"):
+        shutil.copy(ROOT / name, folder)
+    (programs / "mailroom").write_text(TELL)
+    (programs / "python").write_text(f'[ "$1" = -c ] || exec "{programs}/mailroom" python "$@"\n')
+    for program in programs.iterdir():
+        program.chmod(0o755)
+    script = (folder / "run").read_text().partition("fits || set_up")[0] + 'wanted >"$venv/.made-from"\n'
+    subprocess.run(["sh", "-c", script, folder / "run"], check=True)
+    return folder
+
+
+def run(checkout: Path, *arguments: str, folder: Path, **settings: str) -> str:
+    environment = {name: value for name, value in os.environ.items() if name != "MAILROOM_DATA"}
+    ended = subprocess.run(
+        [checkout / "run", *arguments],
+        cwd=folder,
+        env=environment | settings,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    return ended.stdout.strip()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "called"),
+    [
+        # Nothing said: everything, with something to look at
+        ([], "mailroom up --demo"),
+        # A word it does not know is for mailroom
+        (["status", "--json"], "mailroom status --json"),
+        (["--help"], "mailroom --help"),
+    ],
+)
+def test_a_command_of_mailroom_runs_where_the_caller_is(
+    checkout: Path, tmp_path: Path, arguments: list[str], called: str
+) -> None:
+    told = run(checkout, *arguments, folder=tmp_path)
+    assert told == f"{called} in {tmp_path.resolve()} on {checkout}/.mailroom"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "called"),
+    [
+        (["test", "-k", "a or b"], "-m pytest -k a or b"),
+        (["bench", "door"], "-m bench door"),
+        (["faults", "--json"], "-m bench.faults --json"),
+    ],
+)
+def test_what_is_about_the_checkout_runs_in_it(
+    checkout: Path, tmp_path: Path, arguments: list[str], called: str
+) -> None:
+    told = run(checkout, *arguments, folder=tmp_path)
+    assert told == f"mailroom python {called} in {checkout} on {checkout}/.mailroom"
+
+
+def test_the_folder_for_data_may_be_chosen(checkout: Path, tmp_path: Path) -> None:
+    assert run(checkout, "status", folder=tmp_path, MAILROOM_DATA="/elsewhere").endswith("on /elsewhere")
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux is sure to have no Python in an empty folder")
+def test_without_a_python_it_says_what_is_needed(checkout: Path, tmp_path: Path) -> None:
+    (checkout / ".venv" / ".made-from").unlink()
+    tools = tmp_path / "tools"
+    tools.mkdir()
+    for tool in ("sh", "cat", "cksum", "sed", "dirname", "ln", "rm", "readlink"):
+        (tools / tool).symlink_to(str(shutil.which(tool)))
+    ended = subprocess.run([checkout / "run"], env={"PATH": str(tools)}, capture_output=True, text=True, check=False)
+    assert (ended.returncode, "needs Python 3.11 or newer" in ended.stderr) == (1, True)
+    assert not (checkout / ".venv.setup").is_symlink()

@@ -1,0 +1,42 @@
+"""When what died is started again, and which commands there are."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from console.runner import pause_before_restart
+from console.up import commands
+
+PROCFILE = Path(__file__).parents[3] / "Procfile"
+
+
+@pytest.mark.parametrize(
+    ("ends", "pause"),
+    [
+        # The first end may be an accident
+        (1, 0.5),
+        (2, 1.0),
+        (4, 4.0),
+        # It may be mended while we wait: never longer than half a minute
+        (7, 30.0),
+        (1000, 30.0),
+    ],
+)
+def test_pause_before_restart(ends: int, pause: float) -> None:
+    assert pause_before_restart(ends) == pause
+
+
+def test_the_release_command_is_not_kept_running() -> None:
+    assert commands("web: python -m ingest\nrelease: mailroom migrate\n", demo=False) == {"web": "python -m ingest"}
+
+
+def test_a_demo_has_a_small_front_besides() -> None:
+    assert list(commands("web: x\n", demo=True)) == ["web", "sandbox", "demo"]
+
+
+def test_no_worker_waits_for_others_of_its_kind() -> None:
+    workers = [line for line in PROCFILE.read_text().splitlines() if "celery" in line]
+    assert len(workers) == 2
+    assert all("-P threads" in line and "--without-mingle" in line for line in workers)
