@@ -6,9 +6,12 @@ yet wins over the plan. After an unclear answer, what Front shows wins over what
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Literal
+
+from shared.blocking import Unstored, blocked
 
 #: Changes made through the API look like ours; everybody else's carry another source (teammate, rule, gmail, …).
 API_SOURCES = frozenset({"api", "oauth_client"})
@@ -18,17 +21,8 @@ API_CHANGES = frozenset({"archive", "trash", "reopen", "restore"})
 FRESH_SECONDS = 60
 #: Front's clock and the database's may differ by this much without an own change being overlooked.
 CLOCK_SLACK = timedelta(seconds=5)
-STATUS = {"archive": "archived", "trash": "deleted"}
+STATUS: Mapping[str, Literal["archived", "deleted"]] = {"archive": "archived", "trash": "deleted"}
 _OWN_EVENT = {"archive": "archive", "trash": "trash"}
-
-
-@dataclass(frozen=True, kw_only=True)
-class Unstored:
-    """How many files of a conversation are not stored, by why; a message still to be read counts as waiting."""
-
-    waiting: int = 0
-    failed: int = 0
-    discarded: int = 0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -90,15 +84,6 @@ class Observation:
     status: str
     tag_ids: frozenset[str]
     events: tuple[Seen, ...]
-
-
-def blocked(kind: str, wait_for: str, unstored: Unstored) -> str | None:
-    """Why an action must wait for files, or None. Trash always waits until every file is stored."""
-    if unstored.waiting:
-        return f"waits for {unstored.waiting} file(s) of the conversation to be stored"
-    if unstored.failed and (kind == "trash" or wait_for == "stored"):
-        return f"{unstored.failed} file(s) of the conversation could not be stored; retry or discard their tasks"
-    return None
 
 
 def before(facts: ActionFacts) -> Settle | Wait | Proceed:

@@ -103,3 +103,11 @@ def _queued(conn: Connection, query: Composed, room: int, **parameters: list[int
             "UPDATE tenants SET last_served_at = now() WHERE id = ANY(%s)", (sorted({tenant for _, tenant in rows}),)
         )
     return [task_id for task_id, _ in rows]
+
+
+def unqueue(conn: Connection, task_ids: Sequence[int]) -> None:
+    """These could not be sent: any later dispatch may take them. A message that went out after all does no harm."""
+    conn.execute(
+        "UPDATE tasks SET state = 'ready', lease_until = NULL WHERE id = ANY(%s) AND state = 'queued'",
+        (list(task_ids),),
+    )

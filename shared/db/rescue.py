@@ -84,13 +84,13 @@ def forget_scope_problems(conn: Connection, after_seconds: int) -> None:
 
 
 def park(conn: Connection, tenant_id: int, cause: str, *, token_version: int) -> bool:
-    """Let the tenant's tasks wait for `cause`, unless it was connected anew since this token was read."""
+    """Let the tenant's tasks wait for `cause`, unless it was connected anew since this token (0: none) was read."""
     return (
         conn.execute(
             """
             UPDATE tenants SET parked_cause = %(cause)s, parked_at = now()
             WHERE id = %(tenant)s AND parked_cause IS NULL
-              AND EXISTS (SELECT 1 FROM connections c WHERE c.tenant_id = %(tenant)s AND c.version = %(version)s)
+              AND coalesce((SELECT version FROM connections c WHERE c.tenant_id = %(tenant)s), 0) = %(version)s
             """,
             {"cause": cause, "tenant": tenant_id, "version": token_version},
         ).rowcount
@@ -129,3 +129,28 @@ def adoptable(conn: Connection, limit: int = 200) -> list[ParkedDelivery]:
             """,
             (limit,),
         ).fetchall()
+
+
+def something_spooled(conn: Connection) -> bool:
+    """Whether the door put deliveries into PostgreSQL."""
+    row = conn.execute("SELECT EXISTS (SELECT 1 FROM spooled_deliveries)").fetchone()
+    return bool(row and row[0])
+
+
+def give_up_lost(conn: Connection, event_id: int) -> None:
+    """Let the attachments and actions of tasks that lost too many workers fail with them."""
+    conn.execute(
+        """
+        UPDATE attachments SET state = 'failed' WHERE state = 'waiting' AND id IN
+            (SELECT attachment_id FROM tasks WHERE event_id = %s AND state = 'failed' AND attachment_id IS NOT NULL)
+        """,
+        (event_id,),
+    )
+    conn.execute(
+        """
+        UPDATE actions SET state = 'failed', reason = 'worker_lost', settled_at = now()
+        WHERE event_id = %(event)s AND state IN ('planned', 'intent') AND EXISTS
+            (SELECT 1 FROM tasks WHERE event_id = %(event)s AND kind = 'apply_action' AND state = 'failed')
+        """,
+        {"event": event_id},
+    )

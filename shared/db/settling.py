@@ -6,9 +6,9 @@ files that are stored at the same moment take turns, and the second one sees the
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-
+from shared.blocking import Unstored, blocked
 from shared.db.pool import Connection
+
 
 def update_event(conn: Connection, event_id: int) -> None:
     """Derive the event's state from its tasks: any failed, else any open, else done."""
@@ -50,7 +50,7 @@ def waiting_actions(conn: Connection, tenant_id: int, conversation_id: str) -> l
     ).fetchall()
 
 
-def unstored(conn: Connection, tenant_id: int, conversation_id: str) -> tuple[int, int, int]:
+def unstored(conn: Connection, tenant_id: int, conversation_id: str) -> Unstored:
     """How many files of the conversation wait, failed, were discarded; an unread message counts like a file."""
     row = conn.execute(
         """
@@ -69,12 +69,18 @@ def unstored(conn: Connection, tenant_id: int, conversation_id: str) -> tuple[in
         {"tenant": tenant_id, "conversation": conversation_id},
     ).fetchone()
     assert row is not None  # noqa: S101 -- an aggregate gives one row
-    return row[0], row[1], row[2]
+    return Unstored(waiting=row[0], failed=row[1], discarded=row[2])
 
 
-def make_due(conn: Connection, task_ids: Iterable[int]) -> None:
-    """These need wait no longer."""
-    conn.execute("UPDATE tasks SET due_at = now() WHERE id = ANY(%s) AND state = 'ready'", (list(task_ids),))
+def release(conn: Connection, tenant_id: int, conversation_id: str) -> int:
+    """Make due the waiting actions that nothing blocks any more; how many."""
+    waiting = waiting_actions(conn, tenant_id, conversation_id)
+    if not waiting:
+        return 0
+    missing = unstored(conn, tenant_id, conversation_id)
+    free = [task_id for task_id, kind, wait_for in waiting if blocked(kind, wait_for, missing) is None]
+    conn.execute("UPDATE tasks SET due_at = now() WHERE id = ANY(%s) AND state = 'ready'", (free,))
+    return len(free)
 
 
 def note(conn: Connection, event_id: int, what: str, *, who: str = "mailroom", detail: str = "") -> None:

@@ -1,0 +1,204 @@
+"""One attempt at a task: claim it, run its step, settle what came of it; every write fenced by the lease."""
+
+from __future__ import annotations
+
+import random
+import time
+import traceback
+from collections.abc import Callable, Mapping
+from typing import TypeVar
+
+import structlog
+
+from shared.db import actions as action_rows
+from shared.db import attachments, connections, rescue, settling, tasks
+from shared.db.locks import lock_conversation
+from shared.db.pool import Connection
+from shared.errors import Fenced, LeaseTooShort, MailroomError, NeedsReconnect, StoreUnavailable
+from shared.front.client import TenantClient
+from shared.models import Call, Task, Token
+from workers.resources import Resources
+from workers.retries import Decision, GiveBack, GiveUp, Park, Retry, decide
+
+T = TypeVar("T")
+Step = Callable[["Attempt"], None]
+
+#: Renew a lease that is this old when there is progress.
+RENEW_SECONDS = 30.0
+#: A write to Front is only started with this much of the lease left: its own deadline is 10 s.
+WRITE_NEEDS_SECONDS = 15.0
+DETAIL = 4_000
+log = structlog.get_logger()
+
+
+class Attempt:
+    """A claimed task, its lease, and Front with the tenant's token."""
+
+    def __init__(self, resources: Resources, task: Task, conversation: tuple[int, str], claimed_at: float):
+        self.resources = resources
+        self.task = task
+        self.conversation = conversation
+        self._leased_at = claimed_at
+        self._front: TenantClient | None = None
+        self._token: Token | None = None
+
+    @property
+    def calls(self) -> list[Call]:
+        """What was asked of Front so far."""
+        return self._front.calls if self._front else []
+
+    @property
+    def token_version(self) -> int:
+        """The version of the token this attempt uses; 0 when it never needed one."""
+        return self._token.version if self._token else 0
+
+    def front(self) -> TenantClient:
+        """Front as the task's tenant. Raises NeedsReconnect when the tenant has no token."""
+        if self._front is None:
+            self._token = self.transaction(self._read_token)
+            self._front = self.resources.front.for_tenant(self._token, stop=self.resources.stop)
+        return self._front
+
+    def transaction(self, work: Callable[[Connection], T]) -> T:
+        """Run `work` in one transaction."""
+        return self.resources.pool.run(work)
+
+    def in_conversation(self, work: Callable[[Connection], T]) -> T:
+        """Run `work` in one transaction with the conversation locked and the lease checked. Raises Fenced."""
+
+        def locked(conn: Connection) -> T:
+            lock_conversation(conn, *self.conversation)
+            tasks.check_held(conn, self.task)
+            return work(conn)
+
+        return self.transaction(locked)
+
+    def finish(self, state: str, write: Callable[[Connection], None], *, code: str | None = None) -> None:
+        """End the task, with what `write` adds, in one transaction. Raises Fenced when the lease is lost."""
+
+        def end(conn: Connection) -> None:
+            write(conn)
+            tasks.finish(conn, self.task, state, code=code)
+            self._wrap_up(conn, state, code, None)
+
+        self.in_conversation(end)
+
+    def wait(self, seconds: float | None, write: Callable[[Connection], None], *, why: str) -> None:
+        """Put the task back without counting it; `seconds` None: until another task releases it."""
+
+        def put_back(conn: Connection) -> None:
+            write(conn)
+            tasks.put_back(conn, self.task, seconds=seconds, counts=False)
+            self._wrap_up(conn, "ready", None, why)
+
+        self.in_conversation(put_back)
+
+    def renew_if_due(self) -> None:
+        """Extend the lease now and then while there is progress. Raises Fenced when it is lost."""
+        if time.monotonic() - self._leased_at > RENEW_SECONDS:
+            started = time.monotonic()
+            self.transaction(lambda conn: tasks.renew(conn, self.task))
+            self._leased_at = started
+
+    def check_lease_for_write(self) -> None:
+        """Raise LeaseTooShort unless a write started now would end well within the lease, also after a pause."""
+        left = tasks.LEASE_SECONDS - (time.monotonic() - self._leased_at)
+        if left < WRITE_NEEDS_SECONDS:
+            raise LeaseTooShort(f"{left:.0f} s of the lease are left; a write needs {WRITE_NEEDS_SECONDS:.0f} s")
+
+    def fail(self, error: BaseException) -> None:
+        """Settle the failure as `workers.retries` decides. Raises Fenced when the lease is lost."""
+        decision = decide(error, attempt=self.task.attempts, jitter=random.random())  # noqa: S311 -- spreads retries
+        detail = _detail(error)
+        self.in_conversation(lambda conn: self._settle_failure(conn, decision, detail))
+
+    def _settle_failure(self, conn: Connection, decision: Decision, detail: str) -> None:
+        put_back = {"code": decision.code, "detail": detail}
+        match decision:
+            case Retry():
+                tasks.put_back(conn, self.task, seconds=decision.delay, counts=True, **put_back)
+            case GiveBack():
+                tasks.put_back(conn, self.task, seconds=decision.delay, counts=False, **put_back)
+                if decision.tenant:
+                    rescue.hold_back(conn, self.task.tenant_id, decision.delay)
+            case Park():
+                tasks.put_back(conn, self.task, seconds=0, counts=False, **put_back)
+                rescue.park(conn, self.task.tenant_id, decision.code, token_version=self.token_version)
+            case GiveUp():
+                tasks.finish(conn, self.task, "failed", code=decision.code, detail=detail)
+                self._give_up(conn, decision.code)
+        self._wrap_up(conn, "failed" if isinstance(decision, GiveUp) else "ready", decision.code, detail)
+
+    def _give_up(self, conn: Connection, code: str) -> None:
+        if self.task.attachment_id is not None:
+            attachments.mark(conn, self.task.attachment_id, "failed")
+        if self.task.kind == "apply_action":
+            action_rows.settle(conn, self.task.event_id, "failed", code)
+
+    def _wrap_up(self, conn: Connection, outcome: str, code: str | None, detail: str | None) -> None:
+        settling.release(conn, *self.conversation)
+        settling.update_event(conn, self.task.event_id)
+        tasks.end_attempt(conn, self.task, outcome=outcome, code=code, detail=detail, calls=self.calls)
+
+    def _read_token(self, conn: Connection) -> Token:
+        grant = connections.read(conn, self.task.tenant_id)
+        if grant is None:
+            raise NeedsReconnect("the tenant has no connection; run `mailroom tenant connect`")
+        secret = self.resources.vault.open(self.task.tenant_id, grant.secret)
+        return Token(
+            tenant_id=grant.tenant_id,
+            company_id=grant.company_id,
+            version=grant.version,
+            access_token=secret["access_token"],
+        )
+
+
+def run_task(resources: Resources, steps: Mapping[str, Step], task_id: int) -> None:
+    """Run the task if it is due and free. Never raises: whatever happens is a row, or the sweeper's to find."""
+    try:
+        attempt = _claim(resources, task_id)
+        if attempt is None:
+            return
+        _run(attempt, steps[attempt.task.kind])
+        resources.dispatcher.top_up([attempt.task.tenant_id])
+    except StoreUnavailable as exc:
+        log.warning("task_left_to_the_sweeper", task=task_id, reason=str(exc))
+
+
+def _claim(resources: Resources, task_id: int) -> Attempt | None:
+    claimed_at = time.monotonic()
+
+    def claim(conn: Connection) -> tuple[Task, tuple[int, str]] | None:
+        task = tasks.claim(conn, task_id, resources.name)
+        return (task, settling.conversation_of(conn, task.event_id)) if task else None
+
+    found = resources.pool.run(claim)
+    return Attempt(resources, found[0], found[1], claimed_at) if found else None
+
+
+def _run(attempt: Attempt, step: Step) -> None:
+    task = attempt.task
+    try:
+        try:
+            step(attempt)
+        except (Fenced, StoreUnavailable):
+            raise
+        except BaseException as exc:  # noqa: BLE001 -- MemoryError, SystemExit: the task fails, the worker lives on
+            _log_failure(task, exc)
+            attempt.fail(exc)
+    except Fenced:
+        log.warning("fenced", task=task.id, kind=task.kind, epoch=task.lease_epoch)
+
+
+def _log_failure(task: Task, exc: BaseException) -> None:
+    expected = isinstance(exc, MailroomError)
+    code = exc.code if isinstance(exc, MailroomError) else "bug"
+    log.log(20 if expected else 40, "attempt_failed", task=task.id, kind=task.kind, code=code, attempt=task.attempts)
+
+
+def _detail(error: BaseException) -> str:
+    """What happened, for whoever looks at the failed task: our own words, or where the code broke."""
+    if isinstance(error, MailroomError):
+        return str(error)[:DETAIL]
+    frames = "".join(traceback.format_tb(error.__traceback__)[-12:])
+    return f"{frames}{type(error).__name__}"[-DETAIL:]

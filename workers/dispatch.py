@@ -1,0 +1,46 @@
+"""Sends due tasks to the workers: rows first, then the message, which is only a hint."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from functools import partial
+
+import structlog
+from celery import Celery
+
+from shared import queue
+from shared.db import dispatching
+from shared.db.pool import Connection, Pool
+from shared.errors import StoreUnavailable
+
+log = structlog.get_logger()
+
+
+class Dispatcher:
+    """Queues due tasks and tells the workers."""
+
+    def __init__(self, pool: Pool, app: Celery):
+        self._pool = pool
+        self._app = app
+
+    def top_up(self, tenant_ids: Iterable[int]) -> None:
+        """Send what is due of these tenants, as far as the workers have room. Never raises: the sweeper comes later."""
+        if tenants := sorted(set(tenant_ids)):
+            try:
+                self._dispatch(lambda conn: dispatching.queue_of_tenants(conn, tenants))
+            except StoreUnavailable as exc:
+                log.warning("dispatch_postponed", reason=str(exc))
+
+    def round(self) -> int:
+        """Send what is due of all tenants in fair turns; how many. Raises StoreUnavailable."""
+        return self._dispatch(dispatching.queue_round)
+
+    def _dispatch(self, pick: Callable[[Connection], list[int]]) -> int:
+        picked = self._pool.run(pick)
+        for position, task_id in enumerate(picked):
+            try:
+                queue.send(self._app, queue.RUN_TASK, task_id)
+            except StoreUnavailable:
+                self._pool.run(partial(dispatching.unqueue, task_ids=picked[position:]))
+                raise
+        return len(picked)

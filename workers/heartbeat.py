@@ -1,0 +1,48 @@
+"""Says every few seconds that a process is alive, and how many tasks it runs at a time."""
+
+from __future__ import annotations
+
+import threading
+
+import structlog
+
+from shared.db import processes
+from shared.errors import StoreUnavailable
+from workers.resources import Resources
+
+EVERY_SECONDS = 4.0
+log = structlog.get_logger()
+
+
+class Heartbeat:
+    """A thread that beats until stopped."""
+
+    def __init__(self, resources: Resources, kind: str, slots: int = 0):
+        self._resources = resources
+        self._kind = kind
+        self._slots = slots
+        self._stopped = threading.Event()
+        self._thread = threading.Thread(target=self._beat, name="heartbeat", daemon=True)
+
+    def start(self) -> None:
+        """Beat from now on."""
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Stop, and say that the process is leaving."""
+        self._stopped.set()
+        self._thread.join(EVERY_SECONDS)
+        try:
+            self._resources.pool.run(lambda conn: processes.leave(conn, self._resources.name))
+        except StoreUnavailable as exc:
+            log.warning("left_unsaid", reason=str(exc))
+
+    def _beat(self) -> None:
+        while not self._stopped.is_set():
+            try:
+                self._resources.pool.run(
+                    lambda conn: processes.beat(conn, self._resources.name, self._kind, self._slots)
+                )
+            except StoreUnavailable as exc:
+                log.warning("heartbeat_missed", reason=str(exc))
+            self._stopped.wait(EVERY_SECONDS)

@@ -1,0 +1,118 @@
+"""Empties the inbox and the spool into rows, one chunk after the other, one recorder at a time."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+
+import structlog
+
+from shared.db import marks, spool
+from shared.db.pool import Connection, Pool
+from shared.db.roles import Role
+from shared.errors import StoreUnavailable
+from shared.inbox import Inbox
+from workers.recording.chunk import record_chunk
+from workers.recording.read import Incoming
+
+#: A delivery in work when this many recorders died is kept unparsed.
+DEADLY_TRIES = 5
+CHUNK = 200
+log = structlog.get_logger()
+
+Dispatch = Callable[[set[int]], None]
+
+
+class Recorder:
+    """Records deliveries; `drain` is called by the recorder's task, or by the sweeper in its stead."""
+
+    def __init__(self, pool: Pool, inbox: Inbox, role: Role, dispatch: Dispatch):
+        self._pool = pool
+        self._inbox = inbox
+        self._role = role
+        self._dispatch = dispatch
+
+    def drain(self) -> int:
+        """Record until nothing waits; how many deliveries. 0 when another recorder is at it.
+
+        Raises StoreUnavailable when PostgreSQL or Redis is away; nothing is lost then, and nothing is consumed.
+        """
+        with self._role.held() as held:
+            return self._drain() if held else 0
+
+    def _drain(self) -> int:
+        suspects = self._pool.run(marks.marked)
+        total = 0
+        while True:
+            done = self._record_spooled(suspects) + self._record_inbox(suspects)
+            total += done
+            if not done:
+                self._inbox.stop_bell()
+                if not (done := self._record_inbox(suspects)):
+                    return total
+                total += done
+
+    def _record_inbox(self, suspects: dict[str, int]) -> int:
+        entries = self._inbox.read(max_entries=CHUNK)
+        incoming = [
+            Incoming(
+                delivery=entry.delivery,
+                origin="webhook",
+                mark=entry.entry_id,
+                unreadable=None if entry.readable else "an entry of the inbox that the door did not write",
+            )
+            for entry in entries
+        ]
+        self._record(incoming, suspects)
+        self._inbox.delete(entry.entry_id for entry in entries)
+        return len(entries)
+
+    def _record_spooled(self, suspects: dict[str, int]) -> int:
+        deliveries = self._pool.run(lambda conn: spool.oldest(conn, CHUNK))
+        incoming = [Incoming(delivery=each, origin="spooled", mark=f"spool:{each.id}") for each in deliveries]
+        self._record(incoming, suspects)
+        return len(deliveries)
+
+    def _record(self, incoming: Sequence[Incoming], suspects: dict[str, int]) -> None:
+        """Record together what never harmed anybody, and alone what was in work when a recorder died."""
+        trusted = [each for each in incoming if each.mark not in suspects]
+        self._record_chunk(trusted)
+        for each in incoming:
+            if tries := suspects.pop(each.mark, 0):
+                deadly = f"{tries} recorders died while recording it" if tries >= DEADLY_TRIES else None
+                self._record_chunk([replace(each, unreadable=each.unreadable or deadly)])
+
+    def _record_chunk(self, chunk: Sequence[Incoming]) -> None:
+        """Record the chunk; when something in it cannot be stored, find it by halves and keep it unparsed."""
+        if not chunk:
+            return
+        names = [each.mark for each in chunk]
+        self._pool.run(lambda conn: marks.mark(conn, names))
+        try:
+            tenants = self._pool.run(lambda conn: _commit(conn, chunk, names))
+        except StoreUnavailable:
+            raise
+        except Exception as exc:  # noqa: BLE001 -- whatever one delivery does must not stop the others
+            self._record_apart(chunk, exc)
+        else:
+            log.debug("recorded", deliveries=len(chunk))
+            self._dispatch(tenants)
+
+    def _record_apart(self, chunk: Sequence[Incoming], exc: Exception) -> None:
+        if len(chunk) > 1:
+            half = len(chunk) // 2
+            self._record_chunk(chunk[:half])
+            self._record_chunk(chunk[half:])
+        elif chunk[0].unreadable is None:
+            log.warning("unrecordable", delivery_id=chunk[0].delivery.id, error=type(exc).__name__)
+            reason = f"recording it failed ({type(exc).__name__}); the body is kept unparsed"
+            self._record_chunk([replace(chunk[0], unreadable=reason)])
+        else:
+            raise exc
+
+
+def _commit(conn: Connection, chunk: Sequence[Incoming], names: Sequence[str]) -> set[int]:
+    tenants = record_chunk(conn, chunk)
+    spool.delete(conn, [each.delivery.id for each in chunk if each.origin == "spooled"])
+    marks.unmark(conn, names)
+    return tenants

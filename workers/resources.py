@@ -1,0 +1,68 @@
+"""What a worker works with: chosen once per process."""
+
+from __future__ import annotations
+
+import os
+import socket
+import threading
+from dataclasses import dataclass, field
+
+from celery import Celery
+
+from shared.budget import Budget
+from shared.crypto import TokenVault
+from shared.db.locks import RECORDER
+from shared.db.pool import Pool, open_pool
+from shared.db.roles import Role
+from shared.front.client import FrontClient
+from shared.inbox import Inbox, open_inbox
+from shared.settings import Settings
+from shared.storage import Storage
+from workers.dispatch import Dispatcher
+from workers.recording.recorder import Recorder
+
+NEEDED = ("database_url", "redis_url", "token_keys")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Resources:
+    """The real things behind a worker's steps; a set `stop` asks running steps to give their tasks back."""
+
+    name: str
+    settings: Settings
+    pool: Pool
+    inbox: Inbox
+    dispatcher: Dispatcher
+    recorder: Recorder
+    front: FrontClient
+    storage: Storage
+    vault: TokenVault
+    stop: threading.Event = field(default_factory=threading.Event)
+
+    def close(self) -> None:
+        """Close every connection."""
+        self.pool.close()
+        self.inbox.close()
+
+
+def open_resources(settings: Settings, app: Celery, *, kind: str) -> Resources:
+    """Everything a process of this kind needs; connects when first used."""
+    settings.require(*NEEDED)
+    database_url = settings.database_url.get_secret_value()
+    name = f"{kind}@{socket.gethostname()}:{os.getpid()}"
+    # Threads hold a connection for milliseconds and Front for much longer: 8 connections served 32 threads (measured).
+    pool = open_pool(settings, size=max(4, settings.worker_threads // 2), application_name=name)
+    inbox = open_inbox(settings)
+    dispatcher = Dispatcher(pool, app)
+    role = Role(database_url, RECORDER, name=f"recorder of {name}")
+    return Resources(
+        name=name,
+        settings=settings,
+        pool=pool,
+        inbox=inbox,
+        dispatcher=dispatcher,
+        recorder=Recorder(pool, inbox, role, dispatcher.top_up),
+        front=FrontClient(settings.front_api_url, Budget.from_url(settings.redis_url.get_secret_value())),
+        storage=Storage(settings.storage),
+        vault=TokenVault(settings.token_keys),
+    )

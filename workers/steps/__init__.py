@@ -1,0 +1,16 @@
+"""What each kind of task does, by kind."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from workers.attempt import Step
+from workers.steps.apply_action import apply_action
+from workers.steps.fetch_message import fetch_message
+from workers.steps.store_attachment import store_attachment
+
+STEPS: Mapping[str, Step] = {
+    "fetch_message": fetch_message,
+    "store_attachment": store_attachment,
+    "apply_action": apply_action,
+}

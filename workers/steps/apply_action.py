@@ -1,0 +1,126 @@
+"""Applies an action to its conversation, once: intent first, then the write, then the confirmation."""
+
+from __future__ import annotations
+
+from shared.db import actions, settling
+from shared.db.pool import Connection
+from shared.errors import FrontUnavailable, NotYet, Parking, PermanentError
+from workers.attempt import Attempt
+from workers.precedence import (
+    API_SOURCES,
+    CHANGES,
+    CLOCK_SLACK,
+    STATUS,
+    ActionFacts,
+    Observation,
+    Proceed,
+    Seen,
+    Settle,
+    Wait,
+    after_looking,
+    before,
+)
+
+Decided = tuple[ActionFacts, Settle | Wait | Proceed]
+
+
+def apply_action(attempt: Attempt) -> None:
+    """Do to the conversation what its event's policy says, unless something overruled it meanwhile."""
+    facts, decision = attempt.in_conversation(lambda conn: _decide(conn, attempt))
+    match decision:
+        case Settle():
+            _settle(attempt, decision)
+        case Wait():
+            attempt.wait(
+                decision.seconds,
+                lambda conn: actions.explain(conn, facts.event_id, decision.reason),
+                why=decision.reason,
+            )
+        case Proceed(look_first=look_first):
+            _act(attempt, facts, look_first=look_first)
+
+
+def _decide(conn: Connection, attempt: Attempt) -> Decided:
+    """Decide, and write the intent in the same transaction where nothing needs to be looked at first."""
+    facts = _facts(conn, attempt.task.event_id)
+    decision = before(facts)
+    if isinstance(decision, Proceed) and not decision.look_first:
+        actions.intend(conn, facts.event_id)
+    return facts, decision
+
+
+def _facts(conn: Connection, event_id: int) -> ActionFacts:
+    action = actions.get(conn, event_id)
+    rivals = actions.rivals(conn, action, changes=CHANGES, api_sources=API_SOURCES)
+    return ActionFacts(
+        event_id=action.event_id,
+        conversation_id=action.conversation_id,
+        kind=action.kind,
+        wait_for=action.wait_for,
+        state=action.state,
+        emitted_at=action.emitted_at,
+        intent_at=action.intent_at,
+        age_seconds=action.age_seconds,
+        unstored=settling.unstored(conn, action.tenant_id, action.conversation_id),
+        change=rivals.change,
+        equal_newer=rivals.equal_newer,
+        newer_message=rivals.newer_message,
+        earlier_open=rivals.earlier_open,
+    )
+
+
+def _act(attempt: Attempt, facts: ActionFacts, *, look_first: bool) -> None:
+    if look_first:
+        if settled := after_looking(facts, _look(attempt, facts)):
+            _settle(attempt, settled)
+            return
+        attempt.in_conversation(lambda conn: actions.intend(conn, facts.event_id))
+    survivor = _write(attempt, facts)
+    attempt.finish("done", lambda conn: _confirm(conn, attempt, facts, survivor))
+
+
+def _look(attempt: Attempt, facts: ActionFacts) -> Observation:
+    """Read the conversation, and its events where its status alone does not tell."""
+    front = attempt.front()
+    found = front.conversation(facts.conversation_id)
+    wanted = STATUS.get(facts.kind)
+    if wanted is None or (found.status == wanted):
+        return Observation(status=found.status, tag_ids=found.tag_ids, events=())
+    since = facts.intent_at or facts.emitted_at
+    events = front.conversation_events(found.id, since=since - CLOCK_SLACK)
+    return Observation(
+        status=found.status,
+        tag_ids=found.tag_ids,
+        events=tuple(
+            Seen(front_id=event.id, type=event.type, source=event.source, emitted_at=event.emitted_at or since)
+            for event in events
+        ),
+    )
+
+
+def _write(attempt: Attempt, facts: ActionFacts) -> str:
+    """Send the change. When it certainly did not happen, the intent is taken back: nothing is left unclear."""
+    front = attempt.front()
+    try:
+        attempt.check_lease_for_write()
+        if status := STATUS.get(facts.kind):
+            return front.set_status(facts.conversation_id, status)
+        return front.add_tag(facts.conversation_id, facts.kind.partition(":")[2])
+    except (NotYet, Parking, PermanentError, FrontUnavailable):
+        attempt.in_conversation(lambda conn: actions.unintend(conn, facts.event_id))
+        raise
+
+
+def _confirm(conn: Connection, attempt: Attempt, facts: ActionFacts, survivor: str) -> None:
+    reason = "applied"
+    if survivor != facts.conversation_id:
+        actions.note_merge(conn, attempt.task.tenant_id, facts.conversation_id, survivor)
+        reason = f"applied to {survivor}, which the conversation was merged into"
+    actions.settle(conn, facts.event_id, "confirmed", reason)
+
+
+def _settle(attempt: Attempt, settled: Settle) -> None:
+    """End without a write. The task's end is the action's, but for a change that was found to be made already."""
+    event_id = attempt.task.event_id
+    state = "done" if settled.state == "confirmed" else settled.state
+    attempt.finish(state, lambda conn: actions.settle(conn, event_id, settled.state, settled.reason))

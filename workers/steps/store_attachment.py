@@ -1,0 +1,36 @@
+"""Stores one file of a message: streamed from Front, durable before its row says so."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+
+from shared.db import attachments
+from shared.storage import Stored
+from workers.attempt import Attempt
+
+
+def store_attachment(attempt: Attempt) -> None:
+    """Store the task's file; whoever settles the conversation's last one releases its actions."""
+    task, resources = attempt.task, attempt.resources
+    attachment_id = task.attachment_id
+    if attachment_id is None:
+        raise LookupError(f"task {task.id} names no attachment")
+    announced = attempt.transaction(lambda conn: attachments.get(conn, attachment_id))
+    path = resources.storage.path_for(task.tenant_id, announced.front_id)
+    stored = _download(attempt, announced.front_id, path)
+    attempt.finish(
+        "done",
+        lambda conn: attachments.mark_stored(conn, attachment_id, size=stored.size, sha256=stored.sha256, path=path),
+    )
+
+
+def _download(attempt: Attempt, front_id: str, path: str) -> Stored:
+    most = attempt.resources.settings.max_attachment_bytes
+    with attempt.front().download(front_id, max_bytes=most) as download:
+        return attempt.resources.storage.put(path, _keeping_the_lease(attempt, download.chunks))
+
+
+def _keeping_the_lease(attempt: Attempt, chunks: Iterable[bytes]) -> Iterator[bytes]:
+    for chunk in chunks:
+        attempt.renew_if_due()
+        yield chunk
