@@ -1,0 +1,54 @@
+"""`python -m sandbox serve`: a sandbox in a process of its own."""
+
+from __future__ import annotations
+
+import argparse
+import signal
+import threading
+from dataclasses import MISSING, fields
+from pathlib import Path
+
+from sandbox.server import serve
+from sandbox.settings import SandboxSettings
+
+HELP = {
+    "port": "where to listen; 0 takes any free port",
+    "door": "where webhooks go",
+    "signing_key": "what they are signed with",
+    "data": "folder for ledger.jsonl",
+    "latency_ms": "how long each API call takes",
+    "delivery_seconds": "how long the door may take",
+    "echo": "send webhooks for changes made through the API, too",
+    "rotate_refresh_tokens": "give out a new refresh token with each refresh",
+    "seed": "makes faults, duplicates and order repeatable",
+}
+KINDS = {"data": Path, "seed": int, "door": str, "signing_key": str}
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Serve until TERM or INT."""
+    settings = read_settings(arguments)
+    until = threading.Event()
+    for name in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(name, lambda *_: until.set())
+    serve(settings, until)
+
+
+def read_settings(arguments: list[str] | None = None) -> SandboxSettings:
+    """The settings a command line asks for; each field is an option."""
+    parser = argparse.ArgumentParser(prog="sandbox", description="A small Front on your machine.")
+    options = parser.add_subparsers(required=True).add_parser("serve", help="run until TERM")
+    for field in fields(SandboxSettings):
+        flag = f"--{field.name.replace('_', '-')}"
+        if isinstance(field.default, bool):
+            options.add_argument(flag, action="store_true", help=HELP.get(field.name))
+            continue
+        kind = KINDS.get(field.name) or type(field.default)
+        default = None if field.default is MISSING else field.default
+        required = field.default is MISSING
+        options.add_argument(flag, type=kind, default=default, required=required, help=HELP.get(field.name))
+    return SandboxSettings(**vars(parser.parse_args(arguments)))
+
+
+if __name__ == "__main__":
+    main()

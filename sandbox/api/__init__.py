@@ -1,0 +1,1 @@
+"""What the sandbox answers where Front's API would."""

@@ -1,0 +1,40 @@
+"""`/me` and the lists of what a company consists of."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from sandbox.answers import Answer, json_answer
+from sandbox.api.paging import page, whole
+
+if TYPE_CHECKING:
+    from sandbox.api.call import Call
+
+
+def me(call: Call) -> Answer:
+    """The company a token belongs to."""
+    return json_answer(call.bodies.identity())
+
+
+def teammates(call: Call) -> Answer:
+    """Everybody, bots and blocked people included; not paged."""
+    results = [call.bodies.teammate(teammate) for teammate in call.company.teammates]
+    return json_answer(whole(call.front.base, call.request, results))
+
+
+def inboxes(call: Call) -> Answer:
+    """The shared inboxes; not paged."""
+    results = [call.bodies.inbox(inbox) for inbox in call.company.inboxes]
+    return json_answer(whole(call.front.base, call.request, results))
+
+
+def channels(call: Call) -> Answer:
+    """One channel for each inbox; not paged."""
+    results = [call.bodies.channel(inbox) for inbox in call.company.inboxes]
+    return json_answer(whole(call.front.base, call.request, results))
+
+
+def tags(call: Call) -> Answer:
+    """All tags, private ones included."""
+    listing = page(call.front.base, call.request, call.company.tags, mark=lambda tag: tag.id, body=call.bodies.tag)
+    return json_answer(listing)

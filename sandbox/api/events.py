@@ -1,0 +1,76 @@
+"""The event list of a company: the only way to find what a lost webhook would have told."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, Any
+
+from sandbox.answers import Answer, json_answer, refuse
+from sandbox.api.paging import page
+from sandbox.event_bodies import event_body
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from sandbox.api.call import Call
+    from sandbox.incoming import Request
+    from sandbox.records import Event
+
+MOST = 15
+
+
+def show(call: Call) -> Answer:
+    """One event."""
+    return json_answer(event_body(call.bodies, call.find("event", call.front.world.events)))
+
+
+def listing(call: Call) -> Answer:
+    """Newest first unless asked otherwise, at most 15 a page; `after` and `before` are exclusive."""
+    after, before = (_time(call.request, name) for name in ("after", "before"))
+    types, inboxes = (_values(call.request, name) for name in ("types", "inboxes"))
+    world, company_id = call.front.world, call.grant.company
+    with world.lock:
+        marks = [mark for mark in world.marks[company_id] if _between(mark[0], after, before)]
+        events = [world.events[company_id, event_id] for _, _, event_id in marks]
+    chosen = [
+        event
+        for event in events
+        if (not types or event.type in types) and (not inboxes or event.conversation.inbox_id in inboxes)
+    ]
+    return json_answer(event_page(call, chosen, most=MOST, usual=MOST))
+
+
+def event_page(call: Call, oldest_first: Sequence[Event], *, most: int, usual: int) -> dict[str, Any]:
+    """A page of events in the order the request asks for."""
+    ascending = call.request.first("sort_order") == "asc"
+    return page(
+        call.front.base,
+        call.request,
+        oldest_first if ascending else oldest_first[::-1],
+        mark=lambda event: event.id,
+        body=lambda event: event_body(call.bodies, event),
+        most=most,
+        usual=usual,
+    )
+
+
+def _values(request: Request, name: str) -> list[str]:
+    return [*request.query.get(f"q[{name}][]", []), *request.query.get(f"q[{name}]", [])]
+
+
+def _time(request: Request, name: str) -> float | None:
+    given = request.first(f"q[{name}]")
+    if given is None:
+        return None
+    try:
+        value = float(given)
+    except ValueError:
+        value = math.nan
+    if not math.isfinite(value):
+        details = [f"query.q.{name}: should be number"]
+        raise refuse(400, "Body did not satisfy requirements", details=details)
+    return value
+
+
+def _between(at: float, after: float | None, before: float | None) -> bool:
+    return (after is None or at > after) and (before is None or at < before)

@@ -1,0 +1,31 @@
+"""Messages and the bytes of their attachments."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+from urllib.parse import quote
+
+from sandbox.answers import Answer, Stream, json_answer
+from sandbox.files import chunks
+
+if TYPE_CHECKING:
+    from sandbox.api.call import Call
+
+
+def show(call: Call) -> Answer:
+    """One message in full."""
+    return json_answer(call.bodies.message(call.find("message", call.front.world.messages)))
+
+
+def download(call: Call) -> Answer:
+    """The bytes of an attachment, exactly as many as its description says."""
+    attachment = call.find("attachment", call.front.world.attachments)
+    company_id, attachment_id = call.key
+    filename = quote(attachment.filename.encode("utf-8", "replace"), safe="")
+    return Answer(
+        headers={
+            "Content-Type": attachment.content_type,
+            "Content-Disposition": f"attachment; filename*=UTF-8''{filename}",
+        },
+        body=Stream(length=attachment.size, chunks=lambda: chunks(company_id, attachment_id, attachment.size)),
+    )

@@ -1,0 +1,99 @@
+"""What each fault does to a call: in place of the work, or to the answer after it."""
+
+from __future__ import annotations
+
+import json
+import math
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from sandbox.answers import Answer, error_answer
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from sandbox.faults import FaultRule
+    from sandbox.front import Front
+    from sandbox.incoming import Request
+    from sandbox.limits import Standing
+
+BURST_MESSAGE = "Rate limit exceeded for tier-2 route. Please retry in {} milliseconds."
+
+
+def over_limit(standing: Standing, *, tell_when: bool = True) -> Answer:
+    """Front's 429. A burst says in milliseconds what `retry-after` rounds up to seconds."""
+    seconds = standing.retry_after or 0.0
+    message = BURST_MESSAGE.format(math.ceil(seconds * 1000)) if standing.is_burst else "Rate limit exceeded"
+    named = standing.headers()
+    if tell_when:
+        named["retry-after"] = str(max(1, math.ceil(seconds)))
+    return error_answer(429, message, headers=named)
+
+
+def _too_many(standing: Standing, rule: FaultRule, now: float) -> Answer:
+    seconds = 1.0 if rule.seconds is None else rule.seconds
+    refused = replace(
+        standing,
+        remaining=standing.remaining if rule.kind == "429_burst" else 0,
+        reset=now + seconds,
+        retry_after=seconds,
+        is_burst=rule.kind == "429_burst",
+    )
+    return over_limit(refused, tell_when=rule.kind != "429_no_retry_after")
+
+
+def _offsite(front: Front, request: Request) -> Answer:
+    return Answer(status=302, headers={"Location": front.elsewhere + request.target})
+
+
+ERRORS = {
+    "500": (500, "Something went wrong"),
+    "503": (503, "Please come back later"),
+    "401": (401, "Invalid token"),
+    "403": (403, "Missing scope"),
+    "404_heals": (404, "Unknown resource"),
+}
+SILENT_SECONDS = 30.0
+SLOW_SECONDS = 10.0
+
+
+def instead(front: Front, request: Request, rule: FaultRule, standing: Standing) -> Answer | None:
+    """The answer in place of the work; None if the work is to be done first."""
+    if rule.kind.startswith("429"):
+        return _too_many(standing, rule, front.now())
+    if rule.kind in ERRORS:
+        return error_answer(*ERRORS[rule.kind], headers=standing.headers())
+    if rule.kind == "redirect_offsite":
+        return _offsite(front, request)
+    if rule.kind == "reset_before":
+        return Answer(status=0, manner="reset")
+    if rule.kind == "timeout":
+        return Answer(status=0, manner="silent", seconds=_seconds(rule, SILENT_SECONDS))
+    return None
+
+
+def afterwards(answer: Answer, rule: FaultRule) -> Answer:
+    """The answer to work that was done, spoilt on its way."""
+    return AFTER[rule.kind](answer, rule) if rule.kind in AFTER else answer
+
+
+def _without_fields(answer: Answer, _: FaultRule) -> Answer:
+    if answer.status != 200 or not isinstance(answer.body, bytes):
+        return answer
+    message = json.loads(answer.body)
+    for name in ("recipients", "attachments"):
+        message.pop(name, None)
+    return replace(answer, body=json.dumps(message).encode())
+
+
+def _seconds(rule: FaultRule, usual: float) -> float:
+    return usual if rule.seconds is None else rule.seconds
+
+
+AFTER: dict[str, Callable[[Answer, FaultRule], Answer]] = {
+    "reset_after": lambda answer, _: replace(answer, manner="reset"),
+    "cut_body": lambda answer, _: replace(answer, manner="cut"),
+    "slow_body": lambda answer, rule: replace(answer, manner="slow", seconds=_seconds(rule, SLOW_SECONDS)),
+    "oversized_body": lambda answer, rule: replace(answer, manner="oversized", surplus=rule.bytes),
+    "missing_message_fields": _without_fields,
+}

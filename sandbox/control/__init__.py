@@ -1,0 +1,1 @@
+"""What a test or a demo tells the sandbox to do: `/sandbox/...`."""

@@ -1,0 +1,89 @@
+"""One conversation from outside: what became of it, and a person's hand in it."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from typing import TYPE_CHECKING
+
+from sandbox import changes
+from sandbox.answers import Answer, json_answer
+from sandbox.files import sha256
+from sandbox.history import PersonChanged
+from sandbox.orders import BadOrder
+from sandbox.records import Source
+
+if TYPE_CHECKING:
+    from collections.abc import Container, Mapping
+
+    from sandbox.front import Front
+    from sandbox.incoming import Request
+    from sandbox.records import Key, Status
+
+STATUS_AFTER: dict[str, Status] = {
+    "reopen": "open",
+    "archive": "archived",
+    "trash": "deleted",
+    "restore": "open",
+}
+
+
+def show(front: Front, request: Request, conversation_id: str) -> Answer:
+    """Status, tags, history, calls; `?company=` where two companies have the id."""
+    key = _conversation(front, request.first("company"), conversation_id)
+    conversation = front.world.conversations[key]
+    former = [old for (owner, old), new in front.world.merged.items() if (owner, new) == key]
+    calls = [call for each in (key[1], *former) for call in front.ledger.calls(company=key[0], conversation=each)]
+    return json_answer(
+        {
+            "id": conversation.id,
+            "company": key[0],
+            "status": conversation.status,
+            "tags": [tag.id for tag in conversation.tags],
+            "assignee": conversation.assignee and conversation.assignee.id,
+            "merged_from": former,
+            "history": [asdict(entry) for entry in front.world.histories[key]],
+            "calls": calls,
+        }
+    )
+
+
+def act(front: Front, request: Request, conversation_id: str) -> Answer:
+    """Change the status as a teammate or a rule would."""
+    body = request.json()
+    if not isinstance(body, dict) or body.get("do") not in STATUS_AFTER:
+        raise BadOrder(f"an act is {{do, by?, webhook?, company?}}; do is one of {', '.join(STATUS_AFTER)}")
+    by = body.get("by", "teammate")
+    if by not in {"teammate", "rule"}:
+        raise BadOrder("by is teammate or rule")
+    key = _conversation(front, body.get("company"), conversation_id)
+    person = front.world.companies[key[0]].teammates[0] if by == "teammate" else None
+    with front.world.lock:
+        at = front.now()
+        cause = changes.Cause(source=Source(type=by, teammate=person), at=at)
+        event = changes.set_status(front.world, key, STATUS_AFTER[body["do"]], cause)
+        if event:
+            front.world.histories[key].append(PersonChanged(at=at, do=body["do"], by=by))
+    if event and body.get("webhook"):
+        front.announce(event)
+    return json_answer({"changed": event is not None, "event_id": event and event.id})
+
+
+def file(front: Front, request: Request, attachment_id: str) -> Answer:
+    """Size and checksum of an attachment's bytes."""
+    key = _owner(front, front.world.attachments, request.first("company"), attachment_id)
+    attachment = front.world.attachments[key]
+    return json_answer({"id": attachment.id, "size": attachment.size, "sha256": sha256(*key, attachment.size)})
+
+
+def _conversation(front: Front, company_id: str | None, conversation_id: str) -> Key:
+    return _owner(front, front.world.conversations, company_id, conversation_id)
+
+
+def _owner(front: Front, store: Container[Key] | Mapping[Key, object], company_id: str | None, resource_id: str) -> Key:
+    """Where a resource is now; without a company, in the first that has it."""
+    owners = [company_id] if company_id else list(front.world.companies)
+    for owner in owners:
+        key = front.world.surviving((owner, resource_id))
+        if key in store:
+            return key
+    raise BadOrder(f"no such thing: {resource_id}")

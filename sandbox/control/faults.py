@@ -1,0 +1,35 @@
+"""Putting faults in force and out of it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from sandbox.answers import Answer, json_answer
+from sandbox.faults import read_rule
+
+if TYPE_CHECKING:
+    from sandbox.front import Front
+    from sandbox.incoming import Request
+
+
+def listing(front: Front, _request: Request, _: str) -> Answer:
+    """The rules in force and how often each was used."""
+    return json_answer({"faults": front.faults.rules()})
+
+
+def add(front: Front, request: Request, _: str) -> Answer:
+    """One more rule; it comes after those already in force."""
+    number = front.faults.add(read_rule(request.json()))
+    return json_answer({"id": number}, 201)
+
+
+def remove(front: Front, _request: Request, number: str) -> Answer:
+    """One rule less."""
+    removed = number.isdigit() and front.faults.remove(int(number))
+    return json_answer({"removed": int(bool(removed))}, 200 if removed else 404)
+
+
+def clear(front: Front, _request: Request, _: str) -> Answer:
+    """No rules."""
+    front.faults.clear()
+    return json_answer({"faults": []})

@@ -1,0 +1,116 @@
+"""One order carried out: how many events, when, in what order, and what became of each."""
+
+from __future__ import annotations
+
+import random
+import threading
+from typing import TYPE_CHECKING, Any
+
+from sandbox.kinds import KINDS
+from sandbox.sender import Parcel
+
+if TYPE_CHECKING:
+    from sandbox.bodies import Bodies
+    from sandbox.courier import Courier
+    from sandbox.front import Front
+    from sandbox.orders import Order
+    from sandbox.sender import Sender
+    from sandbox.staging import Staged
+
+
+class Job:
+    """Events of one order. With `deliver: false` they happen, and nobody is told."""
+
+    def __init__(self, front: Front, order: Order, job_id: str, chance: random.Random) -> None:
+        self.id = job_id
+        self._front = front
+        self._order = order
+        self._chance = chance
+        self._parcels = [self._parcel(application_type) for application_type in self._types()]
+        self._courier: Courier[Parcel] | None = None
+        self._done = threading.Event()
+
+    def start(self, sender: Sender) -> None:
+        """Send, and return when every event has been delivered or given up."""
+        if self._order.shuffle or not self._order.deliver:
+            for parcel in self._parcels:
+                parcel.prepare()
+        if self._order.deliver:
+            self._send(sender)
+        self._done.set()
+
+    @property
+    def open(self) -> int:
+        """How many of its events are neither acknowledged nor given up."""
+        return self._courier.open if self._courier else 0
+
+    def report(self) -> dict[str, Any]:
+        """Progress and the outcome of each event so far."""
+        events = [parcel.outcome() for parcel in self._parcels]
+        acknowledged = sum(event["acknowledged"] for event in events)
+        return {
+            "job": self.id,
+            "done": self._done.is_set(),
+            "count": len(events),
+            "acknowledged": acknowledged,
+            "events": events,
+        }
+
+    def _types(self) -> list[str]:
+        if self._order.type != "mixed":
+            return [self._order.type] * self._order.count
+        # Mail is what there is most of; the rest happens to it.
+        names = [*KINDS, *["inbound_received"] * len(KINDS)]
+        return [self._chance.choice(names) for _ in range(self._order.count)]
+
+    def _parcel(self, application_type: str) -> Parcel:
+        def make() -> tuple[Staged, Bodies]:
+            return self._front.stage(self._order, application_type)
+
+        return Parcel(make=make, fault=self._order.fault)
+
+    def _send(self, sender: Sender) -> None:
+        courier = self._courier = sender.courier(self._order.threads)
+        order = list(range(len(self._parcels)))
+        if self._order.shuffle:
+            self._chance.shuffle(order)
+        for place, index in enumerate(order):
+            after = place / self._order.rate if self._order.rate else 0.0
+            for _ in range(self._copies()):
+                courier.post(self._parcels[index], after)
+        courier.wait()
+        courier.close()
+
+    def _copies(self) -> int:
+        doubled = self._order.fault == "duplicate" or self._chance.random() < self._order.duplicates
+        return 2 if doubled else 1
+
+
+class Jobs:
+    """All orders of this sandbox, by id."""
+
+    def __init__(self, front: Front, sender: Sender, seed: int | None) -> None:
+        self._front = front
+        self._sender = sender
+        self._chance = random.Random(seed)
+        self._jobs: dict[str, Job] = {}
+
+    def start(self, order: Order) -> dict[str, Any]:
+        """Carry an order out; its report, complete if it was to be waited for."""
+        chance = random.Random(self._chance.random())
+        job = Job(self._front, order, self._front.world.ids.new("job"), chance)
+        self._jobs[job.id] = job
+        thread = threading.Thread(target=job.start, args=(self._sender,), daemon=True, name=job.id)
+        thread.start()
+        if order.wait:
+            thread.join()
+        return job.report()
+
+    def report(self, job_id: str) -> dict[str, Any] | None:
+        """What is known of an order; None if there is no such job."""
+        job = self._jobs.get(job_id)
+        return job.report() if job else None
+
+    def open(self) -> int:
+        """How many events are still to be delivered."""
+        return sum(job.open for job in list(self._jobs.values()))

@@ -1,0 +1,131 @@
+"""What somebody asks the sandbox to send, checked word by word."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, fields
+from typing import TYPE_CHECKING, Any
+
+from sandbox.kinds import KINDS
+from sandbox.records import Attachment, Recipient
+
+if TYPE_CHECKING:
+    from sandbox.ids import Ids
+
+FORGED = frozenset({"bad_signature", "no_signature", "not_json", "unknown_type", "unknown_company"})
+FAULTS = FORGED | {
+    "stale",
+    "future",
+    "seconds_timestamp",
+    "duplicate",
+    "too_large",
+    "no_recipients",
+    "no_attachments",
+    "no_target",
+    "preview",
+    "attachment_elsewhere",
+    "hostile_filename",
+}
+ROLES = ("from", "to", "cc", "bcc", "reply-to")
+EXPECT = re.compile(r"archived|deleted|none|tag:tag_[0-9a-z]+")
+
+
+class BadOrder(ValueError):
+    """The order cannot be carried out; the text says why."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Order:
+    """One `POST /sandbox/send`."""
+
+    type: str
+    company: str
+    count: int = 1
+    rate: float | None = None
+    threads: int = 4
+    recipients: tuple[Recipient, ...] | None = None
+    attachments: tuple[dict[str, Any], ...] = ()
+    attachment_count: int = 0
+    conversation: str | None = None
+    message: str | None = None
+    subject: str | None = None
+    text_size: int | None = None
+    emitted_at: float | None = None
+    duplicates: float = 0.0
+    shuffle: bool = False
+    fault: str | None = None
+    expect: str | None = None
+    wait: bool = True
+    deliver: bool = True
+
+    @property
+    def is_forged(self) -> bool:
+        """Whether Front itself would never have sent this."""
+        return self.fault in FORGED
+
+
+def read_order(body: Any) -> Order:
+    """Check the words of an order, or raise BadOrder."""
+    if not isinstance(body, dict):
+        raise BadOrder("an order is a JSON object")
+    known = {field.name for field in fields(Order)}
+    if unknown := sorted(set(body) - known):
+        raise BadOrder(f"unknown words: {', '.join(unknown)}; known: {', '.join(sorted(known))}")
+    given = {name: value for name, value in body.items() if value is not None}
+    if "recipients" in given:
+        given["recipients"] = tuple(_recipient(each) for each in given["recipients"])
+    given["attachments"] = tuple(given.get("attachments", ()))
+    try:
+        order = Order(**given)
+    except TypeError as exc:
+        raise BadOrder("an order names at least a type and a company") from exc
+    _check(order)
+    return order
+
+
+def _recipient(body: Any) -> Recipient:
+    if not isinstance(body, dict) or not isinstance(body.get("handle"), str):
+        raise BadOrder("a recipient is {handle, role, name?}")
+    role = body.get("role", "to")
+    if role not in ROLES:
+        raise BadOrder(f"no such role: {role}")
+    return Recipient(handle=body["handle"], role=role, name=body.get("name"))
+
+
+def _check(order: Order) -> None:
+    if order.type not in KINDS and order.type != "mixed":
+        raise BadOrder(f"no such type: {order.type}; there are mixed, {', '.join(KINDS)}")
+    if order.fault and order.fault not in FAULTS:
+        raise BadOrder(f"no such fault: {order.fault}; there are {', '.join(sorted(FAULTS))}")
+    if order.expect and not EXPECT.fullmatch(order.expect):
+        raise BadOrder("expect is archived, deleted, tag:<id> or none")
+    if order.expect not in {None, "none"} and order.is_forged:
+        raise BadOrder(f"nothing may come of a webhook with the fault {order.fault}")
+    if order.count < 0 or order.threads < 1:
+        raise BadOrder("count is at least 0, threads at least 1")
+
+
+def read_attachments(order: Order, ids: Ids) -> tuple[Attachment, ...]:
+    """The files of one message: those described, then `attachment_count` ordinary ones."""
+    described = [_attachment(each, ids) for each in order.attachments]
+    ordinary = [
+        Attachment(
+            id=ids.new("fil"),
+            filename=f"page-{number + 1}.pdf",
+            content_type="application/pdf",
+            size=20_000 + 1_000 * number,
+        )
+        for number in range(order.attachment_count)
+    ]
+    return (*described, *ordinary)
+
+
+def _attachment(body: dict[str, Any], ids: Ids) -> Attachment:
+    return Attachment(
+        id=body.get("id") or ids.new("fil"),
+        filename=body.get("filename", "file.bin"),
+        content_type=body.get("content_type", "application/octet-stream"),
+        size=int(body.get("size", 10_000)),
+        is_inline=bool(body.get("is_inline", False)),
+        url=body.get("url"),
+    )

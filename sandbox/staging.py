@@ -1,0 +1,150 @@
+"""How an ordered event comes about: the conversation, the message, the change, the event."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+from sandbox import changes, mails
+from sandbox.history import Asked, PersonChanged
+from sandbox.kinds import KINDS
+from sandbox.records import Comment, Link, Message, Source
+
+if TYPE_CHECKING:
+    from sandbox.orders import Order
+    from sandbox.records import Company, Conversation, Event, Key, Target
+    from sandbox.world import World
+
+
+MESSAGES = frozenset({"inbound_received", "outbound_sent"})
+
+
+@dataclass(frozen=True, kw_only=True)
+class Staged:
+    """An event that has come about, and the name of the webhook it would travel in."""
+
+    event: Event
+    application_type: str
+    message: Message
+
+
+@dataclass(frozen=True, kw_only=True)
+class Stage:
+    """Where an order is carried out: one company at one moment."""
+
+    world: World
+    company: Company
+    order: Order
+    at: float
+    elsewhere: str
+
+    def play(self, application_type: str) -> Staged:
+        """Let the ordered thing happen, and note what is expected to follow."""
+        order = self.order
+        with self.world.lock:
+            subject = mails.subject(order, self.at)
+            key = changes.begin(self.world, self.company, order.conversation, subject, self.at)
+            message = self._message(application_type, key)
+            wish = self._wish(application_type)
+            already = _holds(self.world.conversations[key], wish)
+            event = self._happen(application_type, key, message)
+            asked = Asked(
+                at=self.at,
+                event_id=event.id,
+                wish=wish,
+                genuine=not order.is_forged,
+                already=already,
+            )
+            self.world.histories[key].append(asked)
+        return Staged(event=event, application_type=application_type, message=message)
+
+    def _wish(self, application_type: str) -> str | None:
+        """What should follow: only messages leave it open, and only mail coming in inherits a mixed order's."""
+        if self.order.is_forged:
+            return "none"
+        named = application_type in {self.order.type, "inbound_received"}
+        if self.order.expect and named:
+            return self.order.expect
+        return None if application_type in MESSAGES else "none"
+
+    def _message(self, application_type: str, key: Key) -> Message:
+        """The message it is about; events without one get it only so that the thread is not empty."""
+        is_inbound = application_type != "outbound_sent"
+        earlier = self.world.message_ids[key]
+        if earlier and application_type not in MESSAGES:
+            return self.world.messages[key[0], earlier[-1]]
+        message = self._mail(key, is_inbound=is_inbound)
+        changes.arrive(self.world, message)
+        return message
+
+    def _mail(self, key: Key, *, is_inbound: bool) -> Message:
+        earlier = self.world.message_ids[key]
+        return Message(
+            id=self.order.message or self.world.ids.new("msg"),
+            company_id=self.company.id,
+            conversation_id=key[1],
+            is_inbound=is_inbound,
+            created_at=self.at,
+            subject=self.world.conversations[key].subject,
+            text=mails.text(self.order),
+            recipients=mails.recipients(self.order, self.company, is_inbound=is_inbound),
+            attachments=mails.attachments(self.order, self.world.ids, self.elsewhere),
+            author=None if is_inbound else self.company.teammates[0],
+            replied_to=earlier[-1] if earlier else None,
+        )
+
+    def _happen(self, application_type: str, key: Key, message: Message) -> Event:
+        kind = KINDS[application_type]
+        person = self.company.teammates[0] if kind.source == "teammate" else None
+        source = Source(type=kind.source, teammate=person)
+        if not self.order.is_forged:
+            self._change(application_type, key, source)
+        cause = changes.Cause(source=source, at=self.at)
+        target = self._target(application_type, message)
+        event = changes.make_event(self.world, key, kind.type, cause, target)
+        if kind.listed and not self.order.is_forged:
+            self.world.put_event(event)
+        return event
+
+    def _change(self, application_type: str, key: Key, source: Source) -> None:
+        """Put the conversation into the state the event tells of."""
+        conversation = self.world.conversations[key]
+        tag = self.company.tags[1]
+        others = tuple(each for each in conversation.tags if each != tag)
+        match application_type:
+            case "conversation_moved":
+                conversation = replace(conversation, inbox_id=self.company.inboxes[1].id)
+            case "assignee_changed":
+                conversation = replace(conversation, assignee=self.company.teammates[1])
+            case "tag_added":
+                conversation = replace(conversation, tags=(*others, tag))
+            case "tag_removed":
+                conversation = replace(conversation, tags=others)
+        if status := KINDS[application_type].status:
+            conversation = replace(conversation, status=status, updated_at=self.at)
+            by = source.teammate.id if source.teammate else source.type
+            do = KINDS[application_type].type
+            self.world.histories[key].append(PersonChanged(at=self.at, do=do, by=by))
+        self.world.put_conversation(conversation)
+
+    def _target(self, application_type: str, message: Message) -> Target | None:
+        teammate, tag, ids = self.company.teammates[1], self.company.tags[1], self.world.ids
+        if application_type == "new_comment_added":
+            body = "Who takes this one?"
+            return Comment(id=ids.new("com"), author=teammate, body=body, posted_at=self.at)
+        if application_type in {"link_added", "link_removed"}:
+            return Link(id=ids.new("top"), name="TASK-12", external_url="https://tasks.example/12")
+        targets: dict[str, Target] = {
+            "inbound_received": message,
+            "outbound_sent": message,
+            "message_delivery_failed": message,
+            "conversation_moved": self.company.inboxes[1],
+            "assignee_changed": teammate,
+            "tag_added": tag,
+            "tag_removed": tag,
+        }
+        return targets.get(application_type)
+
+
+def _holds(conversation: Conversation, wish: str | None) -> bool:
+    return wish == conversation.status or wish in {f"tag:{tag.id}" for tag in conversation.tags}
