@@ -9,7 +9,9 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from console.embedded import Postgres, Server, Valkey, hold
+import psycopg
+
+from console.embedded import CannotStart, Postgres, Server, Valkey, hold
 from console.environment import for_programs, keep_secrets, published
 from console.prefixed import say
 from console.program import Program
@@ -46,7 +48,7 @@ def up(demo: bool, data: Path) -> int:
     except ConfigurationError as error:
         say(str(error))
         return CONFIGURATION
-    except MailroomError as error:
+    except (MailroomError, PermissionError) as error:
         say(str(error))
         return 1
 
@@ -66,7 +68,7 @@ def _run(demo: bool, data: Path, stop: Stop, stack: ExitStack) -> int:
     _refuse_taken(ports)
     servers = _start_servers(settings, data, stack)
     values = stack.enter_context(published(data, _passing(servers, settings, demo=demo)))
-    migrate(load().database_url.get_secret_value())
+    _migrate(load().database_url.get_secret_value())
     environment = _environment(values, data)
     programs = [Program(name, text, environment=environment, folder=ROOT) for name, text in named.items()]
     return Runner(programs, servers).run(stop, _when_all_listen(ports))
@@ -80,6 +82,13 @@ def _start_servers(settings: Settings, data: Path, stack: ExitStack) -> list[Ser
     if not settings.redis_url.get_secret_value():
         kinds.append(lambda: Valkey(data))
     return [stack.enter_context(kind()) for kind in kinds]
+
+
+def _migrate(database_url: str) -> None:
+    try:
+        migrate(database_url)
+    except psycopg.OperationalError as error:
+        raise CannotStart(f"PostgreSQL does not answer: {error} Check DATABASE_URL.") from error
 
 
 def _passing(servers: list[Server], settings: Settings, *, demo: bool) -> dict[str, str]:
@@ -98,10 +107,11 @@ def _environment(values: Mapping[str, str], data: Path) -> dict[str, str]:
 
 
 def _refuse_taken(ports: Mapping[str, int]) -> None:
-    taken = [f"port {port} ({name}) is taken" for name, port in ports.items() if _listens(port)]
+    taken = {name: port for name, port in ports.items() if _listens(port)}
     if taken:
-        names = ", ".join(PORTS[name].upper() for name, port in ports.items() if _listens(port))
-        raise PortTaken(f"{'; '.join(taken)}: stop what listens there, or choose others with {names}")
+        which = ", ".join(f"port {port} ({name})" for name, port in taken.items())
+        settings = ", ".join(PORTS[name].upper() for name in taken)
+        raise PortTaken(f"taken: {which}. Stop what listens there, or choose others with {settings}")
 
 
 def _listens(port: int) -> bool:

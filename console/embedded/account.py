@@ -60,11 +60,11 @@ def reachable_data(base: Path, account: Account | None) -> Path:
 
     The choice is noted in `base`, so that deleting `base` also forgets the data. No parent's mode changes.
     """
+    note = base / "postgres-folder"
+    if account and note.exists():
+        return _ours(Path(note.read_text()))
     if account is None or account.reaches(base):
         return base
-    note = base / "postgres-folder"
-    if note.exists():
-        return _ours(Path(note.read_text()))
     folder = ELSEWHERE / f"mailroom-{secrets.token_hex(6)}"
     note.write_text(str(folder))
     return _ours(folder)

@@ -56,9 +56,10 @@ class Server(ABC):
         return self.process is not None and self.process.poll() is None
 
     def start(self) -> Self:
-        """Start and return when clients are served."""
+        """Start, unless it runs, and return when clients are served."""
         began = time.monotonic()
-        self.spawn()
+        if not self.running:
+            self.spawn()
         while not self.answers():
             elapsed = time.monotonic() - began
             if elapsed > (START_WITHIN if self.running else FAILS_AFTER):

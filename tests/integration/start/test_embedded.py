@@ -2,13 +2,22 @@
 
 from __future__ import annotations
 
+import os
+import shutil
+import signal
+import subprocess
 from typing import TYPE_CHECKING
 
 import psycopg
 import redis
 
+from console.embedded import Postgres
+from console.embedded.leftover import end_leftover
+
 if TYPE_CHECKING:
-    from console.embedded import Postgres, Valkey
+    from pathlib import Path
+
+    from console.embedded import Valkey
 
 
 def test_postgres_comes_back_after_a_kill_with_the_same_url_and_data(own_postgres: Postgres) -> None:
@@ -28,6 +37,29 @@ def test_valkey_comes_back_after_a_kill_with_the_same_url_and_data(own_valkey: V
         own_valkey.kill()
         own_valkey.start()
         assert client.get("kept") == b"7"
+
+
+def test_a_folder_that_others_cannot_enter_stays_so(tmp_path: Path) -> None:
+    """As root, PostgreSQL runs under an account that cannot go there; then its data lives elsewhere."""
+    tmp_path.chmod(0o700)
+    with Postgres(tmp_path, durable=False) as server, psycopg.connect(server.url) as conn:
+        assert conn.execute("SELECT 1").fetchone() == (1,)
+        elsewhere = server.folder
+    assert tmp_path.stat().st_mode & 0o777 == 0o700
+    shutil.rmtree(elsewhere)
+
+
+def test_a_server_left_behind_is_ended(tmp_path: Path) -> None:
+    with subprocess.Popen(["sh", "-c", "while :; do sleep 0.05; done", tmp_path]) as left:
+        (tmp_path / "pid").write_text(f"{left.pid}\n")
+        end_leftover(tmp_path / "pid", str(tmp_path))
+        assert left.wait(5) == -signal.SIGINT
+
+
+def test_a_stranger_with_the_old_number_is_left_alone(tmp_path: Path) -> None:
+    (tmp_path / "pid").write_text(f"{os.getpid()}\n")
+    end_leftover(tmp_path / "pid", str(tmp_path))
+    assert not (tmp_path / "pid").exists()
 
 
 def test_a_clean_database_is_migrated(database: str) -> None:

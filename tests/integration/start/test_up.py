@@ -70,12 +70,17 @@ def test_a_wrong_setting_is_named_before_anything_starts(start: Start, given_ser
     assert (up.ended(), "WORKER_THREADS" in up.shown) == (78, True)
 
 
+def test_a_database_that_does_not_answer_is_named(start: Start, given_servers: dict[str, str]) -> None:
+    up = start(shell("worker: sleep 100"), **(given_servers | {"DATABASE_URL": "postgresql://127.0.0.1:9/none"}))
+    assert (up.ended(), "Check DATABASE_URL" in up.shown) == (1, True)
+
+
 def test_a_taken_port_is_named(start: Start, given_servers: dict[str, str]) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
         up = start("web: sleep 100", **given_servers, PORT=str(port))
         assert up.ended() == 1
-    assert f"port {port} (web) is taken" in up.shown
+    assert f"taken: port {port} (web)" in up.shown
 
 
 def test_a_second_start_in_the_same_folder_is_refused(start: Start, given_servers: dict[str, str]) -> None:
