@@ -24,6 +24,12 @@ class Grant:
     expires_at: datetime | None
 
 
+GRANTS = """
+    SELECT c.tenant_id, t.company_id, c.kind, c.secret, c.version, c.expires_at
+    FROM connections c JOIN tenants t ON t.id = c.tenant_id
+"""
+
+
 def connect(
     conn: Connection,
     tenant_id: int,
@@ -60,8 +66,10 @@ def connect(
 def read(conn: Connection, tenant_id: int) -> Grant | None:
     """The tenant's grant as it stands now."""
     with conn.cursor(row_factory=class_row(Grant)) as cursor:
-        return cursor.execute(
-            "SELECT c.tenant_id, t.company_id, c.kind, c.secret, c.version, c.expires_at "
-            "FROM connections c JOIN tenants t ON t.id = c.tenant_id WHERE c.tenant_id = %s",
-            (tenant_id,),
-        ).fetchone()
+        return cursor.execute(GRANTS + " WHERE c.tenant_id = %s", (tenant_id,)).fetchone()
+
+
+def every(conn: Connection) -> list[Grant]:
+    """All tenants' grants."""
+    with conn.cursor(row_factory=class_row(Grant)) as cursor:
+        return cursor.execute(GRANTS).fetchall()

@@ -24,15 +24,19 @@ class NotMigrated(MailroomError):
 
 @contextmanager
 def session(database_url: str) -> Iterator[Connection]:
-    """Connect for the length of a command, each statement its own transaction unless `conn.transaction()` says more.
+    """Connect for the length of a command, each statement its own transaction unless `conn.transaction()` says more."""
+    with (
+        told_to_operator(),
+        psycopg.connect(database_url, autocommit=True, application_name="mailroom command", connect_timeout=5) as conn,
+    ):
+        yield conn
 
-    Raises StoreUnavailable or NotMigrated for what the operator can mend.
-    """
+
+@contextmanager
+def told_to_operator() -> Iterator[None]:
+    """Raise StoreUnavailable or NotMigrated for what the operator can mend."""
     try:
-        with psycopg.connect(
-            database_url, autocommit=True, application_name="mailroom command", connect_timeout=5
-        ) as conn:
-            yield conn
+        yield
     except (psycopg.errors.UndefinedTable, psycopg.errors.UndefinedColumn) as exc:
         raise NotMigrated("the database does not have the tables of this release; run `mailroom migrate`") from exc
     except psycopg.Error as exc:

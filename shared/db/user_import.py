@@ -138,6 +138,12 @@ def write(conn: Connection, tenant_id: int, *, with_actions: bool) -> Iterator[i
         yield min(BATCH, last - start + 1)
 
 
+def staged(conn: Connection) -> int:
+    """How many line numbers `write` goes through."""
+    first, last = _span(conn)
+    return last - first + 1
+
+
 def outcomes(conn: Connection) -> dict[str, int]:
     """How many users were added, changed and left unchanged."""
     return dict(conn.execute("SELECT outcome, count(*) FROM imported_users GROUP BY outcome").fetchall())

@@ -149,8 +149,9 @@ ACTION = "SELECT kind, state, reason, intent_at, settled_at FROM actions WHERE e
 TASKS = "SELECT id, kind, state, code, detail, attempts FROM tasks WHERE event_id = %s ORDER BY id"
 ATTEMPTS = """
     SELECT a.task_id, k.kind, a.epoch, a.worker, a.started_at, a.ended_at, a.outcome, a.code, a.detail, a.calls
-    FROM tasks k JOIN attempts a ON a.task_id = k.id WHERE k.event_id = %s ORDER BY a.started_at, a.task_id
+    FROM tasks k JOIN attempts a ON a.task_id = k.id
 """
+ORDER = "ORDER BY a.started_at, a.task_id, a.epoch"
 JOURNAL = "SELECT at, what, who, detail FROM journal WHERE event_id = %s ORDER BY id"
 
 
@@ -166,9 +167,14 @@ def whole(conn: Connection, number: int) -> WholeEvent | None:
         attachments=_rows(conn, AttachmentRow, ATTACHMENTS, number),
         action=next(iter(_rows(conn, ActionRow, ACTION, number)), None),
         tasks=_rows(conn, TaskRow, TASKS, number),
-        attempts=_rows(conn, AttemptRow, ATTEMPTS, number),
+        attempts=_rows(conn, AttemptRow, f"{ATTEMPTS} WHERE k.event_id = %s {ORDER}", number),
         journal=_rows(conn, JournalRow, JOURNAL, number),
     )
+
+
+def attempts_of_task(conn: Connection, task_id: int) -> list[AttemptRow]:
+    """The attempts of one task, the first one first."""
+    return _rows(conn, AttemptRow, f"{ATTEMPTS} WHERE k.id = %s {ORDER}", task_id)
 
 
 def _rows(conn: Connection, kind: type[T], query: str, number: int) -> list[T]:

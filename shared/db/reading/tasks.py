@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from psycopg import sql
 from psycopg.rows import class_row
 
+from shared.db.reading.event import AttemptRow, attempts_of_task
 from shared.db.reading.filters import SHOWN_TASK_STATE, Filter, where
 
 if TYPE_CHECKING:
@@ -34,6 +35,14 @@ class ListedTask:
 
 
 @dataclass(frozen=True, kw_only=True)
+class WholeTask:
+    """A task with its attempts, the first one first."""
+
+    task: ListedTask
+    attempts: list[AttemptRow]
+
+
+@dataclass(frozen=True, kw_only=True)
 class TaskGroup:
     """How many tasks of a bulk change look alike."""
 
@@ -45,6 +54,10 @@ class TaskGroup:
 
 
 SOURCE = "FROM tasks k JOIN events e ON e.id = k.event_id LEFT JOIN tenants t ON t.id = k.tenant_id "
+LISTED = (
+    f"SELECT k.id, k.kind, {SHOWN_TASK_STATE} AS state, k.code, k.detail, k.attempts, t.name AS tenant, "
+    "e.front_id AS event, k.due_at::text AS due_at, k.created_at, k.settled_at "
+)
 CONDITIONS = {
     "tenant_id": "k.tenant_id = %(tenant_id)s",
     "state": f"{SHOWN_TASK_STATE} = %(state)s",
@@ -57,13 +70,15 @@ CONDITIONS = {
 
 def newest(conn: Connection, wanted: Filter, *, limit: int) -> list[ListedTask]:
     """The newest tasks that fit, newest first."""
-    columns = (
-        f"SELECT k.id, k.kind, {SHOWN_TASK_STATE} AS state, k.code, k.detail, k.attempts, t.name AS tenant, "
-        "e.front_id AS event, k.due_at::text AS due_at, k.created_at, k.settled_at "
-    )
-    query = sql.SQL(columns + SOURCE) + where(wanted, CONDITIONS) + sql.SQL(" ORDER BY k.id DESC LIMIT %(limit)s")
+    query = sql.SQL(LISTED + SOURCE) + where(wanted, CONDITIONS) + sql.SQL(" ORDER BY k.id DESC LIMIT %(limit)s")
     with conn.cursor(row_factory=class_row(ListedTask)) as cursor:
         return cursor.execute(query, {**wanted.values(), "limit": limit}).fetchall()
+
+
+def one(conn: Connection, task_id: int) -> WholeTask | None:
+    """A task and its attempts; call it inside a transaction for one point in time."""
+    found = newest(conn, Filter(ids=(task_id,)), limit=1)
+    return WholeTask(task=found[0], attempts=attempts_of_task(conn, task_id)) if found else None
 
 
 def groups(conn: Connection, wanted: Filter, states: tuple[str, ...]) -> list[TaskGroup]:

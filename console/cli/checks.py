@@ -1,0 +1,137 @@
+"""What `mailroom doctor` looks at: each check finds out one thing and says what mends it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import redis
+
+from shared.crypto import TokenVault, UnreadableSecret
+from shared.db import connections, migrate, tenants
+from shared.db.session import session
+from shared.errors import MailroomError
+from shared.settings import Settings
+from shared.storage import Storage
+
+OLDEST_REDIS = (7, 0)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Finding:
+    """What one check found; `fix` is what to do where it is not ok."""
+
+    name: str
+    ok: bool
+    found: str
+    fix: str = ""
+
+
+Check = Callable[[Settings], Iterator[Finding]]
+
+
+def examine(settings: Settings) -> Iterator[Finding]:
+    """Do every check; one that cannot be done is a finding, too."""
+    for check, fix in CHECKS.items():
+        try:
+            yield from check(settings)
+        except MailroomError as error:
+            yield Finding(name=check.__name__, ok=False, found=str(error), fix=fix)
+
+
+def settings_given(settings: Settings) -> Iterator[Finding]:
+    """Nothing the programs need is missing."""
+    settings.require("database_url", "redis_url")
+    for name, why in (
+        ("front_signing_keys", "the door refuses every webhook; copy the signing key from the Front app"),
+        ("token_keys", "no tenant can be connected; set TOKEN_KEYS to what `mailroom keys generate` prints"),
+    ):
+        keys = getattr(settings, name)
+        yield Finding(name=name, ok=bool(keys), found=f"{len(keys)} set" if keys else "not set", fix=why)
+
+
+def postgresql(settings: Settings) -> Iterator[Finding]:
+    """PostgreSQL answers and has this release's tables."""
+    with session(settings.database_url.get_secret_value()) as conn:
+        yield Finding(name="postgresql", ok=True, found=f"answers, version {conn.info.server_version // 10_000}")
+        pending = migrate.pending(conn, migrate.known())
+    missing = ", ".join(migration.name for migration in pending)
+    yield Finding(
+        name="migrations",
+        ok=not pending,
+        found=f"missing: {missing}" if pending else "applied",
+        fix="run `mailroom migrate`",
+    )
+
+
+def redis_server(settings: Settings) -> Iterator[Finding]:
+    """Redis is recent, never evicts, and writes what it acknowledged to its log."""
+    try:
+        with redis.Redis.from_url(
+            settings.redis_url.get_secret_value(), socket_timeout=3, socket_connect_timeout=3, decode_responses=True
+        ) as client:
+            facts: Any = client.info()
+            sync = _appendfsync(client)
+    except redis.RedisError as error:
+        yield Finding(name="redis", ok=False, found=f"does not answer ({error})", fix="check REDIS_URL and the server")
+        return
+    version = tuple(int(part) for part in str(facts["redis_version"]).split(".")[:2])
+    yield Finding(
+        name="redis",
+        ok=version >= OLDEST_REDIS,
+        found=f"answers, version {facts['redis_version']}",
+        fix="use Redis 7.0 or newer",
+    )
+    policy = facts["maxmemory_policy"]
+    fix = "set maxmemory-policy noeviction: another policy deletes acknowledged deliveries when memory is full"
+    yield Finding(name="redis eviction", ok=policy == "noeviction", found=policy, fix=fix)
+    aof = bool(facts["aof_enabled"])
+    yield Finding(name="redis log", ok=aof, found="on" if aof else "off", fix="set appendonly yes")
+    fix = "set appendfsync always: with everysec a power cut takes up to a second of acknowledged deliveries"
+    yield Finding(name="redis sync", ok=sync in {"always", "unknown"}, found=sync, fix=fix)
+
+
+def storage(settings: Settings) -> Iterator[Finding]:
+    """Files can be written, read and deleted."""
+    Storage(settings.storage).check()
+    yield Finding(name="storage", ok=True, found=f"writes, reads and deletes at {settings.storage}")
+
+
+def tokens(settings: Settings) -> Iterator[Finding]:
+    """Every tenant is connected, and its token opens."""
+    with session(settings.database_url.get_secret_value()) as conn:
+        unconnected = tenants.without_connection(conn)
+        grants = connections.every(conn)
+    unread = [str(grant.tenant_id) for grant in grants if not _opens(settings, grant)]
+    fix = "connect each with `mailroom tenant connect NAME --api-token-file FILE`"
+    found = f"without a connection: {', '.join(unconnected)}" if unconnected else f"{len(grants)} connected"
+    yield Finding(name="tenants", ok=not unconnected, found=found, fix=fix)
+    found = f"cannot be read: those of tenants {', '.join(unread)}" if unread else f"{len(grants)} can be read"
+    yield Finding(name="tokens", ok=not unread, found=found, fix="list the key they were sealed with in TOKEN_KEYS")
+
+
+CHECKS: dict[Check, str] = {
+    settings_given: "set it, or start `mailroom up` with the same MAILROOM_DATA",
+    postgresql: "start PostgreSQL, or check DATABASE_URL",
+    redis_server: "check REDIS_URL",
+    storage: "check STORAGE_URL, the space left and who may write there",
+    tokens: "see the lines above",
+}
+
+
+def _appendfsync(client: redis.Redis) -> str:
+    """Managed servers do not tell; then their own documentation must."""
+    try:
+        answer: Any = client.config_get("appendfsync")
+    except redis.ResponseError:
+        return "unknown"
+    return str(answer.get("appendfsync", "unknown"))
+
+
+def _opens(settings: Settings, grant: connections.Grant) -> bool:
+    try:
+        TokenVault(settings.token_keys).open(grant.tenant_id, grant.secret)
+    except UnreadableSecret:
+        return False
+    return True

@@ -1,0 +1,72 @@
+"""Prints for people and for scripts: documents on stdout, everything else on stderr."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import sys
+from collections.abc import Iterable, Sequence
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Any
+from uuid import UUID
+
+import click
+
+if TYPE_CHECKING:
+    from rich.console import Console
+    from rich.text import Text
+
+PAGE_WIDTH = 100  # where no terminal tells its own
+
+
+def say(message: str) -> None:
+    """A line about the progress or the outcome, for people."""
+    click.echo(message, err=True)
+
+
+def print_json(document: object) -> None:
+    """The one document a `--json` command prints."""
+    click.echo(json.dumps(document, ensure_ascii=False, indent=2, default=_as_json))
+
+
+def screen() -> Console:
+    """Standard output for people; colours go where it is no terminal or NO_COLOR is set."""
+    from rich.console import Console
+
+    return Console(file=sys.stdout, width=None if sys.stdout.isatty() else PAGE_WIDTH, highlight=False)
+
+
+def shown(text: object, style: str = "") -> Text:
+    """Text of others, safe on a terminal: no control or bidi character reaches it, and no markup is read from it."""
+    from rich.text import Text
+
+    return Text("".join(char if char.isprintable() else "\N{REPLACEMENT CHARACTER}" for char in str(text)), style)
+
+
+def print_table(columns: Sequence[str], rows: Iterable[Sequence[object]], *, right: Sequence[str] = ()) -> None:
+    """A plain table; None is left blank, `right` names the columns of numbers."""
+    from rich.table import Table
+
+    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="dim")
+    for column in columns:
+        table.add_column(column, justify="right" if column in right else "left", overflow="fold")
+    for row in rows:
+        table.add_row(*("" if cell is None else shown(cell, state_style(str(cell))) for cell in row))
+    screen().print(table)
+
+
+def state_style(word: str) -> str:
+    """The calm colour of a state; none for other words."""
+    return {"done": "green", "stored": "green", "confirmed": "green", "failed": "red", "parked": "yellow"}.get(word, "")
+
+
+def _as_json(value: object) -> Any:
+    if isinstance(value, datetime):
+        return value.astimezone(UTC).isoformat()
+    if isinstance(value, timedelta):
+        return value.total_seconds()
+    if isinstance(value, UUID):
+        return value.hex
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        return dataclasses.asdict(value)
+    raise TypeError(f"{type(value).__name__} has no JSON form")

@@ -1,0 +1,110 @@
+"""`mailroom status`: how much waits, how long, and who works on it."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from console.cli.options import json_option
+
+if TYPE_CHECKING:
+    from shared.db.pool import Connection
+    from shared.db.reading.status import EventCount, Process
+
+
+@click.command()
+@json_option
+@click.pass_context
+def status(ctx: click.Context, as_json: bool) -> None:
+    """Show what waits, runs and is done.
+
+    Exits 1 when Redis does not answer; the rest is shown all the same. Example: mailroom status --json
+    """
+    from console.cli.commands import FAILED
+    from console.cli.database import database
+    from console.cli.output import print_json
+    from shared.db.reading.status import alive, count_events
+
+    with database() as conn, conn.transaction():
+        events = count_events(conn)
+        document = read_status(conn, events)
+        processes = alive(conn)
+    if as_json:
+        print_json(document)
+    else:
+        _print(document, events, processes)
+    if document["inbox"]["depth"] is None:
+        ctx.exit(FAILED)
+
+
+def read_status(conn: Connection, events: list[EventCount]) -> dict[str, Any]:
+    """The status as design and scripts know it. `depth` is None while Redis does not answer."""
+    from shared.db.reading.status import EVENT_STATES, count_tasks, counter, spool
+
+    by_state: Counter[str] = Counter(dict.fromkeys(EVENT_STATES, 0))
+    for group in events:
+        by_state[group.state] += group.count
+    spooled = spool(conn)
+    depth, oldest = _inbox()
+    return {
+        "inbox": {
+            "depth": depth,
+            "oldest_age_seconds": round(max(oldest, spooled.oldest_age_seconds), 3),
+            "spooled": spooled.count,
+        },
+        "events": dict(by_state),
+        "tasks": count_tasks(conn),
+        "rescued": counter(conn, "rescued"),
+    }
+
+
+def _inbox() -> tuple[int | None, float]:
+    """Depth and oldest age of the stream; says so on stderr when Redis does not answer."""
+    from console.cli.output import say
+    from shared.errors import StoreUnavailable
+    from shared.inbox import open_inbox
+    from shared.settings import load
+
+    inbox = open_inbox(load().require("redis_url"))
+    try:
+        return inbox.depth(), inbox.oldest_age_seconds()
+    except StoreUnavailable as error:
+        say(f"{error.code}: {error}")
+        return None, 0.0
+    finally:
+        inbox.close()
+
+
+def _print(document: dict[str, Any], events: list[EventCount], processes: list[Process]) -> None:
+    from console.cli.output import print_table
+    from console.cli.times import spoken
+
+    inbox = document["inbox"]
+    depth = "unknown: Redis does not answer" if inbox["depth"] is None else f"{inbox['depth']:,}"
+    rows: list[tuple[str, str]] = [
+        (
+            "oldest waiting",
+            spoken(inbox["oldest_age_seconds"]) if inbox["depth"] or inbox["spooled"] else "nothing waits",
+        ),
+        ("inbox", depth + (f", {inbox['spooled']:,} spooled in PostgreSQL" if inbox["spooled"] else "")),
+        ("events", _counts(document["events"])),
+        *((f"  parked: {group.cause}", f"{group.count:,}") for group in events if group.state == "parked"),
+        ("tasks", _counts(document["tasks"])),
+        ("rescued", f"{document['rescued']:,}"),
+        ("processes", _alive(processes)),
+    ]
+    print_table(("", ""), rows)
+
+
+def _counts(states: dict[str, int]) -> str:
+    return ", ".join(f"{count:,} {state}" for state, count in states.items() if count) or "none"
+
+
+def _alive(processes: list[Process]) -> str:
+    kinds = Counter(process.kind for process in processes)
+    slots = sum(process.slots for process in processes)
+    if not kinds:
+        return "none alive; start them with `mailroom up` or your platform"
+    return ", ".join(f"{count} {kind}" for kind, count in sorted(kinds.items())) + f" ({slots} slots)"

@@ -1,0 +1,115 @@
+"""`mailroom task`: the work behind events; failed work is tried again or given up here."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from console.cli.options import dry_run_option, filter_of, filter_options, json_option, limit_option, yes_option
+
+if TYPE_CHECKING:
+    from console.cli.bulk import Change
+
+STATES = ("ready", "queued", "running", "parked", "done", "failed", "discarded", "skipped", "superseded")
+ids_argument = click.argument("ids", type=int, nargs=-1, metavar="[TASK]…")
+
+
+@click.group()
+def task() -> None:
+    """List tasks, look at one, retry or discard."""
+
+
+@task.command("list")
+@filter_options(STATES)
+@limit_option
+@json_option
+def list_(limit: int, as_json: bool, **chosen: Any) -> None:
+    """List the newest tasks.
+
+    Example: mailroom task list --state failed --code front_unavailable
+    """
+    from console.cli.database import database
+    from console.cli.output import print_json, print_table
+    from console.cli.times import stamp
+    from shared.db.reading import tasks
+
+    with database() as conn:
+        found = tasks.newest(conn, filter_of(conn, chosen), limit=limit)
+    if as_json:
+        print_json(found)
+        return
+    rows = [(t.id, stamp(t.created_at), t.kind, t.state, t.code, t.attempts, t.tenant, t.event) for t in found]
+    columns = ("task", "made (UTC)", "kind", "state", "code", "attempts", "tenant", "event")
+    print_table(columns, rows, right=("task", "attempts"))
+
+
+@task.command()
+@click.argument("number", type=int, metavar="TASK")
+@json_option
+def show(number: int, as_json: bool) -> None:
+    """Show one task and its attempts."""
+    from console.cli.commands import NothingMatched
+    from console.cli.database import database
+    from console.cli.output import print_json
+    from console.cli.task_page import print_task
+    from shared.db.reading import tasks
+
+    with database() as conn, conn.transaction():
+        found = tasks.one(conn, number)
+    if found is None:
+        raise NothingMatched(f"there is no task {number}; `mailroom task list` shows the newest")
+    if as_json:
+        print_json(found)
+    else:
+        print_task(found)
+
+
+@task.command()
+@ids_argument
+@filter_options(STATES)
+@dry_run_option
+@yes_option
+def retry(ids: tuple[int, ...], dry_run: bool, yes: bool, **chosen: Any) -> None:
+    """Run failed tasks again, by number or by filter.
+
+    Example: mailroom task retry --code front_unavailable --since 6h --yes
+    """
+    from console.cli.bulk import Change
+    from shared.db import tasks
+
+    _change(Change(verb="retry", states=("failed",), apply=tasks.retry), ids, chosen, dry_run=dry_run, yes=yes)
+
+
+@task.command()
+@ids_argument
+@filter_options(STATES)
+@click.option("--reason", required=True, help="Why; it stays in the event's timeline.")
+@dry_run_option
+@yes_option
+def discard(ids: tuple[int, ...], reason: str, dry_run: bool, yes: bool, **chosen: Any) -> None:
+    """Give up failed or waiting tasks, by number or by filter.
+
+    Example: mailroom task discard 4711 --reason "mail was a test" --yes
+    """
+    from functools import partial
+
+    from console.cli.bulk import Change
+    from shared.db import tasks
+
+    if not reason.strip():
+        raise click.UsageError("--reason must say something")
+    waiting = ("failed", "ready", "queued")
+    apply = partial(tasks.discard, reason=reason.strip())
+    _change(Change(verb="discard", states=waiting, apply=apply), ids, chosen, dry_run=dry_run, yes=yes)
+
+
+def _change(change: Change, ids: tuple[int, ...], chosen: dict[str, Any], *, dry_run: bool, yes: bool) -> None:
+    from console.cli.bulk import run
+    from console.cli.database import database
+
+    with database() as conn:
+        wanted = filter_of(conn, chosen, ids or None)
+        if wanted.is_open:
+            raise click.UsageError("name tasks or narrow them: --state, --code, --kind, --tenant or --since")
+        run(conn, change, wanted, dry_run=dry_run, yes=yes)

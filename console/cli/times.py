@@ -1,0 +1,48 @@
+"""Reads and writes times the way people type and say them: pure."""
+
+from __future__ import annotations
+
+import re
+from datetime import UTC, datetime, timedelta
+
+SECONDS = {"s": 1, "m": 60, "h": 3_600, "d": 86_400, "w": 604_800}
+DURATION = re.compile(r"(\d{1,7})([smhdw])")
+LONGEST = timedelta(days=3650)
+
+
+def parse_duration(text: str) -> timedelta:
+    """`90s`, `15m`, `2h`, `7d` or `1w`. Raises ValueError for anything else and for more than ten years."""
+    match = DURATION.fullmatch(text.strip().lower())
+    length = timedelta(seconds=int(match[1]) * SECONDS[match[2]]) if match else None
+    if length is None or length > LONGEST:
+        raise ValueError(f"{text!r} is no duration; write 90s, 15m, 2h, 7d or 1w")
+    return length
+
+
+def parse_since(text: str, now: datetime) -> datetime:
+    """A duration back from `now`, or an ISO 8601 time (UTC unless it says otherwise). Raises ValueError."""
+    try:
+        return now - parse_duration(text)
+    except ValueError:
+        pass
+    try:
+        since = datetime.fromisoformat(text.strip())
+    except ValueError:
+        raise ValueError(f"{text!r} is no time; write 2h, 7d or 2026-03-01T08:00:00Z") from None
+    return since if since.tzinfo else since.replace(tzinfo=UTC)
+
+
+def spoken(seconds: float) -> str:
+    """A length of time in its two largest units: `0.4 s`, `12 s`, `3 min 5 s`, `2 h 10 min`, `4 d 1 h`."""
+    if seconds < 10:
+        return f"{seconds:.1f} s"
+    for unit, size, smaller, part in (("d", 86_400, "h", 3_600), ("h", 3_600, "min", 60), ("min", 60, "s", 1)):
+        if seconds >= size:
+            rest = int(seconds % size // part)
+            return f"{int(seconds // size)} {unit}" + (f" {rest} {smaller}" if rest else "")
+    return f"{seconds:.0f} s"
+
+
+def stamp(at: datetime) -> str:
+    """A moment for a list, in UTC to the second."""
+    return at.astimezone(UTC).strftime("%Y-%m-%d %H:%M:%S")
