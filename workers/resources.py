@@ -41,6 +41,7 @@ class Resources:
 
     def close(self) -> None:
         """Close every connection."""
+        self.recorder.close()
         self.pool.close()
         self.inbox.close()
 

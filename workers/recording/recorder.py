@@ -40,6 +40,10 @@ class Recorder:
         with self._role.held() as held:
             return self._drain() if held else 0
 
+    def close(self) -> None:
+        """Give up the recorder's connection."""
+        self._role.close()
+
     def _drain(self) -> int:
         suspects = self._pool.run(marks.marked)
         total = 0

@@ -5,18 +5,18 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 
 from shared.db import attachments
-from shared.storage import Stored
+from shared.storage import Stored, path_for
 from workers.attempt import Attempt
 
 
 def store_attachment(attempt: Attempt) -> None:
     """Store the task's file; whoever settles the conversation's last one releases its actions."""
-    task, resources = attempt.task, attempt.resources
+    task = attempt.task
     attachment_id = task.attachment_id
     if attachment_id is None:
         raise LookupError(f"task {task.id} names no attachment")
     announced = attempt.transaction(lambda conn: attachments.get(conn, attachment_id))
-    path = resources.storage.path_for(task.tenant_id, announced.front_id)
+    path = path_for(task.tenant_id, announced.front_id)
     stored = _download(attempt, announced.front_id, path)
     attempt.finish(
         "done",

@@ -1,0 +1,193 @@
+"""The whole pipeline without processes: a door of ten lines, the real recorder, steps, stores, and the sandbox."""
+
+from __future__ import annotations
+
+import threading
+import uuid
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+
+import requests
+from cryptography.fernet import Fernet
+
+from sandbox.server import RunningSandbox, start_in_thread
+from sandbox.settings import SandboxSettings
+from shared.crypto import TokenVault
+from shared.db import connections
+from shared.inbox import Inbox
+from shared.models import Delivery
+from shared.settings import Settings
+from workers.attempt import run_task
+from workers.resources import Resources, open_resources
+from workers.steps import STEPS
+from workers.duties import duties
+
+
+@dataclass
+class Messages:
+    """Takes what would be sent to Celery, for the test to run."""
+
+    sent: list[tuple[str, tuple[Any, ...]]] = field(default_factory=list)
+
+    def send_task(self, name: str, args: tuple[Any, ...] = (), **_: Any) -> None:
+        self.sent.append((name, args))
+
+
+class Rig:
+    """One Mailroom and one Front."""
+
+    def __init__(self, database_url: str, redis_url: str, folder: Path, **sandbox: Any):
+        self.door = _Door()
+        self.sandbox: RunningSandbox = start_in_thread(
+            SandboxSettings(door=self.door.url, signing_key="k", port=0, **{"requests_per_minute": 100_000, **sandbox})
+        )
+        self.settings = Settings(
+            database_url=database_url,
+            redis_url=redis_url,
+            storage_url=f"file://{folder}",
+            front_api_url=self.sandbox.url,
+            token_keys=[Fernet.generate_key().decode()],
+        )
+        self.messages = Messages()
+        self.resources: Resources = open_resources(self.settings, self.messages, kind="worker")  # type: ignore[arg-type]
+        self.door.inbox = self.resources.inbox
+
+    def tenant(self, company: str, name: str = "Acme", *, token: str | None = None, **policy: Any) -> int:
+        """A company in Front, and a tenant connected to it an hour ago."""
+        found = self.control("companies", {"id": company, "name": name})
+        token = token or found["api_token"]
+
+        def add(conn: Any) -> int:
+            columns = {"name": name, "company_id": company, "action": "archive", **policy}
+            names = ", ".join(columns)
+            marks = ", ".join(["%s"] * len(columns))
+            (tenant_id,) = conn.execute(
+                f"INSERT INTO tenants ({names}) VALUES ({marks}) RETURNING id", list(columns.values())
+            ).fetchone()
+            secret = TokenVault(self.settings.token_keys).seal(tenant_id, {"access_token": token})
+            connections.connect(conn, tenant_id, kind="api_token", secret=secret)
+            conn.execute("UPDATE tenants SET connected_at = now() - interval '1 hour' WHERE id = %s", (tenant_id,))
+            return tenant_id
+
+        return self.resources.pool.run(add)
+
+    def user(self, tenant_id: int, *addresses: str, action: str | None = None, active: bool = True) -> int:
+        """A user with these addresses."""
+
+        def add(conn: Any) -> int:
+            (user_id,) = conn.execute(
+                "INSERT INTO users (tenant_id, external_id, name, action, active) VALUES (%s, %s, %s, %s, %s) RETURNING id",
+                (tenant_id, addresses[0], addresses[0], action, active),
+            ).fetchone()
+            for position, address in enumerate(addresses, 1):
+                conn.execute(
+                    "INSERT INTO user_addresses VALUES (%s, %s, %s, %s, %s)",
+                    (tenant_id, address.casefold(), user_id, position, address),
+                )
+            return user_id
+
+        return self.resources.pool.run(add)
+
+    def control(self, path: str, body: dict[str, Any] | None = None) -> Any:
+        """Tell the sandbox something, or ask it."""
+        url = f"{self.sandbox.url}/sandbox/{path}"
+        answer = requests.get(url, timeout=30) if body is None else requests.post(url, json=body, timeout=120)
+        assert answer.ok, answer.text
+        return answer.json()
+
+    def send(self, event_type: str, company: str, **order: Any) -> list[dict[str, Any]]:
+        """Have Front send webhooks."""
+        return self.control("send", {"type": event_type, "company": company, **order})["events"]
+
+    def receive(self, body: bytes) -> str:
+        """Put a body into the inbox as the door would; the delivery's id."""
+        delivery = Delivery(id=uuid.uuid4().hex, received_at=datetime.now(UTC), body=body)
+        self.resources.inbox.put([delivery])
+        return delivery.id
+
+    def record(self) -> int:
+        """Record what waits."""
+        return self.resources.recorder.drain()
+
+    def work(self, rounds: int = 200) -> None:
+        """Run due tasks until none is left."""
+        for _ in range(rounds):
+            self.resources.dispatcher.round()
+            todo, self.messages.sent = self.messages.sent, []
+            if not todo:
+                return
+            for _name, (task_id,) in todo:
+                run_task(self.resources, STEPS, task_id)
+        raise AssertionError("the work does not end")
+
+    def hurry(self, seconds: float = 86_400) -> None:
+        """Let retries that wait be due."""
+        self.sql("UPDATE tasks SET due_at = now() WHERE state = 'ready' AND due_at < 'infinity'")
+        self.sql("UPDATE tenants SET not_before = '-infinity'")
+
+    def sweep(self, *names: str) -> None:
+        """Do these duties of the sweeper once."""
+        for duty in duties():
+            if duty.name in names:
+                duty.do(self.resources)
+
+    def sql(self, query: str, *values: Any) -> list[tuple[Any, ...]]:
+        """Rows of a query, or none."""
+
+        def run(conn: Any) -> list[tuple[Any, ...]]:
+            cursor = conn.execute(query, values)
+            return cursor.fetchall() if cursor.description else []
+
+        return self.resources.pool.run(run)
+
+    def one(self, query: str, *values: Any) -> Any:
+        """The only value of a query."""
+        [(value,)] = self.sql(query, *values)
+        return value
+
+    def status(self, conversation: str) -> str:
+        """The conversation's status in Front."""
+        return self.control(f"conversations/{conversation}")["status"]
+
+    def writes(self, conversation: str | None = None) -> list[dict[str, Any]]:
+        """The PATCHes and tag POSTs Front saw."""
+        calls = self.control("ledger/calls" + (f"?conversation={conversation}" if conversation else ""))["calls"]
+        return [call for call in calls if call["method"] in {"PATCH", "POST"}]
+
+    def close(self) -> None:
+        """Stop everything."""
+        self.resources.close()
+        self.sandbox.stop()
+        self.door.stop()
+
+
+class _Door:
+    inbox: Inbox
+
+    def __init__(self) -> None:
+        door = self
+
+        class Handler(BaseHTTPRequestHandler):
+            def do_POST(self) -> None:
+                body = self.rfile.read(int(self.headers["Content-Length"]))
+                delivery = Delivery(id=uuid.uuid4().hex, received_at=datetime.now(UTC), body=body)
+                door.inbox.put([delivery])
+                self.send_response(200)
+                self.send_header("Content-Length", "2")
+                self.end_headers()
+                self.wfile.write(b"{}")
+
+            def log_message(self, *_: Any) -> None: ...
+
+        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self.url = f"http://127.0.0.1:{self._server.server_port}/webhooks/front"
+        self._thread = threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True)
+        self._thread.start()
+
+    def stop(self) -> None:
+        self._server.shutdown()
+        self._thread.join()
+        self._server.server_close()

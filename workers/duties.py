@@ -1,0 +1,99 @@
+"""What the sweeper does, each duty for itself."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+
+import structlog
+
+from shared.db import processes, rescue, settling
+from shared.db.locks import lock_conversation
+from shared.db.pool import Connection
+from workers.recording.adopt import adopt_parked
+from workers.resources import Resources
+
+#: A delivery that waits longer than this is recorded by the sweeper itself.
+RECORDER_IS_LATE_SECONDS = 1.0
+SCOPE_RETRY_SECONDS = 3_600
+log = structlog.get_logger()
+
+
+@dataclass(kw_only=True)
+class Duty:
+    """Something to do every so often; `due` by the monotonic clock."""
+
+    name: str
+    every: float
+    do: Callable[[Resources], None]
+    due: float = 0.0
+
+
+def record_late(resources: Resources) -> None:
+    """Record what the recorder leaves waiting: it may be dead, or Redis too full for Celery."""
+    if resources.inbox.oldest_age_seconds() > RECORDER_IS_LATE_SECONDS and (count := resources.recorder.drain()):
+        resources.pool.run(lambda conn: rescue.count(conn, "rescued", count))
+        log.warning("recorded_in_the_recorders_stead", deliveries=count)
+
+
+def record_spooled(resources: Resources) -> None:
+    """Record what the door put into PostgreSQL while Redis was away."""
+    if resources.pool.run(rescue.something_spooled):
+        resources.recorder.drain()
+
+
+def dispatch(resources: Resources) -> None:
+    """Send due tasks of all tenants, in fair turns."""
+    resources.dispatcher.round()
+
+
+def take_back(resources: Resources) -> None:
+    """Make tasks due again whose message or worker was lost."""
+    for lost in resources.pool.run(rescue.take_back):
+        log.warning("rescued", task=lost.id, was=lost.was, gave_up=lost.gave_up)
+        if lost.gave_up:
+            resources.pool.run(partial(_settle_lost, event_id=lost.event_id))
+
+
+def adopt(resources: Resources) -> None:
+    """Work through events whose company a tenant has connected since."""
+    resources.dispatcher.top_up(adopt_parked(resources.pool))
+
+
+def release_stranded(resources: Resources) -> None:
+    """Release actions that wait for nothing; any found is a rescue."""
+    for tenant_id, conversation_id in resources.pool.run(rescue.stranded_conversations):
+        resources.pool.run(partial(_release, tenant_id=tenant_id, conversation_id=conversation_id))
+
+
+def forget_causes(resources: Resources) -> None:
+    """Let a missing permission be tried again, and drop processes that are gone."""
+    resources.pool.run(lambda conn: rescue.forget_scope_problems(conn, SCOPE_RETRY_SECONDS))
+    resources.pool.run(processes.forget)
+
+
+def _release(conn: Connection, tenant_id: int, conversation_id: str) -> None:
+    lock_conversation(conn, tenant_id, conversation_id)
+    rescue.count(conn, "rescued", settling.release(conn, tenant_id, conversation_id))
+
+
+def _settle_lost(conn: Connection, event_id: int) -> None:
+    conversation = settling.conversation_of(conn, event_id)
+    lock_conversation(conn, *conversation)
+    rescue.give_up_lost(conn, event_id)
+    settling.release(conn, *conversation)
+    settling.update_event(conn, event_id)
+
+
+def duties() -> list[Duty]:
+    """What the sweeper does, and how often."""
+    return [
+        Duty(name="record_late", every=0.25, do=record_late),
+        Duty(name="dispatch", every=0.1, do=dispatch),
+        Duty(name="record_spooled", every=1.0, do=record_spooled),
+        Duty(name="take_back", every=1.0, do=take_back),
+        Duty(name="adopt", every=1.0, do=adopt),
+        Duty(name="release_stranded", every=15.0, do=release_stranded),
+        Duty(name="forget_causes", every=60.0, do=forget_causes),
+    ]
