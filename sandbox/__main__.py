@@ -20,6 +20,8 @@ HELP = {
     "delivery_seconds": "how long the door may take",
     "echo": "send webhooks for changes made through the API, too",
     "rotate_refresh_tokens": "give out a new refresh token with each refresh",
+    "requests_per_minute": "for each company; 0 is no limit",
+    "burst_per_second": "for each resource; 0 is no limit",
     "seed": "makes faults, duplicates and order repeatable",
 }
 KINDS = {"data": Path, "seed": int, "door": str, "signing_key": str}

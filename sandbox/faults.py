@@ -7,8 +7,10 @@ import random
 import re
 import threading
 from collections import Counter
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass
 from typing import Any
+
+from sandbox.words import read_words
 
 KINDS = (
     "429",
@@ -70,16 +72,14 @@ class FaultRule:
 
 def read_rule(body: Any) -> FaultRule:
     """Check the words of a rule, or raise BadFault."""
-    known = {field.name for field in fields(FaultRule)}
-    if not isinstance(body, dict) or not set(body) <= known:
-        raise BadFault(f"a fault is an object with: {', '.join(sorted(known))}")
-    if body.get("kind") not in KINDS:
+    given = read_words(body, FaultRule, BadFault)
+    if given.get("kind") not in KINDS:
         raise BadFault(f"kind is one of: {', '.join(KINDS)}")
     try:
-        re.compile(body.get("path_regex") or "")
+        re.compile(given.get("path_regex", ""))
     except re.error as exc:
         raise BadFault(f"path_regex: {exc}") from exc
-    return FaultRule(**{name: value for name, value in body.items() if value is not None})
+    return FaultRule(**given)
 
 
 class FaultBook:

@@ -66,11 +66,13 @@ class Front:
         company = self.world.companies.get(order.company)
         if company is None:
             raise BadOrder(f"no such company: {order.company}; found it first")
+        now = self.now()
         stage = Stage(
             world=self.world,
             company=company,
             order=order,
-            at=order.emitted_at or self.now(),
+            at=order.emitted_at or now,
+            now=now,
             elsewhere=self.elsewhere,
         )
         return stage.play(application_type), self.bodies(company.id)

@@ -42,7 +42,9 @@ class Job:
     @property
     def open(self) -> int:
         """How many of its events are neither acknowledged nor given up."""
-        return self._courier.open if self._courier else 0
+        if self._done.is_set():
+            return 0
+        return self._courier.open if self._courier else len(self._parcels)
 
     def report(self) -> dict[str, Any]:
         """Progress and the outcome of each event so far."""
@@ -82,8 +84,9 @@ class Job:
         courier.close()
 
     def _copies(self) -> int:
-        doubled = self._order.fault == "duplicate" or self._chance.random() < self._order.duplicates
-        return 2 if doubled else 1
+        whole, part = divmod(self._order.duplicates, 1)
+        extra = int(whole) + (self._chance.random() < part)
+        return 1 + max(extra, self._order.fault == "duplicate")
 
 
 class Jobs:

@@ -34,7 +34,10 @@ class Standing:
 
 
 class Limits:
-    """Counts calls; a refused call costs nothing. A company's minute begins with its first call."""
+    """Counts calls; a refused call costs nothing. A company's minute begins with its first call.
+
+    A limit of 0 is none.
+    """
 
     def __init__(self, requests_per_minute: int, burst_per_second: int) -> None:
         self._per_minute = requests_per_minute
@@ -48,9 +51,9 @@ class Limits:
         with self._lock:
             began, used = self._minute(company, now)
             reset = began + MINUTE
-            if used >= self._per_minute:
+            if self._per_minute and used >= self._per_minute:
                 return self._standing(used, reset, retry_after=reset - now)
-            if resource and (wait := self._burst(company, resource, now)):
+            if resource and self._per_second and (wait := self._burst(company, resource, now)):
                 return self._standing(used, reset, retry_after=wait, is_burst=True)
             self._minutes[company] = (began, used + 1)
             return self._standing(used + 1, reset)
@@ -88,7 +91,7 @@ class Limits:
     ) -> Standing:
         return Standing(
             limit=self._per_minute,
-            remaining=self._per_minute - used,
+            remaining=max(0, self._per_minute - used),
             reset=reset,
             retry_after=retry_after,
             is_burst=is_burst,

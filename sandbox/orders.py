@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from sandbox.kinds import KINDS
 from sandbox.records import Attachment, Recipient
+from sandbox.words import read_words
 
 if TYPE_CHECKING:
     from sandbox.ids import Ids
@@ -36,7 +37,12 @@ class BadOrder(ValueError):
 
 @dataclass(frozen=True, kw_only=True)
 class Order:
-    """One `POST /sandbox/send`."""
+    """One `POST /sandbox/send`.
+
+    `duplicates` is how many extra copies of each delivery are sent; 0.1 is one more for every tenth.
+    `conversation`, `message`, `event` and an attachment's `id` choose ids, so that two companies can
+    have the same.
+    """
 
     type: str
     company: str
@@ -48,6 +54,7 @@ class Order:
     attachment_count: int = 0
     conversation: str | None = None
     message: str | None = None
+    event: str | None = None
     subject: str | None = None
     text_size: int | None = None
     emitted_at: float | None = None
@@ -66,12 +73,7 @@ class Order:
 
 def read_order(body: Any) -> Order:
     """Check the words of an order, or raise BadOrder."""
-    if not isinstance(body, dict):
-        raise BadOrder("an order is a JSON object")
-    known = {field.name for field in fields(Order)}
-    if unknown := sorted(set(body) - known):
-        raise BadOrder(f"unknown words: {', '.join(unknown)}; known: {', '.join(sorted(known))}")
-    given = {name: value for name, value in body.items() if value is not None}
+    given = read_words(body, Order, BadOrder)
     if "recipients" in given:
         given["recipients"] = tuple(_recipient(each) for each in given["recipients"])
     given["attachments"] = tuple(given.get("attachments", ()))

@@ -59,7 +59,7 @@ class Parcel:
 
 
 class Sender:
-    """Carries parcels to the door and writes every try into the ledger."""
+    """Carries parcels to the door and writes every try into the ledger. Each try is signed anew."""
 
     def __init__(self, settings: SandboxSettings, ledger: Ledger) -> None:
         self._settings = settings

@@ -7,6 +7,7 @@ import sys
 import threading
 from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from ipaddress import ip_address
 from typing import TYPE_CHECKING, Any
 
 from sandbox.answers import Answer, Refusal, json_answer
@@ -82,7 +83,7 @@ class Handler(BaseHTTPRequestHandler):
     def _answer(self, request: Request) -> Answer:
         work: Callable[[Front, Request], Answer] = pass_through
         if request.path.startswith("/sandbox/"):
-            work = attend
+            work = attend if ip_address(self.client_address[0]).is_loopback else _not_here
         elif request.path.startswith(f"{ELSEWHERE}/"):
             work = _elsewhere
         try:
@@ -91,7 +92,11 @@ class Handler(BaseHTTPRequestHandler):
             return refusal.answer
         except Exception:
             log.exception("%s %s", request.method, request.target)
-            return json_answer({"error": "the sandbox itself is broken; see its log"}, 599)
+            return json_answer({"error": "the sandbox itself is broken; see its log"}, 500)
+
+
+def _not_here(_: Front, request: Request) -> Answer:
+    return json_answer({"error": f"{request.path} is for this machine only"}, 403)
 
 
 def _elsewhere(front: Front, request: Request) -> Answer:

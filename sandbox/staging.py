@@ -30,12 +30,16 @@ class Staged:
 
 @dataclass(frozen=True, kw_only=True)
 class Stage:
-    """Where an order is carried out: one company at one moment."""
+    """Where an order is carried out: one company at one moment.
+
+    `at` is when the event claims to have been emitted, `now` when it really was.
+    """
 
     world: World
     company: Company
     order: Order
     at: float
+    now: float
     elsewhere: str
 
     def play(self, application_type: str) -> Staged:
@@ -49,7 +53,7 @@ class Stage:
             already = _holds(self.world.conversations[key], wish)
             event = self._happen(application_type, key, message)
             asked = Asked(
-                at=self.at,
+                at=self.now,
                 event_id=event.id,
                 wish=wish,
                 genuine=not order.is_forged,
@@ -102,6 +106,7 @@ class Stage:
         cause = changes.Cause(source=source, at=self.at)
         target = self._target(application_type, message)
         event = changes.make_event(self.world, key, kind.type, cause, target)
+        event = replace(event, id=self.order.event or event.id)
         if kind.listed and not self.order.is_forged:
             self.world.put_event(event)
         return event

@@ -9,11 +9,12 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from sandbox.history import Merged
+from sandbox.records import Message
 
 if TYPE_CHECKING:
     from sandbox.history import Entry
     from sandbox.ids import Ids
-    from sandbox.records import Attachment, Company, Conversation, Event, Key, Message
+    from sandbox.records import Attachment, Company, Conversation, Event, Key
 
 Mark = tuple[float, int, str]
 """Place of an event in its company's list: time, order of arrival, id."""
@@ -100,5 +101,8 @@ class World:
             self.messages[company_id, message_id] = replace(message, conversation_id=new_id)
         for event_id in self.event_ids[new]:
             event = self.events[company_id, event_id]
+            target = event.target
+            if isinstance(target, Message):
+                target = self.messages[company_id, target.id]
             thread = replace(event.conversation, id=new_id)
-            self.events[company_id, event_id] = replace(event, conversation=thread)
+            self.events[company_id, event_id] = replace(event, conversation=thread, target=target)
