@@ -9,15 +9,14 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import psycopg
-
-from console.embedded import CannotStart, Postgres, Server, Valkey, hold
+from console.embedded import Postgres, Server, Valkey, hold
 from console.environment import for_programs, keep_secrets, published
 from console.prefixed import say
 from console.program import Program
 from console.runner import CONFIGURATION, Runner
 from console.stopping import Stop, stop_on_signals
 from shared.db.migrate import migrate
+from shared.db.session import told_to_operator
 from shared.errors import ConfigurationError, MailroomError
 from shared.settings import Settings, load
 
@@ -68,7 +67,8 @@ def _run(demo: bool, data: Path, stop: Stop, stack: ExitStack) -> int:
     _refuse_taken(ports)
     servers = _start_servers(settings, data, stack)
     values = stack.enter_context(published(data, _passing(servers, settings, demo=demo)))
-    _migrate(load().database_url.get_secret_value())
+    with told_to_operator():
+        migrate(load().database_url.get_secret_value())
     environment = _environment(values, data)
     programs = [Program(name, text, environment=environment, folder=ROOT) for name, text in named.items()]
     return Runner(programs, servers).run(stop, _when_all_listen(ports))
@@ -82,13 +82,6 @@ def _start_servers(settings: Settings, data: Path, stack: ExitStack) -> list[Ser
     if not settings.redis_url.get_secret_value():
         kinds.append(lambda: Valkey(data))
     return [stack.enter_context(kind()) for kind in kinds]
-
-
-def _migrate(database_url: str) -> None:
-    try:
-        migrate(database_url)
-    except psycopg.OperationalError as error:
-        raise CannotStart(f"PostgreSQL does not answer: {error} Check DATABASE_URL.") from error
 
 
 def _passing(servers: list[Server], settings: Settings, *, demo: bool) -> dict[str, str]:

@@ -72,7 +72,7 @@ def test_a_wrong_setting_is_named_before_anything_starts(start: Start, given_ser
 
 def test_a_database_that_does_not_answer_is_named(start: Start, given_servers: dict[str, str]) -> None:
     up = start(shell("worker: sleep 100"), **(given_servers | {"DATABASE_URL": "postgresql://127.0.0.1:9/none"}))
-    assert (up.ended(), "Check DATABASE_URL" in up.shown) == (1, True)
+    assert (up.ended(), "check DATABASE_URL" in up.shown) == (1, True)
 
 
 def test_a_taken_port_is_named(start: Start, given_servers: dict[str, str]) -> None:
