@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from datetime import datetime
 from functools import partial
-from itertools import count, islice
+from itertools import count
 from typing import Any, Final, Literal, TypeVar
 
 from shared.budget import Budget
@@ -172,24 +172,25 @@ class TenantClient:
         link = answer.headers.get("location", "")
         target = self._exchange.api.own_path(link, seen_at=self._exchange.api.url + path) or ""
         found = _CONVERSATION_PATH.fullmatch(target)
-        if found is None:
+        if found is None or target == path:
             raise UnsafeRedirect(
-                f"{route} was redirected to something that is no conversation of this API; it was not followed"
+                f"{route} was redirected to something that is no other conversation of this API; it was not followed"
             )
         return found.group(1)
 
     def _pages(self, route: Route, answer: Answer, *, most: int | None = None) -> Iterator[list[dict[str, Any]]]:
         """The pages of a list, by its own links; each is asked of the configured API, wherever the link points."""
-        for _ in islice(count(), most):
+        for number in count(1):
             elements, link = _expected(route, parse_page, answer)
             yield elements
             if link is None:
                 return
+            if number == most:
+                raise FrontRejected(f"{route} goes on after {most} pages; it was not read to the end")
             path = self._exchange.api.own_path(link, seen_at=self._exchange.api.url)
             if path is None:
                 raise UnsafeRedirect(f"the next page of {route} is at a place that is not this API; it was not asked")
             answer = self._read(route, path)
-        raise FrontRejected(f"{route} goes on after {most} pages; it was not read to the end")
 
 
 def _message(raw: Any) -> Message | None:

@@ -27,7 +27,7 @@ class Api:
 
         Front's company hosts are this API too when it is Front's; the caller asks `url`, never the link's own host.
         """
-        base, target = urlsplit(self.url), _split(urljoin(seen_at, link))
+        base, target = urlsplit(self.url), _resolved(link, seen_at=seen_at)
         if target is None or "@" in target.netloc or ".." in unquote(target.path):
             return None
         if _origin(target) == _origin(base):
@@ -41,13 +41,12 @@ class Api:
 
 def foreign_url(link: str, *, seen_at: str) -> str:
     """The address of a file that lies elsewhere; it is asked without a token. Raises UnsafeRedirect unless https."""
-    url = urljoin(seen_at, link)
-    target = _split(url)
+    target = _resolved(link, seen_at=seen_at)
     if target is None or target.scheme != "https" or not target.hostname or "@" in target.netloc:
         raise UnsafeRedirect(
             "a download was redirected to something that is no plain https address; it was not followed"
         )
-    return url
+    return target.geturl()
 
 
 def is_public(address: str) -> bool:
@@ -69,13 +68,13 @@ def _embedded(address: IPv6Address) -> IPv4Address | None:
     return address.ipv4_mapped or address.sixtofour
 
 
-def _split(url: str) -> SplitResult | None:
+def _resolved(link: str, *, seen_at: str) -> SplitResult | None:
     try:
-        parts = urlsplit(url)
-        _ = parts.port  # a junk port raises only when it is read
+        target = urlsplit(urljoin(seen_at, link))
+        _ = target.port  # a junk port raises only when it is read
     except ValueError:
         return None
-    return parts
+    return target
 
 
 def _origin(url: SplitResult) -> tuple[str, str | None, int | None]:

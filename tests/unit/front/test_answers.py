@@ -1,0 +1,140 @@
+"""What an answer's status and headers mean: one table each."""
+
+from __future__ import annotations
+
+import json
+from email.utils import formatdate
+
+import pytest
+
+from shared import errors
+from shared.front import routes
+from shared.front.answers import Allowance, Answer, allowance, failure, retry_after, throttled_for
+from shared.front.routes import Route
+
+NOW = 1_786_443_600.0
+
+
+@pytest.mark.parametrize(
+    ("route", "status", "error"),
+    [
+        (routes.CONVERSATION, 200, None),
+        (routes.SET_STATUS, 204, None),
+        # A merge: the client asks at the survivor
+        (routes.CONVERSATION, 301, None),
+        (routes.SET_STATUS, 301, None),
+        # Nothing else may move
+        (routes.ME, 301, errors.UnsafeRedirect),
+        (routes.SET_STATUS, 307, errors.UnsafeRedirect),
+        (routes.MESSAGE, 304, errors.UnsafeRedirect),
+        # The tenant's connection
+        (routes.ME, 401, errors.NeedsReconnect),
+        (routes.SET_STATUS, 401, errors.NeedsReconnect),
+        (routes.DOWNLOAD, 403, errors.MissingScope),
+        # Gone means something else on each route
+        (routes.CONVERSATION, 404, errors.ConversationGone),
+        (routes.ADD_TAG, 404, errors.ConversationGone),
+        (routes.DOWNLOAD, 404, errors.AttachmentMissing),
+        (routes.MESSAGE, 404, errors.FrontRejected),
+        # A 4xx that stays
+        (routes.SET_STATUS, 400, errors.FrontRejected),
+        (routes.SET_STATUS, 422, errors.FrontRejected),
+        (routes.ADD_TAG, 413, errors.FrontRejected),
+        # A 4xx that passes; nothing happened
+        (routes.CONVERSATION, 408, errors.FrontUnavailable),
+        (routes.SET_STATUS, 409, errors.FrontUnavailable),
+        (routes.ME, 425, errors.FrontUnavailable),
+        (routes.SET_STATUS, 429, errors.BudgetExhausted),
+        (routes.ME, 429, errors.BudgetExhausted),
+        # 5xx: a read may be asked again, a write may have happened
+        (routes.CONVERSATION, 500, errors.FrontUnavailable),
+        (routes.DOWNLOAD, 503, errors.FrontUnavailable),
+        (routes.SET_STATUS, 500, errors.UnclearAnswer),
+        (routes.ADD_TAG, 504, errors.UnclearAnswer),
+        # No status of HTTP's
+        (routes.SET_STATUS, 199, errors.UnclearAnswer),
+        (routes.SET_STATUS, 999, errors.UnclearAnswer),
+        (routes.ME, 600, errors.FrontUnavailable),
+    ],
+)
+def test_failure(route: Route, status: int, error: type[errors.MailroomError] | None) -> None:
+    found = failure(route, Answer(status=status, headers={}), now=NOW)
+    assert type(found) is (error or type(None))
+
+
+@pytest.mark.parametrize(
+    ("value", "seconds"),
+    [
+        ("3", 3.0),
+        ("0.5", 0.5),
+        (formatdate(NOW + 30, usegmt=True), 30.0),
+        # Clamped to an hour, never negative
+        ("1000000000", 3600.0),
+        ("-5", 0.0),
+        (formatdate(NOW - 30, usegmt=True), 0.0),
+        # Junk is as good as nothing
+        ("soon", None),
+        ("nan", None),
+        ("inf", None),
+        ("", None),
+        ("Fri, 99 Foo 2026 00:00:00 GMT", None),
+    ],
+)
+def test_retry_after(value: str, seconds: float | None) -> None:
+    assert retry_after({"retry-after": value}, now=NOW) == seconds
+
+
+@pytest.mark.parametrize(
+    ("headers", "seconds"),
+    [
+        ({"retry-after": "7", "x-ratelimit-reset": str(NOW + 40)}, 7.0),
+        # Missing: until the limit resets
+        ({"x-ratelimit-reset": str(NOW + 40)}, 40.0),
+        ({"x-ratelimit-reset": str((NOW + 40) * 1000)}, 40.0),
+        ({"x-ratelimit-reset": str(NOW + 10**9)}, 3600.0),
+        # At least a second, whatever is said
+        ({"x-ratelimit-reset": str(NOW - 5)}, 1.0),
+        ({"retry-after": "0"}, 1.0),
+        ({"retry-after": "-5"}, 1.0),
+        ({}, 1.0),
+    ],
+)
+def test_throttled_for(headers: dict[str, str], seconds: float) -> None:
+    assert throttled_for(headers, now=NOW) == seconds
+
+
+@pytest.mark.parametrize(
+    ("headers", "expected"),
+    [
+        (
+            {"x-ratelimit-limit": "120", "x-ratelimit-remaining": "0", "x-ratelimit-reset": "1786443660.5"},
+            Allowance(limit=120, remaining=0, reset_at=1786443660.5),
+        ),
+        ({}, Allowance(limit=None, remaining=None, reset_at=None)),
+        (
+            {"x-ratelimit-limit": "many", "x-ratelimit-remaining": "", "x-ratelimit-reset": "nan"},
+            Allowance(limit=None, remaining=None, reset_at=None),
+        ),
+    ],
+)
+def test_allowance(headers: dict[str, str], expected: Allowance) -> None:
+    assert allowance(headers) == expected
+
+
+def test_a_missing_scope_is_named_so_that_it_can_be_added() -> None:
+    error = failure(routes.DOWNLOAD, Answer(status=403, headers={}), now=NOW)
+    assert "attachments:read" in str(error)
+
+
+def test_a_refusal_tells_fronts_title_and_nothing_else_of_the_body() -> None:
+    body = {"_error": {"title": "Bad request", "message": "no nora.lind@acme.example", "details": ["secret"]}}
+    error = failure(routes.SET_STATUS, Answer(status=400, headers={}, body=json.dumps(body).encode()), now=NOW)
+    assert str(error) == ("Front answered 400 (Bad request) to PATCH /conversations/{id}; trying again would not help")
+
+
+@pytest.mark.parametrize(
+    "body", [b"", b"<html>", b"[]", b'{"_error": "no"}', b'{"_error": {"title": 3}}', b"[" * 10**5]
+)
+def test_a_refusal_with_any_body_is_a_refusal(body: bytes) -> None:
+    error = failure(routes.ME, Answer(status=400, headers={}, body=body), now=NOW)
+    assert str(error) == "Front answered 400 to GET /me; trying again would not help"

@@ -1,0 +1,152 @@
+"""The window a company's requests are counted in, shared through Redis and kept alone without it."""
+
+from __future__ import annotations
+
+import time
+
+import fakeredis
+import pytest
+
+from shared.budget import Budget
+from shared.errors import BudgetExhausted
+
+
+@pytest.fixture
+def server() -> fakeredis.FakeServer:
+    return fakeredis.FakeServer()
+
+
+@pytest.fixture
+def budget(server: fakeredis.FakeServer) -> Budget:
+    return _budget(server)
+
+
+def _budget(server: fakeredis.FakeServer, *, per_minute: int = 12, reserve: int = 2) -> Budget:
+    return Budget(fakeredis.FakeRedis(server=server), default_per_minute=per_minute, reserve=reserve)
+
+
+def _taken(budget: Budget, company_id: str = "cmp_1", *, most: int = 1_000) -> int:
+    """How many requests the budget lets through now."""
+    for taken in range(most):
+        try:
+            budget.take(company_id)
+        except BudgetExhausted:
+            return taken
+    return most
+
+
+def test_the_limit_minus_the_reserve_is_let_through(budget: Budget) -> None:
+    assert _taken(budget) == 10
+
+
+def test_two_workers_share_one_window(server: fakeredis.FakeServer) -> None:
+    assert [_taken(_budget(server), most=7), _taken(_budget(server))] == [7, 3]
+
+
+def test_companies_do_not_share(budget: Budget) -> None:
+    _taken(budget, "cmp_1")
+    assert _taken(budget, "cmp_2") == 10
+
+
+def test_an_exhausted_window_says_when_there_is_room_again(budget: Budget) -> None:
+    _taken(budget)
+    with pytest.raises(BudgetExhausted) as exhausted:
+        budget.take("cmp_1")
+    assert 55 < exhausted.value.retry_after <= 60
+
+
+def test_fronts_limit_beats_ours_for_every_worker(server: fakeredis.FakeServer) -> None:
+    _budget(server).learn("cmp_1", limit=52, remaining=51, reset_at=None)
+    assert _taken(_budget(server)) == 50
+
+
+def test_fronts_limit_going_down_counts_too(server: fakeredis.FakeServer) -> None:
+    _budget(server).learn("cmp_1", limit=5, remaining=4, reset_at=None)
+    assert _taken(_budget(server)) == 3
+
+
+def test_a_limit_below_the_reserve_still_lets_one_through(budget: Budget) -> None:
+    budget.learn("cmp_1", limit=1, remaining=1, reset_at=None)
+    assert _taken(budget) == 1
+
+
+@pytest.mark.parametrize("limit", [None, 0, -3])
+def test_a_limit_that_is_none_is_not_learned(budget: Budget, limit: int | None) -> None:
+    budget.learn("cmp_1", limit=limit, remaining=None, reset_at=None)
+    assert _taken(budget) == 10
+
+
+def test_nothing_remaining_pauses_every_worker_until_the_reset(server: fakeredis.FakeServer) -> None:
+    _budget(server).learn("cmp_1", limit=12, remaining=0, reset_at=time.time() + 20)
+    with pytest.raises(BudgetExhausted) as exhausted:
+        _budget(server).take("cmp_1")
+    assert 18 < exhausted.value.retry_after <= 20
+
+
+@pytest.mark.parametrize(
+    ("reset_in", "longest"),
+    [
+        (-30, 0),  # the reset is behind us
+        (86_400, 120),  # a clock that is a day off stops nobody for a day
+    ],
+)
+def test_a_strange_reset_is_not_believed(budget: Budget, reset_in: float, longest: float) -> None:
+    budget.learn("cmp_1", limit=12, remaining=0, reset_at=time.time() + reset_in)
+    assert _wait(budget) <= longest
+
+
+def test_a_shorter_pause_does_not_end_a_longer_one(server: fakeredis.FakeServer) -> None:
+    _budget(server).pause("cmp_1", 30)
+    _budget(server).pause("cmp_1", 1)
+    assert _wait(_budget(server)) > 28
+
+
+def test_a_longer_pause_extends_a_shorter_one(server: fakeredis.FakeServer) -> None:
+    _budget(server).pause("cmp_1", 1)
+    _budget(server).pause("cmp_1", 30)
+    assert _wait(_budget(server)) > 28
+
+
+def test_a_pause_is_an_hour_at_most(server: fakeredis.FakeServer) -> None:
+    _budget(server).pause("cmp_1", 10**9)
+    assert 3_590 < _wait(_budget(server)) <= 3_600
+
+
+def test_another_company_is_not_paused(budget: Budget) -> None:
+    budget.pause("cmp_1", 30)
+    assert _taken(budget, "cmp_2") == 10
+
+
+def test_without_redis_a_worker_keeps_to_a_quarter(server: fakeredis.FakeServer) -> None:
+    server.connected = False
+    assert _taken(_budget(server, per_minute=42)) == 10
+
+
+def test_without_redis_the_last_known_limit_counts(server: fakeredis.FakeServer) -> None:
+    budget = _budget(server)
+    budget.learn("cmp_1", limit=82, remaining=81, reset_at=None)
+    server.connected = False
+    assert _taken(budget) == 20
+
+
+def test_a_pause_holds_without_redis(server: fakeredis.FakeServer, budget: Budget) -> None:
+    server.connected = False
+    budget.pause("cmp_1", 30)
+    assert _wait(budget) > 28
+
+
+def test_everything_kept_in_redis_expires(server: fakeredis.FakeServer, budget: Budget) -> None:
+    budget.take("cmp_1")
+    budget.learn("cmp_1", limit=52, remaining=0, reset_at=time.time() + 20)
+    redis = fakeredis.FakeRedis(server=server)
+    keys = {key.decode(): redis.ttl(key) for key in redis.scan_iter()}
+    assert len(keys) == 3
+    assert all(name.startswith("mailroom:front:") and ttl > 0 for name, ttl in keys.items())
+
+
+def _wait(budget: Budget) -> float:
+    try:
+        budget.take("cmp_1")
+    except BudgetExhausted as exc:
+        return exc.retry_after
+    return 0.0

@@ -1,0 +1,102 @@
+"""Where a link of Front's may lead: tables of what is this API, what is elsewhere, what is nowhere to go."""
+
+from __future__ import annotations
+
+import pytest
+
+from shared.errors import UnsafeRedirect
+from shared.front.destinations import Api, foreign_url, is_public
+
+FRONT = Api(url="https://api2.frontapp.com")
+SANDBOX = Api(url="http://127.0.0.1:8082")
+BELOW_A_PATH = Api(url="https://proxy.example/front")
+
+
+@pytest.mark.parametrize(
+    ("api", "link", "path"),
+    [
+        (FRONT, "https://api2.frontapp.com/events?limit=15&page_token=a", "/events?limit=15&page_token=a"),
+        (FRONT, "https://api2.frontapp.com:443/events", "/events"),
+        # Front's page links name the company's host
+        (FRONT, "https://acme-logistics.api.frontapp.com/events?page_token=a", "/events?page_token=a"),
+        (FRONT, "HTTPS://API2.FRONTAPP.COM/events", "/events"),
+        # A Location may be relative
+        (FRONT, "/conversations/cnv_2", "/conversations/cnv_2"),
+        (FRONT, "cnv_2", "/conversations/cnv_2"),
+        (SANDBOX, "http://127.0.0.1:8082/conversations/cnv_2", "/conversations/cnv_2"),
+        (BELOW_A_PATH, "https://proxy.example/front/events", "/events"),
+        # Another place, however much it looks like this one
+        (FRONT, "http://api2.frontapp.com/events", None),
+        (FRONT, "https://api2.frontapp.com:8443/events", None),
+        (FRONT, "https://api2.frontapp.com.evil.example/events", None),
+        (FRONT, "https://evilapi.frontapp.com/events", None),
+        (FRONT, "https://a.b.api.frontapp.com/events", None),
+        (FRONT, "https://-a.api.frontapp.com/events", None),
+        (FRONT, "https://token@api2.frontapp.com/events", None),
+        (FRONT, "https://api2.frontapp.com@evil.example/events", None),
+        (FRONT, "//evil.example/events", None),
+        (FRONT, "https://api2.frontapp.com/a/../../oauth", None),
+        (FRONT, "https://api2.frontapp.com/%2e%2e/oauth", None),
+        (FRONT, "https://[::1/events", None),
+        (FRONT, "https://api2.frontapp.com:port/events", None),
+        (FRONT, "https://api2.frontapp.com", None),
+        # A company host means this API only when the API is Front's
+        (SANDBOX, "https://acme.api.frontapp.com/events", None),
+        (SANDBOX, "http://127.0.0.1:8083/conversations/cnv_2", None),
+        (SANDBOX, "http://localhost:8082/conversations/cnv_2", None),
+        (BELOW_A_PATH, "https://proxy.example/frontier/events", None),
+        (BELOW_A_PATH, "https://proxy.example/other", None),
+    ],
+)
+def test_own_path(api: Api, link: str, path: str | None) -> None:
+    assert api.own_path(link, seen_at=api.url + "/conversations/cnv_1") == path
+
+
+def test_a_file_may_lie_at_any_https_address() -> None:
+    assert foreign_url("https://files.example/a?signature=b", seen_at="x") == "https://files.example/a?signature=b"
+
+
+@pytest.mark.parametrize(
+    "link",
+    [
+        "http://files.example/a",
+        "ftp://files.example/a",
+        "file:///etc/passwd",
+        "https:///a",
+        "https://user:secret@files.example/a",
+        "https://[bad",
+        "",
+    ],
+)
+def test_a_file_lies_nowhere_else(link: str) -> None:
+    with pytest.raises(UnsafeRedirect):
+        foreign_url(link, seen_at="http://127.0.0.1/download/fil_1")
+
+
+@pytest.mark.parametrize(
+    ("address", "public"),
+    [
+        ("93.184.215.14", True),
+        ("2606:2800:220:1:248:1893:25c8:1946", True),
+        ("127.0.0.1", False),
+        ("10.1.2.3", False),
+        ("192.168.0.1", False),
+        ("169.254.169.254", False),  # cloud metadata
+        ("100.64.0.1", False),  # carrier-grade NAT
+        ("224.0.0.1", False),  # multicast
+        ("0.0.0.0", False),
+        ("::", False),
+        ("::1", False),
+        ("fe80::1%eth0", False),
+        ("fd00::1", False),
+        ("ff0e::1", False),
+        # IPv4 in the clothes of IPv6
+        ("::ffff:127.0.0.1", False),
+        ("::ffff:93.184.215.14", True),
+        ("64:ff9b::a00:1", False),
+        ("64:ff9b::5db8:d70e", True),
+        ("2002:7f00:1::", False),
+    ],
+)
+def test_is_public(address: str, public: bool) -> None:
+    assert is_public(address) is public

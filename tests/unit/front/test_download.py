@@ -1,0 +1,183 @@
+"""Where a file may be fetched from, how much of it, and who gets to see the token: without a socket."""
+
+from __future__ import annotations
+
+import hashlib
+import threading
+from typing import Any
+
+import pytest
+import requests
+import responses
+
+from shared import errors
+from shared.budget import Budget
+from shared.front.client import FrontClient, TenantClient
+from shared.front.download import Pace
+from tests.unit.front.conftest import API, TOKEN
+
+FILE = f"{API}/download/fil_1"
+ELSEWHERE = "https://files.example/a?signature=b"
+LARGE = 2**20
+
+
+def _fetch(client: TenantClient, max_bytes: int = LARGE) -> bytes:
+    with client.download("fil_1", max_bytes=max_bytes) as download:
+        return b"".join(download.chunks)
+
+
+def _moved(front: responses.RequestsMock, url: str, location: str, status: int = 302) -> None:
+    front.get(url, status=status, headers={"location": location})
+
+
+def test_a_file_comes_with_its_length_and_type(client: TenantClient, front: responses.RequestsMock) -> None:
+    front.get(FILE, body=b"%PDF", content_type="application/pdf", auto_calculate_content_length=True)
+    with client.download("fil_1", max_bytes=LARGE) as download:
+        assert (download.length, download.content_type, b"".join(download.chunks)) == (4, "application/pdf", b"%PDF")
+
+
+def test_chunks_are_of_a_bounded_size(client: TenantClient, front: responses.RequestsMock) -> None:
+    front.get(FILE, body=b"x" * 600_000)
+    with client.download("fil_1", max_bytes=LARGE) as download:
+        assert [len(chunk) for chunk in download.chunks] == [262_144, 262_144, 75_712]
+
+
+def test_a_compressed_body_is_passed_on_as_it_came(client: TenantClient, front: responses.RequestsMock) -> None:
+    front.get(FILE, body=b"\x1f\x8b not really", headers={"content-encoding": "gzip"})
+    assert _fetch(client) == b"\x1f\x8b not really"
+
+
+def test_an_announced_size_over_the_cap_is_refused_before_a_byte(
+    client: TenantClient, front: responses.RequestsMock
+) -> None:
+    front.get(FILE, body=b"12345", auto_calculate_content_length=True)
+    with pytest.raises(errors.AttachmentTooLarge), client.download("fil_1", max_bytes=4):
+        pytest.fail("the download was opened")
+
+
+def test_a_size_nobody_announced_is_refused_when_it_is_reached(
+    client: TenantClient, front: responses.RequestsMock
+) -> None:
+    front.get(FILE, body=b"12345")
+    with pytest.raises(errors.AttachmentTooLarge):
+        _fetch(client, max_bytes=4)
+
+
+def test_a_file_of_exactly_the_cap_is_taken(client: TenantClient, front: responses.RequestsMock) -> None:
+    front.get(FILE, body=b"1234", auto_calculate_content_length=True)
+    assert _fetch(client, max_bytes=4) == b"1234"
+
+
+def test_fewer_bytes_than_announced_are_no_file(client: TenantClient, front: responses.RequestsMock) -> None:
+    front.get(FILE, body=b"123", headers={"content-length": "10"})
+    with pytest.raises(errors.DownloadIncomplete):
+        _fetch(client)
+
+
+def test_a_stopping_worker_ends_between_chunks(budget: Budget, front: responses.RequestsMock) -> None:
+    stop = threading.Event()
+    front.get(FILE, body=b"x" * 600_000)
+    with FrontClient(API, budget).for_tenant(TOKEN, stop=stop).download("fil_1", max_bytes=LARGE) as download:
+        next(download.chunks)
+        stop.set()
+        with pytest.raises(errors.ShuttingDown):
+            next(download.chunks)
+
+
+def test_a_file_that_is_not_there_yet_may_come(client: TenantClient, front: responses.RequestsMock) -> None:
+    front.get(FILE, status=404)
+    with pytest.raises(errors.AttachmentMissing):
+        _fetch(client)
+
+
+def test_opening_is_tried_again(client: TenantClient, front: responses.RequestsMock) -> None:
+    front.get(FILE, body=requests.ConnectionError("reset"))
+    front.get(FILE, body=b"%PDF")
+    assert _fetch(client) == b"%PDF"
+
+
+def test_a_429_of_a_download_keeps_the_company_at_home(client: TenantClient, front: responses.RequestsMock) -> None:
+    front.get(FILE, status=429, headers={"retry-after": "30"})
+    for _ in range(2):
+        with pytest.raises(errors.BudgetExhausted):
+            _fetch(client)
+    assert len(front.calls) == 1
+
+
+def test_a_file_elsewhere_is_fetched_without_the_token(client: TenantClient, front: responses.RequestsMock) -> None:
+    _moved(front, FILE, ELSEWHERE)
+    front.get(ELSEWHERE, body=b"%PDF")
+    assert _fetch(client) == b"%PDF"
+    assert "Authorization" not in front.calls[1].request.headers
+
+
+@pytest.mark.parametrize("location", ["https://acme.api.frontapp.com/download/fil_2?x=1", "/download/fil_2?x=1"])
+def test_a_file_moved_within_front_is_asked_of_the_configured_api(
+    client: TenantClient, front: responses.RequestsMock, location: str
+) -> None:
+    _moved(front, FILE, location)
+    front.get(f"{API}/download/fil_2?x=1", body=b"%PDF")
+    assert _fetch(client) == b"%PDF"
+    assert front.calls[1].request.headers["Authorization"] == "Bearer canary-token"
+
+
+def test_a_stranger_cannot_send_the_token_anywhere(client: TenantClient, front: responses.RequestsMock) -> None:
+    _moved(front, FILE, ELSEWHERE)
+    _moved(front, ELSEWHERE, f"{API}/me")
+    front.get(f"{API}/me", body=b"{}")
+    _fetch(client)
+    assert ["Authorization" in call.request.headers for call in front.calls] == [True, False, False]
+
+
+def test_two_hops_are_followed_and_no_third(client: TenantClient, front: responses.RequestsMock) -> None:
+    _moved(front, FILE, "https://a.example/")
+    _moved(front, "https://a.example/", "https://b.example/", status=307)
+    _moved(front, "https://b.example/", "https://c.example/", status=303)
+    with pytest.raises(errors.UnsafeRedirect):
+        _fetch(client)
+    assert len(front.calls) == 3
+
+
+@pytest.mark.parametrize("location", ["http://files.example/a", "ftp://files.example/a", "https://u:p@files.example/a"])
+def test_a_hop_to_anything_but_https_is_not_made(
+    client: TenantClient, front: responses.RequestsMock, location: str
+) -> None:
+    _moved(front, FILE, location)
+    with pytest.raises(errors.UnsafeRedirect):
+        _fetch(client)
+    assert len(front.calls) == 1
+
+
+@pytest.mark.parametrize(
+    ("status", "error"),
+    [
+        # A signed link that ran out is no missing scope of ours, and no reason to reconnect
+        (401, errors.FrontUnavailable),
+        (403, errors.FrontUnavailable),
+        (404, errors.AttachmentMissing),
+        (429, errors.FrontUnavailable),
+        (500, errors.FrontUnavailable),
+        (204, errors.FrontUnavailable),
+    ],
+)
+def test_a_stranger_says_nothing_about_the_connection(
+    client: TenantClient, front: responses.RequestsMock, status: int, error: type[Exception]
+) -> None:
+    _moved(front, FILE, ELSEWHERE)
+    front.get(ELSEWHERE, status=status, headers={"x-ratelimit-remaining": "0", "x-ratelimit-reset": "9999999999"})
+    with pytest.raises(error):
+        _fetch(client)
+
+
+def test_a_file_has_a_minute_and_its_size() -> None:
+    assert Pace().seconds_for(128 * 1024 * 100) == 160
+
+
+def test_a_body_can_be_hashed_on_its_way(client: TenantClient, front: responses.RequestsMock) -> None:
+    content: Any = bytes(range(256)) * 4_000
+    front.get(FILE, body=content)
+    digest = hashlib.sha256()
+    with client.download("fil_1", max_bytes=2**21) as download:
+        for chunk in download.chunks:
+            digest.update(chunk)
+    assert digest.digest() == hashlib.sha256(content).digest()

@@ -1,0 +1,148 @@
+"""Files in a folder and in memory, by the same code: what is written, and what is not left behind."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from shared.errors import ConfigurationError, ShuttingDown, StorageUnavailable
+from shared.storage import Storage, Stored, path_for
+
+CONTENT = bytes(range(256)) * 8_192  # two parts of the local store
+
+
+@pytest.fixture(params=["file", "memory"])
+def storage(request: pytest.FixtureRequest, tmp_path: Path) -> Storage:
+    return Storage(f"file://{tmp_path}/files" if request.param == "file" else "memory://")
+
+
+@pytest.fixture
+def synced(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """The inodes of what was made durable, in order."""
+    places: list[int] = []
+    fsync = os.fsync
+
+    def noting(number: int) -> None:
+        places.append(os.fstat(number).st_ino)
+        fsync(number)
+
+    monkeypatch.setattr(os, "fsync", noting)
+    return places
+
+
+def _pieces(*, then: Callable[[], None] = lambda: None) -> Iterator[bytes]:
+    for start in range(0, len(CONTENT), 100_000):
+        yield CONTENT[start : start + 100_000]
+    then()
+
+
+def _stop() -> None:
+    raise ShuttingDown("stopping")
+
+
+def _everything_below(folder: Path) -> list[str]:
+    return sorted(str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file())
+
+
+def test_what_is_written_is_counted_hashed_and_read_back(storage: Storage) -> None:
+    stored = storage.put("1/ab/fil_1", _pieces())
+    assert stored == Stored(size=len(CONTENT), sha256=hashlib.sha256(CONTENT).hexdigest())
+    assert b"".join(storage.read("1/ab/fil_1")) == CONTENT
+
+
+def test_an_empty_file_is_a_file(storage: Storage) -> None:
+    assert storage.put("1/ab/fil_1", []) == Stored(size=0, sha256=hashlib.sha256().hexdigest())
+    assert b"".join(storage.read("1/ab/fil_1")) == b""
+
+
+def test_storing_again_replaces(storage: Storage) -> None:
+    storage.put("1/ab/fil_1", [b"first"])
+    storage.put("1/ab/fil_1", [b"second"])
+    assert b"".join(storage.read("1/ab/fil_1")) == b"second"
+
+
+def test_an_error_of_the_chunks_is_passed_on_and_leaves_nothing(tmp_path: Path) -> None:
+    storage = Storage(f"file://{tmp_path}")
+    with pytest.raises(ShuttingDown):
+        storage.put("1/ab/fil_1", _pieces(then=_stop))
+    assert _everything_below(tmp_path) == []
+
+
+def test_a_failed_replacement_keeps_what_was_there(storage: Storage) -> None:
+    storage.put("1/ab/fil_1", [b"first"])
+    with pytest.raises(ShuttingDown):
+        storage.put("1/ab/fil_1", _pieces(then=_stop))
+    assert b"".join(storage.read("1/ab/fil_1")) == b"first"
+
+
+def test_the_file_and_each_folder_are_durable_before_it_is_said(tmp_path: Path, synced: list[int]) -> None:
+    Storage(f"file://{tmp_path}/new/files").put("1/ab/fil_1", [b"x"])
+    made = ("new", "", "new/files/1/ab/fil_1", "new/files/1/ab", "new/files/1", "new/files")
+    assert synced == [(tmp_path / place).stat().st_ino for place in made]
+
+
+def test_a_tenants_files_go_and_no_other_tenants(storage: Storage) -> None:
+    for tenant in (1, 10):
+        storage.put(path_for(tenant, "fil_1"), [b"x"])
+    storage.delete_tenant(1)
+    with pytest.raises(StorageUnavailable):
+        list(storage.read(path_for(1, "fil_1")))
+    assert b"".join(storage.read(path_for(10, "fil_1"))) == b"x"
+
+
+def test_a_tenants_half_written_files_go_too(tmp_path: Path) -> None:
+    storage = Storage(f"file://{tmp_path}")
+    storage.put("1/ab/fil_1", [b"x"])
+    (tmp_path / "1/ab/fil_2#1").write_bytes(b"of a killed process")
+    storage.delete_tenant(1)
+    assert _everything_below(tmp_path) == []
+
+
+def test_deleting_what_is_not_there_is_fine(storage: Storage) -> None:
+    storage.delete("1/ab/fil_1")
+    storage.delete_tenant(1)
+
+
+def test_the_probe_leaves_nothing(tmp_path: Path) -> None:
+    Storage(f"file://{tmp_path}").check()
+    assert _everything_below(tmp_path) == []
+
+
+def test_the_probe_tells_that_the_storage_is_gone(tmp_path: Path) -> None:
+    storage = Storage(f"file://{tmp_path}/files")
+    (tmp_path / "files").rmdir()
+    (tmp_path / "files").write_bytes(b"")
+    with pytest.raises(StorageUnavailable, match="STORAGE_URL"):
+        storage.check()
+
+
+@pytest.mark.parametrize(
+    "url", ["ftp://files.example", "files", "", "s3://bucket?regoin=x", "s3:///bucket", "file:///dev/null/files"]
+)
+def test_a_url_that_is_no_storage_is_a_mistake_in_the_settings(url: str) -> None:
+    with pytest.raises(ConfigurationError, match="STORAGE_URL"):
+        Storage(url)
+
+
+@pytest.mark.parametrize(
+    ("front_id", "path"),
+    [
+        ("fil_2m7c1qkw", "7/c8/fil_2m7c1qkw"),
+        # Anything but Front's own form becomes a hash, so no word of a sender's is in a path
+        ("../../etc/passwd", None),
+        ("fil_A", None),  # two names on one disk that ignores case
+        ("fil_", None),
+        ("fil_1\n", None),
+        ("unnamed:0", None),
+        ("fil_" + "z" * 65, None),
+        ("\ud800", None),
+        ("CON", None),
+    ],
+)
+def test_path_for(front_id: str, path: str | None) -> None:
+    digest = hashlib.sha256(front_id.encode("utf-8", "surrogatepass")).hexdigest()
+    assert path_for(7, front_id) == (path or f"7/{digest[:2]}/{digest}")
