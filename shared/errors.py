@@ -6,7 +6,8 @@ MailroomError
 │   ├── InvalidSignature        401  invalid_signature
 │   ├── StaleTimestamp          401  stale_timestamp
 │   ├── BodyTooLarge            413  body_too_large
-│   └── EncodedBody             415  encoded_body
+│   ├── EncodedBody             415  encoded_body
+│   └── ChallengeTooLong        400  challenge_too_long
 ├── NothingStored               503  nothing_stored: neither Redis nor PostgreSQL took the delivery
 ├── PermanentError              trying again cannot help: the task fails at once
 │   ├── MalformedEnvelope       malformed_envelope
@@ -84,6 +85,12 @@ class EncodedBody(Refused):
 
     code = "encoded_body"
     status = 415
+
+
+class ChallengeTooLong(Refused):
+    """The challenge is longer than any of Front's; the door does not echo it."""
+
+    code = "challenge_too_long"
 
 
 class NothingStored(MailroomError):

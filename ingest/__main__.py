@@ -1,0 +1,70 @@
+"""Runs the door: `python -m ingest`."""
+
+from __future__ import annotations
+
+import os
+import sys
+import tempfile
+from typing import TYPE_CHECKING, Any
+
+from granian import Granian
+from granian.constants import HTTPModes, Interfaces
+from granian.http import HTTP1Settings
+from granian.log import LogLevels
+
+from ingest.settings import door_settings
+from shared.errors import ConfigurationError
+from shared.logs import configure
+
+if TYPE_CHECKING:
+    from granian.server.common import AbstractServer
+
+    from shared.settings import Settings
+
+TARGET = "ingest.wsgi:app"
+EXIT_CONFIGURATION = 78
+
+THREADS = 32  # a process; they wait for the stores, so more of them only means more that wait
+CONNECTIONS = 1024  # a process; beyond it new ones wait to be accepted
+HEADER_SECONDS = 10
+DRAIN_SECONDS = 20
+# Granian's lines go where ours go.
+TO_OUR_LOG = {"formatters": {}, "handlers": {}, "loggers": {"_granian": {"handlers": [], "propagate": True}}}
+
+
+def main() -> int:
+    """Serve until TERM or INT (0); 78 when the settings are wrong."""
+    try:
+        settings = door_settings()
+    except ConfigurationError as exc:
+        print(exc, file=sys.stderr)
+        return EXIT_CONFIGURATION
+    configure(settings, "door")
+    with tempfile.TemporaryDirectory(prefix="mailroom-metrics-") as folder:
+        os.environ.setdefault("PROMETHEUS_MULTIPROC_DIR", folder)  # before shared.metrics is imported
+        _server(settings).serve()
+    return 0
+
+
+def _server(settings: Settings) -> AbstractServer[Any]:
+    return Granian(
+        TARGET,
+        address=settings.host,
+        port=settings.port,
+        interface=Interfaces.WSGI,
+        workers=settings.web_concurrency,
+        blocking_threads=THREADS,
+        backlog=2 * CONNECTIONS,
+        backpressure=CONNECTIONS,
+        http=HTTPModes.http1,
+        http1_settings=HTTP1Settings(header_read_timeout=HEADER_SECONDS * 1000),
+        websockets=False,
+        respawn_failed_workers=True,
+        workers_kill_timeout=DRAIN_SECONDS,
+        log_level=LogLevels(settings.log_level.lower()),
+        log_dictconfig=TO_OUR_LOG,
+    )
+
+
+if __name__ == "__main__":
+    sys.exit(main())

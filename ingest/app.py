@@ -1,0 +1,104 @@
+"""The door: takes Front's webhooks in and answers, whatever happens behind it. It never looks into a body."""
+
+from __future__ import annotations
+
+import json
+import time
+import uuid
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+
+import structlog
+from flask import Flask, Response, request
+
+from ingest.keeper import open_keeper
+from ingest.problems import register_problems
+from ingest.readiness import Readiness
+from ingest.reading import read_body
+from shared import metrics
+from shared.errors import ChallengeTooLong, NothingStored, Refused
+from shared.front.signature import check_freshness, verify
+from shared.models import Delivery
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from ingest.keeper import Keeper
+    from shared.settings import Settings
+
+log = structlog.get_logger(__name__)
+
+MAX_CHALLENGE = 1000  # characters; what comes back must not grow with what somebody sends
+
+
+def create_app(settings: Settings, *, keeper: Keeper | None = None, now: Callable[[], float] = time.time) -> Flask:
+    """The WSGI application. Connects to nothing before the first request."""
+    app = Flask(__name__, static_folder=None)
+    app.config["MAX_CONTENT_LENGTH"] = settings.max_body_bytes
+    door = Door(settings, keeper or open_keeper(settings), now)
+    readiness = Readiness(door.keeper.readiness)
+    app.add_url_rule("/webhooks/front", view_func=door.receive, methods=["POST"])
+    app.add_url_rule("/livez", "livez", lambda: _json({"alive": True}))
+    app.add_url_rule("/readyz", "readyz", lambda: _json(*readiness.answer()))
+    app.add_url_rule("/metrics", "metrics", _metrics)
+    register_problems(app)
+    return app
+
+
+class Door:
+    """What one webhook goes through."""
+
+    def __init__(self, settings: Settings, keeper: Keeper, now: Callable[[], float]) -> None:
+        self.keeper = keeper
+        self._keys = settings.signing_keys
+        self._window = settings.freshness_seconds
+        self._now = now
+
+    def receive(self) -> Response:
+        """Answer one webhook; 200 with a delivery id means that it is kept."""
+        with metrics.DOOR_SECONDS.time():
+            try:
+                return self._answer(read_body(request))
+            except Refused as exc:
+                metrics.DELIVERIES.labels(exc.code).inc()
+                log.info("refused", code=exc.code, reason=str(exc))
+                raise
+
+    def _answer(self, body: bytes) -> Response:
+        received = self._now()
+        self._check_sender(body, received)
+        challenge = request.headers.get("X-Front-Challenge")
+        return self._echo(challenge) if challenge is not None else self._keep(body, received)
+
+    def _check_sender(self, body: bytes, received: float) -> None:
+        timestamp = request.headers.get("X-Front-Request-Timestamp", "")
+        signature = request.headers.get("X-Front-Signature", "")
+        position = verify(body, timestamp=timestamp, signature=signature, keys=self._keys)
+        metrics.SIGNING_KEYS.labels(position).inc()
+        check_freshness(timestamp, now=received, window=self._window)
+
+    def _echo(self, challenge: str) -> Response:
+        if len(challenge) > MAX_CHALLENGE:
+            raise ChallengeTooLong(f"X-Front-Challenge is over {MAX_CHALLENGE} characters")
+        metrics.DELIVERIES.labels("challenge").inc()
+        return _json({"challenge": challenge})
+
+    def _keep(self, body: bytes, received: float) -> Response:
+        delivery = Delivery(id=uuid.uuid4().hex, received_at=datetime.fromtimestamp(received, UTC), body=body)
+        try:
+            place = self.keeper.keep(delivery)
+        except NothingStored as exc:
+            metrics.DELIVERIES.labels(exc.code).inc()
+            log.warning("not kept", delivery=delivery.id, code=exc.code, reason=str(exc))
+            raise
+        metrics.DELIVERIES.labels(place).inc()
+        log.debug("kept", delivery=delivery.id, place=place, size=len(body))
+        return _json({"delivery_id": delivery.id})
+
+
+def _json(body: dict[str, object], status: int = 200) -> Response:
+    return Response(json.dumps(body), status, content_type="application/json")
+
+
+def _metrics() -> Response:
+    return Response(metrics.exposition(), content_type="text/plain; version=0.0.4; charset=utf-8")

@@ -1,0 +1,48 @@
+"""How the door says no: problem details (RFC 9457) with our code, and nothing of what was sent."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING
+
+from flask import Response
+from werkzeug.exceptions import HTTPException
+
+from shared.errors import NothingStored, Refused
+
+if TYPE_CHECKING:
+    from flask import Flask
+
+RETRY_AFTER = "5"  # seconds
+
+
+def problem(status: int, code: str, detail: str) -> Response:
+    """An answer that people and programs can read."""
+    body = {"type": "about:blank", "status": status, "title": code.replace("_", " "), "code": code, "detail": detail}
+    return Response(json.dumps(body), status, content_type="application/problem+json")
+
+
+def register_problems(app: Flask) -> None:
+    """Answer every error with a problem."""
+    app.register_error_handler(Refused, _refused)
+    app.register_error_handler(NothingStored, _nothing_stored)
+    app.register_error_handler(HTTPException, _of_http)
+
+
+def _refused(exc: Refused) -> Response:
+    return problem(exc.status, exc.code, str(exc))
+
+
+def _nothing_stored(exc: NothingStored) -> Response:
+    answer = problem(503, exc.code, "neither Redis nor PostgreSQL took the delivery; send it again")
+    answer.headers["Retry-After"] = RETRY_AFTER
+    return answer
+
+
+def _of_http(exc: HTTPException) -> Response:
+    code = exc.name.lower().replace(" ", "_")
+    answer = problem(exc.code or 500, code, exc.description or exc.name)
+    for name, value in exc.get_headers():
+        if name != "Content-Type":
+            answer.headers[name] = value  # Allow, for example
+    return answer

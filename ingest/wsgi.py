@@ -1,0 +1,11 @@
+"""The door as any WSGI server loads it: `gunicorn ingest.wsgi:app`."""
+
+from __future__ import annotations
+
+from ingest.app import create_app
+from ingest.settings import door_settings
+from shared.logs import configure
+
+settings = door_settings()
+configure(settings, "door")
+app = create_app(settings)

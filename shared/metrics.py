@@ -1,0 +1,42 @@
+"""The numbers a process shows on /metrics.
+
+With PROMETHEUS_MULTIPROC_DIR in the environment before this file is imported, the processes of a door add up.
+"""
+
+from __future__ import annotations
+
+import os
+
+from prometheus_client import REGISTRY, CollectorRegistry, Counter, Histogram, generate_latest
+from prometheus_client.multiprocess import MultiProcessCollector
+
+MULTIPROCESS = "PROMETHEUS_MULTIPROC_DIR"
+
+DELIVERIES = Counter(
+    "mailroom_deliveries",
+    "Webhooks at the door: kept in `inbox` or `spool`, answered as `challenge`, or refused with the code of the reason",
+    ["result"],
+)
+DOOR_SECONDS = Histogram(
+    "mailroom_door_seconds",
+    "How long the door took to answer a webhook",
+    buckets=(0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.0, 5.0),
+)
+SIGNING_KEYS = Counter(
+    "mailroom_signing_key_matches",
+    "Which of FRONT_SIGNING_KEYS fitted, by position: an old key that no longer grows can go",
+    ["position"],
+)
+BELLS = Counter(
+    "mailroom_bells", "Tasks that wake the recorder: `sent`, or `failed` (the sweeper records then)", ["result"]
+)
+STORES_AWAY = Counter("mailroom_store_away", "How often the door found a store away", ["store"])
+
+
+def exposition() -> bytes:
+    """All numbers, in the text format of Prometheus."""
+    if MULTIPROCESS not in os.environ:
+        return generate_latest(REGISTRY)
+    registry = CollectorRegistry()
+    MultiProcessCollector(registry)  # type: ignore[no-untyped-call]
+    return generate_latest(registry)
