@@ -49,7 +49,7 @@ def _text_mistakes(field: str, text: str, longest: int) -> list[str]:
         return [f"{field} is empty"]
     if len(text) > longest:
         return [f"{field} is longer than {longest} characters"]
-    hidden = any(unicodedata.category(char) in {"Cc", "Cs"} for char in text)
+    hidden = not text.isprintable() and any(unicodedata.category(char) in {"Cc", "Cs"} for char in text)
     return [f"{field} has a control character"] if hidden else []
 
 

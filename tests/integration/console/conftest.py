@@ -1,0 +1,83 @@
+"""The command as an operator runs it, against servers of this test alone."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import psycopg
+import pytest
+from click.testing import CliRunner, Result
+from cryptography.fernet import Fernet
+
+from console.cli import main
+from sandbox.server import RunningSandbox, start_in_thread
+from sandbox.settings import SandboxSettings
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+
+@dataclass(frozen=True, kw_only=True)
+class Mailroom:
+    """Runs `mailroom …` in this process."""
+
+    environment: dict[str, str | None]
+
+    def __call__(self, *arguments: object, code: int = 0, input: str | None = None) -> Result:
+        """Run it and expect this exit code."""
+        result = CliRunner().invoke(main, [str(each) for each in arguments], env=self.environment, input=input)
+        assert result.exit_code == code, result.output + repr(result.exception)
+        return result
+
+    def json(self, *arguments: object, code: int = 0) -> Any:
+        """Run it with --json and read its one document."""
+        return json.loads(self(*arguments, "--json", code=code).stdout)
+
+
+@pytest.fixture
+def environment(database: str, redis_db: str, tmp_path: Path) -> dict[str, str | None]:
+    return {
+        "DATABASE_URL": database,
+        "REDIS_URL": redis_db,
+        "MAILROOM_DATA": str(tmp_path / "data"),
+        "TOKEN_KEYS": Fernet.generate_key().decode(),
+        "FRONT_SIGNING_KEYS": "a-signing-key",
+        "MAILROOM_ENV": None,
+        "NO_COLOR": "1",
+    }
+
+
+@pytest.fixture
+def mailroom(environment: dict[str, str | None]) -> Mailroom:
+    return Mailroom(environment=environment)
+
+
+@pytest.fixture
+def conn(database: str) -> Iterator[psycopg.Connection]:
+    with psycopg.connect(database, autocommit=True) as conn:
+        yield conn
+
+
+@pytest.fixture
+def front(environment: dict[str, str | None], tmp_path: Path) -> Iterator[RunningSandbox]:
+    """A sandbox that the command takes for Front; nothing listens at its door."""
+    running = start_in_thread(
+        SandboxSettings(
+            door="http://127.0.0.1:9/webhooks/front", signing_key="a-signing-key", port=0, tries=1, retry_seconds=0
+        )
+    )
+    environment |= {"FRONT_API_URL": running.url, "SANDBOX_PORT": str(running.port)}
+    yield running
+    running.stop()
+
+
+@pytest.fixture
+def acme(mailroom: Mailroom, tmp_path: Path) -> str:
+    """A connected tenant."""
+    token = tmp_path / "acme.token"
+    token.write_text("acme-api-token\n")
+    mailroom("tenant", "add", "Acme", "--company", "cmp_acme", "--api-token-file", token, "--no-check")
+    return "Acme"

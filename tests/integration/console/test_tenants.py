@@ -1,0 +1,170 @@
+"""Tenants are added, connected with a token that Front vouches for, steered and paused."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+from pydantic import SecretStr
+
+from shared.crypto import TokenVault
+from shared.db import connections
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    import psycopg
+
+    from sandbox.server import RunningSandbox
+    from tests.integration.console.conftest import Mailroom
+
+
+@pytest.fixture
+def token_file(front: RunningSandbox, tmp_path: Path) -> Path:
+    """The token of cmp_4k2p9, as somebody saved it."""
+    front.front.found("cmp_4k2p9", "Acme", "acme-front-token")
+    file = tmp_path / "token"
+    file.write_text("acme-front-token\n")
+    return file
+
+
+def test_a_tenant_is_connected_when_front_says_the_token_is_its_own(
+    mailroom: Mailroom, token_file: Path, environment: dict[str, str], conn: psycopg.Connection
+) -> None:
+    mailroom("tenant", "add", "Acme", "--company", "cmp_4k2p9", "--api-token-file", token_file)
+    shown = mailroom.json("tenant", "show", "Acme")
+    assert (shown["connection"], shown["connection_version"], shown["parked_cause"]) == ("api_token", 1, None)
+    assert shown["connected_at"]
+    grant = connections.read(conn, shown["id"])
+    vault = TokenVault([SecretStr(environment["TOKEN_KEYS"])])
+    assert grant
+    assert vault.open(shown["id"], grant.secret) == {"access_token": "acme-front-token"}
+
+
+def test_the_token_of_another_company_is_refused(mailroom: Mailroom, token_file: Path) -> None:
+    result = mailroom("tenant", "add", "Other", "--company", "cmp_other", "--api-token-file", token_file, code=1)
+    assert "wrong_token: the token belongs to cmp_4k2p9 (Acme), not to cmp_other" in result.stderr
+    assert mailroom.json("tenant", "list") == []
+
+
+def test_a_token_front_does_not_know_is_refused(mailroom: Mailroom, front: RunningSandbox, tmp_path: Path) -> None:
+    (tmp_path / "bad").write_text("no-such-token")
+    result = mailroom("tenant", "add", "Acme", "--company", "cmp_4k2p9", "--api-token-file", tmp_path / "bad", code=1)
+    assert "wrong_token" in result.stderr
+    assert "no-such-token" not in result.output
+
+
+def test_nothing_is_stored_while_front_is_away(mailroom: Mailroom, environment: dict[str, str], tmp_path: Path) -> None:
+    environment["FRONT_API_URL"] = "http://127.0.0.1:9"
+    (tmp_path / "token").write_text("a-front-token")
+    add = ("tenant", "add", "Acme", "--company", "cmp_4k2p9", "--api-token-file", tmp_path / "token")
+    assert "--no-check" in mailroom(*add, code=1).stderr
+    assert mailroom.json("tenant", "list") == []
+    mailroom(*add, "--no-check")
+    assert [tenant["name"] for tenant in mailroom.json("tenant", "list")] == ["Acme"]
+
+
+@pytest.mark.parametrize("content", ["", "two tokens", "token\nother", "schlüssel-schlüssel"])
+def test_a_file_without_one_token_is_refused(mailroom: Mailroom, tmp_path: Path, content: str) -> None:
+    (tmp_path / "token").write_text(content)
+    result = mailroom("tenant", "add", "A", "--company", "cmp_a", "--api-token-file", tmp_path / "token", code=2)
+    assert "does not hold one API token" in result.stderr
+
+
+def test_a_company_has_one_tenant(mailroom: Mailroom) -> None:
+    mailroom("tenant", "add", "Acme", "--company", "cmp_4k2p9")
+    result = mailroom("tenant", "add", "Twin", "--company", "cmp_4k2p9", code=1)
+    assert "cmp_4k2p9 belongs to the tenant 'Acme'" in result.stderr
+
+
+def test_a_name_has_one_tenant(mailroom: Mailroom) -> None:
+    mailroom("tenant", "add", "Acme", "--company", "cmp_4k2p9")
+    assert "there is a tenant 'Acme' already" in mailroom("tenant", "add", "Acme", "--company", "cmp_b", code=1).stderr
+
+
+@pytest.mark.parametrize("company", ["4k2p9", "cmp_", "cmp_a/../b", "cmp_ä"])
+def test_what_is_no_company_id_is_a_usage_error(mailroom: Mailroom, company: str) -> None:
+    mailroom("tenant", "add", "Acme", "--company", company, code=2)
+
+
+def test_a_tenant_without_a_token_waits_for_one(mailroom: Mailroom) -> None:
+    mailroom("tenant", "add", "Acme", "--company", "cmp_4k2p9")
+    shown = mailroom.json("tenant", "show", "cmp_4k2p9")
+    assert (shown["connection"], shown["connected_at"], shown["parked_cause"]) == (None, None, "needs_reconnect")
+
+
+@pytest.mark.parametrize("cause", ["needs_reconnect", "missing_scope"])
+def test_a_new_token_counts_up_the_version_and_clears_the_cause(
+    mailroom: Mailroom, acme: str, conn: psycopg.Connection, tmp_path: Path, cause: str
+) -> None:
+    before = mailroom.json("tenant", "show", acme)["connected_at"]
+    conn.execute("UPDATE tenants SET parked_cause = %s, parked_at = now()", (cause,))
+    mailroom("tenant", "connect", acme, "--api-token-file", tmp_path / "acme.token", "--no-check")
+    shown = mailroom.json("tenant", "show", acme)
+    assert (shown["connection_version"], shown["parked_cause"], shown["parked_at"]) == (2, None, None)
+    assert shown["connected_at"] == before
+
+
+def test_a_new_token_does_not_resume_a_paused_tenant(mailroom: Mailroom, acme: str, tmp_path: Path) -> None:
+    mailroom("tenant", "pause", acme)
+    mailroom("tenant", "connect", acme, "--api-token-file", tmp_path / "acme.token", "--no-check")
+    assert mailroom.json("tenant", "show", acme)["parked_cause"] == "paused"
+
+
+def test_connecting_without_a_token_says_what_to_pass(mailroom: Mailroom, acme: str) -> None:
+    assert "--api-token-file" in mailroom("tenant", "connect", acme, code=2).stderr
+
+
+def test_pause_and_resume(mailroom: Mailroom, acme: str) -> None:
+    assert mailroom("tenant", "pause", acme).stdout == "paused Acme\n"
+    assert mailroom("tenant", "pause", acme).stdout == "Acme was paused already\n"
+    assert mailroom("tenant", "resume", acme).stdout == "resumed Acme\n"
+    assert mailroom.json("tenant", "show", acme)["parked_cause"] is None
+
+
+def test_resuming_does_not_connect(mailroom: Mailroom) -> None:
+    mailroom("tenant", "add", "Acme", "--company", "cmp_4k2p9")
+    mailroom("tenant", "pause", "Acme")
+    assert mailroom("tenant", "resume", "Acme").stdout == "resumed Acme; it still waits: needs_reconnect\n"
+
+
+def test_the_policy_is_set_part_by_part(mailroom: Mailroom, acme: str) -> None:
+    mailroom("tenant", "policy", acme, "--action", "tag:tag_3vq81c", "--always", "--fold-plus", "--act-within", "36h")
+    mailroom("tenant", "policy", acme, "--wait-for", "settled", "--no-fold-plus")
+    shown = mailroom.json("tenant", "show", acme)
+    policy = {name: shown[name] for name in ("action", "only_when_matched", "fold_plus", "wait_for", "act_within")}
+    assert policy == {
+        "action": "tag:tag_3vq81c",
+        "only_when_matched": False,
+        "fold_plus": False,
+        "wait_for": "settled",
+        "act_within": 36 * 3600,
+    }
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        (("--action", "mark_read"), "Front's API cannot"),
+        (("--action", "delete"), "choose none, archive, trash or tag:TAG_ID"),
+        (("--action", "tag:urgent"), "choose none"),
+        (("--action", "trash", "--wait-for", "settled"), "trash always waits"),
+    ],
+)
+def test_a_policy_that_cannot_be_is_refused(
+    mailroom: Mailroom, acme: str, options: tuple[str, ...], words: str
+) -> None:
+    result = mailroom("tenant", "policy", acme, *options, code=1)
+    assert "invalid_policy" in result.stderr
+    assert words in result.stderr
+    assert mailroom.json("tenant", "show", acme)["action"] == "none"
+
+
+@pytest.mark.parametrize("command", [("show",), ("pause",), ("resume",), ("policy",)])
+def test_an_unknown_tenant_matches_nothing(mailroom: Mailroom, command: tuple[str, ...]) -> None:
+    assert "mailroom tenant list" in mailroom("tenant", *command, "Nobody", code=3).stderr
+
+
+def test_tenants_are_listed_for_people(mailroom: Mailroom, acme: str) -> None:
+    assert "Acme" in mailroom("tenant", "list").stdout
+    assert "api_token, version 1" in mailroom("tenant", "show", acme).stdout
