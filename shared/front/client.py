@@ -15,8 +15,9 @@ from shared.budget import Budget
 from shared.errors import FrontRejected, FrontUnavailable, UnsafeRedirect
 from shared.front import routes
 from shared.front.answers import MOVED, Answer
+from shared.front.deadlines import Deadlines
 from shared.front.destinations import Api, is_public
-from shared.front.download import Download, Downloads, Pace
+from shared.front.download import Download, Downloads
 from shared.front.envelope import parse_message
 from shared.front.exchange import Exchange
 from shared.front.ids import front_id
@@ -34,9 +35,6 @@ from shared.front.routes import Route
 from shared.front.transport import Line
 from shared.models import Call, Message, Token
 
-#: Wall-clock seconds a read or a write takes at most, its tries and a merge's second request included.
-CALL_SECONDS: Final = 10.0
-PAGES_SECONDS: Final = 60.0
 MOST_PAGES: Final = 20
 _CONVERSATION_PATH: Final = re.compile(r"/conversations/(cnv_[A-Za-z0-9]+)(?:[/?].*)?")
 Status = Literal["archived", "deleted", "open"]
@@ -46,18 +44,20 @@ T = TypeVar("T")
 class FrontClient:
     """Front's API; one for a process, for all its threads and tenants."""
 
-    def __init__(self, api_url: str, budget: Budget, *, user_agent: str = "mailroom", pace: Pace | None = None):
+    def __init__(
+        self, api_url: str, budget: Budget, *, user_agent: str = "mailroom", deadlines: Deadlines | None = None
+    ):
         self._api = Api(url=api_url.rstrip("/"))
         self._budget = budget
         self._user_agent = user_agent
-        self._pace = pace or Pace()
+        self._deadlines = deadlines or Deadlines()
         self._of_thread = threading.local()
 
     def for_tenant(self, token: Token, *, stop: threading.Event | None = None) -> TenantClient:
         """Front as this tenant sees it, for use on this thread; a set `stop` ends waits and downloads."""
         line, elsewhere = self._lines()
         exchange = Exchange(api=self._api, budget=self._budget, token=token, line=line)
-        return TenantClient(exchange, elsewhere=elsewhere, pace=self._pace, stop=stop or threading.Event())
+        return TenantClient(exchange, elsewhere=elsewhere, deadlines=self._deadlines, stop=stop or threading.Event())
 
     def _lines(self) -> tuple[Line, Line]:
         """This thread's connections: to the API, and to public addresses a file may lie at."""
@@ -71,9 +71,10 @@ class FrontClient:
 class TenantClient:
     """Front with one tenant's token. Every method raises classes of shared.errors and nothing else."""
 
-    def __init__(self, exchange: Exchange, *, elsewhere: Line, pace: Pace, stop: threading.Event):
+    def __init__(self, exchange: Exchange, *, elsewhere: Line, deadlines: Deadlines, stop: threading.Event):
         self._exchange = exchange
-        self._downloads = Downloads(exchange, elsewhere=elsewhere, pace=pace, stop=stop)
+        self._downloads = Downloads(exchange, elsewhere=elsewhere, deadlines=deadlines, stop=stop)
+        self._deadlines = deadlines
         self._stop = stop
 
     @property
@@ -93,7 +94,7 @@ class TenantClient:
     def conversation_events(self, conversation_id: str, *, since: datetime) -> list[ConversationEvent]:
         """What happened to the conversation at `since` or later, newest first; events without a time are included."""
         route, events = routes.CONVERSATION_EVENTS, list[ConversationEvent]()
-        with self._exchange.line.within(PAGES_SECONDS):
+        with self._exchange.line.within(self._deadlines.pages):
             _, first = self._read_conversation(route, conversation_id, limit=100)
             for page in self._pages(route, first, most=MOST_PAGES):
                 found = [event for event in map(parse_event, page) if event]
@@ -145,7 +146,7 @@ class TenantClient:
         return self._downloads.open(attachment_id, max_bytes=max_bytes)
 
     def _read(self, route: Route, path: str, **query: Any) -> Answer:
-        with self._exchange.line.within(CALL_SECONDS):
+        with self._exchange.line.within(self._deadlines.call):
             return patiently(lambda: self._exchange.ask(route, path, query=query), stop=self._stop)
 
     def _read_conversation(self, route: Route, conversation_id: str, **query: Any) -> tuple[str, Answer]:
@@ -157,7 +158,7 @@ class TenantClient:
 
     def _at_survivor(self, route: Route, conversation_id: str, ask: Callable[[str], Answer]) -> tuple[str, Answer]:
         """Ask, and once more at the conversation this one was merged into."""
-        with self._exchange.line.within(CALL_SECONDS):
+        with self._exchange.line.within(self._deadlines.call):
             path = route.path.format(id=front_id(conversation_id))
             answer = ask(path)
             if answer.status != MOVED:

@@ -20,10 +20,11 @@ from shared.errors import (
     UnsafeRedirect,
 )
 from shared.front.answers import Answer
+from shared.front.deadlines import Deadlines
 from shared.front.destinations import foreign_url
 from shared.front.exchange import Exchange
 from shared.front.ids import front_id
-from shared.front.patience import MOST_SECONDS, patiently
+from shared.front.patience import patiently
 from shared.front.routes import DOWNLOAD
 from shared.front.transport import Line, NoAnswer
 
@@ -41,18 +42,6 @@ class Download:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Pace:
-    """How long a file may take in all: a start, and its size at the slowest rate that still makes sense."""
-
-    seconds: float = 60.0
-    bytes_per_second: int = 128 * 1024
-
-    def seconds_for(self, size: int) -> float:
-        """The whole time for `size` bytes."""
-        return self.seconds + size / self.bytes_per_second
-
-
-@dataclass(frozen=True, kw_only=True)
 class _Opened:
     response: requests.Response
     line: Line
@@ -63,10 +52,10 @@ class _Opened:
 class Downloads:
     """Opens files of one tenant."""
 
-    def __init__(self, exchange: Exchange, *, elsewhere: Line, pace: Pace, stop: threading.Event):
+    def __init__(self, exchange: Exchange, *, elsewhere: Line, deadlines: Deadlines, stop: threading.Event):
         self._exchange = exchange
         self._elsewhere = elsewhere
-        self._pace = pace
+        self._deadlines = deadlines
         self._stop = stop
 
     @contextmanager
@@ -74,12 +63,13 @@ class Downloads:
         """The file, its headers read. Raises AttachmentTooLarge as soon as the size is known."""
         path = DOWNLOAD.path.format(id=front_id(attachment_id))
         with ExitStack() as stack:
-            with self._exchange.line.within(MOST_SECONDS), self._elsewhere.within(MOST_SECONDS):
+            call = self._deadlines.call
+            with self._exchange.line.within(call), self._elsewhere.within(call):
                 opened = patiently(lambda: self._opened(stack, path), stop=self._stop)
             length = opened.response.raw.length_remaining
             if length is not None and length > max_bytes:
                 raise _too_large(max_bytes)
-            stack.enter_context(opened.line.within(self._pace.seconds_for(max_bytes if length is None else length)))
+            stack.enter_context(opened.line.within(self._deadlines.for_file(max_bytes if length is None else length)))
             yield Download(
                 length=length,
                 content_type=opened.response.headers.get("content-type", "application/octet-stream"),
