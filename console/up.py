@@ -94,6 +94,8 @@ def _environment(values: Mapping[str, str], data: Path) -> dict[str, str]:
     """That of the programs: ours, the file's, and our own interpreter first on PATH."""
     environment = for_programs(values, data)
     environment["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{environment.get('PATH', os.defpath)}"
+    if os.geteuid() == 0:  # usual in a container; Celery would warn at each start
+        environment.setdefault("PYTHONWARNINGS", "ignore:You're running the worker with superuser")
     if sys.stdout.isatty():
         environment.setdefault("LOG_FORMAT", "console")  # the programs themselves only see a pipe
     return environment
