@@ -74,7 +74,7 @@ WITH later AS (
     SELECT e.id, e.front_id, e.type, e.source, a.kind, a.state
     FROM events e LEFT JOIN actions a ON a.event_id = e.id
     WHERE e.tenant_id = %(tenant)s AND e.conversation_id = %(conversation)s
-      AND e.emitted_at >= %(at)s AND (e.emitted_at, e.id) > (%(at)s, %(event)s)
+      AND e.emitted_at >= %(at)s AND (e.emitted_at, e.id) > (%(at)s, %(event)s) AND e.id <> %(event)s
 ), open_before AS (
     SELECT e.front_id FROM actions a
     JOIN events e ON e.id = a.event_id
