@@ -17,13 +17,13 @@ class SandboxSettings:
     data: Path | None = None
     requests_per_minute: int = 120
     burst_per_second: int = 5
-    latency_ms: float = 0
-    delivery_seconds: float = 5
-    retry_seconds: float = 5
+    latency_ms: float = 0.0
+    delivery_seconds: float = 5.0
+    retry_seconds: float = 5.0
     tries: int = 3
     client_id: str = "sandbox-client"
     client_secret: str = "sandbox-client-secret"  # noqa: S105 - of the sandbox, not of Front
-    access_token_seconds: float = 3600
+    access_token_seconds: float = 3600.0
     rotate_refresh_tokens: bool = False
     echo: bool = False
     seed: int | None = None

@@ -1,0 +1,97 @@
+"""The rules of the verdict, one history a row."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from sandbox.history import Arrived, Asked, Effect, Merged, PersonChanged
+from sandbox.verdict import judge
+
+if TYPE_CHECKING:
+    from sandbox.history import Entry
+
+MAIL = Arrived(at=0, message_id="msg_1")
+REOPENED = PersonChanged(at=0, do="reopen", by="teammate")
+ARCHIVED_BY_HAND = PersonChanged(at=0, do="archive", by="teammate")
+
+
+def asked(event_id: str, wish: str | None, *, genuine: bool = True, already: bool = False) -> Asked:
+    return Asked(at=10, event_id=event_id, wish=wish, genuine=genuine, already=already)
+
+
+def effect(wish: str, *, changed: bool = True) -> Effect:
+    return Effect(at=12.5, wish=wish, changed=changed, by="api")
+
+
+A1, A2 = asked("evt_1", "archived"), asked("evt_2", "archived")
+UNTOLD, NOTHING = asked("evt_3", None), asked("evt_4", "none")
+FORGED = asked("evt_5", "none", genuine=False)
+ARCHIVE, TRASH, TAG = effect("archived"), effect("deleted"), effect("tag:tag_1")
+
+HISTORIES: list[tuple[list[Entry], dict[str, object]]] = [
+    # Nothing at all, nothing asked, and an event nobody has an opinion on
+    ([], {}),
+    ([MAIL, NOTHING], {}),
+    ([MAIL, UNTOLD], {}),
+    # Asked and done
+    ([MAIL, A1, ARCHIVE], {"effects": 1}),
+    # Asked and never done
+    ([MAIL, A1], {"lost": ("evt_1",)}),
+    # Done is not enough, it must be the right thing
+    ([MAIL, A1, TRASH], {"lost": ("evt_1",), "ghost": 1, "effects": 1}),
+    ([MAIL, asked("evt_1", "tag:tag_1"), effect("tag:tag_2")], {"lost": ("evt_1",), "ghost": 1, "effects": 1}),
+    # An effect before the event does not answer it
+    ([MAIL, A1, ARCHIVE, MAIL, A2], {"lost": ("evt_2",), "effects": 1}),
+    # Two equal wishes, one effect: coalesced
+    ([MAIL, A1, MAIL, A2, ARCHIVE], {"effects": 1}),
+    # Two equal wishes may also be served one by one, late delivery or not
+    ([MAIL, A1, MAIL, A2, ARCHIVE, effect("archived", changed=False)], {"effects": 2, "repeated": 1}),
+    # but not three times
+    ([MAIL, A1, MAIL, A2, ARCHIVE, ARCHIVE, ARCHIVE], {"effects": 3, "double": 1}),
+    # The same effect again for one event
+    ([MAIL, A1, ARCHIVE, effect("archived", changed=False)], {"effects": 2, "double": 1, "repeated": 1}),
+    # and again after new mail that asked for nothing: worse, it hides that mail
+    ([MAIL, A1, ARCHIVE, MAIL, NOTHING, ARCHIVE], {"effects": 2, "double": 1}),
+    # New mail with a wish of its own may be archived again
+    ([MAIL, A1, ARCHIVE, MAIL, A2, ARCHIVE], {"effects": 2}),
+    # Tagging and archiving are two wishes
+    ([MAIL, A1, asked("evt_2", "tag:tag_1"), TAG, ARCHIVE], {"effects": 2}),
+    # An untold event allows one effect of any kind, and one only
+    ([MAIL, UNTOLD, TRASH], {"effects": 1}),
+    ([MAIL, UNTOLD, TRASH, TRASH], {"effects": 2, "double": 1}),
+    # A person was quicker: nothing is lost
+    ([MAIL, A1, ARCHIVED_BY_HAND, NOTHING], {}),
+    # A person opened it again, and we closed it once more
+    ([MAIL, A1, ARCHIVE, REOPENED, ARCHIVE], {"effects": 2, "double": 1}),
+    ([MAIL, A1, ARCHIVED_BY_HAND, REOPENED, ARCHIVE], {"effects": 1, "double": 1}),
+    # but new mail after it is a new reason; a tag undoes nothing
+    ([MAIL, A1, ARCHIVE, REOPENED, MAIL, A2, ARCHIVE], {"effects": 2}),
+    ([MAIL, asked("evt_1", "tag:tag_1"), REOPENED, TAG], {"effects": 1}),
+    # True already when the event came: no effect needed, none forbidden
+    ([asked("evt_1", "archived", already=True)], {}),
+    ([asked("evt_1", "archived", already=True), effect("archived", changed=False)], {"effects": 1, "repeated": 1}),
+    # Nobody asked
+    ([MAIL, NOTHING, ARCHIVE], {"effects": 1, "ghost": 1}),
+    ([MAIL, FORGED, ARCHIVE], {"effects": 1, "ghost": 1}),
+    ([ARCHIVE], {"effects": 1, "ghost": 1}),
+    # Reopening, assigning and moving are not judged
+    ([MAIL, NOTHING, effect("open"), effect("assign"), effect("move"), effect("untag")], {}),
+    # A merge carries the history on
+    ([MAIL, A1, Merged(at=0, from_id="cnv_1"), ARCHIVE], {"effects": 1}),
+    # Never acknowledged: a gap to repair, not a loss
+    ([MAIL, asked("evt_dropped", "archived")], {"unserved": ("evt_dropped",)}),
+    ([MAIL, asked("evt_dropped", "archived"), ARCHIVE], {"effects": 1}),
+]
+
+
+@pytest.mark.parametrize(("history", "expected"), HISTORIES)
+def test_judge(history: list[Entry], expected: dict[str, object]) -> None:
+    finding = judge(history, acknowledged={"evt_1", "evt_2", "evt_3", "evt_4", "evt_5"})
+    fair = {"lost": (), "unserved": (), "double": 0, "ghost": 0, "effects": 0, "repeated": 0}
+    assert {name: getattr(finding, name) for name in fair} == fair | expected
+
+
+def test_the_wait_is_from_the_event_to_its_effect() -> None:
+    assert judge([MAIL, A1, TAG, ARCHIVE, ARCHIVE], set()).waits == (2.5,)
