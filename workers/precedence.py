@@ -128,16 +128,17 @@ def after_looking(facts: ActionFacts, front: Observation) -> Settle | None:
 
 
 def _own_change(facts: ActionFacts, front: Observation) -> Seen | None:
-    since = (facts.intent_at or facts.emitted_at) - CLOCK_SLACK
+    since = facts.emitted_at  # an equal change of before the event was another action's
+    if facts.intent_at:
+        since = max(since, facts.intent_at - CLOCK_SLACK)
     wanted = _OWN_EVENT[facts.kind]
     ours = (e for e in front.events if e.type == wanted and e.source in API_SOURCES and e.emitted_at >= since)
     return next(ours, None)
 
 
 def _objection(facts: ActionFacts, front: Observation) -> Settle | None:
-    since = facts.intent_at or facts.emitted_at
     for event in front.events:
-        if event.emitted_at <= since:
+        if event.emitted_at <= facts.emitted_at:  # both by Front's clock, which the time of the intent is not
             continue
         if event.type in API_CHANGES and event.source not in API_SOURCES:
             return Settle(state="superseded", reason=f"changed_by_somebody: {event.type} {event.front_id}")
