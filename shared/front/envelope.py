@@ -48,6 +48,8 @@ MAX_RECIPIENTS = 5_000
 MAX_ATTACHMENTS = 1_000
 _ID = re.compile(r"[A-Za-z0-9_:.-]{1,100}")
 _MILLISECONDS = 10**12
+#: The last second of the year 9998: a day that no time zone moves out of what Python and PostgreSQL share.
+_LATEST = 253_370_764_799
 
 
 def application_name(event_type: str) -> str:
@@ -100,13 +102,13 @@ def parse_message(raw: Any) -> Message:
 
 
 def parse_time(value: Any) -> datetime | None:
-    """Front's Unix seconds (an integer or a fraction; milliseconds are told by size), None for anything else."""
+    """Front's Unix seconds since 1970 (integer or fraction; milliseconds are told by size), None for anything else."""
     if isinstance(value, bool) or not isinstance(value, int | float):
         return None
-    try:
-        return datetime.fromtimestamp(value / 1000 if value >= _MILLISECONDS else value, UTC)
-    except (ValueError, OverflowError, OSError):
+    if not 0 <= value <= _LATEST * 1000:
         return None
+    seconds = value / 1000 if value >= _MILLISECONDS else value
+    return datetime.fromtimestamp(seconds, UTC) if seconds <= _LATEST else None
 
 
 def _load(body: bytes) -> Any:
