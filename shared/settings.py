@@ -5,10 +5,18 @@ from __future__ import annotations
 import os
 from functools import cache
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Literal, Self, TypeVar
 
 from cryptography.fernet import Fernet
-from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, ValidationError, model_validator
+from pydantic import (
+    AfterValidator,
+    BeforeValidator,
+    Field,
+    SecretStr,
+    ValidationError,
+    ValidationInfo,
+    field_validator,
+)
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from shared.errors import ConfigurationError
@@ -22,6 +30,8 @@ SECRETS = (
     "TOKEN_KEYS",
     "SECRET_KEY",
 )
+
+T = TypeVar("T")
 
 
 def _split(value: Any) -> Any:
@@ -51,7 +61,9 @@ class Settings(BaseSettings):
     A field's description is its line in the README's configuration table; a test compares the two.
     """
 
-    model_config = SettingsConfigDict(extra="ignore", env_file_encoding="utf-8", env_ignore_empty=True)
+    model_config = SettingsConfigDict(
+        extra="ignore", env_file_encoding="utf-8", env_ignore_empty=True, frozen=True, validate_default=True
+    )
 
     mailroom_env: Literal["development", "production"] = Field(
         "development", description="`production` refuses embedded servers and missing secrets"
@@ -96,21 +108,20 @@ class Settings(BaseSettings):
         "INFO", description="Least important level that is logged"
     )
 
-    @model_validator(mode="after")
-    def _fit_together(self) -> Self:
-        mistakes = []
-        if self.mailroom_env == "production":
-            needed = ("database_url", "redis_url", "front_signing_keys", "token_keys", "secret_key", "storage_url")
-            mistakes = [
-                f"{name.upper()} is required in production" for name in needed if not _given(getattr(self, name))
-            ]
-            plain = [
-                name for name in ("front_api_url", "front_app_url") if not getattr(self, name).startswith("https://")
-            ]
-            mistakes += [f"{name.upper()} must be https in production" for name in plain]
-        if mistakes:
-            raise ValueError("; ".join(mistakes))
-        return self
+    # A check per field, not one of the whole: pydantic leaves that one out while any field is wrong.
+    @field_validator("database_url", "redis_url", "storage_url", "front_signing_keys", "token_keys", "secret_key")
+    @classmethod
+    def _is_given_in_production(cls, value: T, info: ValidationInfo) -> T:
+        if _in_production(info) and not _given(value):
+            raise ValueError("required in production")
+        return value
+
+    @field_validator("front_api_url", "front_app_url")
+    @classmethod
+    def _is_https_in_production(cls, value: str, info: ValidationInfo) -> str:
+        if _in_production(info) and not value.startswith("https://"):
+            raise ValueError("must be https in production")
+        return value
 
     @property
     def storage(self) -> str:
@@ -131,6 +142,10 @@ class Settings(BaseSettings):
                 "set it in the environment, or start `mailroom up` first"
             )
         return self
+
+
+def _in_production(info: ValidationInfo) -> bool:
+    return info.data.get("mailroom_env") == "production"
 
 
 def _given(value: Any) -> bool:
@@ -164,7 +179,7 @@ def load() -> Settings:
 
     The environment wins over `MAILROOM_DATA/environment`, the file `mailroom up` writes for its embedded servers.
     """
-    data = Path(os.environ.get("MAILROOM_DATA", ".mailroom"))
+    data = Path(os.environ.get("MAILROOM_DATA") or ".mailroom")
     try:
         return Settings(_env_file=data / "environment", **_read_secret_files())  # type: ignore[arg-type]
     except ValidationError as exc:
