@@ -7,6 +7,7 @@ from datetime import datetime, timedelta
 from typing import Literal
 
 Origin = Literal["webhook", "spooled", "repaired"]
+EventKey = tuple[str, str]  # company id, Front's event id
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -126,7 +127,7 @@ class PlannedAction:
 
 @dataclass(frozen=True, kw_only=True)
 class Plan:
-    """What follows from a message: its matches, its files and its action; `fetch` where the message must be read first."""
+    """What follows from a message: matches, files and action; `fetch` where the message must be read first."""
 
     fetch: bool = False
     matches: tuple[Match, ...] = ()

@@ -12,9 +12,7 @@ from psycopg.rows import class_row
 
 from shared.db.locks import lock_conversation
 from shared.db.pool import Connection
-from shared.models import AddressOwner, Tenant
-
-EventKey = tuple[str, str]  # company id, Front's event id
+from shared.models import AddressOwner, EventKey, Tenant
 
 
 @dataclass(frozen=True, kw_only=True)

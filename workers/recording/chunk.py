@@ -11,14 +11,14 @@ from shared.db import recording
 from shared.db.pool import Connection
 from shared.errors import MalformedEnvelope
 from shared.front.envelope import is_known
-from shared.models import AddressOwner, Message, Plan, Tenant
+from shared.models import AddressOwner, EventKey, Message, Plan, Tenant
 from workers.matching import keys_to_look_up
 from workers.precedence import API_SOURCES, CHANGES
 from workers.recording.plan import plan_message
 from workers.recording.read import Incoming, Parsed, parse
 from workers.recording.write import PlannedEvent, has_work, write_plans
 
-Ids = Mapping[recording.EventKey, int]
+Ids = Mapping[EventKey, int]
 
 
 def record_chunk(conn: Connection, chunk: Sequence[Incoming], *, adopt: bool = False) -> set[int]:
@@ -47,7 +47,7 @@ def _write_work(
     new: Sequence[Parsed],
     ids: Ids,
     tenants: Mapping[str, Tenant],
-    plans: Mapping[recording.EventKey, Plan],
+    plans: Mapping[EventKey, Plan],
 ) -> set[int]:
     planned = [_planned(item, ids[item.key], tenants, plans[item.key]) for item in new if item.key in plans]
     write_plans(conn, planned)
@@ -58,7 +58,7 @@ def _write_work(
 
 def _plan(
     conn: Connection, items: Iterable[Parsed], tenants: Mapping[str, Tenant], now: datetime
-) -> dict[recording.EventKey, Plan]:
+) -> dict[EventKey, Plan]:
     """The plan of each message event whose company is known."""
     messages = [
         (item, tenants[item.envelope.company_id], item.envelope.message)
@@ -93,7 +93,7 @@ def find_owners(conn: Connection, messages: Iterable[tuple[Tenant, Message]]) ->
     return owners
 
 
-def _event(item: Parsed, tenants: Mapping[str, Tenant], plans: Mapping[recording.EventKey, Plan]) -> recording.EventRow:
+def _event(item: Parsed, tenants: Mapping[str, Tenant], plans: Mapping[EventKey, Plan]) -> recording.EventRow:
     envelope, tenant = item.envelope, tenants.get(item.envelope.company_id)
     state, cause = _state(item, tenant, plans.get(item.key))
     company_id, front_id = item.key
@@ -123,7 +123,7 @@ def _state(item: Parsed, tenant: Tenant | None, plan: Plan | None) -> tuple[str,
 
 
 def _deliveries(
-    parsed: Iterable[Parsed], first: Mapping[recording.EventKey, Parsed], fresh: Ids, known: Ids
+    parsed: Iterable[Parsed], first: Mapping[EventKey, Parsed], fresh: Ids, known: Ids
 ) -> Iterator[recording.DeliveryRow]:
     for item in parsed:
         keeps_body = item.key in fresh and first[item.key] is item

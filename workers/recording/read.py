@@ -5,10 +5,9 @@ from __future__ import annotations
 import hashlib
 from dataclasses import dataclass, replace
 
-from shared.db.recording import EventKey
 from shared.errors import MalformedEnvelope
 from shared.front.envelope import parse_envelope
-from shared.models import Delivery, Envelope, Origin
+from shared.models import Delivery, Envelope, EventKey, Origin
 
 MALFORMED = "malformed"
 _UNREAD = Envelope(
