@@ -1,0 +1,148 @@
+"""The demo of `mailroom up --demo`: a customer with people, and mail that keeps coming to it."""
+
+from __future__ import annotations
+
+import itertools
+import random
+import signal
+import sys
+import threading
+from typing import Any
+
+import requests
+
+from console.cli.connecting import seal_and_store
+from shared.addresses import match_key
+from shared.db import tenants, users
+from shared.db.pool import Connection
+from shared.db.reading import events
+from shared.db.session import session
+from shared.errors import MailroomError, StoreUnavailable
+from shared.settings import Settings, load
+
+COMPANY, STRANGER = "cmp_harbour", "cmp_lighthouse"
+TENANT = "Harbour Goods"
+PEOPLE = {
+    "u-100": ("Ines Moreau", ("ines.moreau@harbour.example", "ines@harbour.example"), None),
+    "u-101": ("Tomasz Brandt", ("tomasz.brandt@harbour.example",), None),
+    "u-102": ("Accounts payable", ("invoices@harbour.example",), "trash"),
+}
+SENDER = {"handle": "office@supplier.example", "role": "from"}
+INVOICE = {"filename": "Invoice 2026-118.pdf", "size": 184_233, "content_type": "application/pdf"}
+PHOTO = {"filename": "quay at dawn.jpg", "size": 2_400_000, "content_type": "image/jpeg"}
+EVERY_SECONDS = 4.0
+
+
+def to(handle: str, role: str = "to") -> dict[str, str]:
+    """A recipient."""
+    return {"handle": handle, "role": role}
+
+
+#: What comes in, over and over: a variety of what Mailroom tells apart.
+MAIL: tuple[dict[str, Any], ...] = (
+    {
+        "recipients": [SENDER, to("Ines@harbour.example"), to("partner@quay.example", "cc")],
+        "attachments": [INVOICE, PHOTO],
+    },
+    {"recipients": [SENDER, to("orders@harbour.example"), to("tomasz.brandt@harbour.example", "cc")]},
+    {"recipients": [SENDER, to("invoices@harbour.example")], "attachments": [INVOICE]},
+    {"recipients": [SENDER, to("nobody@harbour.example")]},
+    {"type": "tag_added"},
+    {"type": "outbound_sent"},
+    {"recipients": [SENDER, to("ines.moreau@harbour.example")], "fault": "preview", "attachments": [INVOICE]},
+    {"recipients": [SENDER, to("keeper@lighthouse.example")], "company": STRANGER},
+)
+
+
+def seed(conn: Connection, token: str) -> None:
+    """Make the demo's tenant and users, once; connect it with the token."""
+    with conn.transaction():
+        known = tenants.find(conn, TENANT)
+        tenant_id = known.id if known else tenants.add(conn, TENANT, COMPANY)
+        if not known:
+            tenants.set_policy(conn, tenant_id, tenants.PolicyChange(action="archive"))
+            for external_id, (name, handles, action) in PEOPLE.items():
+                keys = [users.Address(key=match_key(handle) or handle, as_given=handle) for handle in handles]
+                user = users.NewUser(external_id=external_id, name=name, action=action, addresses=tuple(keys))
+                users.add(conn, tenant_id, user)
+        seal_and_store(conn, tenant_id, token)
+
+
+class Sandbox:
+    """The small Front's control, as soon as it listens."""
+
+    def __init__(self, settings: Settings, stop: threading.Event):
+        self._url = f"http://127.0.0.1:{settings.sandbox_port}/sandbox"
+        self._stop = stop
+
+    def tell(self, what: str, body: dict[str, Any]) -> Any:
+        """POST something; waits while nothing listens yet."""
+        while not self._stop.is_set():
+            try:
+                answer = requests.post(f"{self._url}/{what}", json=body, timeout=60)
+                answer.raise_for_status()
+                return answer.json()
+            except requests.ConnectionError:
+                self._stop.wait(0.2)
+        raise SystemExit(0)
+
+
+def play(settings: Settings, stop: threading.Event) -> None:
+    """Set the demo up, then send mail until stopped."""
+    sandbox = Sandbox(settings, stop)
+    token = sandbox.tell("companies", {"id": COMPANY, "name": TENANT})["api_token"]
+    stranger = sandbox.tell("companies", {"id": STRANGER, "name": "Lighthouse Keepers"})["api_token"]
+    (settings.mailroom_data / "lighthouse.token").write_text(f"{stranger}\n", encoding="utf-8")
+    with session(settings.database_url.get_secret_value()) as conn:
+        seed(conn, token)
+    sandbox.tell("challenge", {})
+    for number, mail in enumerate(itertools.cycle(MAIL)):
+        order = {"type": "inbound_received", "company": COMPANY, **mail}
+        [event] = sandbox.tell("send", order)["events"]
+        if number == 0:
+            _tell_when_done(settings, event["event_id"], stop)
+        if stop.wait(EVERY_SECONDS * random.uniform(0.5, 1.5)):  # noqa: S311 -- mail does not come by the clock
+            return
+
+
+def _tell_when_done(settings: Settings, event_id: str, stop: threading.Event) -> None:
+    """Say once what became of the first message."""
+    with session(settings.database_url.get_secret_value()) as conn:
+        for _ in range(100):
+            if any(event.state == "done" for event in events.named(conn, event_id)):
+                _say(
+                    f"the first message went all the way: matched, files stored, conversation archived.\n"
+                    f"  ./run event show {event_id}\n"
+                    f"mail for a company that no tenant has is parked, until somebody connects it:\n"
+                    f"  ./run tenant add Lighthouse --company {STRANGER}"
+                    f" --api-token-file {settings.mailroom_data}/lighthouse.token"
+                )
+                return
+            if stop.wait(0.1):
+                return
+
+
+def _say(text: str) -> None:
+    sys.stdout.write(f"{text}\n")
+    sys.stdout.flush()
+
+
+def main() -> int:
+    """Run until TERM or Ctrl-C."""
+    stop = threading.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: stop.set())
+    while not stop.is_set():
+        try:
+            play(load(), stop)
+        except StoreUnavailable as exc:
+            _say(f"the demo waits: {exc}")
+            stop.wait(1.0)
+        except (MailroomError, requests.RequestException) as exc:
+            _say(f"the demo stopped: {exc}")
+            return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
