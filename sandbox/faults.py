@@ -46,6 +46,7 @@ class FaultRule:
 
     `rate` is a share of calls; of resources for the kinds that stick to a resource.
     `seconds` is how long a wait, a slow body or a `retry-after` lasts, `bytes` how much too much is sent.
+    `retry_after` is sent word for word in place of the seconds: a date, a negative number, nonsense.
     """
 
     kind: str
@@ -55,7 +56,12 @@ class FaultRule:
     rate: float = 1.0
     count: int | None = None
     seconds: float | None = None
+    retry_after: str | None = None
     bytes: int = 8 * 1024 * 1024
+
+    def lasting(self, usual: float) -> float:
+        """The seconds of the rule, or the usual ones."""
+        return usual if self.seconds is None else self.seconds
 
     def fits(self, method: str, path: str, company: str | None) -> bool:
         """Whether a call is one of those the rule is about."""

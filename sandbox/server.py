@@ -63,7 +63,10 @@ class Handler(BaseHTTPRequestHandler):
     connection: socket.socket
 
     def answer_request(self) -> None:
-        """One request, whatever its method."""
+        """One request, whatever its method; none on a connection kept alive beyond the end."""
+        if self.server.stopping.is_set():
+            self.close_connection = True
+            return
         length = int(self.headers.get("Content-Length") or 0)
         request = Request(
             method=self.command,

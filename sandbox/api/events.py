@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import bisect
 import math
+import sys
 from typing import TYPE_CHECKING, Any
 
 from sandbox.answers import Answer, json_answer, refuse
@@ -17,6 +19,7 @@ if TYPE_CHECKING:
     from sandbox.records import Event
 
 MOST = 15
+FIRST, LAST = 0, sys.maxsize  # of the events of one moment
 
 
 def show(call: Call) -> Answer:
@@ -30,8 +33,10 @@ def listing(call: Call) -> Answer:
     types, inboxes = (_values(call.request, name) for name in ("types", "inboxes"))
     world, company_id = call.front.world, call.grant.company
     with world.lock:
-        marks = [mark for mark in world.marks[company_id] if _between(mark[0], after, before)]
-        events = [world.events[company_id, event_id] for _, _, event_id in marks]
+        marks = world.marks[company_id]
+        start = 0 if after is None else bisect.bisect_right(marks, (after, LAST, ""))
+        end = len(marks) if before is None else bisect.bisect_left(marks, (before, FIRST, ""))
+        events = [world.events[company_id, event_id] for _, _, event_id in marks[start:end]]
     chosen = [
         event
         for event in events
@@ -70,7 +75,3 @@ def _time(request: Request, name: str) -> float | None:
         details = [f"query.q.{name}: should be number"]
         raise refuse(400, "Body did not satisfy requirements", details=details)
     return value
-
-
-def _between(at: float, after: float | None, before: float | None) -> bool:
-    return (after is None or at > after) and (before is None or at < before)

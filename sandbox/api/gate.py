@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from sandbox.answers import Answer, Refusal, error_answer
 from sandbox.api import company, conversations, events, messages, oauth
 from sandbox.api.call import Call, Merged, WrongToken
-from sandbox.api.misbehaviour import afterwards, instead, over_limit
+from sandbox.api.misbehaviour import AWAY_SECONDS, afterwards, instead, over_limit
 from sandbox.ledger import Call as Entry
 
 if TYPE_CHECKING:
@@ -52,6 +52,7 @@ NOBODY = "nobody"
 class Passage:
     """What is learned about a call on its way, for the ledger."""
 
+    at: float = 0.0
     route: str = "unknown"
     resource: str = ""
     work: Callable[[Call], Answer] | None = None
@@ -67,6 +68,7 @@ def pass_through(front: Front, request: Request) -> Answer:
     if front.settings.latency_ms:
         time.sleep(front.settings.latency_ms / 1000)
     passage = _route(request)
+    passage.at = at
     try:
         answer = _answer(front, request, passage)
     except Refusal as refusal:
@@ -74,7 +76,7 @@ def pass_through(front: Front, request: Request) -> Answer:
         if isinstance(refusal, Merged):
             passage.fault = "merged_301"
         answer = refusal.answer
-    front.ledger.note_call(_entry(at, request, passage, answer))
+    front.ledger.note_call(_entry(request, passage, answer))
     return answer
 
 
@@ -88,9 +90,9 @@ def _route(request: Request) -> Passage:
     return Passage()
 
 
-def _entry(at: float, request: Request, passage: Passage, answer: Answer) -> Entry:
+def _entry(request: Request, passage: Passage, answer: Answer) -> Entry:
     return Entry(
-        at=at,
+        at=passage.at,
         method=request.method,
         path=request.target,
         route=passage.route,
@@ -108,7 +110,7 @@ def _answer(front: Front, request: Request, passage: Passage) -> Answer:
         return _open(front, request, passage)
     grant = passage.grant = _grant(front, request)
     now, resource = front.now(), passage.resource or None
-    passage.early = front.patience.is_early(grant.company, resource, now)
+    passage.early = front.patience.is_early(grant.company, resource, passage.at)
     standing = front.limits.take(grant.company, resource, now)
     if standing.retry_after is not None:
         front.patience.tell(grant.company, resource if standing.is_burst else None, now, standing.retry_after)
@@ -116,8 +118,8 @@ def _answer(front: Front, request: Request, passage: Passage) -> Answer:
     rule = _fault(front, request, passage, grant.company)
     if rule and (answer := instead(front, request, rule, standing)):
         if "retry-after" in answer.headers:
-            seconds = float(answer.headers["retry-after"])
-            front.patience.tell(grant.company, resource if rule.kind == "429_burst" else None, now, seconds)
+            bounded = resource if rule.kind == "429_burst" else None
+            front.patience.tell(grant.company, bounded, now, rule.lasting(AWAY_SECONDS))
         return answer
     return _work(front, request, passage, standing, rule)
 

@@ -31,7 +31,7 @@ def over_limit(standing: Standing, *, tell_when: bool = True) -> Answer:
 
 
 def _too_many(standing: Standing, rule: FaultRule, now: float) -> Answer:
-    seconds = 1.0 if rule.seconds is None else rule.seconds
+    seconds = rule.lasting(AWAY_SECONDS)
     refused = replace(
         standing,
         remaining=standing.remaining if rule.kind == "429_burst" else 0,
@@ -39,7 +39,10 @@ def _too_many(standing: Standing, rule: FaultRule, now: float) -> Answer:
         retry_after=seconds,
         is_burst=rule.kind == "429_burst",
     )
-    return over_limit(refused, tell_when=rule.kind != "429_no_retry_after")
+    answer = over_limit(refused, tell_when=rule.kind != "429_no_retry_after")
+    if rule.retry_after is None:
+        return answer
+    return replace(answer, headers={**answer.headers, "retry-after": rule.retry_after})
 
 
 def _offsite(front: Front, request: Request) -> Answer:
@@ -53,6 +56,7 @@ ERRORS = {
     "403": (403, "Missing scope"),
     "404_heals": (404, "Unknown resource"),
 }
+AWAY_SECONDS = 1.0
 SILENT_SECONDS = 30.0
 SLOW_SECONDS = 10.0
 
@@ -68,7 +72,7 @@ def instead(front: Front, request: Request, rule: FaultRule, standing: Standing)
     if rule.kind == "reset_before":
         return Answer(status=0, manner="reset")
     if rule.kind == "timeout":
-        return Answer(status=0, manner="silent", seconds=_seconds(rule, SILENT_SECONDS))
+        return Answer(status=0, manner="silent", seconds=rule.lasting(SILENT_SECONDS))
     return None
 
 
@@ -86,14 +90,10 @@ def _without_fields(answer: Answer, _: FaultRule) -> Answer:
     return replace(answer, body=json.dumps(message).encode())
 
 
-def _seconds(rule: FaultRule, usual: float) -> float:
-    return usual if rule.seconds is None else rule.seconds
-
-
 AFTER: dict[str, Callable[[Answer, FaultRule], Answer]] = {
     "reset_after": lambda answer, _: replace(answer, manner="reset"),
     "cut_body": lambda answer, _: replace(answer, manner="cut"),
-    "slow_body": lambda answer, rule: replace(answer, manner="slow", seconds=_seconds(rule, SLOW_SECONDS)),
+    "slow_body": lambda answer, rule: replace(answer, manner="slow", seconds=rule.lasting(SLOW_SECONDS)),
     "oversized_body": lambda answer, rule: replace(answer, manner="oversized", surplus=rule.bytes),
     "missing_message_fields": _without_fields,
 }

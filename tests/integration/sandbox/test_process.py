@@ -6,8 +6,13 @@ import re
 import subprocess
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
+import pytest
 import requests
+
+if TYPE_CHECKING:
+    from tests.integration.sandbox.conftest import Client
 
 ROOT = Path(__file__).parents[3]
 
@@ -23,3 +28,10 @@ def test_a_process_says_where_it_listens_and_ends_on_term(tmp_path: Path) -> Non
         assert requests.get(f"{found[1]}/sandbox/verdict", timeout=5).json()["sent"] == 0
         process.terminate()
         assert process.wait(timeout=10) == 0
+
+
+def test_a_stopped_sandbox_answers_no_more_on_connections_it_kept(client: Client) -> None:
+    assert client.call("GET", "/me").status_code == 200
+    client.running.server.stopping.set()
+    with pytest.raises(requests.ConnectionError):
+        client.session.post(f"{client.running.url}/sandbox/reset")

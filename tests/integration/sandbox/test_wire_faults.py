@@ -71,6 +71,12 @@ def test_a_429_says_what_front_would(
     assert (int(headers["x-ratelimit-remaining"]) > 0) is has_room
 
 
+@pytest.mark.parametrize("words", ["Sun, 22 Nov 2026 18:00:00 GMT", "-5", "1000000000", "soon"])
+def test_a_429_may_put_its_time_in_any_words(words: str, client: Client) -> None:
+    client.fault("429", retry_after=words)
+    assert client.call("GET", "/me").headers["retry-after"] == words
+
+
 def test_a_call_before_its_time_is_counted(client: Client) -> None:
     client.fault("429", seconds=5, count=1)
     client.call("GET", "/me")
