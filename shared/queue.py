@@ -44,10 +44,13 @@ class Queue(Celery):
 
     answers_within = WORKER_ANSWERS_WITHIN
 
-    def connection_for_write(self, url: str | None = None, **options: Any) -> Connection:
+    def connection_for_write(
+        self, url: str | None = None, *args: Any, transport_options: dict[str, Any] | None = None, **options: Any
+    ) -> Connection:
         """The connection that sends use."""
         deadlines = {"socket_connect_timeout": self.answers_within, "socket_timeout": self.answers_within}
-        return super().connection_for_write(url, transport_options={**PUBLISH, **deadlines}, **options)
+        bounded = {**(transport_options or {}), **PUBLISH, **deadlines}
+        return super().connection_for_write(url, *args, transport_options=bounded, **options)
 
 
 def celery_app(settings: Settings, *, door: bool = False) -> Queue:

@@ -31,6 +31,8 @@ class Heartbeat:
     def stop(self) -> None:
         """Stop, and say that the process is leaving."""
         self._stopped.set()
+        if not self._thread.is_alive():
+            return
         self._thread.join(EVERY_SECONDS)
         try:
             self._resources.pool.run(lambda conn: processes.leave(conn, self._resources.name))
