@@ -78,8 +78,10 @@ class Budget:
 
     def learn(self, company_id: str, *, limit: int | None, remaining: int | None, reset_at: float | None) -> None:
         """Take over what Front's headers said: a new limit counts from now on, nothing remaining pauses until reset."""
+        if limit is not None and limit <= 0:
+            return  # no limit at all is no word about one
         known = self._of(company_id)
-        if limit and limit > 0 and limit != known.limit:
+        if limit is not None and limit != known.limit:
             known.limit = limit
             self._with_redis(lambda: self._redis.set(_key("limit", company_id), limit, ex=_LIMIT_KEPT_SECONDS))
         if remaining is not None and remaining <= 0 and reset_at is not None:

@@ -59,7 +59,7 @@ def allowance(headers: Mapping[str, str]) -> Allowance:
     limit, remaining = (_number(headers.get(f"x-ratelimit-{name}")) for name in ("limit", "remaining"))
     reset = _number(headers.get("x-ratelimit-reset"))
     return Allowance(
-        limit=int(limit) if limit else None,
+        limit=int(limit) if limit is not None else None,
         remaining=int(remaining) if remaining is not None else None,
         reset_at=reset / 1000 if reset and reset >= _MILLISECONDS else reset,
     )

@@ -192,7 +192,14 @@ class _PoolTls(HTTPSConnectionPool):
 class _Response(http.client.HTTPResponse):
     def __init__(self, sock: socket.socket, *args: Any, line: Line, **kwargs: Any):
         super().__init__(sock, *args, **kwargs)
-        self.fp = io.BufferedReader(_TimedReader(self.fp.detach(), sock, line))
+        self._reader = _TimedReader(self.fp.detach(), sock, line)
+        self.fp = io.BufferedReader(self._reader)
+
+    def begin(self) -> None:
+        """Read the head; http.client takes one that is cut for a whole one, and its body for whatever came."""
+        super().begin()
+        if self._reader.ended:
+            raise http.client.RemoteDisconnected("the connection ended within the head of the answer")
 
 
 class _TimedReader(io.RawIOBase):
@@ -200,13 +207,16 @@ class _TimedReader(io.RawIOBase):
 
     def __init__(self, reader: io.RawIOBase, sock: socket.socket, line: Line):
         self._reader, self._sock, self._line = reader, sock, line
+        self.ended = False
 
     def readable(self) -> bool:
         return True
 
     def readinto(self, buffer: Any) -> int | None:
         self._sock.settimeout(min(IDLE_SECONDS, self._line.left()))
-        return self._reader.readinto(buffer)
+        count = self._reader.readinto(buffer)
+        self.ended = self.ended or count == 0
+        return count
 
     def close(self) -> None:
         self._reader.close()

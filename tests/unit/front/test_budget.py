@@ -72,7 +72,7 @@ def test_a_limit_below_the_reserve_still_lets_one_through(budget: Budget) -> Non
 
 @pytest.mark.parametrize("limit", [None, 0, -3])
 def test_a_limit_that_is_none_is_not_learned(budget: Budget, limit: int | None) -> None:
-    budget.learn("cmp_1", limit=limit, remaining=None, reset_at=None)
+    budget.learn("cmp_1", limit=limit, remaining=None if limit is None else 0, reset_at=time.time() + 20)
     assert _taken(budget) == 10
 
 

@@ -1,0 +1,81 @@
+"""A client with a sandbox to talk to, and strangers who write down whoever comes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from typing import Any
+
+import pytest
+import requests
+
+from sandbox.server import RunningSandbox, start_in_thread
+from sandbox.settings import SandboxSettings
+from shared.budget import Budget
+from shared.front.client import FrontClient, TenantClient
+from shared.front.deadlines import Deadlines
+from shared.models import Token
+from tests.integration.front.peers import Peer
+
+Fault = Callable[..., None]
+SHORT = Deadlines(call=1.0, pages=2.0, file=1.0)
+
+
+def token(name: str = "canary-token", company_id: str = "cmp_1") -> Token:
+    """A tenant's token, as the vault hands it out."""
+    return Token(tenant_id=1, company_id=company_id, version=1, access_token=name)
+
+
+@pytest.fixture
+def sandbox() -> Iterator[RunningSandbox]:
+    """A small Front with one company, one conversation, one message, one file of 600,000 bytes."""
+    settings = SandboxSettings(
+        door="http://127.0.0.1:9", signing_key="key", port=0, requests_per_minute=0, burst_per_second=0
+    )
+    running = start_in_thread(settings)
+    _tell(running, "companies", {"id": "cmp_1", "name": "Acme", "api_token": token().access_token})
+    order = {
+        "type": "inbound_received",
+        "company": "cmp_1",
+        "conversation": "cnv_1",
+        "message": "msg_1",
+        "attachments": [{"id": "fil_1", "size": 600_000}],
+        "deliver": False,
+    }
+    _tell(running, "send", order)
+    yield running
+    running.stop()
+
+
+@pytest.fixture
+def fault(sandbox: RunningSandbox) -> Fault:
+    """Lets the sandbox misbehave in one way."""
+    return lambda kind, **rule: _tell(sandbox, "faults", {"kind": kind, **rule})
+
+
+@pytest.fixture
+def budget(redis_db: str) -> Budget:
+    return Budget.from_url(redis_db, default_per_minute=100_000)
+
+
+@pytest.fixture
+def client(sandbox: RunningSandbox, budget: Budget) -> TenantClient:
+    """The sandbox as company `cmp_1` sees it; a call has a second."""
+    return FrontClient(sandbox.url, budget, deadlines=SHORT).for_tenant(token())
+
+
+@pytest.fixture
+def at(budget: Budget) -> Callable[[str], TenantClient]:
+    """A client of whatever is at a URL; a call has a second."""
+    return lambda url: FrontClient(url, budget, deadlines=SHORT).for_tenant(token())
+
+
+@pytest.fixture
+def peer() -> Iterator[Callable[..., Peer]]:
+    """Starts raw servers that say exactly what a test tells them to."""
+    with ExitStack() as stack:
+        yield lambda *script, **options: stack.enter_context(Peer(*script, **options))
+
+
+def _tell(sandbox: RunningSandbox, what: str, body: dict[str, Any]) -> None:
+    requests.post(f"{sandbox.url}/sandbox/{what}", json=body, timeout=5).raise_for_status()
