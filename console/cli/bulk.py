@@ -24,7 +24,7 @@ GROUPS_SHOWN = 12
 class Apply(Protocol):
     """Changes these tasks where their state still allows it, and gives the ids it changed."""
 
-    def __call__(self, conn: Connection, task_ids: list[int], *, who: str) -> list[int]: ...
+    def __call__(self, conn: Connection, task_ids: Sequence[int], /, *, who: str) -> list[int]: ...
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,7 +49,7 @@ def run(conn: Connection, change: Change, wanted: Filter, *, dry_run: bool, yes:
     changed = _apply(conn, change, wanted, total)
     click.echo(f"{change.verb}: {changed:,} of {total:,}")
     if changed < total:
-        say("the others had moved on by themselves; `mailroom task list` shows where they stand")
+        say("the others moved on meanwhile or cannot be run again; `mailroom task list` shows where they stand")
         click.get_current_context().exit(PARTLY_FAILED)
 
 

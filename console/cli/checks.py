@@ -94,8 +94,9 @@ def redis_server(settings: Settings) -> Iterator[Finding]:
 
 def storage(settings: Settings) -> Iterator[Finding]:
     """Files can be written, read and deleted."""
+    place, _, _ = settings.storage.partition("?")  # behind it there may be keys
     Storage(settings.storage).check()
-    yield Finding(name="storage", ok=True, found=f"writes, reads and deletes at {settings.storage}")
+    yield Finding(name="storage", ok=True, found=f"writes, reads and deletes at {place}")
 
 
 def tokens(settings: Settings) -> Iterator[Finding]:

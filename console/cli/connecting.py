@@ -9,7 +9,7 @@ import click
 
 from shared.budget import Budget
 from shared.crypto import TokenVault
-from shared.db import connections
+from shared.db import connections, tenants
 from shared.errors import FrontUnavailable, MailroomError, NeedsReconnect
 from shared.front.client import FrontClient
 from shared.models import Token
@@ -30,8 +30,10 @@ class WrongToken(MailroomError):
     code = "wrong_token"
 
 
-def checked_company(company_id: str) -> None:
-    """Refuse what cannot be one of Front's company ids."""
+def check_names(name: str, company_id: str) -> None:
+    """Refuse what cannot be a tenant's name or one of Front's company ids."""
+    if not name.strip() or not name.isprintable() or len(name) > tenants.LONGEST_NAME:
+        raise click.UsageError(f"a tenant's name is up to {tenants.LONGEST_NAME} printable characters")
     if not COMPANY.fullmatch(company_id):
         raise click.UsageError(f"--company {company_id!r} is no company id; Front's look like cmp_4k2p9")
 

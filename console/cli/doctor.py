@@ -50,6 +50,6 @@ def _print(findings: list[Finding]) -> None:
     page = screen()
     for finding in findings:
         mark = Text("ok    ", "green") if finding.ok else Text("WRONG ", "red")
-        page.print(
-            mark + shown(f"{finding.name}: {finding.found}") + Text("" if finding.ok else f"\n      fix: {finding.fix}")
-        )
+        page.print(mark + shown(f"{finding.name}: {finding.found}"), soft_wrap=True)
+        if not finding.ok:
+            page.print(Text(f"      fix: {finding.fix}"), soft_wrap=True)

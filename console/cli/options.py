@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from shared.db.pool import Connection
     from shared.db.reading.filters import Filter
 
+LONGEST_WORD = 100
 Command = TypeVar("Command", bound=Callable[..., Any])
 
 
@@ -72,7 +73,8 @@ def filter_of(conn: Connection, chosen: dict[str, Any], ids: tuple[int, ...] | N
     """What the filter options ask for."""
     from console.cli.database import the_tenant
     from shared.db.reading.filters import Filter
+    from shared.text import clean
 
-    narrowed = {name: chosen[name] for name in ("state", "code", "kind", "since")}
+    words = {name: chosen[name] and clean(chosen[name], LONGEST_WORD) for name in ("state", "code", "kind")}
     tenant_id = the_tenant(conn, chosen["tenant"]).id if chosen["tenant"] else None
-    return Filter(tenant_id=tenant_id, ids=ids, **narrowed)
+    return Filter(tenant_id=tenant_id, ids=ids, since=chosen["since"], **words)

@@ -14,6 +14,7 @@ import click
 
 if TYPE_CHECKING:
     from rich.console import Console
+    from rich.table import Table
     from rich.text import Text
 
 PAGE_WIDTH = 100  # where no terminal tells its own
@@ -53,6 +54,24 @@ def print_table(columns: Sequence[str], rows: Iterable[Sequence[object]], *, rig
     for row in rows:
         table.add_row(*("" if cell is None else shown(cell, state_style(str(cell))) for cell in row))
     screen().print(table)
+
+
+def print_facts(facts: Iterable[tuple[str, object]]) -> None:
+    """Names and values, one pair a line."""
+    screen().print(columns_of([shown(name, "dim"), shown(value)] for name, value in facts))
+
+
+def columns_of(rows: Iterable[Sequence[Text]]) -> Table:
+    """Lines of text under each other in columns; what is too long goes on below."""
+    from rich.table import Table
+
+    grid = Table.grid(padding=(0, 2, 0, 0))
+    lines = list(rows)
+    for _ in lines[0] if lines else ():
+        grid.add_column(overflow="fold")
+    for line in lines:
+        grid.add_row(*line)
+    return grid
 
 
 def state_style(word: str) -> str:

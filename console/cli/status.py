@@ -78,7 +78,7 @@ def _inbox() -> tuple[int | None, float]:
 
 
 def _print(document: dict[str, Any], events: list[EventCount], processes: list[Process]) -> None:
-    from console.cli.output import print_table
+    from console.cli.output import print_facts
     from console.cli.times import spoken
 
     inbox = document["inbox"]
@@ -95,7 +95,7 @@ def _print(document: dict[str, Any], events: list[EventCount], processes: list[P
         ("rescued", f"{document['rescued']:,}"),
         ("processes", _alive(processes)),
     ]
-    print_table(("", ""), rows)
+    print_facts(rows)
 
 
 def _counts(states: dict[str, int]) -> str:

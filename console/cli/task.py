@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from console.cli.bulk import Change
 
 STATES = ("ready", "queued", "running", "parked", "done", "failed", "discarded", "skipped", "superseded")
+LONGEST_REASON = 1_000
 ids_argument = click.argument("ids", type=int, nargs=-1, metavar="[TASK]…")
 
 
@@ -76,9 +77,9 @@ def retry(ids: tuple[int, ...], dry_run: bool, yes: bool, **chosen: Any) -> None
     Example: mailroom task retry --code front_unavailable --since 6h --yes
     """
     from console.cli.bulk import Change
-    from shared.db import tasks
+    from shared.db import by_hand
 
-    _change(Change(verb="retry", states=("failed",), apply=tasks.retry), ids, chosen, dry_run=dry_run, yes=yes)
+    _change(Change(verb="retry", states=("failed",), apply=by_hand.retry), ids, chosen, dry_run=dry_run, yes=yes)
 
 
 @task.command()
@@ -95,12 +96,14 @@ def discard(ids: tuple[int, ...], reason: str, dry_run: bool, yes: bool, **chose
     from functools import partial
 
     from console.cli.bulk import Change
-    from shared.db import tasks
+    from shared.db import by_hand
+    from shared.text import clean
 
-    if not reason.strip():
+    reason = clean(reason.strip(), LONGEST_REASON)
+    if not reason:
         raise click.UsageError("--reason must say something")
     waiting = ("failed", "ready", "queued")
-    apply = partial(tasks.discard, reason=reason.strip())
+    apply = partial(by_hand.discard, reason=reason)
     _change(Change(verb="discard", states=waiting, apply=apply), ids, chosen, dry_run=dry_run, yes=yes)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from rich.text import Text
 
 from console.cli.calls import call_line
-from console.cli.output import print_table, screen, shown, state_style
+from console.cli.output import print_facts, screen, shown, state_style
 from console.cli.times import spoken, stamp
 from shared.db.reading.event import AttemptRow
 from shared.db.reading.tasks import WholeTask
@@ -23,7 +23,7 @@ def print_task(found: WholeTask) -> None:
         ("due", task.due_at if task.state in {"ready", "queued"} else None),
         ("attempts", task.attempts),
     ]
-    print_table(("", ""), [(name, value) for name, value in facts if value is not None])
+    print_facts((name, value) for name, value in facts if value is not None)
     for attempt in found.attempts:
         page.print(_attempt(attempt))
 

@@ -32,11 +32,11 @@ def add(name: str, company: str, token_file: Path | None, no_check: bool) -> Non
 
     Example: mailroom tenant add Acme --company cmp_4k2p9 --api-token-file acme.token
     """
-    from console.cli.connecting import checked_company, seal_and_store, token_in
+    from console.cli.connecting import check_names, seal_and_store, token_in
     from console.cli.database import database
     from shared.db import tenants
 
-    checked_company(company)
+    check_names(name, company)
     token = token_in(token_file, company=None if no_check else company) if token_file else None
     with database() as conn, conn.transaction():
         tenant_id = tenants.add(conn, name, company)
@@ -160,7 +160,7 @@ def _refuse_hasty_trash(found: TenantOverview, change: PolicyChange) -> None:
 
 
 def _print(found: TenantOverview) -> None:
-    from console.cli.output import print_table
+    from console.cli.output import print_facts
     from console.cli.times import spoken, stamp
 
     connected = f"{found.connection}, version {found.connection_version}" if found.connection else "none"
@@ -179,4 +179,4 @@ def _print(found: TenantOverview) -> None:
         ("acts within", spoken(found.act_within.total_seconds())),
         ("folds +tags", "yes" if found.fold_plus else "no"),
     ]
-    print_table(("", ""), rows)
+    print_facts(rows)

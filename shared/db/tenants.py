@@ -10,9 +10,13 @@ from psycopg import sql
 from psycopg.rows import class_row
 
 from shared.errors import MailroomError
+from shared.text import clean
 
 if TYPE_CHECKING:
     from shared.db.pool import Connection
+
+
+LONGEST_NAME = 200
 
 
 class TenantTaken(MailroomError):
@@ -84,7 +88,7 @@ def find(conn: Connection, name: str) -> TenantOverview | None:
     """The tenant with this name, or else with this company id."""
     with conn.cursor(row_factory=class_row(TenantOverview)) as cursor:
         query = sql.SQL(OVERVIEW + "WHERE t.name = %(name)s OR t.company_id = %(name)s ORDER BY t.name <> %(name)s")
-        return cursor.execute(query, {"name": name}).fetchone()
+        return cursor.execute(query, {"name": clean(name, LONGEST_NAME)}).fetchone()
 
 
 def set_policy(conn: Connection, tenant_id: int, change: PolicyChange) -> None:

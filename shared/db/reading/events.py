@@ -11,10 +11,12 @@ from psycopg import sql
 from psycopg.rows import class_row
 
 from shared.db.reading.filters import Filter, where
+from shared.text import clean
 
 if TYPE_CHECKING:
     from shared.db.pool import Connection
 
+LONGEST_NAME = 200
 DELIVERY_ID = re.compile(r"[0-9a-f]{32}|[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 
 
@@ -60,6 +62,7 @@ def newest(conn: Connection, wanted: Filter, *, limit: int) -> list[EventRow]:
 
 def named(conn: Connection, name: str, *, company_id: str | None = None) -> list[EventRow]:
     """The events that `name` may mean: Front's id, our number, or the id of a delivery."""
+    name = clean(name, LONGEST_NAME)
     conditions = ["s.front_id = %(name)s"]
     if name.isascii() and name.isdigit() and len(name) < 19:
         conditions.append("s.id = %(name)s::bigint")

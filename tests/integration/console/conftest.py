@@ -26,9 +26,9 @@ class Mailroom:
 
     environment: dict[str, str | None]
 
-    def __call__(self, *arguments: object, code: int = 0, input: str | None = None) -> Result:
+    def __call__(self, *arguments: object, code: int = 0) -> Result:
         """Run it and expect this exit code."""
-        result = CliRunner().invoke(main, [str(each) for each in arguments], env=self.environment, input=input)
+        result = CliRunner().invoke(main, [str(each) for each in arguments], env=self.environment)
         assert result.exit_code == code, result.output + repr(result.exception)
         return result
 

@@ -1,0 +1,169 @@
+"""Status and doctor tell how Mailroom is, also when a part of it is away."""
+
+from __future__ import annotations
+
+import json
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING
+from uuid import uuid4
+
+import psycopg
+import pytest
+import redis
+
+from shared.inbox import Inbox
+from shared.models import Delivery
+from tests.integration.console.story import insert, tell_event, tell_task
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from console.embedded import Postgres
+    from tests.integration.console.conftest import Mailroom
+
+
+def findings(mailroom: Mailroom, code: int = 1) -> dict[str, bool]:
+    return {check["name"]: check["ok"] for check in mailroom.json("doctor", code=code)["checks"]}
+
+
+def test_an_empty_mailroom_names_every_state(mailroom: Mailroom) -> None:
+    assert mailroom.json("status") == {
+        "inbox": {"depth": 0, "oldest_age_seconds": 0.0, "spooled": 0},
+        "events": dict.fromkeys(("processing", "done", "ignored", "parked", "failed"), 0),
+        "tasks": dict.fromkeys(
+            ("ready", "queued", "running", "parked", "done", "failed", "discarded", "skipped", "superseded"), 0
+        ),
+        "rescued": 0,
+    }
+
+
+def test_everything_is_counted_where_it_stands(mailroom: Mailroom, acme: str, conn: psycopg.Connection) -> None:
+    tell_task(conn, tell_event(conn, state="failed"))
+    tell_task(conn, tell_event(conn, front_id="evt_2", state="processing"), state="ready")
+    tell_event(conn, front_id="evt_3", company="cmp_new", state="parked", cause="unknown_company")
+    conn.execute("INSERT INTO counters VALUES ('rescued', 7)")
+    mailroom("tenant", "pause", acme)
+    status = mailroom.json("status")
+    assert {state: count for state, count in status["events"].items() if count} == {"failed": 1, "parked": 2}
+    assert {state: count for state, count in status["tasks"].items() if count} == {"failed": 1, "parked": 1}
+    assert status["rescued"] == 7
+    page = mailroom("status").stdout
+    assert "parked: paused" in page
+    assert "parked: unknown_company" in page
+
+
+def test_what_waits_to_be_recorded_is_counted_with_its_age(
+    mailroom: Mailroom, redis_db: str, conn: psycopg.Connection
+) -> None:
+    with redis.Redis.from_url(redis_db) as client:
+        Inbox(client).put([Delivery(id=uuid4().hex, received_at=datetime.now(UTC), body=b"{}") for _ in range(3)])
+    an_hour_ago = datetime.now(UTC) - timedelta(hours=1)
+    insert(conn, "spooled_deliveries", id=uuid4(), received_at=an_hour_ago, body=b"{}")
+    inbox = mailroom.json("status")["inbox"]
+    assert (inbox["depth"], inbox["spooled"]) == (3, 1)
+    assert 3_600 <= inbox["oldest_age_seconds"] < 3_660
+    page = mailroom("status").stdout
+    assert page.splitlines()[0].startswith("oldest waiting  1 h")
+    assert "3, 1 spooled in PostgreSQL" in page
+
+
+def test_processes_that_were_heard_of_are_alive(mailroom: Mailroom, conn: psycopg.Connection) -> None:
+    insert(conn, "processes", name="worker@a:1", kind="worker", slots=16)
+    insert(conn, "processes", name="worker@a:2", kind="worker", slots=16)
+    insert(conn, "processes", name="sweeper@a:3", kind="sweeper", seen_at=datetime(2026, 1, 1, tzinfo=UTC))
+    assert "2 worker (32 slots)" in mailroom("status").stdout
+
+
+def test_status_without_redis_shows_the_rest_and_fails(mailroom: Mailroom, environment: dict[str, str]) -> None:
+    environment["REDIS_URL"] = "redis://127.0.0.1:9/0"
+    result = mailroom("status", "--json", code=1)
+    assert json.loads(result.stdout)["inbox"] == {"depth": None, "oldest_age_seconds": 0.0, "spooled": 0}
+    assert "store_unavailable" in result.stderr
+
+
+def test_postgresql_away_is_said_in_one_line_without_the_password(
+    mailroom: Mailroom, environment: dict[str, str]
+) -> None:
+    environment["DATABASE_URL"] = "postgresql://mailroom:a-password@127.0.0.1:9/mailroom"
+    result = mailroom("status", code=1)
+    assert "store_unavailable: PostgreSQL does not answer" in result.stderr
+    assert "check DATABASE_URL" in result.stderr
+    assert "a-password" not in result.output
+
+
+def test_missing_settings_are_a_configuration_error(mailroom: Mailroom, environment: dict[str, str | None]) -> None:
+    environment["DATABASE_URL"] = None
+    result = mailroom("status", code=78)
+    assert "DATABASE_URL not set" in result.stderr
+    assert "mailroom up" in result.stderr
+
+
+def test_wrong_settings_are_a_configuration_error(mailroom: Mailroom, environment: dict[str, str]) -> None:
+    environment["PORT"] = "many"
+    assert "PORT" in mailroom("event", "list", code=78).stderr
+
+
+@pytest.fixture
+def bare(postgres: Postgres, environment: dict[str, str]) -> None:
+    """A database without tables."""
+    url = postgres.url_of("postgres")
+    with psycopg.connect(url, autocommit=True) as conn:
+        conn.execute("DROP DATABASE IF EXISTS bare WITH (FORCE)")
+        conn.execute("CREATE DATABASE bare")
+    environment["DATABASE_URL"] = postgres.url_of("bare")
+
+
+@pytest.mark.usefixtures("bare")
+def test_a_bare_database_is_told_and_migrated(mailroom: Mailroom) -> None:
+    assert "run `mailroom migrate`" in mailroom("status", code=1).stderr
+    assert not findings(mailroom)["migrations"]
+    assert "would apply 0001_initial" in mailroom("migrate", "--dry-run").stdout
+    assert "applied 0001_initial" in mailroom("migrate").stdout
+    assert mailroom("migrate").stdout == "the schema is up to date\n"
+    mailroom.json("status")
+
+
+def test_doctor_finds_a_sound_installation_sound_but_for_the_test_servers_durability(mailroom: Mailroom) -> None:
+    found = findings(mailroom)
+    assert [name for name, ok in found.items() if not ok] == ["redis sync"]
+    assert {
+        "settings",
+        "front_signing_keys",
+        "token_keys",
+        "postgresql",
+        "migrations",
+        "redis",
+        "storage",
+    } <= found.keys()
+
+
+def test_doctor_names_what_is_wrong_and_how_to_mend_it(
+    mailroom: Mailroom, environment: dict[str, str | None], tmp_path: Path
+) -> None:
+    mailroom("tenant", "add", "Acme", "--company", "cmp_acme")
+    (tmp_path / "file").touch()
+    wrong = {
+        "FRONT_SIGNING_KEYS": None,
+        "STORAGE_URL": f"file://{tmp_path}/file/below",
+        "REDIS_URL": "redis://127.0.0.1:9",
+    }
+    environment |= wrong
+    page = mailroom("doctor", code=1).stdout
+    for line in (
+        "WRONG front_signing_keys",
+        "WRONG redis",
+        "WRONG storage",
+        "WRONG tenants: without a connection: Acme",
+    ):
+        assert line in page
+    assert "mailroom tenant connect" in page
+
+
+def test_doctor_finds_a_token_that_no_key_opens(mailroom: Mailroom, acme: str, environment: dict[str, str]) -> None:
+    environment["TOKEN_KEYS"] = mailroom("keys", "generate").stdout.strip()
+    assert not findings(mailroom)["tokens"]
+
+
+def test_doctor_reports_settings_that_cannot_be_read(mailroom: Mailroom, environment: dict[str, str]) -> None:
+    environment["TOKEN_KEYS"] = "no-fernet-key"
+    assert findings(mailroom) == {"settings": False}

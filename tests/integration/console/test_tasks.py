@@ -1,0 +1,101 @@
+"""Tasks are listed, shown, and changed in bulk only after a plan was agreed to."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.integration.console.story import tell_event, tell_task, tell_whole_story
+
+if TYPE_CHECKING:
+    import psycopg
+
+    from tests.integration.console.conftest import Mailroom
+
+
+@pytest.fixture
+def failed(mailroom: Mailroom, acme: str, conn: psycopg.Connection) -> list[int]:
+    """Two failed tasks and one that waits."""
+    first, second = tell_event(conn, state="failed"), tell_event(conn, front_id="evt_2", state="failed")
+    return [
+        tell_task(conn, first),
+        tell_task(conn, first, state="ready", code=None),
+        tell_task(conn, second, code="front_rejected"),
+    ]
+
+
+def states(mailroom: Mailroom) -> list[str]:
+    return [task["state"] for task in reversed(mailroom.json("task", "list"))]
+
+
+def test_retry_by_code_runs_only_those_again(mailroom: Mailroom, failed: list[int]) -> None:
+    result = mailroom("task", "retry", "--code", "front_unavailable", "--yes")
+    assert result.stdout == "retry: 1 of 1\n"
+    assert states(mailroom) == ["ready", "ready", "failed"]
+
+
+def test_retry_by_number(mailroom: Mailroom, failed: list[int]) -> None:
+    mailroom("task", "retry", failed[2], "--yes")
+    assert states(mailroom) == ["failed", "ready", "ready"]
+
+
+def test_what_did_not_fail_is_not_retried(mailroom: Mailroom, failed: list[int]) -> None:
+    assert "no task to retry" in mailroom("task", "retry", failed[1], "--yes", code=3).stderr
+
+
+def test_without_yes_and_without_a_terminal_the_plan_is_all_that_happens(mailroom: Mailroom, failed: list[int]) -> None:
+    result = mailroom("task", "retry", "--state", "failed", code=2)
+    assert "retry 2 tasks" in result.stderr
+    assert "add --yes" in result.stderr
+    assert states(mailroom) == ["failed", "ready", "failed"]
+
+
+def test_a_dry_run_tells_the_plan(mailroom: Mailroom, failed: list[int]) -> None:
+    result = mailroom("task", "discard", "--tenant", "Acme", "--reason", "a test", "--dry-run")
+    assert "discard 3 tasks" in result.stderr
+    assert "apply_action  failed  front_rejected  Acme" in result.stderr
+    assert states(mailroom) == ["failed", "ready", "failed"]
+
+
+def test_a_bulk_change_must_be_narrowed(mailroom: Mailroom, failed: list[int]) -> None:
+    assert "--state, --code" in mailroom("task", "retry", "--yes", code=2).stderr
+
+
+def test_discarding_needs_a_reason_and_keeps_it(mailroom: Mailroom, failed: list[int]) -> None:
+    mailroom("task", "discard", failed[2], "--yes", code=2)
+    mailroom("task", "discard", failed[2], "--yes", "--reason", " ", code=2)
+    mailroom("task", "discard", failed[2], "--yes", "--reason", "was a test")
+    assert states(mailroom) == ["failed", "ready", "discarded"]
+    last = mailroom.json("event", "show", "evt_2")["timeline"][-1]
+    assert (last["what"], "was a test" in last["detail"]) == ("task_discarded", True)
+
+
+def test_tasks_of_a_paused_tenant_are_shown_as_parked(mailroom: Mailroom, failed: list[int]) -> None:
+    mailroom("tenant", "pause", "Acme")
+    assert [task["id"] for task in mailroom.json("task", "list", "--state", "parked")] == [failed[1]]
+
+
+def test_more_tasks_than_a_batch_are_all_retried(mailroom: Mailroom, acme: str, conn: psycopg.Connection) -> None:
+    event = tell_event(conn, state="failed")
+    conn.execute(
+        "INSERT INTO tasks (tenant_id, event_id, kind, state, code) "
+        "SELECT tenant_id, id, 'fetch_message', 'failed', 'bug' FROM events, generate_series(1, 450) WHERE id = %s",
+        (event,),
+    )
+    assert mailroom("task", "retry", "--code", "bug", "--yes").stdout == "retry: 450 of 450\n"
+
+
+def test_a_task_shows_its_attempts(mailroom: Mailroom, acme: str, conn: psycopg.Connection) -> None:
+    tell_whole_story(conn)
+    last = mailroom.json("task", "list", "--kind", "apply_action")[0]["id"]
+    document = mailroom.json("task", "show", last)
+    assert (document["task"]["event"], [each["epoch"] for each in document["attempts"]]) == ("evt_1", [1, 2])
+    page = mailroom("task", "show", last).stdout
+    assert "front_unavailable" in page
+    assert "97 left" in page
+
+
+def test_an_unknown_task_matches_nothing(mailroom: Mailroom) -> None:
+    mailroom("task", "show", 1, code=3)
+    mailroom("task", "show", "one", code=2)

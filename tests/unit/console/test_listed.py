@@ -1,0 +1,90 @@
+"""A CSV file is read line by line: a wrong line costs itself and none of the others."""
+
+from __future__ import annotations
+
+import io
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from console.cli.listed import LONGEST_LINE, BadHeader, columns_of, header_of, numbered_lines, read_users
+from shared.db.user_import import ImportedUser, Mistake
+
+
+def read(text: str) -> dict[int, str]:
+    """What became of each line: the user's id, or what is wrong."""
+    lines = numbered_lines(io.StringIO(text, newline=""))
+    entries = read_users(lines, header_of(lines))
+    return {entry.line: entry.what if isinstance(entry, Mistake) else entry.user.external_id for entry in entries}
+
+
+HEADER = "external_id,name,email\n"
+OPEN_QUOTE = "a quote is not closed"
+
+
+@pytest.mark.parametrize(
+    ("text", "entries"),
+    [
+        (HEADER + "1,Nora,a@b.example\n\n , ,\n2,Jo,c@d.example", {2: "1", 5: "2"}),
+        # Columns that are too many count only when something is in them
+        (HEADER + "1,Nora,a@b.example,,\n2,Jo,c@d.example,x\n", {2: "1", 3: "4 columns where the header has 3"}),
+        (HEADER + "1,Nora\n2,Jo,c@d.example\n", {2: "2 columns where the header has 3", 3: "2"}),
+        # A quoted field may go over lines; the next line keeps its number
+        (HEADER + '1,"Nora\nLind",a@b.example\n2,Jo,c@d.example\n', {2: "1", 4: "2"}),
+        (HEADER + '1,"Nora ""N"" Lind",a@b.example\n', {2: "1"}),
+        # A forgotten quote costs its own line
+        (HEADER + '1,"Nora,a@b.example\n2,Jo,c@d.example\n', {2: OPEN_QUOTE, 3: "2"}),
+        (HEADER + '1,"Nora,a@b.example\n2,"Jo,c@d.example\n3,K,e@f.example\n', {2: OPEN_QUOTE, 3: OPEN_QUOTE, 4: "3"}),
+        (HEADER + '1,Nora "N" Lind,a@b.example\n', {2: "1"}),
+        (HEADER + "1,Nora\x00,a@b.example\n", {2: "name has a control character"}),
+        (HEADER + ",,a@b.example\n", {2: "external_id is empty; name is empty"}),
+        (HEADER + f"{'1' * 201},Nora,a@b.example\n", {2: "external_id is longer than 200 characters"}),
+        (HEADER + "1,Nora,a@b.example;c@d.example\n", {2: "'a@b.example;c@d.example' is no address"}),
+        (HEADER + "1,Nora,\n", {2: "no address"}),
+        ("\n;;\nName;E-Mail 1;E-Mail 2;External_ID\nNora;a@b.example;;1\n", {4: "1"}),
+    ],
+)  # fmt: skip
+def test_lines(text: str, entries: dict[int, str]) -> None:
+    assert read(text) == entries
+
+
+def test_an_endless_line_is_told_and_passed_over() -> None:
+    text = HEADER + "1," + "x" * (3 * LONGEST_LINE) + ",a@b.example\n2,Jo,c@d.example\n"
+    assert read(text) == {2: "longer than 100,000 characters", 3: "2"}
+
+
+@pytest.mark.parametrize(
+    ("header", "delimiter"),
+    [("external_id,name,email", ","), ("External_ID;Name;E-Mail", ";"), ("name\temail\texternal_id", "\t")],
+)
+def test_the_delimiter_is_the_one_that_makes_sense_of_the_header(header: str, delimiter: str) -> None:
+    assert columns_of(header).delimiter == delimiter
+
+
+def test_several_email_columns_and_unknown_ones() -> None:
+    columns = columns_of("email,phone,external_id,email 2,name,action,E-Mail_3")
+    assert (columns.emails, columns.action, columns.ignored) == ((0, 3, 6), 5, ("phone",))
+
+
+@pytest.mark.parametrize(
+    ("header", "problem"),
+    [("external_id,email", "lacks name"), ("external_id,name,name,email", "names name twice"), ("", "no first line")],
+)
+def test_a_header_that_does_not_do_says_why(header: str, problem: str) -> None:
+    with pytest.raises(BadHeader, match=problem):
+        header_of(numbered_lines(io.StringIO(header)))
+
+
+def test_an_address_written_twice_on_a_line_is_one() -> None:
+    lines = numbered_lines(io.StringIO("external_id,name,email,email\n1,Nora,N@b.example,n@B.example\n"))
+    [entry] = read_users(lines, header_of(lines))
+    assert isinstance(entry, ImportedUser)
+    assert [address.as_given for address in entry.user.addresses] == ["N@b.example"]
+
+
+@given(st.text(st.sampled_from('abc@.,;"\n\r\t\x00 é'), max_size=200))
+def test_no_content_raises_and_no_line_is_told_twice(text: str) -> None:
+    lines = numbered_lines(io.StringIO(HEADER + text, newline=""))
+    numbers = [entry.line for entry in read_users(lines, header_of(lines))]
+    assert numbers == sorted(set(numbers))

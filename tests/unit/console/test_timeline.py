@@ -1,0 +1,75 @@
+"""The timeline follows from the rows alone."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+
+from console.cli.timeline import timeline
+from shared.db.reading.event import ActionRow, AttemptRow, EventHeader, RecipientRow, WholeEvent
+
+START = datetime(2026, 3, 1, 8, 0, tzinfo=UTC)
+
+
+def at(seconds: float) -> datetime:
+    return START + timedelta(seconds=seconds)
+
+
+HEADER = EventHeader(
+    number=1,
+    id="evt_1",
+    company_id="cmp_a",
+    tenant="Acme",
+    type="inbound_received",
+    state="done",
+    cause=None,
+    conversation_id="cnv_1",
+    message_id="msg_1",
+    emitted_at=at(-1),
+    received_at=at(0),
+    recorded_at=at(1),
+    parked_at=None,
+)
+EVENT = WholeEvent(
+    header=HEADER, deliveries=[], recipients=[], attachments=[], action=None, tasks=[], attempts=[], journal=[]
+)
+NOBODY = RecipientRow(handle="ap@a.example", role="to", reason="no user", user_id=None, user_name=None)
+SKIPPED = ActionRow(kind="archive", state="skipped", reason="too_old: …", intent_at=None, settled_at=None)
+FETCH = AttemptRow(
+    task_id=7,
+    kind="fetch_message",
+    epoch=1,
+    worker="worker@a:1",
+    started_at=at(2),
+    ended_at=at(3),
+    outcome="done",
+    code=None,
+    detail=None,
+    calls=[],
+)
+
+
+def told(event: WholeEvent) -> list[tuple[str, datetime]]:
+    return [(moment["what"], moment["at"]) for moment in timeline(event)]
+
+
+def test_what_was_planned_at_record_stands_at_its_time() -> None:
+    event = replace(EVENT, recipients=[NOBODY], action=SKIPPED)
+    assert told(event) == [("recorded", at(1)), ("matched nobody", at(1)), ("action skipped", at(1))]
+
+
+def test_what_was_planned_after_fetching_the_message_stands_after_the_fetch() -> None:
+    event = replace(EVENT, recipients=[NOBODY], action=SKIPPED, attempts=[FETCH])
+    assert told(event)[-2:] == [("matched nobody", at(3)), ("action skipped", at(3))]
+
+
+def test_an_attempt_that_never_ended_says_so() -> None:
+    [_, moment] = timeline(replace(EVENT, attempts=[replace(FETCH, ended_at=None, outcome=None)]))
+    assert moment["outcome"] == "running or lost"
+
+
+def test_an_event_that_waits_says_since_when_and_why() -> None:
+    paused = replace(HEADER, state="parked", cause="paused", parked_at=at(60))
+    assert told(replace(EVENT, header=paused))[-1] == ("parked", at(60))
+    unknown = replace(HEADER, state="parked", cause="unknown_company", tenant=None)
+    assert timeline(replace(EVENT, header=unknown))[-1] == {"at": at(1), "what": "parked", "cause": "unknown_company"}

@@ -1,0 +1,67 @@
+"""Times as people type and say them."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from console.cli.times import parse_duration, parse_since, spoken
+
+NOW = datetime(2026, 3, 1, 8, 0, tzinfo=UTC)
+
+
+@pytest.mark.parametrize(
+    ("text", "length"),
+    [
+        ("90s", timedelta(seconds=90)),
+        ("15m", timedelta(minutes=15)),
+        (" 2H ", timedelta(hours=2)),
+        ("7d", timedelta(days=7)),
+        ("1w", timedelta(days=7)),
+    ],
+)
+def test_durations(text: str, length: timedelta) -> None:
+    assert parse_duration(text) == length
+
+
+@pytest.mark.parametrize("text", ["", "7", "d", "-1d", "1.5h", "9999999w", "9" * 30 + "s", "²d", "7d\nx"])
+def test_what_is_no_duration_says_what_to_write(text: str) -> None:
+    with pytest.raises(ValueError, match="write 90s, 15m, 2h, 7d or 1w"):
+        parse_duration(text)
+
+
+@pytest.mark.parametrize(
+    ("text", "since"),
+    [
+        ("2h", NOW - timedelta(hours=2)),
+        # Without a zone it is UTC
+        ("2026-02-01", datetime(2026, 2, 1, tzinfo=UTC)),
+        ("2026-02-01T10:00:00+02:00", datetime(2026, 2, 1, 8, tzinfo=UTC)),
+        ("2026-02-01T08:00:00Z", datetime(2026, 2, 1, 8, tzinfo=UTC)),
+    ],
+)
+def test_since(text: str, since: datetime) -> None:
+    assert parse_since(text, NOW) == since
+
+
+@pytest.mark.parametrize("text", ["yesterday", "", "2026-13-01"])
+def test_what_is_no_time_says_what_to_write(text: str) -> None:
+    with pytest.raises(ValueError, match="write 2h, 7d or 2026"):
+        parse_since(text, NOW)
+
+
+@pytest.mark.parametrize(
+    ("seconds", "words"),
+    [
+        (0, "0.0 s"),
+        (0.42, "0.4 s"),
+        (12, "12 s"),
+        (60, "1 min"),
+        (185, "3 min 5 s"),
+        (7_800, "2 h 10 min"),
+        (349_200, "4 d 1 h"),
+    ],
+)
+def test_lengths_of_time_in_words(seconds: float, words: str) -> None:
+    assert spoken(seconds) == words
