@@ -24,8 +24,8 @@ if TYPE_CHECKING:
 TARGET = "ingest.wsgi:app"
 EXIT_CONFIGURATION = 78
 
-THREADS = 32  # a process; they wait for the stores, so more of them only means more that wait
-CONNECTIONS = 1024  # a process; beyond it new ones wait to be accepted
+THREADS = 512
+CONNECTIONS = 512
 HEADER_SECONDS = 10
 DRAIN_SECONDS = 20
 # Granian's lines go where ours go.

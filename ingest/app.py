@@ -34,7 +34,6 @@ MAX_CHALLENGE = 1000  # characters; what comes back must not grow with what some
 def create_app(settings: Settings, *, keeper: Keeper | None = None, now: Callable[[], float] = time.time) -> Flask:
     """The WSGI application. Connects to nothing before the first request."""
     app = Flask(__name__, static_folder=None)
-    app.config["MAX_CONTENT_LENGTH"] = settings.max_body_bytes
     door = Door(settings, keeper or open_keeper(settings), now)
     readiness = Readiness(door.keeper.readiness)
     app.add_url_rule("/webhooks/front", view_func=door.receive, methods=["POST"])
@@ -52,13 +51,14 @@ class Door:
         self.keeper = keeper
         self._keys = settings.signing_keys
         self._window = settings.freshness_seconds
+        self._max_bytes = settings.max_body_bytes
         self._now = now
 
     def receive(self) -> Response:
         """Answer one webhook; 200 with a delivery id means that it is kept."""
         with metrics.DOOR_SECONDS.time():
             try:
-                return self._answer(read_body(request))
+                return self._answer(read_body(request, self._max_bytes))
             except Refused as exc:
                 metrics.DELIVERIES.labels(exc.code).inc()
                 log.info("refused", code=exc.code, reason=str(exc))

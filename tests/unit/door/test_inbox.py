@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import fakeredis
 import pytest
 import redis
 
 from shared.errors import StoreUnavailable
-from shared.inbox import BELL, STREAM, Inbox
+from shared.inbox import BELL, STREAM, Inbox, Put
 from shared.models import Delivery
 
 if TYPE_CHECKING:
@@ -125,34 +125,52 @@ def test_the_age_is_that_of_the_oldest_entry(inbox: Inbox, server: fakeredis.Fak
     assert inbox.oldest_age_seconds() == pytest.approx(90, abs=2)
 
 
-class RefusesSome(fakeredis.FakeRedis):
-    """Answers a pipeline as a Redis at `maxmemory` may: some commands in, some out."""
+class Answering:
+    """A Redis that gives prepared answers: itself, its connection pool and its connection."""
 
-    def pipeline(self, transaction: bool = True, shard_hint: Any = None) -> Any:
-        out_of_memory = redis.exceptions.OutOfMemoryError("command not allowed when used memory > 'maxmemory'")
-        return Answers([b"1-0", out_of_memory, out_of_memory])
+    def __init__(self, *answers: bytes | Exception) -> None:
+        self.answers = list(answers)
+        self.connection_pool = self
+        self.disconnected = False
+
+    def get_connection(self) -> Answering:
+        return self
+
+    def release(self, connection: Answering) -> None: ...
+
+    def send_packed_command(self, command: list[bytes]) -> None: ...
+
+    def disconnect(self) -> None:
+        self.disconnected = True
+
+    def read_response(self) -> bytes:
+        answer = self.answers.pop(0)
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
 
 
-class Answers:
-    def __init__(self, answers: list[Any]) -> None:
-        self.answers = answers
+def put_two(redis_: Answering) -> Put:
+    return Inbox(redis_).put([delivery(1), delivery(2)])  # type: ignore[arg-type]
 
-    def xadd(self, *_: Any) -> None: ...
 
-    def set(self, *_: Any, **__: Any) -> None: ...
-
-    def execute(self, *, raise_on_error: bool) -> list[Any]:
-        assert not raise_on_error
-        return self.answers
+OUT_OF_MEMORY = redis.exceptions.OutOfMemoryError("command not allowed when used memory > 'maxmemory'")
 
 
 def test_each_delivery_has_its_own_result() -> None:
-    put = Inbox(RefusesSome()).put([delivery(1), delivery(2)])
+    put = put_two(Answering(b"1-0", OUT_OF_MEMORY, b"OK"))
     assert [type(refusal) for refusal in put.refusals] == [type(None), StoreUnavailable]
 
 
 def test_a_bell_that_cannot_be_rung_is_not_silent() -> None:
-    assert not Inbox(RefusesSome()).put([delivery(1), delivery(2)]).bell_was_silent
+    assert not put_two(Answering(b"1-0", b"1-1", OUT_OF_MEMORY)).bell_was_silent
+
+
+def test_a_connection_with_answers_outstanding_is_not_used_again() -> None:
+    redis_ = Answering(b"1-0", redis.TimeoutError("Timeout reading from socket"))
+    with pytest.raises(StoreUnavailable):
+        put_two(redis_)
+    assert redis_.disconnected
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,64 @@
+"""How a delivery is spelled as an entry of the inbox, and read back whatever is found there. Pure."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING
+
+from shared.models import Delivery
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+MILLISECOND = timedelta(milliseconds=1)
+YEAR_9999 = 253_370_764_800_000  # XADD may name any 64-bit time; a datetime may not
+
+DELIVERY_ID = re.compile(rb"[0-9a-f]{32}")
+MILLISECONDS = re.compile(rb"[0-9]{1,14}")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Entry:
+    """One delivery in the inbox.
+
+    What the door did not write is not `readable`: its delivery stands for it, so that it ends as a failed task
+    instead of stopping the reader.
+    """
+
+    entry_id: str
+    delivery: Delivery
+    readable: bool = True
+
+
+def fields_of(delivery: Delivery) -> tuple[bytes, ...]:
+    """Names and values in turn, as XADD takes them."""
+    at = b"%d" % ((delivery.received_at - EPOCH) // MILLISECOND)
+    return b"id", delivery.id.encode(), b"at", at, b"body", delivery.body
+
+
+def read_entry(name: bytes, fields: Mapping[bytes, bytes] | None) -> Entry:
+    """The entry of that name. Never raises for what stands in it."""
+    fields = fields or {}
+    id_, at, body = fields.get(b"id", b""), fields.get(b"at", b""), fields.get(b"body")
+    if body is None or not DELIVERY_ID.fullmatch(id_) or not MILLISECONDS.fullmatch(at):
+        return _unreadable(name, body or b"")
+    return Entry(entry_id=name.decode(), delivery=_delivery(id_.decode(), int(at), body))
+
+
+def added_at(name: bytes) -> int:
+    """When an entry of that name was added, in milliseconds."""
+    return int(name.split(b"-")[0])
+
+
+def _unreadable(name: bytes, body: bytes) -> Entry:
+    """Always the same delivery id for the same entry: recorded twice, it is still one."""
+    id_ = hashlib.sha256(name).hexdigest()[:32]
+    return Entry(entry_id=name.decode(), delivery=_delivery(id_, added_at(name), body), readable=False)
+
+
+def _delivery(id_: str, at: int, body: bytes) -> Delivery:
+    return Delivery(id=id_, received_at=EPOCH + min(at, YEAR_9999) * MILLISECOND, body=body)
