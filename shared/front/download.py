@@ -87,7 +87,7 @@ class Downloads:
                     opened = self._hop(trial, opened)
                 self._refuse(opened)
             except NoAnswer as exc:
-                raise FrontUnavailable(f"{DOWNLOAD} {exc}; it is tried again later") from exc
+                raise FrontUnavailable(f"{DOWNLOAD} {exc}; it is tried again later") from None
             stack.enter_context(trial.pop_all())
         return opened
 
@@ -127,7 +127,7 @@ class Downloads:
                     raise _too_large(max_bytes)
                 yield chunk
         except NoAnswer as exc:
-            raise _broken_off(exc) from exc
+            raise _broken_off(exc) from None
 
 
 def _too_large(max_bytes: int) -> AttachmentTooLarge:

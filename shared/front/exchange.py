@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -11,7 +12,7 @@ from urllib.parse import urlencode
 import requests
 
 from shared.budget import Budget
-from shared.errors import BudgetExhausted, FrontRejected, FrontUnavailable, MailroomError, UnclearAnswer
+from shared.errors import BudgetExhausted, FrontRejected, FrontUnavailable, MailroomError, NeedsReconnect, UnclearAnswer
 from shared.front.answers import Answer, allowance, failure
 from shared.front.destinations import Api
 from shared.front.routes import Route
@@ -19,6 +20,8 @@ from shared.front.transport import Line, NoAnswer
 from shared.models import Call, Token
 
 MOST_BYTES = 32 * 2**20
+#: Anything else would end in a library's error that repeats the header.
+_TOKEN = re.compile(r"[\x21-\x7e]+")
 
 
 class Exchange:
@@ -40,7 +43,7 @@ class Exchange:
             with self.open(route, _with_query(path, query), body=body) as response:
                 return self._whole(route, response)
         except NoAnswer as exc:
-            raise _silence(route, exc) from exc
+            raise _silence(route, exc) from None
 
     @contextmanager
     def open(self, route: Route, path: str, *, body: Any = None) -> Iterator[requests.Response]:
@@ -74,6 +77,8 @@ class Exchange:
         return answer
 
     def _headers(self) -> dict[str, str]:
+        if not _TOKEN.fullmatch(self._token.access_token):
+            raise NeedsReconnect("the stored token is none of Front's; connect the tenant again")
         return {
             "Authorization": f"Bearer {self._token.access_token}",
             "Accept": "application/json",

@@ -18,7 +18,7 @@ from shared.models import Token
 from tests.integration.front.peers import Peer
 
 Fault = Callable[..., None]
-SHORT = Deadlines(call=1.0, pages=2.0, file=1.0)
+SHORT = Deadlines(call=1.0, pages=2.0, file=1.0, bytes_per_second=2**20)
 
 
 def token(name: str = "canary-token", company_id: str = "cmp_1") -> Token:
@@ -33,7 +33,7 @@ def sandbox() -> Iterator[RunningSandbox]:
         door="http://127.0.0.1:9", signing_key="key", port=0, requests_per_minute=0, burst_per_second=0
     )
     running = start_in_thread(settings)
-    _tell(running, "companies", {"id": "cmp_1", "name": "Acme", "api_token": token().access_token})
+    tell(running, "companies", {"id": "cmp_1", "name": "Acme", "api_token": token().access_token})
     order = {
         "type": "inbound_received",
         "company": "cmp_1",
@@ -42,7 +42,7 @@ def sandbox() -> Iterator[RunningSandbox]:
         "attachments": [{"id": "fil_1", "size": 600_000}],
         "deliver": False,
     }
-    _tell(running, "send", order)
+    tell(running, "send", order)
     yield running
     running.stop()
 
@@ -50,7 +50,7 @@ def sandbox() -> Iterator[RunningSandbox]:
 @pytest.fixture
 def fault(sandbox: RunningSandbox) -> Fault:
     """Lets the sandbox misbehave in one way."""
-    return lambda kind, **rule: _tell(sandbox, "faults", {"kind": kind, **rule})
+    return lambda kind, **rule: tell(sandbox, "faults", {"kind": kind, **rule})
 
 
 @pytest.fixture
@@ -77,5 +77,6 @@ def peer() -> Iterator[Callable[..., Peer]]:
         yield lambda *script, **options: stack.enter_context(Peer(*script, **options))
 
 
-def _tell(sandbox: RunningSandbox, what: str, body: dict[str, Any]) -> None:
+def tell(sandbox: RunningSandbox, what: str, body: dict[str, Any]) -> None:
+    """Have the sandbox do something."""
     requests.post(f"{sandbox.url}/sandbox/{what}", json=body, timeout=5).raise_for_status()

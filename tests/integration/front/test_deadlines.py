@@ -11,7 +11,7 @@ import pytest
 
 from shared import errors
 from shared.budget import Budget
-from shared.front import transport
+from shared.front import sockets
 from shared.front.client import FrontClient, TenantClient
 from tests.integration.front.conftest import token
 from tests.integration.front.peers import Peer, answer, drip, silence
@@ -77,6 +77,14 @@ def test_a_write_to_a_closed_port_did_not_happen(at: At) -> None:
         at(f"http://127.0.0.1:{port}").set_status("cnv_1", "archived")
 
 
+def test_what_went_wrong_is_named_by_its_class_alone(at: At) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+    with pytest.raises(errors.FrontUnavailable) as unavailable:
+        at(f"http://127.0.0.1:{port}").me()
+    assert str(unavailable.value) == "GET /me broke off (ConnectionRefusedError); it is tried again later"
+
+
 def test_a_write_to_a_name_that_does_not_exist_did_not_happen(at: At) -> None:
     with pytest.raises(errors.FrontUnavailable):
         at("http://front.invalid").set_status("cnv_1", "archived")
@@ -91,13 +99,13 @@ def test_a_write_that_got_no_further_than_tls_did_not_happen(at: At, peer: Peers
 def test_a_process_frozen_before_the_write_sends_nothing_late(
     at: At, peer: Peers, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    server, connect = peer(answer("204 No Content")), transport.create_connection
+    server, connect = peer(answer("204 No Content")), sockets.create_connection
 
     def thaw(*args: object, **kwargs: object) -> socket.socket:
         time.sleep(1.2)
         return connect(*args, **kwargs)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(transport, "create_connection", thaw)
+    monkeypatch.setattr(sockets, "create_connection", thaw)
     with pytest.raises(errors.FrontUnavailable):
         at(server.url).set_status("cnv_1", "archived")
     assert server.requests == []

@@ -11,7 +11,7 @@ import pytest
 from sandbox.server import RunningSandbox
 from shared import errors
 from shared.front.client import TenantClient
-from tests.integration.front.conftest import Fault
+from tests.integration.front.conftest import SHORT, Fault
 
 CONVERSATION = r"^/conversations/"
 FILE = r"^/download/"
@@ -130,8 +130,7 @@ def test_a_download_that_drips_ends_at_its_deadline(client: TenantClient, fault:
     started = time.monotonic()
     with pytest.raises(errors.FrontUnavailable):
         _fetch(client)
-    # A second, and the size at the slowest rate
-    assert time.monotonic() - started < 1 + SIZE / (128 * 1024) + 1
+    assert time.monotonic() - started < SHORT.for_file(SIZE) + 1
 
 
 def test_a_blip_is_ridden_out_on_a_read(client: TenantClient, fault: Fault) -> None:

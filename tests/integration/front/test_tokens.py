@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import traceback
 from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
@@ -125,6 +126,24 @@ def test_a_token_of_one_company_is_counted_by_that_company(
 ) -> None:
     budget.pause("cmp_2", 30)
     assert client.me().company_id == "cmp_1"
+
+
+@pytest.mark.parametrize("junk", ["canary\r\nX-Other: 1", "canary\n", "canary token", "canary\u0660", ""])
+def test_a_token_that_is_none_is_not_sent_and_not_repeated(budget: Budget, peer: Peers, junk: str) -> None:
+    server = peer(ARCHIVED)
+    with pytest.raises(errors.NeedsReconnect) as error:
+        FrontClient(server.url, budget).for_tenant(token(junk)).set_status("cnv_1", "archived")
+    assert "canary" not in "".join(traceback.format_exception(error.value))
+    assert server.connections == 0
+
+
+@pytest.mark.parametrize("script", [b"", b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\n"])
+def test_a_traceback_of_a_lost_answer_names_no_conversation(at: At, peer: Peers, script: bytes) -> None:
+    server, conversation_id = peer(lambda connection: connection.sendall(script)), "cnv_1a2b3c"
+    with pytest.raises(errors.UnclearAnswer) as error:
+        at(server.url).set_status(conversation_id, "archived")
+    printed = "".join(traceback.format_exception(error.value))
+    assert [word for word in (conversation_id, CANARY.decode(), str(server.port)) if word in printed] == []
 
 
 def test_no_trace_of_the_token_in_any_error(at: At, peer: Peers, caplog: pytest.LogCaptureFixture) -> None:
