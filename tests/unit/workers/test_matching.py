@@ -1,0 +1,114 @@
+"""Whose message it is: by role and address, always with a reason."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from shared.models import AddressOwner, Recipient
+from tests.unit.workers.people import IDA, NORA, OMAR, cc, to
+from workers.matching import MATCHED_ROLES, keys_to_look_up, match_recipients
+
+OWNERS = {
+    "nora.lind@acme.example": NORA,
+    "nora@acme.local": replace(NORA, position=2),
+    "omar@acme.example": OMAR,
+    "ida@acme.example": IDA,
+}
+
+
+@pytest.mark.parametrize(
+    ("recipient", "user", "reason"),
+    [
+        (to("nora.lind@acme.example"), "17", "to nora.lind@acme.example = user 17, address 1"),
+        # The reason shows the handle as Front sent it
+        (cc("Nora.Lind@ACME.example"), "17", "cc Nora.Lind@ACME.example = user 17, address 1"),
+        (Recipient(handle="omar@acme.example", role="bcc"), "18", "bcc omar@acme.example = user 18, address 1"),
+        # Another address of the same user, on a domain of no registry
+        (to(" nora@acme.local "), "17", "to  nora@acme.local  = user 17, address 2"),
+        # A sender is no recipient
+        (Recipient(handle="nora.lind@acme.example", role="from"), None, "role from is never matched"),
+        (Recipient(handle="nora.lind@acme.example", role="reply-to"), None, "role reply-to is never matched"),
+        # A role that Front may yet invent
+        (Recipient(handle="nora.lind@acme.example", role="unknown"), None, "role unknown is never matched"),
+        (Recipient(handle="nora.lind@acme.example", role="To"), None, "role To is never matched"),
+        (to("AP@acme.example"), None, "no user with ap@acme.example"),
+        (to("nora.lind+bills@acme.example"), None, "no user with nora.lind+bills@acme.example"),
+        (to("ida@acme.example"), None, "user 19 is inactive"),
+        # Phone numbers and ids of other channels
+        (to("+41 44 668 18 00"), None, "not an address"),
+        (to("fa4c1b"), None, "not an address"),
+        (to("nora.lind@acme.example@acme.example"), None, "not an address"),
+        (to("nora.lind@acme.example\0"), None, "not an address"),
+    ],
+)
+def test_a_recipient_is_matched_with_a_reason(recipient: Recipient, user: str | None, reason: str) -> None:
+    (match,) = match_recipients([recipient], OWNERS, fold_plus=False)
+    assert (match.user and match.user.external_id, match.reason) == (user, reason)
+
+
+@pytest.mark.parametrize(
+    ("handle", "user"),
+    [
+        ("Nora.Lind+bills@acme.example", "17"),
+        ("nora.lind+a+b@acme.example", "17"),
+        # Nothing is left to fold to
+        ("+bills@acme.example", None),
+    ],
+)
+def test_a_tag_is_folded_where_the_tenant_wants_it(handle: str, user: str | None) -> None:
+    (match,) = match_recipients([to(handle)], OWNERS, fold_plus=True)
+    assert (match.user and match.user.external_id) == user
+
+
+def test_every_recipient_keeps_its_place() -> None:
+    recipients = [to("omar@acme.example"), to("ap@acme.example"), cc("Omar@acme.example"), cc("nora@acme.local")]
+    matches = match_recipients(recipients, OWNERS, fold_plus=False)
+    assert [(match.recipient, match.user and match.user.external_id) for match in matches] == list(
+        zip(recipients, ["18", None, "18", "17"], strict=True)
+    )
+
+
+@pytest.mark.parametrize(
+    ("recipients", "fold_plus", "keys"),
+    [
+        # Two spellings of one address are looked up once
+        ([to("Omar@acme.example"), cc("omar@ACME.example")], False, {"omar@acme.example"}),
+        # Whose role is never matched is not looked up
+        ([Recipient(handle="omar@acme.example", role="from")], False, set()),
+        ([to("+41 44 668 18 00")], False, set()),
+        ([to("omar+a@acme.example"), to("omar+b@acme.example")], True, {"omar@acme.example"}),
+        ([], False, set()),
+    ],
+)
+def test_only_addresses_that_can_match_are_looked_up(
+    recipients: list[Recipient], fold_plus: bool, keys: set[str]
+) -> None:
+    assert keys_to_look_up(recipients, fold_plus=fold_plus) == keys
+
+
+RECIPIENTS = st.lists(
+    st.builds(
+        Recipient,
+        handle=st.sampled_from(["Omar@acme.example", "nora+x@acme.local", "ida@acme.example"]) | st.text(max_size=30),
+        role=st.sampled_from(["from", "to", "cc", "bcc", "reply-to"]) | st.text(max_size=5),
+    )
+)
+
+
+class Registry(dict[str, AddressOwner]):
+    """Owns what was looked up before, and tells whoever asks for anything else."""
+
+    def get(self, key: str, default: AddressOwner | None = None) -> AddressOwner | None:  # type: ignore[override]
+        return self[key]
+
+
+@given(RECIPIENTS, st.booleans())
+def test_what_is_matched_was_looked_up(recipients: list[Recipient], fold_plus: bool) -> None:
+    owners = Registry(dict.fromkeys(keys_to_look_up(recipients, fold_plus=fold_plus), OMAR))
+    matches = match_recipients(recipients, owners, fold_plus=fold_plus)
+    assert len(matches) == len(recipients)
+    assert all(match.recipient.role in MATCHED_ROLES for match in matches if match.user)

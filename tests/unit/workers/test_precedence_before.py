@@ -1,0 +1,123 @@
+"""Whether an action may act, by what our own rows know."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from shared.blocking import Unstored
+from workers.precedence import FRESH_SECONDS, ActionFacts, Proceed, Settle, Wait, before
+
+AT = datetime(2026, 8, 11, 9, 0, tzinfo=UTC)
+AT_ONCE = Proceed(look_first=False)
+LOOK_FIRST = Proceed(look_first=True)
+
+
+def superseded(reason: str) -> Settle:
+    return Settle(state="superseded", reason=reason)
+
+
+def facts(**changes: Any) -> ActionFacts:
+    """A fresh archive that nothing stands against."""
+    plain: dict[str, Any] = {
+        "event_id": 1,
+        "conversation_id": "cnv_1",
+        "kind": "archive",
+        "wait_for": "stored",
+        "state": "planned",
+        "emitted_at": AT,
+        "intent_at": None,
+        "age_seconds": 2.0,
+        "unstored": Unstored(),
+    }
+    return ActionFacts(**(plain | changes))
+
+
+WAITING = Unstored(waiting=1)
+FAILED = Unstored(failed=1)
+DISCARDED = Unstored(discarded=1)
+UNTIL_STORED = Wait(reason="waits for 1 file(s) of the conversation to be stored", seconds=None)
+UNTIL_RETRIED = Wait(
+    reason="1 file(s) of the conversation could not be stored; retry or discard their tasks", seconds=None
+)
+FILE_DISCARDED = Settle(state="skipped", reason="file_discarded: trash never destroys a file that was not stored")
+
+
+@pytest.mark.parametrize(
+    ("changes", "decision"),
+    [
+        ({}, AT_ONCE),
+        ({"kind": "trash"}, AT_ONCE),
+        ({"kind": "tag:tag_1"}, AT_ONCE),
+        # Much can have happened in a minute
+        ({"age_seconds": FRESH_SECONDS}, AT_ONCE),
+        ({"age_seconds": FRESH_SECONDS + 0.1}, LOOK_FIRST),
+        ({"age_seconds": 86_400.0, "kind": "tag:tag_1"}, LOOK_FIRST),
+        # A clock behind Front's makes an event younger than nothing
+        ({"age_seconds": -3.0}, AT_ONCE),
+        # Files
+        ({"unstored": WAITING}, UNTIL_STORED),
+        ({"unstored": WAITING, "kind": "tag:tag_1", "wait_for": "settled"}, UNTIL_STORED),
+        ({"unstored": FAILED}, UNTIL_RETRIED),
+        ({"unstored": FAILED, "wait_for": "settled"}, AT_ONCE),
+        ({"unstored": FAILED, "wait_for": "settled", "kind": "trash"}, UNTIL_RETRIED),
+        # Somebody discarded a file: archiving keeps it in Front, the trash would not
+        ({"unstored": DISCARDED}, AT_ONCE),
+        ({"unstored": DISCARDED, "kind": "tag:tag_1"}, AT_ONCE),
+        ({"unstored": DISCARDED, "kind": "trash"}, FILE_DISCARDED),
+        ({"unstored": DISCARDED, "kind": "trash", "wait_for": "settled"}, FILE_DISCARDED),
+        ({"unstored": Unstored(waiting=1, discarded=1), "kind": "trash"}, UNTIL_STORED),
+        # Somebody else decided meanwhile, or a newer message came
+        ({"change": "evt_2"}, superseded("changed_by_somebody: evt_2")),
+        ({"change": "evt_2", "kind": "trash"}, superseded("changed_by_somebody: evt_2")),
+        ({"newer_message": "evt_3"}, superseded("newer_message: evt_3")),
+        ({"newer_message": "evt_3", "kind": "trash"}, superseded("newer_message: evt_3")),
+        ({"change": "evt_2", "newer_message": "evt_3"}, superseded("changed_by_somebody: evt_2")),
+        # … before any file: what is overruled waits for nothing
+        ({"change": "evt_2", "unstored": WAITING}, superseded("changed_by_somebody: evt_2")),
+        ({"newer_message": "evt_3", "unstored": FAILED}, superseded("newer_message: evt_3")),
+        # A tag takes nothing away from anybody
+        ({"change": "evt_2", "newer_message": "evt_3", "kind": "tag:tag_1"}, AT_ONCE),
+        # The newest of several equal actions does it, a tag too
+        ({"equal_newer": "evt_4"}, superseded("coalesced: evt_4 does the same")),
+        ({"equal_newer": "evt_4", "kind": "tag:tag_1"}, superseded("coalesced: evt_4 does the same")),
+        ({"equal_newer": "evt_4", "change": "evt_2"}, superseded("coalesced: evt_4 does the same")),
+        # In order per conversation
+        ({"earlier_open": "evt_0"}, Wait(reason="evt_0 of the same conversation comes first", seconds=1.0)),
+        ({"earlier_open": "evt_0", "unstored": WAITING}, UNTIL_STORED),
+        ({"earlier_open": "evt_0", "unstored": DISCARDED, "kind": "trash"}, FILE_DISCARDED),
+        ({"earlier_open": "evt_0", "change": "evt_2"}, superseded("changed_by_somebody: evt_2")),
+    ],
+)
+def test_what_stands_against_an_action(changes: dict[str, Any], decision: Settle | Wait | Proceed) -> None:
+    assert before(facts(**changes)) == decision
+
+
+@given(
+    st.sampled_from(["archive", "trash", "tag:tag_1"]),
+    st.sampled_from([Unstored(), WAITING, FAILED, DISCARDED]),
+    st.none() | st.just("evt_2"),
+    st.none() | st.just("evt_3"),
+    st.floats(0, 1e6),
+)
+def test_an_action_that_may_have_been_sent_is_looked_at_whatever_our_rows_say(
+    kind: str, unstored: Unstored, change: str | None, equal: str | None, age: float
+) -> None:
+    sent = facts(
+        kind=kind, state="intent", intent_at=AT, unstored=unstored, change=change, equal_newer=equal, age_seconds=age
+    )
+    assert before(sent) == LOOK_FIRST
+
+
+@given(
+    st.builds(Unstored, waiting=st.integers(0, 2), failed=st.integers(0, 2), discarded=st.integers(0, 2)),
+    st.sampled_from(["stored", "settled"]),
+    st.floats(0, 1e6),
+)
+def test_trash_never_acts_while_a_file_is_not_stored(unstored: Unstored, wait_for: str, age: float) -> None:
+    decision = before(facts(kind="trash", unstored=unstored, wait_for=wait_for, age_seconds=age))
+    assert isinstance(decision, Proceed) is (unstored == Unstored())

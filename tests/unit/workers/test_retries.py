@@ -1,0 +1,155 @@
+"""What follows a failed attempt: one table over every error there is."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from shared import errors
+from shared.errors import (
+    AttachmentMissing,
+    AttachmentTooLarge,
+    BudgetExhausted,
+    ConfigurationError,
+    ConversationGone,
+    DownloadIncomplete,
+    Fenced,
+    FrontRejected,
+    FrontUnavailable,
+    InvalidPolicy,
+    LeaseTooShort,
+    MailroomError,
+    MalformedEnvelope,
+    MissingScope,
+    NeedsReconnect,
+    ShuttingDown,
+    StorageUnavailable,
+    StoreUnavailable,
+    TransientError,
+    UnclearAnswer,
+    UnsafeRedirect,
+)
+from workers.retries import LONGEST, MISSING_SCHEDULE, SCHEDULE, Decision, GiveBack, GiveUp, Park, Retry, decide
+
+
+@pytest.mark.parametrize(
+    ("error", "attempt", "decision"),
+    [
+        # Data that is wrong stays wrong
+        (MalformedEnvelope("no company"), 1, GiveUp(code="malformed_envelope")),
+        (FrontRejected("422"), 1, GiveUp(code="front_rejected")),
+        (ConversationGone("404"), 1, GiveUp(code="conversation_gone")),
+        (UnsafeRedirect("elsewhere"), 1, GiveUp(code="unsafe_redirect")),
+        (AttachmentTooLarge("2 GB"), 1, GiveUp(code="attachment_too_large")),
+        (InvalidPolicy("mark_read"), 1, GiveUp(code="invalid_policy")),
+        # Ours, but nothing that waiting mends
+        (ConfigurationError("PORT"), 1, GiveUp(code="configuration")),
+        (Fenced("another attempt"), 1, GiveUp(code="fenced")),
+        # A bug fails at once, the worst of them too
+        (TypeError("oops"), 1, GiveUp(code="bug")),
+        (LookupError("gone"), 1, GiveUp(code="bug")),
+        (MemoryError(), 1, GiveUp(code="bug")),
+        (RecursionError(), 1, GiveUp(code="bug")),
+        (SystemExit(), 1, GiveUp(code="bug")),
+        (TimeoutError(), 1, GiveUp(code="bug")),
+        # Front is away: every step of the schedule, then no more
+        (FrontUnavailable("503"), 1, Retry(delay=10, code="front_unavailable")),
+        (FrontUnavailable("503"), 2, Retry(delay=30, code="front_unavailable")),
+        (FrontUnavailable("503"), 3, Retry(delay=120, code="front_unavailable")),
+        (FrontUnavailable("503"), 4, Retry(delay=600, code="front_unavailable")),
+        (FrontUnavailable("503"), 5, Retry(delay=1_800, code="front_unavailable")),
+        (FrontUnavailable("503"), 6, Retry(delay=3_600, code="front_unavailable")),
+        (FrontUnavailable("503"), 12, Retry(delay=3_600, code="front_unavailable")),
+        (FrontUnavailable("503"), 13, GiveUp(code="front_unavailable")),
+        (FrontUnavailable("503"), 99, GiveUp(code="front_unavailable")),
+        # Front's own wish wins when it is longer than ours, up to the longest of ours
+        (FrontUnavailable("503", retry_after=45), 1, Retry(delay=45, code="front_unavailable")),
+        (FrontUnavailable("503", retry_after=45), 3, Retry(delay=120, code="front_unavailable")),
+        (FrontUnavailable("503", retry_after=86_400), 1, Retry(delay=LONGEST, code="front_unavailable")),
+        (FrontUnavailable("503", retry_after=float("inf")), 1, Retry(delay=LONGEST, code="front_unavailable")),
+        (FrontUnavailable("503", retry_after=0), 1, Retry(delay=10, code="front_unavailable")),
+        (FrontUnavailable("503", retry_after=-5), 1, Retry(delay=10, code="front_unavailable")),
+        # A wish does not lengthen the schedule
+        (FrontUnavailable("503", retry_after=45), 13, GiveUp(code="front_unavailable")),
+        (DownloadIncomplete("half"), 1, Retry(delay=10, code="download_incomplete")),
+        (DownloadIncomplete("half"), 13, GiveUp(code="download_incomplete")),
+        (UnclearAnswer("reset"), 1, Retry(delay=10, code="unclear_answer")),
+        (UnclearAnswer("reset"), 13, GiveUp(code="unclear_answer")),
+        # A file that may lag behind its event is believed to be missing after four more tries
+        (AttachmentMissing("404"), 1, Retry(delay=5, code="attachment_missing")),
+        (AttachmentMissing("404"), 4, Retry(delay=300, code="attachment_missing")),
+        (AttachmentMissing("404"), 5, GiveUp(code="attachment_missing")),
+        # Our own stores are waited for without end
+        (StoreUnavailable("PostgreSQL"), 13, Retry(delay=LONGEST, code="store_unavailable")),
+        (StoreUnavailable("PostgreSQL"), 10_000, Retry(delay=LONGEST, code="store_unavailable")),
+        (StorageUnavailable("disk full"), 10_000, Retry(delay=LONGEST, code="storage_unavailable")),
+        # No attempt: however often it happens, the task goes back
+        (BudgetExhausted("429", retry_after=12), 99, GiveBack(delay=12, code="budget_exhausted", tenant=True)),
+        (BudgetExhausted("429", retry_after=-1), 1, GiveBack(delay=0, code="budget_exhausted", tenant=True)),
+        (LeaseTooShort("9 s left"), 99, GiveBack(delay=0, code="lease_too_short")),
+        (ShuttingDown("TERM"), 99, GiveBack(delay=0, code="shutting_down")),
+        # The tenant's connection: its work waits, with the cause
+        (NeedsReconnect("401"), 99, Park(code="needs_reconnect")),
+        (MissingScope("403"), 99, Park(code="missing_scope")),
+    ],
+)
+def test_what_follows_a_failed_attempt(error: BaseException, attempt: int, decision: Decision) -> None:
+    assert decide(error, attempt=attempt) == decision
+
+
+@pytest.mark.parametrize(("jitter", "delay"), [(0.0, 7.5), (0.5, 10.0), (1.0, 12.5)])
+def test_jitter_moves_a_delay_by_a_quarter_at_most(jitter: float, delay: float) -> None:
+    assert decide(FrontUnavailable("503"), attempt=1, jitter=jitter) == Retry(delay=delay, code="front_unavailable")
+
+
+def test_fronts_wish_is_not_undercut_by_jitter() -> None:
+    assert decide(FrontUnavailable("503", retry_after=11), attempt=1, jitter=0.0) == Retry(
+        delay=11, code="front_unavailable"
+    )
+
+
+def test_what_is_mended_is_noticed_within_the_hour() -> None:
+    assert max(*SCHEDULE, *MISSING_SCHEDULE) == LONGEST == 3_600
+
+
+def test_a_task_is_retried_for_about_eight_hours() -> None:
+    assert 7.5 * 3_600 < sum(SCHEDULE) < 8.5 * 3_600
+
+
+@pytest.mark.parametrize("schedule", [SCHEDULE, MISSING_SCHEDULE], ids=["schedule", "missing file"])
+def test_every_wait_is_at_least_as_long_as_the_one_before(schedule: tuple[int, ...]) -> None:
+    assert list(schedule) == sorted(schedule)
+
+
+def classes(of: type[MailroomError]) -> Iterator[type[MailroomError]]:
+    for found in of.__subclasses__():
+        yield found
+        yield from classes(found)
+
+
+#: The endless and the tried again take a retry_after, all others a message alone.
+EVERY_ERROR = sorted({*classes(MailroomError), MailroomError}, key=lambda each: each.__name__)
+OURS = [each for each in EVERY_ERROR if each.__module__ == errors.__name__]
+
+
+@pytest.mark.parametrize("error", OURS, ids=[each.code for each in OURS])
+def test_the_code_of_a_decision_is_the_errors(error: type[MailroomError]) -> None:
+    assert decide(error("what happened"), attempt=1).code == error.code
+
+
+def test_no_two_errors_share_a_code() -> None:
+    assert len({error.code for error in OURS}) == len(OURS)
+
+
+@given(
+    st.sampled_from([each for each in OURS if issubclass(each, TransientError)]),
+    st.integers(1, 100),
+    st.floats(0, 1),
+    st.none() | st.floats(),
+)
+def test_every_wait_is_bounded(error: type[TransientError], attempt: int, jitter: float, wish: float | None) -> None:
+    decision = decide(error("away", retry_after=wish), attempt=attempt, jitter=jitter)
+    assert isinstance(decision, GiveUp) or (isinstance(decision, Retry) and 0 < decision.delay <= 1.25 * LONGEST)
