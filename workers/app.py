@@ -16,6 +16,7 @@ from workers.attempt import run_task
 from workers.heartbeat import Heartbeat
 from workers.resources import Resources, open_resources
 from workers.steps import STEPS
+from workers.waking import add_waker
 
 EXIT_CONFIGURATION = 78
 log = structlog.get_logger()
@@ -31,6 +32,7 @@ def _settings() -> Settings:
 
 settings = _settings()
 app = queue.celery_app(settings)
+add_waker(app)
 
 
 class Process:
