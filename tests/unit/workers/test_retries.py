@@ -131,7 +131,9 @@ def classes(of: type[MailroomError]) -> Iterator[type[MailroomError]]:
 
 
 #: The endless and the tried again take a retry_after, all others a message alone.
-EVERY_ERROR = sorted({*classes(MailroomError), MailroomError}, key=lambda each: each.__name__)
+EVERY_ERROR: list[type[MailroomError]] = sorted(
+    {*classes(MailroomError), MailroomError}, key=lambda each: each.__name__
+)
 OURS = [each for each in EVERY_ERROR if each.__module__ == errors.__name__]
 
 
