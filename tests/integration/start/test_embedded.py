@@ -50,7 +50,10 @@ def test_a_folder_that_others_cannot_enter_stays_so(tmp_path: Path) -> None:
 
 
 def test_a_server_left_behind_is_ended(tmp_path: Path) -> None:
-    with subprocess.Popen(["sh", "-c", "while :; do sleep 0.05; done", tmp_path]) as left:
+    script = "echo running; while :; do sleep 0.05; done"
+    with subprocess.Popen(["sh", "-c", script, tmp_path], stdout=subprocess.PIPE) as left:
+        assert left.stdout
+        left.stdout.readline()  # until then it has no command line to know it by
         (tmp_path / "pid").write_text(f"{left.pid}\n")
         end_leftover(tmp_path / "pid", str(tmp_path))
         assert left.wait(5) == -signal.SIGINT
