@@ -7,11 +7,10 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from console.cli.options import filter_of, filter_options, json_option, limit_option
+from shared.db.reading.states import EVENT_STATES
 
 if TYPE_CHECKING:
     from shared.db.pool import Connection
-
-STATES = ("processing", "done", "ignored", "parked", "failed")
 
 
 @click.group()
@@ -20,7 +19,7 @@ def event() -> None:
 
 
 @event.command("list")
-@filter_options(STATES)
+@filter_options(EVENT_STATES)
 @limit_option
 @json_option
 def list_(limit: int, as_json: bool, **chosen: Any) -> None:

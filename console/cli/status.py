@@ -41,7 +41,8 @@ def status(ctx: click.Context, as_json: bool) -> None:
 
 def read_status(conn: Connection, events: list[EventCount]) -> dict[str, Any]:
     """The status as design and scripts know it. `depth` is None while Redis does not answer."""
-    from shared.db.reading.status import EVENT_STATES, count_tasks, counter, spool
+    from shared.db.reading.states import EVENT_STATES
+    from shared.db.reading.status import count_tasks, counter, spool
 
     by_state: Counter[str] = Counter(dict.fromkeys(EVENT_STATES, 0))
     for group in events:

@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from console.cli.options import dry_run_option, filter_of, filter_options, json_option, limit_option, yes_option
+from shared.db.reading.states import TASK_STATES
 
 if TYPE_CHECKING:
     from console.cli.bulk import Change
 
-STATES = ("ready", "queued", "running", "parked", "done", "failed", "discarded", "skipped", "superseded")
 LONGEST_REASON = 1_000
 ids_argument = click.argument("ids", type=int, nargs=-1, metavar="[TASK]…")
 
@@ -22,7 +22,7 @@ def task() -> None:
 
 
 @task.command("list")
-@filter_options(STATES)
+@filter_options(TASK_STATES)
 @limit_option
 @json_option
 def list_(limit: int, as_json: bool, **chosen: Any) -> None:
@@ -68,7 +68,7 @@ def show(number: int, as_json: bool) -> None:
 
 @task.command()
 @ids_argument
-@filter_options(STATES)
+@filter_options(TASK_STATES)
 @dry_run_option
 @yes_option
 def retry(ids: tuple[int, ...], dry_run: bool, yes: bool, **chosen: Any) -> None:
@@ -84,7 +84,7 @@ def retry(ids: tuple[int, ...], dry_run: bool, yes: bool, **chosen: Any) -> None
 
 @task.command()
 @ids_argument
-@filter_options(STATES)
+@filter_options(TASK_STATES)
 @click.option("--reason", required=True, help="Why; it stays in the event's timeline.")
 @dry_run_option
 @yes_option

@@ -8,7 +8,7 @@ from console.cli.calls import call_line
 from console.cli.output import print_facts, screen, shown, state_style
 from console.cli.times import spoken, stamp
 from shared.db.reading.event import AttemptRow
-from shared.db.reading.tasks import WholeTask
+from shared.db.reading.tasks import ListedTask, WholeTask
 
 
 def print_task(found: WholeTask) -> None:
@@ -20,12 +20,16 @@ def print_task(found: WholeTask) -> None:
         ("tenant", task.tenant),
         ("code", task.code),
         ("detail", task.detail),
-        ("due", task.due_at if task.state in {"ready", "queued"} else None),
+        ("due", _due(task) if task.state in {"ready", "queued", "parked"} else None),
         ("attempts", task.attempts),
     ]
     print_facts((name, value) for name, value in facts if value is not None)
     for attempt in found.attempts:
         page.print(_attempt(attempt))
+
+
+def _due(task: ListedTask) -> str:
+    return stamp(task.due_at) if task.due_at else "when another task of its conversation releases it"
 
 
 def _attempt(attempt: AttemptRow) -> Text:

@@ -9,6 +9,8 @@ from uuid import UUID
 
 from psycopg.rows import class_row
 
+from shared.db.reading.filters import SHOWN_TASK_STATE
+
 if TYPE_CHECKING:
     from shared.db.pool import Connection
 
@@ -146,7 +148,8 @@ ATTACHMENTS = """
     FROM attachments a WHERE event_id = %s ORDER BY a.id
 """
 ACTION = "SELECT kind, state, reason, intent_at, settled_at FROM actions WHERE event_id = %s"
-TASKS = "SELECT id, kind, state, code, detail, attempts FROM tasks WHERE event_id = %s ORDER BY id"
+TASK_COLUMNS = f"SELECT k.id, k.kind, {SHOWN_TASK_STATE} AS state, k.code, k.detail, k.attempts"
+TASKS = "FROM tasks k LEFT JOIN tenants t ON t.id = k.tenant_id WHERE k.event_id = %s ORDER BY k.id"
 ATTEMPTS = """
     SELECT a.task_id, k.kind, a.epoch, a.worker, a.started_at, a.ended_at, a.outcome, a.code, a.detail, a.calls
     FROM tasks k JOIN attempts a ON a.task_id = k.id
@@ -166,7 +169,7 @@ def whole(conn: Connection, number: int) -> WholeEvent | None:
         recipients=_rows(conn, RecipientRow, RECIPIENTS, number),
         attachments=_rows(conn, AttachmentRow, ATTACHMENTS, number),
         action=next(iter(_rows(conn, ActionRow, ACTION, number)), None),
-        tasks=_rows(conn, TaskRow, TASKS, number),
+        tasks=_rows(conn, TaskRow, f"{TASK_COLUMNS} {TASKS}", number),
         attempts=_rows(conn, AttemptRow, f"{ATTEMPTS} WHERE k.event_id = %s {ORDER}", number),
         journal=_rows(conn, JournalRow, JOURNAL, number),
     )

@@ -10,12 +10,11 @@ from psycopg import sql
 from psycopg.rows import class_row
 
 from shared.db.reading.filters import SHOWN_TASK_STATE
+from shared.db.reading.states import TASK_STATES
 
 if TYPE_CHECKING:
     from shared.db.pool import Connection
 
-EVENT_STATES = ("processing", "done", "ignored", "parked", "failed")
-TASK_STATES = ("ready", "queued", "running", "parked", "done", "failed", "discarded", "skipped", "superseded")
 ALIVE_SECONDS = 60  # a process says that it lives far more often
 
 

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True)
 class ListedTask:
-    """A task as a list shows it; `event` is Front's id."""
+    """A task as a list shows it; `event` is Front's id, `due_at` None while it waits for another task."""
 
     id: int
     kind: str
@@ -29,7 +29,7 @@ class ListedTask:
     attempts: int
     tenant: str | None
     event: str
-    due_at: str
+    due_at: datetime | None
     created_at: datetime
     settled_at: datetime | None
 
@@ -56,7 +56,7 @@ class TaskGroup:
 SOURCE = "FROM tasks k JOIN events e ON e.id = k.event_id LEFT JOIN tenants t ON t.id = k.tenant_id "
 LISTED = (
     f"SELECT k.id, k.kind, {SHOWN_TASK_STATE} AS state, k.code, k.detail, k.attempts, t.name AS tenant, "
-    "e.front_id AS event, k.due_at::text AS due_at, k.created_at, k.settled_at "
+    "e.front_id AS event, nullif(k.due_at, 'infinity') AS due_at, k.created_at, k.settled_at "
 )
 CONDITIONS = {
     "tenant_id": "k.tenant_id = %(tenant_id)s",
