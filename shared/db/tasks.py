@@ -30,11 +30,25 @@ def claim(conn: Connection, task_id: int, worker: str) -> Task | None:
             """,
             {"id": task_id, "lease": LEASE_SECONDS},
         ).fetchone()
-    if task:
-        conn.execute(
-            "INSERT INTO attempts (task_id, epoch, worker) VALUES (%s, %s, %s)", (task.id, task.lease_epoch, worker)
-        )
+    if task is None:
+        _hand_back(conn, task_id)
+        return None
+    conn.execute(
+        "INSERT INTO attempts (task_id, epoch, worker) VALUES (%s, %s, %s)", (task.id, task.lease_epoch, worker)
+    )
     return task
+
+
+def _hand_back(conn: Connection, task_id: int) -> None:
+    """A message that outran its tenant's trouble: the task is dispatched again when that is over."""
+    conn.execute(
+        """
+        UPDATE tasks SET state = 'ready', lease_until = NULL, sends = 0 FROM tenants
+        WHERE tasks.id = %s AND tasks.state = 'queued' AND tenants.id = tasks.tenant_id
+          AND (tenants.parked_cause IS NOT NULL OR tenants.not_before > now())
+        """,
+        (task_id,),
+    )
 
 
 def renew(conn: Connection, task: Task) -> None:

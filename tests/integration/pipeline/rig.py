@@ -21,9 +21,9 @@ from shared.inbox import Inbox
 from shared.models import Delivery
 from shared.settings import Settings
 from workers.attempt import run_task
+from workers.duties import duties
 from workers.resources import Resources, open_resources
 from workers.steps import STEPS
-from workers.duties import duties
 
 
 @dataclass

@@ -54,7 +54,9 @@ def test_a_conversation_is_not_trashed_while_a_file_of_any_of_its_events_is_miss
     for _ in range(6):
         rig.work()
         rig.hurry()
-    assert rig.sql("SELECT state, code FROM tasks WHERE kind = 'store_attachment'") == [("failed", "attachment_missing")]
+    assert rig.sql("SELECT state, code FROM tasks WHERE kind = 'store_attachment'") == [
+        ("failed", "attachment_missing")
+    ]
     inbound(rig, conversation=first["conversation_id"])
     rig.record()
     rig.work()

@@ -1,0 +1,113 @@
+"""Whoever lost the lease writes nothing, and what lost its worker is tried again."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from shared.db import tasks
+from shared.errors import Fenced
+from shared.models import Task
+from tests.integration.pipeline.rig import Rig
+from workers.attempt import run_task
+from workers.steps import STEPS
+
+NORA = "nora@acme.example"
+
+
+@pytest.fixture
+def task_id(rig: Rig) -> int:
+    rig.user(rig.tenant("cmp_acme"), NORA)
+    rig.send("inbound_received", "cmp_acme", recipients=[{"handle": NORA, "role": "to"}])
+    rig.record()
+    return int(rig.one("SELECT id FROM tasks"))
+
+
+def claim(rig: Rig, task_id: int) -> Task | None:
+    return rig.resources.pool.run(lambda conn: tasks.claim(conn, task_id, "test"))
+
+
+def lose_lease(rig: Rig) -> None:
+    rig.sql("UPDATE tasks SET lease_until = now() - interval '1 second' WHERE state IN ('queued', 'running')")
+    rig.sweep("take_back")
+
+
+def test_a_task_is_claimed_by_one(rig: Rig, task_id: int) -> None:
+    assert claim(rig, task_id) is not None
+    assert claim(rig, task_id) is None
+
+
+@pytest.mark.parametrize(
+    "write",
+    [
+        lambda conn, task: tasks.finish(conn, task, "done"),
+        lambda conn, task: tasks.put_back(conn, task, seconds=1, counts=True),
+        lambda conn, task: tasks.renew(conn, task),
+        lambda conn, task: tasks.check_held(conn, task),
+    ],
+)
+def test_a_worker_that_was_paused_beyond_its_lease_writes_nothing(rig: Rig, task_id: int, write: Any) -> None:
+    paused = claim(rig, task_id)
+    lose_lease(rig)
+    assert claim(rig, task_id) is not None
+    with pytest.raises(Fenced):
+        rig.resources.pool.run(lambda conn: write(conn, paused))
+    assert rig.sql("SELECT state, lease_epoch FROM tasks") == [("running", 2)]
+
+
+def test_a_lost_message_is_sent_again_and_counted(rig: Rig, task_id: int) -> None:
+    assert rig.one("SELECT state FROM tasks") == "queued"
+    rig.messages.sent.clear()
+    lose_lease(rig)
+    rig.work()
+    assert rig.one("SELECT state FROM tasks WHERE id = %s", task_id) == "done"
+    assert rig.one("SELECT value::int FROM counters WHERE name = 'rescued'") == 1
+
+
+def test_each_send_doubles_the_wait_before_the_next(rig: Rig, task_id: int) -> None:
+    waits = []
+    for _ in range(3):
+        waits.append(
+            rig.one("SELECT round(extract(epoch FROM lease_until - now()) / 30)::int FROM tasks WHERE id = %s", task_id)
+        )
+        lose_lease(rig)
+        rig.resources.dispatcher.round()
+    assert waits == [1, 2, 4]
+
+
+def test_a_task_that_loses_its_worker_five_times_fails(rig: Rig, task_id: int) -> None:
+    for _ in range(5):
+        assert claim(rig, task_id) is not None
+        lose_lease(rig)
+    assert rig.sql("SELECT state, code FROM tasks") == [("failed", "worker_lost")]
+    assert rig.sql("SELECT state FROM events") == [("failed",)]
+    assert rig.sql("SELECT state FROM actions") == [("failed",)]
+
+
+@pytest.mark.parametrize("error", [MemoryError(), SystemExit(1), RecursionError(), KeyError("secret-value")])
+def test_a_step_that_breaks_fails_its_task_and_not_its_worker(rig: Rig, task_id: int, error: BaseException) -> None:
+    def broken(_: Any) -> None:
+        raise error
+
+    run_task(rig.resources, {"apply_action": broken}, task_id)
+    [(state, code, detail)] = rig.sql("SELECT state, code, detail FROM tasks")
+    assert (state, code) == ("failed", "bug")
+    assert type(error).__name__ in detail
+    assert "secret-value" not in detail
+
+
+def test_a_write_is_not_started_on_the_last_seconds_of_a_lease(
+    rig: Rig, task_id: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tasks, "LEASE_SECONDS", 14)
+    run_task(rig.resources, STEPS, task_id)
+    assert rig.writes() == []
+    assert rig.sql("SELECT code, attempts FROM tasks") == [("lease_too_short", 0)]
+    assert rig.sql("SELECT state FROM actions") == [("planned",)]
+
+
+def test_running_a_task_twice_acts_once(rig: Rig, task_id: int) -> None:
+    run_task(rig.resources, STEPS, task_id)
+    run_task(rig.resources, STEPS, task_id)
+    assert len(rig.writes()) == 1

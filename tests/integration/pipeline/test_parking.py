@@ -1,0 +1,125 @@
+"""Parked work has a cause, and goes on by itself when the cause is gone."""
+
+from __future__ import annotations
+
+from shared.crypto import TokenVault
+from shared.db import connections, rescue, tenants
+from tests.integration.pipeline.rig import Rig
+
+NORA = "nora@acme.example"
+TO_NORA = [{"handle": NORA, "role": "to"}]
+
+
+def shown(rig: Rig) -> tuple[str, str | None]:
+    [row] = rig.sql("SELECT state, cause FROM shown_events")
+    return row
+
+
+def connect(rig: Rig, tenant_id: int, token: str) -> None:
+    secret = TokenVault(rig.settings.token_keys).seal(tenant_id, {"access_token": token})
+    rig.resources.pool.run(lambda conn: connections.connect(conn, tenant_id, kind="api_token", secret=secret))
+
+
+def test_events_of_an_unknown_company_are_worked_through_once_it_is_connected(rig: Rig) -> None:
+    rig.control("companies", {"id": "cmp_acme", "name": "Acme"})
+    [event] = rig.send("inbound_received", "cmp_acme", recipients=TO_NORA, attachment_count=1)
+    rig.record()
+    rig.sweep("adopt", "dispatch")
+    assert shown(rig) == ("parked", "unknown_company")
+    tenant = rig.tenant("cmp_acme")
+    rig.user(tenant, NORA)
+    rig.sweep("adopt")
+    rig.work()
+    assert shown(rig) == ("done", None)
+    assert rig.status(event["conversation_id"]) == "archived"
+    assert rig.one("SELECT count(*)::int FROM deliveries") == 1
+
+
+def test_a_token_front_does_not_accept_parks_the_tenant_until_it_has_a_new_one(rig: Rig) -> None:
+    tenant = rig.tenant("cmp_acme", token="wrong-token")
+    rig.user(tenant, NORA)
+    [event] = rig.send("inbound_received", "cmp_acme", recipients=TO_NORA, attachment_count=2)
+    rig.record()
+    rig.work()
+    assert shown(rig) == ("parked", "needs_reconnect")
+    assert rig.sql("SELECT DISTINCT attempts FROM tasks") == [(0,)]
+    connect(rig, tenant, rig.control("companies", {"id": "cmp_acme", "name": "Acme"})["api_token"])
+    rig.work()
+    assert shown(rig) == ("done", None)
+    assert rig.status(event["conversation_id"]) == "archived"
+
+
+def test_a_tenant_without_a_connection_is_parked_and_not_tried_over_and_over(rig: Rig) -> None:
+    tenant = rig.tenant("cmp_acme")
+    rig.user(tenant, NORA)
+    rig.sql("DELETE FROM connections")
+    rig.send("inbound_received", "cmp_acme", recipients=TO_NORA)
+    rig.record()
+    rig.work()
+    assert shown(rig) == ("parked", "needs_reconnect")
+    assert rig.one("SELECT count(*)::int FROM attempts") == 1
+
+
+def test_an_old_token_never_parks_a_tenant_that_was_connected_anew(rig: Rig) -> None:
+    tenant = rig.tenant("cmp_acme")
+    old = rig.one("SELECT version FROM connections")
+    connect(rig, tenant, "newer-token")
+
+    def park(version: int) -> bool:
+        return rig.resources.pool.run(lambda conn: rescue.park(conn, tenant, "needs_reconnect", token_version=version))
+
+    assert park(old) is False
+    assert rig.one("SELECT parked_cause FROM tenants") is None
+    assert park(old + 1) is True
+
+
+def test_a_missing_permission_parks_the_tenant_and_is_tried_again_after_an_hour(rig: Rig) -> None:
+    tenant = rig.tenant("cmp_acme")
+    rig.user(tenant, NORA)
+    rig.control("faults", {"kind": "403", "count": 1})
+    rig.send("inbound_received", "cmp_acme", recipients=TO_NORA)
+    rig.record()
+    rig.work()
+    assert shown(rig) == ("parked", "missing_scope")
+    rig.sweep("forget_causes")
+    assert shown(rig) == ("parked", "missing_scope")
+    rig.sql("UPDATE tenants SET parked_at = parked_at - interval '61 minutes'")
+    rig.sweep("forget_causes")
+    rig.work()
+    assert shown(rig) == ("done", None)
+
+
+def test_a_paused_tenant_still_receives_and_does_nothing(rig: Rig) -> None:
+    tenant = rig.tenant("cmp_acme")
+    rig.user(tenant, NORA)
+    rig.resources.pool.run(lambda conn: tenants.pause(conn, tenant))
+    [event] = rig.send("inbound_received", "cmp_acme", recipients=TO_NORA)
+    rig.record()
+    rig.work()
+    assert shown(rig) == ("parked", "paused")
+    rig.resources.pool.run(lambda conn: tenants.resume(conn, tenant))
+    rig.work()
+    assert rig.status(event["conversation_id"]) == "archived"
+
+
+def test_fronts_429_holds_the_tenant_back_and_costs_no_attempt(rig: Rig) -> None:
+    tenant = rig.tenant("cmp_acme")
+    rig.user(tenant, NORA)
+    rig.control("faults", {"kind": "429", "count": 1, "seconds": 30})
+    rig.send("inbound_received", "cmp_acme", recipients=TO_NORA, count=5)
+    rig.record()
+    rig.work()
+    assert rig.one("SELECT not_before > now() + interval '20 seconds' FROM tenants") is True
+    assert rig.sql("SELECT DISTINCT attempts FROM tasks WHERE state = 'ready'") == [(0,)]
+    assert rig.control("ledger").get("early", 0) in (0, [])
+
+
+def test_one_tenants_trouble_is_not_anothers(rig: Rig) -> None:
+    for company, name, token in (("cmp_acme", "Acme", "wrong-token"), ("cmp_other", "Other", None)):
+        rig.user(rig.tenant(company, name, token=token), NORA)
+    rig.send("inbound_received", "cmp_acme", recipients=TO_NORA, count=20)
+    [event] = rig.send("inbound_received", "cmp_other", recipients=TO_NORA)
+    rig.record()
+    rig.work()
+    assert rig.status(event["conversation_id"]) == "archived"
+    assert rig.control("verdict")["wrong_token"] == 0
