@@ -39,7 +39,10 @@ class Commands(click.Group):
     def show_version(ctx: click.Context, _: click.Parameter, wanted: bool) -> None:
         """Print the version and stop."""
         if wanted:
-            from importlib.metadata import version
+            from importlib.metadata import PackageNotFoundError, version
 
-            click.echo(f"mailroom {version('mailroom')}")
+            try:
+                click.echo(f"mailroom {version('mailroom')}")
+            except PackageNotFoundError:
+                click.echo("mailroom, not installed: run from its source folder")
             ctx.exit()

@@ -49,6 +49,10 @@ def test_help_answers_at_once_and_loads_nothing_heavy(process_environment: dict[
     assert not loaded & {"psycopg", "pydantic", "redis", "celery", "requests", "rich.table", "cryptography", "flask"}
 
 
+def test_the_version_is_told(mailroom: Mailroom) -> None:
+    assert mailroom("--version").stdout.startswith("mailroom")
+
+
 def test_json_is_one_document_on_stdout(process_environment: dict[str, str]) -> None:
     shown = run(process_environment, "status", "--json")
     assert (shown.returncode, shown.stderr) == (0, "")
