@@ -1,0 +1,61 @@
+"""Writes down every setting, from Settings itself: `python -m console.settings_table [env]`.
+
+Prints the README's configuration table, or with `env` the file `.env.example`.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from typing import Any
+
+from pydantic import SecretStr
+from pydantic.fields import FieldInfo
+
+from shared.settings import SECRETS, Settings
+
+BEGIN, END = "<!-- settings -->", "<!-- /settings -->"
+INTRODUCTION = """\
+# Every setting with its default. Set what differs in the environment, or for docker compose in a copy named .env.
+# A secret may instead be given as NAME_FILE, the path of a file that holds it.
+"""
+
+
+def table() -> str:
+    """The README's configuration table, between its two marks."""
+    rows = [f"| {_names(name)} | {_shown(_default(field))} | {field.description} |" for name, field in _fields()]
+    return "\n".join([BEGIN, "| setting | default | meaning |", "| --- | --- | --- |", *rows, END]) + "\n"
+
+
+def example() -> str:
+    """The content of `.env.example`: every setting, switched off, at its default."""
+    return INTRODUCTION + "".join(
+        f"\n# {field.description}{_file_note(name)}\n#{name}={_default(field)}\n" for name, field in _fields()
+    )
+
+
+def _fields() -> Iterator[tuple[str, FieldInfo]]:
+    return ((name.upper(), field) for name, field in Settings.model_fields.items())
+
+
+def _default(field: FieldInfo) -> str:
+    default: Any = field.get_default(call_default_factory=True)
+    if isinstance(default, list):
+        return ",".join(default)
+    return str(default.get_secret_value() if isinstance(default, SecretStr) else default)
+
+
+def _names(name: str) -> str:
+    return f"`{name}`, `{name}_FILE`" if name in SECRETS else f"`{name}`"
+
+
+def _shown(default: str) -> str:
+    return f"`{default}`" if default else ""
+
+
+def _file_note(name: str) -> str:
+    return f" (or {name}_FILE)" if name in SECRETS else ""
+
+
+if __name__ == "__main__":
+    sys.stdout.write(example() if sys.argv[1:] == ["env"] else table())

@@ -1,0 +1,91 @@
+"""Every contract about who imports whom breaks when it is violated, and only then."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[3]
+CONFIGURATION = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["importlinter"]
+CONTRACTS: list[str] = [contract["name"] for contract in CONFIGURATION["contracts"]]
+
+MEET = "door, workers and console meet in shared only"
+SHARED = "shared knows none of those that use it"
+SMALL_FRONT = "the small Front agrees with Front's documents, not with us"
+STARTER = "only the console starts the small Front"
+DOOR_FRONT = "the door checks signatures and knows nothing else of Front"
+DOOR_SQL = "the door needs PostgreSQL only while Redis is away"
+DECISIONS = "decisions are pure"
+SQL = "SQL is spoken in shared.db"
+CALLS = "Front is called from shared.front"
+WIRE = "Front's wire is spoken in shared.front"
+
+VIOLATIONS = [
+    ("ingest/app.py", "import workers.matching", MEET),
+    ("workers/retries.py", "import console.up", MEET),
+    ("console/up.py", "import ingest.app", MEET),
+    # Hidden in a function
+    ("console/up.py", "def offend():\n    import workers.app", MEET),
+    ("shared/text.py", "import workers.matching", SHARED),
+    ("shared/front/ids.py", "import sandbox.ids", SHARED),
+    ("sandbox/signing.py", "from shared.front.signature import verify", SMALL_FRONT),
+    ("workers/sweeper.py", "import sandbox.world", STARTER),
+    ("ingest/app.py", "from shared.front.envelope import parse_envelope", DOOR_FRONT),
+    # By way of a module that may use it
+    ("shared/inbox.py", "from shared.front.client import FrontClient", DOOR_FRONT),
+    ("ingest/bell.py", "import shared.db.pool", DOOR_SQL),
+    ("shared/db/spool.py", "import psycopg", DOOR_SQL),
+    ("shared/text.py", "import os", DECISIONS),
+    ("workers/policy.py", "import time", DECISIONS),
+    # By way of a module that is not pure
+    ("workers/recording/read.py", "from shared.db.recording import EventRow", DECISIONS),
+    ("workers/recorder_of_mine.py", "import psycopg", SQL),
+    ("console/embedding.py", "from psycopg_pool import ConnectionPool", SQL),
+    ("workers/resources.py", "import requests", CALLS),
+    ("shared/storage.py", "import urllib3", CALLS),
+    ("workers/attempt.py", "from shared.front.exchange import Exchange", WIRE),
+    ("console/cli/tenant.py", "from shared.front import routes", WIRE),
+]
+
+
+@pytest.fixture(scope="module")
+def broken(tmp_path_factory: pytest.TempPathFactory) -> list[list[str]]:
+    """The contracts broken by a copy of the tree as it is, and then by each violation."""
+    tree = tmp_path_factory.mktemp("tree")
+    for package in CONFIGURATION["root_packages"]:
+        shutil.copytree(ROOT / package, tree / package, ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copy(ROOT / "pyproject.toml", tree)
+    ran = subprocess.run(
+        [sys.executable, Path(__file__).with_name("violating.py")],
+        input=json.dumps([(module, offence) for module, offence, _ in VIOLATIONS]),
+        cwd=tree,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert ran.returncode == 0, ran.stdout + ran.stderr
+    found: list[list[str]] = json.loads(ran.stdout)
+    return found
+
+
+def test_the_tree_keeps_every_contract(broken: list[list[str]]) -> None:
+    assert broken[0] == []
+
+
+@pytest.mark.parametrize(
+    ("position", "contract"),
+    [(position, contract) for position, (_, _, contract) in enumerate(VIOLATIONS, start=1)],
+    ids=[f"{module}: {offence.split()[-1]}" for module, offence, _ in VIOLATIONS],
+)
+def test_a_violated_contract_is_broken(broken: list[list[str]], position: int, contract: str) -> None:
+    assert contract in broken[position]
+
+
+def test_no_contract_is_without_a_violation_that_breaks_it() -> None:
+    assert {contract for _, _, contract in VIOLATIONS} == set(CONTRACTS)

@@ -1,0 +1,74 @@
+"""What import-linter does not see: tests, calls of a clock, and what is really loaded."""
+
+from __future__ import annotations
+
+import ast
+import json
+import subprocess
+import sys
+import tomllib
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[3]
+OURS = {"ingest", "workers", "console", "shared", "sandbox"}
+CONTRACTS = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["importlinter"]["contracts"]
+PURE: list[str] = next(each["source_modules"] for each in CONTRACTS if each["name"] == "decisions are pure")
+IMPURE_CALLS = {"now", "today", "utcnow", "open", "input", "print", "exec", "eval", "__import__", "import_module"}
+
+
+def imported(tree: ast.AST) -> Iterator[str]:
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            yield from (name.name.partition(".")[0] for name in node.names)
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            yield node.module.partition(".")[0]
+
+
+def called(tree: ast.AST) -> Iterator[str]:
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Call):
+            yield node.func.attr if isinstance(node.func, ast.Attribute) else getattr(node.func, "id", "")
+
+
+def module(source: str) -> ast.AST:
+    return ast.parse(source)
+
+
+@pytest.mark.parametrize(
+    ("source", "found"),
+    [
+        ("import shared.front.signature", {"shared"}),
+        ("from workers import app", {"workers"}),
+        ("def f():\n    from console.cli import main", {"console"}),
+        ("import hmac, sandbox as front", {"hmac", "sandbox"}),
+    ],
+)
+def test_an_import_is_found_wherever_it_stands(source: str, found: set[str]) -> None:
+    assert set(imported(module(source))) == found
+
+
+def test_acceptance_tests_import_nothing_of_ours() -> None:
+    sources = (ROOT / "tests" / "acceptance").rglob("*.py")
+    guilty = [path.name for path in sources if OURS & set(imported(module(path.read_text(encoding="utf-8"))))]
+    assert guilty == []
+
+
+@pytest.mark.parametrize("source", ["datetime.now(UTC)", "x = [open(p) for p in q]", "date.today()"])
+def test_a_call_of_the_world_outside_is_found(source: str) -> None:
+    assert IMPURE_CALLS & set(called(module(source)))
+
+
+@pytest.mark.parametrize("name", PURE)
+def test_a_decision_asks_no_clock_and_opens_nothing(name: str) -> None:
+    source = (ROOT / name.replace(".", "/")).with_suffix(".py").read_text(encoding="utf-8")
+    assert IMPURE_CALLS & set(called(module(source))) == set()
+
+
+def test_the_door_loads_neither_psycopg_nor_requests_nor_fronts_models() -> None:
+    look = "import json, sys, ingest.app; print(json.dumps(sorted(sys.modules)))"
+    ran = subprocess.run([sys.executable, "-c", look], cwd=ROOT, capture_output=True, text=True, check=True)
+    unwanted = {"psycopg", "psycopg_pool", "requests", "obstore", "shared.front.envelope", "shared.front.client"}
+    assert unwanted & set(json.loads(ran.stdout)) == set()

@@ -1,0 +1,69 @@
+"""What the files of the project promise each other."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+from console.settings_table import BEGIN, END, example, table
+
+ROOT = Path(__file__).parents[3]
+PACKAGES = ("ingest", "workers", "console", "shared", "sandbox", "bench")
+#: Everything people write, generated and downloaded things left out.
+WRITTEN = (*PACKAGES, "tests", "docs", "deploy")
+TEXT = {".py", ".sql", ".md", ".toml", ".yml", ".html", ".css", ".js", ".sh"}
+
+#: Why a file is longer than a screen or four.
+LONG = {
+    "shared/db/recording.py": "every table the recorder writes: the rows' fields beside the columns they go to",
+}
+#: Who may name Front's hosts besides the documents.
+FRONTS_HOSTS = {
+    "shared/settings.py",  # the defaults
+    "shared/front/destinations.py",  # where a token may go
+}
+UNFINISHED = re.compile(r"\b(?:TO" + r"DO|FIX" + r"ME|XX" + r"X)\b")
+
+
+def written(*folders: str) -> Iterator[tuple[str, str]]:
+    """(path, text) of every file below these folders."""
+    for folder in folders:
+        for path in sorted((ROOT / folder).rglob("*")):
+            if path.suffix in TEXT and path.is_file():
+                yield path.relative_to(ROOT).as_posix(), path.read_text(encoding="utf-8")
+
+
+def test_the_example_environment_is_current() -> None:
+    current = (ROOT / ".env.example").read_text(encoding="utf-8")
+    assert current == example(), "run: python -m console.settings_table env > .env.example"
+
+
+def test_the_readme_tells_every_setting() -> None:
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    block = re.search(f"^{re.escape(BEGIN)}.*?{re.escape(END)}\n", text, re.MULTILINE | re.DOTALL)
+    assert block, f"no {BEGIN} … {END} in README.md; python -m console.settings_table prints it"
+    assert block.group() == table(), "replace the block by what python -m console.settings_table prints"
+
+
+def test_the_table_has_a_row_for_every_setting() -> None:
+    named = set(re.findall(r"^\| `([A-Z_]+)`", table(), re.MULTILINE))
+    assert named == set(re.findall(r"^#([A-Z_]+)=", example(), re.MULTILINE))
+
+
+def test_nothing_is_left_unfinished() -> None:
+    assert [path for path, text in written(*WRITTEN) if UNFINISHED.search(text)] == []
+
+
+def test_a_long_file_has_a_reason() -> None:
+    lengths = {path: text.count("\n") for path, text in written(*PACKAGES) if path.endswith(".py")}
+    assert {path for path, lines in lengths.items() if lines > 250} == set(LONG)
+
+
+def test_reasons_for_long_files_are_few() -> None:
+    assert len(LONG) <= 3
+
+
+def test_fronts_hosts_are_named_in_the_settings_only() -> None:
+    ours = written("ingest", "workers", "console", "shared", "bench")
+    assert {path for path, text in ours if "frontapp.com" in text} <= FRONTS_HOSTS
