@@ -12,8 +12,7 @@ MATCHED_ROLES = frozenset({"to", "cc", "bcc"})
 
 def keys_to_look_up(recipients: Iterable[Recipient], *, fold_plus: bool) -> set[str]:
     """The address keys whose owners `match_recipients` needs."""
-    keys = {match_key(r.handle, fold_plus=fold_plus) for r in recipients if r.role in MATCHED_ROLES}
-    return {key for key in keys if key is not None}
+    return {key for r in recipients if r.role in MATCHED_ROLES for key in _keys(r.handle, fold_plus=fold_plus)}
 
 
 def match_recipients(
@@ -26,13 +25,22 @@ def match_recipients(
 def _match(recipient: Recipient, owners: Mapping[str, AddressOwner], *, fold_plus: bool) -> Match:
     if recipient.role not in MATCHED_ROLES:
         return Match(recipient=recipient, user=None, reason=f"role {recipient.role} is never matched")
-    key = match_key(recipient.handle, fold_plus=fold_plus)
-    if key is None:
+    keys = _keys(recipient.handle, fold_plus=fold_plus)
+    if not keys:
         return Match(recipient=recipient, user=None, reason="not an address")
-    owner = owners.get(key)
+    owner = next((owners[key] for key in keys if key in owners), None)
     if owner is None:
-        return Match(recipient=recipient, user=None, reason=f"no user with {key}")
+        return Match(recipient=recipient, user=None, reason=f"no user with {' or '.join(keys)}")
     if not owner.active:
         return Match(recipient=recipient, user=None, reason=f"user {owner.external_id} is inactive")
     reason = f"{recipient.role} {recipient.handle} = user {owner.external_id}, address {owner.position}"
     return Match(recipient=recipient, user=owner, reason=reason)
+
+
+def _keys(handle: str, *, fold_plus: bool) -> tuple[str, ...]:
+    """The address itself first, then without its tag where the tenant folds tags; nothing for what is no address."""
+    exact = match_key(handle)
+    if exact is None:
+        return ()
+    folded = match_key(handle, fold_plus=True) if fold_plus else exact
+    return (exact,) if folded in {exact, None} else (exact, str(folded))

@@ -79,7 +79,8 @@ class Rig:
 
         def add(conn: Any) -> int:
             (user_id,) = conn.execute(
-                "INSERT INTO users (tenant_id, external_id, name, action, active) VALUES (%s, %s, %s, %s, %s) RETURNING id",
+                "INSERT INTO users (tenant_id, external_id, name, action, active)"
+                " VALUES (%s, %s, %s, %s, %s) RETURNING id",
                 (tenant_id, addresses[0], addresses[0], action, active),
             ).fetchone()
             for position, address in enumerate(addresses, 1):

@@ -43,8 +43,8 @@ def test_a_task_is_claimed_by_one(rig: Rig, task_id: int) -> None:
     [
         lambda conn, task: tasks.finish(conn, task, "done"),
         lambda conn, task: tasks.put_back(conn, task, seconds=1, counts=True),
-        lambda conn, task: tasks.renew(conn, task),
-        lambda conn, task: tasks.check_held(conn, task),
+        tasks.renew,
+        tasks.check_held,
     ],
 )
 def test_a_worker_that_was_paused_beyond_its_lease_writes_nothing(rig: Rig, task_id: int, write: Any) -> None:

@@ -64,6 +64,12 @@ def test_a_tag_is_folded_where_the_tenant_wants_it(handle: str, user: str | None
     assert (match.user and match.user.external_id) == user
 
 
+def test_an_address_with_a_tag_of_its_own_is_matched_before_it_is_folded() -> None:
+    owners = {"ap+uk@acme.example": OWNERS["omar@acme.example"], "ap@acme.example": OWNERS["nora@acme.local"]}
+    (match,) = match_recipients([to("ap+uk@acme.example")], owners, fold_plus=True)
+    assert match.user == OWNERS["omar@acme.example"]
+
+
 def test_every_recipient_keeps_its_place() -> None:
     recipients = [to("omar@acme.example"), to("ap@acme.example"), cc("Omar@acme.example"), cc("nora@acme.local")]
     matches = match_recipients(recipients, OWNERS, fold_plus=False)
@@ -80,7 +86,8 @@ def test_every_recipient_keeps_its_place() -> None:
         # Whose role is never matched is not looked up
         ([Recipient(handle="omar@acme.example", role="from")], False, set()),
         ([to("+41 44 668 18 00")], False, set()),
-        ([to("omar+a@acme.example"), to("omar+b@acme.example")], True, {"omar@acme.example"}),
+        # A tenant that folds tags may still have a user whose own address has one
+        ([to("omar+a@acme.example")], True, {"omar+a@acme.example", "omar@acme.example"}),
         ([], False, set()),
     ],
 )
