@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from cryptography.fernet import Fernet, InvalidToken, MultiFernet
 
-from shared.errors import ConfigurationError, MailroomError
+from shared.errors import ConfigurationError, TransientError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from pydantic import SecretStr
 
 
-class UnreadableSecret(MailroomError):
+class UnreadableSecret(TransientError):
     """A stored token does not open for this tenant; check that TOKEN_KEYS still lists the key it was sealed with."""
 
     code = "unreadable_secret"
