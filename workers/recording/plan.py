@@ -29,7 +29,7 @@ def plan_message(  # noqa: PLR0913 -- the facts of one message, each named at th
     if event_type == INBOUND:
         users = {match.user.user_id: match.user for match in matches if match.user}
         action = plan_action(tenant, users.values(), emitted_at=emitted_at, now=now)
-        if conversation_id is None:
+        if conversation_id is None and action.state == "planned":
             action = PlannedAction(
                 kind=action.kind,
                 wait_for=action.wait_for,

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from shared.db import actions, settling
 from shared.db.pool import Connection
 from shared.errors import FrontUnavailable, NotYet, Parking, PermanentError
@@ -27,6 +29,11 @@ Decided = tuple[ActionFacts, Settle | Wait | Proceed]
 def apply_action(attempt: Attempt) -> None:
     """Do to the conversation what its event's policy says, unless something overruled it meanwhile."""
     facts, decision = attempt.in_conversation(lambda conn: _decide(conn, attempt))
+    if isinstance(decision, Proceed) and decision.look_first:
+        if settled := after_looking(facts, _look(attempt, facts)):
+            _settle(attempt, settled)
+            return
+        facts, decision = attempt.in_conversation(lambda conn: _decide_after_looking(conn, attempt))
     match decision:
         case Settle():
             _settle(attempt, decision)
@@ -36,8 +43,8 @@ def apply_action(attempt: Attempt) -> None:
                 lambda conn: actions.explain(conn, facts.event_id, decision.reason),
                 why=decision.reason,
             )
-        case Proceed(look_first=look_first):
-            _act(attempt, facts, look_first=look_first)
+        case Proceed():
+            _act(attempt, facts)
 
 
 def _decide(conn: Connection, attempt: Attempt) -> Decided:
@@ -46,6 +53,17 @@ def _decide(conn: Connection, attempt: Attempt) -> Decided:
     decision = before(facts)
     if isinstance(decision, Proceed) and not decision.look_first:
         actions.intend(conn, facts.event_id)
+    return facts, decision
+
+
+def _decide_after_looking(conn: Connection, attempt: Attempt) -> Decided:
+    """Decide as if nothing had been tried, since nothing happened: files or messages may have come meanwhile."""
+    facts = replace(_facts(conn, attempt.task.event_id), state="planned", intent_at=None, age_seconds=0.0)
+    decision = before(facts)
+    if isinstance(decision, Proceed):
+        actions.intend(conn, facts.event_id)
+    else:
+        actions.unintend(conn, facts.event_id)
     return facts, decision
 
 
@@ -69,12 +87,7 @@ def _facts(conn: Connection, event_id: int) -> ActionFacts:
     )
 
 
-def _act(attempt: Attempt, facts: ActionFacts, *, look_first: bool) -> None:
-    if look_first:
-        if settled := after_looking(facts, _look(attempt, facts)):
-            _settle(attempt, settled)
-            return
-        attempt.in_conversation(lambda conn: actions.intend(conn, facts.event_id))
+def _act(attempt: Attempt, facts: ActionFacts) -> None:
     survivor = _write(attempt, facts)
     attempt.finish("done", lambda conn: _confirm(conn, attempt, facts, survivor))
 

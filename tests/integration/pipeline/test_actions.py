@@ -215,3 +215,18 @@ def _wait_for_delivery(rig: Rig, depth: int) -> None:
             return
         rig.resources.stop.wait(0.02)
     raise AssertionError("the webhook did not arrive")
+
+
+def test_a_file_that_came_after_an_unclear_trash_is_stored_before_it_is_tried_again(rig: Rig, tenant: int) -> None:
+    rig.sql("UPDATE tenants SET action = 'trash' WHERE id = %s", tenant)
+    first = inbound(rig)
+    rig.control("faults", {"kind": "reset_before", "method": "PATCH", "count": 1})
+    rig.record()
+    rig.work()
+    rig.control("faults", {"kind": "404_heals", "path_regex": "/download/", "count": 1_000})
+    rig.send("outbound_sent", "cmp_acme", conversation=first["conversation_id"], attachment_count=1)
+    rig.record()
+    rig.hurry()
+    rig.work()
+    assert rig.status(first["conversation_id"]) != "deleted"
+    assert rig.one("SELECT state FROM actions LIMIT 1") == "planned"
