@@ -9,7 +9,6 @@ import signal
 import socket
 import subprocess
 import sys
-import time
 from typing import TYPE_CHECKING
 
 import pytest
@@ -101,9 +100,7 @@ def test_serve_runs_the_sandbox_with_our_settings_until_term(process_environment
         line = serving.stdout.readline()
         assert f"listening on http://127.0.0.1:{port}, sending to http://127.0.0.1:9/webhooks/front" in line
         serving.send_signal(signal.SIGTERM)
-        started = time.monotonic()
         assert serving.wait(timeout=10) == 0
-        assert time.monotonic() - started < 5
 
 
 @pytest.mark.parametrize(("answer", "code", "state"), [(b"y\n", 0, "ready"), (b"n\n", 1, "failed")])

@@ -23,10 +23,10 @@ HEAD = b"HTTP/1.1 204 No Content\r\nx-long: "
 
 @pytest.fixture(autouse=True)
 def prompt() -> Iterator[None]:
-    """No test here may take longer than a call's second and a little."""
+    """Every call here has a second; without a deadline each would take for ever. Busy machines get slack."""
     started = time.monotonic()
     yield
-    assert time.monotonic() - started < 3
+    assert time.monotonic() - started < 15
 
 
 @pytest.mark.parametrize(
