@@ -22,6 +22,9 @@ from shared.models import Delivery
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from wsgiref.types import WSGIEnvironment
+
+    from flask import Request
 
     from ingest.keeper import Keeper
     from shared.settings import Settings
@@ -56,23 +59,27 @@ class Door:
 
     def receive(self) -> Response:
         """Answer one webhook; 200 with a delivery id means that it is kept."""
-        with metrics.DOOR_SECONDS.time():
-            try:
-                return self._answer(read_body(request, self._max_bytes))
-            except Refused as exc:
-                metrics.DELIVERIES.labels(exc.code).inc()
-                log.info("refused", code=exc.code, reason=str(exc))
-                raise
+        webhook: Request = request._get_current_object()  # type: ignore[attr-defined]  # the proxy costs at each use
+        began = time.perf_counter()
+        try:
+            return self._answer(webhook)
+        except Refused as exc:
+            metrics.DELIVERIES.labels(exc.code).inc()
+            log.info("refused", code=exc.code, reason=str(exc))
+            raise
+        finally:
+            metrics.DOOR_SECONDS.observe(time.perf_counter() - began)
 
-    def _answer(self, body: bytes) -> Response:
+    def _answer(self, webhook: Request) -> Response:
+        body = read_body(webhook, self._max_bytes)
         received = self._now()
-        self._check_sender(body, received)
-        challenge = request.headers.get("X-Front-Challenge")
-        return self._echo(challenge) if challenge is not None else self._keep(body, received)
+        self._check_sender(webhook.environ, body, received)
+        challenge = webhook.environ.get("HTTP_X_FRONT_CHALLENGE")
+        return self._keep(body, received) if challenge is None else self._echo(challenge)
 
-    def _check_sender(self, body: bytes, received: float) -> None:
-        timestamp = request.headers.get("X-Front-Request-Timestamp", "")
-        signature = request.headers.get("X-Front-Signature", "")
+    def _check_sender(self, environ: WSGIEnvironment, body: bytes, received: float) -> None:
+        timestamp = environ.get("HTTP_X_FRONT_REQUEST_TIMESTAMP", "")
+        signature = environ.get("HTTP_X_FRONT_SIGNATURE", "")
         position = verify(body, timestamp=timestamp, signature=signature, keys=self._keys)
         metrics.SIGNING_KEYS.labels(position).inc()
         check_freshness(timestamp, now=received, window=self._window)

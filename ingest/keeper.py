@@ -6,8 +6,9 @@ import functools
 from typing import TYPE_CHECKING, Literal, Protocol
 
 from ingest.bell import Bell
+from ingest.deadline import WithDeadline
+from ingest.group_commit import GroupCommit
 from ingest.stores import InboxStore, RingingSpool
-from ingest.writer import Writer
 from shared.db.spool_store import SpoolStore
 from shared.errors import NothingStored, StoreUnavailable
 from shared.inbox import open_inbox
@@ -27,7 +28,7 @@ SPOOL_SECONDS = 0.8
 
 
 class KeepsDeliveries(Protocol):
-    """What the door needs of a `Writer`."""
+    """One store as requests see it."""
 
     def put(self, delivery: Delivery) -> None:
         """Return when it is kept. Raises StoreUnavailable."""
@@ -77,9 +78,9 @@ def _answer(store: KeepsDeliveries) -> str:
 def open_keeper(settings: Settings) -> Keeper:
     """The keeper on REDIS_URL and DATABASE_URL. Connects to neither before it is used."""
     bell = Bell(functools.partial(send, celery_app(settings, door=True), RECORD_INBOX))
-    inbox = open_inbox(settings, connect_seconds=INBOX_SECONDS, answer_seconds=INBOX_SECONDS)
-    spool = SpoolStore(settings.database_url.get_secret_value())
+    inbox = open_inbox(settings, connect_seconds=INBOX_SECONDS / 2, answer_seconds=INBOX_SECONDS)
+    spool = WithDeadline(SpoolStore(settings.database_url.get_secret_value()), seconds=SPOOL_SECONDS)
     return Keeper(
-        inbox=Writer("inbox", InboxStore(inbox, bell.ring), patience=INBOX_SECONDS),
-        spool=Writer("spool", RingingSpool(spool, bell.ring), patience=SPOOL_SECONDS),
+        inbox=GroupCommit("inbox", InboxStore(inbox, bell.ring), patience=INBOX_SECONDS),
+        spool=GroupCommit("spool", RingingSpool(spool, bell.ring), patience=SPOOL_SECONDS),
     )

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from ingest.writer import Store
+    from ingest.store import Store
     from shared.inbox import Inbox
     from shared.models import Delivery
 

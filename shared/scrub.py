@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import re
 
-HIDDEN = "***"
+HIDDEN = "[hidden]"  # no character that an address may end in
 
 TOKEN = re.compile(r"(?i)\b(bearer|basic)\s+[\w.~+/=-]{6,}")
 NAMED = re.compile(

@@ -1,0 +1,99 @@
+"""Where a delivery is kept, and what the door calls ready."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+
+import pytest
+
+from ingest.keeper import AWAY, WRITABLE, Keeper
+from ingest.readiness import Readiness
+from ingest.stores import RingingSpool
+from shared.errors import NothingStored, StoreUnavailable
+from shared.models import Delivery
+
+DELIVERY = Delivery(id="0" * 32, received_at=datetime(2026, 8, 11, tzinfo=UTC), body=b"{}")
+
+
+class Shelf:
+    """A store that takes everything, or nothing."""
+
+    def __init__(self, *, away: bool = False) -> None:
+        self.away = away
+        self.kept: list[Delivery] = []
+        self.checks = 0
+
+    def put(self, delivery: Delivery) -> None:
+        if self.away:
+            raise StoreUnavailable("away")
+        self.kept.append(delivery)
+
+    def check(self) -> None:
+        self.checks += 1
+        if self.away:
+            raise StoreUnavailable("away")
+
+
+def test_the_inbox_comes_first() -> None:
+    inbox, spool = Shelf(), Shelf()
+    assert Keeper(inbox=inbox, spool=spool).keep(DELIVERY) == "inbox"
+    assert (inbox.kept, spool.kept) == ([DELIVERY], [])
+
+
+def test_the_spool_takes_the_same_delivery_when_the_inbox_is_away() -> None:
+    spool = Shelf()
+    assert Keeper(inbox=Shelf(away=True), spool=spool).keep(DELIVERY) == "spool"
+    assert spool.kept == [DELIVERY]
+
+
+def test_with_both_away_nothing_is_stored() -> None:
+    with pytest.raises(NothingStored):
+        Keeper(inbox=Shelf(away=True), spool=Shelf(away=True)).keep(DELIVERY)
+
+
+@pytest.mark.parametrize(
+    ("inbox", "spool", "answers"),
+    [
+        # The spool is not asked while the inbox will do: psycopg stays unloaded
+        (Shelf(), Shelf(), {"inbox": WRITABLE}),
+        (Shelf(away=True), Shelf(), {"inbox": AWAY, "spool": WRITABLE}),
+        (Shelf(away=True), Shelf(away=True), {"inbox": AWAY, "spool": AWAY}),
+    ],
+)
+def test_readiness_asks_what_it_must(inbox: Shelf, spool: Shelf, answers: dict[str, str]) -> None:
+    assert Keeper(inbox=inbox, spool=spool).readiness() == answers
+
+
+@pytest.mark.parametrize(
+    ("answers", "status"),
+    [
+        ({"inbox": WRITABLE}, 200),
+        ({"inbox": AWAY, "spool": WRITABLE}, 200),
+        ({"inbox": AWAY, "spool": AWAY}, 503),
+    ],
+)
+def test_ready_means_that_some_store_is_writable(answers: dict[str, str], status: int) -> None:
+    assert Readiness(lambda: answers).answer() == ({"ready": status == 200, "checks": answers}, status)
+
+
+def test_stores_are_asked_once_a_second() -> None:
+    inbox, seconds = Shelf(), [0.0]
+    readiness = Readiness(Keeper(inbox=inbox, spool=Shelf()).readiness, clock=lambda: seconds[0])
+    for seconds[0] in (0.0, 0.5, 0.99, 1.0, 1.5):
+        readiness.answer()
+    assert inbox.checks == 2
+
+
+def test_the_spool_rings_once_a_second() -> None:
+    class Spool:
+        def put(self, deliveries: object) -> list[Exception | None]:
+            return [None]
+
+        def check(self) -> None: ...
+
+    rings: list[float] = []
+    seconds = [0.0]
+    spool = RingingSpool(Spool(), lambda: rings.append(seconds[0]), clock=lambda: seconds[0])
+    for seconds[0] in (0.0, 0.5, 1.0, 1.9, 3.0):
+        spool.put([DELIVERY])
+    assert rings == [0.0, 1.0, 3.0]

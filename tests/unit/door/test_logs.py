@@ -1,0 +1,98 @@
+"""Log lines: one an event, the delivery first, no secret in them."""
+
+from __future__ import annotations
+
+import json
+import logging
+from typing import TYPE_CHECKING, Any
+
+import pytest
+import structlog
+
+from shared.logs import configure
+from shared.scrub import scrub
+from shared.settings import Settings
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+
+@pytest.fixture
+def _own_logging() -> Iterator[None]:
+    root = logging.getLogger()
+    before = root.handlers, root.level
+    yield
+    root.handlers, root.level = before[0], before[1]
+    structlog.reset_defaults()
+
+
+def lines(capsys: pytest.CaptureFixture[str]) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in capsys.readouterr().err.splitlines()]
+
+
+@pytest.mark.parametrize(
+    ("text", "clean"),
+    [
+        ("Authorization: Bearer eyJhbGciOi.abc-_d", "Authorization: Bearer [hidden]"),
+        ("authorization: basic dXNlcjpwYXNz", "authorization: basic [hidden]"),
+        ("POST /oauth?grant=x&code=abc123&state=ok", "POST /oauth?grant=x&code=[hidden]&state=ok"),
+        ('{"access_token": "abc", "id": 1}', '{"access_token": "[hidden]", "id": 1}'),
+        ("refresh_token=abc client_secret=def", "refresh_token=[hidden] client_secret=[hidden]"),
+        ("redis://:secret@127.0.0.1:6379/0 is away", "redis://:[hidden]@127.0.0.1:6379/0 is away"),
+        ("postgresql://user:secret@db/mailroom", "postgresql://user:[hidden]@db/mailroom"),
+        # Nothing secret here
+        ("code=invalid_signature", "code=invalid_signature"),
+        ("fetched evt_55c8c149 in 3 ms", "fetched evt_55c8c149 in 3 ms"),
+    ],
+)
+def test_secrets_are_taken_out(text: str, clean: str) -> None:
+    assert scrub(text) == clean
+
+
+def test_an_address_becomes_the_same_hash_each_time() -> None:
+    scrubbed = scrub("to Nora.Lind@acme.example, cc nora.lind@ACME.example")
+    assert "acme" not in scrubbed
+    assert len(set(scrubbed.replace("to ", "").split(", cc "))) == 1
+
+
+@pytest.mark.usefixtures("_own_logging")
+def test_the_delivery_is_the_first_word(capsys: pytest.CaptureFixture[str]) -> None:
+    configure(Settings(log_format="json"), "door")
+    structlog.get_logger().info("kept", place="inbox", delivery="0" * 32)
+    [line] = lines(capsys)
+    assert next(iter(line.items())) == ("delivery", "0" * 32)
+    assert (line["event"], line["process"], line["level"]) == ("kept", "door", "info")
+
+
+@pytest.mark.usefixtures("_own_logging")
+def test_libraries_log_in_the_same_form(capsys: pytest.CaptureFixture[str]) -> None:
+    configure(Settings(log_format="json"), "worker")
+    logging.getLogger("celery.worker").warning("lost %s", "redis://:secret@cache/0")
+    [line] = lines(capsys)
+    assert (line["event"], line["process"]) == ("lost redis://:[hidden]@cache/0", "worker")
+
+
+@pytest.mark.usefixtures("_own_logging")
+def test_a_traceback_is_one_clean_line(capsys: pytest.CaptureFixture[str]) -> None:
+    configure(Settings(log_format="json"), "worker")
+    try:
+        raise ValueError("Bearer abcdefghijk\nsecond line")
+    except ValueError:
+        structlog.get_logger().exception("failed")
+    [line] = lines(capsys)
+    assert "ValueError: Bearer [hidden]" in line["exception"]
+
+
+@pytest.mark.usefixtures("_own_logging")
+def test_less_important_lines_are_left_out(capsys: pytest.CaptureFixture[str]) -> None:
+    configure(Settings(log_format="json", log_level="WARNING"), "door")
+    structlog.get_logger().info("kept")
+    logging.getLogger("celery").info("ready")
+    assert lines(capsys) == []
+
+
+@pytest.mark.usefixtures("_own_logging")
+def test_lines_for_people_begin_with_the_delivery_too(capsys: pytest.CaptureFixture[str]) -> None:
+    configure(Settings(log_format="console"), "door")
+    structlog.get_logger().info("kept", delivery="abc")
+    assert "abc kept" in capsys.readouterr().err
