@@ -14,6 +14,19 @@ PER_TENANT = 8
 ASSUMED_SLOTS = 16
 RESEND_SECONDS = 30
 
+_ALIVE = SQL("seen_at > now() - interval '15 seconds'")
+# With the workers, or on the way to them. What a killed worker ran is not: it waits for its lease to end, and would
+# keep everybody's room for as long.
+_IN_FLIGHT = SQL("""
+SELECT count(*) FROM tasks f
+WHERE f.state IN ('queued', 'running') AND (f.state = 'queued' OR EXISTS (
+    SELECT FROM attempts JOIN processes ON processes.name = attempts.worker
+    WHERE attempts.task_id = f.id AND attempts.epoch = f.lease_epoch AND {alive}))
+""").format(alive=_ALIVE)
+_ROOM_OF_TENANT = SQL("greatest(0, %(per_tenant)s - ({in_flight} AND f.tenant_id = tenants.id))").format(
+    in_flight=_IN_FLIGHT
+)
+
 _QUEUE = SQL("""
 UPDATE tasks SET state = 'queued', sends = least(sends + 1, 20),
        lease_until = now() + make_interval(secs => %(resend)s * power(2, least(tasks.sends, 6)))
@@ -30,18 +43,16 @@ WITH picked AS (
     CROSS JOIN LATERAL (
         SELECT id FROM tasks WHERE tenant_id = tenants.id AND state = 'ready' AND due_at <= now()
         ORDER BY due_at, id
-        LIMIT greatest(0, %(per_tenant)s - (SELECT count(*) FROM tasks f
-                                            WHERE f.tenant_id = tenants.id AND f.state IN ('queued', 'running')))
-        FOR UPDATE SKIP LOCKED
+        LIMIT {room_of_tenant} FOR UPDATE SKIP LOCKED
     ) due
     LIMIT %(room)s
 )
-""")
+""").format(room_of_tenant=_ROOM_OF_TENANT)
     + _QUEUE
 )
 
 # Every tenant with waiting work by a loose scan of the index; one task of each, the longest unserved first, then the
-# second of each, and so on.
+# second of each, and so on. A row that somebody holds is left for the next round: it must not hold up the others.
 _ROUND = (
     SQL("""
 WITH RECURSIVE waiting(tenant_id) AS (
@@ -50,36 +61,36 @@ WITH RECURSIVE waiting(tenant_id) AS (
     SELECT (SELECT t.tenant_id FROM tasks t WHERE t.state = 'ready' AND t.tenant_id > waiting.tenant_id
             ORDER BY t.tenant_id LIMIT 1)
     FROM waiting WHERE waiting.tenant_id IS NOT NULL
-), picked AS (
+), chosen AS (
     SELECT due.id FROM waiting
     JOIN tenants ON tenants.id = waiting.tenant_id AND tenants.parked_cause IS NULL AND tenants.not_before <= now()
     CROSS JOIN LATERAL (
         SELECT id, row_number() OVER (ORDER BY due_at, id) AS rank FROM (
             SELECT id, due_at FROM tasks WHERE tenant_id = tenants.id AND state = 'ready' AND due_at <= now()
             ORDER BY due_at, id
-            LIMIT greatest(0, %(per_tenant)s - (SELECT count(*) FROM tasks f
-                                                WHERE f.tenant_id = tenants.id AND f.state IN ('queued', 'running')))
+            LIMIT {room_of_tenant}
         ) oldest
     ) due
     ORDER BY due.rank, tenants.last_served_at, tenants.id
     LIMIT %(room)s
+), picked AS (
+    SELECT tasks.id FROM tasks JOIN chosen USING (id) WHERE tasks.state = 'ready' FOR UPDATE OF tasks SKIP LOCKED
 )
-""")
+""").format(room_of_tenant=_ROOM_OF_TENANT)
     + _QUEUE
 )
 
 
 def slots(conn: Connection) -> int:
     """How many tasks the workers seen lately run at a time."""
-    row = conn.execute(
-        "SELECT sum(slots)::int FROM processes WHERE kind = 'worker' AND seen_at > now() - interval '15 seconds'"
-    ).fetchone()
+    query = SQL("SELECT sum(slots)::int FROM processes WHERE kind = 'worker' AND {alive}").format(alive=_ALIVE)
+    row = conn.execute(query).fetchone()
     return (row[0] if row else None) or ASSUMED_SLOTS
 
 
 def in_flight(conn: Connection) -> int:
     """How many tasks are with the workers, or on the way to them."""
-    row = conn.execute("SELECT count(*) FROM tasks WHERE state IN ('queued', 'running')").fetchone()
+    row = conn.execute(_IN_FLIGHT).fetchone()
     return row[0] if row else 0
 
 
@@ -100,7 +111,11 @@ def _queued(conn: Connection, query: Composed, room: int, **parameters: list[int
     rows = conn.execute(query, {**limits, **parameters}).fetchall()
     if rows:
         conn.execute(
-            "UPDATE tenants SET last_served_at = now() WHERE id = ANY(%s)", (sorted({tenant for _, tenant in rows}),)
+            """
+            UPDATE tenants SET last_served_at = now()
+            WHERE id IN (SELECT id FROM tenants WHERE id = ANY(%s) FOR NO KEY UPDATE SKIP LOCKED)
+            """,
+            (sorted({tenant for _, tenant in rows}),),
         )
     return [task_id for task_id, _ in rows]
 
@@ -108,6 +123,7 @@ def _queued(conn: Connection, query: Composed, room: int, **parameters: list[int
 def unqueue(conn: Connection, task_ids: Sequence[int]) -> None:
     """These could not be sent: any later dispatch may take them. A message that went out after all does no harm."""
     conn.execute(
-        "UPDATE tasks SET state = 'ready', lease_until = NULL WHERE id = ANY(%s) AND state = 'queued'",
+        "UPDATE tasks SET state = 'ready', lease_until = NULL, sends = greatest(sends - 1, 0)"
+        " WHERE id = ANY(%s) AND state = 'queued'",
         (list(task_ids),),
     )

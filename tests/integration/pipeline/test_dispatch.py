@@ -1,0 +1,87 @@
+"""Dispatch goes on for everybody, whatever holds up one task, one tenant or one worker."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import psycopg
+import pytest
+
+from shared.db import dispatching, processes, tasks
+from shared.errors import StoreUnavailable
+from tests.integration.pipeline.rig import Rig
+
+NORA = "nora@acme.example"
+TO_NORA = [{"handle": NORA, "role": "to"}]
+
+
+def tenant_with_work(rig: Rig, company: str, events: int) -> int:
+    """A tenant with this many actions due, none of them dispatched."""
+    tenant = rig.tenant(company, company)
+    rig.user(tenant, NORA)
+    rig.send("inbound_received", company, recipients=TO_NORA, count=events)
+    rig.record()
+    rig.sql("UPDATE tasks SET state = 'ready', lease_until = NULL, sends = 0 WHERE tenant_id = %s", tenant)
+    return tenant
+
+
+def sent(rig: Rig) -> int:
+    """Dispatch a round; how many tasks went out."""
+    return rig.resources.dispatcher.round()
+
+
+def test_a_redis_that_was_away_does_not_make_the_next_lost_message_cost_half_an_hour(
+    rig: Rig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tenant_with_work(rig, "cmp_acme", 1)
+
+    def refuse(*_: Any, **__: Any) -> None:
+        raise OSError("connection refused")
+
+    with monkeypatch.context() as away:
+        away.setattr(rig.messages, "send_task", refuse)
+        for _ in range(8):
+            with pytest.raises(StoreUnavailable):
+                sent(rig)
+    assert sent(rig) == 1
+    assert rig.one("SELECT lease_until < now() + interval '31 seconds' FROM tasks") is True
+
+
+@pytest.mark.parametrize("table", ["tasks", "tenants"])
+def test_a_row_that_a_stuck_worker_holds_does_not_hold_up_the_others(rig: Rig, database: str, table: str) -> None:
+    held = tenant_with_work(rig, "cmp_acme", 1)
+    tenant_with_work(rig, "cmp_other", 1)
+    column = "tenant_id" if table == "tasks" else "id"
+    with psycopg.connect(database) as stuck:
+        stuck.execute(f"SELECT 1 FROM {table} WHERE {column} = {held} FOR UPDATE")
+        assert sent(rig) == (1 if table == "tasks" else 2)
+
+
+def test_tasks_of_dead_workers_take_no_room_from_the_living(rig: Rig) -> None:
+    tenant_with_work(rig, "cmp_acme", 2 * dispatching.ASSUMED_SLOTS)
+    rig.sql("UPDATE tasks SET state = 'queued'")
+    for (task_id,) in rig.sql("SELECT id FROM tasks"):
+        assert rig.resources.pool.run(lambda conn, task_id=task_id: tasks.claim(conn, task_id, "killed")) is not None
+    tenant_with_work(rig, "cmp_other", 1)
+    assert sent(rig) == 1
+
+
+def test_tasks_of_a_dead_worker_do_not_count_against_their_tenant(rig: Rig) -> None:
+    tenant_with_work(rig, "cmp_acme", dispatching.PER_TENANT + 1)
+    claimed = [task_id for (task_id,) in rig.sql("SELECT id FROM tasks ORDER BY id LIMIT %s", dispatching.PER_TENANT)]
+    rig.resources.pool.run(lambda conn: processes.beat(conn, "alive", "worker", 16))
+    for task_id in claimed:
+        assert rig.resources.pool.run(lambda conn, task_id=task_id: tasks.claim(conn, task_id, "alive")) is not None
+    assert sent(rig) == 0
+    rig.sql("UPDATE processes SET seen_at = now() - interval '1 minute'")
+    assert sent(rig) == 1
+
+
+def test_a_tenants_backlog_is_not_in_front_of_anothers_event(rig: Rig) -> None:
+    busy = tenant_with_work(rig, "cmp_acme", 50)
+    tenant_with_work(rig, "cmp_other", 1)
+    sent(rig)
+    assert dict(rig.sql("SELECT tenant_id = %s, count(*)::int FROM tasks WHERE state = 'queued' GROUP BY 1", busy)) == {
+        True: dispatching.PER_TENANT,
+        False: 1,
+    }
