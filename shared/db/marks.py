@@ -19,11 +19,18 @@ def mark(conn: Connection, entry_ids: Sequence[str]) -> None:
     )
 
 
+def forgive(conn: Connection, entry_ids: Sequence[str]) -> None:
+    """The recorder outlived its last try of these. They stay marked, so that each is tried alone."""
+    conn.execute(
+        "UPDATE recording_marks SET tries = greatest(tries - 1, 0) WHERE entry_id = ANY(%s)", (list(entry_ids),)
+    )
+
+
 def unmark(conn: Connection, entry_ids: Sequence[str]) -> None:
     """These are recorded."""
     conn.execute("DELETE FROM recording_marks WHERE entry_id = ANY(%s)", (list(entry_ids),))
 
 
 def marked(conn: Connection) -> dict[str, int]:
-    """What was being recorded when a recorder died, and how often that happened."""
+    """What was being recorded when a recorder died or gave up, and how many died of it."""
     return dict(conn.execute("SELECT entry_id, tries FROM recording_marks").fetchall())

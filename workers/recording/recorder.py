@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import math
+import time
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import replace
 
 import structlog
@@ -31,23 +34,25 @@ class Recorder:
         self._inbox = inbox
         self._role = role
         self._dispatch = dispatch
+        self._survived: set[str] = set()
 
-    def drain(self) -> int:
-        """Record until nothing waits; how many deliveries. 0 when another recorder is at it.
+    def drain(self, *, most_seconds: float = math.inf) -> int:
+        """Record until nothing waits, or for about that long; how many deliveries. 0 when another recorder is at it.
 
         Raises StoreUnavailable when PostgreSQL or Redis is away; nothing is lost then, and nothing is consumed.
         """
         with self._role.held() as held:
-            return self._drain() if held else 0
+            return self._drain(time.monotonic() + most_seconds) if held else 0
 
     def close(self) -> None:
         """Give up the recorder's connection."""
         self._role.close()
 
-    def _drain(self) -> int:
+    def _drain(self, until: float) -> int:
+        self._forgive()
         suspects = self._pool.run(marks.marked)
         total = 0
-        while True:
+        while time.monotonic() < until:
             done = self._record_spooled(suspects) + self._record_inbox(suspects)
             total += done
             if not done:
@@ -55,6 +60,7 @@ class Recorder:
                 if not (done := self._record_inbox(suspects)):
                     return total
                 total += done
+        return total
 
     def _record_inbox(self, suspects: dict[str, int]) -> int:
         entries = self._inbox.read(max_entries=CHUNK)
@@ -78,20 +84,37 @@ class Recorder:
         return len(deliveries)
 
     def _record(self, incoming: Sequence[Incoming], suspects: dict[str, int]) -> None:
-        """Record together what never harmed anybody, and alone what was in work when a recorder died."""
-        trusted = [each for each in incoming if each.mark not in suspects]
-        self._record_chunk(trusted)
+        """Record together what never made trouble, and alone what was in work when a recorder died or gave up."""
+        self._record_marked([each for each in incoming if each.mark not in suspects])
         for each in incoming:
-            if tries := suspects.pop(each.mark, 0):
+            if each.mark in suspects:
+                tries = suspects.pop(each.mark)
                 deadly = f"{tries} recorders died while recording it" if tries >= DEADLY_TRIES else None
-                self._record_chunk([replace(each, unreadable=each.unreadable or deadly)])
+                self._record_marked([replace(each, unreadable=each.unreadable or deadly)])
 
-    def _record_chunk(self, chunk: Sequence[Incoming]) -> None:
-        """Record the chunk; when something in it cannot be stored, find it by halves and keep it unparsed."""
+    def _record_marked(self, chunk: Sequence[Incoming]) -> None:
+        """Record the chunk, marked meanwhile. Only a death leaves the marks counted: whoever gets here survived."""
         if not chunk:
             return
         names = [each.mark for each in chunk]
         self._pool.run(lambda conn: marks.mark(conn, names))
+        try:
+            self._record_chunk(chunk)
+        except Exception:
+            self._survived.update(names)
+            with suppress(StoreUnavailable):  # then before the next marks are read
+                self._forgive()
+            raise
+
+    def _forgive(self) -> None:
+        if self._survived:
+            names = sorted(self._survived)
+            self._pool.run(lambda conn: marks.forgive(conn, names))
+            self._survived.clear()
+
+    def _record_chunk(self, chunk: Sequence[Incoming]) -> None:
+        """Record the chunk; when something in it cannot be stored, find it by halves and keep it unparsed."""
+        names = [each.mark for each in chunk]
         try:
             tenants = self._pool.run(lambda conn: _commit(conn, chunk, names))
         except StoreUnavailable:

@@ -1,0 +1,77 @@
+"""Only deaths count against a delivery: an outage or a refused neighbour never has it kept unparsed."""
+
+from __future__ import annotations
+
+import psycopg
+import pytest
+
+from shared.db import marks
+from shared.errors import StoreUnavailable
+from tests.integration.pipeline.rig import Rig
+from tests.integration.pipeline.test_recording import receive
+from workers.recording import recorder
+
+TYPES = "SELECT type, count(*)::int FROM events GROUP BY 1"
+
+
+def refuse_for_now(rig: Rig, times: int) -> None:
+    """PostgreSQL is too busy for events, this many times."""
+    rig.sql(
+        "CREATE FUNCTION busy() RETURNS trigger LANGUAGE plpgsql AS"
+        " $$ BEGIN RAISE EXCEPTION 'busy' USING ERRCODE = 'lock_not_available'; END $$"
+    )
+    rig.sql("CREATE TRIGGER busy BEFORE INSERT ON events EXECUTE FUNCTION busy()")
+    for _ in range(times):
+        with pytest.raises(StoreUnavailable):
+            rig.record()
+    rig.sql("DROP TRIGGER busy ON events")
+
+
+def test_a_long_outage_counts_against_no_delivery(rig: Rig) -> None:
+    rig.tenant("cmp_acme")
+    for number in range(3):
+        receive(rig, payload={"id": f"evt_{number}"})
+    refuse_for_now(rig, times=2 * recorder.DEADLY_TRIES)
+    assert rig.record() == 3
+    assert rig.sql(TYPES) == [("inbound_received", 3)]
+    assert rig.resources.pool.run(marks.marked) == {}
+
+
+def test_what_could_not_be_recorded_together_is_tried_alone(rig: Rig) -> None:
+    rig.tenant("cmp_acme")
+    for number in range(3):
+        receive(rig, payload={"id": f"evt_{number}"})
+    refuse_for_now(rig, times=1)
+    assert sorted(rig.resources.pool.run(marks.marked).values()) == [0, 0, 0]
+
+
+def test_looking_for_a_refused_delivery_counts_once_against_its_neighbours(
+    rig: Rig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A recorder that is killed at the end of the search leaves one death behind, not eight."""
+    rig.tenant("cmp_acme")
+    for number in range(32):
+        receive(rig, payload={"id": f"evt_{number}"})
+    rig.sql("ALTER TABLE events ADD CHECK (front_id <> 'evt_7')")
+    counts: list[int] = []
+    commit = recorder._commit
+
+    def watched(conn: recorder.Connection, chunk: list[recorder.Incoming], names: list[str]) -> set[int]:
+        counts.extend(rig.resources.pool.run(marks.marked).values())
+        return commit(conn, chunk, names)
+
+    monkeypatch.setattr(recorder, "_commit", watched)
+    rig.record()
+    assert set(counts) == {1}
+
+
+def test_a_release_that_does_not_fit_its_database_counts_against_no_delivery(rig: Rig) -> None:
+    rig.tenant("cmp_acme")
+    receive(rig)
+    rig.sql("ALTER TABLE events RENAME TO moved")
+    for _ in range(2 * recorder.DEADLY_TRIES):
+        with pytest.raises(psycopg.errors.UndefinedTable):
+            rig.record()
+    rig.sql("ALTER TABLE moved RENAME TO events")
+    rig.record()
+    assert rig.sql(TYPES) == [("inbound_received", 1)]
