@@ -16,6 +16,8 @@ from workers.resources import Resources
 
 #: A delivery that waits longer than this is recorded by the sweeper itself.
 RECORDER_IS_LATE_SECONDS = 1.0
+#: However much waits to be recorded, the other duties get their turn after this.
+RECORD_SECONDS = 1.0
 SCOPE_RETRY_SECONDS = 3_600
 log = structlog.get_logger()
 
@@ -32,7 +34,7 @@ class Duty:
 
 def record_late(resources: Resources) -> None:
     """Record what the recorder leaves waiting: it may be dead, or Redis too full for Celery."""
-    if resources.inbox.oldest_age_seconds() > RECORDER_IS_LATE_SECONDS and (count := resources.recorder.drain()):
+    if resources.inbox.oldest_age_seconds() > RECORDER_IS_LATE_SECONDS and (count := _drain(resources)):
         resources.pool.run(lambda conn: rescue.count(conn, "rescued", count))
         log.warning("recorded_in_the_recorders_stead", deliveries=count)
 
@@ -40,7 +42,7 @@ def record_late(resources: Resources) -> None:
 def record_spooled(resources: Resources) -> None:
     """Record what the door put into PostgreSQL while Redis was away."""
     if resources.pool.run(rescue.something_spooled):
-        resources.recorder.drain()
+        _drain(resources)
 
 
 def dispatch(resources: Resources) -> None:
@@ -71,6 +73,10 @@ def forget_causes(resources: Resources) -> None:
     """Let a missing permission be tried again, and drop processes that are gone."""
     resources.pool.run(lambda conn: rescue.forget_scope_problems(conn, SCOPE_RETRY_SECONDS))
     resources.pool.run(processes.forget)
+
+
+def _drain(resources: Resources) -> int:
+    return resources.recorder.drain(most_seconds=RECORD_SECONDS)
 
 
 def _release(conn: Connection, tenant_id: int, conversation_id: str) -> None:

@@ -23,6 +23,7 @@ from workers.heartbeat import Heartbeat
 from workers.resources import Resources, open_resources
 
 TICK_SECONDS = 0.1
+AFTER_A_BUG_SECONDS = 10.0
 log = structlog.get_logger()
 
 
@@ -42,7 +43,7 @@ def sweep(resources: Resources, role: Role, stop: threading.Event) -> None:
 
 
 def _do_due(resources: Resources, todo: list[Duty]) -> None:
-    """One duty's trouble does not stop the others: Redis may be away while PostgreSQL is not."""
+    """One duty's trouble does not stop the others: Redis may be away, or a row be one that nobody foresaw."""
     for duty in todo:
         if (now := time.monotonic()) >= duty.due:
             duty.due = now + duty.every
@@ -51,6 +52,9 @@ def _do_due(resources: Resources, todo: list[Duty]) -> None:
             except StoreUnavailable as exc:
                 duty.due = now + max(duty.every, 1.0)
                 log.warning("duty_postponed", duty=duty.name, reason=str(exc))
+            except Exception:
+                duty.due = now + max(duty.every, AFTER_A_BUG_SECONDS)
+                log.exception("duty_failed", duty=duty.name)
 
 
 def main() -> int:
