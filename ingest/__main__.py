@@ -12,6 +12,7 @@ from granian.constants import HTTPModes, Interfaces
 from granian.http import HTTP1Settings
 from granian.log import LogLevels
 
+from ingest.forked import prepare_processes
 from ingest.settings import door_settings
 from shared.errors import ConfigurationError
 from shared.logs import configure
@@ -24,8 +25,9 @@ if TYPE_CHECKING:
 TARGET = "ingest.wsgi:app"
 EXIT_CONFIGURATION = 78
 
-THREADS = 512
-CONNECTIONS = 512
+# A process; more wait to be accepted. Each may hold a thread: Granian hands a request over with its headers, and the
+# thread reads the body. With 32 threads 64 slow senders shut the door (measured). Threads start when needed.
+CONNECTIONS = 1024
 HEADER_SECONDS = 10
 DRAIN_SECONDS = 20
 # Granian's lines go where ours go.
@@ -42,6 +44,7 @@ def main() -> int:
     configure(settings, "door")
     with tempfile.TemporaryDirectory(prefix="mailroom-metrics-") as folder:
         os.environ.setdefault("PROMETHEUS_MULTIPROC_DIR", folder)  # before shared.metrics is imported
+        prepare_processes()
         _server(settings).serve()
     return 0
 
@@ -53,7 +56,7 @@ def _server(settings: Settings) -> AbstractServer[Any]:
         port=settings.port,
         interface=Interfaces.WSGI,
         workers=settings.web_concurrency,
-        blocking_threads=THREADS,
+        blocking_threads=CONNECTIONS,
         backlog=2 * CONNECTIONS,
         backpressure=CONNECTIONS,
         http=HTTPModes.http1,

@@ -1,0 +1,28 @@
+"""What each process of the door does first, where Granian leaves a gap."""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+import time
+
+LOOK_EVERY = 1.0  # seconds
+
+
+def prepare_processes() -> None:
+    """From now on, a forked process stops when told while it starts, and when its parent is gone."""
+    os.register_at_fork(after_in_child=_begin)
+
+
+def _begin() -> None:
+    # The parent's handler comes along with the fork and swallows a TERM until Granian has set its own.
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    threading.Thread(target=_stop_as_orphan, args=(os.getppid(),), name="orphan-watch", daemon=True).start()
+
+
+def _stop_as_orphan(parent: int) -> None:
+    # After a kill -9 of the parent nobody else would: the port stays taken by a door that no one can stop.
+    while os.getppid() == parent:
+        time.sleep(LOOK_EVERY)
+    os.kill(os.getpid(), signal.SIGTERM)

@@ -1,0 +1,23 @@
+"""A door with servers that may be killed, stopped and filled."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from shared.db.migrate import migrate
+from tests.integration.door.doors import Door, a_door
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from console.embedded import Postgres, Valkey
+
+
+@pytest.fixture
+def door(own_postgres: Postgres, own_valkey: Valkey, tmp_path: Path) -> Iterator[Door]:
+    migrate(own_postgres.url)
+    with a_door(own_postgres.url, own_valkey.url, tmp_path / "door.log") as door:
+        yield door

@@ -1,0 +1,156 @@
+"""A door as a process of its own, and many senders at once."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import hmac
+import http.client
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import psutil
+import psycopg
+import redis
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from console.embedded.server import Server
+
+ROOT = Path(__file__).parents[3]
+KEY = b"signing-key"
+GRANIAN = ("-m", "ingest")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Answer:
+    """What came back, and after how long."""
+
+    status: int
+    body: bytes
+    seconds: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class Door:
+    """A running door."""
+
+    port: int
+    process: subprocess.Popen[bytes]
+
+    def request(self, method: str, path: str, body: bytes = b"", headers: dict[str, str] | None = None) -> Answer:
+        """One request on a connection of its own."""
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=30)
+        began = time.monotonic()
+        try:
+            connection.request(method, path, body, headers or {})
+            response = connection.getresponse()
+            return Answer(status=response.status, body=response.read(), seconds=time.monotonic() - began)
+        finally:
+            connection.close()
+
+    def post(self, body: bytes = b"{}") -> Answer:
+        """One webhook, signed as Front does."""
+        return self.request("POST", "/webhooks/front", body, signed(body))
+
+    def post_many(self, count: int, *, at_once: int) -> list[Answer]:
+        """Many webhooks, each with a body of its own."""
+        with ThreadPoolExecutor(at_once) as senders:
+            return list(senders.map(lambda number: self.post(b"%d" % number), range(count)))
+
+
+def signed(body: bytes) -> dict[str, str]:
+    """Front's headers for now."""
+    at = str(int(time.time() * 1000))
+    digest = hmac.new(KEY, at.encode() + b":" + body, hashlib.sha256).digest()
+    return {"X-Front-Request-Timestamp": at, "X-Front-Signature": base64.b64encode(digest).decode()}
+
+
+def free_port() -> int:
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        port: int = listener.getsockname()[1]
+        return port
+
+
+@contextmanager
+def a_door(database_url: str, redis_url: str, log: Path, *command: str, **settings: str) -> Iterator[Door]:
+    """Run `python COMMAND` (`-m ingest` unless given; `{port}` is filled in) until the end of the block."""
+    port = free_port()
+    with log.open("wb") as output:
+        process = subprocess.Popen(
+            [sys.executable, *(part.format(port=port) for part in command or GRANIAN)],
+            env=os.environ
+            | {"DATABASE_URL": database_url, "REDIS_URL": redis_url, "FRONT_SIGNING_KEYS": KEY.decode()}
+            | {"PORT": str(port), "LOG_LEVEL": "DEBUG", "LOG_FORMAT": "json", **settings},
+            cwd=ROOT,
+            stderr=output,
+            stdout=output,
+        )
+    door = Door(port=port, process=process)
+    try:
+        _wait_until_alive(door)
+        yield door
+    finally:
+        process.terminate()
+        process.wait(30)
+
+
+def _wait_until_alive(door: Door) -> None:
+    deadline = time.monotonic() + 30
+    while True:
+        try:
+            assert door.request("GET", "/livez").status == 200
+        except OSError:
+            assert door.process.poll() is None
+            assert time.monotonic() < deadline
+            time.sleep(0.1)
+        else:
+            return
+
+
+@contextmanager
+def stopped(*servers: Server) -> Iterator[None]:
+    """Freeze servers, children included: their sockets stay open and nobody answers."""
+    processes = [
+        process for server in servers for main in [psutil.Process(server.pid)]
+        for process in (main, *main.children(recursive=True))
+    ]  # fmt: skip
+    for process in processes:
+        process.send_signal(signal.SIGSTOP)
+    try:
+        yield
+    finally:
+        for process in processes:
+            process.send_signal(signal.SIGCONT)
+
+
+def statuses(answers: list[Answer]) -> Counter[int]:
+    return Counter(answer.status for answer in answers)
+
+
+def delivery_ids(answers: list[Answer]) -> set[str]:
+    """The ids that were acknowledged."""
+    return {json.loads(answer.body)["delivery_id"] for answer in answers if answer.status == 200}
+
+
+def in_inbox(redis_url: str) -> list[str]:
+    with redis.Redis.from_url(redis_url) as client:
+        return [fields[b"id"].decode() for _, fields in client.xrange("mailroom:inbox")]
+
+
+def in_spool(database_url: str) -> list[str]:
+    with psycopg.connect(database_url) as conn:
+        return [row[0].hex for row in conn.execute("SELECT id FROM spooled_deliveries")]

@@ -1,0 +1,174 @@
+"""The door on real servers that are well."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from contextlib import closing
+from typing import TYPE_CHECKING
+
+import pytest
+import redis
+
+from tests.integration.door.doors import GRANIAN, ROOT, Door, a_door, delivery_ids, in_inbox, signed, statuses
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+GUNICORN = ("-m", "gunicorn", "ingest.wsgi:app", "-k", "gthread", "--threads", "8", "--no-control-socket",
+            "--bind", "127.0.0.1:{port}")  # fmt: skip
+
+
+@pytest.fixture(params=[GRANIAN, GUNICORN], ids=["granian", "gunicorn"])
+def any_door(request: pytest.FixtureRequest, database: str, redis_db: str, tmp_path: Path) -> Iterator[Door]:
+    with a_door(database, redis_db, tmp_path / "door.log", *request.param) as door:
+        yield door
+
+
+@pytest.fixture
+def plain_door(database: str, redis_db: str, tmp_path: Path) -> Iterator[Door]:
+    with a_door(database, redis_db, tmp_path / "door.log") as door:
+        yield door
+
+
+def test_all_that_is_acknowledged_is_in_the_inbox_once(any_door: Door, redis_db: str) -> None:
+    answers = any_door.post_many(300, at_once=32)
+    assert statuses(answers) == {200: 300}
+    assert sorted(in_inbox(redis_db)) == sorted(delivery_ids(answers))
+
+
+def test_the_recorder_is_told_once(any_door: Door, redis_db: str) -> None:
+    any_door.post()
+    any_door.post()
+    with redis.Redis.from_url(redis_db) as client:
+        while not (told := client.lrange("record", 0, -1)):
+            time.sleep(0.01)
+    assert [json.loads(message)["headers"]["task"] for message in told] == ["mailroom.record_inbox"]
+
+
+def test_a_chunked_body_is_taken_whole(any_door: Door, redis_db: str) -> None:
+    body = b"x" * 100_000
+    answer = any_door.request("POST", "/webhooks/front", iter([body[:70_000], body[70_000:]]), signed(body))  # type: ignore[arg-type]
+    assert answer.status == 200
+    assert len(in_inbox(redis_db)) == 1
+
+
+def raw(door: Door, request: bytes, *, pieces: int = 0) -> bytes:
+    """Send bytes as they are, then as many chunks of 1 MB as the door takes; return the beginning of its answer."""
+    with closing(socket.create_connection(("127.0.0.1", door.port), timeout=20)) as connection:
+        connection.sendall(request)
+        try:
+            for _ in range(pieces):
+                connection.sendall(b"100000\r\n" + b"x" * 0x100000 + b"\r\n")
+        except OSError:
+            pass  # it has heard enough
+        return connection.recv(200)
+
+
+def test_an_endless_body_is_413_and_not_swallowed(plain_door: Door, redis_db: str) -> None:
+    head = b"POST /webhooks/front HTTP/1.1\r\nHost: door\r\nTransfer-Encoding: chunked\r\n\r\n"
+    assert raw(plain_door, head, pieces=100).startswith(b"HTTP/1.1 413")
+    assert in_inbox(redis_db) == []
+
+
+def test_a_body_announced_too_large_is_413_before_it_is_sent(plain_door: Door) -> None:
+    head = b"POST /webhooks/front HTTP/1.1\r\nHost: door\r\nContent-Length: 99999999999\r\n\r\n"
+    assert raw(plain_door, head).startswith(b"HTTP/1.1 413")
+
+
+@pytest.mark.parametrize(
+    "head",
+    [
+        b"POST /webhooks/front HTTP/1.1\r\nHost: door\r\nContent-Length: -1\r\n\r\n",
+        b"POST /webhooks/front HTTP/1.1\r\nHost: door\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\nx",
+        b"nonsense\r\n\r\n",
+    ],
+    ids=["negative", "two lengths", "no HTTP"],
+)
+def test_what_is_no_request_is_400(plain_door: Door, head: bytes) -> None:
+    assert raw(plain_door, head).startswith(b"HTTP/1.1 400")
+
+
+def test_slow_senders_do_not_keep_others_waiting(plain_door: Door) -> None:
+    head = b"POST /webhooks/front HTTP/1.1\r\nHost: door\r\nContent-Length: 1000\r\n\r\nx"
+    slow = [socket.create_connection(("127.0.0.1", plain_door.port)) for _ in range(200)]
+    for connection in slow:
+        connection.sendall(head)
+    time.sleep(0.5)
+    answers = [plain_door.post() for _ in range(20)]
+    for connection in slow:
+        connection.close()
+    assert statuses(answers) == {200: 20}
+    assert max(answer.seconds for answer in answers) < 1
+
+
+def test_512_idle_connections_leave_room(plain_door: Door) -> None:
+    idle = [socket.create_connection(("127.0.0.1", plain_door.port)) for _ in range(512)]
+    for connection in idle:
+        connection.sendall(b"GET /livez HTTP/1.1\r\nHost: door\r\n\r\n")
+    assert all(connection.recv(100).startswith(b"HTTP/1.1 200") for connection in idle)
+    assert plain_door.post().status == 200
+    for connection in idle:
+        connection.close()
+
+
+def test_the_processes_of_a_door_add_up(plain_door: Door) -> None:
+    plain_door.post_many(50, at_once=8)
+    shown = plain_door.request("GET", "/metrics").body.decode()
+    assert 'mailroom_deliveries_total{result="inbox"} 50.0' in shown
+
+
+def test_each_delivery_has_a_line_that_begins_with_its_id(plain_door: Door, tmp_path: Path) -> None:
+    [id_] = delivery_ids([plain_door.post(b"a body nobody should read")])
+    log = (tmp_path / "door.log").read_text()
+    assert f'{{"delivery": "{id_}", "event": "kept", "level": "debug"' in log
+    assert "nobody should read" not in log
+
+
+def test_it_stops_on_term_and_answers_what_it_has_taken(plain_door: Door) -> None:
+    before = plain_door.post_many(50, at_once=16)
+    plain_door.process.send_signal(signal.SIGTERM)
+    assert plain_door.process.wait(25) == 0
+    assert statuses(before) == {200: 50}
+
+
+def test_it_stops_at_once_while_it_starts(database: str, redis_db: str, tmp_path: Path) -> None:
+    """A process told to stop before it can listen must not be waited for until it is killed."""
+    began = time.monotonic()
+    with a_door(database, redis_db, tmp_path / "door.log", WEB_CONCURRENCY="8") as door:
+        door.process.send_signal(signal.SIGTERM)
+        assert door.process.wait(30) == 0
+    assert time.monotonic() - began < 15
+
+
+def test_wrong_settings_are_told_all_at_once(tmp_path: Path) -> None:
+    clean = {name: value for name, value in os.environ.items() if not name.startswith(("FRONT_", "REDIS", "DATABASE"))}
+    ended = subprocess.run(
+        [sys.executable, "-m", "ingest"],
+        env=clean | {"MAILROOM_DATA": str(tmp_path)},
+        cwd=ROOT,
+        capture_output=True,
+        check=False,
+    )
+    assert ended.returncode == 78
+    assert all(name in ended.stderr for name in (b"FRONT_SIGNING_KEYS", b"DATABASE_URL", b"REDIS_URL"))
+
+
+NOT_LOADED = """
+import sys
+from ingest.app import create_app
+from shared.settings import Settings
+create_app(Settings(front_signing_keys=["key"], redis_url="redis://cache/0", database_url="postgresql:///db"))
+print(*sorted({"psycopg", "requests", "workers", "console", "shared.front.envelope", "obstore"} & set(sys.modules)))
+"""
+
+
+def test_the_door_loads_nothing_it_does_not_need() -> None:
+    ended = subprocess.run([sys.executable, "-c", NOT_LOADED], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert ended.stdout.split() == []

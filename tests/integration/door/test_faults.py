@@ -1,0 +1,164 @@
+"""The door while Redis or PostgreSQL, or both, are killed, frozen or full: acknowledged means kept, and in time."""
+
+from __future__ import annotations
+
+import json
+import time
+from typing import TYPE_CHECKING
+
+import psutil
+import redis
+
+from tests.integration.door.doors import Answer, Door, delivery_ids, in_inbox, in_spool, statuses, stopped
+
+if TYPE_CHECKING:
+    from console.embedded import Postgres, Valkey
+
+IN_TIME = 2.0  # seconds
+
+
+def slowest(answers: list[Answer]) -> float:
+    return max(answer.seconds for answer in answers)
+
+
+def kept(own_postgres: Postgres, own_valkey: Valkey) -> set[str]:
+    return {*in_inbox(own_valkey.url), *in_spool(own_postgres.url)}
+
+
+def until_all_taken(door: Door, redis_url: str | None = None) -> None:
+    """Wait until every process of the door has noticed that a store, or Redis itself, is back."""
+    deadline = time.monotonic() + 15
+    while True:
+        ids = delivery_ids(door.post_many(16, at_once=8))
+        if len(ids) == 16 and (redis_url is None or ids <= set(in_inbox(redis_url))):
+            return
+        assert time.monotonic() < deadline
+        time.sleep(0.2)
+
+
+def test_a_killed_redis_costs_nothing_but_the_way(door: Door, own_postgres: Postgres, own_valkey: Valkey) -> None:
+    answers = door.post_many(20, at_once=8)
+    own_valkey.kill()
+    answers += door.post_many(100, at_once=32)
+    own_valkey.start()
+    assert statuses(answers) == {200: 120}
+    assert slowest(answers) < IN_TIME
+    assert kept(own_postgres, own_valkey) == delivery_ids(answers)
+
+
+def test_it_goes_back_to_redis_by_itself(door: Door, own_valkey: Valkey) -> None:
+    own_valkey.kill()
+    door.post()
+    own_valkey.start()
+    until_all_taken(door, own_valkey.url)
+
+
+def test_a_frozen_redis_is_waited_for_by_the_first_only(door: Door, own_postgres: Postgres, own_valkey: Valkey) -> None:
+    answers = door.post_many(20, at_once=8)
+    with stopped(own_valkey):
+        first = door.post_many(64, at_once=64)
+        later = door.post_many(64, at_once=64)
+    answers += first + later
+    assert statuses(answers) == {200: 148}
+    assert slowest(answers) < IN_TIME
+    assert delivery_ids(answers) <= kept(own_postgres, own_valkey)
+
+
+def test_a_full_redis_sends_deliveries_to_the_spool(door: Door, own_postgres: Postgres, own_valkey: Valkey) -> None:
+    with redis.Redis.from_url(own_valkey.url) as client:
+        client.config_set("maxmemory", "1mb")
+        answers = door.post_many(50, at_once=16)
+        client.config_set("maxmemory", "0")
+    assert statuses(answers) == {200: 50}
+    assert set(in_spool(own_postgres.url)) == delivery_ids(answers)
+    assert in_inbox(own_valkey.url) == []
+
+
+def test_a_full_redis_still_leaves_the_door_ready(door: Door, own_valkey: Valkey) -> None:
+    with redis.Redis.from_url(own_valkey.url) as client:
+        client.config_set("maxmemory", "1mb")
+        ready = door.request("GET", "/readyz")
+    assert (ready.status, json.loads(ready.body)["checks"]) == (200, {"inbox": "away", "spool": "writable"})
+
+
+def test_with_both_frozen_everybody_is_asked_to_come_back_in_time(
+    door: Door, own_postgres: Postgres, own_valkey: Valkey
+) -> None:
+    answers = door.post_many(20, at_once=8)
+    with stopped(own_valkey, own_postgres):
+        first = door.post_many(64, at_once=64)
+        later = door.post_many(64, at_once=64)
+        ready = door.request("GET", "/readyz")
+    assert statuses(first + later) == {503: 128}
+    assert slowest([*first, *later, ready]) < IN_TIME
+    assert ready.status == 503
+    until_all_taken(door)
+    answers += door.post_many(20, at_once=8)
+    assert statuses(answers) == {200: 40}
+    assert delivery_ids(answers) <= kept(own_postgres, own_valkey)
+
+
+def test_with_both_frozen_256_connections_are_answered_in_time(
+    door: Door, own_postgres: Postgres, own_valkey: Valkey
+) -> None:
+    door.post_many(20, at_once=8)
+    with stopped(own_valkey, own_postgres):
+        answers = door.post_many(256, at_once=256)
+    assert statuses(answers) == {503: 256}
+    assert slowest(answers) < IN_TIME
+
+
+def test_postgresql_frozen_after_it_was_used_is_given_up_in_time(
+    door: Door, own_postgres: Postgres, own_valkey: Valkey
+) -> None:
+    own_valkey.kill()
+    answers = door.post_many(20, at_once=8)
+    with stopped(own_postgres):
+        refused = door.post_many(64, at_once=64)
+    until_all_taken(door)
+    answers += door.post_many(20, at_once=8)
+    own_valkey.start()
+    assert (statuses(refused), statuses(answers)) == ({503: 64}, {200: 40})
+    assert slowest(refused) < IN_TIME
+    assert delivery_ids(answers) <= kept(own_postgres, own_valkey)
+
+
+def test_a_restarted_postgresql_costs_no_delivery(door: Door, own_postgres: Postgres, own_valkey: Valkey) -> None:
+    own_valkey.kill()
+    answers = door.post_many(20, at_once=8)
+    own_postgres.kill()
+    own_postgres.start()
+    answers += door.post_many(20, at_once=8)
+    assert statuses(answers) == {200: 40}
+    assert set(in_spool(own_postgres.url)) == delivery_ids(answers)
+
+
+def test_a_frozen_postgresql_is_not_noticed_while_redis_is_well(
+    door: Door, own_postgres: Postgres, own_valkey: Valkey
+) -> None:
+    own_valkey.kill()
+    door.post()
+    own_valkey.start()
+    until_all_taken(door, own_valkey.url)
+    with stopped(own_postgres):
+        answers = door.post_many(20, at_once=8)
+    assert statuses(answers) == {200: 20}
+    assert slowest(answers) < 1
+
+
+def test_a_killed_process_of_the_door_is_replaced(door: Door, own_postgres: Postgres, own_valkey: Valkey) -> None:
+    processes = psutil.Process(door.process.pid).children()
+    processes[0].kill()
+    deadline = time.monotonic() + 20
+    while len(alive := psutil.Process(door.process.pid).children()) < len(processes) or processes[0] in alive:
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
+    answers = door.post_many(20, at_once=8)
+    assert statuses(answers) == {200: 20}
+
+
+def test_no_process_of_the_door_outlives_it(door: Door) -> None:
+    processes = psutil.Process(door.process.pid).children()
+    door.process.kill()
+    gone, alive = psutil.wait_procs(processes, timeout=20)
+    assert (len(gone), alive) == (2, [])
