@@ -12,6 +12,7 @@ from celery import signals
 from shared import logs, queue
 from shared.errors import MailroomError, StoreUnavailable
 from shared.settings import Settings, load
+from workers.acknowledging import free_slots
 from workers.attempt import run_task
 from workers.heartbeat import Heartbeat
 from workers.resources import Resources, open_resources
@@ -33,6 +34,7 @@ def _settings() -> Settings:
 settings = _settings()
 app = queue.celery_app(settings)
 add_waker(app)
+free_slots()
 
 
 class Process:
