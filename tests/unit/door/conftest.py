@@ -23,7 +23,6 @@ if TYPE_CHECKING:
 
 KEY = "signing-key"
 NOW = 1_786_440_071.456
-Post = "Callable[..., TestResponse]"
 
 
 @dataclass

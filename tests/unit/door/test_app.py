@@ -204,32 +204,9 @@ def test_front_is_asked_to_come_back_while_both_stores_are_away(post: Post, kept
     assert response.json["code"] == "nothing_stored"
 
 
-@pytest.mark.parametrize(
-    ("method", "path", "status", "code"),
-    [("GET", "/webhooks/front", 405, "method_not_allowed"), ("POST", "/elsewhere", 404, "not_found")],
-)
-def test_every_no_is_problem_json(client: Any, method: str, path: str, status: int, code: str) -> None:
-    response = client.open(path, method=method)
-    assert (response.status_code, response.mimetype) == (status, "application/problem+json")
-    assert response.json["code"] == code
-
-
-def test_a_wrong_method_is_told_the_right_one(client: Any) -> None:
-    assert "POST" in client.get("/webhooks/front").headers["Allow"]
-
-
 def test_a_refusal_repeats_nothing_that_was_sent(post: Post) -> None:
     response = post(b"the-secret-subject", {"X-Front-Signature": "c2VjcmV0LXNpZ25hdHVyZQ=="})
     assert b"secret" not in response.data.replace(b"OAuth client secret", b"")
-
-
-def test_livez_asks_nobody(client: Any, kept: Kept) -> None:
-    kept.down = True
-    assert client.get("/livez").json == {"alive": True}
-
-
-def test_readyz_shows_its_checks(client: Any) -> None:
-    assert client.get("/readyz").json == {"ready": True, "checks": {"inbox": "writable"}}
 
 
 @pytest.mark.parametrize(
@@ -243,11 +220,6 @@ def test_every_answer_is_counted(post: Post, headers: dict[str, str], result: st
     before = count()
     post(BODY, headers)
     assert count() == before + 1
-
-
-def test_metrics_are_served(client: Any, post: Post) -> None:
-    post(BODY)
-    assert "mailroom_door_seconds_bucket" in client.get("/metrics").text
 
 
 def test_a_bug_is_500_and_says_nothing(client: Any, kept: Kept, post: Post) -> None:

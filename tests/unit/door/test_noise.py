@@ -1,0 +1,51 @@
+"""Which lines of libraries are shown, and which only at DEBUG."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator
+
+import pytest
+
+from shared.noise import quieten
+
+ADVICE = "Configuration allows spawning up to 512 Python threads, which seems quite high"
+
+
+@pytest.fixture(autouse=True)
+def _as_before() -> Iterator[None]:
+    yield
+    quieten(logging.DEBUG)
+    for name in ("_granian", "celery.app.trace"):
+        logging.getLogger(name).setLevel(logging.NOTSET)
+
+
+@pytest.mark.parametrize(
+    ("name", "level", "text", "shown"),
+    [
+        ("_granian", logging.INFO, "Listening at: http://127.0.0.1:8080", True),
+        ("_granian", logging.INFO, "Spawning worker-1 with PID: 7", False),
+        ("_granian", logging.WARNING, ADVICE, False),
+        ("_granian", logging.WARNING, "Killing worker-1 after it refused to gracefully stop", True),
+        # A line for each task
+        ("celery.app.trace", logging.INFO, "Task %(name)s[%(id)s] succeeded", False),
+        ("celery.app.trace", logging.ERROR, "Task %(name)s[%(id)s] raised", True),
+    ],
+)
+def test_what_is_shown_by_default(
+    name: str, level: int, text: str, shown: bool, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO)
+    logging.getLogger(name).setLevel(logging.INFO)
+    quieten(logging.INFO)
+    logging.getLogger(name).log(level, text)
+    assert bool(caplog.records) is shown
+
+
+def test_everything_is_shown_at_debug(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.DEBUG)
+    quieten(logging.INFO)
+    quieten(logging.DEBUG)
+    logging.getLogger("_granian").warning(ADVICE)
+    logging.getLogger("celery.app.trace").info("Task succeeded")
+    assert len(caplog.records) == 2
