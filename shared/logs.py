@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import structlog
 
+from shared.noise import quieten
 from shared.scrub import scrub
 
 if TYPE_CHECKING:
@@ -30,9 +31,7 @@ def configure(settings: Settings, process: str) -> None:
     root = logging.getLogger()
     root.handlers = [handler]
     root.setLevel(settings.log_level)
-    # At DEBUG these print headers and bodies.
-    for name in ("urllib3", "requests_oauthlib", "oauthlib"):
-        logging.getLogger(name).setLevel(max(logging.INFO, root.level))
+    quieten(root.level)
     structlog.configure(
         processors=[
             *shared,
@@ -66,7 +65,7 @@ def _rendering(as_json: bool) -> list[Processor]:
     last: list[Processor] = (
         [_delivery_first, structlog.processors.JSONRenderer(ensure_ascii=False, default=str)]
         if as_json
-        else [_delivery_before_event, structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty())]
+        else [_for_people, structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty(), pad_event_to=0, pad_level=False)]
     )
     return [
         structlog.stdlib.ProcessorFormatter.remove_processors_meta,
@@ -90,7 +89,10 @@ def _delivery_first(_: WrappedLogger, __: str, event_dict: EventDict) -> EventDi
     return first | dict(event_dict)
 
 
-def _delivery_before_event(_: WrappedLogger, __: str, event_dict: EventDict) -> EventDict:
+def _for_people(_: WrappedLogger, __: str, event_dict: EventDict) -> EventDict:
+    """A terminal shows one day and says by itself which process this is."""
+    event_dict.pop("process", None)
+    event_dict["timestamp"] = event_dict["timestamp"][11:19]
     if delivery := event_dict.pop("delivery", None):
         event_dict["event"] = f"{delivery} {event_dict.get('event', '')}"
     return event_dict
