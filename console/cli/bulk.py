@@ -41,7 +41,7 @@ def run(conn: Connection, change: Change, wanted: Filter, *, dry_run: bool, yes:
     plan = groups(conn, wanted, change.states)
     total = sum(group.count for group in plan)
     if not total:
-        raise NothingMatched(f"no task to {change.verb}: {' or '.join(change.states)} and as asked for")
+        raise NothingMatched(f"no task to {change.verb}: none that was asked for is {' or '.join(change.states)}")
     _tell(change.verb, total, plan)
     if dry_run:
         return
@@ -64,7 +64,7 @@ def _apply(conn: Connection, change: Change, wanted: Filter, total: int) -> int:
 
 
 def _tell(verb: str, total: int, plan: Sequence[TaskGroup]) -> None:
-    say(f"{verb} {total:,} tasks:")
+    say(f"{verb} {_tasks(total)}:")
     for group in plan[:GROUPS_SHOWN]:
         parts = (group.kind, group.state, group.code, group.tenant)
         say(f"  {group.count:>8,}  {'  '.join(part for part in parts if part)}")
@@ -72,9 +72,13 @@ def _tell(verb: str, total: int, plan: Sequence[TaskGroup]) -> None:
         say(f"  and {len(plan) - GROUPS_SHOWN} smaller groups")
 
 
+def _tasks(count: int) -> str:
+    return f"{count:,} task{'s' if count != 1 else ''}"
+
+
 def _ask(verb: str, total: int, *, yes: bool) -> None:
     if yes:
         return
     if not sys.stdin.isatty():
         raise click.UsageError("nobody can be asked here: add --yes, or --dry-run to only see the plan")
-    click.confirm(f"{verb} {total:,} tasks?", abort=True, err=True)
+    click.confirm(f"{verb} {_tasks(total)}?", abort=True, err=True)

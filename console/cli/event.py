@@ -28,8 +28,8 @@ def list_(limit: int, as_json: bool, **chosen: Any) -> None:
     Example: mailroom event list --tenant Acme --state failed --since 2h
     """
     from console.cli.database import database
-    from console.cli.output import print_json, print_table
-    from console.cli.times import stamp
+    from console.cli.output import print_json, print_table, say_when_none
+    from console.cli.times import short_stamp
     from shared.db.reading import events
 
     with database() as conn:
@@ -37,8 +37,10 @@ def list_(limit: int, as_json: bool, **chosen: Any) -> None:
     if as_json:
         print_json(found)
         return
-    rows = [(stamp(e.received_at), e.id, e.type, e.tenant or e.company_id, e.state, e.cause) for e in found]
-    print_table(("received (UTC)", "event", "type", "tenant", "state", "cause"), rows)
+    rows = [(short_stamp(e.received_at), e.id, e.type, e.tenant or e.company_id, e.state, e.cause) for e in found]
+    columns = ("received (UTC)", "event", "type", "tenant", "state", "cause")
+    print_table(columns, rows, whole=("received (UTC)", "event", "state"))
+    say_when_none(found, "such events")
 
 
 @event.command()

@@ -58,7 +58,7 @@ def filter_options(states: tuple[str, ...]) -> Callable[[Command], Command]:
         click.option("--state", type=click.Choice(states), help="Only this state."),
         click.option("--code", metavar="CODE", help="Only with this cause, as in front_unavailable."),
         click.option("--kind", metavar="KIND", help="Only this kind of task, as in store_attachment."),
-        click.option("--since", type=Since(), help="Only from then on."),
+        click.option("--since", type=Since(), metavar="2h|7d|TIME", help="Only from then on."),
     )
 
     def decorate(command: Command) -> Command:

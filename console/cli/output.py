@@ -13,7 +13,7 @@ from uuid import UUID
 import click
 
 if TYPE_CHECKING:
-    from rich.console import Console
+    from rich.console import Console, JustifyMethod
     from rich.table import Table
     from rich.text import Text
 
@@ -44,16 +44,29 @@ def shown(text: object, style: str = "") -> Text:
     return Text("".join(char if char.isprintable() else "\N{REPLACEMENT CHARACTER}" for char in str(text)), style)
 
 
-def print_table(columns: Sequence[str], rows: Iterable[Sequence[object]], *, right: Sequence[str] = ()) -> None:
-    """A plain table; None is left blank, `right` names the columns of numbers."""
+def print_table(
+    columns: Sequence[str],
+    rows: Iterable[Sequence[object]],
+    *,
+    right: Sequence[str] = (),
+    whole: Sequence[str] = (),
+) -> None:
+    """A plain table; None is left blank, `right` names the columns of numbers, `whole` those to copy from."""
     from rich.table import Table
 
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="dim")
     for column in columns:
-        table.add_column(column, justify="right" if column in right else "left", overflow="fold")
+        justify: JustifyMethod = "right" if column in right else "left"
+        table.add_column(column, justify=justify, overflow="fold", no_wrap=column in whole)
     for row in rows:
         table.add_row(*("" if cell is None else shown(cell, state_style(str(cell))) for cell in row))
     screen().print(table)
+
+
+def say_when_none(found: Sequence[object], what: str) -> None:
+    """Tell a person that a list is empty, which a header alone does not."""
+    if not found:
+        say(f"no {what}")
 
 
 def print_facts(facts: Iterable[tuple[str, object]]) -> None:

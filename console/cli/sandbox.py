@@ -42,7 +42,7 @@ def serve(options: tuple[str, ...]) -> None:
 
 @sandbox.command()
 @click.argument("type_", metavar="TYPE")
-@click.option("--company", metavar="cmp_…", help="Whose; may be left out while the sandbox has only one.")
+@click.option("--company", metavar="cmp_…", help="Whose; else of the company that the sandbox has had longest.")
 @click.option("--count", type=click.IntRange(min=1), default=1, show_default=True)
 @click.option(
     "--rate", type=click.FloatRange(min=0, min_open=True), help="Events a second; as fast as possible without."
@@ -65,7 +65,7 @@ def send(ctx: click.Context, /, type_: str, handles: tuple[str, ...], as_json: b
     from shared.settings import load
 
     settings = load()
-    order["type"], order["company"] = type_, order["company"] or _only_company(settings)
+    order["type"], order["company"] = type_, order["company"] or _first_company(settings)
     order["recipients"] = [{"handle": handle, "role": "to"} for handle in handles] or None
     answer = _call(settings, "POST", "send", {name: value for name, value in order.items() if value is not None})
     taken = sum(1 for event in answer["events"] if event["acknowledged"])
@@ -90,11 +90,10 @@ def _given(settings: Settings) -> list[str]:
     return [part for name, value in options.items() if value for part in (name, value)]
 
 
-def _only_company(settings: Settings) -> str:
-    companies = [str(company["id"]) for company in _call(settings, "GET", "companies")["companies"]]
-    if len(companies) != 1:
-        raise click.UsageError(f"--company is needed: the sandbox has {', '.join(companies) or 'none yet'}")
-    return companies[0]
+def _first_company(settings: Settings) -> str:
+    for company in _call(settings, "GET", "companies")["companies"]:
+        return str(company["id"])
+    raise click.UsageError("--company is needed: the sandbox has none yet")
 
 
 def _call(settings: Settings, method: str, what: str, body: object = None) -> dict[str, Any]:

@@ -31,8 +31,8 @@ def list_(limit: int, as_json: bool, **chosen: Any) -> None:
     Example: mailroom task list --state failed --code front_unavailable
     """
     from console.cli.database import database
-    from console.cli.output import print_json, print_table
-    from console.cli.times import stamp
+    from console.cli.output import print_json, print_table, say_when_none
+    from console.cli.times import short_stamp
     from shared.db.reading import tasks
 
     with database() as conn:
@@ -40,9 +40,10 @@ def list_(limit: int, as_json: bool, **chosen: Any) -> None:
     if as_json:
         print_json(found)
         return
-    rows = [(t.id, stamp(t.created_at), t.kind, t.state, t.code, t.attempts, t.tenant, t.event) for t in found]
+    rows = [(t.id, short_stamp(t.created_at), t.kind, t.state, t.code, t.attempts, t.tenant, t.event) for t in found]
     columns = ("task", "made (UTC)", "kind", "state", "code", "attempts", "tenant", "event")
-    print_table(columns, rows, right=("task", "attempts"))
+    print_table(columns, rows, right=("task", "attempts"), whole=("task", "made (UTC)", "state", "event"))
+    say_when_none(found, "such tasks")
 
 
 @task.command()

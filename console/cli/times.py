@@ -44,5 +44,10 @@ def spoken(seconds: float) -> str:
 
 
 def stamp(at: datetime) -> str:
-    """A moment for a list, in UTC to the second."""
+    """A moment in UTC to the second."""
     return at.astimezone(UTC).strftime("%Y-%m-%d %H:%M:%S")
+
+
+def short_stamp(at: datetime) -> str:
+    """The same for a narrow column; a list is of one year."""
+    return at.astimezone(UTC).strftime("%m-%d %H:%M:%S")

@@ -83,8 +83,15 @@ def test_what_the_door_did_not_take_is_partly_failed(mailroom: Mailroom, front: 
     assert [event["acknowledged"] for event in answer["events"]] == [False, False]
 
 
+def test_mail_is_for_the_oldest_company_unless_another_is_named(mailroom: Mailroom, front: RunningSandbox) -> None:
+    for company in ("cmp_zebra", "cmp_acme"):
+        front.front.found(company, company, None)
+    mailroom("sandbox", "send", "inbound_received", code=4)
+    assert list(front.front.world.marks) == ["cmp_zebra"]
+
+
 def test_a_wrong_order_is_a_usage_error(mailroom: Mailroom, front: RunningSandbox) -> None:
-    assert "--company is needed" in mailroom("sandbox", "send", "inbound_received", code=2).stderr
+    assert "none yet" in mailroom("sandbox", "send", "inbound_received", code=2).stderr
     front.front.found("cmp_acme", "Acme", "token")
     assert "no such type" in mailroom("sandbox", "send", "nonsense", code=2).stderr
     assert "no such fault" in mailroom("sandbox", "send", "inbound_received", "--fault", "x", code=2).stderr
@@ -117,7 +124,7 @@ def test_a_person_at_a_terminal_is_asked(
     keyboard, terminal = pty.openpty()
     with start(process_environment, "task", "retry", "--state", "failed", stdin=terminal) as asking:
         os.write(keyboard, answer)
-        assert "retry 1 tasks?" in asking.communicate(timeout=30)[1]
+        assert "retry 1 task?" in asking.communicate(timeout=30)[1]
     os.close(keyboard)
     os.close(terminal)
     assert (asking.returncode, mailroom.json("task", "list")[0]["state"]) == (code, state)
