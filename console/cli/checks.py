@@ -67,6 +67,7 @@ def postgresql(settings: Settings) -> Iterator[Finding]:
 
 def redis_server(settings: Settings) -> Iterator[Finding]:
     """Redis is recent, never evicts, and writes what it acknowledged to its log."""
+    settings.require("redis_url")
     try:
         with redis.Redis.from_url(
             settings.redis_url.get_secret_value(), socket_timeout=3, socket_connect_timeout=3, decode_responses=True

@@ -159,6 +159,12 @@ def test_doctor_names_what_is_wrong_and_how_to_mend_it(
     assert "mailroom tenant connect" in page
 
 
+def test_doctor_goes_on_where_no_server_is_named(mailroom: Mailroom, environment: dict[str, str | None]) -> None:
+    environment |= {"DATABASE_URL": None, "REDIS_URL": None}
+    found = findings(mailroom)
+    assert (found["postgresql"], found["redis_server"], found["storage"]) == (False, False, True)
+
+
 def test_doctor_finds_a_token_that_no_key_opens(mailroom: Mailroom, acme: str, environment: dict[str, str]) -> None:
     environment["TOKEN_KEYS"] = mailroom("keys", "generate").stdout.strip()
     assert not findings(mailroom)["tokens"]
