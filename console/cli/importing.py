@@ -69,7 +69,7 @@ def _stage(conn: Connection, file: TextIO, size: int, mistakes: Mistakes) -> Col
     if columns.ignored:
         say(f"ignored columns: {', '.join(columns.ignored)}")
     with progress("reading", size) as advance:
-        read = file.buffer.tell()
+        read = 0
         for batch in _batches(read_users(lines, columns)):
             user_import.stage(conn, [entry for entry in batch if isinstance(entry, ImportedUser)])
             for entry in batch:
