@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import itertools
 import random
+import shlex
 import signal
 import sys
 import threading
+from pathlib import Path
 from typing import Any
 
 import requests
@@ -22,6 +24,7 @@ from shared.settings import Settings, load
 
 COMPANY, STRANGER = "cmp_harbour", "cmp_lighthouse"
 TENANT = "Harbour Goods"
+TOKEN_FILE = "lighthouse.token"  # noqa: S105 -- a file's name
 PEOPLE = {
     "u-100": ("Ines Moreau", ("ines.moreau@harbour.example", "ines@harbour.example"), None),
     "u-101": ("Tomasz Brandt", ("tomasz.brandt@harbour.example",), None),
@@ -92,17 +95,26 @@ def play(settings: Settings, stop: threading.Event) -> None:
     sandbox = Sandbox(settings, stop)
     token = sandbox.tell("companies", {"id": COMPANY, "name": TENANT})["api_token"]
     stranger = sandbox.tell("companies", {"id": STRANGER, "name": "Lighthouse Keepers"})["api_token"]
-    (settings.mailroom_data / "lighthouse.token").write_text(f"{stranger}\n", encoding="utf-8")
+    (settings.mailroom_data / TOKEN_FILE).write_text(f"{stranger}\n", encoding="utf-8")
     with session(settings.database_url.get_secret_value()) as conn:
         seed(conn, token)
     sandbox.tell("challenge", {})
     for number, mail in enumerate(itertools.cycle(MAIL)):
         order = {"type": "inbound_received", "company": COMPANY, **mail}
         [event] = sandbox.tell("send", order)["events"]
+        _say(f"sent {event['event_id']}  {described(order)}")
         if number == 0:
             _tell_when_done(settings, event["event_id"], stop)
         if stop.wait(EVERY_SECONDS * random.uniform(0.5, 1.5)):  # noqa: S311 -- mail does not come by the clock
             return
+
+
+def described(order: dict[str, Any]) -> str:
+    """What is sent, in a line."""
+    handles = [recipient["handle"] for recipient in order.get("recipients", ()) if recipient["role"] != "from"]
+    files = len(order.get("attachments", ()))
+    parts = (order["type"], f"to {', '.join(handles)}" if handles else "", f"files: {files}" if files else "")
+    return "  ".join(part for part in parts if part)
 
 
 def _tell_when_done(settings: Settings, event_id: str, stop: threading.Event) -> None:
@@ -110,16 +122,24 @@ def _tell_when_done(settings: Settings, event_id: str, stop: threading.Event) ->
     with session(settings.database_url.get_secret_value()) as conn:
         for _ in range(100):
             if any(event.state == "done" for event in events.named(conn, event_id)):
+                token_file = as_typed(settings.mailroom_data / TOKEN_FILE)
                 _say(
                     f"the first message went all the way: matched, files stored, conversation archived.\n"
                     f"  ./run event show {event_id}\n"
                     f"mail for a company that no tenant has is parked, until somebody connects it:\n"
-                    f"  ./run tenant add Lighthouse --company {STRANGER}"
-                    f" --api-token-file {settings.mailroom_data}/lighthouse.token"
+                    f"  ./run tenant add Lighthouse --company {STRANGER}\n"
+                    f"  ./run user add --tenant Lighthouse --id 1 --name Keeper --email keeper@lighthouse.example\n"
+                    f"  ./run tenant connect Lighthouse --api-token-file {token_file}"
                 )
                 return
             if stop.wait(0.1):
                 return
+
+
+def as_typed(path: Path) -> str:
+    """The path as one word for a shell, from here where it is below."""
+    here = Path.cwd()
+    return shlex.quote(str(path.relative_to(here) if path.is_relative_to(here) else path))
 
 
 def _say(text: str) -> None:
