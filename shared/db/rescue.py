@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
 from psycopg.rows import class_row
 
 from shared.db.pool import Connection
+from shared.errors import MalformedEnvelope
 
+#: Of compressed bodies read at once; a single larger one is read alone.
+MAX_BYTES = 4 * 2**20
 #: A task whose worker died this often is not tried again: it may be what kills them.
 DEATHS = 5
 
@@ -110,6 +114,7 @@ def hold_back(conn: Connection, tenant_id: int, seconds: float) -> None:
 class ParkedDelivery:
     """The first delivery of an event whose company was unknown and now is a tenant's."""
 
+    event_id: int
     id: str
     received_at: datetime
     origin: str
@@ -117,18 +122,42 @@ class ParkedDelivery:
 
 
 def adoptable(conn: Connection, limit: int = 200) -> list[ParkedDelivery]:
-    """Deliveries of parked events whose company a tenant has now, the oldest first; bodies are compressed."""
+    """Deliveries of parked events whose company a tenant has now, the oldest first, fewer where bodies are large.
+
+    Bodies are compressed.
+    """
     with conn.cursor(row_factory=class_row(ParkedDelivery)) as cur:
         return cur.execute(
             """
-            SELECT replace(d.id::text, '-', '') AS id, d.received_at, d.origin, d.body
-            FROM events e JOIN tenants t ON t.company_id = e.company_id AND t.connected_at IS NOT NULL
-            JOIN deliveries d ON d.event_id = e.id AND d.body IS NOT NULL
-            WHERE e.state = 'parked' AND e.tenant_id IS NULL
-            ORDER BY e.id LIMIT %s
+            SELECT event_id, id, received_at, origin, body FROM (
+                SELECT *, sum(octet_length(body)) OVER (ORDER BY event_id, id) - octet_length(body) AS bytes_before
+                FROM (SELECT e.id AS event_id, replace(d.id::text, '-', '') AS id, d.received_at, d.origin, d.body
+                      FROM events e JOIN tenants t ON t.company_id = e.company_id AND t.connected_at IS NOT NULL
+                      JOIN deliveries d ON d.event_id = e.id AND d.body IS NOT NULL
+                      WHERE e.state = 'parked' AND e.tenant_id IS NULL
+                      ORDER BY e.id LIMIT %s) oldest
+            ) counted
+            WHERE bytes_before < %s
+            ORDER BY event_id, id
             """,
-            (limit,),
+            (limit, MAX_BYTES),
         ).fetchall()
+
+
+def fail_parked(conn: Connection, event_ids: Sequence[int], reason: str) -> None:
+    """Let those of the events that are still parked though their company has a tenant fail visibly."""
+    conn.execute(
+        """
+        WITH failed AS (
+            UPDATE events SET state = 'failed', cause = %(code)s
+            WHERE id = ANY(%(ids)s) AND state = 'parked' AND tenant_id IS NULL
+              AND EXISTS (SELECT FROM tenants WHERE tenants.company_id = events.company_id) RETURNING id
+        )
+        INSERT INTO tasks (event_id, kind, state, code, detail, settled_at)
+        SELECT id, 'record', 'failed', %(code)s, %(detail)s, now() FROM failed
+        """,
+        {"code": MalformedEnvelope.code, "ids": list(event_ids), "detail": reason},
+    )
 
 
 def something_spooled(conn: Connection) -> bool:

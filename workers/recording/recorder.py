@@ -16,6 +16,7 @@ from shared.db.roles import Role
 from shared.errors import StoreUnavailable
 from shared.inbox import Inbox
 from workers.recording.chunk import record_chunk
+from workers.recording.halves import by_halves
 from workers.recording.read import Incoming
 
 #: A delivery in work when this many recorders died is kept unparsed.
@@ -99,7 +100,7 @@ class Recorder:
         names = [each.mark for each in chunk]
         self._pool.run(lambda conn: marks.mark(conn, names))
         try:
-            self._record_chunk(chunk)
+            by_halves(chunk, self._record_chunk, self._keep_unparsed)
         except Exception:
             self._survived.update(names)
             with suppress(StoreUnavailable):  # then before the next marks are read
@@ -113,33 +114,20 @@ class Recorder:
             self._survived.clear()
 
     def _record_chunk(self, chunk: Sequence[Incoming]) -> None:
-        """Record the chunk; when something in it cannot be stored, find it by halves and keep it unparsed."""
-        names = [each.mark for each in chunk]
-        try:
-            tenants = self._pool.run(lambda conn: _commit(conn, chunk, names))
-        except StoreUnavailable:
-            raise
-        except Exception as exc:  # noqa: BLE001 -- whatever one delivery does must not stop the others
-            self._record_apart(chunk, exc)
-        else:
-            log.debug("recorded", deliveries=len(chunk))
-            self._dispatch(tenants)
+        tenants = self._pool.run(lambda conn: _commit(conn, chunk))
+        log.debug("recorded", deliveries=len(chunk))
+        self._dispatch(tenants)
 
-    def _record_apart(self, chunk: Sequence[Incoming], exc: Exception) -> None:
-        if len(chunk) > 1:
-            half = len(chunk) // 2
-            self._record_chunk(chunk[:half])
-            self._record_chunk(chunk[half:])
-        elif chunk[0].unreadable is None:
-            log.warning("unrecordable", delivery_id=chunk[0].delivery.id, error=type(exc).__name__)
-            reason = f"recording it failed ({type(exc).__name__}); the body is kept unparsed"
-            self._record_chunk([replace(chunk[0], unreadable=reason)])
-        else:
+    def _keep_unparsed(self, offender: Incoming, exc: Exception) -> None:
+        if offender.unreadable is not None:
             raise exc
+        log.warning("unrecordable", delivery_id=offender.delivery.id, error=type(exc).__name__)
+        reason = f"recording it failed ({type(exc).__name__}); the body is kept unparsed"
+        self._record_chunk([replace(offender, unreadable=reason)])
 
 
-def _commit(conn: Connection, chunk: Sequence[Incoming], names: Sequence[str]) -> set[int]:
+def _commit(conn: Connection, chunk: Sequence[Incoming]) -> set[int]:
     tenants = record_chunk(conn, chunk)
     spool.delete(conn, [each.delivery.id for each in chunk if each.origin == "spooled"])
-    marks.unmark(conn, names)
+    marks.unmark(conn, [each.mark for each in chunk])
     return tenants

@@ -1,0 +1,55 @@
+"""Parked events find their tenant, however many they are and whatever is among them."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from shared.db import rescue
+from tests.integration.pipeline.test_recording import receive
+
+if TYPE_CHECKING:
+    from tests.integration.pipeline.rig import Rig
+
+STATES = "SELECT state, count(*)::int FROM events GROUP BY 1 ORDER BY 1"
+
+
+@pytest.fixture
+def parked(rig: Rig) -> Rig:
+    """Five events of a company that a tenant has now, their first one harmful or not."""
+    for number in range(5):
+        receive(rig, payload={"id": f"evt_{number}"})
+    rig.record()
+    rig.tenant("cmp_acme")
+    return rig
+
+
+def adopt(rig: Rig, times: int) -> None:
+    for _ in range(times):
+        rig.sweep("adopt")
+
+
+def test_one_that_cannot_be_read_any_more_fails_visibly_and_leaves_the_others_alone(parked: Rig) -> None:
+    parked.sql("UPDATE deliveries SET body = 'damaged' WHERE event_id = (SELECT min(id) FROM events)")
+    adopt(parked, times=1)
+    assert parked.sql(STATES) == [("done", 4), ("failed", 1)]
+    assert parked.sql("SELECT kind, state, code FROM tasks WHERE state = 'failed'") == [
+        ("record", "failed", "malformed_envelope")
+    ]
+
+
+def test_one_that_the_database_refuses_fails_visibly_and_leaves_the_others_alone(parked: Rig) -> None:
+    parked.sql("ALTER TABLE recipients ADD CHECK (event_id <> 3)")
+    adopt(parked, times=1)
+    assert parked.sql(STATES) == [("done", 4), ("failed", 1)]
+
+
+def test_those_that_read_differently_now_do_not_keep_the_others_waiting(
+    parked: Rig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As after a release that reads event ids in another way."""
+    parked.sql("UPDATE events SET front_id = 'renamed_' || id WHERE id <= 2")
+    monkeypatch.setattr(rescue.adoptable, "__defaults__", (2,))
+    adopt(parked, times=5)
+    assert parked.sql(STATES) == [("done", 3), ("failed", 2)]
