@@ -8,6 +8,7 @@ import signal
 import socket
 import subprocess
 import sys
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, LiteralString
 
@@ -47,6 +48,7 @@ class Stack:
         self.front = SmallFront(sandbox_port, self.data / "sandbox" / "ledger.jsonl")
         self._front_options = front
         self._folder = folder
+        self._started_at = 0.0
         self._up: subprocess.Popen[bytes] | None = None
         self._sandbox: subprocess.Popen[bytes] | None = None
 
@@ -58,6 +60,7 @@ class Stack:
 
     def start(self) -> None:
         """Start both; return when the door answers and the processes behind it have said that they live."""
+        self._started_at = time.time()
         self._up = self._spawn(self.log, "up")
         self._expect(self._is_ready, "mailroom up is ready")
         if self._sandbox is None:
@@ -66,10 +69,8 @@ class Stack:
         self.note()
 
     def note(self) -> None:
-        """Remember the processes that run now."""
-        for process in (self._up, self._sandbox):
-            if process:
-                self.tree.note(process.pid)
+        """Remember the processes of `mailroom up` that run now."""
+        self.tree.note(self.up.pid)
 
     def ask_to_stop(self) -> None:
         """TERM to `mailroom up`, as a platform sends it."""
@@ -168,7 +169,7 @@ class Stack:
         assert self.up.poll() is None, self.tail()
         try:
             answers = requests.get(f"http://127.0.0.1:{self.port}/readyz", timeout=5).ok
-            started = self.rows("SELECT kind FROM processes WHERE seen_at > now() - interval '3 seconds'")
+            started = self.rows("SELECT kind FROM processes WHERE started_at > to_timestamp(%s)", self._started_at)
         except (requests.RequestException, psycopg.Error, OSError, KeyError):
             return False
         return answers and {kind for (kind,) in started} >= BEHIND_THE_DOOR
