@@ -16,7 +16,7 @@ ADVICE = "Configuration allows spawning up to 512 Python threads, which seems qu
 def _as_before() -> Iterator[None]:
     yield
     quieten(logging.DEBUG)
-    for name in ("_granian", "celery.app.trace"):
+    for name in ("_granian", "celery.app.trace", "py.warnings"):
         logging.getLogger(name).setLevel(logging.NOTSET)
 
 
@@ -30,6 +30,9 @@ def _as_before() -> Iterator[None]:
         # A line for each task
         ("celery.app.trace", logging.INFO, "Task %(name)s[%(id)s] succeeded", False),
         ("celery.app.trace", logging.ERROR, "Task %(name)s[%(id)s] raised", True),
+        # Once for each lost connection
+        ("py.warnings", logging.WARNING, "consumer.py:397: CPendingDeprecationWarning: In Celery 5.1 we", False),
+        ("py.warnings", logging.WARNING, "consumer.py:397: ResourceWarning: unclosed socket", True),
     ],
 )
 def test_what_is_shown_by_default(
@@ -40,6 +43,15 @@ def test_what_is_shown_by_default(
     quieten(logging.INFO)
     logging.getLogger(name).log(level, text)
     assert bool(caplog.records) is shown
+
+
+def test_a_lost_connection_is_told_without_a_traceback(caplog: pytest.LogCaptureFixture) -> None:
+    quieten(logging.INFO)
+    try:
+        raise ConnectionError("closed by server")
+    except ConnectionError:
+        logging.getLogger("celery.worker.consumer.consumer").warning("Connection to broker lost", exc_info=True)
+    assert [record.exc_info for record in caplog.records] == [None]
 
 
 def test_everything_is_shown_at_debug(caplog: pytest.LogCaptureFixture) -> None:
