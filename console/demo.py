@@ -158,6 +158,9 @@ def main() -> int:
         except StoreUnavailable as exc:
             _say(f"the demo waits: {exc}")
             stop.wait(1.0)
+        except requests.HTTPError:
+            _say("the sandbox was killed and has forgotten its mail; setting it up again")
+            stop.wait(1.0)
         except (MailroomError, requests.RequestException) as exc:
             _say(f"the demo stopped: {exc}")
             return 1

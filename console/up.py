@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 ROOT = Path(__file__).parents[1]
 NOT_KEPT_RUNNING = "release"
 # The rest of a demo: a small Front, and what fills it with people and mail.
-DEMO = {"sandbox": "mailroom sandbox serve", "demo": "python -m console.demo"}
+DEMO = {"sandbox": "mailroom sandbox serve --remember", "demo": "python -m console.demo"}
 # Which setting holds the port of a program.
 PORTS = {"web": "port", "console": "console_port", "sandbox": "sandbox_port"}
 

@@ -19,6 +19,7 @@ HELP = {
     "latency_ms": "how long each API call takes",
     "delivery_seconds": "how long the door may take",
     "echo": "send webhooks for changes made through the API, too",
+    "remember": "go on after a clean stop with the companies, mail and tokens there were; needs --data",
     "rotate_refresh_tokens": "give out a new refresh token with each refresh",
     "requests_per_minute": "for each company; 0 is no limit",
     "burst_per_second": "for each resource; 0 is no limit",
@@ -49,7 +50,10 @@ def read_settings(arguments: list[str] | None = None) -> SandboxSettings:
         default = None if field.default is MISSING else field.default
         required = field.default is MISSING
         options.add_argument(flag, type=kind, default=default, required=required, help=HELP.get(field.name))
-    return SandboxSettings(**vars(parser.parse_args(arguments)))
+    settings = SandboxSettings(**vars(parser.parse_args(arguments)))
+    if settings.remember and not settings.data:
+        parser.error("--remember needs --data")
+    return settings
 
 
 if __name__ == "__main__":

@@ -14,6 +14,7 @@ from sandbox.jobs import Jobs
 from sandbox.kinds import APPLICATION_TYPES
 from sandbox.ledger import Ledger
 from sandbox.limits import Limits, Patience
+from sandbox.memory import recall, remember
 from sandbox.orders import BadOrder, Order
 from sandbox.percentiles import percentiles
 from sandbox.sender import Sender
@@ -41,6 +42,9 @@ class Front:
         self.ledger = Ledger(settings.data and settings.data / "ledger.jsonl")
         self.sender = Sender(settings, self.ledger)
         self.jobs = Jobs(self, self.sender, settings.seed)
+        self._memory = settings.data / "world.pickle" if settings.remember and settings.data else None
+        if self._memory:
+            recall(self, self._memory)
 
     def now(self) -> float:
         """The time in seconds with milliseconds, as Front gives it."""
@@ -123,3 +127,5 @@ class Front:
         """Send and write nothing more."""
         self.sender.close()
         self.ledger.close()
+        if self._memory:
+            remember(self, self._memory)

@@ -26,4 +26,5 @@ class SandboxSettings:
     access_token_seconds: float = 3600.0
     rotate_refresh_tokens: bool = False
     echo: bool = False
+    remember: bool = False
     seed: int | None = None
