@@ -86,8 +86,8 @@ def _print(document: dict[str, Any], events: list[EventCount], processes: list[P
     depth = "unknown: Redis does not answer" if inbox["depth"] is None else f"{inbox['depth']:,}"
     rows: list[tuple[str, str]] = [
         (
-            "oldest waiting",
-            spoken(inbox["oldest_age_seconds"]) if inbox["depth"] or inbox["spooled"] else "nothing waits",
+            "oldest unrecorded",
+            spoken(inbox["oldest_age_seconds"]) if inbox["depth"] or inbox["spooled"] else "none",
         ),
         ("inbox", depth + (f", {inbox['spooled']:,} spooled in PostgreSQL" if inbox["spooled"] else "")),
         ("events", _counts(document["events"])),

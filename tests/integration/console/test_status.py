@@ -63,7 +63,7 @@ def test_what_waits_to_be_recorded_is_counted_with_its_age(
     assert (inbox["depth"], inbox["spooled"]) == (3, 1)
     assert 3_600 <= inbox["oldest_age_seconds"] < 3_660
     page = mailroom("status").stdout
-    assert page.splitlines()[0].startswith("oldest waiting  1 h")
+    assert page.splitlines()[0].startswith("oldest unrecorded  1 h")
     assert "3, 1 spooled in PostgreSQL" in page
 
 
