@@ -83,15 +83,13 @@ class Attempt:
 
         self.in_conversation(end)
 
-    def wait(self, seconds: float | None, write: Callable[[Connection], None], *, why: str) -> None:
-        """Put the task back without counting it; `seconds` None: until another task releases it."""
+    def wait(self, conn: Connection, seconds: float | None, *, why: str) -> None:
+        """Put the task back without counting it; `seconds` None: until another task releases it.
 
-        def put_back(conn: Connection) -> None:
-            write(conn)
-            tasks.put_back(conn, self.task, seconds=seconds, counts=False)
-            self._wrap_up(conn, "ready", None, why)
-
-        self.in_conversation(put_back)
+        In the transaction that decided to wait: what happens to the conversation after it finds the task waiting.
+        """
+        tasks.put_back(conn, self.task, seconds=seconds, counts=False)
+        self._wrap_up(conn, "ready", None, why)
 
     def renew_if_due(self) -> None:
         """Extend the lease now and then while there is progress. Raises Fenced when it is lost."""

@@ -19,6 +19,8 @@ API_SOURCES = frozenset({"api", "oauth_client"})
 CHANGES = ("conversation_archived", "conversation_deleted", "conversation_reopened", "conversation_restored")
 API_CHANGES = frozenset({"archive", "trash", "reopen", "restore"})
 FRESH_SECONDS = 60
+#: How long an action waits for an earlier one before it looks again: somebody may have settled that by hand.
+LONGEST_WAIT_SECONDS = 60.0
 #: Front's clock and the database's may differ by this much without an own change being overlooked.
 CLOCK_SLACK = timedelta(seconds=5)
 STATUS: Mapping[str, Literal["archived", "deleted"]] = {"archive": "archived", "trash": "deleted"}
@@ -42,6 +44,7 @@ class ActionFacts:
     equal_newer: str | None = None
     newer_message: str | None = None
     earlier_open: str | None = None
+    earlier_due_seconds: float = 0.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -97,7 +100,8 @@ def before(facts: ActionFacts) -> Settle | Wait | Proceed:
     if facts.kind == "trash" and facts.unstored.discarded:
         return Settle(state="skipped", reason="file_discarded: trash never destroys a file that was not stored")
     if facts.earlier_open:
-        return Wait(reason=f"{facts.earlier_open} of the same conversation comes first", seconds=1.0)
+        seconds = min(max(facts.earlier_due_seconds, 1.0), LONGEST_WAIT_SECONDS)
+        return Wait(reason=f"{facts.earlier_open} of the same conversation comes first", seconds=seconds)
     return Proceed(look_first=facts.age_seconds > FRESH_SECONDS)
 
 

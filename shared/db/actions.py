@@ -28,12 +28,16 @@ class Action:
 
 @dataclass(frozen=True, kw_only=True)
 class Rivals:
-    """What else our rows know about the conversation since the action's event; each names Front's event, or is None."""
+    """What else our rows know about the conversation since the action's event; each names Front's event, or is None.
 
-    change: str | None
-    equal_newer: str | None
-    newer_message: str | None
-    earlier_open: str | None
+    `earlier_due_seconds`: until the earlier one is tried again.
+    """
+
+    change: str | None = None
+    equal_newer: str | None = None
+    newer_message: str | None = None
+    earlier_open: str | None = None
+    earlier_due_seconds: float = 0.0
 
 
 def get(conn: Connection, event_id: int) -> Action:
@@ -65,7 +69,7 @@ def rivals(conn: Connection, action: Action, *, changes: tuple[str, ...], api_so
     }
     with conn.cursor(row_factory=dict_row) as cur:
         row = cur.execute(RIVALS, parameters).fetchone()
-    return Rivals(**row) if row else Rivals(change=None, equal_newer=None, newer_message=None, earlier_open=None)
+    return Rivals(**row) if row else Rivals()
 
 
 # A later event is one emitted later, or at the same moment and recorded later.
@@ -76,7 +80,7 @@ WITH later AS (
     WHERE e.tenant_id = %(tenant)s AND e.conversation_id = %(conversation)s
       AND e.emitted_at >= %(at)s AND (e.emitted_at, e.id) > (%(at)s, %(event)s) AND e.id <> %(event)s
 ), open_before AS (
-    SELECT e.front_id FROM actions a
+    SELECT e.front_id, extract(epoch FROM t.due_at - now())::float8 AS due_seconds FROM actions a
     JOIN events e ON e.id = a.event_id
     JOIN tasks t ON t.event_id = a.event_id AND t.kind = 'apply_action'
     WHERE a.tenant_id = %(tenant)s AND a.conversation_id = %(conversation)s AND a.state IN ('planned', 'intent')
@@ -91,7 +95,8 @@ SELECT
         AS equal_newer,
     (SELECT front_id FROM later WHERE type = 'inbound_received' AND coalesce(state, '') NOT IN ('planned', 'intent')
      LIMIT 1) AS newer_message,
-    (SELECT front_id FROM open_before) AS earlier_open
+    (SELECT front_id FROM open_before) AS earlier_open,
+    coalesce((SELECT due_seconds FROM open_before), 0) AS earlier_due_seconds
 """
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from shared.crypto import UnreadableSecret
 from shared.db import actions, settling
 from shared.db.pool import Connection
 from shared.errors import FrontUnavailable, NotYet, Parking, PermanentError
@@ -37,22 +38,17 @@ def apply_action(attempt: Attempt) -> None:
     match decision:
         case Settle():
             _settle(attempt, decision)
-        case Wait():
-            attempt.wait(
-                decision.seconds,
-                lambda conn: actions.explain(conn, facts.event_id, decision.reason),
-                why=decision.reason,
-            )
         case Proceed():
             _act(attempt, facts)
 
 
 def _decide(conn: Connection, attempt: Attempt) -> Decided:
-    """Decide, and write the intent in the same transaction where nothing needs to be looked at first."""
+    """Decide; in the same transaction wait, or write the intent where nothing needs to be looked at first."""
     facts = _facts(conn, attempt.task.event_id)
     decision = before(facts)
     if isinstance(decision, Proceed) and not decision.look_first:
         actions.intend(conn, facts.event_id)
+    _wait_if_so(conn, attempt, decision)
     return facts, decision
 
 
@@ -64,7 +60,14 @@ def _decide_after_looking(conn: Connection, attempt: Attempt) -> Decided:
         actions.intend(conn, facts.event_id)
     else:
         actions.unintend(conn, facts.event_id)
+    _wait_if_so(conn, attempt, decision)
     return facts, decision
+
+
+def _wait_if_so(conn: Connection, attempt: Attempt, decision: Settle | Wait | Proceed) -> None:
+    if isinstance(decision, Wait):
+        actions.explain(conn, attempt.task.event_id, decision.reason)
+        attempt.wait(conn, decision.seconds, why=decision.reason)
 
 
 def _facts(conn: Connection, event_id: int) -> ActionFacts:
@@ -84,6 +87,7 @@ def _facts(conn: Connection, event_id: int) -> ActionFacts:
         equal_newer=rivals.equal_newer,
         newer_message=rivals.newer_message,
         earlier_open=rivals.earlier_open,
+        earlier_due_seconds=rivals.earlier_due_seconds,
     )
 
 
@@ -113,13 +117,13 @@ def _look(attempt: Attempt, facts: ActionFacts) -> Observation:
 
 def _write(attempt: Attempt, facts: ActionFacts) -> str:
     """Send the change. When it certainly did not happen, the intent is taken back: nothing is left unclear."""
-    front = attempt.front()
     try:
+        front = attempt.front()
         attempt.check_lease_for_write()
         if status := STATUS.get(facts.kind):
             return front.set_status(facts.conversation_id, status)
         return front.add_tag(facts.conversation_id, facts.kind.partition(":")[2])
-    except (NotYet, Parking, PermanentError, FrontUnavailable):
+    except (NotYet, Parking, PermanentError, FrontUnavailable, UnreadableSecret):
         attempt.in_conversation(lambda conn: actions.unintend(conn, facts.event_id))
         raise
 

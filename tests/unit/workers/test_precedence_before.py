@@ -88,6 +88,15 @@ FILE_DISCARDED = Settle(state="skipped", reason="file_discarded: trash never des
         ({"equal_newer": "evt_4", "change": "evt_2"}, superseded("coalesced: evt_4 does the same")),
         # In order per conversation
         ({"earlier_open": "evt_0"}, Wait(reason="evt_0 of the same conversation comes first", seconds=1.0)),
+        # no sooner than the earlier one is tried again, and not much later than somebody settles it by hand
+        (
+            {"earlier_open": "evt_0", "earlier_due_seconds": 30.0},
+            Wait(reason="evt_0 of the same conversation comes first", seconds=30.0),
+        ),
+        (
+            {"earlier_open": "evt_0", "earlier_due_seconds": 3_600.0},
+            Wait(reason="evt_0 of the same conversation comes first", seconds=60.0),
+        ),
         ({"earlier_open": "evt_0", "unstored": WAITING}, UNTIL_STORED),
         ({"earlier_open": "evt_0", "unstored": DISCARDED, "kind": "trash"}, FILE_DISCARDED),
         ({"earlier_open": "evt_0", "change": "evt_2"}, superseded("changed_by_somebody: evt_2")),

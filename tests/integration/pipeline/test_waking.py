@@ -1,0 +1,75 @@
+"""A waiting action hears of everything that ends its wait, whenever that happens."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from tests.integration.pipeline.test_actions import action_of, inbound
+from workers.attempt import Attempt, run_task
+from workers.steps import STEPS
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from tests.integration.pipeline.rig import Rig
+
+NORA = "nora@acme.example"
+
+
+@pytest.fixture
+def tenant(rig: Rig) -> int:
+    tenant = rig.tenant("cmp_acme")
+    rig.user(tenant, NORA)
+    return tenant
+
+
+@pytest.mark.usefixtures("tenant")
+def test_a_persons_change_that_is_recorded_while_the_action_decides_to_wait_is_heard(
+    rig: Rig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rig.control("faults", {"kind": "404_heals", "path_regex": "/download/", "count": 1_000})
+    event = inbound(rig, attachment_count=1)
+    rig.record()
+    rig.sql("UPDATE tasks SET due_at = now() WHERE kind = 'apply_action'")
+    rig.send("conversation_archived", "cmp_acme", conversation=event["conversation_id"])
+    first_transaction = Attempt.in_conversation
+
+    def then_record(attempt: Attempt, work: Callable[[Any], Any]) -> Any:
+        monkeypatch.setattr(Attempt, "in_conversation", first_transaction)
+        result = first_transaction(attempt, work)
+        rig.record()
+        return result
+
+    monkeypatch.setattr(Attempt, "in_conversation", then_record)
+    run_task(rig.resources, STEPS, rig.one("SELECT id FROM tasks WHERE kind = 'apply_action'"))
+    rig.work()
+    assert action_of(rig, event) == ("superseded", "changed_by_somebody")
+
+
+@pytest.mark.usefixtures("tenant")
+def test_an_action_does_not_ask_every_second_for_one_that_is_tried_again_in_an_hour(rig: Rig) -> None:
+    first = inbound(rig)
+    rig.record()
+    rig.sql("UPDATE actions SET kind = 'trash'")
+    rig.sql("UPDATE tasks SET state = 'ready', due_at = now() + interval '1 hour'")
+    inbound(rig, conversation=first["conversation_id"])
+    rig.record()
+    rig.work()
+    assert rig.sql(
+        "SELECT a.state, due_at > now() + interval '50 seconds' FROM actions a JOIN tasks USING (event_id)"
+    ) == [
+        ("planned", True),
+        ("planned", True),
+    ]
+
+
+@pytest.mark.usefixtures("tenant")
+def test_a_change_that_lacked_a_token_was_never_intended(rig: Rig) -> None:
+    rig.sql("DELETE FROM connections")
+    event = inbound(rig)
+    rig.record()
+    rig.work()
+    assert rig.one("SELECT parked_cause FROM tenants") == "needs_reconnect"
+    assert action_of(rig, event)[0] == "planned"
