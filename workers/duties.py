@@ -51,11 +51,12 @@ def dispatch(resources: Resources) -> None:
 
 
 def take_back(resources: Resources) -> None:
-    """Make tasks due again whose message or worker was lost."""
+    """Make tasks due again whose message or worker was lost; those that lost too many workers fail."""
     for lost in resources.pool.run(rescue.take_back):
-        log.warning("rescued", task=lost.id, was=lost.was, gave_up=lost.gave_up)
-        if lost.gave_up:
-            resources.pool.run(partial(_settle_lost, event_id=lost.event_id))
+        log.warning("rescued", task=lost.id, was=lost.was)
+    for lost in resources.pool.run(rescue.doomed):
+        resources.pool.run(partial(_give_up, lost=lost))
+        log.warning("gave_up", task=lost.id)
 
 
 def adopt(resources: Resources) -> None:
@@ -84,12 +85,12 @@ def _release(conn: Connection, tenant_id: int, conversation_id: str) -> None:
     rescue.count(conn, "rescued", settling.release(conn, tenant_id, conversation_id))
 
 
-def _settle_lost(conn: Connection, event_id: int) -> None:
-    conversation = settling.conversation_of(conn, event_id)
+def _give_up(conn: Connection, lost: rescue.Lost) -> None:
+    conversation = settling.conversation_of(conn, lost.event_id)
     lock_conversation(conn, *conversation)
-    rescue.give_up_lost(conn, event_id)
+    rescue.give_up_lost(conn, lost)
     settling.release(conn, *conversation)
-    settling.update_event(conn, event_id)
+    settling.update_event(conn, lost.event_id)
 
 
 def duties() -> list[Duty]:

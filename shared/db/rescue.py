@@ -7,7 +7,9 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from psycopg.rows import class_row
+from psycopg.sql import SQL
 
+from shared.db import actions, attachments
 from shared.db.pool import Connection
 from shared.errors import MalformedEnvelope
 
@@ -15,6 +17,14 @@ from shared.errors import MalformedEnvelope
 MAX_BYTES = 4 * 2**20
 #: A task whose worker died this often is not tried again: it may be what kills them.
 DEATHS = 5
+WORKER_LOST = "worker_lost"
+
+
+_LOST = SQL("tasks.state IN ('queued', 'running') AND tasks.lease_until < now()")
+_TOO_OFTEN = SQL("""
+(tasks.state = 'running' AND %(deaths)s <= (SELECT count(*) FROM attempts a
+                                            WHERE a.task_id = tasks.id AND a.outcome IS NULL))
+""")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -24,31 +34,51 @@ class Lost:
     id: int
     event_id: int
     was: str
-    gave_up: bool
 
 
 def take_back(conn: Connection, limit: int = 500) -> list[Lost]:
-    """Make tasks whose lease ran out due again; those that ran too often fail with `worker_lost`."""
+    """Make tasks whose lease ran out due again, but for those that ran too often."""
+    query = SQL("""
+        WITH lost AS (
+            SELECT id, state AS was FROM tasks WHERE {lost} AND NOT {too_often}
+            ORDER BY lease_until LIMIT %(limit)s FOR UPDATE SKIP LOCKED
+        )
+        UPDATE tasks t SET state = 'ready', lease_until = NULL,
+               code = CASE WHEN was = 'running' THEN %(code)s ELSE t.code END
+        FROM lost WHERE t.id = lost.id
+        RETURNING t.id, t.event_id, lost.was
+    """).format(lost=_LOST, too_often=_TOO_OFTEN)
     with conn.cursor(row_factory=class_row(Lost)) as cur:
-        lost = cur.execute(
-            """
-            WITH lost AS (
-                SELECT id, state AS was,
-                       state = 'running' AND %(deaths)s <= (SELECT count(*) FROM attempts a
-                           WHERE a.task_id = tasks.id AND a.outcome IS NULL) AS gave_up
-                FROM tasks WHERE state IN ('queued', 'running') AND lease_until < now()
-                ORDER BY lease_until LIMIT %(limit)s FOR UPDATE SKIP LOCKED
-            )
-            UPDATE tasks t SET state = CASE WHEN gave_up THEN 'failed' ELSE 'ready' END, lease_until = NULL,
-                   settled_at = CASE WHEN gave_up THEN now() END,
-                   code = CASE WHEN was = 'running' THEN 'worker_lost' ELSE t.code END
-            FROM lost WHERE t.id = lost.id
-            RETURNING t.id, t.event_id, lost.was, lost.gave_up
-            """,
-            {"deaths": DEATHS, "limit": limit},
-        ).fetchall()
+        lost = cur.execute(query, {"deaths": DEATHS, "limit": limit, "code": WORKER_LOST}).fetchall()
     count(conn, "rescued", len(lost))
     return lost
+
+
+def doomed(conn: Connection, limit: int = 500) -> list[Lost]:
+    """The tasks whose lease ran out once too often, but for those that somebody holds just now."""
+    query = SQL("""
+        SELECT id, event_id, state AS was FROM tasks WHERE {lost} AND {too_often}
+        ORDER BY lease_until LIMIT %(limit)s FOR UPDATE SKIP LOCKED
+    """).format(lost=_LOST, too_often=_TOO_OFTEN)
+    with conn.cursor(row_factory=class_row(Lost)) as cur:
+        return cur.execute(query, {"deaths": DEATHS, "limit": limit}).fetchall()
+
+
+def give_up_lost(conn: Connection, lost: Lost) -> None:
+    """Let a doomed task fail, with its file or action; call with its conversation locked."""
+    query = SQL("""
+        UPDATE tasks SET state = 'failed', code = %s, lease_until = NULL, settled_at = now() WHERE id = %s AND {lost}
+        RETURNING kind, attachment_id
+    """).format(lost=_LOST)
+    row = conn.execute(query, (WORKER_LOST, lost.id)).fetchone()
+    if row is None:
+        return
+    kind, attachment_id = row
+    if attachment_id is not None:
+        attachments.mark(conn, attachment_id, "failed")
+    if kind == "apply_action":
+        actions.settle(conn, lost.event_id, "failed", WORKER_LOST)
+    count(conn, "rescued", 1)
 
 
 def count(conn: Connection, name: str, by: int) -> None:
@@ -164,22 +194,3 @@ def something_spooled(conn: Connection) -> bool:
     """Whether the door put deliveries into PostgreSQL."""
     row = conn.execute("SELECT EXISTS (SELECT 1 FROM spooled_deliveries)").fetchone()
     return bool(row and row[0])
-
-
-def give_up_lost(conn: Connection, event_id: int) -> None:
-    """Let the attachments and actions of tasks that lost too many workers fail with them."""
-    conn.execute(
-        """
-        UPDATE attachments SET state = 'failed' WHERE state = 'waiting' AND id IN
-            (SELECT attachment_id FROM tasks WHERE event_id = %s AND state = 'failed' AND attachment_id IS NOT NULL)
-        """,
-        (event_id,),
-    )
-    conn.execute(
-        """
-        UPDATE actions SET state = 'failed', reason = 'worker_lost', settled_at = now()
-        WHERE event_id = %(event)s AND state IN ('planned', 'intent') AND EXISTS
-            (SELECT 1 FROM tasks WHERE event_id = %(event)s AND kind = 'apply_action' AND state = 'failed')
-        """,
-        {"event": event_id},
-    )
