@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import random
 import time
 import traceback
@@ -14,7 +15,7 @@ from shared.db import actions as action_rows
 from shared.db import attachments, connections, rescue, settling, tasks
 from shared.db.locks import lock_conversation
 from shared.db.pool import Connection
-from shared.errors import Fenced, LeaseTooShort, MailroomError, NeedsReconnect, StoreUnavailable
+from shared.errors import Fenced, LeaseTooShort, MailroomError, NeedsReconnect, NotYet, StoreUnavailable
 from shared.front.client import TenantClient
 from shared.models import Call, Task, Token
 from workers.resources import Resources
@@ -189,9 +190,16 @@ def _run(attempt: Attempt, step: Step) -> None:
 
 
 def _log_failure(task: Task, exc: BaseException) -> None:
-    expected = isinstance(exc, MailroomError)
     code = exc.code if isinstance(exc, MailroomError) else "bug"
-    log.log(20 if expected else 40, "attempt_failed", task=task.id, kind=task.kind, code=code, attempt=task.attempts)
+    event = "put_back" if isinstance(exc, NotYet) else "attempt_failed"
+    log.log(importance(exc), event, task=task.id, kind=task.kind, code=code, attempt=task.attempts)
+
+
+def importance(exc: BaseException) -> int:
+    """The log level of what ended an attempt: waiting for budget is everyday, a bug is not."""
+    if isinstance(exc, NotYet):
+        return logging.DEBUG
+    return logging.INFO if isinstance(exc, MailroomError) else logging.ERROR
 
 
 def _detail(error: BaseException) -> str:
