@@ -14,26 +14,28 @@ def retry(conn: Connection, task_ids: Sequence[int], *, who: str) -> list[int]:
 
     A task of kind `record` is not among them: its body cannot be read, and trying again changes nothing.
     """
+    _lock(conn, task_ids)
     return [task_id for task_id in sorted(task_ids) if _retry(conn, task_id, who)]
 
 
 def discard(conn: Connection, task_ids: Sequence[int], *, who: str, reason: str) -> list[int]:
     """Give up on failed or waiting tasks; the ids of those that were. What waited for them is released."""
+    _lock(conn, task_ids)
     return [task_id for task_id in sorted(task_ids) if _discard(conn, task_id, who, reason)]
 
 
 def _retry(conn: Connection, task_id: int, who: str) -> bool:
-    event_id = _lock(conn, task_id)
     changed = conn.execute(
         """
         UPDATE tasks SET state = 'ready', due_at = now(), attempts = 0, sends = 0, code = NULL, detail = NULL,
                settled_at = NULL
-        WHERE id = %s AND state = 'failed' AND kind <> 'record'
+        WHERE id = %s AND state = 'failed' AND kind <> 'record' RETURNING event_id
         """,
         (task_id,),
-    ).rowcount
-    if not changed or event_id is None:
+    ).fetchone()
+    if changed is None:
         return False
+    event_id = int(changed[0])
     conn.execute("UPDATE attempts SET outcome = 'lost' WHERE task_id = %s AND outcome IS NULL", (task_id,))
     _attachment_of(conn, task_id, "waiting")
     conn.execute(
@@ -49,16 +51,16 @@ def _retry(conn: Connection, task_id: int, who: str) -> bool:
 
 
 def _discard(conn: Connection, task_id: int, who: str, reason: str) -> bool:
-    event_id = _lock(conn, task_id)
     changed = conn.execute(
         """
         UPDATE tasks SET state = 'discarded', lease_until = NULL, settled_at = now()
-        WHERE id = %s AND state IN ('failed', 'ready', 'queued')
+        WHERE id = %s AND state IN ('failed', 'ready', 'queued') RETURNING event_id
         """,
         (task_id,),
-    ).rowcount
-    if not changed or event_id is None:
+    ).fetchone()
+    if changed is None:
         return False
+    event_id = int(changed[0])
     _attachment_of(conn, task_id, "discarded")
     conn.execute(
         """
@@ -73,13 +75,17 @@ def _discard(conn: Connection, task_id: int, who: str, reason: str) -> bool:
     return True
 
 
-def _lock(conn: Connection, task_id: int) -> int | None:
-    """Lock the task's conversation; the id of its event, None when there is no such task."""
-    row = conn.execute("SELECT event_id FROM tasks WHERE id = %s", (task_id,)).fetchone()
-    if row is None:
-        return None
-    lock_conversation(conn, *settling.conversation_of(conn, row[0]))
-    return int(row[0])
+def _lock(conn: Connection, task_ids: Sequence[int]) -> None:
+    """Lock the tasks' conversations, in the recorder's order: two that lock several never wait for each other."""
+    conversations = conn.execute(
+        """
+        SELECT DISTINCT coalesce(e.tenant_id, 0), coalesce(e.conversation_id, '')
+        FROM tasks t JOIN events e ON e.id = t.event_id WHERE t.id = ANY(%s)
+        """,
+        (list(task_ids),),
+    ).fetchall()
+    for tenant_id, conversation_id in sorted(conversations):
+        lock_conversation(conn, tenant_id, conversation_id)
 
 
 def _attachment_of(conn: Connection, task_id: int, state: str) -> None:
