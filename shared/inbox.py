@@ -80,14 +80,17 @@ class Inbox:
         return int(depth)
 
     def oldest_age_seconds(self) -> float:
-        """How long the oldest delivery has been waiting, by Redis's clock; 0 when none is."""
+        """How long the oldest delivery has been waiting, by Redis's clock; 0 when none is.
+
+        A clock that was set back leaves entries of the future behind; they are as old as they are ahead.
+        """
         with _translated():
             pipeline = self._redis.pipeline(transaction=False)
             pipeline.xrange(STREAM, count=1)
             pipeline.time()
             oldest, (seconds, microseconds) = pipeline.execute()
         now = int(seconds) * 1000 + int(microseconds) // 1000
-        return max(0, now - added_at(oldest[0][0])) / 1000 if oldest else 0.0
+        return abs(now - added_at(oldest[0][0])) / 1000 if oldest else 0.0
 
     def check_writable(self) -> None:
         """Raise StoreUnavailable unless Redis takes writes now; leaves nothing behind."""

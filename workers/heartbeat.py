@@ -47,4 +47,6 @@ class Heartbeat:
                 )
             except StoreUnavailable as exc:
                 log.warning("heartbeat_missed", reason=str(exc))
+            except Exception:  # a silent worker counts as dead for as long as the process lives
+                log.exception("heartbeat_missed")
             self._stopped.wait(EVERY_SECONDS)

@@ -23,7 +23,7 @@ Connection: TypeAlias = psycopg.Connection[tuple[Any, ...]]
 WAIT_FOR_CONNECTION = 5.0  # seconds
 TIMEOUTS = "SET lock_timeout = '5s'; SET statement_timeout = '30s'; SET idle_in_transaction_session_timeout = '30s'"
 # A host that vanished is noticed after a minute; on a Unix socket libpq ignores these.
-KEEPALIVES = {
+KEEPALIVES: dict[str, Any] = {
     "keepalives_idle": 30,
     "keepalives_interval": 10,
     "keepalives_count": 3,

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 import psycopg
 
 from shared.db.locks import leave_role, take_role
-from shared.db.pool import Connection, is_away
+from shared.db.pool import KEEPALIVES, Connection, is_away
 from shared.errors import StoreUnavailable
 
 
@@ -54,7 +54,9 @@ class Role:
 
     def _connection(self) -> Connection:
         if self._conn is None or self._conn.closed:
-            self._conn = psycopg.connect(self._url, autocommit=True, application_name=self._name, connect_timeout=5)
+            self._conn = psycopg.connect(
+                self._url, autocommit=True, application_name=self._name, connect_timeout=5, **KEEPALIVES
+            )
             self._conn.execute("SET statement_timeout = '5s'")
         return self._conn
 

@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+import json
+import time
 from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.integration.pipeline.test_recording import receive
+from shared.db.locks import SWEEPER
+from shared.db.pool import KEEPALIVES
+from shared.db.roles import Role
+from tests.integration.pipeline.test_recording import envelope, receive
+from workers import heartbeat
 from workers.duties import Duty
 from workers.recording import recorder
 from workers.sweeper import _do_due
@@ -39,3 +45,34 @@ def test_a_backlog_is_recorded_in_turns_with_the_other_duties(rig: Rig, monkeypa
     recorded = rig.resources.recorder.drain(most_seconds=0.01)
     assert 0 < recorded < 100
     assert rig.resources.inbox.depth() == 100 - recorded
+
+
+def test_a_redis_whose_clock_was_set_back_is_recorded_from_all_the_same(rig: Rig) -> None:
+    an_hour_ahead = (int(time.time()) + 3_600) * 1_000
+    fields = {"id": "0" * 32, "at": "1786440070000", "body": json.dumps(envelope())}
+    rig.resources.inbox._redis.xadd("mailroom:inbox", fields, id=f"{an_hour_ahead}-0")
+    rig.sweep("record_late")
+    assert rig.resources.inbox.depth() == 0
+
+
+def test_a_process_is_heard_of_again_after_whatever_kept_it_silent(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(heartbeat, "EVERY_SECONDS", 0.02)
+    rig.sql("ALTER TABLE processes RENAME TO not_migrated")
+    beating = heartbeat.Heartbeat(rig.resources, "worker", 16)
+    beating.start()
+    time.sleep(0.1)
+    rig.sql("ALTER TABLE not_migrated RENAME TO processes")
+    deadline = time.monotonic() + 10
+    while not (found := rig.sql("SELECT slots FROM processes")) and time.monotonic() < deadline:
+        time.sleep(0.02)
+    beating.stop()
+    assert found == [(16,)]
+
+
+def test_a_database_host_that_vanished_is_noticed_by_who_holds_a_role(database: str) -> None:
+    role = Role(database, SWEEPER, name="test")
+    with role.held() as held:
+        parameters = role._connection().info.get_parameters()
+    role.close()
+    assert held
+    assert {name: int(parameters[name]) for name in KEEPALIVES} == KEEPALIVES
