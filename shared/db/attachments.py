@@ -2,32 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
-from psycopg.rows import class_row
-
 from shared.db.pool import Connection
 
 
-@dataclass(frozen=True, kw_only=True)
-class AnnouncedFile:
-    """A file as it was announced, and whether it is stored."""
-
-    id: int
-    front_id: str
-    declared_size: int | None
-    state: str
-
-
-def get(conn: Connection, attachment_id: int) -> AnnouncedFile:
-    """The attachment. Raises LookupError when it is gone."""
-    with conn.cursor(row_factory=class_row(AnnouncedFile)) as cur:
-        found = cur.execute(
-            "SELECT id, front_id, declared_size, state FROM attachments WHERE id = %s", (attachment_id,)
-        ).fetchone()
-    if found is None:
+def front_id_of(conn: Connection, attachment_id: int) -> str:
+    """Front's id of the attachment. Raises LookupError when it is gone."""
+    row = conn.execute("SELECT front_id FROM attachments WHERE id = %s", (attachment_id,)).fetchone()
+    if row is None:
         raise LookupError(f"attachment {attachment_id} is gone")
-    return found
+    return str(row[0])
 
 
 def mark_stored(conn: Connection, attachment_id: int, *, size: int, sha256: str, path: str) -> None:

@@ -15,9 +15,9 @@ def store_attachment(attempt: Attempt) -> None:
     attachment_id = task.attachment_id
     if attachment_id is None:
         raise LookupError(f"task {task.id} names no attachment")
-    announced = attempt.transaction(lambda conn: attachments.get(conn, attachment_id))
-    path = path_for(task.tenant_id, announced.front_id)
-    stored = _download(attempt, announced.front_id, path)
+    front_id = attempt.transaction(lambda conn: attachments.front_id_of(conn, attachment_id))
+    path = path_for(task.tenant_id, front_id)
+    stored = _download(attempt, front_id, path)
     attempt.finish(
         "done",
         lambda conn: attachments.mark_stored(conn, attachment_id, size=stored.size, sha256=stored.sha256, path=path),
