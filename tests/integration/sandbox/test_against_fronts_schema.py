@@ -3,20 +3,17 @@
 from __future__ import annotations
 
 import json
-import os
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
 from jsonschema import Draft202012Validator
 
+from tests.front_document import DOCUMENT, skip_without_document
+
 if TYPE_CHECKING:
     from tests.integration.sandbox.conftest import Client
 
-# `core-api.json` of github.com/frontapp/front-api-specs; too large to keep a copy here
-DOCUMENT = Path(os.environ.get("FRONT_API_DOCUMENT", "core-api.json"))
-if not DOCUMENT.exists():
-    pytest.skip("FRONT_API_DOCUMENT does not name Front's core-api.json", allow_module_level=True)
+skip_without_document()
 
 # Where real bodies differ from the document: (schema, property) that may be null
 NULL_IN_PRACTICE = [

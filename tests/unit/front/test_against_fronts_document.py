@@ -1,0 +1,99 @@
+"""What the client asks of Front is in Front's own API document: call, permission, query and body."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable
+from datetime import UTC, datetime
+from typing import Any
+from urllib.parse import parse_qsl, urlsplit
+
+import pytest
+import requests
+import responses
+from jsonschema import Draft202012Validator
+
+from shared.front import routes
+from shared.front.client import TenantClient
+from tests.front_document import DOCUMENT, skip_without_document
+from tests.unit.front.conftest import API
+
+skip_without_document()
+
+AT = datetime(2026, 8, 11, 12, tzinfo=UTC)
+CALLS: dict[routes.Route, Callable[[TenantClient], object]] = {
+    routes.ME: lambda client: client.me(),
+    routes.EVENTS: lambda client: list(client.events(types=["inbound"], after=AT, before=AT)),
+    routes.MESSAGE: lambda client: client.message("msg_1"),
+    routes.DOWNLOAD: lambda client: client.download("fil_1", max_bytes=10).__enter__(),
+    routes.CONVERSATION: lambda client: client.conversation("cnv_1"),
+    routes.CONVERSATION_EVENTS: lambda client: client.conversation_events("cnv_1", since=AT),
+    routes.CONVERSATION_MESSAGES: lambda client: client.latest_message("cnv_1"),
+    routes.SET_STATUS: lambda client: client.set_status("cnv_1", "archived"),
+    routes.ADD_TAG: lambda client: client.add_tag("cnv_1", "tag_1"),
+}
+ANSWERS: dict[routes.Route, dict[str, Any]] = {
+    routes.ME: {"json": {"id": "cmp_1", "name": "Acme"}},
+    routes.MESSAGE: {"json": {"id": "msg_1", "recipients": [], "attachments": []}},
+    routes.DOWNLOAD: {"body": b"bytes"},
+    routes.CONVERSATION: {"json": {"id": "cnv_1", "status": "unassigned", "tags": []}},
+    routes.CONVERSATION_MESSAGES: {"json": {"_results": [{"id": "msg_1"}]}},
+    routes.SET_STATUS: {"status": 204},
+    routes.ADD_TAG: {"status": 204},
+}
+every_route = pytest.mark.parametrize("route", CALLS, ids=str)
+
+
+@pytest.fixture(scope="module")
+def document() -> Any:
+    return json.loads(DOCUMENT.read_text(encoding="utf-8"))
+
+
+@pytest.fixture
+def asked(client: TenantClient, front: responses.RequestsMock, route: routes.Route) -> requests.PreparedRequest:
+    """The request that goes out for this route."""
+    path = route.path.format(id={"messages": "msg_1", "download": "fil_1"}.get(route.path.split("/")[1], "cnv_1"))
+    front.add(route.method, f"{API}{path}", **ANSWERS.get(route, {"json": {"_results": []}}))
+    CALLS[route](client)
+    return front.calls[0].request
+
+
+def operation(document: Any, route: routes.Route) -> Any:
+    """The document's entry for a route; it names path parameters in its own words."""
+    pattern = re.compile(route.path.replace("{id}", r"\{\w+\}"))
+    [found] = [item for path, item in document["paths"].items() if pattern.fullmatch(path)]
+    return found[route.method.lower()]
+
+
+def test_every_route_is_looked_at() -> None:
+    assert set(CALLS) == {each for each in vars(routes).values() if isinstance(each, routes.Route)}
+
+
+@every_route
+def test_a_call_and_its_permission_are_fronts(document: Any, route: routes.Route) -> None:
+    assert operation(document, route).get("x-required-scopes", [routes.ME.scope]) == [route.scope]
+
+
+@every_route
+def test_every_query_parameter_is_fronts(document: Any, route: routes.Route, asked: requests.PreparedRequest) -> None:
+    given = {name.partition("[")[0] for name, _ in parse_qsl(urlsplit(str(asked.url)).query)}
+    parameters = operation(document, route).get("parameters", [])
+    referred = document["components"]["parameters"]
+    assert given <= {
+        referred[each["$ref"].rpartition("/")[2]]["name"] if "$ref" in each else each["name"] for each in parameters
+    }
+
+
+@pytest.mark.parametrize("route", [routes.SET_STATUS, routes.ADD_TAG], ids=str)
+def test_every_body_is_what_front_takes(document: Any, route: routes.Route, asked: requests.PreparedRequest) -> None:
+    named = operation(document, route)["requestBody"]["content"]["application/json"]["schema"]["$ref"]
+    body = json.loads(asked.body or b"")
+    schema = {"$ref": f"#/components/schemas/{named.rpartition('/')[2]}", "components": document["components"]}
+    assert list(Draft202012Validator(schema).iter_errors(body)) == []
+    assert set(body) <= set(document["components"]["schemas"][named.rpartition("/")[2]]["properties"])
+
+
+def test_the_statuses_written_are_fronts(document: Any) -> None:
+    statuses = document["components"]["schemas"]["UpdateConversation"]["properties"]["status"]["enum"]
+    assert {"archived", "deleted", "open"} <= set(statuses)
