@@ -14,7 +14,7 @@ def lock_conversation(conn: Connection, tenant_id: int, conversation_id: str) ->
 
 
 def take_role(conn: Connection, role: int) -> bool:
-    """Become the recorder or the sweeper for the life of this session; False while somebody else is."""
+    """Become the recorder or the sweeper for the life of this connection; False while somebody else is."""
     row = conn.execute("SELECT pg_try_advisory_lock(%s, %s)", (_ROLES, role)).fetchone()
     return bool(row and row[0])
 

@@ -3,98 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
-from uuid import UUID
 
 from psycopg.rows import class_row
 
 from shared.db.locks import lock_conversation
 from shared.db.pool import Connection
+from shared.db.rows import ActionRow, AttachmentRow, DeliveryRow, EventRow, RecipientRow, TaskRow, columns
 from shared.models import AddressOwner, EventKey, Tenant
-
-
-@dataclass(frozen=True, kw_only=True)
-class EventRow:
-    """A new event."""
-
-    company_id: str
-    front_id: str
-    tenant_id: int | None
-    type: str
-    conversation_id: str | None
-    message_id: str | None
-    source: str | None
-    emitted_at: datetime | None
-    received_at: datetime
-    state: str
-    cause: str | None
-
-
-@dataclass(frozen=True, kw_only=True)
-class DeliveryRow:
-    """A delivery of an event; `body` is compressed, None where an earlier delivery holds it."""
-
-    id: UUID
-    event_id: int
-    received_at: datetime
-    origin: str
-    body: bytes | None
-
-
-@dataclass(frozen=True, kw_only=True)
-class RecipientRow:
-    """A recipient of an event, matched or not."""
-
-    event_id: int
-    position: int
-    tenant_id: int
-    handle: str
-    role: str
-    user_id: int | None
-    reason: str
-
-
-@dataclass(frozen=True, kw_only=True)
-class AttachmentRow:
-    """A file that is to be stored."""
-
-    tenant_id: int
-    event_id: int
-    conversation_id: str
-    front_id: str
-    filename: str
-    content_type: str
-    declared_size: int | None
-    is_inline: bool
-
-
-@dataclass(frozen=True, kw_only=True)
-class ActionRow:
-    """What will be done to the conversation, or why nothing will."""
-
-    event_id: int
-    tenant_id: int
-    conversation_id: str
-    kind: str
-    wait_for: str
-    state: str
-    reason: str
-    emitted_at: datetime
-
-
-@dataclass(frozen=True, kw_only=True)
-class TaskRow:
-    """A new task; `waits`: due when another task releases it; `failed`: the code of one that is born failed."""
-
-    tenant_id: int | None
-    event_id: int
-    kind: str
-    attachment_id: int | None = None
-    waits: bool = False
-    failed: str | None = None
-    detail: str | None = None
 
 
 def begin(conn: Connection) -> datetime:
@@ -154,7 +70,7 @@ def insert_events(conn: Connection, events: Sequence[EventRow]) -> dict[EventKey
         ON CONFLICT ON CONSTRAINT one_event_per_company DO NOTHING
         RETURNING company_id, front_id, id
         """,
-        _columns(events, EventRow),
+        columns(events, EventRow),
     )
     return {(company_id, front_id): event_id for company_id, front_id, event_id in rows}
 
@@ -203,7 +119,7 @@ def insert_deliveries(conn: Connection, deliveries: Sequence[DeliveryRow]) -> No
         SELECT * FROM unnest(%s::uuid[], %s::bigint[], %s::timestamptz[], %s::text[], %s::bytea[])
         ON CONFLICT (id) DO NOTHING
         """,
-        _columns(deliveries, DeliveryRow),
+        columns(deliveries, DeliveryRow),
     )
 
 
@@ -216,7 +132,7 @@ def insert_recipients(conn: Connection, recipients: Sequence[RecipientRow]) -> N
             SELECT * FROM unnest(%s::bigint[], %s::smallint[], %s::bigint[], %s::text[], %s::text[], %s::bigint[],
                                  %s::text[])
             """,
-            _columns(recipients, RecipientRow),
+            columns(recipients, RecipientRow),
         )
 
 
@@ -232,7 +148,7 @@ def insert_attachments(conn: Connection, attachments: Sequence[AttachmentRow]) -
                              %s::bigint[], %s::boolean[])
         RETURNING id, event_id, tenant_id
         """,
-        _columns(attachments, AttachmentRow),
+        columns(attachments, AttachmentRow),
     ).fetchall()
 
 
@@ -245,7 +161,7 @@ def insert_actions(conn: Connection, actions: Sequence[ActionRow]) -> None:
             SELECT * FROM unnest(%s::bigint[], %s::bigint[], %s::text[], %s::text[], %s::text[], %s::text[], %s::text[],
                                  %s::timestamptz[])
             """,
-            _columns(actions, ActionRow),
+            columns(actions, ActionRow),
         )
 
 
@@ -261,7 +177,7 @@ def insert_tasks(conn: Connection, tasks: Sequence[TaskRow]) -> None:
             FROM unnest(%s::bigint[], %s::bigint[], %s::text[], %s::bigint[], %s::boolean[], %s::text[], %s::text[])
                  AS t(tenant_id, event_id, kind, attachment_id, waits, failed, detail)
             """,
-            _columns(tasks, TaskRow),
+            columns(tasks, TaskRow),
         )
 
 
@@ -277,7 +193,3 @@ def wake_actions(conn: Connection, conversations: Iterable[tuple[int, str]]) -> 
             """,
             (tenant_id, conversation_id),
         )
-
-
-def _columns(rows: Sequence[Any], kind: type) -> list[list[Any]]:
-    return [[getattr(row, name) for row in rows] for name in kind.__dataclass_fields__]  # type: ignore[attr-defined]

@@ -9,6 +9,7 @@ from uuid import UUID
 
 from shared.db import recording
 from shared.db.pool import Connection
+from shared.db.rows import DeliveryRow, EventRow, TaskRow
 from shared.errors import MalformedEnvelope
 from shared.front.envelope import is_known
 from shared.models import AddressOwner, EventKey, Message, Plan, Tenant
@@ -93,11 +94,11 @@ def find_owners(conn: Connection, messages: Iterable[tuple[Tenant, Message]]) ->
     return owners
 
 
-def _event(item: Parsed, tenants: Mapping[str, Tenant], plans: Mapping[EventKey, Plan]) -> recording.EventRow:
+def _event(item: Parsed, tenants: Mapping[str, Tenant], plans: Mapping[EventKey, Plan]) -> EventRow:
     envelope, tenant = item.envelope, tenants.get(item.envelope.company_id)
     state, cause = _state(item, tenant, plans.get(item.key))
     company_id, front_id = item.key
-    return recording.EventRow(
+    return EventRow(
         company_id=company_id,
         front_id=front_id,
         tenant_id=tenant.id if tenant else None,
@@ -124,12 +125,12 @@ def _state(item: Parsed, tenant: Tenant | None, plan: Plan | None) -> tuple[str,
 
 def _deliveries(
     parsed: Iterable[Parsed], first: Mapping[EventKey, Parsed], fresh: Ids, known: Ids
-) -> Iterator[recording.DeliveryRow]:
+) -> Iterator[DeliveryRow]:
     for item in parsed:
         keeps_body = item.key in fresh and first[item.key] is item
         event_id = fresh.get(item.key) or known[item.key]
         delivery = item.incoming.delivery
-        yield recording.DeliveryRow(
+        yield DeliveryRow(
             id=UUID(delivery.id),
             event_id=event_id,
             received_at=delivery.received_at,
@@ -148,10 +149,8 @@ def _planned(item: Parsed, event_id: int, tenants: Mapping[str, Tenant], plan: P
     )
 
 
-def _failed(item: Parsed, event_id: int) -> recording.TaskRow:
-    return recording.TaskRow(
-        tenant_id=None, event_id=event_id, kind="record", failed=MalformedEnvelope.code, detail=item.problem
-    )
+def _failed(item: Parsed, event_id: int) -> TaskRow:
+    return TaskRow(tenant_id=None, event_id=event_id, kind="record", failed=MalformedEnvelope.code, detail=item.problem)
 
 
 def _changed(new: Iterable[Parsed], tenants: Mapping[str, Tenant]) -> list[tuple[int, str]]:

@@ -8,6 +8,7 @@ from datetime import datetime
 
 from shared.db import recording
 from shared.db.pool import Connection
+from shared.db.rows import ActionRow, AttachmentRow, RecipientRow, TaskRow
 from shared.models import Plan
 
 
@@ -38,7 +39,7 @@ def write_plans(conn: Connection, events: Sequence[PlannedEvent]) -> None:
     attachments = recording.insert_attachments(conn, [row for event in events for row in _attachments(event)])
     recording.insert_actions(conn, [row for event in events for row in _actions(event)])
     files = [
-        recording.TaskRow(tenant_id=tenant_id, event_id=event_id, kind="store_attachment", attachment_id=attachment_id)
+        TaskRow(tenant_id=tenant_id, event_id=event_id, kind="store_attachment", attachment_id=attachment_id)
         for attachment_id, event_id, tenant_id in attachments
     ]
     recording.insert_tasks(conn, files + [row for event in events for row in _tasks(event)])
@@ -48,17 +49,17 @@ def _acts(plan: Plan) -> bool:
     return plan.action is not None and plan.action.state == "planned"
 
 
-def _tasks(event: PlannedEvent) -> Iterator[recording.TaskRow]:
+def _tasks(event: PlannedEvent) -> Iterator[TaskRow]:
     if event.plan.fetch:
-        yield recording.TaskRow(tenant_id=event.tenant_id, event_id=event.event_id, kind="fetch_message")
+        yield TaskRow(tenant_id=event.tenant_id, event_id=event.event_id, kind="fetch_message")
     if _acts(event.plan):
         waits = bool(event.plan.attachments)
-        yield recording.TaskRow(tenant_id=event.tenant_id, event_id=event.event_id, kind="apply_action", waits=waits)
+        yield TaskRow(tenant_id=event.tenant_id, event_id=event.event_id, kind="apply_action", waits=waits)
 
 
-def _recipients(event: PlannedEvent) -> Iterator[recording.RecipientRow]:
+def _recipients(event: PlannedEvent) -> Iterator[RecipientRow]:
     for position, match in enumerate(event.plan.matches):
-        yield recording.RecipientRow(
+        yield RecipientRow(
             event_id=event.event_id,
             position=position,
             tenant_id=event.tenant_id,
@@ -69,9 +70,9 @@ def _recipients(event: PlannedEvent) -> Iterator[recording.RecipientRow]:
         )
 
 
-def _attachments(event: PlannedEvent) -> Iterator[recording.AttachmentRow]:
+def _attachments(event: PlannedEvent) -> Iterator[AttachmentRow]:
     for attachment in event.plan.attachments:
-        yield recording.AttachmentRow(
+        yield AttachmentRow(
             tenant_id=event.tenant_id,
             event_id=event.event_id,
             conversation_id=event.conversation_id,
@@ -83,9 +84,9 @@ def _attachments(event: PlannedEvent) -> Iterator[recording.AttachmentRow]:
         )
 
 
-def _actions(event: PlannedEvent) -> Iterator[recording.ActionRow]:
+def _actions(event: PlannedEvent) -> Iterator[ActionRow]:
     if action := event.plan.action:
-        yield recording.ActionRow(
+        yield ActionRow(
             event_id=event.event_id,
             tenant_id=event.tenant_id,
             conversation_id=event.conversation_id,

@@ -15,9 +15,7 @@ WRITTEN = (*PACKAGES, "tests", "docs", "deploy")
 TEXT = {".py", ".sql", ".md", ".toml", ".yml", ".html", ".css", ".js", ".sh"}
 
 #: Why a file is longer than a screen or four.
-LONG = {
-    "shared/db/recording.py": "every table the recorder writes: the rows' fields beside the columns they go to",
-}
+LONG: dict[str, str] = {}
 #: Who may name Front's hosts besides the documents.
 FRONTS_HOSTS = {
     "shared/settings.py",  # the defaults
