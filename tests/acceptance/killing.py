@@ -17,6 +17,8 @@ from tests.acceptance.processes import wait_until
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
+    Held = Callable[[Sequence[psutil.Process]], str]
+
 HOLDS_WITHIN = 40.0  # seconds
 BACK_WITHIN = 60.0
 CROWD_EVERY = 5.0
@@ -35,7 +37,7 @@ class Victim:
 
     name: str
     find: Callable[[], list[psutil.Process]]
-    held: Callable[[Sequence[psutil.Process]], str]
+    held: Held
     works: Callable[[psutil.Process], bool]
     with_children: bool = False
     in_a_crowd: bool = False

@@ -19,7 +19,7 @@ from tests.acceptance.processes import Tree, wait_until
 from tests.acceptance.small_front import SmallFront
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
 ROOT = Path(__file__).parents[2]
 MAILROOM = (sys.executable, "-m", "console")
@@ -174,7 +174,7 @@ class Stack:
             return False
         return answers and {kind for (kind,) in started} >= BEHIND_THE_DOOR
 
-    def _expect(self, fact: Any, what: str) -> None:
+    def _expect(self, fact: Callable[[], bool], what: str) -> None:
         assert wait_until(fact, STARTS_WITHIN, every=0.1), f"never: {what}\n{self.tail()}"
 
     def _spawn(self, log: Path, *words: str) -> subprocess.Popen[bytes]:

@@ -16,6 +16,7 @@ from tests.acceptance.processes import is_alive, wait_until
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
+    from tests.acceptance.killing import Held
     from tests.acceptance.stack import Stack
 
 Processes = list[psutil.Process]
@@ -54,20 +55,8 @@ class Victims:
         """Every kind."""
         return [
             Victim(name="worker", find=self._of("worker@"), held=self._running, works=self._is_heard_of),
-            Victim(
-                name="recorder",
-                find=self._of("recorder@"),
-                held=self._recording,
-                works=self._is_heard_of,
-                in_a_crowd=True,
-            ),
-            Victim(
-                name="sweeper",
-                find=self._of("workers.sweeper"),
-                held=self._due,
-                works=self._is_heard_of,
-                in_a_crowd=True,
-            ),
+            self._quick("recorder", "recorder@", self._recording),
+            self._quick("sweeper", "workers.sweeper", self._due),
             Victim(name="door (a worker)", find=self._door_workers, held=self._requests, works=self._door_works),
             Victim(name="door (main)", find=self._door, held=self._requests, works=self._door_works),
             Victim(name="Valkey", find=self._of("valkey.conf"), held=self._writers, works=self._valkey_works),
@@ -79,6 +68,9 @@ class Victims:
                 with_children=True,
             ),
         ]
+
+    def _quick(self, name: str, mark: str, held: Held) -> Victim:
+        return Victim(name=name, find=self._of(mark), held=held, works=self._is_heard_of, in_a_crowd=True)
 
     def _of(self, mark: str) -> Callable[[], Processes]:
         return partial(self._marked, mark)
