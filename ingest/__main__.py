@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import sys
-import tempfile
 from typing import TYPE_CHECKING, Any
 
 from granian import Granian
@@ -13,6 +12,7 @@ from granian.http import HTTP1Settings
 from granian.log import LogLevels
 
 from ingest.forked import prepare_processes
+from ingest.metrics_folder import metrics_folder
 from ingest.settings import door_settings
 from shared.errors import ConfigurationError
 from shared.logs import configure
@@ -42,7 +42,7 @@ def main() -> int:
         print(exc, file=sys.stderr)
         return EXIT_CONFIGURATION
     configure(settings, "door")
-    with tempfile.TemporaryDirectory(prefix="mailroom-metrics-") as folder:
+    with metrics_folder() as folder:
         os.environ.setdefault("PROMETHEUS_MULTIPROC_DIR", folder)  # before shared.metrics is imported
         prepare_processes()
         _server(settings).serve()
