@@ -61,11 +61,6 @@ def migrate(database_url: str, *, dry_run: bool = False) -> list[Migration]:
         return todo
 
 
-def is_current(conn: psycopg.Connection[TupleRow]) -> bool:
-    """Whether every migration of this release is applied."""
-    return not pending(conn, known())
-
-
 def _apply(conn: psycopg.Connection[TupleRow], migration: Migration) -> None:
     with conn.transaction():
         conn.execute(
