@@ -8,6 +8,7 @@ import shlex
 import signal
 import sys
 import threading
+from http import HTTPStatus
 from pathlib import Path
 from typing import Any
 
@@ -98,7 +99,8 @@ def play(settings: Settings, stop: threading.Event) -> None:
     (settings.mailroom_data / TOKEN_FILE).write_text(f"{stranger}\n", encoding="utf-8")
     with session(settings.database_url.get_secret_value()) as conn:
         seed(conn, token)
-    sandbox.tell("challenge", {})
+    while not stop.is_set() and sandbox.tell("challenge", {})["status"] != HTTPStatus.OK:
+        stop.wait(0.2)  # the door is still opening
     for number, mail in enumerate(itertools.cycle(MAIL)):
         order = {"type": "inbound_received", "company": COMPANY, **mail}
         [event] = sandbox.tell("send", order)["events"]
