@@ -101,6 +101,9 @@ class Settings(BaseSettings):
     max_attachment_bytes: int = Field(100 * 2**20, ge=1, description="Largest file stored")
     web_concurrency: int = Field(2, ge=1, le=64, description="Processes of the door")
     worker_threads: int = Field(16, ge=1, le=256, description="Tasks one worker process runs at a time")
+    lease_seconds: int = Field(
+        120, ge=20, description="How long a task waits for a worker that says nothing before another one takes it"
+    )
     log_format: Literal["auto", "json", "console"] = Field(
         "auto", description="`auto`: coloured lines on a terminal, JSON elsewhere"
     )

@@ -24,8 +24,8 @@ from workers.retries import Decision, GiveBack, GiveUp, Park, Retry, decide
 T = TypeVar("T")
 Step = Callable[["Attempt"], None]
 
-#: Renew a lease that is this old when there is progress.
-RENEW_SECONDS = 30.0
+#: Renew a lease of which this part is over when there is progress.
+RENEW_AFTER = 0.25
 #: A write to Front is only started with this much of the lease left: its own deadline is 10 s.
 WRITE_NEEDS_SECONDS = 15.0
 DETAIL = 4_000
@@ -39,6 +39,7 @@ class Attempt:
         self.resources = resources
         self.task = task
         self.conversation = conversation
+        self._lease = resources.settings.lease_seconds
         self._leased_at = claimed_at
         self._front: TenantClient | None = None
         self._token: Token | None = None
@@ -94,14 +95,14 @@ class Attempt:
 
     def renew_if_due(self) -> None:
         """Extend the lease now and then while there is progress. Raises Fenced when it is lost."""
-        if time.monotonic() - self._leased_at > RENEW_SECONDS:
+        if time.monotonic() - self._leased_at > RENEW_AFTER * self._lease:
             started = time.monotonic()
-            self.transaction(lambda conn: tasks.renew(conn, self.task))
+            self.transaction(lambda conn: tasks.renew(conn, self.task, lease_seconds=self._lease))
             self._leased_at = started
 
     def check_lease_for_write(self) -> None:
         """Raise LeaseTooShort unless a write started now would end well within the lease, also after a pause."""
-        left = tasks.LEASE_SECONDS - (time.monotonic() - self._leased_at)
+        left = self._lease - (time.monotonic() - self._leased_at)
         if left < WRITE_NEEDS_SECONDS:
             raise LeaseTooShort(f"{left:.0f} s of the lease are left; a write needs {WRITE_NEEDS_SECONDS:.0f} s")
 
@@ -168,7 +169,7 @@ def _claim(resources: Resources, task_id: int) -> Attempt | None:
     claimed_at = time.monotonic()
 
     def claim(conn: Connection) -> tuple[Task, tuple[int, str]] | None:
-        task = tasks.claim(conn, task_id, resources.name)
+        task = tasks.claim(conn, task_id, resources.name, lease_seconds=resources.settings.lease_seconds)
         return (task, settling.conversation_of(conn, task.event_id)) if task else None
 
     found = resources.pool.run(claim)

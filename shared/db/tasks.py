@@ -13,10 +13,8 @@ from shared.db.pool import Connection
 from shared.errors import Fenced
 from shared.models import Call, Task
 
-LEASE_SECONDS = 120
 
-
-def claim(conn: Connection, task_id: int, worker: str) -> Task | None:
+def claim(conn: Connection, task_id: int, worker: str, *, lease_seconds: float) -> Task | None:
     """Take the task when it is due and nothing stands against its tenant; this counts as an attempt."""
     with conn.cursor(row_factory=class_row(Task)) as cur:
         task = cur.execute(
@@ -28,7 +26,7 @@ def claim(conn: Connection, task_id: int, worker: str) -> Task | None:
               AND tenants.id = tasks.tenant_id AND tenants.parked_cause IS NULL AND tenants.not_before <= now()
             RETURNING tasks.id, kind, event_id, tenant_id, attachment_id, lease_epoch, attempts
             """,
-            {"id": task_id, "lease": LEASE_SECONDS},
+            {"id": task_id, "lease": lease_seconds},
         ).fetchone()
     if task is None:
         _hand_back(conn, task_id)
@@ -51,13 +49,13 @@ def _hand_back(conn: Connection, task_id: int) -> None:
     )
 
 
-def renew(conn: Connection, task: Task) -> None:
+def renew(conn: Connection, task: Task, *, lease_seconds: float) -> None:
     """Extend the lease of an attempt that makes progress. Raises Fenced when it is lost."""
     _held(
         conn.execute(
             "UPDATE tasks SET lease_until = now() + make_interval(secs => %s)"
             " WHERE id = %s AND lease_epoch = %s AND state = 'running'",
-            (LEASE_SECONDS, task.id, task.lease_epoch),
+            (lease_seconds, task.id, task.lease_epoch),
         ).rowcount
     )
 

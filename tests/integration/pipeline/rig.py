@@ -16,9 +16,9 @@ from cryptography.fernet import Fernet
 from sandbox.server import RunningSandbox, start_in_thread
 from sandbox.settings import SandboxSettings
 from shared.crypto import TokenVault
-from shared.db import connections
+from shared.db import connections, tasks
 from shared.inbox import Inbox
-from shared.models import Delivery
+from shared.models import Delivery, Task
 from shared.settings import Settings
 from workers.attempt import run_task
 from workers.duties import duties
@@ -123,6 +123,11 @@ class Rig:
             for _name, (task_id,) in todo:
                 run_task(self.resources, STEPS, task_id)
         raise AssertionError("the work does not end")
+
+    def claim(self, task_id: int, worker: str = "test") -> Task | None:
+        """Take the task as a worker of that name would."""
+        lease = self.settings.lease_seconds
+        return self.resources.pool.run(lambda conn: tasks.claim(conn, task_id, worker, lease_seconds=lease))
 
     def hurry(self, seconds: float = 86_400) -> None:
         """Let retries that wait be due."""

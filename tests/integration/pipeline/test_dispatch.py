@@ -7,7 +7,7 @@ from typing import Any
 import psycopg
 import pytest
 
-from shared.db import dispatching, processes, tasks
+from shared.db import dispatching, processes
 from shared.errors import StoreUnavailable
 from tests.integration.pipeline.rig import Rig
 
@@ -61,7 +61,7 @@ def test_tasks_of_dead_workers_take_no_room_from_the_living(rig: Rig) -> None:
     tenant_with_work(rig, "cmp_acme", 2 * dispatching.ASSUMED_SLOTS)
     rig.sql("UPDATE tasks SET state = 'queued'")
     for (task_id,) in rig.sql("SELECT id FROM tasks"):
-        assert rig.resources.pool.run(lambda conn, task_id=task_id: tasks.claim(conn, task_id, "killed")) is not None
+        assert rig.claim(task_id, "killed") is not None
     tenant_with_work(rig, "cmp_other", 1)
     assert sent(rig) == 1
 
@@ -71,7 +71,7 @@ def test_tasks_of_a_dead_worker_do_not_count_against_their_tenant(rig: Rig) -> N
     claimed = [task_id for (task_id,) in rig.sql("SELECT id FROM tasks ORDER BY id LIMIT %s", dispatching.PER_TENANT)]
     rig.resources.pool.run(lambda conn: processes.beat(conn, "alive", "worker", 16))
     for task_id in claimed:
-        assert rig.resources.pool.run(lambda conn, task_id=task_id: tasks.claim(conn, task_id, "alive")) is not None
+        assert rig.claim(task_id, "alive") is not None
     assert sent(rig) == 0
     rig.sql("UPDATE processes SET seen_at = now() - interval '1 minute'")
     assert sent(rig) == 1

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
 from shared.db import tasks
 from shared.errors import Fenced
-from shared.models import Task
 from tests.integration.pipeline.rig import Rig
 from workers.attempt import run_task
 from workers.steps import STEPS
@@ -24,18 +24,14 @@ def task_id(rig: Rig) -> int:
     return int(rig.one("SELECT id FROM tasks"))
 
 
-def claim(rig: Rig, task_id: int) -> Task | None:
-    return rig.resources.pool.run(lambda conn: tasks.claim(conn, task_id, "test"))
-
-
 def lose_lease(rig: Rig) -> None:
     rig.sql("UPDATE tasks SET lease_until = now() - interval '1 second' WHERE state IN ('queued', 'running')")
     rig.sweep("take_back")
 
 
 def test_a_task_is_claimed_by_one(rig: Rig, task_id: int) -> None:
-    assert claim(rig, task_id) is not None
-    assert claim(rig, task_id) is None
+    assert rig.claim(task_id) is not None
+    assert rig.claim(task_id) is None
 
 
 @pytest.mark.parametrize(
@@ -43,14 +39,14 @@ def test_a_task_is_claimed_by_one(rig: Rig, task_id: int) -> None:
     [
         lambda conn, task: tasks.finish(conn, task, "done"),
         lambda conn, task: tasks.put_back(conn, task, seconds=1, counts=True),
-        tasks.renew,
+        lambda conn, task: tasks.renew(conn, task, lease_seconds=120),
         tasks.check_held,
     ],
 )
 def test_a_worker_that_was_paused_beyond_its_lease_writes_nothing(rig: Rig, task_id: int, write: Any) -> None:
-    paused = claim(rig, task_id)
+    paused = rig.claim(task_id)
     lose_lease(rig)
-    assert claim(rig, task_id) is not None
+    assert rig.claim(task_id) is not None
     with pytest.raises(Fenced):
         rig.resources.pool.run(lambda conn: write(conn, paused))
     assert rig.sql("SELECT state, lease_epoch FROM tasks") == [("running", 2)]
@@ -78,7 +74,7 @@ def test_each_send_doubles_the_wait_before_the_next(rig: Rig, task_id: int) -> N
 
 def test_a_task_that_loses_its_worker_five_times_fails(rig: Rig, task_id: int) -> None:
     for _ in range(5):
-        assert claim(rig, task_id) is not None
+        assert rig.claim(task_id) is not None
         lose_lease(rig)
     assert rig.sql("SELECT state, code FROM tasks") == [("failed", "worker_lost")]
     assert rig.sql("SELECT state FROM events") == [("failed",)]
@@ -97,11 +93,17 @@ def test_a_step_that_breaks_fails_its_task_and_not_its_worker(rig: Rig, task_id:
     assert "secret-value" not in detail
 
 
-def test_a_write_is_not_started_on_the_last_seconds_of_a_lease(
-    rig: Rig, task_id: int, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(tasks, "LEASE_SECONDS", 14)
-    run_task(rig.resources, STEPS, task_id)
+def test_a_lease_lasts_as_long_as_the_setting_says(rig: Rig, task_id: int) -> None:
+    resources = replace(rig.resources, settings=rig.settings.model_copy(update={"lease_seconds": 50}))
+    lease = "SELECT round(extract(epoch FROM lease_until - now()))::int FROM tasks"
+    lengths = []
+    run_task(resources, {"apply_action": lambda _: lengths.append(rig.one(lease))}, task_id)
+    assert lengths == [50]
+
+
+def test_a_write_is_not_started_on_the_last_seconds_of_a_lease(rig: Rig, task_id: int) -> None:
+    resources = replace(rig.resources, settings=rig.settings.model_copy(update={"lease_seconds": 14}))
+    run_task(resources, STEPS, task_id)
     assert rig.writes() == []
     assert rig.sql("SELECT code, attempts FROM tasks") == [("lease_too_short", 0)]
     assert rig.sql("SELECT state FROM actions") == [("planned",)]

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import psycopg
 import pytest
 
-from shared.db import rescue, tasks
+from shared.db import rescue
 from shared.errors import StoreUnavailable
 from tests.integration.pipeline.test_actions import inbound
 from workers import duties
@@ -32,7 +32,7 @@ def task_id(rig: Rig) -> int:
 
 
 def die(rig: Rig, task_id: int) -> None:
-    rig.resources.pool.run(lambda conn: tasks.claim(conn, task_id, "test"))
+    rig.claim(task_id)
     rig.sql("UPDATE tasks SET lease_until = now() - interval '1 second' WHERE state = 'running'")
 
 

@@ -78,6 +78,7 @@ def test_what_is_missing_is_told_beside_what_is_wrong(monkeypatch: pytest.Monkey
         ("MAX_BODY_BYTES", "10 MiB"),
         ("WEB_CONCURRENCY", "0"),
         ("WORKER_THREADS", "257"),
+        ("LEASE_SECONDS", "19"),
         ("LOG_FORMAT", "text"),
         ("LOG_LEVEL", "info"),
         ("TOKEN_KEYS", "hunter2"),
