@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import psutil
 
-from tests.acceptance.processes import wait_until
+from bench.harness.processes import wait_until
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence

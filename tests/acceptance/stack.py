@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING, Any, LiteralString
 import psycopg
 import requests
 
-from tests.acceptance.processes import Tree, wait_until
-from tests.acceptance.small_front import SmallFront
+from bench.harness.processes import Tree, wait_until
+from bench.harness.small_front import SmallFront
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence

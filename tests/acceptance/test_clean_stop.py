@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from bench.harness.processes import wait_until
 from tests.acceptance.judging import judged
-from tests.acceptance.processes import wait_until
 
 if TYPE_CHECKING:
     from tests.acceptance.conftest import Start

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from bench.harness.processes import wait_until
 from tests.acceptance.conftest import running
-from tests.acceptance.processes import wait_until
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

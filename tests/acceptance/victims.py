@@ -10,8 +10,8 @@ import psycopg
 import redis
 import requests
 
+from bench.harness.processes import is_alive, wait_until
 from tests.acceptance.killing import Victim, connections, unread_bytes
-from tests.acceptance.processes import is_alive, wait_until
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

@@ -1,0 +1,1 @@
+"""Measures what Mailroom promises: what survives faults, and how fast it is."""

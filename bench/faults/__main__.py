@@ -1,0 +1,40 @@
+"""`./run faults [NAME …] [--full] [--json]`: hurt Mailroom on purpose, and see that nothing is lost or done twice."""
+
+from __future__ import annotations
+
+import json
+import sys
+
+import click
+
+from bench.faults.catalogue import catalogue
+from bench.faults.perform import perform_all
+
+
+@click.command()
+@click.argument("names", nargs=-1, metavar="[NAME]…")
+@click.option("--full", is_flag=True, help="The sizes of docs/reliability.md: minutes to an hour for each.")
+@click.option("--json", "as_json", is_flag=True, help="One object a line on stdout.")
+@click.option("--list", "listing", is_flag=True, help="Show the names and what each must hold.")
+def faults(names: tuple[str, ...], full: bool, as_json: bool, listing: bool) -> None:
+    """Run faults against real servers and processes on this machine, and judge each by the small Front's ledger.
+
+    Without a NAME all of them. Exits 1 when a promise was broken, 2 for a name that is not known.
+    """
+    known = catalogue()
+    if unknown := [name for name in names if name not in known]:
+        raise click.UsageError(f"no fault is called {', '.join(unknown)}; there are: {', '.join(known)}")
+    if listing:
+        for run in known.values():
+            click.echo(f"{run.name:<22} {run.promise}")
+        return
+    broken = False
+    for result in perform_all([known[name] for name in names or known], full=full):
+        click.echo(json.dumps(result.as_json()) if as_json else result.as_line())
+        sys.stdout.flush()
+        broken |= not result.passed
+    sys.exit(1 if broken else 0)
+
+
+if __name__ == "__main__":
+    faults()

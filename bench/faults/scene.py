@@ -1,0 +1,88 @@
+"""One fault run on stage: a Mailroom with tenants and mail, the faults, and the verdict at the end."""
+
+from __future__ import annotations
+
+import time
+from contextlib import contextmanager
+from itertools import pairwise
+from typing import TYPE_CHECKING, Any
+
+from bench.faults.result import Result
+from bench.harness.mail import Mail, desk
+from bench.harness.processes import wait_until
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from bench.harness.mailroom import Mailroom
+    from bench.harness.servers import Servers
+
+#: A fast Front that knows no limit, and that goes on sending through any outage of the door.
+FRONT = (
+    *("--requests-per-minute", "60000", "--burst-per-second", "0", "--latency-ms", "20"),
+    *("--retry-seconds", "1", "--tries", "20"),
+)
+FAILINGS = ("lost", "double", "ghost", "wrong_token")
+
+
+class Scene:
+    """Write a run as: mail comes, faults happen (count each that was seen to take place in `injected`), `judge`."""
+
+    def __init__(self, name: str, servers: Servers, mailroom: Mailroom) -> None:
+        self.name = name
+        self.servers = servers
+        self.injected = 0
+        self.mailroom = mailroom
+        self.front = mailroom.front
+        self.platform = mailroom.platform
+        self.companies: list[str] = []
+        self._began = time.time()
+
+    @contextmanager
+    def running(self, companies: int) -> Iterator[None]:
+        """Start everything, with so many tenants; after a run that went well, stop it politely."""
+        with self.mailroom:
+            for number in range(companies):
+                self.companies.append(f"cmp_{self.name.replace('_', '')}{number}")
+                self.mailroom.tenant(self.companies[-1], desk(self.companies[-1]))
+            self._began = time.time()
+            yield
+            self.platform.stop()
+
+    def mail(self, per_second: float, **order: Any) -> Mail:
+        """Mail to all companies for as long as the context lasts."""
+        return Mail(self.front, self.companies, per_second=per_second, **order)
+
+    def judge(self, *, within: float, note: str = "", broken: Sequence[str] = ()) -> Result:
+        """Wait until nothing is left to do, then compare the ledger, the rows and the promises."""
+        ended = time.monotonic()
+        settled = wait_until(lambda: not self.mailroom.unsettled(), within, every=0.5)
+        drained = time.monotonic() - ended
+        problems = [] if settled else [f"not settled within {within:g} s: {self.mailroom.unsettled()}"]
+        verdict, totals = self.front.verdict(), self.front.totals()
+        unrecorded = self.mailroom.unrecorded()
+        counts = {failing: int(verdict[failing]) for failing in FAILINGS}
+        counts["lost"] = max(counts["lost"], len(unrecorded))
+        counts["wrong_token"] += int(totals["leaked_token"])
+        problems += [f"{count} {failing.replace('_', ' ')}" for failing, count in counts.items() if count]
+        if not totals["acknowledged"]:
+            problems.append("nothing was acknowledged: this run showed nothing")
+        if not self.injected:
+            problems.append("no fault took place: this run showed nothing")
+        return Result(
+            name=self.name,
+            load=totals["sent"],
+            injected=self.injected,
+            **counts,
+            drain_seconds=round(drained, 1),
+            longest_gap_seconds=self._longest_gap(),
+            door_under_2s=totals["door_under_2s"],
+            note=note,
+            broken=(*problems, *broken),
+        )
+
+    def _longest_gap(self) -> float:
+        """The longest time without an effect at Front, from the start of the run to the last one."""
+        effects = [call["at"] for call in self.front.calls() if call["method"] in {"PATCH", "POST"} and call["status"]]
+        moments = [self._began, *sorted(at for at in effects if at >= self._began)]
+        return round(max((b - a for a, b in pairwise(moments)), default=0.0), 1)

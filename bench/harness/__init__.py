@@ -1,0 +1,1 @@
+"""What measurements and acceptance tests start, tell and watch."""

@@ -1,0 +1,68 @@
+"""Mail that keeps coming to several companies in turns, until it is told to stop."""
+
+from __future__ import annotations
+
+import itertools
+import threading
+from typing import TYPE_CHECKING, Any, Self
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from bench.harness.small_front import SmallFront
+
+SECONDS = 0.5
+
+
+def desk(company: str) -> str:
+    """The address that mail to this company is sent to."""
+    return f"desk@{company.replace('_', '-')}.example"
+
+
+class Mail:
+    """`per_second` messages to the desks of these companies, every `files_each`-th with a file; a context manager."""
+
+    def __init__(
+        self, front: SmallFront, companies: Sequence[str], *, per_second: float, files_each: int = 5, **order: Any
+    ) -> None:
+        self._front = front
+        self._companies = itertools.cycle(companies)
+        self._per_second = per_second
+        self._files_each = files_each
+        self._order = order
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._send, name="mail", daemon=True)
+        self._failure: Exception | None = None
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stop.set()
+        self._thread.join()
+        if self._failure:
+            raise self._failure
+
+    def _send(self) -> None:
+        try:
+            for number in itertools.count():
+                self._send_batch(number)
+                if self._stop.wait(SECONDS):
+                    return
+        except Exception as error:  # noqa: BLE001 -- raised again where the run waits
+            self._failure = error
+
+    def _send_batch(self, number: int) -> None:
+        company = next(self._companies)
+        self._front.send(
+            "inbound_received",
+            company,
+            recipients=[{"handle": desk(company), "role": "to"}],
+            expect="archived",
+            wait=False,
+            count=max(1, round(self._per_second * SECONDS)),
+            rate=self._per_second,
+            attachment_count=int(number % self._files_each == 0),
+            **self._order,
+        )

@@ -1,0 +1,197 @@
+"""What a platform does with a Procfile: runs so many of each process, and starts again what ended."""
+
+from __future__ import annotations
+
+import os
+import random
+import signal
+import subprocess
+import threading
+import time
+from collections import Counter
+from contextlib import suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Self
+
+import psutil
+
+from bench.harness.processes import is_alive, wait_until
+from console.embedded.guard import Guard
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+ROOT = Path(__file__).parents[2]
+TICK = 0.05
+#: A platform takes a moment until it notices.
+RESTART_AFTER = 0.2
+STOPS_WITHIN = 60.0
+DIES_WITHIN = 10.0
+
+
+@dataclass
+class Instance:
+    """One process of a kind; `kept` while it is to run."""
+
+    name: str
+    command: Sequence[str]
+    environment: Mapping[str, str]
+    log: Path
+    process: subprocess.Popen[bytes] | None = None
+    ended_at: float = 0.0
+    kept: bool = True
+    statuses: list[int] = field(default_factory=list)
+
+    def spawn(self) -> None:
+        """Start it in a process group of its own."""
+        with self.log.open("ab") as output:
+            self.process = subprocess.Popen(
+                self.command,
+                cwd=ROOT,
+                env=dict(self.environment),
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+            )
+
+
+class Platform:
+    """Runs processes below one environment, their output in `folder`. `restarts` counts what ended unasked, by name."""
+
+    def __init__(self, environment: Mapping[str, str], folder: Path) -> None:
+        self.environment = dict(environment)
+        self.restarts: Counter[str] = Counter()
+        self._folder = folder
+        self._instances: list[Instance] = []
+        self._lock = threading.RLock()
+        self._guard = Guard()
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._tend, name="platform", daemon=True)
+
+    def __enter__(self) -> Self:
+        self._guard.__enter__()
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stop.set()
+        self._thread.join()
+        for instance in self._instances:
+            _kill_group(instance)
+        self._guard.__exit__()
+
+    def run(self, name: str, command: Sequence[str], count: int = 1, **environment: str) -> None:
+        """Start `count` processes of this kind, with more or other environment than the rest."""
+        with self._lock:
+            for _ in range(count):
+                log = self._folder / f"{name}.log"
+                instance = Instance(name, command, {**self.environment, **environment}, log)
+                self._instances.append(instance)
+                self._start(instance)
+
+    def procfile(self, counts: Mapping[str, int]) -> None:
+        """Start the Procfile's processes in these numbers; kinds that are not named run once."""
+        for line in (ROOT / "Procfile").read_text(encoding="utf-8").splitlines():
+            name, _, command = line.partition(":")
+            if name and name != "release":
+                self.run(name, ["/bin/sh", "-c", f"exec {command.strip()}"], counts.get(name, 1))
+
+    def pids(self, *names: str) -> list[int]:
+        """The processes that run now; of these kinds, where any is named."""
+        with self._lock:
+            return [each.process.pid for each in self._running(*names) if each.process]
+
+    def kill(self, name: str, *, whole_group: bool = True) -> int:
+        """End one of them, any, with SIGKILL and return when it is seen to be gone; its process id."""
+        with self._lock:
+            victim = random.choice(self._running(name))
+        assert victim.process
+        process = victim.process
+        (os.killpg if whole_group else os.kill)(process.pid, signal.SIGKILL)
+        gone = wait_until(lambda: process.poll() is not None, DIES_WITHIN)
+        assert gone, f"{name} {process.pid} lives on after SIGKILL"
+        return process.pid
+
+    def kill_child(self, name: str) -> int:
+        """End a child of one of them with SIGKILL, any, as a crash of it would; its process id."""
+        with self._lock:
+            parents = [psutil.Process(pid) for pid in self.pids(name)]
+        children = [child for parent in parents for child in parent.children() if is_alive(child)]
+        victim = random.choice(children)
+        victim.kill()
+        gone = wait_until(lambda: not is_alive(victim), DIES_WITHIN)
+        assert gone, f"{name}'s child {victim.pid} lives on after SIGKILL"
+        return int(victim.pid)
+
+    def stop(self, *names: str) -> dict[str, float]:
+        """TERM to all of these kinds (none named: all); the longest each kind took. They are not started again.
+
+        Fails when one does not end in time, or not with status 0.
+        """
+        with self._lock:
+            leaving = self._running(*names)
+            for instance in leaving:
+                instance.kept = False
+        return _stopped(leaving)
+
+    def restart(self, name: str) -> float:
+        """TERM to one of them, the oldest, and have it started again once it has ended; how long it took to end."""
+        with self._lock:
+            instance = min(self._running(name), key=lambda each: each.process.pid if each.process else 0)
+            instance.kept = False
+        took = _stopped([instance])[name]
+        with self._lock:
+            instance.kept = True
+            self._start(instance)
+        return took
+
+    def _running(self, *names: str) -> list[Instance]:
+        chosen = [each for each in self._instances if not names or each.name in names]
+        return [each for each in chosen if each.kept and each.process and each.process.poll() is None]
+
+    def _start(self, instance: Instance) -> None:
+        instance.spawn()
+        instance.ended_at = 0.0
+        if instance.process:
+            self._guard.watch(instance.process.pid, signal.SIGKILL)
+
+    def _tend(self) -> None:
+        while not self._stop.wait(TICK):
+            with self._lock:
+                for instance in self._instances:
+                    self._look_after(instance)
+
+    def _look_after(self, instance: Instance) -> None:
+        if not instance.kept or instance.process is None or (status := instance.process.poll()) is None:
+            return
+        if not instance.ended_at:
+            _kill_group(instance)  # what it left would keep its port
+            self._guard.forget(instance.process.pid)
+            instance.ended_at = time.monotonic()
+            instance.statuses.append(status)
+            self.restarts[instance.name] += 1
+        elif time.monotonic() - instance.ended_at > RESTART_AFTER:
+            self._start(instance)
+
+
+def _stopped(leaving: Sequence[Instance]) -> dict[str, float]:
+    began = time.monotonic()
+    for instance in leaving:
+        if instance.process:
+            instance.process.terminate()
+    took: dict[str, float] = {}
+    for instance in leaving:
+        if instance.process:
+            status = instance.process.wait(STOPS_WITHIN)
+            assert status == 0, f"{instance.name} ended with status {status} after TERM, see {instance.log}"
+            took[instance.name] = max(took.get(instance.name, 0.0), time.monotonic() - began)
+    return took
+
+
+def _kill_group(instance: Instance) -> None:
+    if instance.process:
+        with suppress(ProcessLookupError, PermissionError):
+            os.killpg(instance.process.pid, signal.SIGKILL)
+        instance.process.wait()
