@@ -1,113 +1,180 @@
-"""Which due tasks go to the workers next: fair over tenants, and never more than they can hold."""
+"""Which due tasks go to the workers next: fair over tenants, and never more than they can hold.
+
+Files go in a lane of their own with half of the slots: a few tenants with large, slow files delay nobody's other work,
+and a backlog of one kind is never read to find a task of the other.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
+from psycopg.rows import class_row
 from psycopg.sql import SQL, Composed
 
+from shared.db.locks import try_lock_files
 from shared.db.pool import Connection
 
-#: In Celery at most this many tasks of one tenant, so that one tenant's backlog is never in front of another's event.
+#: Of one tenant at most this many tasks are in Celery, so that its backlog is never in front of another's event.
 PER_TENANT = 8
+#: And this many files besides.
+FILES_PER_TENANT = 4
 #: Until a worker has said how many tasks it runs at a time.
 ASSUMED_SLOTS = 16
 RESEND_SECONDS = 30
 
+_OTHERS, _FILES = SQL("kind <> 'store_attachment'"), SQL("kind = 'store_attachment'")
 _ALIVE = SQL("seen_at > now() - interval '15 seconds'")
 # With the workers, or on the way to them. What a killed worker ran is not: it waits for its lease to end, and would
-# keep everybody's room for as long.
+# keep everybody's room for as long. The attempt is a scalar of its own, so that it is looked up by key: as a join the
+# planner may read all attempts ever made.
 _IN_FLIGHT = SQL("""
-SELECT count(*) FROM tasks f
-WHERE f.state IN ('queued', 'running') AND (f.state = 'queued' OR EXISTS (
-    SELECT FROM attempts JOIN processes ON processes.name = attempts.worker
-    WHERE attempts.task_id = f.id AND attempts.epoch = f.lease_epoch AND {alive}))
+f.state IN ('queued', 'running') AND (f.state = 'queued' OR
+    (SELECT worker FROM attempts WHERE task_id = f.id AND epoch = f.lease_epoch)
+    IN (SELECT name FROM processes WHERE {alive}))
 """).format(alive=_ALIVE)
-_ROOM_OF_TENANT = SQL("greatest(0, %(per_tenant)s - ({in_flight} AND f.tenant_id = tenants.id))").format(
-    in_flight=_IN_FLIGHT
-)
 
-_QUEUE = SQL("""
+_BUSY = SQL("""
+SELECT coalesce((SELECT nullif(sum(slots), 0)::int FROM processes WHERE kind = 'worker' AND {alive}), %s) AS slots,
+       count(*) FILTER (WHERE {others})::int AS others, count(*) FILTER (WHERE {files})::int AS files
+FROM tasks f WHERE {in_flight}
+""").format(alive=_ALIVE, others=_OTHERS, files=_FILES, in_flight=_IN_FLIGHT)
+
+_FILES_ARE_DUE = SQL("""
+SELECT FROM tasks WHERE tenant_id = ANY(%s) AND state = 'ready' AND {files} AND due_at <= now() LIMIT 1
+""").format(files=_FILES)
+
+
+def _parts(lane: SQL) -> dict[str, SQL | Composed]:
+    """What both ways of queueing share."""
+    return {
+        "lane": lane,
+        "served": SQL("tenants.parked_cause IS NULL AND tenants.not_before <= now()"),
+        "is_due": SQL("tenant_id = tenants.id AND state = 'ready' AND {} AND due_at <= now()").format(lane),
+        "tenants_room": SQL("""
+greatest(0, %(per_tenant)s - (SELECT count(*) FROM tasks f WHERE f.tenant_id = tenants.id AND {} AND {}))
+""").format(lane, _IN_FLIGHT),
+        "queue": SQL("""
 UPDATE tasks SET state = 'queued', sends = least(sends + 1, 20),
        lease_until = now() + make_interval(secs => %(resend)s * power(2, least(tasks.sends, 6)))
 FROM picked WHERE tasks.id = picked.id AND tasks.state = 'ready'
 RETURNING tasks.id, tasks.tenant_id
-""")
+"""),
+    }
 
-# Per tenant one index probe; the room left is shared in tenant order of the list.
-_TOP_UP = (
-    SQL("""
+
+def _top_up(lane: SQL) -> Composed:
+    """Per tenant one index probe; the room left is shared in tenant order of the list."""
+    return SQL("""
 WITH picked AS (
     SELECT due.id FROM unnest(%(tenants)s::bigint[]) AS wanted(tenant_id)
-    JOIN tenants ON tenants.id = wanted.tenant_id AND tenants.parked_cause IS NULL AND tenants.not_before <= now()
+    JOIN tenants ON tenants.id = wanted.tenant_id AND {served}
     CROSS JOIN LATERAL (
-        SELECT id FROM tasks WHERE tenant_id = tenants.id AND state = 'ready' AND due_at <= now()
-        ORDER BY due_at, id
-        LIMIT {room_of_tenant} FOR UPDATE SKIP LOCKED
+        SELECT id FROM tasks WHERE {is_due} ORDER BY due_at, id LIMIT {tenants_room} FOR UPDATE SKIP LOCKED
     ) due
     LIMIT %(room)s
 )
-""").format(room_of_tenant=_ROOM_OF_TENANT)
-    + _QUEUE
-)
+{queue}
+""").format(**_parts(lane))
 
-# Every tenant with waiting work by a loose scan of the index; one task of each, the longest unserved first, then the
-# second of each, and so on. A row that somebody holds is left for the next round: it must not hold up the others.
-_ROUND = (
-    SQL("""
+
+def _round(lane: SQL) -> Composed:
+    """Every tenant with waiting work by a loose scan of the index, those with due work and room the longest unserved
+    first; one task of each, then the second of each, and so on.
+
+    Whoever comes after as many tenants as there is room for cannot get any. A row that somebody holds is left for the
+    next round: it must not hold up the others.
+    """
+    return SQL("""
 WITH RECURSIVE waiting(tenant_id) AS (
-    (SELECT tenant_id FROM tasks WHERE state = 'ready' AND tenant_id IS NOT NULL ORDER BY tenant_id LIMIT 1)
+    (SELECT tenant_id FROM tasks WHERE state = 'ready' AND {lane} AND tenant_id IS NOT NULL
+     ORDER BY tenant_id LIMIT 1)
     UNION ALL
-    SELECT (SELECT t.tenant_id FROM tasks t WHERE t.state = 'ready' AND t.tenant_id > waiting.tenant_id
-            ORDER BY t.tenant_id LIMIT 1)
+    SELECT (SELECT tenant_id FROM tasks WHERE state = 'ready' AND {lane} AND tenant_id > waiting.tenant_id
+            ORDER BY tenant_id LIMIT 1)
     FROM waiting WHERE waiting.tenant_id IS NOT NULL
+), turns AS (
+    SELECT tenants.id, last_served_at, {tenants_room} AS room FROM waiting
+    JOIN tenants ON tenants.id = waiting.tenant_id AND {served}
+    WHERE EXISTS (SELECT FROM tasks WHERE {is_due}) AND {tenants_room} > 0
+    ORDER BY last_served_at, tenants.id LIMIT %(room)s
 ), chosen AS (
-    SELECT due.id FROM waiting
-    JOIN tenants ON tenants.id = waiting.tenant_id AND tenants.parked_cause IS NULL AND tenants.not_before <= now()
+    SELECT due.id FROM turns AS tenants
     CROSS JOIN LATERAL (
         SELECT id, row_number() OVER (ORDER BY due_at, id) AS rank FROM (
-            SELECT id, due_at FROM tasks WHERE tenant_id = tenants.id AND state = 'ready' AND due_at <= now()
-            ORDER BY due_at, id
-            LIMIT {room_of_tenant}
+            SELECT id, due_at FROM tasks WHERE {is_due} ORDER BY due_at, id LIMIT tenants.room
         ) oldest
     ) due
-    ORDER BY due.rank, tenants.last_served_at, tenants.id
-    LIMIT %(room)s
+    ORDER BY due.rank, last_served_at, tenants.id LIMIT %(room)s
 ), picked AS (
     SELECT tasks.id FROM tasks JOIN chosen USING (id) WHERE tasks.state = 'ready' FOR UPDATE OF tasks SKIP LOCKED
 )
-""").format(room_of_tenant=_ROOM_OF_TENANT)
-    + _QUEUE
-)
+{queue}
+""").format(**_parts(lane))
 
 
-def slots(conn: Connection) -> int:
-    """How many tasks the workers seen lately run at a time."""
-    query = SQL("SELECT sum(slots)::int FROM processes WHERE kind = 'worker' AND {alive}").format(alive=_ALIVE)
-    row = conn.execute(query).fetchone()
-    return (row[0] if row else None) or ASSUMED_SLOTS
+_TOP_UP_OTHERS, _TOP_UP_FILES = _top_up(_OTHERS), _top_up(_FILES)
+_ROUND_OTHERS, _ROUND_FILES = _round(_OTHERS), _round(_FILES)
 
 
-def in_flight(conn: Connection) -> int:
-    """How many tasks are with the workers, or on the way to them."""
-    row = conn.execute(_IN_FLIGHT).fetchone()
-    return row[0] if row else 0
+@dataclass(frozen=True, kw_only=True)
+class Busy:
+    """How many tasks the workers seen lately run at a time, and how many are with them or on the way."""
+
+    slots: int
+    others: int
+    files: int
+
+    @property
+    def room_for_files(self) -> int:
+        """How many files may still go out: they get half of the slots."""
+        return max(1, self.slots // 2) - self.files
+
+    @property
+    def room_in_rounds(self) -> int:
+        """How many other tasks a round may send: with the files, twice what the workers run."""
+        return 2 * self.slots - self.slots // 2 - self.others
+
+    @property
+    def room_besides_rounds(self) -> int:
+        """How many other tasks a single tenant's top-up may send: the rest stays for whole rounds."""
+        return self.slots - self.others
+
+
+def busy(conn: Connection) -> Busy:
+    """How busy the workers are."""
+    with conn.cursor(row_factory=class_row(Busy)) as cur:
+        row = cur.execute(_BUSY, (ASSUMED_SLOTS,)).fetchone()
+    assert row is not None  # noqa: S101 -- an aggregate gives one row
+    return row
 
 
 def queue_of_tenants(conn: Connection, tenant_ids: Sequence[int]) -> list[int]:
-    """Queue due tasks of these tenants and return their ids; half of the workers' room stays for whole rounds."""
-    room = slots(conn) - in_flight(conn)
-    return _queued(conn, _TOP_UP, room, tenants=list(tenant_ids)) if room > 0 else []
+    """Queue due tasks of these tenants and return their ids."""
+    tenants = list(tenant_ids)
+    picked = _queued(conn, _TOP_UP_OTHERS, PER_TENANT, busy(conn).room_besides_rounds, tenants=tenants)
+    if conn.execute(_FILES_ARE_DUE, (tenants,)).rowcount:
+        picked += _queued_files(conn, _TOP_UP_FILES, tenants=tenants)
+    return picked
 
 
 def queue_round(conn: Connection) -> list[int]:
     """Queue due tasks of all tenants, the longest unserved first, and return their ids."""
-    room = 2 * slots(conn) - in_flight(conn)
-    return _queued(conn, _ROUND, room) if room > 0 else []
+    picked = _queued(conn, _ROUND_OTHERS, PER_TENANT, busy(conn).room_in_rounds)
+    return picked + _queued_files(conn, _ROUND_FILES)
 
 
-def _queued(conn: Connection, query: Composed, room: int, **parameters: list[int]) -> list[int]:
-    limits = {"room": room, "per_tenant": PER_TENANT, "resend": RESEND_SECONDS}
+def _queued_files(conn: Connection, query: Composed, **parameters: list[int]) -> list[int]:
+    """One at a time: two that counted the same room would give away twice of it. The next round is not far."""
+    if not try_lock_files(conn):
+        return []
+    return _queued(conn, query, FILES_PER_TENANT, busy(conn).room_for_files, **parameters)
+
+
+def _queued(conn: Connection, query: Composed, per_tenant: int, room: int, **parameters: list[int]) -> list[int]:
+    if room <= 0:
+        return []
+    limits = {"room": room, "per_tenant": per_tenant, "resend": RESEND_SECONDS}
     rows = conn.execute(query, {**limits, **parameters}).fetchall()
     if rows:
         conn.execute(
@@ -115,7 +182,7 @@ def _queued(conn: Connection, query: Composed, room: int, **parameters: list[int
             UPDATE tenants SET last_served_at = now()
             WHERE id IN (SELECT id FROM tenants WHERE id = ANY(%s) FOR NO KEY UPDATE SKIP LOCKED)
             """,
-            (sorted({tenant for _, tenant in rows}),),
+            ([tenant_id for _, tenant_id in rows],),
         )
     return [task_id for task_id, _ in rows]
 

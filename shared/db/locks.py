@@ -6,6 +6,7 @@ from shared.db.pool import Connection
 
 _ROLES = 0x6D720001
 RECORDER, SWEEPER = 1, 2
+_FILES = 3
 
 
 def lock_conversation(conn: Connection, tenant_id: int, conversation_id: str) -> None:
@@ -22,3 +23,9 @@ def take_role(conn: Connection, role: int) -> bool:
 def leave_role(conn: Connection, role: int) -> None:
     """Let the next one in."""
     conn.execute("SELECT pg_advisory_unlock(%s, %s)", (_ROLES, role))
+
+
+def try_lock_files(conn: Connection) -> bool:
+    """Be the one who dispatches files until the transaction ends; False while somebody else is."""
+    row = conn.execute("SELECT pg_try_advisory_xact_lock(%s, %s)", (_ROLES, _FILES)).fetchone()
+    return bool(row and row[0])

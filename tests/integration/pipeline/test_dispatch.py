@@ -8,6 +8,7 @@ import psycopg
 import pytest
 
 from shared.db import dispatching, processes
+from shared.db.locks import try_lock_files
 from shared.errors import StoreUnavailable
 from tests.integration.pipeline.rig import Rig
 
@@ -85,3 +86,59 @@ def test_a_tenants_backlog_is_not_in_front_of_anothers_event(rig: Rig) -> None:
         True: dispatching.PER_TENANT,
         False: 1,
     }
+
+
+def add_files(rig: Rig, tenant: int, count: int) -> None:
+    """Files of this tenant to be stored, due for an hour."""
+    rig.sql(
+        "INSERT INTO tasks (tenant_id, event_id, kind, state, due_at)"
+        " SELECT %s, (SELECT min(id) FROM events WHERE tenant_id = %s), 'store_attachment', 'ready',"
+        " now() - interval '1 hour' FROM generate_series(1, %s)",
+        *(tenant, tenant, count),
+    )
+
+
+def queued(rig: Rig) -> dict[str, int]:
+    """How many tasks of each kind are on the way to the workers."""
+    return dict(rig.sql("SELECT kind, count(*)::int FROM tasks WHERE state = 'queued' GROUP BY 1"))
+
+
+def test_files_of_many_tenants_take_no_more_than_half_of_the_slots(rig: Rig) -> None:
+    for number in range(5):
+        add_files(rig, tenant_with_work(rig, f"cmp_{number}", 1), 10)
+    sent(rig)
+    sent(rig)
+    assert queued(rig) == {"store_attachment": dispatching.ASSUMED_SLOTS // 2, "apply_action": 5}
+
+
+def test_a_stored_file_makes_room_for_one_of_whoever_had_none(rig: Rig) -> None:
+    tenants = [tenant_with_work(rig, f"cmp_{number}", 1) for number in range(3)]
+    for tenant in tenants[:2]:
+        add_files(rig, tenant, 10)
+    sent(rig)
+    add_files(rig, tenants[2], 10)
+    rig.sql("UPDATE tasks SET state = 'done' WHERE id = (SELECT max(id) FROM tasks WHERE state = 'queued')")
+    rig.resources.dispatcher.top_up(tenants[2:])
+    assert rig.one("SELECT tenant_id FROM tasks WHERE state = 'queued' ORDER BY id DESC LIMIT 1") == tenants[2]
+
+
+def test_a_tenants_own_files_are_not_in_front_of_its_actions(rig: Rig) -> None:
+    tenant = tenant_with_work(rig, "cmp_acme", 1)
+    add_files(rig, tenant, 1_000)
+    sent(rig)
+    assert queued(rig) == {"store_attachment": dispatching.FILES_PER_TENANT, "apply_action": 1}
+
+
+@pytest.mark.parametrize("way", ["round", "top_up"])
+def test_who_counts_files_while_another_does_leaves_them_to_the_next_round(rig: Rig, database: str, way: str) -> None:
+    tenant = tenant_with_work(rig, "cmp_acme", 1)
+    add_files(rig, tenant, 10)
+    with psycopg.connect(database) as other:
+        assert try_lock_files(other)
+        if way == "round":
+            sent(rig)
+        else:
+            rig.resources.dispatcher.top_up([tenant])
+        assert queued(rig) == {"apply_action": 1}
+    sent(rig)
+    assert queued(rig) == {"store_attachment": dispatching.FILES_PER_TENANT, "apply_action": 1}
