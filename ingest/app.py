@@ -15,7 +15,7 @@ from ingest.keeper import open_keeper
 from ingest.problems import register_problems
 from ingest.readiness import Readiness
 from ingest.reading import read_body
-from shared import metrics
+from shared import failpoints, metrics
 from shared.errors import ChallengeTooLong, NothingStored, Refused
 from shared.front.signature import check_freshness, verify
 from shared.models import Delivery
@@ -93,7 +93,9 @@ class Door:
     def _keep(self, body: bytes, received: float) -> Response:
         delivery = Delivery(id=_new_id(), received_at=datetime.fromtimestamp(received, UTC), body=body)
         try:
+            failpoints.reach("received_before_keep")
             place = self.keeper.keep(delivery)
+            failpoints.reach("kept_before_answer")
         except NothingStored as exc:
             metrics.DELIVERIES.labels(exc.code).inc()
             log.warning("not kept", delivery=delivery.id, code=exc.code, reason=str(exc))

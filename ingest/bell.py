@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import structlog
 
-from shared import metrics
+from shared import failpoints, metrics
 from shared.errors import StoreUnavailable
 
 if TYPE_CHECKING:
@@ -37,6 +37,7 @@ class Bell:
         while self._wanted.wait():
             self._wanted.clear()
             try:
+                failpoints.reach("kept_before_ring")
                 self._send()
             except StoreUnavailable as exc:
                 metrics.BELLS.labels("failed").inc()

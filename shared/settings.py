@@ -19,6 +19,7 @@ from pydantic import (
 )
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
+from shared import failpoints
 from shared.errors import ConfigurationError
 
 SECRETS = (
@@ -110,6 +111,11 @@ class Settings(BaseSettings):
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field(
         "INFO", description="Least important level that is logged"
     )
+    mailroom_crash_at: str = Field(
+        "",
+        description="For tests of crashes: `point[:how[:of]]`, where a process dies, freezes or breaks "
+        "(`shared/failpoints.py`); refused in production",
+    )
 
     # A check per field, not one of the whole: pydantic leaves that one out while any field is wrong.
     @field_validator("database_url", "redis_url", "storage_url", "front_signing_keys", "token_keys", "secret_key")
@@ -124,6 +130,14 @@ class Settings(BaseSettings):
     def _is_https_in_production(cls, value: str, info: ValidationInfo) -> str:
         if _in_production(info) and not value.startswith("https://"):
             raise ValueError("must be https in production")
+        return value
+
+    @field_validator("mailroom_crash_at")
+    @classmethod
+    def _crashes_in_tests_only(cls, value: str, info: ValidationInfo) -> str:
+        if value and _in_production(info):
+            raise ValueError("crashes are for tests, not for production; unset it")
+        failpoints.read(value)
         return value
 
     @property

@@ -9,7 +9,7 @@ from typing import Any
 import structlog
 from celery import signals
 
-from shared import logs, queue
+from shared import failpoints, logs, queue
 from shared.errors import MailroomError, StoreUnavailable
 from shared.settings import Settings, load
 from workers.acknowledging import free_slots
@@ -32,6 +32,7 @@ def _settings() -> Settings:
 
 
 settings = _settings()
+failpoints.arm(settings.mailroom_crash_at)
 app = queue.celery_app(settings)
 add_waker(app)
 free_slots()

@@ -11,6 +11,7 @@ from typing import TypeVar
 
 import structlog
 
+from shared import failpoints
 from shared.db import actions as action_rows
 from shared.db import attachments, connections, rescue, settling, tasks
 from shared.db.locks import lock_conversation
@@ -28,6 +29,10 @@ Step = Callable[["Attempt"], None]
 RENEW_AFTER = 0.25
 #: A write to Front is only started with this much of the lease left: its own deadline is 10 s.
 WRITE_NEEDS_SECONDS = 15.0
+#: Nothing of a write leaves in the last seconds of a lease: the next owner must find it done when it looks.
+AFTER_WRITE_SECONDS = 5.0
+#: Between two tries to settle while PostgreSQL is away.
+SETTLE_AGAIN_SECONDS = 0.5
 DETAIL = 4_000
 log = structlog.get_logger()
 
@@ -83,7 +88,20 @@ class Attempt:
             tasks.finish(conn, self.task, state, code=code)
             self._wrap_up(conn, state, code, None)
 
-        self.in_conversation(end)
+        self.settle(end)
+
+    def settle(self, work: Callable[[Connection], T]) -> T:
+        """`in_conversation`, tried for as long as PostgreSQL is away: what was done must not be done again.
+
+        Raises Fenced, and StoreUnavailable only when this worker is to stop.
+        """
+        while True:
+            try:
+                return self.in_conversation(work)
+            except StoreUnavailable as exc:
+                log.warning("settling_waits", task=self.task.id, reason=str(exc))
+                if self.resources.stop.wait(SETTLE_AGAIN_SECONDS):
+                    raise
 
     def wait(self, conn: Connection, seconds: float | None, *, why: str) -> None:
         """Put the task back without counting it; `seconds` None: until another task releases it.
@@ -100,17 +118,23 @@ class Attempt:
             self.transaction(lambda conn: tasks.renew(conn, self.task, lease_seconds=self._lease))
             self._leased_at = started
 
-    def check_lease_for_write(self) -> None:
-        """Raise LeaseTooShort unless a write started now would end well within the lease, also after a pause."""
-        left = self._lease - (time.monotonic() - self._leased_at)
+    def last_moment_to_write(self) -> float:
+        """Until when, by the monotonic clock, a write may leave: well within the lease, also after a pause.
+
+        Raises LeaseTooShort when a write started now could not be over by then.
+        """
+        self.renew_if_due()
+        ends = self._leased_at + self._lease
+        left = ends - time.monotonic()
         if left < WRITE_NEEDS_SECONDS:
             raise LeaseTooShort(f"{left:.0f} s of the lease are left; a write needs {WRITE_NEEDS_SECONDS:.0f} s")
+        return ends - AFTER_WRITE_SECONDS
 
     def fail(self, error: BaseException) -> None:
         """Settle the failure as `workers.retries` decides. Raises Fenced when the lease is lost."""
         decision = decide(error, attempt=self.task.attempts, jitter=random.random())  # noqa: S311 -- spreads retries
         detail = _detail(error)
-        self.in_conversation(lambda conn: self._settle_failure(conn, decision, detail))
+        self.settle(lambda conn: self._settle_failure(conn, decision, detail))
 
     def _settle_failure(self, conn: Connection, decision: Decision, detail: str) -> None:
         put_back = {"code": decision.code, "detail": detail}
@@ -180,8 +204,9 @@ def _run(attempt: Attempt, step: Step) -> None:
     task = attempt.task
     try:
         try:
+            failpoints.reach("claimed_before_run", of=task.kind)
             step(attempt)
-        except (Fenced, StoreUnavailable):
+        except Fenced:
             raise
         except BaseException as exc:  # noqa: BLE001 -- MemoryError, SystemExit: the task fails, the worker lives on
             _log_failure(task, exc)

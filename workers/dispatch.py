@@ -8,7 +8,7 @@ from functools import partial
 import structlog
 from celery import Celery
 
-from shared import queue
+from shared import failpoints, queue
 from shared.db import dispatching
 from shared.db.pool import Connection, Pool
 from shared.errors import StoreUnavailable
@@ -37,6 +37,8 @@ class Dispatcher:
 
     def _dispatch(self, pick: Callable[[Connection], list[int]]) -> int:
         picked = self._pool.run(pick)
+        if picked:
+            failpoints.reach("queued_before_send")
         for position, task_id in enumerate(picked):
             try:
                 queue.send(self._app, queue.RUN_TASK, task_id)

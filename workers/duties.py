@@ -8,6 +8,7 @@ from functools import partial
 
 import structlog
 
+from shared import failpoints
 from shared.db import processes, rescue, settling
 from shared.db.locks import lock_conversation
 from shared.db.pool import Connection
@@ -19,16 +20,22 @@ RECORDER_IS_LATE_SECONDS = 1.0
 #: However much waits to be recorded, the other duties get their turn after this.
 RECORD_SECONDS = 1.0
 SCOPE_RETRY_SECONDS = 3_600
+#: Leases that ran out while PostgreSQL was away are no deaths: workers that live settle within this.
+SETTLING_SECONDS = 10.0
 log = structlog.get_logger()
 
 
 @dataclass(kw_only=True)
 class Duty:
-    """Something to do every so often; `due` by the monotonic clock."""
+    """Something to do every so often; `due` by the monotonic clock.
+
+    `after_outage`: how long it leaves PostgreSQL to others when that was away.
+    """
 
     name: str
     every: float
     do: Callable[[Resources], None]
+    after_outage: float = 0.0
     due: float = 0.0
 
 
@@ -54,6 +61,7 @@ def take_back(resources: Resources) -> None:
     """Make tasks due again whose message or worker was lost; those that lost too many workers fail."""
     for lost in resources.pool.run(rescue.take_back):
         log.warning("rescued", task=lost.id, was=lost.was)
+        failpoints.reach("taken_back_before_dispatch")
     for lost in resources.pool.run(rescue.doomed):
         resources.pool.run(partial(_give_up, lost=lost))
         log.warning("gave_up", task=lost.id)
@@ -99,7 +107,7 @@ def duties() -> list[Duty]:
         Duty(name="record_late", every=0.25, do=record_late),
         Duty(name="dispatch", every=0.1, do=dispatch),
         Duty(name="record_spooled", every=1.0, do=record_spooled),
-        Duty(name="take_back", every=1.0, do=take_back),
+        Duty(name="take_back", every=1.0, do=take_back, after_outage=SETTLING_SECONDS),
         Duty(name="adopt", every=1.0, do=adopt),
         Duty(name="release_stranded", every=15.0, do=release_stranded),
         Duty(name="forget_causes", every=60.0, do=forget_causes),

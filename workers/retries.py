@@ -20,6 +20,8 @@ SCHEDULE = (10, 30, 120, 600, 1_800, 3_600, 3_600, 3_600, 3_600, 3_600, 3_600, 3
 #: A file may lag behind its event: Front's 404 is believed after these.
 MISSING_SCHEDULE = (5, 15, 60, 300)
 LONGEST = SCHEDULE[-1]
+#: An outage of PostgreSQL is nobody's attempt: whoever can write this down has seen its end.
+STORE_SECONDS = 1.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -61,6 +63,8 @@ def decide(error: BaseException, *, attempt: int, jitter: float = 0.5) -> Decisi
     match error:
         case Parking():
             return Park(code=error.code)
+        case StoreUnavailable():
+            return GiveBack(delay=STORE_SECONDS, code=error.code)
         case NotYet():
             return GiveBack(delay=max(0.0, error.retry_after), code=error.code, tenant=error.code == "budget_exhausted")
         case TransientError():
@@ -73,8 +77,7 @@ def decide(error: BaseException, *, attempt: int, jitter: float = 0.5) -> Decisi
 
 def _again(error: TransientError, attempt: int, jitter: float) -> Retry | GiveUp:
     schedule = MISSING_SCHEDULE if isinstance(error, AttachmentMissing) else SCHEDULE
-    endless = isinstance(error, StoreUnavailable | StorageUnavailable)
-    if attempt > len(schedule) and not endless:
+    if attempt > len(schedule) and not isinstance(error, StorageUnavailable):
         return GiveUp(code=error.code)
     delay = schedule[min(attempt, len(schedule)) - 1] * (0.75 + jitter / 2)
     return Retry(delay=max(delay, min(error.retry_after or 0, LONGEST)), code=error.code)

@@ -13,7 +13,7 @@ import time
 
 import structlog
 
-from shared import logs, queue
+from shared import failpoints, logs, queue
 from shared.db.locks import SWEEPER
 from shared.db.roles import Role
 from shared.errors import MailroomError, StoreUnavailable
@@ -24,6 +24,8 @@ from workers.resources import Resources, open_resources
 
 TICK_SECONDS = 0.1
 AFTER_A_BUG_SECONDS = 10.0
+#: After a duty that took this long PostgreSQL hung, or this process was frozen; Redis is given up on earlier.
+HUNG_SECONDS = 8.0
 log = structlog.get_logger()
 
 
@@ -33,6 +35,7 @@ def sweep(resources: Resources, role: Role, stop: threading.Event) -> None:
     while not stop.wait(TICK_SECONDS):
         try:
             with role.held() as held:
+                _leave_time_to_settle(todo)  # the role is lost with PostgreSQL, and only then
                 while held and not stop.is_set():
                     _do_due(resources, todo)
                     role.check()
@@ -45,16 +48,28 @@ def sweep(resources: Resources, role: Role, stop: threading.Event) -> None:
 def _do_due(resources: Resources, todo: list[Duty]) -> None:
     """One duty's trouble does not stop the others: Redis may be away, or a row be one that nobody foresaw."""
     for duty in todo:
-        if (now := time.monotonic()) >= duty.due:
-            duty.due = now + duty.every
-            try:
-                duty.do(resources)
-            except StoreUnavailable as exc:
-                duty.due = now + max(duty.every, 1.0)
-                log.warning("duty_postponed", duty=duty.name, reason=str(exc))
-            except Exception:
-                duty.due = now + max(duty.every, AFTER_A_BUG_SECONDS)
-                log.exception("duty_failed", duty=duty.name)
+        if (began := time.monotonic()) >= duty.due:
+            duty.due = began + duty.every
+            _do(resources, duty, began)
+            if time.monotonic() - began > HUNG_SECONDS:
+                _leave_time_to_settle(todo)
+
+
+def _do(resources: Resources, duty: Duty, began: float) -> None:
+    try:
+        duty.do(resources)
+    except StoreUnavailable as exc:
+        duty.due = began + max(duty.every, 1.0)
+        log.warning("duty_postponed", duty=duty.name, reason=str(exc))
+    except Exception:
+        duty.due = began + max(duty.every, AFTER_A_BUG_SECONDS)
+        log.exception("duty_failed", duty=duty.name)
+
+
+def _leave_time_to_settle(todo: list[Duty]) -> None:
+    """Workers that did their work while PostgreSQL was away write it down before their leases are looked at."""
+    for duty in todo:
+        duty.due = max(duty.due, time.monotonic() + duty.after_outage)
 
 
 def main() -> int:
@@ -62,6 +77,7 @@ def main() -> int:
     try:
         settings = load()
         logs.configure(settings, "sweeper")
+        failpoints.arm(settings.mailroom_crash_at)
         resources = open_resources(settings, queue.celery_app(settings), kind="sweeper")
     except MailroomError as exc:
         sys.stderr.write(f"{exc}\n")

@@ -21,6 +21,9 @@ T = TypeVar("T")
 Connection: TypeAlias = psycopg.Connection[tuple[Any, ...]]
 
 WAIT_FOR_CONNECTION = 5.0  # seconds
+# psycopg_pool doubles its pause after each failed connection, up to minutes: an outage would last up to twice as long
+# for us. Given up this early, the next caller starts a new connection at once.
+RECONNECT_SECONDS = 2.0
 TIMEOUTS = "SET lock_timeout = '5s'; SET statement_timeout = '30s'; SET idle_in_transaction_session_timeout = '30s'"
 # A host that vanished is noticed after a minute; on a Unix socket libpq ignores these.
 KEEPALIVES: dict[str, Any] = {
@@ -48,6 +51,7 @@ class Pool:
             min_size=1,
             max_size=size,
             timeout=WAIT_FOR_CONNECTION,
+            reconnect_timeout=RECONNECT_SECONDS,
             configure=_configure,
             name=application_name,
             open=True,

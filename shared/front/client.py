@@ -82,6 +82,10 @@ class TenantClient:
         """Every request tried so far, in order."""
         return self._exchange.calls
 
+    def until(self, moment: float) -> AbstractContextManager[None]:
+        """Have nothing inside leave or be waited for after this moment of the monotonic clock, not even late."""
+        return self._exchange.line.until(moment)
+
     def me(self) -> Identity:
         """The company the token belongs to."""
         return _expected(routes.ME, parse_identity, self._read(routes.ME, routes.ME.path))

@@ -39,8 +39,14 @@ class Line:
     @contextmanager
     def within(self, seconds: float) -> Iterator[None]:
         """Give everything inside `seconds` in all, or less when less was left before."""
+        with self.until(time.monotonic() + seconds):
+            yield
+
+    @contextmanager
+    def until(self, moment: float) -> Iterator[None]:
+        """Have nothing inside leave or be waited for after this moment of the monotonic clock."""
         before = self._watch.ends_at
-        self._watch.ends_at = min(before, time.monotonic() + seconds)
+        self._watch.ends_at = min(before, moment)
         try:
             yield
         finally:

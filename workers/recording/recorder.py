@@ -10,6 +10,7 @@ from dataclasses import replace
 
 import structlog
 
+from shared import failpoints
 from shared.db import marks, spool
 from shared.db.pool import Connection, Pool
 from shared.db.roles import Role
@@ -75,6 +76,8 @@ class Recorder:
             for entry in entries
         ]
         self._record(incoming, suspects)
+        if entries:
+            failpoints.reach("recorded_before_delete")
         self._inbox.delete(entry.entry_id for entry in entries)
         return len(entries)
 
@@ -114,7 +117,9 @@ class Recorder:
             self._survived.clear()
 
     def _record_chunk(self, chunk: Sequence[Incoming]) -> None:
+        failpoints.reach("marked_before_record")
         tenants = self._pool.run(lambda conn: _commit(conn, chunk))
+        failpoints.reach("recorded_before_dispatch")
         log.debug("recorded", deliveries=len(chunk))
         self._dispatch(tenants)
 

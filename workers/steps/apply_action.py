@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from shared import failpoints
 from shared.crypto import UnreadableSecret
 from shared.db import actions, settling
 from shared.db.pool import Connection
@@ -93,6 +94,7 @@ def _facts(conn: Connection, event_id: int) -> ActionFacts:
 
 def _act(attempt: Attempt, facts: ActionFacts) -> None:
     survivor = _write(attempt, facts)
+    failpoints.reach("patched_before_confirm")
     attempt.finish("done", lambda conn: _confirm(conn, attempt, facts, survivor))
 
 
@@ -119,12 +121,13 @@ def _write(attempt: Attempt, facts: ActionFacts) -> str:
     """Send the change. When it certainly did not happen, the intent is taken back: nothing is left unclear."""
     try:
         front = attempt.front()
-        attempt.check_lease_for_write()
-        if status := STATUS.get(facts.kind):
-            return front.set_status(facts.conversation_id, status)
-        return front.add_tag(facts.conversation_id, facts.kind.partition(":")[2])
+        with front.until(attempt.last_moment_to_write()):
+            failpoints.reach("intent_before_patch")
+            if status := STATUS.get(facts.kind):
+                return front.set_status(facts.conversation_id, status)
+            return front.add_tag(facts.conversation_id, facts.kind.partition(":")[2])
     except (NotYet, Parking, PermanentError, FrontUnavailable, UnreadableSecret):
-        attempt.in_conversation(lambda conn: actions.unintend(conn, facts.event_id))
+        attempt.settle(lambda conn: actions.unintend(conn, facts.event_id))
         raise
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 
+from shared import failpoints
 from shared.db import attachments
 from shared.storage import Stored, path_for
 from workers.attempt import Attempt
@@ -18,6 +19,7 @@ def store_attachment(attempt: Attempt) -> None:
     front_id = attempt.transaction(lambda conn: attachments.front_id_of(conn, attachment_id))
     path = path_for(task.tenant_id, front_id)
     stored = _download(attempt, front_id, path)
+    failpoints.reach("stored_before_settle")
     attempt.finish(
         "done",
         lambda conn: attachments.mark_stored(conn, attachment_id, size=stored.size, sha256=stored.sha256, path=path),
@@ -27,10 +29,16 @@ def store_attachment(attempt: Attempt) -> None:
 def _download(attempt: Attempt, front_id: str, path: str) -> Stored:
     most = attempt.resources.settings.max_attachment_bytes
     with attempt.front().download(front_id, max_bytes=most) as download:
-        return attempt.resources.storage.put(path, _keeping_the_lease(attempt, download.chunks))
+        return attempt.resources.storage.put(
+            path, _keeping_the_lease(attempt, download.chunks, half=(download.length or 0) / 2)
+        )
 
 
-def _keeping_the_lease(attempt: Attempt, chunks: Iterable[bytes]) -> Iterator[bytes]:
+def _keeping_the_lease(attempt: Attempt, chunks: Iterable[bytes], *, half: float) -> Iterator[bytes]:
+    received = 0
     for chunk in chunks:
         attempt.renew_if_due()
         yield chunk
+        received += len(chunk)
+        if received >= half:
+            failpoints.reach("half_stored")
