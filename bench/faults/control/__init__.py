@@ -1,0 +1,1 @@
+"""The control: the same work as people write it with Celery alone, which loses some under kills."""
