@@ -8,6 +8,7 @@ from typing import Any
 
 import structlog
 from celery import signals
+from celery.concurrency import prefork
 
 from shared import failpoints, logs, queue
 from shared.errors import MailroomError, StoreUnavailable
@@ -39,8 +40,10 @@ free_slots()
 
 
 class Process:
-    """This worker's resources and heartbeat; made when the worker starts, not at import."""
+    """This process' resources and heartbeat; made when it starts, not at import. With prefork each child is one."""
 
+    kind: str
+    slots: int
     resources: Resources
     heartbeat: Heartbeat
 
@@ -50,6 +53,11 @@ def kind_of(queues: Any) -> str:
     return "recorder" if queue.RECORD in queues else "worker"
 
 
+def is_open() -> bool:
+    """Whether this process runs tasks itself; the parent of prefork's children does not."""
+    return hasattr(Process, "resources")
+
+
 @signals.setup_logging.connect
 def set_up_logging(**_: Any) -> None:
     """Take over Celery's logging."""
@@ -57,35 +65,53 @@ def set_up_logging(**_: Any) -> None:
 
 
 @signals.celeryd_after_setup.connect
-def open_process(sender: str, instance: Any, **_: Any) -> None:
-    """Open this process' resources; a worker that cannot must not consume."""
-    kind = kind_of(instance.app.amqp.queues.consume_from)
+def open_process(instance: Any, **_: Any) -> None:
+    """Open this process' resources; a worker that cannot must not consume. Children open their own after the fork."""
+    Process.kind = kind_of(instance.app.amqp.queues.consume_from)
+    forks = issubclass(instance.pool_cls, prefork.TaskPool)
+    Process.slots = 0 if Process.kind == "recorder" else 1 if forks else instance.concurrency
+    if not forks:
+        _open()
+
+
+@signals.worker_process_init.connect
+def open_child(**_: Any) -> None:
+    """Open a child's resources and be counted: it runs one task at a time."""
+    _open()
+    Process.heartbeat.start()
+
+
+def _open() -> None:
     try:
-        Process.resources = open_resources(settings, app, kind=kind)
+        Process.resources = open_resources(settings, app, kind=Process.kind)
     except Exception:
         # Celery swallows what a signal handler raises, and would run on without resources.
-        log.exception("worker_not_started", worker=sender)
+        log.exception("worker_not_started", kind=Process.kind)
         os._exit(1)
-    Process.heartbeat = Heartbeat(Process.resources, kind, instance.concurrency if kind == "worker" else 0)
+    Process.heartbeat = Heartbeat(Process.resources, Process.kind, Process.slots)
 
 
 @signals.worker_ready.connect
 def begin(**_: Any) -> None:
     """Be counted once tasks can be taken."""
-    Process.heartbeat.start()
+    if is_open():
+        Process.heartbeat.start()
 
 
 @signals.worker_shutting_down.connect
 def ask_to_stop(**_: Any) -> None:
     """Running downloads give their tasks back; everything shorter finishes."""
-    Process.resources.stop.set()
+    if is_open():
+        Process.resources.stop.set()
 
 
 @signals.worker_shutdown.connect
+@signals.worker_process_shutdown.connect
 def close_process(**_: Any) -> None:
     """Leave once the last task is done."""
-    Process.heartbeat.stop()
-    Process.resources.close()
+    if is_open():
+        Process.heartbeat.stop()
+        Process.resources.close()
 
 
 @app.task(name=queue.RECORD_INBOX)

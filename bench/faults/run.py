@@ -41,6 +41,7 @@ class Suite:
         companies: int = 3,
         counts: dict[str, int] | None = None,
         front: Iterable[str] = (),
+        pool: str = "threads",
         **settings: str,
     ) -> Iterator[Scene]:
         """A Mailroom for one run: its tenants `cmp_…`, `counts` of each process, options of the sandbox, settings."""
@@ -48,7 +49,8 @@ class Suite:
         folder.mkdir(parents=True)
         with self.servers.fresh() as urls:
             settings = settings if self.full else {**SHORT_LEASE, **settings}
-            mailroom = Mailroom(urls, folder, counts=counts or {}, front=(*FRONT, *front), settings=settings)
+            options = (*FRONT, *front)
+            mailroom = Mailroom(urls, folder, counts=counts or {}, front=options, settings=settings, pool=pool)
             scene = Scene(name, self.servers, mailroom)
             with scene.running(companies):
                 yield scene

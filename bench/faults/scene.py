@@ -12,7 +12,7 @@ from bench.harness.mail import Mail, desk
 from bench.harness.processes import wait_until
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator, Sequence, Set
 
     from bench.harness.mailroom import Mailroom
     from bench.harness.servers import Servers
@@ -40,31 +40,36 @@ class Scene:
 
     @contextmanager
     def running(self, companies: int) -> Iterator[None]:
-        """Start everything, with so many tenants; after a run that went well, stop it politely."""
+        """Start everything, with so many tenants; end it however the run went."""
         with self.mailroom:
             for number in range(companies):
                 self.companies.append(f"cmp_{self.name.replace('_', '')}{number}")
                 self.mailroom.tenant(self.companies[-1], desk(self.companies[-1]))
             self._began = time.time()
             yield
-            self.platform.stop()
 
     def mail(self, per_second: float, **order: Any) -> Mail:
         """Mail to all companies for as long as the context lasts."""
         return Mail(self.front, self.companies, per_second=per_second, **order)
 
-    def judge(self, *, within: float, note: str = "", broken: Sequence[str] = ()) -> Result:
-        """Wait until nothing is left to do, then compare the ledger, the rows and the promises."""
+    def judge(
+        self, *, within: float, note: str = "", broken: Sequence[str] = (), at_risk: Set[str] = frozenset()
+    ) -> Result:
+        """Wait until nothing is left to do, compare the ledger, the rows and the promises, and stop everything.
+
+        `at_risk`: events that the promise itself excludes; those that were lost are told, and are no failure.
+        """
         ended = time.monotonic()
         settled = wait_until(lambda: not self.mailroom.unsettled(), within, every=0.5)
         drained = time.monotonic() - ended
         problems = [] if settled else [f"not settled within {within:g} s: {self.mailroom.unsettled()}"]
-        verdict, totals = self.front.verdict(), self.front.totals()
+        totals = self.front.totals()
         unrecorded = self.mailroom.unrecorded()
-        counts = {failing: int(verdict[failing]) for failing in FAILINGS}
-        counts["lost"] = max(counts["lost"], len(unrecorded))
-        counts["wrong_token"] += int(totals["leaked_token"])
-        problems += [f"{count} {failing.replace('_', ' ')}" for failing, count in counts.items() if count]
+        counts = self._counted(totals, unrecorded)
+        excused = len(unrecorded & at_risk)
+        if at_risk:
+            note = f"{note} at risk {len(at_risk)}, of them lost {excused}".strip()
+        problems += _failings({**counts, "lost": counts["lost"] - excused})
         if not totals["acknowledged"]:
             problems.append("nothing was acknowledged: this run showed nothing")
         if not self.injected:
@@ -78,11 +83,23 @@ class Scene:
             longest_gap_seconds=self._longest_gap(),
             door_under_2s=totals["door_under_2s"],
             note=note,
-            broken=(*problems, *broken),
+            broken=(*problems, *broken, *self.platform.stop()),
         )
+
+    def _counted(self, totals: dict[str, Any], unrecorded: Set[str]) -> dict[str, int]:
+        """The verdict's figures; what Front found undone and what has no row are mostly the same events."""
+        verdict = self.front.verdict()
+        counts = {failing: int(verdict[failing]) for failing in FAILINGS}
+        counts["lost"] = max(counts["lost"], len(unrecorded))
+        counts["wrong_token"] += int(totals["leaked_token"])
+        return counts
 
     def _longest_gap(self) -> float:
         """The longest time without an effect at Front, from the start of the run to the last one."""
         effects = [call["at"] for call in self.front.calls() if call["method"] in {"PATCH", "POST"} and call["status"]]
         moments = [self._began, *sorted(at for at in effects if at >= self._began)]
         return round(max((b - a for a, b in pairwise(moments)), default=0.0), 1)
+
+
+def _failings(counts: dict[str, int]) -> list[str]:
+    return [f"{count} {failing.replace('_', ' ')}" for failing, count in counts.items() if count > 0]

@@ -23,6 +23,7 @@ from shared.crypto import TokenVault
 from shared.db import connections, tenants, users
 from shared.db.pool import Pool
 from shared.db.tenants import PolicyChange
+from shared.inbox import STREAM
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -38,9 +39,9 @@ OPEN = "state IN ('ready', 'queued', 'running')"
 
 
 class Mailroom:
-    """One Mailroom on an empty database and Redis; `front` are options of the sandbox."""
+    """One Mailroom on an empty database and Redis; `front` are options of the sandbox, `pool` is Celery's."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 -- what a run may choose, each named at the call
         self,
         urls: tuple[str, str],
         folder: Path,
@@ -48,6 +49,7 @@ class Mailroom:
         counts: Mapping[str, int],
         front: Sequence[str],
         settings: Mapping[str, str],
+        pool: str = "threads",
     ) -> None:
         self.port, self._sandbox_port = free_ports(2)
         self._token_key, self._signing_key = Fernet.generate_key().decode(), secrets.token_hex(32)
@@ -57,6 +59,7 @@ class Mailroom:
         self.front = SmallFront(self._sandbox_port, folder / "sandbox" / "ledger.jsonl")
         self.platform = Platform(self.environment, folder)
         self._counts = counts
+        self._task_pool = pool
         self._front_options = front
         self._stack = ExitStack()
         self._pool: Pool
@@ -66,7 +69,7 @@ class Mailroom:
             self._pool = stack.enter_context(Pool(self.database_url, size=2, application_name="bench"))
             stack.enter_context(self.platform)
             self.start_sandbox()
-            self.platform.procfile(self._counts)
+            self.platform.procfile(self._counts, pool=self._task_pool)
             expect(self.is_ready, STARTS_WITHIN, f"Mailroom is ready, see {self.folder}")
             self._stack = stack.pop_all()
         return self
@@ -117,7 +120,7 @@ class Mailroom:
         waits = {"deliveries at Front": self.front.verdict()["pending"]}
         try:
             with self.redis() as client:
-                waits["inbox"] = int(client.xlen("inbox"))
+                waits["inbox"] = int(client.xlen(STREAM))
             [(waits["spooled"],)] = self.rows("SELECT count(*) FROM spooled_deliveries")
             [(waits["open tasks"],)] = self.rows(f"SELECT count(*) FROM tasks WHERE {OPEN}")
         except (redis.RedisError, psycopg.Error, OSError) as error:

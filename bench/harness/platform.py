@@ -28,6 +28,8 @@ TICK = 0.05
 RESTART_AFTER = 0.2
 STOPS_WITHIN = 60.0
 DIES_WITHIN = 10.0
+#: Until it can hear TERM, a process loads its modules; on a crowded machine that takes a while.
+HAS_BEGUN_AFTER = 8.0
 
 
 @dataclass
@@ -39,12 +41,15 @@ class Instance:
     environment: Mapping[str, str]
     log: Path
     process: subprocess.Popen[bytes] | None = None
+    started_at: float = 0.0
+    terminated_at: float = 0.0
     ended_at: float = 0.0
     kept: bool = True
     statuses: list[int] = field(default_factory=list)
 
     def spawn(self) -> None:
         """Start it in a process group of its own."""
+        self.started_at, self.ended_at = time.monotonic(), 0.0
         with self.log.open("ab") as output:
             self.process = subprocess.Popen(
                 self.command,
@@ -91,12 +96,16 @@ class Platform:
                 self._instances.append(instance)
                 self._start(instance)
 
-    def procfile(self, counts: Mapping[str, int]) -> None:
-        """Start the Procfile's processes in these numbers; kinds that are not named run once."""
+    def procfile(self, counts: Mapping[str, int], *, pool: str) -> None:
+        """Start the Procfile's processes in these numbers; kinds that are not named run once.
+
+        `pool` is how Celery runs tasks: `threads`, as the Procfile has it, or `prefork`.
+        """
         for line in (ROOT / "Procfile").read_text(encoding="utf-8").splitlines():
             name, _, command = line.partition(":")
             if name and name != "release":
-                self.run(name, ["/bin/sh", "-c", f"exec {command.strip()}"], counts.get(name, 1))
+                text = command.strip().replace("-P threads", f"-P {pool}")
+                self.run(name, ["/bin/sh", "-c", f"exec {text}"], counts.get(name, 1))
 
     def pids(self, *names: str) -> list[int]:
         """The processes that run now; of these kinds, where any is named."""
@@ -125,11 +134,8 @@ class Platform:
         assert gone, f"{name}'s child {victim.pid} lives on after SIGKILL"
         return int(victim.pid)
 
-    def stop(self, *names: str) -> dict[str, float]:
-        """TERM to all of these kinds (none named: all); the longest each kind took. They are not started again.
-
-        Fails when one does not end in time, or not with status 0.
-        """
+    def stop(self, *names: str) -> list[str]:
+        """TERM to all of these kinds (none named: all), and no new start; what went wrong, in words."""
         with self._lock:
             leaving = self._running(*names)
             for instance in leaving:
@@ -137,11 +143,17 @@ class Platform:
         return _stopped(leaving)
 
     def restart(self, name: str) -> float:
-        """TERM to one of them, the oldest, and have it started again once it has ended; how long it took to end."""
+        """TERM to one of them, the oldest, and a new start once it has ended; the seconds it took to end.
+
+        Fails when it does not end in time, or not with status 0.
+        """
+        began = time.monotonic()
         with self._lock:
-            instance = min(self._running(name), key=lambda each: each.process.pid if each.process else 0)
+            instance = min(self._running(name), key=lambda each: each.started_at)
             instance.kept = False
-        took = _stopped([instance])[name]
+        problems = _stopped([instance])
+        assert not problems, problems
+        took = time.monotonic() - began
         with self._lock:
             instance.kept = True
             self._start(instance)
@@ -153,7 +165,6 @@ class Platform:
 
     def _start(self, instance: Instance) -> None:
         instance.spawn()
-        instance.ended_at = 0.0
         if instance.process:
             self._guard.watch(instance.process.pid, signal.SIGKILL)
 
@@ -176,18 +187,27 @@ class Platform:
             self._start(instance)
 
 
-def _stopped(leaving: Sequence[Instance]) -> dict[str, float]:
-    began = time.monotonic()
+def _stopped(leaving: Sequence[Instance]) -> list[str]:
+    """TERM to all, then wait for each. One that has hardly begun may end by the signal itself."""
+    problems = []
     for instance in leaving:
+        instance.terminated_at = time.monotonic()
         if instance.process:
             instance.process.terminate()
-    took: dict[str, float] = {}
     for instance in leaving:
-        if instance.process:
-            status = instance.process.wait(STOPS_WITHIN)
-            assert status == 0, f"{instance.name} ended with status {status} after TERM, see {instance.log}"
-            took[instance.name] = max(took.get(instance.name, 0.0), time.monotonic() - began)
-    return took
+        status = _status(instance)
+        begun = instance.terminated_at - instance.started_at > HAS_BEGUN_AFTER
+        if status != 0 and (begun or status != -signal.SIGTERM):
+            problems.append(f"{instance.name} ended after TERM with status {status}, see {instance.log}")
+    return problems
+
+
+def _status(instance: Instance) -> int | None:
+    assert instance.process
+    try:
+        return instance.process.wait(STOPS_WITHIN)
+    except subprocess.TimeoutExpired:
+        return None
 
 
 def _kill_group(instance: Instance) -> None:

@@ -6,31 +6,89 @@ import time
 from typing import TYPE_CHECKING
 
 from bench.faults.run import Run
+from bench.harness.processes import wait_until
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from bench.faults.result import Result
     from bench.faults.run import Suite
+    from bench.faults.scene import Scene
 
-SETTLES_WITHIN = 300.0
+SETTLES_WITHIN = 400.0
+BACK_WITHIN = 30.0
 
 
-def kill_again_and_again(suite: Suite, name: str, kind: str, *, counts: dict[str, int], every: float) -> Result:
-    """SIGKILL to one process of the kind every so often; the platform starts another."""
-    with suite.scene(name, counts=counts) as scene:
-        with scene.mail(per_second=suite.pick(30, 40)):
-            for _ in range(suite.pick(4, 60)):
-                time.sleep(every)
-                scene.platform.kill(kind)
-                scene.injected += 1
-        return scene.judge(within=SETTLES_WITHIN)
+def again_and_again(suite: Suite, scene: Scene, hurt: Callable[[], int], *, every: float) -> Result:
+    """Hurt it every so often under mail; each time is counted once it is seen to have happened."""
+    with scene.mail(per_second=suite.pick(30, 40)):
+        for _ in range(suite.pick(4, 60)):
+            time.sleep(every)
+            assert hurt()
+            scene.injected += 1
+    return scene.judge(within=SETTLES_WITHIN)
+
+
+def worker_kill(suite: Suite) -> Result:
+    """Workers, whole."""
+    with suite.scene("worker_kill", counts={"worker": suite.pick(2, 3)}) as scene:
+        return again_and_again(suite, scene, lambda: scene.platform.kill("worker"), every=suite.pick(2.0, 3.0))
+
+
+def child_kill(suite: Suite) -> Result:
+    """Single children of workers that run with Celery's prefork pool."""
+    with suite.scene("child_kill", pool="prefork", WORKER_THREADS=suite.pick("3", "6")) as scene:
+        return again_and_again(suite, scene, lambda: scene.platform.kill_child("worker"), every=suite.pick(1.5, 1.0))
+
+
+def recorder_kill(suite: Suite) -> Result:
+    """The one recorder."""
+    with suite.scene("recorder_kill") as scene:
+        return again_and_again(suite, scene, lambda: scene.platform.kill("recorder"), every=suite.pick(2.0, 3.0))
+
+
+def sweeper_kill(suite: Suite) -> Result:
+    """One of two sweepers."""
+    with suite.scene("sweeper_kill", counts={"sweeper": 2}) as scene:
+        return again_and_again(suite, scene, lambda: scene.platform.kill("sweeper"), every=suite.pick(1.5, 2.0))
+
+
+def door_kill(suite: Suite) -> Result:
+    """The door: in turns one of its children, and the whole of it."""
+    with suite.scene("door_kill") as scene:
+        turns = iter([scene.platform.kill_child, scene.platform.kill] * 1000)
+
+        def hurt() -> int:
+            ready = wait_until(scene.mailroom.is_ready, BACK_WITHIN)
+            return next(turns)("web") if ready else 0
+
+        return again_and_again(suite, scene, hurt, every=suite.pick(1.5, 2.0))
 
 
 RUNS = (
     Run(
         name="worker_kill",
-        promise="SIGKILL to a worker, again and again: what it ran is run again, nothing twice",
-        do=lambda suite: kill_again_and_again(
-            suite, "worker_kill", "worker", counts={"worker": suite.pick(2, 3)}, every=suite.pick(2.0, 3.0)
-        ),
+        promise="SIGKILL to workers, again and again: what they ran is run again, nothing twice",
+        do=worker_kill,
+    ),
+    Run(
+        name="child_kill",
+        promise="SIGKILL to children of prefork workers: the same",
+        do=child_kill,
+    ),
+    Run(
+        name="recorder_kill",
+        promise="SIGKILL to the recorder: what it was recording is recorded once",
+        do=recorder_kill,
+    ),
+    Run(
+        name="sweeper_kill",
+        promise="SIGKILL to one of two sweepers: the other takes over",
+        do=sweeper_kill,
+    ),
+    Run(
+        name="door_kill",
+        promise="SIGKILL to the door and to its children: what was acknowledged is kept, Front sends the rest again",
+        do=door_kill,
     ),
 )
