@@ -68,11 +68,15 @@ class SmallFront:
         return list(self._call("GET", "ledger/calls")["calls"])
 
     def acknowledged(self) -> set[str]:
-        """The events that the door took, as the ledger's file has them."""
+        """The events that the door took."""
+        taken = [each for each in self.tries() if isinstance(each["status"], int) and 200 <= each["status"] < 300]
+        return {each["event_id"] for each in taken}
+
+    def tries(self) -> list[dict[str, Any]]:
+        """Every attempt to deliver, as the ledger's file has them."""
         with self._ledger.open(encoding="utf-8") as lines:
             entries = [json.loads(line) for line in lines]
-        tries = [entry for entry in entries if entry["what"] == "try" and isinstance(entry["status"], int)]
-        return {entry["event_id"] for entry in tries if 200 <= entry["status"] < 300}
+        return [entry for entry in entries if entry["what"] == "try"]
 
     def _call(self, method: str, what: str, body: object = None) -> dict[str, Any]:
         answer = requests.request(method, f"{self._url}/{what}", json=body, timeout=SECONDS)

@@ -36,15 +36,16 @@ appendfsync {fsync}
 
 
 class Valkey(Server):
-    """A Valkey of our own in `folder`."""
+    """A Valkey of our own in `folder`; `program` is run in place of the server, and becomes it."""
 
     name = "Valkey"
     setting = "REDIS_URL"
     stops_on = signal.SIGTERM
 
-    def __init__(self, folder: Path, *, durable: bool = True) -> None:
+    def __init__(self, folder: Path, *, durable: bool = True, program: Path | None = None) -> None:
         self.folder = folder.resolve() / "valkey"
         self.durable = durable
+        self._program = program
         self._password = secrets.token_urlsafe(18)
         self._port = _free_port()
         self._answered = False
@@ -66,7 +67,7 @@ class Valkey(Server):
         self._configuration.write_text(self._settings())
         with self.log.open("ab") as log:
             self.process = spawn(
-                [valkey_server(), self._configuration],
+                [self._program or valkey_server(), self._configuration],
                 environment=os.environ,
                 output=log,
                 on_our_death=signal.SIGTERM,
