@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import sys
 
 import click
@@ -28,6 +29,7 @@ def faults(names: tuple[str, ...], full: bool, as_json: bool, listing: bool) -> 
         for run in known.values():
             click.echo(f"{run.name:<22} {run.promise}")
         return
+    logging.getLogger("psycopg.pool").setLevel(logging.ERROR)  # a lost connection is what these runs are about
     broken = False
     for result in perform_all([known[name] for name in names or known], full=full):
         click.echo(json.dumps(result.as_json()) if as_json else result.as_line())

@@ -112,22 +112,26 @@ class Platform:
         with self._lock:
             return [each.process.pid for each in self._running(*names) if each.process]
 
-    def kill(self, name: str, *, whole_group: bool = True) -> int:
-        """End one of them, any, with SIGKILL and return when it is seen to be gone; its process id."""
+    def kill(self, name: str) -> int | None:
+        """End one of them, any, with all of its children by SIGKILL, and return when it is seen to be gone.
+
+        Its process id; None when none of them runs just now.
+        """
         with self._lock:
-            victim = random.choice(self._running(name))
-        assert victim.process
-        process = victim.process
-        (os.killpg if whole_group else os.kill)(process.pid, signal.SIGKILL)
+            victims = self._running(name)
+        if not victims or (process := random.choice(victims).process) is None:
+            return None
+        os.killpg(process.pid, signal.SIGKILL)
         gone = wait_until(lambda: process.poll() is not None, DIES_WITHIN)
         assert gone, f"{name} {process.pid} lives on after SIGKILL"
         return process.pid
 
-    def kill_child(self, name: str) -> int:
-        """End a child of one of them with SIGKILL, any, as a crash of it would; its process id."""
-        with self._lock:
-            parents = [psutil.Process(pid) for pid in self.pids(name)]
+    def kill_child(self, name: str) -> int | None:
+        """End a child of one of them with SIGKILL, any, as a crash of it would; its process id, None without any."""
+        parents = [psutil.Process(pid) for pid in self.pids(name)]
         children = [child for parent in parents for child in parent.children() if is_alive(child)]
+        if not children:
+            return None
         victim = random.choice(children)
         victim.kill()
         gone = wait_until(lambda: not is_alive(victim), DIES_WITHIN)

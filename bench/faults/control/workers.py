@@ -67,6 +67,8 @@ class Killer:
             return False
         name = random.choice(able)
         group = self._platform.kill(name)
+        if group is None:
+            return False
         if not wait_until(lambda: _gone(group), DIES_WITHIN):
             raise RuntimeError(f"the process group {group} of {name} lives on after SIGKILL")
         self._waiting.add(name)

@@ -19,7 +19,7 @@ SETTLES_WITHIN = 400.0
 BACK_WITHIN = 30.0
 
 
-def again_and_again(suite: Suite, scene: Scene, hurt: Callable[[], int], *, every: float) -> Result:
+def again_and_again(suite: Suite, scene: Scene, hurt: Callable[[], int | None], *, every: float) -> Result:
     """Hurt it every so often under mail; each time is counted once it is seen to have happened."""
     with scene.mail(per_second=suite.pick(30, 40)):
         for _ in range(suite.pick(4, 60)):
@@ -58,9 +58,9 @@ def door_kill(suite: Suite) -> Result:
     with suite.scene("door_kill") as scene:
         turns = iter([scene.platform.kill_child, scene.platform.kill] * 1000)
 
-        def hurt() -> int:
+        def hurt() -> int | None:
             ready = wait_until(scene.mailroom.is_ready, BACK_WITHIN)
-            return next(turns)("web") if ready else 0
+            return next(turns)("web") if ready else None
 
         return again_and_again(suite, scene, hurt, every=suite.pick(1.5, 2.0))
 
