@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import sys
 from typing import Any
@@ -12,6 +13,7 @@ from celery.concurrency import prefork
 
 from shared import failpoints, logs, queue
 from shared.errors import MailroomError, StoreUnavailable
+from shared.front.deadlines import Deadlines
 from shared.settings import Settings, load
 from workers.acknowledging import free_slots
 from workers.attempt import run_task
@@ -19,8 +21,11 @@ from workers.heartbeat import Heartbeat
 from workers.resources import Resources, open_resources
 from workers.steps import STEPS
 from workers.waking import add_waker
+from workers.watchdog import Watchdog
 
 EXIT_CONFIGURATION = 78
+#: Added to the deadline of the largest file: for the storage, and for whatever else a task may wait for.
+STUCK_SECONDS = 600.0
 log = structlog.get_logger()
 
 
@@ -40,12 +45,16 @@ free_slots()
 
 
 class Process:
-    """This process' resources and heartbeat; made when it starts, not at import. With prefork each child is one."""
+    """This process' resources and heartbeat; made when it starts, not at import. With prefork each child is one.
+
+    The watchdog looks after the process that consumes: with prefork that is the children's parent.
+    """
 
     kind: str
     slots: int
     resources: Resources
     heartbeat: Heartbeat
+    watchdog: Watchdog
 
 
 def kind_of(queues: Any) -> str:
@@ -70,6 +79,7 @@ def open_process(instance: Any, **_: Any) -> None:
     Process.kind = kind_of(instance.app.amqp.queues.consume_from)
     forks = issubclass(instance.pool_cls, prefork.TaskPool)
     Process.slots = 0 if Process.kind == "recorder" else 1 if forks else instance.concurrency
+    Process.watchdog = Watchdog(instance, settings.redis_url.get_secret_value(), stuck_seconds=_longest_task())
     if not forks:
         _open()
 
@@ -91,16 +101,25 @@ def _open() -> None:
     Process.heartbeat = Heartbeat(Process.resources, Process.kind, Process.slots)
 
 
+def _longest_task() -> float:
+    """Seconds. Recording goes on for as long as it has to."""
+    if Process.kind == "recorder":
+        return math.inf
+    return Deadlines().for_file(settings.max_attachment_bytes) + STUCK_SECONDS
+
+
 @signals.worker_ready.connect
 def begin(**_: Any) -> None:
-    """Be counted once tasks can be taken."""
+    """Be counted, and looked after, once tasks can be taken."""
     if is_open():
         Process.heartbeat.start()
+    Process.watchdog.start()
 
 
 @signals.worker_shutting_down.connect
 def ask_to_stop(**_: Any) -> None:
     """Running downloads give their tasks back; everything shorter finishes."""
+    Process.watchdog.stop()
     if is_open():
         Process.resources.stop.set()
 

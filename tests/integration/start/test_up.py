@@ -6,10 +6,16 @@ import socket
 import time
 from typing import TYPE_CHECKING
 
+import redis
+
 from console.environment import file_in
+from shared import queue
+from shared.settings import Settings
+from tests.integration.start.conftest import wait_until
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from pathlib import Path
 
     from tests.integration.start.conftest import Started
 
@@ -58,6 +64,25 @@ def test_what_died_is_started_again(start: Start, given_servers: dict[str, str])
     up = start(shell("worker: echo started; exit 3"), **given_servers)
     up.wait_for("worker | started", times=2)
     assert "worker ended (status 3); starting it again in 0.5 s" in up.shown
+
+
+def test_a_worker_that_heard_nothing_any_more_is_started_again(
+    start: Start, database: str, redis_db: str, tmp_path: Path
+) -> None:
+    mark = tmp_path / "mark"
+    up = start(
+        "worker: celery -q -A bench.harness.deaf_worker worker -Q work -P threads --concurrency 1"
+        " --without-gossip --without-mingle --without-heartbeat\n",
+        DATABASE_URL=database,
+        REDIS_URL=redis_db,
+        DEAF_HOW="cancel",
+        DEAF_MARK=str(mark),
+    )
+    wait_until(mark.exists, "the worker is deaf")
+    with queue.celery_app(Settings(redis_url=redis_db)) as app, redis.Redis.from_url(redis_db) as client:
+        queue.send(app, queue.RUN_TASK, -1)
+        up.wait_for("worker ended (status 70); starting it again")
+        wait_until(lambda: client.llen(queue.WORK) == 0, "the next one takes the message")
 
 
 def test_a_wrong_configuration_ends_everything(start: Start, given_servers: dict[str, str]) -> None:

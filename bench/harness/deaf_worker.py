@@ -1,0 +1,45 @@
+"""A worker that stops listening on purpose, and an impatient watchdog: `celery -A bench.harness.deaf_worker worker …`.
+
+`DEAF_HOW`: `cancel` stops its consumer as a broken reconnect does, `hang` its whole event loop; anything else nothing.
+It does so once only, `DEAF_AFTER` seconds after its start, when the file `DEAF_MARK` does not exist yet.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from pathlib import Path
+from typing import Any
+
+from celery import bootsteps
+
+from workers import watchdog
+
+watchdog.LOOK_SECONDS, watchdog.GRACE_SECONDS = 0.2, 3.0
+watchdog.DEAF_SECONDS = float(os.environ.get("DEAF_SECONDS", "2"))
+
+from workers.app import app  # noqa: E402 -- the watchdog is made with what is set above
+
+
+class Deafening(bootsteps.StartStopStep):
+    """Does what the environment says some time after the consumer has started."""
+
+    requires = ("celery.worker.consumer.tasks:Tasks",)
+
+    def start(self, consumer: Any) -> None:
+        """Plan it, unless it was done before."""
+        mark = Path(os.environ["DEAF_MARK"])
+        if not mark.exists():
+            consumer.timer.call_after(float(os.environ.get("DEAF_AFTER", "0.5")), _deafen, (consumer, mark))
+
+
+def _deafen(consumer: Any, mark: Path) -> None:
+    mark.touch()
+    match os.environ.get("DEAF_HOW"):
+        case "cancel":
+            consumer.task_consumer.cancel()
+        case "hang":
+            time.sleep(3_600)
+
+
+app.steps["consumer"].add(Deafening)
