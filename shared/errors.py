@@ -21,6 +21,7 @@ MailroomError
 │   ├── AttachmentMissing       attachment_missing: 404 of a file that may lag behind its event
 │   ├── DownloadIncomplete      download_incomplete
 │   ├── StorageUnavailable      storage_unavailable
+│   │   └── StorageFull         storage_full
 │   ├── UnclearAnswer           unclear_answer: a write went out and no answer came back
 │   └── StoreUnavailable        store_unavailable: PostgreSQL or Redis is away
 ├── NotYet                      give the task back; this was no attempt
@@ -170,9 +171,15 @@ class DownloadIncomplete(TransientError):
 
 
 class StorageUnavailable(TransientError):
-    """The file storage is full or refused the write; check STORAGE_URL."""
+    """The file storage refused the write or does not answer; check STORAGE_URL."""
 
     code = "storage_unavailable"
+
+
+class StorageFull(StorageUnavailable):
+    """The file storage has no space left; make room at STORAGE_URL."""
+
+    code = "storage_full"
 
 
 class UnclearAnswer(TransientError):

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Literal
 
+#: What a task may find to be over: an outage for everybody, or a permission that its tenant's token lacked.
+Probe = Literal["front", "storage", "missing_scope"]
 Origin = Literal["webhook", "spooled", "repaired"]
 EventKey = tuple[str, str]  # company id, Front's event id
 
@@ -137,7 +140,7 @@ class Plan:
 
 @dataclass(frozen=True, kw_only=True)
 class Task:
-    """One claimed task: whoever holds `lease_epoch` may write."""
+    """One claimed task: whoever holds `lease_epoch` may write. `probes`: what else stands against it."""
 
     id: int
     kind: str
@@ -146,3 +149,4 @@ class Task:
     attachment_id: int | None
     lease_epoch: int
     attempts: int
+    probes: Sequence[Probe] = ()

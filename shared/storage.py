@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import os
 import re
@@ -11,6 +12,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import timedelta
+from http import HTTPStatus
 from pathlib import Path
 from typing import Any, Final
 from urllib.parse import parse_qsl, unquote, urlsplit
@@ -19,14 +21,18 @@ import obstore
 from obstore.exceptions import BaseError
 from obstore.store import LocalStore, ObjectStore, from_url
 
-from shared.errors import ConfigurationError, StorageUnavailable
+from shared.errors import ConfigurationError, StorageFull, StorageUnavailable
 
 _OWN_NAME: Final = re.compile(r"fil_[a-z0-9]{1,64}")
 _READ_BYTES: Final = 256 * 1024
 _LOCAL_PART_BYTES: Final = 2**20
+_CHECK_BYTES: Final = 2**20  # a few bytes find room where no file does
 _PART_BYTES: Final = 5 * 2**20  # the least S3 takes
 _CLIENT_SECONDS: Final = {"timeout": "60s", "connect_timeout": "5s"}
 _RETRIES: Final[Any] = {"max_retries": 2, "retry_timeout": timedelta(seconds=60)}
+#: No space, no quota, or no file this large: the same to whoever waits for room.
+_FULL: Final = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG, HTTPStatus.INSUFFICIENT_STORAGE})
+_NUMBER: Final = re.compile(r"os error (\d+)|\b(507) ")
 #: What a cause may say: an object store's whole answer names keys and accounts.
 _CAUSE: Final = re.compile(r"[A-Z][\w ]+ \(os error \d+\)|\b[345]\d\d [A-Z]\w+")
 
@@ -56,7 +62,8 @@ class Storage:
     def put(self, path: str, chunks: Iterable[bytes]) -> Stored:
         """Write the bytes as they come; what was there is replaced. When this returns they survive a power cut.
 
-        When `chunks` raises, nothing is left behind and its error is passed on. Raises StorageUnavailable.
+        When `chunks` raises, nothing is left behind and its error is passed on. Raises StorageUnavailable,
+        StorageFull where there is no room.
         """
         counted = _Counted(chunks)
         part = _LOCAL_PART_BYTES if self._root else _PART_BYTES
@@ -87,8 +94,8 @@ class Storage:
                 obstore.delete(self._store, [entry["path"] for entry in batch])
 
     def check(self) -> None:
-        """Write, read back and delete a small file. Raises StorageUnavailable with what does not work."""
-        path, content = f"check/{uuid.uuid4().hex}", b"mailroom"
+        """Write, read back and delete a file of a MiB. Raises StorageUnavailable with what does not work."""
+        path, content = f"check/{uuid.uuid4().hex}", b"mailroom" * (_CHECK_BYTES // 8)
         self.put(path, [content])
         if b"".join(self.read(path)) != content:
             raise StorageUnavailable("the storage gives back other bytes than it took; check STORAGE_URL")
@@ -164,4 +171,13 @@ def _translated(what: str) -> Iterator[None]:
     except (BaseError, OSError) as exc:
         found = _CAUSE.search(str(exc))
         cause = (isinstance(exc, OSError) and exc.strerror) or (found.group() if found else type(exc).__name__)
+        if _means_full(exc):
+            raise StorageFull(f"{what} failed ({cause}); make room at STORAGE_URL") from exc
         raise StorageUnavailable(f"{what} failed ({cause}); check the space and rights at STORAGE_URL") from exc
+
+
+def _means_full(exc: Exception) -> bool:
+    number = exc.errno if isinstance(exc, OSError) and exc.errno else None
+    if number is None and (found := _NUMBER.search(str(exc))):
+        number = int(found[1] or found[2])
+    return number in _FULL

@@ -13,12 +13,14 @@ import structlog
 
 from shared import failpoints
 from shared.db import actions as action_rows
-from shared.db import attachments, connections, rescue, settling, tasks
+from shared.db import attachments, connections, outages, rescue, settling, tasks
 from shared.db.locks import lock_conversation
 from shared.db.pool import Connection
 from shared.errors import Fenced, LeaseTooShort, MailroomError, NeedsReconnect, NotYet, StoreUnavailable
 from shared.front.client import TenantClient
 from shared.models import Call, Task, Token
+from workers.breaker import find_out, is_outage
+from workers.outage import answered
 from workers.resources import Resources
 from workers.retries import Decision, GiveBack, GiveUp, Park, Retry, decide
 
@@ -132,7 +134,9 @@ class Attempt:
 
     def fail(self, error: BaseException) -> None:
         """Settle the failure as `workers.retries` decides. Raises Fenced when the lease is lost."""
-        decision = decide(error, attempt=self.task.attempts, jitter=random.random())  # noqa: S311 -- spreads retries
+        outage = is_outage(self, error)
+        jitter = random.random()  # noqa: S311 -- spreads retries
+        decision = decide(error, attempt=self.task.attempts, jitter=jitter, outage=outage)
         detail = _detail(error)
         self.settle(lambda conn: self._settle_failure(conn, decision, detail))
 
@@ -162,6 +166,8 @@ class Attempt:
     def _wrap_up(self, conn: Connection, outcome: str, code: str | None, detail: str | None) -> None:
         settling.release(conn, *self.conversation)
         settling.update_event(conn, self.task.event_id)
+        if answered(self.calls):
+            outages.note_answer(conn)
         tasks.end_attempt(conn, self.task, outcome=outcome, code=code, detail=detail, calls=self.calls)
 
     def _read_token(self, conn: Connection) -> Token:
@@ -205,6 +211,7 @@ def _run(attempt: Attempt, step: Step) -> None:
     try:
         try:
             failpoints.reach("claimed_before_run", of=task.kind)
+            find_out(attempt)
             step(attempt)
         except Fenced:
             raise

@@ -9,9 +9,10 @@ import structlog
 from celery import Celery
 
 from shared import failpoints, queue
-from shared.db import dispatching
+from shared.db import dispatching, probing
 from shared.db.pool import Connection, Pool
 from shared.errors import StoreUnavailable
+from workers.outage import PROBE_SECONDS
 
 log = structlog.get_logger()
 
@@ -34,6 +35,10 @@ class Dispatcher:
     def round(self) -> int:
         """Send what is due of all tenants in fair turns; how many. Raises StoreUnavailable."""
         return self._dispatch(dispatching.queue_round)
+
+    def probe(self) -> int:
+        """Send the task that finds out whether what is away is back, when it is time to. Raises StoreUnavailable."""
+        return self._dispatch(lambda conn: probing.queue_probe(conn, every_seconds=PROBE_SECONDS))
 
     def _dispatch(self, pick: Callable[[Connection], list[int]]) -> int:
         picked = self._pool.run(pick)

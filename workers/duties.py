@@ -57,6 +57,11 @@ def dispatch(resources: Resources) -> None:
     resources.dispatcher.round()
 
 
+def probe(resources: Resources) -> None:
+    """Let one task find out whether what was away for everybody is back."""
+    resources.dispatcher.probe()
+
+
 def take_back(resources: Resources) -> None:
     """Make tasks due again whose message or worker was lost; those that lost too many workers fail."""
     for lost in resources.pool.run(rescue.take_back):
@@ -106,6 +111,7 @@ def duties() -> list[Duty]:
     return [
         Duty(name="record_late", every=0.25, do=record_late),
         Duty(name="dispatch", every=0.1, do=dispatch),
+        Duty(name="probe", every=1.0, do=probe),
         Duty(name="record_spooled", every=1.0, do=record_spooled),
         Duty(name="take_back", every=1.0, do=take_back, after_outage=SETTLING_SECONDS),
         Duty(name="adopt", every=1.0, do=adopt),

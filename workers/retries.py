@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from shared.errors import (
@@ -19,6 +20,12 @@ from shared.errors import (
 SCHEDULE = (10, 30, 120, 600, 1_800, 3_600, 3_600, 3_600, 3_600, 3_600, 3_600, 3_600)
 #: A file may lag behind its event: Front's 404 is believed after these.
 MISSING_SCHEDULE = (5, 15, 60, 300)
+#: A file that does not fit is tried without end; whoever made room need not wait long.
+STORAGE_SCHEDULE = (10, 30, 120, 600)
+SCHEDULES: Mapping[type[TransientError], tuple[int, ...]] = {
+    AttachmentMissing: MISSING_SCHEDULE,
+    StorageUnavailable: STORAGE_SCHEDULE,
+}
 LONGEST = SCHEDULE[-1]
 #: An outage of PostgreSQL is nobody's attempt: whoever can write this down has seen its end.
 STORE_SECONDS = 1.0
@@ -58,8 +65,11 @@ class GiveUp:
 Decision = Retry | GiveBack | Park | GiveUp
 
 
-def decide(error: BaseException, *, attempt: int, jitter: float = 0.5) -> Decision:
-    """Decide what follows the failure of attempt number `attempt` (the first is 1); `jitter` is a random 0..1."""
+def decide(error: BaseException, *, attempt: int, jitter: float = 0.5, outage: bool = False) -> Decision:
+    """Decide what follows the failure of attempt number `attempt` (the first is 1); `jitter` is a random 0..1.
+
+    `outage`: it failed because something is away for everybody; then the task is held back elsewhere.
+    """
     match error:
         case Parking():
             return Park(code=error.code)
@@ -68,7 +78,7 @@ def decide(error: BaseException, *, attempt: int, jitter: float = 0.5) -> Decisi
         case NotYet():
             return GiveBack(delay=max(0.0, error.retry_after), code=error.code, tenant=error.code == "budget_exhausted")
         case TransientError():
-            return _again(error, attempt, jitter)
+            return GiveBack(delay=0.0, code=error.code) if outage else _again(error, attempt, jitter)
         case PermanentError() | MailroomError():
             return GiveUp(code=error.code)
         case _:
@@ -76,7 +86,7 @@ def decide(error: BaseException, *, attempt: int, jitter: float = 0.5) -> Decisi
 
 
 def _again(error: TransientError, attempt: int, jitter: float) -> Retry | GiveUp:
-    schedule = MISSING_SCHEDULE if isinstance(error, AttachmentMissing) else SCHEDULE
+    schedule = next((waits for kind, waits in SCHEDULES.items() if isinstance(error, kind)), SCHEDULE)
     if attempt > len(schedule) and not isinstance(error, StorageUnavailable):
         return GiveUp(code=error.code)
     delay = schedule[min(attempt, len(schedule)) - 1] * (0.75 + jitter / 2)

@@ -8,13 +8,18 @@ from typing import Any
 
 import redis
 
+from console.cli.times import stamp
 from shared.crypto import TokenVault, UnreadableSecret
-from shared.db import connections, migrate, tenants
+from shared.db import connections, migrate, outages, tenants
 from shared.db.session import session
 from shared.errors import MailroomError
 from shared.settings import Settings
 from shared.storage import Storage
 
+AWAY = {
+    "front": "wait for Front, or check FRONT_API_URL and the way to it; work goes on by itself",
+    "storage": "make room at STORAGE_URL, or check who may write there; files go on by themselves",
+}
 OLDEST_REDIS = (7, 0)
 
 
@@ -100,6 +105,14 @@ def storage(settings: Settings) -> Iterator[Finding]:
     yield Finding(name="storage", ok=True, found=f"writes, reads and deletes at {place}")
 
 
+def outages_standing(settings: Settings) -> Iterator[Finding]:
+    """Nothing that everybody needs is known to be away; it goes on by itself when it is back."""
+    with session(settings.database_url.get_secret_value()) as conn:
+        for outage in outages.standing(conn):
+            found = f"since {stamp(outage.since)} UTC: {outage.detail}"
+            yield Finding(name=f"{outage.what} is away", ok=False, found=found, fix=AWAY[outage.what])
+
+
 def tokens(settings: Settings) -> Iterator[Finding]:
     """Every tenant is connected, and its token opens."""
     with session(settings.database_url.get_secret_value()) as conn:
@@ -118,6 +131,7 @@ CHECKS: dict[Check, str] = {
     postgresql: "start PostgreSQL, or check DATABASE_URL",
     redis_server: "check REDIS_URL",
     storage: "check STORAGE_URL, the space left and who may write there",
+    outages_standing: "see the lines above",
     tokens: "see the lines above",
 }
 

@@ -41,6 +41,7 @@ def status(ctx: click.Context, as_json: bool) -> None:
 
 def read_status(conn: Connection, events: list[EventCount]) -> dict[str, Any]:
     """The status as design and scripts know it. `depth` is None while Redis does not answer."""
+    from shared.db.outages import standing
     from shared.db.reading.states import EVENT_STATES
     from shared.db.reading.status import count_tasks, counter, spool
 
@@ -58,6 +59,7 @@ def read_status(conn: Connection, events: list[EventCount]) -> dict[str, Any]:
         "events": dict(by_state),
         "tasks": count_tasks(conn),
         "rescued": counter(conn, "rescued"),
+        "outages": [{"what": each.what, "since": each.since, "code": each.code} for each in standing(conn)],
     }
 
 
@@ -93,10 +95,17 @@ def _print(document: dict[str, Any], events: list[EventCount], processes: list[P
         ("events", _counts(document["events"])),
         *((f"  parked: {group.cause}", f"{group.count:,}") for group in events if group.state == "parked"),
         ("tasks", _counts(document["tasks"])),
+        *((f"{each['what']} is away", _away(each)) for each in document["outages"]),
         ("rescued", f"{document['rescued']:,}"),
         ("processes", _alive(processes)),
     ]
     print_facts(rows)
+
+
+def _away(outage: dict[str, Any]) -> str:
+    from console.cli.times import stamp
+
+    return f"since {stamp(outage['since'])} UTC: {outage['code']}; one task at a time asks whether it is back"
 
 
 def _counts(states: dict[str, int]) -> str:

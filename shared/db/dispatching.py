@@ -36,7 +36,8 @@ f.state IN ('queued', 'running') AND (f.state = 'queued' OR
 
 _BUSY = SQL("""
 SELECT coalesce((SELECT nullif(sum(slots), 0)::int FROM processes WHERE kind = 'worker' AND {alive}), %s) AS slots,
-       count(*) FILTER (WHERE {others})::int AS others, count(*) FILTER (WHERE {files})::int AS files
+       count(*) FILTER (WHERE {others})::int AS others, count(*) FILTER (WHERE {files})::int AS files,
+       ARRAY(SELECT what FROM outages) AS away
 FROM tasks f WHERE {in_flight}
 """).format(alive=_ALIVE, others=_OTHERS, files=_FILES, in_flight=_IN_FLIGHT)
 
@@ -119,26 +120,30 @@ _ROUND_OTHERS, _ROUND_FILES = _round(_OTHERS), _round(_FILES)
 
 @dataclass(frozen=True, kw_only=True)
 class Busy:
-    """How many tasks the workers seen lately run at a time, and how many are with them or on the way."""
+    """How many tasks the workers seen lately run at a time, and how many are with them or on the way.
+
+    While something is `away` for everybody there is no room for what needs it.
+    """
 
     slots: int
     others: int
     files: int
+    away: Sequence[str] = ()
 
     @property
     def room_for_files(self) -> int:
         """How many files may still go out: they get half of the slots."""
-        return max(1, self.slots // 2) - self.files
+        return 0 if self.away else max(1, self.slots // 2) - self.files
 
     @property
     def room_in_rounds(self) -> int:
         """How many other tasks a round may send: with the files, twice what the workers run."""
-        return 2 * self.slots - self.slots // 2 - self.others
+        return 0 if "front" in self.away else 2 * self.slots - self.slots // 2 - self.others
 
     @property
     def room_besides_rounds(self) -> int:
         """How many other tasks a single tenant's top-up may send: the rest stays for whole rounds."""
-        return self.slots - self.others
+        return 0 if "front" in self.away else self.slots - self.others
 
 
 def busy(conn: Connection) -> Busy:
@@ -162,6 +167,14 @@ def queue_round(conn: Connection) -> list[int]:
     """Queue due tasks of all tenants, the longest unserved first, and return their ids."""
     picked = _queued(conn, _ROUND_OTHERS, PER_TENANT, busy(conn).room_in_rounds)
     return picked + _queued_files(conn, _ROUND_FILES)
+
+
+def queue_one(conn: Connection, *, files_only: bool) -> int | None:
+    """Queue one due task, of the tenant that waits longest, whatever room there is; its id, None when none is due."""
+    for query in (_ROUND_FILES,) if files_only else (_ROUND_OTHERS, _ROUND_FILES):
+        if picked := _queued(conn, query, PER_TENANT, room=1):
+            return picked[0]
+    return None
 
 
 def _queued_files(conn: Connection, query: Composed, **parameters: list[int]) -> list[int]:

@@ -7,46 +7,51 @@ no row, gets `Fenced`, and writes nothing.
 from __future__ import annotations
 
 from psycopg.rows import class_row
+from psycopg.sql import SQL
 from psycopg.types.json import Jsonb
 
 from shared.db.pool import Connection
 from shared.errors import Fenced
 from shared.models import Call, Task
 
+# Nothing stands against the task, or it is the one that finds out whether that is over.
+_FREE = SQL("""
+(tenants.not_before <= now()
+ AND (tenants.parked_cause IS NULL
+      OR (tenants.parked_cause = 'missing_scope' AND tenants.probe_task_id IS NOT DISTINCT FROM tasks.id))
+ AND NOT EXISTS (SELECT FROM outages WHERE (what = 'front' OR tasks.kind = 'store_attachment')
+                 AND probe_task_id IS DISTINCT FROM tasks.id))
+""")
+_CLAIM = SQL("""
+UPDATE tasks SET state = 'running', lease_epoch = lease_epoch + 1, attempts = attempts + 1, sends = 0,
+       lease_until = now() + make_interval(secs => %(lease)s)
+FROM tenants
+WHERE tasks.id = %(id)s AND tasks.state IN ('ready', 'queued') AND tasks.due_at <= now()
+  AND tenants.id = tasks.tenant_id AND {free}
+RETURNING tasks.id, kind, event_id, tenant_id, attachment_id, lease_epoch, attempts,
+          ARRAY(SELECT what FROM outages WHERE what = 'front' OR kind = 'store_attachment' ORDER BY what)
+          || array_remove(ARRAY[tenants.parked_cause], NULL) AS probes
+""").format(free=_FREE)
+_HAND_BACK = SQL("""
+UPDATE tasks SET state = 'ready', lease_until = NULL, sends = 0 FROM tenants
+WHERE tasks.id = %s AND tasks.state = 'queued' AND tenants.id = tasks.tenant_id AND NOT {free}
+""").format(free=_FREE)
+
 
 def claim(conn: Connection, task_id: int, worker: str, *, lease_seconds: float) -> Task | None:
-    """Take the task when it is due and nothing stands against its tenant; this counts as an attempt."""
+    """Take the task when it is due and nothing stands against it; this counts as an attempt.
+
+    A message that outran its tenant's trouble or an outage hands the task back: it is dispatched when that is over.
+    """
     with conn.cursor(row_factory=class_row(Task)) as cur:
-        task = cur.execute(
-            """
-            UPDATE tasks SET state = 'running', lease_epoch = lease_epoch + 1, attempts = attempts + 1, sends = 0,
-                   lease_until = now() + make_interval(secs => %(lease)s)
-            FROM tenants
-            WHERE tasks.id = %(id)s AND tasks.state IN ('ready', 'queued') AND tasks.due_at <= now()
-              AND tenants.id = tasks.tenant_id AND tenants.parked_cause IS NULL AND tenants.not_before <= now()
-            RETURNING tasks.id, kind, event_id, tenant_id, attachment_id, lease_epoch, attempts
-            """,
-            {"id": task_id, "lease": lease_seconds},
-        ).fetchone()
+        task = cur.execute(_CLAIM, {"id": task_id, "lease": lease_seconds}).fetchone()
     if task is None:
-        _hand_back(conn, task_id)
+        conn.execute(_HAND_BACK, (task_id,))
         return None
     conn.execute(
         "INSERT INTO attempts (task_id, epoch, worker) VALUES (%s, %s, %s)", (task.id, task.lease_epoch, worker)
     )
     return task
-
-
-def _hand_back(conn: Connection, task_id: int) -> None:
-    """A message that outran its tenant's trouble: the task is dispatched again when that is over."""
-    conn.execute(
-        """
-        UPDATE tasks SET state = 'ready', lease_until = NULL, sends = 0 FROM tenants
-        WHERE tasks.id = %s AND tasks.state = 'queued' AND tenants.id = tasks.tenant_id
-          AND (tenants.parked_cause IS NOT NULL OR tenants.not_before > now())
-        """,
-        (task_id,),
-    )
 
 
 def renew(conn: Connection, task: Task, *, lease_seconds: float) -> None:

@@ -34,6 +34,7 @@ def test_an_empty_mailroom_names_every_state(mailroom: Mailroom) -> None:
             ("ready", "queued", "running", "parked", "done", "failed", "discarded", "skipped", "superseded"), 0
         ),
         "rescued": 0,
+        "outages": [],
     }
 
 
@@ -50,6 +51,24 @@ def test_everything_is_counted_where_it_stands(mailroom: Mailroom, acme: str, co
     page = mailroom("status").stdout
     assert "parked: paused" in page
     assert "parked: unknown_company" in page
+
+
+def test_what_is_away_for_everybody_is_told_with_since_when(mailroom: Mailroom, conn: psycopg.Connection) -> None:
+    since = datetime(2026, 11, 20, 8, 30, tzinfo=UTC)
+    for what, code in (("front", "front_unavailable"), ("storage", "storage_full")):
+        insert(conn, "outages", what=what, since=since, code=code, detail="details", probe_at=since)
+    told = mailroom.json("status")["outages"]
+    assert [(each["what"], each["code"]) for each in told] == [
+        ("front", "front_unavailable"),
+        ("storage", "storage_full"),
+    ]
+    assert datetime.fromisoformat(told[0]["since"]) == since
+    page = mailroom("status").stdout
+    assert "front is away" in page
+    assert "storage_full" in page
+    found = {check["name"]: check for check in mailroom.json("doctor", code=1)["checks"]}
+    assert not found["front is away"]["ok"]
+    assert "details" in found["storage is away"]["found"]
 
 
 def test_what_waits_to_be_recorded_is_counted_with_its_age(

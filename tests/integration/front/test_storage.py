@@ -18,12 +18,12 @@ CONTENT = bytes(range(256)) * 4 * 8_192  # 8 MiB: two parts of S3
 
 FULL = """
 import resource, sys
-from shared.errors import StorageUnavailable
+from shared.errors import StorageFull
 from shared.storage import Storage
 resource.setrlimit(resource.RLIMIT_FSIZE, (2**20, 2**20))
 try:
     Storage(sys.argv[1]).put("1/ab/fil_1", (bytes(2**18) for _ in range(100)))
-except StorageUnavailable as exc:
+except StorageFull as exc:
     print(exc)
 """
 

@@ -99,6 +99,10 @@ class Rig:
         assert answer.ok, answer.text
         return answer.json()
 
+    def heal(self) -> None:
+        """Let nothing go wrong in Front any more."""
+        assert requests.delete(f"{self.sandbox.url}/sandbox/faults", timeout=30).ok
+
     def send(self, event_type: str, company: str, **order: Any) -> list[dict[str, Any]]:
         """Have Front send webhooks."""
         return self.control("send", {"type": event_type, "company": company, **order})["events"]
@@ -121,13 +125,17 @@ class Rig:
             if not todo:
                 return
             for _name, (task_id,) in todo:
-                run_task(self.resources, STEPS, task_id)
+                self.run(task_id)
         raise AssertionError("the work does not end")
 
     def claim(self, task_id: int, worker: str = "test") -> Task | None:
         """Take the task as a worker of that name would."""
         lease = self.settings.lease_seconds
         return self.resources.pool.run(lambda conn: tasks.claim(conn, task_id, worker, lease_seconds=lease))
+
+    def run(self, task_id: int) -> None:
+        """Run one task."""
+        run_task(self.resources, STEPS, task_id)
 
     def hurry(self, seconds: float = 86_400) -> None:
         """Let retries that wait be due."""

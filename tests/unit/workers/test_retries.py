@@ -26,6 +26,7 @@ from shared.errors import (
     MissingScope,
     NeedsReconnect,
     ShuttingDown,
+    StorageFull,
     StorageUnavailable,
     StoreUnavailable,
     TransientError,
@@ -83,7 +84,8 @@ from workers.retries import LONGEST, MISSING_SCHEDULE, SCHEDULE, Decision, GiveB
         (AttachmentMissing("404"), 4, Retry(delay=300, code="attachment_missing")),
         (AttachmentMissing("404"), 5, GiveUp(code="attachment_missing")),
         # The storage is waited for without end
-        (StorageUnavailable("disk full"), 10_000, Retry(delay=LONGEST, code="storage_unavailable")),
+        (StorageUnavailable("refused"), 10_000, Retry(delay=600, code="storage_unavailable")),
+        (StorageFull("no space"), 10_000, Retry(delay=600, code="storage_full")),
         # No attempt: however often it happens, the task goes back
         (BudgetExhausted("429", retry_after=12), 99, GiveBack(delay=12, code="budget_exhausted", tenant=True)),
         (BudgetExhausted("429", retry_after=-1), 1, GiveBack(delay=0, code="budget_exhausted", tenant=True)),
@@ -97,6 +99,11 @@ from workers.retries import LONGEST, MISSING_SCHEDULE, SCHEDULE, Decision, GiveB
 )
 def test_what_follows_a_failed_attempt(error: BaseException, attempt: int, decision: Decision) -> None:
     assert decide(error, attempt=attempt) == decision
+
+
+@pytest.mark.parametrize("error", [FrontUnavailable("503"), UnclearAnswer("reset"), StorageFull("no space")])
+def test_a_failure_that_an_outage_explains_is_no_attempt(error: TransientError) -> None:
+    assert decide(error, attempt=99, outage=True) == GiveBack(delay=0, code=error.code)
 
 
 @pytest.mark.parametrize(("jitter", "delay"), [(0.0, 7.5), (0.5, 10.0), (1.0, 12.5)])
