@@ -20,7 +20,7 @@ from shared.errors import Fenced, LeaseTooShort, MailroomError, NeedsReconnect, 
 from shared.front.client import TenantClient
 from shared.models import Call, Task, Token
 from workers.breaker import find_out, is_outage
-from workers.outage import answered
+from workers.outage import SCOPE_SECONDS, answered
 from workers.resources import Resources
 from workers.retries import Decision, GiveBack, GiveUp, Park, Retry, decide
 
@@ -88,6 +88,8 @@ class Attempt:
         def end(conn: Connection) -> None:
             write(conn)
             tasks.finish(conn, self.task, state, code=code)
+            if "missing_scope" in self.task.probes and self.calls:
+                rescue.release_scope(conn, self.task.tenant_id)
             self._wrap_up(conn, state, code, None)
 
         self.settle(end)
@@ -151,11 +153,15 @@ class Attempt:
                     rescue.hold_back(conn, self.task.tenant_id, decision.delay)
             case Park():
                 tasks.put_back(conn, self.task, seconds=0, counts=False, **put_back)
-                rescue.park(conn, self.task.tenant_id, decision.code, token_version=self.token_version)
+                self._park(conn, decision.code)
             case GiveUp():
                 tasks.finish(conn, self.task, "failed", code=decision.code, detail=detail)
                 self._give_up(conn, decision.code)
         self._wrap_up(conn, "failed" if isinstance(decision, GiveUp) else "ready", decision.code, detail)
+
+    def _park(self, conn: Connection, cause: str) -> None:
+        version = self.token_version
+        rescue.park(conn, self.task.tenant_id, cause, token_version=version, probe_seconds=SCOPE_SECONDS)
 
     def _give_up(self, conn: Connection, code: str) -> None:
         if self.task.attachment_id is not None:

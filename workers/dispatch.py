@@ -12,7 +12,7 @@ from shared import failpoints, queue
 from shared.db import dispatching, probing
 from shared.db.pool import Connection, Pool
 from shared.errors import StoreUnavailable
-from workers.outage import PROBE_SECONDS
+from workers.outage import PROBE_SECONDS, SCOPE_AGAIN_SECONDS
 
 log = structlog.get_logger()
 
@@ -37,8 +37,12 @@ class Dispatcher:
         return self._dispatch(dispatching.queue_round)
 
     def probe(self) -> int:
-        """Send the task that finds out whether what is away is back, when it is time to. Raises StoreUnavailable."""
-        return self._dispatch(lambda conn: probing.queue_probe(conn, every_seconds=PROBE_SECONDS))
+        """Send the tasks that find out whether what held others back is over, when it is time. Raises StoreUnavailable.
+
+        One for what is away for everybody, and one for each tenant that lacks a permission.
+        """
+        asking = self._dispatch(lambda conn: probing.queue_probe(conn, every_seconds=PROBE_SECONDS))
+        return asking + self._dispatch(lambda conn: probing.queue_scope_probes(conn, again_seconds=SCOPE_AGAIN_SECONDS))
 
     def _dispatch(self, pick: Callable[[Connection], list[int]]) -> int:
         picked = self._pool.run(pick)

@@ -19,7 +19,6 @@ from workers.resources import Resources
 RECORDER_IS_LATE_SECONDS = 1.0
 #: However much waits to be recorded, the other duties get their turn after this.
 RECORD_SECONDS = 1.0
-SCOPE_RETRY_SECONDS = 3_600
 #: Leases that ran out while PostgreSQL was away are no deaths: workers that live settle within this.
 SETTLING_SECONDS = 10.0
 log = structlog.get_logger()
@@ -58,7 +57,7 @@ def dispatch(resources: Resources) -> None:
 
 
 def probe(resources: Resources) -> None:
-    """Let one task find out whether what was away for everybody is back."""
+    """Let one task find out whether what holds others back is over: an outage, a missing permission."""
     resources.dispatcher.probe()
 
 
@@ -83,9 +82,8 @@ def release_stranded(resources: Resources) -> None:
         resources.pool.run(partial(_release, tenant_id=tenant_id, conversation_id=conversation_id))
 
 
-def forget_causes(resources: Resources) -> None:
-    """Let a missing permission be tried again, and drop processes that are gone."""
-    resources.pool.run(lambda conn: rescue.forget_scope_problems(conn, SCOPE_RETRY_SECONDS))
+def forget_processes(resources: Resources) -> None:
+    """Drop processes that are gone."""
     resources.pool.run(processes.forget)
 
 
@@ -116,5 +114,5 @@ def duties() -> list[Duty]:
         Duty(name="take_back", every=1.0, do=take_back, after_outage=SETTLING_SECONDS),
         Duty(name="adopt", every=1.0, do=adopt),
         Duty(name="release_stranded", every=15.0, do=release_stranded),
-        Duty(name="forget_causes", every=60.0, do=forget_causes),
+        Duty(name="forget_processes", every=60.0, do=forget_processes),
     ]

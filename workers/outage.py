@@ -14,6 +14,10 @@ OTHERS = 4
 ATTEMPTS = 3
 #: While something is away, one task this often finds out whether it is back.
 PROBE_SECONDS = 15.0
+#: A permission is missing until somebody adds it, which Front tells nobody: one task of the tenant tries this often.
+SCOPE_SECONDS = 3_600.0
+#: And this soon, when that task came to an end which tells nothing about the permission.
+SCOPE_AGAIN_SECONDS = 300.0
 
 
 def blamed(error: BaseException) -> Literal["front", "storage"] | None:

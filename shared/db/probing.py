@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from shared.db.dispatching import queue_one
+from shared.db.dispatching import RESEND_SECONDS, queue_one
 from shared.db.pool import Connection
 
 
@@ -21,3 +21,31 @@ def queue_probe(conn: Connection, *, every_seconds: float) -> list[int]:
         "UPDATE outages SET probe_task_id = %s, probe_at = now() + make_interval(secs => %s)", (task_id, every_seconds)
     )
     return [task_id]
+
+
+def queue_scope_probes(conn: Connection, *, again_seconds: float, limit: int = 50) -> list[int]:
+    """Queue one task of each tenant whose permission may have been added by now, best one that was refused; their ids.
+
+    One that neither goes through nor is refused says nothing: another follows after `again_seconds`.
+    """
+    rows = conn.execute(
+        """
+        WITH asking AS (
+            SELECT id FROM tenants WHERE parked_cause = 'missing_scope' AND probe_at <= now() AND not_before <= now()
+              AND NOT EXISTS (SELECT FROM outages WHERE what = 'front')
+            LIMIT %(limit)s FOR NO KEY UPDATE SKIP LOCKED
+        ), picked AS (
+            SELECT asking.id AS tenant_id, due.id FROM asking CROSS JOIN LATERAL (
+                SELECT id FROM tasks WHERE tenant_id = asking.id AND state = 'ready' AND due_at <= now()
+                ORDER BY code IS DISTINCT FROM 'missing_scope', due_at, id LIMIT 1 FOR UPDATE SKIP LOCKED
+            ) due
+        ), named AS (
+            UPDATE tenants SET probe_task_id = picked.id, probe_at = now() + make_interval(secs => %(again)s)
+            FROM picked WHERE tenants.id = picked.tenant_id
+        )
+        UPDATE tasks SET state = 'queued', lease_until = now() + make_interval(secs => %(resend)s)
+        FROM picked WHERE tasks.id = picked.id RETURNING tasks.id
+        """,
+        {"limit": limit, "again": again_seconds, "resend": RESEND_SECONDS},
+    )
+    return [task_id for (task_id,) in rows]

@@ -108,27 +108,31 @@ def stranded_conversations(conn: Connection, limit: int = 200) -> list[tuple[int
     ).fetchall()
 
 
-def forget_scope_problems(conn: Connection, after_seconds: int) -> None:
-    """Let tenants whose token lacked a permission try again after a while: Front tells nobody when it was added."""
-    conn.execute(
-        "UPDATE tenants SET parked_cause = NULL, parked_at = NULL"
-        " WHERE parked_cause = 'missing_scope' AND parked_at < now() - make_interval(secs => %s)",
-        (after_seconds,),
-    )
+def park(conn: Connection, tenant_id: int, cause: str, *, token_version: int, probe_seconds: float) -> bool:
+    """Let the tenant's tasks wait for `cause`, unless it was connected anew since this token (0: none) was read.
 
-
-def park(conn: Connection, tenant_id: int, cause: str, *, token_version: int) -> bool:
-    """Let the tenant's tasks wait for `cause`, unless it was connected anew since this token (0: none) was read."""
+    A permission that is missing, still or for the first time, is tried again by one task after `probe_seconds`.
+    """
     return (
         conn.execute(
             """
-            UPDATE tenants SET parked_cause = %(cause)s, parked_at = now()
-            WHERE id = %(tenant)s AND parked_cause IS NULL
+            UPDATE tenants SET parked_cause = %(cause)s, parked_at = coalesce(parked_at, now()),
+                   probe_at = CASE %(cause)s WHEN 'missing_scope' THEN now() + make_interval(secs => %(probe)s) END
+            WHERE id = %(tenant)s AND (parked_cause IS NULL OR parked_cause = 'missing_scope')
               AND coalesce((SELECT version FROM connections c WHERE c.tenant_id = %(tenant)s), 0) = %(version)s
             """,
-            {"cause": cause, "tenant": tenant_id, "version": token_version},
+            {"cause": cause, "tenant": tenant_id, "version": token_version, "probe": probe_seconds},
         ).rowcount
         == 1
+    )
+
+
+def release_scope(conn: Connection, tenant_id: int) -> None:
+    """One task went through: the permission that the tenant's token lacked is there."""
+    conn.execute(
+        "UPDATE tenants SET parked_cause = NULL, parked_at = NULL, probe_at = NULL, probe_task_id = NULL"
+        " WHERE id = %s AND parked_cause = 'missing_scope'",
+        (tenant_id,),
     )
 
 

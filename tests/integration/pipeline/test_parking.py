@@ -66,27 +66,76 @@ def test_an_old_token_never_parks_a_tenant_that_was_connected_anew(rig: Rig) -> 
     connect(rig, tenant, "newer-token")
 
     def park(version: int) -> bool:
-        return rig.resources.pool.run(lambda conn: rescue.park(conn, tenant, "needs_reconnect", token_version=version))
+        return rig.resources.pool.run(
+            lambda conn: rescue.park(conn, tenant, "needs_reconnect", token_version=version, probe_seconds=60)
+        )
 
     assert park(old) is False
     assert rig.one("SELECT parked_cause FROM tenants") is None
     assert park(old + 1) is True
 
 
-def test_a_missing_permission_parks_the_tenant_and_is_tried_again_after_an_hour(rig: Rig) -> None:
+def an_hour_passes(rig: Rig) -> None:
+    rig.sql("UPDATE tenants SET probe_at = probe_at - interval '61 minutes'")
+    rig.sweep("probe")
+
+
+def refused(rig: Rig) -> int:
+    return sum(call["status"] == 403 for call in rig.control("ledger/calls")["calls"])
+
+
+def test_a_missing_permission_is_tried_by_one_task_an_hour_until_it_is_there(rig: Rig) -> None:
+    tenant = rig.tenant("cmp_acme")
+    rig.user(tenant, NORA)
+    rig.control("faults", {"kind": "403", "method": "PATCH"})
+    rig.send("inbound_received", "cmp_acme", recipients=TO_NORA, count=20)
+    rig.record()
+    rig.work()
+    assert {row[0] for row in rig.sql("SELECT cause FROM shown_events WHERE state = 'parked'")} == {"missing_scope"}
+    at_first = refused(rig)
+    rig.sweep("probe")
+    rig.work()
+    assert refused(rig) == at_first, "nothing is tried before the hour is over"
+    for hour in range(1, 4):
+        an_hour_passes(rig)
+        rig.work()
+        assert refused(rig) == at_first + hour
+    rig.heal()
+    an_hour_passes(rig)
+    rig.work()
+    assert rig.sql("SELECT DISTINCT state, cause FROM shown_events") == [("done", None)]
+    assert rig.one("SELECT max(attempts) FROM tasks") == 1
+
+
+def test_a_task_that_says_nothing_about_a_permission_is_followed_by_another(rig: Rig) -> None:
     tenant = rig.tenant("cmp_acme")
     rig.user(tenant, NORA)
     rig.control("faults", {"kind": "403", "count": 1})
     rig.send("inbound_received", "cmp_acme", recipients=TO_NORA)
     rig.record()
     rig.work()
+    rig.control("faults", {"kind": "503", "method": "PATCH", "count": 1})
+    an_hour_passes(rig)
+    rig.work()
     assert shown(rig) == ("parked", "missing_scope")
-    rig.sweep("forget_causes")
-    assert shown(rig) == ("parked", "missing_scope")
-    rig.sql("UPDATE tenants SET parked_at = parked_at - interval '61 minutes'")
-    rig.sweep("forget_causes")
+    rig.hurry()
+    rig.sql("UPDATE tenants SET probe_at = probe_at - interval '6 minutes'")
+    rig.sweep("probe")
     rig.work()
     assert shown(rig) == ("done", None)
+
+
+def test_a_token_that_is_revoked_counts_more_than_a_missing_permission(rig: Rig) -> None:
+    tenant = rig.tenant("cmp_acme")
+    rig.user(tenant, NORA)
+    rig.control("faults", {"kind": "403", "count": 1})
+    rig.send("inbound_received", "cmp_acme", recipients=TO_NORA)
+    rig.record()
+    rig.work()
+    rig.control("companies/cmp_acme/tokens", {"do": "revoke"})
+    an_hour_passes(rig)
+    rig.work()
+    assert shown(rig) == ("parked", "needs_reconnect")
 
 
 def test_a_paused_tenant_still_receives_and_does_nothing(rig: Rig) -> None:
