@@ -6,14 +6,15 @@ import time
 from typing import TYPE_CHECKING
 
 from bench.faults.control.effects import compare
+from bench.faults.control.killer import Killer
 from bench.faults.control.publisher import Publisher
 from bench.faults.control.textbook import VISIBILITY_TIMEOUT
-from bench.faults.control.trial import Trial, trial
-from bench.faults.control.workers import Killer, Kind
+from bench.faults.control.trial import Kind, trial
 from bench.faults.result import Result
 from bench.faults.run import Run
 
 if TYPE_CHECKING:
+    from bench.faults.control.trial import Trial
     from bench.faults.run import Suite
 
 #: Both pools are known to lose. Several workers, so that the others go on while one starts again.
@@ -30,20 +31,18 @@ def control(suite: Suite) -> Result:
     """Kill plain Celery workers under load, wait until the broker is empty, and count what never happened."""
     tasks, kills = suite.pick(SHORT, FULL)
     with suite.servers.fresh() as (_, broker_url), trial(suite.folder / "control", broker_url, KINDS) as on:
-        killer = Killer(on.platform, KINDS, on.effects)
+        killer = Killer(on)
         with Publisher(broker_url) as publisher:
-            killer.await_all()
+            on.await_all()
             while killer.verified < kills or len(publisher.acknowledged) < tasks:
                 if killer.verified + killer.waiting < kills:
                     killer.kill()
                 time.sleep(PAUSE)
                 killer.look()
-        killer.await_all()
-        drained = on.drain()
-        return _result(suite, on, publisher, killer.verified, drained)
+        return _result(suite, on, publisher, kills=killer.verified, drained=on.drain())
 
 
-def _result(suite: Suite, on: Trial, publisher: Publisher, kills: int, drained: float) -> Result:
+def _result(suite: Suite, on: Trial, publisher: Publisher, *, kills: int, drained: float) -> Result:
     found = compare(publisher.acknowledged, on.effects.done)
     blind = suite.full and not found.lost
     seen = "Celery alone is meant to lose" if found.lost or suite.full else "too short to expect a loss of Celery's"

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from bench.faults.scene import Scene
     from bench.harness.servers import Servers
 
-SETTLES_WITHIN = 300.0
+SETTLES_WITHIN = 900.0  # seconds; a crowded machine works slowly
 BACKLOG_SECONDS = 1.5  # without PostgreSQL, so that acknowledged deliveries are in the inbox and nowhere else
 BETWEEN = 1.0  # seconds
 
@@ -51,7 +51,7 @@ def cuts(suite: Suite, valkey: MortalValkey, policy: str) -> Result:
     """Power cuts under mail, each while the inbox holds deliveries that no row has yet."""
     gone, at_risk = 0, 0
     with suite.scene(f"power_{policy}") as scene:
-        with scene.mail(per_second=suite.pick(30, 60)):
+        with scene.mail(per_second=30):
             for _ in range(suite.pick(2, 20)):
                 _set_policy(scene, policy)
                 time.sleep(BETWEEN)

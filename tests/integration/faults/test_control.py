@@ -10,8 +10,7 @@ import redis
 
 from bench.faults.control.effects import compare
 from bench.faults.control.publisher import QUEUE, Publisher
-from bench.faults.control.trial import trial
-from bench.faults.control.workers import Kind
+from bench.faults.control.trial import Kind, trial
 from bench.harness.processes import wait_until
 
 if TYPE_CHECKING:
