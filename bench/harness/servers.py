@@ -68,6 +68,7 @@ class Servers:
             server.start()
         with self.redis() as client:
             client.config_set("maxmemory", 0)
+            client.config_set("appendfsync", "always")
 
     def redis(self) -> redis.Redis:
         """A client that waits for no more than two seconds."""
