@@ -7,6 +7,7 @@ import hashlib
 import os
 import re
 import shutil
+import time
 import uuid
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
@@ -62,15 +63,17 @@ class Storage:
     def put(self, path: str, chunks: Iterable[bytes]) -> Stored:
         """Write the bytes as they come; what was there is replaced. When this returns they survive a power cut.
 
-        When `chunks` raises, nothing is left behind and its error is passed on. Raises StorageUnavailable,
-        StorageFull where there is no room.
+        When `chunks` raises, nothing is left behind and its error is passed on; what killed writers of the same path
+        left goes too, in a folder. Raises StorageUnavailable, StorageFull where there is no room.
         """
+        began = time.time()
         counted = _Counted(chunks)
         part = _LOCAL_PART_BYTES if self._root else _PART_BYTES
         with _translated("writing a file"):
             obstore.put(self._store, path, iter(counted), chunk_size=part, max_concurrency=1, use_multipart=True)
         if self._root:
             _sync(self._root / path, below=self._root)
+            _remove_halves(self._root / path, before=began)
         return Stored(size=counted.size, sha256=counted.hash.hexdigest())
 
     def read(self, path: str) -> Iterator[bytes]:
@@ -154,6 +157,14 @@ def _sync(file: Path, *, below: Path) -> None:
             _fsync(place)
             if place == below:
                 return
+
+
+def _remove_halves(file: Path, *, before: float) -> None:
+    """Remove what earlier writers of the file began and never ended: obstore writes to `NAME#1`, `NAME#2`, …"""
+    for half in file.parent.glob(f"{file.name}#*"):
+        with suppress(FileNotFoundError):
+            if half.stat().st_mtime < before:
+                half.unlink()
 
 
 def _fsync(place: Path) -> None:

@@ -35,7 +35,9 @@ def sweep(resources: Resources, role: Role, stop: threading.Event) -> None:
     while not stop.wait(TICK_SECONDS):
         try:
             with role.held() as held:
-                _leave_time_to_settle(todo)  # the role is lost with PostgreSQL, and only then
+                if held:
+                    log.info("sweeping")
+                    _leave_time_to_settle(todo)  # the role is lost with PostgreSQL, and only then
                 while held and not stop.is_set():
                     _do_due(resources, todo)
                     role.check()

@@ -41,9 +41,8 @@ class Rig:
 
     def __init__(self, database_url: str, redis_url: str, folder: Path, **sandbox: Any):
         self.door = _Door()
-        self.sandbox: RunningSandbox = start_in_thread(
-            SandboxSettings(door=self.door.url, signing_key="k", port=0, **{"requests_per_minute": 100_000, **sandbox})
-        )
+        usual = {"door": self.door.url, "signing_key": "k", "port": 0, "requests_per_minute": 100_000}
+        self.sandbox: RunningSandbox = start_in_thread(SandboxSettings(**{**usual, **sandbox}))
         self.settings = Settings(
             database_url=database_url,
             redis_url=redis_url,

@@ -1,0 +1,175 @@
+"""Real processes on a rig's stores: each dies, freezes or breaks where it is told to, and is looked at afterwards."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import psutil
+
+from shared import queue
+from tests.integration.pipeline.rig import Rig
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+ROOT = Path(__file__).parents[3]
+LEASE_SECONDS = 20
+PATIENCE = 60.0  # seconds; only a crowded machine needs more than a few
+CELERY = ("-P", "threads", "--without-gossip", "--without-mingle", "--without-heartbeat")
+
+
+def wait_until(fact: Callable[[], bool], what: str, seconds: float = PATIENCE) -> None:
+    """Return when the fact is true; fail with `what` when that takes too long."""
+    deadline = time.monotonic() + seconds
+    while not fact():
+        assert time.monotonic() < deadline, f"in {seconds:g} s never: {what}"
+        time.sleep(0.05)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Program:
+    """One started process."""
+
+    name: str
+    process: subprocess.Popen[bytes]
+    log: Path
+
+    @property
+    def shown(self) -> str:
+        """Everything it printed so far."""
+        return self.log.read_text(encoding="utf-8", errors="replace")
+
+    def wait_for(self, text: str) -> None:
+        """Return when it has printed `text`."""
+        wait_until(lambda: text in self.shown or self.process.poll() is not None, f"{self.name} says {text}")
+        assert text in self.shown, self.shown
+
+    def died_of(self, number: signal.Signals) -> None:
+        """Wait for its end, which must be by this signal."""
+        try:
+            ended = self.process.wait(PATIENCE)
+        except subprocess.TimeoutExpired:
+            raise AssertionError(f"{self.name} lives on\n{self.shown}") from None
+        assert ended == -number, f"{self.name} ended with {ended}\n{self.shown}"
+
+    def froze(self) -> None:
+        """Wait until it is stopped."""
+        own = psutil.Process(self.process.pid)
+        wait_until(lambda: own.status() == psutil.STATUS_STOPPED, f"{self.name} stops itself")
+
+    def thaw(self) -> None:
+        """Let it go on."""
+        self.process.send_signal(signal.SIGCONT)
+
+    def stop(self) -> None:
+        """TERM; it must end in time and well."""
+        self.process.send_signal(signal.SIGTERM)
+        assert self.process.wait(PATIENCE) == 0, f"{self.name}\n{self.shown}"
+
+    def end(self) -> None:
+        """End it whatever it does."""
+        with suppress(ProcessLookupError):
+            self.process.kill()
+        self.process.wait()
+
+
+class Site:
+    """A rig whose work is done by processes; `settings` are in the environment of each."""
+
+    def __init__(self, rig: Rig, folder: Path, **settings: str) -> None:
+        self.rig = rig
+        self.folder = folder
+        self._app = queue.celery_app(rig.settings, door=True)
+        self._programs: list[Program] = []
+        secrets = {name: getattr(rig.settings, name).get_secret_value() for name in ("database_url", "redis_url")}
+        self.environment = {
+            **{name: os.environ[name] for name in ("PATH", "HOME", "LANG", "TMPDIR") if name in os.environ},
+            "DATABASE_URL": secrets["database_url"],
+            "REDIS_URL": secrets["redis_url"],
+            "STORAGE_URL": rig.settings.storage,
+            "FRONT_API_URL": rig.settings.front_api_url,
+            "TOKEN_KEYS": rig.settings.token_keys[0].get_secret_value(),
+            "FRONT_SIGNING_KEYS": "k",
+            "MAILROOM_DATA": str(folder),
+            "LEASE_SECONDS": str(LEASE_SECONDS),
+            "LOG_FORMAT": "json",
+            **settings,
+        }
+
+    def run(self, name: str, *command: str, crash_at: str = "") -> Program:
+        """Start `python COMMAND`."""
+        log = self.folder / f"{len(self._programs)}-{name}.log"
+        with log.open("wb") as output:
+            process = subprocess.Popen(
+                [sys.executable, *command],
+                env={**self.environment, "MAILROOM_CRASH_AT": crash_at},
+                cwd=ROOT,
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=output,
+                start_new_session=True,
+            )
+        self._programs.append(Program(name=name, process=process, log=log))
+        return self._programs[-1]
+
+    def worker(self, *, consumes: str = queue.WORK, crash_at: str = "", slots: int = 4) -> Program:
+        """A worker of this queue: one that is to crash gets a queue of its own, so that it finds just its task."""
+        return self._celery(f"worker-{consumes}", consumes, slots, crash_at)
+
+    def recorder(self, *, crash_at: str = "") -> Program:
+        """A recorder."""
+        return self._celery("recorder", queue.RECORD, 1, crash_at)
+
+    def sweeper(self, *, crash_at: str = "") -> Program:
+        """A sweeper."""
+        return self.run("sweeper", "-m", "workers.sweeper", crash_at=crash_at)
+
+    def door(self, port: int, *, crash_at: str = "") -> Program:
+        """A door with one process behind its main one."""
+        self.environment |= {"PORT": str(port), "WEB_CONCURRENCY": "1"}
+        return self.run("door", "-m", "ingest", crash_at=crash_at)
+
+    def _celery(self, name: str, consumes: str, slots: int, crash_at: str) -> Program:
+        named = ("-n", f"{name}@%h", "-Q", consumes, "--concurrency", str(slots))
+        return self.run(name, "-m", "celery", "-q", "-A", "workers.app", "worker", *named, *CELERY, crash_at=crash_at)
+
+    def tell(self, name: str, *arguments: Any, consumes: str) -> None:
+        """Send a Celery message to this queue."""
+        self._app.send_task(name, args=arguments, queue=consumes)
+
+    def settled(self) -> bool:
+        """Whether no delivery waits and no task is open."""
+        open_tasks = "SELECT count(*)::int FROM tasks WHERE state IN ('ready', 'queued', 'running')"
+        return self.rig.resources.inbox.depth() == 0 and self.rig.one(open_tasks) == 0
+
+    def settle(self, seconds: float = PATIENCE) -> None:
+        """Return when everything is done."""
+        try:
+            wait_until(self.settled, "all is done", seconds)
+        except AssertionError:
+            shown = "\n".join(program.shown[-2000:] for program in self._programs)
+            tasks = self.rig.sql("SELECT id, kind, state, attempts, code, due_at, lease_until FROM tasks")
+            raise AssertionError(f"{tasks}\n{shown}") from None
+
+    def verdict(self) -> dict[str, int]:
+        """What Front's ledger says."""
+        judged = self.rig.control("verdict")
+        return {name: judged[name] for name in ("lost", "double", "ghost", "wrong_token")}
+
+    def close(self) -> None:
+        """End every process and the rig."""
+        for program in self._programs:
+            program.end()
+        self._app.close()
+        self.rig.close()
+
+
+CLEAN = {"lost": 0, "double": 0, "ghost": 0, "wrong_token": 0}

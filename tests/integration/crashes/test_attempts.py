@@ -1,0 +1,121 @@
+"""A worker dies or freezes at every point of an attempt: another one does the work, and nothing is done twice.
+
+All of them at once and on one lease: each crashing worker has a queue, and so a task, of its own. The sweeper that
+takes them back dies in that very round, too.
+"""
+
+from __future__ import annotations
+
+import signal
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from shared import queue
+from tests.integration.crashes.conftest import NORA
+from tests.integration.crashes.site import CLEAN, Program, Site
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+SIZE = 3 * 2**20
+POINTS = {
+    "claimed_before_run": "apply_action",
+    "half_stored": "store_attachment",
+    "stored_before_settle": "store_attachment",
+    "intent_before_patch": "apply_action",
+    "patched_before_confirm": "apply_action",
+}
+# The task, its action, its file's row and the writes Front saw, as the dead worker left them.
+LEFT = {
+    "claimed_before_run": ("running", "planned", None, 0),
+    "half_stored": ("running", "planned", "waiting", 0),
+    "stored_before_settle": ("running", "planned", "waiting", 0),
+    "intent_before_patch": ("running", "intent", None, 0),
+    "patched_before_confirm": ("running", "intent", None, 1),
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Crash:
+    """One worker, the task it is to crash with, and where."""
+
+    point: str
+    how: str
+    task_id: int
+    event: dict[str, Any]
+    worker: Program
+
+
+def crash(site: Site, point: str, how: str) -> Crash:
+    """Start a worker that will crash there, with work to do it at."""
+    kind, name = POINTS[point], f"{point}_{how}"
+    files = [{"filename": "film.mp4", "size": SIZE}] if kind == "store_attachment" else []
+    to = [{"handle": NORA, "role": "to"}]
+    [event] = site.rig.send("inbound_received", "cmp_acme", recipients=to, attachments=files, expect="archived")
+    site.rig.record()
+    task_id = site.rig.one(
+        "SELECT t.id FROM tasks t JOIN events e ON e.id = t.event_id WHERE e.front_id = %s AND t.kind = %s",
+        event["event_id"],
+        kind,
+    )
+    worker = site.worker(consumes=name, crash_at=f"{point}:{how}")
+    site.tell(queue.RUN_TASK, task_id, consumes=name)
+    return Crash(point=point, how=how, task_id=task_id, event=event, worker=worker)
+
+
+def left_behind(site: Site, crash: Crash) -> tuple[str, str, str | None, int]:
+    [(task, action, file)] = site.rig.sql(
+        "SELECT t.state, a.state, f.state FROM tasks t JOIN actions a USING (event_id)"
+        " LEFT JOIN attachments f ON f.id = t.attachment_id WHERE t.id = %s",
+        crash.task_id,
+    )
+    return task, action, file, len(site.rig.writes(crash.event["conversation_id"]))
+
+
+def sizes(site: Site, folder: str = "files") -> list[int]:
+    """The sizes of all files below the storage, half ones too."""
+    return [each.stat().st_size for each in (site.folder / folder).rglob("*") if each.is_file()]
+
+
+def await_crashes(crashes: Iterable[Crash]) -> None:
+    for each in crashes:
+        each.worker.wait_for(f"failpoint {each.point}: {each.how}")
+        if each.how == "kill":
+            each.worker.died_of(signal.SIGKILL)
+        else:
+            each.worker.froze()
+
+
+@pytest.mark.timeout(240)
+def test_whoever_dies_or_freezes_in_an_attempt_another_one_ends_it_once(site: Site) -> None:
+    crashes = [crash(site, point, how) for point in POINTS for how in ("kill", "stop")]
+    healthy = site.worker()
+    await_crashes(crashes)
+    assert {(each.point, each.how): left_behind(site, each) for each in crashes} == {
+        (each.point, each.how): LEFT[each.point] for each in crashes
+    }
+    whole = [size for size in sizes(site) if size == SIZE]
+    assert len(whole) == 2  # stored_before_settle: the file is there, and no row says so
+    dying = site.sweeper(crash_at="taken_back_before_dispatch")
+    dying.wait_for("sweeping")
+    stand_by = site.sweeper()
+    dying.died_of(signal.SIGKILL)
+    site.settle()
+    patched = {each.point: len(site.rig.writes(each.event["conversation_id"])) for each in crashes}
+    assert patched == dict.fromkeys(POINTS, 1)
+
+    for each in (frozen := [each for each in crashes if each.how == "stop"]):
+        each.worker.thaw()
+    for each in frozen:
+        each.worker.wait_for('"event": "fenced"')
+    for program in (*(each.worker for each in frozen), healthy, stand_by):
+        program.stop()
+    assert site.verdict() == CLEAN
+    assert len(site.rig.writes()) == len(crashes)
+    assert {site.rig.status(each.event["conversation_id"]) for each in crashes} == {"archived"}
+    files = sum(kind == "store_attachment" for kind in POINTS.values()) * 2
+    assert sizes(site) == [SIZE] * files
+    ids = [each.task_id for each in crashes]
+    assert site.rig.sql("SELECT DISTINCT attempts FROM tasks WHERE id = ANY(%s)", ids) == [(2,)]

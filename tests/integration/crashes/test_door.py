@@ -1,0 +1,61 @@
+"""A door that dies with a webhook in its hands: Front sends it again, and one row comes of it. No sweeper runs here."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import psutil
+import pytest
+import redis
+
+from shared import queue
+from tests.integration.crashes.conftest import NORA
+from tests.integration.crashes.site import CLEAN, Site, wait_until
+from tests.integration.door.doors import free_port
+from tests.integration.pipeline.rig import Rig
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+# What is left: is the delivery in the inbox, was a recorder told?
+LEFT = {
+    "received_before_keep": (False, False),
+    "kept_before_answer": (True, None),  # the bell is rung by another thread at the same moment
+    "kept_before_ring": (True, False),
+}
+
+
+@pytest.mark.parametrize("point", LEFT)
+def test_a_door_that_dies_costs_front_a_retry_and_nothing_else(
+    database: str, redis_db: str, tmp_path: Path, point: str
+) -> None:
+    port = free_port()
+    door = f"http://127.0.0.1:{port}/webhooks/front"
+    site = Site(Rig(database, redis_db, tmp_path / "files", door=door, retry_seconds=1, tries=20), tmp_path)
+    try:
+        die_at(site, redis_db, point, port)
+    finally:
+        site.close()
+
+
+def die_at(site: Site, redis_url: str, point: str, port: int) -> None:
+    rig = site.rig
+    rig.user(rig.tenant("cmp_acme"), NORA)
+    dying = site.door(port, crash_at=point)
+    dying.wait_for("Started worker-1")
+    [victim] = [each for each in psutil.Process(dying.process.pid).children() if "ingest" in " ".join(each.cmdline())]
+    to = [{"handle": NORA, "role": "to"}]
+    rig.send("inbound_received", "cmp_acme", recipients=to, expect="archived", wait=False)
+    dying.wait_for(f"failpoint {point}: kill")
+    wait_until(lambda: not victim.is_running() or victim.status() == psutil.STATUS_ZOMBIE, "the door is dead")
+    with redis.Redis.from_url(redis_url) as client:
+        kept, told = bool(rig.resources.inbox.depth()), bool(client.llen(queue.RECORD))
+    dying.end()
+    assert (kept, told if LEFT[point][1] is not None else None) == LEFT[point]
+
+    for process in (site.door(port), site.recorder(), site.worker()):
+        assert process.process.poll() is None
+    wait_until(lambda: rig.control("verdict")["pending"] == 0 and site.settled(), "all is done")
+    assert site.verdict() == CLEAN
+    assert rig.sql("SELECT state, count(*)::int FROM events GROUP BY 1") == [("done", 1)]
+    assert len(rig.writes()) == 1

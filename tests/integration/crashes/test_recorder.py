@@ -1,0 +1,80 @@
+"""A recorder that dies in the middle of a chunk: the next one records it, once."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+import sys
+from typing import TYPE_CHECKING
+
+import pytest
+
+from shared import queue
+from tests.integration.crashes.conftest import NORA
+from tests.integration.crashes.site import CLEAN, ROOT
+from tests.integration.pipeline.test_recording import receive
+from workers.recording.recorder import DEADLY_TRIES
+
+if TYPE_CHECKING:
+    from tests.integration.crashes.site import Site
+
+# Events, tasks by state, entries of the inbox and marks, as the dead recorder left them.
+LEFT = {
+    "marked_before_record": (0, [], 1, 1),
+    "recorded_before_dispatch": (1, [("ready",)], 1, 0),
+    "recorded_before_delete": (1, [("queued",)], 1, 0),
+}
+STATES = "SELECT (SELECT count(*)::int FROM events), (SELECT count(*)::int FROM recording_marks)"
+SEGFAULTS = """
+import ctypes
+from shared import queue
+from shared.settings import load
+from workers.recording import read
+from workers.resources import open_resources
+
+parse = read.parse_envelope
+def deadly(body):
+    return ctypes.string_at(0) if b"evt_deadly" in body else parse(body)
+read.parse_envelope = deadly
+settings = load()
+resources = open_resources(settings, queue.celery_app(settings), kind="recorder")
+resources.recorder.drain()
+resources.close()
+"""
+
+
+@pytest.mark.parametrize("point", LEFT)
+def test_a_recorder_that_dies_is_followed_by_one_that_records_once(site: Site, point: str) -> None:
+    rig = site.rig
+    rig.send("inbound_received", "cmp_acme", recipients=[{"handle": NORA, "role": "to"}], expect="archived")
+    dying = site.recorder(crash_at=point)
+    site.tell(queue.RECORD_INBOX, consumes=queue.RECORD)
+    dying.died_of(signal.SIGKILL)
+    [(events, marks)] = rig.sql(STATES)
+    tasks = rig.sql("SELECT state FROM tasks")
+    assert (events, tasks, rig.resources.inbox.depth(), marks) == LEFT[point]
+
+    assert rig.record() == 1
+    rig.sql("UPDATE tasks SET state = 'ready', lease_until = NULL")  # the queued one's message is not ours to take
+    rig.work()
+    assert site.verdict() == CLEAN
+    assert len(rig.writes()) == 1
+    assert rig.sql("SELECT (SELECT count(*) FROM events), (SELECT count(*) FROM deliveries)") == [(1, 1)]
+
+
+def test_a_body_that_kills_every_recorder_is_kept_unparsed_and_holds_up_no_other(site: Site) -> None:
+    for name in ("evt_before", "evt_deadly", "evt_after"):
+        receive(site.rig, payload={"id": name})
+    ends = [record_deadly(site) for _ in range(DEADLY_TRIES + 1)]
+    assert ends == [-signal.SIGSEGV] * DEADLY_TRIES + [0]
+    assert site.rig.sql("SELECT type, state, count(*)::int FROM events GROUP BY 1, 2 ORDER BY 1") == [
+        ("inbound_received", "done", 2),
+        ("malformed", "failed", 1),
+    ]
+    assert site.rig.sql("SELECT state, code FROM tasks WHERE kind = 'record'") == [("failed", "malformed_envelope")]
+
+
+def record_deadly(site: Site) -> int:
+    return subprocess.run(
+        [sys.executable, "-c", SEGFAULTS], env=site.environment, cwd=ROOT, capture_output=True, check=False
+    ).returncode
