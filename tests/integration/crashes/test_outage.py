@@ -19,7 +19,6 @@ if TYPE_CHECKING:
 
     from console.embedded import Postgres
 
-OUTAGE_SECONDS = 4.0
 LEASE = "UPDATE tasks SET lease_until = now() + %s * interval '1 second' WHERE id = %s"
 
 
@@ -64,9 +63,9 @@ def go_through_an_outage(site: Site, postgres: Postgres) -> None:
     postgres.kill()
     for each in all_four:
         each.worker.thaw()
+    for each in all_four:
         each.worker.wait_for("settling_waits")
     stopped.worker.stop()
-    time.sleep(OUTAGE_SECONDS)
     postgres.start()
     back = time.monotonic()
     site.worker()  # for what was given back
