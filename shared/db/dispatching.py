@@ -80,11 +80,12 @@ WITH picked AS (
 
 
 def _round(lane: SQL) -> Composed:
-    """Every tenant with waiting work by a loose scan of the index, those with due work and room the longest unserved
-    first; one task of each, then the second of each, and so on.
+    """Every tenant with waiting work by a loose scan of the index: those that had nothing waiting when they were served
+    last come before those with a backlog, the longest unserved first; one task of each, then the second, and so on.
 
-    Whoever comes after as many tenants as there is room for cannot get any. A row that somebody holds is left for the
-    next round: it must not hold up the others.
+    With turns alone a single event would wait for one task of everybody who has a backlog: a thousand tenants are
+    seconds. Whoever comes after as many tenants as there is room for cannot get any. A row that somebody holds is left
+    for the next round: it must not hold up the others.
     """
     return SQL("""
 WITH RECURSIVE waiting(tenant_id) AS (
@@ -95,10 +96,14 @@ WITH RECURSIVE waiting(tenant_id) AS (
             ORDER BY tenant_id LIMIT 1)
     FROM waiting WHERE waiting.tenant_id IS NOT NULL
 ), turns AS (
-    SELECT tenants.id, last_served_at, {tenants_room} AS room FROM waiting
+    SELECT tenants.id, last_served_at, {tenants_room} AS room,
+           oldest.due_at <= last_served_at
+           OR EXISTS (SELECT FROM tasks WHERE {is_due} OFFSET %(per_tenant)s LIMIT 1) AS has_backlog
+    FROM waiting
     JOIN tenants ON tenants.id = waiting.tenant_id AND {served}
-    WHERE EXISTS (SELECT FROM tasks WHERE {is_due}) AND {tenants_room} > 0
-    ORDER BY last_served_at, tenants.id LIMIT %(room)s
+    CROSS JOIN LATERAL (SELECT due_at FROM tasks WHERE {is_due} ORDER BY due_at, id LIMIT 1) oldest
+    WHERE {tenants_room} > 0
+    ORDER BY has_backlog, last_served_at, tenants.id LIMIT %(room)s
 ), chosen AS (
     SELECT due.id FROM turns AS tenants
     CROSS JOIN LATERAL (
@@ -106,7 +111,7 @@ WITH RECURSIVE waiting(tenant_id) AS (
             SELECT id, due_at FROM tasks WHERE {is_due} ORDER BY due_at, id LIMIT tenants.room
         ) oldest
     ) due
-    ORDER BY due.rank, last_served_at, tenants.id LIMIT %(room)s
+    ORDER BY due.rank, has_backlog, last_served_at, tenants.id LIMIT %(room)s
 ), picked AS (
     SELECT tasks.id FROM tasks JOIN chosen USING (id) WHERE tasks.state = 'ready' FOR UPDATE OF tasks SKIP LOCKED
 )

@@ -142,3 +142,31 @@ def test_who_counts_files_while_another_does_leaves_them_to_the_next_round(rig: 
         assert queued(rig) == {"apply_action": 1}
     sent(rig)
     assert queued(rig) == {"store_attachment": dispatching.FILES_PER_TENANT, "apply_action": 1}
+
+
+def test_a_single_event_does_not_wait_for_one_task_of_everybody_who_has_a_backlog(rig: Rig) -> None:
+    for number in range(3):
+        tenant_with_work(rig, f"cmp_{number}", 3 * dispatching.PER_TENANT)
+    sent(rig)
+    quiet = tenant_with_work(rig, "cmp_quiet", 1)
+    rig.sql("UPDATE tenants SET last_served_at = now() - interval '1 second' WHERE id = %s", quiet)
+    rig.sql("UPDATE tenants SET last_served_at = now() - interval '1 minute' WHERE id <> %s", quiet)
+    rig.sql("UPDATE tasks SET due_at = now() - interval '1 hour' WHERE tenant_id <> %s", quiet)
+    rig.sql("UPDATE tasks SET state = 'done' WHERE id = (SELECT min(id) FROM tasks WHERE state = 'queued')")
+    assert sent(rig) == 1
+    assert rig.one("SELECT state FROM tasks WHERE tenant_id = %s", quiet) == "queued"
+
+
+def test_a_backlog_that_was_never_served_is_a_backlog_too(rig: Rig) -> None:
+    for number in range(30):
+        tenant_with_work(rig, f"cmp_{number}", 1)
+    rig.sql(
+        "INSERT INTO tasks (tenant_id, event_id, kind, state) SELECT tenant_id, event_id, kind, 'ready'"
+        " FROM tasks, generate_series(1, %s)",
+        dispatching.PER_TENANT,
+    )
+    rig.sql("UPDATE tenants SET last_served_at = '-infinity'")
+    quiet = tenant_with_work(rig, "cmp_quiet", 1)
+    rig.sql("UPDATE tenants SET last_served_at = now() - interval '1 second' WHERE id = %s", quiet)
+    sent(rig)
+    assert rig.one("SELECT state FROM tasks WHERE tenant_id = %s", quiet) == "queued"
