@@ -1,0 +1,81 @@
+"""Tenants beside each other: however much waits for some of them, another's single event is done at once."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING
+
+from bench.faults.run import Run
+from bench.harness.backlog import add_backlog, drop_backlog
+from bench.harness.mail import desk
+from bench.harness.processes import wait_until
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from bench.faults.result import Result
+    from bench.faults.run import Suite
+    from bench.faults.scene import Scene
+
+#: As slow and as strict as Front is.
+FRONT = ("--requests-per-minute", "120", "--latency-ms", "80")
+PROMISED_SECONDS = 2.0
+QUIET = 5
+PROBES, PAUSE = 20, 0.5
+GIVES_UP_AFTER = 60.0
+SETTLES_WITHIN = 120.0
+
+
+def noisy_tenant(suite: Suite) -> Result:
+    """One tenant has very much to do, and the budget of its company is used up all the time."""
+    with suite.scene("noisy_tenant", companies=1 + QUIET, front=FRONT) as scene:
+        return _judged(scene, scene.companies[:1], each=suite.pick(2_000, 50_000))
+
+
+def many_backlogs(suite: Suite) -> Result:
+    """Very many tenants have something to do, more in all than the workers can."""
+    with suite.scene("many_backlogs", companies=suite.pick(100, 999) + QUIET, front=FRONT) as scene:
+        return _judged(scene, scene.companies[:-QUIET], each=suite.pick(30, 50))
+
+
+def _judged(scene: Scene, busy: Sequence[str], *, each: int) -> Result:
+    quiet = [company for company in scene.companies if company not in busy]
+    waiting = add_backlog(scene.mailroom, busy, each)
+    scene.injected = len(busy)
+    seconds = [_seconds_to_effect(scene, quiet[number % len(quiet)]) for number in range(PROBES)]
+    left = drop_backlog(scene.mailroom)
+    broken = [] if left else ["the backlog ended before the last probe: this run showed nothing"]
+    if (slowest := max(seconds)) > PROMISED_SECONDS:
+        broken.append(f"an event took {slowest:.2f} s")
+    note = f"{waiting:,} waiting ({left:,} at the end), {PROBES} events took {_spread(seconds)}"
+    return scene.judge(within=SETTLES_WITHIN, note=note, broken=broken)
+
+
+def _seconds_to_effect(scene: Scene, company: str) -> float:
+    """From before the webhook was sent until the conversation was seen to be archived."""
+    time.sleep(PAUSE)
+    began = time.monotonic()
+    to = [{"handle": desk(company), "role": "to"}]
+    [event] = scene.front.send("inbound_received", company, recipients=to, expect="archived")["events"]
+    conversation = event["conversation_id"]
+    wait_until(lambda: scene.front.conversation(conversation)["status"] == "archived", GIVES_UP_AFTER, every=0.02)
+    return time.monotonic() - began
+
+
+def _spread(seconds: Sequence[float]) -> str:
+    ordered = sorted(seconds)
+    return f"{ordered[0]:.2f} to {ordered[-1]:.2f} s, median {ordered[len(ordered) // 2]:.2f} s"
+
+
+RUNS = (
+    Run(
+        name="noisy_tenant",
+        promise="one tenant has 50,000 tasks waiting: another's event is done within 2 s",
+        do=noisy_tenant,
+    ),
+    Run(
+        name="many_backlogs",
+        promise="999 tenants have a backlog: another's event is done within 2 s",
+        do=many_backlogs,
+    ),
+)
