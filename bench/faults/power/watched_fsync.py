@@ -43,6 +43,8 @@ class _Program(ctypes.Structure):
 
 def main(record: str, *command: str) -> NoReturn:
     """Leave a watcher behind and become the program."""
+    if sys.platform != "linux" or platform.machine() not in MACHINES:
+        sys.exit(f"syncs can be watched on Linux ({', '.join(MACHINES)}), not on {sys.platform} {platform.machine()}")
     here, there = socket.socketpair()
     _detach(there, record, os.getpid())
     there.close()  # so that a watcher that dies is noticed
@@ -88,7 +90,10 @@ def _listen_to_own_syncs() -> int:
 
 
 def _watch(channel: socket.socket, record: str, server: int) -> None:
-    [_, [listener], *_] = socket.recv_fds(channel, 1, 1)
+    _, descriptors, *_ = socket.recv_fds(channel, 1, 1)
+    if not descriptors:  # the kernel refused, and the server has said so
+        return
+    [listener] = descriptors
     died = os.pidfd_open(server)
     notes = os.open(record, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
     channel.send(b"R")
