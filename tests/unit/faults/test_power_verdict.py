@@ -1,0 +1,24 @@
+"""The run with `everysec` passes by losing, and by nothing else."""
+
+from __future__ import annotations
+
+import pytest
+
+from bench.faults.result import Result
+from bench.faults.runs.power import meant_to_lose
+
+
+@pytest.mark.parametrize(
+    ("lost", "broken", "expected"),
+    [
+        # It lost, as it should
+        (3, ("3 lost",), ()),
+        # It lost, and broke another promise
+        (3, ("3 lost", "1 double"), ("1 double",)),
+        # It lost nothing: then a loss under `always` would not be seen either
+        (0, (), ("nothing was lost under everysec: this cut does not cut",)),
+    ],
+)
+def test_meant_to_lose(lost: int, broken: tuple[str, ...], expected: tuple[str, ...]) -> None:
+    result = Result(name="power_everysec", load=9, injected=2, lost=lost, broken=broken)
+    assert meant_to_lose(result).broken == expected
