@@ -78,24 +78,27 @@ class World:
         owners = self._owners.get(resource_id, set())
         return bool(owners) and company_id not in owners
 
-    def merge(self, key: Key, at: float) -> str:
-        """Let a conversation go on under a new id, with its messages, events and history."""
+    def merge(self, key: Key, at: float, into: str | None = None) -> str:
+        """Let a conversation go on under another id, a new one without `into`, with messages, events and history."""
         with self.lock:
             if key in self.merged:
                 return self.merged[key]
             company_id, old_id = key
-            new_id = self.ids.new("cnv")
+            new_id = into or self.ids.new("cnv")
             self.merged[key] = new_id
-            self.put_conversation(replace(self.conversations.pop(key), id=new_id))
+            gone = self.conversations.pop(key)
+            if into is None:
+                self.put_conversation(replace(gone, id=new_id))
             self._move_contents(key, (company_id, new_id))
             self.histories[company_id, new_id].append(Merged(at=at, from_id=old_id))
             return new_id
 
     def _move_contents(self, old: Key, new: Key) -> None:
         company_id, new_id = new
-        self.histories[new] = self.histories.pop(old, [])
-        self.message_ids[new] = self.message_ids.pop(old, [])
-        self.event_ids[new] = self.event_ids.pop(old, [])
+        both = [*self.histories.get(new, []), *self.histories.pop(old, [])]
+        self.histories[new] = sorted(both, key=lambda entry: entry.at)
+        self.message_ids[new] = [*self.message_ids.get(new, []), *self.message_ids.pop(old, [])]
+        self.event_ids[new] = [*self.event_ids.get(new, []), *self.event_ids.pop(old, [])]
         for message_id in self.message_ids[new]:
             message = self.messages[company_id, message_id]
             self.messages[company_id, message_id] = replace(message, conversation_id=new_id)

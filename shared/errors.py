@@ -26,6 +26,7 @@ MailroomError
 │   └── StoreUnavailable        store_unavailable: PostgreSQL or Redis is away
 ├── NotYet                      give the task back; this was no attempt
 │   ├── BudgetExhausted         budget_exhausted: Front's 429, or our own count
+│   ├── ConversationMoved       conversation_moved: merged; nothing happened under the old id
 │   ├── LeaseTooShort           lease_too_short: too little lease left for a write
 │   └── ShuttingDown            shutting_down
 ├── Parking                     the tenant's connection needs somebody; this was no attempt
@@ -208,6 +209,17 @@ class BudgetExhausted(NotYet):
     """The company's share of Front's rate limit is used up."""
 
     code = "budget_exhausted"
+
+
+class ConversationMoved(NotYet):
+    """The conversation was merged into another one; nothing was changed under the id that was asked for."""
+
+    code = "conversation_moved"
+
+    def __init__(self, message: str, *, asked: str = "", survivor: str = ""):
+        super().__init__(message)
+        self.asked = asked
+        self.survivor = survivor
 
 
 class LeaseTooShort(NotYet):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import asdict
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from sandbox import changes
 from sandbox.answers import Answer, json_answer
@@ -48,10 +48,14 @@ def show(front: Front, request: Request, conversation_id: str) -> Answer:
 
 
 def act(front: Front, request: Request, conversation_id: str) -> Answer:
-    """Change the status as a teammate or a rule would."""
+    """Change the status as a teammate or a rule would, or merge it into another conversation."""
     body = request.json()
+    if isinstance(body, dict) and body.get("do") == "merge":
+        return _merge(front, body, conversation_id)
     if not isinstance(body, dict) or body.get("do") not in STATUS_AFTER:
-        raise BadOrder(f"an act is {{do, by?, webhook?, company?}}; do is one of {', '.join(STATUS_AFTER)}")
+        raise BadOrder(
+            f"an act is {{do, by?, webhook?, company?}}; do is merge (with into) or one of {', '.join(STATUS_AFTER)}"
+        )
     by = body.get("by", "teammate")
     if by not in {"teammate", "rule"}:
         raise BadOrder("by is teammate or rule")
@@ -66,6 +70,14 @@ def act(front: Front, request: Request, conversation_id: str) -> Answer:
     if event and body.get("webhook"):
         front.announce(event)
     return json_answer({"changed": event is not None, "event_id": event and event.id})
+
+
+def _merge(front: Front, body: dict[str, Any], conversation_id: str) -> Answer:
+    key = _conversation(front, body.get("company"), conversation_id)
+    into = _conversation(front, key[0], str(body.get("into")))
+    if into == key:
+        raise BadOrder("a conversation is not merged into itself")
+    return json_answer({"merged_into": front.world.merge(key, front.now(), into[1])})
 
 
 def file(front: Front, request: Request, attachment_id: str) -> Answer:

@@ -13,11 +13,15 @@ from shared.db.pool import Connection
 
 @dataclass(frozen=True, kw_only=True)
 class Action:
-    """An action as it stands; `age_seconds` since Front emitted its event, by the database's clock."""
+    """An action as it stands; `age_seconds` since Front emitted its event, by the database's clock.
+
+    `survivor`: the conversation's id at Front, another one when it was merged.
+    """
 
     event_id: int
     tenant_id: int
     conversation_id: str
+    survivor: str
     kind: str
     wait_for: str
     state: str
@@ -46,6 +50,7 @@ def get(conn: Connection, event_id: int) -> Action:
         action = cur.execute(
             """
             SELECT event_id, tenant_id, conversation_id, kind, wait_for, state, emitted_at, intent_at,
+                   surviving_conversation(tenant_id, conversation_id) AS survivor,
                    extract(epoch FROM now() - emitted_at)::float8 AS age_seconds
             FROM actions WHERE event_id = %s
             """,
@@ -74,16 +79,17 @@ def rivals(conn: Connection, action: Action, *, changes: tuple[str, ...], api_so
 
 # A later event is one emitted later, or at the same moment and recorded later.
 RIVALS = """
-WITH later AS (
+WITH family AS (SELECT conversation_family(%(tenant)s, %(conversation)s) AS id), later AS (
     SELECT e.id, e.front_id, e.type, e.source, a.kind, a.state
     FROM events e LEFT JOIN actions a ON a.event_id = e.id
-    WHERE e.tenant_id = %(tenant)s AND e.conversation_id = %(conversation)s
+    WHERE e.tenant_id = %(tenant)s AND e.conversation_id = ANY(ARRAY(SELECT id FROM family))
       AND e.emitted_at >= %(at)s AND (e.emitted_at, e.id) > (%(at)s, %(event)s) AND e.id <> %(event)s
 ), open_before AS (
     SELECT e.front_id, extract(epoch FROM t.due_at - now())::float8 AS due_seconds FROM actions a
     JOIN events e ON e.id = a.event_id
     JOIN tasks t ON t.event_id = a.event_id AND t.kind = 'apply_action'
-    WHERE a.tenant_id = %(tenant)s AND a.conversation_id = %(conversation)s AND a.state IN ('planned', 'intent')
+    WHERE a.tenant_id = %(tenant)s AND a.conversation_id = ANY(ARRAY(SELECT id FROM family))
+      AND a.state IN ('planned', 'intent')
       AND (a.emitted_at, a.event_id) < (%(at)s, %(event)s)
       AND t.state IN ('ready', 'queued', 'running') AND t.due_at < 'infinity'
     ORDER BY a.emitted_at DESC LIMIT 1
@@ -120,14 +126,3 @@ def settle(conn: Connection, event_id: int, state: str, reason: str) -> None:
 def explain(conn: Connection, event_id: int, reason: str) -> None:
     """Say why the action waits."""
     conn.execute("UPDATE actions SET reason = %s WHERE event_id = %s", (reason, event_id))
-
-
-def note_merge(conn: Connection, tenant_id: int, old_id: str, new_id: str) -> None:
-    """Remember that a conversation lives on as another."""
-    conn.execute(
-        """
-        INSERT INTO merged_conversations (tenant_id, conversation_id, merged_into) VALUES (%s, %s, %s)
-        ON CONFLICT (tenant_id, conversation_id) DO UPDATE SET merged_into = excluded.merged_into
-        """,
-        (tenant_id, old_id, new_id),
-    )

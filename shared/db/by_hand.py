@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from shared.db import settling
-from shared.db.locks import lock_conversation
+from shared.db.locks import lock_conversations
 from shared.db.pool import Connection
 
 
@@ -76,7 +76,7 @@ def _discard(conn: Connection, task_id: int, who: str, reason: str) -> bool:
 
 
 def _lock(conn: Connection, task_ids: Sequence[int]) -> None:
-    """Lock the tasks' conversations, in the recorder's order: two that lock several never wait for each other."""
+    """Lock the tasks' conversations."""
     conversations = conn.execute(
         """
         SELECT DISTINCT coalesce(e.tenant_id, 0), coalesce(e.conversation_id, '')
@@ -84,8 +84,7 @@ def _lock(conn: Connection, task_ids: Sequence[int]) -> None:
         """,
         (list(task_ids),),
     ).fetchall()
-    for tenant_id, conversation_id in sorted(conversations):
-        lock_conversation(conn, tenant_id, conversation_id)
+    lock_conversations(conn, conversations)
 
 
 def _attachment_of(conn: Connection, task_id: int, state: str) -> None:

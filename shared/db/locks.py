@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
+from psycopg.errors import SerializationFailure
+from psycopg.sql import SQL
+
 from shared.db.pool import Connection
 
 _ROLES = 0x6D720001
@@ -9,9 +14,33 @@ RECORDER, SWEEPER = 1, 2
 _FILES = 3
 
 
+# In one order for everybody, whatever they are named by: two that lock several never wait for each other.
+_FAMILIES = SQL("""
+SELECT DISTINCT named.tenant_id, family.id COLLATE "C" AS id
+FROM unnest(%(tenants)s::bigint[], %(conversations)s::text[]) AS named(tenant_id, id)
+CROSS JOIN LATERAL conversation_family(named.tenant_id, named.id) AS family(id) ORDER BY 1, 2
+""")
+_LOCK_FAMILIES = SQL(
+    "SELECT tenant_id, id FROM"
+    " (SELECT tenant_id, id, pg_advisory_xact_lock(hashtextextended(id, tenant_id)) FROM ({}) ordered OFFSET 0) locked"
+).format(_FAMILIES)
+
+
 def lock_conversation(conn: Connection, tenant_id: int, conversation_id: str) -> None:
     """Hold the conversation until the transaction ends: whatever settles or releases work in it takes this first."""
-    conn.execute("SELECT pg_advisory_xact_lock(hashtextextended(%s, %s))", (conversation_id, tenant_id))
+    lock_conversations(conn, [(tenant_id, conversation_id)])
+
+
+def lock_conversations(conn: Connection, named: Iterable[tuple[int, str]]) -> None:
+    """Hold these and all that they were merged with. The first lock of a transaction, and its only one.
+
+    Raises SerializationFailure, upon which the transaction is to be repeated, when one was merged while we waited.
+    """
+    pairs = list(named)
+    parameters = {"tenants": [tenant for tenant, _ in pairs], "conversations": [each for _, each in pairs]}
+    locked = conn.execute(_LOCK_FAMILIES, parameters).fetchall()
+    if locked != conn.execute(_FAMILIES, parameters).fetchall():
+        raise SerializationFailure("a conversation was merged while its lock was waited for")
 
 
 def take_role(conn: Connection, role: int) -> bool:

@@ -7,7 +7,7 @@ from datetime import datetime
 
 from psycopg.rows import class_row
 
-from shared.db.locks import lock_conversation
+from shared.db.locks import lock_conversations
 from shared.db.pool import Connection
 from shared.db.rows import ActionRow, AttachmentRow, DeliveryRow, EventRow, RecipientRow, TaskRow, columns
 from shared.models import AddressOwner, EventKey, Tenant
@@ -183,13 +183,16 @@ def insert_tasks(conn: Connection, tasks: Sequence[TaskRow]) -> None:
 
 def wake_actions(conn: Connection, conversations: Iterable[tuple[int, str]]) -> None:
     """Have the waiting actions of these conversations decided anew: somebody changed the conversation."""
-    for tenant_id, conversation_id in sorted(set(conversations)):
-        lock_conversation(conn, tenant_id, conversation_id)
+    changed = set(conversations)
+    if changed:
+        lock_conversations(conn, changed)
+    for tenant_id, conversation_id in changed:
         conn.execute(
             """
             UPDATE tasks t SET due_at = now() FROM actions a
-            WHERE a.tenant_id = %s AND a.conversation_id = %s AND a.state = 'planned'
+            WHERE a.tenant_id = %(tenant)s AND a.state = 'planned'
+              AND a.conversation_id = ANY(ARRAY(SELECT conversation_family(%(tenant)s, %(conversation)s)))
               AND t.event_id = a.event_id AND t.kind = 'apply_action' AND t.state = 'ready' AND t.due_at = 'infinity'
             """,
-            (tenant_id, conversation_id),
+            {"tenant": tenant_id, "conversation": conversation_id},
         )

@@ -95,6 +95,7 @@ def stranded_conversations(conn: Connection, limit: int = 200) -> list[tuple[int
     """Conversations with a waiting action and nothing left to wait for: should be none, whatever happens."""
     return conn.execute(
         """
+        WITH alone AS MATERIALIZED (
         SELECT DISTINCT a.tenant_id, a.conversation_id FROM tasks t JOIN actions a ON a.event_id = t.event_id
         WHERE t.kind = 'apply_action' AND t.state = 'ready' AND t.due_at = 'infinity'
           AND NOT EXISTS (SELECT 1 FROM attachments f WHERE f.tenant_id = a.tenant_id
@@ -102,6 +103,11 @@ def stranded_conversations(conn: Connection, limit: int = 200) -> list[tuple[int
           AND NOT EXISTS (SELECT 1 FROM tasks m JOIN events e ON e.id = m.event_id
                           WHERE e.tenant_id = a.tenant_id AND e.conversation_id = a.conversation_id
                             AND m.kind = 'fetch_message' AND m.state NOT IN ('done', 'discarded'))
+        )
+        SELECT tenant_id, conversation_id FROM alone
+        WHERE NOT EXISTS (SELECT FROM conversation_family(tenant_id, conversation_id) AS family(id)
+                          JOIN attachments f ON f.tenant_id = alone.tenant_id AND f.conversation_id = family.id
+                          WHERE f.state <> 'stored')
         LIMIT %s
         """,
         (limit,),

@@ -1,7 +1,8 @@
 """What follows when a task of a conversation ends: released actions and the event's state.
 
 Everything here runs with the conversation locked (`lock_conversation`), in the transaction that ends the task: two
-files that are stored at the same moment take turns, and the second one sees the first.
+files that are stored at the same moment take turns, and the second one sees the first. A conversation is always all
+that Front merged with it.
 """
 
 from __future__ import annotations
@@ -43,10 +44,11 @@ def waiting_actions(conn: Connection, tenant_id: int, conversation_id: str) -> l
         """
         SELECT t.id, a.kind, a.wait_for FROM actions a
         JOIN tasks t ON t.event_id = a.event_id AND t.kind = 'apply_action'
-        WHERE a.tenant_id = %s AND a.conversation_id = %s AND a.state IN ('planned', 'intent')
+        WHERE a.tenant_id = %(tenant)s AND a.state IN ('planned', 'intent')
+          AND a.conversation_id = ANY(ARRAY(SELECT conversation_family(%(tenant)s, %(conversation)s)))
           AND t.state = 'ready' AND t.due_at = 'infinity'
         """,
-        (tenant_id, conversation_id),
+        {"tenant": tenant_id, "conversation": conversation_id},
     ).fetchall()
 
 
@@ -54,13 +56,13 @@ def unstored(conn: Connection, tenant_id: int, conversation_id: str) -> Unstored
     """How many files of the conversation wait, failed, were discarded; an unread message counts like a file."""
     row = conn.execute(
         """
-        WITH missing AS (
+        WITH family AS (SELECT conversation_family(%(tenant)s, %(conversation)s) AS id), missing AS (
             SELECT state FROM attachments
-            WHERE tenant_id = %(tenant)s AND conversation_id = %(conversation)s AND state <> 'stored'
+            WHERE tenant_id = %(tenant)s AND conversation_id = ANY(ARRAY(SELECT id FROM family)) AND state <> 'stored'
             UNION ALL
             SELECT CASE WHEN t.state IN ('ready', 'queued', 'running') THEN 'waiting' ELSE t.state END
             FROM events e JOIN tasks t ON t.event_id = e.id AND t.kind = 'fetch_message'
-            WHERE e.tenant_id = %(tenant)s AND e.conversation_id = %(conversation)s
+            WHERE e.tenant_id = %(tenant)s AND e.conversation_id = ANY(ARRAY(SELECT id FROM family))
         )
         SELECT count(*) FILTER (WHERE state = 'waiting'), count(*) FILTER (WHERE state = 'failed'),
                count(*) FILTER (WHERE state = 'discarded')

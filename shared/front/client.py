@@ -12,7 +12,7 @@ from itertools import count
 from typing import Any, Final, Literal, TypeVar
 
 from shared.budget import Budget
-from shared.errors import FrontRejected, FrontUnavailable, UnsafeRedirect
+from shared.errors import ConversationMoved, FrontRejected, FrontUnavailable, UnsafeRedirect
 from shared.front import routes
 from shared.front.answers import MOVED, Answer
 from shared.front.deadlines import Deadlines
@@ -36,6 +36,8 @@ from shared.front.transport import Line
 from shared.models import Call, Message, Token
 
 MOST_PAGES: Final = 20
+#: A conversation may be merged into one that was merged itself.
+MOST_MERGES: Final = 3
 _CONVERSATION_PATH: Final = re.compile(r"/conversations/(cnv_[A-Za-z0-9]+)(?:[/?].*)?")
 Status = Literal["archived", "deleted", "open"]
 T = TypeVar("T")
@@ -92,14 +94,14 @@ class TenantClient:
 
     def conversation(self, conversation_id: str) -> Conversation:
         """The conversation as it stands; the surviving one when it was merged."""
-        _, answer = self._read_conversation(routes.CONVERSATION, conversation_id)
+        answer = self._read_conversation(routes.CONVERSATION, conversation_id)
         return _expected(routes.CONVERSATION, parse_conversation, answer)
 
     def conversation_events(self, conversation_id: str, *, since: datetime) -> list[ConversationEvent]:
         """What happened to the conversation at `since` or later, newest first; events without a time are included."""
         route, events = routes.CONVERSATION_EVENTS, list[ConversationEvent]()
         with self._exchange.line.within(self._deadlines.pages):
-            _, first = self._read_conversation(route, conversation_id, limit=100)
+            first = self._read_conversation(route, conversation_id, limit=100)
             for page in self._pages(route, first, most=MOST_PAGES):
                 found = [event for event in map(parse_event, page) if event]
                 events += [event for event in found if event.emitted_at is None or event.emitted_at >= since]
@@ -131,19 +133,19 @@ class TenantClient:
     def latest_message(self, conversation_id: str) -> Message:
         """The conversation's newest message."""
         route = routes.CONVERSATION_MESSAGES
-        _, answer = self._read_conversation(route, conversation_id, limit=1)
+        answer = self._read_conversation(route, conversation_id, limit=1)
         messages, _ = _expected(route, parse_page, answer)
         if not messages:
             raise FrontRejected(f"Front's answer to {route} holds no message; there is nothing to read")
         return parse_message(messages[0])
 
-    def set_status(self, conversation_id: str, status: Status) -> str:
-        """Archive, trash (`deleted`) or reopen, once; the id of the conversation that took it. Raises UnclearAnswer."""
-        return self._write(routes.SET_STATUS, conversation_id, {"status": status})
+    def set_status(self, conversation_id: str, status: Status) -> None:
+        """Archive, trash (`deleted`) or reopen, once. Raises UnclearAnswer; ConversationMoved, and then nothing was."""
+        self._write(routes.SET_STATUS, conversation_id, {"status": status})
 
-    def add_tag(self, conversation_id: str, tag_id: str) -> str:
-        """Add one tag, once; the id of the conversation that took it. Raises UnclearAnswer."""
-        return self._write(routes.ADD_TAG, conversation_id, {"tag_ids": [front_id(tag_id)]})
+    def add_tag(self, conversation_id: str, tag_id: str) -> None:
+        """Add one tag, once. Raises UnclearAnswer; ConversationMoved, and then nothing was added."""
+        self._write(routes.ADD_TAG, conversation_id, {"tag_ids": [front_id(tag_id)]})
 
     def download(self, attachment_id: str, *, max_bytes: int) -> AbstractContextManager[Download]:
         """The file's bytes as they come. AttachmentTooLarge over `max_bytes`, DownloadIncomplete when cut."""
@@ -153,25 +155,29 @@ class TenantClient:
         with self._exchange.line.within(self._deadlines.call):
             return patiently(lambda: self._exchange.ask(route, path, query=query), stop=self._stop)
 
-    def _read_conversation(self, route: Route, conversation_id: str, **query: Any) -> tuple[str, Answer]:
-        return self._at_survivor(route, conversation_id, lambda path: self._read(route, path, **query))
-
-    def _write(self, route: Route, conversation_id: str, body: dict[str, Any]) -> str:
-        survivor, _ = self._at_survivor(route, conversation_id, lambda path: self._exchange.ask(route, path, body=body))
-        return survivor
-
-    def _at_survivor(self, route: Route, conversation_id: str, ask: Callable[[str], Answer]) -> tuple[str, Answer]:
-        """Ask, and once more at the conversation this one was merged into."""
+    def _read_conversation(self, route: Route, conversation_id: str, **query: Any) -> Answer:
+        """Ask, and again at the conversation this one was merged into."""
         with self._exchange.line.within(self._deadlines.call):
             path = route.path.format(id=front_id(conversation_id))
-            answer = ask(path)
-            if answer.status != MOVED:
-                return conversation_id, answer
-            survivor = self._survivor(route, path, answer)
-            answer = ask(route.path.format(id=survivor))
-        if answer.status == MOVED:
-            raise UnsafeRedirect(f"{route} was redirected twice; it was not followed further")
-        return survivor, answer
+            for _ in range(MOST_MERGES + 1):
+                answer = self._read(route, path, **query)
+                if answer.status != MOVED:
+                    return answer
+                path = route.path.format(id=self._survivor(route, path, answer))
+        raise UnsafeRedirect(f"{route} was redirected {MOST_MERGES + 1} times; it was not followed further")
+
+    def _write(self, route: Route, conversation_id: str, body: dict[str, Any]) -> None:
+        """Ask once. What a merge means for the change is for the caller to decide: it is not followed here."""
+        with self._exchange.line.within(self._deadlines.call):
+            path = route.path.format(id=front_id(conversation_id))
+            answer = self._exchange.ask(route, path, body=body)
+            if answer.status == MOVED:
+                survivor = self._survivor(route, path, answer)
+                raise ConversationMoved(
+                    f"{route} says that the conversation was merged into {survivor}",
+                    asked=conversation_id,
+                    survivor=survivor,
+                )
 
     def _survivor(self, route: Route, path: str, answer: Answer) -> str:
         link = answer.headers.get("location", "")

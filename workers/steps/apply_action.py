@@ -6,9 +6,10 @@ from dataclasses import replace
 
 from shared import failpoints
 from shared.crypto import UnreadableSecret
-from shared.db import actions, settling
+from shared.db import actions, merging, settling
 from shared.db.pool import Connection
-from shared.errors import FrontUnavailable, NotYet, Parking, PermanentError
+from shared.errors import ConversationMoved, FrontUnavailable, NotYet, Parking, PermanentError, UnsafeRedirect
+from shared.front.client import MOST_MERGES
 from workers.attempt import Attempt
 from workers.precedence import (
     API_SOURCES,
@@ -29,7 +30,19 @@ Decided = tuple[ActionFacts, Settle | Wait | Proceed]
 
 
 def apply_action(attempt: Attempt) -> None:
-    """Do to the conversation what its event's policy says, unless something overruled it meanwhile."""
+    """Do to the conversation what its event's policy says, unless something overruled it meanwhile.
+
+    Where it turns out to have been merged, everything is decided anew for the two as one: the other's files count, too.
+    """
+    for _ in range(MOST_MERGES + 1):
+        try:
+            return _apply(attempt)
+        except ConversationMoved as moved:
+            _note_merge(attempt, moved)
+    raise UnsafeRedirect(f"the conversation was redirected {MOST_MERGES + 1} times; it was not followed further")
+
+
+def _apply(attempt: Attempt) -> None:
     facts, decision = attempt.in_conversation(lambda conn: _decide(conn, attempt))
     if isinstance(decision, Proceed) and decision.look_first:
         if settled := after_looking(facts, _look(attempt, facts)):
@@ -76,7 +89,7 @@ def _facts(conn: Connection, event_id: int) -> ActionFacts:
     rivals = actions.rivals(conn, action, changes=CHANGES, api_sources=API_SOURCES)
     return ActionFacts(
         event_id=action.event_id,
-        conversation_id=action.conversation_id,
+        conversation_id=action.survivor,
         kind=action.kind,
         wait_for=action.wait_for,
         state=action.state,
@@ -93,15 +106,17 @@ def _facts(conn: Connection, event_id: int) -> ActionFacts:
 
 
 def _act(attempt: Attempt, facts: ActionFacts) -> None:
-    survivor = _write(attempt, facts)
+    _write(attempt, facts)
     failpoints.reach("patched_before_confirm")
-    attempt.finish("done", lambda conn: _confirm(conn, attempt, facts, survivor))
+    attempt.finish("done", lambda conn: _confirm(conn, attempt, facts))
 
 
 def _look(attempt: Attempt, facts: ActionFacts) -> Observation:
     """Read the conversation, and its events where its status alone does not tell."""
     front = attempt.front()
     found = front.conversation(facts.conversation_id)
+    if found.id != facts.conversation_id:
+        raise ConversationMoved("merged, as reading it showed", asked=facts.conversation_id, survivor=found.id)
     wanted = STATUS.get(facts.kind)
     if wanted is None or (found.status == wanted):
         return Observation(status=found.status, tag_ids=found.tag_ids, events=())
@@ -117,25 +132,30 @@ def _look(attempt: Attempt, facts: ActionFacts) -> Observation:
     )
 
 
-def _write(attempt: Attempt, facts: ActionFacts) -> str:
+def _write(attempt: Attempt, facts: ActionFacts) -> None:
     """Send the change. When it certainly did not happen, the intent is taken back: nothing is left unclear."""
     try:
         front = attempt.front()
         with front.until(attempt.last_moment_to_write()):
             failpoints.reach("intent_before_patch")
             if status := STATUS.get(facts.kind):
-                return front.set_status(facts.conversation_id, status)
-            return front.add_tag(facts.conversation_id, facts.kind.partition(":")[2])
+                front.set_status(facts.conversation_id, status)
+                return
+            front.add_tag(facts.conversation_id, facts.kind.partition(":")[2])
     except (NotYet, Parking, PermanentError, FrontUnavailable, UnreadableSecret):
         attempt.settle(lambda conn: actions.unintend(conn, facts.event_id))
         raise
 
 
-def _confirm(conn: Connection, attempt: Attempt, facts: ActionFacts, survivor: str) -> None:
+def _note_merge(attempt: Attempt, moved: ConversationMoved) -> None:
+    attempt.transaction(lambda conn: merging.note(conn, attempt.task.tenant_id, moved.asked, moved.survivor))
+
+
+def _confirm(conn: Connection, attempt: Attempt, facts: ActionFacts) -> None:
+    _, recorded_as = attempt.conversation
     reason = "applied"
-    if survivor != facts.conversation_id:
-        actions.note_merge(conn, attempt.task.tenant_id, facts.conversation_id, survivor)
-        reason = f"applied to {survivor}, which the conversation was merged into"
+    if facts.conversation_id != recorded_as:
+        reason = f"applied to {facts.conversation_id}, which the conversation was merged into"
     actions.settle(conn, facts.event_id, "confirmed", reason)
 
 

@@ -1,0 +1,26 @@
+-- Conversations that Front merged are one: what waits, is locked or overrules in one of them does so in all.
+CREATE INDEX merged_conversations_into ON merged_conversations (tenant_id, merged_into);
+
+-- The conversation and all that it was merged with, in whatever direction.
+CREATE FUNCTION conversation_family(tenant bigint, conversation text) RETURNS SETOF text LANGUAGE sql STABLE ROWS 1 AS $$
+    WITH RECURSIVE family(id) AS (
+        SELECT conversation
+        UNION
+        SELECT CASE m.conversation_id WHEN family.id THEN m.merged_into ELSE m.conversation_id END
+        FROM family JOIN merged_conversations m
+          ON m.tenant_id = tenant AND (m.conversation_id = family.id OR m.merged_into = family.id)
+    )
+    SELECT id FROM family
+$$;
+
+-- The conversation's id at Front now, as far as we know.
+CREATE FUNCTION surviving_conversation(tenant bigint, conversation text) RETURNS text LANGUAGE sql STABLE AS $$
+    WITH RECURSIVE chain(id, hops) AS (
+        SELECT conversation, 0
+        UNION ALL
+        SELECT m.merged_into, hops + 1
+        FROM chain JOIN merged_conversations m ON m.tenant_id = tenant AND m.conversation_id = chain.id
+        WHERE hops < 100
+    )
+    SELECT id FROM chain ORDER BY hops DESC LIMIT 1
+$$;
