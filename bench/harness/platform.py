@@ -112,6 +112,18 @@ class Platform:
         with self._lock:
             return [each.process.pid for each in self._running(*names) if each.process]
 
+    def crash_at(self, name: str, point: str) -> None:
+        """Start the first of this kind from now on with a failpoint; with "" without. It is ended to be started so."""
+        with self._lock:
+            instance = next(each for each in self._instances if each.name == name)
+            instance.environment = {**instance.environment, "MAILROOM_CRASH_AT": point}
+            _kill_group(instance)
+
+    def printed(self, name: str, text: str) -> int:
+        """How often the processes of this kind have printed it."""
+        log = self._folder / f"{name}.log"
+        return log.read_text(encoding="utf-8", errors="replace").count(text) if log.exists() else 0
+
     def kill(self, name: str) -> int | None:
         """End one of them, any, with all of its children by SIGKILL, and return when it is seen to be gone.
 
