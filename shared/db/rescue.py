@@ -171,16 +171,18 @@ def adoptable(conn: Connection, limit: int = 200) -> list[ParkedDelivery]:
             """
             SELECT event_id, id, received_at, origin, body FROM (
                 SELECT *, sum(octet_length(body)) OVER (ORDER BY event_id, id) - octet_length(body) AS bytes_before
-                FROM (SELECT e.id AS event_id, replace(d.id::text, '-', '') AS id, d.received_at, d.origin, d.body
-                      FROM events e JOIN tenants t ON t.company_id = e.company_id AND t.connected_at IS NOT NULL
-                      JOIN deliveries d ON d.event_id = e.id AND d.body IS NOT NULL
-                      WHERE e.state = 'parked' AND e.tenant_id IS NULL
-                      ORDER BY e.id LIMIT %s) oldest
+                FROM (SELECT parked.* FROM tenants t CROSS JOIN LATERAL (
+                          SELECT e.id AS event_id, replace(d.id::text, '-', '') AS id, d.received_at, d.origin, d.body
+                          FROM events e JOIN deliveries d ON d.event_id = e.id AND d.body IS NOT NULL
+                          WHERE e.company_id = t.company_id AND e.state = 'parked' AND e.tenant_id IS NULL
+                          ORDER BY e.id LIMIT %(limit)s) parked
+                      WHERE t.connected_at IS NOT NULL
+                      ORDER BY event_id LIMIT %(limit)s) oldest
             ) counted
-            WHERE bytes_before < %s
+            WHERE bytes_before < %(bytes)s
             ORDER BY event_id, id
             """,
-            (limit, MAX_BYTES),
+            {"limit": limit, "bytes": MAX_BYTES},
         ).fetchall()
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
 
@@ -60,6 +60,7 @@ class Recorder:
             if not done:
                 self._inbox.stop_bell()
                 if not (done := self._record_inbox(suspects)):
+                    self._forget(suspects)
                     return total
                 total += done
         return total
@@ -115,6 +116,11 @@ class Recorder:
             names = sorted(self._survived)
             self._pool.run(lambda conn: marks.forgive(conn, names))
             self._survived.clear()
+
+    def _forget(self, gone: Mapping[str, int]) -> None:
+        """Marks of what is nowhere any more, once nothing waits: Redis was emptied after a recorder had died."""
+        if gone:
+            self._pool.run(lambda conn: marks.unmark(conn, sorted(gone)))
 
     def _record_chunk(self, chunk: Sequence[Incoming]) -> None:
         failpoints.reach("marked_before_record")

@@ -53,3 +53,12 @@ def test_those_that_read_differently_now_do_not_keep_the_others_waiting(
     monkeypatch.setattr(rescue.adoptable, "__defaults__", (2,))
     adopt(parked, times=5)
     assert parked.sql(STATES) == [("done", 3), ("failed", 2)]
+
+
+def test_those_whose_bodies_are_gone_do_not_keep_the_others_waiting(
+    parked: Rig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    parked.sql("UPDATE deliveries SET body = NULL WHERE event_id <= 2")
+    monkeypatch.setattr(rescue.adoptable, "__defaults__", (2,))
+    adopt(parked, times=5)
+    assert parked.sql(STATES) == [("done", 3), ("parked", 2)]

@@ -75,3 +75,12 @@ def test_a_release_that_does_not_fit_its_database_counts_against_no_delivery(rig
     rig.sql("ALTER TABLE moved RENAME TO events")
     rig.record()
     assert rig.sql(TYPES) == [("inbound_received", 1)]
+
+
+def test_the_marks_of_what_was_lost_with_redis_go_when_nothing_waits(rig: Rig) -> None:
+    rig.tenant("cmp_acme")
+    receive(rig, payload={"id": "evt_1"})
+    refuse_for_now(rig, times=1)
+    rig.resources.inbox._redis.flushdb()
+    assert rig.record() == 0
+    assert rig.resources.pool.run(marks.marked) == {}
