@@ -68,7 +68,12 @@ class Servers:
             server.start()
         with self.redis() as client:
             client.config_set("maxmemory", 0)
-            client.config_set("appendfsync", "always")
+        self.set_fsync("always")
+
+    def set_fsync(self, policy: str) -> None:
+        """When Redis syncs its log (`always`, `everysec`, `no`), until it is started again."""
+        with self.redis() as client:
+            client.config_set("appendfsync", policy)
 
     def redis(self) -> redis.Redis:
         """A client that waits for no more than two seconds."""

@@ -18,7 +18,6 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from bench.faults.run import Suite
-    from bench.faults.scene import Scene
     from bench.harness.servers import Servers
 
 SETTLES_WITHIN = 900.0  # seconds; a crowded machine works slowly
@@ -53,7 +52,7 @@ def cuts(suite: Suite, valkey: MortalValkey, policy: str) -> Result:
     with suite.scene(f"power_{policy}") as scene:
         with scene.mail(per_second=30):
             for _ in range(suite.pick(2, 20)):
-                _set_policy(scene, policy)
+                scene.servers.set_fsync(policy)
                 time.sleep(BETWEEN)
                 with hung(scene.servers.postgres, BACKLOG_SECONDS):
                     time.sleep(BACKLOG_SECONDS)
@@ -80,11 +79,6 @@ def cost(suite: Suite) -> Result:
         costs = measure(scene, rounds=rounds, seconds=seconds, per_second=50)
         note = "; ".join(f"{policy}: {found}" for policy, found in costs.items())
         return Result(name="power_cost", load=scene.front.totals()["sent"], injected=0, note=note)
-
-
-def _set_policy(scene: Scene, policy: str) -> None:
-    with scene.servers.redis() as client:
-        client.config_set("appendfsync", policy)
 
 
 RUNS = (
