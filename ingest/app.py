@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import structlog
 from flask import Flask, Response, request
 
+from ingest.holding import HOLD, tell
 from ingest.keeper import open_keeper
 from ingest.problems import register_problems
 from ingest.readiness import Readiness
@@ -26,7 +27,8 @@ if TYPE_CHECKING:
 
     from flask import Request
 
-    from ingest.keeper import Keeper
+    from ingest.holding import Hold
+    from ingest.keeper import Keeper, Outcome
     from shared.settings import Settings
 
 log = structlog.get_logger(__name__)
@@ -58,24 +60,31 @@ class Door:
         self._now = now
 
     def receive(self) -> Response:
-        """Answer one webhook; 200 with a delivery id means that it is kept."""
+        """Answer one webhook; 200 with a delivery id means that it is kept, or that it is in the Hold to be kept."""
         webhook: Request = request._get_current_object()  # type: ignore[attr-defined]  # the proxy costs at each use
         began = time.perf_counter()
         try:
-            return self._answer(webhook)
+            return self._answer(webhook, began)
         except Refused as exc:
             metrics.DELIVERIES.labels(exc.code).inc()
+            metrics.DOOR_SECONDS.observe(time.perf_counter() - began)
             log.info("refused", code=exc.code, reason=str(exc))
             raise
-        finally:
-            metrics.DOOR_SECONDS.observe(time.perf_counter() - began)
 
-    def _answer(self, webhook: Request) -> Response:
+    def _answer(self, webhook: Request, began: float) -> Response:
         body = read_body(webhook, self._max_bytes)
         received = self._now()
         self._check_sender(webhook.environ, body, received)
         challenge = webhook.environ.get("HTTP_X_FRONT_CHALLENGE")
-        return self._keep(body, received) if challenge is None else self._echo(challenge)
+        if challenge is not None:
+            return self._echo(challenge)
+        delivery = Delivery(id=_new_id(), received_at=datetime.fromtimestamp(received, UTC), body=body)
+        hold: Hold | None = webhook.environ.get(HOLD)
+        if hold is None:
+            self._keep(delivery, began)
+        else:
+            hold.delivery = delivery
+        return _json({"delivery_id": delivery.id})
 
     def _check_sender(self, environ: WSGIEnvironment, body: bytes, received: float) -> None:
         timestamp = environ.get("HTTP_X_FRONT_REQUEST_TIMESTAMP", "")
@@ -90,19 +99,16 @@ class Door:
         metrics.DELIVERIES.labels("challenge").inc()
         return _json({"challenge": challenge})
 
-    def _keep(self, body: bytes, received: float) -> Response:
-        delivery = Delivery(id=_new_id(), received_at=datetime.fromtimestamp(received, UTC), body=body)
+    def _keep(self, delivery: Delivery, began: float) -> None:
+        outcome: Outcome
         try:
-            failpoints.reach("received_before_keep")
-            place = self.keeper.keep(delivery)
+            outcome = self.keeper.keep(delivery)
             failpoints.reach("kept_before_answer")
         except NothingStored as exc:
-            metrics.DELIVERIES.labels(exc.code).inc()
-            log.warning("not kept", delivery=delivery.id, code=exc.code, reason=str(exc))
+            outcome = exc
             raise
-        metrics.DELIVERIES.labels(place).inc()
-        log.debug("kept", delivery=delivery.id, place=place, size=len(body))
-        return _json({"delivery_id": delivery.id})
+        finally:
+            tell(delivery, outcome, time.perf_counter() - began)
 
 
 def _new_id() -> str:

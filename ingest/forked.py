@@ -7,11 +7,20 @@ import signal
 import threading
 import time
 
+from shared.db import spool_store
+
 LOOK_EVERY = 1.0  # seconds
 
 
 def prepare_processes() -> None:
-    """From now on, a forked process stops when told while it starts, and when its parent is gone."""
+    """From now on, a forked process has its code, stops when told while it starts, and when its parent is gone.
+
+    Eight that load for themselves need half a minute on a busy machine. Call it when PROMETHEUS_MULTIPROC_DIR is set.
+    """
+    import ingest.app  # noqa: PLC0415 - imports the metrics
+    import ingest.reception  # noqa: F401, PLC0415 - as above
+
+    spool_store.load()
     os.register_at_fork(after_in_child=_begin)
 
 

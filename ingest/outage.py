@@ -29,10 +29,10 @@ class Outage:
         self._reason: str | None = None
         self._lock = threading.Lock()
 
-    def refuse(self) -> None:
-        """Raise StoreUnavailable while it lasts."""
-        if self._reason is not None:
-            raise StoreUnavailable(self._reason)
+    @property
+    def reason(self) -> str | None:
+        """Why, while it lasts."""
+        return self._reason
 
     def begin(self, cause: Exception) -> None:
         """The store failed just now."""

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from flask import Response
 from werkzeug.exceptions import HTTPException
 
-from shared.errors import NothingStored, Refused
+from shared.errors import ComeBack, DoorFull, Refused
 
 if TYPE_CHECKING:
     from flask import Flask
@@ -24,17 +24,20 @@ def problem(status: int, code: str, detail: str) -> Response:
 
 def register_problems(app: Flask) -> None:
     """Answer every error with a problem."""
-    app.register_error_handler(Refused, _refused)
-    app.register_error_handler(NothingStored, _nothing_stored)
+    app.register_error_handler(Refused, refused)
+    app.register_error_handler(ComeBack, come_back)
     app.register_error_handler(HTTPException, _of_http)
 
 
-def _refused(exc: Refused) -> Response:
+def refused(exc: Refused) -> Response:
+    """The sender must change something."""
     return problem(exc.status, exc.code, str(exc))
 
 
-def _nothing_stored(exc: NothingStored) -> Response:
-    answer = problem(503, exc.code, "neither Redis nor PostgreSQL took the delivery; send it again")
+def come_back(exc: ComeBack) -> Response:
+    """The sender should send it again. The stores' own words stay in the log."""
+    detail = str(exc) if isinstance(exc, DoorFull) else "neither Redis nor PostgreSQL took the delivery; send it again"
+    answer = problem(503, exc.code, detail)
     answer.headers["Retry-After"] = RETRY_AFTER
     return answer
 

@@ -6,9 +6,12 @@ MailroomError
 │   ├── InvalidSignature        401  invalid_signature
 │   ├── StaleTimestamp          401  stale_timestamp
 │   ├── BodyTooLarge            413  body_too_large
+│   ├── BodyTooSlow             408  body_too_slow
 │   ├── EncodedBody             415  encoded_body
 │   └── ChallengeTooLong        400  challenge_too_long
-├── NothingStored               503  nothing_stored: neither Redis nor PostgreSQL took the delivery
+├── ComeBack                    the door asks the sender to send it again
+│   ├── NothingStored           503  nothing_stored: neither Redis nor PostgreSQL took the delivery in time
+│   └── DoorFull                503  door_full: more large bodies, or questions, at once than there is room for
 ├── PermanentError              trying again cannot help: the task fails at once
 │   ├── MalformedEnvelope       malformed_envelope
 │   ├── FrontRejected           front_rejected: a 4xx that stays
@@ -82,6 +85,13 @@ class BodyTooLarge(Refused):
     status = 413
 
 
+class BodyTooSlow(Refused):
+    """The body was not here in time."""
+
+    code = "body_too_slow"
+    status = 408
+
+
 class EncodedBody(Refused):
     """The body is compressed; Front sends plain bodies, and the door does not inflate."""
 
@@ -95,10 +105,22 @@ class ChallengeTooLong(Refused):
     code = "challenge_too_long"
 
 
-class NothingStored(MailroomError):
-    """Neither Redis nor PostgreSQL took the delivery; the sender is asked to come back."""
+class ComeBack(MailroomError):
+    """The door cannot take the request now; the sender is asked to come back."""
+
+    code = "come_back"
+
+
+class NothingStored(ComeBack):
+    """Neither Redis nor PostgreSQL took the delivery in time."""
 
     code = "nothing_stored"
+
+
+class DoorFull(ComeBack):
+    """More at once than the door has room for."""
+
+    code = "door_full"
 
 
 class PermanentError(MailroomError):

@@ -1,4 +1,4 @@
-"""The door's way into the spool: one connection, and psycopg itself loaded only when it is first needed."""
+"""The door's way into the spool: one connection, opened when Redis is away."""
 
 from __future__ import annotations
 
@@ -20,6 +20,11 @@ VANISHED_MS = 3000  # without a word from the other machine's kernel
 TIMEOUTS = "SET statement_timeout = '2s'; SET lock_timeout = '500ms'"
 
 
+def load() -> None:
+    """Load psycopg now: on a busy machine that takes longer than the first delivery for the spool may wait."""
+    import psycopg  # noqa: F401, PLC0415 - the door's code comes without it
+
+
 class SpoolStore:
     """Keeps deliveries in PostgreSQL. Raises StoreUnavailable for all of them or keeps all. For one thread."""
 
@@ -37,7 +42,7 @@ class SpoolStore:
         self._do(spool.check_writable)
 
     def _do(self, work: Callable[[Connection], None]) -> None:
-        import psycopg  # noqa: PLC0415 - most doors never need it
+        import psycopg  # noqa: PLC0415 - as above
 
         reused = self._conn is not None
         try:

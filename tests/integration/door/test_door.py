@@ -95,19 +95,6 @@ def test_what_is_no_request_is_400(plain_door: Door, head: bytes) -> None:
     assert raw(plain_door, head).startswith(b"HTTP/1.1 400")
 
 
-def test_slow_senders_do_not_keep_others_waiting(plain_door: Door) -> None:
-    head = b"POST /webhooks/front HTTP/1.1\r\nHost: door\r\nContent-Length: 1000\r\n\r\nx"
-    slow = [socket.create_connection(("127.0.0.1", plain_door.port)) for _ in range(200)]
-    for connection in slow:
-        connection.sendall(head)
-    time.sleep(0.5)
-    answers = [plain_door.post() for _ in range(20)]
-    for connection in slow:
-        connection.close()
-    assert statuses(answers) == {200: 20}
-    assert max(answer.seconds for answer in answers) < 1
-
-
 def test_512_idle_connections_leave_room(plain_door: Door) -> None:
     idle = [socket.create_connection(("127.0.0.1", plain_door.port)) for _ in range(512)]
     for connection in idle:
@@ -140,11 +127,12 @@ def test_it_stops_on_term_and_answers_what_it_has_taken(plain_door: Door) -> Non
 
 def test_it_stops_at_once_while_it_starts(database: str, redis_db: str, tmp_path: Path) -> None:
     """A process told to stop before it can listen must not be waited for until it is killed."""
-    began = time.monotonic()
-    with a_door(database, redis_db, tmp_path / "door.log", WEB_CONCURRENCY="8") as door:
+    log = tmp_path / "door.log"
+    with a_door(database, redis_db, log, WEB_CONCURRENCY="8") as door:
         door.process.send_signal(signal.SIGTERM)
-        assert door.process.wait(30) == 0
-    assert time.monotonic() - began < 15
+        assert door.process.wait(60) == 0
+    assert "Shutting down granian" in log.read_text()
+    assert "Killing worker" not in log.read_text()
 
 
 def test_wrong_settings_are_told_all_at_once(tmp_path: Path) -> None:

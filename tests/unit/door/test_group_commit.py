@@ -1,21 +1,21 @@
-"""Requests share round trips, and none waits for a store longer than it may."""
+"""Requests share round trips, and only the first pay for a store that is away."""
 
 from __future__ import annotations
 
 import threading
 import time
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 import pytest
 
-from ingest.group_commit import MAX_BYTES, GroupCommit
+from ingest.group_commit import MAX_BYTES, MAX_DELIVERIES, GroupCommit
 from shared.errors import StoreUnavailable
 from shared.models import Delivery
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Sequence
 
 AT = datetime(2026, 8, 11, tzinfo=UTC)
 
@@ -54,162 +54,124 @@ def store() -> Recording:
 
 @pytest.fixture
 def commit(store: Recording) -> GroupCommit:
-    return GroupCommit("test", store, patience=5.0)
+    return GroupCommit("test", store)
 
 
-@pytest.fixture
-def threads() -> Iterator[ThreadPoolExecutor]:
-    with ThreadPoolExecutor(32) as threads:
-        yield threads
+def submit(commit: GroupCommit, each: Delivery) -> Future[Exception | None]:
+    """What the delivery's request hears."""
+    heard: Future[Exception | None] = Future()
+    commit.submit(each, heard.set_result)
+    return heard
 
 
 def until(condition: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + 5
+    deadline = time.monotonic() + 20
     while not condition():
         assert time.monotonic() < deadline
         time.sleep(0.002)
 
 
-def waiting(commit: GroupCommit) -> int:
-    return len(commit._waiting)
+def behind_one_in_work(store: Recording, commit: GroupCommit, *others: Delivery) -> list[Future[Exception | None]]:
+    """Submit one, wait until it is being written, submit the others."""
+    first = submit(commit, delivery(0))
+    assert store.entered.acquire(timeout=20)
+    return [first, *(submit(commit, each) for each in others)]
+
+
+def outcomes(heard: list[Future[Exception | None]]) -> list[type]:
+    return [type(each.result(20)) for each in heard]
 
 
 def test_a_single_delivery_goes_alone(store: Recording, commit: GroupCommit) -> None:
     store.open.set()
-    commit.put(delivery(1))
+    assert submit(commit, delivery(1)).result(20) is None
     assert store.batches == [[delivery(1)]]
 
 
-def test_all_that_wait_go_together(store: Recording, commit: GroupCommit, threads: ThreadPoolExecutor) -> None:
-    first = threads.submit(commit.put, delivery(0))
-    store.entered.acquire()
-    others = [threads.submit(commit.put, delivery(number)) for number in range(1, 20)]
-    until(lambda: waiting(commit) == 19)
+def test_nobody_waits_while_submitting(store: Recording, commit: GroupCommit) -> None:
+    heard = behind_one_in_work(store, commit, delivery(1))
+    assert not any(each.done() for each in heard)
     store.open.set()
-    for future in [first, *others]:
-        future.result(5)
+
+
+def test_all_that_wait_go_together(store: Recording, commit: GroupCommit) -> None:
+    heard = behind_one_in_work(store, commit, *(delivery(number) for number in range(1, 20)))
+    store.open.set()
+    assert set(outcomes(heard)) == {type(None)}
     assert [len(batch) for batch in store.batches] == [1, 19]
 
 
-def test_each_is_stored_once_under_many_threads(
-    store: Recording, commit: GroupCommit, threads: ThreadPoolExecutor
-) -> None:
+def test_each_is_stored_once_under_many_threads(store: Recording, commit: GroupCommit) -> None:
     store.open.set()
-    list(threads.map(commit.put, [delivery(number) for number in range(2000)]))
+    with ThreadPoolExecutor(32) as threads:
+        heard = list(threads.map(lambda number: submit(commit, delivery(number)), range(2000)))
+        assert set(outcomes(heard)) == {type(None)}
     stored = [each.id for batch in store.batches for each in batch]
     assert sorted(stored) == [delivery(number).id for number in range(2000)]
 
 
-def test_a_round_trip_is_bounded_in_bytes(store: Recording, commit: GroupCommit, threads: ThreadPoolExecutor) -> None:
-    first = threads.submit(commit.put, delivery(0))
-    store.entered.acquire()
-    third = b"x" * (MAX_BYTES // 3)
-    others = [threads.submit(commit.put, delivery(number, third)) for number in range(1, 7)]
-    until(lambda: waiting(commit) == 6)
+def test_they_are_stored_in_the_order_they_came(store: Recording, commit: GroupCommit) -> None:
+    heard = behind_one_in_work(store, commit, *(delivery(number, THIRD) for number in range(1, 7)))
     store.open.set()
-    for future in [first, *others]:
-        future.result(5)
+    outcomes(heard)
+    assert [each.id for batch in store.batches for each in batch] == [delivery(number).id for number in range(7)]
+
+
+THIRD = b"x" * (MAX_BYTES // 3)
+
+
+def test_a_round_trip_is_bounded_in_bytes(store: Recording, commit: GroupCommit) -> None:
+    heard = behind_one_in_work(store, commit, *(delivery(number, THIRD) for number in range(1, 7)))
+    store.open.set()
+    outcomes(heard)
     assert [len(batch) for batch in store.batches] == [1, 3, 3]
+
+
+def test_a_round_trip_is_bounded_in_deliveries(store: Recording, commit: GroupCommit) -> None:
+    heard = behind_one_in_work(store, commit, *(delivery(number) for number in range(1, MAX_DELIVERIES + 2)))
+    store.open.set()
+    outcomes(heard)
+    assert [len(batch) for batch in store.batches] == [1, MAX_DELIVERIES, 1]
 
 
 def test_a_body_over_the_bound_goes_alone(store: Recording, commit: GroupCommit) -> None:
     store.open.set()
-    commit.put(delivery(1, b"x" * (MAX_BYTES + 1)))
+    submit(commit, delivery(1, b"x" * (MAX_BYTES + 1))).result(20)
     assert len(store.batches) == 1
 
 
-def test_one_refusal_concerns_one_request(store: Recording, commit: GroupCommit, threads: ThreadPoolExecutor) -> None:
+def test_one_refusal_concerns_one_request(store: Recording, commit: GroupCommit) -> None:
     store.refused = {delivery(2).id}
-    first = threads.submit(commit.put, delivery(0))
-    store.entered.acquire()
-    others = [threads.submit(commit.put, delivery(number)) for number in (1, 2, 3)]
-    until(lambda: waiting(commit) == 3)
+    heard = behind_one_in_work(store, commit, *(delivery(number) for number in (1, 2, 3)))
     store.open.set()
-    first.result(5)
-    assert [type(future.exception(5)) for future in others] == [type(None), StoreUnavailable, type(None)]
+    assert outcomes(heard) == [type(None), type(None), StoreUnavailable, type(None)]
 
 
-def test_a_failure_is_told_at_once_to_all_that_wait(
-    store: Recording, commit: GroupCommit, threads: ThreadPoolExecutor
-) -> None:
+def test_a_failure_is_told_to_all_that_wait_and_costs_one_try(store: Recording, commit: GroupCommit) -> None:
     store.failure = StoreUnavailable("gone")
-    futures = [threads.submit(commit.put, delivery(0))]
-    store.entered.acquire()
-    futures += [threads.submit(commit.put, delivery(number)) for number in range(1, 10)]
-    until(lambda: waiting(commit) == 9)
+    heard = behind_one_in_work(store, commit, *(delivery(number) for number in range(1, 10)))
     store.open.set()
-    assert {type(future.exception(5)) for future in futures} == {StoreUnavailable}
+    assert set(outcomes(heard)) == {StoreUnavailable}
     assert len(store.batches) == 1
 
 
 def test_after_a_failure_nobody_pays_again(store: Recording, commit: GroupCommit) -> None:
     store.failure = StoreUnavailable("gone")
     store.open.set()
-    for _ in range(3):
-        with pytest.raises(StoreUnavailable, match="gone"):
-            commit.put(delivery(1))
+    assert [str(submit(commit, delivery(1)).result(20)) for _ in range(3)] == ["gone"] * 3
     assert len(store.batches) == 1
 
 
 def test_it_goes_on_when_the_store_is_back(store: Recording, commit: GroupCommit) -> None:
     store.failure = StoreUnavailable("gone")
     store.open.set()
-    with pytest.raises(StoreUnavailable):
-        commit.put(delivery(1))
+    submit(commit, delivery(1)).result(20)
     store.failure = None
-    until(lambda: commit._outage._reason is None)
-    commit.put(delivery(2))
+    until(lambda: submit(commit, delivery(2)).result(20) is None)
     assert store.batches[-1] == [delivery(2)]
 
 
 def test_an_unexpected_error_is_a_failure_like_any_other(store: Recording, commit: GroupCommit) -> None:
     store.failure = ZeroDivisionError("a bug")
     store.open.set()
-    with pytest.raises(StoreUnavailable, match="a bug"):
-        commit.put(delivery(1))
-
-
-def test_a_follower_waits_no_longer_than_its_patience(store: Recording, threads: ThreadPoolExecutor) -> None:
-    commit = GroupCommit("test", store, patience=0.05)
-    leader = threads.submit(commit.put, delivery(1))
-    store.entered.acquire()
-    with pytest.raises(StoreUnavailable, match="within"):
-        commit.put(delivery(2))
-    store.open.set()
-    leader.result(5)
-
-
-def test_who_gave_up_waiting_is_not_written(store: Recording, threads: ThreadPoolExecutor) -> None:
-    commit = GroupCommit("test", store, patience=0.05)
-    leader = threads.submit(commit.put, delivery(1))
-    store.entered.acquire()
-    with pytest.raises(StoreUnavailable):
-        commit.put(delivery(2))
-    store.open.set()
-    leader.result(5)
-    commit.put(delivery(3))
-    assert store.batches == [[delivery(1)], [delivery(3)]]
-
-
-def test_the_lead_survives_followers_that_give_up(store: Recording, threads: ThreadPoolExecutor) -> None:
-    """Patience about as long as a round trip: giving up and getting the lead meet all the time."""
-    commit = GroupCommit("test", Slow(0.002), patience=0.003)
-    list(threads.map(lambda number: _try(commit, delivery(number)), range(1500)))
-    commit.put(delivery(9999))
-
-
-class Slow(Recording):
-    def __init__(self, seconds: float) -> None:
-        super().__init__()
-        self.seconds = seconds
-
-    def put(self, deliveries: Sequence[Delivery]) -> list[Exception | None]:
-        time.sleep(self.seconds)
-        return [None] * len(deliveries)
-
-
-def _try(commit: GroupCommit, each: Delivery) -> None:
-    try:
-        commit.put(each)
-    except StoreUnavailable:
-        return
+    assert str(submit(commit, delivery(1)).result(20)) == "a bug"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
+from typing import TYPE_CHECKING
 
 import pytest
 
@@ -11,6 +12,9 @@ from ingest.readiness import Readiness
 from ingest.stores import RingingSpool
 from shared.errors import NothingStored, StoreUnavailable
 from shared.models import Delivery
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 DELIVERY = Delivery(id="0" * 32, received_at=datetime(2026, 8, 11, tzinfo=UTC), body=b"{}")
 
@@ -23,10 +27,12 @@ class Shelf:
         self.kept: list[Delivery] = []
         self.checks = 0
 
-    def put(self, delivery: Delivery) -> None:
+    def submit(self, delivery: Delivery, settle: Callable[[Exception | None], None]) -> None:
         if self.away:
-            raise StoreUnavailable("away")
-        self.kept.append(delivery)
+            settle(StoreUnavailable("away"))
+        else:
+            self.kept.append(delivery)
+            settle(None)
 
     def check(self) -> None:
         self.checks += 1
@@ -44,6 +50,14 @@ def test_the_spool_takes_the_same_delivery_when_the_inbox_is_away() -> None:
     spool = Shelf()
     assert Keeper(inbox=Shelf(away=True), spool=spool).keep(DELIVERY) == "spool"
     assert spool.kept == [DELIVERY]
+
+
+def test_a_store_that_never_answers_is_not_waited_for() -> None:
+    class Silent(Shelf):
+        def submit(self, delivery: Delivery, settle: Callable[[Exception | None], None]) -> None: ...
+
+    with pytest.raises(NothingStored, match="within"):
+        Keeper(inbox=Silent(), spool=Shelf(), seconds=0.01).keep(DELIVERY)
 
 
 def test_with_both_away_nothing_is_stored() -> None:

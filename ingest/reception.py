@@ -1,0 +1,130 @@
+"""Serves the application from Granian's event loop: bodies are collected first, answers wait until deliveries are kept.
+
+So neither a slow sender nor a slow store holds a thread, and no two threads fight for the interpreter. The application
+stays plain WSGI: under a server that puts no Hold into the environment it waits for the stores itself.
+"""
+
+from __future__ import annotations
+
+from asyncio import CancelledError, current_task
+from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+from ingest.bodies import Bodies
+from ingest.deadlines import Deadlines
+from ingest.environ import environ_of
+from ingest.holding import HOLD, Hold
+from ingest.problems import come_back, refused
+from ingest.waiting_room import WaitingRoom
+from shared import metrics
+from shared.errors import BodyTooSlow, ComeBack, DoorFull, Refused
+
+if TYPE_CHECKING:
+    from asyncio import AbstractEventLoop, Task
+    from wsgiref.types import WSGIApplication, WSGIEnvironment
+
+    from flask import Response
+    from granian.rsgi import HTTPProtocol, Scope  # type: ignore[attr-defined]  # named in Granian's documentation
+
+    from ingest.keeper import Keeper
+
+    Answer: TypeAlias = tuple[int, list[tuple[str, str]], bytes]
+
+BODY_SECONDS = 10.0
+# These would keep everybody waiting: they ask the stores, read files, or go over megabytes.
+ASIDE = {"/readyz", "/metrics"}
+LARGE = 256 * 1024  # bytes
+ASIDE_THREADS = 4
+ASIDE_WAITING = 64
+
+
+class Reception:
+    """The door as an RSGI application, one in each process."""
+
+    def __init__(
+        self, app: WSGIApplication, keeper: Keeper, *, max_body_bytes: int, body_seconds: float = BODY_SECONDS
+    ) -> None:
+        self._app = app
+        self._keeper = keeper
+        self._bodies = Bodies(limit=max_body_bytes)
+        self._body_seconds = body_seconds
+        self._aside = ThreadPoolExecutor(ASIDE_THREADS, "aside")
+        self._waiting_aside = 0
+
+    def __rsgi_init__(self, loop: AbstractEventLoop) -> None:
+        self._loop = loop
+        self._room = WaitingRoom(loop, self._keeper)
+        self._arrivals: Deadlines[Task[None]] = Deadlines(loop, self._body_seconds, _interrupt)
+
+    async def __rsgi__(self, scope: Scope, proto: HTTPProtocol) -> None:
+        try:
+            body = await self._collect(scope, proto)
+            if body is None:
+                return
+            try:
+                answer = await self._answer(environ_of(scope, body), len(body))
+            finally:
+                self._bodies.release(body)
+        except Refused as exc:
+            answer = _plain(refused(exc))
+        except ComeBack as exc:
+            answer = _plain(come_back(exc))
+        proto.response_bytes(*answer)
+
+    async def _collect(self, scope: Scope, proto: HTTPProtocol) -> bytes | None:
+        task = current_task()
+        assert task is not None  # noqa: S101 - for mypy: Granian runs us in a task
+        self._arrivals.begin(task)
+        try:
+            return await self._bodies.collect(scope, proto)
+        except CancelledError:
+            metrics.DELIVERIES.labels(BodyTooSlow.code).inc()
+            raise BodyTooSlow(f"the body was not here after {self._body_seconds} s") from None
+        finally:
+            self._arrivals.end(task)
+
+    async def _answer(self, environ: WSGIEnvironment, size: int) -> Answer:
+        hold = environ[HOLD] = Hold()
+        if environ["PATH_INFO"] in ASIDE or size > LARGE:
+            answer = await self._answer_aside(environ)
+        else:
+            answer = call(self._app, environ)
+        if hold.delivery is not None:
+            outcome = await self._room.keep(hold.delivery, hold)
+            if isinstance(outcome, ComeBack):
+                raise outcome
+        return answer
+
+    async def _answer_aside(self, environ: WSGIEnvironment) -> Answer:
+        if self._waiting_aside >= ASIDE_WAITING:
+            raise DoorFull("too many such requests at once")
+        self._waiting_aside += 1
+        try:
+            return await self._loop.run_in_executor(self._aside, call, self._app, environ)
+        finally:
+            self._waiting_aside -= 1
+
+
+def call(app: WSGIApplication, environ: WSGIEnvironment) -> Answer:
+    """Run a WSGI application to its end."""
+    started: list[Any] = []
+
+    def start_response(*status_and_headers: Any) -> Any:
+        started[:] = status_and_headers[:2]
+
+    pieces: Any = app(environ, start_response)
+    try:
+        body = b"".join(pieces)
+    finally:
+        if hasattr(pieces, "close"):
+            pieces.close()
+    status, headers = started
+    return int(status[:3]), headers, body
+
+
+def _interrupt(task: Task[None]) -> None:
+    task.cancel()
+
+
+def _plain(answer: Response) -> Answer:
+    return answer.status_code, answer.headers.to_wsgi_list(), answer.get_data()

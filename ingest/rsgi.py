@@ -1,0 +1,16 @@
+"""The door as `python -m ingest` loads it into each of its processes."""
+
+from __future__ import annotations
+
+from ingest.app import create_app
+from ingest.keeper import open_keeper
+from ingest.reception import Reception
+from ingest.settings import door_settings
+from shared import failpoints
+from shared.logs import configure
+
+settings = door_settings()
+configure(settings, "door")
+failpoints.arm(settings.mailroom_crash_at)
+keeper = open_keeper(settings)
+app = Reception(create_app(settings, keeper=keeper), keeper, max_body_bytes=settings.max_body_bytes)
