@@ -16,7 +16,7 @@ from ingest.keeper import open_keeper
 from ingest.problems import register_problems
 from ingest.readiness import Readiness
 from ingest.reading import read_body
-from shared import failpoints, metrics
+from shared import metrics
 from shared.errors import ChallengeTooLong, NothingStored, Refused
 from shared.front.signature import check_freshness, verify
 from shared.models import Delivery
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from flask import Request
 
     from ingest.holding import Hold
-    from ingest.keeper import Keeper, Outcome
+    from ingest.keeper import Keeper
     from shared.settings import Settings
 
 log = structlog.get_logger(__name__)
@@ -100,15 +100,12 @@ class Door:
         return _json({"challenge": challenge})
 
     def _keep(self, delivery: Delivery, began: float) -> None:
-        outcome: Outcome
         try:
             outcome = self.keeper.keep(delivery)
-            failpoints.reach("kept_before_answer")
         except NothingStored as exc:
-            outcome = exc
+            tell(delivery, exc, time.perf_counter() - began)
             raise
-        finally:
-            tell(delivery, outcome, time.perf_counter() - began)
+        tell(delivery, outcome, time.perf_counter() - began)
 
 
 def _new_id() -> str:

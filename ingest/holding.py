@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import structlog
 
-from shared import metrics
+from shared import failpoints, metrics
 from shared.errors import NothingStored
 
 if TYPE_CHECKING:
@@ -30,7 +30,7 @@ class Hold:
 
 
 def tell(delivery: Delivery, outcome: Outcome, seconds: float) -> None:
-    """Count and log what became of a delivery."""
+    """Count and log what became of a delivery; the last thing before its answer."""
     metrics.DOOR_SECONDS.observe(seconds)
     if isinstance(outcome, NothingStored):
         metrics.DELIVERIES.labels(outcome.code).inc()
@@ -38,3 +38,4 @@ def tell(delivery: Delivery, outcome: Outcome, seconds: float) -> None:
     else:
         metrics.DELIVERIES.labels(outcome).inc()
         log.debug("kept", delivery=delivery.id, place=outcome, size=len(delivery.body))
+        failpoints.reach("kept_before_answer")

@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING
 from ingest.deadlines import Deadlines
 from ingest.holding import tell
 from ingest.keeper import KEEP_SECONDS
-from shared import failpoints
 from shared.errors import NothingStored
 
 if TYPE_CHECKING:
@@ -48,9 +47,7 @@ class WaitingRoom:
         wait = Wait(delivery, hold.began, self._loop.create_future())
         self._deadlines.begin(wait)
         self._keeper.submit(delivery, partial(self._hear, wait))
-        outcome = await wait.outcome
-        failpoints.reach("kept_before_answer")
-        return outcome
+        return await wait.outcome
 
     def _hear(self, wait: Wait, outcome: Outcome) -> None:
         """From any thread. Those that are told together wake the loop once."""
@@ -63,8 +60,8 @@ class WaitingRoom:
         self._called = False
         while self._told:
             wait, outcome = self._told.popleft()
-            self._deadlines.end(wait)
             self._finish(wait, outcome)
+            self._deadlines.end(wait)  # last: whatever goes wrong before, it is answered in time
 
     def _give_up(self, wait: Wait) -> None:
         self._finish(wait, self._too_late)
