@@ -31,6 +31,23 @@ class SmallFront:
         """Found a company; its API token."""
         return str(self._call("POST", "companies", {"id": company, "name": company})["api_token"])
 
+    def tags(self, company: str) -> list[str]:
+        """The ids of the company's tags."""
+        [tags] = [each["tags"] for each in self._call("GET", "companies")["companies"] if each["id"] == company]
+        return [tag["id"] for tag in tags]
+
+    def revoke(self, company: str) -> None:
+        """Let Front accept none of the company's tokens any more."""
+        self._call("POST", f"companies/{company}/tokens", {"do": "revoke"})
+
+    def restore(self, company: str, token: str) -> None:
+        """Let Front accept this API token of the company."""
+        self._call("POST", f"companies/{company}/tokens", {"do": "restore", "api_token": token})
+
+    def act(self, conversation_id: str, do: str, **how: Any) -> None:
+        """Change a conversation as a person would: reopen, archive, trash, restore, or merge `into` another."""
+        self._call("POST", f"conversations/{conversation_id}/act", {"do": do, **how})
+
     def send(self, type_: str, company: str, **order: Any) -> dict[str, Any]:
         """Send webhooks; the report."""
         return self._call("POST", "send", {"type": type_, "company": company, **order})
