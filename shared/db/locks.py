@@ -15,15 +15,20 @@ _FILES = 3
 
 
 # In one order for everybody, whatever they are named by: two that lock several never wait for each other.
-_FAMILIES = SQL("""
+_FAMILIES = """
 SELECT DISTINCT named.tenant_id, family.id COLLATE "C" AS id
 FROM unnest(%(tenants)s::bigint[], %(conversations)s::text[]) AS named(tenant_id, id)
 CROSS JOIN LATERAL conversation_family(named.tenant_id, named.id) AS family(id) ORDER BY 1, 2
+"""
+_LOCK_FAMILIES = (
+    SQL("""
+SELECT tenant_id, id FROM (
+    SELECT tenant_id, id, pg_advisory_xact_lock(hashtextextended(id, tenant_id)) FROM ({}) ordered OFFSET 0
+) held
 """)
-_LOCK_FAMILIES = SQL(
-    "SELECT tenant_id, id FROM"
-    " (SELECT tenant_id, id, pg_advisory_xact_lock(hashtextextended(id, tenant_id)) FROM ({}) ordered OFFSET 0) locked"
-).format(_FAMILIES)
+    .format(SQL(_FAMILIES))
+    .as_bytes()
+)
 
 
 def lock_conversation(conn: Connection, tenant_id: int, conversation_id: str) -> None:
