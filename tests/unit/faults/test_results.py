@@ -1,0 +1,59 @@
+"""What a fault run says about itself."""
+
+from __future__ import annotations
+
+import pytest
+from click.testing import CliRunner
+
+from bench.faults.__main__ import faults
+from bench.faults.catalogue import catalogue
+from bench.faults.perform import perform
+from bench.faults.result import Result
+from bench.faults.run import Run
+
+#: What scripts hold on to.
+STABLE = {
+    *("name", "load", "injected", "lost", "double", "ghost", "wrong_token"),
+    *("drain_seconds", "longest_gap_seconds", "door_under_2s"),
+}
+
+
+def test_a_result_has_the_stable_keys() -> None:
+    assert set(Result(name="x", load=1, injected=1).as_json()) >= STABLE
+
+
+@pytest.mark.parametrize(
+    ("result", "parts"),
+    [
+        (
+            Result(name="x", load=12_000, injected=41, lost=2, door_under_2s=0.9987, broken=("2 lost",)),
+            ("FAIL x ", "12,000 sent", "41 faults", "lost 2", "under 2 s 99.87%", "BROKEN: 2 lost"),
+        ),
+        (
+            Result(name="y", load=1, injected=1, drain_seconds=31.04, longest_gap_seconds=2.0, note="restarts: none"),
+            ("ok   y ", "drained in 31.0 s", "longest gap 2.0 s", "restarts: none"),
+        ),
+    ],
+)
+def test_a_line_tells_the_figures_and_what_was_broken(result: Result, parts: tuple[str, ...]) -> None:
+    assert all(part in result.as_line() for part in parts), result.as_line()
+
+
+def test_a_run_that_cannot_be_carried_out_is_a_broken_promise() -> None:
+    def stumble(_: object) -> Result:
+        raise AssertionError("nobody listens")
+
+    [result] = perform(Run(name="x", promise="", do=stumble), on=None)  # type: ignore[arg-type]
+    assert result.broken == ("AssertionError: nobody listens",)
+    assert not result.passed
+
+
+def test_an_unknown_fault_is_refused_with_the_known_ones() -> None:
+    said = CliRunner().invoke(faults, ["no_such"])
+    assert said.exit_code == 2
+    assert "no_such" in said.output
+    assert "worker_kill" in said.output
+
+
+def test_every_run_says_what_must_hold() -> None:
+    assert all(run.promise and name == run.name for name, run in catalogue().items())
