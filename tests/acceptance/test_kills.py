@@ -24,7 +24,7 @@ FRONT = (
     *("--requests-per-minute", "6000", "--burst-per-second", "0", "--latency-ms", "300"),
     *("--retry-seconds", "1", "--tries", "20"),
 )
-ROUNDS = 5
+ROUNDS = 1
 STEADY = 8  # events a second
 CROWD = 20  # of each company at once
 
@@ -68,7 +68,7 @@ class Load:
 @pytest.mark.skipif(sys.platform != "linux", reason="what a stopped process holds is read from /proc")
 @pytest.mark.timeout(600)
 def test_nothing_is_lost_or_done_twice_whatever_is_killed(start: Start) -> None:
-    stack = start(*FRONT, WORKER_THREADS="32")
+    stack = start(*FRONT, WORKER_THREADS="32", LEASE_SECONDS="20")
     for company in COMPANIES:
         stack.add_tenant(company, company, action="archive", people={f"desk@{company}.example": ""})
     began, held = time.monotonic(), defaultdict(list)
