@@ -49,6 +49,24 @@ def test_a_token_front_does_not_accept_parks_the_tenant_until_it_has_a_new_one(r
     assert rig.status(event["conversation_id"]) == "archived"
 
 
+def test_a_token_revoked_in_the_middle_of_a_backlog_is_used_no_more_and_costs_nothing(rig: Rig) -> None:
+    tenant = rig.tenant("cmp_acme")
+    rig.user(tenant, NORA)
+    rig.send("inbound_received", "cmp_acme", recipients=TO_NORA, count=40)
+    rig.record()
+    rig.resources.dispatcher.round()
+    rig.control("companies/cmp_acme/tokens", {"do": "revoke"})
+    rig.work()
+    assert [call["status"] for call in rig.control("ledger/calls")["calls"]] == [401]
+    assert rig.sql("SELECT DISTINCT state, attempts FROM tasks") == [("ready", 0)]
+    rig.control("companies/cmp_acme/tokens", {"do": "restore", "api_token": "another"})
+    connect(rig, tenant, "another")
+    rig.work()
+    assert rig.sql("SELECT DISTINCT state, attempts FROM tasks") == [("done", 1)]
+    verdict = rig.control("verdict")
+    assert [verdict[what] for what in ("lost", "double", "effects")] == [0, 0, 40]
+
+
 def test_a_tenant_without_a_connection_is_parked_and_not_tried_over_and_over(rig: Rig) -> None:
     tenant = rig.tenant("cmp_acme")
     rig.user(tenant, NORA)

@@ -61,6 +61,17 @@ def test_a_merged_conversation_goes_on_under_a_new_id_with_all_it_had(play: Play
     assert play(conversation=old[1]).event.conversation.id == new[1]
 
 
+def test_a_conversation_merged_into_another_adds_what_it_had(play: Play, world: World) -> None:
+    gone = (COMPANY, play().event.conversation.id)
+    survivor = (COMPANY, play().event.conversation.id)
+    assert world.merge(gone, at=world.histories[survivor][-1].at + 1, into=survivor[1]) == survivor[1]
+    assert world.surviving(gone) == survivor
+    assert gone not in world.conversations
+    assert [len(each[survivor]) for each in (world.message_ids, world.event_ids)] == [2, 2]
+    kinds = [type(entry) for entry in world.histories[survivor]]
+    assert (kinds.count(Arrived), kinds.count(Asked), kinds[-1]) == (2, 2, Merged)
+
+
 def test_a_merge_happens_once(play: Play, world: World) -> None:
     key = (COMPANY, play().event.conversation.id)
     assert world.merge(key, at=1.0) == world.merge(key, at=2.0)
