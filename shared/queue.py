@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import redis
 from celery import Celery
 from kombu.exceptions import OperationalError
+from kombu.transport.redis import Channel
 
 from shared.errors import StoreUnavailable
 
@@ -20,6 +21,8 @@ RUN_TASK = "mailroom.run_task"
 RECORD = "record"
 WORK = "work"
 QUEUES = {RECORD_INBOX: RECORD, RUN_TASK: WORK}
+#: Redis keeps messages of this priority in a list of their own, which is read when the ordinary one is empty.
+BEHIND = 9
 
 VISIBILITY_TIMEOUT = 600  # seconds; Celery's message is only a hint, a task's lease is much shorter
 
@@ -83,15 +86,39 @@ def celery_app(settings: Settings, *, door: bool = False) -> Queue:
     return app
 
 
-def send(app: Celery, name: str, *args: Any) -> None:
-    """Send one task, once. Raises StoreUnavailable; even then the message may have arrived.
+def send(app: Celery, name: str, *args: Any, behind: bool = False) -> None:
+    """Send one task, once; `behind`: after all others. Raises StoreUnavailable; even then the message may have arrived.
 
     The arguments stay out of the message's headers: logs and event viewers show those.
     """
     try:
-        app.send_task(name, args=args, argsrepr="-", kwargsrepr="-")
+        app.send_task(name, args=args, argsrepr="-", kwargsrepr="-", priority=BEHIND if behind else 0)
     except (OperationalError, redis.RedisError, OSError) as exc:
         raise StoreUnavailable(f"Redis did not take the task {name} ({exc}); check REDIS_URL and the server") from exc
+
+
+class Waiting:
+    """Counts the messages in queues that nobody has taken yet."""
+
+    def __init__(self, redis_url: str, *queues: str):
+        self._redis = redis.Redis.from_url(
+            redis_url, socket_timeout=WORKER_ANSWERS_WITHIN, socket_connect_timeout=WORKER_ANSWERS_WITHIN
+        )
+        self._lists = [name for queue in queues for name in (queue, f"{queue}{Channel.sep}{BEHIND}")]
+
+    def count(self) -> int:
+        """How many there are. Raises StoreUnavailable."""
+        try:
+            with self._redis.pipeline(transaction=False) as pipe:
+                for name in self._lists:
+                    pipe.llen(name)
+                return sum(pipe.execute())
+        except (redis.RedisError, OSError) as exc:
+            raise StoreUnavailable(f"Redis did not count its messages ({exc}); check REDIS_URL and the server") from exc
+
+    def close(self) -> None:
+        """Give up the connections."""
+        self._redis.close()
 
 
 def _broker_url(redis_url: str) -> str:

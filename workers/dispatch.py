@@ -10,6 +10,7 @@ from celery import Celery
 
 from shared import failpoints, queue
 from shared.db import dispatching, probing
+from shared.db.dispatching import Picked
 from shared.db.pool import Connection, Pool
 from shared.errors import StoreUnavailable
 from workers.outage import PROBE_SECONDS, SCOPE_AGAIN_SECONDS
@@ -20,38 +21,52 @@ log = structlog.get_logger()
 class Dispatcher:
     """Queues due tasks and tells the workers."""
 
-    def __init__(self, pool: Pool, app: Celery):
+    def __init__(self, pool: Pool, app: Celery, waiting: queue.Waiting):
         self._pool = pool
         self._app = app
+        self._waiting = waiting
 
     def top_up(self, tenant_ids: Iterable[int]) -> None:
         """Send what is due of these tenants, as far as the workers have room. Never raises: the sweeper comes later."""
         if tenants := sorted(set(tenant_ids)):
             try:
-                self._dispatch(lambda conn: dispatching.queue_of_tenants(conn, tenants))
+                waiting = self._waiting.count()
+                self._dispatch(lambda conn: dispatching.queue_of_tenants(conn, tenants, waiting=waiting))
             except StoreUnavailable as exc:
                 log.warning("dispatch_postponed", reason=str(exc))
 
     def round(self) -> int:
         """Send what is due of all tenants in fair turns; how many. Raises StoreUnavailable."""
-        return self._dispatch(dispatching.queue_round)
+        waiting = self._waiting.count()
+        return self._dispatch(lambda conn: dispatching.queue_round(conn, waiting=waiting))
 
     def probe(self) -> int:
         """Send the tasks that find out whether what held others back is over, when it is time. Raises StoreUnavailable.
 
         One for what is away for everybody, and one for each tenant that lacks a permission.
         """
-        asking = self._dispatch(lambda conn: probing.queue_probe(conn, every_seconds=PROBE_SECONDS))
-        return asking + self._dispatch(lambda conn: probing.queue_scope_probes(conn, again_seconds=SCOPE_AGAIN_SECONDS))
+        asking = self._dispatch(lambda conn: _ahead(probing.queue_probe(conn, every_seconds=PROBE_SECONDS)))
+        return asking + self._dispatch(
+            lambda conn: _ahead(probing.queue_scope_probes(conn, again_seconds=SCOPE_AGAIN_SECONDS))
+        )
 
-    def _dispatch(self, pick: Callable[[Connection], list[int]]) -> int:
+    def close(self) -> None:
+        """Give up the connection."""
+        self._waiting.close()
+
+    def _dispatch(self, pick: Callable[[Connection], list[Picked]]) -> int:
         picked = self._pool.run(pick)
         if picked:
             failpoints.reach("queued_before_send")
-        for position, task_id in enumerate(picked):
+        for position, task in enumerate(picked):
             try:
-                queue.send(self._app, queue.RUN_TASK, task_id)
+                queue.send(self._app, queue.RUN_TASK, task.id, behind=task.behind)
             except StoreUnavailable:
-                self._pool.run(partial(dispatching.unqueue, task_ids=picked[position:]))
+                unsent = [each.id for each in picked[position:]]
+                self._pool.run(partial(dispatching.unqueue, task_ids=unsent))
                 raise
         return len(picked)
+
+
+def _ahead(task_ids: Iterable[int]) -> list[Picked]:
+    return [Picked(id=task_id) for task_id in task_ids]

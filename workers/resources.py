@@ -16,6 +16,7 @@ from shared.db.pool import Pool, open_pool
 from shared.db.roles import Role
 from shared.front.client import FrontClient
 from shared.inbox import Inbox, open_inbox
+from shared.queue import WORK, Waiting
 from shared.settings import Settings
 from shared.storage import Storage
 from workers.dispatch import Dispatcher
@@ -42,6 +43,7 @@ class Resources:
     def close(self) -> None:
         """Close every connection."""
         self.recorder.close()
+        self.dispatcher.close()
         self.pool.close()
         self.inbox.close()
 
@@ -54,7 +56,8 @@ def open_resources(settings: Settings, app: Celery, *, kind: str) -> Resources:
     # Threads hold a connection for milliseconds and Front for much longer: 8 connections served 32 threads (measured).
     pool = open_pool(settings, size=max(4, settings.worker_threads // 2), application_name=name)
     inbox = open_inbox(settings)
-    dispatcher = Dispatcher(pool, app)
+    waiting = Waiting(settings.redis_url.get_secret_value(), WORK)
+    dispatcher = Dispatcher(pool, app, waiting)
     role = Role(database_url, RECORDER, name=f"recorder of {name}")
     return Resources(
         name=name,

@@ -9,14 +9,14 @@ from __future__ import annotations
 import os
 import threading
 import time
-from collections.abc import Sequence
-from typing import Any, cast
+from typing import Any
 
-import redis
 import structlog
 from celery import signals
 from celery.worker import state
 
+from shared.errors import StoreUnavailable
+from shared.queue import Waiting
 from workers.deafness import Look, Patience, Watched, complaint, watch
 
 #: The status of a process that gave itself up: not 0, or some platforms would leave it at that.
@@ -34,8 +34,7 @@ class Watchdog:
 
     def __init__(self, worker: Any, redis_url: str, *, stuck_seconds: float):
         self._worker = worker
-        self._queues: Sequence[str] = sorted(worker.app.amqp.queues.consume_from)
-        self._redis = redis.Redis.from_url(redis_url, socket_timeout=2, socket_connect_timeout=2)
+        self._queued = Waiting(redis_url, *worker.app.amqp.queues.consume_from)
         self._patience = Patience(look=LOOK_SECONDS, deaf=DEAF_SECONDS, stuck=stuck_seconds)
         self._stopped = threading.Event()
         self._received = 0
@@ -72,10 +71,9 @@ class Watchdog:
 
     def _waiting(self) -> int | None:
         try:
-            lengths = [cast("int", self._redis.llen(queue)) for queue in self._queues]
-        except redis.RedisError:
+            return self._queued.count()
+        except StoreUnavailable:
             return None
-        return sum(lengths)
 
     def _give_up(self, reason: str) -> None:
         """A stop like after TERM, but with a status that says why; by force when even that does not work any more."""

@@ -37,7 +37,7 @@ f.state IN ('queued', 'running') AND (f.state = 'queued' OR
 _BUSY = SQL("""
 SELECT coalesce((SELECT nullif(sum(slots), 0)::int FROM processes WHERE kind = 'worker' AND {alive}), %s) AS slots,
        count(*) FILTER (WHERE {others})::int AS others, count(*) FILTER (WHERE {files})::int AS files,
-       ARRAY(SELECT what FROM outages) AS away
+       %s::int AS waiting, ARRAY(SELECT what FROM outages) AS away
 FROM tasks f WHERE {in_flight}
 """).format(alive=_ALIVE, others=_OTHERS, files=_FILES, in_flight=_IN_FLIGHT)
 
@@ -48,10 +48,12 @@ SELECT FROM tasks WHERE tenant_id = ANY(%s) AND state = 'ready' AND {files} AND 
 
 def _parts(lane: SQL) -> dict[str, SQL | Composed]:
     """What both ways of queueing share."""
+    is_due = SQL("tenant_id = tenants.id AND state = 'ready' AND {} AND due_at <= now()").format(lane)
     return {
         "lane": lane,
         "served": SQL("tenants.parked_cause IS NULL AND tenants.not_before <= now()"),
-        "is_due": SQL("tenant_id = tenants.id AND state = 'ready' AND {} AND due_at <= now()").format(lane),
+        "is_due": is_due,
+        "has_more": SQL("EXISTS (SELECT FROM tasks WHERE {} OFFSET %(per_tenant)s LIMIT 1)").format(is_due),
         "tenants_room": SQL("""
 greatest(0, %(per_tenant)s - (SELECT count(*) FROM tasks f WHERE f.tenant_id = tenants.id AND {} AND {}))
 """).format(lane, _IN_FLIGHT),
@@ -59,7 +61,7 @@ greatest(0, %(per_tenant)s - (SELECT count(*) FROM tasks f WHERE f.tenant_id = t
 UPDATE tasks SET state = 'queued', sends = least(sends + 1, 20),
        lease_until = now() + make_interval(secs => %(resend)s * power(2, least(tasks.sends, 6)))
 FROM picked WHERE tasks.id = picked.id AND tasks.state = 'ready'
-RETURNING tasks.id, tasks.tenant_id
+RETURNING tasks.id, tasks.tenant_id, picked.has_backlog
 """),
     }
 
@@ -68,7 +70,7 @@ def _top_up(lane: SQL) -> Composed:
     """Per tenant one index probe; the room left is shared in tenant order of the list."""
     return SQL("""
 WITH picked AS (
-    SELECT due.id FROM unnest(%(tenants)s::bigint[]) AS wanted(tenant_id)
+    SELECT due.id, {has_more} AS has_backlog FROM unnest(%(tenants)s::bigint[]) AS wanted(tenant_id)
     JOIN tenants ON tenants.id = wanted.tenant_id AND {served}
     CROSS JOIN LATERAL (
         SELECT id FROM tasks WHERE {is_due} ORDER BY due_at, id LIMIT {tenants_room} FOR UPDATE SKIP LOCKED
@@ -97,15 +99,14 @@ WITH RECURSIVE waiting(tenant_id) AS (
     FROM waiting WHERE waiting.tenant_id IS NOT NULL
 ), turns AS (
     SELECT tenants.id, last_served_at, {tenants_room} AS room,
-           oldest.due_at <= last_served_at
-           OR EXISTS (SELECT FROM tasks WHERE {is_due} OFFSET %(per_tenant)s LIMIT 1) AS has_backlog
+           oldest.due_at <= last_served_at OR {has_more} AS has_backlog
     FROM waiting
     JOIN tenants ON tenants.id = waiting.tenant_id AND {served}
     CROSS JOIN LATERAL (SELECT due_at FROM tasks WHERE {is_due} ORDER BY due_at, id LIMIT 1) oldest
     WHERE {tenants_room} > 0
     ORDER BY has_backlog, last_served_at, tenants.id LIMIT %(room)s
 ), chosen AS (
-    SELECT due.id FROM turns AS tenants
+    SELECT due.id, has_backlog FROM turns AS tenants
     CROSS JOIN LATERAL (
         SELECT id, row_number() OVER (ORDER BY due_at, id) AS rank FROM (
             SELECT id, due_at FROM tasks WHERE {is_due} ORDER BY due_at, id LIMIT tenants.room
@@ -113,7 +114,8 @@ WITH RECURSIVE waiting(tenant_id) AS (
     ) due
     ORDER BY due.rank, has_backlog, last_served_at, tenants.id LIMIT %(room)s
 ), picked AS (
-    SELECT tasks.id FROM tasks JOIN chosen USING (id) WHERE tasks.state = 'ready' FOR UPDATE OF tasks SKIP LOCKED
+    SELECT tasks.id, has_backlog FROM tasks JOIN chosen USING (id)
+    WHERE tasks.state = 'ready' FOR UPDATE OF tasks SKIP LOCKED
 )
 {queue}
 """).format(**_parts(lane))
@@ -124,72 +126,88 @@ _ROUND_OTHERS, _ROUND_FILES = _round(_OTHERS), _round(_FILES)
 
 
 @dataclass(frozen=True, kw_only=True)
+class Picked:
+    """A task to be sent; `behind` those of tenants without a backlog."""
+
+    id: int
+    behind: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
 class Busy:
     """How many tasks the workers seen lately run at a time, and how many are with them or on the way.
 
-    While something is `away` for everybody there is no room for what needs it.
+    While something is `away` for everybody there is no room for what needs it. While messages are `waiting` that the
+    workers could not run at once, they are away or behind: no more are sent, or each would be sent again and again.
     """
 
     slots: int
     others: int
     files: int
+    waiting: int = 0
     away: Sequence[str] = ()
 
     @property
     def room_for_files(self) -> int:
         """How many files may still go out: they get half of the slots."""
-        return 0 if self.away else max(1, self.slots // 2) - self.files
+        return 0 if self.away else min(self._room_in_celery, max(1, self.slots // 2) - self.files)
 
     @property
     def room_in_rounds(self) -> int:
         """How many other tasks a round may send: with the files, twice what the workers run."""
-        return 0 if "front" in self.away else 2 * self.slots - self.slots // 2 - self.others
+        if "front" in self.away:
+            return 0
+        return min(self._room_in_celery, 2 * self.slots - self.slots // 2 - self.others)
 
     @property
     def room_besides_rounds(self) -> int:
         """How many other tasks a single tenant's top-up may send: the rest stays for whole rounds."""
-        return 0 if "front" in self.away else self.slots - self.others
+        return 0 if "front" in self.away else min(self._room_in_celery, self.slots - self.others)
+
+    @property
+    def _room_in_celery(self) -> int:
+        return 2 * self.slots - self.waiting
 
 
-def busy(conn: Connection) -> Busy:
-    """How busy the workers are."""
+def busy(conn: Connection, waiting: int) -> Busy:
+    """How busy the workers are, with so many messages that they have not taken yet."""
     with conn.cursor(row_factory=class_row(Busy)) as cur:
-        row = cur.execute(_BUSY, (ASSUMED_SLOTS,)).fetchone()
+        row = cur.execute(_BUSY, (ASSUMED_SLOTS, waiting)).fetchone()
     assert row is not None  # noqa: S101 -- an aggregate gives one row
     return row
 
 
-def queue_of_tenants(conn: Connection, tenant_ids: Sequence[int]) -> list[int]:
-    """Queue due tasks of these tenants and return their ids."""
+def queue_of_tenants(conn: Connection, tenant_ids: Sequence[int], *, waiting: int) -> list[Picked]:
+    """Queue due tasks of these tenants and return them; `waiting` messages were not taken by a worker yet."""
     tenants = list(tenant_ids)
-    picked = _queued(conn, _TOP_UP_OTHERS, PER_TENANT, busy(conn).room_besides_rounds, tenants=tenants)
+    picked = _queued(conn, _TOP_UP_OTHERS, PER_TENANT, busy(conn, waiting).room_besides_rounds, tenants=tenants)
     if conn.execute(_FILES_ARE_DUE, (tenants,)).rowcount:
-        picked += _queued_files(conn, _TOP_UP_FILES, tenants=tenants)
+        picked += _queued_files(conn, _TOP_UP_FILES, waiting, tenants=tenants)
     return picked
 
 
-def queue_round(conn: Connection) -> list[int]:
-    """Queue due tasks of all tenants, the longest unserved first, and return their ids."""
-    picked = _queued(conn, _ROUND_OTHERS, PER_TENANT, busy(conn).room_in_rounds)
-    return picked + _queued_files(conn, _ROUND_FILES)
+def queue_round(conn: Connection, *, waiting: int) -> list[Picked]:
+    """Queue due tasks of all tenants in fair turns and return them; `waiting` messages were not taken yet."""
+    picked = _queued(conn, _ROUND_OTHERS, PER_TENANT, busy(conn, waiting).room_in_rounds)
+    return picked + _queued_files(conn, _ROUND_FILES, waiting)
 
 
 def queue_one(conn: Connection, *, files_only: bool) -> int | None:
     """Queue one due task, of the tenant that waits longest, whatever room there is; its id, None when none is due."""
     for query in (_ROUND_FILES,) if files_only else (_ROUND_OTHERS, _ROUND_FILES):
         if picked := _queued(conn, query, PER_TENANT, room=1):
-            return picked[0]
+            return picked[0].id
     return None
 
 
-def _queued_files(conn: Connection, query: Composed, **parameters: list[int]) -> list[int]:
+def _queued_files(conn: Connection, query: Composed, waiting: int, **parameters: list[int]) -> list[Picked]:
     """One at a time: two that counted the same room would give away twice of it. The next round is not far."""
     if not try_lock_files(conn):
         return []
-    return _queued(conn, query, FILES_PER_TENANT, busy(conn).room_for_files, **parameters)
+    return _queued(conn, query, FILES_PER_TENANT, busy(conn, waiting).room_for_files, **parameters)
 
 
-def _queued(conn: Connection, query: Composed, per_tenant: int, room: int, **parameters: list[int]) -> list[int]:
+def _queued(conn: Connection, query: Composed, per_tenant: int, room: int, **parameters: list[int]) -> list[Picked]:
     if room <= 0:
         return []
     limits = {"room": room, "per_tenant": per_tenant, "resend": RESEND_SECONDS}
@@ -200,9 +218,9 @@ def _queued(conn: Connection, query: Composed, per_tenant: int, room: int, **par
             UPDATE tenants SET last_served_at = now()
             WHERE id IN (SELECT id FROM tenants WHERE id = ANY(%s) FOR NO KEY UPDATE SKIP LOCKED)
             """,
-            ([tenant_id for _, tenant_id in rows],),
+            ([tenant_id for _, tenant_id, _ in rows],),
         )
-    return [task_id for task_id, _ in rows]
+    return [Picked(id=task_id, behind=has_backlog) for task_id, _, has_backlog in rows]
 
 
 def unqueue(conn: Connection, task_ids: Sequence[int]) -> None:

@@ -1,0 +1,95 @@
+"""What is sent to the workers stays little, however long they are away."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+import redis
+
+from shared import queue
+from shared.db import dispatching
+from tests.integration.pipeline.rig import Rig
+from tests.integration.pipeline.test_dispatch import tenant_with_work
+from workers.dispatch import Dispatcher
+
+MOST = 2 * dispatching.ASSUMED_SLOTS
+TENANTS, EACH = 100, 100
+
+
+@pytest.fixture
+def broker(rig: Rig) -> Iterator[redis.Redis]:
+    """The Redis that the rig's messages go to."""
+    with redis.Redis.from_url(rig.settings.redis_url.get_secret_value()) as client:
+        yield client
+
+
+@pytest.fixture
+def dispatcher(rig: Rig) -> Iterator[Dispatcher]:
+    """One that really sends."""
+    waiting = queue.Waiting(rig.settings.redis_url.get_secret_value(), queue.WORK)
+    with queue.celery_app(rig.settings) as app:
+        dispatcher = Dispatcher(rig.resources.pool, app, waiting)
+        yield dispatcher
+        dispatcher.close()
+
+
+def backlog(rig: Rig) -> None:
+    """Ten thousand tasks of a hundred tenants."""
+    rig.sql(
+        "INSERT INTO tenants (name, company_id) SELECT 'tenant ' || n, 'cmp_' || n FROM generate_series(1, %s) n",
+        TENANTS,
+    )
+    rig.sql(
+        "INSERT INTO events (company_id, front_id, tenant_id, type, received_at, state)"
+        " SELECT company_id, 'evt_' || n, id, 'inbound_received', now(), 'processing'"
+        " FROM tenants, generate_series(1, %s) n",
+        EACH,
+    )
+    rig.sql(
+        "INSERT INTO tasks (tenant_id, event_id, kind, state) SELECT tenant_id, id, 'apply_action', 'ready' FROM events"
+    )
+
+
+def leases_end(rig: Rig) -> None:
+    """Let all the time pass that a message is given."""
+    rig.sql("UPDATE tasks SET lease_until = now() - interval '1 second' WHERE state = 'queued'")
+    rig.sweep("take_back")
+
+
+def test_ten_thousand_tasks_without_a_worker_are_a_few_messages(
+    rig: Rig, dispatcher: Dispatcher, broker: redis.Redis
+) -> None:
+    backlog(rig)
+    longest = 0
+    for _ in range(50):
+        dispatcher.round()
+        dispatcher.top_up([1, 2, 3])
+        longest = max(longest, queue_length(broker))
+        leases_end(rig)
+    sent = rig.sql("SELECT max(sends), count(*) FILTER (WHERE sends > 0) FROM tasks")
+    print(f"{TENANTS * EACH:,} tasks, 50 leases: at most {longest} messages waited; (sends a task, tasks sent) {sent}")
+    assert 0 < longest <= MOST
+
+
+def test_a_redis_that_was_emptied_gets_its_messages_again(
+    rig: Rig, dispatcher: Dispatcher, broker: redis.Redis
+) -> None:
+    backlog(rig)
+    before = dispatcher.round()
+    broker.flushdb()
+    leases_end(rig)
+    assert (dispatcher.round(), queue_length(broker)) == (before, before)
+
+
+def test_a_single_event_is_sent_ahead_of_backlogs(rig: Rig, dispatcher: Dispatcher, broker: redis.Redis) -> None:
+    backlog(rig)
+    quiet = tenant_with_work(rig, "cmp_acme", 1)
+    rig.sql("UPDATE tasks SET due_at = now() WHERE tenant_id = %s", quiet)
+    sent = dispatcher.round()
+    assert (broker.llen(queue.WORK), queue_length(broker)) == (1, sent)
+
+
+def queue_length(broker: redis.Redis) -> int:
+    """The messages in all lists of the workers' queue."""
+    return sum(broker.llen(name) for name in broker.scan_iter(f"{queue.WORK}*"))  # type: ignore[misc]
