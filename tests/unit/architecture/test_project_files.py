@@ -15,7 +15,7 @@ WRITTEN = (*PACKAGES, "tests", "docs", "deploy")
 TEXT = {".py", ".sql", ".md", ".toml", ".yml", ".html", ".css", ".js", ".sh"}
 
 #: Why a file is longer than a screen or four.
-LONG: dict[str, str] = {}
+LONG: dict[str, str] = {"shared/errors.py": "every error there is, below the tree of them: one place to look a code up"}
 #: Who may name Front's hosts besides the documents.
 FRONTS_HOSTS = {
     "shared/settings.py",  # the defaults
