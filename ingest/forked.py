@@ -21,13 +21,23 @@ def prepare_processes() -> None:
     import ingest.reception  # noqa: F401, PLC0415 - as above
 
     spool_store.load()
-    os.register_at_fork(after_in_child=_begin)
+    os.register_at_fork(before=_hold_term, after_in_parent=_let_term_come, after_in_child=_begin)
 
 
 def _begin() -> None:
-    # The parent's handler comes along with the fork and swallows a TERM until Granian has set its own.
+    # The parent's handler comes along with the fork and swallows a TERM until Granian has set its own. One that came
+    # before this line was held and ends the process now.
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    _let_term_come()
     threading.Thread(target=_stop_as_orphan, args=(os.getppid(),), name="orphan-watch", daemon=True).start()
+
+
+def _hold_term() -> None:
+    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
+
+
+def _let_term_come() -> None:
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGTERM})
 
 
 def _stop_as_orphan(parent: int) -> None:

@@ -8,17 +8,19 @@ from typing import TYPE_CHECKING, Literal, Protocol, TypeAlias
 
 from ingest.bell import Bell
 from ingest.deadline import WithDeadline
-from ingest.group_commit import GroupCommit
-from ingest.stores import InboxStore, RingingSpool
+from ingest.group_commit import InLoop, InThread
+from ingest.stores import InboxStore, LoopInboxStore, RingingSpool
 from shared import failpoints
 from shared.db.spool_store import SpoolStore
 from shared.errors import NothingStored, StoreUnavailable
 from shared.inbox import open_inbox
+from shared.inbox_in_loop import open_inbox_in_loop
 from shared.queue import RECORD_INBOX, celery_app, send
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from shared.inbox import Inbox
     from shared.models import Delivery
     from shared.settings import Settings
 
@@ -28,9 +30,9 @@ AWAY = "away"
 
 # For one write. A request pays at most for the inbox once and the spool once; Front itself waits about 5 s.
 INBOX_SECONDS = 0.4
-SPOOL_SECONDS = 1.1
-# For all of it, whatever hangs: every request is answered within 2 s.
-KEEP_SECONDS = 1.5
+SPOOL_SECONDS = 0.8
+# For all of it, whatever hangs. Every request is answered within 2 s: what is left is for a machine that is busy.
+KEEP_SECONDS = 1.2
 
 
 class KeepsDeliveries(Protocol):
@@ -101,9 +103,27 @@ def _answer(store: KeepsDeliveries) -> str:
 
 
 def open_keeper(settings: Settings) -> Keeper:
-    """The keeper on REDIS_URL and DATABASE_URL. Connects to neither before it is used."""
-    bell = Bell(functools.partial(send, celery_app(settings, door=True), RECORD_INBOX))
-    redis = open_inbox(settings, connect_seconds=INBOX_SECONDS / 2, answer_seconds=INBOX_SECONDS)
-    inbox = WithDeadline(InboxStore(redis, bell.ring), seconds=INBOX_SECONDS)
+    """The keeper on REDIS_URL and DATABASE_URL, for many threads. Connects to neither before it is used."""
+    bell = _bell(settings)
+    inbox = WithDeadline(InboxStore(_inbox(settings), bell.ring), seconds=INBOX_SECONDS)
+    return Keeper(inbox=InThread("inbox", inbox), spool=_spool(settings, bell))
+
+
+def open_keeper_in_loop(settings: Settings) -> Keeper:
+    """The same for an event loop, which alone may submit."""
+    bell = _bell(settings)
+    inbox = LoopInboxStore(open_inbox_in_loop(settings, seconds=INBOX_SECONDS), _inbox(settings), bell.ring)
+    return Keeper(inbox=InLoop("inbox", inbox), spool=_spool(settings, bell))
+
+
+def _bell(settings: Settings) -> Bell:
+    return Bell(functools.partial(send, celery_app(settings, door=True), RECORD_INBOX))
+
+
+def _inbox(settings: Settings) -> Inbox:
+    return open_inbox(settings, connect_seconds=INBOX_SECONDS / 2, answer_seconds=INBOX_SECONDS)
+
+
+def _spool(settings: Settings, bell: Bell) -> InThread:
     spool = WithDeadline(SpoolStore(settings.database_url.get_secret_value()), seconds=SPOOL_SECONDS)
-    return Keeper(inbox=GroupCommit("inbox", inbox), spool=GroupCommit("spool", RingingSpool(spool, bell.ring)))
+    return InThread("spool", RingingSpool(spool, bell.ring))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from ingest.app import create_app
-from ingest.keeper import open_keeper
+from ingest.keeper import open_keeper_in_loop
 from ingest.reception import Reception
 from ingest.settings import door_settings
 from shared import failpoints
@@ -12,5 +12,5 @@ from shared.logs import configure
 settings = door_settings()
 configure(settings, "door")
 failpoints.arm(settings.mailroom_crash_at)
-keeper = open_keeper(settings)
+keeper = open_keeper_in_loop(settings)
 app = Reception(create_app(settings, keeper=keeper), keeper, max_body_bytes=settings.max_body_bytes)

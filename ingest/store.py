@@ -18,3 +18,13 @@ class Store(Protocol):
 
     def check(self) -> None:
         """Raise StoreUnavailable unless `put` would work now."""
+
+
+class LoopStore(Protocol):
+    """The same for an event loop."""
+
+    async def put(self, deliveries: Sequence[Delivery]) -> Sequence[Exception | None]:
+        """As a Store's."""
+
+    def check(self) -> None:
+        """As a Store's: from a thread that may wait."""

@@ -10,6 +10,7 @@ if TYPE_CHECKING:
 
     from ingest.store import Store
     from shared.inbox import Inbox
+    from shared.inbox_in_loop import InboxInLoop
     from shared.models import Delivery
 
 SPOOL_RINGS_EVERY = 1.0  # seconds; the spool has no bell in Redis that says whether it is rung already
@@ -32,6 +33,26 @@ class InboxStore:
     def check(self) -> None:
         """Raise unless Redis takes writes."""
         self._inbox.check_writable()
+
+
+class LoopInboxStore:
+    """The same from an event loop. It is asked whether it takes writes by threads, over connections of their own."""
+
+    def __init__(self, inbox: InboxInLoop, asked: Inbox, ring: Callable[[], None]) -> None:
+        self._inbox = inbox
+        self._asked = asked
+        self._ring = ring
+
+    async def put(self, deliveries: Sequence[Delivery]) -> Sequence[Exception | None]:
+        """Add all in one round trip."""
+        put = await self._inbox.put(deliveries)
+        if put.bell_was_silent:
+            self._ring()
+        return put.refusals
+
+    def check(self) -> None:
+        """Raise unless Redis takes writes."""
+        self._asked.check_writable()
 
 
 class RingingSpool:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections import deque
 from functools import partial
+from threading import get_ident
 from typing import TYPE_CHECKING
 
 from ingest.deadlines import Deadlines
@@ -41,6 +42,7 @@ class WaitingRoom:
         self._too_late = NothingStored(f"no store answered within {seconds} s")
         self._told: deque[tuple[Wait, Outcome]] = deque()
         self._called = False
+        self._thread = get_ident()
 
     async def keep(self, delivery: Delivery, hold: Hold) -> Outcome:
         """Wait until the delivery is kept, or may not be."""
@@ -50,7 +52,10 @@ class WaitingRoom:
         return await wait.outcome
 
     def _hear(self, wait: Wait, outcome: Outcome) -> None:
-        """From any thread. Those that are told together wake the loop once."""
+        """From any thread. Those that are told together by another one wake the loop once."""
+        if get_ident() == self._thread:
+            self._end(wait, outcome)
+            return
         self._told.append((wait, outcome))
         if not self._called:
             self._called = True
@@ -60,8 +65,11 @@ class WaitingRoom:
         self._called = False
         while self._told:
             wait, outcome = self._told.popleft()
-            self._finish(wait, outcome)
-            self._deadlines.end(wait)  # last: whatever goes wrong before, it is answered in time
+            self._end(wait, outcome)
+
+    def _end(self, wait: Wait, outcome: Outcome) -> None:
+        self._finish(wait, outcome)
+        self._deadlines.end(wait)  # last: whatever goes wrong before, it is answered in time
 
     def _give_up(self, wait: Wait) -> None:
         self._finish(wait, self._too_late)

@@ -44,7 +44,7 @@ class Inbox:
 
         After StoreUnavailable any of them may be in the inbox or not.
         """
-        commands = [_xadd(delivery) for delivery in deliveries]
+        commands = [packed_delivery(delivery) for delivery in deliveries]
         with _translated():
             *added, rung = self._send([*commands, RING])
         return Put(refusals=tuple(_refusal(answer) for answer in added), bell_was_silent=rung == b"OK")
@@ -137,20 +137,26 @@ def open_inbox(settings: Settings, *, connect_seconds: float = 2.0, answer_secon
     return Inbox(client)
 
 
+def packed_delivery(delivery: Delivery) -> bytes:
+    """The command that adds it, in Redis's wire format."""
+    return _packed(b"XADD", STREAM.encode(), b"*", *fields_of(delivery))
+
+
+def unavailable(cause: object) -> StoreUnavailable:
+    """What a refusal of Redis, or its silence, is to those who wanted something of the inbox."""
+    return StoreUnavailable(f"Redis did not do its part ({cause}); check REDIS_URL and the server")
+
+
 @contextmanager
 def _translated() -> Iterator[None]:
     try:
         yield
     except redis.RedisError as exc:
-        raise _unavailable(exc) from exc
-
-
-def _unavailable(exc: Exception) -> StoreUnavailable:
-    return StoreUnavailable(f"Redis did not do its part ({exc}); check REDIS_URL and the server")
+        raise unavailable(exc) from exc
 
 
 def _refusal(answer: object) -> Exception | None:
-    return _unavailable(answer) if isinstance(answer, Exception) else None
+    return unavailable(answer) if isinstance(answer, Exception) else None
 
 
 def _answer(conn: Any) -> Any:
@@ -158,10 +164,6 @@ def _answer(conn: Any) -> Any:
         return conn.read_response()
     except redis.ResponseError as exc:
         return exc
-
-
-def _xadd(delivery: Delivery) -> bytes:
-    return _packed(b"XADD", STREAM.encode(), b"*", *fields_of(delivery))
 
 
 def _packed(*words: bytes) -> bytes:

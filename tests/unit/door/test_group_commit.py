@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from ingest.group_commit import MAX_BYTES, MAX_DELIVERIES, GroupCommit
+from ingest.group_commit import MAX_BYTES, MAX_DELIVERIES, GroupCommit, InThread
 from shared.errors import StoreUnavailable
 from shared.models import Delivery
 
@@ -54,7 +54,7 @@ def store() -> Recording:
 
 @pytest.fixture
 def commit(store: Recording) -> GroupCommit:
-    return GroupCommit("test", store)
+    return InThread("test", store)
 
 
 def submit(commit: GroupCommit, each: Delivery) -> Future[Exception | None]:
