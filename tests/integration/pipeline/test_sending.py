@@ -7,14 +7,18 @@ from collections.abc import Iterator
 import pytest
 import redis
 
+from bench.harness.processes import wait_until
 from shared import queue
 from shared.db import dispatching
 from tests.integration.pipeline.rig import Rig
-from tests.integration.pipeline.test_dispatch import tenant_with_work
+from tests.integration.pipeline.running_worker import running_worker
+from tests.integration.pipeline.test_dispatch import NORA, TO_NORA, tenant_with_work
 from workers.dispatch import Dispatcher
 
 MOST = 2 * dispatching.ASSUMED_SLOTS
 TENANTS, EACH = 100, 100
+DONE = "SELECT count(*) FROM tasks WHERE tenant_id = %s AND state = 'done'"
+PATIENCE = 60.0  # seconds; for all that a crowded machine may need
 
 
 @pytest.fixture
@@ -88,6 +92,24 @@ def test_a_single_event_is_sent_ahead_of_backlogs(rig: Rig, dispatcher: Dispatch
     rig.sql("UPDATE tasks SET due_at = now() WHERE tenant_id = %s", quiet)
     sent = dispatcher.round()
     assert (broker.llen(queue.WORK), queue_length(broker)) == (1, sent)
+
+
+def test_slow_files_of_many_tenants_do_not_delay_the_work_of_others(rig: Rig, dispatcher: Dispatcher) -> None:
+    rig.control("faults", {"kind": "slow_body", "path_regex": "/download/", "seconds": PATIENCE})
+    film = [{"filename": "film.mp4", "size": 2**20}]
+    for company in ("cmp_0", "cmp_1", "cmp_2"):
+        rig.user(rig.tenant(company, company), NORA)
+        rig.send("inbound_received", company, recipients=TO_NORA, attachments=film * 4)
+    rig.record()
+    rig.sql("UPDATE tasks SET state = 'ready'")
+    running = "SELECT kind, count(*)::int FROM tasks WHERE state = 'running' GROUP BY 1"
+    with running_worker(rig, slots=4):
+        dispatcher.round()
+        assert wait_until(lambda: rig.sql(running) == [("store_attachment", 2)], PATIENCE)
+        quiet = tenant_with_work(rig, "cmp_quiet", 3)
+        dispatcher.round()
+        assert wait_until(lambda: rig.one(DONE, quiet) == 3, PATIENCE)
+        assert rig.sql(running) == [("store_attachment", 2)]
 
 
 def queue_length(broker: redis.Redis) -> int:
