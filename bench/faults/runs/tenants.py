@@ -9,6 +9,7 @@ from bench.faults.run import Run
 from bench.harness.backlog import add_backlog, drop_backlog
 from bench.harness.mail import desk
 from bench.harness.processes import wait_until
+from shared.queue import WORK, Waiting
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -24,6 +25,8 @@ QUIET = 5
 PROBES, PAUSE = 20, 0.5
 GIVES_UP_AFTER = 60.0
 SETTLES_WITHIN = 120.0
+#: Twice what one worker runs at a time; without any, as many slots are assumed.
+MOST_MESSAGES = 32
 
 
 def noisy_tenant(suite: Suite) -> Result:
@@ -36,6 +39,36 @@ def many_backlogs(suite: Suite) -> Result:
     """Very many tenants have something to do, more in all than the workers can."""
     with suite.scene("many_backlogs", companies=suite.pick(100, 999) + QUIET, front=FRONT) as scene:
         return _judged(scene, scene.companies[:-QUIET], each=suite.pick(30, 50))
+
+
+def away_workers(suite: Suite) -> Result:
+    """Much waits while no worker runs, and Redis forgets what it was told; then the workers come."""
+    with suite.scene("away_workers", companies=suite.pick(20, 100)) as scene:
+        problems = scene.platform.stop("worker")
+        assert not problems, problems
+        waiting = add_backlog(scene.mailroom, scene.companies, suite.pick(50, 100))
+        longest = _longest_queue(scene, seconds=suite.pick(20, 600))
+        with scene.mailroom.redis() as client:
+            client.flushall()
+        scene.injected += 1
+        with scene.mail(per_second=10):
+            longest = max(longest, _longest_queue(scene, seconds=5))
+        [(sends,)] = scene.mailroom.rows("SELECT max(sends) FROM tasks")
+        scene.platform.procfile({"web": 0, "recorder": 0, "sweeper": 0}, pool="threads")
+        note = f"{waiting:,} waited; at most {longest} messages in Redis, {sends} for one task; then Redis was emptied"
+        broken = [] if longest <= MOST_MESSAGES else [f"{longest} messages waited in Redis"]
+        return scene.judge(within=suite.pick(180, 600), note=note, broken=broken)
+
+
+def _longest_queue(scene: Scene, *, seconds: float) -> int:
+    """The most messages that were seen to wait for a worker."""
+    waiting = Waiting(scene.mailroom.redis_url, WORK)
+    until, longest = time.monotonic() + seconds, 0
+    while time.monotonic() < until:
+        longest = max(longest, waiting.count())
+        time.sleep(0.1)
+    waiting.close()
+    return longest
 
 
 def _judged(scene: Scene, busy: Sequence[str], *, each: int) -> Result:
@@ -68,6 +101,11 @@ def _spread(seconds: Sequence[float]) -> str:
 
 
 RUNS = (
+    Run(
+        name="away_workers",
+        promise="10,000 tasks wait without a worker: a few messages in all, and an emptied Redis gets them again",
+        do=away_workers,
+    ),
     Run(
         name="noisy_tenant",
         promise="one tenant has 50,000 tasks waiting: another's event is done within 2 s",
