@@ -66,4 +66,4 @@ class Run:
     name: str
     promise: str
     do: Callable[[Suite], Result | Iterable[Result]]
-    in_ci: bool = True
+    in_ci: bool = False

@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-HEADER = (
-    "| fault | sent | faults | lost | double | ghost | wrong token | drained in | longest gap | door under 2 s | besides |",
-    "| --- | --- | --- | --- | --- | --- | --- | --- | --- | --- | --- |",
+COLUMNS = (
+    *("fault", "sent", "faults", "lost", "double", "ghost", "wrong token"),
+    *("drained in", "longest gap", "door under 2 s", "besides"),
 )
+HEADER = (f"| {' | '.join(COLUMNS)} |", "|" + " --- |" * len(COLUMNS))
 
 
 def table(lines: Iterable[str]) -> str:

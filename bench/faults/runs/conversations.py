@@ -166,6 +166,7 @@ RUNS = (
         name="reopened",
         promise="archived, answer lost, reopened by a person, 50 times: never archived again",
         do=reopened,
+        in_ci=True,
     ),
     Run(
         name="order",

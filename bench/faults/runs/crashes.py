@@ -87,12 +87,10 @@ RUNS = (
         name="failpoints",
         promise="SIGKILL between any two steps that belong together, in every process: done once",
         do=failpoints,
-        in_ci=False,  # tests/integration/crashes shows each of them by itself
     ),
     Run(
         name="frozen",
         promise="SIGSTOP beyond the lease at each point of an attempt: who wakes writes nothing",
         do=frozen,
-        in_ci=False,
     ),
 )

@@ -181,6 +181,7 @@ RUNS = (
         name="front_5xx",
         promise="Front away for everybody, in full for an hour: nothing fails, no attempt is lost",
         do=lambda suite: away(suite, seconds=suite.pick(20.0, 3_600.0)),
+        in_ci=True,
     ),
     Run(
         name="front_resets",

@@ -70,11 +70,13 @@ RUNS = (
         name="worker_kill",
         promise="SIGKILL to workers, again and again: what they ran is run again, nothing twice",
         do=worker_kill,
+        in_ci=True,
     ),
     Run(
         name="child_kill",
         promise="SIGKILL to children of prefork workers: the same",
         do=child_kill,
+        in_ci=True,
     ),
     Run(
         name="recorder_kill",

@@ -142,21 +142,25 @@ RUNS = (
         promise="SIGKILL to Redis: the door turns to PostgreSQL, workers go on when Redis is back",
         do=redis_kill,
     ),
-    Run(name="redis_hung", promise="Redis stopped with connections open: the same", do=redis_hung),
+    Run(name="redis_hung", promise="Redis stopped with connections open: the same", do=redis_hung, in_ci=True),
     Run(
         name="redis_wiped",
         promise="FLUSHALL: what was recorded finishes; only what was in the inbox may be gone, and is counted",
         do=redis_wiped,
+        in_ci=True,
     ),
     Run(
         name="postgres_kill",
         promise="immediate stop of PostgreSQL: the door is unaffected, workers wait, no attempt is counted",
         do=postgres_kill,
     ),
-    Run(name="postgres_hung", promise="PostgreSQL stopped with connections open: the same", do=postgres_hung),
+    Run(
+        name="postgres_hung", promise="PostgreSQL stopped with connections open: the same", do=postgres_hung, in_ci=True
+    ),
     Run(
         name="postgres_exhausted",
         promise="no connection of PostgreSQL left: the door is unaffected, workers come back",
         do=postgres_exhausted,
+        in_ci=True,
     ),
 )
