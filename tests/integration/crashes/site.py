@@ -150,14 +150,18 @@ class Site:
         open_tasks = "SELECT count(*)::int FROM tasks WHERE state IN ('ready', 'queued', 'running')"
         return self.rig.resources.inbox.depth() == 0 and self.rig.one(open_tasks) == 0
 
-    def settle(self, seconds: float = PATIENCE) -> None:
+    def settle(self) -> None:
         """Return when everything is done."""
+        self.until(self.settled, "all is done")
+
+    def until(self, fact: Callable[[], bool], what: str) -> None:
+        """Return when the fact is true; fail with all that is known when that takes too long."""
         try:
-            wait_until(self.settled, "all is done", seconds)
+            wait_until(fact, what)
         except AssertionError:
-            shown = "\n".join(program.shown[-2000:] for program in self._programs)
             tasks = self.rig.sql("SELECT id, kind, state, attempts, code, due_at, lease_until FROM tasks")
-            raise AssertionError(f"{tasks}\n{shown}") from None
+            shown = "\n".join(f"{program.name}:\n{program.shown[-4000:]}" for program in self._programs)
+            raise AssertionError(f"never: {what}\n{tasks}\n{shown}") from None
 
     def verdict(self) -> dict[str, int]:
         """What Front's ledger says."""

@@ -61,7 +61,7 @@ def die_at(site: Site, redis_url: str, point: str, port: int) -> None:
     site.worker()
     if point == "kept_before_ring":
         site.sweeper()
-    wait_until(lambda: rig.control("verdict")["pending"] == 0 and site.settled(), "all is done")
+    site.until(lambda: rig.control("verdict")["pending"] == 0 and site.settled(), "all is done")
     assert site.verdict() == CLEAN
     assert rig.sql("SELECT state, count(*)::int FROM events GROUP BY 1") == [("done", 1)]
     assert len(rig.writes()) == 1

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import time
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+import psutil
 import pytest
 
 from shared import queue
 from shared.db.migrate import migrate
 from tests.integration.crashes.conftest import NORA
-from tests.integration.crashes.site import CLEAN, Program, Site, wait_until
+from tests.integration.crashes.site import CLEAN, PATIENCE, Program, Site
 from tests.integration.pipeline.rig import Rig
 
 if TYPE_CHECKING:
@@ -19,6 +21,8 @@ if TYPE_CHECKING:
 
     from console.embedded import Postgres
 
+#: What is left of the lease that runs out in the outage.
+LEFT_SECONDS = 5.0
 LEASE = "UPDATE tasks SET lease_until = now() + %s * interval '1 second' WHERE id = %s"
 
 
@@ -58,29 +62,41 @@ def go_through_an_outage(site: Site, postgres: Postgres) -> None:
     for each in all_four:
         each.worker.froze()
     assert len(rig.writes()) == 3
-    rig.sql(LEASE, 1, expired.task_id)
-
-    postgres.kill()
+    rig.sql(LEASE, LEFT_SECONDS, expired.task_id)
+    kill_whole(postgres)
+    killed = time.monotonic()
     for each in all_four:
         each.worker.thaw()
+    stopped.worker.stop()
     for each in all_four:
         each.worker.wait_for("settling_waits")
-    stopped.worker.stop()
+    time.sleep(max(0.0, killed + LEFT_SECONDS - time.monotonic()))
     postgres.start()
     back = time.monotonic()
     site.worker()  # for what was given back
 
     own = [each.task_id for each in (unread, patched, expired)]
-    wait_until(lambda: states(site, own) == [("done", 1)] * len(own), "all three are done")
+    site.until(lambda: states(site, own) == [("done", 1)] * len(own), "all three are done")
     print(f"outage: settled {time.monotonic() - back:.1f} s after PostgreSQL was back")
     assert states(site, [stopped.task_id]) == [("running", 1)]
     assert rig.sql("SELECT outcome FROM attempts WHERE task_id = %s", expired.task_id) == [("done",)]
     assert len(rig.writes()) == 4
     rig.sql(LEASE, -1, stopped.task_id)
+    rig.sweep("take_back")  # the sweeper itself leaves the workers more time
     site.settle()
     assert site.verdict() == CLEAN
     assert len(rig.writes()) == 4
     assert rig.one("SELECT value::int FROM counters WHERE name = 'rescued'") == 1
+
+
+def kill_whole(postgres: Postgres) -> None:
+    """Its sessions too: one that has work to do would end it without the main process."""
+    sessions = psutil.Process(postgres.pid).children(recursive=True)
+    postgres.kill()
+    for session in sessions:
+        with suppress(psutil.NoSuchProcess):
+            session.kill()
+    psutil.wait_procs(sessions, PATIENCE)
 
 
 def running_at(site: Site, point: str, task_id: int) -> Running:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from shared import queue
 from shared.db import rescue
 from tests.integration.crashes.conftest import NORA
-from tests.integration.crashes.site import CLEAN, wait_until
+from tests.integration.crashes.site import CLEAN
 
 if TYPE_CHECKING:
     from tests.integration.crashes.site import Site
@@ -55,7 +55,7 @@ def test_a_task_that_kills_its_worker_for_the_fifth_time_fails_and_the_others_ar
     dying.died_of(signal.SIGSEGV)
     site.worker()
     site.tell(queue.RUN_TASK, other, consumes=queue.WORK)
-    wait_until(lambda: ended(site, other) == [("done", None)], "the other task is done")
+    site.until(lambda: ended(site, other) == [("done", None)], "the other task is done")
     site.rig.sql(EXPIRE, poison)
     site.rig.sweep("take_back")
     assert ended(site, poison) == [("failed", rescue.WORKER_LOST)]
