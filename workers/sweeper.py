@@ -39,7 +39,7 @@ def sweep(resources: Resources, role: Role, stop: threading.Event) -> None:
                     log.info("sweeping")
                     _leave_time_to_settle(todo)  # the role is lost with PostgreSQL, and only then
                 while held and not stop.is_set():
-                    _do_due(resources, todo)
+                    _do_due(resources, role, todo)
                     role.check()
                     stop.wait(TICK_SECONDS)
         except StoreUnavailable as exc:
@@ -47,11 +47,16 @@ def sweep(resources: Resources, role: Role, stop: threading.Event) -> None:
         stop.wait(1.0)
 
 
-def _do_due(resources: Resources, todo: list[Duty]) -> None:
-    """One duty's trouble does not stop the others: Redis may be away, or a row be one that nobody foresaw."""
+def _do_due(resources: Resources, role: Role, todo: list[Duty]) -> None:
+    """One duty's trouble does not stop the others: Redis may be away, or a row be one that nobody foresaw.
+
+    Raises StoreUnavailable before a duty that leaves others time when PostgreSQL was away, though it may be back.
+    """
     for duty in todo:
         if (began := time.monotonic()) >= duty.due:
             duty.due = began + duty.every
+            if duty.after_outage:
+                role.check()
             _do(resources, duty, began)
             if time.monotonic() - began > HUNG_SECONDS:
                 _leave_time_to_settle(todo)

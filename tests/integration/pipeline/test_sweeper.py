@@ -11,6 +11,7 @@ import pytest
 from shared.db.locks import SWEEPER
 from shared.db.pool import KEEPALIVES
 from shared.db.roles import Role
+from shared.errors import StoreUnavailable
 from tests.integration.pipeline.test_recording import envelope, receive
 from workers import heartbeat
 from workers.duties import Duty
@@ -18,11 +19,21 @@ from workers.recording import recorder
 from workers.sweeper import _do_due
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from tests.integration.pipeline.rig import Rig
     from workers.resources import Resources
 
 
-def test_a_bug_in_one_duty_stops_neither_the_others_nor_the_sweeper(rig: Rig) -> None:
+@pytest.fixture
+def role(database: str) -> Iterator[Role]:
+    """The sweeper's."""
+    role = Role(database, SWEEPER, name="the test's sweeper")
+    yield role
+    role.close()
+
+
+def test_a_bug_in_one_duty_stops_neither_the_others_nor_the_sweeper(rig: Rig, role: Role) -> None:
     done: list[str] = []
 
     def broken(_: Resources) -> None:
@@ -32,9 +43,20 @@ def test_a_bug_in_one_duty_stops_neither_the_others_nor_the_sweeper(rig: Rig) ->
         done.append("works")
 
     duties = [Duty(name="broken", every=0.0, do=broken), Duty(name="works", every=0.0, do=works)]
-    _do_due(rig.resources, duties)
-    _do_due(rig.resources, duties)
+    _do_due(rig.resources, role, duties)
+    _do_due(rig.resources, role, duties)
     assert done == ["works", "works"]
+
+
+def test_leases_are_not_looked_at_when_postgresql_was_away_meanwhile(rig: Rig, role: Role) -> None:
+    done: list[str] = []
+    duty = Duty(name="take_back", every=0.0, after_outage=10.0, do=lambda _: done.append("took back"))
+    with role.held():
+        _do_due(rig.resources, role, [duty])
+        rig.sql("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'the test''s sweeper'")
+        with pytest.raises(StoreUnavailable):
+            _do_due(rig.resources, role, [duty])
+    assert done == ["took back"]
 
 
 def test_a_backlog_is_recorded_in_turns_with_the_other_duties(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
