@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 import psutil
 import pytest
 
+from bench.harness.slow_senders import SLOW_BODY, SLOW_CHUNKS, SLOW_HEADERS, dripping
 from tests.integration.door.doors import Door, a_door, statuses
-from tests.integration.door.slow import SLOW_BODY, SLOW_CHUNKS, SLOW_HEADERS, dripping
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
