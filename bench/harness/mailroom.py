@@ -142,7 +142,7 @@ class Mailroom:
         try:
             answers = requests.get(f"http://127.0.0.1:{self.port}/readyz", timeout=5).ok
             alive = self.rows("SELECT kind FROM processes WHERE seen_at > now() - interval '15 seconds'")
-        except (requests.RequestException, psycopg.Error):
+        except (requests.RequestException, StoreUnavailable):
             return False
         return answers and {kind for (kind,) in alive} >= BEHIND_THE_DOOR
 
