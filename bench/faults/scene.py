@@ -86,6 +86,11 @@ class Scene:
             broken=(*problems, *broken, *self.platform.stop()),
         )
 
+    def ended(self) -> str:
+        """Which of our processes ended by themselves: the platform started them again."""
+        ended = ", ".join(f"{count} × {name}" for name, count in sorted(self.platform.restarts.items()))
+        return f"processes that ended: {ended or 'none'}"
+
     def _counted(self, totals: dict[str, Any], unrecorded: Set[str]) -> dict[str, int]:
         """The verdict's figures; what Front found undone and what has no row are mostly the same events."""
         verdict = self.front.verdict()

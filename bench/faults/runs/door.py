@@ -149,8 +149,7 @@ def _spooled(scene: Scene) -> int:
 def _slowest(scene: Scene) -> str:
     """The slowest answer, and which of our processes ended."""
     slowest = max((each["seconds"] for each in scene.front.tries()), default=0.0)
-    ended = ", ".join(f"{count} × {name}" for name, count in sorted(scene.platform.restarts.items()))
-    return f"slowest answer {slowest:.2f} s; processes that ended: {ended or 'none'}"
+    return f"slowest answer {slowest:.2f} s; {scene.ended()}"
 
 
 def _late(scene: Scene) -> list[str]:

@@ -33,7 +33,7 @@ def again_and_again(suite: Suite, name: str, hurt: Callable[[Scene], None], *, t
                 time.sleep(3)
                 hurt(scene)
                 scene.injected += 1
-        return scene.judge(within=SETTLES_WITHIN, note=_restarts(scene))
+        return scene.judge(within=SETTLES_WITHIN, note=scene.ended())
 
 
 def kill(server: Server, away: float) -> None:
@@ -128,12 +128,6 @@ def _answers(scene: Scene) -> bool:
             return bool(client.ping())
     except redis.RedisError:
         return False
-
-
-def _restarts(scene: Scene) -> str:
-    """Which of our processes ended by themselves: the platform started them again."""
-    ended = ", ".join(f"{count} × {name}" for name, count in sorted(scene.platform.restarts.items()))
-    return f"processes that ended: {ended or 'none'}"
 
 
 RUNS = (
