@@ -55,7 +55,11 @@ class Recorder:
         suspects = self._pool.run(marks.marked)
         total = 0
         while time.monotonic() < until:
-            done = self._record_spooled(suspects) + self._record_inbox(suspects)
+            done = self._record_spooled(suspects)
+            total += done
+            if done == CHUNK:
+                continue  # the whole backlog before the inbox is asked: Redis may still be away
+            done = self._record_inbox(suspects)
             total += done
             if not done:
                 self._inbox.stop_bell()

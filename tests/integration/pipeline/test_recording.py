@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import zlib
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ import pytest
 
 from shared.db import marks, spool
 from shared.errors import StoreUnavailable
+from shared.models import Delivery
 from tests.integration.pipeline.rig import Rig
 
 PAYLOADS = Path(__file__).parents[2] / "payloads"
@@ -184,6 +186,25 @@ def test_what_was_spooled_is_recorded_and_gone_from_the_spool(rig: Rig) -> None:
     assert rig.record() == 1
     assert rig.sql("SELECT origin FROM deliveries") == [("spooled",)]
     assert rig.sql("SELECT 1 FROM spooled_deliveries") == []
+
+
+def test_all_that_is_spooled_is_recorded_at_once_while_redis_is_away(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
+    rig.tenant("cmp_acme")
+    bodies = [json.dumps(envelope(payload={"id": f"evt_{number}"})).encode() for number in range(450)]
+    spooled = [Delivery(id=f"{number:032x}", received_at=NOON, body=body) for number, body in enumerate(bodies)]
+    rig.resources.pool.run(lambda conn: spool.add(conn, spooled))
+    monkeypatch.setattr(rig.resources.inbox, "read", away)
+    with pytest.raises(StoreUnavailable):
+        rig.record()
+    assert rig.one("SELECT count(*)::int FROM events") == 450
+    assert rig.sql("SELECT 1 FROM spooled_deliveries") == []
+
+
+NOON = datetime(2026, 8, 11, 12, tzinfo=UTC)
+
+
+def away(*_: Any, **__: Any) -> None:
+    raise StoreUnavailable("away")
 
 
 def test_a_delivery_both_in_inbox_and_spool_is_recorded_once(rig: Rig) -> None:
