@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from tests.acceptance.stack import Stack
 
 COMPANY, DESK = "cmp_stop", "desk@stop.example"
-MESSAGES, SIZE = 6, 25 * 2**20
+MESSAGES, SIZE = 4, 25 * 2**20  # as many downloads as one tenant may have at a time
 SLOW_SECONDS = 20
 
 

@@ -98,7 +98,8 @@ def test_the_conversation_is_archived(stack: Stack, event: dict[str, Any]) -> No
 
 def test_nothing_had_to_be_rescued(stack: Stack, event: dict[str, Any]) -> None:
     status = stack.json("status")
-    assert (set(status), status["rescued"], event["state"]) == (STATUS_KEYS, 0, "done")
+    assert set(status) >= STATUS_KEYS
+    assert (status["rescued"], event["state"]) == (0, "done")
     assert set(status["inbox"]) == {"depth", "oldest_age_seconds", "spooled"}
 
 

@@ -6,7 +6,9 @@ import base64
 import json
 from typing import TYPE_CHECKING
 
+import pytest
 import redis
+from kombu import pools
 
 from bench.faults.control.effects import compare
 from bench.faults.control.publisher import QUEUE, Publisher
@@ -16,8 +18,15 @@ from bench.harness.processes import wait_until
 if TYPE_CHECKING:
     from pathlib import Path
 
+
 THREADS = Kind(name="threads", pool="threads", slots=4)
 ENOUGH = 40
+
+
+@pytest.fixture(autouse=True)
+def no_connections_of_other_applications() -> None:
+    """kombu keeps them for the whole process, and refuses to keep fewer while they are in use."""
+    pools.reset()
 
 
 def acknowledged(broker_url: str) -> set[int]:
