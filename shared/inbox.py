@@ -11,7 +11,7 @@ from redis.backoff import NoBackoff
 from redis.retry import Retry
 
 from shared.errors import StoreUnavailable
-from shared.inbox_entries import Entry, added_at, fields_of, read_entry
+from shared.inbox_entries import Entry, added_at, fields_of, is_entry_id, read_entry
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -47,7 +47,7 @@ class Inbox:
         commands = [packed_delivery(delivery) for delivery in deliveries]
         with _translated():
             *added, rung = self._send([*commands, RING])
-        return Put(refusals=tuple(_refusal(answer) for answer in added), bell_was_silent=rung == b"OK")
+        return Put(refusals=tuple(map(refusal, added)), bell_was_silent=rung == b"OK")
 
     def read(self, *, max_entries: int = 200, max_bytes: int = 4 * 2**20) -> list[Entry]:
         """The oldest entries, up to the first that fills `max_bytes`; they stay until deleted."""
@@ -142,6 +142,11 @@ def packed_delivery(delivery: Delivery) -> bytes:
     return _packed(b"XADD", STREAM.encode(), b"*", *fields_of(delivery))
 
 
+def refusal(answer: object) -> Exception | None:
+    """Why a delivery is not kept after this answer to its command; None when it is."""
+    return None if is_entry_id(answer) else unavailable(answer)
+
+
 def unavailable(cause: object) -> StoreUnavailable:
     """What a refusal of Redis, or its silence, is to those who wanted something of the inbox."""
     return StoreUnavailable(f"Redis did not do its part ({cause}); check REDIS_URL and the server")
@@ -153,10 +158,6 @@ def _translated() -> Iterator[None]:
         yield
     except redis.RedisError as exc:
         raise unavailable(exc) from exc
-
-
-def _refusal(answer: object) -> Exception | None:
-    return unavailable(answer) if isinstance(answer, Exception) else None
 
 
 def _answer(conn: Any) -> Any:

@@ -19,6 +19,7 @@ YEAR_9999 = 253_370_764_800_000  # XADD may name any 64-bit time; a datetime may
 
 DELIVERY_ID = re.compile(rb"[0-9a-f]{32}")
 MILLISECONDS = re.compile(rb"[0-9]{1,14}")
+ENTRY_ID = re.compile(rb"[0-9]+-[0-9]+")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,6 +48,11 @@ def read_entry(name: bytes, fields: Mapping[bytes, bytes] | None) -> Entry:
     if body is None or not DELIVERY_ID.fullmatch(id_) or not MILLISECONDS.fullmatch(at):
         return _unreadable(name, body or b"")
     return Entry(entry_id=name.decode(), delivery=_delivery(id_.decode(), int(at), body))
+
+
+def is_entry_id(answer: object) -> bool:
+    """Whether Redis says by this answer that an entry was added; whatever else came is no promise."""
+    return isinstance(answer, bytes) and ENTRY_ID.fullmatch(answer) is not None
 
 
 def added_at(name: bytes) -> int:

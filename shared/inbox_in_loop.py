@@ -10,8 +10,8 @@ from redis.asyncio.connection import ConnectionPool
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 
-from shared.inbox import RING, Put, packed_delivery, unavailable
-from shared.inbox_replies import No, read_replies
+from shared.inbox import RING, Put, packed_delivery, refusal, unavailable
+from shared.inbox_replies import read_replies
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -40,8 +40,7 @@ class InboxInLoop:
             raise unavailable(f"no answer within {self._seconds} s") from None
         except (redis.RedisError, OSError, ValueError) as exc:
             raise unavailable(exc) from exc
-        refusals = tuple(unavailable(reply) if isinstance(reply, No) else None for reply in added)
-        return Put(refusals=refusals, bell_was_silent=rung == b"OK")
+        return Put(refusals=tuple(map(refusal, added)), bell_was_silent=rung == b"OK")
 
     async def _exchange(self, commands: Sequence[bytes]) -> list[Reply]:
         connection = self._connection

@@ -128,7 +128,7 @@ def test_the_age_is_that_of_the_oldest_entry(inbox: Inbox, server: fakeredis.Fak
 class Answering:
     """A Redis that gives prepared answers: itself, its connection pool and its connection."""
 
-    def __init__(self, *answers: bytes | Exception) -> None:
+    def __init__(self, *answers: bytes | Exception | None) -> None:
         self.answers = list(answers)
         self.connection_pool = self
         self.disconnected = False
@@ -143,7 +143,7 @@ class Answering:
     def disconnect(self) -> None:
         self.disconnected = True
 
-    def read_response(self) -> bytes:
+    def read_response(self) -> bytes | None:
         answer = self.answers.pop(0)
         if isinstance(answer, Exception):
             raise answer
@@ -159,6 +159,12 @@ OUT_OF_MEMORY = redis.exceptions.OutOfMemoryError("command not allowed when used
 
 def test_each_delivery_has_its_own_result() -> None:
     put = put_two(Answering(b"1-0", OUT_OF_MEMORY, b"OK"))
+    assert [type(refusal) for refusal in put.refusals] == [type(None), StoreUnavailable]
+
+
+@pytest.mark.parametrize("answer", [b"OK", b"QUEUED", b"", b"1", None])
+def test_only_an_entry_id_means_kept(answer: bytes | None) -> None:
+    put = put_two(Answering(b"1-0", answer, b"OK"))
     assert [type(refusal) for refusal in put.refusals] == [type(None), StoreUnavailable]
 
 

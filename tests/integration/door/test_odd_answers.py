@@ -1,0 +1,90 @@
+"""A Redis that answers oddly: what it did not clearly take is not kept, and no answer is taken for another's."""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import suppress
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+
+import pytest
+
+from shared.errors import StoreUnavailable
+from shared.inbox_in_loop import open_inbox_in_loop
+from shared.models import Delivery
+from shared.settings import Settings
+
+if TYPE_CHECKING:
+    from shared.inbox_in_loop import InboxInLoop
+
+SECONDS = 1.0
+DELIVERY = Delivery(id="0" * 32, received_at=datetime(2026, 1, 1, tzinfo=UTC), body=b"{}")
+KEPT = b"$3\r\n1-0\r\n+OK\r\n"
+FULL = b"-OOM used memory\r\n-OOM used memory\r\n"
+END = b"\r\nPX\r\n$4\r\n1000\r\n"  # of the bell, the last command of a batch
+
+
+def kept(*script: bytes | None) -> list[bool]:
+    """Whether each put was, one after the other; a batch answered with None gets its KEPT when the next one comes."""
+    answers = list(script)
+    peers: list[asyncio.StreamWriter] = []
+    late: list[asyncio.StreamWriter] = []
+
+    async def redis(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        peers.append(writer)
+        with suppress(asyncio.IncompleteReadError):
+            while await reader.readuntil(END):
+                for old in late:
+                    old.write(KEPT)
+                _answer(answers.pop(0), writer, late)
+
+    async def story() -> list[bool]:
+        async with await asyncio.start_server(redis, "127.0.0.1", 0) as server:
+            port = server.sockets[0].getsockname()[1]
+            inbox = open_inbox_in_loop(Settings(redis_url=f"redis://127.0.0.1:{port}/0"), seconds=SECONDS)
+            kept = [await _is_kept(inbox) for _ in script]
+            await inbox._connection.disconnect()
+            for peer in peers:
+                peer.close()
+                with suppress(OSError):
+                    await peer.wait_closed()
+            return kept
+
+    return asyncio.run(story())
+
+
+def _answer(answer: bytes | None, writer: asyncio.StreamWriter, late: list[asyncio.StreamWriter]) -> None:
+    if answer is None:
+        late.append(writer)
+        return
+    writer.write(answer)
+    if not answer.endswith(b"\r\n"):
+        writer.close()
+
+
+async def _is_kept(inbox: InboxInLoop) -> bool:
+    try:
+        return (await inbox.put([DELIVERY])).refusals == (None,)
+    except StoreUnavailable:
+        return False
+
+
+def test_what_came_too_late_is_not_taken_for_the_answer_to_the_next() -> None:
+    assert kept(None, FULL, KEPT) == [False, False, True]
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        FULL,
+        b"+OK\r\n+OK\r\n",
+        b"+QUEUED\r\n+QUEUED\r\n",
+        b"$-1\r\n+OK\r\n",
+        b"*1\r\n:1\r\n+OK\r\n",
+        b">2\r\n+invalidate\r\n*0\r\n" + KEPT,
+        b"$3\r\n1-0\r\n+O",  # and then nobody is there
+    ],
+    ids=["full", "status", "queued", "nothing", "list", "push", "cut"],
+)
+def test_anything_but_an_entry_id_is_not_kept_and_harms_nothing_after_it(answer: bytes) -> None:
+    assert kept(answer, KEPT) == [False, True]
