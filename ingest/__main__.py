@@ -58,7 +58,7 @@ def _connections() -> int:
     allowed = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
     if soft != resource.RLIM_INFINITY and soft < allowed:
         resource.setrlimit(resource.RLIMIT_NOFILE, (allowed, hard))
-    return max(1, allowed - SPARE_FILES)
+    return max(allowed - SPARE_FILES, allowed // 2)
 
 
 def _server(settings: Settings) -> AbstractServer[Any]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from granian.rsgi import ProtocolClosed, ProtocolError  # type: ignore[attr-defined]  # the documented names
+from werkzeug.exceptions import ClientDisconnected
 
 from shared.errors import DoorFull
 
@@ -22,8 +23,8 @@ class Bodies:
         self._limit = limit
         self._room = together
 
-    async def collect(self, scope: Scope, proto: HTTPProtocol) -> bytes | None:
-        """The body; give it back to `release`. None when the sender went away, DoorFull when memory runs out.
+    async def collect(self, scope: Scope, proto: HTTPProtocol) -> bytes:
+        """The body; give it back to `release`. Raises ClientDisconnected, and DoorFull when memory runs out.
 
         One announced over the limit is not read, a longer one only to just behind it: who gets it must count.
         """
@@ -35,7 +36,7 @@ class Bodies:
         try:
             return await (proto() if length is not None and int(length) <= SMALL else self._piece_by_piece(proto))
         except (ProtocolClosed, ProtocolError):
-            return None
+            raise ClientDisconnected from None
 
     def release(self, body: bytes) -> None:
         """The body is no longer held."""

@@ -26,7 +26,7 @@ def register_problems(app: Flask) -> None:
     """Answer every error with a problem."""
     app.register_error_handler(Refused, refused)
     app.register_error_handler(ComeBack, come_back)
-    app.register_error_handler(HTTPException, _of_http)
+    app.register_error_handler(HTTPException, of_http)
 
 
 def refused(exc: Refused) -> Response:
@@ -42,7 +42,8 @@ def come_back(exc: ComeBack) -> Response:
     return answer
 
 
-def _of_http(exc: HTTPException) -> Response:
+def of_http(exc: HTTPException) -> Response:
+    """What HTTP itself has a name for; a bug is a 500 that says nothing of itself."""
     code = exc.name.lower().replace(" ", "_")
     answer = problem(exc.code or 500, code, exc.description or exc.name)
     for name, value in exc.get_headers():

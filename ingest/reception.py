@@ -10,11 +10,14 @@ from asyncio import CancelledError, current_task
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any, TypeAlias
 
+import structlog
+from werkzeug.exceptions import HTTPException, InternalServerError
+
 from ingest.bodies import Bodies
 from ingest.deadlines import Deadlines
 from ingest.environ import environ_of
 from ingest.holding import HOLD, Hold
-from ingest.problems import come_back, refused
+from ingest.problems import come_back, of_http, refused
 from ingest.waiting_room import WaitingRoom
 from shared import metrics
 from shared.errors import BodyTooSlow, ComeBack, DoorFull, Refused
@@ -29,6 +32,8 @@ if TYPE_CHECKING:
     from ingest.keeper import Keeper
 
     Answer: TypeAlias = tuple[int, list[tuple[str, str]], bytes]
+
+log = structlog.get_logger(__name__)
 
 BODY_SECONDS = 10.0
 # These would keep everybody waiting: they ask the stores, read files, or go over megabytes.
@@ -59,8 +64,6 @@ class Reception:
     async def __rsgi__(self, scope: Scope, proto: HTTPProtocol) -> None:
         try:
             body = await self._collect(scope, proto)
-            if body is None:
-                return
             try:
                 answer = await self._answer(environ_of(scope, body), len(body))
             finally:
@@ -69,9 +72,14 @@ class Reception:
             answer = _plain(refused(exc))
         except ComeBack as exc:
             answer = _plain(come_back(exc))
+        except HTTPException as exc:
+            answer = _plain(of_http(exc))
+        except Exception:
+            log.exception("request failed")
+            answer = _plain(of_http(InternalServerError()))
         proto.response_bytes(*answer)
 
-    async def _collect(self, scope: Scope, proto: HTTPProtocol) -> bytes | None:
+    async def _collect(self, scope: Scope, proto: HTTPProtocol) -> bytes:
         task = current_task()
         assert task is not None  # noqa: S101 - for mypy: Granian runs us in a task
         self._arrivals.begin(task)

@@ -95,6 +95,19 @@ def test_what_is_no_request_is_400(plain_door: Door, head: bytes) -> None:
     assert raw(plain_door, head).startswith(b"HTTP/1.1 400")
 
 
+@pytest.mark.parametrize("query", ["a=€".encode(), b"a=%ff"], ids=["bytes", "encoded"])
+def test_a_query_is_no_concern_of_the_door(plain_door: Door, query: bytes) -> None:
+    head = b"GET /livez?" + query + b" HTTP/1.1\r\nHost: door\r\n\r\n"
+    assert raw(plain_door, head).startswith(b"HTTP/1.1 200")
+
+
+def test_a_body_that_ends_early_is_400(plain_door: Door) -> None:
+    with closing(socket.create_connection(("127.0.0.1", plain_door.port), timeout=30)) as sender:
+        sender.sendall(b"POST /webhooks/front HTTP/1.1\r\nHost: door\r\nContent-Length: 7\r\n\r\nabc")
+        sender.shutdown(socket.SHUT_WR)
+        assert sender.recv(100).startswith(b"HTTP/1.1 400")
+
+
 def test_512_idle_connections_leave_room(plain_door: Door) -> None:
     idle = [socket.create_connection(("127.0.0.1", plain_door.port)) for _ in range(512)]
     for connection in idle:

@@ -30,6 +30,7 @@ def of(**scope: Any) -> dict[str, Any]:
         ({"method": "PUT"}, "REQUEST_METHOD", "PUT"),
         ({"path": "/é"}, "PATH_INFO", "/Ã©"),  # PEP 3333: bytes, spelled as latin-1
         ({"query_string": "a=%20"}, "QUERY_STRING", "a=%20"),
+        ({"query_string": "a=€"}, "QUERY_STRING", "a=€".encode().decode("latin-1")),  # as above
         ({"headers": {"content-length": "4"}}, "CONTENT_LENGTH", "4"),
         ({"headers": {"content-type": "text/plain"}}, "CONTENT_TYPE", "text/plain"),
         ({"headers": {"x-front-signature": "abc"}}, "HTTP_X_FRONT_SIGNATURE", "abc"),

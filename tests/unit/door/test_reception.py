@@ -11,6 +11,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from granian.rsgi import ProtocolClosed  # type: ignore[attr-defined]  # the documented name
 
 from ingest.app import create_app
 from ingest.holding import Hold
@@ -172,6 +173,42 @@ def test_a_body_that_does_not_come_is_408(keeper: LateKeeper) -> None:
     door = Reception(app, keeper, max_body_bytes=10_000, body_seconds=0.02)  # type: ignore[arg-type]
     [(status, _, body)] = ask(door, webhook(), BODY[:5], None).answers
     assert (status, json.loads(body)["code"]) == (408, "body_too_slow")
+
+
+@dataclass
+class BrokenKeeper(LateKeeper):
+    """A keeper with a bug."""
+
+    def submit(self, delivery: Delivery, settle: Callable[[Outcome], None]) -> None:
+        raise RuntimeError("a secret")
+
+    def readiness(self) -> dict[str, str]:
+        raise RuntimeError("a secret")
+
+
+@pytest.mark.parametrize("scope", [webhook(), Scope(method="GET", path="/readyz")], ids=["outside", "inside"])
+def test_a_bug_inside_or_outside_the_application_is_500_and_says_nothing(scope: Scope) -> None:
+    settings = Settings(front_signing_keys=[KEY])
+    keeper = BrokenKeeper()
+    app = create_app(settings, keeper=keeper, now=lambda: NOW)  # type: ignore[arg-type]
+    [(status, headers, body)] = ask(
+        Reception(app, keeper, max_body_bytes=10_000),  # type: ignore[arg-type]
+        scope,
+        BODY,
+    ).answers
+    assert (status, headers["Content-Type"]) == (500, "application/problem+json")
+    assert json.loads(body)["code"] == "internal_server_error"
+    assert b"secret" not in body
+
+
+def test_a_sender_that_goes_away_within_the_body_has_sent_a_bad_request(door: Reception) -> None:
+    class Gone(Proto):
+        async def __call__(self) -> bytes:
+            raise ProtocolClosed
+
+    gone = Gone()
+    run(door, lambda: door.__rsgi__(webhook(), gone))  # type: ignore[arg-type]
+    assert [answer[0] for answer in gone.answers] == [400]
 
 
 def test_a_sender_that_went_away_gets_no_answer_and_breaks_nothing(door: Reception, keeper: LateKeeper) -> None:
