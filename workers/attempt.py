@@ -12,6 +12,7 @@ from typing import TypeVar
 import structlog
 
 from shared import failpoints
+from shared.crypto import UnreadableSecret
 from shared.db import actions as action_rows
 from shared.db import attachments, connections, outages, rescue, settling, tasks
 from shared.db.locks import lock_conversation
@@ -67,6 +68,14 @@ class Attempt:
             self._token = self.transaction(self._read_token)
             self._front = self.resources.front.for_tenant(self._token, stop=self.resources.stop)
         return self._front
+
+    def front_of_another(self) -> TenantClient | None:
+        """Front as a tenant that has nothing to do with the task: only to ask whether it answers. None: nobody can."""
+        grant = self.transaction(lambda conn: connections.another(conn, self.task.tenant_id))
+        try:
+            return self.resources.front.for_tenant(self._opened(grant), stop=self.resources.stop) if grant else None
+        except UnreadableSecret:
+            return None
 
     def transaction(self, work: Callable[[Connection], T]) -> T:
         """Run `work` in one transaction."""
@@ -180,7 +189,10 @@ class Attempt:
         grant = connections.read(conn, self.task.tenant_id)
         if grant is None:
             raise NeedsReconnect("the tenant has no connection; run `mailroom tenant connect`")
-        secret = self.resources.vault.open(self.task.tenant_id, grant.secret)
+        return self._opened(grant)
+
+    def _opened(self, grant: connections.Grant) -> Token:
+        secret = self.resources.vault.open(grant.tenant_id, grant.secret)
         return Token(
             tenant_id=grant.tenant_id,
             company_id=grant.company_id,

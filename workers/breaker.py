@@ -1,11 +1,13 @@
 """Tells an outage for everybody from one bad conversation or file, by a neutral question; holds work back meanwhile.
 
-A failure of the outage's kind is only a suspicion. Front is away when `GET /me` fails too, the storage when it does not
-take a file of ours. While an outage stands, tasks are not run and lose no attempt; one at a time asks again.
+A failure of the outage's kind is only a suspicion. Front is away when `GET /me` fails too, for another tenant as well,
+and the storage when it does not take a file of ours. While an outage stands, tasks are not run and lose no attempt; one
+at a time asks again.
 """
 
 from __future__ import annotations
 
+from contextlib import suppress
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
@@ -59,8 +61,9 @@ def _asked(attempt: Attempt, what: What) -> bool:
     try:
         _ask(attempt, what)
     except (FrontUnavailable, StorageUnavailable) as exc:
-        _begin(attempt, what, exc)
-        return True
+        if what == "storage" or not _answers_another(attempt):
+            _begin(attempt, what, exc)
+            return True
     except NotYet:  # it could not be asked: the next failure does
         return False
     if what == "front":
@@ -81,6 +84,16 @@ def _ask(attempt: Attempt, what: What) -> None:
     except MailroomError:  # that the token is not accepted is an answer, too
         if not answered(attempt.calls):
             raise
+
+
+def _answers_another(attempt: Attempt) -> bool:
+    """Whether Front is there for another tenant: what it keeps from one company alone is nobody else's trouble."""
+    front = attempt.front_of_another()
+    if front is None:
+        return False
+    with suppress(MailroomError):
+        front.me()
+    return answered(front.calls)
 
 
 def _begin(attempt: Attempt, what: What, error: MailroomError) -> None:

@@ -45,10 +45,11 @@ class Dispatcher:
 
         One for what is away for everybody, and one for each tenant that lacks a permission.
         """
-        asking = self._dispatch(lambda conn: _ahead(probing.queue_probe(conn, every_seconds=PROBE_SECONDS)))
-        return asking + self._dispatch(
-            lambda conn: _ahead(probing.queue_scope_probes(conn, again_seconds=SCOPE_AGAIN_SECONDS))
+        again = SCOPE_AGAIN_SECONDS
+        asking = self._dispatch(
+            lambda conn: _ahead(probing.queue_probe(conn, every_seconds=PROBE_SECONDS, again_seconds=again))
         )
+        return asking + self._dispatch(lambda conn: _ahead(probing.queue_scope_probes(conn, again_seconds=again)))
 
     def close(self) -> None:
         """Give up the connection."""

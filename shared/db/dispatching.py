@@ -41,6 +41,8 @@ SELECT coalesce((SELECT nullif(sum(slots), 0)::int FROM processes WHERE kind = '
 FROM tasks f WHERE {in_flight}
 """).format(alive=_ALIVE, others=_OTHERS, files=_FILES, in_flight=_IN_FLIGHT)
 
+_SINGLES_FIRST, _IN_TURN = SQL("has_backlog, last_served_at"), SQL("last_served_at")
+
 _FILES_ARE_DUE = SQL("""
 SELECT FROM tasks WHERE tenant_id = ANY(%s) AND state = 'ready' AND {files} AND due_at <= now() LIMIT 1
 """).format(files=_FILES)
@@ -81,7 +83,7 @@ WITH picked AS (
 """).format(**_parts(lane))
 
 
-def _round(lane: SQL) -> Composed:
+def _round(lane: SQL, first: SQL = _SINGLES_FIRST) -> Composed:
     """Every tenant with waiting work by a loose scan of the index: those that had nothing waiting when they were served
     last come before those with a backlog, the longest unserved first; one task of each, then the second, and so on.
 
@@ -104,7 +106,7 @@ WITH RECURSIVE waiting(tenant_id) AS (
     JOIN tenants ON tenants.id = waiting.tenant_id AND {served}
     CROSS JOIN LATERAL (SELECT due_at FROM tasks WHERE {is_due} ORDER BY due_at, id LIMIT 1) oldest
     WHERE {tenants_room} > 0
-    ORDER BY has_backlog, last_served_at, tenants.id LIMIT %(room)s
+    ORDER BY {first}, tenants.id LIMIT %(room)s
 ), chosen AS (
     SELECT due.id, has_backlog FROM turns AS tenants
     CROSS JOIN LATERAL (
@@ -112,17 +114,18 @@ WITH RECURSIVE waiting(tenant_id) AS (
             SELECT id, due_at FROM tasks WHERE {is_due} ORDER BY due_at, id LIMIT tenants.room
         ) oldest
     ) due
-    ORDER BY due.rank, has_backlog, last_served_at, tenants.id LIMIT %(room)s
+    ORDER BY due.rank, {first}, tenants.id LIMIT %(room)s
 ), picked AS (
     SELECT tasks.id, has_backlog FROM tasks JOIN chosen USING (id)
     WHERE tasks.state = 'ready' FOR UPDATE OF tasks SKIP LOCKED
 )
 {queue}
-""").format(**_parts(lane))
+""").format(first=first, **_parts(lane))
 
 
 _TOP_UP_OTHERS, _TOP_UP_FILES = _top_up(_OTHERS), _top_up(_FILES)
 _ROUND_OTHERS, _ROUND_FILES = _round(_OTHERS), _round(_FILES)
+_ONE_OF_OTHERS, _ONE_OF_FILES = _round(_OTHERS, _IN_TURN), _round(_FILES, _IN_TURN)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -193,8 +196,11 @@ def queue_round(conn: Connection, *, waiting: int) -> list[Picked]:
 
 
 def queue_one(conn: Connection, *, files_only: bool) -> int | None:
-    """Queue one due task, of the tenant that waits longest, whatever room there is; its id, None when none is due."""
-    for query in (_ROUND_FILES,) if files_only else (_ROUND_OTHERS, _ROUND_FILES):
+    """Queue one due task, whatever room there is; of each tenant in turn, since one alone may have trouble of its own.
+
+    Its id, None when none is due.
+    """
+    for query in (_ONE_OF_FILES,) if files_only else (_ONE_OF_OTHERS, _ONE_OF_FILES):
         if picked := _queued(conn, query, PER_TENANT, room=1):
             return picked[0].id
     return None

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from shared.db import outages
+from shared.db import outages, rescue
 from tests.integration.pipeline.rig import Rig
 from workers.resources import Resources, open_resources
 
@@ -173,4 +173,58 @@ def test_all_processes_see_an_outage_and_it_begins_once(rig: Rig, other_process:
 def begin(resources: Resources) -> bool:
     return resources.pool.run(
         lambda conn: outages.begin(conn, "front", code="front_unavailable", detail="503", probe_seconds=15.0)
+    )
+
+
+@pytest.mark.usefixtures("tenants")
+def test_front_failing_for_one_company_is_no_outage_for_the_others(rig: Rig) -> None:
+    rig.control("faults", {"kind": "503", "company": "cmp_acme"})
+    mail(rig, 6)
+    for _ in range(4):
+        rig.work()
+        rig.hurry()
+    assert away(rig) == []
+    assert rig.sql("SELECT DISTINCT state, attempts FROM tasks") == [("ready", 4)]
+    [event] = mail(rig, 1, "cmp_other")
+    rig.work()
+    assert rig.status(event["conversation_id"]) == "archived"
+
+
+def test_one_companys_trouble_does_not_prolong_an_outage(rig: Rig, tenants: list[int]) -> None:
+    rig.control("faults", {"kind": "503", "company": "cmp_acme"})
+    begin(rig.resources)
+    mail(rig, 1)
+    mail(rig, 20, "cmp_other")
+    for _ in tenants:
+        an_hour_later(rig)
+        probe(rig)
+    assert away(rig) == []
+
+
+def test_an_outage_ends_though_every_tenant_with_work_lacks_a_permission(rig: Rig, tenants: list[int]) -> None:
+    lack_permission(rig, tenants[0])
+    mail(rig, 3)
+    begin(rig.resources)
+    rig.sql("UPDATE outages SET probe_at = now()")
+    probe(rig)
+    assert away(rig) == []
+    assert rig.sql("SELECT DISTINCT state FROM tasks") == [("done",)]
+
+
+def test_a_full_storage_is_asked_though_every_tenant_with_files_lacks_a_permission(
+    rig: Rig, tenants: list[int]
+) -> None:
+    lack_permission(rig, tenants[0])
+    mail(rig, 2, attachment_count=1)
+    rig.resources.pool.run(
+        lambda conn: outages.begin(conn, "storage", code="storage_full", detail="full", probe_seconds=0)
+    )
+    probe(rig)
+    assert away(rig) == []
+
+
+def lack_permission(rig: Rig, tenant_id: int) -> None:
+    """It was refused a moment ago: it is not time to try again."""
+    rig.resources.pool.run(
+        lambda conn: rescue.park(conn, tenant_id, "missing_scope", token_version=1, probe_seconds=3_600)
     )
