@@ -119,6 +119,8 @@ def park(conn: Connection, tenant_id: int, cause: str, *, token_version: int, pr
 
     A permission that is missing, still or for the first time, is tried again by one task after `probe_seconds`.
     """
+    # A statement of its own: one that waited for a connection in the making would still see the version of before.
+    conn.execute("SELECT FROM tenants WHERE id = %s FOR NO KEY UPDATE", (tenant_id,))
     return (
         conn.execute(
             """

@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+import threading
+import time
+
+import psycopg
+
 from shared.crypto import TokenVault
 from shared.db import connections, rescue, tenants
 from tests.integration.pipeline.rig import Rig
@@ -190,3 +195,41 @@ def test_one_tenants_trouble_is_not_anothers(rig: Rig) -> None:
     rig.work()
     assert rig.status(event["conversation_id"]) == "archived"
     assert rig.control("verdict")["wrong_token"] == 0
+
+
+def test_a_tenant_that_is_being_connected_is_not_parked_for_its_old_token(rig: Rig, database: str) -> None:
+    tenant = rig.tenant("cmp_acme")
+    old = rig.one("SELECT version FROM connections")
+    with psycopg.connect(database) as connecting:
+        connections.connect(connecting, tenant, kind="api_token", secret=b"newer")
+        parking = threading.Thread(
+            target=rig.resources.pool.run,
+            args=(lambda conn: rescue.park(conn, tenant, "needs_reconnect", token_version=old, probe_seconds=60),),
+        )
+        parking.start()
+        until_somebody_waits(rig)
+    parking.join()
+    assert rig.one("SELECT parked_cause FROM tenants") is None
+
+
+def until_somebody_waits(rig: Rig) -> None:
+    deadline = time.monotonic() + 30
+    while not rig.sql("SELECT 1 FROM pg_locks WHERE NOT granted"):
+        assert time.monotonic() < deadline, "nobody waits for the connection to be made"
+        time.sleep(0.01)
+
+
+def test_a_permission_is_tried_for_though_many_tenants_that_lack_it_have_no_work(rig: Rig) -> None:
+    rig.sql(
+        "INSERT INTO tenants (name, parked_cause, probe_at)"
+        " SELECT 'idle ' || n, 'missing_scope', now() - interval '1 day' FROM generate_series(1, 500) n"
+    )
+    tenant = rig.tenant("cmp_acme")
+    rig.user(tenant, NORA)
+    rig.control("faults", {"kind": "403", "count": 1})
+    rig.send("inbound_received", "cmp_acme", recipients=TO_NORA)
+    rig.record()
+    rig.work()
+    an_hour_passes(rig)
+    rig.work()
+    assert shown(rig) == ("done", None)
