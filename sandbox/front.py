@@ -92,8 +92,8 @@ class Front:
         )
         self.sender.post_soon(lambda: (staged, self.bodies(company_id)))
 
-    def verdict(self) -> dict[str, Any]:
-        """The judgement on everything so far; see `sandbox.verdict` for the rules."""
+    def verdict(self, named: int = 20) -> dict[str, Any]:
+        """The judgement on everything so far, with so many events named; see `sandbox.verdict` for the rules."""
         with self.world.lock:
             histories = {key: list(history) for key, history in self.world.histories.items()}
         acknowledged = set(self.ledger.acknowledged)
@@ -104,9 +104,9 @@ class Front:
             "sent": len(self.ledger.sent),
             "acknowledged": len(acknowledged),
             "lost": len(lost),
-            "lost_events": lost[:20],
+            "lost_events": lost[:named],
             "unserved": len(unserved),
-            "unserved_events": unserved[:20],
+            "unserved_events": unserved[:named],
             "double": sum(finding.double for finding in findings.values()),
             "double_conversations": [key[1] for key, finding in findings.items() if finding.double],
             "ghost": sum(finding.ghost for finding in findings.values()),

@@ -14,6 +14,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 PROMPT_SECONDS = 2.0
+#: Nobody listened, or the process ended: no answer, so neither a prompt one nor a late one. A timeout is a late one.
+NO_DOOR = frozenset({"refused", "reset"})
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -66,6 +68,7 @@ class Ledger:
             self.acknowledged: set[str] = set()
             self._calls: list[Call] = []
             self._seconds: list[float] = []
+            self._answered: list[float] = []
             self._statuses: Counter[str] = Counter()
             self._routes: Counter[str] = Counter()
             self._faults: Counter[str] = Counter()
@@ -88,6 +91,8 @@ class Ledger:
             self.sent.add(attempt.event_id)
             self._statuses[str(attempt.status)] += 1
             self._seconds.append(attempt.seconds)
+            if attempt.status not in NO_DOOR:
+                self._answered.append(attempt.seconds)
             if attempt.acknowledged:
                 self.acknowledged.add(attempt.event_id)
             self._write("try", asdict(attempt))
@@ -116,14 +121,14 @@ class Ledger:
     def totals(self) -> dict[str, Any]:
         """All counts at this moment."""
         with self._lock:
-            answered = [seconds for seconds in self._seconds if seconds <= PROMPT_SECONDS]
+            prompt = sum(seconds <= PROMPT_SECONDS for seconds in self._answered)
             return {
                 "sent": len(self.sent),
                 "tries": len(self._seconds),
                 "acknowledged": len(self.acknowledged),
                 "statuses": dict(self._statuses),
                 "door_seconds": percentiles(self._seconds),
-                "door_under_2s": round(len(answered) / len(self._seconds), 4) if self._seconds else None,
+                "door_under_2s": round(prompt / len(self._answered), 4) if self._answered else None,
                 "calls": dict(self._routes),
                 "faults": dict(self._faults),
                 "wrong_token": self._counts["wrong_token"],

@@ -11,10 +11,12 @@ class Result:
     """The figures of one run, and what it broke.
 
     `load`: webhooks sent, or tasks of a run without webhooks. `injected`: faults that were seen to take place.
-    `lost`: acknowledged, and neither done nor recorded. `double`, `ghost`: effects at Front more than once, or unasked.
+    `lost`: acknowledged, neither done nor recorded, and no work for it is left: what is only late is "not settled".
+    `double`, `ghost`: effects at Front more than once, or unasked.
     `wrong_token`: calls with the token of another tenant, or to another host. `drain_seconds`: from the last fault
     until nothing was left to do. `longest_gap_seconds`: between two effects while there was work. `door_under_2s`:
-    share of the door's answers, None where no webhook was sent. `note`: what else is worth knowing, in words.
+    share of the door's answers (silence is a late one, a closed port is none), None without any.
+    `note`: what else is worth knowing, in words.
     `broken`: the promises that were not kept; a run without any has passed.
     """
 

@@ -18,6 +18,7 @@ SECONDS = 30.0
 class Reception:
     """What one of them was told, and after how long; status 0 is no answer."""
 
+    event: str
     status: int
     seconds: float
 
@@ -38,13 +39,14 @@ class Crowd:
         return list(await asyncio.gather(*(self._post(number) for number in range(count))))
 
     async def _post(self, number: int) -> Reception:
+        event = f"evt_crowd{time.time_ns()}x{number}"
         began = time.monotonic()
         try:
             async with asyncio.timeout(SECONDS):
-                status = await self._status(self._request(number))
+                status = await self._status(self._request(event))
         except (OSError, TimeoutError, ValueError):
             status = 0
-        return Reception(status=status, seconds=time.monotonic() - began)
+        return Reception(event=event, status=status, seconds=time.monotonic() - began)
 
     async def _status(self, request: bytes) -> int:
         reader, writer = await asyncio.open_connection("127.0.0.1", self.port)
@@ -56,8 +58,7 @@ class Crowd:
         finally:
             writer.close()
 
-    def _request(self, number: int) -> bytes:
-        event = f"evt_crowd{time.time_ns()}x{number}"
+    def _request(self, event: str) -> bytes:
         envelope = {"type": "a_crowd", "authorization": {"id": self.company}, "payload": {"id": event}}
         body = json.dumps(envelope).encode()
         at = str(int(time.time() * 1000))

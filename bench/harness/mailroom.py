@@ -24,10 +24,10 @@ from shared.db import connections, tenants, users
 from shared.db.pool import Pool
 from shared.db.tenants import PolicyChange
 from shared.errors import StoreUnavailable
-from shared.inbox import Inbox
+from shared.inbox import STREAM, Inbox
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Mapping, Sequence, Set
     from pathlib import Path
 
     from shared.db.pool import Connection
@@ -132,10 +132,19 @@ class Mailroom:
             return str(error)
         return ", ".join(f"{count} {what}" for what, count in waits.items() if count)
 
-    def unrecorded(self) -> set[str]:
-        """The acknowledged events that are not exactly one row."""
+    def unrecorded(self, acknowledged: Set[str]) -> set[str]:
+        """Those of the events that are not exactly one row."""
         rows = Counter(front_id for (front_id,) in self.rows("SELECT front_id FROM events"))
-        return {event_id for event_id in self.front.acknowledged() if rows[event_id] != 1}
+        return {event_id for event_id in acknowledged if rows[event_id] != 1}
+
+    def unfinished(self, events: Set[str]) -> set[str]:
+        """Those of the events that still are to be recorded or worked on: late, and not lost."""
+        query = f"SELECT front_id FROM events WHERE id IN (SELECT event_id FROM tasks WHERE {OPEN})"
+        waiting = [bytes(body) for (body,) in self.rows("SELECT body FROM spooled_deliveries")]
+        with self.redis() as client:
+            waiting += [fields.get(b"body", b"") for _, fields in client.xrange(STREAM)]
+        open_ = {front_id for (front_id,) in self.rows(query)}
+        return {each for each in events if each in open_ or any(each.encode() in body for body in waiting)}
 
     def is_ready(self) -> bool:
         """Whether the door answers and every kind of process behind it has said that it lives."""

@@ -76,6 +76,10 @@ class SmallFront:
         """Was anything lost, done twice, or done unasked?"""
         return self._call("GET", "verdict")
 
+    def lost(self) -> set[str]:
+        """The acknowledged events after which Front saw nothing of what should follow."""
+        return set(self._call("GET", "verdict?named=1000000")["lost_events"])
+
     def totals(self) -> dict[str, Any]:
         """The ledger in numbers."""
         return self._call("GET", "ledger")

@@ -29,9 +29,12 @@ def calls(front: Front, request: Request, _: str) -> Answer:
     return json_answer({"calls": found})
 
 
-def verdict(front: Front, _request: Request, _: str) -> Answer:
-    """Was anything lost, done twice, or done unasked?"""
-    return json_answer(front.verdict())
+def verdict(front: Front, request: Request, _: str) -> Answer:
+    """Was anything lost, done twice, or done unasked? `named`: how many events are named, 20 unless given."""
+    try:
+        return json_answer(front.verdict(int(request.first("named") or 20)))
+    except ValueError as exc:
+        raise BadOrder("named is a number") from exc
 
 
 def reset(front: Front, _request: Request, _: str) -> Answer:

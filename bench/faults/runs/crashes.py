@@ -48,7 +48,7 @@ def failpoints(suite: Suite) -> Result:
             for kind, point in POINTS * suite.pick(1, 5):
                 if not dies_at(scene, kind, point):
                     broken.append(f"the {kind} never got to {point}")
-        return scene.judge(within=SETTLES_WITHIN, broken=broken, note=f"{len(POINTS)} points")
+        return scene.judge(within=SETTLES_WITHIN, broken=broken, note=f"{len(POINTS)} points", door_dies=True)
 
 
 def dies_at(scene: Scene, kind: str, point: str) -> bool:

@@ -19,14 +19,16 @@ SETTLES_WITHIN = 400.0
 BACK_WITHIN = 30.0
 
 
-def again_and_again(suite: Suite, scene: Scene, hurt: Callable[[], int | None], *, every: float) -> Result:
+def again_and_again(
+    suite: Suite, scene: Scene, hurt: Callable[[], int | None], *, every: float, door_dies: bool = False
+) -> Result:
     """Hurt it every so often under mail; each time is counted once it is seen to have happened."""
     with scene.mail(per_second=suite.pick(30, 40)):
         for _ in range(suite.pick(4, 60)):
             time.sleep(every)
             assert hurt()
             scene.injected += 1
-    return scene.judge(within=SETTLES_WITHIN)
+    return scene.judge(within=SETTLES_WITHIN, door_dies=door_dies)
 
 
 def worker_kill(suite: Suite) -> Result:
@@ -62,7 +64,7 @@ def door_kill(suite: Suite) -> Result:
             ready = wait_until(scene.mailroom.is_ready, BACK_WITHIN)
             return next(turns)("web") if ready else None
 
-        return again_and_again(suite, scene, hurt, every=suite.pick(1.5, 2.0))
+        return again_and_again(suite, scene, hurt, every=suite.pick(1.5, 2.0), door_dies=True)
 
 
 RUNS = (
