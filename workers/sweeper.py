@@ -50,14 +50,16 @@ def sweep(resources: Resources, role: Role, stop: threading.Event) -> None:
 def _do_due(resources: Resources, role: Role, todo: list[Duty]) -> None:
     """One duty's trouble does not stop the others: Redis may be away, or a row be one that nobody foresaw.
 
-    Raises StoreUnavailable before a duty that leaves others time when PostgreSQL was away, though it may be back.
+    Raises StoreUnavailable before a duty that leaves others time when PostgreSQL was away, though it may be back; after
+    a PostgreSQL that hung the duty is left out.
     """
     for duty in todo:
         if (began := time.monotonic()) >= duty.due:
             duty.due = began + duty.every
             if duty.after_outage:
                 role.check()
-            _do(resources, duty, began)
+            if time.monotonic() - began <= HUNG_SECONDS:
+                _do(resources, duty, began)
             if time.monotonic() - began > HUNG_SECONDS:
                 _leave_time_to_settle(todo)
 

@@ -59,6 +59,18 @@ def test_leases_are_not_looked_at_when_postgresql_was_away_meanwhile(rig: Rig, r
     assert done == ["took back"]
 
 
+def test_leases_are_not_looked_at_when_postgresql_hung_until_now(
+    rig: Rig, role: Role, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    done: list[str] = []
+    duty = Duty(name="take_back", every=0.0, after_outage=10.0, do=lambda _: done.append("took back"))
+    monkeypatch.setattr("workers.sweeper.HUNG_SECONDS", 0.1)
+    monkeypatch.setattr(role, "check", lambda: time.sleep(0.2))
+    _do_due(rig.resources, role, [duty])
+    assert done == []
+    assert duty.due > time.monotonic() + 5.0
+
+
 def test_a_backlog_is_recorded_in_turns_with_the_other_duties(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
     rig.tenant("cmp_acme")
     for number in range(100):
