@@ -29,6 +29,7 @@ MailroomError
 │   └── StoreUnavailable        store_unavailable: PostgreSQL or Redis is away
 ├── NotYet                      give the task back; this was no attempt
 │   ├── BudgetExhausted         budget_exhausted: Front's 429, or our own count
+│   ├── TokenUnavailable        token_unavailable: a token has ended, and Front's token endpoint gives no new one yet
 │   ├── ConversationMoved       conversation_moved: merged; nothing happened under the old id
 │   ├── LeaseTooShort           lease_too_short: too little lease left for a write
 │   └── ShuttingDown            shutting_down
@@ -218,9 +219,10 @@ class StoreUnavailable(TransientError):
 
 
 class NotYet(MailroomError):
-    """The task goes back as it was; this was no attempt."""
+    """The task goes back as it was; this was no attempt. `of_tenant`: the tenant's other tasks had to go back, too."""
 
     code = "not_yet"
+    of_tenant: ClassVar[bool] = False
 
     def __init__(self, message: str, *, retry_after: float = 0.0):
         super().__init__(message)
@@ -231,6 +233,14 @@ class BudgetExhausted(NotYet):
     """The company's share of Front's rate limit is used up."""
 
     code = "budget_exhausted"
+    of_tenant = True
+
+
+class TokenUnavailable(NotYet):
+    """The tenant's token has ended and Front's token endpoint gives no new one yet, or gives it to another worker."""
+
+    code = "token_unavailable"
+    of_tenant = True
 
 
 class ConversationMoved(NotYet):

@@ -74,6 +74,15 @@ class Token:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Tokens:
+    """One answer of Front's token endpoint; never printed, never stored unsealed."""
+
+    access_token: str = field(repr=False)
+    refresh_token: str = field(repr=False)
+    expires_at: datetime
+
+
+@dataclass(frozen=True, kw_only=True)
 class Call:
     """One request to Front as it went: for the attempt's record, without query, token or body."""
 

@@ -67,12 +67,10 @@ class Exchange:
             raise error
 
     def _whole(self, route: Route, response: requests.Response) -> Answer:
-        body = bytearray()
-        for chunk in self.line.chunks(response):
-            body += chunk
-            if len(body) > MOST_BYTES:
-                raise FrontRejected(f"Front's answer to {route} is over {MOST_BYTES} bytes; it was not read to the end")
-        answer = Answer(status=response.status_code, headers=response.headers, body=bytes(body))
+        body = self.line.read(response, most=MOST_BYTES)
+        if body is None:
+            raise FrontRejected(f"Front's answer to {route} is over {MOST_BYTES} bytes; it was not read to the end")
+        answer = Answer(status=response.status_code, headers=response.headers, body=body)
         self.refuse(route, answer)
         return answer
 

@@ -54,9 +54,12 @@ class Line:
 
     @contextmanager
     def open(
-        self, method: str, url: str, *, headers: Mapping[str, str], body: Any = None
+        self, method: str, url: str, *, headers: Mapping[str, str], body: Any = None, form: str | None = None
     ) -> Iterator[requests.Response]:
-        """The answer as soon as its headers are here. Raises NoAnswer; redirects are answers like any other."""
+        """The answer as soon as its headers are here. Raises NoAnswer; redirects are answers like any other.
+
+        `body` is sent as JSON, `form` as it is.
+        """
         self._watch.sent = False
         with self._translated():
             self._watch.left()
@@ -66,6 +69,7 @@ class Line:
                 url,
                 headers=dict(headers),
                 json=body,
+                data=form,
                 timeout=(CONNECT_SECONDS, IDLE_SECONDS),
                 allow_redirects=False,
                 stream=True,
@@ -80,6 +84,15 @@ class Line:
         with self._translated():
             while chunk := response.raw.read1(CHUNK_BYTES, decode_content=False):
                 yield chunk
+
+    def read(self, response: requests.Response, *, most: int) -> bytes | None:
+        """The whole body, None when it is over `most` bytes. Raises NoAnswer."""
+        body = bytearray()
+        for chunk in self.chunks(response):
+            body += chunk
+            if len(body) > most:
+                return None
+        return bytes(body)
 
     @contextmanager
     def _translated(self) -> Iterator[None]:

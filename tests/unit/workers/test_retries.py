@@ -29,6 +29,7 @@ from shared.errors import (
     StorageFull,
     StorageUnavailable,
     StoreUnavailable,
+    TokenUnavailable,
     TransientError,
     UnclearAnswer,
     UnsafeRedirect,
@@ -89,6 +90,7 @@ from workers.retries import LONGEST, MISSING_SCHEDULE, SCHEDULE, Decision, GiveB
         # No attempt: however often it happens, the task goes back
         (BudgetExhausted("429", retry_after=12), 99, GiveBack(delay=12, code="budget_exhausted", tenant=True)),
         (BudgetExhausted("429", retry_after=-1), 1, GiveBack(delay=0, code="budget_exhausted", tenant=True)),
+        (TokenUnavailable("503", retry_after=10), 99, GiveBack(delay=10, code="token_unavailable", tenant=True)),
         (StoreUnavailable("PostgreSQL"), 99, GiveBack(delay=1, code="store_unavailable")),
         (LeaseTooShort("9 s left"), 99, GiveBack(delay=0, code="lease_too_short")),
         (ShuttingDown("TERM"), 99, GiveBack(delay=0, code="shutting_down")),
