@@ -26,6 +26,7 @@ POINTS = (
     "stored_before_settle",
     "intent_before_patch",
     "patched_before_confirm",
+    "refreshed_before_commit",  # Front gave new tokens, and no row has them
     "taken_back_before_dispatch",  # the sweeper, in the middle of a round
 )
 

@@ -18,9 +18,10 @@ if TYPE_CHECKING:
 
 RECORD_INBOX = "mailroom.record_inbox"
 RUN_TASK = "mailroom.run_task"
+KEEP_ALIVE = "mailroom.keep_alive"
 RECORD = "record"
 WORK = "work"
-QUEUES = {RECORD_INBOX: RECORD, RUN_TASK: WORK}
+QUEUES = {RECORD_INBOX: RECORD, RUN_TASK: WORK, KEEP_ALIVE: WORK}
 #: Redis keeps messages of this priority in a list of their own, which is read when the ordinary one is empty.
 BEHIND = 9
 

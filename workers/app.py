@@ -20,6 +20,7 @@ from workers.attempt import run_task
 from workers.heartbeat import Heartbeat
 from workers.resources import Resources, open_resources
 from workers.steps import STEPS
+from workers.tokens import keep_alive
 from workers.waking import add_waker
 from workers.watchdog import Watchdog
 
@@ -146,3 +147,9 @@ def record_inbox() -> None:
 def run(task_id: int) -> None:
     """Run one task."""
     run_task(Process.resources, STEPS, int(task_id))
+
+
+@app.task(name=queue.KEEP_ALIVE)
+def refresh_tokens(tenant_id: int) -> None:
+    """Keep an idle tenant's tokens from dying of age."""
+    keep_alive(Process.resources, int(tenant_id))

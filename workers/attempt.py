@@ -12,16 +12,17 @@ from typing import TypeVar
 import structlog
 
 from shared import failpoints
-from shared.crypto import UnreadableSecret
 from shared.db import actions as action_rows
-from shared.db import attachments, connections, outages, rescue, settling, tasks
+from shared.db import attachments, outages, rescue, settling, tasks
 from shared.db.locks import lock_conversation
 from shared.db.pool import Connection
 from shared.errors import Fenced, LeaseTooShort, MailroomError, NeedsReconnect, NotYet, StoreUnavailable
 from shared.front.client import TenantClient
-from shared.models import Call, Task, Token
+from shared.models import Call, Task
+from workers.access import Access
 from workers.breaker import find_out, is_outage
 from workers.outage import SCOPE_SECONDS, answered
+from workers.persistence import persist
 from workers.resources import Resources
 from workers.retries import Decision, GiveBack, GiveUp, Park, Retry, decide
 
@@ -34,8 +35,6 @@ RENEW_AFTER = 0.25
 WRITE_NEEDS_SECONDS = 15.0
 #: Nothing of a write leaves in the last seconds of a lease: the next owner must find it done when it looks.
 AFTER_WRITE_SECONDS = 5.0
-#: Between two tries to settle while PostgreSQL is away.
-SETTLE_AGAIN_SECONDS = 0.5
 DETAIL = 4_000
 log = structlog.get_logger()
 
@@ -49,33 +48,24 @@ class Attempt:
         self.conversation = conversation
         self._lease = resources.settings.lease_seconds
         self._leased_at = claimed_at
-        self._front: TenantClient | None = None
-        self._token: Token | None = None
+        self._access = Access(resources, task.tenant_id)
 
     @property
     def calls(self) -> list[Call]:
         """What was asked of Front so far."""
-        return self._front.calls if self._front else []
-
-    @property
-    def token_version(self) -> int:
-        """The version of the token this attempt uses; 0 when it never needed one."""
-        return self._token.version if self._token else 0
+        return self._access.calls
 
     def front(self) -> TenantClient:
-        """Front as the task's tenant. Raises NeedsReconnect when the tenant has no token."""
-        if self._front is None:
-            self._token = self.transaction(self._read_token)
-            self._front = self.resources.front.for_tenant(self._token, stop=self.resources.stop)
-        return self._front
+        """Front as the task's tenant. Raises NeedsReconnect when the tenant has no token, TokenUnavailable."""
+        return self._access.front()
+
+    def renew_token(self) -> bool:
+        """Whether there is another token than the one that Front refused; it is used from now on."""
+        return self._access.renew()
 
     def front_of_another(self) -> TenantClient | None:
         """Front as a tenant that has nothing to do with the task: only to ask whether it answers. None: nobody can."""
-        grant = self.transaction(lambda conn: connections.another(conn, self.task.tenant_id))
-        try:
-            return self.resources.front.for_tenant(self._opened(grant), stop=self.resources.stop) if grant else None
-        except UnreadableSecret:
-            return None
+        return self._access.front_of_another()
 
     def transaction(self, work: Callable[[Connection], T]) -> T:
         """Run `work` in one transaction."""
@@ -108,13 +98,7 @@ class Attempt:
 
         Raises Fenced, and StoreUnavailable only when this worker is to stop.
         """
-        while True:
-            try:
-                return self.in_conversation(work)
-            except StoreUnavailable as exc:
-                log.warning("settling_waits", task=self.task.id, reason=str(exc))
-                if self.resources.stop.wait(SETTLE_AGAIN_SECONDS):
-                    raise
+        return persist(self.resources, lambda: self.in_conversation(work), "settling_waits", task=self.task.id)
 
     def wait(self, conn: Connection, seconds: float | None, *, why: str) -> None:
         """Put the task back without counting it; `seconds` None: until another task releases it.
@@ -169,7 +153,7 @@ class Attempt:
         self._wrap_up(conn, "failed" if isinstance(decision, GiveUp) else "ready", decision.code, detail)
 
     def _park(self, conn: Connection, cause: str) -> None:
-        version = self.token_version
+        version = self._access.token_version
         rescue.park(conn, self.task.tenant_id, cause, token_version=version, probe_seconds=SCOPE_SECONDS)
 
     def _give_up(self, conn: Connection, code: str) -> None:
@@ -184,21 +168,6 @@ class Attempt:
         if answered(self.calls):
             outages.note_answer(conn)
         tasks.end_attempt(conn, self.task, outcome=outcome, code=code, detail=detail, calls=self.calls)
-
-    def _read_token(self, conn: Connection) -> Token:
-        grant = connections.read(conn, self.task.tenant_id)
-        if grant is None:
-            raise NeedsReconnect("the tenant has no connection; run `mailroom tenant connect`")
-        return self._opened(grant)
-
-    def _opened(self, grant: connections.Grant) -> Token:
-        secret = self.resources.vault.open(grant.tenant_id, grant.secret)
-        return Token(
-            tenant_id=grant.tenant_id,
-            company_id=grant.company_id,
-            version=grant.version,
-            access_token=secret["access_token"],
-        )
 
 
 def run_task(resources: Resources, steps: Mapping[str, Step], task_id: int) -> None:
@@ -230,7 +199,7 @@ def _run(attempt: Attempt, step: Step) -> None:
         try:
             failpoints.reach("claimed_before_run", of=task.kind)
             find_out(attempt)
-            step(attempt)
+            _do(attempt, step)
         except Fenced:
             raise
         except BaseException as exc:  # noqa: BLE001 -- MemoryError, SystemExit: the task fails, the worker lives on
@@ -238,6 +207,16 @@ def _run(attempt: Attempt, step: Step) -> None:
             attempt.fail(exc)
     except Fenced:
         log.warning("fenced", task=task.id, kind=task.kind, epoch=task.lease_epoch)
+
+
+def _do(attempt: Attempt, step: Step) -> None:
+    """Do the step, once more when Front refused a token and there is a newer one: this costs no attempt."""
+    try:
+        step(attempt)
+    except NeedsReconnect:
+        if not attempt.renew_token():
+            raise
+        step(attempt)
 
 
 def _log_failure(task: Task, exc: BaseException) -> None:

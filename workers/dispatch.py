@@ -9,12 +9,14 @@ import structlog
 from celery import Celery
 
 from shared import failpoints, queue
-from shared.db import dispatching, probing
+from shared.db import dispatching, probing, refreshing
 from shared.db.dispatching import Picked
 from shared.db.pool import Connection, Pool
 from shared.errors import StoreUnavailable
 from workers.outage import PROBE_SECONDS, SCOPE_AGAIN_SECONDS
 
+#: A tenant's token is tried to be kept alive this often, until it is: far within a day, since a message may be lost.
+KEEP_ALIVE_AGAIN_SECONDS = 3_600.0
 log = structlog.get_logger()
 
 
@@ -50,6 +52,12 @@ class Dispatcher:
             lambda conn: _ahead(probing.queue_probe(conn, every_seconds=PROBE_SECONDS, again_seconds=again))
         )
         return asking + self._dispatch(lambda conn: _ahead(probing.queue_scope_probes(conn, again_seconds=again)))
+
+    def keep_alive(self) -> None:
+        """Have the tokens of tenants refreshed that were not for long. Raises StoreUnavailable: then later."""
+        again = partial(refreshing.pick_idle, again_seconds=KEEP_ALIVE_AGAIN_SECONDS)
+        for tenant_id in self._pool.run(again):
+            queue.send(self._app, queue.KEEP_ALIVE, tenant_id, behind=True)
 
     def close(self) -> None:
         """Give up the connection."""

@@ -82,6 +82,11 @@ def release_stranded(resources: Resources) -> None:
         resources.pool.run(partial(_release, tenant_id=tenant_id, conversation_id=conversation_id))
 
 
+def keep_alive(resources: Resources) -> None:
+    """Have the tokens of idle tenants refreshed before they die of age."""
+    resources.dispatcher.keep_alive()
+
+
 def forget_processes(resources: Resources) -> None:
     """Drop processes that are gone."""
     resources.pool.run(processes.forget)
@@ -114,5 +119,6 @@ def duties() -> list[Duty]:
         Duty(name="take_back", every=1.0, do=take_back, after_outage=SETTLING_SECONDS),
         Duty(name="adopt", every=1.0, do=adopt),
         Duty(name="release_stranded", every=15.0, do=release_stranded),
+        Duty(name="keep_alive", every=60.0, do=keep_alive),
         Duty(name="forget_processes", every=60.0, do=forget_processes),
     ]

@@ -15,6 +15,7 @@ from shared.db.locks import RECORDER
 from shared.db.pool import Pool, open_pool
 from shared.db.roles import Role
 from shared.front.client import FrontClient
+from shared.front.oauth import TokenEndpoint
 from shared.inbox import Inbox, open_inbox
 from shared.queue import WORK, Waiting
 from shared.settings import Settings
@@ -36,6 +37,7 @@ class Resources:
     dispatcher: Dispatcher
     recorder: Recorder
     front: FrontClient
+    token_endpoint: TokenEndpoint
     storage: Storage
     vault: TokenVault
     stop: threading.Event = field(default_factory=threading.Event)
@@ -67,6 +69,11 @@ def open_resources(settings: Settings, app: Celery, *, kind: str) -> Resources:
         dispatcher=dispatcher,
         recorder=Recorder(pool, inbox, role, dispatcher.top_up),
         front=FrontClient(settings.front_api_url, Budget.from_url(settings.redis_url.get_secret_value())),
+        token_endpoint=TokenEndpoint(
+            settings.front_app_url,
+            client_id=settings.front_client_id,
+            client_secret=settings.front_client_secret.get_secret_value(),
+        ),
         storage=Storage(settings.storage),
         vault=TokenVault(settings.token_keys),
     )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Literal
 
 from psycopg.rows import class_row
@@ -12,9 +12,13 @@ if TYPE_CHECKING:
     from shared.db.pool import Connection
 
 
+#: Front gives a new refresh token in the last 24 hours of the old one's half year: a day may never pass without asking.
+KEEP_ALIVE_AFTER = timedelta(hours=12)
+
+
 @dataclass(frozen=True, kw_only=True)
 class Grant:
-    """What a tenant was connected with; `secret` is sealed by shared.crypto."""
+    """What a tenant was connected with; `secret` is sealed by shared.crypto, `updated_at` is when Front gave it."""
 
     tenant_id: int
     company_id: str
@@ -22,10 +26,11 @@ class Grant:
     secret: bytes
     version: int
     expires_at: datetime | None
+    updated_at: datetime
 
 
 GRANTS = """
-    SELECT c.tenant_id, t.company_id, c.kind, c.secret, c.version, c.expires_at
+    SELECT c.tenant_id, t.company_id, c.kind, c.secret, c.version, c.expires_at, c.updated_at
     FROM connections c JOIN tenants t ON t.id = c.tenant_id
 """
 
@@ -44,12 +49,21 @@ def connect(
     """
     row = conn.execute(
         """
-        INSERT INTO connections AS c (tenant_id, kind, secret, expires_at) VALUES (%s, %s, %s, %s)
+        INSERT INTO connections AS c (tenant_id, kind, secret, expires_at, keep_alive_at)
+        VALUES (%(tenant)s, %(kind)s, %(secret)s, %(expires)s,
+                CASE %(kind)s WHEN 'oauth' THEN now() + %(keep_alive)s END)
         ON CONFLICT (tenant_id) DO UPDATE SET kind = excluded.kind, secret = excluded.secret,
-            expires_at = excluded.expires_at, version = c.version + 1, updated_at = now()
+            expires_at = excluded.expires_at, version = c.version + 1, updated_at = now(),
+            refreshing_until = NULL, keep_alive_at = excluded.keep_alive_at
         RETURNING version
         """,
-        (tenant_id, kind, secret, expires_at),
+        {
+            "tenant": tenant_id,
+            "kind": kind,
+            "secret": secret,
+            "expires": expires_at,
+            "keep_alive": KEEP_ALIVE_AFTER,
+        },
     ).fetchone()
     conn.execute(
         """

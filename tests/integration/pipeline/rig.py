@@ -48,6 +48,9 @@ class Rig:
             redis_url=redis_url,
             storage_url=f"file://{folder}",
             front_api_url=self.sandbox.url,
+            front_app_url=self.sandbox.url,
+            front_client_id=self.sandbox.front.settings.client_id,
+            front_client_secret=self.sandbox.front.settings.client_secret,
             token_keys=[Fernet.generate_key().decode()],
         )
         self.messages = Messages()
