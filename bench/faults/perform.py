@@ -21,12 +21,21 @@ def suite(*, full: bool) -> Iterator[Suite]:
     folder = Path(tempfile.mkdtemp(prefix=PREFIX))
     folder.chmod(0o711)  # PostgreSQL runs as another account when we are root
     with Servers(folder) as servers:
-        yield Suite(servers=servers, folder=folder, full=full)
-    shutil.rmtree(folder)
+        on = Suite(servers=servers, folder=folder, full=full)
+        yield on
+    if not on.broken:
+        shutil.rmtree(folder)
 
 
 def perform(run: Run, on: Suite) -> Iterator[Result]:
     """The results of one run; one that could not be carried out is a broken promise too."""
+    for result in _results(run, on):
+        if result.broken:
+            on.broken.append(result.name)
+        yield result
+
+
+def _results(run: Run, on: Suite) -> Iterator[Result]:
     try:
         results = run.do(on)
         yield from [results] if isinstance(results, Result) else results

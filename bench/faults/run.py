@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
@@ -23,11 +23,12 @@ SHORT_LEASE = {"LEASE_SECONDS": "20"}
 
 @dataclass(frozen=True, kw_only=True)
 class Suite:
-    """What all runs of one invocation share."""
+    """What all runs of one invocation share. `broken`: what did not keep every promise; their logs are kept."""
 
     servers: Servers
     folder: Path
     full: bool
+    broken: list[str] = field(default_factory=list)
 
     def pick(self, short: T, full: T) -> T:
         """The value for the size that was asked for."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import pytest
 from click.testing import CliRunner
 
@@ -9,7 +11,10 @@ from bench.faults.__main__ import faults
 from bench.faults.catalogue import catalogue
 from bench.faults.perform import perform
 from bench.faults.result import Result
-from bench.faults.run import Run
+from bench.faults.run import Run, Suite
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 #: What scripts hold on to.
 STABLE = {
@@ -39,13 +44,25 @@ def test_a_line_tells_the_figures_and_what_was_broken(result: Result, parts: tup
     assert all(part in result.as_line() for part in parts), result.as_line()
 
 
-def test_a_run_that_cannot_be_carried_out_is_a_broken_promise() -> None:
+@pytest.fixture
+def suite(tmp_path: Path) -> Suite:
+    return Suite(servers=None, folder=tmp_path, full=False)  # type: ignore[arg-type]  # none is started
+
+
+def test_a_run_that_cannot_be_carried_out_is_a_broken_promise(suite: Suite) -> None:
     def stumble(_: object) -> Result:
         raise AssertionError("nobody listens")
 
-    [result] = perform(Run(name="x", promise="", do=stumble), on=None)  # type: ignore[arg-type]
+    [result] = perform(Run(name="x", promise="", do=stumble), suite)
     assert result.broken == ("AssertionError: nobody listens",)
     assert not result.passed
+
+
+def test_a_suite_knows_whose_logs_are_wanted(suite: Suite) -> None:
+    for name, broken in (("well", ()), ("ill", ("1 lost",))):
+        result = Result(name=name, load=1, injected=1, broken=broken)
+        list(perform(Run(name=name, promise="", do=lambda _, result=result: result), suite))  # type: ignore[misc]
+    assert suite.broken == ["ill"]
 
 
 def test_an_unknown_fault_is_refused_with_the_known_ones() -> None:
