@@ -16,11 +16,11 @@ from typing import TYPE_CHECKING, Self
 
 import psutil
 
-from bench.harness.processes import is_alive, wait_until
+from bench.harness.processes import children_of, is_alive, wait_until
 from console.embedded.guard import Guard
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Container, Mapping, Sequence
 
 ROOT = Path(__file__).parents[2]
 TICK = 0.05
@@ -138,14 +138,16 @@ class Platform:
         assert gone, f"{name} {process.pid} lives on after SIGKILL"
         return process.pid
 
-    def kill_child(self, name: str) -> int | None:
-        """End a child of one of them with SIGKILL, any, as a crash of it would; its process id, None without any."""
-        parents = [psutil.Process(pid) for pid in self.pids(name)]
-        children = [child for parent in parents for child in parent.children() if is_alive(child)]
+    def kill_child(self, name: str, *, among: Container[int] | None = None) -> int | None:
+        """End a child of one of them with SIGKILL, any (`among` these), as a crash would; its id, None without any."""
+        children = [
+            child for pid in self.pids(name) for child in children_of(pid) if among is None or child.pid in among
+        ]
         if not children:
             return None
         victim = random.choice(children)
-        victim.kill()
+        with suppress(psutil.NoSuchProcess):
+            victim.kill()
         gone = wait_until(lambda: not is_alive(victim), DIES_WITHIN)
         assert gone, f"{name}'s child {victim.pid} lives on after SIGKILL"
         return int(victim.pid)

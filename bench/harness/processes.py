@@ -40,6 +40,14 @@ class Tree:
             process.kill()
 
 
+def children_of(pid: int) -> list[psutil.Process]:
+    """The children that run; none of a process that has ended."""
+    try:
+        return [child for child in psutil.Process(pid).children() if is_alive(child)]
+    except psutil.NoSuchProcess:
+        return []
+
+
 def is_alive(process: psutil.Process) -> bool:
     """Whether it runs, and is no zombie."""
     try:
