@@ -104,8 +104,9 @@ class Scene:
 
     def _lost(self) -> set[str]:
         """The acknowledged events without a row or without what should follow, and with nothing left to be done."""
-        missing = self.front.lost() | self.mailroom.unrecorded(self.front.acknowledged() | self.acknowledged)
-        return missing - self.mailroom.unfinished(missing)
+        acknowledged = self.front.acknowledged() | self.acknowledged
+        unfinished = self.mailroom.unfinished(acknowledged)  # first: what is finished meanwhile is not lost either
+        return (self.front.lost() | self.mailroom.unrecorded(acknowledged)) - unfinished
 
     def _counted(self, totals: dict[str, Any], lost: Set[str]) -> dict[str, int]:
         verdict = self.front.verdict()

@@ -106,7 +106,7 @@ def away(suite: Suite, *, seconds: float) -> Result:
         failed = scene.mailroom.rows("SELECT count(*) FROM tasks WHERE state = 'failed'")
         broken += [f"{failed[0][0]} tasks failed"] if failed[0][0] else []
         note = f"{len(asked)} calls in {seconds:g} s of a known outage"
-        return scene.judge(within=SETTLES_WITHIN, note=note, broken=[*broken, *attempts])
+        return scene.judge(within=SETTLES_WITHIN + seconds, note=note, broken=[*broken, *attempts])
 
 
 def _outages(scene: Scene) -> list[tuple[Any, ...]]:
