@@ -136,7 +136,7 @@ def test_a_conversation_that_was_merged_before_and_is_merged_again_is_followed(r
 class Restless:
     """A Front in which every conversation was merged into one more."""
 
-    calls: tuple[Call, ...] = ()
+    calls: tuple[Call, ...] = []
 
     def for_tenant(self, *_: object, **__: object) -> Restless:
         return self

@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import pytest
 
-from shared.queue import QUEUES, RECORD_INBOX, RUN_TASK, VISIBILITY_TIMEOUT, celery_app
+from shared.queue import KEEP_ALIVE, QUEUES, RECORD_INBOX, RUN_TASK, VISIBILITY_TIMEOUT, celery_app
 from shared.settings import Settings
 
 
-def test_each_task_has_a_queue_of_its_own() -> None:
-    assert QUEUES == {RECORD_INBOX: "record", RUN_TASK: "work"}
+def test_recording_has_a_queue_of_its_own() -> None:
+    assert QUEUES == {RECORD_INBOX: "record", RUN_TASK: "work", KEEP_ALIVE: "work"}
 
 
 def test_routes_name_queues_only() -> None:
     routes = celery_app(Settings()).conf.task_routes
-    assert {name: list(route) for name, route in routes.items()} == {RECORD_INBOX: ["queue"], RUN_TASK: ["queue"]}
+    assert {name: list(route) for name, route in routes.items()} == dict.fromkeys(QUEUES, ["queue"])
 
 
 @pytest.mark.parametrize(
