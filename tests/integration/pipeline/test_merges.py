@@ -6,7 +6,7 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 
@@ -136,7 +136,7 @@ def test_a_conversation_that_was_merged_before_and_is_merged_again_is_followed(r
 class Restless:
     """A Front in which every conversation was merged into one more."""
 
-    calls: tuple[Call, ...] = []
+    calls: ClassVar[list[Call]] = []
 
     def for_tenant(self, *_: object, **__: object) -> Restless:
         return self
