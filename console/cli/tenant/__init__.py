@@ -1,0 +1,19 @@
+"""`mailroom tenant`: adds and connects tenants, sets their policy, pauses them."""
+
+from __future__ import annotations
+
+import click
+
+from console.cli.tenant.adding import add, connect
+from console.cli.tenant.pausing import pause, resume
+from console.cli.tenant.policy import policy
+from console.cli.tenant.showing import list_, show
+
+
+@click.group()
+def tenant() -> None:
+    """Add, connect and steer tenants."""
+
+
+for command in (add, list_, show, connect, policy, pause, resume):
+    tenant.add_command(command)

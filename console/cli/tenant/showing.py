@@ -1,0 +1,69 @@
+"""`mailroom tenant list` and `show`."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import click
+
+from console.cli.options import json_option
+
+if TYPE_CHECKING:
+    from shared.db.tenants import TenantOverview
+
+
+@click.command("list")
+@json_option
+def list_(as_json: bool) -> None:
+    """List all tenants."""
+    from console.cli.database import database
+    from console.cli.output import print_json, print_table
+    from shared.db import tenants
+
+    with database() as conn:
+        every = tenants.every(conn)
+    if as_json:
+        print_json(every)
+        return
+    rows = [(t.name, t.company_id, t.connection or "not connected", t.users, t.action, t.parked_cause) for t in every]
+    print_table(("name", "company", "connection", "users", "action", "parked"), rows, right=("users",))
+
+
+@click.command()
+@click.argument("name")
+@json_option
+def show(name: str, as_json: bool) -> None:
+    """Show one tenant, by name or company id."""
+    from console.cli.database import database, the_tenant
+    from console.cli.output import print_json
+
+    with database() as conn:
+        found = the_tenant(conn, name)
+    if as_json:
+        print_json(found)
+    else:
+        print_tenant(found)
+
+
+def print_tenant(found: TenantOverview) -> None:
+    """All that is known of a tenant, a line each."""
+    from console.cli.output import print_facts
+    from console.cli.times import spoken, stamp
+
+    connected = f"{found.connection}, version {found.connection_version}" if found.connection else "none"
+    rows = [
+        ("tenant", found.name),
+        ("company", found.company_id),
+        ("connection", connected),
+        ("connected", stamp(found.connected_at) if found.connected_at else "never"),
+        (
+            "parked",
+            f"{found.parked_cause} since {stamp(found.parked_at)}" if found.parked_cause and found.parked_at else "no",
+        ),
+        ("users", found.users),
+        ("action", found.action + (" when a recipient is a user" if found.only_when_matched else " always")),
+        ("waits for files", found.wait_for),
+        ("acts within", spoken(found.act_within.total_seconds())),
+        ("folds +tags", "yes" if found.fold_plus else "no"),
+    ]
+    print_facts(rows)
