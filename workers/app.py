@@ -15,12 +15,12 @@ from shared import failpoints, logs, queue
 from shared.errors import MailroomError, StoreUnavailable
 from shared.front.deadlines import Deadlines
 from shared.settings import Settings, load
+from shared.tokens import keep_alive
 from workers.acknowledging import free_slots
 from workers.attempt import run_task
 from workers.heartbeat import Heartbeat
 from workers.resources import Resources, open_resources
 from workers.steps import STEPS
-from workers.tokens import keep_alive
 from workers.waking import add_waker
 from workers.watchdog import Watchdog
 

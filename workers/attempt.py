@@ -12,6 +12,7 @@ from typing import TypeVar
 import structlog
 
 from shared import failpoints
+from shared.access import Access
 from shared.db import actions as action_rows
 from shared.db import attachments, outages, rescue, settling, tasks
 from shared.db.locks import lock_conversation
@@ -19,10 +20,9 @@ from shared.db.pool import Connection
 from shared.errors import Fenced, LeaseTooShort, MailroomError, NeedsReconnect, NotYet, StoreUnavailable
 from shared.front.client import TenantClient
 from shared.models import Call, Task
-from workers.access import Access
+from shared.persistence import persist
 from workers.breaker import find_out, is_outage
 from workers.outage import SCOPE_SECONDS, answered
-from workers.persistence import persist
 from workers.resources import Resources
 from workers.retries import Decision, GiveBack, GiveUp, Park, Retry, decide
 
@@ -98,7 +98,9 @@ class Attempt:
 
         Raises Fenced, and StoreUnavailable only when this worker is to stop.
         """
-        return persist(self.resources, lambda: self.in_conversation(work), "settling_waits", task=self.task.id)
+        return persist(
+            lambda: self.in_conversation(work), stop=self.resources.stop, event="settling_waits", task=self.task.id
+        )
 
     def wait(self, conn: Connection, seconds: float | None, *, why: str) -> None:
         """Put the task back without counting it; `seconds` None: until another task releases it.

@@ -4,19 +4,16 @@ from __future__ import annotations
 
 import os
 import socket
-import threading
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from celery import Celery
 
-from shared.budget import Budget
 from shared.crypto import TokenVault
 from shared.db.locks import RECORDER
-from shared.db.pool import Pool, open_pool
+from shared.db.pool import open_pool
 from shared.db.roles import Role
-from shared.front.client import FrontClient
-from shared.front.oauth import TokenEndpoint
 from shared.inbox import Inbox, open_inbox
+from shared.means import FrontMeans, front_client, token_endpoint
 from shared.queue import WORK, Waiting
 from shared.settings import Settings
 from shared.storage import Storage
@@ -27,20 +24,15 @@ NEEDED = ("database_url", "redis_url", "token_keys")
 
 
 @dataclass(frozen=True, kw_only=True)
-class Resources:
+class Resources(FrontMeans):
     """The real things behind a worker's steps; a set `stop` asks running steps to give their tasks back."""
 
     name: str
     settings: Settings
-    pool: Pool
     inbox: Inbox
     dispatcher: Dispatcher
     recorder: Recorder
-    front: FrontClient
-    token_endpoint: TokenEndpoint
     storage: Storage
-    vault: TokenVault
-    stop: threading.Event = field(default_factory=threading.Event)
 
     def close(self) -> None:
         """Close every connection."""
@@ -68,12 +60,8 @@ def open_resources(settings: Settings, app: Celery, *, kind: str) -> Resources:
         inbox=inbox,
         dispatcher=dispatcher,
         recorder=Recorder(pool, inbox, role, dispatcher.top_up),
-        front=FrontClient(settings.front_api_url, Budget.from_url(settings.redis_url.get_secret_value())),
-        token_endpoint=TokenEndpoint(
-            settings.front_app_url,
-            client_id=settings.front_client_id,
-            client_secret=settings.front_client_secret.get_secret_value(),
-        ),
+        front=front_client(settings),
+        token_endpoint=token_endpoint(settings),
         storage=Storage(settings.storage),
         vault=TokenVault(settings.token_keys),
     )

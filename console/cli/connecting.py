@@ -7,11 +7,10 @@ from typing import TYPE_CHECKING
 
 import click
 
-from shared.budget import Budget
 from shared.crypto import TokenVault
 from shared.db import connections, tenants
 from shared.errors import FrontUnavailable, MailroomError, NeedsReconnect
-from shared.front.client import FrontClient
+from shared.means import front_client
 from shared.models import Token
 from shared.settings import load
 
@@ -57,9 +56,8 @@ def seal_and_store(conn: Connection, tenant_id: int, token: str) -> int:
 def _check_owner(access_token: str, company_id: str) -> None:
     settings = load().require("redis_url")
     token = Token(tenant_id=0, company_id=company_id, version=0, access_token=access_token)
-    front = FrontClient(settings.front_api_url, Budget.from_url(settings.redis_url.get_secret_value()))
     try:
-        owner = front.for_tenant(token).me()
+        owner = front_client(settings).for_tenant(token).me()
     except NeedsReconnect:
         raise WrongToken("Front does not accept this token; make a new one and try again") from None
     except FrontUnavailable as error:

@@ -10,12 +10,12 @@ from typing import Any
 import pytest
 
 from shared import queue
+from shared.access import Access
 from shared.db import connections, refreshing
 from shared.db.connections import Grant
+from shared.tokens import keep_alive, token_of
 from tests.integration.pipeline.consent import PAST, UNCLAIMED, changes, consent, refreshes, stored
 from tests.integration.pipeline.rig import Rig
-from workers.access import Access
-from workers.tokens import keep_alive, token_of
 
 ACME, NORA = "cmp_acme", "nora@acme.example"
 TO_NORA = [{"handle": NORA, "role": "to"}]

@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from workers.freshness import Freshness, freshness
+from shared.freshness import Freshness, freshness
 
 GIVEN = datetime(2026, 6, 1, 12, 0, tzinfo=UTC)
 

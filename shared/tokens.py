@@ -1,4 +1,4 @@
-"""A tenant's token for Front: refreshed ahead of its end or when Front refuses it, by one worker at a time.
+"""A tenant's token for Front: refreshed ahead of its end or when Front refuses it, by one process at a time.
 
 Who refreshes has claimed it in a row, and calls Front with no transaction open: a lock would hold a connection of the
 pool, and so would everybody who waits for it, for as long as Front takes. The others go on with the token that is
@@ -17,10 +17,10 @@ from shared import failpoints
 from shared.db import connections, refreshing
 from shared.db.connections import KEEP_ALIVE_AFTER, Grant
 from shared.errors import MailroomError, NeedsReconnect, TokenUnavailable
+from shared.freshness import Freshness, freshness
+from shared.means import FrontMeans
 from shared.models import Token, Tokens
-from workers.freshness import Freshness, freshness
-from workers.persistence import persist
-from workers.resources import Resources
+from shared.persistence import persist
 
 CALL_SECONDS = 10.0
 CLAIM_SECONDS = 20.0
@@ -29,42 +29,42 @@ OTHERS_SECONDS = 1.0
 log = structlog.get_logger()
 
 
-def token_of(resources: Resources, tenant_id: int, *, refused: int = 0) -> Token:
+def token_of(means: FrontMeans, tenant_id: int, *, refused: int = 0) -> Token:
     """The tenant's token; `refused` is the version of one that Front did not take, to be replaced by a newer one.
 
     An API token that was refused comes back as it is. Raises NeedsReconnect, TokenUnavailable, UnreadableSecret.
     """
-    grant = _read(resources, tenant_id)
+    grant = _read(means, tenant_id)
     match _freshness(grant, refused):
         case "ending":
-            grant = _refreshed(resources, grant)
+            grant = _refreshed(means, grant)
         case "over":
-            grant = _replaced(resources, grant)
-    return opened(resources, grant)
+            grant = _replaced(means, grant)
+    return opened(means, grant)
 
 
-def opened(resources: Resources, grant: Grant) -> Token:
+def opened(means: FrontMeans, grant: Grant) -> Token:
     """The grant's token as it is. Raises UnreadableSecret."""
     return Token(
         tenant_id=grant.tenant_id,
         company_id=grant.company_id,
         version=grant.version,
-        access_token=_secret(resources, grant)["access_token"],
+        access_token=_secret(means, grant)["access_token"],
     )
 
 
-def keep_alive(resources: Resources, tenant_id: int) -> None:
+def keep_alive(means: FrontMeans, tenant_id: int) -> None:
     """Refresh the tokens of a tenant that nothing happened to for long. Never raises what a later try may mend."""
     try:
-        grant = _read(resources, tenant_id)
+        grant = _read(means, tenant_id)
         if grant.kind == "oauth" and datetime.now(UTC) - grant.updated_at > KEEP_ALIVE_AFTER / 2:
-            _refreshed(resources, grant)
+            _refreshed(means, grant)
     except MailroomError as exc:
         log.warning("not_kept_alive", tenant=tenant_id, code=exc.code, reason=str(exc))
 
 
-def _read(resources: Resources, tenant_id: int) -> Grant:
-    grant = resources.pool.run(lambda conn: connections.read(conn, tenant_id))
+def _read(means: FrontMeans, tenant_id: int) -> Grant:
+    grant = means.pool.run(lambda conn: connections.read(conn, tenant_id))
     if grant is None:
         raise NeedsReconnect("the tenant has no connection; run `mailroom tenant connect`")
     return grant
@@ -78,58 +78,58 @@ def _freshness(grant: Grant, refused: int) -> Freshness:
     return freshness(given_at=grant.updated_at, expires_at=grant.expires_at, now=datetime.now(UTC))
 
 
-def _secret(resources: Resources, grant: Grant) -> dict[str, str]:
-    return resources.vault.open(grant.tenant_id, grant.secret)
+def _secret(means: FrontMeans, grant: Grant) -> dict[str, str]:
+    return means.vault.open(grant.tenant_id, grant.secret)
 
 
-def _refreshed(resources: Resources, grant: Grant) -> Grant:
+def _refreshed(means: FrontMeans, grant: Grant) -> Grant:
     """A newer grant where it can be had now, else this one, which is still good."""
     try:
-        return _replaced(resources, grant)
+        return _replaced(means, grant)
     except TokenUnavailable:
         return grant
 
 
-def _replaced(resources: Resources, grant: Grant) -> Grant:
+def _replaced(means: FrontMeans, grant: Grant) -> Grant:
     """A newer grant: fetched from Front, unless somebody else has. Raises NeedsReconnect, TokenUnavailable."""
-    refresh_token = _secret(resources, grant)["refresh_token"]
+    refresh_token = _secret(means, grant)["refresh_token"]
     began = time.monotonic()
-    if not resources.pool.run(lambda conn: refreshing.claim(conn, grant, seconds=CLAIM_SECONDS)):
-        return _others(resources, grant)
+    if not means.pool.run(lambda conn: refreshing.claim(conn, grant, seconds=CLAIM_SECONDS)):
+        return _others(means, grant)
     try:
-        tokens = resources.token_endpoint.refresh(refresh_token, until=began + CALL_SECONDS)
+        tokens = means.token_endpoint.refresh(refresh_token, until=began + CALL_SECONDS)
     except NeedsReconnect as exc:
-        return _refused(resources, grant, exc)
+        return _refused(means, grant, exc)
     except TokenUnavailable as exc:
         log.warning("token_not_refreshed", tenant=grant.tenant_id, reason=str(exc))
-        resources.pool.run(partial(refreshing.postpone, grant=grant, seconds=exc.retry_after))
+        means.pool.run(partial(refreshing.postpone, grant=grant, seconds=exc.retry_after))
         raise
     failpoints.reach("refreshed_before_commit")
-    return _stored(resources, grant, tokens)
+    return _stored(means, grant, tokens)
 
 
-def _others(resources: Resources, grant: Grant) -> Grant:
-    newest = _read(resources, grant.tenant_id)
+def _others(means: FrontMeans, grant: Grant) -> Grant:
+    newest = _read(means, grant.tenant_id)
     if newest.version == grant.version:
         raise TokenUnavailable("a new token is on its way or was asked for just now", retry_after=OTHERS_SECONDS)
     return newest
 
 
-def _refused(resources: Resources, grant: Grant, refusal: NeedsReconnect) -> Grant:
+def _refused(means: FrontMeans, grant: Grant, refusal: NeedsReconnect) -> Grant:
     """What Front refused for good may be what somebody else has replaced by now."""
-    if resources.pool.run(lambda conn: refreshing.refuse(conn, grant)):
+    if means.pool.run(lambda conn: refreshing.refuse(conn, grant)):
         log.warning("token_refused", tenant=grant.tenant_id, version=grant.version, reason=str(refusal))
         raise refusal
-    return _read(resources, grant.tenant_id)
+    return _read(means, grant.tenant_id)
 
 
-def _stored(resources: Resources, grant: Grant, tokens: Tokens) -> Grant:
+def _stored(means: FrontMeans, grant: Grant, tokens: Tokens) -> Grant:
     """The grant in force now. These may be the only good tokens: they are not given up while PostgreSQL is away."""
-    secret = resources.vault.seal(
+    secret = means.vault.seal(
         grant.tenant_id, {"access_token": tokens.access_token, "refresh_token": tokens.refresh_token}
     )
     store = partial(refreshing.store, grant=grant, secret=secret, expires_at=tokens.expires_at)
-    persist(resources, lambda: resources.pool.run(store), "storing_tokens_waits", tenant=grant.tenant_id)
-    newest = _read(resources, grant.tenant_id)
+    persist(lambda: means.pool.run(store), stop=means.stop, event="storing_tokens_waits", tenant=grant.tenant_id)
+    newest = _read(means, grant.tenant_id)
     log.info("token_refreshed", tenant=grant.tenant_id, version=newest.version)
     return newest

@@ -1,20 +1,20 @@
-"""Front as a task's tenant, for one attempt: with another token once the first is refused."""
+"""Front as a tenant, for one attempt or command: with another token once the first is refused."""
 
 from __future__ import annotations
 
 from shared.crypto import UnreadableSecret
 from shared.db import connections
 from shared.front.client import TenantClient
+from shared.means import FrontMeans
 from shared.models import Call, Token
-from workers.resources import Resources
-from workers.tokens import opened, token_of
+from shared.tokens import opened, token_of
 
 
 class Access:
     """The tenant's token and the client that uses it, from when they are first needed."""
 
-    def __init__(self, resources: Resources, tenant_id: int):
-        self._resources = resources
+    def __init__(self, means: FrontMeans, tenant_id: int):
+        self._means = means
         self._tenant_id = tenant_id
         self._front: TenantClient | None = None
         self._token: Token | None = None
@@ -32,13 +32,13 @@ class Access:
 
     def front(self) -> TenantClient:
         """Front as the tenant. Raises NeedsReconnect when the tenant has no token, TokenUnavailable when not yet."""
-        return self._front or self._use(token_of(self._resources, self._tenant_id))
+        return self._front or self._use(token_of(self._means, self._tenant_id))
 
     def front_of_another(self) -> TenantClient | None:
         """Front as a tenant that has nothing to do with the task: only to ask whether it answers. None: nobody can."""
-        grant = self._resources.pool.run(lambda conn: connections.another(conn, self._tenant_id))
+        grant = self._means.pool.run(lambda conn: connections.another(conn, self._tenant_id))
         try:
-            return self._client(opened(self._resources, grant)) if grant else None
+            return self._client(opened(self._means, grant)) if grant else None
         except UnreadableSecret:
             return None
 
@@ -46,7 +46,7 @@ class Access:
         """Take another token, once Front refused the one in use; False when there is no other."""
         if self._token is None:
             return False
-        token = token_of(self._resources, self._tenant_id, refused=self._token.version)
+        token = token_of(self._means, self._tenant_id, refused=self._token.version)
         if token.version == self._token.version:
             return False
         self._use(token)
@@ -59,4 +59,4 @@ class Access:
         return self._front
 
     def _client(self, token: Token) -> TenantClient:
-        return self._resources.front.for_tenant(token, stop=self._resources.stop)
+        return self._means.front.for_tenant(token, stop=self._means.stop)

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable
 from typing import TypeVar
 
 import structlog
 
 from shared.errors import StoreUnavailable
-from workers.resources import Resources
 
 #: Between two tries while PostgreSQL is away.
 AGAIN_SECONDS = 0.5
@@ -16,12 +16,12 @@ T = TypeVar("T")
 log = structlog.get_logger()
 
 
-def persist(resources: Resources, write: Callable[[], T], event: str, **named: int) -> T:
+def persist(write: Callable[[], T], *, stop: threading.Event, event: str, **named: int) -> T:
     """What `write` returns; `event` is logged with each failure. Raises StoreUnavailable only when asked to stop."""
     while True:
         try:
             return write()
         except StoreUnavailable as exc:
             log.warning(event, reason=str(exc), **named)
-            if resources.stop.wait(AGAIN_SECONDS):
+            if stop.wait(AGAIN_SECONDS):
                 raise
