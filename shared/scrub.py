@@ -12,6 +12,7 @@ NAMED = re.compile(
     r"""(?ix) ( (?: \b (?:access_|refresh_|api_)? token | \b client_secret | \b password | [?&] code )
                 ["']? \s* [=:] \s* ["']? ) [^\s"'&,}]+"""
 )
+OURS = re.compile(r"\bmr_[\w-]{20,}")  # a token of our own API
 IN_URL = re.compile(r"(://[^\s/:@]*):[^\s/@]+@")
 ADDRESS = re.compile(r"[\w.!#$%&'*+/=?^`{|}~-]+@[\w-]+(?:\.[\w-]+)+")
 
@@ -20,6 +21,7 @@ def scrub(text: str) -> str:
     """The text without secrets; an address becomes a short hash, so that lines about one person can be told to be."""
     text = TOKEN.sub(rf"\1 {HIDDEN}", text)
     text = NAMED.sub(rf"\1{HIDDEN}", text)
+    text = OURS.sub(HIDDEN, text)
     text = IN_URL.sub(rf"\1:{HIDDEN}@", text)
     return ADDRESS.sub(_hashed, text) if "@" in text else text
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import click
 
+from console.cli.api_token import api_token
 from console.cli.commands import Commands
 from console.cli.doctor import doctor
 from console.cli.event import event
@@ -32,5 +33,5 @@ def main() -> None:
     """
 
 
-for command in (up, migrate, status, doctor, tenant, user, event, task, sandbox, keys):
+for command in (up, migrate, status, doctor, tenant, user, event, task, sandbox, keys, api_token):
     main.add_command(command)

@@ -40,6 +40,7 @@ def lines(capsys: pytest.CaptureFixture[str]) -> list[dict[str, Any]]:
         ("refresh_token=abc client_secret=def", "refresh_token=[hidden] client_secret=[hidden]"),
         ("redis://:secret@127.0.0.1:6379/0 is away", "redis://:[hidden]@127.0.0.1:6379/0 is away"),
         ("postgresql://user:secret@db/mailroom", "postgresql://user:[hidden]@db/mailroom"),
+        ("sent mr_0123456789abcdefghijklmnopqrstuvwxyz_-AB", "sent [hidden]"),
         # Nothing secret here
         ("code=invalid_signature", "code=invalid_signature"),
         ("fetched evt_55c8c149 in 3 ms", "fetched evt_55c8c149 in 3 ms"),
