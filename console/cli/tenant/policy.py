@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 
 from console.cli.options import Duration
-
-if TYPE_CHECKING:
-    from shared.db.tenants import PolicyChange, TenantOverview
 
 
 @click.command()
@@ -26,19 +23,12 @@ def policy(name: str, action: str | None, **parts: Any) -> None:
     """
     from console.cli.database import database, the_tenant
     from console.cli.tenant.showing import print_tenant
-    from shared.actions import checked_action
+    from shared.actions import checked_action, refuse_hasty_trash
     from shared.db import tenants
 
     change = tenants.PolicyChange(action=None if action is None else checked_action(action), **parts)
     with database() as conn, conn.transaction():
         found = the_tenant(conn, name)
-        _refuse_hasty_trash(found, change)
+        refuse_hasty_trash(change.action or found.action, change.wait_for or found.wait_for)
         tenants.set_policy(conn, found.id, change)
         print_tenant(the_tenant(conn, name))
-
-
-def _refuse_hasty_trash(found: TenantOverview, change: PolicyChange) -> None:
-    from shared.errors import InvalidPolicy
-
-    if "trash" in (change.action or found.action) and (change.wait_for or found.wait_for) == "settled":
-        raise InvalidPolicy("trash always waits until every file is stored; use --wait-for stored")
