@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from cryptography.fernet import Fernet, InvalidToken, MultiFernet
+from cryptography.fernet import Fernet, InvalidToken
 
 from shared.errors import ConfigurationError, TransientError
 
@@ -27,24 +27,39 @@ class TokenVault:
     def __init__(self, keys: Sequence[SecretStr]):
         if not keys:
             raise ConfigurationError("TOKEN_KEYS is not set; `mailroom keys generate` prints a key")
-        self._fernet = MultiFernet([Fernet(key.get_secret_value()) for key in keys])
+        self._fernets = [Fernet(key.get_secret_value()) for key in keys]
+
+    @property
+    def keys(self) -> int:
+        """How many keys there are."""
+        return len(self._fernets)
 
     def seal(self, tenant_id: int, secret: dict[str, str]) -> bytes:
         """Encrypt a tenant's tokens; only `open` with the same tenant id gives them back."""
-        return self._fernet.encrypt(json.dumps({"tenant_id": tenant_id, "secret": secret}).encode())
+        return self._fernets[0].encrypt(json.dumps({"tenant_id": tenant_id, "secret": secret}).encode())
 
     def open(self, tenant_id: int, sealed: bytes) -> dict[str, str]:
         """The tokens as they were sealed. Raises UnreadableSecret for a wrong key, tenant or content."""
-        try:
-            content = json.loads(self._fernet.decrypt(sealed))
-        except InvalidToken:
-            raise UnreadableSecret(
-                f"the token of tenant {tenant_id} was sealed with another key; check TOKEN_KEYS, or connect again"
-            ) from None
-        if content["tenant_id"] != tenant_id:
-            raise UnreadableSecret(
-                f"the token stored for tenant {tenant_id} belongs to another tenant; connect it again, then look into "
-                "who changed the table `connections` (TOKEN_KEYS are fine)"
-            )
-        secret: dict[str, str] = content["secret"]
+        secret: dict[str, str] = self._opened(tenant_id, sealed)[1]
         return secret
+
+    def key_of(self, tenant_id: int, sealed: bytes) -> int:
+        """With which key it was sealed, 0 being the newest. Raises UnreadableSecret as `open` does."""
+        return self._opened(tenant_id, sealed)[0]
+
+    def _opened(self, tenant_id: int, sealed: bytes) -> tuple[int, Any]:
+        """Fernet names no key, so each is tried."""
+        for position, fernet in enumerate(self._fernets):
+            try:
+                content = json.loads(fernet.decrypt(sealed))
+            except InvalidToken:
+                continue
+            if content["tenant_id"] != tenant_id:
+                raise UnreadableSecret(
+                    f"the token stored for tenant {tenant_id} belongs to another tenant; connect it again, then look "
+                    "into who changed the table `connections` (TOKEN_KEYS are fine)"
+                )
+            return position, content["secret"]
+        raise UnreadableSecret(
+            f"the token of tenant {tenant_id} was sealed with another key; check TOKEN_KEYS, or connect again"
+        )

@@ -9,8 +9,9 @@ from typing import Any
 import redis
 
 from console.cli.times import stamp
-from shared.crypto import TokenVault, UnreadableSecret
-from shared.db import connections, migrate, outages, tenants
+from console.rotation import Keyring, survey
+from shared.crypto import TokenVault
+from shared.db import migrate, outages, resealing, tenants
 from shared.db.session import session
 from shared.errors import MailroomError
 from shared.settings import Settings
@@ -114,16 +115,23 @@ def outages_standing(settings: Settings) -> Iterator[Finding]:
 
 
 def tokens(settings: Settings) -> Iterator[Finding]:
-    """Every tenant is connected, and its token opens."""
+    """Every tenant is connected, its token opens, and no old key is needed for it."""
     with session(settings.database_url.get_secret_value()) as conn:
-        unconnected = tenants.without_connection(conn)
-        grants = connections.every(conn)
-    unread = [str(grant.tenant_id) for grant in grants if not _opens(settings, grant)]
-    fix = "connect each with `mailroom tenant connect NAME --api-token-file FILE`"
-    found = f"without a connection: {', '.join(unconnected)}" if unconnected else f"{len(grants)} connected"
-    yield Finding(name="tenants", ok=not unconnected, found=found, fix=fix)
-    found = f"cannot be read: those of tenants {', '.join(unread)}" if unread else f"{len(grants)} can be read"
-    yield Finding(name="tokens", ok=not unread, found=found, fix="list the key they were sealed with in TOKEN_KEYS")
+        unconnected, stored = tenants.without_connection(conn), resealing.count(conn)
+        fix = "connect each with `mailroom tenant connect NAME --api-token-file FILE`"
+        found = f"without a connection: {', '.join(unconnected)}" if unconnected else f"{stored} connected"
+        yield Finding(name="tenants", ok=not unconnected, found=found, fix=fix)
+        if stored:
+            yield from _sealing(survey(conn, TokenVault(settings.token_keys)))
+
+
+def _sealing(keyring: Keyring) -> Iterator[Finding]:
+    unread = ", ".join(each.tenant for each in keyring.unreadable)
+    found = f"cannot be read: those of {unread}" if unread else f"{keyring.tokens} can be read"
+    fix = "list the key they were sealed with in TOKEN_KEYS, or connect these tenants again"
+    yield Finding(name="tokens", ok=not unread, found=found, fix=fix)
+    found = f"{keyring.older} sealed with an older key" if keyring.older else "no token needs an older key"
+    yield Finding(name="token keys in use", ok=not keyring.older, found=found, fix="run `mailroom keys rotate`")
 
 
 CHECKS: dict[Check, str] = {
@@ -143,11 +151,3 @@ def _appendfsync(client: redis.Redis) -> str:
     except redis.ResponseError:
         return "unknown"
     return str(answer.get("appendfsync", "unknown"))
-
-
-def _opens(settings: Settings, grant: connections.Grant) -> bool:
-    try:
-        TokenVault(settings.token_keys).open(grant.tenant_id, grant.secret)
-    except UnreadableSecret:
-        return False
-    return True

@@ -93,9 +93,3 @@ def another(conn: Connection, tenant_id: int) -> Grant | None:
     """
     with conn.cursor(row_factory=class_row(Grant)) as cursor:
         return cursor.execute(query, (tenant_id,)).fetchone()
-
-
-def every(conn: Connection) -> list[Grant]:
-    """All tenants' grants."""
-    with conn.cursor(row_factory=class_row(Grant)) as cursor:
-        return cursor.execute(GRANTS).fetchall()
