@@ -20,7 +20,15 @@ SECRETS: Mapping[str, Callable[[], str]] = {
     "SECRET_KEY": lambda: secrets.token_urlsafe(32),
 }
 # True only while `mailroom up` runs.
-PASSING = ("DATABASE_URL", "REDIS_URL", "FRONT_API_URL", "FRONT_APP_URL")
+PASSING = (
+    "DATABASE_URL",
+    "REDIS_URL",
+    "FRONT_API_URL",
+    "FRONT_APP_URL",
+    "FRONT_CLIENT_ID",
+    "FRONT_CLIENT_SECRET",
+    "PUBLIC_URL",
+)
 
 
 def file_in(data: Path) -> Path:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import secrets
 import socket
 import sys
 from contextlib import ExitStack
@@ -86,8 +87,22 @@ def _start_servers(settings: Settings, data: Path, stack: ExitStack) -> list[Ser
 
 def _passing(servers: list[Server], settings: Settings, *, demo: bool) -> dict[str, str]:
     sandbox = f"http://127.0.0.1:{settings.sandbox_port}"
-    front = {"FRONT_API_URL": sandbox, "FRONT_APP_URL": sandbox} if demo else {}
-    return {server.setting: server.url for server in servers} | front
+    front = {"FRONT_API_URL": sandbox, "FRONT_APP_URL": sandbox, **_demo_app(settings)} if demo else {}
+    return {server.setting: server.url for server in servers} | front | _where_people_come(settings)
+
+
+def _demo_app(settings: Settings) -> dict[str, str]:
+    """An app that the demo's Front knows; it takes over what is set, so that either both are or none is."""
+    if settings.front_client_id and settings.front_client_secret.get_secret_value():
+        return {}
+    return {"FRONT_CLIENT_ID": "sandbox-client", "FRONT_CLIENT_SECRET": secrets.token_urlsafe(24)}
+
+
+def _where_people_come(settings: Settings) -> dict[str, str]:
+    """The console here, unless somebody said how people reach it."""
+    if "public_url" in settings.model_fields_set:
+        return {}
+    return {"PUBLIC_URL": f"http://localhost:{settings.console_port}"}
 
 
 def _environment(values: Mapping[str, str], data: Path) -> dict[str, str]:
@@ -128,7 +143,7 @@ def _when_all_listen(ports: Mapping[str, int]) -> Callable[[], bool]:
 def _welcome(ports: Mapping[str, int]) -> str:
     places = {
         "web": "Front sends its webhooks to  http://localhost:{}/webhooks/front",
-        "console": "look at everything on        http://localhost:{}/",
+        "console": "customers connect Front at   http://localhost:{}/connect/… (./run tenant connect NAME)",
         "sandbox": "a small Front is at          http://localhost:{}/",
     }
     return "\n".join(

@@ -17,6 +17,7 @@ from ingest.metrics_folder import metrics_folder
 from ingest.settings import door_settings
 from shared.errors import ConfigurationError
 from shared.logs import configure
+from shared.serving import TO_OUR_LOG
 
 if TYPE_CHECKING:
     from granian.server.common import AbstractServer
@@ -32,8 +33,6 @@ BACKLOG = 2048
 SPARE_FILES = 256  # for stores, logs, metrics and what Python itself opens
 HEADER_SECONDS = 10
 DRAIN_SECONDS = 20
-# Granian's lines go where ours go.
-TO_OUR_LOG = {"formatters": {}, "handlers": {}, "loggers": {"_granian": {"handlers": [], "propagate": True}}}
 
 
 def main() -> int:

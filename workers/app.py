@@ -14,11 +14,11 @@ from celery.concurrency import prefork
 from shared import failpoints, logs, queue
 from shared.errors import MailroomError, StoreUnavailable
 from shared.front.deadlines import Deadlines
+from shared.heartbeat import Heartbeat
 from shared.settings import Settings, load
 from shared.tokens import keep_alive
 from workers.acknowledging import free_slots
 from workers.attempt import run_task
-from workers.heartbeat import Heartbeat
 from workers.resources import Resources, open_resources
 from workers.steps import STEPS
 from workers.waking import add_waker
@@ -99,7 +99,8 @@ def _open() -> None:
         # Celery swallows what a signal handler raises, and would run on without resources.
         log.exception("worker_not_started", kind=Process.kind)
         os._exit(1)
-    Process.heartbeat = Heartbeat(Process.resources, Process.kind, Process.slots)
+    resources = Process.resources
+    Process.heartbeat = Heartbeat(resources.pool, resources.name, Process.kind, Process.slots)
 
 
 def _longest_task() -> float:

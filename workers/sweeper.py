@@ -17,9 +17,9 @@ from shared import failpoints, logs, queue
 from shared.db.locks import SWEEPER
 from shared.db.roles import Role
 from shared.errors import MailroomError, StoreUnavailable
+from shared.heartbeat import Heartbeat
 from shared.settings import load
 from workers.duties import Duty, duties
-from workers.heartbeat import Heartbeat
 from workers.resources import Resources, open_resources
 
 TICK_SECONDS = 0.1
@@ -94,7 +94,7 @@ def main() -> int:
     stop = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stop.set())
-    heartbeat = Heartbeat(resources, "sweeper")
+    heartbeat = Heartbeat(resources.pool, resources.name, "sweeper")
     heartbeat.start()
     role = Role(settings.database_url.get_secret_value(), SWEEPER, name=f"sweeper {resources.name}")
     sweep(resources, role, stop)

@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from collections.abc import Container, Mapping, Sequence
 
 ROOT = Path(__file__).parents[2]
+#: Runs once and ends; serves people and no webhook.
+NOT_NEEDED = {"release", "console"}
 TICK = 0.05
 #: A platform takes a moment until it notices.
 RESTART_AFTER = 0.2
@@ -97,13 +99,13 @@ class Platform:
                 self._start(instance)
 
     def procfile(self, counts: Mapping[str, int], *, pool: str) -> None:
-        """Start the Procfile's processes in these numbers; kinds that are not named run once.
+        """Start the Procfile's processes in these numbers, all that webhooks need; kinds that are not named run once.
 
         `pool` is how Celery runs tasks: `threads`, as the Procfile has it, or `prefork`.
         """
         for line in (ROOT / "Procfile").read_text(encoding="utf-8").splitlines():
             name, _, command = line.partition(":")
-            if name and name != "release":
+            if name and name not in NOT_NEEDED:
                 text = command.strip().replace("-P threads", f"-P {pool}")
                 self.run(name, ["/bin/sh", "-c", f"exec {text}"], counts.get(name, 1))
 

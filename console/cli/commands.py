@@ -39,10 +39,8 @@ class Commands(click.Group):
     def show_version(ctx: click.Context, _: click.Parameter, wanted: bool) -> None:
         """Print the version and stop."""
         if wanted:
-            from importlib.metadata import PackageNotFoundError, version
+            from console.version import installed
 
-            try:
-                click.echo(f"mailroom {version('mailroom')}")
-            except PackageNotFoundError:
-                click.echo("mailroom, not installed: run from its source folder")
+            found = installed()
+            click.echo(f"mailroom {found}" if found else "mailroom, not installed: run from its source folder")
             ctx.exit()

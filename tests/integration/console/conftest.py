@@ -51,6 +51,13 @@ def environment(database: str, redis_db: str, tmp_path: Path) -> dict[str, str |
 
 
 @pytest.fixture
+def web_environment(environment: dict[str, str | None]) -> dict[str, str]:
+    """The same for a console of its own."""
+    given = {name: value for name, value in environment.items() if value is not None}
+    return {**given, "SECRET_KEY": "a-secret-of-this-test"}
+
+
+@pytest.fixture
 def mailroom(environment: dict[str, str | None]) -> Mailroom:
     return Mailroom(environment=environment)
 

@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from shared import heartbeat
 from shared.db.locks import SWEEPER
 from shared.db.pool import KEEPALIVES
 from shared.db.roles import Role
 from shared.errors import StoreUnavailable
 from tests.integration.pipeline.test_recording import envelope, receive
-from workers import heartbeat
 from workers.duties import Duty
 from workers.recording import recorder
 from workers.sweeper import _do_due
@@ -92,7 +92,7 @@ def test_a_redis_whose_clock_was_set_back_is_recorded_from_all_the_same(rig: Rig
 def test_a_process_is_heard_of_again_after_whatever_kept_it_silent(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(heartbeat, "EVERY_SECONDS", 0.02)
     rig.sql("ALTER TABLE processes RENAME TO not_migrated")
-    beating = heartbeat.Heartbeat(rig.resources, "worker", 16)
+    beating = heartbeat.Heartbeat(rig.resources.pool, "worker@test", "worker", 16)
     beating.start()
     time.sleep(0.1)
     rig.sql("ALTER TABLE not_migrated RENAME TO processes")

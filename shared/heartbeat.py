@@ -7,8 +7,8 @@ import threading
 import structlog
 
 from shared.db import processes
+from shared.db.pool import Pool
 from shared.errors import StoreUnavailable
-from workers.resources import Resources
 
 EVERY_SECONDS = 4.0
 log = structlog.get_logger()
@@ -17,8 +17,9 @@ log = structlog.get_logger()
 class Heartbeat:
     """A thread that beats until stopped."""
 
-    def __init__(self, resources: Resources, kind: str, slots: int = 0):
-        self._resources = resources
+    def __init__(self, pool: Pool, name: str, kind: str, slots: int = 0):
+        self._pool = pool
+        self._name = name
         self._kind = kind
         self._slots = slots
         self._stopped = threading.Event()
@@ -35,16 +36,14 @@ class Heartbeat:
             return
         self._thread.join(EVERY_SECONDS)
         try:
-            self._resources.pool.run(lambda conn: processes.leave(conn, self._resources.name))
+            self._pool.run(lambda conn: processes.leave(conn, self._name))
         except StoreUnavailable as exc:
             log.warning("left_unsaid", reason=str(exc))
 
     def _beat(self) -> None:
         while not self._stopped.is_set():
             try:
-                self._resources.pool.run(
-                    lambda conn: processes.beat(conn, self._resources.name, self._kind, self._slots)
-                )
+                self._pool.run(lambda conn: processes.beat(conn, self._name, self._kind, self._slots))
             except StoreUnavailable as exc:
                 log.warning("heartbeat_missed", reason=str(exc))
             except Exception:  # a silent worker counts as dead for as long as the process lives

@@ -1,0 +1,1 @@
+"""The console's server: pages for people, and the REST API."""

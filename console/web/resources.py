@@ -1,0 +1,67 @@
+"""What the console's requests work with: chosen once per process."""
+
+from __future__ import annotations
+
+import os
+import socket
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, cast
+
+from flask import current_app
+
+from shared.budget import Budget
+from shared.crypto import TokenVault
+from shared.db.pool import Pool, open_pool
+from shared.front.client import FrontClient
+from shared.front.oauth import TokenEndpoint
+
+if TYPE_CHECKING:
+    from flask import Flask
+
+    from shared.settings import Settings
+
+NEEDED = ("database_url", "redis_url", "token_keys", "secret_key")
+NAME = "mailroom"
+#: Threads that answer; each holds a connection for milliseconds.
+THREADS = 16
+CONNECTIONS = 6
+
+
+@dataclass(frozen=True, kw_only=True)
+class Resources:
+    """The real things behind the pages and the API."""
+
+    name: str
+    settings: Settings
+    pool: Pool
+    front: FrontClient
+    token_endpoint: TokenEndpoint
+    vault: TokenVault
+
+
+def open_resources(settings: Settings) -> Resources:
+    """Everything the console needs; connects when first used. Raises ConfigurationError."""
+    settings.require(*NEEDED)
+    name = f"console@{socket.gethostname()}:{os.getpid()}"
+    return Resources(
+        name=name,
+        settings=settings,
+        pool=open_pool(settings, size=CONNECTIONS, application_name=name),
+        front=FrontClient(settings.front_api_url, Budget.from_url(settings.redis_url.get_secret_value())),
+        token_endpoint=TokenEndpoint(
+            settings.front_app_url,
+            client_id=settings.front_client_id,
+            client_secret=settings.front_client_secret.get_secret_value(),
+        ),
+        vault=TokenVault(settings.token_keys),
+    )
+
+
+def lend(app: Flask, resources: Resources) -> None:
+    """Give the app its resources."""
+    app.extensions[NAME] = resources
+
+
+def current() -> Resources:
+    """The resources of the app that answers the current request."""
+    return cast("Resources", current_app.extensions[NAME])

@@ -1,0 +1,51 @@
+"""The console's process starts, is counted, stops when told, and says what it lacks."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING
+
+import psutil
+import requests
+
+from tests.integration.console.consoles import ENDS_WITHIN, a_console, spawn
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    import psycopg
+
+PATIENCE = 60.0
+
+
+def test_it_is_counted_while_it_runs_and_ends_cleanly_when_told(
+    web_environment: dict[str, str], tmp_path: Path, conn: psycopg.Connection
+) -> None:
+    kinds = "SELECT kind FROM processes"
+    with a_console(tmp_path / "log", web_environment) as console:
+        deadline = time.monotonic() + PATIENCE
+        while not conn.execute(kinds).fetchall() and time.monotonic() < deadline:
+            time.sleep(0.05)
+        assert conn.execute(kinds).fetchall() == [("console",)]
+        assert (
+            requests.get(f"{console.url}/static/mailroom.css", timeout=10)
+            .headers["Content-Type"]
+            .startswith("text/css")
+        )
+    assert console.process.returncode == 0
+    assert conn.execute(kinds).fetchall() == []
+    assert "Traceback" not in console.printed()
+
+
+def test_it_leaves_no_process_when_it_is_killed(web_environment: dict[str, str], tmp_path: Path) -> None:
+    with a_console(tmp_path / "log", web_environment) as console:
+        children = psutil.Process(console.process.pid).children(recursive=True)
+        console.process.kill()
+        _, alive = psutil.wait_procs(children, timeout=ENDS_WITHIN)
+    assert (bool(children), alive) == (True, [])
+
+
+def test_everything_that_is_missing_is_told_at_once(tmp_path: Path) -> None:
+    process = spawn(tmp_path / "log", {"MAILROOM_DATA": str(tmp_path)})
+    assert process.wait(PATIENCE) == 78
+    assert "DATABASE_URL, REDIS_URL, TOKEN_KEYS, SECRET_KEY not set" in (tmp_path / "log").read_text()

@@ -1,0 +1,52 @@
+"""The console without a server behind it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, TypeAlias
+
+import pytest
+
+from console.web.app import create_app
+from console.web.resources import Resources
+from shared.budget import Budget
+from shared.crypto import TokenVault
+from shared.errors import StoreUnavailable
+from shared.front.client import FrontClient
+from shared.front.oauth import TokenEndpoint
+from shared.settings import Settings
+
+if TYPE_CHECKING:
+    from flask_openapi3 import OpenAPI
+
+KEY = "wqW1C9jKCtz4sTk5m0aWv1rV2nqJQmQbXH7gO4gGJ2o="
+NOWHERE = "http://127.0.0.1:9"
+
+
+class NoPool:
+    """PostgreSQL away."""
+
+    def run(self, work: Callable[..., object]) -> object:
+        raise StoreUnavailable("PostgreSQL does not answer")
+
+
+Console: TypeAlias = Callable[..., "OpenAPI"]
+
+
+@pytest.fixture
+def console() -> Console:
+    """Makes the application, with other settings than the usual ones where given."""
+
+    def make(**given: str) -> OpenAPI:
+        settings = Settings(**{"secret_key": "s", "token_keys": [KEY], "front_api_url": NOWHERE, **given})  # type: ignore[arg-type]
+        resources = Resources(
+            name="console@test",
+            settings=settings,
+            pool=NoPool(),  # type: ignore[arg-type]
+            front=FrontClient(NOWHERE, Budget.from_url("redis://127.0.0.1:9")),
+            token_endpoint=TokenEndpoint(NOWHERE, client_id="id", client_secret="secret"),
+            vault=TokenVault(settings.token_keys),
+        )
+        return create_app(settings, resources=resources)
+
+    return make
