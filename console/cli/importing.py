@@ -12,7 +12,7 @@ from typing import TextIO
 from console.cli.listed import Columns, encoding_of, header_of, numbered_lines, read_users
 from console.cli.output import say
 from console.cli.progress import progress
-from shared.db import user_import, users
+from shared.db import user_claims, user_import, users
 from shared.db.pool import Connection
 from shared.db.user_import import ImportedUser, Mistake
 
@@ -30,11 +30,12 @@ class Mistakes:
 
     def add(self, mistake: Mistake) -> None:
         """Take note of one."""
+        what = mistake.what + ("; the rest of the line went in" if mistake.address else "")
         self.lines.add(mistake.line)
-        bisect.insort(self.first, (mistake.line, mistake.what))
+        bisect.insort(self.first, (mistake.line, what))
         del self.first[SHOWN:]
         if self.file:
-            self.file.write(f"line {mistake.line}: {mistake.what}\n")
+            self.file.write(f"line {mistake.line}: {what}\n")
 
 
 def import_file(conn: Connection, tenant_id: int, path: Path, mistakes: Mistakes, *, dry_run: bool) -> dict[str, int]:
@@ -45,9 +46,9 @@ def import_file(conn: Connection, tenant_id: int, path: Path, mistakes: Mistakes
         columns = _stage(conn, file, path.stat().st_size, mistakes)
         for mistake in user_import.leave_out_repeated(conn):
             mistakes.add(mistake)
-        for mistake in user_import.leave_out_taken(conn, tenant_id):
+        for mistake in user_claims.leave_out_taken(conn, tenant_id):
             mistakes.add(mistake)
-        user_import.give_up_addresses(conn, tenant_id)
+        user_claims.give_up_addresses(conn, tenant_id)
         with progress("writing", user_import.staged(conn)) as advance:
             for written in user_import.write(conn, tenant_id, with_actions=columns.action is not None):
                 advance(written)

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, TextIO
 
-from console.cli.described import BadUser, described_user
+from console.described import BadUser, described_user
 from shared.db.user_import import ImportedUser, Mistake
 from shared.errors import MailroomError
 

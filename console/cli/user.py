@@ -34,7 +34,7 @@ def add(tenant: str, external_id: str, name: str, emails: tuple[str, ...], actio
     Example: mailroom user add --tenant Acme --id 17 --name "Nora Lind" --email nora@acme.example
     """
     from console.cli.database import database, the_tenant
-    from console.cli.described import described_user
+    from console.described import described_user
     from shared.db import users
 
     described = described_user(external_id, name, emails, action)

@@ -24,10 +24,11 @@ class ImportedUser:
 
 @dataclass(frozen=True, kw_only=True)
 class Mistake:
-    """What is wrong with a line."""
+    """What is wrong with a line; with an `address` the line goes in without it."""
 
     line: int
     what: str
+    address: str | None = None
 
 
 def prepare(conn: Connection) -> None:
@@ -35,7 +36,7 @@ def prepare(conn: Connection) -> None:
     conn.execute(
         """
         CREATE TEMPORARY TABLE imported_users (
-            line integer PRIMARY KEY, external_id text, name text, action text, user_id bigint,
+            line integer PRIMARY KEY, external_id text, name text, action text, active boolean, user_id bigint,
             outcome text NOT NULL DEFAULT 'unchanged'
         ) ON COMMIT DROP;
         CREATE TEMPORARY TABLE imported_addresses (
@@ -48,9 +49,10 @@ def prepare(conn: Connection) -> None:
 def stage(conn: Connection, lines: Sequence[ImportedUser]) -> None:
     """Bring lines into the staging tables; give a bounded number at a time."""
     with conn.cursor() as cursor:
-        with cursor.copy("COPY imported_users (line, external_id, name, action) FROM STDIN") as copy:
+        with cursor.copy("COPY imported_users (line, external_id, name, action, active) FROM STDIN") as copy:
             for entry in lines:
-                copy.write_row((entry.line, entry.user.external_id, entry.user.name, entry.user.action))
+                user = entry.user
+                copy.write_row((entry.line, user.external_id, user.name, user.action, user.active))
         with cursor.copy("COPY imported_addresses FROM STDIN") as copy:
             for entry in lines:
                 for position, address in enumerate(entry.user.addresses, 1):
@@ -60,7 +62,7 @@ def stage(conn: Connection, lines: Sequence[ImportedUser]) -> None:
 def leave_out_repeated(conn: Connection) -> Iterator[Mistake]:
     """Take out the lines whose external id stood on an earlier line."""
     conn.execute("ANALYZE imported_users, imported_addresses")
-    rows = _stream(
+    rows = stream(
         conn,
         """
         DELETE FROM imported_users u USING (
@@ -73,54 +75,6 @@ def leave_out_repeated(conn: Connection) -> Iterator[Mistake]:
         yield Mistake(line=line, what=f"external_id {external_id!r} stands on line {earlier} already")
     conn.execute(
         "DELETE FROM imported_addresses a WHERE NOT EXISTS (SELECT FROM imported_users u WHERE u.line = a.line)"
-    )
-
-
-def leave_out_taken(conn: Connection, tenant_id: int) -> Iterator[Mistake]:
-    """Take out the addresses that belong to somebody else; the rest of their lines stays.
-
-    An address stays with the user who has it unless the list gives that user others; a new one goes to the first line.
-    """
-    conn.execute(
-        "UPDATE imported_users i SET user_id = u.id FROM users u "
-        "WHERE u.tenant_id = %s AND u.external_id = i.external_id",
-        (tenant_id,),
-    )
-    rows = _stream(
-        conn,
-        """
-        WITH claims AS (
-            SELECT a.line, a.address, o.user_id AS owner_id, h.external_id AS owner,
-                o.user_id IS NOT NULL AND NOT EXISTS (SELECT FROM imported_users x WHERE x.user_id = o.user_id) AS kept,
-                first_value(u.external_id) OVER claim AS winner, row_number() OVER claim AS place
-            FROM imported_addresses a JOIN imported_users u ON u.line = a.line
-            LEFT JOIN user_addresses o ON o.tenant_id = %(tenant)s AND o.address = a.address
-            LEFT JOIN users h ON h.tenant_id = %(tenant)s AND h.id = o.user_id
-            WINDOW claim AS (PARTITION BY a.address ORDER BY (o.user_id = u.user_id) IS TRUE DESC, a.line)
-        )
-        DELETE FROM imported_addresses a USING claims c
-        WHERE c.line = a.line AND c.address = a.address AND (c.kept OR c.place > 1)
-        RETURNING a.line, a.as_given, CASE WHEN c.kept THEN c.owner ELSE c.winner END
-        """,
-        {"tenant": tenant_id},
-    )
-    for line, address, owner in rows:
-        yield Mistake(line=line, what=f"{address} belongs to user {owner!r}; the rest of the line went in")
-
-
-def give_up_addresses(conn: Connection, tenant_id: int) -> None:
-    """Take from the listed users the addresses that their lines no longer name."""
-    conn.execute(
-        """
-        WITH gone AS (
-            DELETE FROM user_addresses o USING imported_users u
-            WHERE o.tenant_id = %s AND o.user_id = u.user_id AND NOT EXISTS (
-                SELECT FROM imported_addresses a WHERE a.line = u.line AND a.address = o.address)
-            RETURNING u.line
-        )
-        UPDATE imported_users SET outcome = 'changed' WHERE line IN (SELECT line FROM gone)
-        """,
-        (tenant_id,),
     )
 
 
@@ -149,13 +103,26 @@ def outcomes(conn: Connection) -> dict[str, int]:
     return dict(conn.execute("SELECT outcome, count(*) FROM imported_users GROUP BY outcome").fetchall())
 
 
+def deactivate_others(conn: Connection, tenant_id: int, *, but: Sequence[str]) -> int:
+    """Set inactive whoever is not among the written users, nor has one of these external ids; how many were."""
+    cursor = conn.execute(
+        """
+        UPDATE users u SET active = false, updated_at = now()
+        WHERE u.tenant_id = %s AND u.active AND u.external_id <> ALL(%s)
+            AND NOT EXISTS (SELECT FROM imported_users i WHERE i.user_id = u.id)
+        """,
+        (tenant_id, list(but)),
+    )
+    return cursor.rowcount
+
+
 CHANGE_USERS = """
     WITH touched AS (
         UPDATE users u SET name = i.name, updated_at = now(),
-            action = CASE WHEN %(with_actions)s THEN i.action ELSE u.action END
+            action = CASE WHEN %(with_actions)s THEN i.action ELSE u.action END, active = coalesce(i.active, u.active)
         FROM imported_users i
         WHERE i.line BETWEEN %(start)s AND %(end)s AND u.tenant_id = %(tenant)s AND u.id = i.user_id
-            AND (u.name <> i.name OR %(with_actions)s AND u.action IS DISTINCT FROM i.action)
+            AND (u.name <> i.name OR u.active <> i.active OR %(with_actions)s AND u.action IS DISTINCT FROM i.action)
         RETURNING i.line
     )
     UPDATE imported_users SET outcome = 'changed' WHERE line IN (SELECT line FROM touched)
@@ -163,8 +130,8 @@ CHANGE_USERS = """
 
 ADD_USERS = """
     WITH made AS (
-        INSERT INTO users (tenant_id, external_id, name, action)
-        SELECT %(tenant)s, external_id, name, action FROM imported_users
+        INSERT INTO users (tenant_id, external_id, name, action, active)
+        SELECT %(tenant)s, external_id, name, action, coalesce(active, true) FROM imported_users
         WHERE line BETWEEN %(start)s AND %(end)s AND user_id IS NULL
         RETURNING id, external_id
     )
@@ -188,7 +155,8 @@ PUT_ADDRESSES = """
 """
 
 
-def _stream(conn: Connection, query: str, values: dict[str, Any] | None = None) -> Iterator[tuple[Any, ...]]:
+def stream(conn: Connection, query: str, values: dict[str, Any] | None = None) -> Iterator[tuple[Any, ...]]:
+    """The rows one by one; use them up before asking for anything else."""
     with conn.cursor() as cursor:
         yield from cursor.stream(query.encode(), values)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from psycopg import sql
 from psycopg.rows import class_row
 
 from shared.errors import MailroomError
@@ -31,12 +32,16 @@ class Address:
 
 @dataclass(frozen=True, kw_only=True)
 class NewUser:
-    """A user as somebody describes one; without an `action` the tenant's applies."""
+    """A user as somebody describes one; without an `action` the tenant's applies.
+
+    Without `active` a user stays what it is; a new one is active.
+    """
 
     external_id: str
     name: str
     action: str | None
     addresses: tuple[Address, ...]
+    active: bool | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,6 +55,22 @@ class User:
     addresses: list[str]
 
 
+USERS = """
+    SELECT u.external_id, u.name, u.action, u.active, ARRAY(
+        SELECT a.as_given FROM user_addresses a
+        WHERE a.tenant_id = u.tenant_id AND a.user_id = u.id ORDER BY a.position
+    ) AS addresses
+    FROM users u WHERE u.tenant_id = %(tenant)s
+"""
+
+PAGE = """
+    AND u.external_id > %(after)s AND (%(active)s::boolean IS NULL OR u.active = %(active)s)
+    AND (%(key)s::text IS NULL OR u.id = (
+        SELECT a.user_id FROM user_addresses a WHERE a.tenant_id = %(tenant)s AND a.address = %(key)s))
+    ORDER BY u.external_id LIMIT %(limit)s
+"""
+
+
 def hold(conn: Connection, tenant_id: int) -> None:
     """Keep everybody else from changing this tenant's users until the transaction ends; reading goes on."""
     conn.execute("SELECT pg_advisory_xact_lock(hashtextextended('users', %s))", (tenant_id,))
@@ -59,9 +80,9 @@ def add(conn: Connection, tenant_id: int, user: NewUser) -> None:
     """Make one user. Raises UserTaken, naming who has the external id or an address."""
     hold(conn, tenant_id)
     row = conn.execute(
-        "INSERT INTO users (tenant_id, external_id, name, action) VALUES (%s, %s, %s, %s) "
+        "INSERT INTO users (tenant_id, external_id, name, action, active) VALUES (%s, %s, %s, %s, coalesce(%s, true)) "
         "ON CONFLICT (tenant_id, external_id) DO NOTHING RETURNING id",
-        (tenant_id, user.external_id, user.name, user.action),
+        (tenant_id, user.external_id, user.name, user.action, user.active),
     ).fetchone()
     if row is None:
         raise UserTaken(f"there is a user {user.external_id!r} already; `mailroom user import` changes users")
@@ -74,19 +95,48 @@ def add(conn: Connection, tenant_id: int, user: NewUser) -> None:
         )
 
 
-def of_tenant(conn: Connection, tenant_id: int, *, limit: int) -> list[User]:
-    """The tenant's first users by external id."""
+def of_tenant(  # noqa: PLR0913 -- a filter each
+    conn: Connection,
+    tenant_id: int,
+    *,
+    limit: int,
+    after: str = "",
+    active: bool | None = None,
+    key: str | None = None,
+) -> list[User]:
+    """The tenant's first users by external id, `after` one of them; only those `active` or not, or with this address.
+
+    `key` is the form in which addresses are compared.
+    """
     with conn.cursor(row_factory=class_row(User)) as cursor:
         return cursor.execute(
-            """
-            SELECT u.external_id, u.name, u.action, u.active, ARRAY(
-                SELECT a.as_given FROM user_addresses a
-                WHERE a.tenant_id = u.tenant_id AND a.user_id = u.id ORDER BY a.position
-            ) AS addresses
-            FROM users u WHERE u.tenant_id = %s ORDER BY u.external_id LIMIT %s
-            """,
-            (tenant_id, limit),
+            sql.SQL(USERS) + sql.SQL(PAGE),
+            {"tenant": tenant_id, "after": after, "active": active, "key": key, "limit": limit},
         ).fetchall()
+
+
+def find(conn: Connection, tenant_id: int, external_id: str) -> User | None:
+    """The user with this external id."""
+    with conn.cursor(row_factory=class_row(User)) as cursor:
+        return cursor.execute(
+            sql.SQL(USERS) + sql.SQL("AND u.external_id = %(id)s"), {"tenant": tenant_id, "id": external_id}
+        ).fetchone()
+
+
+def deactivate(conn: Connection, tenant_id: int, external_id: str) -> bool:
+    """Match nobody with this user any more; what was matched before keeps its reason. False if there is none."""
+    cursor = conn.execute(
+        "UPDATE users SET active = false, updated_at = CASE WHEN active THEN now() ELSE updated_at END "
+        "WHERE tenant_id = %s AND external_id = %s",
+        (tenant_id, external_id),
+    )
+    return cursor.rowcount == 1
+
+
+def erase(conn: Connection, tenant_id: int, external_id: str) -> bool:
+    """Forget a user and the addresses. False if there is none."""
+    cursor = conn.execute("DELETE FROM users WHERE tenant_id = %s AND external_id = %s", (tenant_id, external_id))
+    return cursor.rowcount == 1
 
 
 def _owned(conn: Connection, tenant_id: int, addresses: Sequence[Address]) -> list[tuple[str, str]]:
