@@ -11,10 +11,14 @@ from shared.tokens import opened, token_of
 
 
 class Access:
-    """The tenant's token and the client that uses it, from when they are first needed."""
+    """The tenant's token and the client that uses it, from when they are first needed.
 
-    def __init__(self, means: FrontMeans, tenant_id: int):
+    `leaving`: the share of Front's budget that these calls leave to others.
+    """
+
+    def __init__(self, means: FrontMeans, tenant_id: int, *, leaving: float = 0.0):
         self._means = means
+        self._leaving = leaving
         self._tenant_id = tenant_id
         self._front: TenantClient | None = None
         self._token: Token | None = None
@@ -59,4 +63,4 @@ class Access:
         return self._front
 
     def _client(self, token: Token) -> TenantClient:
-        return self._means.front.for_tenant(token, stop=self._means.stop)
+        return self._means.front.for_tenant(token, stop=self._means.stop, leaving=self._leaving)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -35,6 +36,8 @@ class _Known:
 
     limit: int
     paused_until: float = 0.0
+    remaining: int | None = None  # as Front said last, in the window that ends at `reset_at`
+    reset_at: float = 0.0
 
 
 class Budget:
@@ -66,13 +69,16 @@ class Budget:
         )
         return cls(redis, default_per_minute=default_per_minute, reserve=reserve)
 
-    def take(self, company_id: str) -> None:
-        """Count one request. Raises BudgetExhausted with the seconds to wait; then nothing was counted."""
+    def take(self, company_id: str, *, leaving: float = 0.0) -> None:
+        """Count one request. Raises BudgetExhausted with the seconds to wait; then nothing was counted.
+
+        `leaving`: the share of the limit that must be left to others, by our count and by Front's last word.
+        """
         known = self._of(company_id)
-        wait = known.paused_until - time.monotonic()
+        wait = max(known.paused_until - time.monotonic(), _others_need(known, leaving))
         if wait <= 0:
-            together = self._with_redis(lambda: self._take_together(company_id, known))
-            wait = self._take_alone(company_id, known) if together is None else together
+            together = self._with_redis(lambda: self._take_together(company_id, known, leaving))
+            wait = self._take_alone(company_id, known, leaving) if together is None else together
         if wait > 0:
             raise BudgetExhausted(f"Front's rate limit is used up for {wait:.1f} s", retry_after=wait)
 
@@ -84,6 +90,8 @@ class Budget:
         if limit is not None and limit != known.limit:
             known.limit = limit
             self._with_redis(lambda: self._redis.set(_key("limit", company_id), limit, ex=_LIMIT_KEPT_SECONDS))
+        if remaining is not None and reset_at is not None:
+            known.remaining, known.reset_at = remaining, min(reset_at, time.time() + _LONGEST_RESET)
         if remaining is not None and remaining <= 0 and reset_at is not None:
             self.pause(company_id, min(reset_at - time.time(), _LONGEST_RESET))
 
@@ -96,7 +104,7 @@ class Budget:
         known.paused_until = max(known.paused_until, time.monotonic() + seconds)
         self._with_redis(lambda: self._pause_together(_key("pause", company_id), int(seconds * 1000)))
 
-    def _take_together(self, company_id: str, known: _Known) -> float:
+    def _take_together(self, company_id: str, known: _Known, leaving: float) -> float:
         with self._redis.pipeline(transaction=False) as pipe:
             pipe.pttl(_key("pause", company_id))
             pipe.get(_key("limit", company_id))
@@ -104,10 +112,10 @@ class Budget:
         if paused_ms > 0:
             return float(paused_ms) / 1000
         known.limit = int(limit or self._default)
-        return _wait_of(self._shared_window, max(1, known.limit - self._reserve), company_id)
+        return _wait_of(self._shared_window, max(1, known.limit - self._reserve), company_id, leaving)
 
-    def _take_alone(self, company_id: str, known: _Known) -> float:
-        return _wait_of(self._own_window, max(1, (known.limit - self._reserve) // 4), company_id)
+    def _take_alone(self, company_id: str, known: _Known, leaving: float) -> float:
+        return _wait_of(self._own_window, max(1, (known.limit - self._reserve) // 4), company_id, leaving)
 
     def _pause_together(self, key: str, milliseconds: int) -> None:
         with self._redis.pipeline(transaction=False) as pipe:
@@ -133,9 +141,17 @@ def _key(kind: str, company_id: str) -> str:
     return f"{_KEYS}:{kind}:{company_id}"
 
 
-def _wait_of(window: MovingWindowRateLimiter, per_minute: int, company_id: str) -> float:
-    """Count one in the window: 0, or the seconds until it has room again."""
+def _others_need(known: _Known, leaving: float) -> float:
+    """Seconds until Front's window ends, when of what it said to remain nothing is to spare."""
+    if not leaving or known.remaining is None or known.remaining > known.limit * leaving:
+        return 0.0
+    return known.reset_at - time.time()
+
+
+def _wait_of(window: MovingWindowRateLimiter, per_minute: int, company_id: str, leaving: float) -> float:
+    """Count one in the window: 0, or the seconds until it has room again, for this one and what is left to others."""
     item = RateLimitItemPerMinute(per_minute)
-    if window.hit(item, company_id):
+    left = min(math.ceil(per_minute * leaving), per_minute - 1)
+    if (not left or window.test(item, company_id, cost=1 + left)) and window.hit(item, company_id):
         return 0.0
     return max(0.1, window.get_window_stats(item, company_id).reset_time - time.time())

@@ -24,10 +24,13 @@ from shared.front.ids import front_id
 from shared.front.objects import (
     Conversation,
     ConversationEvent,
+    EventPage,
     Identity,
+    Inbox,
     parse_conversation,
     parse_event,
     parse_identity,
+    parse_inbox,
     parse_page,
 )
 from shared.front.patience import patiently
@@ -55,10 +58,13 @@ class FrontClient:
         self._deadlines = deadlines or Deadlines()
         self._of_thread = threading.local()
 
-    def for_tenant(self, token: Token, *, stop: threading.Event | None = None) -> TenantClient:
-        """Front as this tenant sees it, for use on this thread; a set `stop` ends waits and downloads."""
+    def for_tenant(self, token: Token, *, stop: threading.Event | None = None, leaving: float = 0.0) -> TenantClient:
+        """Front as this tenant sees it, for use on this thread; a set `stop` ends waits and downloads.
+
+        `leaving`: the share of the company's budget that these calls leave to others.
+        """
         line, elsewhere = self._lines()
-        exchange = Exchange(api=self._api, budget=self._budget, token=token, line=line)
+        exchange = Exchange(api=self._api, budget=self._budget, token=token, line=line, leaving=leaving)
         return TenantClient(exchange, elsewhere=elsewhere, deadlines=self._deadlines, stop=stop or threading.Event())
 
     def _lines(self) -> tuple[Line, Line]:
@@ -109,21 +115,34 @@ class TenantClient:
                     break
         return events
 
-    def events(self, *, types: Sequence[str], after: datetime, before: datetime) -> Iterator[dict[str, Any]]:
-        """Front's own list of the company's events, oldest first, each as the `payload` of a webhook would be.
+    def inboxes(self) -> list[Inbox]:
+        """All inboxes that the token can see, private ones included."""
+        answer = self._read(routes.INBOXES, routes.INBOXES.path)
+        pages = self._pages(routes.INBOXES, answer, most=MOST_PAGES)  # one, as Front has it
+        return [inbox for page in pages for inbox in map(parse_inbox, page) if inbox]
 
-        Pages are asked for as they are needed: what was yielded before an error is good.
-        """
+    def events(
+        self, *, types: Sequence[str], after: datetime, before: datetime, inboxes: Sequence[str] = ()
+    ) -> EventPage:
+        """The first page of the company's events, oldest first; only of these inboxes, or of all without any."""
         query = {
             "limit": 15,  # Front's maximum for this list
             "sort_by": "created_at",
             "sort_order": "asc",
             "q[types][]": list(types),
+            "q[inboxes][]": list(inboxes),
             "q[after]": f"{after.timestamp():.3f}",
             "q[before]": f"{before.timestamp():.3f}",
         }
-        for page in self._pages(routes.EVENTS, self._read(routes.EVENTS, routes.EVENTS.path, **query)):
-            yield from page
+        return self._event_page(self._read(routes.EVENTS, routes.EVENTS.path, **query))
+
+    def more_events(self, page: str) -> EventPage:
+        """The page that another one named as its next; Front may have forgotten it (FrontRejected)."""
+        return self._event_page(self._read(routes.EVENTS, page))
+
+    def _event_page(self, answer: Answer) -> EventPage:
+        found, link = _expected(routes.EVENTS, parse_page, answer)
+        return EventPage(events=tuple(found), following=self._own_path(routes.EVENTS, link) if link else None)
 
     def message(self, message_id: str) -> Message:
         """The message with its recipients and attachments."""
@@ -198,10 +217,13 @@ class TenantClient:
                 return
             if number == most:
                 raise FrontRejected(f"{route} goes on after {most} pages; it was not read to the end")
-            path = self._exchange.api.own_path(link, seen_at=self._exchange.api.url)
-            if path is None:
-                raise UnsafeRedirect(f"the next page of {route} is at a place that is not this API; it was not asked")
-            answer = self._read(route, path)
+            answer = self._read(route, self._own_path(route, link))
+
+    def _own_path(self, route: Route, link: str) -> str:
+        path = self._exchange.api.own_path(link, seen_at=self._exchange.api.url)
+        if path is None:
+            raise UnsafeRedirect(f"the next page of {route} is at a place that is not this API; it was not asked")
+        return path
 
 
 def _message(raw: Any) -> Message | None:

@@ -42,6 +42,23 @@ class ConversationEvent:
     emitted_at: datetime | None
 
 
+@dataclass(frozen=True, kw_only=True)
+class Inbox:
+    """An inbox; one that Front does not call shared counts as private."""
+
+    id: str
+    name: str
+    is_private: bool
+
+
+@dataclass(frozen=True, kw_only=True)
+class EventPage:
+    """Events as `payload` of a webhook has them, and the path of the page that follows; None at the end."""
+
+    events: tuple[dict[str, Any], ...]
+    following: str | None
+
+
 def parse_identity(raw: Any) -> Identity | None:
     """None where the answer names no company."""
     found = _object(raw)
@@ -78,6 +95,16 @@ def parse_event(raw: Any) -> ConversationEvent | None:
         target_id=_text(_object(_object(found.get("target")).get("data")).get("id")),
         emitted_at=parse_time(found.get("emitted_at")),
     )
+
+
+def parse_inbox(raw: Any) -> Inbox | None:
+    """None where the element is no inbox."""
+    found = _object(raw)
+    inbox_id = _text(found.get("id"))
+    if inbox_id is None:
+        return None
+    private = found.get("is_private") is not False
+    return Inbox(id=inbox_id, name=_text(found.get("name")) or inbox_id, is_private=private)
 
 
 def parse_page(raw: Any) -> tuple[list[dict[str, Any]], str | None] | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 from sandbox.server import RunningSandbox
 from shared.front.client import TenantClient
@@ -14,10 +15,19 @@ def _receive(sandbox: RunningSandbox, count: int) -> None:
     tell(sandbox, "send", order)
 
 
+def every_event(client: TenantClient, **wanted: Any) -> list[dict[str, Any]]:
+    page = client.events(**wanted)
+    found = [*page.events]
+    while page.following:
+        page = client.more_events(page.following)
+        found += page.events
+    return found
+
+
 def test_the_companys_events_are_read_to_the_end_and_in_order(sandbox: RunningSandbox, client: TenantClient) -> None:
     _receive(sandbox, 39)
     now = datetime.now(UTC)
-    found = list(client.events(types=["inbound"], after=now - timedelta(hours=1), before=now + timedelta(minutes=1)))
+    found = every_event(client, types=["inbound"], after=now - timedelta(hours=1), before=now + timedelta(minutes=1))
     times = [event["emitted_at"] for event in found]
     assert len({event["id"] for event in found}) == 40
     assert times == sorted(times)
@@ -40,5 +50,5 @@ def test_a_page_links_query_with_filters_survives(sandbox: RunningSandbox, clien
     client.set_status("cnv_1", "archived")
     now = datetime.now(UTC)
     window = {"after": now - timedelta(hours=1), "before": now + timedelta(minutes=1)}
-    assert {event["type"] for event in client.events(types=["inbound"], **window)} == {"inbound"}
-    assert [event["type"] for event in client.events(types=["archive"], **window)] == ["archive"]
+    assert {event["type"] for event in every_event(client, types=["inbound"], **window)} == {"inbound"}
+    assert [event["type"] for event in every_event(client, types=["archive"], **window)] == ["archive"]

@@ -24,7 +24,8 @@ skip_without_document()
 AT = datetime(2026, 8, 11, 12, tzinfo=UTC)
 CALLS: dict[routes.Route, Callable[[TenantClient], object]] = {
     routes.ME: lambda client: client.me(),
-    routes.EVENTS: lambda client: list(client.events(types=["inbound"], after=AT, before=AT)),
+    routes.EVENTS: lambda client: client.events(types=["inbound"], after=AT, before=AT, inboxes=["inb_1"]),
+    routes.INBOXES: lambda client: client.inboxes(),
     routes.MESSAGE: lambda client: client.message("msg_1"),
     routes.DOWNLOAD: lambda client: client.download("fil_1", max_bytes=10).__enter__(),
     routes.CONVERSATION: lambda client: client.conversation("cnv_1"),

@@ -35,6 +35,68 @@ def _taken(budget: Budget, company_id: str = "cmp_1", *, most: int = 1_000) -> i
     return most
 
 
+def _spare(budget: Budget, leaving: float = 0.5) -> int:
+    """How many requests are let through that leave this share to others."""
+    for taken in range(1_000):
+        try:
+            budget.take("cmp_1", leaving=leaving)
+        except BudgetExhausted:
+            return taken
+    return 1_000
+
+
+@pytest.mark.parametrize(
+    ("taken_before", "leaving", "spare"),
+    [
+        (0, 0.5, 5),  # half of the ten
+        (3, 0.5, 2),
+        (5, 0.5, 0),
+        (9, 0.5, 0),
+        (0, 0.0, 10),  # leaving nothing is asking like everybody
+        (0, 1.0, 1),  # nothing else happens: then one may
+    ],
+)
+def test_what_leaves_a_share_to_others_takes_only_the_rest(
+    budget: Budget, taken_before: int, leaving: float, spare: int
+) -> None:
+    _taken(budget, most=taken_before)
+    assert _spare(budget, leaving) == spare
+
+
+def test_others_have_all_that_was_left_to_them(budget: Budget) -> None:
+    assert [_spare(budget), _taken(budget)] == [5, 5]
+
+
+def test_what_leaves_a_share_is_told_when_there_is_room(budget: Budget) -> None:
+    _spare(budget)
+    with pytest.raises(BudgetExhausted) as exhausted:
+        budget.take("cmp_1", leaving=0.5)
+    assert 55 < exhausted.value.retry_after <= 60
+
+
+@pytest.mark.parametrize(
+    ("remaining", "reset_in", "spare"),
+    [
+        (7, 20, 5),  # more than half of the twelve is left at Front
+        (6, 20, 0),  # somebody else's calls count, too
+        (6, -1, 5),  # that window is over
+    ],
+)
+def test_fronts_own_count_decides_what_is_to_spare(budget: Budget, remaining: int, reset_in: float, spare: int) -> None:
+    budget.learn("cmp_1", limit=12, remaining=remaining, reset_at=time.time() + reset_in)
+    assert _spare(budget) == spare
+
+
+def test_fronts_count_above_nothing_stops_no_ordinary_call(budget: Budget) -> None:
+    budget.learn("cmp_1", limit=12, remaining=1, reset_at=time.time() + 20)
+    assert _taken(budget) == 10
+
+
+def test_without_redis_a_share_is_left_of_what_there_is(server: fakeredis.FakeServer) -> None:
+    server.connected = False
+    assert _spare(_budget(server, per_minute=42)) == 5
+
+
 def test_the_limit_minus_the_reserve_is_let_through(budget: Budget) -> None:
     assert _taken(budget) == 10
 

@@ -239,13 +239,34 @@ def test_the_companys_events_come_page_by_page(client: TenantClient, front: resp
         "sort_by": "created_at",
         "sort_order": "asc",
         "q[types][]": ["inbound", "out_reply"],
+        "q[inboxes][]": ["inb_1", "inb_2"],
         "q[after]": "1786449600.000",
         "q[before]": "1786449660.000",
     }
     front.get(f"{API}/events", json=_page(_event(1), following=f"{API}/events?page_token=a"), match=[_query(asked)])
     front.get(f"{API}/events", json=_page(_event(2)), match=[_query({"page_token": "a"})])
-    found = client.events(types=["inbound", "out_reply"], after=AT, before=AT + timedelta(minutes=1))
-    assert list(found) == [_event(1), _event(2)]
+    first = client.events(
+        types=["inbound", "out_reply"], after=AT, before=AT + timedelta(minutes=1), inboxes=["inb_1", "inb_2"]
+    )
+    assert first.following == "/events?page_token=a"
+    second = client.more_events(first.following)
+    assert [first.events, second.events, second.following] == [(_event(1),), (_event(2),), None]
+
+
+def test_an_inbox_that_front_does_not_call_shared_is_private(
+    client: TenantClient, front: responses.RequestsMock
+) -> None:
+    inboxes = (
+        {"id": "inb_1", "name": "Desk", "is_private": False},
+        {"id": "inb_2", "is_private": True},
+        {"id": "inb_3"},
+    )
+    front.get(f"{API}/inboxes", json={"_results": [*inboxes, {"name": "nameless"}]})
+    assert [(inbox.id, inbox.name, inbox.is_private) for inbox in client.inboxes()] == [
+        ("inb_1", "Desk", False),
+        ("inb_2", "inb_2", True),
+        ("inb_3", "inb_3", True),
+    ]
 
 
 def test_the_latest_message_of_a_conversation(client: TenantClient, front: responses.RequestsMock) -> None:
