@@ -1,10 +1,11 @@
-"""The spool: where the door puts deliveries while Redis is away, and the recorder takes them from.
+"""The spool: where the door puts deliveries while Redis is away, repairs what was missing; the recorder takes them.
 
 The door imports this file: psycopg itself must not come with it.
 """
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from shared.models import Delivery
@@ -16,7 +17,17 @@ if TYPE_CHECKING:
 
     from psycopg import Connection
 
+    from shared.models import Origin
+
 MAX_BYTES = 4 * 2**20  # of bodies read at once; a single larger one is read alone
+
+
+@dataclass(frozen=True, kw_only=True)
+class Spooled:
+    """A delivery that waits in the spool, and who put it there."""
+
+    delivery: Delivery
+    origin: Origin
 
 
 def add(conn: Connection, deliveries: Sequence[Delivery]) -> None:
@@ -27,11 +38,27 @@ def add(conn: Connection, deliveries: Sequence[Delivery]) -> None:
         SELECT * FROM unnest(%s::uuid[], %s::timestamptz[], %s::bytea[])
         ON CONFLICT DO NOTHING
         """,
-        (
-            [each.id for each in deliveries],
-            [each.received_at for each in deliveries],
-            [each.body for each in deliveries],
-        ),
+        _columns(deliveries),
+    )
+
+
+def feed(conn: Connection, deliveries: Sequence[Delivery]) -> None:
+    """Keep what Front's event list had and we had not; like `add`."""
+    conn.execute(
+        """
+        INSERT INTO spooled_deliveries (id, received_at, body, origin)
+        SELECT *, 'repaired' FROM unnest(%s::uuid[], %s::timestamptz[], %s::bytea[])
+        ON CONFLICT DO NOTHING
+        """,
+        _columns(deliveries),
+    )
+
+
+def _columns(deliveries: Sequence[Delivery]) -> tuple[list[str], list[datetime], list[bytes]]:
+    return (
+        [each.id for each in deliveries],
+        [each.received_at for each in deliveries],
+        [each.body for each in deliveries],
     )
 
 
@@ -40,11 +67,11 @@ def check_writable(conn: Connection) -> None:
     conn.execute("INSERT INTO spooled_deliveries (id, received_at, body) SELECT NULL, NULL, NULL WHERE false")
 
 
-def oldest(conn: Connection, limit: int) -> list[Delivery]:
+def oldest(conn: Connection, limit: int) -> list[Spooled]:
     """The first `limit` deliveries in the order they came, fewer where the bodies are large."""
-    rows: Iterable[tuple[UUID, datetime, bytes]] = conn.execute(
+    rows: Iterable[tuple[UUID, datetime, bytes, Origin]] = conn.execute(
         """
-        SELECT id, received_at, body FROM (
+        SELECT id, received_at, body, origin FROM (
             SELECT *, sum(octet_length(body)) OVER (ORDER BY received_at, id) - octet_length(body) AS bytes_before
             FROM (SELECT * FROM spooled_deliveries ORDER BY received_at, id LIMIT %s) first_come
         ) counted
@@ -53,7 +80,10 @@ def oldest(conn: Connection, limit: int) -> list[Delivery]:
         """,
         (limit, MAX_BYTES),
     )
-    return [Delivery(id=id_.hex, received_at=received_at, body=body) for id_, received_at, body in rows]
+    return [
+        Spooled(delivery=Delivery(id=id_.hex, received_at=received_at, body=body), origin=origin)
+        for id_, received_at, body, origin in rows
+    ]
 
 
 def delete(conn: Connection, delivery_ids: Sequence[str]) -> None:

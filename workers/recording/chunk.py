@@ -17,16 +17,19 @@ from workers.matching import keys_to_look_up
 from workers.precedence import API_SOURCES, CHANGES
 from workers.recording.plan import plan_message
 from workers.recording.read import Incoming, Parsed, parse
+from workers.recording.seen_types import SeenTypes
 from workers.recording.write import PlannedEvent, has_work, write_plans
 
 Ids = Mapping[EventKey, int]
 
 
-def record_chunk(conn: Connection, chunk: Sequence[Incoming], *, adopt: bool = False) -> set[int]:
+def record_chunk(
+    conn: Connection, chunk: Sequence[Incoming], *, adopt: bool = False, types: SeenTypes | None = None
+) -> set[int]:
     """Record the chunk and return the ids of the tenants that have new work.
 
     With `adopt`, the deliveries are those of events that were parked for their unknown company: the same path, but
-    the event and delivery rows are there already.
+    the event and delivery rows are there already. `types` notes which events this app gets webhooks of.
     """
     now = recording.begin(conn)
     parsed = [parse(incoming) for incoming in chunk]
@@ -40,6 +43,8 @@ def record_chunk(conn: Connection, chunk: Sequence[Incoming], *, adopt: bool = F
         fresh = recording.insert_events(conn, rows)
         known = recording.known_events(conn, first.keys() - fresh.keys())
         recording.insert_deliveries(conn, list(_deliveries(parsed, first, fresh, known)))
+    if types:
+        types.note(conn, parsed)
     return _write_work(conn, [first[key] for key in fresh], fresh, tenants, plans)
 
 

@@ -19,6 +19,7 @@ from shared.inbox import Inbox
 from workers.recording.chunk import record_chunk
 from workers.recording.halves import by_halves
 from workers.recording.read import Incoming
+from workers.recording.seen_types import SeenTypes
 
 #: A delivery in work when this many recorders died is kept unparsed.
 DEADLY_TRIES = 5
@@ -37,6 +38,7 @@ class Recorder:
         self._role = role
         self._dispatch = dispatch
         self._survived: set[str] = set()
+        self._types = SeenTypes()
 
     def drain(self, *, most_seconds: float = math.inf) -> int:
         """Record until nothing waits, or for about that long; how many deliveries. 0 when another recorder is at it.
@@ -87,10 +89,12 @@ class Recorder:
         return len(entries)
 
     def _record_spooled(self, suspects: dict[str, int]) -> int:
-        deliveries = self._pool.run(lambda conn: spool.oldest(conn, CHUNK))
-        incoming = [Incoming(delivery=each, origin="spooled", mark=f"spool:{each.id}") for each in deliveries]
+        spooled = self._pool.run(lambda conn: spool.oldest(conn, CHUNK))
+        incoming = [
+            Incoming(delivery=each.delivery, origin=each.origin, mark=f"spool:{each.delivery.id}") for each in spooled
+        ]
         self._record(incoming, suspects)
-        return len(deliveries)
+        return len(spooled)
 
     def _record(self, incoming: Sequence[Incoming], suspects: dict[str, int]) -> None:
         """Record together what never made trouble, and alone what was in work when a recorder died or gave up."""
@@ -128,7 +132,7 @@ class Recorder:
 
     def _record_chunk(self, chunk: Sequence[Incoming]) -> None:
         failpoints.reach("marked_before_record")
-        tenants = self._pool.run(lambda conn: _commit(conn, chunk))
+        tenants = self._pool.run(lambda conn: _commit(conn, chunk, self._types))
         failpoints.reach("recorded_before_dispatch")
         log.debug("recorded", deliveries=len(chunk))
         self._dispatch(tenants)
@@ -141,8 +145,8 @@ class Recorder:
         self._record_chunk([replace(offender, unreadable=reason)])
 
 
-def _commit(conn: Connection, chunk: Sequence[Incoming]) -> set[int]:
-    tenants = record_chunk(conn, chunk)
-    spool.delete(conn, [each.delivery.id for each in chunk if each.origin == "spooled"])
+def _commit(conn: Connection, chunk: Sequence[Incoming], types: SeenTypes) -> set[int]:
+    tenants = record_chunk(conn, chunk, types=types)
+    spool.delete(conn, [each.delivery.id for each in chunk if each.origin != "webhook"])
     marks.unmark(conn, [each.mark for each in chunk])
     return tenants

@@ -28,21 +28,34 @@ def conn(database: str) -> Iterator[psycopg.Connection]:
         yield conn
 
 
+def oldest(conn: psycopg.Connection, limit: int) -> list[Delivery]:
+    return [each.delivery for each in spool.oldest(conn, limit)]
+
+
 @pytest.mark.parametrize("body", [b"", b"\x00\xff", b"[" * 100_000], ids=["empty", "binary", "deep"])
 def test_a_delivery_comes_out_as_it_went_in(conn: psycopg.Connection, body: bytes) -> None:
     spool.add(conn, [delivery(1, body)])
-    assert spool.oldest(conn, 10) == [delivery(1, body)]
+    assert oldest(conn, 10) == [delivery(1, body)]
 
 
 def test_a_delivery_added_twice_is_there_once(conn: psycopg.Connection) -> None:
     spool.add(conn, [delivery(1), delivery(1)])
     spool.add(conn, [delivery(1)])
-    assert spool.oldest(conn, 10) == [delivery(1)]
+    assert oldest(conn, 10) == [delivery(1)]
+
+
+def test_what_was_fed_is_told_from_what_the_door_put_there(conn: psycopg.Connection) -> None:
+    spool.add(conn, [delivery(1)])
+    spool.feed(conn, [delivery(2), delivery(1)])
+    assert [(each.delivery.id[-1], each.origin) for each in spool.oldest(conn, 10)] == [
+        ("1", "spooled"),
+        ("2", "repaired"),
+    ]
 
 
 def test_the_oldest_come_first(conn: psycopg.Connection) -> None:
     spool.add(conn, [delivery(3), delivery(1), delivery(2)])
-    assert spool.oldest(conn, 2) == [delivery(1), delivery(2)]
+    assert oldest(conn, 2) == [delivery(1), delivery(2)]
 
 
 def test_large_bodies_are_read_a_few_at_a_time(conn: psycopg.Connection) -> None:
@@ -59,12 +72,12 @@ def test_a_body_over_the_limit_is_read_alone(conn: psycopg.Connection) -> None:
 def test_only_the_named_are_deleted(conn: psycopg.Connection) -> None:
     spool.add(conn, [delivery(1), delivery(2)])
     spool.delete(conn, [delivery(1).id])
-    assert spool.oldest(conn, 10) == [delivery(2)]
+    assert oldest(conn, 10) == [delivery(2)]
 
 
 def test_checking_leaves_nothing_behind(conn: psycopg.Connection) -> None:
     spool.check_writable(conn)
-    assert spool.oldest(conn, 10) == []
+    assert oldest(conn, 10) == []
 
 
 def test_a_standby_is_not_writable(conn: psycopg.Connection) -> None:
