@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -34,7 +35,7 @@ def status(ctx: click.Context, as_json: bool) -> None:
     if as_json:
         print_json(document)
     else:
-        _print(document, events, processes)
+        _print(document, processes)
     if document["inbox"]["depth"] is None:
         ctx.exit(FAILED)
 
@@ -42,8 +43,9 @@ def status(ctx: click.Context, as_json: bool) -> None:
 def read_status(conn: Connection, events: list[EventCount]) -> dict[str, Any]:
     """The status as design and scripts know it. `depth` is None while Redis does not answer."""
     from shared.db.outages import standing
+    from shared.db.reading.parked import parked
     from shared.db.reading.states import EVENT_STATES
-    from shared.db.reading.status import count_tasks, counter, spool
+    from shared.db.reading.status import count_tasks, counter, counters, spool
 
     by_state: Counter[str] = Counter(dict.fromkeys(EVENT_STATES, 0))
     for group in events:
@@ -57,8 +59,10 @@ def read_status(conn: Connection, events: list[EventCount]) -> dict[str, Any]:
             "spooled": spooled.count,
         },
         "events": dict(by_state),
+        "parked": parked(conn),
         "tasks": count_tasks(conn),
         "rescued": counter(conn, "rescued"),
+        "token_refreshes": counters(conn, "token_refreshes:"),
         "outages": [{"what": each.what, "since": each.since, "code": each.code} for each in standing(conn)],
     }
 
@@ -80,8 +84,9 @@ def _inbox() -> tuple[int | None, float]:
         inbox.close()
 
 
-def _print(document: dict[str, Any], events: list[EventCount], processes: list[Process]) -> None:
+def _print(document: dict[str, Any], processes: list[Process]) -> None:
     from console.cli.output import print_facts
+    from console.cli.parking import parked_line
     from console.cli.times import spoken
 
     inbox = document["inbox"]
@@ -93,10 +98,11 @@ def _print(document: dict[str, Any], events: list[EventCount], processes: list[P
         ),
         ("inbox", depth + (f", {inbox['spooled']:,} spooled in PostgreSQL" if inbox["spooled"] else "")),
         ("events", _counts(document["events"])),
-        *((f"  parked: {group.cause}", f"{group.count:,}") for group in events if group.state == "parked"),
+        *((f"  parked: {group.cause}", parked_line(group, datetime.now(UTC))) for group in document["parked"]),
         ("tasks", _counts(document["tasks"])),
         *((f"{each['what']} is away", _away(each)) for each in document["outages"]),
         ("rescued", f"{document['rescued']:,}"),
+        ("token refreshes", _counts(document["token_refreshes"])),
         ("processes", _alive(processes)),
     ]
     print_facts(rows)

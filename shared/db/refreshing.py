@@ -11,7 +11,7 @@ from datetime import datetime
 from shared.db import rescue
 from shared.db.connections import KEEP_ALIVE_AFTER, Grant
 from shared.db.pool import Connection
-from shared.errors import NeedsReconnect
+from shared.errors import NeedsReconnect, TokenUnavailable
 
 
 def claim(conn: Connection, grant: Grant, *, seconds: float) -> bool:
@@ -36,6 +36,7 @@ def postpone(conn: Connection, grant: Grant, *, seconds: float) -> None:
         " WHERE tenant_id = %s AND version = %s",
         (seconds, grant.tenant_id, grant.version),
     )
+    _count(conn, TokenUnavailable.code)
 
 
 def store(conn: Connection, grant: Grant, *, secret: bytes, expires_at: datetime) -> None:
@@ -61,6 +62,7 @@ def store(conn: Connection, grant: Grant, *, secret: bytes, expires_at: datetime
             """,
             {"tenant": grant.tenant_id, "cause": NeedsReconnect.code},
         )
+        _count(conn, "ok")
 
 
 def refuse(conn: Connection, grant: Grant) -> bool:
@@ -72,6 +74,7 @@ def refuse(conn: Connection, grant: Grant) -> bool:
     )
     if refused.rowcount:
         rescue.park(conn, grant.tenant_id, NeedsReconnect.code, token_version=grant.version, probe_seconds=0.0)
+        _count(conn, NeedsReconnect.code)
     return refused.rowcount == 1
 
 
@@ -87,3 +90,8 @@ def pick_idle(conn: Connection, *, again_seconds: float, limit: int = 50) -> lis
         (again_seconds, limit),
     )
     return [tenant_id for (tenant_id,) in rows]
+
+
+def _count(conn: Connection, result: str) -> None:
+    """Count a call of the token endpoint: the last lock of its transaction, since all tenants share the row."""
+    rescue.count(conn, f"token_refreshes:{result}", 1)

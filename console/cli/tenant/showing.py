@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from typing import TYPE_CHECKING
 
 import click
@@ -19,13 +20,17 @@ def list_(as_json: bool) -> None:
     from console.cli.database import database
     from console.cli.output import print_json, print_table
     from shared.db import tenants
+    from shared.db.reading.parked import waiting_tasks
 
-    with database() as conn:
-        every = tenants.every(conn)
+    with database() as conn, conn.transaction():
+        every, waiting = tenants.every(conn), waiting_tasks(conn)
     if as_json:
-        print_json(every)
+        print_json([{**asdict(each), "parked_tasks": waiting.get(each.name, 0)} for each in every])
         return
-    rows = [(t.name, t.company_id, t.connection or "not connected", t.users, t.action, t.parked_cause) for t in every]
+    rows = [
+        (t.name, t.company_id, t.connection or "not connected", t.users, t.action, _parked(t, waiting.get(t.name, 0)))
+        for t in every
+    ]
     print_table(("name", "company", "connection", "users", "action", "parked"), rows, right=("users",))
 
 
@@ -43,6 +48,10 @@ def show(name: str, as_json: bool) -> None:
         print_json(found)
     else:
         print_tenant(found)
+
+
+def _parked(found: TenantOverview, tasks: int) -> str | None:
+    return f"{found.parked_cause}, {tasks:,} tasks wait" if found.parked_cause and tasks else found.parked_cause
 
 
 def print_tenant(found: TenantOverview) -> None:

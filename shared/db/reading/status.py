@@ -78,6 +78,15 @@ def counter(conn: Connection, name: str) -> int:
     return int(row[0]) if row else 0
 
 
+def counters(conn: Connection, prefix: str) -> dict[str, int]:
+    """The counters whose name begins so, by the rest of it."""
+    rows = conn.execute(
+        "SELECT substr(name, %s), value FROM counters WHERE starts_with(name, %s) ORDER BY name",
+        (len(prefix) + 1, prefix),
+    )
+    return dict(rows.fetchall())
+
+
 def alive(conn: Connection) -> list[Process]:
     """The processes that run."""
     with conn.cursor(row_factory=class_row(Process)) as cursor:

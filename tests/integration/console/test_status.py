@@ -33,7 +33,9 @@ def test_an_empty_mailroom_names_every_state(mailroom: Mailroom) -> None:
         "tasks": dict.fromkeys(
             ("ready", "queued", "running", "parked", "done", "failed", "discarded", "skipped", "superseded"), 0
         ),
+        "parked": [],
         "rescued": 0,
+        "token_refreshes": {},
         "outages": [],
     }
 
