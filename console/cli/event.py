@@ -86,7 +86,7 @@ def _number(conn: Connection, evt: str, tenant: str | None, company: str | None)
     if not found:
         raise NothingMatched(f"there is no event {evt!r}; `mailroom event list` shows the newest")
     if len(found) > 1:
-        several = ", ".join(f"{event.number} ({event.company_id})" for event in found)
+        several = ", ".join(f"{event.number} ({event.tenant or 'no tenant'}, {event.company_id})" for event in found)
         raise click.UsageError(f"{evt} is the id of several events: {several}; add --company, or use the number")
     return found[0].number
 

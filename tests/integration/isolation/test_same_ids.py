@@ -1,0 +1,124 @@
+"""Front promises unique ids within a company only: two companies with the same ids never touch each other."""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+from typing import Any
+
+import pytest
+from click.testing import CliRunner
+
+from console.cli import main
+from tests.integration.pipeline.rig import Rig
+
+NORA = "nora@acme.example"
+ACME, OTHER = "cmp_acme", "cmp_other"
+IDS = {"conversation": "cnv_1", "message": "msg_1", "event": "evt_1"}
+
+
+@pytest.fixture
+def twins(rig: Rig) -> dict[str, int]:
+    """Two tenants, each with a user called Nora, and a mail to her with one file; every id is the same."""
+    tenants = {company: rig.tenant(company, name) for company, name in ((ACME, "Acme"), (OTHER, "Other"))}
+    for company, tenant in tenants.items():
+        rig.user(tenant, NORA)
+        mail(rig, company, attachments=[{"id": "fil_1", "size": 1_000}])
+    rig.record()
+    return tenants
+
+
+def mail(rig: Rig, company: str, **order: Any) -> None:
+    rig.send("inbound_received", company, recipients=[{"handle": NORA, "role": "to"}], **{**IDS, **order})
+
+
+def act(rig: Rig, company: str, do: str, **how: Any) -> None:
+    rig.control("conversations/cnv_1/act", {"do": do, "company": company, **how})
+
+
+def calls(rig: Rig) -> list[dict[str, Any]]:
+    return list(rig.control("ledger/calls")["calls"])
+
+
+def states(rig: Rig) -> list[tuple[str, str]]:
+    return rig.sql("SELECT company_id, a.state FROM actions a JOIN events e ON e.id = a.event_id ORDER BY 1")
+
+
+def command(rig: Rig, *words: str) -> tuple[int, str]:
+    environment = {"DATABASE_URL": rig.settings.database_url.get_secret_value(), "MAILROOM_ENV": None}
+    result = CliRunner().invoke(main, words, env=environment)
+    return result.exit_code, result.output
+
+
+def test_each_tenant_has_its_own_file_and_its_own_action(rig: Rig, twins: dict[str, int], tmp_path: Path) -> None:
+    rig.work()
+    files = dict(rig.sql("SELECT tenant_id, path FROM attachments WHERE state = 'stored'"))
+    bytes_of = {tenant: (tmp_path / "files" / path).read_bytes() for tenant, path in files.items()}
+    for company, tenant in twins.items():
+        shown = rig.control(f"files/fil_1?company={company}")
+        assert hashlib.sha256(bytes_of[tenant]).hexdigest() == shown["sha256"]
+        assert rig.control(f"conversations/cnv_1?company={company}")["status"] == "archived"
+    assert bytes_of[twins[ACME]] != bytes_of[twins[OTHER]]
+    assert [call for call in calls(rig) if call["wrong_token"]] == []
+    assert sorted(call["company"] for call in calls(rig) if call["method"] == "PATCH") == [ACME, OTHER]
+
+
+@pytest.mark.usefixtures("twins")
+def test_recipients_are_matched_with_the_users_of_their_own_tenant(rig: Rig) -> None:
+    assert rig.one(
+        "SELECT bool_and(u.tenant_id = r.tenant_id) FROM recipients r JOIN users u ON u.id = r.user_id"
+        " WHERE r.role = 'to'"
+    )
+
+
+def test_a_persons_change_supersedes_in_its_own_company_only(rig: Rig, twins: dict[str, int]) -> None:
+    rig.sql("UPDATE tasks SET due_at = now() + interval '1 hour' WHERE kind = 'store_attachment'")
+    act(rig, ACME, "archive", by="teammate", webhook=True)
+    rig.record()
+    rig.sql("UPDATE tasks SET due_at = now() WHERE kind = 'store_attachment'")
+    rig.work()
+    assert states(rig) == [(ACME, "superseded"), (OTHER, "confirmed")]
+
+
+def test_a_file_that_is_missing_holds_up_its_own_company_only(rig: Rig, twins: dict[str, int]) -> None:
+    rig.sql(
+        "UPDATE tasks SET due_at = now() + interval '1 hour' WHERE kind = 'store_attachment' AND tenant_id = %s",
+        twins[ACME],
+    )
+    rig.work()
+    assert states(rig) == [(ACME, "planned"), (OTHER, "confirmed")]
+
+
+def test_a_merge_concerns_its_own_company_only(rig: Rig, twins: dict[str, int]) -> None:
+    mail(rig, ACME, conversation="cnv_2", message="msg_2", event="evt_2")
+    rig.control("conversations/cnv_1/act", {"do": "merge", "into": "cnv_2", "company": ACME})
+    rig.record()
+    rig.work()
+    assert rig.sql("SELECT tenant_id, conversation_id FROM merged_conversations") == [(twins[ACME], "cnv_1")]
+    assert rig.control(f"conversations/cnv_1?company={OTHER}")["status"] == "archived"
+    assert rig.control(f"conversations/cnv_2?company={ACME}")["status"] == "archived"
+
+
+def test_a_paused_tenant_waits_alone(rig: Rig, twins: dict[str, int]) -> None:
+    rig.sql("UPDATE tenants SET parked_cause = 'paused' WHERE id = %s", twins[ACME])
+    rig.work()
+    assert states(rig) == [(ACME, "planned"), (OTHER, "confirmed")]
+
+
+@pytest.mark.usefixtures("twins")
+def test_an_event_of_both_is_shown_when_it_is_said_whose(rig: Rig) -> None:
+    code, output = command(rig, "event", "show", "evt_1")
+    assert code == 2
+    assert f"Acme, {ACME}" in output
+    assert f"Other, {OTHER}" in output
+    code, output = command(rig, "event", "show", "evt_1", "--tenant", "Other", "--json")
+    assert code == 0
+    assert f'"company_id": "{OTHER}"' in output
+
+
+@pytest.mark.usefixtures("twins")
+def test_lists_say_whose_each_line_is(rig: Rig) -> None:
+    for words in (("event", "list"), ("task", "list")):
+        _, output = command(rig, *words)
+        assert "Acme" in output
+        assert "Other" in output
