@@ -33,7 +33,7 @@ def servers_folder() -> Iterator[Path]:
     folder.chmod(0o711)  # PostgreSQL runs as another account when we are root
     with hold(folder):
         yield folder
-    shutil.rmtree(folder)
+    shutil.rmtree(folder, ignore_errors=True)  # another run that begins now may be removing it too
 
 
 @pytest.fixture(scope="session")
