@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Literal
@@ -108,14 +108,33 @@ class Tenant:
 
 
 @dataclass(frozen=True, kw_only=True)
-class AddressOwner:
-    """The user who owns an address; `position` counts the user's addresses from 1."""
+class MatchedUser:
+    """A user as matching and policy need one; without an `action` the tenant's applies."""
 
     user_id: int
     external_id: str
     active: bool
     action: str | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class AddressOwner(MatchedUser):
+    """The user who owns an address; `position` counts the user's addresses from 1."""
+
     position: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class SharedInbox:
+    """Whom the mail to an address of a shared inbox is for: the user mapped to it, else the tenant's default owner."""
+
+    name: str | None
+    user: MatchedUser | None
+    default_owner: MatchedUser | None
+
+
+#: Whose an address is, by its key.
+Owners = Mapping[str, AddressOwner | SharedInbox]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -123,7 +142,7 @@ class Match:
     """A recipient and the user it is (None: nobody), with the reason in words."""
 
     recipient: Recipient
-    user: AddressOwner | None
+    user: MatchedUser | None
     reason: str
 
 

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 
 from shared.addresses import match_key
-from shared.models import AddressOwner, Match, Recipient
+from shared.models import AddressOwner, Match, MatchedUser, Owners, Recipient, SharedInbox
 
 MATCHED_ROLES = frozenset({"to", "cc", "bcc"})
 
@@ -15,26 +15,50 @@ def keys_to_look_up(recipients: Iterable[Recipient], *, fold_plus: bool) -> set[
     return {key for r in recipients if r.role in MATCHED_ROLES for key in _keys(r.handle, fold_plus=fold_plus)}
 
 
-def match_recipients(
-    recipients: Iterable[Recipient], owners: Mapping[str, AddressOwner], *, fold_plus: bool
-) -> tuple[Match, ...]:
-    """Pair each recipient with the user who owns its address, in order, always with a reason."""
+def match_recipients(recipients: Iterable[Recipient], owners: Owners, *, fold_plus: bool) -> tuple[Match, ...]:
+    """Pair each recipient with the user its address stands for, in order, always with a reason."""
     return tuple(_match(recipient, owners, fold_plus=fold_plus) for recipient in recipients)
 
 
-def _match(recipient: Recipient, owners: Mapping[str, AddressOwner], *, fold_plus: bool) -> Match:
+def _match(recipient: Recipient, owners: Owners, *, fold_plus: bool) -> Match:
     if recipient.role not in MATCHED_ROLES:
         return Match(recipient=recipient, user=None, reason=f"role {recipient.role} is never matched")
     keys = _keys(recipient.handle, fold_plus=fold_plus)
     if not keys:
         return Match(recipient=recipient, user=None, reason="not an address")
-    owner = next((owners[key] for key in keys if key in owners), None)
-    if owner is None:
-        return Match(recipient=recipient, user=None, reason=f"no user with {' or '.join(keys)}")
+    match next((owners[key] for key in keys if key in owners), None):
+        case None:
+            return Match(recipient=recipient, user=None, reason=f"no user with {' or '.join(keys)}")
+        case SharedInbox() as inbox:
+            return _through(inbox, recipient)
+        case AddressOwner() as owner:
+            return _owned(owner, recipient)
+
+
+def _owned(owner: AddressOwner, recipient: Recipient) -> Match:
     if not owner.active:
         return Match(recipient=recipient, user=None, reason=f"user {owner.external_id} is inactive")
     reason = f"{recipient.role} {recipient.handle} = user {owner.external_id}, address {owner.position}"
     return Match(recipient=recipient, user=owner, reason=reason)
+
+
+def _through(inbox: SharedInbox, recipient: Recipient) -> Match:
+    """The first who may stand for the inbox; without one, why each of the two does not."""
+    place = f"{recipient.role} {recipient.handle} = shared inbox" + (f" {inbox.name}" if inbox.name else "")
+    own, instead = inbox.user, inbox.default_owner
+    if own and own.active:
+        return Match(recipient=recipient, user=own, reason=f"{place} → user {own.external_id}")
+    if instead and instead.active:
+        return Match(recipient=recipient, user=instead, reason=f"{place} → default owner, user {instead.external_id}")
+    return Match(
+        recipient=recipient,
+        user=None,
+        reason=f"{place}, for nobody: {_absent('no user', own)}, {_absent('no default owner', instead)}",
+    )
+
+
+def _absent(nobody: str, user: MatchedUser | None) -> str:
+    return f"user {user.external_id} is inactive" if user else nobody
 
 
 def _keys(handle: str, *, fold_plus: bool) -> tuple[str, ...]:

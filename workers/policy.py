@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterable
 from datetime import datetime
 
-from shared.models import AddressOwner, PlannedAction, Tenant
+from shared.models import MatchedUser, PlannedAction, Tenant
 
 #: The least destructive first; with several users the least destructive wish wins.
 DESTRUCTION = ("none", "tag", "archive", "trash")
 
 
-def plan_action(tenant: Tenant, users: Iterable[AddressOwner], *, emitted_at: datetime, now: datetime) -> PlannedAction:
+def plan_action(tenant: Tenant, users: Iterable[MatchedUser], *, emitted_at: datetime, now: datetime) -> PlannedAction:
     """Choose the action for an inbound message that these users were addressed in."""
     users = list(users)
     kind, why = _choose(tenant, users)
@@ -26,7 +26,7 @@ def plan_action(tenant: Tenant, users: Iterable[AddressOwner], *, emitted_at: da
     return PlannedAction(kind=kind, wait_for=tenant.wait_for, state="planned", reason=why)
 
 
-def _choose(tenant: Tenant, users: list[AddressOwner]) -> tuple[str, str]:
+def _choose(tenant: Tenant, users: list[MatchedUser]) -> tuple[str, str]:
     """The action and whose wish it is."""
     if not users:
         return tenant.action, "the tenant's policy"

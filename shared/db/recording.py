@@ -10,7 +10,7 @@ from psycopg.rows import class_row
 from shared.db.locks import lock_conversations
 from shared.db.pool import Connection
 from shared.db.rows import ActionRow, AttachmentRow, DeliveryRow, EventRow, RecipientRow, TaskRow, columns
-from shared.models import AddressOwner, EventKey, Tenant
+from shared.models import EventKey, Tenant
 
 
 def begin(conn: Connection) -> datetime:
@@ -35,28 +35,6 @@ def tenants_of(conn: Connection, company_ids: Iterable[str]) -> dict[str, Tenant
             (list(company_ids),),
         )
         return {tenant.company_id: tenant for tenant in cur}
-
-
-def owners_of(conn: Connection, keys: Iterable[tuple[int, str]]) -> dict[tuple[int, str], AddressOwner]:
-    """Who owns these (tenant id, address key) pairs."""
-    wanted = list(keys)
-    if not wanted:
-        return {}
-    rows = conn.execute(
-        """
-        SELECT a.tenant_id, a.address, u.id, u.external_id, u.active, u.action, a.position
-        FROM unnest(%s::bigint[], %s::text[]) AS k(tenant_id, address)
-        JOIN user_addresses a USING (tenant_id, address)
-        JOIN users u ON u.tenant_id = a.tenant_id AND u.id = a.user_id
-        """,
-        ([tenant_id for tenant_id, _ in wanted], [address for _, address in wanted]),
-    )
-    return {
-        (tenant_id, address): AddressOwner(
-            user_id=user_id, external_id=external_id, active=active, action=action, position=position
-        )
-        for tenant_id, address, user_id, external_id, active, action, position in rows
-    }
 
 
 def insert_events(conn: Connection, events: Sequence[EventRow]) -> dict[EventKey, int]:

@@ -8,11 +8,12 @@ from datetime import datetime
 from uuid import UUID
 
 from shared.db import recording
+from shared.db.owners import owners_of
 from shared.db.pool import Connection
 from shared.db.rows import DeliveryRow, EventRow, TaskRow
 from shared.errors import MalformedEnvelope
 from shared.front.envelope import is_known
-from shared.models import AddressOwner, EventKey, Message, Plan, Tenant
+from shared.models import EventKey, Message, Owners, Plan, Tenant
 from workers.matching import keys_to_look_up
 from workers.precedence import API_SOURCES, CHANGES
 from workers.recording.plan import plan_message
@@ -86,17 +87,16 @@ def _plan(
     }
 
 
-def find_owners(conn: Connection, messages: Iterable[tuple[Tenant, Message]]) -> dict[int, dict[str, AddressOwner]]:
-    """The owners of every address the messages were sent to, by tenant id."""
-    wanted = {
-        (tenant.id, key)
-        for tenant, message in messages
-        for key in keys_to_look_up(message.recipients or (), fold_plus=tenant.fold_plus)
-    }
-    owners: dict[int, dict[str, AddressOwner]] = {}
-    for (tenant_id, address), owner in recording.owners_of(conn, wanted).items():
-        owners.setdefault(tenant_id, {})[address] = owner
-    return owners
+def find_owners(conn: Connection, messages: Iterable[tuple[Tenant, Message]]) -> dict[int, Owners]:
+    """Whose every address is that the messages were sent to, by tenant id."""
+    return owners_of(
+        conn,
+        {
+            (tenant.id, key)
+            for tenant, message in messages
+            for key in keys_to_look_up(message.recipients or (), fold_plus=tenant.fold_plus)
+        },
+    )
 
 
 def _event(item: Parsed, tenants: Mapping[str, Tenant], plans: Mapping[EventKey, Plan]) -> EventRow:

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from datetime import datetime
 
 from shared.front.envelope import INBOUND
-from shared.models import AddressOwner, Message, Plan, PlannedAction, Tenant
+from shared.models import Message, Owners, Plan, PlannedAction, Tenant
 from workers.matching import match_recipients
 from workers.policy import plan_action
 
@@ -14,7 +13,7 @@ from workers.policy import plan_action
 def plan_message(  # noqa: PLR0913 -- the facts of one message, each named at the call
     tenant: Tenant,
     message: Message,
-    owners: Mapping[str, AddressOwner],
+    owners: Owners,
     *,
     event_type: str,
     conversation_id: str | None,

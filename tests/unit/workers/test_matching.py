@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shared.models import AddressOwner, Recipient
+from shared.models import AddressOwner, MatchedUser, Recipient, SharedInbox
 from tests.unit.workers.people import IDA, NORA, OMAR, cc, to
 from workers.matching import MATCHED_ROLES, keys_to_look_up, match_recipients
 
@@ -68,6 +68,52 @@ def test_an_address_with_a_tag_of_its_own_is_matched_before_it_is_folded() -> No
     owners = {"ap+uk@acme.example": OWNERS["omar@acme.example"], "ap@acme.example": OWNERS["nora@acme.local"]}
     (match,) = match_recipients([to("ap+uk@acme.example")], owners, fold_plus=True)
     assert match.user == OWNERS["omar@acme.example"]
+
+
+def support(user: MatchedUser | None, default_owner: MatchedUser | None = None) -> SharedInbox:
+    return SharedInbox(name="Support", user=user, default_owner=default_owner)
+
+
+@pytest.mark.parametrize(
+    ("inbox", "user", "reason"),
+    [
+        (support(NORA), "17", "to support@acme.example = shared inbox Support → user 17"),
+        # The inbox's own user comes before the tenant's default owner
+        (support(NORA, OMAR), "17", "to support@acme.example = shared inbox Support → user 17"),
+        (support(None, OMAR), "18", "to support@acme.example = shared inbox Support → default owner, user 18"),
+        # Ida has left; her mail goes to whoever stands in
+        (support(IDA, OMAR), "18", "to support@acme.example = shared inbox Support → default owner, user 18"),
+        (
+            support(IDA),
+            None,
+            "to support@acme.example = shared inbox Support, for nobody: user 19 is inactive, no default owner",
+        ),
+        (
+            support(None, IDA),
+            None,
+            "to support@acme.example = shared inbox Support, for nobody: no user, user 19 is inactive",
+        ),
+        (support(None), None, "to support@acme.example = shared inbox Support, for nobody: no user, no default owner"),
+        # An address that a person named has no inbox we know
+        (replace(support(NORA), name=None), "17", "to support@acme.example = shared inbox → user 17"),
+    ],
+)
+def test_mail_to_a_shared_inbox_is_for_who_stands_for_it(inbox: SharedInbox, user: str | None, reason: str) -> None:
+    (match,) = match_recipients([to("support@acme.example")], {"support@acme.example": inbox}, fold_plus=False)
+    assert (match.user and match.user.external_id, match.reason) == (user, reason)
+
+
+def test_a_tag_of_a_shared_inbox_is_folded_as_one_of_a_user() -> None:
+    owners = {"support@acme.example": support(NORA)}
+    folded = match_recipients([to("support+eu@acme.example")], owners, fold_plus=True)
+    exact = match_recipients([to("support+eu@acme.example")], owners, fold_plus=False)
+    assert ([match.user for match in folded], [match.user for match in exact]) == ([NORA], [None])
+
+
+def test_an_inbox_with_a_tag_of_its_own_comes_before_the_user_it_would_fold_to() -> None:
+    owners = {"nora+orders@acme.example": support(OMAR), "nora@acme.example": NORA}
+    (match,) = match_recipients([to("nora+orders@acme.example")], owners, fold_plus=True)
+    assert match.user == OMAR
 
 
 def test_every_recipient_keeps_its_place() -> None:
