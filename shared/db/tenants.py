@@ -32,6 +32,7 @@ class TenantOverview:
     id: int
     name: str
     company_id: str | None
+    customer: str | None
     connected_at: datetime | None
     connection: str | None
     connection_version: int | None
@@ -57,31 +58,37 @@ class PolicyChange:
 
 
 OVERVIEW = """
-    SELECT t.id, t.name, t.company_id, t.connected_at, c.kind AS connection, c.version AS connection_version,
+    SELECT t.id, t.name, t.company_id, t.customer, t.connected_at,
+        c.kind AS connection, c.version AS connection_version,
         (SELECT count(*) FROM users u WHERE u.tenant_id = t.id) AS users,
         t.action, t.only_when_matched, t.wait_for, t.fold_plus, t.act_within, t.parked_cause, t.parked_at
     FROM tenants t LEFT JOIN connections c ON c.tenant_id = t.id
 """
 
 
-def add(conn: Connection, name: str, company_id: str) -> int:
-    """Make a tenant, waiting for its connection, and give its id. Raises TenantTaken for a known name or company."""
+def add(conn: Connection, name: str, company_id: str | None, *, customer: str | None = None) -> int:
+    """Make a tenant, waiting for its connection, and give its id. Raises TenantTaken for a known name or company.
+
+    Without a company it gets that of the admin who connects it; several tenants may be of one `customer`.
+    """
     row = conn.execute(
         """
-        INSERT INTO tenants (name, company_id, parked_cause, parked_at) VALUES (%s, %s, 'needs_reconnect', now())
+        INSERT INTO tenants (name, company_id, customer, parked_cause, parked_at)
+        VALUES (%s, %s, %s, 'needs_reconnect', now())
         ON CONFLICT DO NOTHING RETURNING id
         """,
-        (name, company_id),
+        (name, company_id, customer),
     ).fetchone()
     if row is None:
         raise TenantTaken(_why_taken(conn, name, company_id))
     return int(row[0])
 
 
-def every(conn: Connection) -> list[TenantOverview]:
-    """All tenants by name."""
+def every(conn: Connection, *, customer: str | None = None) -> list[TenantOverview]:
+    """All tenants by name, or those of one customer."""
     with conn.cursor(row_factory=class_row(TenantOverview)) as cursor:
-        return cursor.execute(sql.SQL(OVERVIEW + "ORDER BY t.name")).fetchall()
+        query = sql.SQL(OVERVIEW + "WHERE %(customer)s::text IS NULL OR t.customer = %(customer)s ORDER BY t.name")
+        return cursor.execute(query, {"customer": customer}).fetchall()
 
 
 def find(conn: Connection, name: str) -> TenantOverview | None:
@@ -135,7 +142,7 @@ def without_connection(conn: Connection) -> list[str]:
     return [name for (name,) in rows]
 
 
-def _why_taken(conn: Connection, name: str, company_id: str) -> str:
+def _why_taken(conn: Connection, name: str, company_id: str | None) -> str:
     row = conn.execute("SELECT name FROM tenants WHERE company_id = %s", (company_id,)).fetchone()
     if row is not None:
         return f"{company_id} belongs to the tenant {row[0]!r}; a company has one tenant"

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import click
 
-from console.cli.tenant.adding import add, connect
+from console.cli.tenant.adding import add
+from console.cli.tenant.connecting import connect
 from console.cli.tenant.pausing import pause, resume
 from console.cli.tenant.policy import policy
 from console.cli.tenant.showing import list_, show

@@ -1,4 +1,4 @@
-"""`mailroom tenant add` and `connect`: who the tenants are, and their tokens."""
+"""`mailroom tenant add`: who the tenants are."""
 
 from __future__ import annotations
 
@@ -13,46 +13,26 @@ no_check_option = click.option("--no-check", is_flag=True, help="Do not ask Fron
 
 @click.command()
 @click.argument("name")
-@click.option("--company", required=True, metavar="cmp_…", help="Front's id of the company.")
+@click.option("--company", metavar="cmp_…", help="Front's id of the company, where it is known before connecting.")
+@click.option("--customer", metavar="ID", help="Your own id of the customer; several tenants may have the same.")
 @token_file_option
 @no_check_option
-def add(name: str, company: str, token_file: Path | None, no_check: bool) -> None:
-    """Add a tenant; with a token it is connected at once.
+def add(name: str, company: str | None, customer: str | None, token_file: Path | None, no_check: bool) -> None:
+    """Add a tenant: one for each Front company. With a token it is connected at once.
 
-    Example: mailroom tenant add Acme --company cmp_4k2p9 --api-token-file acme.token
+    Example: mailroom tenant add Acme --customer 4711, then mailroom tenant connect Acme
     """
-    from console.cli.connecting import check_names, seal_and_store, token_in
+    from console.cli.connecting import check_names, company_of, seal_and_store, token_in
     from console.cli.database import database
     from shared.db import tenants
 
-    check_names(name, company)
-    token = token_in(token_file, company=None if no_check else company) if token_file else None
+    check_names(name, company, customer)
+    token = token_in(token_file) if token_file else None
+    if token:
+        company = company_of(token, known=company, check=not no_check)
     with database() as conn, conn.transaction():
-        tenant_id = tenants.add(conn, name, company)
+        tenant_id = tenants.add(conn, name, company, customer=customer)
         if token:
             seal_and_store(conn, tenant_id, token)
-    click.echo(
-        f"added {name} for {company}" + ("" if token else f"; connect it with `mailroom tenant connect {name} …`")
-    )
-
-
-@click.command()
-@click.argument("name")
-@token_file_option
-@no_check_option
-def connect(name: str, token_file: Path | None, no_check: bool) -> None:
-    """Give a tenant a new token; what waited for it goes on by itself."""
-    from console.cli.connecting import seal_and_store, token_in
-    from console.cli.database import database, the_tenant
-
-    if token_file is None:
-        raise click.UsageError(
-            "connecting through OAuth is not configured here; pass --api-token-file FILE with an API token "
-            "(Front: Settings, Developers, API tokens)"
-        )
-    with database() as conn:
-        found = the_tenant(conn, name)
-        token = token_in(token_file, company=None if no_check else found.company_id)
-        with conn.transaction():
-            version = seal_and_store(conn, found.id, token)
-    click.echo(f"connected {found.name} (token version {version})")
+    whose = f" for {company}" if company else ""
+    click.echo(f"added {name}{whose}" + ("" if token else f"; connect it with `mailroom tenant connect {name}`"))

@@ -14,16 +14,19 @@ if TYPE_CHECKING:
 
 
 @click.command("list")
+@click.option("--customer", metavar="ID", help="Only those with this id of a customer of yours.")
 @json_option
-def list_(as_json: bool) -> None:
-    """List all tenants."""
+def list_(customer: str | None, as_json: bool) -> None:
+    """List all tenants, or a customer's: one for each of its Front companies."""
     from console.cli.database import database
     from console.cli.output import print_json, print_table
     from shared.db import tenants
     from shared.db.reading.parked import waiting_tasks
+    from shared.text import clean
 
+    chosen = customer and clean(customer, tenants.LONGEST_NAME)
     with database() as conn, conn.transaction():
-        every, waiting = tenants.every(conn), waiting_tasks(conn)
+        every, waiting = tenants.every(conn, customer=chosen), waiting_tasks(conn)
     if as_json:
         print_json([{**asdict(each), "parked_tasks": waiting.get(each.name, 0)} for each in every])
         return
@@ -62,7 +65,8 @@ def print_tenant(found: TenantOverview) -> None:
     connected = f"{found.connection}, version {found.connection_version}" if found.connection else "none"
     rows = [
         ("tenant", found.name),
-        ("company", found.company_id),
+        ("company", found.company_id or "not known before an admin connects it"),
+        *([("customer", found.customer)] if found.customer else []),
         ("connection", connected),
         ("connected", stamp(found.connected_at) if found.connected_at else "never"),
         (

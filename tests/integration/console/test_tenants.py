@@ -111,8 +111,37 @@ def test_a_new_token_does_not_resume_a_paused_tenant(mailroom: Mailroom, acme: s
     assert mailroom.json("tenant", "show", acme)["parked_cause"] == "paused"
 
 
-def test_connecting_without_a_token_says_what_to_pass(mailroom: Mailroom, acme: str) -> None:
-    assert "--api-token-file" in mailroom("tenant", "connect", acme, code=2).stderr
+def test_without_an_oauth_client_connecting_says_what_to_set_and_what_works(mailroom: Mailroom, acme: str) -> None:
+    told = mailroom("tenant", "connect", acme, code=78).stderr
+    assert [word for word in ("FRONT_CLIENT_ID", "FRONT_CLIENT_SECRET", "--api-token-file") if word not in told] == []
+
+
+def test_a_tenant_without_a_company_gets_that_of_the_token(mailroom: Mailroom, token_file: Path) -> None:
+    mailroom("tenant", "add", "Acme")
+    assert mailroom.json("tenant", "show", "Acme")["company_id"] is None
+    mailroom("tenant", "connect", "Acme", "--api-token-file", token_file)
+    assert mailroom.json("tenant", "show", "Acme")["company_id"] == "cmp_4k2p9"
+
+
+def test_a_company_is_not_given_to_a_second_tenant_by_its_token(mailroom: Mailroom, token_file: Path) -> None:
+    mailroom("tenant", "add", "Acme", "--api-token-file", token_file)
+    mailroom("tenant", "add", "Other")
+    assert "company_taken" in mailroom("tenant", "connect", "Other", "--api-token-file", token_file, code=1).stderr
+    other = mailroom.json("tenant", "show", "Other")
+    assert (other["company_id"], other["connection"]) == (None, None)
+
+
+def test_somebody_has_to_say_whose_token_it_is(mailroom: Mailroom, token_file: Path) -> None:
+    mailroom("tenant", "add", "Acme", "--api-token-file", token_file, "--no-check", code=2)
+    assert mailroom.json("tenant", "list") == []
+
+
+def test_one_customer_may_have_several_tenants(mailroom: Mailroom) -> None:
+    for name, customer in (("Acme East", "4711"), ("Acme West", "4711"), ("Birch", "4712")):
+        mailroom("tenant", "add", name, "--customer", customer)
+    listed = mailroom.json("tenant", "list", "--customer", "4711")
+    assert [(each["name"], each["customer"]) for each in listed] == [("Acme East", "4711"), ("Acme West", "4711")]
+    assert "4711" in mailroom("tenant", "show", "Acme West").stdout
 
 
 def test_pause_and_resume(mailroom: Mailroom, acme: str) -> None:
