@@ -52,7 +52,10 @@ class Message:
 
 @dataclass(frozen=True, kw_only=True)
 class Envelope:
-    """A delivery's parsed body. `front_id` is Front's event id, None where the body names none."""
+    """A delivery's parsed body. `front_id` is Front's event id, None where the body names none.
+
+    `inbox_ids`: where it happened; empty where the body does not tell.
+    """
 
     type: str
     company_id: str
@@ -61,6 +64,7 @@ class Envelope:
     source: str | None
     emitted_at: datetime | None
     message: Message | None
+    inbox_ids: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -95,7 +99,7 @@ class Call:
 
 @dataclass(frozen=True, kw_only=True)
 class Tenant:
-    """A tenant and its policy, as the recorder needs them."""
+    """A tenant and its policy, as the recorder needs them; `only_inboxes` None: all of them."""
 
     id: int
     company_id: str
@@ -105,6 +109,8 @@ class Tenant:
     wait_for: str
     fold_plus: bool
     act_within: timedelta
+    only_inboxes: Sequence[str] | None = None
+    dry_run: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -148,12 +154,13 @@ class Match:
 
 @dataclass(frozen=True, kw_only=True)
 class PlannedAction:
-    """What will be done to the conversation, or why nothing will."""
+    """What will be done to the conversation, or why nothing will; `dry_run`: all of it but the change itself."""
 
     kind: str
     wait_for: str
     state: Literal["planned", "skipped"]
     reason: str
+    dry_run: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)

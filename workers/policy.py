@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from datetime import datetime
 
 from shared.models import MatchedUser, PlannedAction, Tenant
@@ -11,19 +11,28 @@ from shared.models import MatchedUser, PlannedAction, Tenant
 DESTRUCTION = ("none", "tag", "archive", "trash")
 
 
-def plan_action(tenant: Tenant, users: Iterable[MatchedUser], *, emitted_at: datetime, now: datetime) -> PlannedAction:
-    """Choose the action for an inbound message that these users were addressed in."""
+def plan_action(
+    tenant: Tenant,
+    users: Iterable[MatchedUser],
+    *,
+    emitted_at: datetime,
+    now: datetime,
+    inbox_ids: Sequence[str] = (),
+) -> PlannedAction:
+    """Choose the action for an inbound message in these inboxes that these users were addressed in."""
     users = list(users)
     kind, why = _choose(tenant, users)
     if not users and tenant.only_when_matched:
         return _skip(tenant, kind, "nobody_matched: no recipient is a user of this tenant")
     if kind == "none":
         return _skip(tenant, kind, f"no_action: {why}")
+    if tenant.only_inboxes is not None and not set(tenant.only_inboxes) & set(inbox_ids):
+        return _skip(tenant, kind, f"other_inbox: {_place(inbox_ids)}")
     if tenant.connected_at is None or emitted_at < tenant.connected_at:
         return _skip(tenant, kind, "too_old: emitted before the tenant connected")
     if emitted_at < now - tenant.act_within:
         return _skip(tenant, kind, f"too_old: emitted more than {_days(tenant)} ago")
-    return PlannedAction(kind=kind, wait_for=tenant.wait_for, state="planned", reason=why)
+    return PlannedAction(kind=kind, wait_for=tenant.wait_for, state="planned", reason=why, dry_run=tenant.dry_run)
 
 
 def _choose(tenant: Tenant, users: list[MatchedUser]) -> tuple[str, str]:
@@ -41,6 +50,12 @@ def _choose(tenant: Tenant, users: list[MatchedUser]) -> tuple[str, str]:
 
 def _skip(tenant: Tenant, kind: str, reason: str) -> PlannedAction:
     return PlannedAction(kind=kind, wait_for=tenant.wait_for, state="skipped", reason=reason)
+
+
+def _place(inbox_ids: Sequence[str]) -> str:
+    if not inbox_ids:
+        return "the policy is for some inboxes only, and the event does not say which it was in"
+    return f"the policy is not for {', '.join(inbox_ids[:3])}"
 
 
 def _days(tenant: Tenant) -> str:

@@ -40,6 +40,7 @@ class ActionFacts:
     intent_at: datetime | None
     age_seconds: float
     unstored: Unstored
+    dry_run: bool = False
     change: str | None = None
     equal_newer: str | None = None
     newer_message: str | None = None
@@ -102,7 +103,19 @@ def before(facts: ActionFacts) -> Settle | Wait | Proceed:
     if facts.earlier_open:
         seconds = min(max(facts.earlier_due_seconds, 1.0), LONGEST_WAIT_SECONDS)
         return Wait(reason=f"{facts.earlier_open} of the same conversation comes first", seconds=seconds)
-    return Proceed(look_first=facts.age_seconds > FRESH_SECONDS)
+    return _free(facts)
+
+
+def _free(facts: ActionFacts) -> Settle | Proceed:
+    """Nothing of ours stands against it; a dry run ends where it would be written."""
+    look_first = facts.age_seconds > FRESH_SECONDS
+    if facts.dry_run and not look_first:
+        return Settle(state="skipped", reason=f"dry_run: would have {_would_be(facts.kind)} {facts.conversation_id}")
+    return Proceed(look_first=look_first)
+
+
+def _would_be(kind: str) -> str:
+    return {"archive": "archived", "trash": "trashed"}.get(kind) or f"added {kind.partition(':')[2]} to"
 
 
 def _overruled(facts: ActionFacts) -> Settle | None:

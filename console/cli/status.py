@@ -15,6 +15,9 @@ if TYPE_CHECKING:
     from shared.db.reading.status import EventCount, Process
 
 
+NAMED = 5
+
+
 @click.command()
 @json_option
 @click.pass_context
@@ -45,7 +48,7 @@ def read_status(conn: Connection, events: list[EventCount]) -> dict[str, Any]:
     from shared.db.outages import standing
     from shared.db.reading.parked import parked
     from shared.db.reading.states import EVENT_STATES
-    from shared.db.reading.status import count_tasks, counter, counters, spool
+    from shared.db.reading.status import count_tasks, counter, counters, dry_runs, spool
 
     by_state: Counter[str] = Counter(dict.fromkeys(EVENT_STATES, 0))
     for group in events:
@@ -63,6 +66,7 @@ def read_status(conn: Connection, events: list[EventCount]) -> dict[str, Any]:
         "tasks": count_tasks(conn),
         "rescued": counter(conn, "rescued"),
         "token_refreshes": counters(conn, "token_refreshes:"),
+        "dry_run": dry_runs(conn),
         "outages": [{"what": each.what, "since": each.since, "code": each.code} for each in standing(conn)],
     }
 
@@ -101,11 +105,17 @@ def _print(document: dict[str, Any], processes: list[Process]) -> None:
         *((f"  parked: {group.cause}", parked_line(group, datetime.now(UTC))) for group in document["parked"]),
         ("tasks", _counts(document["tasks"])),
         *((f"{each['what']} is away", _away(each)) for each in document["outages"]),
+        *((("dry run", _dry_runs(document["dry_run"])),) if document["dry_run"] else ()),
         ("rescued", f"{document['rescued']:,}"),
         ("token refreshes", _counts(document["token_refreshes"])),
         ("processes", _alive(processes)),
     ]
     print_facts(rows)
+
+
+def _dry_runs(tenants: list[str]) -> str:
+    more = f" and {len(tenants) - NAMED} more" if len(tenants) > NAMED else ""
+    return ", ".join(tenants[:NAMED]) + more + ": nothing is changed in Front"
 
 
 def _away(outage: dict[str, Any]) -> str:

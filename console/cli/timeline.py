@@ -51,8 +51,10 @@ def _matches(event: WholeEvent) -> Iterator[Moment]:
 
 def _planned(event: WholeEvent) -> Iterator[Moment]:
     if event.action:
-        skipped = event.action.state == "skipped"
+        skipped = event.action.state == "skipped" and event.action.settled_at is None  # by the policy, at once
         what = "action skipped" if skipped else "action planned"
+        if event.action.dry_run:
+            what += " as a dry run"
         why = event.action.reason if skipped or event.action.settled_at is None else None
         yield _moment(_planning_time(event), what, kind=event.action.kind, reason=why)
 
@@ -85,7 +87,7 @@ def _stored(attachments: Iterable[AttachmentRow]) -> Iterator[Moment]:
 def _acted(action: ActionRow | None) -> Iterator[Moment]:
     if action and action.intent_at:
         yield _moment(action.intent_at, "action intent", kind=action.kind)
-    if action and action.settled_at and action.state != "skipped":
+    if action and action.settled_at:
         yield _moment(action.settled_at, f"action {action.state}", kind=action.kind, reason=action.reason)
 
 

@@ -28,6 +28,7 @@ class Action:
     emitted_at: datetime
     intent_at: datetime | None
     age_seconds: float
+    dry_run: bool
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,7 +50,7 @@ def get(conn: Connection, event_id: int) -> Action:
     with conn.cursor(row_factory=class_row(Action)) as cur:
         action = cur.execute(
             """
-            SELECT event_id, tenant_id, conversation_id, kind, wait_for, state, emitted_at, intent_at,
+            SELECT event_id, tenant_id, conversation_id, kind, wait_for, state, emitted_at, intent_at, dry_run,
                    surviving_conversation(tenant_id, conversation_id) AS survivor,
                    extract(epoch FROM now() - emitted_at)::float8 AS age_seconds
             FROM actions WHERE event_id = %s
@@ -69,6 +70,7 @@ def rivals(conn: Connection, action: Action, *, changes: tuple[str, ...], api_so
         "event": action.event_id,
         "at": action.emitted_at,
         "kind": action.kind,
+        "dry_run": action.dry_run,
         "changes": list(changes),
         "api": list(api_sources),
     }
@@ -80,7 +82,7 @@ def rivals(conn: Connection, action: Action, *, changes: tuple[str, ...], api_so
 # A later event is one emitted later, or at the same moment and recorded later.
 RIVALS = """
 WITH family AS (SELECT conversation_family(%(tenant)s, %(conversation)s) AS id), later AS (
-    SELECT e.id, e.front_id, e.type, e.source, a.kind, a.state
+    SELECT e.id, e.front_id, e.type, e.source, a.kind, a.state, a.dry_run
     FROM events e LEFT JOIN actions a ON a.event_id = e.id
     WHERE e.tenant_id = %(tenant)s AND e.conversation_id = ANY(ARRAY(SELECT id FROM family))
       AND e.emitted_at >= %(at)s AND (e.emitted_at, e.id) > (%(at)s, %(event)s) AND e.id <> %(event)s
@@ -97,7 +99,8 @@ WITH family AS (SELECT conversation_family(%(tenant)s, %(conversation)s) AS id),
 SELECT
     (SELECT front_id FROM later WHERE type = ANY(%(changes)s) AND NOT coalesce(source, '') = ANY(%(api)s) LIMIT 1)
         AS change,
-    (SELECT front_id FROM later WHERE kind = %(kind)s AND state IN ('planned', 'intent') ORDER BY id DESC LIMIT 1)
+    (SELECT front_id FROM later WHERE kind = %(kind)s AND dry_run = %(dry_run)s AND state IN ('planned', 'intent')
+     ORDER BY id DESC LIMIT 1)
         AS equal_newer,
     (SELECT front_id FROM later WHERE type = 'inbound_received' AND coalesce(state, '') NOT IN ('planned', 'intent')
      LIMIT 1) AS newer_message,

@@ -29,7 +29,8 @@ def tenants_of(conn: Connection, company_ids: Iterable[str]) -> dict[str, Tenant
     with conn.cursor(row_factory=class_row(Tenant)) as cur:
         cur.execute(
             """
-            SELECT id, company_id, connected_at, action, only_when_matched, wait_for, fold_plus, act_within
+            SELECT id, company_id, connected_at, action, only_when_matched, wait_for, fold_plus, act_within,
+                   only_inboxes, dry_run
             FROM tenants WHERE company_id = ANY(%s)
             """,
             (list(company_ids),),
@@ -135,9 +136,10 @@ def insert_actions(conn: Connection, actions: Sequence[ActionRow]) -> None:
     if actions:
         conn.execute(
             """
-            INSERT INTO actions (event_id, tenant_id, conversation_id, kind, wait_for, state, reason, emitted_at)
+            INSERT INTO actions (event_id, tenant_id, conversation_id, kind, wait_for, state, reason, emitted_at,
+                                 dry_run)
             SELECT * FROM unnest(%s::bigint[], %s::bigint[], %s::text[], %s::text[], %s::text[], %s::text[], %s::text[],
-                                 %s::timestamptz[])
+                                 %s::timestamptz[], %s::boolean[])
             """,
             columns(actions, ActionRow),
         )

@@ -76,6 +76,7 @@ class ActionRow:
     state: str
     reason: str
     emitted_at: datetime
+    dry_run: bool
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -13,6 +13,8 @@ from shared.errors import MailroomError
 from shared.text import clean
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from shared.db.pool import Connection
 
 
@@ -37,31 +39,38 @@ class TenantOverview:
     connection: str | None
     connection_version: int | None
     users: int
+    users_with_action: int
     action: str
     only_when_matched: bool
     wait_for: str
     fold_plus: bool
     act_within: timedelta
+    only_inboxes: list[str] | None
+    dry_run: bool
     parked_cause: str | None
     parked_at: datetime | None
 
 
 @dataclass(frozen=True, kw_only=True)
 class PolicyChange:
-    """The parts of a policy to set; None leaves a part as it is."""
+    """The parts of a policy to set; None leaves a part as it is, and no inbox at all stands for every inbox."""
 
     action: str | None = None
     wait_for: str | None = None
     only_when_matched: bool | None = None
     fold_plus: bool | None = None
     act_within: timedelta | None = None
+    only_inboxes: Sequence[str] | None = None
+    dry_run: bool | None = None
 
 
 OVERVIEW = """
     SELECT t.id, t.name, t.company_id, t.customer, t.connected_at,
         c.kind AS connection, c.version AS connection_version,
         (SELECT count(*) FROM users u WHERE u.tenant_id = t.id) AS users,
-        t.action, t.only_when_matched, t.wait_for, t.fold_plus, t.act_within, t.parked_cause, t.parked_at
+        (SELECT count(*) FROM users u WHERE u.tenant_id = t.id AND u.action IS NOT NULL) AS users_with_action,
+        t.action, t.only_when_matched, t.wait_for, t.fold_plus, t.act_within, t.only_inboxes, t.dry_run,
+        t.parked_cause, t.parked_at
     FROM tenants t LEFT JOIN connections c ON c.tenant_id = t.id
 """
 
@@ -101,6 +110,8 @@ def find(conn: Connection, name: str) -> TenantOverview | None:
 def set_policy(conn: Connection, tenant_id: int, change: PolicyChange) -> None:
     """Change what is done with this tenant's future events; actions already planned keep their policy."""
     wanted = {f.name: value for f in fields(change) if (value := getattr(change, f.name)) is not None}
+    if change.only_inboxes is not None:
+        wanted["only_inboxes"] = list(change.only_inboxes) or None
     if wanted:
         assignments = sql.SQL(", ").join(
             sql.SQL("{} = {}").format(sql.Identifier(column), sql.Placeholder(column)) for column in wanted

@@ -46,6 +46,7 @@ _APPLICATION_NAME: Final = {api: name for name, apis in API_NAMES.items() for ap
 
 MAX_RECIPIENTS = 5_000
 MAX_ATTACHMENTS = 1_000
+MAX_INBOXES = 1_000
 _ID = re.compile(r"[A-Za-z0-9_:.-]{1,100}")
 _MILLISECONDS = 10**12
 #: The last second of the year 9998: a day that no time zone moves out of what Python and PostgreSQL share.
@@ -78,15 +79,16 @@ def parse_envelope(body: bytes) -> Envelope:
 
 
 def _envelope(event_type: str, company_id: str, event: dict[str, Any]) -> Envelope:
-    target = _object(event.get("target"))
+    target, source = _object(event.get("target")), event.get("source")
     return Envelope(
         type=event_type,
         company_id=company_id,
         front_id=_id(event.get("id")),
         conversation_id=_id(_object(event.get("conversation")).get("id")),
-        source=_text(_object(_object(event.get("source")).get("_meta")).get("type"), 50),
+        source=_text(_object(_object(source).get("_meta")).get("type"), 50),
         emitted_at=parse_time(event.get("emitted_at")),
         message=parse_message(target.get("data")) if event_type in MESSAGE_TYPES else None,
+        inbox_ids=_inboxes(source),
     )
 
 
@@ -147,6 +149,14 @@ def _attachment(position: int, raw: dict[str, Any]) -> Attachment:
 
 def _once(attachments: tuple[Attachment, ...]) -> tuple[Attachment, ...]:
     return tuple({attachment.front_id: attachment for attachment in attachments}.values())
+
+
+def _inboxes(source: Any) -> tuple[str, ...]:
+    """The inboxes a source names: in a list, as one object, or without the object around them."""
+    named = source.get("data") if isinstance(source, dict) else source
+    each = named if isinstance(named, list) else [named]
+    ids = (_id(_object(inbox).get("id")) for inbox in each[:MAX_INBOXES])
+    return tuple(dict.fromkeys(inbox_id for inbox_id in ids if inbox_id and inbox_id.startswith("inb_")))
 
 
 def _last_segment(url: Any) -> str | None:

@@ -82,6 +82,7 @@ def _plan(
             conversation_id=item.envelope.conversation_id,
             emitted_at=_emitted_at(item),
             now=now,
+            inbox_ids=item.envelope.inbox_ids,
         )
         for item, tenant, message in messages
     }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import datetime
 
 from shared.front.envelope import INBOUND
@@ -19,6 +20,7 @@ def plan_message(  # noqa: PLR0913 -- the facts of one message, each named at th
     conversation_id: str | None,
     emitted_at: datetime,
     now: datetime,
+    inbox_ids: Sequence[str] = (),
 ) -> Plan:
     """What to write for a message event; with parts of the message missing, that it must be fetched first."""
     if message.recipients is None or message.attachments is None:
@@ -27,7 +29,7 @@ def plan_message(  # noqa: PLR0913 -- the facts of one message, each named at th
     action = None
     if event_type == INBOUND:
         users = {match.user.user_id: match.user for match in matches if match.user}
-        action = plan_action(tenant, users.values(), emitted_at=emitted_at, now=now)
+        action = plan_action(tenant, users.values(), emitted_at=emitted_at, now=now, inbox_ids=inbox_ids)
         if conversation_id is None and action.state == "planned":
             action = PlannedAction(
                 kind=action.kind,

@@ -94,5 +94,6 @@ def _actions(event: PlannedEvent) -> Iterator[ActionRow]:
             wait_for=action.wait_for,
             state=action.state,
             reason=action.reason,
+            dry_run=action.dry_run,
             emitted_at=event.emitted_at,
         )

@@ -96,6 +96,7 @@ def _facts(conn: Connection, event_id: int) -> ActionFacts:
         emitted_at=action.emitted_at,
         intent_at=action.intent_at,
         age_seconds=action.age_seconds,
+        dry_run=action.dry_run,
         unstored=settling.unstored(conn, action.tenant_id, action.conversation_id),
         change=rivals.change,
         equal_newer=rivals.equal_newer,

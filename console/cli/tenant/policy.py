@@ -6,7 +6,7 @@ from typing import Any
 
 import click
 
-from console.cli.options import Duration
+from console.cli.options import Duration, json_option
 
 
 @click.command()
@@ -16,19 +16,40 @@ from console.cli.options import Duration
 @click.option("--only-when-matched/--always", default=None, help="Whether a recipient must be a user.")
 @click.option("--fold-plus/--no-fold-plus", default=None, help="Whether jane+bills@… is jane@….")
 @click.option("--act-within", type=Duration(), help="Act only on events younger than this.")
-def policy(name: str, action: str | None, **parts: Any) -> None:
-    """Set what is done with a tenant's future events; without an option show it.
+@click.option(
+    "--only-inbox", "inboxes", multiple=True, metavar="inb_…", help="Act in this inbox only; repeat for more."
+)
+@click.option("--all-inboxes", is_flag=True, help="Act in every inbox.")
+@click.option("--dry-run/--no-dry-run", default=None, help="Plan and tell everything, change nothing in Front.")
+@json_option
+def policy(
+    name: str, action: str | None, inboxes: tuple[str, ...], all_inboxes: bool, as_json: bool, **parts: Any
+) -> None:
+    """Set what is done with a tenant's future events; without an option show it. What is planned already stays.
 
-    Example: mailroom tenant policy Acme --action archive --act-within 7d
+    Example: mailroom tenant policy Acme --action archive --act-within 7d --only-inbox inb_3vq81c
     """
     from console.cli.database import database, the_tenant
-    from console.cli.tenant.showing import print_tenant
+    from console.cli.tenant.showing import show_tenant
     from shared.actions import checked_action, refuse_hasty_trash
     from shared.db import tenants
 
-    change = tenants.PolicyChange(action=None if action is None else checked_action(action), **parts)
+    change = tenants.PolicyChange(
+        action=None if action is None else checked_action(action),
+        only_inboxes=_inboxes(inboxes, all_inboxes),
+        **parts,
+    )
     with database() as conn, conn.transaction():
         found = the_tenant(conn, name)
         refuse_hasty_trash(change.action or found.action, change.wait_for or found.wait_for)
         tenants.set_policy(conn, found.id, change)
-        print_tenant(the_tenant(conn, name))
+        show_tenant(the_tenant(conn, name), as_json=as_json)
+
+
+def _inboxes(named: tuple[str, ...], every: bool) -> list[str] | None:
+    """The inboxes to narrow the policy to, none for all of them, None to leave it as it is."""
+    from shared.actions import checked_inboxes
+
+    if named and every:
+        raise click.UsageError("--only-inbox and --all-inboxes exclude each other")
+    return checked_inboxes(named) if named else [] if every else None

@@ -12,6 +12,11 @@ from console.cli.options import json_option
 if TYPE_CHECKING:
     from shared.db.tenants import TenantOverview
 
+WAITS = {
+    "stored": "stored: until every file of the conversation is stored",
+    "settled": "settled: until no file of the conversation is under way any more; trash waits until all are stored",
+}
+
 
 @click.command("list")
 @click.option("--customer", metavar="ID", help="Only those with this id of a customer of yours.")
@@ -31,10 +36,14 @@ def list_(customer: str | None, as_json: bool) -> None:
         print_json([{**asdict(each), "parked_tasks": waiting.get(each.name, 0)} for each in every])
         return
     rows = [
-        (t.name, t.company_id, t.connection or "not connected", t.users, t.action, _parked(t, waiting.get(t.name, 0)))
+        (t.name, t.company_id, t.connection or "not connected", t.users, _action(t), _parked(t, waiting.get(t.name, 0)))
         for t in every
     ]
     print_table(("name", "company", "connection", "users", "action", "parked"), rows, right=("users",))
+
+
+def _action(tenant: TenantOverview) -> str:
+    return f"{tenant.action} (dry run)" if tenant.dry_run else tenant.action
 
 
 @click.command()
@@ -43,25 +52,32 @@ def list_(customer: str | None, as_json: bool) -> None:
 def show(name: str, as_json: bool) -> None:
     """Show one tenant, by name or company id."""
     from console.cli.database import database, the_tenant
-    from console.cli.output import print_json
 
     with database() as conn:
         found = the_tenant(conn, name)
+    show_tenant(found, as_json=as_json)
+
+
+def show_tenant(found: TenantOverview, *, as_json: bool) -> None:
+    """All that is known of a tenant."""
+    from console.cli.output import print_json
+
     if as_json:
         print_json(found)
     else:
-        print_tenant(found)
+        _print_tenant(found)
 
 
 def _parked(found: TenantOverview, tasks: int) -> str | None:
     return f"{found.parked_cause}, {tasks:,} tasks wait" if found.parked_cause and tasks else found.parked_cause
 
 
-def print_tenant(found: TenantOverview) -> None:
-    """All that is known of a tenant, a line each."""
+def _print_tenant(found: TenantOverview) -> None:
+    """A line each."""
     from console.cli.output import print_facts
     from console.cli.times import spoken, stamp
 
+    own = found.users_with_action
     connected = f"{found.connection}, version {found.connection_version}" if found.connection else "none"
     rows = [
         ("tenant", found.name),
@@ -73,9 +89,11 @@ def print_tenant(found: TenantOverview) -> None:
             "parked",
             f"{found.parked_cause} since {stamp(found.parked_at)}" if found.parked_cause and found.parked_at else "no",
         ),
-        ("users", found.users),
+        ("users", f"{found.users:,}" + (f", {own:,} with an action of their own" if own else "")),
         ("action", found.action + (" when a recipient is a user" if found.only_when_matched else " always")),
-        ("waits for files", found.wait_for),
+        ("dry run", "yes: everything is planned, nothing is changed in Front" if found.dry_run else "no"),
+        ("inboxes", "all" if found.only_inboxes is None else "only " + ", ".join(found.only_inboxes)),
+        ("waits for files", WAITS[found.wait_for]),
         ("acts within", spoken(found.act_within.total_seconds())),
         ("folds +tags", "yes" if found.fold_plus else "no"),
     ]

@@ -72,6 +72,11 @@ def spool(conn: Connection) -> Spool:
     return row or Spool(count=0, oldest_age_seconds=0.0)
 
 
+def dry_runs(conn: Connection) -> list[str]:
+    """The names of the tenants whose policy is only tried."""
+    return [name for (name,) in conn.execute("SELECT name FROM tenants WHERE dry_run ORDER BY name")]
+
+
 def counter(conn: Connection, name: str) -> int:
     """The value of a counter; 0 where nothing was counted yet."""
     row = conn.execute("SELECT value FROM counters WHERE name = %s", (name,)).fetchone()

@@ -197,3 +197,35 @@ def test_an_unknown_tenant_matches_nothing(mailroom: Mailroom, command: tuple[st
 def test_tenants_are_listed_for_people(mailroom: Mailroom, acme: str) -> None:
     assert "Acme" in mailroom("tenant", "list").stdout
     assert "api_token, version 1" in mailroom("tenant", "show", acme).stdout
+
+
+def test_a_policy_is_narrowed_to_inboxes_and_widened_again(mailroom: Mailroom, acme: str) -> None:
+    narrowed = mailroom.json("tenant", "policy", acme, "--only-inbox", "inb_2", "--only-inbox", "inb_1")
+    assert narrowed["only_inboxes"] == ["inb_2", "inb_1"]
+    assert "only inb_2, inb_1" in mailroom("tenant", "policy", acme).stdout
+    assert mailroom.json("tenant", "policy", acme, "--action", "archive")["only_inboxes"] == ["inb_2", "inb_1"]
+    assert mailroom.json("tenant", "policy", acme, "--all-inboxes")["only_inboxes"] is None
+
+
+def test_narrowing_and_widening_at_once_is_a_usage_error(mailroom: Mailroom, acme: str) -> None:
+    mailroom("tenant", "policy", acme, "--only-inbox", "inb_1", "--all-inboxes", code=2)
+    assert "no inbox" in mailroom("tenant", "policy", acme, "--only-inbox", "Invoices", code=1).stderr
+
+
+def test_a_dry_run_is_told_wherever_somebody_looks(mailroom: Mailroom, acme: str) -> None:
+    assert mailroom.json("status")["dry_run"] == []
+    assert mailroom.json("tenant", "policy", acme, "--dry-run")["dry_run"] is True
+    assert mailroom.json("status")["dry_run"] == ["Acme"]
+    assert "Acme: nothing is changed in Front" in mailroom("status").stdout
+    assert "nothing is changed in Front" in mailroom("tenant", "show", acme).stdout
+    assert "none (dry run)" in mailroom("tenant", "list").stdout
+    assert mailroom.json("tenant", "policy", acme, "--no-dry-run")["dry_run"] is False
+
+
+@pytest.mark.parametrize("entrance", ["tenant", "user"])
+def test_mark_read_is_refused_at_every_entrance(mailroom: Mailroom, acme: str, entrance: str) -> None:
+    words = {
+        "tenant": ("tenant", "policy", acme),
+        "user": ("user", "add", "--tenant", acme, "--id", "1", "--name", "Nora", "--email", "nora@acme.example"),
+    }[entrance]
+    assert "Front's API cannot" in mailroom(*words, "--action", "mark_read", code=1).stderr

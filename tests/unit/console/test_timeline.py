@@ -63,6 +63,13 @@ def test_what_was_planned_after_fetching_the_message_stands_after_the_fetch() ->
     assert told(event)[-2:] == [("matched nobody", at(3)), ("action skipped", at(3))]
 
 
+def test_a_dry_run_is_planned_first_and_skipped_when_its_turn_came() -> None:
+    tried = replace(SKIPPED, dry_run=True, reason="dry_run: would have archived cnv_1", settled_at=at(9))
+    planned, skipped = timeline(replace(EVENT, action=tried))[-2:]
+    assert (planned["what"], planned["at"]) == ("action planned as a dry run", at(1))
+    assert (skipped["what"], skipped["at"], skipped["reason"]) == ("action skipped", at(9), tried.reason)
+
+
 def test_an_attempt_that_never_ended_says_so() -> None:
     [_, moment] = timeline(replace(EVENT, attempts=[replace(FETCH, ended_at=None, outcome=None)]))
     assert moment["outcome"] == "running or lost"

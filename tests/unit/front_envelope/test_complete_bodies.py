@@ -29,6 +29,7 @@ def test_an_inbound_message() -> None:
         front_id="evt_6t0c2x9e",
         conversation_id="cnv_2bq7h1m4",
         source="inboxes",
+        inbox_ids=("inb_d93kq",),
         emitted_at=datetime(2026, 9, 10, 6, 30, 0, 190_000, tzinfo=UTC),
         message=Message(
             id="msg_2f8k0aa1",
@@ -67,6 +68,7 @@ def test_an_outbound_message() -> None:
         front_id="evt_6t0d81aa",
         conversation_id="cnv_2bq7h1m4",
         source="inboxes",
+        inbox_ids=("inb_d93kq",),
         emitted_at=datetime(2026, 9, 10, 7, 30, tzinfo=UTC),
         message=Message(
             id="msg_2f8k77c0",

@@ -209,3 +209,27 @@ def test_a_message_that_was_left_out_has_unknown_parts(target: object) -> None:
     message = read_event(target=target).message
     assert message is not None
     assert (message.id, message.recipients, message.attachments) == (None, None, None)
+
+
+@pytest.mark.parametrize(
+    ("source", "inboxes"),
+    [
+        (
+            {"_meta": {"type": "inboxes"}, "data": [{"id": "inb_1"}, {"id": "inb_2"}, {"id": "inb_1"}]},
+            ("inb_1", "inb_2"),
+        ),
+        # One inbox without the list around it; the list without the object around it; no type
+        ({"_meta": {"type": "inboxes"}, "data": {"id": "inb_1"}}, ("inb_1",)),
+        ([{"id": "inb_1"}], ("inb_1",)),
+        ({"data": [{"id": "inb_1"}]}, ("inb_1",)),
+        # Something else than an inbox
+        ({"_meta": {"type": "rule"}, "data": {"id": "rul_1"}}, ()),
+        ({"_meta": {"type": "teammate"}, "data": {"id": "tea_1"}}, ()),
+        ({"_meta": {"type": "inboxes"}, "data": ["inb_1", None, {"id": 7}, {"name": "Invoices"}]}, ()),
+        ({"_meta": {"type": "api"}, "data": None}, ()),
+        (None, ()),
+        ("inboxes", ()),
+    ],
+)
+def test_the_inboxes_of_an_event_are_read_in_every_shape(source: Any, inboxes: tuple[str, ...]) -> None:
+    assert read_event(source=source).inbox_ids == inboxes

@@ -114,6 +114,36 @@ def test_an_event_within_both_borders_acts(emitted: datetime, within: timedelta)
     assert action.state == "planned"
 
 
+OTHER = "other_inbox: the policy is not for inb_2"
+UNTOLD = "other_inbox: the policy is for some inboxes only, and the event does not say which it was in"
+
+
+@pytest.mark.parametrize(
+    ("only", "inboxes", "state", "reason"),
+    [
+        (None, (), "planned", POLICY),
+        (None, ("inb_2",), "planned", POLICY),
+        (["inb_1"], ("inb_1",), "planned", POLICY),
+        (["inb_1", "inb_3"], ("inb_3",), "planned", POLICY),
+        # In several inboxes at once: one of them is enough
+        (["inb_1"], ("inb_2", "inb_1"), "planned", POLICY),
+        (["inb_1"], ("inb_2",), "skipped", OTHER),
+        # Nobody knows where it was: not acting can be made up for
+        (["inb_1"], (), "skipped", UNTOLD),
+    ],
+)
+def test_a_policy_for_some_inboxes_leaves_the_others_alone(
+    only: list[str] | None, inboxes: tuple[str, ...], state: str, reason: str
+) -> None:
+    action = plan_action(tenant(only_inboxes=only), [NORA], emitted_at=EMITTED, now=NOW, inbox_ids=inboxes)
+    assert (action.state, action.reason) == (state, reason)
+
+
+@pytest.mark.parametrize("dry_run", [True, False])
+def test_whether_it_is_a_dry_run_is_fixed_with_the_action(dry_run: bool) -> None:
+    assert plan_action(tenant(dry_run=dry_run), [NORA], emitted_at=EMITTED, now=NOW).dry_run is dry_run
+
+
 def test_a_skipped_action_still_says_what_it_would_have_been() -> None:
     action = plan_action(tenant(connected_at=None, action="trash"), [NORA], emitted_at=NOW, now=NOW)
     assert (action.kind, action.wait_for) == ("trash", "stored")

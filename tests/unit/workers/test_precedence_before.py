@@ -130,3 +130,29 @@ def test_an_action_that_may_have_been_sent_is_looked_at_whatever_our_rows_say(
 def test_trash_never_acts_while_a_file_is_not_stored(unstored: Unstored, wait_for: str, age: float) -> None:
     decision = before(facts(kind="trash", unstored=unstored, wait_for=wait_for, age_seconds=age))
     assert isinstance(decision, Proceed) is (unstored == Unstored())
+
+
+@pytest.mark.parametrize(
+    ("changes", "decision"),
+    [
+        ({}, "dry_run: would have archived cnv_1"),
+        ({"kind": "trash"}, "dry_run: would have trashed cnv_1"),
+        ({"kind": "tag:tag_1"}, "dry_run: would have added tag_1 to cnv_1"),
+    ],
+)
+def test_a_dry_run_ends_where_it_would_be_written(changes: dict[str, Any], decision: str) -> None:
+    assert before(facts(dry_run=True, **changes)) == Settle(state="skipped", reason=decision)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"unstored": WAITING},
+        {"age_seconds": FRESH_SECONDS + 0.1},
+        {"change": "evt_9"},
+        {"kind": "trash", "unstored": DISCARDED},
+        {"earlier_open": "evt_0"},
+    ],
+)
+def test_until_then_a_dry_run_goes_the_way_of_its_action(changes: dict[str, Any]) -> None:
+    assert before(facts(dry_run=True, **changes)) == before(facts(**changes))
