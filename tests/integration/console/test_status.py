@@ -36,6 +36,7 @@ def test_an_empty_mailroom_names_every_state(mailroom: Mailroom) -> None:
         "parked": [],
         "rescued": 0,
         "token_refreshes": {},
+        "dry_run": [],
         "outages": [],
     }
 

@@ -25,6 +25,9 @@ from workers.duties import duties
 from workers.resources import Resources, open_resources
 from workers.steps import STEPS
 
+NORA = "nora@acme.example"
+TO_NORA = [{"handle": "sender@elsewhere.example", "role": "from"}, {"handle": NORA, "role": "to"}]
+
 
 @dataclass
 class Messages:

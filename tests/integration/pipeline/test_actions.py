@@ -6,10 +6,7 @@ from typing import Any
 
 import pytest
 
-from tests.integration.pipeline.rig import Rig
-
-NORA = "nora@acme.example"
-TO_NORA = [{"handle": "sender@elsewhere.example", "role": "from"}, {"handle": NORA, "role": "to"}]
+from tests.integration.pipeline.rig import NORA, TO_NORA, Rig
 
 
 @pytest.fixture

@@ -6,11 +6,8 @@ from typing import Any
 
 import pytest
 
-from tests.integration.pipeline.rig import Rig
+from tests.integration.pipeline.rig import NORA, TO_NORA, Rig
 from workers.duties import duties
-
-NORA = "nora@acme.example"
-TO_NORA = [{"handle": "sender@elsewhere.example", "role": "from"}, {"handle": NORA, "role": "to"}]
 
 
 @pytest.fixture
