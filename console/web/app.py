@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from flask_openapi3.models.info import Info
 from flask_openapi3.openapi import OpenAPI
 
+from console.api.mount import mount
 from console.version import installed
 from console.web import headers, problems
 from console.web.resources import lend, open_resources
@@ -21,7 +22,7 @@ MOST_BYTES = 2**20
 def create_app(settings: Settings, *, resources: Resources | None = None) -> OpenAPI:
     """The application; connects when first used. Raises ConfigurationError.
 
-    The API's document is at /api/openapi.json; the library's own pages for it load scripts from elsewhere and are off.
+    The library's own pages for the API's document load scripts from elsewhere and are off.
     """
     app = OpenAPI(
         __name__,
@@ -42,5 +43,5 @@ def create_app(settings: Settings, *, resources: Resources | None = None) -> Ope
     headers.guard(app, https=https)
     problems.register_problems(app)
     app.add_url_rule("/livez", "livez", lambda: {"alive": True})
-    app.add_url_rule("/api/openapi.json", "openapi", lambda: app.api_doc)
+    mount(app)
     return app

@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-import json
 from typing import TYPE_CHECKING
 
 import structlog
 from flask import Response, render_template, request
 from werkzeug.exceptions import HTTPException, InternalServerError, ServiceUnavailable
 
+from console.api.problems import of_http
+from console.api.requests import is_api
 from shared.errors import StoreUnavailable
 
 if TYPE_CHECKING:
     from flask import Flask
 
-API = "/api/"
 #: What people read; HTTP's own words where there are none of ours.
 SAID = {
     404: (
@@ -40,17 +40,12 @@ def page(status: int, title: str, text: str) -> Response:
     return Response(render_template("problem.html", title=title, text=text), status)
 
 
-def problem(status: int, code: str, detail: str) -> Response:
-    """An answer for programs: problem details (RFC 9457) with a stable code."""
-    body = {"type": "about:blank", "status": status, "title": code.replace("_", " "), "code": code, "detail": detail}
-    return Response(json.dumps(body), status, content_type="application/problem+json")
-
-
 def answer(exc: HTTPException) -> Response:
     """What HTTP itself has a name for."""
+    if is_api():
+        return of_http(exc)
     status = exc.code or 500
-    words = exc.description or exc.name
-    said = problem(status, _code(exc), words) if _is_api() else page(status, *SAID.get(status, (exc.name, words)))
+    said = page(status, *SAID.get(status, (exc.name, exc.description or exc.name)))
     for name, value in exc.get_headers():
         if name != "Content-Type":
             said.headers[name] = value  # Allow, for example
@@ -67,11 +62,3 @@ def _away(exc: StoreUnavailable) -> Response:
 def _bug(exc: Exception) -> Response:
     log.error("page_failed", endpoint=request.endpoint, exc_info=exc)
     return answer(InternalServerError())
-
-
-def _is_api() -> bool:
-    return request.path.startswith(API)
-
-
-def _code(exc: HTTPException) -> str:
-    return exc.name.lower().replace(" ", "_")

@@ -24,11 +24,15 @@ class ImportedUser:
 
 @dataclass(frozen=True, kw_only=True)
 class Mistake:
-    """What is wrong with a line; with an `address` the line goes in without it."""
+    """What is wrong with a line.
+
+    With an `address` the line goes in without it; with an `earlier` line that one has the same external id.
+    """
 
     line: int
     what: str
     address: str | None = None
+    earlier: int | None = None
 
 
 def prepare(conn: Connection) -> None:
@@ -72,7 +76,8 @@ def leave_out_repeated(conn: Connection) -> Iterator[Mistake]:
         """,
     )
     for line, external_id, earlier in rows:
-        yield Mistake(line=line, what=f"external_id {external_id!r} stands on line {earlier} already")
+        what = f"external_id {external_id!r} stands on line {earlier} already"
+        yield Mistake(line=line, what=what, earlier=earlier)
     conn.execute(
         "DELETE FROM imported_addresses a WHERE NOT EXISTS (SELECT FROM imported_users u WHERE u.line = a.line)"
     )

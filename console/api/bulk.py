@@ -1,0 +1,109 @@
+"""Many users in one request."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from console.api.blueprint import BODY, USERS, api
+from console.api.refusals import Fault, Invalid, as_members
+from console.api.schemas import TenantPath, pointer_to
+from console.api.tenant_lookup import keep
+from console.api.user_schemas import BulkAnswer, BulkQuery, UserItem, UserList, WrongItem
+from console.api.user_writing import Mistaken, Wish, Written, put_users
+from console.described import BadUser, described_user
+from console.web.resources import current
+from shared.db.user_import import ImportedUser
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from shared.db.pool import Connection
+    from shared.db.user_import import Mistake
+
+NOT_TAKEN = "nothing was written: see errors"
+
+
+@api.post("/tenants/<int:tenant_id>/users/bulk", tags=[USERS], responses={200: BulkAnswer, **BODY})
+def put_users_of_list(path: TenantPath, query: BulkQuery, body: UserList) -> dict[str, Any]:
+    """Make and replace up to 5,000 users in one transaction; doing it again changes nothing.
+
+    All or nothing. With `partial=true` wrong users are left out, and of a user with an address that belongs to somebody
+    else only that address is, as `mailroom user import` does it.
+    """
+    items: Sequence[UserItem | WrongItem] = body.users
+    faults: list[Fault] = []
+    lines = [line for index, item in enumerate(items) if (line := _line(index, item, faults))]
+    spared = _named(items) if body.missing == "deactivate" else None
+    wish = Wish(move=body.addresses_of_others == "move", partial=query.partial, spared=spared)
+
+    def write(conn: Connection) -> Written:
+        keep(conn, path.tenant_id)
+        written = put_users(conn, path.tenant_id, lines, wish)
+        if faults and not query.partial:
+            raise Mistaken([])
+        return written
+
+    try:
+        written = current().pool.run(write)
+    except Mistaken as exc:
+        raise Invalid(NOT_TAKEN, faults=[*faults, *_faults(exc.mistakes, items)]) from None
+    return _answer(written, [*faults, *_faults(written.mistakes, items)])
+
+
+def _answer(written: Written, faults: Sequence[Fault]) -> dict[str, Any]:
+    counts = {name: written.outcomes.get(name, 0) for name in ("added", "changed", "unchanged")}
+    moved = [{"address": move.address, "was": move.owner, "now": move.heir} for move in written.moves]
+    return {**counts, "deactivated": written.deactivated, "moved": moved, "errors": as_members(faults)}
+
+
+def _line(index: int, item: UserItem | WrongItem, faults: list[Fault]) -> ImportedUser | None:
+    """The user an item describes; else what is wrong with it joins the faults."""
+    if isinstance(item, WrongItem):
+        faults += (_placed(index, fault) for fault in item.faults)
+        return None
+    try:
+        user = described_user(item.external_id, item.name, item.addresses, item.action or "", active=item.active)
+    except BadUser as error:
+        faults += (
+            _fault(index, "bad_user", each.what, each.field, *([] if each.place is None else [each.place]))
+            for each in error.fields
+        )
+        return None
+    return ImportedUser(line=index, user=user)
+
+
+def _placed(index: int, fault: Fault) -> Fault:
+    """A fault found within an item, where it is in the list."""
+    inside = (fault.pointer or "#").removeprefix("#")
+    pointer = pointer_to("users", index) + inside
+    return Fault(code=fault.code, detail=fault.detail, pointer=pointer, index=index)
+
+
+def _fault(index: int, code: str, detail: str, *inside: str | int) -> Fault:
+    return Fault(code=code, detail=detail, pointer=pointer_to("users", index, *inside), index=index)
+
+
+def _faults(mistakes: Iterable[Mistake], items: Sequence[UserItem | WrongItem]) -> Iterable[Fault]:
+    """What staging found wrong, told by item."""
+    for mistake in mistakes:
+        item = items[mistake.line]
+        if isinstance(item, WrongItem):
+            raise TypeError(f"item {mistake.line} was never staged")
+        if mistake.address is None:
+            what = f"external_id {item.external_id!r} is that of item {mistake.earlier} already"
+            yield _fault(mistake.line, "user_repeated", what, "external_id")
+        else:
+            place = item.addresses.index(mistake.address)
+            yield _fault(mistake.line, "user_taken", mistake.what, "addresses", place)
+
+
+def _named(items: Sequence[UserItem | WrongItem]) -> list[str]:
+    """Everybody the list names, wrongly described or not. Raises Invalid where an item does not say whom it means."""
+    nameless = [
+        _fault(index, "nameless", "without its external_id, everybody could be missing", "external_id")
+        for index, item in enumerate(items)
+        if item.external_id is None
+    ]
+    if nameless:
+        raise Invalid(NOT_TAKEN, faults=nameless)
+    return [item.external_id.strip() for item in items if item.external_id is not None]

@@ -1,0 +1,39 @@
+"""Sends requests to the API as a program of a customer's does, in this process and with a real PostgreSQL."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from flask.testing import FlaskClient
+    from werkzeug.test import TestResponse
+
+    from tests.integration.console.conftest import Mailroom
+
+
+@dataclass(frozen=True, kw_only=True)
+class Api:
+    """Somebody with a token."""
+
+    client: FlaskClient
+    token: str = field(repr=False)
+
+    def answer(self, method: str, path: str, body: Any = None, **given: Any) -> TestResponse:
+        """What comes back, whatever it is."""
+        headers = {"Authorization": f"Bearer {self.token}", **given.pop("headers", {})}
+        payload = {} if body is None else {"json": body}
+        return self.client.open(f"/api/v1{path}", method=method, headers=headers, **payload, **given)
+
+    def __call__(self, method: str, path: str, body: Any = None, *, code: int = 200, **given: Any) -> Any:
+        """Send it, expect this status, and read the document."""
+        answer = self.answer(method, path, body, **given)
+        assert answer.status_code == code, answer.get_data(as_text=True)
+        if code >= 400:
+            assert answer.content_type == "application/problem+json"
+        return answer.get_json(silent=True)
+
+
+def token_for(mailroom: Mailroom, name: str, *options: str) -> str:
+    """A new token."""
+    return mailroom("api-token", "create", name, *options).stdout.strip()

@@ -1,0 +1,159 @@
+"""Many users go in at once: all or nothing, or what is right, and the answer says what became of each."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+if TYPE_CHECKING:
+    from tests.integration.console.api.sending import Api
+
+
+def item(external_id: str, *addresses: str, **more: Any) -> dict[str, Any]:
+    return {"external_id": external_id, "name": "N", "addresses": list(addresses), **more}
+
+
+def counts(added: int = 0, changed: int = 0, unchanged: int = 0, deactivated: int = 0) -> dict[str, Any]:
+    kinds = {"added": added, "changed": changed, "unchanged": unchanged, "deactivated": deactivated}
+    return {**kinds, "moved": [], "errors": []}
+
+
+def addresses(api: Api, users: str) -> dict[str, list[str]]:
+    return {user["external_id"]: user["addresses"] for user in api("GET", users)["users"]}
+
+
+NORA, JO = item("1", "nora@acme.example"), item("2", "jo@acme.example")
+
+
+def test_sending_it_again_changes_nothing(api: Api, users: str) -> None:
+    bulk = f"{users}/bulk"
+    assert api("POST", bulk, {"users": [NORA, JO]}) == counts(added=2)
+    assert api("POST", bulk, {"users": [NORA, JO]}) == counts(unchanged=2)
+    assert api("POST", bulk, {"users": [NORA | {"active": False}, JO]}) == counts(changed=1, unchanged=1)
+
+
+def test_a_swap_is_reported_as_two_moves(api: Api, users: str) -> None:
+    api("POST", f"{users}/bulk", {"users": [NORA, JO]})
+    swapped = [item("1", "jo@acme.example"), item("2", "nora@acme.example")]
+    assert api("POST", f"{users}/bulk", {"users": swapped}) == counts(changed=2) | {
+        "moved": [
+            {"address": "jo@acme.example", "was": "2", "now": "1"},
+            {"address": "nora@acme.example", "was": "1", "now": "2"},
+        ]
+    }
+
+
+def test_an_address_of_a_user_who_is_not_listed_moves_only_when_that_is_wanted(api: Api, users: str) -> None:
+    bulk = f"{users}/bulk"
+    api("POST", bulk, {"users": [item("9", "ap@acme.example", "ann@acme.example")]})
+    wanted = {"users": [JO, item("1", "nora@acme.example", "AP@acme.example")]}
+    refused = api("POST", bulk, wanted, code=422)
+    assert refused["errors"] == [
+        {
+            "code": "user_taken",
+            "detail": "AP@acme.example belongs to user '9'",
+            "pointer": "#/users/1/addresses/1",
+            "index": 1,
+        }
+    ]
+    assert list(addresses(api, users)) == ["9"]
+    moved = api("POST", bulk, wanted | {"addresses_of_others": "move"})
+    assert moved["moved"] == [{"address": "AP@acme.example", "was": "9", "now": "1"}]
+    assert addresses(api, users)["9"] == ["ann@acme.example"]
+
+
+def test_what_a_list_gives_twice_is_an_error_that_names_both(api: Api, users: str) -> None:
+    twice = [NORA, item("2", "jo@acme.example", "Nora@acme.example"), item("1", "other@acme.example")]
+    refused = api("POST", f"{users}/bulk", {"users": twice}, code=422)
+    assert [(error["index"], error["pointer"], error["code"]) for error in refused["errors"]] == [
+        (1, "#/users/1/addresses/1", "user_taken"),
+        (2, "#/users/2/external_id", "user_repeated"),
+    ]
+    assert [error["detail"] for error in refused["errors"]] == [
+        "Nora@acme.example belongs to user '1'",
+        "external_id '1' is that of item 0 already",
+    ]
+
+
+WRONG: list[tuple[Any, str]] = [
+    ({"external_id": "3", "name": "N"}, "#/users/1/addresses"),
+    (item("3", "no address"), "#/users/1/addresses/0"),
+    (item("3", "a@acme.example", email="x"), "#/users/1/email"),
+    (item("3", "a@acme.example", action="delete"), "#/users/1/action"),
+    (item("", "a@acme.example"), "#/users/1/external_id"),
+    (item("3", 5), "#/users/1/addresses/0"),  # type: ignore[arg-type]
+    (None, "#/users/1"),
+    ([], "#/users/1"),
+]
+
+
+@pytest.mark.parametrize(("wrong", "pointer"), WRONG)
+def test_one_wrong_user_keeps_all_out_unless_a_part_is_wanted(
+    api: Api, users: str, wrong: object, pointer: str
+) -> None:
+    body = {"users": [NORA, wrong, JO]}
+    refused = api("POST", f"{users}/bulk", body, code=422)
+    assert [(error["index"], error["pointer"]) for error in refused["errors"]] == [(1, pointer)]
+    assert addresses(api, users) == {}
+    taken = api("POST", f"{users}/bulk?partial=true", body)
+    assert (taken["added"], taken["errors"]) == (2, refused["errors"])
+    assert list(addresses(api, users)) == ["1", "2"]
+
+
+def test_mistakes_of_every_kind_are_told_at_once(api: Api, users: str) -> None:
+    body = {"users": [NORA, item("2", "none"), item("3", "nora@acme.example"), {"external_id": "4"}]}
+    refused = api("POST", f"{users}/bulk", body, code=422)
+    assert sorted({error["index"] for error in refused["errors"]}) == [1, 2, 3]
+
+
+def test_of_a_partial_list_only_the_taken_address_stays_out(api: Api, users: str) -> None:
+    body = {"users": [NORA, item("2", "jo@acme.example", "nora@acme.example")]}
+    assert api("POST", f"{users}/bulk?partial=true", body)["added"] == 2
+    assert addresses(api, users) == {"1": ["nora@acme.example"], "2": ["jo@acme.example"]}
+
+
+def test_whoever_the_whole_list_does_not_name_is_set_inactive(api: Api, users: str) -> None:
+    api("POST", f"{users}/bulk", {"users": [NORA, JO, item("3", "kim@acme.example")]})
+    left = {"users": [NORA], "missing": "deactivate"}
+    assert api("POST", f"{users}/bulk", left) == counts(unchanged=1, deactivated=2)
+    assert api("POST", f"{users}/bulk", left) == counts(unchanged=1)
+    assert [user["active"] for user in api("GET", users)["users"]] == [True, False, False]
+    assert api("POST", f"{users}/bulk", {"users": [JO]}) == counts(changed=1)
+
+
+def test_a_wrong_description_does_not_make_a_user_missing(api: Api, users: str) -> None:
+    api("POST", f"{users}/bulk", {"users": [NORA, JO]})
+    body = {"users": [NORA, item("2", "none")], "missing": "deactivate"}
+    assert api("POST", f"{users}/bulk?partial=true", body)["deactivated"] == 0
+    nameless = {"users": [NORA, {"name": "N"}], "missing": "deactivate"}
+    refused = api("POST", f"{users}/bulk?partial=true", nameless, code=422)
+    assert [error["code"] for error in refused["errors"]] == ["nameless"]
+
+
+@pytest.mark.parametrize(
+    ("body", "pointer"),
+    [
+        ({"users": []}, "#/users"),
+        ({"users": [NORA] * 5_001}, "#/users"),
+        ({"users": {}}, "#/users"),
+        ({"users": [NORA], "missing": "erase"}, "#/missing"),
+        ({"users": [NORA], "dry_run": True}, "#/dry_run"),
+        ({}, "#/users"),
+    ],
+)
+def test_a_list_that_does_not_do_is_refused(api: Api, users: str, body: object, pointer: str) -> None:
+    refused = api("POST", f"{users}/bulk?partial=true", body, code=422)
+    assert [error["pointer"] for error in refused["errors"]] == [pointer]
+
+
+def test_a_thousand_mistakes_are_told_and_the_rest_is_counted(api: Api, users: str) -> None:
+    body = {"users": [item(f"{n}", "none") for n in range(1_500)]}
+    refused = api("POST", f"{users}/bulk", body, code=422)
+    assert (len(refused["errors"]), refused["errors_left_out"]) == (1_000, 500)
+
+
+def test_thousands_of_users_go_in_by_some_requests(api: Api, users: str) -> None:
+    for start in range(0, 10_000, 5_000):
+        people = [item(f"{n}", f"person.{n}@acme.example") for n in range(start, start + 5_000)]
+        assert api("POST", f"{users}/bulk", {"users": people}) == counts(added=5_000)
