@@ -27,6 +27,7 @@ POINTS = (
     "intent_before_patch",
     "patched_before_confirm",
     "refreshed_before_commit",  # Front gave new tokens, and no row has them
+    "deleted_before_forgotten",  # retention: files are gone, and still named as to be deleted
     "taken_back_before_dispatch",  # the sweeper, in the middle of a round
 )
 

@@ -19,9 +19,10 @@ if TYPE_CHECKING:
 RECORD_INBOX = "mailroom.record_inbox"
 RUN_TASK = "mailroom.run_task"
 KEEP_ALIVE = "mailroom.keep_alive"
+EXPIRE = "mailroom.expire"
 RECORD = "record"
 WORK = "work"
-QUEUES = {RECORD_INBOX: RECORD, RUN_TASK: WORK, KEEP_ALIVE: WORK}
+QUEUES = {RECORD_INBOX: RECORD, RUN_TASK: WORK, KEEP_ALIVE: WORK, EXPIRE: WORK}
 #: Redis keeps messages of this priority in a list of their own, which is read when the ordinary one is empty.
 BEHIND = 9
 

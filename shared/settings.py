@@ -100,6 +100,16 @@ class Settings(BaseSettings):
     freshness_seconds: int = Field(900, ge=1, description="How old a signed webhook may be")
     max_body_bytes: int = Field(10 * 2**20, ge=1024, description="Largest webhook body taken")
     max_attachment_bytes: int = Field(100 * 2**20, ge=1, description="Largest file stored")
+    retention_unclaimed_days: int = Field(
+        30, ge=0, le=36_500, description="Days that mail of companies without a tenant is kept; 0: for ever"
+    )
+    retention_events_days: int = Field(
+        0,
+        ge=0,
+        le=36_500,
+        description="Days that finished events and their files are kept, though never less than a tenant's actions may "
+        "be late; 0: for ever",
+    )
     web_concurrency: int = Field(2, ge=1, le=64, description="Processes of the door")
     worker_threads: int = Field(16, ge=1, le=256, description="Tasks one worker process runs at a time")
     lease_seconds: int = Field(

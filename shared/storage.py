@@ -82,10 +82,15 @@ class Storage:
             for chunk in obstore.get(self._store, path).stream(min_chunk_size=_READ_BYTES):
                 yield bytes(chunk)
 
-    def delete(self, path: str) -> None:
-        """Remove one file; one that is not there is fine. Raises StorageUnavailable."""
-        with _translated("deleting a file"), suppress(FileNotFoundError):
-            obstore.delete(self._store, path)
+    def delete(self, *paths: str) -> None:
+        """Remove files for good; those that are not there are fine. Raises StorageUnavailable."""
+        with _translated("deleting files"):
+            for some in [[path] for path in paths] if self._root else [list(paths)]:
+                with suppress(FileNotFoundError):
+                    obstore.delete(self._store, some)
+            for folder in {(self._root / path).parent for path in paths} if self._root else ():
+                with suppress(FileNotFoundError):
+                    _fsync(folder)
 
     def delete_tenant(self, tenant_id: int) -> None:
         """Remove everything of a tenant, half-written files of killed processes too. Raises StorageUnavailable."""

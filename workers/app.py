@@ -20,6 +20,7 @@ from shared.tokens import keep_alive
 from workers.acknowledging import free_slots
 from workers.attempt import run_task
 from workers.resources import Resources, open_resources
+from workers.retention import expire
 from workers.steps import STEPS
 from workers.waking import add_waker
 from workers.watchdog import Watchdog
@@ -154,3 +155,9 @@ def run(task_id: int) -> None:
 def refresh_tokens(tenant_id: int) -> None:
     """Keep an idle tenant's tokens from dying of age."""
     keep_alive(Process.resources, int(tenant_id))
+
+
+@app.task(name=queue.EXPIRE)
+def delete_expired() -> None:
+    """Delete what is too old to be kept."""
+    expire(Process.resources)

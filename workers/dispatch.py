@@ -59,6 +59,10 @@ class Dispatcher:
         for tenant_id in self._pool.run(again):
             queue.send(self._app, queue.KEEP_ALIVE, tenant_id, behind=True)
 
+    def expire(self) -> None:
+        """Have what is too old deleted. Raises StoreUnavailable: then later."""
+        queue.send(self._app, queue.EXPIRE, behind=True)
+
     def close(self) -> None:
         """Give up the connection."""
         self._waiting.close()

@@ -14,6 +14,7 @@ from shared.db.locks import lock_conversation
 from shared.db.pool import Connection
 from workers.recording.adopt import adopt_parked
 from workers.resources import Resources
+from workers.retention import kept
 
 #: A delivery that waits longer than this is recorded by the sweeper itself.
 RECORDER_IS_LATE_SECONDS = 1.0
@@ -87,6 +88,12 @@ def keep_alive(resources: Resources) -> None:
     resources.dispatcher.keep_alive()
 
 
+def expire(resources: Resources) -> None:
+    """Have a worker delete what is too old to be kept."""
+    if kept(resources.settings):
+        resources.dispatcher.expire()
+
+
 def forget_processes(resources: Resources) -> None:
     """Drop processes that are gone."""
     resources.pool.run(processes.forget)
@@ -120,5 +127,6 @@ def duties() -> list[Duty]:
         Duty(name="adopt", every=1.0, do=adopt),
         Duty(name="release_stranded", every=15.0, do=release_stranded),
         Duty(name="keep_alive", every=60.0, do=keep_alive),
+        Duty(name="expire", every=60.0, do=expire),
         Duty(name="forget_processes", every=60.0, do=forget_processes),
     ]

@@ -11,7 +11,7 @@ from shared.db.pool import Connection
 
 _ROLES = 0x6D720001
 RECORDER, SWEEPER = 1, 2
-_FILES = 3
+_FILES, _RETENTION = 3, 4
 
 
 # In one order for everybody, whatever they are named by: two that lock several never wait for each other.
@@ -61,5 +61,14 @@ def leave_role(conn: Connection, role: int) -> None:
 
 def try_lock_files(conn: Connection) -> bool:
     """Be the one who dispatches files until the transaction ends; False while somebody else is."""
-    row = conn.execute("SELECT pg_try_advisory_xact_lock(%s, %s)", (_ROLES, _FILES)).fetchone()
+    return _try_lock(conn, _FILES)
+
+
+def try_lock_retention(conn: Connection) -> bool:
+    """Be the one who deletes what is too old until the transaction ends; False while somebody else is."""
+    return _try_lock(conn, _RETENTION)
+
+
+def _try_lock(conn: Connection, what: int) -> bool:
+    row = conn.execute("SELECT pg_try_advisory_xact_lock(%s, %s)", (_ROLES, what)).fetchone()
     return bool(row and row[0])
