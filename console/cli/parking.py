@@ -19,11 +19,12 @@ RELEASES = {
 }
 
 
-def parked_line(group: Parked, now: datetime) -> str:
-    """How much waits for a cause, since when, and what to do."""
+def parked_line(group: Parked, now: datetime, unclaimed_days: int) -> str:
+    """How much waits for a cause, since when, and what to do; what nobody claims is deleted after so many days."""
     age = spoken((now - group.oldest_at).total_seconds())
     if group.cause == "unknown_company":
         amount = f"{group.events:,} of {_count(group.companies, 'company', 'companies')}, oldest {age}"
+        amount += f"; deleted after {unclaimed_days} d" if unclaimed_days else "; kept for ever"
     else:
         amount = f"{group.events:,} of {_count(group.companies, 'tenant', 'tenants')}, parked {age}"
     return f"{amount}; {RELEASES.get(group.cause, 'released by itself')}"

@@ -49,7 +49,9 @@ def read_status(conn: Connection, events: list[EventCount]) -> dict[str, Any]:
     from shared.db.reading.parked import parked
     from shared.db.reading.states import EVENT_STATES
     from shared.db.reading.status import count_tasks, counter, counters, dry_runs, spool
+    from shared.settings import load
 
+    settings = load()
     by_state: Counter[str] = Counter(dict.fromkeys(EVENT_STATES, 0))
     for group in events:
         by_state[group.state] += group.count
@@ -66,6 +68,11 @@ def read_status(conn: Connection, events: list[EventCount]) -> dict[str, Any]:
         "tasks": count_tasks(conn),
         "rescued": counter(conn, "rescued"),
         "token_refreshes": counters(conn, "token_refreshes:"),
+        "retention": {
+            "unclaimed_days": settings.retention_unclaimed_days,
+            "events_days": settings.retention_events_days,
+            "deleted": dict.fromkeys(("unclaimed", "events", "files"), 0) | counters(conn, "deleted:"),
+        },
         "dry_run": dry_runs(conn),
         "outages": [{"what": each.what, "since": each.since, "code": each.code} for each in standing(conn)],
     }
@@ -93,7 +100,7 @@ def _print(document: dict[str, Any], processes: list[Process]) -> None:
     from console.cli.parking import parked_line
     from console.cli.times import spoken
 
-    inbox = document["inbox"]
+    inbox, unclaimed_days = document["inbox"], document["retention"]["unclaimed_days"]
     depth = "unknown: Redis does not answer" if inbox["depth"] is None else f"{inbox['depth']:,}"
     rows: list[tuple[str, str]] = [
         (
@@ -102,11 +109,15 @@ def _print(document: dict[str, Any], processes: list[Process]) -> None:
         ),
         ("inbox", depth + (f", {inbox['spooled']:,} spooled in PostgreSQL" if inbox["spooled"] else "")),
         ("events", _counts(document["events"])),
-        *((f"  parked: {group.cause}", parked_line(group, datetime.now(UTC))) for group in document["parked"]),
+        *(
+            (f"  parked: {group.cause}", parked_line(group, datetime.now(UTC), unclaimed_days))
+            for group in document["parked"]
+        ),
         ("tasks", _counts(document["tasks"])),
         *((f"{each['what']} is away", _away(each)) for each in document["outages"]),
         *((("dry run", _dry_runs(document["dry_run"])),) if document["dry_run"] else ()),
         ("rescued", f"{document['rescued']:,}"),
+        ("deleted for their age", _counts(document["retention"]["deleted"])),
         ("token refreshes", _counts(document["token_refreshes"])),
         ("processes", _alive(processes)),
     ]

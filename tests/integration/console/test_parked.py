@@ -61,7 +61,7 @@ def test_each_cause_is_counted_with_its_age(mailroom: Mailroom) -> None:
 @pytest.mark.usefixtures("all_causes")
 def test_people_are_told_what_lets_each_cause_go_on(mailroom: Mailroom) -> None:
     page = " ".join(mailroom("status").stdout.split())
-    assert "parked: unknown_company 3 of 2 companies, oldest 4 d" in page
+    assert "parked: unknown_company 3 of 2 companies, oldest 4 d; deleted after 30 d" in page
     assert "parked: needs_reconnect 2 of 2 tenants, parked 6 h" in page
     for cause, release in RELEASES.items():
         assert f"parked: {cause}" in page
@@ -80,3 +80,17 @@ def test_token_refreshes_are_shown_by_how_they_ended(mailroom: Mailroom, conn: p
         insert(conn, "counters", name=f"token_refreshes:{result}", value=count)
     assert mailroom.json("status")["token_refreshes"] == {"needs_reconnect": 1, "ok": 12}
     assert "12 ok" in mailroom("status").stdout
+
+
+def test_what_is_never_deleted_is_said_to_be_kept(
+    mailroom: Mailroom, conn: psycopg.Connection, environment: dict[str, str]
+) -> None:
+    tell_event(conn, company="cmp_x", received_at=NOW, state="parked", cause="unknown_company")
+    environment["RETENTION_UNCLAIMED_DAYS"] = "0"
+    assert "kept for ever" in mailroom("status").stdout
+
+
+def test_what_was_deleted_for_its_age_is_counted(mailroom: Mailroom, conn: psycopg.Connection) -> None:
+    insert(conn, "counters", name="deleted:unclaimed", value=12)
+    assert mailroom.json("status")["retention"]["deleted"] == {"unclaimed": 12, "events": 0, "files": 0}
+    assert "12 unclaimed" in mailroom("status").stdout

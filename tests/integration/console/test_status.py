@@ -36,6 +36,11 @@ def test_an_empty_mailroom_names_every_state(mailroom: Mailroom) -> None:
         "parked": [],
         "rescued": 0,
         "token_refreshes": {},
+        "retention": {
+            "unclaimed_days": 30,
+            "events_days": 0,
+            "deleted": {"unclaimed": 0, "events": 0, "files": 0},
+        },
         "dry_run": [],
         "outages": [],
     }
