@@ -117,7 +117,7 @@ def _print(document: dict[str, Any], processes: list[Process]) -> None:
         *((f"{each['what']} is away", _away(each)) for each in document["outages"]),
         *((("dry run", _dry_runs(document["dry_run"])),) if document["dry_run"] else ()),
         ("rescued", f"{document['rescued']:,}"),
-        ("deleted for their age", _counts(document["retention"]["deleted"])),
+        ("deleted for age", _counts(document["retention"]["deleted"])),
         ("token refreshes", _counts(document["token_refreshes"])),
         ("processes", _alive(processes)),
     ]
