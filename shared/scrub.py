@@ -9,10 +9,11 @@ HIDDEN = "[hidden]"  # no character that an address may end in
 
 TOKEN = re.compile(r"(?i)\b(bearer|basic)\s+[\w.~+/=-]{6,}")
 NAMED = re.compile(
-    r"""(?ix) ( (?: \b (?:access_|refresh_|api_)? token | \b client_secret | \b password | [?&] code )
+    r"""(?ix) ( (?: \b (?:access_|refresh_|api_)? token | \b client_secret | \b password | [?&] (?:code|state) )
                 ["']? \s* [=:] \s* ["']? ) [^\s"'&,}]+"""
 )
 OURS = re.compile(r"\bmr_[\w-]{20,}")  # a token of our own API
+LINK = re.compile(r"(/connect/)[\w-]{20,}")  # who has it may connect a tenant
 IN_URL = re.compile(r"(://[^\s/:@]*):[^\s/@]+@")
 ADDRESS = re.compile(r"[\w.!#$%&'*+/=?^`{|}~-]+@[\w-]+(?:\.[\w-]+)+")
 
@@ -22,6 +23,7 @@ def scrub(text: str) -> str:
     text = TOKEN.sub(rf"\1 {HIDDEN}", text)
     text = NAMED.sub(rf"\1{HIDDEN}", text)
     text = OURS.sub(HIDDEN, text)
+    text = LINK.sub(rf"\1{HIDDEN}", text)
     text = IN_URL.sub(rf"\1:{HIDDEN}@", text)
     return ADDRESS.sub(_hashed, text) if "@" in text else text
 

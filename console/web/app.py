@@ -9,7 +9,7 @@ from flask_openapi3.openapi import OpenAPI
 
 from console.api.mount import mount
 from console.version import installed
-from console.web import headers, problems
+from console.web import connected, connecting, headers, problems
 from console.web.resources import lend, open_resources
 
 if TYPE_CHECKING:
@@ -44,4 +44,6 @@ def create_app(settings: Settings, *, resources: Resources | None = None) -> Ope
     problems.register_problems(app)
     app.add_url_rule("/livez", "livez", lambda: {"alive": True})
     mount(app)
+    for room in (connecting.bp, connected.bp):
+        app.register_blueprint(room)
     return app

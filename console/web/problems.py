@@ -35,9 +35,9 @@ def register_problems(app: Flask) -> None:
     app.register_error_handler(Exception, _bug)
 
 
-def page(status: int, title: str, text: str) -> Response:
-    """A page that says why it does not go on, and what to do."""
-    return Response(render_template("problem.html", title=title, text=text), status)
+def page(status: int, title: str, text: str, *, again: str | None = None) -> Response:
+    """A page that says why it does not go on, and what to do; `again` is where to try once more."""
+    return Response(render_template("problem.html", title=title, text=text, again=again), status)
 
 
 def answer(exc: HTTPException) -> Response:

@@ -9,15 +9,15 @@ from typing import TYPE_CHECKING, cast
 
 from flask import current_app
 
-from shared.budget import Budget
 from shared.crypto import TokenVault
 from shared.db.pool import Pool, open_pool
-from shared.front.client import FrontClient
-from shared.front.oauth import TokenEndpoint
+from shared.means import front_client, token_endpoint
 
 if TYPE_CHECKING:
     from flask import Flask
 
+    from shared.front.client import FrontClient
+    from shared.front.oauth import TokenEndpoint
     from shared.settings import Settings
 
 NEEDED = ("database_url", "redis_url", "token_keys", "secret_key")
@@ -47,12 +47,8 @@ def open_resources(settings: Settings) -> Resources:
         name=name,
         settings=settings,
         pool=open_pool(settings, size=CONNECTIONS, application_name=name),
-        front=FrontClient(settings.front_api_url, Budget.from_url(settings.redis_url.get_secret_value())),
-        token_endpoint=TokenEndpoint(
-            settings.front_app_url,
-            client_id=settings.front_client_id,
-            client_secret=settings.front_client_secret.get_secret_value(),
-        ),
+        front=front_client(settings),
+        token_endpoint=token_endpoint(settings),
         vault=TokenVault(settings.token_keys),
     )
 

@@ -42,7 +42,7 @@ def bind(conn: Connection, tenant_id: int, company_id: str) -> None:
 
     Of two that bind at once one waits for the other's end. After CompanyTaken the transaction can only be rolled back.
     """
-    row = conn.execute("SELECT company_id FROM tenants WHERE id = %s FOR UPDATE", (tenant_id,)).fetchone()
+    row = conn.execute("SELECT company_id FROM tenants WHERE id = %s FOR NO KEY UPDATE", (tenant_id,)).fetchone()
     known = row[0] if row else None
     if known not in {None, company_id}:
         raise OtherCompany("the tenant is connected to another company; a second one needs a tenant of its own")

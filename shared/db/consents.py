@@ -31,7 +31,8 @@ def ask(conn: Connection, *, state: bytes, link: bytes, browser: bytes) -> None:
     """Expect this state back from this browser (digests all), and forget those that nobody came back with."""
     conn.execute("DELETE FROM consents_asked WHERE expires_at < now() - %s", (KEPT_FOR - VALID_FOR,))
     conn.execute(
-        "INSERT INTO consents_asked (digest, link, browser, expires_at) VALUES (%s, %s, %s, now() + %s)",
+        "INSERT INTO consents_asked (digest, link, browser, expires_at) VALUES (%s, %s, %s, now() + %s)"
+        " ON CONFLICT DO NOTHING",
         (state, link, browser, VALID_FOR),
     )
 

@@ -1,4 +1,4 @@
-"""Asks Front's token endpoint, the only one that sees the app's secret and refresh tokens.
+"""OAuth with Front: where an admin consents, and the token endpoint, which alone sees our secret and refresh tokens.
 
 oauthlib writes the request. It is sent by our own transport, since requests-oauthlib's has no deadline by the wall
 clock and follows redirects; and read by our own hands, since oauthlib fails on an `expires_at` that is no number.
@@ -14,6 +14,7 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any, Final
 
+from oauthlib.common import add_params_to_uri
 from oauthlib.oauth2 import WebApplicationClient
 
 from shared.errors import MailroomError, NeedsReconnect, TokenUnavailable
@@ -22,6 +23,7 @@ from shared.front.expiry import expiry
 from shared.front.transport import Line, NoAnswer
 from shared.models import Tokens
 
+AUTHORIZE: Final = "/oauth/authorize"
 PATH: Final = "/oauth/token"
 MOST_BYTES: Final = 64 * 1024
 #: Between two questions after one that failed, when Front names no time itself.
@@ -30,6 +32,29 @@ AGAIN_SECONDS: Final = 10.0
 APP_SECONDS: Final = 60.0
 _TOKEN: Final = re.compile(r"[\x21-\x7e]+")
 _OF_THE_APP: Final = frozenset({"invalid_client", "unauthorized_client"})
+
+
+class CodeRefused(MailroomError):
+    """Front does not take the code of a consent: it is too old, or was used before."""
+
+    code = "code_refused"
+
+
+class AppUnknown(TokenUnavailable):
+    """Front does not know our app; check FRONT_CLIENT_ID and FRONT_CLIENT_SECRET."""
+
+
+class NoRefreshToken(MailroomError):
+    """Front gave a token that ends within the hour and none to renew it with."""
+
+    code = "no_refresh_token"
+
+
+def authorize_url(app_url: str, *, client_id: str, redirect_uri: str, state: str) -> str:
+    """Where an admin consents; Front sends the browser back to `redirect_uri` with a code, and `state` as it is."""
+    asked = {"response_type": "code", "client_id": client_id, "redirect_uri": redirect_uri, "state": state}
+    # oauthlib's own builder of this request refuses http, which is what a Front on this machine speaks.
+    return str(add_params_to_uri(app_url.rstrip("/") + AUTHORIZE, list(asked.items())))
 
 
 class TokenEndpoint:
@@ -57,7 +82,24 @@ class TokenEndpoint:
         said = answer.json()
         if answer.status == 200 and isinstance(said, dict):
             return _tokens(said, refresh_token)
-        raise _refusal(answer, said)
+        raise _refusal(
+            answer, said, NeedsReconnect("Front no longer accepts the refresh token; connect the tenant again")
+        )
+
+    def exchange(self, code: str, *, redirect_uri: str, until: float) -> Tokens:
+        """The tokens for the code of a consent, which ends with it. Nothing leaves after `until` (monotonic clock).
+
+        Raises CodeRefused, NoRefreshToken, AppUnknown, and TokenUnavailable for everything else.
+        """
+        body = self._app.prepare_request_body(code=code, redirect_uri=redirect_uri, include_client_id=False)
+        answer = self._ask(body, until=until)
+        said = answer.json()
+        if answer.status != 200 or not isinstance(said, dict):
+            raise _refusal(answer, said, CodeRefused("Front refused the code of the consent: too old, or used before"))
+        tokens = _tokens(said, "")
+        if not tokens.refresh_token:
+            raise NoRefreshToken("Front gave no refresh token with the access token; check the app's OAuth settings")
+        return tokens
 
     def _ask(self, body: str, *, until: float) -> Answer:
         if not self._is_known:
@@ -101,13 +143,13 @@ def _tokens(said: Mapping[str, Any], refresh_token: str) -> Tokens:
     )
 
 
-def _refusal(answer: Answer, said: Any) -> MailroomError:
+def _refusal(answer: Answer, said: Any, of_the_grant: MailroomError) -> MailroomError:
     """What a refusal means, by its word: 400 and 401 were both seen for the same one."""
     word = said.get("error") if isinstance(said, dict) else None
     if word == "invalid_grant":
-        return NeedsReconnect("Front no longer accepts the refresh token; connect the tenant again")
+        return of_the_grant
     if word in _OF_THE_APP:
-        return TokenUnavailable(
+        return AppUnknown(
             f"Front does not know this app ({word}); check FRONT_CLIENT_ID and FRONT_CLIENT_SECRET",
             retry_after=APP_SECONDS,
         )

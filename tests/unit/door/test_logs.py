@@ -35,7 +35,8 @@ def lines(capsys: pytest.CaptureFixture[str]) -> list[dict[str, Any]]:
     [
         ("Authorization: Bearer eyJhbGciOi.abc-_d", "Authorization: Bearer [hidden]"),
         ("authorization: basic dXNlcjpwYXNz", "authorization: basic [hidden]"),
-        ("POST /oauth?grant=x&code=abc123&state=ok", "POST /oauth?grant=x&code=[hidden]&state=ok"),
+        ("POST /oauth?grant=x&code=abc123&state=ok&x=y", "POST /oauth?grant=x&code=[hidden]&state=[hidden]&x=y"),
+        ("GET /connect/0123456789abcdefghijklmnopqrstuvwxyz_-AB 302", "GET /connect/[hidden] 302"),
         ('{"access_token": "abc", "id": 1}', '{"access_token": "[hidden]", "id": 1}'),
         ("refresh_token=abc client_secret=def", "refresh_token=[hidden] client_secret=[hidden]"),
         ("redis://:secret@127.0.0.1:6379/0 is away", "redis://:[hidden]@127.0.0.1:6379/0 is away"),

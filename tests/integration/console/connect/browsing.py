@@ -1,0 +1,97 @@
+"""A browser without a screen: it keeps cookies, follows redirects, and reads pages with a parser."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from html.parser import HTMLParser
+from urllib.parse import urljoin
+
+import requests
+
+PATIENCE = 60.0
+
+
+@dataclass
+class Page(HTMLParser):
+    """What a person sees of a page, and can do with it."""
+
+    address: str = ""
+    status: int = 0
+    refresh: str | None = None
+    lang: str | None = None
+    title: str = ""
+    text: str = ""
+    links: list[str] = field(default_factory=list)
+    fields: dict[str, str] = field(default_factory=dict)
+    choices: dict[str, list[str]] = field(default_factory=dict)
+    action: str = ""
+    _within: list[str] = field(default_factory=list)
+    _select: str = ""
+
+    def __post_init__(self) -> None:
+        super().__init__()
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        given = {name: value or "" for name, value in attrs}
+        self._within.append(tag)
+        if tag == "html":
+            self.lang = given.get("lang")
+        elif tag == "a":
+            self.links.append(urljoin(self.address, given["href"]))
+        elif tag == "form":
+            self.action = urljoin(self.address, given["action"])
+        elif tag == "input":
+            self.fields[given["name"]] = given["value"]
+        elif tag == "select":
+            self._select = given["name"]
+        elif tag == "option":
+            self.choices.setdefault(self._select, []).append(given["value"])
+
+    def handle_data(self, data: str) -> None:
+        if self._within[-1:] == ["h1"]:
+            self.title += data
+        self.text += " ".join(data.split()) + " "
+
+    def handle_endtag(self, tag: str) -> None:
+        self._within.append("")
+
+
+class Browser:
+    """One person's."""
+
+    def __init__(self) -> None:
+        self._session = requests.Session()
+        self._session.trust_env = False
+
+    def open(self, address: str) -> Page:
+        """The page at the end of all redirects."""
+        return _page(self._session.get(address, timeout=PATIENCE))
+
+    def step(self, address: str) -> str:
+        """Where a redirect leads, without going there."""
+        answer = self._session.get(address, timeout=PATIENCE, allow_redirects=False)
+        assert answer.is_redirect, answer.text
+        return answer.headers["Location"]
+
+    def decide(self, consent: Page, company: str, *, allow: bool = True) -> str:
+        """Choose on Front's consent page; the address it sends the browser back to, not yet opened."""
+        assert company in consent.choices["company"], consent.text
+        form = {**consent.fields, "company": company, "decision": "allow" if allow else "deny"}
+        answer = self._session.get(consent.action, params=form, timeout=PATIENCE, allow_redirects=False)
+        return answer.headers["Location"]
+
+    def spoil_cookies(self) -> None:
+        """Change a character of each cookie's content."""
+        for cookie in self._session.cookies:
+            value = str(cookie.value)
+            cookie.value = value[:5] + ("A" if value[5] != "A" else "B") + value[6:]
+
+    def allow(self, link: str, company: str) -> Page:
+        """The whole way: open the link, consent as this company's admin, and come back."""
+        return self.open(self.decide(self.open(link), company))
+
+
+def _page(answer: requests.Response) -> Page:
+    page = Page(address=answer.url, status=answer.status_code, refresh=answer.headers.get("Refresh"))
+    page.feed(answer.text)
+    return page

@@ -1,0 +1,113 @@
+"""What comes back from Front is believed once, in time, from the browser that was sent there; none is logged."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+from urllib.parse import parse_qs, urlsplit
+
+import pytest
+
+from tests.integration.console.connect.browsing import Browser
+
+if TYPE_CHECKING:
+    from tests.integration.console.connect.conftest import Site
+
+ONCE = "This page can be opened once only"
+
+
+def state_of(address: str) -> str:
+    [state] = parse_qs(urlsplit(address).query)["state"]
+    return state
+
+
+def test_the_way_to_front_names_the_app_the_way_back_and_a_state(site: Site, browser: Browser) -> None:
+    to_front = urlsplit(browser.step(site.link(site.tenant())))
+    asked = parse_qs(to_front.query)
+    assert f"{to_front.scheme}://{to_front.netloc}{to_front.path}" == f"{site.front.url}/oauth/authorize"
+    assert (asked["response_type"], asked["client_id"]) == (["code"], ["the-app"])
+    assert asked["redirect_uri"] == [f"{site.console.url}/oauth/callback"]
+    assert len(asked["state"][0]) >= 43
+
+
+def test_a_state_works_once(site: Site, browser: Browser) -> None:
+    company, tenant = site.company(), site.tenant()
+    back = browser.decide(browser.open(site.link(tenant)), company)
+    browser.open(back)
+    page = browser.open(back)
+    assert (page.status, page.title) == (400, ONCE)
+    assert site.shown(tenant)["connection_version"] == 1
+
+
+def test_a_denied_state_cannot_be_used_with_a_code(site: Site, browser: Browser) -> None:
+    company, tenant = site.company(), site.tenant()
+    back = browser.decide(browser.open(site.link(tenant)), company, allow=False)
+    browser.open(back)
+    code = site.front.front.grants.issue_code(company, f"{site.console.url}/oauth/callback", site.front.front.now())
+    assert browser.open(f"{back}&code={code}").title == ONCE
+    assert site.shown(tenant)["connection"] is None
+
+
+def test_a_state_works_in_the_browser_that_was_sent_to_front_alone(site: Site, browser: Browser) -> None:
+    company, tenant = site.company(), site.tenant()
+    back = browser.decide(browser.open(site.link(tenant)), company)
+    stranger = Browser()
+    page = stranger.open(back)
+    assert (page.status, page.title, page.links) == (400, "You began in another browser", [])
+    assert browser.open(back).title == ONCE  # whoever it was, that state is over
+    assert site.shown(tenant)["connection"] is None
+
+
+def test_a_state_is_good_for_ten_minutes(site: Site, browser: Browser) -> None:
+    company, tenant = site.company(), site.tenant()
+    link = site.link(tenant)
+    back = browser.decide(browser.open(link), company)
+    site.conn.execute("UPDATE consents_asked SET expires_at = now() - interval '1 second'")
+    page = browser.open(back)
+    assert (page.status, page.title, page.links) == (400, "That took too long", [link])
+    assert site.shown(tenant)["connection"] is None
+
+
+def test_states_that_nobody_brings_back_are_forgotten(site: Site, browser: Browser) -> None:
+    tenant = site.tenant()
+    browser.open(site.link(tenant))
+    site.conn.execute("UPDATE consents_asked SET expires_at = now() - interval '1 hour'")
+    browser.open(site.link(tenant))
+    [(left,)] = site.conn.execute("SELECT count(*) FROM consents_asked WHERE expires_at < now()").fetchall()
+    assert left == 0
+
+
+@pytest.mark.parametrize(
+    "query", ["", "?code=abc", "?state=&code=abc", "?state=wrong&code=abc", "?error=access_denied"]
+)
+def test_without_a_state_of_ours_nothing_is_looked_at(site: Site, browser: Browser, query: str) -> None:
+    browser.open(site.link(site.tenant()))
+    page = browser.open(f"{site.console.url}/oauth/callback{query}")
+    assert (page.status, page.title) == (400, ONCE)
+
+
+@pytest.mark.parametrize("more", ["", "&code=", "&error=access_denied", "&error=access_denied&code=abc"])
+def test_a_state_without_a_code_or_with_an_error_is_a_denial(site: Site, browser: Browser, more: str) -> None:
+    link = site.link(site.tenant())
+    state = state_of(browser.step(link))
+    page = browser.open(f"{site.console.url}/oauth/callback?state={state}{more}")
+    assert (page.status, page.title, page.links) == (403, "Access was not allowed", [link])
+
+
+def test_neither_states_nor_browsers_nor_links_can_be_read_in_the_database(site: Site, browser: Browser) -> None:
+    link = site.link(site.tenant())
+    state = state_of(browser.step(link))
+    rows = str(site.conn.execute("SELECT c::text, l::text FROM consents_asked c, connect_links l").fetchall())
+    assert [word for word in (state, link.rpartition("/")[2]) if word in rows] == []
+
+
+def test_no_token_code_state_or_link_is_logged(site: Site, browser: Browser) -> None:
+    company, tenant = site.company(), site.tenant()
+    link = site.link(tenant)
+    back = browser.decide(browser.open(link), company)
+    for address in (back, back, link):
+        browser.open(address)
+    [code] = parse_qs(urlsplit(back).query)["code"]
+    secrets = [link.rpartition("/")[2], state_of(back), code, "canary-", *site.secret(tenant).values()]
+    printed = site.console.printed()
+    assert "tenant_connected" in printed
+    assert [secret for secret in secrets if secret in printed] == []
