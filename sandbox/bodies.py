@@ -54,20 +54,21 @@ class Bodies:
         }
 
     def inbox(self, inbox: Inbox) -> Json:
-        """A shared inbox."""
+        """An inbox."""
         path = f"/inboxes/{inbox.id}"
         parts = {part: f"{path}/{part}" for part in ("teammates", "conversations", "channels")}
         return {
             **self._links(path, **parts, owner=f"/teams/{self.company.team_id}"),
             "id": inbox.id,
             "name": inbox.name,
-            "is_private": False,
-            "is_public": True,
+            "is_private": inbox.is_private,
+            "is_public": not inbox.is_private,
             "custom_fields": {},
         }
 
     def channel(self, inbox: Inbox) -> Json:
-        """The one channel of an inbox: technical address, public `send_as`."""
+        """The one channel of an inbox; an smtp one has a technical address and a public `send_as`."""
+        is_forwarded = inbox.channel_type == "smtp"
         return {
             **self._links(
                 f"/channels/{inbox.channel_id}",
@@ -76,11 +77,11 @@ class Bodies:
             ),
             "id": inbox.channel_id,
             "name": f"{inbox.name} mail",
-            "address": inbox.technical,
-            "type": "smtp",
-            "send_as": inbox.address,
+            "address": inbox.technical if is_forwarded else inbox.address,
+            "type": inbox.channel_type,
+            "send_as": inbox.address if is_forwarded else None,
             "settings": {"undo_send_time": 10, "all_teammates_can_reply": False},
-            "is_private": False,
+            "is_private": inbox.is_private,
             "is_valid": True,
         }
 

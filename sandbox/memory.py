@@ -12,6 +12,8 @@ if TYPE_CHECKING:
     from sandbox.front import Front
 
 log = logging.getLogger("sandbox")
+FORMAT = 2
+"""Grows when a record gets another field: pickle would leave it out of the old ones."""
 NOT_KEPT = {"ids", "lock", "_lock", "_access_seconds", "_rotate"}
 
 
@@ -20,7 +22,7 @@ def remember(front: Front, path: Path) -> None:
     new = path.with_suffix(".new")
     kept = [{name: value for name, value in vars(part).items() if name not in NOT_KEPT} for part in _parts(front)]
     new.touch(mode=0o600)  # it holds tokens
-    new.write_bytes(pickle.dumps(kept))
+    new.write_bytes(pickle.dumps((FORMAT, kept)))
     new.replace(path)
 
 
@@ -29,8 +31,10 @@ def recall(front: Front, path: Path) -> None:
     if not path.exists():
         return
     try:
-        kept = pickle.loads(path.read_bytes())  # noqa: S301 -- our own file
+        written, kept = pickle.loads(path.read_bytes())  # noqa: S301 -- our own file
     except Exception:  # noqa: BLE001 -- pickle raises whatever the old classes lead to
+        written, kept = None, ()
+    if written != FORMAT:
         log.warning("%s cannot be read; the sandbox starts empty", path)
         return
     for part, values in zip(_parts(front), kept, strict=True):

@@ -28,13 +28,15 @@ class Teammate:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Inbox:
-    """A shared inbox with its one channel: `technical` receives, `address` is public."""
+    """An inbox with its one channel: `address` is public; behind an smtp one `technical` receives."""
 
     id: str
     name: str
     address: str
     channel_id: str
     technical: str
+    channel_type: str = "smtp"
+    is_private: bool = False
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

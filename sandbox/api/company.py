@@ -23,7 +23,7 @@ def teammates(call: Call) -> Answer:
 
 
 def inboxes(call: Call) -> Answer:
-    """The shared inboxes; not paged."""
+    """All inboxes, private ones included; not paged."""
     results = [call.bodies.inbox(inbox) for inbox in call.company.inboxes]
     return json_answer(whole(call.front.base, call.request, results))
 

@@ -6,7 +6,7 @@ import re
 from typing import TYPE_CHECKING
 
 from sandbox.answers import Answer, json_answer
-from sandbox.control import companies, conversations, faults, figures, sending
+from sandbox.control import companies, conversations, faults, figures, furnishing, sending
 from sandbox.faults import BadFault
 from sandbox.orders import BadOrder
 
@@ -20,6 +20,8 @@ ROUTES: tuple[tuple[str, str, Callable[[Front, Request, str], Answer]], ...] = (
     ("POST", "/sandbox/companies", companies.found),
     ("GET", "/sandbox/companies", companies.listing),
     ("POST", "/sandbox/companies/{id}/tokens", companies.change_tokens),
+    ("POST", "/sandbox/companies/{id}/teammates", furnishing.teammates),
+    ("POST", "/sandbox/companies/{id}/inboxes", furnishing.inboxes),
     ("POST", "/sandbox/send", sending.send),
     ("GET", "/sandbox/jobs/{id}", sending.job),
     ("POST", "/sandbox/challenge", sending.challenge),

@@ -109,11 +109,14 @@ def outcomes(conn: Connection) -> dict[str, int]:
 
 
 def deactivate_others(conn: Connection, tenant_id: int, *, but: Sequence[str]) -> int:
-    """Set inactive whoever is not among the written users, nor has one of these external ids; how many were."""
+    """Set inactive whoever is not among the written users, nor has one of these external ids; how many were.
+
+    Users who came from Front are Front's list's to set inactive.
+    """
     cursor = conn.execute(
         """
         UPDATE users u SET active = false, updated_at = now()
-        WHERE u.tenant_id = %s AND u.active AND u.external_id <> ALL(%s)
+        WHERE u.tenant_id = %s AND u.active AND u.origin = 'given' AND u.external_id <> ALL(%s)
             AND NOT EXISTS (SELECT FROM imported_users i WHERE i.user_id = u.id)
         """,
         (tenant_id, list(but)),
@@ -124,10 +127,12 @@ def deactivate_others(conn: Connection, tenant_id: int, *, but: Sequence[str]) -
 CHANGE_USERS = """
     WITH touched AS (
         UPDATE users u SET name = i.name, updated_at = now(),
-            action = CASE WHEN %(with_actions)s THEN i.action ELSE u.action END, active = coalesce(i.active, u.active)
+            action = CASE WHEN %(with_actions)s THEN i.action ELSE u.action END, active = coalesce(i.active, u.active),
+            origin = 'given'
         FROM imported_users i
         WHERE i.line BETWEEN %(start)s AND %(end)s AND u.tenant_id = %(tenant)s AND u.id = i.user_id
-            AND (u.name <> i.name OR u.active <> i.active OR %(with_actions)s AND u.action IS DISTINCT FROM i.action)
+            AND (u.name <> i.name OR u.active <> i.active OR u.origin <> 'given'
+                OR %(with_actions)s AND u.action IS DISTINCT FROM i.action)
         RETURNING i.line
     )
     UPDATE imported_users SET outcome = 'changed' WHERE line IN (SELECT line FROM touched)

@@ -34,6 +34,7 @@ from shared.front.objects import (
     parse_page,
 )
 from shared.front.patience import patiently
+from shared.front.people import Channel, Teammate, parse_channel, parse_teammate
 from shared.front.routes import Route
 from shared.front.transport import Line
 from shared.models import Call, Message, Token
@@ -117,9 +118,15 @@ class TenantClient:
 
     def inboxes(self) -> list[Inbox]:
         """All inboxes that the token can see, private ones included."""
-        answer = self._read(routes.INBOXES, routes.INBOXES.path)
-        pages = self._pages(routes.INBOXES, answer, most=MOST_PAGES)  # one, as Front has it
-        return [inbox for page in pages for inbox in map(parse_inbox, page) if inbox]
+        return self._every(routes.INBOXES, parse_inbox)
+
+    def channels(self) -> list[Channel]:
+        """All channels that the token can see, private ones included."""
+        return self._every(routes.CHANNELS, parse_channel)
+
+    def teammates(self) -> list[Teammate]:
+        """All people, bots and blocked people included."""
+        return self._every(routes.TEAMMATES, parse_teammate)
 
     def events(
         self, *, types: Sequence[str], after: datetime, before: datetime, inboxes: Sequence[str] = ()
@@ -207,6 +214,11 @@ class TenantClient:
                 f"{route} was redirected to something that is no other conversation of this API; it was not followed"
             )
         return found.group(1)
+
+    def _every(self, route: Route, parse: Callable[[Any], T | None]) -> list[T]:
+        """The elements of a list that Front does not page; were it to begin, nobody would be missing."""
+        pages = self._pages(route, self._read(route, route.path), most=MOST_PAGES)
+        return [element for page in pages for element in map(parse, page) if element]
 
     def _pages(self, route: Route, answer: Answer, *, most: int | None = None) -> Iterator[list[dict[str, Any]]]:
         """The pages of a list, by its own links; each is asked of the configured API, wherever the link points."""

@@ -61,62 +61,63 @@ class EventPage:
 
 def parse_identity(raw: Any) -> Identity | None:
     """None where the answer names no company."""
-    found = _object(raw)
-    company_id = _text(found.get("id"))
+    found = as_object(raw)
+    company_id = as_text(found.get("id"))
     if company_id is None or not company_id.startswith("cmp_"):
         return None
-    return Identity(company_id=company_id, name=_text(found.get("name")) or company_id)
+    return Identity(company_id=company_id, name=as_text(found.get("name")) or company_id)
 
 
 def parse_conversation(raw: Any) -> Conversation | None:
     """None where the answer is no conversation."""
-    found = _object(raw)
-    conversation_id, status = _text(found.get("id")), _text(found.get("status"))
+    found = as_object(raw)
+    conversation_id, status = as_text(found.get("id")), as_text(found.get("status"))
     if conversation_id is None or status is None:
         return None
     return Conversation(
         id=conversation_id,
         status=status,
-        tag_ids=frozenset(filter(None, (_text(_object(tag).get("id")) for tag in _list(found.get("tags"))))),
+        tag_ids=frozenset(filter(None, (as_text(as_object(tag).get("id")) for tag in _list(found.get("tags"))))),
         updated_at=parse_time(found.get("updated_at")),
     )
 
 
 def parse_event(raw: Any) -> ConversationEvent | None:
     """None where the element is no event."""
-    found = _object(raw)
-    event_id, event_type = _text(found.get("id")), _text(found.get("type"))
+    found = as_object(raw)
+    event_id, event_type = as_text(found.get("id")), as_text(found.get("type"))
     if event_id is None or event_type is None:
         return None
     return ConversationEvent(
         id=event_id,
         type=event_type,
-        source=_text(_object(_object(found.get("source")).get("_meta")).get("type")),
-        target_id=_text(_object(_object(found.get("target")).get("data")).get("id")),
+        source=as_text(as_object(as_object(found.get("source")).get("_meta")).get("type")),
+        target_id=as_text(as_object(as_object(found.get("target")).get("data")).get("id")),
         emitted_at=parse_time(found.get("emitted_at")),
     )
 
 
 def parse_inbox(raw: Any) -> Inbox | None:
     """None where the element is no inbox."""
-    found = _object(raw)
-    inbox_id = _text(found.get("id"))
+    found = as_object(raw)
+    inbox_id = as_text(found.get("id"))
     if inbox_id is None:
         return None
     private = found.get("is_private") is not False
-    return Inbox(id=inbox_id, name=_text(found.get("name")) or inbox_id, is_private=private)
+    return Inbox(id=inbox_id, name=as_text(found.get("name")) or inbox_id, is_private=private)
 
 
 def parse_page(raw: Any) -> tuple[list[dict[str, Any]], str | None] | None:
     """A list answer's elements and the link to its next page; None where the answer is no list."""
-    found = _object(raw)
+    found = as_object(raw)
     if not isinstance(found.get("_results"), list):
         return None
     elements = [element for element in found["_results"] if isinstance(element, dict)]
-    return elements, _text(_object(found.get("_pagination")).get("next"))
+    return elements, as_text(as_object(found.get("_pagination")).get("next"))
 
 
-def _object(value: Any) -> dict[str, Any]:
+def as_object(value: Any) -> dict[str, Any]:
+    """The value where it is an object, else an empty one."""
     return value if isinstance(value, dict) else {}
 
 
@@ -124,5 +125,6 @@ def _list(value: Any) -> list[Any]:
     return value if isinstance(value, list) else []
 
 
-def _text(value: Any) -> str | None:
+def as_text(value: Any) -> str | None:
+    """The value where it is text and not empty."""
     return value if isinstance(value, str) and value else None

@@ -37,6 +37,8 @@ def _conversation(method: str, part: str, scope: str) -> Route:
 ME: Final = Route(method="GET", path="/me", scope="access to its own company")
 EVENTS: Final = Route(method="GET", path="/events", scope="events:*:read")
 INBOXES: Final = Route(method="GET", path="/inboxes", scope="inboxes:read")
+CHANNELS: Final = Route(method="GET", path="/channels", scope="channels:read")
+TEAMMATES: Final = Route(method="GET", path="/teammates", scope="teammates:read")
 MESSAGE: Final = Route(method="GET", path="/messages/{id}", scope="messages:read")
 DOWNLOAD: Final = Route(method="GET", path="/download/{id}", scope="attachments:read", missing=AttachmentMissing)
 CONVERSATION: Final = _conversation("GET", "", "conversations:read")

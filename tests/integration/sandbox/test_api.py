@@ -35,6 +35,27 @@ def test_an_inbox_has_a_technical_address_and_a_public_one(client: Client) -> No
     assert [each["send_as"] for each in channels] == client.company["addresses"]
 
 
+def test_people_come_change_and_go(client: Client) -> None:
+    staff = "/companies/cmp_kettle/teammates"
+    newcomer = client.control("POST", staff, email="new@kettle.example", first_name="Kim", type="ai")["id"]
+    leaver = client.company["teammates"][2]["id"]
+    client.control("POST", staff, id=leaver, is_blocked=True)
+    people = {each["id"]: each for each in client.call("GET", "/teammates").json()["_results"]}
+    assert (people[newcomer]["email"], people[newcomer]["type"]) == ("new@kettle.example", "ai")
+    assert people[leaver]["is_blocked"]
+    client.control("POST", staff, id=leaver, gone=True)
+    assert leaver not in {each["id"] for each in client.call("GET", "/teammates").json()["_results"]}
+
+
+def test_a_private_inbox_with_a_mailbox_of_its_own_may_be_opened(client: Client) -> None:
+    words = {"name": "Kim", "address": "kim@kettle.example", "type": "gmail", "is_private": True}
+    opened = client.control("POST", "/companies/cmp_kettle/inboxes", **words)
+    inbox = client.call("GET", "/inboxes").json()["_results"][-1]
+    channel = client.call("GET", "/channels").json()["_results"][-1]
+    assert (inbox["id"], inbox["is_private"], inbox["is_public"]) == (opened["id"], True, False)
+    assert (channel["address"], channel["send_as"], channel["type"]) == ("kim@kettle.example", None, "gmail")
+
+
 @pytest.mark.parametrize("token", ["", "nonsense"])
 def test_without_a_good_token_there_is_only_401(token: str, client: Client) -> None:
     answer = client.session.get(f"{client.running.url}/me", headers={"Authorization": f"Bearer {token}"})

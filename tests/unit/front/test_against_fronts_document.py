@@ -26,6 +26,8 @@ CALLS: dict[routes.Route, Callable[[TenantClient], object]] = {
     routes.ME: lambda client: client.me(),
     routes.EVENTS: lambda client: client.events(types=["inbound"], after=AT, before=AT, inboxes=["inb_1"]),
     routes.INBOXES: lambda client: client.inboxes(),
+    routes.CHANNELS: lambda client: client.channels(),
+    routes.TEAMMATES: lambda client: client.teammates(),
     routes.MESSAGE: lambda client: client.message("msg_1"),
     routes.DOWNLOAD: lambda client: client.download("fil_1", max_bytes=10).__enter__(),
     routes.CONVERSATION: lambda client: client.conversation("cnv_1"),

@@ -1,0 +1,92 @@
+"""What Front's list of teammates does to users: people come, change and go; what was given by hand stays."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from console.teammate_changes import changes
+from shared.db.synced_users import KnownUser
+from shared.front.people import Teammate
+
+NORA = Teammate(id="tea_nora", email="Nora@acme.example", name="Nora Lind", type="user", is_blocked=False)
+OMAR = Teammate(id="tea_omar", email="omar@acme.example", name="Omar Diaz", type="user", is_blocked=False)
+SYNCED = KnownUser(
+    external_id="tea_nora",
+    name="Nora Lind",
+    origin="front",
+    active=True,
+    deactivated_by_front=False,
+    addresses=["nora@acme.example"],
+)
+LEFT = replace(SYNCED, active=False, deactivated_by_front=True)
+GIVEN = replace(SYNCED, external_id="17", origin="given")
+
+
+@pytest.mark.parametrize(
+    ("teammate", "known", "what", "why"),
+    [
+        (NORA, [], "added", "Nora@acme.example"),
+        (NORA, [SYNCED], "unchanged", ""),
+        (replace(NORA, name="Nora Berg"), [SYNCED], "changed", "was called Nora Lind"),
+        (replace(NORA, email="n@acme.example"), [SYNCED], "changed", "now n@acme.example"),
+        # Front lets somebody in again
+        (NORA, [LEFT], "changed", "active again"),
+        # A person's decision is no sync's to undo
+        (NORA, [replace(SYNCED, active=False)], "left_alone", "somebody here set this user inactive"),
+        (replace(NORA, is_blocked=True), [SYNCED], "deactivated", "blocked in Front"),
+        (replace(NORA, is_blocked=True), [LEFT], "left_alone", "blocked in Front"),
+        (replace(NORA, is_blocked=True), [], "left_alone", "blocked in Front"),
+        (replace(NORA, type="rule"), [], "left_alone", "no person but of type rule"),
+        (replace(NORA, type="visitor"), [SYNCED], "deactivated", "no person but of type visitor"),
+        (replace(NORA, email=""), [], "left_alone", "has no e-mail address"),
+        (replace(NORA, email="nora"), [SYNCED], "left_alone", "has no e-mail address"),
+        # The address was given to somebody
+        (NORA, [GIVEN], "left_alone", "Nora@acme.example belongs to user 17"),
+        # So was the id
+        (NORA, [replace(SYNCED, origin="given")], "left_alone", "this user was given by you"),
+        (replace(NORA, is_blocked=True), [replace(SYNCED, origin="given")], "left_alone", "this user was given by you"),
+    ],
+)
+def test_a_teammate_becomes_a_user_or_is_left_alone(
+    teammate: Teammate, known: list[KnownUser], what: str, why: str
+) -> None:
+    (change,) = changes([teammate], known)
+    assert (change.external_id, change.what, change.why) == (teammate.id, what, why)
+
+
+def test_who_is_gone_from_front_is_set_inactive() -> None:
+    (change,) = changes([], [SYNCED])
+    assert (change.what, change.external_id, change.why) == ("deactivated", "tea_nora", "gone from Front")
+
+
+@pytest.mark.parametrize("known", [LEFT, GIVEN], ids=["inactive already", "never from Front"])
+def test_who_is_gone_already_or_was_never_there_is_no_change(known: KnownUser) -> None:
+    assert changes([], [known]) == []
+
+
+def test_an_address_goes_from_who_left_to_who_has_it_now() -> None:
+    heir = replace(OMAR, email="nora@acme.example")
+    found = changes([replace(NORA, is_blocked=True), heir], [SYNCED])
+    assert [(change.external_id, change.what, change.address_key) for change in found] == [
+        ("tea_nora", "deactivated", None),
+        ("tea_omar", "added", "nora@acme.example"),
+    ]
+
+
+def test_two_teammates_may_swap_their_addresses() -> None:
+    omar = replace(SYNCED, external_id="tea_omar", name="Omar Diaz", addresses=["omar@acme.example"])
+    found = changes([replace(NORA, email=OMAR.email), replace(OMAR, email=NORA.email)], [SYNCED, omar])
+    assert [(change.what, change.address_key) for change in found] == [
+        ("changed", "omar@acme.example"),
+        ("changed", "nora@acme.example"),
+    ]
+
+
+def test_the_first_of_two_teammates_with_one_address_gets_it() -> None:
+    found = changes([NORA, replace(OMAR, email="NORA@acme.example")], [])
+    assert [(change.what, change.why) for change in found] == [
+        ("added", "Nora@acme.example"),
+        ("left_alone", "NORA@acme.example belongs to user tea_nora"),
+    ]
