@@ -28,6 +28,7 @@ POINTS = (
     "patched_before_confirm",
     "refreshed_before_commit",  # Front gave new tokens, and no row has them
     "deleted_before_forgotten",  # retention: files are gone, and still named as to be deleted
+    "page_fed_before_next",  # a repair, between two pages of Front's list
     "taken_back_before_dispatch",  # the sweeper, in the middle of a round
 )
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from typing import Literal
+from typing import Any, Literal
 
 #: What a task may find to be over: an outage for everybody, or a permission that its tenant's token lacked.
 Probe = Literal["front", "storage", "missing_scope"]
@@ -95,6 +95,14 @@ class Call:
     status: int | None
     milliseconds: int
     budget_left: int | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class EventPage:
+    """Events of Front's list, as `payload` of a webhook has them, and the path of the page that follows; None at the end."""
+
+    events: tuple[dict[str, Any], ...]
+    following: str | None
 
 
 @dataclass(frozen=True, kw_only=True)

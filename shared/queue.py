@@ -20,9 +20,10 @@ RECORD_INBOX = "mailroom.record_inbox"
 RUN_TASK = "mailroom.run_task"
 KEEP_ALIVE = "mailroom.keep_alive"
 EXPIRE = "mailroom.expire"
+REPAIR = "mailroom.repair"
 RECORD = "record"
 WORK = "work"
-QUEUES = {RECORD_INBOX: RECORD, RUN_TASK: WORK, KEEP_ALIVE: WORK, EXPIRE: WORK}
+QUEUES = {RECORD_INBOX: RECORD, RUN_TASK: WORK, KEEP_ALIVE: WORK, EXPIRE: WORK, REPAIR: WORK}
 #: Redis keeps messages of this priority in a list of their own, which is read when the ordinary one is empty.
 BEHIND = 9
 

@@ -115,6 +115,9 @@ class Settings(BaseSettings):
     lease_seconds: int = Field(
         120, ge=20, description="How long a task waits for a worker that says nothing before another one takes it"
     )
+    repair_minutes: int = Field(
+        15, ge=0, le=1440, description="How often Front's event list is compared with what was recorded; 0: never"
+    )
     log_format: Literal["auto", "json", "console"] = Field(
         "auto", description="`auto`: coloured lines on a terminal, JSON elsewhere"
     )

@@ -19,6 +19,7 @@ from shared.settings import Settings, load
 from shared.tokens import keep_alive
 from workers.acknowledging import free_slots
 from workers.attempt import run_task
+from workers.repairing.slice import run_repair
 from workers.resources import Resources, open_resources
 from workers.retention import expire
 from workers.steps import STEPS
@@ -161,3 +162,9 @@ def refresh_tokens(tenant_id: int) -> None:
 def delete_expired() -> None:
     """Delete what is too old to be kept."""
     expire(Process.resources)
+
+
+@app.task(name=queue.REPAIR)
+def repair(repair_id: int) -> None:
+    """Do a slice of a repair."""
+    run_repair(Process.resources, int(repair_id))

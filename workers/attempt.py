@@ -134,7 +134,7 @@ class Attempt:
         outage = is_outage(self, error)
         jitter = random.random()  # noqa: S311 -- spreads retries
         decision = decide(error, attempt=self.task.attempts, jitter=jitter, outage=outage)
-        detail = _detail(error)
+        detail = detail_of(error)
         self.settle(lambda conn: self._settle_failure(conn, decision, detail))
 
     def _settle_failure(self, conn: Connection, decision: Decision, detail: str) -> None:
@@ -234,7 +234,7 @@ def importance(exc: BaseException) -> int:
     return logging.INFO if isinstance(exc, MailroomError) else logging.ERROR
 
 
-def _detail(error: BaseException) -> str:
+def detail_of(error: BaseException) -> str:
     """What happened, for whoever looks at the failed task: our own words, or where the code broke."""
     if isinstance(error, MailroomError):
         return str(error)[:DETAIL]

@@ -9,8 +9,8 @@ import structlog
 from celery import Celery
 
 from shared import failpoints, queue
-from shared.db import dispatching, probing, refreshing
-from shared.db.dispatching import Picked
+from shared.db import dispatching, probing, refreshing, repair_rounds
+from shared.db.dispatching import ASSUMED_SLOTS, Picked
 from shared.db.pool import Connection, Pool
 from shared.errors import StoreUnavailable
 from workers.outage import PROBE_SECONDS, SCOPE_AGAIN_SECONDS
@@ -62,6 +62,12 @@ class Dispatcher:
     def expire(self) -> None:
         """Have what is too old deleted. Raises StoreUnavailable: then later."""
         queue.send(self._app, queue.EXPIRE, behind=True)
+
+    def repair(self) -> None:
+        """Send the repairs that are due, unless live work waits for the workers already. Raises StoreUnavailable."""
+        if self._waiting.count() < ASSUMED_SLOTS:
+            for repair_id in self._pool.run(repair_rounds.pick):
+                queue.send(self._app, queue.REPAIR, repair_id, behind=True)
 
     def close(self) -> None:
         """Give up the connection."""

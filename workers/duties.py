@@ -9,7 +9,7 @@ from functools import partial
 import structlog
 
 from shared import failpoints
-from shared.db import processes, rescue, settling
+from shared.db import processes, repair_rounds, rescue, settling
 from shared.db.locks import lock_conversation
 from shared.db.pool import Connection
 from workers.recording.adopt import adopt_parked
@@ -94,6 +94,19 @@ def expire(resources: Resources) -> None:
         resources.dispatcher.expire()
 
 
+def begin_repairs(resources: Resources) -> None:
+    """Ask for the periodic repairs whose time has come."""
+    if minutes := resources.settings.repair_minutes:
+        resources.pool.run(partial(repair_rounds.begin_periodic, every_seconds=60.0 * minutes))
+
+
+def repair(resources: Resources) -> None:
+    """Have gaps repaired, and go on with what a dead worker left."""
+    for repair_id in resources.pool.run(repair_rounds.take_back):
+        log.warning("repair_taken_back", repair=repair_id)
+    resources.dispatcher.repair()
+
+
 def forget_processes(resources: Resources) -> None:
     """Drop processes that are gone."""
     resources.pool.run(processes.forget)
@@ -128,5 +141,7 @@ def duties() -> list[Duty]:
         Duty(name="release_stranded", every=15.0, do=release_stranded),
         Duty(name="keep_alive", every=60.0, do=keep_alive),
         Duty(name="expire", every=60.0, do=expire),
+        Duty(name="begin_repairs", every=15.0, do=begin_repairs),
+        Duty(name="repair", every=1.0, do=repair, after_outage=SETTLING_SECONDS),
         Duty(name="forget_processes", every=60.0, do=forget_processes),
     ]

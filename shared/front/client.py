@@ -24,7 +24,6 @@ from shared.front.ids import front_id
 from shared.front.objects import (
     Conversation,
     ConversationEvent,
-    EventPage,
     Identity,
     Inbox,
     parse_conversation,
@@ -37,7 +36,7 @@ from shared.front.patience import patiently
 from shared.front.people import Channel, Teammate, parse_channel, parse_teammate
 from shared.front.routes import Route
 from shared.front.transport import Line
-from shared.models import Call, Message, Token
+from shared.models import Call, EventPage, Message, Token
 
 MOST_PAGES: Final = 20
 #: A conversation may be merged into one that was merged itself.

@@ -51,14 +51,6 @@ class Inbox:
     is_private: bool
 
 
-@dataclass(frozen=True, kw_only=True)
-class EventPage:
-    """Events as `payload` of a webhook has them, and the path of the page that follows; None at the end."""
-
-    events: tuple[dict[str, Any], ...]
-    following: str | None
-
-
 def parse_identity(raw: Any) -> Identity | None:
     """None where the answer names no company."""
     found = as_object(raw)

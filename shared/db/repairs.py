@@ -1,0 +1,217 @@
+"""A repair as its worker sees it: claimed, moved on page by page, settled; every write names its claim."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import TYPE_CHECKING
+
+from psycopg.errors import UniqueViolation
+from psycopg.rows import class_row
+from psycopg.sql import SQL, Composed
+from psycopg.types.json import Jsonb
+
+from shared.errors import Fenced
+
+if TYPE_CHECKING:
+    from shared.db.pool import Connection
+
+Hours = dict[str, list[int]]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Repair:
+    """A claimed repair, and what bounds it."""
+
+    id: int
+    tenant_id: int
+    company_id: str
+    connected_at: datetime
+    mark: datetime | None
+    asked_since: datetime | None
+    dry_run: bool
+    claims: int
+    failures: int
+    since: datetime | None
+    until: datetime | None
+    position: datetime | None
+    next_page: str | None
+    pages: int
+    hours: Hours
+
+
+@dataclass(frozen=True, kw_only=True)
+class Progress:
+    """What one page brought; `pages` are those before it."""
+
+    pages: int
+    seen: int
+    missing: int
+    hours: Mapping[str, tuple[int, int]]
+    position: datetime | None
+    next_page: str | None
+
+
+def claim(conn: Connection, repair_id: int, *, seconds: float) -> Repair | None:
+    """Be the one who works on it; None when it is not due, somebody else's, or the tenant has another in work."""
+    try:
+        with conn.transaction():
+            claimed = conn.execute(_CLAIM, {"id": repair_id, "seconds": seconds})
+    except UniqueViolation:
+        return None
+    if not claimed.rowcount:
+        return None
+    with conn.cursor(row_factory=class_row(Repair)) as cur:
+        return cur.execute(_READ, (repair_id,)).fetchone()
+
+
+def begin(conn: Connection, repair: Repair, since: datetime, until: datetime) -> None:
+    """Fix what is compared, for all slices to come. Raises Fenced."""
+    _update(conn, repair, SQL("since = %(since)s, until = %(until)s, position = %(since)s"), since=since, until=until)
+
+
+def move(conn: Connection, repair: Repair, progress: Progress, *, seconds: float) -> bool:
+    """Count a page and renew the claim; False when this very page is counted already. Raises Fenced.
+
+    A commit whose answer was lost is repeated, and must not count twice.
+    """
+    row = conn.execute(
+        SQL("SELECT pages, hours FROM repairs WHERE {} FOR UPDATE").format(_HELD),
+        {"id": repair.id, "claims": repair.claims},
+    ).fetchone()
+    if row is None:
+        raise _fenced(repair)
+    pages, hours = row
+    if pages != progress.pages:
+        return False
+    _update(
+        conn,
+        repair,
+        SQL("""
+        pages = pages + 1, seen = seen + %(seen)s, known = known + %(seen)s - %(missing)s,
+        missing = missing + %(missing)s, fed = fed + CASE WHEN dry_run THEN 0 ELSE %(missing)s END,
+        hours = %(hours)s, position = greatest(position, %(position)s), next_page = %(next_page)s,
+        failures = 0, claimed_until = now() + make_interval(secs => %(seconds)s)
+        """),
+        seen=progress.seen,
+        missing=progress.missing,
+        hours=Jsonb(_added(hours, progress.hours)),
+        position=progress.position,
+        next_page=progress.next_page,
+        seconds=seconds,
+    )
+    return True
+
+
+def put_back(conn: Connection, repair: Repair, *, seconds: float, code: str | None, detail: str | None) -> None:
+    """Let it go on after so long. Raises Fenced."""
+    _update(conn, repair, _PUT_BACK, seconds=seconds, code=code, detail=detail)
+
+
+def try_again(conn: Connection, repair: Repair, *, seconds: float, code: str, detail: str) -> None:
+    """Like `put_back`, after a failure that counts. Raises Fenced."""
+    _update(
+        conn, repair, SQL("{}, failures = failures + 1").format(_PUT_BACK), seconds=seconds, code=code, detail=detail
+    )
+
+
+def forget_page(conn: Connection, repair: Repair) -> None:
+    """Front does not know the next page any more: go on from the position, and at once. Raises Fenced."""
+    _update(conn, repair, SQL("{}, next_page = NULL").format(_PUT_BACK), seconds=0.0, code=None, detail=None)
+
+
+def fail(conn: Connection, repair: Repair, *, code: str, detail: str) -> None:
+    """Give it up. Raises Fenced."""
+    _update(conn, repair, SQL("state = 'failed', {}").format(_SETTLED), code=code, detail=detail)
+
+
+def finish(conn: Connection, repair: Repair, *, detail: str | None) -> None:
+    """It came to its end: move the tenant's mark, unless that would leave out what lies between. Raises Fenced.
+
+    Earlier periodic ones that found nothing have told all they had to.
+    """
+    _update(conn, repair, SQL("state = 'done', position = until, {}").format(_SETTLED), code=None, detail=detail)
+    conn.execute("INSERT INTO repair_marks (tenant_id) VALUES (%s) ON CONFLICT DO NOTHING", (repair.tenant_id,))
+    conn.execute(
+        """
+        UPDATE repair_marks m SET repaired_until = greatest(m.repaired_until, r.until)
+        FROM repairs r JOIN tenants t ON t.id = r.tenant_id
+        WHERE r.id = %s AND m.tenant_id = r.tenant_id AND NOT r.dry_run AND r.since < r.until
+          AND (r.asked_since IS NULL OR r.since <= coalesce(m.repaired_until, t.connected_at))
+        """,
+        (repair.id,),
+    )
+    conn.execute(
+        """
+        DELETE FROM repairs WHERE tenant_id = %s AND id < %s AND requested_by IS NULL AND missing = 0
+          AND state IN ('done', 'failed')
+        """,
+        (repair.tenant_id, repair.id),
+    )
+
+
+def look_again(conn: Connection, tenant_id: int, *, seconds: float) -> None:
+    """Begin no periodic repair of this tenant for so long."""
+    conn.execute(
+        """
+        INSERT INTO repair_marks (tenant_id, next_at) VALUES (%s, now() + make_interval(secs => %s))
+        ON CONFLICT (tenant_id) DO UPDATE SET next_at = excluded.next_at
+        """,
+        (tenant_id, seconds),
+    )
+
+
+def has_work_due(conn: Connection, tenant_id: int) -> bool:
+    """Whether the tenant's own work waits for Front; each part has its index."""
+    row = conn.execute(
+        """
+        SELECT EXISTS (SELECT FROM tasks WHERE tenant_id = %(tenant)s AND state = 'ready'
+                       AND kind <> 'store_attachment' AND due_at <= now())
+            OR EXISTS (SELECT FROM tasks WHERE tenant_id = %(tenant)s AND state = 'ready'
+                       AND kind = 'store_attachment' AND due_at <= now())
+            OR EXISTS (SELECT FROM tasks WHERE tenant_id = %(tenant)s AND state = 'queued')
+        """,
+        {"tenant": tenant_id},
+    ).fetchone()
+    return bool(row and row[0])
+
+
+_HELD = SQL("id = %(id)s AND state = 'running' AND claims = %(claims)s")
+_SETTLED = SQL("settled_at = now(), claimed_until = NULL, next_page = NULL, code = %(code)s, detail = %(detail)s")
+_PUT_BACK = SQL("""
+state = 'waiting', due_at = now() + make_interval(secs => %(seconds)s), claimed_until = NULL,
+code = %(code)s, detail = %(detail)s
+""")
+_CLAIM = """
+UPDATE repairs r SET state = 'running', claims = claims + 1, claimed_until = now() + make_interval(secs => %(seconds)s),
+       started_at = coalesce(started_at, now()), code = NULL, detail = NULL
+FROM tenants t
+WHERE r.id = %(id)s AND r.state = 'waiting' AND r.due_at <= now() AND t.id = r.tenant_id
+  AND t.parked_cause IS NULL AND t.connected_at IS NOT NULL AND t.company_id IS NOT NULL
+  AND NOT EXISTS (SELECT FROM repairs o WHERE o.tenant_id = r.tenant_id AND o.state = 'running')
+"""
+_READ = """
+SELECT r.id, r.tenant_id, t.company_id, t.connected_at, m.repaired_until AS mark, r.asked_since, r.dry_run, r.claims,
+       r.failures, r.since, r.until, r.position, r.next_page, r.pages, r.hours
+FROM repairs r JOIN tenants t ON t.id = r.tenant_id LEFT JOIN repair_marks m ON m.tenant_id = r.tenant_id
+WHERE r.id = %s
+"""
+
+
+def _update(conn: Connection, repair: Repair, assignments: SQL | Composed, **values: object) -> None:
+    query = SQL("UPDATE repairs SET {} WHERE {}").format(assignments, _HELD)
+    if not conn.execute(query, {**values, "id": repair.id, "claims": repair.claims}).rowcount:
+        raise _fenced(repair)
+
+
+def _fenced(repair: Repair) -> Fenced:
+    return Fenced(f"repair {repair.id} was stopped, or belongs to another worker")
+
+
+def _added(hours: Hours, more: Mapping[str, tuple[int, int]]) -> Hours:
+    both = dict(hours)
+    for hour, (seen, missing) in more.items():
+        before = both.get(hour, [0, 0])
+        both[hour] = [before[0] + seen, before[1] + missing]
+    return both

@@ -1,0 +1,1 @@
+"""Finds what no webhook brought, in Front's own list of events."""
