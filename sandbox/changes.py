@@ -11,7 +11,7 @@ from sandbox.records import Conversation, Event, Inbox, Message, Source, Status,
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from sandbox.records import Company, Key
+    from sandbox.records import Key
     from sandbox.world import World
 
 
@@ -26,15 +26,15 @@ class Cause:
 EVENT_OF_STATUS = {"archived": "archive", "deleted": "trash", "spam": "trash"}
 
 
-def begin(world: World, company: Company, conversation_id: str | None, subject: str, at: float) -> Key:
-    """The key of a conversation, newly begun in the first inbox if it is not there yet."""
-    key = world.surviving((company.id, conversation_id or world.ids.new("cnv")))
+def begin(world: World, wanted: Key, inbox_id: str, subject: str, at: float) -> Key:
+    """The key of a conversation as it lives now, newly begun in this inbox if it is not there yet."""
+    key = world.surviving(wanted)
     if key not in world.conversations:
         world.put_conversation(
             Conversation(
                 id=key[1],
-                company_id=company.id,
-                inbox_id=company.inboxes[0].id,
+                company_id=key[0],
+                inbox_id=inbox_id,
                 subject=subject,
                 created_at=at,
                 updated_at=at,

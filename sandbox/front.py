@@ -81,6 +81,11 @@ class Front:
         )
         return stage.play(application_type), self.bodies(company.id)
 
+    def is_private(self, company_id: str, inbox_id: str | None) -> bool:
+        """Whether an inbox is somebody's own: no webhook tells of it."""
+        inboxes = self.world.companies[company_id].inboxes
+        return any(inbox.is_private for inbox in inboxes if inbox.id == inbox_id)
+
     def announce(self, event: Event) -> None:
         """Send an event that has already happened as a webhook, in the background."""
         company_id, conversation_id = event.conversation.company_id, event.conversation.id

@@ -19,24 +19,26 @@ if TYPE_CHECKING:
 
 
 class Job:
-    """Events of one order. With `deliver: false` they happen, and nobody is told."""
+    """Events of one order. Those that are not delivered happen, and nobody is told."""
 
     def __init__(self, front: Front, order: Order, job_id: str, chance: random.Random) -> None:
         self.id = job_id
         self._front = front
         self._order = order
         self._chance = chance
+        self._is_told = order.deliver and not front.is_private(order.company, order.inbox)
         self._parcels = [self._parcel(application_type) for application_type in self._types()]
         self._courier: Courier[Parcel] | None = None
         self._done = threading.Event()
 
     def start(self, sender: Sender) -> None:
         """Send, and return when every event has been delivered or given up."""
-        if self._order.shuffle or not self._order.deliver:
+        told = [parcel for parcel in self._parcels if not self._is_dropped()]
+        if self._order.shuffle or len(told) < len(self._parcels):
             for parcel in self._parcels:
-                parcel.prepare()
-        if self._order.deliver:
-            self._send(sender)
+                parcel.come_about()
+        if told:
+            self._send(sender, told)
         self._done.set()
 
     @property
@@ -71,15 +73,19 @@ class Job:
 
         return Parcel(make=make, fault=self._order.fault)
 
-    def _send(self, sender: Sender) -> None:
+    def _is_dropped(self) -> bool:
+        """Whether this webhook is never sent."""
+        return not self._is_told or (self._order.dropped > 0 and self._chance.random() < self._order.dropped)
+
+    def _send(self, sender: Sender, parcels: list[Parcel]) -> None:
         courier = self._courier = sender.courier(self._order.threads)
-        order = list(range(len(self._parcels)))
+        order = list(range(len(parcels)))
         if self._order.shuffle:
             self._chance.shuffle(order)
         for place, index in enumerate(order):
             after = place / self._order.rate if self._order.rate else 0.0
             for _ in range(self._copies()):
-                courier.post(self._parcels[index], after)
+                courier.post(parcels[index], after)
         courier.wait()
         courier.close()
 

@@ -40,8 +40,9 @@ class Order:
     """One `POST /sandbox/send`.
 
     `duplicates` is how many extra copies of each delivery are sent; 0.1 is one more for every tenth.
-    `conversation`, `message`, `event` and an attachment's `id` choose ids, so that two companies can
-    have the same.
+    `dropped` is the share of its webhooks that are never sent. `inbox` is where new conversations begin, the first one
+    unless given; of a private one no webhook tells. `conversation`, `message`, `event` and an attachment's `id` choose ids, so that two
+    companies can have the same.
     """
 
     type: str
@@ -64,6 +65,8 @@ class Order:
     expect: str | None = None
     wait: bool = True
     deliver: bool = True
+    dropped: float = 0.0
+    inbox: str | None = None
 
     @property
     def is_forged(self) -> bool:
@@ -103,6 +106,8 @@ def _check(order: Order) -> None:
         raise BadOrder("expect is archived, deleted, tag:<id> or none")
     if order.expect not in {None, "none"} and order.is_forged:
         raise BadOrder(f"nothing may come of a webhook with the fault {order.fault}")
+    if not 0 <= order.dropped <= 1:
+        raise BadOrder("dropped is a share, from 0 to 1")
     if order.count < 0 or order.threads < 1:
         raise BadOrder("count is at least 0, threads at least 1")
 

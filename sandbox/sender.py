@@ -37,11 +37,16 @@ class Parcel:
 
     def prepare(self) -> tuple[str, bytes]:
         """The event's id and raw body; a duplicate and a retry get the same."""
+        staged, bodies = self.come_about()
+        # Printed anew for each try: 50,000 bodies would not fit into memory.
+        return staged.event.id, webhook_body(bodies, staged, self.fault)
+
+    def come_about(self) -> tuple[Staged, Bodies]:
+        """Let the event happen, if it has not."""
         with self.lock:
             if self.staged is None or self.bodies is None:
                 self.staged, self.bodies = self.make()
-        # Printed anew for each try: 50,000 bodies would not fit into memory.
-        return self.staged.event.id, webhook_body(self.bodies, self.staged, self.fault)
+            return self.staged, self.bodies
 
     def outcome(self) -> dict[str, Any]:
         """What became of it, for the one who asked."""

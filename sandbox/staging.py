@@ -47,7 +47,8 @@ class Stage:
         order = self.order
         with self.world.lock:
             subject = mails.subject(order, self.at)
-            key = changes.begin(self.world, self.company, order.conversation, subject, self.at)
+            wanted = (self.company.id, order.conversation or self.world.ids.new("cnv"))
+            key = changes.begin(self.world, wanted, self.order.inbox or self.company.inboxes[0].id, subject, self.at)
             message = self._message(application_type, key)
             wish = self._wish(application_type)
             already = _holds(self.world.conversations[key], wish)

@@ -99,7 +99,7 @@ class Call:
 
 @dataclass(frozen=True, kw_only=True)
 class EventPage:
-    """Events of Front's list, as `payload` of a webhook has them, and the path of the page that follows; None at the end."""
+    """Events of Front's list, each like `payload` of a webhook, and the path of the page that follows, if any."""
 
     events: tuple[dict[str, Any], ...]
     following: str | None

@@ -17,6 +17,8 @@ def send(front: Front, request: Request, _: str) -> Answer:
     order = read_order(request.json())
     if order.company not in front.world.companies:
         raise BadOrder(f"no such company: {order.company}; found it first")
+    if order.inbox and order.inbox not in {inbox.id for inbox in front.world.companies[order.company].inboxes}:
+        raise BadOrder(f"no such inbox: {order.inbox}")
     return json_answer(front.jobs.start(order))
 
 
