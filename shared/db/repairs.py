@@ -137,7 +137,7 @@ def finish(conn: Connection, repair: Repair, *, detail: str | None) -> None:
         """
         UPDATE repair_marks m SET repaired_until = greatest(m.repaired_until, r.until)
         FROM repairs r JOIN tenants t ON t.id = r.tenant_id
-        WHERE r.id = %s AND m.tenant_id = r.tenant_id AND NOT r.dry_run AND r.since < r.until
+        WHERE r.id = %s AND m.tenant_id = r.tenant_id AND NOT r.dry_run AND r.pages > 0
           AND (r.asked_since IS NULL OR r.since <= coalesce(m.repaired_until, t.connected_at))
         """,
         (repair.id,),

@@ -1,0 +1,99 @@
+"""Repairs as people see them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import TYPE_CHECKING
+
+from psycopg.rows import class_row
+from psycopg.sql import SQL
+
+if TYPE_CHECKING:
+    from shared.db.pool import Connection
+
+
+@dataclass(frozen=True, kw_only=True)
+class ShownRepair:
+    """A repair; `hours` are [events on Front's list, missing ones] by the hour."""
+
+    id: int
+    tenant: str
+    requested_by: str | None
+    dry_run: bool
+    state: str
+    since: datetime | None
+    until: datetime | None
+    position: datetime | None
+    pages: int
+    seen: int
+    known: int
+    missing: int
+    fed: int
+    hours: dict[str, list[int]]
+    code: str | None
+    detail: str | None
+    created_at: datetime
+    settled_at: datetime | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Candidate:
+    """A connected tenant, and from when on its events can be compared."""
+
+    id: int
+    name: str
+    connected_at: datetime
+
+
+_SHOWN = SQL("""
+SELECT r.id, t.name AS tenant, r.requested_by, r.dry_run, r.state, coalesce(r.since, r.asked_since) AS since, r.until,
+       r.position, r.pages, r.seen, r.known, r.missing, r.fed, r.hours,
+       coalesce(r.code, t.parked_cause) AS code, r.detail, r.created_at, r.settled_at
+FROM repairs r JOIN tenants t ON t.id = r.tenant_id
+""")
+
+
+def named(conn: Connection, repair_ids: Sequence[int]) -> list[ShownRepair]:
+    """These repairs by tenant."""
+    with conn.cursor(row_factory=class_row(ShownRepair)) as cur:
+        return cur.execute(_SHOWN + SQL("WHERE r.id = ANY(%s) ORDER BY t.name, r.id"), (list(repair_ids),)).fetchall()
+
+
+def under_way(conn: Connection) -> list[ShownRepair]:
+    """What a person asked for and what has begun, by tenant."""
+    query = _SHOWN + SQL("""
+    WHERE r.state IN ('waiting', 'running') AND (r.requested_by IS NOT NULL OR r.pages > 0) ORDER BY t.name, r.id
+    """)
+    with conn.cursor(row_factory=class_row(ShownRepair)) as cur:
+        return cur.execute(query).fetchall()
+
+
+def last_gap(conn: Connection) -> ShownRepair | None:
+    """The newest repair that found something missing."""
+    with conn.cursor(row_factory=class_row(ShownRepair)) as cur:
+        return cur.execute(_SHOWN + SQL("WHERE r.missing > 0 ORDER BY r.id DESC LIMIT 1")).fetchone()
+
+
+def refused(conn: Connection) -> list[ShownRepair]:
+    """Failed repairs that no later one of their tenant made up for."""
+    query = _SHOWN + SQL("""
+    WHERE r.state = 'failed' AND r.id = (SELECT max(id) FROM repairs n WHERE n.tenant_id = r.tenant_id
+                                         AND n.state IN ('done', 'failed'))
+    ORDER BY t.name
+    """)
+    with conn.cursor(row_factory=class_row(ShownRepair)) as cur:
+        return cur.execute(query).fetchall()
+
+
+def candidates(conn: Connection, tenant_id: int | None) -> list[Candidate]:
+    """The connected tenants, or the one, if it is connected."""
+    with conn.cursor(row_factory=class_row(Candidate)) as cur:
+        return cur.execute(
+            """
+            SELECT t.id, t.name, t.connected_at FROM tenants t JOIN connections c ON c.tenant_id = t.id
+            WHERE t.connected_at IS NOT NULL AND t.company_id IS NOT NULL AND t.id = coalesce(%s, t.id) ORDER BY t.name
+            """,
+            (tenant_id,),
+        ).fetchall()

@@ -1,0 +1,107 @@
+"""Which part of Front's list is compared, and what of it counts."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from shared.front.envelope import application_name
+from shared.front.listed import Listed
+from workers.repairing.bounds import MOST_INBOXES, Span, api_types, queried, sift, span_of
+
+NOON = datetime(2026, 8, 11, 12, tzinfo=UTC)
+
+
+def at(minutes: float) -> datetime:
+    return NOON + timedelta(minutes=minutes)
+
+
+@pytest.mark.parametrize(
+    ("asked", "mark", "connected", "kept_from", "since"),
+    [
+        (None, None, -600, None, -600),  # the first one, from the connection
+        (None, -30, -600, None, -40),  # from the mark, with an overlap
+        (None, -595, -600, None, -600),  # the overlap does not reach behind the connection
+        (-360, -30, -600, None, -360),  # as asked, though compared before
+        (-3600, -30, -600, None, -600),  # never from before the tenant connected
+        (-360, None, -600, -100, -100),  # nor from where our own rows are gone
+        (None, -300, -600, -100, -100),
+        (None, None, -600, -9000, -600),
+    ],
+)
+def test_where_a_repair_begins(
+    asked: int | None, mark: int | None, connected: int, kept_from: int | None, since: int
+) -> None:
+    span = span_of(
+        asked=None if asked is None else at(asked),
+        mark=None if mark is None else at(mark),
+        connected_at=at(connected),
+        kept_from=None if kept_from is None else at(kept_from),
+        now=NOON,
+    )
+    assert span == Span(since=at(since), until=at(-2))
+
+
+@pytest.mark.parametrize("asked", [-1, 60])
+def test_what_is_too_young_to_be_missed_is_an_empty_span(asked: int) -> None:
+    span = span_of(asked=at(asked), mark=None, connected_at=at(-600), kept_from=None, now=NOON)
+    assert span.since == span.until
+
+
+@pytest.mark.parametrize(
+    ("seen", "names"),
+    [
+        ([], []),
+        (["inbound_received"], ["inbound"]),
+        (["outbound_sent", "assignee_changed"], ["assign", "out_reply", "outbound", "unassign"]),
+        (["conversation_snoozed"], []),  # no event of the list tells of it
+        (["something_new"], []),
+    ],
+)
+def test_the_lists_names_for_what_came_by_webhook(seen: list[str], names: list[str]) -> None:
+    assert api_types(seen) == names
+
+
+def _listed(**changed: object) -> Listed:
+    usual = {
+        "front_id": "evt_1",
+        "type": application_name("inbound"),
+        "emitted_at": NOON,
+        "inbox_ids": frozenset({"inb_1"}),
+        "is_private": False,
+        "body": b"{}",
+    }
+    return Listed(**{**usual, **changed})  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("changed", "counts"),
+    [
+        ({}, True),
+        ({"emitted_at": at(-59)}, True),
+        ({"emitted_at": at(-61)}, False),  # whatever Front's bounds mean
+        ({"emitted_at": at(5)}, True),
+        ({"type": "tag_added"}, False),  # whatever Front's filter did
+        ({"inbox_ids": frozenset({"inb_9"})}, False),
+        ({"inbox_ids": frozenset({"inb_9", "inb_2"})}, True),  # shared, and somebody's own besides
+        ({"inbox_ids": frozenset()}, True),  # most events name none: the query chose them
+        ({"is_private": True}, False),
+    ],
+)
+def test_what_a_webhook_should_have_brought(changed: dict[str, object], counts: bool) -> None:
+    found = sift(
+        [_listed(**changed)],
+        span=Span(since=at(-60), until=at(-2)),
+        types=["inbound"],
+        shared={"inb_1", "inb_2"},
+    )
+    assert len(found) == counts
+
+
+def test_with_more_inboxes_than_a_query_holds_each_event_must_name_one() -> None:
+    few, many = ({f"inb_{number}" for number in range(count)} for count in (MOST_INBOXES, MOST_INBOXES + 1))
+    assert [len(queried(few)), len(queried(many))] == [MOST_INBOXES, 0]
+    span = Span(since=at(-60), until=at(-2))
+    events = [_listed(), _listed(inbox_ids=frozenset())]
+    assert [len(sift(events, span=span, types=["inbound"], shared=shared)) for shared in (few, many)] == [2, 1]
