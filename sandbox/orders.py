@@ -41,8 +41,8 @@ class Order:
 
     `duplicates` is how many extra copies of each delivery are sent; 0.1 is one more for every tenth.
     `dropped` is the share of its webhooks that are never sent. `inbox` is where new conversations begin, the first one
-    unless given; of a private one no webhook tells. `conversation`, `message`, `event` and an attachment's `id` choose ids, so that two
-    companies can have the same.
+    unless given; of a private one no webhook tells. `conversation`, `message`, `event` and an attachment's `id` choose
+    ids, so that two companies can have the same.
     """
 
     type: str

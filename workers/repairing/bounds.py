@@ -13,6 +13,8 @@ from shared.front.listed import Listed
 OVERLAP = timedelta(minutes=10)
 #: A webhook that is still on its way, or tried again, is no gap.
 ON_THEIR_WAY = timedelta(minutes=2)
+#: Of the time that rows are kept: they go on being deleted while a repair takes hours.
+SURELY_KEPT = 0.9
 #: Of inboxes in one query: more make an address that servers refuse.
 MOST_INBOXES = 200
 
@@ -26,14 +28,15 @@ class Span:
 
 
 def span_of(
-    *, asked: datetime | None, mark: datetime | None, connected_at: datetime, kept_from: datetime | None, now: datetime
+    *, asked: datetime | None, mark: datetime | None, connected_at: datetime, kept_days: int, now: datetime
 ) -> Span:
     """What to compare: as asked, else from where the last repair ended.
 
-    Never from before the tenant connected, nor from before `kept_from`, when our own rows are gone already.
+    Never from before the tenant connected, nor from days of which our own rows are deleted (0: none are).
     """
     since = asked or (mark - OVERLAP if mark else connected_at)
-    since = max(since, connected_at, kept_from or connected_at)
+    kept_from = now - SURELY_KEPT * timedelta(days=kept_days) if kept_days else connected_at
+    since = max(since, connected_at, kept_from)
     return Span(since=since, until=max(since, now - ON_THEIR_WAY))
 
 

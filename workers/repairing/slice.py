@@ -104,7 +104,7 @@ class _Slice:
             asked=repair.asked_since,
             mark=repair.mark,
             connected_at=repair.connected_at,
-            kept_from=None,
+            kept_days=self._resources.settings.retention_events_days,
             now=datetime.now(UTC),
         )
         self._write(lambda conn: repairs.begin(conn, repair, span.since, span.until))

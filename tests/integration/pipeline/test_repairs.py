@@ -83,9 +83,10 @@ def test_what_is_older_than_the_tenant_acts_on_is_recorded_only(rig: Rig) -> Non
 
 def test_what_happens_in_private_inboxes_is_never_recorded(rig: Rig) -> None:
     tenant = acme(rig)
+    opened = rig.control(f"companies/{ACME}/inboxes", {"name": "Ines", "address": "i@acme.example", "is_private": True})
     for event_type in ("inbound_received", "conversation_archived"):
         rig.send(event_type, ACME, deliver=True, emitted_at=ago(30))
-        rig.send(event_type, ACME, recipients=TO_NORA, count=20, is_private=True, emitted_at=ago(10))
+        rig.send(event_type, ACME, recipients=TO_NORA, count=20, inbox=opened["id"], emitted_at=ago(10))
     rig.record()
     rig.work()
     events = rig.one("SELECT count(*)::int FROM events")

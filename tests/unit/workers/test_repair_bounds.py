@@ -18,26 +18,24 @@ def at(minutes: float) -> datetime:
 
 
 @pytest.mark.parametrize(
-    ("asked", "mark", "connected", "kept_from", "since"),
+    ("asked", "mark", "connected", "kept_days", "since"),
     [
-        (None, None, -600, None, -600),  # the first one, from the connection
-        (None, -30, -600, None, -40),  # from the mark, with an overlap
-        (None, -595, -600, None, -600),  # the overlap does not reach behind the connection
-        (-360, -30, -600, None, -360),  # as asked, though compared before
-        (-3600, -30, -600, None, -600),  # never from before the tenant connected
-        (-360, None, -600, -100, -100),  # nor from where our own rows are gone
-        (None, -300, -600, -100, -100),
-        (None, None, -600, -9000, -600),
+        (None, None, -600, 0, -600),  # the first one, from the connection
+        (None, -30, -600, 0, -40),  # from the mark, with an overlap
+        (None, -595, -600, 0, -600),  # the overlap does not reach behind the connection
+        (-360, -30, -600, 0, -360),  # as asked, though compared before
+        (-3600, -30, -600, 0, -600),  # never from before the tenant connected
+        (-3000, None, -9000, 1, -1296),  # nor from where our own rows are gone, or soon will be
+        (None, -3000, -9000, 1, -1296),
+        (None, None, -600, 30, -600),
     ],
 )
-def test_where_a_repair_begins(
-    asked: int | None, mark: int | None, connected: int, kept_from: int | None, since: int
-) -> None:
+def test_where_a_repair_begins(asked: int | None, mark: int | None, connected: int, kept_days: int, since: int) -> None:
     span = span_of(
         asked=None if asked is None else at(asked),
         mark=None if mark is None else at(mark),
         connected_at=at(connected),
-        kept_from=None if kept_from is None else at(kept_from),
+        kept_days=kept_days,
         now=NOON,
     )
     assert span == Span(since=at(since), until=at(-2))
@@ -45,7 +43,7 @@ def test_where_a_repair_begins(
 
 @pytest.mark.parametrize("asked", [-1, 60])
 def test_what_is_too_young_to_be_missed_is_an_empty_span(asked: int) -> None:
-    span = span_of(asked=at(asked), mark=None, connected_at=at(-600), kept_from=None, now=NOON)
+    span = span_of(asked=at(asked), mark=None, connected_at=at(-600), kept_days=0, now=NOON)
     assert span.since == span.until
 
 
