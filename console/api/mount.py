@@ -10,6 +10,7 @@ from werkzeug.routing import BaseConverter
 
 from console.api import bulk, requests, tenants, users  # noqa: F401 -- for the routes that they declare
 from console.api.blueprint import SECURITY, api
+from console.api.document import complete
 from console.api.schemas import Problem, refuse
 
 if TYPE_CHECKING:
@@ -35,5 +36,6 @@ def mount(app: OpenAPI) -> None:
     app.validation_error_callback = refuse
     requests.accompany(app)
     app.register_api(api)
-    app.add_url_rule("/api/openapi.json", "openapi", lambda: app.api_doc)
-    app.add_url_rule("/api/docs", "api_docs", lambda: render_template("api_docs.html", document=app.api_doc))
+    document = complete(app.api_doc)
+    app.add_url_rule("/api/openapi.json", "openapi", lambda: document)
+    app.add_url_rule("/api/docs", "api_docs", lambda: render_template("api_docs.html", document=document))

@@ -11,7 +11,7 @@ from werkzeug.exceptions import HTTPException
 
 from console.api.refusals import ApiRefusal, as_members, status_of
 from console.api.requests import request_id
-from shared.errors import MailroomError
+from shared.errors import MailroomError, StoreUnavailable
 
 if TYPE_CHECKING:
     from flask import Blueprint
@@ -59,11 +59,16 @@ def of_error(exc: Exception) -> Response:
         return _of_ours(exc)
     if isinstance(exc, MailroomError) and status_of(exc) == 503:
         log.warning("request_unanswered", endpoint=request.endpoint, code=exc.code, reason=str(exc))
-        answer = problem(503, exc.code, AWAY if exc.code == "store_unavailable" else str(exc))
-        answer.headers["Retry-After"] = RETRY_AFTER
-        return answer
+        return _away() if isinstance(exc, StoreUnavailable) else problem(503, exc.code, str(exc))
     log.error("request_failed", endpoint=request.endpoint, exc_info=exc)
     return problem(500, "bug", OUR_FAULT)
+
+
+def _away() -> Response:
+    """The server's own words stay in the log."""
+    answer = problem(503, StoreUnavailable.code, AWAY)
+    answer.headers["Retry-After"] = RETRY_AFTER
+    return answer
 
 
 def _of_ours(exc: MailroomError) -> Response:

@@ -8,15 +8,25 @@ from typing import TYPE_CHECKING, Any
 from console.api.blueprint import BODY, TENANTS, api, said
 from console.api.schemas import TenantPath
 from console.api.sender import for_every_tenant, only_tenant
-from console.api.tenant_lookup import overview
-from console.api.tenant_schemas import NewTenant, PolicyPatch, TenantPage, TenantShown, TenantsQuery
+from console.api.tenant_lookup import keep, overview
+from console.api.tenant_schemas import (
+    ConnectLink,
+    LinkQuery,
+    NewTenant,
+    PolicyPatch,
+    TenantPage,
+    TenantShown,
+    TenantsQuery,
+)
+from console.connect_links import new_link
 from console.web.resources import current
-from shared.actions import checked_action, refuse_hasty_trash
+from shared.actions import checked_action, checked_inboxes, refuse_hasty_trash
 from shared.db import tenant_lookup, tenants
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from console.connect_links import NewLink
     from shared.db.pool import Connection
     from shared.db.tenants import PolicyChange, TenantOverview
 
@@ -28,7 +38,9 @@ def list_tenants(query: TenantsQuery) -> Shown:
     """List the tenants that the token sees, by id."""
     only = only_tenant()
     found = current().pool.run(
-        lambda conn: tenant_lookup.page(conn, after=query.after, limit=query.limit + 1, only=only)
+        lambda conn: tenant_lookup.page(
+            conn, after=query.after, limit=query.limit + 1, only=only, customer=query.customer
+        )
     )
     page = found[: query.limit]
     return {"tenants": [_shown(each) for each in page], "next": page[-1].id if len(found) > len(page) else None}
@@ -40,7 +52,7 @@ def add_tenant(body: NewTenant) -> tuple[Shown, int]:
     for_every_tenant()
 
     def write(conn: Connection) -> TenantOverview:
-        return overview(conn, tenants.add(conn, body.name, body.company_id))
+        return overview(conn, tenants.add(conn, body.name, body.company_id, customer=body.customer))
 
     return _shown(current().pool.run(write)), 201
 
@@ -75,9 +87,22 @@ def resume_tenant(path: TenantPath) -> Shown:
     return _changed(path, lambda conn, found: tenants.resume(conn, found.id))
 
 
+@api.post("/tenants/<int:tenant_id>/connect-links", tags=[TENANTS], responses={201: ConnectLink})
+def make_connect_link(path: TenantPath, query: LinkQuery) -> tuple[Shown, int]:
+    """Make the link that connects a tenant; older ones of it end. It is shown this once."""
+    settings, valid_for = current().settings, timedelta(days=query.days)
+
+    def write(conn: Connection) -> NewLink:
+        keep(conn, path.tenant_id)
+        return new_link(conn, settings, path.tenant_id, valid_for=valid_for)
+
+    link = current().pool.run(write)
+    return {"url": link.url, "expires_at": _plain(link.expires_at)}, 201
+
+
 def _changed(path: TenantPath, change: Callable[[Connection, TenantOverview], object]) -> Shown:
     def write(conn: Connection) -> TenantOverview:
-        tenant_lookup.keep(conn, path.tenant_id)
+        keep(conn, path.tenant_id)
         change(conn, overview(conn, path.tenant_id))
         return overview(conn, path.tenant_id)
 
@@ -91,6 +116,8 @@ def _change(body: PolicyPatch) -> PolicyChange:
         only_when_matched=body.only_when_matched,
         fold_plus=body.fold_plus,
         act_within=None if body.act_within_seconds is None else timedelta(seconds=body.act_within_seconds),
+        only_inboxes=checked_inboxes(body.only_inboxes) if body.only_inboxes else body.only_inboxes,
+        dry_run=body.dry_run,
     )
 
 

@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING
 
 import click
 
+from console.naming import COMPANY, LONGEST, is_name
 from shared.crypto import TokenVault
-from shared.db import connections, tenants
+from shared.db import connections
 from shared.errors import FrontUnavailable, MailroomError, NeedsReconnect
 from shared.means import front_client
 from shared.models import Token
@@ -19,7 +20,6 @@ if TYPE_CHECKING:
 
     from shared.db.pool import Connection
 
-COMPANY = re.compile(r"cmp_[A-Za-z0-9]{1,60}")
 TOKEN = re.compile(r"[\x21-\x7e]{8,8192}")
 
 
@@ -32,8 +32,8 @@ class WrongToken(MailroomError):
 def check_names(name: str, company_id: str | None, customer: str | None) -> None:
     """Refuse what cannot be a tenant's name, one of Front's company ids, or an id of the caller's own."""
     for what, value in (("tenant's name", name), ("customer's id", customer)):
-        if value is not None and not (value.strip() and value.isprintable() and len(value) <= tenants.LONGEST_NAME):
-            raise click.UsageError(f"a {what} is up to {tenants.LONGEST_NAME} printable characters")
+        if value is not None and not is_name(value):
+            raise click.UsageError(f"a {what} is up to {LONGEST} printable characters")
     if company_id is not None and not COMPANY.fullmatch(company_id):
         raise click.UsageError(f"--company {company_id!r} is no company id; Front's look like cmp_4k2p9")
 

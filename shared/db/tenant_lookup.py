@@ -12,6 +12,12 @@ from shared.db.tenants import OVERVIEW, TenantOverview
 if TYPE_CHECKING:
     from shared.db.pool import Connection
 
+PAGE = """
+    WHERE t.id > %(after)s AND (%(only)s::bigint IS NULL OR t.id = %(only)s)
+        AND (%(customer)s::text IS NULL OR t.customer = %(customer)s)
+    ORDER BY t.id LIMIT %(limit)s
+"""
+
 
 def of_id(conn: Connection, tenant_id: int) -> TenantOverview | None:
     """The tenant with this id."""
@@ -19,13 +25,13 @@ def of_id(conn: Connection, tenant_id: int) -> TenantOverview | None:
         return cursor.execute(sql.SQL(OVERVIEW) + sql.SQL("WHERE t.id = %s"), (tenant_id,)).fetchone()
 
 
-def page(conn: Connection, *, after: int, limit: int, only: int | None = None) -> list[TenantOverview]:
-    """The first tenants by id, `after` one of them; `only` this one if it is among them."""
-    query = sql.SQL(OVERVIEW) + sql.SQL(
-        "WHERE t.id > %(after)s AND (%(only)s::bigint IS NULL OR t.id = %(only)s) ORDER BY t.id LIMIT %(limit)s"
-    )
+def page(
+    conn: Connection, *, after: int, limit: int, only: int | None = None, customer: str | None = None
+) -> list[TenantOverview]:
+    """The first tenants by id, `after` one of them; `only` this one and those of a `customer`, where given."""
+    values = {"after": after, "limit": limit, "only": only, "customer": customer}
     with conn.cursor(row_factory=class_row(TenantOverview)) as cursor:
-        return cursor.execute(query, {"after": after, "limit": limit, "only": only}).fetchall()
+        return cursor.execute(sql.SQL(OVERVIEW) + sql.SQL(PAGE), values).fetchall()
 
 
 def keep(conn: Connection, tenant_id: int) -> bool:

@@ -1,0 +1,205 @@
+"""Who may do what: no request gets further than its token allows, on any route."""
+
+from __future__ import annotations
+
+import logging
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from shared.db import tenants
+from tests.integration.console.api.sending import Api, token_for
+
+if TYPE_CHECKING:
+    import psycopg
+    from flask_openapi3 import OpenAPI
+    from werkzeug.routing import Rule
+
+    from tests.integration.console.conftest import Mailroom
+
+READING = {"GET"}
+BODIES: dict[str, Any] = {
+    "api.replace_user": {"name": "N", "addresses": ["n@acme.example"]},
+    "api.change_user": {"active": True},
+    "api.put_users_of_list": {"users": [{"external_id": "1", "name": "N", "addresses": ["n@acme.example"]}]},
+    "api.change_policy": {"action": "archive"},
+    "api.add_tenant": {"name": "New"},
+}
+
+
+def routes(application: OpenAPI) -> list[tuple[Rule, str]]:
+    """Every route of the API with each of its methods."""
+    rules = [rule for rule in application.url_map.iter_rules() if rule.rule.startswith("/api/v1")]
+    return [(rule, method) for rule in rules for method in (rule.methods or set()) - {"HEAD", "OPTIONS"}]
+
+
+def path_of(rule: Rule, tenant: int) -> str:
+    path = rule.rule.removeprefix("/api/v1")
+    return path.replace("<int:tenant_id>", str(tenant)).replace("<anything:external_id>", "17")
+
+
+def statuses(api: Api, application: OpenAPI, tenant: int) -> dict[str, int]:
+    """What each route answers, by endpoint."""
+    return {
+        rule.endpoint: api.answer(method, path_of(rule, tenant), BODIES.get(rule.endpoint)).status_code
+        for rule, method in routes(application)
+    }
+
+
+def rows(conn: psycopg.Connection) -> list[Any]:
+    """All that the API could change."""
+    return conn.execute(
+        "SELECT t::text FROM tenants t UNION ALL SELECT u::text FROM users u"
+        " UNION ALL SELECT a::text FROM user_addresses a UNION ALL SELECT l::text FROM connect_links l ORDER BY 1"
+    ).fetchall()
+
+
+@pytest.fixture
+def other(conn: psycopg.Connection) -> int:
+    """Another tenant with a user of its own."""
+    tenant = tenants.add(conn, "Other", "cmp_other")
+    conn.execute("INSERT INTO users (tenant_id, external_id, name) VALUES (%s, '17', 'Theirs')", (tenant,))
+    return tenant
+
+
+def test_a_token_of_one_tenant_finds_no_other_on_any_route(
+    application: OpenAPI, mailroom: Mailroom, tenant: int, other: int, conn: psycopg.Connection
+) -> None:
+    bound = Api(
+        client=application.test_client(), token=token_for(mailroom, "acme", "--scope", "write", "--tenant", "Acme")
+    )
+    before = rows(conn)
+    theirs = {rule.endpoint for rule, _ in routes(application) if "tenant_id" in rule.arguments}
+    answered = statuses(bound, application, other)
+    assert {endpoint: answered[endpoint] for endpoint in theirs} == dict.fromkeys(theirs, 404)
+    assert (answered["api.list_tenants"], answered["api.add_tenant"]) == (200, 403)
+    assert rows(conn) == before
+    assert [each["id"] for each in bound("GET", "/tenants")["tenants"]] == [tenant]
+
+
+def test_a_tenant_out_of_sight_looks_like_one_that_is_not_there(
+    application: OpenAPI, mailroom: Mailroom, acme: str, other: int
+) -> None:
+    bound = Api(client=application.test_client(), token=token_for(mailroom, "acme", "--tenant", acme))
+    [hidden, missing] = [bound("GET", f"/tenants/{each}", code=404) for each in (other, 999_999)]
+    assert hidden["detail"].replace(str(other), "ID") == missing["detail"].replace("999999", "ID")
+    assert hidden["code"] == missing["code"] == "unknown_tenant"
+
+
+def test_a_token_that_reads_writes_on_no_route(
+    application: OpenAPI, mailroom: Mailroom, tenant: int, conn: psycopg.Connection
+) -> None:
+    reader = Api(client=application.test_client(), token=token_for(mailroom, "reader"))
+    before = rows(conn)
+    answered = statuses(reader, application, tenant)
+    writing = {rule.endpoint for rule, method in routes(application) if method not in READING}
+    assert {endpoint for endpoint, status in answered.items() if status == 403} == writing
+    assert "scope_too_small" in reader.answer("POST", f"/tenants/{tenant}/pause").get_data(as_text=True)
+    assert rows(conn) == before
+
+
+@pytest.mark.parametrize(
+    ("header", "code", "error"),
+    [
+        (None, "token_missing", ""),
+        ("Basic dXNlcjpwYXNz", "token_missing", ""),
+        ("Bearer", "token_missing", ""),
+        ("Bearer mr_nobody", "token_invalid", ', error="invalid_token"'),
+        ("Bearer \xff\xfe", "token_invalid", ', error="invalid_token"'),
+    ],
+)
+def test_without_a_good_token_no_route_does_anything(
+    application: OpenAPI, tenant: int, header: str | None, code: str, error: str
+) -> None:
+    client = application.test_client()
+    for rule, method in routes(application):
+        headers = {} if header is None else {"Authorization": header}
+        answer = client.open("/api/v1" + path_of(rule, tenant), method=method, headers=headers)
+        assert (answer.status_code, answer.get_json()["code"]) == (401, code), rule
+        assert answer.headers["WWW-Authenticate"] == f'Bearer realm="mailroom"{error}'
+
+
+@pytest.mark.parametrize(
+    ("ending", "detail"),
+    [("revoked_at = now()", "the token is revoked"), ("expires_at = now()", "the token is expired")],
+)
+def test_a_token_that_has_ended_is_refused(api: Api, conn: psycopg.Connection, ending: str, detail: str) -> None:
+    api("GET", "/tenants")
+    conn.execute(f"UPDATE api_tokens SET {ending}")  # type: ignore[arg-type]
+    assert api("GET", "/tenants", code=401)["detail"] == detail
+
+
+def test_the_last_use_is_noted_once_a_minute(api: Api, conn: psycopg.Connection) -> None:
+    def noted() -> object:
+        return conn.execute("SELECT last_used_at FROM api_tokens").fetchone()
+
+    assert noted() == (None,)
+    api("GET", "/tenants")
+    first = noted()
+    api("GET", "/tenants")
+    assert noted() == first != (None,)
+    conn.execute("UPDATE api_tokens SET last_used_at = now() - interval '61 seconds'")
+    api("GET", "/tenants")
+    assert noted() > first  # type: ignore[operator]
+
+
+def test_tokens_go_with_their_tenant(mailroom: Mailroom, acme: str, tenant: int, conn: psycopg.Connection) -> None:
+    token_for(mailroom, "acme", "--tenant", acme)
+    conn.execute("DELETE FROM tenants WHERE id = %s", (tenant,))
+    assert mailroom.json("api-token", "list") == []
+
+
+def test_a_log_line_names_route_and_token_and_nothing_private(
+    api: Api, users: str, caplog: pytest.LogCaptureFixture, capsys: pytest.CaptureFixture[str]
+) -> None:
+    body = {"name": "Nora", "addresses": ["nora@acme.example"]}
+    with caplog.at_level(logging.DEBUG):
+        api("PUT", f"{users}/nora@acme.example", body, code=201, headers={"X-Request-ID": "from-the-crm-1"})
+        api("GET", f"{users}?address=nora@acme.example")
+    captured = capsys.readouterr()
+    logged = captured.out + captured.err + caplog.text
+    assert "route=/api/v1/tenants/<int:tenant_id>/users/<anything:external_id>" in logged
+    assert "token=everything" in logged
+    assert "request=from-the-crm-1" in logged
+    assert "nora" not in logged.lower()
+    assert api.token not in logged
+
+
+@pytest.mark.parametrize(
+    ("given", "kept"), [("from-the-crm-1", True), ("short", False), ("a b c d e f g h", False), ("x" * 65, False)]
+)
+def test_a_sane_request_id_is_kept_in_answer_and_problem(api: Api, given: str, kept: bool) -> None:
+    answer = api.answer("GET", "/tenants/999999", headers={"X-Request-ID": given})
+    request_id = answer.headers["X-Request-ID"]
+    assert answer.get_json()["instance"] == request_id
+    assert (request_id == given) == kept
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "given", "status", "code"),
+    [
+        ("GET", "/nothing", {}, 404, "not_found"),
+        ("GET", "/tenants/x", {}, 404, "not_found"),
+        ("PUT", "/tenants", {"json": {}}, 405, "method_not_allowed"),
+        ("POST", "/tenants", {"data": "{}"}, 415, "not_json"),
+        ("POST", "/tenants", {"data": "{}", "content_type": "text/plain"}, 415, "not_json"),
+        ("POST", "/tenants", {"json": {}, "headers": {"Content-Encoding": "gzip"}}, 415, "not_json"),
+        ("POST", "/tenants", {"data": "{", "content_type": "application/json"}, 400, "malformed_json"),
+        ("POST", "/tenants", {"data": b"\xff", "content_type": "application/json"}, 400, "malformed_json"),
+        ("POST", "/tenants", {"data": "[" * 100_000, "content_type": "application/json"}, 400, "malformed_json"),
+        ("POST", "/tenants", {"json": []}, 400, "malformed_json"),
+        ("POST", "/tenants", {"json": '{"name": "Acme"}'}, 400, "malformed_json"),
+        ("POST", "/tenants", {"json": {"name": "x" * 2**20}}, 413, "request_entity_too_large"),
+        ("GET", "/tenants?limit=0", {}, 422, "invalid"),
+        ("GET", "/tenants/99999999999999999999", {}, 422, "invalid"),
+    ],
+)
+def test_every_error_is_a_problem(
+    api: Api, method: str, path: str, given: dict[str, Any], status: int, code: str
+) -> None:
+    said = api(method, path, code=status, **given)
+    assert (said["status"], said["code"], said["type"]) == (status, code, f"urn:mailroom:problem:{code}")
+
+
+def test_what_may_be_done_instead_is_said_with_405(api: Api) -> None:
+    assert "POST" in api.answer("PUT", "/tenants").headers["Allow"]

@@ -1,0 +1,103 @@
+"""The OpenAPI document is valid and says of the API what is true, no more and no less."""
+
+from __future__ import annotations
+
+import re
+from html.parser import HTMLParser
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from jsonschema import Draft202012Validator
+from openapi_spec_validator import OpenAPIV31SpecValidator
+
+if TYPE_CHECKING:
+    from flask_openapi3 import OpenAPI
+
+    from tests.integration.console.api.sending import Api
+
+
+@pytest.fixture
+def document(application: OpenAPI) -> dict[str, Any]:
+    read: dict[str, Any] = application.test_client().get("/api/openapi.json").get_json()
+    return read
+
+
+def of_schema(document: dict[str, Any], name: str) -> Draft202012Validator:
+    return Draft202012Validator({"$ref": f"#/components/schemas/{name}", "components": document["components"]})
+
+
+def test_it_is_valid_openapi(document: dict[str, Any]) -> None:
+    assert document["openapi"] == "3.1.0"
+    assert [error.message for error in OpenAPIV31SpecValidator(document).iter_errors()] == []
+
+
+def test_it_has_every_route_and_no_other(application: OpenAPI, document: dict[str, Any]) -> None:
+    served = {
+        (re.sub(r"<\w+:(\w+)>", r"{\1}", rule.rule), method.lower())
+        for rule in application.url_map.iter_rules()
+        if rule.rule.startswith("/api/v1")
+        for method in (rule.methods or set()) - {"HEAD", "OPTIONS"}
+    }
+    told = {(path, method) for path, operations in document["paths"].items() for method in operations}
+    assert told == served
+    assert len(told) > 10
+
+
+def test_every_operation_takes_a_token_and_says_how_it_fails(document: dict[str, Any]) -> None:
+    assert document["components"]["securitySchemes"]["token"]["scheme"] == "bearer"
+    operations = [each for operations in document["paths"].values() for each in operations.values()]
+    assert [each for each in operations if each["security"] != [{"token": []}] or not each["summary"]] == []
+    for operation in operations:
+        problems = {status for status in operation["responses"] if status >= "400"}
+        wanted = {"401", "403", "404", "422", "500", "503"} | (
+            {"400", "413", "415"} if "requestBody" in operation else set()
+        )
+        assert problems - {"409"} == wanted
+        for status in problems:
+            assert list(operation["responses"][status]["content"]) == ["application/problem+json"]
+    ids = [operation["operationId"] for operation in operations]
+    assert len(set(ids)) == len(ids)
+
+
+def test_every_body_has_an_example_that_fits_its_schema(document: dict[str, Any]) -> None:
+    schemas = document["components"]["schemas"]
+    bodies = [
+        content["schema"]["$ref"].rsplit("/", 1)[1]
+        for operations in document["paths"].values()
+        for operation in operations.values()
+        for content in operation.get("requestBody", {}).get("content", {}).values()
+    ]
+    assert len(bodies) == 5
+    for name in bodies:
+        of_schema(document, name).validate(schemas[name]["example"])
+
+
+def test_answers_and_problems_are_as_described(api: Api, users: str, document: dict[str, Any]) -> None:
+    body = {"users": [{"external_id": "1", "name": "N", "addresses": ["n@acme.example"]}]}
+    of_schema(document, "BulkAnswer").validate(api("POST", f"{users}/bulk", body))
+    of_schema(document, "UserPage").validate(api("GET", users))
+    of_schema(document, "UserShown").validate(api("GET", f"{users}/1"))
+    of_schema(document, "TenantPage").validate(api("GET", "/tenants"))
+    problem = api("PUT", f"{users}/1", {}, code=422)
+    of_schema(document, "Problem").validate(problem)
+    assert set(problem) <= set(document["components"]["schemas"]["Problem"]["properties"])
+
+
+def test_the_page_for_people_names_every_operation_and_loads_nothing_of_others(
+    application: OpenAPI, document: dict[str, Any]
+) -> None:
+    answer = application.test_client().get("/api/docs")
+    page = answer.get_data(as_text=True)
+    loaded: list[str | None] = []
+
+    class Loads(HTMLParser):
+        def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+            loaded.extend(
+                value for name, value in attrs if tag in {"script", "link", "img"} and name in {"src", "href"}
+            )
+
+    Loads().feed(page)
+    assert loaded == ["/static/mailroom.css"]
+    assert answer.content_type.startswith("text/html")
+    for path, operations in document["paths"].items():
+        assert [f"{method.upper()} {path}" in page for method in operations] == [True] * len(operations)
