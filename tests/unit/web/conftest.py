@@ -23,11 +23,21 @@ KEY = "wqW1C9jKCtz4sTk5m0aWv1rV2nqJQmQbXH7gO4gGJ2o="
 NOWHERE = "http://127.0.0.1:9"
 
 
-class NoPool:
-    """PostgreSQL away."""
+class Away:
+    """PostgreSQL does not answer."""
 
     def run(self, work: Callable[..., object]) -> object:
         raise StoreUnavailable("PostgreSQL does not answer")
+
+
+class Finds:
+    """Whatever is asked, PostgreSQL has this."""
+
+    def __init__(self, found: object) -> None:
+        self._found = found
+
+    def run(self, work: Callable[..., object]) -> object:
+        return self._found
 
 
 Console: TypeAlias = Callable[..., "OpenAPI"]
@@ -37,12 +47,12 @@ Console: TypeAlias = Callable[..., "OpenAPI"]
 def console() -> Console:
     """Makes the application, with other settings than the usual ones where given."""
 
-    def make(**given: str) -> OpenAPI:
+    def make(pool: Away | Finds | None = None, **given: str) -> OpenAPI:
         settings = Settings(**{"secret_key": "s", "token_keys": [KEY], "front_api_url": NOWHERE, **given})  # type: ignore[arg-type]
         resources = Resources(
             name="console@test",
             settings=settings,
-            pool=NoPool(),  # type: ignore[arg-type]
+            pool=pool or Away(),  # type: ignore[arg-type]
             front=FrontClient(NOWHERE, Budget.from_url("redis://127.0.0.1:9")),
             token_endpoint=TokenEndpoint(NOWHERE, client_id="id", client_secret="secret"),
             vault=TokenVault(settings.token_keys),
