@@ -129,9 +129,10 @@ def _tell_when_done(settings: Settings, event_id: str, stop: threading.Event) ->
                     f"the first message went all the way: matched, files stored, conversation archived.\n"
                     f"  ./run event show {event_id}\n"
                     f"mail for a company that no tenant has is parked, until somebody connects it:\n"
-                    f"  ./run tenant add Lighthouse --company {STRANGER}\n"
+                    f"  ./run tenant add Lighthouse\n"
                     f"  ./run user add --tenant Lighthouse --id 1 --name Keeper --email keeper@lighthouse.example\n"
-                    f"  ./run tenant connect Lighthouse --api-token-file {token_file}"
+                    f"  ./run tenant connect Lighthouse      prints a link: open it in a browser and allow access\n"
+                    f"  ./run tenant connect Lighthouse --api-token-file {token_file}      is the same without one"
                 )
                 return
             if stop.wait(0.1):

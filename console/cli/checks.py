@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
+from urllib.parse import urlsplit
 
 import redis
 
@@ -22,6 +23,7 @@ AWAY = {
     "storage": "make room at STORAGE_URL, or check who may write there; files go on by themselves",
 }
 OLDEST_REDIS = (7, 0)
+LOOPBACK = {"localhost", "127.0.0.1", "::1"}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -118,11 +120,40 @@ def tokens(settings: Settings) -> Iterator[Finding]:
     """Every tenant is connected, its token opens, and no old key is needed for it."""
     with session(settings.database_url.get_secret_value()) as conn:
         unconnected, stored = tenants.without_connection(conn), resealing.count(conn)
-        fix = "connect each with `mailroom tenant connect NAME --api-token-file FILE`"
+        fix = "send each one's admin the link of `mailroom tenant connect NAME`, or give an --api-token-file"
         found = f"without a connection: {', '.join(unconnected)}" if unconnected else f"{stored} connected"
         yield Finding(name="tenants", ok=not unconnected, found=found, fix=fix)
         if stored:
             yield from _sealing(survey(conn, TokenVault(settings.token_keys)))
+
+
+def oauth_app(settings: Settings) -> Iterator[Finding]:
+    """Tenants can be connected by a link: Front knows our app, and people and Front reach the console."""
+    given = {
+        "FRONT_CLIENT_ID": settings.front_client_id,
+        "FRONT_CLIENT_SECRET": settings.front_client_secret.get_secret_value(),
+    }
+    missing = [name for name, value in given.items() if not value]
+    if len(missing) == len(given) and _all_by_api_token(settings):
+        yield Finding(name="oauth app", ok=True, found="not set; every tenant is connected by an API token")
+        return
+    found = f"not set: {', '.join(missing)}" if missing else "client id and secret set"
+    fix = "copy client id and secret from the OAuth page of the Front app: without them no link connects a tenant"
+    yield Finding(name="oauth app", ok=not missing, found=found, fix=fix)
+    local = settings.mailroom_env == "development" and urlsplit(settings.public_url).hostname in LOOPBACK
+    yield Finding(
+        name="public url",
+        ok=local or settings.public_url.startswith("https://"),
+        found=settings.public_url,
+        fix="set PUBLIC_URL to the https address at which your proxy passes requests to the console, and list "
+        "PUBLIC_URL/oauth/callback as a redirect URL of the Front app",
+    )
+
+
+def _all_by_api_token(settings: Settings) -> bool:
+    with session(settings.database_url.get_secret_value()) as conn:
+        kinds = [tenant.connection for tenant in tenants.every(conn)]
+    return bool(kinds) and set(kinds) == {"api_token"}
 
 
 def _sealing(keyring: Keyring) -> Iterator[Finding]:
@@ -141,6 +172,7 @@ CHECKS: dict[Check, str] = {
     storage: "check STORAGE_URL, the space left and who may write there",
     outages_standing: "see the lines above",
     tokens: "see the lines above",
+    oauth_app: "see the lines above",
 }
 
 

@@ -150,7 +150,10 @@ def test_a_bare_database_is_told_and_migrated(mailroom: Mailroom) -> None:
     mailroom.json("status")
 
 
-def test_doctor_finds_a_sound_installation_sound_but_for_the_test_servers_durability(mailroom: Mailroom) -> None:
+def test_doctor_finds_a_sound_installation_sound_but_for_the_test_servers_durability(
+    mailroom: Mailroom, environment: dict[str, str | None]
+) -> None:
+    environment |= {"FRONT_CLIENT_ID": "an-app", "FRONT_CLIENT_SECRET": "its-secret"}
     found = findings(mailroom)
     assert [name for name, ok in found.items() if not ok] == ["redis sync"]
     assert {

@@ -1,0 +1,57 @@
+"""Doctor finds out whether links can connect tenants, before a customer does."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+if TYPE_CHECKING:
+    from tests.integration.console.conftest import Mailroom
+
+APP = {"FRONT_CLIENT_ID": "an-app", "FRONT_CLIENT_SECRET": "canary-secret"}
+
+
+def checks(mailroom: Mailroom) -> dict[str, bool]:
+    found = mailroom.json("doctor", code=1)["checks"]  # the tests' Redis is not durable
+    assert "canary" not in str(found)
+    return {check["name"]: check["ok"] for check in found}
+
+
+@pytest.mark.parametrize(
+    ("given", "sound"),
+    [
+        ({**APP}, True),
+        ({"FRONT_CLIENT_ID": "an-app"}, False),
+        ({"FRONT_CLIENT_SECRET": "canary-secret"}, False),
+        # Nobody can be connected yet
+        ({}, False),
+    ],
+)
+def test_an_app_has_an_id_and_a_secret(
+    mailroom: Mailroom, environment: dict[str, str | None], given: dict[str, str], sound: bool
+) -> None:
+    environment |= given
+    assert checks(mailroom)["oauth app"] is sound
+
+
+def test_who_connects_by_api_token_alone_needs_no_app(mailroom: Mailroom, acme: str) -> None:
+    found = checks(mailroom)
+    assert (found["oauth app"], "public url" in found) == (True, False)
+
+
+@pytest.mark.parametrize(
+    ("url", "sound"),
+    [
+        ("https://console.example", True),
+        ("http://console.example", False),
+        # On this machine, with the small Front
+        ("http://localhost:8081", True),
+        ("http://127.0.0.1:8081", True),
+    ],
+)
+def test_people_reach_the_console_by_https_unless_it_is_on_their_machine(
+    mailroom: Mailroom, environment: dict[str, str | None], url: str, sound: bool
+) -> None:
+    environment |= {**APP, "PUBLIC_URL": url}
+    assert checks(mailroom)["public url"] is sound
