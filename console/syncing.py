@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
+from console.inbox_changes import InboxChange, inbox_changes
 from console.teammate_changes import Change, address_keys, changes
-from shared.db import synced_users, users
+from shared.db import inboxes, synced_users, users
 from shared.db.synced_users import SyncedUser
 
 if TYPE_CHECKING:
     from shared.db.pool import Connection
-    from shared.front.people import Teammate
+    from shared.front.objects import Inbox
+    from shared.front.people import Channel, Teammate
+    from shared.inbox_address import InboxAddress
 
 WRITTEN = frozenset({"added", "changed", "deactivated"})
 
@@ -30,6 +33,23 @@ def sync_teammates(conn: Connection, tenant_id: int, teammates: Sequence[Teammat
         if not dry_run:
             synced_users.put(conn, tenant_id, [_synced(change) for change in found if change.what in WRITTEN])
     return found
+
+
+def sync_inboxes(
+    conn: Connection, tenant_id: int, shared: Iterable[Inbox], channels: Iterable[Channel], *, dry_run: bool
+) -> list[InboxChange]:
+    """Take in the addresses of Front's shared inboxes, with the users mapped to them; what was, or would be, done."""
+    with conn.transaction():
+        users.hold(conn, tenant_id)
+        found = inbox_changes(shared, channels, inboxes.of_tenant(conn, tenant_id))
+        if not dry_run:
+            inboxes.put(conn, tenant_id, _of(found, "added", "changed"))
+            inboxes.remove(conn, tenant_id, [address.key for address in _of(found, "removed")])
+    return found
+
+
+def _of(found: Iterable[InboxChange], *what: str) -> list[InboxAddress]:
+    return [change.address for change in found if change.what in what]
 
 
 def _synced(change: Change) -> SyncedUser:

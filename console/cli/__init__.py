@@ -8,6 +8,7 @@ from console.cli.api_token import api_token
 from console.cli.commands import Commands
 from console.cli.doctor import doctor
 from console.cli.event import event
+from console.cli.inbox import inbox
 from console.cli.keys import keys
 from console.cli.running import migrate, up
 from console.cli.sandbox import sandbox
@@ -33,5 +34,5 @@ def main() -> None:
     """
 
 
-for command in (up, migrate, status, doctor, tenant, user, event, task, sandbox, keys, api_token):
+for command in (up, migrate, status, doctor, tenant, user, inbox, event, task, sandbox, keys, api_token):
     main.add_command(command)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+from shared.addresses import MAX_LENGTH
 from shared.front.objects import as_object, as_text
 from shared.text import clean
 
@@ -24,7 +25,7 @@ class Teammate:
 
 @dataclass(frozen=True, kw_only=True)
 class Channel:
-    """One way into an inbox. `address` is what others write to; one that Front does not call shared is private."""
+    """One way into an inbox, which says whether it is shared. `address` is what others write to."""
 
     id: str
     address: str
@@ -61,7 +62,7 @@ def parse_channel(raw: Any) -> Channel | None:
     inbox = as_text(as_object(as_object(found.get("_links")).get("related")).get("inbox")) or ""
     return Channel(
         id=channel_id,
-        address=sends_as or address or "",
+        address=clean(sends_as or address or "", MAX_LENGTH + 1),
         inbox_id=inbox.rpartition("/")[2] or None,
-        is_private=found.get("is_private") is not False,
+        is_private=found.get("is_private") is True,
     )

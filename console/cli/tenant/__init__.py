@@ -9,7 +9,7 @@ from console.cli.tenant.connecting import connect
 from console.cli.tenant.pausing import pause, resume
 from console.cli.tenant.policy import policy
 from console.cli.tenant.showing import list_, show
-from console.cli.tenant.syncing import sync_teammates
+from console.cli.tenant.syncing import sync_inboxes, sync_teammates
 
 
 @click.group()
@@ -17,5 +17,5 @@ def tenant() -> None:
     """Add, connect and steer tenants."""
 
 
-for command in (add, list_, show, connect, policy, pause, resume, sync_teammates):
+for command in (add, list_, show, connect, policy, pause, resume, sync_teammates, sync_inboxes):
     tenant.add_command(command)

@@ -97,11 +97,11 @@ def test_a_channel_may_belong_to_no_inbox() -> None:
     assert channel.inbox_id is None
 
 
-@pytest.mark.parametrize("sent", [{}, {"is_private": True}, {"is_private": None}])
-def test_what_front_does_not_call_shared_is_private(sent: dict[str, Any]) -> None:
-    channel = parse_channel({key: value for key, value in MAILBOX.items() if key != "is_private"} | sent)
+@pytest.mark.parametrize(("sent", "is_private"), [(True, True), (False, False), (None, False)])
+def test_a_channel_is_private_where_front_says_so(sent: bool | None, is_private: bool) -> None:
+    channel = parse_channel(MAILBOX | {"is_private": sent})
     assert channel
-    assert channel.is_private
+    assert channel.is_private == is_private
 
 
 @pytest.mark.parametrize("raw", [None, [], "tea_1", {}, {"id": 7}, {"id": None}])
