@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import logging
 from typing import TYPE_CHECKING, Any
 
@@ -199,6 +200,21 @@ def test_every_error_is_a_problem(
 ) -> None:
     said = api(method, path, code=status, **given)
     assert (said["status"], said["code"], said["type"]) == (status, code, f"urn:mailroom:problem:{code}")
+
+
+class Broken:
+    """Has a bug, and a secret in it."""
+
+    def run(self, work: object) -> object:
+        raise RuntimeError("access_token=abc")
+
+
+def test_a_bug_says_nothing_of_itself(api: Api, application: OpenAPI) -> None:
+    present = application.extensions["mailroom"]
+    application.extensions["mailroom"] = dataclasses.replace(present, pool=Broken())
+    answer = api.answer("GET", "/tenants")
+    assert (answer.status_code, answer.get_json()["code"]) == (500, "bug")
+    assert not {"abc", "RuntimeError", "Traceback"} & set(answer.get_data(as_text=True).replace('"', " ").split())
 
 
 def test_what_may_be_done_instead_is_said_with_405(api: Api) -> None:
