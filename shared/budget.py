@@ -16,7 +16,7 @@ from redis.backoff import NoBackoff
 from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.retry import Retry
 
-from shared.errors import BudgetExhausted
+from shared.errors import BudgetExhausted, StoreUnavailable
 
 _KEYS = "mailroom:front"
 _LIMIT_KEPT_SECONDS = 86_400
@@ -25,6 +25,7 @@ _BREAKER_SECONDS = 5.0
 #: A header is one answer's word: it may stop a company for a window or two, not for as long as a wrong clock says.
 _LONGEST_RESET = 120.0
 _LONGEST_PAUSE = 3600.0
+_SCANNED_AT_ONCE = 1_000
 
 
 T = TypeVar("T")
@@ -103,6 +104,16 @@ class Budget:
         known = self._of(company_id)
         known.paused_until = max(known.paused_until, time.monotonic() + seconds)
         self._with_redis(lambda: self._pause_together(_key("pause", company_id), int(seconds * 1000)))
+
+    def forget(self, company_id: str) -> None:
+        """Remove what Redis keeps of the company. Raises StoreUnavailable."""
+        try:
+            keys = [_key(kind, company_id) for kind in ("limit", "pause")]
+            keys += self._redis.scan_iter(match=f"{_KEYS}:window*/{company_id}/*", count=_SCANNED_AT_ONCE)
+            self._redis.delete(*keys)
+        except RedisError as exc:
+            raise StoreUnavailable(f"Redis did not do its part ({exc}); check REDIS_URL and the server") from exc
+        self._known.pop(company_id, None)
 
     def _take_together(self, company_id: str, known: _Known, leaving: float) -> float:
         with self._redis.pipeline(transaction=False) as pipe:

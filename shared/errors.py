@@ -37,6 +37,7 @@ MailroomError
 ├── Parking                     the tenant's connection needs somebody; this was no attempt
 │   ├── NeedsReconnect          needs_reconnect
 │   └── MissingScope            missing_scope
+├── BeingErased                 being_erased: the tenant is about to be gone
 └── Fenced                      fenced: another attempt owns the task; write nothing
 
 Every class carries a stable one-word `code`: the same word in log, metric, filter and test.
@@ -289,6 +290,12 @@ class MissingScope(Parking):
     """The tenant's token lacks a permission; add the scope to the Front app or token."""
 
     code = "missing_scope"
+
+
+class BeingErased(MailroomError):
+    """The tenant is being erased; nothing of it can be changed."""
+
+    code = "being_erased"
 
 
 class Fenced(MailroomError):

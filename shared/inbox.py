@@ -62,6 +62,13 @@ class Inbox:
             size += sum(len(entry.delivery.body) for entry in chunk)
         return entries
 
+    def walk(self) -> Iterator[list[Entry]]:
+        """All entries in order, some at a time; they stay, and deleting those already given is fine."""
+        last = "0"
+        while chunk := self._read_after(last, CHUNK):
+            yield chunk
+            last = chunk[-1].entry_id
+
     def delete(self, entry_ids: Iterable[str]) -> None:
         """Remove entries whose deliveries are recorded; also while Redis is full."""
         if ids := list(entry_ids):

@@ -92,14 +92,19 @@ class Storage:
                 with suppress(FileNotFoundError):
                     _fsync(folder)
 
-    def delete_tenant(self, tenant_id: int) -> None:
-        """Remove everything of a tenant, half-written files of killed processes too. Raises StorageUnavailable."""
+    def delete_tenant(self, tenant_id: int) -> int:
+        """Remove everything of a tenant, half-written files of killed processes too; how many files.
+
+        Raises StorageUnavailable.
+        """
+        deleted = 0
         with _translated("deleting a tenant's files"), suppress(FileNotFoundError):
             if self._root:
-                shutil.rmtree(self._root / str(int(tenant_id)))
-                return
+                return _remove_folder(self._root / str(int(tenant_id)))
             for batch in obstore.list(self._store, prefix=f"{int(tenant_id)}/"):
                 obstore.delete(self._store, [entry["path"] for entry in batch])
+                deleted += len(batch)
+        return deleted
 
     def check(self) -> None:
         """Write, read back and delete a file of a MiB. Raises StorageUnavailable with what does not work."""
@@ -170,6 +175,14 @@ def _remove_halves(file: Path, *, before: float) -> None:
         with suppress(FileNotFoundError):
             if half.stat().st_mtime < before:
                 half.unlink()
+
+
+def _remove_folder(folder: Path) -> int:
+    """Remove it with all files in it, also for a power cut; how many files there were."""
+    count = sum(1 for place in folder.rglob("*") if not place.is_dir())
+    shutil.rmtree(folder)
+    _fsync(folder.parent)
+    return count
 
 
 def _fsync(place: Path) -> None:

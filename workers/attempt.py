@@ -209,6 +209,7 @@ def _run(attempt: Attempt, step: Step) -> None:
             attempt.fail(exc)
     except Fenced:
         log.warning("fenced", task=task.id, kind=task.kind, epoch=task.lease_epoch)
+        attempt.transaction(lambda conn: tasks.let_go(conn, task))
 
 
 def _do(attempt: Attempt, step: Step) -> None:

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Literal
 
 from psycopg.rows import class_row
 
+from shared.errors import BeingErased
+
 if TYPE_CHECKING:
     from shared.db.pool import Connection
 
@@ -46,6 +48,7 @@ def connect(
     """Give the tenant this grant in place of any older one, release what waited for it, and return its version.
 
     `connected_at` is that of the first connection: events between two connections may still be acted on.
+    Raises BeingErased; then the transaction must not be committed.
     """
     row = conn.execute(
         """
@@ -65,15 +68,17 @@ def connect(
             "keep_alive": KEEP_ALIVE_AFTER,
         },
     ).fetchone()
-    conn.execute(
+    released = conn.execute(
         """
         UPDATE tenants SET connected_at = coalesce(connected_at, now()),
             parked_cause = CASE WHEN parked_cause = 'paused' THEN parked_cause END,
             parked_at = CASE WHEN parked_cause = 'paused' THEN parked_at END
-        WHERE id = %s
+        WHERE id = %s AND parked_cause IS DISTINCT FROM 'erasing'
         """,
         (tenant_id,),
     )
+    if not released.rowcount:
+        raise BeingErased("the tenant is being erased; add it anew when that is done")
     return int(row[0]) if row else 0
 
 

@@ -12,6 +12,7 @@ from shared.db.pool import Connection
 _ROLES = 0x6D720001
 RECORDER, SWEEPER = 1, 2
 _FILES, _RETENTION = 3, 4
+_ERASING = 5  # also in a trigger: migrations/0014_erasing.sql
 
 
 # In one order for everybody, whatever they are named by: two that lock several never wait for each other.
@@ -72,3 +73,13 @@ def try_lock_retention(conn: Connection) -> bool:
 def _try_lock(conn: Connection, what: int) -> bool:
     row = conn.execute("SELECT pg_try_advisory_xact_lock(%s, %s)", (_ROLES, what)).fetchone()
     return bool(row and row[0])
+
+
+def hold_off_erasing(conn: Connection) -> None:
+    """Let nobody begin to erase a company until the transaction ends: what is read of companies stays true."""
+    conn.execute("SELECT pg_advisory_xact_lock_shared(%s, %s)", (_ROLES, _ERASING))
+
+
+def begin_erasing(conn: Connection) -> None:
+    """Wait for those who hold erasing off, and keep others from it until the transaction ends: make it short."""
+    conn.execute("SELECT pg_advisory_xact_lock(%s, %s)", (_ROLES, _ERASING))

@@ -60,7 +60,7 @@ def end(conn: Connection, what: What) -> Outage | None:
 def note_unanswered(conn: Connection, task_id: int) -> None:
     """An attempt at the task was counted, and Front had not answered."""
     conn.execute(
-        "INSERT INTO unanswered AS u (task_id) VALUES (%s)"
+        "INSERT INTO unanswered AS u (task_id) SELECT id FROM tasks WHERE id = %s"
         " ON CONFLICT (task_id) DO UPDATE SET attempts = u.attempts + 1",
         (task_id,),
     )

@@ -37,6 +37,7 @@ KEEPALIVES: dict[str, Any] = {
 LOST = ("08", "57P01", "57P02", "57P03", "57P05", "25P03")  # the session is gone; another one may do
 CONTENDED = ("40001", "40P01")  # the server chose this transaction to give way to another
 BUSY = ("53", "55P03", "57014", "25006")  # full, locked for longer than we wait, too slow, or a standby
+OVERTAKEN = ("23503",)  # a row that was read is gone by now: what is read again does not name it
 LOST_TRIES = 2
 CONTENDED_TRIES = 5
 
@@ -73,12 +74,12 @@ class Pool:
                 raise
 
     def run(self, work: Callable[[Connection], T]) -> T:
-        """Do `work` in one transaction, again if the connection was lost or the server had it give way.
+        """Do `work` in one transaction, again if the connection was lost, others came first, or a row it names is gone.
 
         The answer to a commit may be lost after it happened: `work` must be safe to repeat.
         """
         again = Retrying(
-            retry=retry_if_exception(lambda exc: is_lost(exc) or is_contended(exc)),
+            retry=retry_if_exception(lambda exc: is_lost(exc) or _gave_way(exc)),
             stop=_tried_enough,
             wait=_pause,
             before_sleep=self._replace_lost,
@@ -156,8 +157,13 @@ def _failure(state: RetryCallState) -> BaseException:
 
 
 def _tried_enough(state: RetryCallState) -> bool:
-    return state.attempt_number >= (CONTENDED_TRIES if is_contended(_failure(state)) else LOST_TRIES)
+    return state.attempt_number >= (CONTENDED_TRIES if _gave_way(_failure(state)) else LOST_TRIES)
+
+
+def _gave_way(exc: BaseException) -> bool:
+    """Whether others were faster: what is done again may succeed, and a mistake of ours fails again."""
+    return is_contended(exc) or (isinstance(exc, psycopg.Error) and exc.sqlstate in OVERTAKEN)
 
 
 def _pause(state: RetryCallState) -> float:
-    return random.uniform(0, 0.02 * 2**state.attempt_number) if is_contended(_failure(state)) else 0.0  # noqa: S311 - a pause
+    return random.uniform(0, 0.02 * 2**state.attempt_number) if _gave_way(_failure(state)) else 0.0  # noqa: S311 - a pause

@@ -178,7 +178,7 @@ def adoptable(conn: Connection, limit: int = 200) -> list[ParkedDelivery]:
                           FROM events e JOIN deliveries d ON d.event_id = e.id AND d.body IS NOT NULL
                           WHERE e.company_id = t.company_id AND e.state = 'parked' AND e.tenant_id IS NULL
                           ORDER BY e.id LIMIT %(limit)s) parked
-                      WHERE t.connected_at IS NOT NULL
+                      WHERE t.connected_at IS NOT NULL AND t.parked_cause IS DISTINCT FROM 'erasing'
                       ORDER BY event_id LIMIT %(limit)s) oldest
             ) counted
             WHERE bytes_before < %(bytes)s
@@ -195,7 +195,8 @@ def fail_parked(conn: Connection, event_ids: Sequence[int], reason: str) -> None
         WITH failed AS (
             UPDATE events SET state = 'failed', cause = %(code)s
             WHERE id = ANY(%(ids)s) AND state = 'parked' AND tenant_id IS NULL
-              AND EXISTS (SELECT FROM tenants WHERE tenants.company_id = events.company_id) RETURNING id
+              AND EXISTS (SELECT FROM tenants WHERE tenants.company_id = events.company_id
+                          AND parked_cause IS DISTINCT FROM 'erasing') RETURNING id
         )
         INSERT INTO tasks (event_id, kind, state, code, detail, settled_at)
         SELECT id, 'record', 'failed', %(code)s, %(detail)s, now() FROM failed

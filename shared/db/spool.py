@@ -86,6 +86,18 @@ def oldest(conn: Connection, limit: int) -> list[Spooled]:
     ]
 
 
+def mentioning(conn: Connection, word: bytes, *, after: str, limit: int) -> list[tuple[str, bytes]]:
+    """Id and body of deliveries that hold these bytes, in order of the ids."""
+    rows = conn.execute(
+        """
+        SELECT id, body FROM spooled_deliveries WHERE id > %s::uuid AND position(%s::bytea IN body) > 0
+        ORDER BY id LIMIT %s
+        """,
+        (after, word, limit),
+    )
+    return [(delivery_id.hex, body) for delivery_id, body in rows]
+
+
 def delete(conn: Connection, delivery_ids: Sequence[str]) -> None:
     """Remove deliveries whose rows are written in the same transaction."""
     conn.execute("DELETE FROM spooled_deliveries WHERE id = ANY(%s::uuid[])", (list(delivery_ids),))

@@ -55,13 +55,22 @@ def claim(conn: Connection, task_id: int, worker: str, *, lease_seconds: float) 
 
 
 def renew(conn: Connection, task: Task, *, lease_seconds: float) -> None:
-    """Extend the lease of an attempt that makes progress. Raises Fenced when it is lost."""
+    """Extend the lease of an attempt that makes progress. Raises Fenced when it is lost, or its tenant is erased."""
     _held(
         conn.execute(
             "UPDATE tasks SET lease_until = now() + make_interval(secs => %s)"
-            " WHERE id = %s AND lease_epoch = %s AND state = 'running'",
+            " WHERE id = %s AND lease_epoch = %s AND state = 'running'"
+            " AND NOT EXISTS (SELECT FROM tenants WHERE tenants.id = tasks.tenant_id AND parked_cause = 'erasing')",
             (lease_seconds, task.id, task.lease_epoch),
         ).rowcount
+    )
+
+
+def let_go(conn: Connection, task: Task) -> None:
+    """A fenced attempt is over: where nobody else has the task, nobody needs to wait for its lease."""
+    conn.execute(
+        "UPDATE tasks SET lease_until = now() WHERE id = %s AND lease_epoch = %s AND state = 'running'",
+        (task.id, task.lease_epoch),
     )
 
 

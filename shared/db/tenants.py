@@ -124,7 +124,7 @@ def pause(conn: Connection, tenant_id: int) -> bool:
     """Hold the tenant's work back; deliveries are still received and recorded. False if it was paused before."""
     cursor = conn.execute(
         "UPDATE tenants SET parked_cause = 'paused', parked_at = now() "
-        "WHERE id = %s AND parked_cause IS DISTINCT FROM 'paused'",
+        "WHERE id = %s AND coalesce(parked_cause, '') NOT IN ('paused', 'erasing')",
         (tenant_id,),
     )
     return cursor.rowcount == 1
@@ -146,9 +146,10 @@ def resume(conn: Connection, tenant_id: int) -> bool:
 
 
 def without_connection(conn: Connection) -> list[str]:
-    """Names of the tenants that nobody connected."""
+    """Names of the tenants that nobody connected, but for those that are being erased."""
     rows = conn.execute(
-        "SELECT name FROM tenants t WHERE NOT EXISTS (SELECT FROM connections c WHERE c.tenant_id = t.id) ORDER BY name"
+        "SELECT name FROM tenants t WHERE NOT EXISTS (SELECT FROM connections c WHERE c.tenant_id = t.id)"
+        " AND parked_cause IS DISTINCT FROM 'erasing' ORDER BY name"
     )
     return [name for (name,) in rows]
 

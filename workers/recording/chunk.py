@@ -16,6 +16,7 @@ from shared.front.envelope import is_known
 from shared.models import EventKey, Message, Owners, Plan, Tenant
 from workers.matching import keys_to_look_up
 from workers.precedence import API_SOURCES, CHANGES
+from workers.recording.erased import without_erased
 from workers.recording.plan import plan_message
 from workers.recording.read import Incoming, Parsed, parse
 from workers.recording.seen_types import SeenTypes
@@ -33,7 +34,7 @@ def record_chunk(
     the event and delivery rows are there already. `types` notes which events this app gets webhooks of.
     """
     now = recording.begin(conn)
-    parsed = [parse(incoming) for incoming in chunk]
+    parsed = without_erased(conn, [parse(incoming) for incoming in chunk])
     first = {item.key: item for item in reversed(parsed)}  # the earliest delivery of each event
     tenants = recording.tenants_of(conn, {item.envelope.company_id for item in first.values()})
     plans = _plan(conn, first.values(), tenants, now)

@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 
 from shared import failpoints
-from shared.db import attachments
+from shared.db import attachments, erasing
+from shared.db.pool import Connection
+from shared.errors import Fenced
 from shared.storage import Stored, path_for
 from workers.attempt import Attempt
 
@@ -20,10 +22,17 @@ def store_attachment(attempt: Attempt) -> None:
     path = path_for(task.tenant_id, front_id)
     stored = _download(attempt, front_id, path)
     failpoints.reach("stored_before_settle")
-    attempt.finish(
-        "done",
-        lambda conn: attachments.mark_stored(conn, attachment_id, size=stored.size, sha256=stored.sha256, path=path),
-    )
+
+    def settle(conn: Connection) -> None:
+        attachments.mark_stored(conn, attachment_id, size=stored.size, sha256=stored.sha256, path=path)
+
+    try:
+        attempt.finish("done", settle)
+    except Fenced:
+        # Whoever erased the tenant waited for our lease and no longer. Else the file is that of the next attempt, too.
+        if attempt.transaction(lambda conn: erasing.is_erased(conn, task.tenant_id)):
+            attempt.resources.storage.delete(path)
+        raise
 
 
 def _download(attempt: Attempt, front_id: str, path: str) -> Stored:
