@@ -24,7 +24,6 @@ EVENTS_AT_ONCE = 200
 ROWS_AT_ONCE = 5_000
 BODIES_AT_ONCE = 20
 LOOK_AGAIN_SECONDS = 0.5
-FIRST = "00000000-0000-0000-0000-000000000000"
 
 Advance = Callable[[int], None]
 
@@ -85,7 +84,8 @@ def _from_inbox(inbox: Inbox, company_id: str) -> int:
 
 
 def _from_spool(pool: Pool, company_id: str) -> int:
-    last, removed = FIRST, 0
+    last: str | None = None
+    removed = 0
     look = partial(spool.mentioning, word=company_id.encode(), limit=BODIES_AT_ONCE)
     while found := pool.run(partial(look, after=last)):
         last = found[-1][0]

@@ -12,7 +12,7 @@ import redis
 from console.cli.times import stamp
 from console.rotation import Keyring, survey
 from shared.crypto import TokenVault
-from shared.db import migrate, outages, resealing, tenants
+from shared.db import migrate, outages, resealing, tenants, tombstones
 from shared.db.session import session
 from shared.errors import MailroomError
 from shared.settings import Settings
@@ -165,6 +165,14 @@ def _sealing(keyring: Keyring) -> Iterator[Finding]:
     yield Finding(name="token keys in use", ok=not keyring.older, found=found, fix="run `mailroom keys rotate`")
 
 
+def erased_companies(settings: Settings) -> Iterator[Finding]:
+    """Nothing of ours to mend: only an admin of the company can end it."""
+    with session(settings.database_url.get_secret_value()) as conn:
+        for company in tombstones.still_sending(conn):
+            found = f"{company.company_id} still sends, {company.dropped:,} deliveries dropped; its admin can remove the app"
+            yield Finding(name="erased company", ok=True, found=found)
+
+
 CHECKS: dict[Check, str] = {
     settings_given: "set it, or start `mailroom up` with the same MAILROOM_DATA",
     postgresql: "start PostgreSQL, or check DATABASE_URL",
@@ -173,6 +181,7 @@ CHECKS: dict[Check, str] = {
     outages_standing: "see the lines above",
     tokens: "see the lines above",
     oauth_app: "see the lines above",
+    erased_companies: "start PostgreSQL, or check DATABASE_URL",
 }
 
 

@@ -16,6 +16,7 @@ RELEASES = {
     "needs_reconnect": "`mailroom tenant connect NAME` gives it a new token",
     "missing_scope": "give the app or token its permissions in Front; one task an hour tries",
     "paused": "`mailroom tenant resume NAME`",
+    "erasing": "`mailroom tenant erase NAME` again, if nobody runs it now",
 }
 
 

@@ -13,6 +13,7 @@ from console.cli.options import json_option
 if TYPE_CHECKING:
     from shared.db.pool import Connection
     from shared.db.reading.status import EventCount, Process
+    from shared.db.tombstones import ErasedCompany
 
 
 NAMED = 5
@@ -45,6 +46,7 @@ def status(ctx: click.Context, as_json: bool) -> None:
 
 def read_status(conn: Connection, events: list[EventCount]) -> dict[str, Any]:
     """The status as design and scripts know it. `depth` is None while Redis does not answer."""
+    from shared.db import tombstones
     from shared.db.outages import standing
     from shared.db.reading.parked import parked
     from shared.db.reading.states import EVENT_STATES
@@ -75,6 +77,7 @@ def read_status(conn: Connection, events: list[EventCount]) -> dict[str, Any]:
         },
         "dry_run": dry_runs(conn),
         "outages": [{"what": each.what, "since": each.since, "code": each.code} for each in standing(conn)],
+        "erased": tombstones.still_sending(conn),
     }
 
 
@@ -116,6 +119,7 @@ def _print(document: dict[str, Any], processes: list[Process]) -> None:
         ("tasks", _counts(document["tasks"])),
         *((f"{each['what']} is away", _away(each)) for each in document["outages"]),
         *((("dry run", _dry_runs(document["dry_run"])),) if document["dry_run"] else ()),
+        *(("erased, still sending", _still_sending(each)) for each in document["erased"]),
         ("rescued", f"{document['rescued']:,}"),
         ("deleted for age", _counts(document["retention"]["deleted"])),
         ("token refreshes", _counts(document["token_refreshes"])),
@@ -133,6 +137,13 @@ def _away(outage: dict[str, Any]) -> str:
     from console.cli.times import stamp
 
     return f"since {stamp(outage['since'])} UTC: {outage['code']}; one task at a time asks whether it is back"
+
+
+def _still_sending(company: ErasedCompany) -> str:
+    from console.cli.times import stamp
+
+    last = f", last {stamp(company.last_dropped_at)} UTC" if company.last_dropped_at else ""
+    return f"{company.company_id}: {company.dropped:,} deliveries dropped{last}; its admin can remove the app in Front"
 
 
 def _counts(states: dict[str, int]) -> str:

@@ -12,7 +12,7 @@ from shared.db.pool import Connection
 _ROLES = 0x6D720001
 RECORDER, SWEEPER = 1, 2
 _FILES, _RETENTION = 3, 4
-_ERASING = 5  # also in a trigger: migrations/0014_erasing.sql
+_ERASING = 5  # also in a trigger: migrations/0016_erasing.sql
 
 
 # In one order for everybody, whatever they are named by: two that lock several never wait for each other.

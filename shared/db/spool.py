@@ -86,14 +86,15 @@ def oldest(conn: Connection, limit: int) -> list[Spooled]:
     ]
 
 
-def mentioning(conn: Connection, word: bytes, *, after: str, limit: int) -> list[tuple[str, bytes]]:
-    """Id and body of deliveries that hold these bytes, in order of the ids."""
+def mentioning(conn: Connection, word: bytes, *, after: str | None, limit: int) -> list[tuple[str, bytes]]:
+    """Id and body of deliveries that hold these bytes, in order of the ids, beginning behind one of them."""
     rows = conn.execute(
         """
-        SELECT id, body FROM spooled_deliveries WHERE id > %s::uuid AND position(%s::bytea IN body) > 0
-        ORDER BY id LIMIT %s
+        SELECT id, body FROM spooled_deliveries
+        WHERE (%(after)s::uuid IS NULL OR id > %(after)s::uuid) AND position(%(word)s::bytea IN body) > 0
+        ORDER BY id LIMIT %(limit)s
         """,
-        (after, word, limit),
+        {"after": after, "word": word, "limit": limit},
     )
     return [(delivery_id.hex, body) for delivery_id, body in rows]
 

@@ -121,7 +121,7 @@ def set_policy(conn: Connection, tenant_id: int, change: PolicyChange) -> None:
 
 
 def pause(conn: Connection, tenant_id: int) -> bool:
-    """Hold the tenant's work back; deliveries are still received and recorded. False if it was paused before."""
+    """Hold the tenant's work back; deliveries are still received and recorded. False if it was paused, or is erased."""
     cursor = conn.execute(
         "UPDATE tenants SET parked_cause = 'paused', parked_at = now() "
         "WHERE id = %s AND coalesce(parked_cause, '') NOT IN ('paused', 'erasing')",

@@ -1,4 +1,4 @@
-"""`mailroom tenant`: adds and connects tenants, sets their policy, pauses them."""
+"""`mailroom tenant`: adds and connects tenants, sets their policy, pauses and erases them."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import click
 
 from console.cli.tenant.adding import add
 from console.cli.tenant.connecting import connect
+from console.cli.tenant.erasing import erase
 from console.cli.tenant.pausing import pause, resume
 from console.cli.tenant.policy import policy
 from console.cli.tenant.showing import list_, show
@@ -17,5 +18,5 @@ def tenant() -> None:
     """Add, connect and steer tenants."""
 
 
-for command in (add, list_, show, connect, policy, pause, resume, sync_teammates, sync_inboxes):
+for command in (add, list_, show, connect, policy, pause, resume, sync_teammates, sync_inboxes, erase):
     tenant.add_command(command)

@@ -50,11 +50,11 @@ def _subject(conn: Connection, name: str | None, company: str | None) -> tuple[S
     from shared.db import tenants
     from shared.db.erasing import Subject
 
-    if (name is None) == (company is None):
-        raise click.UsageError("name a tenant, or a company that no tenant has with --company")
-    if name is not None:
+    if name is not None and company is None:
         found = the_tenant(conn, name)
         return Subject(tenant_id=found.id, company_id=found.company_id), found.name
+    if company is None or name is not None:
+        raise click.UsageError("name a tenant, or a company that no tenant has with --company")
     owner = tenants.find(conn, company)
     if owner is not None:
         raise click.UsageError(f"{company} belongs to the tenant {owner.name!r}; erase that one by its name")

@@ -14,7 +14,8 @@ def pause(name: str) -> None:
 
     with database() as conn:
         changed = tenants.pause(conn, the_tenant(conn, name).id)
-    click.echo(f"paused {name}" if changed else f"{name} was paused already")
+        cause = the_tenant(conn, name).parked_cause
+    click.echo(f"paused {name}" if changed else f"{name} was {cause} already")
 
 
 @click.command()

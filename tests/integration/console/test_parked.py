@@ -42,6 +42,7 @@ def all_causes(conn: psycopg.Connection) -> None:
     park(conn, "another", "needs_reconnect", 0)
     park(conn, "narrow", "missing_scope", 1)
     park(conn, "resting", "paused", 0)
+    park(conn, "leaving", "erasing", 0)
 
 
 @pytest.mark.usefixtures("all_causes")
@@ -53,6 +54,7 @@ def test_each_cause_is_counted_with_its_age(mailroom: Mailroom) -> None:
         "needs_reconnect": (2, 4, 2),
         "missing_scope": (1, 2, 1),
         "paused": (0, 0, 1),
+        "erasing": (0, 0, 1),
     }
     assert datetime.fromisoformat(found["unknown_company"]["oldest_at"]) == NOW - timedelta(days=4)
     assert datetime.fromisoformat(found["needs_reconnect"]["oldest_at"]) == NOW - timedelta(hours=6)
@@ -71,7 +73,7 @@ def test_people_are_told_what_lets_each_cause_go_on(mailroom: Mailroom) -> None:
 @pytest.mark.usefixtures("all_causes")
 def test_the_list_of_tenants_shows_how_much_waits(mailroom: Mailroom) -> None:
     waiting = {tenant["name"]: tenant["parked_tasks"] for tenant in mailroom.json("tenant", "list")}
-    assert waiting == {"revoked": 4, "another": 0, "narrow": 2, "resting": 0}
+    assert waiting == {"revoked": 4, "another": 0, "narrow": 2, "resting": 0, "leaving": 0}
     assert "needs_reconnect, 4 tasks wait" in " ".join(mailroom("tenant", "list").stdout.split())
 
 

@@ -43,6 +43,7 @@ def test_an_empty_mailroom_names_every_state(mailroom: Mailroom) -> None:
         },
         "dry_run": [],
         "outages": [],
+        "erased": [],
     }
 
 

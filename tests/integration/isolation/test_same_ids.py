@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import hashlib
+import json
 from pathlib import Path
 from typing import Any
 
 import pytest
-from click.testing import CliRunner
 
 from bench.harness.processes import wait_until
-from console.cli import main
+from tests.integration.isolation.commanding import mailroom
 from tests.integration.pipeline.rig import Rig
 
 NORA = "nora@acme.example"
@@ -43,12 +43,6 @@ def calls(rig: Rig) -> list[dict[str, Any]]:
 
 def states(rig: Rig) -> list[tuple[str, str]]:
     return rig.sql("SELECT company_id, a.state FROM actions a JOIN events e ON e.id = a.event_id ORDER BY 1")
-
-
-def command(rig: Rig, *words: str) -> tuple[int, str]:
-    environment = {"DATABASE_URL": rig.settings.database_url.get_secret_value(), "MAILROOM_ENV": None}
-    result = CliRunner().invoke(main, words, env=environment)
-    return result.exit_code, result.output
 
 
 def test_each_tenant_has_its_own_file_and_its_own_action(rig: Rig, twins: dict[str, int], tmp_path: Path) -> None:
@@ -109,18 +103,16 @@ def test_a_paused_tenant_waits_alone(rig: Rig, twins: dict[str, int]) -> None:
 
 @pytest.mark.usefixtures("twins")
 def test_an_event_of_both_is_shown_when_it_is_said_whose(rig: Rig) -> None:
-    code, output = command(rig, "event", "show", "evt_1")
-    assert code == 2
-    assert f"Acme, {ACME}" in output
-    assert f"Other, {OTHER}" in output
-    code, output = command(rig, "event", "show", "evt_1", "--tenant", "Other", "--json")
-    assert code == 0
-    assert f'"company_id": "{OTHER}"' in output
+    refused = mailroom(rig, "event", "show", "evt_1", code=2).output
+    assert f"Acme, {ACME}" in refused
+    assert f"Other, {OTHER}" in refused
+    shown = json.loads(mailroom(rig, "event", "show", "evt_1", "--tenant", "Other", "--json").stdout)
+    assert shown["company_id"] == OTHER
 
 
 @pytest.mark.usefixtures("twins")
 def test_lists_say_whose_each_line_is(rig: Rig) -> None:
     for words in (("event", "list"), ("task", "list")):
-        _, output = command(rig, *words)
+        output = mailroom(rig, *words).output
         assert "Acme" in output
         assert "Other" in output

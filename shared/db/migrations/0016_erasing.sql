@@ -15,7 +15,7 @@ ALTER TABLE tenants DROP CONSTRAINT tenants_parked_cause_check,
 -- either sees this tenant or is seen by it.
 CREATE FUNCTION welcome_company() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
-    PERFORM pg_advisory_xact_lock_shared(1836187649, 4);
+    PERFORM pg_advisory_xact_lock_shared(1836187649, 5);
     DELETE FROM erased_companies WHERE company_id = NEW.company_id;
     RETURN NULL;
 END

@@ -1,0 +1,49 @@
+"""Looks for words in every place where Mailroom keeps anything."""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import psycopg
+import redis
+
+from tests.integration.isolation.catalogue import columns
+
+if TYPE_CHECKING:
+    from tests.integration.pipeline.rig import Rig
+
+
+def places_of(rig: Rig, folder: Path, *words: str) -> set[str]:
+    """The tables, Redis keys and files that hold one of the words; compressed bodies are looked into."""
+    wanted = [word.encode() for word in words]
+    kept = (*_rows(rig), *_redis(rig), *_files(folder))
+    return {place for place, content in kept if any(word in content for word in wanted)}
+
+
+def _rows(rig: Rig) -> Iterator[tuple[str, bytes]]:
+    with psycopg.connect(rig.settings.database_url.get_secret_value()) as conn:
+        for table, column, kind in columns(conn):
+            convert = "" if kind == "bytea" else "::text"
+            query = f'SELECT "{column}"{convert} FROM "{table}" WHERE "{column}" IS NOT NULL'
+            for (value,) in conn.execute(query.encode()):
+                content = value if isinstance(value, bytes) else value.encode()
+                yield table, content
+                with suppress(zlib.error):
+                    yield table, zlib.decompress(content)
+
+
+def _redis(rig: Rig) -> Iterator[tuple[str, bytes]]:
+    with redis.Redis.from_url(rig.settings.redis_url.get_secret_value()) as client:
+        for key in client.scan_iter():
+            # A dump of a stream shows deleted entries until the last one of their block is deleted.
+            content = repr(client.xrange(key)).encode() if client.type(key) == b"stream" else client.dump(key)
+            yield f"redis {key.decode()}", key + (content or b"")
+
+
+def _files(folder: Path) -> Iterator[tuple[str, bytes]]:
+    for file in folder.rglob("*"):
+        yield f"file {file}", file.read_bytes() if file.is_file() else str(file).encode()

@@ -1,0 +1,323 @@
+"""Erasing beside everything that may be in the middle of something for the tenant."""
+
+from __future__ import annotations
+
+import json
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from bench.harness.processes import wait_until
+from console.erasing import Places, remove, wait_for_running
+from shared.crypto import TokenVault
+from shared.db import connections, erasing, recording, rescue, tasks, tenants
+from shared.db.erasing import NotErasing, Subject
+from shared.db.pool import Connection
+from shared.errors import BeingErased, Fenced
+from shared.storage import Storage, Stored
+from tests.integration.isolation.commanding import mailroom
+from tests.integration.isolation.searching import places_of
+from tests.integration.pipeline.rig import Rig
+from tests.integration.pipeline.test_recording import NORA, receive
+from workers.recording import chunk
+
+ACME = "cmp_acme"
+ERASE_ACME = ("tenant", "erase", "Acme", "--confirm", "Acme")
+WAITS = 30.0
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    return tmp_path / "files"
+
+
+@pytest.fixture
+def acme(rig: Rig) -> int:
+    tenant = rig.tenant(ACME)
+    rig.user(tenant, NORA)
+    return tenant
+
+
+def mark(rig: Rig, tenant: int) -> Subject:
+    return rig.resources.pool.run(lambda conn: erasing.mark_tenant(conn, tenant))
+
+
+def places(rig: Rig) -> Places:
+    return Places(
+        pool=rig.resources.pool,
+        inbox=rig.resources.inbox,
+        budget=rig.resources.front._budget,
+        storage=rig.resources.storage,
+    )
+
+
+def file_task(rig: Rig, size: int = 3_000_000) -> int:
+    """A mail with a file, recorded; the task that stores it."""
+    files = [{"id": "fil_1", "size": size}]
+    rig.send("inbound_received", ACME, recipients=[{"handle": NORA, "role": "to"}], attachments=files)
+    rig.record()
+    return int(rig.one("SELECT id FROM tasks WHERE kind = 'store_attachment'"))
+
+
+class Gate:
+    """A place where another thread is held until the test lets it go on."""
+
+    def __init__(self) -> None:
+        self.reached, self.open = threading.Event(), threading.Event()
+
+    def __call__(self) -> None:
+        self.reached.set()
+        assert self.open.wait(WAITS)
+
+
+@pytest.mark.usefixtures("acme")
+def test_a_recorder_that_read_the_tenant_before_is_waited_for(
+    rig: Rig, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    gate, real = Gate(), recording.tenants_of
+
+    def slow(conn: Connection, company_ids: Any) -> Any:
+        found = real(conn, company_ids)
+        gate()
+        return found
+
+    monkeypatch.setattr(recording, "tenants_of", slow)
+    receive(rig)
+    with ThreadPoolExecutor() as pool:
+        recorded = pool.submit(rig.record)
+        assert gate.reached.wait(WAITS)
+        erased = pool.submit(mailroom, rig, *ERASE_ACME)
+        assert wait_for_lock(rig)
+        gate.open.set()
+        assert recorded.result() == 1
+        erased.result()
+    assert places_of(rig, folder, ACME) == {"erased_companies"}
+    assert rig.one("SELECT dropped::int FROM erased_companies") == 0
+
+
+def wait_for_lock(rig: Rig) -> bool:
+    waiting = "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND NOT granted"
+    return wait_until(lambda: rig.one(waiting) == 1, WAITS)
+
+
+def test_a_recorder_that_comes_after_the_mark_writes_nothing(rig: Rig, acme: int) -> None:
+    mark(rig, acme)
+    receive(rig)
+    assert rig.record() == 1
+    assert rig.sql("SELECT 1 FROM events UNION ALL SELECT 1 FROM deliveries") == []
+    assert rig.one("SELECT dropped::int FROM erased_companies") == 1
+
+
+def test_a_user_who_goes_while_a_chunk_names_them_does_not_spoil_a_body(
+    rig: Rig, acme: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A foreign key that is violated says that a row has gone: read again, it is not named."""
+    real = chunk.find_owners
+    with ThreadPoolExecutor() as pool:
+
+        def found_and_gone(conn: Connection, messages: Any) -> Any:
+            found = real(conn, messages)
+            pool.submit(rig.sql, "DELETE FROM users WHERE tenant_id = %s", acme).result()
+            return found
+
+        monkeypatch.setattr(chunk, "find_owners", found_and_gone)
+        receive(rig)
+        rig.record()
+    assert rig.sql("SELECT type FROM events") == [("inbound_received",)]
+    assert rig.sql("SELECT handle, user_id FROM recipients") == [(NORA, None)]
+
+
+def test_nothing_is_dispatched_or_claimed_after_the_mark(rig: Rig, acme: int) -> None:
+    task_id = file_task(rig)
+    rig.sql("UPDATE tasks SET state = 'ready'")
+    mark(rig, acme)
+    rig.messages.sent.clear()
+    rig.resources.dispatcher.round()
+    rig.resources.dispatcher.top_up([acme])
+    rig.sweep("dispatch", "probe", "take_back", "adopt", "release_stranded")
+    assert rig.messages.sent == []
+    assert rig.claim(task_id) is None
+
+
+def test_a_message_of_a_deleted_task_does_no_harm(rig: Rig, acme: int) -> None:
+    task_id = file_task(rig)
+    remove(places(rig), mark(rig, acme), lambda _: None)
+    rig.run(task_id)
+    assert rig.sql("SELECT 1 FROM tasks") == []
+
+
+def test_a_download_in_the_middle_is_waited_for_and_its_file_is_gone(
+    rig: Rig, acme: int, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    task_id, gate, real = file_task(rig), Gate(), Storage.put
+
+    def slow(storage: Storage, path: str, chunks: Any) -> Stored:
+        gate()
+        return real(storage, path, chunks)
+
+    monkeypatch.setattr(Storage, "put", slow)
+    with ThreadPoolExecutor() as pool:
+        run = pool.submit(rig.run, task_id)
+        assert gate.reached.wait(WAITS)
+        told: list[int] = []
+        subject = mark(rig, acme)
+        waited = pool.submit(wait_for_running, places(rig), subject, lambda n: (told.append(n), gate.open.set()))
+        waited.result()
+        run.result()
+    assert told == [1]
+    remove(places(rig), subject, lambda _: None)
+    assert list(folder.iterdir()) == []
+    assert places_of(rig, folder, ACME) == {"erased_companies"}
+
+
+def test_a_frozen_download_removes_its_file_when_it_wakes_after_all(
+    rig: Rig, acme: int, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its lease ended while it stood still: nobody waited for it."""
+    task_id, gate, real = file_task(rig, size=1_000), Gate(), Storage.put
+
+    def frozen(storage: Storage, path: str, chunks: Any) -> Stored:
+        stored = real(storage, path, chunks)
+        gate()
+        storage_again = real(storage, path, [b"again"])  # what it still had to write
+        assert storage_again.size
+        return stored
+
+    monkeypatch.setattr(Storage, "put", frozen)
+    with ThreadPoolExecutor() as pool:
+        run = pool.submit(rig.run, task_id)
+        assert gate.reached.wait(WAITS)
+        rig.sql("UPDATE tasks SET lease_until = now() - interval '1 second' WHERE state = 'running'")
+        subject = mark(rig, acme)
+        wait_for_running(places(rig), subject, lambda _: pytest.fail("its lease has ended"))
+        remove(places(rig), subject, lambda _: None)
+        gate.open.set()
+        run.result()
+    assert [place for place in folder.rglob("*") if place.is_file()] == []
+
+
+def test_an_attempt_that_only_lost_its_lease_leaves_the_file_to_the_next_one(
+    rig: Rig, acme: int, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    task_id, real = file_task(rig, size=1_000), Storage.put
+
+    def overtaken(storage: Storage, path: str, chunks: Any) -> Stored:
+        stored = real(storage, path, chunks)
+        rig.sql("UPDATE tasks SET lease_epoch = lease_epoch + 1")
+        return stored
+
+    monkeypatch.setattr(Storage, "put", overtaken)
+    rig.run(task_id)
+    assert [place.name for place in folder.rglob("*") if place.is_file()] == ["fil_1"]
+    assert rig.one("SELECT state FROM tasks WHERE id = %s AND tenant_id = %s", task_id, acme) == "running"
+
+
+def test_a_running_attempt_gets_no_more_time_and_lets_go(rig: Rig, acme: int) -> None:
+    task = rig.claim(file_task(rig))
+    assert task
+    mark(rig, acme)
+    with pytest.raises(Fenced):
+        rig.resources.pool.run(lambda conn: tasks.renew(conn, task, lease_seconds=120))
+    assert rig.resources.pool.run(lambda conn: erasing.running(conn, acme)) == 1
+    rig.resources.pool.run(lambda conn: tasks.let_go(conn, task))
+    assert rig.resources.pool.run(lambda conn: erasing.running(conn, acme)) == 0
+
+
+@pytest.mark.usefixtures("acme")
+def test_interrupted_anywhere_it_goes_on_when_it_is_run_again(
+    rig: Rig, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for number in range(5):
+        receive(rig, payload={"id": f"evt_{number}"})
+    rig.record()
+    file_task(rig)
+    rig.work()
+    monkeypatch.setattr("console.erasing.EVENTS_AT_ONCE", 2)
+    for broken in ("delete_events", "unread_bodies", "delete_rows", "finish"):
+        with monkeypatch.context() as interrupted:
+            interrupted.setattr(erasing, broken, killed_at_second_call(getattr(erasing, broken)))
+            mailroom(rig, *ERASE_ACME, code=1)
+        assert rig.one("SELECT parked_cause FROM tenants") == "erasing"
+    mailroom(rig, *ERASE_ACME)
+    assert places_of(rig, folder, ACME) == {"erased_companies"}
+    mailroom(rig, *ERASE_ACME, code=3)
+
+
+def killed_at_second_call(real: Any) -> Any:
+    calls = 0 if real in {erasing.delete_events, erasing.delete_rows} else 1
+
+    def call(*words: Any, **named: Any) -> Any:
+        nonlocal calls
+        calls += 1
+        if calls > 1:
+            raise SystemExit(1)
+        return real(*words, **named)
+
+    return call
+
+
+def test_a_tenant_that_is_being_erased_is_not_connected_paused_or_resumed(rig: Rig, acme: int) -> None:
+    mark(rig, acme)
+    secret = TokenVault(rig.settings.token_keys).seal(acme, {"access_token": "t"})
+    with pytest.raises(BeingErased):
+        rig.resources.pool.run(partial(connections.connect, tenant_id=acme, kind="api_token", secret=secret))
+    for change in (tenants.pause, tenants.resume):
+        assert not rig.resources.pool.run(partial(change, tenant_id=acme))
+    rig.resources.pool.run(
+        partial(rescue.park, tenant_id=acme, cause="needs_reconnect", token_version=0, probe_seconds=0)
+    )
+    assert rig.sql("SELECT parked_cause FROM tenants") == [("erasing",)]
+    assert rig.sql("SELECT 1 FROM connections") == []
+
+
+def test_parked_events_are_not_given_to_a_tenant_that_is_being_erased(rig: Rig) -> None:
+    receive(rig)
+    rig.record()
+    mark(rig, rig.tenant(ACME))
+    rig.sweep("adopt")
+    assert rig.sql("SELECT state, tenant_id FROM events") == [("parked", None)]
+
+
+def test_a_company_that_gets_a_tenant_meanwhile_keeps_what_is_left(rig: Rig) -> None:
+    for number in range(3):
+        receive(rig, payload={"id": f"evt_{number}"})
+    rig.record()
+    subject = rig.resources.pool.run(lambda conn: erasing.mark_company(conn, ACME))
+    rig.resources.pool.run(partial(erasing.delete_events, company_id=ACME, limit=1))
+    rig.tenant(ACME)
+    with pytest.raises(NotErasing, match="given to a tenant"):
+        remove(places(rig), subject, lambda _: None)
+    with pytest.raises(NotErasing, match="belongs to the tenant 'Acme'"):
+        rig.resources.pool.run(lambda conn: erasing.mark_company(conn, ACME))
+    assert rig.one("SELECT count(*)::int FROM events") == 2
+
+
+def test_a_tenant_that_is_being_added_is_seen_before_its_company_is_marked(rig: Rig) -> None:
+    """Else the tombstone would drop what comes for a living tenant."""
+    adding = Gate()
+
+    def add(conn: Connection) -> None:
+        tenants.add(conn, "Acme", ACME)
+        adding()
+
+    with ThreadPoolExecutor() as pool:
+        added = pool.submit(rig.resources.pool.run, add)
+        assert adding.reached.wait(WAITS)
+        marked = pool.submit(rig.resources.pool.run, lambda conn: erasing.mark_company(conn, ACME))
+        assert wait_for_lock(rig)
+        adding.open.set()
+        added.result()
+        with pytest.raises(NotErasing):
+            marked.result()
+    assert rig.sql("SELECT 1 FROM erased_companies") == []
+
+
+def test_what_recorders_died_of_is_dropped_too(rig: Rig, acme: int) -> None:
+    remove(places(rig), mark(rig, acme), lambda _: None)
+    rig.receive(json.dumps({"authorization": {"type": "company", "id": ACME}}).encode())
+    rig.record()
+    assert rig.sql("SELECT 1 FROM events UNION ALL SELECT 1 FROM deliveries") == []
