@@ -169,7 +169,7 @@ def erased_companies(settings: Settings) -> Iterator[Finding]:
     """Nothing of ours to mend: only an admin of the company can end it."""
     with session(settings.database_url.get_secret_value()) as conn:
         for company in tombstones.still_sending(conn):
-            found = f"{company.company_id} still sends, {company.dropped:,} deliveries dropped; its admin can remove the app"
+            found = f"{company.company_id} still sends, {company.dropped:,} deliveries dropped; its admin can end it"
             yield Finding(name="erased company", ok=True, found=found)
 
 
