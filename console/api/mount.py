@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from flask import render_template
 from flask_openapi3.models.security_scheme import SecurityScheme
@@ -11,6 +11,7 @@ from werkzeug.routing import BaseConverter
 from console.api import bulk, requests, tenants, users  # noqa: F401 -- for the routes that they declare
 from console.api.blueprint import SECURITY, api
 from console.api.document import complete
+from console.api.refusals import codes
 from console.api.schemas import Problem, refuse
 
 if TYPE_CHECKING:
@@ -38,4 +39,8 @@ def mount(app: OpenAPI) -> None:
     app.register_api(api)
     document = complete(app.api_doc)
     app.add_url_rule("/api/openapi.json", "openapi", lambda: document)
-    app.add_url_rule("/api/docs", "api_docs", lambda: render_template("api_docs.html", document=document))
+    app.add_url_rule("/api/docs", "api_docs", lambda: _page(document))
+
+
+def _page(document: dict[str, Any]) -> str:
+    return render_template("api_docs.html", document=document, codes=codes())

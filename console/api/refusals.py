@@ -138,6 +138,17 @@ def status_of(error: MailroomError) -> int:
     return next((status for kind, status in STATUS.items() if isinstance(error, kind)), 500)
 
 
+def codes() -> list[tuple[int, str, str]]:
+    """Every code of ours that a problem may have, with its status and its meaning."""
+    kinds = [*STATUS, *_below(ApiRefusal)]
+    told = [(STATUS.get(kind) or kind.status, kind.code, (kind.__doc__ or "").split("\n\n")[0]) for kind in kinds]  # type: ignore[attr-defined]
+    return sorted(told)
+
+
+def _below(kind: type[ApiRefusal]) -> list[type[ApiRefusal]]:
+    return [each for child in kind.__subclasses__() for each in (child, *_below(child))]
+
+
 def as_members(faults: Sequence[Fault]) -> list[dict[str, Any]]:
     """The faults as a problem document lists them: without what they do not have."""
     return [{name: value for name, value in asdict(fault).items() if value is not None} for fault in faults]

@@ -14,13 +14,6 @@ LONGEST_PAGE = 500
 MOST_INBOXES = 1_000
 TEN_YEARS = 3_650 * 86_400  # seconds
 
-Action = Annotated[str, Field(description="none, archive, trash or tag:TAG_ID")]
-WaitFor = Annotated[
-    Literal["stored", "settled"], Field(description="Which files an archive or tag waits for; trash waits for all")
-]
-Seconds = Annotated[int, Field(ge=1, le=TEN_YEARS, description="Act only on events younger than this")]
-
-
 EXAMPLE: dict[str, JsonValue] = {
     "id": 1,
     "name": "Acme",
@@ -53,7 +46,7 @@ CustomerId = Annotated[str, AfterValidator(_printable)]
 class TenantsQuery(Parameters):
     """A page of tenants, by id."""
 
-    limit: int = Field(100, ge=1, le=LONGEST_PAGE)
+    limit: int = Field(100, ge=1, le=LONGEST_PAGE, description="Most tenants of a page")
     after: int = Field(0, ge=0, le=BIGGEST_ID, description="`next` of the page before")
     customer: CustomerId | None = Field(None, description="Only the tenants of this customer of yours")
 
@@ -63,7 +56,9 @@ class NewTenant(Body):
 
     model_config = ConfigDict(json_schema_extra={"example": {"name": "Acme", "customer": "4711"}})
 
-    name: Annotated[str, AfterValidator(_printable), Field(max_length=LONGEST)]
+    name: Annotated[
+        str, AfterValidator(_printable), Field(max_length=LONGEST, description="As people read it; one tenant has it")
+    ]
     company_id: Annotated[str, Field(pattern=f"^{COMPANY.pattern}$")] | None = Field(
         None, description="Front's id, where it is known before connecting"
     )
@@ -77,11 +72,13 @@ class PolicyPatch(Body):
 
     model_config = ConfigDict(json_schema_extra={"example": {"action": "archive", "act_within_seconds": 604800}})
 
-    action: Action | None = None
-    wait_for: WaitFor | None = None
+    action: str | None = Field(None, description="none, archive, trash or tag:TAG_ID")
+    wait_for: Literal["stored", "settled"] | None = Field(
+        None, description="Which files an archive or tag waits for; a trash waits until all are stored"
+    )
     only_when_matched: bool | None = Field(None, description="Whether a recipient must be a user")
     fold_plus: bool | None = Field(None, description="Whether jane+bills@… is jane@…")
-    act_within_seconds: Seconds | None = None
+    act_within_seconds: int | None = Field(None, ge=1, le=TEN_YEARS, description="Act only on events younger than this")
     only_inboxes: list[str] | None = Field(
         None, max_length=MOST_INBOXES, description="Act in these inboxes (inb_…) only; an empty list: in every inbox"
     )

@@ -29,7 +29,7 @@ ExternalId = Annotated[
     StringConstraints(strip_whitespace=True, min_length=1, max_length=LONGEST_ID),
     Field(description="Your own id of this user: any printable characters"),
 ]
-Name = Annotated[str, StringConstraints(min_length=1, max_length=LONGEST_NAME)]
+Name = Annotated[str, StringConstraints(min_length=1, max_length=LONGEST_NAME), Field(description="As people read it")]
 Addresses = Annotated[
     list[Given], Field(min_length=1, max_length=MOST_ADDRESSES, description="The first is shown first")
 ]
@@ -72,7 +72,7 @@ class DeleteQuery(Parameters):
 class UsersQuery(Parameters):
     """A page of users, by external id."""
 
-    limit: int = Field(100, ge=1, le=LONGEST_PAGE)
+    limit: int = Field(100, ge=1, le=LONGEST_PAGE, description="Most users of a page")
     after: str | None = Field(None, max_length=2_000, description="`next` of the page before")
     active: bool | None = Field(None, description="Only users that are active, or that are not")
     address: str | None = Field(None, max_length=400, description="Only the user with this address")
@@ -108,10 +108,10 @@ class UserPatch(Body):
 
     model_config = ConfigDict(json_schema_extra={"example": {"active": False}})
 
-    name: Name | None = None
-    addresses: Addresses | None = None
+    name: Name | None = Field(None, description="As people read it")
+    addresses: Addresses | None = Field(None, description="All of them; the first is shown first")
     action: Action = None
-    active: bool | None = None
+    active: bool | None = Field(None, description="An inactive user is matched with nothing")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -138,7 +138,10 @@ class UserList(Body):
         json_schema_extra={"example": {"users": [ITEM], "missing": "keep", "addresses_of_others": "refuse"}}
     )
 
-    users: Annotated[list[Annotated[UserItem, WrapValidator(_or_wrong)]], Field(min_length=1, max_length=MOST_USERS)]
+    users: Annotated[
+        list[Annotated[UserItem, WrapValidator(_or_wrong)]],
+        Field(min_length=1, max_length=MOST_USERS, description=f"At most {MOST_USERS:,}"),
+    ]
     missing: Literal["keep", "deactivate"] = Field(
         "keep",
         description="What becomes of the tenant's users that the list does not name; `deactivate` takes the whole list",

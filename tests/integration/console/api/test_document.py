@@ -10,6 +10,8 @@ import pytest
 from jsonschema import Draft202012Validator
 from openapi_spec_validator import OpenAPIV31SpecValidator
 
+from console.api.refusals import codes
+
 if TYPE_CHECKING:
     from flask_openapi3 import OpenAPI
 
@@ -83,6 +85,23 @@ def test_answers_and_problems_are_as_described(api: Api, users: str, document: d
     assert set(problem) <= set(document["components"]["schemas"]["Problem"]["properties"])
 
 
+def test_everything_that_can_be_sent_is_described(document: dict[str, Any]) -> None:
+    sent = [
+        (name, field.get("description"))
+        for schema in document["components"]["schemas"].values()
+        if schema.get("additionalProperties") is False
+        for name, field in schema["properties"].items()
+    ]
+    sent += [
+        (parameter["name"], parameter.get("description"))
+        for operations in document["paths"].values()
+        for operation in operations.values()
+        for parameter in operation.get("parameters", [])
+    ]
+    assert len(sent) > 20
+    assert [name for name, description in sent if not description] == []
+
+
 def test_the_page_for_people_names_every_operation_and_loads_nothing_of_others(
     application: OpenAPI, document: dict[str, Any]
 ) -> None:
@@ -99,5 +118,6 @@ def test_the_page_for_people_names_every_operation_and_loads_nothing_of_others(
     Loads().feed(page)
     assert loaded == ["/static/mailroom.css"]
     assert answer.content_type.startswith("text/html")
+    assert [code for _, code, _ in codes() if f"<code>{code}</code>" not in page] == []
     for path, operations in document["paths"].items():
         assert [f"{method.upper()} {path}" in page for method in operations] == [True] * len(operations)
