@@ -87,12 +87,12 @@ def _start_servers(settings: Settings, data: Path, stack: ExitStack) -> list[Ser
 
 def _passing(servers: list[Server], settings: Settings, *, demo: bool) -> dict[str, str]:
     sandbox = f"http://127.0.0.1:{settings.sandbox_port}"
-    front = {"FRONT_API_URL": sandbox, "FRONT_APP_URL": sandbox, **_demo_app(settings)} if demo else {}
+    front = {"FRONT_API_URL": sandbox, "FRONT_APP_URL": sandbox, **demo_app(settings)} if demo else {}
     return {server.setting: server.url for server in servers} | front | _where_people_come(settings)
 
 
-def _demo_app(settings: Settings) -> dict[str, str]:
-    """An app that the demo's Front knows; it takes over what is set, so that either both are or none is."""
+def demo_app(settings: Settings) -> dict[str, str]:
+    """The app that the demo's Front is to know, where the settings name none in full; Front is started with it, too."""
     if settings.front_client_id and settings.front_client_secret.get_secret_value():
         return {}
     return {"FRONT_CLIENT_ID": "sandbox-client", "FRONT_CLIENT_SECRET": secrets.token_urlsafe(24)}

@@ -10,7 +10,7 @@ from granian.constants import HTTPModes, Interfaces
 from granian.http import HTTP1Settings
 from granian.log import LogLevels
 
-from console.web.resources import NEEDED, THREADS
+from console.web.resources import THREADS, usable
 from shared.errors import ConfigurationError
 from shared.logs import configure
 from shared.serving import TO_OUR_LOG, prepare_forks
@@ -30,7 +30,7 @@ WAITING = 256  # requests beyond those that are answered just now
 def main() -> int:
     """Serve until TERM or INT (0); 78 when the settings are wrong."""
     try:
-        settings = current().require(*NEEDED)
+        settings = usable(current())
     except ConfigurationError as exc:
         print(exc, file=sys.stderr)
         return EXIT_CONFIGURATION

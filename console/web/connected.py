@@ -22,7 +22,7 @@ AGAIN_SECONDS = 3
 #: What a state means to somebody who has never seen Mailroom.
 STATES = {
     "processing": "it is being worked on",
-    "done": "everything is done",
+    "done": "nothing is left to do",
     "ignored": "nothing has to be done for events of this type",
     "parked": "it waits until the account can work",
     "failed": "the work on it failed; tell the people who sent you the link",

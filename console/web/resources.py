@@ -11,6 +11,7 @@ from flask import current_app
 
 from shared.crypto import TokenVault
 from shared.db.pool import Pool, open_pool
+from shared.errors import ConfigurationError
 from shared.means import front_client, token_endpoint
 
 if TYPE_CHECKING:
@@ -39,9 +40,17 @@ class Resources:
     vault: TokenVault
 
 
+def usable(settings: Settings) -> Settings:
+    """The settings, if a console can be run with them. Raises ConfigurationError."""
+    settings.require(*NEEDED)
+    if settings.mailroom_env == "production" and not settings.public_url.startswith("https://"):
+        raise ConfigurationError("PUBLIC_URL: must be https in production; it is where people reach the console")
+    return settings
+
+
 def open_resources(settings: Settings) -> Resources:
     """Everything the console needs; connects when first used. Raises ConfigurationError."""
-    settings.require(*NEEDED)
+    usable(settings)
     name = f"console@{socket.gethostname()}:{os.getpid()}"
     return Resources(
         name=name,

@@ -49,3 +49,11 @@ def test_everything_that_is_missing_is_told_at_once(tmp_path: Path) -> None:
     process = spawn(tmp_path / "log", {"MAILROOM_DATA": str(tmp_path)})
     assert process.wait(PATIENCE) == 78
     assert "DATABASE_URL, REDIS_URL, TOKEN_KEYS, SECRET_KEY not set" in (tmp_path / "log").read_text()
+
+
+def test_in_production_people_come_by_https(web_environment: dict[str, str], tmp_path: Path) -> None:
+    production = {"MAILROOM_ENV": "production", "STORAGE_URL": f"file://{tmp_path}", "PUBLIC_URL": "http://m.example"}
+    front = {"FRONT_API_URL": "https://api.example", "FRONT_APP_URL": "https://app.example"}
+    process = spawn(tmp_path / "log", {**web_environment, **production, **front})
+    assert process.wait(PATIENCE) == 78
+    assert "PUBLIC_URL: must be https" in (tmp_path / "log").read_text()

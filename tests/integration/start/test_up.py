@@ -123,3 +123,11 @@ def test_secrets_outlive_a_start_and_are_nobody_elses(start: Start, given_server
     second.ended()
     assert second.published() == before
     assert file_in(second.data).stat().st_mode & 0o777 == 0o600
+
+
+def test_the_console_is_where_it_listens_unless_somebody_says_otherwise(
+    start: Start, given_servers: dict[str, str]
+) -> None:
+    program = shell("web: echo at $PUBLIC_URL; sleep 100")
+    start(program, **given_servers, CONSOLE_PORT="9123").wait_for("at http://localhost:9123")
+    start(program, **given_servers, PUBLIC_URL="https://m.example").wait_for("at https://m.example")
