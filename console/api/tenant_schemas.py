@@ -8,7 +8,8 @@ from typing import Annotated, Literal
 from pydantic import AfterValidator, ConfigDict, Field, JsonValue
 
 from console.api.schemas import BIGGEST_ID, Answer, Body, Parameters
-from console.naming import COMPANY, LONGEST, is_name
+from console.naming import COMPANY, is_name
+from shared.db.tenants import LONGEST_NAME
 
 LONGEST_PAGE = 500
 MOST_INBOXES = 1_000
@@ -36,7 +37,7 @@ EXAMPLE: dict[str, JsonValue] = {
 
 def _printable(value: str) -> str:
     if not is_name(value):
-        raise ValueError(f"up to {LONGEST} printable characters")
+        raise ValueError(f"up to {LONGEST_NAME} printable characters")
     return value
 
 
@@ -57,7 +58,9 @@ class NewTenant(Body):
     model_config = ConfigDict(json_schema_extra={"example": {"name": "Acme", "customer": "4711"}})
 
     name: Annotated[
-        str, AfterValidator(_printable), Field(max_length=LONGEST, description="As people read it; one tenant has it")
+        str,
+        AfterValidator(_printable),
+        Field(max_length=LONGEST_NAME, description="As people read it; one tenant has it"),
     ]
     company_id: Annotated[str, Field(pattern=f"^{COMPANY.pattern}$")] | None = Field(
         None, description="Front's id, where it is known before connecting"

@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING
 
 import click
 
-from console.naming import COMPANY, LONGEST, is_name
+from console.naming import COMPANY, is_name
 from shared.crypto import TokenVault
 from shared.db import connections
+from shared.db.tenants import LONGEST_NAME
 from shared.errors import FrontUnavailable, MailroomError, NeedsReconnect
 from shared.means import front_client
 from shared.models import Token
@@ -33,7 +34,7 @@ def check_names(name: str, company_id: str | None, customer: str | None) -> None
     """Refuse what cannot be a tenant's name, one of Front's company ids, or an id of the caller's own."""
     for what, value in (("tenant's name", name), ("customer's id", customer)):
         if value is not None and not is_name(value):
-            raise click.UsageError(f"a {what} is up to {LONGEST} printable characters")
+            raise click.UsageError(f"a {what} is up to {LONGEST_NAME} printable characters")
     if company_id is not None and not COMPANY.fullmatch(company_id):
         raise click.UsageError(f"--company {company_id!r} is no company id; Front's look like cmp_4k2p9")
 
