@@ -60,4 +60,12 @@ class Merged:
     kind: Literal["merged"] = "merged"
 
 
-Entry = Asked | Arrived | PersonChanged | Effect | Merged
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Recalled:
+    """Somebody wants undone what was done through the API, and no longer wants what was not done yet."""
+
+    at: float
+    kind: Literal["recalled"] = "recalled"
+
+
+Entry = Asked | Arrived | PersonChanged | Effect | Merged | Recalled

@@ -2,8 +2,8 @@
 
 A history is what befell one conversation, in order: events that were emitted (`Asked`, with the wish
 they should lead to), messages, changes by people or rules, and effects: calls of the API that were
-applied. Judged effects are `archived`, `deleted`, `spam` and `tag:<id>`; reopening, assigning, moving and
-untagging are not judged. A merged conversation is judged under its surviving id, with the whole history.
+applied. Judged effects are `archived`, `deleted`, `spam` and `tag:<id>`; assigning, moving and untagging are not
+judged, and opening only after a recall. A merged conversation is judged under its surviving id, with the whole history.
 
 - **lost**: an acknowledged event with a wish, after which neither that very effect nor any change by a
   person is found. One effect serves every earlier event with the same wish (coalesced). A wish that was
@@ -14,6 +14,9 @@ untagging are not judged. A merged conversation is judged under its surviving id
   nobody said what should follow allows any one effect. Several equal wishes may be served by fewer effects,
   never by more. An effect on the status is also double when a person has opened the conversation and
   no event has asked for it since: it undoes what the person did.
+- A recall (`POST /sandbox/conversations/{id}/recall`) ends all wishes before it: none of them is lost any more, and
+  what is still done for one is double. It allows to open the conversation once; a second time, or after a person
+  closed it since, is double.
 - **ghost**: an effect that no genuine event before it ever asked for. A forged webhook asks for nothing.
   Genuine events count whether acknowledged or not: they can be read from the event list.
 - **effects**: all judged effects. **repeated**: those that found everything as it should be; two events with
@@ -26,7 +29,7 @@ from collections import Counter
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from sandbox.history import Asked, Effect, PersonChanged
+from sandbox.history import Asked, Effect, PersonChanged, Recalled
 
 if TYPE_CHECKING:
     from collections.abc import Container, Iterable, Sequence
@@ -84,7 +87,7 @@ def _unanswered(history: Sequence[Entry]) -> list[Asked]:
         match entry:
             case Effect():
                 done_later.add(entry.wish)
-            case PersonChanged():
+            case PersonChanged() | Recalled():
                 person_later = True
             case Asked(wish=str(wish)) if wish not in NO_WISH and not entry.already:
                 if wish not in done_later and not person_later:
@@ -99,6 +102,25 @@ class _Wishes:
     left: Counter[str | None] = field(default_factory=Counter)
     asked: set[str | None] = field(default_factory=set)
     opened_by_person: bool = False
+    openings: int | None = None
+
+    def recall(self) -> None:
+        """Nothing that was asked for before is wanted any more, and one opening is."""
+        self.left.clear()
+        self.openings = 1
+
+    def open(self) -> str:
+        """The word for one opening: allowed or double."""
+        if self.openings is None:
+            return "allowed"
+        self.openings -= 1
+        return "allowed" if self.openings >= 0 else "double"
+
+    def change(self, do: str) -> None:
+        """A person decided: what they open stays open, what they close after a recall stays closed."""
+        self.opened_by_person = do in OPENING
+        if self.openings and not self.opened_by_person:
+            self.openings = 0
 
     def ask(self, asked: Asked) -> None:
         if asked.genuine and asked.wish != "none":
@@ -122,7 +144,11 @@ def _excess(history: Iterable[Entry]) -> tuple[int, int]:
         if isinstance(entry, Asked):
             wishes.ask(entry)
         elif isinstance(entry, PersonChanged):
-            wishes.opened_by_person = entry.do in OPENING
+            wishes.change(entry.do)
+        elif isinstance(entry, Recalled):
+            wishes.recall()
+        elif isinstance(entry, Effect) and entry.wish == "open":
+            words[wishes.open()] += 1
         elif isinstance(entry, Effect) and _is_judged(entry):
             words[wishes.take(entry.wish)] += 1
     return words["double"], words["ghost"]

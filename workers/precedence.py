@@ -41,6 +41,7 @@ class ActionFacts:
     age_seconds: float
     unstored: Unstored
     dry_run: bool = False
+    undo_asked: bool = False
     change: str | None = None
     equal_newer: str | None = None
     newer_message: str | None = None
@@ -79,6 +80,7 @@ class Seen:
     type: str
     source: str | None
     emitted_at: datetime
+    target_id: str | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -119,6 +121,8 @@ def _would_be(kind: str) -> str:
 
 
 def _overruled(facts: ActionFacts) -> Settle | None:
+    if facts.undo_asked:
+        return Settle(state="superseded", reason="undone: somebody asked for that before it was applied")
     if facts.equal_newer:
         return Settle(state="superseded", reason=f"coalesced: {facts.equal_newer} does the same")
     if facts.kind not in STATUS:

@@ -45,7 +45,7 @@ def run(conn: Connection, change: Change, wanted: Filter, *, dry_run: bool, yes:
     _tell(change.verb, total, plan)
     if dry_run:
         return
-    _ask(change.verb, total, yes=yes)
+    ask(f"{change.verb} {_tasks(total)}?", yes=yes)
     changed = _apply(conn, change, wanted, total)
     click.echo(f"{change.verb}: {changed:,} of {total:,}")
     if changed < total:
@@ -76,9 +76,10 @@ def _tasks(count: int) -> str:
     return f"{count:,} task{'s' if count != 1 else ''}"
 
 
-def _ask(verb: str, total: int, *, yes: bool) -> None:
+def ask(question: str, *, yes: bool) -> None:
+    """Go on if a person agrees, or did so beforehand."""
     if yes:
         return
     if not sys.stdin.isatty():
         raise click.UsageError("nobody can be asked here: add --yes, or --dry-run to only see the plan")
-    click.confirm(f"{verb} {_tasks(total)}?", abort=True, err=True)
+    click.confirm(question, abort=True, err=True)

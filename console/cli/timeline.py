@@ -87,8 +87,11 @@ def _stored(attachments: Iterable[AttachmentRow]) -> Iterator[Moment]:
 def _acted(action: ActionRow | None) -> Iterator[Moment]:
     if action and action.intent_at:
         yield _moment(action.intent_at, "action intent", kind=action.kind)
-    if action and action.settled_at:
+    if action and action.settled_at and not action.undone_at:
         yield _moment(action.settled_at, f"action {action.state}", kind=action.kind, reason=action.reason)
+    if action and action.settled_at and action.undone_at:
+        yield _moment(action.settled_at, "action confirmed", kind=action.kind)
+        yield _moment(action.undone_at, "action undone", kind=action.kind, reason=action.reason)
 
 
 def _journal(event: WholeEvent) -> Iterator[Moment]:

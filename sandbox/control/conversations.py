@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from sandbox import changes
 from sandbox.answers import Answer, json_answer
 from sandbox.files import sha256
-from sandbox.history import PersonChanged
+from sandbox.history import PersonChanged, Recalled
 from sandbox.orders import BadOrder
 from sandbox.records import Source
 
@@ -70,6 +70,15 @@ def act(front: Front, request: Request, conversation_id: str) -> Answer:
     if event and body.get("webhook"):
         front.announce(event)
     return json_answer({"changed": event is not None, "event_id": event and event.id})
+
+
+def recall(front: Front, request: Request, conversation_id: str) -> Answer:
+    """Note that what was done to it through the API is to be undone; `{company?}` where two have the id."""
+    body = request.json()
+    key = _conversation(front, body.get("company") if isinstance(body, dict) else None, conversation_id)
+    with front.world.lock:
+        front.world.histories[key].append(Recalled(at=front.now()))
+    return json_answer({"recalled": key[1]})
 
 
 def _merge(front: Front, body: dict[str, Any], conversation_id: str) -> Answer:

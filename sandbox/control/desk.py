@@ -31,6 +31,7 @@ ROUTES: tuple[tuple[str, str, Callable[[Front, Request, str], Answer]], ...] = (
     ("DELETE", "/sandbox/faults/{id}", faults.remove),
     ("GET", "/sandbox/conversations/{id}", conversations.show),
     ("POST", "/sandbox/conversations/{id}/act", conversations.act),
+    ("POST", "/sandbox/conversations/{id}/recall", conversations.recall),
     ("GET", "/sandbox/files/{id}", conversations.file),
     ("GET", "/sandbox/ledger", figures.ledger),
     ("GET", "/sandbox/ledger/calls", figures.calls),

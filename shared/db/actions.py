@@ -29,6 +29,7 @@ class Action:
     intent_at: datetime | None
     age_seconds: float
     dry_run: bool
+    undo_asked: bool
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,6 +52,7 @@ def get(conn: Connection, event_id: int) -> Action:
         action = cur.execute(
             """
             SELECT event_id, tenant_id, conversation_id, kind, wait_for, state, emitted_at, intent_at, dry_run,
+                   undo_asked_at IS NOT NULL AS undo_asked,
                    surviving_conversation(tenant_id, conversation_id) AS survivor,
                    extract(epoch FROM now() - emitted_at)::float8 AS age_seconds
             FROM actions WHERE event_id = %s
@@ -86,14 +88,19 @@ WITH family AS (SELECT conversation_family(%(tenant)s, %(conversation)s) AS id),
     FROM events e LEFT JOIN actions a ON a.event_id = e.id
     WHERE e.tenant_id = %(tenant)s AND e.conversation_id = ANY(ARRAY(SELECT id FROM family))
       AND e.emitted_at >= %(at)s AND (e.emitted_at, e.id) > (%(at)s, %(event)s) AND e.id <> %(event)s
-), open_before AS (
-    SELECT e.front_id, extract(epoch FROM t.due_at - now())::float8 AS due_seconds FROM actions a
-    JOIN events e ON e.id = a.event_id
+), open_tasks AS (
+    SELECT t.event_id, t.due_at FROM actions a
     JOIN tasks t ON t.event_id = a.event_id AND t.kind = 'apply_action'
     WHERE a.tenant_id = %(tenant)s AND a.conversation_id = ANY(ARRAY(SELECT id FROM family))
-      AND a.state IN ('planned', 'intent')
-      AND (a.emitted_at, a.event_id) < (%(at)s, %(event)s)
-      AND t.state IN ('ready', 'queued', 'running') AND t.due_at < 'infinity'
+      AND a.state IN ('planned', 'intent') AND t.state IN ('ready', 'queued', 'running') AND t.due_at < 'infinity'
+    UNION ALL
+    SELECT t.event_id, t.due_at FROM events e
+    JOIN tasks t ON t.event_id = e.id AND t.kind = 'undo_action' AND t.state IN ('ready', 'queued', 'running')
+    WHERE e.tenant_id = %(tenant)s AND e.conversation_id = ANY(ARRAY(SELECT id FROM family))
+), open_before AS (
+    SELECT e.front_id, extract(epoch FROM t.due_at - now())::float8 AS due_seconds
+    FROM open_tasks t JOIN actions a USING (event_id) JOIN events e ON e.id = t.event_id
+    WHERE (a.emitted_at, a.event_id) < (%(at)s, %(event)s)
     ORDER BY a.emitted_at DESC LIMIT 1
 )
 SELECT

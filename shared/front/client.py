@@ -172,6 +172,10 @@ class TenantClient:
         """Add one tag, once. Raises UnclearAnswer; ConversationMoved, and then nothing was added."""
         self._write(routes.ADD_TAG, conversation_id, {"tag_ids": [front_id(tag_id)]})
 
+    def remove_tag(self, conversation_id: str, tag_id: str) -> None:
+        """Take one tag off, once. Raises UnclearAnswer; ConversationMoved, and then nothing was taken off."""
+        self._write(routes.REMOVE_TAG, conversation_id, {"tag_ids": [front_id(tag_id)]})
+
     def download(self, attachment_id: str, *, max_bytes: int) -> AbstractContextManager[Download]:
         """The file's bytes as they come. AttachmentTooLarge over `max_bytes`, DownloadIncomplete when cut."""
         return self._downloads.open(attachment_id, max_bytes=max_bytes)

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from typing import Any
 
 import click
 
-from console.cli.options import Duration, json_option
+from console.cli.options import Duration, Since, json_option, yes_option
 
 
 @click.command()
@@ -21,14 +22,35 @@ from console.cli.options import Duration, json_option
 )
 @click.option("--all-inboxes", is_flag=True, help="Act in every inbox.")
 @click.option("--dry-run/--no-dry-run", default=None, help="Plan and tell everything, change nothing in Front.")
+@click.option(
+    "--undo-since",
+    type=Since(),
+    metavar="2h|7d|TIME",
+    help="Reopen what was archived or trashed since then, take tags off, stop what waits. With --dry-run only tell.",
+)
+@yes_option
 @json_option
-def policy(
-    name: str, action: str | None, inboxes: tuple[str, ...], all_inboxes: bool, as_json: bool, **parts: Any
-) -> None:
+def policy(name: str, undo_since: datetime | None, yes: bool, as_json: bool, **parts: Any) -> None:
     """Set what is done with a tenant's future events; without an option show it. What is planned already stays.
 
-    Example: mailroom tenant policy Acme --action archive --act-within 7d --only-inbox inb_3vq81c
+    Examples: mailroom tenant policy Acme --action archive --act-within 7d --only-inbox inb_3vq81c;
+    mailroom tenant policy Acme --undo-since 2h --dry-run
     """
+    if undo_since is None:
+        _set(name, as_json=as_json, **parts)
+        return
+    from console.cli.tenant.undoing import undo
+
+    dry_run = parts.pop("dry_run")
+    left_out = {"inboxes": (), "all_inboxes": False}
+    if any(part != left_out.get(option) for option, part in parts.items()):
+        raise click.UsageError("--undo-since goes alone: it changes no policy")
+    undo(name, undo_since, dry_run=bool(dry_run), yes=yes, as_json=as_json)
+
+
+def _set(
+    name: str, action: str | None, inboxes: tuple[str, ...], all_inboxes: bool, *, as_json: bool, **parts: Any
+) -> None:
     from console.cli.database import database, the_tenant
     from console.cli.tenant.showing import show_tenant
     from shared.actions import checked_action, refuse_hasty_trash

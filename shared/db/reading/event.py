@@ -79,6 +79,7 @@ class ActionRow:
     intent_at: datetime | None
     settled_at: datetime | None
     dry_run: bool = False
+    undone_at: datetime | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -148,7 +149,7 @@ ATTACHMENTS = """
     SELECT front_id AS id, filename, state, size, sha256, path, stored_at
     FROM attachments a WHERE event_id = %s ORDER BY a.id
 """
-ACTION = "SELECT kind, state, reason, intent_at, settled_at, dry_run FROM actions WHERE event_id = %s"
+ACTION = "SELECT kind, state, reason, intent_at, settled_at, dry_run, undone_at FROM actions WHERE event_id = %s"
 TASK_COLUMNS = f"SELECT k.id, k.kind, {SHOWN_TASK_STATE} AS state, k.code, k.detail, k.attempts"
 TASKS = "FROM tasks k LEFT JOIN tenants t ON t.id = k.tenant_id WHERE k.event_id = %s ORDER BY k.id"
 ATTEMPTS = """

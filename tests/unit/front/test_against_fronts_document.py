@@ -35,6 +35,7 @@ CALLS: dict[routes.Route, Callable[[TenantClient], object]] = {
     routes.CONVERSATION_MESSAGES: lambda client: client.latest_message("cnv_1"),
     routes.SET_STATUS: lambda client: client.set_status("cnv_1", "archived"),
     routes.ADD_TAG: lambda client: client.add_tag("cnv_1", "tag_1"),
+    routes.REMOVE_TAG: lambda client: client.remove_tag("cnv_1", "tag_1"),
 }
 ANSWERS: dict[routes.Route, dict[str, Any]] = {
     routes.ME: {"json": {"id": "cmp_1", "name": "Acme"}},
@@ -44,6 +45,7 @@ ANSWERS: dict[routes.Route, dict[str, Any]] = {
     routes.CONVERSATION_MESSAGES: {"json": {"_results": [{"id": "msg_1"}]}},
     routes.SET_STATUS: {"status": 204},
     routes.ADD_TAG: {"status": 204},
+    routes.REMOVE_TAG: {"status": 204},
 }
 every_route = pytest.mark.parametrize("route", CALLS, ids=str)
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from sandbox.history import Arrived, Asked, Effect, Merged, PersonChanged
+from sandbox.history import Arrived, Asked, Effect, Merged, PersonChanged, Recalled
 from sandbox.verdict import judge
 
 if TYPE_CHECKING:
@@ -28,6 +28,7 @@ def effect(wish: str, *, changed: bool = True) -> Effect:
 A1, A2 = asked("evt_1", "archived"), asked("evt_2", "archived")
 UNTOLD, NOTHING = asked("evt_3", None), asked("evt_4", "none")
 FORGED = asked("evt_5", "none", genuine=False)
+OPEN, RECALL = effect("open"), Recalled(at=11)
 ARCHIVE, TRASH, TAG = effect("archived"), effect("deleted"), effect("tag:tag_1")
 
 HISTORIES: list[tuple[list[Entry], dict[str, object]]] = [
@@ -76,7 +77,18 @@ HISTORIES: list[tuple[list[Entry], dict[str, object]]] = [
     ([MAIL, NOTHING, ARCHIVE], {"effects": 1, "ghost": 1}),
     ([MAIL, FORGED, ARCHIVE], {"effects": 1, "ghost": 1}),
     ([ARCHIVE], {"effects": 1, "ghost": 1}),
-    # Reopening, assigning and moving are not judged
+    # What was recalled is no wish any more: not to be done, not lost, opened once
+    ([MAIL, A1, RECALL], {}),
+    ([MAIL, A1, ARCHIVE, RECALL, OPEN], {"effects": 1}),
+    ([MAIL, A1, ARCHIVE, RECALL, OPEN, OPEN], {"effects": 1, "double": 1}),
+    ([MAIL, A1, RECALL, ARCHIVE], {"effects": 1, "double": 1}),
+    ([MAIL, A1, MAIL, A2, ARCHIVE, RECALL, OPEN, ARCHIVE], {"effects": 2, "double": 1}),
+    # and only if no person closed it since
+    ([MAIL, A1, ARCHIVE, RECALL, ARCHIVED_BY_HAND, OPEN], {"effects": 1, "double": 1}),
+    # New mail brings a new wish
+    ([MAIL, A1, ARCHIVE, RECALL, OPEN, MAIL, A2], {"effects": 1, "lost": ("evt_2",)}),
+    ([MAIL, A1, ARCHIVE, RECALL, OPEN, MAIL, A2, ARCHIVE], {"effects": 2}),
+    # Without a recall reopening is not judged, assigning and moving never are
     ([MAIL, NOTHING, effect("open"), effect("assign"), effect("move"), effect("untag")], {}),
     # A merge carries the history on
     ([MAIL, A1, Merged(at=0, from_id="cnv_1"), ARCHIVE], {"effects": 1}),

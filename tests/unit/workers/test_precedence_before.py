@@ -156,3 +156,16 @@ def test_a_dry_run_ends_where_it_would_be_written(changes: dict[str, Any], decis
 )
 def test_until_then_a_dry_run_goes_the_way_of_its_action(changes: dict[str, Any]) -> None:
     assert before(facts(dry_run=True, **changes)) == before(facts(**changes))
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [{}, {"kind": "tag:tag_1"}, {"unstored": WAITING}, {"equal_newer": "evt_9"}, {"earlier_open": "evt_0"}],
+)
+def test_an_action_that_somebody_wants_undone_ends_before_it_is_applied(changes: dict[str, Any]) -> None:
+    reason = "undone: somebody asked for that before it was applied"
+    assert before(facts(undo_asked=True, **changes)) == superseded(reason)
+
+
+def test_one_that_may_have_been_sent_is_looked_at_first_whoever_wants_it_undone() -> None:
+    assert before(facts(undo_asked=True, state="intent", intent_at=AT)) == LOOK_FIRST

@@ -1,0 +1,188 @@
+"""When what an action did is undone, by our rows and by what Front shows."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+
+from shared.undo import UndoFacts
+from workers.precedence import CLOCK_SLACK, Observation, Proceed, Seen, Settle, Wait
+from workers.undoing import UNSETTLED_SECONDS, after_looking_to_undo, before_undoing
+
+EMITTED = datetime(2026, 8, 11, 9, 0, tzinfo=UTC)
+SENT = EMITTED + timedelta(seconds=3)
+LATER = SENT + timedelta(hours=1)
+INTENT = SENT + timedelta(hours=2)
+MOMENT = timedelta(milliseconds=1)
+UNDO = None  # it is as we left it
+
+
+def facts(kind: str = "archive", **changes: Any) -> UndoFacts:
+    """An archive of ours that somebody wants undone."""
+    plain: dict[str, Any] = {
+        "event_id": 1,
+        "conversation_id": "cnv_1",
+        "kind": kind,
+        "emitted_at": EMITTED,
+        "sent_at": SENT,
+        "intent_at": None,
+    }
+    return UndoFacts(**(plain | changes))
+
+
+def skipped(reason: str) -> Settle:
+    return Settle(state="skipped", reason=reason)
+
+
+def somebody(what: str) -> Settle:
+    return skipped(f"changed_by_somebody: {what}")
+
+
+@pytest.mark.parametrize(
+    ("changes", "decision"),
+    [
+        # Never without a look
+        ({}, Proceed(look_first=True)),
+        ({"looked": True}, Proceed(look_first=False)),
+        ({"intent_at": INTENT}, Proceed(look_first=True)),
+        # Two of one conversation: the newest does it for both
+        (
+            {"newer_undo": "evt_2"},
+            Settle(state="superseded", reason="coalesced: the undo of evt_2 does the same"),
+        ),
+        # Nobody knows yet whether there is anything to undo
+        (
+            {"unsettled": "evt_1", "sent_at": None},
+            Wait(reason="the action of evt_1 is not settled yet", seconds=UNSETTLED_SECONDS),
+        ),
+        ({"sent_at": None}, skipped("not_ours: nothing was sent to Front")),
+        # A newer mail was archived by the policy of today
+        ({"sent_again": "evt_3"}, skipped("applied_again: evt_3 did it again")),
+        ({"sent_again": "evt_3", "looked": True}, skipped("applied_again: evt_3 did it again")),
+        ({"change": "evt_4"}, somebody("evt_4")),
+        # An undo that may have been sent is looked at whatever came since
+        ({"intent_at": INTENT, "change": "evt_4"}, Proceed(look_first=True)),
+    ],
+)
+def test_our_rows_decide_first(changes: dict[str, Any], decision: Settle | Wait | Proceed) -> None:
+    assert before_undoing(facts(**changes)) == decision
+
+
+def seen(type_: str, source: str, at: datetime = SENT, *, target: str | None = None) -> Seen:
+    return Seen(front_id="evt_9", type=type_, source=source, emitted_at=at, target_id=target)
+
+
+def front(status: str, *events: Seen, tags: tuple[str, ...] = ()) -> Observation:
+    return Observation(status=status, tag_ids=frozenset(tags), events=events)
+
+
+OURS, OURS_BY_OAUTH = seen("archive", "api"), seen("archive", "oauth_client")
+REOPENED_BY_US = seen("reopen", "api", INTENT + MOMENT)
+
+
+@pytest.mark.parametrize(
+    ("undo", "observation", "decision"),
+    [
+        # As we left it
+        (facts(), front("archived", OURS), UNDO),
+        (facts(), front("archived", OURS_BY_OAUTH), UNDO),
+        (facts("trash"), front("deleted", seen("trash", "api")), UNDO),
+        # Archived first, trashed then, both by us
+        (facts("trash"), front("deleted", seen("trash", "api", LATER), OURS), UNDO),
+        # A person had opened or closed it before we did
+        (facts(), front("archived", OURS, seen("reopen", "teammate", SENT - MOMENT)), UNDO),
+        # Mail, comments and the like are no change of the status
+        (facts(), front("archived", seen("comment", "teammate", LATER), OURS), UNDO),
+        # Open already, or in the trash
+        (
+            facts(),
+            front("unassigned", seen("reopen", "teammate", LATER), OURS),
+            somebody("the conversation is unassigned"),
+        ),
+        (facts(), front("assigned"), somebody("the conversation is assigned")),
+        (facts(), front("deleted", seen("trash", "teammate", LATER)), somebody("the conversation is deleted")),
+        (facts("trash"), front("archived", seen("archive", "rule", LATER)), somebody("the conversation is archived")),
+        # Archived again by a person or a rule: their word is the last, also of the same moment
+        (facts(), front("archived", seen("archive", "teammate", LATER), OURS), somebody("archive evt_9")),
+        (facts(), front("archived", seen("archive", "rule", LATER), OURS), somebody("archive evt_9")),
+        (facts(), front("archived", OURS, seen("archive", "teammate", SENT)), somebody("archive evt_9")),
+        # It was archived before our change, which changed nothing
+        (facts(), front("archived", seen("archive", "teammate", EMITTED + MOMENT)), somebody("archive evt_9")),
+        (facts(), front("archived"), skipped("not_ours: Front shows no change of ours; it was so before")),
+        (
+            facts(),
+            front("archived", seen("archive", "api", EMITTED - CLOCK_SLACK - MOMENT)),
+            skipped("not_ours: Front shows no change of ours; it was so before"),
+        ),
+        # An undo whose answer was lost: done, done and closed by a person since, or not done
+        (
+            facts(intent_at=INTENT),
+            front("unassigned", REOPENED_BY_US, OURS),
+            Settle(state="confirmed", reason="seen: evt_9 is our change"),
+        ),
+        (
+            facts(intent_at=INTENT),
+            front("archived", seen("archive", "teammate", INTENT + timedelta(minutes=1)), REOPENED_BY_US, OURS),
+            Settle(state="confirmed", reason="seen: evt_9 is our change"),
+        ),
+        (
+            facts("trash", intent_at=INTENT),
+            front("unassigned", seen("restore", "oauth_client", INTENT), seen("trash", "api")),
+            Settle(state="confirmed", reason="seen: evt_9 is our change"),
+        ),
+        (facts(intent_at=INTENT), front("archived", OURS), UNDO),
+        (
+            facts(intent_at=INTENT),
+            front("unassigned", seen("reopen", "teammate", LATER), OURS),
+            somebody("the conversation is unassigned"),
+        ),
+    ],
+)
+def test_only_what_is_as_we_left_it_is_reopened(
+    undo: UndoFacts, observation: Observation, decision: Settle | None
+) -> None:
+    assert after_looking_to_undo(undo, observation) == decision
+
+
+TAGGED = seen("tag", "api", target="tag_1")
+UNTAGGED_BY_US = seen("untag", "api", INTENT, target="tag_1")
+
+
+@pytest.mark.parametrize(
+    ("intent_at", "observation", "decision"),
+    [
+        (None, front("unassigned", TAGGED, tags=("tag_1",)), UNDO),
+        # What happens to other tags, or to the status, is another matter
+        (
+            None,
+            front("archived", seen("tag", "teammate", LATER, target="tag_2"), TAGGED, tags=("tag_1", "tag_2")),
+            UNDO,
+        ),
+        (None, front("archived", seen("archive", "teammate", LATER), TAGGED, tags=("tag_1",)), UNDO),
+        (None, front("unassigned", TAGGED), somebody("the tag is not there any more")),
+        # Taken off and put on again by a person; put on by a person before us
+        (
+            None,
+            front("unassigned", seen("tag", "teammate", LATER, target="tag_1"), TAGGED, tags=("tag_1",)),
+            somebody("tag evt_9"),
+        ),
+        (
+            None,
+            front("unassigned", tags=("tag_1",)),
+            skipped("not_ours: Front shows no change of ours; it was so before"),
+        ),
+        # The answer to an undo was lost
+        (
+            INTENT,
+            front("unassigned", UNTAGGED_BY_US, TAGGED),
+            Settle(state="confirmed", reason="seen: evt_9 is our change"),
+        ),
+        (INTENT, front("unassigned", TAGGED, tags=("tag_1",)), UNDO),
+    ],
+)
+def test_only_a_tag_that_we_put_on_is_taken_off(
+    intent_at: datetime | None, observation: Observation, decision: Settle | None
+) -> None:
+    assert after_looking_to_undo(facts("tag:tag_1", intent_at=intent_at), observation) == decision

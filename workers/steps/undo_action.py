@@ -1,0 +1,74 @@
+"""Undoes what an action did to its conversation, when a person asked for that."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import datetime
+
+from shared.db import settling
+from shared.db import undo as undo_rows
+from shared.db.pool import Connection
+from shared.errors import ConversationGone
+from shared.front.client import TenantClient
+from shared.undo import UndoFacts
+from workers.attempt import Attempt
+from workers.changing import make_change
+from workers.precedence import API_SOURCES, CHANGES, STATUS, Observation, Proceed, Settle, Wait
+from workers.undoing import after_looking_to_undo, before_undoing
+
+
+def undo_action(attempt: Attempt) -> None:
+    """Reopen the conversation or take the tag off, if it is still as we left it."""
+    try:
+        make_change(attempt, _Undoing())
+    except ConversationGone:
+        event_id = attempt.task.event_id
+        attempt.finish("skipped", lambda conn: _skip(conn, event_id, "conversation_gone: Front has it no more"))
+
+
+class _Undoing:
+    """The undo of an action."""
+
+    def facts(self, conn: Connection, event_id: int) -> UndoFacts:
+        return undo_rows.facts(conn, event_id, changes=CHANGES, api_sources=API_SOURCES)
+
+    def untried(self, facts: UndoFacts) -> UndoFacts:
+        return replace(facts, intent_at=None, looked=True)
+
+    def before(self, facts: UndoFacts) -> Settle | Wait | Proceed:
+        return before_undoing(facts)
+
+    def events_since(self, facts: UndoFacts, status: str) -> datetime | None:
+        as_we_left_it = status == STATUS.get(facts.kind, status)
+        return facts.emitted_at if as_we_left_it or facts.intent_at else None
+
+    def after(self, facts: UndoFacts, front: Observation) -> Settle | None:
+        return after_looking_to_undo(facts, front)
+
+    def intend(self, conn: Connection, event_id: int) -> None:
+        undo_rows.intend(conn, event_id)
+
+    def unintend(self, conn: Connection, event_id: int) -> None:
+        undo_rows.unintend(conn, event_id)
+
+    def explain(self, conn: Connection, event_id: int, reason: str) -> None:
+        """The attempt tells; the action keeps its own reason."""
+
+    def send(self, front: TenantClient, facts: UndoFacts) -> None:
+        if facts.kind in STATUS:
+            front.set_status(facts.conversation_id, "open")
+        else:
+            front.remove_tag(facts.conversation_id, facts.kind.partition(":")[2])
+
+    def confirm(self, conn: Connection, facts: UndoFacts) -> None:
+        undo_rows.undone(conn, facts.event_id)
+
+    def settle(self, conn: Connection, facts: UndoFacts, settled: Settle) -> None:
+        if settled.state == "confirmed":
+            undo_rows.undone(conn, facts.event_id)
+        else:
+            _skip(conn, facts.event_id, settled.reason)
+
+
+def _skip(conn: Connection, event_id: int, reason: str) -> None:
+    settling.note(conn, event_id, "undo skipped", detail=reason)
