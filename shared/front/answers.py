@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 from shared.errors import (
     BudgetExhausted,
@@ -21,6 +21,8 @@ from shared.errors import (
 )
 from shared.front.routes import Route
 from shared.text import clean
+
+T = TypeVar("T")
 
 MOVED: Final = 301
 LONGEST_WAIT: Final = 3600.0
@@ -142,3 +144,11 @@ def _number(value: str | None) -> float | None:
 
 def _clamped(seconds: float) -> float:
     return min(max(seconds, 0.0), LONGEST_WAIT)
+
+
+def expected(route: Route, parse: Callable[[Any], T | None], answer: Answer) -> T:
+    """What the answer's body says; something that is not Front's wording may be a proxy's page and pass."""
+    found = parse(answer.json())
+    if found is None:
+        raise FrontUnavailable(f"the answer to {route} is not what Front documents; it is tried again later")
+    return found

@@ -12,9 +12,9 @@ from itertools import count
 from typing import Any, Final, Literal, TypeVar
 
 from shared.budget import Budget
-from shared.errors import ConversationMoved, FrontRejected, FrontUnavailable, UnsafeRedirect
+from shared.errors import ConversationMoved, FrontRejected, UnsafeRedirect
 from shared.front import routes
-from shared.front.answers import MOVED, Answer
+from shared.front.answers import MOVED, Answer, expected
 from shared.front.deadlines import Deadlines
 from shared.front.destinations import Api, is_public
 from shared.front.download import Download, Downloads
@@ -96,12 +96,12 @@ class TenantClient:
 
     def me(self) -> Identity:
         """The company the token belongs to."""
-        return _expected(routes.ME, parse_identity, self._read(routes.ME, routes.ME.path))
+        return expected(routes.ME, parse_identity, self._read(routes.ME, routes.ME.path))
 
     def conversation(self, conversation_id: str) -> Conversation:
         """The conversation as it stands; the surviving one when it was merged."""
         answer = self._read_conversation(routes.CONVERSATION, conversation_id)
-        return _expected(routes.CONVERSATION, parse_conversation, answer)
+        return expected(routes.CONVERSATION, parse_conversation, answer)
 
     def conversation_events(self, conversation_id: str, *, since: datetime) -> list[ConversationEvent]:
         """What happened to the conversation at `since` or later, newest first; events without a time are included."""
@@ -147,19 +147,19 @@ class TenantClient:
         return self._event_page(self._read(routes.EVENTS, page))
 
     def _event_page(self, answer: Answer) -> EventPage:
-        found, link = _expected(routes.EVENTS, parse_page, answer)
+        found, link = expected(routes.EVENTS, parse_page, answer)
         return EventPage(events=tuple(found), following=self._own_path(routes.EVENTS, link) if link else None)
 
     def message(self, message_id: str) -> Message:
         """The message with its recipients and attachments."""
         answer = self._read(routes.MESSAGE, routes.MESSAGE.path.format(id=front_id(message_id)))
-        return _expected(routes.MESSAGE, _message, answer)
+        return expected(routes.MESSAGE, _message, answer)
 
     def latest_message(self, conversation_id: str) -> Message:
         """The conversation's newest message."""
         route = routes.CONVERSATION_MESSAGES
         answer = self._read_conversation(route, conversation_id, limit=1)
-        messages, _ = _expected(route, parse_page, answer)
+        messages, _ = expected(route, parse_page, answer)
         if not messages:
             raise FrontRejected(f"Front's answer to {route} holds no message; there is nothing to read")
         return parse_message(messages[0])
@@ -226,7 +226,7 @@ class TenantClient:
     def _pages(self, route: Route, answer: Answer, *, most: int | None = None) -> Iterator[list[dict[str, Any]]]:
         """The pages of a list, by its own links; each is asked of the configured API, wherever the link points."""
         for number in count(1):
-            elements, link = _expected(route, parse_page, answer)
+            elements, link = expected(route, parse_page, answer)
             yield elements
             if link is None:
                 return
@@ -243,11 +243,3 @@ class TenantClient:
 
 def _message(raw: Any) -> Message | None:
     return parse_message(raw) if isinstance(raw, dict) else None
-
-
-def _expected(route: Route, parse: Callable[[Any], T | None], answer: Answer) -> T:
-    """What the answer's body says; something that is not Front's wording may be a proxy's page and pass."""
-    found = parse(answer.json())
-    if found is None:
-        raise FrontUnavailable(f"the answer to {route} is not what Front documents; it is tried again later")
-    return found

@@ -86,7 +86,7 @@ def test_a_read(client: TenantClient, fault: Fault, kind: str, error: type[BaseE
         ("oversized_body", None, 1),
     ],
 )
-@pytest.mark.parametrize("write", ["set_status", "add_tag", "remove_tag"])
+@pytest.mark.parametrize("write", ["set_status", "add_tag"])
 def test_a_write(
     sandbox: RunningSandbox,
     client: TenantClient,
