@@ -35,8 +35,8 @@ HEADER_SECONDS = 10
 DRAIN_SECONDS = 20
 
 
-def main() -> int:
-    """Serve until TERM or INT (0); 78 when the settings are wrong."""
+def main(target: str = TARGET) -> int:
+    """Serve until TERM or INT (0); 78 when the settings are wrong. Another `target` is for measuring the server."""
     try:
         settings = door_settings()
     except ConfigurationError as exc:
@@ -46,7 +46,7 @@ def main() -> int:
     with metrics_folder() as folder:
         os.environ.setdefault("PROMETHEUS_MULTIPROC_DIR", folder)  # before shared.metrics is imported
         prepare_processes()
-        _server(settings).serve()
+        _server(settings, target).serve()
     return 0
 
 
@@ -60,9 +60,9 @@ def _connections() -> int:
     return max(allowed - SPARE_FILES, allowed // 2)
 
 
-def _server(settings: Settings) -> AbstractServer[Any]:
+def _server(settings: Settings, target: str) -> AbstractServer[Any]:
     return Granian(
-        TARGET,
+        target,
         address=settings.host,
         port=settings.port,
         interface=Interfaces.RSGI,

@@ -157,12 +157,8 @@ class Mailroom:
 
     def _environment(self) -> dict[str, str]:
         front = f"http://127.0.0.1:{self._sandbox_port}"
-        programs = os.path.dirname(sys.executable)  # noqa: PTH120 -- a symbolic link must not be followed
-        kept = {name: os.environ[name] for name in KEPT if name in os.environ}
         return {
-            **kept,
-            "PATH": os.pathsep.join([programs, kept.get("PATH", os.defpath)]),
-            "PYTHONUNBUFFERED": "1",
+            **surroundings(),
             "DATABASE_URL": self.database_url,
             "REDIS_URL": self.redis_url,
             "MAILROOM_DATA": str(self.folder / "data"),
@@ -172,6 +168,13 @@ class Mailroom:
             "TOKEN_KEYS": self._token_key,
             "PORT": str(self.port),
         }
+
+
+def surroundings() -> dict[str, str]:
+    """The environment of any process: our programs come first, and no setting of the person who measures."""
+    programs = os.path.dirname(sys.executable)  # noqa: PTH120 -- a symbolic link must not be followed
+    kept = {name: os.environ[name] for name in KEPT if name in os.environ}
+    return {**kept, "PATH": os.pathsep.join([programs, kept.get("PATH", os.defpath)]), "PYTHONUNBUFFERED": "1"}
 
 
 def expect(fact: Any, seconds: float, what: str) -> None:

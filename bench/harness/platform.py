@@ -11,18 +11,18 @@ import time
 from collections import Counter
 from contextlib import suppress
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
 import psutil
 
 from bench.harness.processes import children_of, is_alive, wait_until
+from bench.harness.procfile import ROOT, shipped
 from console.embedded.guard import Guard
 
 if TYPE_CHECKING:
     from collections.abc import Container, Mapping, Sequence
+    from pathlib import Path
 
-ROOT = Path(__file__).parents[2]
 #: Runs once and ends; serves people and no webhook.
 NOT_NEEDED = {"release", "console"}
 TICK = 0.05
@@ -103,11 +103,9 @@ class Platform:
 
         `pool` is how Celery runs tasks: `threads`, as the Procfile has it, or `prefork`.
         """
-        for line in (ROOT / "Procfile").read_text(encoding="utf-8").splitlines():
-            name, _, command = line.partition(":")
-            if name and name not in NOT_NEEDED:
-                text = command.strip().replace("-P threads", f"-P {pool}")
-                self.run(name, ["/bin/sh", "-c", f"exec {text}"], counts.get(name, 1))
+        for name, command in shipped(pool=pool).items():
+            if name not in NOT_NEEDED:
+                self.run(name, command, counts.get(name, 1))
 
     def pids(self, *names: str) -> list[int]:
         """The processes that run now; of these kinds, where any is named."""

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import json
 import re
 from pathlib import Path
 
 import pytest
 
 ROOT = Path(__file__).parents[2]
-LOCKS = ["requirements.txt", "requirements.lock", "requirements-uv.lock"]
+LOCKS = ["requirements.txt", "requirements.lock", "requirements-uv.lock", "bench/peers/fastapi_arq/requirements.lock"]
+NODE_LOCK = "bench/peers/express_bullmq/package-lock.json"
 OPTION = re.compile(r"^\s*--(?!hash=sha256:)\S+", re.MULTILINE)
 PINNED = re.compile(r"^[a-zA-Z0-9._-]+(\[[a-z,]+\])?==\S+ (; .+ )?\\$")
 
@@ -28,6 +30,12 @@ def test_every_line_of_a_lock_is_an_exact_version_or_a_hash(name: str) -> None:
     lines = (ROOT / name).read_text().splitlines()
     packages = [line for line in lines if line and not line.startswith((" ", "#"))]
     assert [line for line in packages if not PINNED.match(line)] == []
+
+
+def test_the_lock_for_node_names_no_registry() -> None:
+    packages = json.loads((ROOT / NODE_LOCK).read_text())["packages"]
+    assert {name for name, package in packages.items() if name and "integrity" not in package} == set()
+    assert {name for name, package in packages.items() if "resolved" in package} == set()
 
 
 def test_what_runs_is_what_is_tested() -> None:

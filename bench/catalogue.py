@@ -1,0 +1,15 @@
+"""All benchmarks there are."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from bench.door.benchmark import DOOR
+
+if TYPE_CHECKING:
+    from bench.benchmark import Benchmark
+
+
+def catalogue() -> dict[str, Benchmark]:
+    """Every benchmark by its name."""
+    return {each.name: each for each in (DOOR,)}

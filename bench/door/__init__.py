@@ -1,0 +1,1 @@
+"""How fast the door is, beside others on the same machine in the same minutes."""

@@ -1,0 +1,34 @@
+"""How the doors are loaded."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, kw_only=True)
+class Case:
+    """`per_second` 0: closed load."""
+
+    body_bytes: int = 2_400
+    connections: int = 32
+    appendfsync: str = "always"
+    per_second: int = 0
+
+    @property
+    def name(self) -> str:
+        """Says all of it."""
+        load = f"open_{self.per_second}_a_second" if self.per_second else "closed"
+        return f"{load}_{self.body_bytes}_bytes_{self.connections}_connections_{self.appendfsync}"
+
+
+#: The one that promises are about.
+HEADLINE = Case()
+QUICK = (HEADLINE,)
+FULL = (
+    HEADLINE,
+    Case(connections=1),
+    Case(connections=256),
+    Case(body_bytes=60_000),
+    Case(per_second=300),
+    Case(appendfsync="everysec"),
+)

@@ -1,0 +1,14 @@
+"""Granian alone: takes the body, answers 200."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from granian.rsgi import HTTPProtocol, Scope  # type: ignore[attr-defined]  # named in Granian's documentation
+
+
+async def app(_: Scope, proto: HTTPProtocol) -> None:
+    """One request."""
+    await proto()
+    proto.response_empty(200, [("content-length", "0")])

@@ -1,0 +1,53 @@
+// An Express route that adds a BullMQ job, in as many processes as WEB_CONCURRENCY says: `node server.js`.
+import { Buffer } from "node:buffer";
+import cluster from "node:cluster";
+import { createHmac, timingSafeEqual } from "node:crypto";
+import process from "node:process";
+import { Queue } from "bullmq";
+import express from "express";
+
+const FRESH_MS = 900_000;
+const AHEAD_MS = 60_000;
+const key = process.env.FRONT_SIGNING_KEYS;
+
+function accepted(body, timestamp, signature) {
+  const expected = createHmac("sha256", key).update(`${timestamp}:`).update(body).digest("base64");
+  const given = Buffer.from(signature);
+  const signed = given.length === expected.length && timingSafeEqual(given, Buffer.from(expected));
+  const age = Date.now() - Number(timestamp);
+  return signed && age <= FRESH_MS && age >= -AHEAD_MS;
+}
+
+function serve() {
+  const redis = new URL(process.env.REDIS_URL);
+  const connection = {
+    host: redis.hostname,
+    port: Number(redis.port),
+    password: decodeURIComponent(redis.password),
+    enableOfflineQueue: false, // as BullMQ's documents advise where a web server adds jobs
+  };
+  const queue = new Queue("webhooks", { connection });
+  const app = express();
+  app.disable("x-powered-by");
+  app.disable("etag");
+  app.post("/webhooks/front", express.raw({ type: () => true, limit: "10mb" }), async (request, response) => {
+    const timestamp = request.get("x-front-request-timestamp") ?? "";
+    if (!accepted(request.body, timestamp, request.get("x-front-signature") ?? "")) {
+      response.sendStatus(401);
+      return;
+    }
+    const job = await queue.add("process_webhook", { body: request.body.toString() });
+    response.json({ delivery_id: job.id });
+  });
+  app.get("/livez", async (request, response) => {
+    await queue.waitUntilReady();
+    response.json({ alive: true });
+  });
+  app.listen(Number(process.env.PORT), "127.0.0.1");
+}
+
+if (cluster.isPrimary) {
+  for (let count = 0; count < Number(process.env.WEB_CONCURRENCY); count += 1) cluster.fork();
+} else {
+  serve();
+}

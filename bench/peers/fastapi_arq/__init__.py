@@ -1,0 +1,1 @@
+"""FastAPI on uvicorn, and arq: the same in Python's asynchronous world."""

@@ -1,0 +1,36 @@
+"""A Flask view that sends a Celery task: `gunicorn bench.peers.textbook.app:app`.
+
+It runs with the packages that Mailroom itself is installed with, so that only the way of using them differs.
+"""
+
+from __future__ import annotations
+
+import os
+
+from celery import Celery
+from flask import Flask, Response, abort, jsonify, request
+
+from bench.peers.checks import MAX_BODY_BYTES, accepted
+
+queue = Celery("textbook", broker=os.environ["REDIS_URL"])
+queue.conf.task_ignore_result = True
+
+app = Flask(__name__)
+app.config["MAX_CONTENT_LENGTH"] = MAX_BODY_BYTES
+
+
+@app.post("/webhooks/front")
+def receive() -> Response:
+    """Check, queue, answer."""
+    body = request.get_data(cache=False)
+    headers = request.headers
+    if not accepted(body, headers.get("X-Front-Request-Timestamp", ""), headers.get("X-Front-Signature", "")):
+        abort(401)
+    task = queue.send_task("process_webhook", args=[body.decode()])
+    return jsonify(delivery_id=task.id)
+
+
+@app.get("/livez")
+def livez() -> Response:
+    """It runs."""
+    return jsonify(alive=True)

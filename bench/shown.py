@@ -1,0 +1,40 @@
+"""A benchmark's result for people."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from bench.benchmark import Figures
+
+COLUMNS = (
+    ("answers_per_second", "answers/s", 10),
+    ("answers_p50_ms", "p50 ms", 9),
+    ("answers_p99_ms", "p99 ms", 9),
+    ("errors", "errors", 7),
+    ("missing", "missing", 8),
+    ("cpu_seconds_per_1000", "CPU s/1000", 11),
+    ("memory_mb", "MB", 8),
+    ("sender_cpu_share", "sender CPU", 11),
+)
+
+
+def shown(figures: Figures) -> str:
+    """Ratios first, then a table for each case."""
+    found = figures["machine"]
+    where = f"{found['cores']} cores, {found['cpu']}, load average {found['load_average'][0]}"
+    named = [f"{name}: {value}" for name, value in figures.items() if name.endswith("_ratio")]
+    left_out = [f"left out: {name} ({why})" for name, why in figures.get("left_out", {}).items()]
+    broken = [f"BROKEN: {what}" for what in figures["broken"]]
+    tables = [line for name, case in figures.get("cases", {}).items() for line in _table(name, case["contestants"])]
+    return "\n".join([f"{figures['name']}: {where}", *named, *tables, *left_out, *broken])
+
+
+def _table(name: str, rows: dict[str, dict[str, Any]]) -> Iterator[str]:
+    yield ""
+    yield name
+    yield f"{'':<16}" + "".join(f"{title:>{width}}" for _, title, width in COLUMNS)
+    for who, row in rows.items():
+        yield f"{who:<16}" + "".join(f"{row[key]:>{width},}" for key, _, width in COLUMNS)

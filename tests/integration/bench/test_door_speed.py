@@ -1,0 +1,33 @@
+"""The door does not become slow unnoticed. Only ratios of one run are judged, with slack for a busy machine."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from bench.door.benchmark import DOOR
+
+
+@pytest.fixture(scope="module")
+def figures() -> dict[str, Any]:
+    """A quick run; the textbook's packages are those of our tests, so nothing is downloaded."""
+    return DOOR.do(quick=True)
+
+
+def test_every_accepted_webhook_is_in_the_queue(figures: dict[str, Any]) -> None:
+    [case] = figures["cases"].values()
+    assert case["contestants"]["ours"]["accepted"] > 100
+    assert figures["broken"] == []
+
+
+def test_an_answer_costs_far_less_than_the_textbooks(figures: dict[str, Any]) -> None:
+    assert figures["textbook_to_ours_cpu_ratio"] > 2, figures
+
+
+def test_more_is_answered_than_by_the_textbook(figures: dict[str, Any]) -> None:
+    assert figures["ours_to_textbook_ratio"] > 2, figures
+
+
+def test_an_answer_costs_not_much_more_than_one_of_an_empty_view(figures: dict[str, Any]) -> None:
+    assert figures["ceiling_to_ours_cpu_ratio"] > 0.2, figures
