@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from console.web.problems import page
 from shared.db.binding import CompanyTaken, LinkEnded, OtherCompany
-from shared.errors import ConfigurationError, MailroomError, TokenUnavailable
+from shared.errors import BeingErased, ConfigurationError, MailroomError, TokenUnavailable
 from shared.front.oauth import AppUnknown, CodeRefused, NoRefreshToken
 
 if TYPE_CHECKING:
@@ -120,6 +120,10 @@ ERRORS: tuple[tuple[type[MailroomError], Refusal], ...] = (
         ),
     ),
     (LinkEnded, LINKS["used"]),
+    (
+        BeingErased,
+        Refusal(status=410, title="This account is being deleted", text=f"Nothing can be connected to it. {NEW_LINK}"),
+    ),
     (
         ConfigurationError,
         Refusal(status=503, title="Front cannot be connected here yet", text=f"The app is not set up. {TELL_THEM}"),

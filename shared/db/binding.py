@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import psycopg
 
+from shared.db.locks import hold_off_erasing
 from shared.errors import MailroomError
 
 if TYPE_CHECKING:
@@ -42,6 +43,7 @@ def bind(conn: Connection, tenant_id: int, company_id: str) -> None:
 
     Of two that bind at once one waits for the other's end. After CompanyTaken the transaction can only be rolled back.
     """
+    hold_off_erasing(conn)  # before the tenant's row, as whoever erases does
     row = conn.execute("SELECT company_id FROM tenants WHERE id = %s FOR NO KEY UPDATE", (tenant_id,)).fetchone()
     known = row[0] if row else None
     if known not in {None, company_id}:

@@ -146,6 +146,24 @@ def test_connecting_anew_lets_the_tenant_go_on_unless_a_person_paused_it(
     assert (shown["parked_cause"], shown["connection_version"], shown["connected_at"]) == (after, 2, connected_at)
 
 
+def test_a_tenant_that_is_being_erased_is_not_connected(site: Site, browser: Browser) -> None:
+    company, tenant = site.company(), site.tenant()
+    back = browser.decide(browser.open(site.link(tenant)), company)
+    site.conn.execute("UPDATE tenants SET parked_cause = 'erasing' WHERE name = %s", (tenant,))
+    page = browser.open(back)
+    assert (page.status, page.title) == (410, "This account is being deleted")
+    shown = site.shown(tenant)
+    assert (shown["company_id"], shown["connection"]) == (None, None)
+
+
+def test_a_company_whose_data_was_erased_may_be_connected_again(site: Site, browser: Browser) -> None:
+    company, tenant = site.company(), site.tenant()
+    site.conn.execute("INSERT INTO erased_companies (company_id) VALUES (%s)", (company,))
+    assert browser.allow(site.link(tenant), company).title == "Front is connected"
+    buried = site.conn.execute("SELECT 1 FROM erased_companies WHERE company_id = %s", (company,)).fetchall()
+    assert buried == []
+
+
 def test_a_browser_that_connected_nothing_sees_nothing(site: Site, browser: Browser) -> None:
     assert browser.open(f"{site.console.url}/connected").status == 404
 
