@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from cryptography.fernet import Fernet, InvalidToken
 
 from shared.errors import ConfigurationError, TransientError
+from shared.known_secrets import remember
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -36,11 +37,13 @@ class TokenVault:
 
     def seal(self, tenant_id: int, secret: dict[str, str]) -> bytes:
         """Encrypt a tenant's tokens; only `open` with the same tenant id gives them back."""
+        remember(*secret.values())
         return self._fernets[0].encrypt(json.dumps({"tenant_id": tenant_id, "secret": secret}).encode())
 
     def open(self, tenant_id: int, sealed: bytes) -> dict[str, str]:
         """The tokens as they were sealed. Raises UnreadableSecret for a wrong key, tenant or content."""
         secret: dict[str, str] = self._opened(tenant_id, sealed)[1]
+        remember(*secret.values())
         return secret
 
     def key_of(self, tenant_id: int, sealed: bytes) -> int:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import structlog
 
+from shared.known_secrets import hide, remember_settings
 from shared.noise import quieten
 from shared.scrub import scrub
 
@@ -21,6 +22,7 @@ FIRST = ("delivery", "event", "level", "timestamp", "process")
 
 def configure(settings: Settings, process: str) -> None:
     """Send the log of this process, its libraries' included, to stderr. May be called again."""
+    remember_settings(settings)
     shared = _shared(process)
     handler = logging.StreamHandler()
     handler.setFormatter(
@@ -81,7 +83,7 @@ def _scrub(_: WrappedLogger, __: str, event_dict: EventDict) -> EventDict:
 
 
 def _scrubbed(value: Any) -> Any:
-    return value if isinstance(value, (int, float, bool, type(None))) else scrub(str(value))
+    return value if isinstance(value, (int, float, bool, type(None))) else scrub(hide(str(value)))
 
 
 def _delivery_first(_: WrappedLogger, __: str, event_dict: EventDict) -> EventDict:

@@ -19,6 +19,7 @@ from shared.db.locks import lock_conversation
 from shared.db.pool import Connection
 from shared.errors import Fenced, LeaseTooShort, MailroomError, NeedsReconnect, NotYet, StoreUnavailable
 from shared.front.client import TenantClient
+from shared.known_secrets import hide
 from shared.models import Call, Task
 from shared.persistence import persist
 from workers.breaker import find_out, is_outage
@@ -238,6 +239,6 @@ def importance(exc: BaseException) -> int:
 def detail_of(error: BaseException) -> str:
     """What happened, for whoever looks at the failed task: our own words, or where the code broke."""
     if isinstance(error, MailroomError):
-        return str(error)[:DETAIL]
+        return hide(str(error))[:DETAIL]
     frames = "".join(traceback.format_tb(error.__traceback__)[-12:])
     return f"{frames}{type(error).__name__}"[-DETAIL:]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
@@ -20,7 +21,6 @@ from shared.errors import (
     UnsafeRedirect,
 )
 from shared.front.routes import Route
-from shared.text import clean
 
 T = TypeVar("T")
 
@@ -29,6 +29,8 @@ LONGEST_WAIT: Final = 3600.0
 #: 4xx that pass by themselves (timeout, conflict, too early); every other one stays.
 _PASSING: Final = frozenset({408, 409, 425})
 _MILLISECONDS: Final = 10**11
+#: A title that is more may be a token of ours.
+_WORDS: Final = re.compile(r"(?=.{1,80}\Z)[A-Za-z']{1,20}(?: [A-Za-z']{1,20})*")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -131,7 +133,7 @@ def _title(answer: Answer) -> str:
     body = answer.json()
     error = body.get("_error") if isinstance(body, dict) else None
     title = error.get("title") if isinstance(error, dict) else None
-    return f" ({clean(title, 80)})" if isinstance(title, str) else ""
+    return f" ({title})" if isinstance(title, str) and _WORDS.fullmatch(title) else ""
 
 
 def _number(value: str | None) -> float | None:

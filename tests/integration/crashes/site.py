@@ -162,7 +162,7 @@ class Site:
         try:
             wait_until(fact, what)
         except AssertionError:
-            tasks = self.rig.sql("SELECT id, kind, state, attempts, code, due_at, lease_until FROM tasks")
+            tasks = self.rig.sql("SELECT id, kind, state, attempts, code, due_at::text, lease_until FROM tasks")
             shown = "\n".join(f"{program.name}:\n{program.shown[-4000:]}" for program in self._programs)
             raise AssertionError(f"never: {what}\n{tasks}\n{shown}") from None
 

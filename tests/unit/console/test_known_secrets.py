@@ -1,0 +1,71 @@
+"""What this process knows as a secret is in no line of its log."""
+
+from __future__ import annotations
+
+import io
+import logging
+from collections.abc import Iterator
+
+import pytest
+import structlog
+from cryptography.fernet import Fernet
+from pydantic import SecretStr
+
+from shared import logs
+from shared.crypto import TokenVault
+from shared.known_secrets import KnownSecrets
+from shared.settings import Settings
+
+KEY = Fernet.generate_key().decode()
+
+
+@pytest.mark.parametrize(
+    ("secrets", "text", "expected"),
+    [
+        (["a-long-secret"], "it is a-long-secret, twice: a-long-secret", "it is [hidden], twice: [hidden]"),
+        (["a-long-secret"], "nothing of that kind", "nothing of that kind"),
+        # Too short to be one: every word that has it would be torn
+        (["art"], "a part of it", "a part of it"),
+        (["first-secret", "other-secret"], "other-secret first-secret", "[hidden] [hidden]"),
+    ],
+)
+def test_known_secrets_are_hidden(secrets: list[str], text: str, expected: str) -> None:
+    known = KnownSecrets()
+    known.remember(secrets)
+    assert known.hide(text) == expected
+
+
+def test_the_latest_are_known_however_many_there_were() -> None:
+    known = KnownSecrets(most=2)
+    known.remember(f"secret-number-{number}" for number in range(4))
+    assert known.hide("secret-number-1 secret-number-2 secret-number-3") == "secret-number-1 [hidden] [hidden]"
+
+
+@pytest.fixture
+def printed() -> Iterator[io.StringIO]:
+    """What a process with settings of its own logs."""
+    root, level = logging.getLogger(), logging.getLogger().level
+    before = list(root.handlers)
+    settings = Settings(log_format="json", token_keys=[KEY], secret_key=SecretStr("canary-of-settings"))
+    logs.configure(settings, "test")
+    stream = io.StringIO()
+    [handler] = root.handlers
+    assert isinstance(handler, logging.StreamHandler)
+    handler.setStream(stream)
+    yield stream
+    root.handlers, root.level = before, level
+    structlog.reset_defaults()
+
+
+def test_a_token_in_the_words_of_an_error_is_not_logged(printed: io.StringIO) -> None:
+    vault = TokenVault([SecretStr(KEY)])
+    vault.open(7, vault.seal(7, {"access_token": "canary-of-a-tenant"}))
+    try:
+        raise ValueError(f"no canary-of-a-tenant, canary-of-settings and {KEY} here")
+    except ValueError:
+        logging.getLogger("a library").exception("broken by %s", "canary-of-a-tenant")
+        structlog.get_logger().exception("broken", said="canary-of-settings")
+    shown = printed.getvalue()
+    assert "ValueError: no [hidden], [hidden] and [hidden] here" in shown
+    assert "canary" not in shown
+    assert KEY not in shown
