@@ -30,3 +30,8 @@ def the_tenant(conn: Connection, name: str) -> TenantOverview:
     if tenant is None:
         raise NothingMatched(f"there is no tenant {name!r}; `mailroom tenant list` names all")
     return tenant
+
+
+def no_such_user(external_id: str | None) -> NothingMatched:
+    """What to raise for a user whom the tenant does not have."""
+    return NothingMatched(f"there is no user {external_id!r}; `mailroom user list` names all")

@@ -38,21 +38,38 @@ class Mistakes:
             self.file.write(f"line {mistake.line}: {what}\n")
 
 
-def import_file(conn: Connection, tenant_id: int, path: Path, mistakes: Mistakes, *, dry_run: bool) -> dict[str, int]:
-    """Bring the file's users in and count them by outcome; nothing stays when it is a dry run or is interrupted."""
+def import_file(  # noqa: PLR0913 -- what is to be done, each named at the call
+    conn: Connection, tenant_id: int, path: Path, mistakes: Mistakes, *, move: bool, dry_run: bool
+) -> dict[str, int]:
+    """Bring the file's users in and count them by outcome; nothing stays when it is a dry run or is interrupted.
+
+    With `move` they get addresses of users whom the file does not name; `moved` counts all that change hands.
+    """
     with conn.transaction(force_rollback=dry_run), _opened(path) as file:
         users.hold(conn, tenant_id)
         user_import.prepare(conn)
         columns = _stage(conn, file, path.stat().st_size, mistakes)
         for mistake in user_import.leave_out_repeated(conn):
             mistakes.add(mistake)
-        for mistake in user_claims.leave_out_taken(conn, tenant_id):
+        for mistake in user_claims.leave_out_taken(conn, tenant_id, move=move):
             mistakes.add(mistake)
+        moved = _told_moves(conn, tenant_id)
         user_claims.give_up_addresses(conn, tenant_id)
         with progress("writing", user_import.staged(conn)) as advance:
             for written in user_import.write(conn, tenant_id, with_actions=columns.action is not None):
                 advance(written)
-        return user_import.outcomes(conn)
+        return {**user_import.outcomes(conn), "moved": moved}
+
+
+def _told_moves(conn: Connection, tenant_id: int) -> int:
+    """How many addresses change hands; the first are named."""
+    moved = 0
+    for moved, move in enumerate(user_claims.moves(conn, tenant_id), 1):
+        if moved <= SHOWN:
+            say(f"{move.address} moves from user {move.owner} to user {move.heir}")
+    if moved > SHOWN:
+        say(f"and {moved - SHOWN:,} more addresses move")
+    return moved
 
 
 @contextmanager

@@ -51,13 +51,13 @@ def map_(address: str, tenant: str, user: str | None, nobody: bool) -> None:
 
     Example: mailroom inbox map support@acme.example --tenant Acme --user 17
     """
-    from console.cli.database import database, the_tenant
+    from console.cli.database import database, no_such_user, the_tenant
     from shared.db import inboxes
 
     given, chosen = _address(address), _chosen(user, nobody=nobody)
     with database() as conn:
         if not inboxes.map_to(conn, the_tenant(conn, tenant).id, given, chosen):
-            raise _no_such_user(chosen)
+            raise no_such_user(chosen)
     click.echo(f"{address} → user {chosen}" if chosen else f"{address} → the default owner")
 
 
@@ -70,13 +70,13 @@ def default(tenant: str, user: str | None, nobody: bool) -> None:
 
     Example: mailroom inbox default --tenant Acme --user 7
     """
-    from console.cli.database import database, the_tenant
+    from console.cli.database import database, no_such_user, the_tenant
     from shared.db import inboxes
 
     chosen = _chosen(user, nobody=nobody)
     with database() as conn:
         if not inboxes.set_default_owner(conn, the_tenant(conn, tenant).id, chosen):
-            raise _no_such_user(chosen)
+            raise no_such_user(chosen)
     click.echo(f"default owner: {f'user {chosen}' if chosen else 'nobody'}")
 
 
@@ -109,9 +109,3 @@ def _chosen(user: str | None, *, nobody: bool) -> str | None:
     if (user is None) != nobody:
         raise click.UsageError("say either --user ID or --nobody")
     return user
-
-
-def _no_such_user(external_id: str | None) -> click.ClickException:
-    from console.cli.commands import NothingMatched
-
-    return NothingMatched(f"there is no user {external_id!r}; `mailroom user list` names all")

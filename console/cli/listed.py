@@ -20,6 +20,9 @@ LONGEST_LINE = 100_000
 LONGEST_RECORD = 10  # lines a quoted field may go over before the quote counts as forgotten
 EMAIL = re.compile(r"e-?mail[ _-]?\d*")
 NEEDED = ("external_id", "name", "email")
+SINGLE = ("external_id", "name", "action", "active")
+HEADER = "external_id,name,email[,email…][,action][,active]"
+ACTIVE = {"yes": True, "true": True, "1": True, "no": False, "false": False, "0": False, "": None}
 
 Line = tuple[int, str]
 
@@ -40,6 +43,7 @@ class Columns:
     name: int
     emails: tuple[int, ...]
     action: int | None
+    active: int | None
     ignored: tuple[str, ...]
 
 
@@ -68,10 +72,10 @@ def columns_of(header: str) -> Columns:
     delimiter, names = max(readings, key=lambda reading: sum(_known(name) for name in reading[1]))
     kinds = ["email" if EMAIL.fullmatch(name) else name for name in names]
     missing = [name for name in NEEDED if name not in kinds]
-    twice = [name for name in ("external_id", "name", "action") if kinds.count(name) > 1]
+    twice = [name for name in SINGLE if kinds.count(name) > 1]
     if missing or twice:
         problem = f"lacks {', '.join(missing)}" if missing else f"names {', '.join(twice)} twice"
-        raise BadHeader(f"the first line {problem}; wanted: external_id,name,email[,email…][,action]")
+        raise BadHeader(f"the first line {problem}; wanted: {HEADER}")
     return Columns(
         delimiter=delimiter,
         width=len(names),
@@ -79,6 +83,7 @@ def columns_of(header: str) -> Columns:
         name=kinds.index("name"),
         emails=tuple(place for place, kind in enumerate(kinds) if kind == "email"),
         action=kinds.index("action") if "action" in kinds else None,
+        active=kinds.index("active") if "active" in kinds else None,
         ignored=tuple(name for name in names if name and not _known(name)),
     )
 
@@ -90,7 +95,7 @@ def header_of(lines: Iterator[Line]) -> Columns:
             return columns_of(text)
         if number > LONGEST_RECORD:
             break
-    raise BadHeader("the file has no first line with column names: external_id,name,email[,email…][,action]")
+    raise BadHeader(f"the file has no first line with column names: {HEADER}")
 
 
 def read_users(lines: Iterable[Line], columns: Columns) -> Iterator[ImportedUser | Mistake]:
@@ -105,8 +110,11 @@ def read_users(lines: Iterable[Line], columns: Columns) -> Iterator[ImportedUser
 def _user(number: int, cells: list[str], columns: Columns) -> ImportedUser | Mistake:
     emails = [cells[place] for place in columns.emails]
     action = cells[columns.action] if columns.action is not None else ""
+    active = cells[columns.active].strip().casefold() if columns.active is not None else ""
+    if active not in ACTIVE:
+        return Mistake(line=number, what=f"active is {active[:80]!r}; yes or no")
     try:
-        user = described_user(cells[columns.external_id], cells[columns.name], emails, action)
+        user = described_user(cells[columns.external_id], cells[columns.name], emails, action, active=ACTIVE[active])
     except BadUser as error:
         return Mistake(line=number, what=str(error))
     return ImportedUser(line=number, user=user)
@@ -167,7 +175,7 @@ def _names(header: str, delimiter: str) -> list[str]:
 
 
 def _known(name: str) -> bool:
-    return name in {"external_id", "name", "action"} or EMAIL.fullmatch(name) is not None
+    return name in SINGLE or EMAIL.fullmatch(name) is not None
 
 
 def _reads_as(path: Path, encoding: str) -> bool:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from console.cli.options import dry_run_option, json_option, limit_option, tenant_option
+from console.cli.user_choices import activate, deactivate, policy
 
 if TYPE_CHECKING:
     from console.cli.importing import Mistakes
@@ -19,7 +20,11 @@ OutFile = click.Path(dir_okay=False, writable=True, path_type=Path)
 
 @click.group()
 def user() -> None:
-    """Add, list and import users."""
+    """Add, list, import and change users."""
+
+
+for command in (deactivate, activate, policy):
+    user.add_command(command)
 
 
 @user.command()
@@ -66,16 +71,18 @@ def list_(tenant: str, limit: int, as_json: bool) -> None:
 @click.argument("file", type=InFile)
 @tenant_option
 @dry_run_option
+@click.option("--move-addresses", "move", is_flag=True, help="Take addresses from users whom the file does not name.")
 @click.option("--errors", "errors_file", type=OutFile, help="Write every wrong line there.")
 @json_option
 @click.pass_context
 def import_(  # noqa: PLR0913, PLR0917 -- an option each
-    ctx: click.Context, file: Path, tenant: str, dry_run: bool, errors_file: Path | None, as_json: bool
+    ctx: click.Context, file: Path, tenant: str, dry_run: bool, move: bool, errors_file: Path | None, as_json: bool
 ) -> None:
-    """Add and change users from a CSV file with the columns external_id,name,email[,email…][,action].
+    """Add and change users from a CSV file with the columns external_id,name,email[,email…][,action][,active].
 
-    A user's addresses become those of the line. Wrong lines are told with their numbers (exit code 4), the others go
-    in. Users the file does not name stay. Example: mailroom user import people.csv --tenant Acme --dry-run
+    A user's addresses become those of the line; `active` is yes or no, empty leaves it. Wrong lines are told with their
+    numbers (exit code 4), the others go in. Users the file does not name stay.
+    Example: mailroom user import people.csv --tenant Acme --dry-run
     """
     from console.cli.commands import PARTLY_FAILED
     from console.cli.database import database, the_tenant
@@ -86,8 +93,8 @@ def import_(  # noqa: PLR0913, PLR0917 -- an option each
         out = stack.enter_context(errors_file.open("w", encoding="utf-8")) if errors_file else None
         mistakes = Mistakes(file=out)
         conn = stack.enter_context(database())
-        outcomes = import_file(conn, the_tenant(conn, tenant).id, file, mistakes, dry_run=dry_run)
-    counts = {name: outcomes.get(name, 0) for name in ("added", "changed", "unchanged")}
+        outcomes = import_file(conn, the_tenant(conn, tenant).id, file, mistakes, move=move, dry_run=dry_run)
+    counts = {name: outcomes.get(name, 0) for name in ("added", "changed", "unchanged", "moved")}
     counts["invalid"] = len(mistakes.lines)
     _tell(mistakes, errors_file)
     if as_json:

@@ -91,6 +91,7 @@ def write(conn: Connection, tenant_id: int, *, with_actions: bool) -> Iterator[i
     first, last = _span(conn)
     for start in range(first, last + 1, BATCH):
         part = {"tenant": tenant_id, "start": start, "end": start + BATCH - 1, "with_actions": with_actions}
+        conn.execute(CLAIM_USERS, part)
         conn.execute(CHANGE_USERS, part)
         conn.execute(ADD_USERS, part)
         conn.execute(PUT_ADDRESSES, part)
@@ -124,15 +125,25 @@ def deactivate_others(conn: Connection, tenant_id: int, *, but: Sequence[str]) -
     return cursor.rowcount
 
 
+#: Who is described otherwise than Front does is no longer Front's to describe. An action is a choice, no description,
+#: and whether somebody is active is a fact that both may change.
+CLAIM_USERS = """
+    UPDATE users u SET origin = 'given' FROM imported_users i
+    WHERE i.line BETWEEN %(start)s AND %(end)s AND u.tenant_id = %(tenant)s AND u.id = i.user_id AND u.origin = 'front'
+        AND (u.name <> i.name OR i.outcome = 'changed' OR EXISTS (
+            SELECT FROM imported_addresses a WHERE a.line = i.line AND NOT EXISTS (
+                SELECT FROM user_addresses o
+                WHERE o.tenant_id = u.tenant_id AND o.address = a.address AND o.user_id = u.id)))
+"""
+
 CHANGE_USERS = """
     WITH touched AS (
         UPDATE users u SET name = i.name, updated_at = now(),
             action = CASE WHEN %(with_actions)s THEN i.action ELSE u.action END, active = coalesce(i.active, u.active),
-            origin = 'given'
+            deactivated_by_front = u.deactivated_by_front AND coalesce(i.active, u.active) = u.active
         FROM imported_users i
         WHERE i.line BETWEEN %(start)s AND %(end)s AND u.tenant_id = %(tenant)s AND u.id = i.user_id
-            AND (u.name <> i.name OR u.active <> i.active OR u.origin <> 'given'
-                OR %(with_actions)s AND u.action IS DISTINCT FROM i.action)
+            AND (u.name <> i.name OR u.active <> i.active OR %(with_actions)s AND u.action IS DISTINCT FROM i.action)
         RETURNING i.line
     )
     UPDATE imported_users SET outcome = 'changed' WHERE line IN (SELECT line FROM touched)

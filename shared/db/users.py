@@ -125,10 +125,19 @@ def find(conn: Connection, tenant_id: int, external_id: str) -> User | None:
 
 def deactivate(conn: Connection, tenant_id: int, external_id: str) -> bool:
     """Match nobody with this user any more; what was matched before keeps its reason. False if there is none."""
+    return _set_active(conn, tenant_id, external_id, active=False)
+
+
+def activate(conn: Connection, tenant_id: int, external_id: str) -> bool:
+    """Match this user again. False if there is none."""
+    return _set_active(conn, tenant_id, external_id, active=True)
+
+
+def choose_action(conn: Connection, tenant_id: int, external_id: str, action: str | None) -> bool:
+    """Have this action done for the user, or without one the tenant's. False if there is no such user."""
     cursor = conn.execute(
-        "UPDATE users SET active = false, updated_at = CASE WHEN active THEN now() ELSE updated_at END "
-        "WHERE tenant_id = %s AND external_id = %s",
-        (tenant_id, external_id),
+        "UPDATE users SET action = %s, updated_at = now() WHERE tenant_id = %s AND external_id = %s",
+        (action, tenant_id, external_id),
     )
     return cursor.rowcount == 1
 
@@ -136,6 +145,16 @@ def deactivate(conn: Connection, tenant_id: int, external_id: str) -> bool:
 def erase(conn: Connection, tenant_id: int, external_id: str) -> bool:
     """Forget a user and the addresses. False if there is none."""
     cursor = conn.execute("DELETE FROM users WHERE tenant_id = %s AND external_id = %s", (tenant_id, external_id))
+    return cursor.rowcount == 1
+
+
+def _set_active(conn: Connection, tenant_id: int, external_id: str, *, active: bool) -> bool:
+    """A person's decision: a sync with Front does not take it back."""
+    cursor = conn.execute(
+        "UPDATE users SET updated_at = CASE WHEN active <> %(active)s THEN now() ELSE updated_at END, "
+        "active = %(active)s, deactivated_by_front = false WHERE tenant_id = %(tenant)s AND external_id = %(id)s",
+        {"active": active, "tenant": tenant_id, "id": external_id},
+    )
     return cursor.rowcount == 1
 
 

@@ -49,6 +49,21 @@ def test_lines(text: str, entries: dict[int, str]) -> None:
     assert read(text) == entries
 
 
+@pytest.mark.parametrize(
+    ("cell", "active"),
+    [("yes", True), (" TRUE ", True), ("1", True), ("No", False), ("false", False), ("0", False), ("", None)],
+)
+def test_a_line_may_say_whether_its_user_is_active(cell: str, active: bool | None) -> None:
+    lines = numbered_lines(io.StringIO(f"external_id,name,email,Active\n1,Nora,a@b.example,{cell}\n"))
+    (entry,) = read_users(lines, header_of(lines))
+    assert isinstance(entry, ImportedUser)
+    assert entry.user.active is active
+
+
+def test_what_is_neither_yes_nor_no_is_a_mistake() -> None:
+    assert read("external_id,name,email,active\n1,Nora,a@b.example,maybe\n") == {2: "active is 'maybe'; yes or no"}
+
+
 def test_an_endless_line_is_told_and_passed_over() -> None:
     text = HEADER + "1," + "x" * (3 * LONGEST_LINE) + ",a@b.example\n2,Jo,c@d.example\n"
     assert read(text) == {2: "longer than 100,000 characters", 3: "2"}
