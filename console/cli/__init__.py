@@ -10,6 +10,7 @@ from console.cli.doctor import doctor
 from console.cli.event import event
 from console.cli.inbox import inbox
 from console.cli.keys import keys
+from console.cli.repair import repair
 from console.cli.running import migrate, up
 from console.cli.sandbox import sandbox
 from console.cli.status import status
@@ -34,5 +35,5 @@ def main() -> None:
     """
 
 
-for command in (up, migrate, status, doctor, tenant, user, inbox, event, task, sandbox, keys, api_token):
+for command in (up, migrate, status, doctor, tenant, user, inbox, event, task, repair, sandbox, keys, api_token):
     main.add_command(command)

@@ -46,6 +46,7 @@ def status(ctx: click.Context, as_json: bool) -> None:
 
 def read_status(conn: Connection, events: list[EventCount]) -> dict[str, Any]:
     """The status as design and scripts know it. `depth` is None while Redis does not answer."""
+    from console.cli.repair_status import read_repairs
     from shared.db import tombstones
     from shared.db.outages import standing
     from shared.db.reading.parked import parked
@@ -76,6 +77,7 @@ def read_status(conn: Connection, events: list[EventCount]) -> dict[str, Any]:
             "deleted": dict.fromkeys(("unclaimed", "events", "files"), 0) | counters(conn, "deleted:"),
         },
         "dry_run": dry_runs(conn),
+        "repairs": read_repairs(conn),
         "outages": [{"what": each.what, "since": each.since, "code": each.code} for each in standing(conn)],
         "erased": tombstones.still_sending(conn),
     }
@@ -101,6 +103,7 @@ def _inbox() -> tuple[int | None, float]:
 def _print(document: dict[str, Any], processes: list[Process]) -> None:
     from console.cli.output import print_facts
     from console.cli.parking import parked_line
+    from console.cli.repair_status import repair_lines
     from console.cli.times import spoken
 
     inbox, unclaimed_days = document["inbox"], document["retention"]["unclaimed_days"]
@@ -118,6 +121,7 @@ def _print(document: dict[str, Any], processes: list[Process]) -> None:
         ),
         ("tasks", _counts(document["tasks"])),
         *((f"{each['what']} is away", _away(each)) for each in document["outages"]),
+        *repair_lines(document["repairs"]),
         *((("dry run", _dry_runs(document["dry_run"])),) if document["dry_run"] else ()),
         *(("erased, still sending", _still_sending(each)) for each in document["erased"]),
         ("rescued", f"{document['rescued']:,}"),

@@ -34,23 +34,24 @@ class ShownRepair:
     hours: dict[str, list[int]]
     code: str | None
     detail: str | None
+    parked: str | None
     created_at: datetime
     settled_at: datetime | None
 
 
 @dataclass(frozen=True, kw_only=True)
 class Candidate:
-    """A connected tenant, and from when on its events can be compared."""
+    """A connected tenant; while it is parked its repair waits."""
 
     id: int
     name: str
-    connected_at: datetime
+    parked: str | None
 
 
 _SHOWN = SQL("""
 SELECT r.id, t.name AS tenant, r.requested_by, r.dry_run, r.state, coalesce(r.since, r.asked_since) AS since, r.until,
        r.position, r.pages, r.seen, r.known, r.missing, r.fed, r.hours,
-       coalesce(r.code, t.parked_cause) AS code, r.detail, r.created_at, r.settled_at
+       r.code, r.detail, t.parked_cause AS parked, r.created_at, r.settled_at
 FROM repairs r JOIN tenants t ON t.id = r.tenant_id
 """)
 
@@ -92,7 +93,7 @@ def candidates(conn: Connection, tenant_id: int | None) -> list[Candidate]:
     with conn.cursor(row_factory=class_row(Candidate)) as cur:
         return cur.execute(
             """
-            SELECT t.id, t.name, t.connected_at FROM tenants t JOIN connections c ON c.tenant_id = t.id
+            SELECT t.id, t.name, t.parked_cause AS parked FROM tenants t JOIN connections c ON c.tenant_id = t.id
             WHERE t.connected_at IS NOT NULL AND t.company_id IS NOT NULL AND t.id = coalesce(%s, t.id) ORDER BY t.name
             """,
             (tenant_id,),

@@ -42,6 +42,7 @@ def test_an_empty_mailroom_names_every_state(mailroom: Mailroom) -> None:
             "deleted": {"unclaimed": 0, "events": 0, "files": 0},
         },
         "dry_run": [],
+        "repairs": {"under_way": [], "failed": [], "last_gap": None},
         "outages": [],
         "erased": [],
     }
