@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import getpass
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
 import click
 
-from console.cli.asking import confirm
 from console.cli.commands import PARTLY_FAILED, NothingMatched
 from console.cli.output import say
 from console.cli.progress import progress
@@ -46,7 +46,6 @@ def run(conn: Connection, change: Change, wanted: Filter, *, dry_run: bool, yes:
     if dry_run:
         return
     ask(f"{change.verb} {_tasks(total)}?", yes=yes)
-    confirm(f"{change.verb} {_tasks(total)}?", yes=yes)
     changed = _apply(conn, change, wanted, total)
     click.echo(f"{change.verb}: {changed:,} of {total:,}")
     if changed < total:

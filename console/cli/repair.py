@@ -63,7 +63,7 @@ def _repair(
 ) -> Sequence[ShownRepair]:
     import getpass
 
-    from console.cli.asking import confirm
+    from console.cli.bulk import ask
     from console.cli.commands import NothingMatched
     from console.cli.following import follow
     from console.cli.output import say
@@ -73,7 +73,7 @@ def _repair(
     if not seen_types.every(conn):
         raise NothingMatched("no webhook was received yet: which events to compare is learned from them")
     if not dry_run:
-        confirm(f"work through what is missing of {_tenants(chosen)}?", yes=yes)
+        ask(f"work through what is missing of {_tenants(chosen)}?", yes=yes)
     ids = [each.id for each in chosen]
     asked = repair_requests.ask(conn, ids, since=since, dry_run=dry_run, who=getpass.getuser())
     try:
