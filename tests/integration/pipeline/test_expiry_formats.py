@@ -1,0 +1,79 @@
+"""However Front says when a token ends, it is refreshed before that and not again and again."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+
+from shared.front.oauth import TokenEndpoint
+from shared.tokens import token_of
+from tests.integration.front.peers import Peer, answer
+from tests.integration.pipeline.consent import PAST, consent
+from tests.integration.pipeline.rig import Rig
+
+ACME = "cmp_acme"
+#: What Front says; where it says nothing, an hour counts.
+SAID, UNSAID = 1800, 3600
+#: Less than five minutes are left.
+LATER = """
+    UPDATE connections SET updated_at = updated_at - (expires_at - now() - interval '290 s'),
+        expires_at = now() + interval '290 s'
+"""
+
+
+def ends() -> float:
+    return time.time() + SAID
+
+
+FORMATS: dict[str, Any] = {
+    "seconds": lambda: {"expires_at": int(ends())},
+    "seconds with a fraction": lambda: {"expires_at": ends()},
+    "milliseconds": lambda: {"expires_at": int(ends() * 1000)},
+    "ISO": lambda: {"expires_at": datetime.fromtimestamp(ends(), UTC).isoformat()},
+    "ISO with Z": lambda: {"expires_at": datetime.fromtimestamp(ends(), UTC).strftime("%Y-%m-%dT%H:%M:%SZ")},
+    "text of seconds": lambda: {"expires_at": str(int(ends()))},
+    "expires_in": lambda: {"expires_in": SAID},
+    "absent": dict,
+    "null": lambda: {"expires_at": None},
+}
+
+
+@pytest.fixture
+def tenant(rig: Rig) -> int:
+    """A tenant whose token has ended."""
+    tenant = rig.tenant(ACME)
+    consent(rig, tenant, ACME)
+    rig.sql(PAST)
+    return tenant
+
+
+@contextmanager
+def endpoint(rig: Rig, said: dict[str, Any]) -> Iterator[Peer]:
+    """A token endpoint that says this of when its tokens end."""
+    tokens = {"access_token": "a-new-token", "refresh_token": "a-new-refresh-token", **said}
+    with Peer(answer(body=json.dumps(tokens).encode(), content_type="application/json")) as peer:
+        own = TokenEndpoint(peer.url, client_id="app", client_secret="app-secret")
+        object.__setattr__(rig.resources, "token_endpoint", own)
+        yield peer
+
+
+@pytest.mark.parametrize("said", FORMATS)
+def test_the_end_of_a_token_is_understood_from_the_answer_to_the_next_refresh(rig: Rig, tenant: int, said: str) -> None:
+    with endpoint(rig, FORMATS[said]()) as peer:
+        for _ in range(3):
+            assert token_of(rig.resources, tenant).access_token == "a-new-token"
+        assert len(peer.requests) == 1
+        expected = UNSAID if said in {"absent", "null"} else SAID
+        assert (
+            expected - 200 < rig.one("SELECT extract(epoch FROM expires_at - now())::int FROM connections") <= expected
+        )
+        rig.sql(LATER)
+        for _ in range(3):
+            token_of(rig.resources, tenant)
+        assert len(peer.requests) == 2
