@@ -13,7 +13,6 @@ from shared import queue
 from shared.access import Access
 from shared.db import connections, refreshing
 from shared.db.connections import Grant
-from shared.db.reading import status
 from shared.tokens import keep_alive, token_of
 from tests.integration.pipeline.consent import PAST, UNCLAIMED, changes, consent, refreshes, stored
 from tests.integration.pipeline.rig import Rig
@@ -259,18 +258,3 @@ def test_no_token_is_in_a_log_a_row_or_a_message(
     assert [secret for secret in secrets if secret in everything] == []
     assert "needs_reconnect" in everything
     assert "token_refreshed" in everything
-
-
-def test_calls_of_the_token_endpoint_are_counted_by_how_they_ended(rig: Rig, tenant: int) -> None:
-    rig.sql(PAST)
-    rig.control("faults", {"kind": "503", "path_regex": "^/oauth/token", "count": 1})
-    mail(rig)
-    rig.work()
-    rig.hurry()
-    rig.sql(UNCLAIMED)
-    rig.work()
-    rig.control(f"companies/{ACME}/tokens", {"do": "revoke"})
-    mail(rig)
-    rig.work()
-    counted = rig.resources.pool.run(lambda conn: status.counters(conn, "token_refreshes:"))
-    assert counted == {"needs_reconnect": 1, "ok": 1, "token_unavailable": 1}
