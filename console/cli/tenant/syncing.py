@@ -25,6 +25,7 @@ def sync_teammates(name: str, dry_run: bool, as_json: bool) -> None:
     permission teammates:read. Example: mailroom tenant sync-teammates Acme --dry-run
     """
     from console.asking import ask_front
+    from console.cli.commands import NothingMatched
     from console.cli.database import database, the_tenant
     from console.cli.output import say
     from console.syncing import sync_teammates as sync
@@ -33,6 +34,8 @@ def sync_teammates(name: str, dry_run: bool, as_json: bool) -> None:
         tenant_id = the_tenant(conn, name).id
         teammates = ask_front(tenant_id, lambda front: front.teammates())
         say(f"{len(teammates):,} teammates in Front")
+        if not teammates:  # an app that may see nobody is told the same: that would set everybody inactive
+            raise NothingMatched("Front names no teammate, not even an admin; nothing was changed")
         found = sync(conn, tenant_id, teammates, dry_run=dry_run)
     _tell(
         [(each.what, each.external_id, each.name, each.why) for each in found],

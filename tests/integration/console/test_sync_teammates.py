@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -116,6 +117,13 @@ def test_a_missing_permission_is_named(mailroom: Mailroom, front: RunningSandbox
     result = mailroom(*SYNC, code=1)
     assert "missing_scope" in result.stderr
     assert "teammates:read" in result.stderr
+
+
+def test_a_list_without_anybody_sets_nobody_inactive(mailroom: Mailroom, front: RunningSandbox, company: Any) -> None:
+    mailroom(*SYNC)
+    front.front.world.companies["cmp_acme"] = replace(company, teammates=())
+    assert "nothing was changed" in mailroom(*SYNC, code=3).stderr
+    assert {active for active, _ in users_of(mailroom).values()} == {True}
 
 
 def test_another_tenants_users_are_not_concerned(mailroom: Mailroom, front: RunningSandbox, company: Any) -> None:

@@ -37,6 +37,12 @@ def mail(rig: Rig, company: str) -> None:
     rig.send("inbound_received", company, recipients=[{"handle": NORA, "role": "to"}], attachment_count=1)
 
 
+def stand_in(rig: Rig, tenant: int, user: int) -> None:
+    """The user stands for a shared inbox and for all others."""
+    rig.sql("INSERT INTO inbox_addresses VALUES (%s, %s, %s, 'inb_1', 'Desk', %s)", tenant, NORA, NORA, user)
+    rig.sql("UPDATE tenants SET default_owner = %s WHERE id = %s", user, tenant)
+
+
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
     return tmp_path / "files"
@@ -48,7 +54,8 @@ def busy(rig: Rig) -> Rig:
     rig.receive(body(ACME, "evt_early", type="something_new"))  # recorded before there is a tenant
     rig.record()
     for company, name in ((ACME, "Acme"), (OTHER, "Other")):
-        rig.user(rig.tenant(company, name), NORA)
+        tenant = rig.tenant(company, name)
+        stand_in(rig, tenant, rig.user(tenant, NORA))
         mail(rig, company)
     rig.record()
     rig.work()
