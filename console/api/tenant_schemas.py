@@ -112,7 +112,9 @@ class TenantShown(Answer):
     customer: str | None = Field(description="Your own id of the customer")
     connection: Literal["oauth", "api_token"] | None
     connected_at: datetime | None
-    parked_cause: str | None = Field(description="What stands against its work: paused, needs_reconnect, missing_scope")
+    parked_cause: str | None = Field(
+        description="What stands against its work: paused, needs_reconnect, missing_scope, erasing"
+    )
     parked_at: datetime | None
     users: int
     action: str

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import hashlib
 import json
+from datetime import UTC, datetime, timedelta
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from bench.harness.processes import wait_until
+from shared.db import undo_requests
 from tests.integration.isolation.commanding import mailroom
 from tests.integration.pipeline.rig import Rig
 
@@ -93,6 +96,17 @@ def test_a_merge_concerns_its_own_company_only(rig: Rig, twins: dict[str, int]) 
     assert rig.sql("SELECT tenant_id, conversation_id FROM merged_conversations") == [(twins[ACME], "cnv_1")]
     assert rig.control(f"conversations/cnv_1?company={OTHER}")["status"] == "archived"
     assert rig.control(f"conversations/cnv_2?company={ACME}")["status"] == "archived"
+
+
+def test_an_undo_concerns_its_own_company_only(rig: Rig, twins: dict[str, int]) -> None:
+    rig.work()
+    since = datetime.now(UTC) - timedelta(hours=1)
+    ask = partial(undo_requests.ask, tenant_id=twins[ACME], named=["cnv_1"], since=since, who="olga")
+    assert rig.resources.pool.run(ask) == 1
+    rig.work()
+    assert states(rig) == [(ACME, "undone"), (OTHER, "confirmed")]
+    assert rig.control(f"conversations/cnv_1?company={ACME}")["status"] == "open"
+    assert rig.control(f"conversations/cnv_1?company={OTHER}")["status"] == "archived"
 
 
 def test_a_paused_tenant_waits_alone(rig: Rig, twins: dict[str, int]) -> None:
