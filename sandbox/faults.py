@@ -27,6 +27,7 @@ KINDS = (
     "404_heals",
     "merged_301",
     "redirect_offsite",
+    "ignored",
     "401",
     "403",
     "missing_message_fields",

@@ -59,6 +59,9 @@ class Change(Protocol[F]):
     def send(self, front: TenantClient, facts: F) -> None:
         """Ask Front once."""
 
+    def check(self, front: TenantClient, facts: F) -> None:
+        """Look whether what Front took was done, where its documents do not say so. Raises what stands against it."""
+
     def confirm(self, conn: Connection, facts: F) -> None:
         """Write down that it was done."""
 
@@ -125,6 +128,7 @@ def _wait_if_so(conn: Connection, attempt: Attempt, change: Change[F], decision:
 def _act(attempt: Attempt, change: Change[F], facts: F) -> None:
     _write(attempt, change, facts)
     failpoints.reach("patched_before_confirm", of=attempt.task.kind)
+    change.check(attempt.front(), facts)
     attempt.finish("done", lambda conn: change.confirm(conn, facts))
 
 

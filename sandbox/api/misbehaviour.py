@@ -69,11 +69,7 @@ def instead(front: Front, request: Request, rule: FaultRule, standing: Standing)
         return error_answer(*ERRORS[rule.kind], headers=standing.headers())
     if rule.kind == "redirect_offsite":
         return _offsite(front, request)
-    if rule.kind == "reset_before":
-        return Answer(status=0, manner="reset")
-    if rule.kind == "timeout":
-        return Answer(status=0, manner="silent", seconds=rule.lasting(SILENT_SECONDS))
-    return None
+    return SHORT[rule.kind](rule) if rule.kind in SHORT else None
 
 
 def afterwards(answer: Answer, rule: FaultRule) -> Answer:
@@ -90,6 +86,11 @@ def _without_fields(answer: Answer, _: FaultRule) -> Answer:
     return replace(answer, body=json.dumps(message).encode())
 
 
+SHORT: dict[str, Callable[[FaultRule], Answer]] = {
+    "reset_before": lambda _: Answer(status=0, manner="reset"),
+    "timeout": lambda rule: Answer(status=0, manner="silent", seconds=rule.lasting(SILENT_SECONDS)),
+    "ignored": lambda _: Answer(status=204),
+}
 AFTER: dict[str, Callable[[Answer, FaultRule], Answer]] = {
     "reset_after": lambda answer, _: replace(answer, manner="reset"),
     "cut_body": lambda answer, _: replace(answer, manner="cut"),

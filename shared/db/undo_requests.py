@@ -6,7 +6,7 @@ where its worker would have written. What is to be changed in Front is a task of
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -19,12 +19,20 @@ from shared.db.pool import Connection
 from shared.db.undo import THING
 
 # Sent by us since then; perhaps sent; or planned by a policy that was read since then.
-_WANTED = SQL("""
-a.tenant_id = %(tenant)s AND a.undo_asked_at IS NULL AND NOT a.dry_run AND (
-    (a.state = 'confirmed' AND a.intent_at IS NOT NULL AND a.settled_at >= %(since)s)
-    OR a.state = 'intent'
-    OR (a.state = 'planned' AND a.planned_at >= %(since)s))
-""")
+_KINDS = (
+    SQL("a.state = 'confirmed' AND a.intent_at IS NOT NULL AND a.settled_at >= %(since)s"),
+    SQL("a.state = 'intent'"),
+    SQL("a.state = 'planned' AND a.planned_at >= %(since)s"),
+)
+_ASKABLE = SQL("a.tenant_id = %(tenant)s AND a.undo_asked_at IS NULL AND NOT a.dry_run AND ")
+_WANTED = SQL("{}(({}))").format(_ASKABLE, SQL(") OR (").join(_KINDS))
+# Each kind by its own index, and no more of it than is asked for.
+_NEXT = SQL('SELECT DISTINCT conversation_id COLLATE "C" FROM ({}) wanted ORDER BY 1').format(
+    SQL(" UNION ALL ").join(
+        SQL("(SELECT a.conversation_id FROM actions a WHERE {}{} LIMIT %(size)s)").format(_ASKABLE, kind)
+        for kind in _KINDS
+    )
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,20 +56,10 @@ def plan(conn: Connection, tenant_id: int, since: datetime) -> list[Undoable]:
         return cur.execute(query, {"tenant": tenant_id, "since": since}).fetchall()
 
 
-def conversations(conn: Connection, tenant_id: int, since: datetime, *, size: int) -> Iterator[list[str]]:
-    """The conversations it would reach, a batch at a time; each batch is looked up when it is asked for."""
-    query = SQL("""
-        SELECT DISTINCT a.conversation_id COLLATE "C" FROM actions a
-        WHERE {} AND a.conversation_id COLLATE "C" > %(after)s ORDER BY 1 LIMIT %(size)s
-    """).format(_WANTED)
-    after = ""
-    while True:
-        values = {"tenant": tenant_id, "since": since, "after": after, "size": size}
-        batch = [conversation for (conversation,) in conn.execute(query, values)]
-        if not batch:
-            return
-        yield batch
-        after = batch[-1]
+def next_conversations(conn: Connection, tenant_id: int, since: datetime, *, size: int) -> list[str]:
+    """Some of the conversations it would reach; others when it was asked for in these, none in the end."""
+    rows = conn.execute(_NEXT, {"tenant": tenant_id, "since": since, "size": size})
+    return [conversation for (conversation,) in rows]
 
 
 def ask(conn: Connection, tenant_id: int, named: Sequence[str], *, since: datetime, who: str) -> int:

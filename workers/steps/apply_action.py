@@ -86,6 +86,9 @@ class _Applying:
         else:
             front.add_tag(facts.conversation_id, facts.kind.partition(":")[2])
 
+    def check(self, front: TenantClient, facts: ActionFacts) -> None:
+        """Front says what its answers to these calls mean."""
+
     def confirm(self, conn: Connection, facts: ActionFacts) -> None:
         reason = "applied"
         if facts.conversation_id != self.recorded_as:

@@ -8,7 +8,7 @@ from datetime import datetime
 from shared.db import settling
 from shared.db import undo as undo_rows
 from shared.db.pool import Connection
-from shared.errors import ConversationGone
+from shared.errors import ConversationGone, FrontRejected
 from shared.front.client import TenantClient
 from shared.undo import UndoFacts
 from workers.attempt import Attempt
@@ -59,6 +59,11 @@ class _Undoing:
             front.set_status(facts.conversation_id, "open")
         else:
             front.remove_tag(facts.conversation_id, facts.kind.partition(":")[2])
+
+    def check(self, front: TenantClient, facts: UndoFacts) -> None:
+        """Nothing of Front's says that `open` also takes a conversation out of the trash."""
+        if facts.kind == "trash" and front.conversation(facts.conversation_id).status == STATUS["trash"]:
+            raise FrontRejected("Front took the change and left the conversation in the trash; restore it in Front")
 
     def confirm(self, conn: Connection, facts: UndoFacts) -> None:
         undo_rows.undone(conn, facts.event_id)

@@ -77,7 +77,7 @@ def _did(kind: str) -> str:
 def _ask_for_it(conn: Connection, tenant: TenantOverview, since: datetime, plan: Sequence[Undoable]) -> None:
     who = getpass.getuser()
     with progress("asking", sum(part.conversations for part in plan)) as advance:
-        for batch in undo_requests.conversations(conn, tenant.id, since, size=BATCH):
+        while batch := undo_requests.next_conversations(conn, tenant.id, since, size=BATCH):
             with conn.transaction():
                 undo_requests.ask(conn, tenant.id, batch, since=since, who=who)
             advance(len(batch))

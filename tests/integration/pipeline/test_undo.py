@@ -34,14 +34,11 @@ def receive(rig: Rig, count: int = 1, **order: Any) -> list[str]:
 
 def ask(rig: Rig, tenant: int, since: datetime | None = None) -> int:
     """Ask for everything of the last hour, or since then."""
-    since = since or datetime.now(UTC) - AN_HOUR
-    batches = rig.resources.pool.run(lambda conn: list(undo_requests.conversations(conn, tenant, since, size=7)))
-    return sum(
-        rig.resources.pool.run(
-            lambda conn, batch=batch: undo_requests.ask(conn, tenant, batch, since=since, who="olga")
-        )
-        for batch in batches
-    )
+    since, asked = since or datetime.now(UTC) - AN_HOUR, 0
+    run = rig.resources.pool.run
+    while batch := run(lambda conn: undo_requests.next_conversations(conn, tenant, since, size=7)):
+        asked += run(lambda conn, batch=batch: undo_requests.ask(conn, tenant, batch, since=since, who="olga"))
+    return asked
 
 
 def came_of_it(rig: Rig, tenant: int) -> dict[str, Any]:
@@ -225,6 +222,21 @@ def test_a_conversation_that_is_gone_is_skipped(rig: Rig, tenant: int) -> None:
     rig.work()
     assert came_of_it(rig, tenant) == NOTHING | {"skipped": {"conversation_gone": 1}}
     assert rig.sql("SELECT state FROM events") == [("done",)]
+
+
+def test_what_front_leaves_in_the_trash_is_not_called_undone(rig: Rig, tenant: int) -> None:
+    rig.sql("UPDATE tenants SET action = 'trash'")
+    [conversation] = receive(rig)
+    rig.work()
+    ask(rig, tenant)
+    rig.control("faults", {"kind": "ignored", "method": "PATCH", "count": 1})
+    finish(rig)
+    assert came_of_it(rig, tenant) == NOTHING | {"failed": {"front_rejected": 1}}
+    assert states(rig) == {"confirmed": 1}
+    rig.sql("UPDATE tasks SET state = 'ready' WHERE state = 'failed'")  # `task retry`
+    finish(rig)
+    assert rig.status(conversation) == "open"
+    assert states(rig) == {"undone": 1}
 
 
 def test_a_merge_that_nobody_knew_of_is_followed(rig: Rig, tenant: int) -> None:
