@@ -81,7 +81,8 @@ def rivals(conn: Connection, action: Action, *, changes: tuple[str, ...], api_so
     return Rivals(**row) if row else Rivals()
 
 
-# A later event is one emitted later, or at the same moment and recorded later.
+# A later event is one emitted later, or at the same moment and recorded later. Undos are looked up by event, hence the
+# OFFSET: a tenant may have very many open ones.
 RIVALS = """
 WITH family AS (SELECT conversation_family(%(tenant)s, %(conversation)s) AS id), later AS (
     SELECT e.id, e.front_id, e.type, e.source, a.kind, a.state, a.dry_run
@@ -95,7 +96,8 @@ WITH family AS (SELECT conversation_family(%(tenant)s, %(conversation)s) AS id),
       AND a.state IN ('planned', 'intent') AND t.state IN ('ready', 'queued', 'running') AND t.due_at < 'infinity'
     UNION ALL
     SELECT t.event_id, t.due_at FROM events e
-    JOIN tasks t ON t.event_id = e.id AND t.kind = 'undo_action' AND t.state IN ('ready', 'queued', 'running')
+    CROSS JOIN LATERAL (SELECT event_id, due_at FROM tasks WHERE event_id = e.id AND kind = 'undo_action'
+                        AND state IN ('ready', 'queued', 'running') OFFSET 0) t
     WHERE e.tenant_id = %(tenant)s AND e.conversation_id = ANY(ARRAY(SELECT id FROM family))
 ), open_before AS (
     SELECT e.front_id, extract(epoch FROM t.due_at - now())::float8 AS due_seconds

@@ -67,7 +67,9 @@ def ask(conn: Connection, tenant_id: int, named: Sequence[str], *, since: dateti
     lock_conversations(conn, [(tenant_id, conversation) for conversation in named])
     query = SQL("""
         UPDATE actions a SET undo_asked_at = now(), undo_asked_by = %(who)s
-        WHERE {} AND a.conversation_id = ANY(%(named)s) RETURNING a.event_id
+        WHERE a.event_id = ANY(ARRAY(SELECT id FROM events WHERE tenant_id = %(tenant)s
+                                     AND conversation_id = ANY(%(named)s)))
+          AND {} RETURNING a.event_id
     """).format(_WANTED)
     values = {"tenant": tenant_id, "since": since, "who": who, "named": list(named)}
     asked = [event_id for (event_id,) in conn.execute(query, values)]
