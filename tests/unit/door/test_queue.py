@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import pytest
 
-from shared.queue import EXPIRE, KEEP_ALIVE, QUEUES, RECORD_INBOX, RUN_TASK, VISIBILITY_TIMEOUT, celery_app
+from shared.queue import EXPIRE, KEEP_ALIVE, QUEUES, RECORD_INBOX, REPAIR, RUN_TASK, VISIBILITY_TIMEOUT, celery_app
 from shared.settings import Settings
 
 
 def test_recording_has_a_queue_of_its_own() -> None:
-    assert QUEUES == {RECORD_INBOX: "record", RUN_TASK: "work", KEEP_ALIVE: "work", EXPIRE: "work"}
+    assert QUEUES == {RECORD_INBOX: "record", RUN_TASK: "work", KEEP_ALIVE: "work", EXPIRE: "work", REPAIR: "work"}
 
 
 def test_routes_name_queues_only() -> None:
