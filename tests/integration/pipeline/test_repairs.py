@@ -189,3 +189,21 @@ def test_a_stopped_repair_writes_nothing_more(rig: Rig, monkeypatch: pytest.Monk
     assert outcome(rig) == [("stopped", 15, 1, 14, 14)]
     rig.record()
     assert rig.one("SELECT count(*)::int FROM events") == 15
+
+
+def test_what_happens_while_the_pages_are_read_is_found_once(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
+    tenant = acme(rig)
+    mail(rig, count=40, deliver=False)
+    more = iter([5.0, 4.0])
+
+    def go_on_happening(_: str) -> None:
+        if minutes := next(more, None):
+            mail(rig, count=10, deliver=False, emitted_at=ago(minutes))
+
+    ask(rig, tenant)
+    with monkeypatch.context() as patched:
+        patched.setattr(failpoints, "reach", go_on_happening)
+        one_slice(rig)
+    follow(rig)
+    assert outcome(rig) == [("done", 61, 1, 60, 60)]
+    assert verdict(rig) == CLEAN
