@@ -23,12 +23,17 @@ THREADS = 4 * (os.cpu_count() or 1)
 
 @dataclass(frozen=True, kw_only=True)
 class Contestant:
-    """`command(port, processes)` starts it; raises NotInstalled. `queued`: how many webhooks Redis has of it."""
+    """`command(port, processes)` starts it; raises NotInstalled. `queued`: how many webhooks Redis has of it.
+
+    `spools`: what Redis does not take in time is in PostgreSQL. `is_limit`: shows what server and sender can do.
+    """
 
     name: str
     title: str
     command: Callable[[int, int], list[str]]
     queued: Callable[[redis.Redis], Any] | None = None
+    spools: bool = False
+    is_limit: bool = False
 
 
 def _textbook(port: int, processes: int) -> list[str]:
@@ -66,6 +71,7 @@ CONTESTANTS = (
         title="Mailroom's door as the Procfile starts it",
         command=lambda _, __: shipped()["web"],
         queued=lambda client: client.xlen(STREAM),
+        spools=True,
     ),
     Contestant(
         name="ceiling",
@@ -94,10 +100,12 @@ CONTESTANTS = (
         name="bare_server",
         title="Granian without Flask, answers at once",
         command=_on_our_server("bench.door.servers.bare:app"),
+        is_limit=True,
     ),
     Contestant(
         name="sender_alone",
         title="a server that does not look at requests, one process: the limit of the sender",
         command=lambda port, _: [sys.executable, "-m", "bench.door.servers.nothing", str(port)],
+        is_limit=True,
     ),
 )

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Self
 import psycopg
 import requests
 
-from bench.door.figures import OURS
 from bench.harness.mailroom import expect, free_ports, surroundings
 from bench.harness.platform import Platform
 from bench.peers.install import NotInstalled
@@ -84,7 +83,7 @@ class Stage:
             return None
         with self._servers.redis() as client:
             queued = int(contestant.queued(client))
-        return queued + (self._spooled() if contestant.name == OURS else 0)
+        return queued + (self._spooled() if contestant.spools else 0)
 
     def _spooled(self) -> int:
         with psycopg.connect(self._database_url) as conn:
