@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import secrets
+import time
 from typing import TYPE_CHECKING, Self
 
 import psycopg
 import requests
 
+from bench.door.webhooks import PATH
 from bench.harness.mailroom import expect, free_ports, surroundings
 from bench.harness.platform import Platform
 from bench.peers.install import NotInstalled
@@ -22,6 +24,7 @@ if TYPE_CHECKING:
 STARTS_WITHIN = 60.0
 REWRITTEN_WITHIN = 60.0
 PIECE = 1_000
+UNAUTHORIZED = 401
 #: kombu's routes and BullMQ's version: producers write them once, when they start.
 SPARED = (b"_kombu.binding.", b"bull:webhooks:meta")
 
@@ -100,7 +103,15 @@ class Stage:
         self._ports[contestant.name] = port
         self._platform.run(contestant.name, command, PORT=str(port))
         expect(lambda: _answers(port), STARTS_WITHIN, f"{contestant.name} answers")
+        assert contestant.queued is None or _refuses(port), f"{contestant.name} takes what nobody signed: no comparison"
         return True
+
+
+def _refuses(port: int) -> bool:
+    unsigned = {"X-Front-Request-Timestamp": str(int(time.time() * 1000)), "X-Front-Signature": "bm9uZQ=="}
+    return (
+        requests.post(f"http://127.0.0.1:{port}{PATH}", b"{}", headers=unsigned, timeout=5).status_code == UNAUTHORIZED
+    )
 
 
 def _answers(port: int) -> bool:
