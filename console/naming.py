@@ -1,12 +1,8 @@
-"""What a tenant may be called, and what Front's company ids look like."""
+"""What a tenant may be called."""
 
 from __future__ import annotations
 
-import re
-
 from shared.db.tenants import LONGEST_NAME
-
-COMPANY = re.compile(r"cmp_[A-Za-z0-9]{1,60}")
 
 
 def is_name(value: str) -> bool:

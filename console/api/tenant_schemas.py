@@ -8,8 +8,9 @@ from typing import Annotated, Literal
 from pydantic import AfterValidator, ConfigDict, Field, JsonValue
 
 from console.api.schemas import BIGGEST_ID, Answer, Body, Parameters
-from console.naming import COMPANY, is_name
+from console.naming import is_name
 from shared.db.tenants import LONGEST_NAME
+from shared.front.ids import COMPANY
 
 LONGEST_PAGE = 500
 MOST_INBOXES = 1_000

@@ -7,11 +7,12 @@ from typing import TYPE_CHECKING
 
 import click
 
-from console.naming import COMPANY, is_name
+from console.naming import is_name
 from shared.crypto import TokenVault
 from shared.db import connections
 from shared.db.tenants import LONGEST_NAME
 from shared.errors import FrontUnavailable, MailroomError, NeedsReconnect
+from shared.front.ids import COMPANY
 from shared.means import front_client
 from shared.models import Token
 from shared.settings import load

@@ -1,4 +1,4 @@
-"""What Front's ids look like: the only words that may enter a path of a request."""
+"""What Front's ids look like: the only words that may enter a path of a request, or become a tenant's company."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import re
 from shared.errors import FrontRejected
 
 _FRONT_ID = re.compile(r"[a-z]+_[A-Za-z0-9]{1,64}")
+COMPANY = re.compile(r"cmp_[A-Za-z0-9]{1,60}")
 
 
 def front_id(value: str) -> str:

@@ -138,7 +138,7 @@ def _tokens(said: Mapping[str, Any], refresh_token: str) -> Tokens:
     newer = said.get("refresh_token")
     return Tokens(
         access_token=access,
-        refresh_token=newer if isinstance(newer, str) and newer else refresh_token,
+        refresh_token=newer if isinstance(newer, str) and _TOKEN.fullmatch(newer) else refresh_token,
         expires_at=expiry(said, now=datetime.now(UTC)),
     )
 

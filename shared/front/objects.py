@@ -7,6 +7,7 @@ from datetime import datetime
 from typing import Any
 
 from shared.front.envelope import parse_time
+from shared.front.ids import COMPANY
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,7 +56,7 @@ def parse_identity(raw: Any) -> Identity | None:
     """None where the answer names no company."""
     found = as_object(raw)
     company_id = as_text(found.get("id"))
-    if company_id is None or not company_id.startswith("cmp_"):
+    if company_id is None or not COMPANY.fullmatch(company_id):
         return None
     return Identity(company_id=company_id, name=as_text(found.get("name")) or company_id)
 

@@ -39,7 +39,7 @@ def test_new_tokens_come_with_their_end(front: responses.RequestsMock) -> None:
     assert refresh() == Tokens(access_token="a", refresh_token="r", expires_at=ends)
 
 
-@pytest.mark.parametrize("newer", [{}, {"refresh_token": None}, {"refresh_token": ""}])
+@pytest.mark.parametrize("newer", [{}, {"refresh_token": None}, {"refresh_token": ""}, {"refresh_token": "\ud800"}])
 def test_without_a_new_refresh_token_the_old_one_stays(front: responses.RequestsMock, newer: dict[str, Any]) -> None:
     front.post(URL, json={"access_token": "a", **newer})
     assert refresh().refresh_token == REFRESH

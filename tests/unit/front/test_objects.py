@@ -75,8 +75,11 @@ def test_what_is_not_fronts_is_nothing(raw: Any) -> None:
     assert (parse_identity(raw), parse_conversation(raw), parse_event(raw), parse_page(raw)) == (None,) * 4
 
 
-def test_an_identity_that_is_no_companys_is_nothing() -> None:
-    assert parse_identity({"id": "tea_1", "name": "Nora"}) is None
+@pytest.mark.parametrize(
+    "company_id", ["tea_1", "cmp_", "cmp_a b", "cmp_\0", "cmp_\ud800", "cmp_é", "cmp_" + "x" * 10_000]
+)
+def test_an_identity_that_is_no_companys_is_nothing(company_id: str) -> None:
+    assert parse_identity({"id": company_id, "name": "Nora"}) is None
 
 
 def test_tags_of_any_shape_leave_the_ids_that_are_some() -> None:
