@@ -9,7 +9,9 @@ import structlog
 
 from console.web.browser import Connected
 from shared.db import binding, connections
+from shared.db.tenants import LONGEST_NAME
 from shared.models import Token
+from shared.text import clean
 
 if TYPE_CHECKING:
     from console.web.resources import Resources
@@ -46,7 +48,9 @@ def connect_with_code(held: Resources, consent: Consent, code: str) -> Connected
         at = binding.use_link(conn, consent.link)
         connections.connect(conn, consent.tenant_id, kind="oauth", secret=secret, expires_at=tokens.expires_at)
     log.info("tenant_connected", tenant=consent.tenant_id, company=owner.company_id)
-    return Connected(tenant_id=consent.tenant_id, company_id=owner.company_id, company=owner.name, at=at)
+    # Browsers drop a cookie over 4 kB, and forget with it what was connected.
+    name = clean(owner.name, LONGEST_NAME)
+    return Connected(tenant_id=consent.tenant_id, company_id=owner.company_id, company=name, at=at)
 
 
 def _owner(held: Resources, consent: Consent, tokens: Tokens) -> Identity:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from console.web.problems import page
-from shared.db.binding import CompanyTaken, LinkEnded, OtherCompany
+from shared.db.binding import CompanyTaken, LinkEnded, LinkReplaced, OtherCompany
 from shared.errors import BeingErased, ConfigurationError, MailroomError, TokenUnavailable
 from shared.front.oauth import AppUnknown, CodeRefused, NoRefreshToken
 
@@ -119,6 +119,7 @@ ERRORS: tuple[tuple[type[MailroomError], Refusal], ...] = (
             again=True,
         ),
     ),
+    (LinkReplaced, LINKS["replaced"]),
     (LinkEnded, LINKS["used"]),
     (
         BeingErased,

@@ -33,9 +33,13 @@ class OtherCompany(NotBound):
 
 
 class LinkEnded(NotBound):
-    """The link was used or replaced in the meantime."""
+    """The link was used in the meantime."""
 
     code = "link_ended"
+
+
+class LinkReplaced(LinkEnded):
+    """A newer link took its place in the meantime."""
 
 
 def bind(conn: Connection, tenant_id: int, company_id: str) -> None:
@@ -56,11 +60,18 @@ def bind(conn: Connection, tenant_id: int, company_id: str) -> None:
 
 
 def use_link(conn: Connection, link: bytes) -> datetime:
-    """End the link as used; gives the moment. Raises LinkEnded when it was used or replaced before."""
+    """End the link as used; gives the moment. Raises LinkEnded, LinkReplaced."""
     row = conn.execute(
         "UPDATE connect_links SET ended = 'used' WHERE digest = %s AND ended IS NULL RETURNING now()", (link,)
     ).fetchone()
     if row is None:
-        raise LinkEnded("the link was used, or replaced by a newer one, in the meantime")
+        raise _ended(conn, link)
     used_at: datetime = row[0]
     return used_at
+
+
+def _ended(conn: Connection, link: bytes) -> LinkEnded:
+    replaced = conn.execute("SELECT FROM connect_links WHERE digest = %s AND ended = 'replaced'", (link,)).rowcount
+    if replaced:
+        return LinkReplaced("a newer link took the place of this one in the meantime")
+    return LinkEnded("the link was used in the meantime")

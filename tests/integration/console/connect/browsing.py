@@ -86,6 +86,10 @@ class Browser:
             value = str(cookie.value)
             cookie.value = value[:5] + ("A" if value[5] != "A" else "B") + value[6:]
 
+    def largest_cookie(self) -> int:
+        """Its length."""
+        return max(len(str(cookie.value)) for cookie in self._session.cookies)
+
     def allow(self, link: str, company: str) -> Page:
         """The whole way: open the link, consent as this company's admin, and come back."""
         return self.open(self.decide(self.open(link), company))

@@ -40,6 +40,12 @@ def test_a_companys_name_is_shown_as_text(site: Site, browser: Browser) -> None:
     assert f"Company <b>{company}</b>" in browser.allow(site.link(tenant), company).text
 
 
+def test_a_companys_long_name_does_not_make_a_cookie_that_browsers_drop(site: Site, browser: Browser) -> None:
+    company, tenant = site.company("".join(chr(0x4E00 + n) for n in range(3_000))), site.tenant()
+    assert browser.allow(site.link(tenant), company).title == "Front is connected"
+    assert browser.largest_cookie() < 4_096
+
+
 def test_who_denies_may_try_again_with_the_same_link(site: Site, browser: Browser) -> None:
     company, tenant = site.company(), site.tenant()
     link = site.link(tenant)
@@ -78,7 +84,7 @@ def test_a_link_that_is_replaced_at_front_connects_nothing(site: Site, browser: 
     company, tenant = site.company(), site.tenant()
     back = browser.decide(browser.open(site.link(tenant)), company)
     site.link(tenant)
-    assert browser.open(back).title == "This link was used already"
+    assert browser.open(back).title == "There is a newer link"
     assert unconnected(site, tenant)
 
 
