@@ -18,6 +18,12 @@ def keep(conn: Connection, tenant_id: int) -> None:
         raise no_tenant(tenant_id)
 
 
+def hold(conn: Connection, tenant_id: int) -> None:
+    """Keep the tenant as it is for this transaction, but for what it changes itself. Raises UnknownTenant."""
+    if not tenant_lookup.hold(conn, tenant_id):
+        raise no_tenant(tenant_id)
+
+
 def overview(conn: Connection, tenant_id: int) -> TenantOverview:
     """The tenant. Raises UnknownTenant."""
     found = tenant_lookup.of_id(conn, tenant_id)

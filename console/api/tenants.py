@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from console.api.blueprint import BODY, TENANTS, api, said
 from console.api.schemas import TenantPath
 from console.api.sender import for_every_tenant, only_tenant
-from console.api.tenant_lookup import keep, overview
+from console.api.tenant_lookup import hold, keep, overview
 from console.api.tenant_schemas import (
     ConnectLink,
     LinkQuery,
@@ -102,7 +102,7 @@ def make_connect_link(path: TenantPath, query: LinkQuery) -> tuple[Shown, int]:
 
 def _changed(path: TenantPath, change: Callable[[Connection, TenantOverview], object]) -> Shown:
     def write(conn: Connection) -> TenantOverview:
-        keep(conn, path.tenant_id)
+        hold(conn, path.tenant_id)
         change(conn, overview(conn, path.tenant_id))
         return overview(conn, path.tenant_id)
 

@@ -34,6 +34,12 @@ def page(
         return cursor.execute(sql.SQL(OVERVIEW) + sql.SQL(PAGE), values).fetchall()
 
 
+def hold(conn: Connection, tenant_id: int) -> bool:
+    """Keep everybody else from changing the tenant until the transaction ends. False if there is none."""
+    row = conn.execute("SELECT FROM tenants WHERE id = %s FOR NO KEY UPDATE", (tenant_id,)).fetchone()
+    return row is not None
+
+
 def keep(conn: Connection, tenant_id: int) -> bool:
     """Keep the tenant from being removed until the transaction ends. False if there is none."""
     return conn.execute("SELECT FROM tenants WHERE id = %s FOR KEY SHARE", (tenant_id,)).fetchone() is not None

@@ -54,7 +54,7 @@ def _set(
     from console.cli.database import database, the_tenant
     from console.cli.tenant.showing import show_tenant
     from shared.actions import checked_action, refuse_hasty_trash
-    from shared.db import tenants
+    from shared.db import tenant_lookup, tenants
 
     change = tenants.PolicyChange(
         action=None if action is None else checked_action(action),
@@ -62,6 +62,7 @@ def _set(
         **parts,
     )
     with database() as conn, conn.transaction():
+        tenant_lookup.hold(conn, the_tenant(conn, name).id)
         found = the_tenant(conn, name)
         refuse_hasty_trash(change.action or found.action, change.wait_for or found.wait_for)
         tenants.set_policy(conn, found.id, change)

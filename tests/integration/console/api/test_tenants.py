@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
+import time
+from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -15,6 +17,15 @@ if TYPE_CHECKING:
 
     from tests.integration.console.api.sending import Api
     from tests.integration.console.conftest import Mailroom
+
+
+def wait_until_blocked(conn: psycopg.Connection) -> None:
+    """Return when somebody waits for a lock of this connection."""
+    query = "SELECT FROM pg_stat_activity WHERE pg_backend_pid() = ANY(pg_blocking_pids(pid))"
+    deadline = time.monotonic() + 60
+    while not conn.execute(query).rowcount:
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
 
 
 def test_an_added_tenant_waits_for_its_connection(api: Api, mailroom: Mailroom) -> None:
@@ -94,6 +105,17 @@ def test_a_policy_that_cannot_be_is_refused(api: Api, tenant: int, body: dict[st
 def test_a_trash_that_waits_cannot_be_made_hasty_afterwards(api: Api, tenant: int) -> None:
     api("PATCH", f"/tenants/{tenant}", {"action": "trash"})
     assert api("PATCH", f"/tenants/{tenant}", {"wait_for": "settled"}, code=422)["code"] == "invalid_policy"
+
+
+def test_two_who_change_a_policy_at_once_do_not_make_a_hasty_trash(
+    api: Api, tenant: int, conn: psycopg.Connection
+) -> None:
+    with ThreadPoolExecutor(1) as another:
+        with conn.transaction():
+            conn.execute("UPDATE tenants SET action = 'trash' WHERE id = %s", (tenant,))
+            changed = another.submit(api.answer, "PATCH", f"/tenants/{tenant}", {"wait_for": "settled"})
+            wait_until_blocked(conn)
+        assert changed.result().status_code == 422
 
 
 def test_pause_and_resume(api: Api, tenant: int) -> None:
