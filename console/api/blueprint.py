@@ -9,7 +9,7 @@ from flask_openapi3.blueprint import APIBlueprint
 from flask_openapi3.models.tag import Tag
 from pydantic import BaseModel
 
-from console.api import bodies, problems, sender
+from console.api import bodies, encoding, problems, sender
 
 Answers: TypeAlias = dict[str | int | HTTPStatus, type[BaseModel] | dict[Any, Any] | None]
 
@@ -44,5 +44,6 @@ api = APIBlueprint(
     abp_responses=said(401, 403, 404, 422, 500, 503),
 )
 api.before_request(sender.admit)
+api.before_request(encoding.refuse_other_encodings)
 api.before_request(bodies.read_body)
 problems.register_problems(api)

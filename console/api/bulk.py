@@ -10,9 +10,10 @@ from console.api.schemas import TenantPath, pointer_to
 from console.api.tenant_lookup import keep
 from console.api.user_schemas import BulkAnswer, BulkQuery, UserItem, UserList, WrongItem
 from console.api.user_writing import Mistaken, Wish, Written, put_users
-from console.described import BadUser, described_user
+from console.described import LONGEST_ID, BadUser, described_user
 from console.web.resources import current
 from shared.db.user_import import ImportedUser
+from shared.text import clean
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -106,4 +107,5 @@ def _named(items: Sequence[UserItem | WrongItem]) -> list[str]:
     ]
     if nameless:
         raise Invalid(NOT_TAKEN, faults=nameless)
-    return [item.external_id.strip() for item in items if item.external_id is not None]
+    # What cannot be stored is nobody's; as close as it can be, it spares whoever is called so.
+    return [clean(item.external_id.strip(), LONGEST_ID + 1) for item in items if item.external_id is not None]

@@ -13,7 +13,8 @@ from shared.text import clean
 
 def cursor_after(tenant_id: int, external_id: str) -> str:
     """The word for what comes after this user."""
-    return base64.urlsafe_b64encode(json.dumps([tenant_id, external_id]).encode()).decode().rstrip("=")
+    place = json.dumps([tenant_id, external_id], ensure_ascii=False)  # else an id of emoji makes three times the word
+    return base64.urlsafe_b64encode(place.encode()).decode().rstrip("=")
 
 
 def read_cursor(cursor: str, tenant_id: int) -> str:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Annotated, Any, Literal
 
 from pydantic import (
+    AfterValidator,
     ConfigDict,
     Field,
     JsonValue,
@@ -23,7 +24,17 @@ MOST_USERS = 5_000  # of one request
 MOST_ADDRESSES = 100  # of one user
 LONGEST_PAGE = 500
 
-Given = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=400)]
+
+def _stripped(value: str) -> str:
+    """As `described_user` strips it: pydantic leaves four separators (U+001C to U+001F) at the ends."""
+    if not (stripped := value.strip()):
+        raise ValueError("an address of nothing but spaces")
+    return stripped
+
+
+Given = Annotated[
+    str, StringConstraints(strip_whitespace=True, min_length=1, max_length=400), AfterValidator(_stripped)
+]
 ExternalId = Annotated[
     str,
     StringConstraints(strip_whitespace=True, min_length=1, max_length=LONGEST_ID),

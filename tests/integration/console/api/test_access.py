@@ -217,5 +217,10 @@ def test_a_bug_says_nothing_of_itself(api: Api, application: OpenAPI) -> None:
     assert not {"abc", "RuntimeError", "Traceback"} & set(answer.get_data(as_text=True).replace('"', " ").split())
 
 
+def test_what_may_be_done_is_said_when_asked(api: Api, users: str) -> None:
+    answer = api.answer("OPTIONS", f"{users}/bulk")
+    assert (answer.status_code, "POST" in answer.headers["Allow"]) == (200, True)
+
+
 def test_what_may_be_done_instead_is_said_with_405(api: Api) -> None:
     assert "POST" in api.answer("PUT", "/tenants").headers["Allow"]

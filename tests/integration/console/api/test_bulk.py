@@ -131,6 +131,22 @@ def test_a_wrong_description_does_not_make_a_user_missing(api: Api, users: str) 
     assert [error["code"] for error in refused["errors"]] == ["nameless"]
 
 
+@pytest.mark.parametrize("external_id", ["\ud800", "\x00", "x" * 10_000])
+def test_an_id_that_cannot_be_stored_is_nobodys(api: Api, users: str, external_id: str) -> None:
+    api("POST", f"{users}/bulk", {"users": [NORA, JO]})
+    body = {"users": [NORA, item(external_id, "kim@acme.example")], "missing": "deactivate"}
+    api("POST", f"{users}/bulk", body, code=422)
+    assert api("POST", f"{users}/bulk?partial=true", body)["deactivated"] == 1
+
+
+def test_separators_around_an_address_are_spaces(api: Api, users: str) -> None:
+    api("POST", f"{users}/bulk", {"users": [NORA]})
+    refused = api("POST", f"{users}/bulk", {"users": [item("2", "\x1e", "no", "nora@acme.example\x1c")]}, code=422)
+    assert [error["pointer"] for error in refused["errors"]] == ["#/users/0/addresses/0"]
+    refused = api("POST", f"{users}/bulk", {"users": [item("2", "jo@acme.example", "nora@acme.example\x1c")]}, code=422)
+    assert [error["pointer"] for error in refused["errors"]] == ["#/users/0/addresses/1"]
+
+
 @pytest.mark.parametrize(
     ("body", "pointer"),
     [

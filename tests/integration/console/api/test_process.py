@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
 import psycopg
@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from console.embedded import Postgres
 
 ODD = "/a//b/ ü?&%2F"
+#: Read leniently, all of them would be the same user.
+NOT_UTF8 = ["/Andr%E9", "/Andr%E8", "/Andr%ED%A0%80", "/17?move=%E9"]
 NORA = {"name": "Nora", "addresses": ["nora@acme.example"]}
 
 
@@ -29,13 +31,16 @@ def test_a_user_goes_in_over_http_whatever_its_id(
     headers = {"Authorization": f"Bearer {token}"}
     with a_console(tmp_path / "log", web_environment) as console:
         url = f"{console.url}/api/v1/tenants/{tenant}/users/{quote(ODD, safe='')}"
-        made = requests.put(url, json=NORA, headers=headers, timeout=30)
+        puts: dict[str, Any] = {"json": NORA, "headers": headers, "timeout": 30}
+        made = requests.put(url, **puts)
         shown = requests.get(url, headers=headers, timeout=30)
         in_pieces = requests.put(url, data=iter([b'{"name": ']), headers=headers, timeout=30)
         too_large = requests.put(url, json={"name": "x" * 2**21}, headers=headers, timeout=30)
+        latin = [requests.put(f"{console.url}/api/v1/tenants/{tenant}/users{each}", **puts) for each in NOT_UTF8]
         document = requests.get(f"{console.url}/api/openapi.json", timeout=30).json()
     assert (made.status_code, shown.json()["external_id"]) == (201, ODD)
     assert (in_pieces.status_code, too_large.status_code) == (415, 413)
+    assert {(each.status_code, each.json()["errors"][0]["code"]) for each in latin} == {(422, "bad_encoding")}
     assert "/api/v1/tenants/{tenant_id}/users/{external_id}" in document["paths"]
     assert [user["external_id"] for user in mailroom.json("user", "list", "--tenant", "Acme")] == [ODD]
     printed = console.printed()

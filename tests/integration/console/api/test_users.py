@@ -91,6 +91,15 @@ def test_pages_follow_each_other_without_gap_or_repetition(api: Api, users: str)
     assert [user["external_id"] for user in api("GET", f"{users}?active=false&limit=2")["users"]] == ["001", "003"]
 
 
+def test_a_page_ends_at_any_id(api: Api, users: str) -> None:
+    ids = ["😀" * 200, "😁" * 200]
+    for number, external_id in enumerate(ids):
+        api("PUT", f"{users}/{quote(external_id)}", person("N", f"{number}@acme.example"), code=201)
+    first = api("GET", f"{users}?limit=1")
+    second = api("GET", f"{users}?limit=1&after={first['next']}")
+    assert sorted(user["external_id"] for user in first["users"] + second["users"]) == ids
+
+
 @pytest.mark.parametrize(
     ("address", "found"),
     [("nora@ACME.example", ["17"]), ("ap@acme.example", []), ("no address", []), ("%00", [])],
