@@ -22,7 +22,7 @@ ours AS (
     FROM own JOIN events e ON e.tenant_id = own.tenant_id AND e.conversation_id = ANY(ARRAY(SELECT id FROM family))
     JOIN actions a ON a.event_id = e.id AND {a_thing} = {own_thing}
 ), sent AS (
-    SELECT * FROM ours WHERE undo_asked_at IS NOT NULL AND state = 'confirmed' AND intent_at IS NOT NULL
+    SELECT * FROM ours WHERE undo_asked_at IS NOT NULL AND state IN ('confirmed', 'failed') AND intent_at IS NOT NULL
     ORDER BY intent_at DESC LIMIT 1
 )
 SELECT own.event_id, surviving_conversation(own.tenant_id, own.conversation_id) AS conversation_id,
@@ -66,7 +66,8 @@ UPDATE actions a SET state = 'undone', undone_at = now(), reason = 'undone: aske
 FROM events e, actions own
 WHERE own.event_id = %(event)s AND e.tenant_id = own.tenant_id AND a.event_id = e.id
   AND e.conversation_id = ANY(ARRAY(SELECT conversation_family(own.tenant_id, own.conversation_id)))
-  AND {a_thing} = {own_thing} AND a.undo_asked_at IS NOT NULL AND a.state = 'confirmed'
+  AND {a_thing} = {own_thing} AND a.undo_asked_at IS NOT NULL
+  AND a.state IN ('confirmed', 'failed') AND a.intent_at IS NOT NULL
 """).format(a_thing=THING.format(action=SQL("a")), own_thing=THING.format(action=SQL("own")))
 
 

@@ -18,11 +18,12 @@ from shared.db.locks import lock_conversations
 from shared.db.pool import Connection
 from shared.db.undo import THING
 
-# Sent by us since then; perhaps sent; or planned by a policy that was read since then.
+# Sent by us since then; perhaps sent; or planned by a policy that was read since then, and only a retry away.
 _KINDS = (
     SQL("a.state = 'confirmed' AND a.intent_at IS NOT NULL AND a.settled_at >= %(since)s"),
     SQL("a.state = 'intent'"),
     SQL("a.state = 'planned' AND a.planned_at >= %(since)s"),
+    SQL("a.state = 'failed' AND a.planned_at >= %(since)s"),
 )
 _ASKABLE = SQL("a.tenant_id = %(tenant)s AND a.undo_asked_at IS NULL AND NOT a.dry_run AND ")
 _WANTED = SQL("{}(({}))").format(_ASKABLE, SQL(") OR (").join(_KINDS))
@@ -37,7 +38,7 @@ _NEXT = SQL('SELECT DISTINCT conversation_id COLLATE "C" FROM ({}) wanted ORDER 
 
 @dataclass(frozen=True, kw_only=True)
 class Undoable:
-    """How many conversations and actions of one kind could be undone; `waiting`: they were not applied yet."""
+    """How many conversations and actions of one kind could be undone; `waiting`: nothing was sent to Front yet."""
 
     kind: str
     waiting: bool
@@ -48,7 +49,7 @@ class Undoable:
 def plan(conn: Connection, tenant_id: int, since: datetime) -> list[Undoable]:
     """What asking for an undo now would reach."""
     query = SQL("""
-        SELECT a.kind, a.state = 'planned' AS waiting, count(*) AS actions,
+        SELECT a.kind, a.intent_at IS NULL AS waiting, count(*) AS actions,
                count(DISTINCT surviving_conversation(a.tenant_id, a.conversation_id)) AS conversations
         FROM actions a WHERE {} GROUP BY 1, 2 ORDER BY 2, 1
     """).format(_WANTED)
@@ -98,7 +99,7 @@ _START = SQL("""
 INSERT INTO tasks (tenant_id, event_id, kind, state)
 SELECT %(tenant)s, event_id, 'undo_action', 'ready' FROM (
     SELECT DISTINCT ON (surviving_conversation(a.tenant_id, a.conversation_id), {thing}) a.event_id
-    FROM actions a WHERE a.event_id = ANY(%(asked)s) AND a.state <> 'planned'
+    FROM actions a WHERE a.event_id = ANY(%(asked)s) AND a.intent_at IS NOT NULL
     ORDER BY surviving_conversation(a.tenant_id, a.conversation_id), {thing}, a.emitted_at DESC, a.event_id DESC
 ) newest
 RETURNING event_id

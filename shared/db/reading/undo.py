@@ -45,14 +45,14 @@ WITH undos AS (
                              WHERE j.event_id = t.event_id AND j.what = 'undo skipped' ORDER BY id DESC LIMIT 1) AS why
     FROM tasks t WHERE t.tenant_id = %(tenant)s AND t.kind = 'undo_action' AND t.created_at >= %(since)s
 ), waiting AS (
-    SELECT state FROM actions WHERE tenant_id = %(tenant)s AND undo_asked_at >= %(since)s
+    SELECT state, intent_at FROM actions WHERE tenant_id = %(tenant)s AND undo_asked_at >= %(since)s
 )
 SELECT CASE WHEN state IN {open} THEN 'open' WHEN state = 'done' THEN 'undone' ELSE state END,
        CASE state WHEN 'skipped' THEN why WHEN 'failed' THEN code END, count(*)
 FROM undos WHERE state <> 'superseded' GROUP BY 1, 2
 UNION ALL
 SELECT CASE state WHEN 'planned' THEN 'open' ELSE 'stopped' END, NULL, count(*)
-FROM waiting WHERE state IN ('planned', 'superseded') GROUP BY 1
+FROM waiting WHERE state IN ('planned', 'superseded') OR state = 'failed' AND intent_at IS NULL GROUP BY 1
 """).format(open=_OPEN)
 
 
