@@ -107,7 +107,7 @@ def test_an_unknown_event_matches_nothing(mailroom: Mailroom, name: str) -> None
 def test_one_id_in_two_companies_asks_which(mailroom: Mailroom, acme: str, conn: psycopg.Connection) -> None:
     tell_event(conn)
     other = tell_event(conn, company="cmp_other", state="parked", cause="unknown_company")
-    assert f"{other} (cmp_other)" in mailroom("event", "show", "evt_1", code=2).stderr
+    assert f"{other} (no tenant, cmp_other)" in mailroom("event", "show", "evt_1", code=2).stderr
     assert mailroom.json("event", "show", "evt_1", "--tenant", acme)["tenant"] == "Acme"
     document = mailroom.json("event", "show", "evt_1", "--company", "cmp_other")
     assert (document["tenant"], document["cause"], document["action"]) == (None, "unknown_company", None)

@@ -56,9 +56,9 @@ def test_looking_for_a_refused_delivery_counts_once_against_its_neighbours(
     counts: list[int] = []
     commit = recorder._commit
 
-    def watched(conn: recorder.Connection, chunk: list[recorder.Incoming]) -> set[int]:
+    def watched(conn: recorder.Connection, chunk: list[recorder.Incoming], types: recorder.SeenTypes) -> set[int]:
         counts.extend(rig.resources.pool.run(marks.marked).values())
-        return commit(conn, chunk)
+        return commit(conn, chunk, types)
 
     monkeypatch.setattr(recorder, "_commit", watched)
     rig.record()
