@@ -13,7 +13,7 @@ from shared import errors
 from shared.budget import Budget
 from shared.front import sockets
 from shared.front.client import FrontClient, TenantClient
-from tests.integration.front.conftest import token
+from tests.integration.front.conftest import SHORT, token
 from tests.integration.front.peers import Peer, answer, drip, silence
 
 At = Callable[[str], TenantClient]
@@ -102,7 +102,7 @@ def test_a_process_frozen_before_the_write_sends_nothing_late(
     server, connect = peer(answer("204 No Content")), sockets.create_connection
 
     def thaw(*args: object, **kwargs: object) -> socket.socket:
-        time.sleep(1.2)
+        time.sleep(SHORT.call + 0.2)
         return connect(*args, **kwargs)  # type: ignore[arg-type]
 
     monkeypatch.setattr(sockets, "create_connection", thaw)
