@@ -9,9 +9,8 @@ from console.api.refusals import Fault, Invalid, as_members
 from console.api.schemas import TenantPath, pointer_to
 from console.api.tenant_lookup import keep
 from console.api.user_schemas import BulkAnswer, BulkQuery, UserItem, UserList, WrongItem
-from console.api.user_writing import Mistaken, Wish, Written, put_users
+from console.api.user_writing import Mistaken, Wish, Written, change, put_users
 from console.described import LONGEST_ID, BadUser, described_user
-from console.web.resources import current
 from shared.db.user_import import ImportedUser
 from shared.text import clean
 
@@ -45,7 +44,7 @@ def put_users_of_list(path: TenantPath, query: BulkQuery, body: UserList) -> dic
         return written
 
     try:
-        written = current().pool.run(write)
+        written = change(path.tenant_id, write)
     except Mistaken as exc:
         raise Invalid(NOT_TAKEN, faults=[*faults, *_faults(exc.mistakes, items)]) from None
     return _answer(written, [*faults, *_faults(written.mistakes, items)])

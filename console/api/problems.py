@@ -59,14 +59,14 @@ def of_error(exc: Exception) -> Response:
         return _of_ours(exc)
     if isinstance(exc, MailroomError) and status_of(exc) == 503:
         log.warning("request_unanswered", endpoint=request.endpoint, code=exc.code, reason=str(exc))
-        return _away() if isinstance(exc, StoreUnavailable) else problem(503, exc.code, str(exc))
+        return _unanswered(exc)
     log.error("request_failed", endpoint=request.endpoint, exc_info=exc)
     return problem(500, "bug", OUR_FAULT)
 
 
-def _away() -> Response:
-    """The server's own words stay in the log."""
-    answer = problem(503, StoreUnavailable.code, AWAY)
+def _unanswered(exc: MailroomError) -> Response:
+    """PostgreSQL's own words stay in the log."""
+    answer = problem(503, exc.code, AWAY if isinstance(exc, StoreUnavailable) else str(exc))
     answer.headers["Retry-After"] = RETRY_AFTER
     return answer
 

@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass
 from typing import Any, ClassVar
 
 from console.described import BadUser
+from console.turns import Crowded
 from shared.db.api_tokens import TokenNameTaken
 from shared.db.tenants import TenantTaken
 from shared.db.users import UserTaken
@@ -128,6 +129,7 @@ STATUS: dict[type[MailroomError], int] = {
     TokenNameTaken: 409,
     StoreUnavailable: 503,
     ConfigurationError: 503,
+    Crowded: 503,
 }
 
 

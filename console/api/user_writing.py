@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
+from console.web.resources import current
 from shared.db import user_claims, user_import, users
 from shared.db.users import UserTaken
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from shared.db.pool import Connection
     from shared.db.user_claims import Move
     from shared.db.user_import import ImportedUser, Mistake
     from shared.db.users import NewUser
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,6 +45,13 @@ class Mistaken(Exception):
     def __init__(self, mistakes: list[Mistake]):
         super().__init__(f"{len(mistakes)} mistakes")
         self.mistakes = mistakes
+
+
+def change(tenant_id: int, write: Callable[[Connection], T]) -> T:
+    """What `write` gives, in one transaction and in the tenant's turn. Raises Crowded."""
+    held = current()
+    with held.turns.of(tenant_id):
+        return held.pool.run(write)
 
 
 def put_users(conn: Connection, tenant_id: int, lines: Sequence[ImportedUser], wish: Wish) -> Written:

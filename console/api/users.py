@@ -19,7 +19,7 @@ from console.api.user_schemas import (
     UserShown,
     UsersQuery,
 )
-from console.api.user_writing import put_user
+from console.api.user_writing import change, put_user
 from console.described import LONGEST_ID, BadUser, described_user
 from console.web.resources import current
 from shared.addresses import match_key
@@ -70,7 +70,7 @@ def replace_user(path: UserPath, query: PutQuery, body: UserFields) -> tuple[Sho
         outcome = put_user(conn, path.tenant_id, user, move=query.move)
         return vars(_found(conn, path)), 201 if outcome == "added" else 200
 
-    return current().pool.run(write)
+    return change(path.tenant_id, write)
 
 
 @api.patch(ONE, tags=[USERS], responses={200: UserShown, **BODY, **said(409)})
@@ -86,7 +86,7 @@ def change_user(path: UserPath, query: PutQuery, body: UserPatch) -> Shown:
         put_user(conn, path.tenant_id, _described(present.external_id, fields), move=query.move)
         return vars(_found(conn, path))
 
-    return current().pool.run(write)
+    return change(path.tenant_id, write)
 
 
 @api.delete(ONE, tags=[USERS], responses={204: None})
@@ -99,7 +99,7 @@ def delete_user(path: UserPath, query: DeleteQuery) -> tuple[str, int]:
         remove = users.erase if query.erase else users.deactivate
         remove(conn, path.tenant_id, _found(conn, path).external_id)
 
-    current().pool.run(write)
+    change(path.tenant_id, write)
     return "", 204
 
 

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import os
 import socket
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, cast
 
 from flask import current_app
 
+from console.turns import Turns
 from shared.crypto import TokenVault
 from shared.db.pool import Pool, open_pool
 from shared.errors import ConfigurationError
@@ -26,6 +27,11 @@ NAME = "mailroom"
 #: Threads that answer; each holds a connection for milliseconds.
 THREADS = 16
 CONNECTIONS = 6
+#: Of those threads one tenant's changes of users may take this many, for this long; the others are everybody's.
+MOST_OF_A_TENANT = 12
+TURN_SECONDS = 5.0
+#: A sender is told within this time; a statement has 30 s by the server's clock.
+LONGEST_SECONDS = 35.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,6 +44,7 @@ class Resources:
     front: FrontClient
     token_endpoint: TokenEndpoint
     vault: TokenVault
+    turns: Turns = field(default_factory=lambda: Turns(most=MOST_OF_A_TENANT, seconds=TURN_SECONDS))
 
 
 def usable(settings: Settings) -> Settings:
@@ -55,7 +62,7 @@ def open_resources(settings: Settings) -> Resources:
     return Resources(
         name=name,
         settings=settings,
-        pool=open_pool(settings, size=CONNECTIONS, application_name=name),
+        pool=open_pool(settings, size=CONNECTIONS, application_name=name, longest=LONGEST_SECONDS),
         front=front_client(settings),
         token_endpoint=token_endpoint(settings),
         vault=TokenVault(settings.token_keys),

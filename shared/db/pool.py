@@ -10,6 +10,7 @@ import psycopg
 from psycopg_pool import ConnectionPool, PoolTimeout
 from tenacity import RetryCallState, Retrying, retry_if_exception
 
+from shared.db.patience import transaction_within
 from shared.errors import StoreUnavailable
 
 if TYPE_CHECKING:
@@ -43,9 +44,13 @@ CONTENDED_TRIES = 5
 
 
 class Pool:
-    """Up to `size` connections, opened when first needed; safe to use from many threads."""
+    """Up to `size` connections, opened when first needed; safe to use from many threads.
 
-    def __init__(self, database_url: str, *, size: int, application_name: str) -> None:
+    `longest`: seconds after which a transaction is given up, even if the server is stopped and keeps to no timeout.
+    """
+
+    def __init__(self, database_url: str, *, size: int, application_name: str, longest: float | None = None) -> None:
+        self._longest = longest
         self._pool: ConnectionPool[Connection] = ConnectionPool(
             database_url,
             kwargs={"application_name": application_name, "connect_timeout": 5, **KEEPALIVES},
@@ -66,7 +71,7 @@ class Pool:
         """
         with _translated():
             try:
-                with self._pool.connection() as conn:
+                with self._lent() as conn:
                     yield conn
             except psycopg.Error as exc:
                 if is_lost(exc):
@@ -99,8 +104,17 @@ class Pool:
         self.close()
 
     def _once(self, work: Callable[[Connection], T]) -> T:
-        with self._pool.connection() as conn:
+        with self._lent() as conn:
             return work(conn)
+
+    @contextmanager
+    def _lent(self) -> Iterator[Connection]:
+        with self._pool.connection() as conn:
+            if self._longest is None:
+                yield conn
+            else:
+                with transaction_within(conn, self._longest):
+                    yield conn
 
     def _replace_lost(self, state: RetryCallState) -> None:
         # When one connection is lost, all are: without this each would fail one more caller.
@@ -108,9 +122,9 @@ class Pool:
             self._pool.check()
 
 
-def open_pool(settings: Settings, *, size: int, application_name: str) -> Pool:
+def open_pool(settings: Settings, *, size: int, application_name: str, longest: float | None = None) -> Pool:
     """Open a pool on DATABASE_URL. Returns at once, even while PostgreSQL is away."""
-    return Pool(settings.database_url.get_secret_value(), size=size, application_name=application_name)
+    return Pool(settings.database_url.get_secret_value(), size=size, application_name=application_name, longest=longest)
 
 
 def is_lost(exc: BaseException) -> bool:

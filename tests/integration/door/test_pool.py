@@ -12,9 +12,12 @@ from psycopg import errors
 
 from shared.db.pool import Connection, Pool
 from shared.errors import StoreUnavailable
+from tests.integration.door.doors import stopped
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+    from console.embedded import Postgres
 
 
 @pytest.fixture
@@ -118,3 +121,26 @@ def test_a_session_has_its_deadlines(pool: Pool, name: str) -> None:
 def test_opening_does_not_wait_for_an_absent_server() -> None:
     with Pool("postgresql://nobody@127.0.0.1:1/none", size=1, application_name="absent"):
         pass
+
+
+def test_a_stopped_server_is_given_up_and_used_again_when_it_goes_on(own_postgres: Postgres) -> None:
+    with Pool(own_postgres.url_of("postgres"), size=2, application_name="pool-test", longest=3.0) as pool:
+        assert pool.run(one) == 1
+        with stopped(own_postgres), pytest.raises(StoreUnavailable, match="did not answer within 3 s"):
+            pool.run(one)
+        assert pool.run(one) == 1
+
+
+def test_what_takes_too_long_is_rolled_back(own_postgres: Postgres) -> None:
+    with Pool(own_postgres.url_of("postgres"), size=2, application_name="pool-test", longest=3.0) as pool:
+        pool.run(lambda conn: conn.execute("CREATE TABLE numbers (n int)"))
+        with pytest.raises(StoreUnavailable):
+            pool.run(lambda conn: (conn.execute("INSERT INTO numbers VALUES (1)"), conn.execute("SELECT pg_sleep(60)")))
+        assert pool.run(lambda conn: conn.execute("SELECT count(*) FROM numbers").fetchone()) == (0,)
+
+
+def test_an_error_of_ours_is_not_taken_for_a_silence(own_postgres: Postgres) -> None:
+    with Pool(own_postgres.url_of("postgres"), size=2, application_name="pool-test", longest=60.0) as pool:
+        with pytest.raises(errors.UndefinedTable):
+            pool.run(lambda conn: conn.execute("SELECT FROM nothing"))
+        assert pool.run(one) == 1

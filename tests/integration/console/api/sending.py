@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    import psycopg
     from flask.testing import FlaskClient
     from werkzeug.test import TestResponse
 
@@ -37,3 +39,12 @@ class Api:
 def token_for(mailroom: Mailroom, name: str, *options: str) -> str:
     """A new token."""
     return mailroom("api-token", "create", name, *options).stdout.strip()
+
+
+def wait_until_blocked(conn: psycopg.Connection) -> None:
+    """Return when somebody waits for a lock of this connection."""
+    query = "SELECT FROM pg_stat_activity WHERE pg_backend_pid() = ANY(pg_blocking_pids(pid))"
+    deadline = time.monotonic() + 60
+    while not conn.execute(query).rowcount:
+        assert time.monotonic() < deadline
+        time.sleep(0.02)

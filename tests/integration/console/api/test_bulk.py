@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
+import time
+from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from shared.db.users import hold
+from tests.integration.console.api.sending import wait_until_blocked
+
 if TYPE_CHECKING:
+    import psycopg
+
     from tests.integration.console.api.sending import Api
 
 
@@ -167,6 +174,20 @@ def test_a_thousand_mistakes_are_told_and_the_rest_is_counted(api: Api, users: s
     body = {"users": [item(f"{n}", "none") for n in range(1_500)]}
     refused = api("POST", f"{users}/bulk", body, code=422)
     assert (len(refused["errors"]), refused["errors_left_out"]) == (1_000, 500)
+
+
+def test_requests_that_wait_for_an_import_of_their_tenants_hold_one_connection(
+    api: Api, users: str, tenant: int, conn: psycopg.Connection
+) -> None:
+    with ThreadPoolExecutor(6) as programs:
+        with conn.transaction():
+            hold(conn, tenant)
+            sent = [programs.submit(api.answer, "POST", f"{users}/bulk", {"users": [NORA]}) for _ in range(6)]
+            wait_until_blocked(conn)
+            time.sleep(0.3)
+            waiting = conn.execute("SELECT FROM pg_locks WHERE locktype = 'advisory' AND NOT granted").rowcount
+        assert waiting == 1
+        assert {each.result().status_code for each in sent} == {200}
 
 
 def test_thousands_of_users_go_in_by_some_requests(api: Api, users: str) -> None:

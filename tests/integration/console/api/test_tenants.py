@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
-import time
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from console.api_tokens import digest_of
+from tests.integration.console.api.sending import wait_until_blocked
 
 if TYPE_CHECKING:
     import psycopg
@@ -17,15 +17,6 @@ if TYPE_CHECKING:
 
     from tests.integration.console.api.sending import Api
     from tests.integration.console.conftest import Mailroom
-
-
-def wait_until_blocked(conn: psycopg.Connection) -> None:
-    """Return when somebody waits for a lock of this connection."""
-    query = "SELECT FROM pg_stat_activity WHERE pg_backend_pid() = ANY(pg_blocking_pids(pid))"
-    deadline = time.monotonic() + 60
-    while not conn.execute(query).rowcount:
-        assert time.monotonic() < deadline
-        time.sleep(0.02)
 
 
 def test_an_added_tenant_waits_for_its_connection(api: Api, mailroom: Mailroom) -> None:
