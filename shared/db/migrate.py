@@ -7,18 +7,36 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import psycopg
+from psycopg.errors import DeadlockDetected, IntegrityError, LockNotAvailable
 from psycopg.rows import TupleRow
+from tenacity import Retrying, retry_if_exception_type, stop_after_attempt, wait_random
 
 from shared.errors import MailroomError
 
 MIGRATIONS = Path(__file__).parent / "migrations"
 LOCK = 0x6D61696C  # "mail": advisory, so that two releases at once take turns
+#: Who works meanwhile waits behind a migration that waits, and gives up after five seconds; the door after one.
+LOCK_TIMEOUT = "2s"
+TRIES = 30
+PAUSE_SECONDS = 1.0
 
 
 class MigrationChanged(MailroomError):
     """A file that was applied before now reads differently; write a new migration instead."""
 
     code = "migration_changed"
+
+
+class MigrationBlocked(MailroomError):
+    """Others hold what a migration changes; it was tried for minutes. What was applied before it stays."""
+
+    code = "migration_blocked"
+
+
+class MigrationRefused(MailroomError):
+    """Rows stand against a migration; nothing of it was done. What was applied before it stays."""
+
+    code = "migration_refused"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,18 +69,45 @@ def pending(conn: psycopg.Connection[TupleRow], migrations: list[Migration]) -> 
 
 
 def migrate(database_url: str, *, dry_run: bool = False) -> list[Migration]:
-    """Apply what is missing and return it; with `dry_run` only return it."""
+    """Apply what is missing and return it; with `dry_run` only return it.
+
+    Raises MigrationChanged, MigrationBlocked, MigrationRefused.
+    """
     with psycopg.connect(database_url, autocommit=True) as conn:
         conn.execute("SELECT pg_advisory_lock(%s)", (LOCK,))
         todo = pending(conn, known())
         if not dry_run:
             for migration in todo:
-                _apply(conn, migration)
+                apply(conn, migration)
         return todo
+
+
+def apply(conn: psycopg.Connection[TupleRow], migration: Migration, *, tries: int = TRIES) -> None:
+    """Apply one migration beside processes that work: what they hold is waited for in short pieces.
+
+    Raises MigrationBlocked, MigrationRefused.
+    """
+    beside_others = Retrying(
+        retry=retry_if_exception_type((DeadlockDetected, LockNotAvailable)),
+        stop=stop_after_attempt(tries),
+        wait=wait_random(0, 2 * PAUSE_SECONDS),
+        reraise=True,
+    )
+    try:
+        beside_others(_apply, conn, migration)
+    except (DeadlockDetected, LockNotAvailable) as exc:
+        raise MigrationBlocked(
+            f"{migration.name} did not get its locks ({exc.diag.message_primary}); end long transactions, or stop "
+            "Mailroom's processes, and run it again"
+        ) from exc
+    except IntegrityError as exc:
+        reason = exc.diag.message_detail or exc.diag.message_primary
+        raise MigrationRefused(f"rows stand against {migration.name} ({reason}); mend them and run it again") from exc
 
 
 def _apply(conn: psycopg.Connection[TupleRow], migration: Migration) -> None:
     with conn.transaction():
+        conn.execute("SELECT set_config('lock_timeout', %s, true)", (LOCK_TIMEOUT,))
         conn.execute(
             "CREATE TABLE IF NOT EXISTS schema_migrations "
             "(name text PRIMARY KEY, checksum text NOT NULL, applied_at timestamptz NOT NULL DEFAULT now())"
