@@ -96,7 +96,10 @@ def _from_spool(pool: Pool, company_id: str) -> int:
 
 
 def _delete_events(pool: Pool, company_id: str, advance: Advance) -> None:
-    while deleted := pool.run(partial(erasing.delete_events, company_id=company_id, limit=EVENTS_AT_ONCE)):
+    deleted, last = 1, ""
+    while deleted:
+        delete = partial(erasing.delete_events, company_id=company_id, after=last, limit=EVENTS_AT_ONCE)
+        deleted, last = pool.run(delete)
         advance(deleted)
 
 

@@ -87,14 +87,18 @@ def count(conn: Connection, subject: Subject) -> dict[str, int]:
     return {table: number for table, number in counts.items() if number}
 
 
-def delete_events(conn: Connection, company_id: str, *, limit: int) -> int:
-    """Delete some events of the company with all that hangs on them; how many, 0 when none is left. Raises NotErasing.
+def delete_events(conn: Connection, company_id: str, *, after: str, limit: int) -> tuple[int, str]:
+    """Delete the company's next events behind that one of Front's ids, with all that hangs on them. Raises NotErasing.
 
-    Their tasks first, which is where whoever still works on one begins, too.
+    How many, 0 when none is left, and the last one's id: beginning at the first each time would pass over all that is
+    deleted, and be the slower the more there was. Their tasks first, which is where whoever works on one begins, too.
     """
     _begin_batch(conn, company_id)
-    rows = conn.execute("SELECT id FROM events WHERE company_id = %s ORDER BY id LIMIT %s", (company_id, limit))
-    return delete_these(conn, [event_id for (event_id,) in rows])
+    rows = conn.execute(
+        "SELECT id, front_id FROM events WHERE company_id = %s AND front_id > %s ORDER BY front_id LIMIT %s",
+        (company_id, after, limit),
+    ).fetchall()
+    return delete_these(conn, [event_id for event_id, _ in rows]), rows[-1][1] if rows else after
 
 
 def delete_these(conn: Connection, event_ids: Sequence[int]) -> int:

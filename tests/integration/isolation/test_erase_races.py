@@ -287,7 +287,7 @@ def test_a_company_that_gets_a_tenant_meanwhile_keeps_what_is_left(rig: Rig) -> 
         receive(rig, payload={"id": f"evt_{number}"})
     rig.record()
     subject = rig.resources.pool.run(lambda conn: erasing.mark_company(conn, ACME))
-    rig.resources.pool.run(partial(erasing.delete_events, company_id=ACME, limit=1))
+    rig.resources.pool.run(partial(erasing.delete_events, company_id=ACME, after="", limit=1))
     rig.tenant(ACME)
     with pytest.raises(NotErasing, match="given to a tenant"):
         remove(places(rig), subject, lambda _: None)
