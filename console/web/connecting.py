@@ -15,7 +15,7 @@ from console.web import browser, refusals
 from console.web.granting import connect_with_code, redirect_uri
 from console.web.resources import current
 from shared.db import connect_links, consents
-from shared.errors import ConfigurationError, MailroomError, StoreUnavailable
+from shared.errors import ConfigurationError, MailroomError
 from shared.front.oauth import authorize_url
 
 if TYPE_CHECKING:
@@ -85,8 +85,6 @@ def _objection(consent: Consent, *, is_given: bool) -> str | None:
 def _connect(held: Resources, consent: Consent, code: str) -> ResponseReturnValue:
     try:
         connected = connect_with_code(held, consent, code)
-    except StoreUnavailable:
-        raise
     except MailroomError as exc:
         log.warning("not_connected", tenant=consent.tenant_id, code=exc.code, reason=str(exc))
         return refusals.shown(refusals.of_error(exc), again=_again(consent))

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from console.web.problems import page
 from shared.db.binding import CompanyTaken, LinkEnded, LinkReplaced, OtherCompany
-from shared.errors import BeingErased, ConfigurationError, MailroomError, TokenUnavailable
+from shared.errors import BeingErased, ConfigurationError, MailroomError, StoreUnavailable, TokenUnavailable
 from shared.front.oauth import AppUnknown, CodeRefused, NoRefreshToken
 
 if TYPE_CHECKING:
@@ -100,6 +100,16 @@ ERRORS: tuple[tuple[type[MailroomError], Refusal], ...] = (
         ),
     ),
     (TokenUnavailable, UNANSWERED),
+    (
+        StoreUnavailable,
+        Refusal(
+            status=503,
+            title="Not available at the moment",
+            text="A server that is needed does not answer. Try again in a minute with the same link; "
+            "if Front was connected after all, the link says that it was used.",
+            again=True,
+        ),
+    ),
     (
         CompanyTaken,
         Refusal(

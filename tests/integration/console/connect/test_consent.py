@@ -55,6 +55,18 @@ def test_who_denies_may_try_again_with_the_same_link(site: Site, browser: Browse
     assert browser.allow(page.links[0], company).title == "Front is connected"
 
 
+def test_who_comes_back_while_postgresql_does_not_take_it_is_led_back_to_the_link(site: Site, browser: Browser) -> None:
+    company, tenant = site.company(), site.tenant()
+    link = site.link(tenant)
+    back = browser.decide(browser.open(link), company)
+    with site.conn.transaction():
+        site.conn.execute("SELECT FROM tenants WHERE name = %s FOR UPDATE", (tenant,))
+        page = browser.open(back)
+    assert (page.status, page.title, page.links) == (503, "Not available at the moment", [link])
+    assert unconnected(site, tenant)
+    assert browser.allow(link, company).title == "Front is connected"
+
+
 def test_a_link_connects_once(site: Site, browser: Browser) -> None:
     company, tenant = site.company(), site.tenant()
     link = site.link(tenant)
