@@ -8,7 +8,7 @@ from console.api.blueprint import BODY, USERS, api
 from console.api.refusals import Fault, Invalid, as_members
 from console.api.schemas import TenantPath, pointer_to
 from console.api.tenant_lookup import keep
-from console.api.user_schemas import BulkAnswer, BulkQuery, UserItem, UserList, WrongItem
+from console.api.user_schemas import MOST_FAULTS, BulkAnswer, BulkQuery, UserItem, UserList, WrongItem
 from console.api.user_writing import Mistaken, Wish, Written, change, put_users
 from console.described import LONGEST_ID, BadUser, described_user
 from shared.db.user_import import ImportedUser
@@ -66,7 +66,7 @@ def _line(index: int, item: UserItem | WrongItem, faults: list[Fault]) -> Import
     except BadUser as error:
         faults += (
             _fault(index, "bad_user", each.what, each.field, *([] if each.place is None else [each.place]))
-            for each in error.fields
+            for each in error.fields[:MOST_FAULTS]
         )
         return None
     return ImportedUser(line=index, user=user)

@@ -75,12 +75,11 @@ class Problem(Answer):
     errors_left_out: int | None = Field(None, description="How many more there are")
 
 
-def faults_of(error: ValidationError) -> list[Fault]:
-    """What a failed validation found, in our words for where."""
+def faults_of(error: ValidationError, *, most: int | None = None) -> list[Fault]:
+    """What a failed validation found, in our words for where; the first of it, if there is a most."""
     is_body = not error.title.endswith(("Path", "Query"))
-    return [
-        _fault(each, is_body) for each in error.errors(include_url=False, include_context=False, include_input=False)
-    ]
+    found = error.errors(include_url=False, include_context=False, include_input=False)
+    return [_fault(each, is_body) for each in found[:most]]
 
 
 def refuse(error: ValidationError) -> Any:

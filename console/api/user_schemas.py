@@ -22,6 +22,7 @@ from console.described import LONGEST_ID, LONGEST_NAME
 
 MOST_USERS = 5_000  # of one request
 MOST_ADDRESSES = 100  # of one user
+MOST_FAULTS = 10  # told of one user of a list: who sends 4 MB of nonsense is not answered with 50
 LONGEST_PAGE = 500
 
 
@@ -139,7 +140,8 @@ def _or_wrong(value: Any, handler: ValidatorFunctionWrapHandler) -> Any:
         return handler(value)
     except ValidationError as error:
         named = value.get("external_id") if isinstance(value, dict) else None
-        return WrongItem(external_id=named if isinstance(named, str) else None, faults=faults_of(error))
+        faults = faults_of(error, most=MOST_FAULTS)
+        return WrongItem(external_id=named if isinstance(named, str) else None, faults=faults)
 
 
 class UserList(Body):
@@ -211,4 +213,6 @@ class BulkAnswer(Answer):
     unchanged: int
     deactivated: int
     moved: list[MovedAddress]
-    errors: list[BulkItemFault] = Field(description="Only with partial=true: what was left out")
+    errors: list[BulkItemFault] = Field(
+        description=f"Only with partial=true: what was left out; at most {MOST_FAULTS} faults of a description"
+    )

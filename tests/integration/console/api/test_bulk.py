@@ -170,6 +170,11 @@ def test_a_list_that_does_not_do_is_refused(api: Api, users: str, body: object, 
     assert [error["pointer"] for error in refused["errors"]] == [pointer]
 
 
+@pytest.mark.parametrize("wrong", [item("1", *["none"] * 100), {f"field{n}": 1 for n in range(1_000)}])
+def test_ten_mistakes_of_a_user_are_told(api: Api, users: str, wrong: dict[str, Any]) -> None:
+    assert len(api("POST", f"{users}/bulk?partial=true", {"users": [wrong]})["errors"]) == 10
+
+
 def test_a_thousand_mistakes_are_told_and_the_rest_is_counted(api: Api, users: str) -> None:
     body = {"users": [item(f"{n}", "none") for n in range(1_500)]}
     refused = api("POST", f"{users}/bulk", body, code=422)
