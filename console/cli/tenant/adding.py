@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from shlex import quote
 
 import click
 
@@ -35,4 +36,4 @@ def add(name: str, company: str | None, customer: str | None, token_file: Path |
         if token:
             seal_and_store(conn, tenant_id, token)
     whose = f" for {company}" if company else ""
-    click.echo(f"added {name}{whose}" + ("" if token else f"; connect it with `mailroom tenant connect {name}`"))
+    click.echo(f"added {name}{whose}" + ("" if token else f"; connect it with `mailroom tenant connect {quote(name)}`"))

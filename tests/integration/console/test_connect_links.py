@@ -71,3 +71,8 @@ def test_the_text_of_a_link_is_not_in_the_database(mailroom: Mailroom, acme: str
 
 def test_a_link_that_never_worked_is_a_usage_error(mailroom: Mailroom, acme: str) -> None:
     mailroom("tenant", "connect", acme, "--valid", "0d", code=2)
+
+
+def test_the_command_that_comes_next_can_be_typed_as_it_stands(mailroom: Mailroom) -> None:
+    said = mailroom("tenant", "add", "Customer Ltd").output
+    assert "`mailroom tenant connect 'Customer Ltd'`" in said
