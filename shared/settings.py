@@ -91,7 +91,7 @@ class Settings(BaseSettings):
     token_keys: FernetKeys = Field(
         default_factory=list, description="Fernet keys that encrypt tenants' tokens, newest first, separated by commas"
     )
-    secret_key: SecretStr = Field(SecretStr(""), description="Signs the console's cookies and connect links")
+    secret_key: SecretStr = Field(SecretStr(""), description="Signs the console's cookies")
     public_url: Url = Field("http://localhost:8081", description="Where people reach the console")
     host: str = Field("127.0.0.1", description="Address the door and the console listen on")
     port: int = Field(8080, ge=0, le=65535, description="Port of the door")
