@@ -32,7 +32,7 @@ MailroomError
 │   ├── TokenUnavailable        token_unavailable: a token has ended, and Front's token endpoint gives no new one yet
 │   ├── ConversationMoved       conversation_moved: merged; nothing happened under the old id
 │   ├── LeaseTooShort           lease_too_short: too little lease left for a write
-│   ├── GivesWay                gives_way: a repair, while something else goes first
+│   ├── GivesWay                gives_way: something else goes first
 │   └── ShuttingDown            shutting_down
 ├── Parking                     the tenant's connection needs somebody; this was no attempt
 │   ├── NeedsReconnect          needs_reconnect
@@ -263,7 +263,7 @@ class LeaseTooShort(NotYet):
 
 
 class GivesWay(NotYet):
-    """Something else goes before this repair; it goes on later."""
+    """Something else goes before this; it goes on later."""
 
     code = "gives_way"
 

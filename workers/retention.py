@@ -7,13 +7,14 @@ missing, and no file is left that nobody knows of, wherever a process dies.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 
 import structlog
 
 from shared import failpoints
 from shared.db import retention
+from shared.db.retention import FileKey
 from shared.errors import StorageUnavailable
 from shared.settings import Settings
 from shared.storage import path_for
@@ -23,6 +24,8 @@ from workers.resources import Resources
 ROWS_SECONDS, FILES_SECONDS = 10.0, 10.0
 EVENTS_AT_ONCE = 100
 FILES_AT_ONCE = 200
+#: Longer than the storage may take for so many.
+CLAIM_SECONDS = 300.0
 log = structlog.get_logger()
 
 
@@ -59,10 +62,20 @@ def _events(resources: Resources, what: str, days: int) -> int:
 
 
 def _files(resources: Resources) -> int:
-    files = resources.pool.run(partial(retention.expired_files, limit=FILES_AT_ONCE))
-    if files:
-        unneeded = [file for file in files if not file.is_needed]
-        resources.storage.delete(*(file.path or path_for(file.tenant_id, file.front_id) for file in unneeded))
-        failpoints.reach("deleted_before_forgotten")
-        resources.pool.run(partial(retention.forget_files, files=files))
-    return len(files)
+    claimed = resources.pool.run(partial(retention.claim_files, limit=FILES_AT_ONCE, seconds=CLAIM_SECONDS))
+    try:
+        if claimed:
+            _delete(resources, claimed)
+    except StorageUnavailable:
+        resources.pool.run(partial(retention.release_files, claimed=claimed))
+        raise
+    return len(claimed)
+
+
+def _delete(resources: Resources, claimed: Sequence[FileKey]) -> None:
+    """Looks which of them are needed only now: an event that is recorded later does not store its file meanwhile."""
+    files = resources.pool.run(partial(retention.expired_files, claimed=claimed))
+    unneeded = [file for file in files if not file.is_needed]
+    resources.storage.delete(*(file.path or path_for(file.tenant_id, file.front_id) for file in unneeded))
+    failpoints.reach("deleted_before_forgotten")
+    resources.pool.run(partial(retention.forget_files, files=files))

@@ -50,6 +50,9 @@ IN_ORDER = """
 """
 QUERIES = {"events": OLD_EVENTS, "unclaimed": UNCLAIMED}
 
+#: A file by its tenant and Front's id.
+FileKey = tuple[int, str]
+
 
 @dataclass(frozen=True, kw_only=True)
 class ExpiredFile:
@@ -81,18 +84,54 @@ def delete_older(conn: Connection, what: str, *, days: int, limit: int) -> int:
     return len(ids)
 
 
-def expired_files(conn: Connection, *, limit: int) -> list[ExpiredFile]:
-    """Some files of deleted events."""
+def claim_files(conn: Connection, *, limit: int, seconds: float) -> list[FileKey]:
+    """Be the one who deletes some files of deleted events, for so long. Commit before `expired_files` is asked."""
+    return conn.execute(
+        """
+        WITH free AS (
+            SELECT tenant_id, front_id FROM expired_files WHERE coalesce(deleting_until, '-infinity') < now()
+            LIMIT %s FOR UPDATE SKIP LOCKED
+        )
+        UPDATE expired_files f SET deleting_until = now() + make_interval(secs => %s)
+        FROM free WHERE f.tenant_id = free.tenant_id AND f.front_id = free.front_id RETURNING f.tenant_id, f.front_id
+        """,
+        (limit, seconds),
+    ).fetchall()
+
+
+def expired_files(conn: Connection, claimed: Sequence[FileKey]) -> list[ExpiredFile]:
+    """These files of deleted events. An event that has one and is recorded later waits for us to end."""
     with conn.cursor(row_factory=class_row(ExpiredFile)) as cursor:
         return cursor.execute(
             """
             SELECT f.tenant_id, f.front_id, f.path,
                 EXISTS (SELECT FROM attachments a WHERE a.tenant_id = f.tenant_id AND a.front_id = f.front_id)
                 AS is_needed
-            FROM expired_files f LIMIT %s
+            FROM unnest(%s::bigint[], %s::text[]) AS k(tenant_id, front_id)
+            JOIN expired_files f USING (tenant_id, front_id)
             """,
-            (limit,),
+            _columns(claimed),
         ).fetchall()
+
+
+def being_deleted(conn: Connection, tenant_id: int, front_id: str) -> float:
+    """For how many seconds at most the file of a deleted event may be on its way out of the storage; 0: it is not."""
+    row = conn.execute(
+        "SELECT extract(epoch FROM deleting_until - now())::float8 FROM expired_files"
+        " WHERE tenant_id = %s AND front_id = %s AND deleting_until > now()",
+        (tenant_id, front_id),
+    ).fetchone()
+    return float(row[0]) if row else 0.0
+
+
+def release_files(conn: Connection, claimed: Sequence[FileKey]) -> None:
+    """These could not be deleted: anybody may try again."""
+    conn.execute(
+        "UPDATE expired_files f SET deleting_until = NULL"
+        " FROM unnest(%s::bigint[], %s::text[]) AS k(tenant_id, front_id)"
+        " WHERE f.tenant_id = k.tenant_id AND f.front_id = k.front_id",
+        _columns(claimed),
+    )
 
 
 def forget_files(conn: Connection, files: Sequence[ExpiredFile]) -> None:
@@ -100,6 +139,10 @@ def forget_files(conn: Connection, files: Sequence[ExpiredFile]) -> None:
     conn.execute(
         "DELETE FROM expired_files f USING unnest(%s::bigint[], %s::text[]) AS k(tenant_id, front_id)"
         " WHERE f.tenant_id = k.tenant_id AND f.front_id = k.front_id",
-        ([file.tenant_id for file in files], [file.front_id for file in files]),
+        _columns([(file.tenant_id, file.front_id) for file in files]),
     )
     rescue.count(conn, "deleted:files", sum(not file.is_needed for file in files))
+
+
+def _columns(files: Sequence[FileKey]) -> tuple[list[int], list[str]]:
+    return [tenant_id for tenant_id, _ in files], [front_id for _, front_id in files]

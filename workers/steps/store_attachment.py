@@ -5,11 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 
 from shared import failpoints
-from shared.db import attachments, erasing
+from shared.db import attachments, erasing, retention
 from shared.db.pool import Connection
-from shared.errors import Fenced
+from shared.errors import Fenced, GivesWay
 from shared.storage import Stored, path_for
 from workers.attempt import Attempt
+
+#: Files are deleted in little time, mostly.
+AGAIN_SECONDS = 5.0
 
 
 def store_attachment(attempt: Attempt) -> None:
@@ -18,7 +21,7 @@ def store_attachment(attempt: Attempt) -> None:
     attachment_id = task.attachment_id
     if attachment_id is None:
         raise LookupError(f"task {task.id} names no attachment")
-    front_id = attempt.transaction(lambda conn: attachments.front_id_of(conn, attachment_id))
+    front_id = attempt.transaction(lambda conn: _free_to_store(conn, task.tenant_id, attachment_id))
     path = path_for(task.tenant_id, front_id)
     stored = _download(attempt, front_id, path)
     failpoints.reach("stored_before_settle")
@@ -33,6 +36,14 @@ def store_attachment(attempt: Attempt) -> None:
         if attempt.transaction(lambda conn: erasing.is_erased(conn, task.tenant_id)):
             attempt.resources.storage.delete(path)
         raise
+
+
+def _free_to_store(conn: Connection, tenant_id: int, attachment_id: int) -> str:
+    """Front's id of the file. Raises GivesWay while retention may be deleting the same one, of an older event."""
+    front_id = attachments.front_id_of(conn, attachment_id)
+    if seconds := retention.being_deleted(conn, tenant_id, front_id):
+        raise GivesWay("the same file of an older event is being deleted", retry_after=min(seconds, AGAIN_SECONDS))
+    return front_id
 
 
 def _download(attempt: Attempt, front_id: str, path: str) -> Stored:

@@ -178,6 +178,27 @@ def test_a_file_that_could_not_be_deleted_is_tried_again(rig: Rig) -> None:
     assert (files(rig), left(rig, "expired_files")) == ([], 0)
 
 
+def test_a_file_that_comes_again_while_it_is_deleted_is_stored_after_that(
+    rig: Rig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Else an event would say that it is stored while it is gone."""
+    tenant(rig)
+    mail(rig, days_ago=11, attachments=[{"id": "fil_same", "size": 9}])
+    delete = rig.resources.storage.delete
+
+    def slowly(*paths: str) -> None:
+        mail(rig, days_ago=0, attachments=[{"id": "fil_same", "size": 9}])
+        delete(*paths)
+
+    monkeypatch.setattr(rig.resources.storage, "delete", slowly)
+    expire(rig.resources)
+    rig.hurry()
+    rig.work()
+    assert rig.sql("SELECT state FROM attachments") == [("stored",)]
+    assert files(rig) == ["fil_same"]
+    assert rig.one("SELECT attempts FROM tasks WHERE kind = 'store_attachment'") == 1
+
+
 def test_mail_of_companies_that_nobody_connected_goes_after_its_days(rig: Rig) -> None:
     mail(rig, "cmp_nobody", days_ago=31, count=3)
     mail(rig, "cmp_nobody", days_ago=29)
