@@ -130,9 +130,9 @@ def delete_rows(conn: Connection, table: str, tenant_id: int, *, limit: int) -> 
 
 
 def finish(conn: Connection, tenant_id: int) -> None:
-    """Delete the tenant itself. Raises NotErasing when it was not marked."""
-    deleted = conn.execute("DELETE FROM tenants WHERE id = %s AND parked_cause = %s", (tenant_id, MARK))
-    if deleted.rowcount != 1:
+    """Delete the tenant itself, if nobody was first. Raises NotErasing when it was not marked."""
+    deleted = conn.execute("DELETE FROM tenants WHERE id = %s AND parked_cause = %s", (tenant_id, MARK)).rowcount
+    if not deleted and conn.execute("SELECT FROM tenants WHERE id = %s", (tenant_id,)).rowcount:
         raise NotErasing("the tenant is not marked as being erased; nothing more was removed")
 
 
