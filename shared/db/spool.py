@@ -101,4 +101,5 @@ def mentioning(conn: Connection, word: bytes, *, after: str | None, limit: int) 
 
 def delete(conn: Connection, delivery_ids: Sequence[str]) -> None:
     """Remove deliveries whose rows are written in the same transaction."""
-    conn.execute("DELETE FROM spooled_deliveries WHERE id = ANY(%s::uuid[])", (list(delivery_ids),))
+    if delivery_ids:
+        conn.execute("DELETE FROM spooled_deliveries WHERE id = ANY(%s::uuid[])", (list(delivery_ids),))
