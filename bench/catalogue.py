@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from bench.door.benchmark import DOOR
+from bench.flow.benchmark import FLOW
 
 if TYPE_CHECKING:
     from bench.benchmark import Benchmark
@@ -12,4 +13,4 @@ if TYPE_CHECKING:
 
 def catalogue() -> dict[str, Benchmark]:
     """Every benchmark by its name."""
-    return {each.name: each for each in (DOOR,)}
+    return {each.name: each for each in (DOOR, FLOW)}

@@ -25,11 +25,16 @@ def shown(figures: Figures) -> str:
     """Ratios first, then a table for each case."""
     found = figures["machine"]
     where = f"{found['cores']} cores, {found['cpu']}, load average {found['load_average'][0]}"
-    named = [f"{name}: {value}" for name, value in figures.items() if name.endswith("_ratio")]
+    named = [f"{name}: {value}" for name, value in figures.items() if name.endswith(_endings(figures))]
     left_out = [f"left out: {name} ({why})" for name, why in figures.get("left_out", {}).items()]
     broken = [f"BROKEN: {what}" for what in figures["broken"]]
     tables = [line for name, case in figures.get("cases", {}).items() for line in _table(name, case["contestants"])]
     return "\n".join([f"{figures['name']}: {where}", *named, *tables, *left_out, *broken])
+
+
+def _endings(figures: Figures) -> tuple[str, ...]:
+    """Which figures are told in a line each; with contestants rates and times are in the tables."""
+    return ("_ratio",) if "cases" in figures else ("_ratio", "_per_second", "_ms", "_mb", "_seconds")
 
 
 def _table(name: str, rows: dict[str, dict[str, Any]]) -> Iterator[str]:

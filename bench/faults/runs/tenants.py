@@ -7,8 +7,7 @@ from typing import TYPE_CHECKING
 
 from bench.faults.run import Run
 from bench.harness.backlog import add_backlog, drop_backlog
-from bench.harness.mail import desk
-from bench.harness.processes import wait_until
+from bench.harness.single_event import seconds_to_effect
 from shared.queue import WORK, Waiting
 
 if TYPE_CHECKING:
@@ -22,8 +21,7 @@ if TYPE_CHECKING:
 FRONT = ("--requests-per-minute", "120", "--latency-ms", "80")
 PROMISED_SECONDS = 2.0
 QUIET = 5
-PROBES, PAUSE = 20, 0.5
-GIVES_UP_AFTER = 60.0
+PROBES = 20
 SETTLES_WITHIN = 120.0
 #: Twice what one worker runs at a time; without any, as many slots are assumed.
 MOST_MESSAGES = 32
@@ -75,24 +73,13 @@ def _judged(scene: Scene, busy: Sequence[str], *, each: int) -> Result:
     quiet = [company for company in scene.companies if company not in busy]
     waiting = add_backlog(scene.mailroom, busy, each)
     scene.injected = len(busy)
-    seconds = [_seconds_to_effect(scene, quiet[number % len(quiet)]) for number in range(PROBES)]
+    seconds = [seconds_to_effect(scene.front, quiet[number % len(quiet)]) for number in range(PROBES)]
     left = drop_backlog(scene.mailroom)
     broken = [] if left else ["the backlog ended before the last probe: this run showed nothing"]
     if (slowest := max(seconds)) > PROMISED_SECONDS:
         broken.append(f"an event took {slowest:.2f} s")
     note = f"{waiting:,} waiting ({left:,} at the end), {PROBES} events took {_spread(seconds)}"
     return scene.judge(within=SETTLES_WITHIN, note=note, broken=broken)
-
-
-def _seconds_to_effect(scene: Scene, company: str) -> float:
-    """From before the webhook was sent until the conversation was seen to be archived."""
-    time.sleep(PAUSE)
-    began = time.monotonic()
-    to = [{"handle": desk(company), "role": "to"}]
-    [event] = scene.front.send("inbound_received", company, recipients=to, expect="archived")["events"]
-    conversation = event["conversation_id"]
-    wait_until(lambda: scene.front.conversation(conversation)["status"] == "archived", GIVES_UP_AFTER, every=0.02)
-    return time.monotonic() - began
 
 
 def _spread(seconds: Sequence[float]) -> str:

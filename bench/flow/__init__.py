@@ -1,0 +1,1 @@
+"""Webhooks on their whole way: into rows, and to the change at Front."""

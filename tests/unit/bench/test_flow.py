@@ -1,0 +1,40 @@
+"""What the benchmark of the whole way says of moments that it was given."""
+
+from __future__ import annotations
+
+import pytest
+
+from bench.flow.fairness import most_in_a_window
+from bench.flow.steady import is_steady, lateness
+from bench.shown import shown
+
+
+@pytest.mark.parametrize(
+    ("moments", "most"),
+    [
+        ([], 0),
+        ([5.0], 1),
+        ([0.0, 30.0, 59.9], 3),
+        ([0.0, 60.0], 1),  # the minute is over at its end
+        ([0.0, 1.0, 2.0, 61.5, 62.5], 3),
+        ([0.0, 50.0, 55.0, 70.0, 100.0], 4),
+    ],
+)
+def test_the_busiest_minute_may_begin_at_any_moment(moments: list[float], most: int) -> None:
+    assert most_in_a_window(moments) == most
+
+
+def test_a_webhook_that_leaves_after_its_turn_is_late() -> None:
+    assert lateness([10.0, 10.1, 10.5], per_second=10) == pytest.approx([0.0, 0.0, 0.3])
+
+
+@pytest.mark.parametrize(("seconds", "steady"), [(0.1, True), (1.0, True), (1.1, False)])
+def test_a_rate_is_held_when_little_is_left_to_do_at_its_end(seconds: float, steady: bool) -> None:
+    assert is_steady({"last_action_after_last_webhook_seconds": seconds}) is steady
+
+
+def test_people_see_times_and_rates_where_nobody_is_compared() -> None:
+    on = {"cores": 2, "cpu": "a processor", "load_average": [0.5]}
+    text = shown({"name": "flow", "action_at_50_p99_ms": 250.0, "note": "words", "broken": [], "machine": on})
+    assert "action_at_50_p99_ms: 250.0" in text
+    assert "words" not in text
