@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from shared.db.arrays import Texts
 from shared.db.pool import Connection
 
 
@@ -15,20 +16,20 @@ def mark(conn: Connection, entry_ids: Sequence[str]) -> None:
         INSERT INTO recording_marks (entry_id) SELECT unnest(%s::text[])
         ON CONFLICT (entry_id) DO UPDATE SET tries = recording_marks.tries + 1
         """,
-        (list(entry_ids),),
+        (Texts(entry_ids),),
     )
 
 
 def forgive(conn: Connection, entry_ids: Sequence[str]) -> None:
     """The recorder outlived its last try of these. They stay marked, so that each is tried alone."""
     conn.execute(
-        "UPDATE recording_marks SET tries = greatest(tries - 1, 0) WHERE entry_id = ANY(%s)", (list(entry_ids),)
+        "UPDATE recording_marks SET tries = greatest(tries - 1, 0) WHERE entry_id = ANY(%s)", (Texts(entry_ids),)
     )
 
 
 def unmark(conn: Connection, entry_ids: Sequence[str]) -> None:
     """These are recorded."""
-    conn.execute("DELETE FROM recording_marks WHERE entry_id = ANY(%s)", (list(entry_ids),))
+    conn.execute("DELETE FROM recording_marks WHERE entry_id = ANY(%s)", (Texts(entry_ids),))
 
 
 def marked(conn: Connection) -> dict[str, int]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Any
 
+from shared.db.arrays import Bigints, Texts
 from shared.db.pool import Connection
 from shared.models import AddressOwner, MatchedUser, Owners, SharedInbox
 
@@ -26,7 +27,9 @@ def owners_of(conn: Connection, keys: Iterable[tuple[int, str]]) -> dict[int, Ow
     wanted = list(keys)
     if not wanted:
         return {}
-    rows = conn.execute(OWNERS, ([tenant_id for tenant_id, _ in wanted], [address for _, address in wanted]))
+    rows = conn.execute(
+        OWNERS, (Bigints(tenant_id for tenant_id, _ in wanted), Texts(address for _, address in wanted))
+    )
     owners: dict[int, dict[str, AddressOwner | SharedInbox]] = {}
     for tenant_id, address, position, inbox_name, *users in rows:
         own, default = users[:4], users[4:]

@@ -7,6 +7,7 @@ from datetime import datetime
 
 from psycopg.rows import class_row
 
+from shared.db.arrays import Bigints, Texts
 from shared.db.locks import hold_off_erasing, lock_conversations
 from shared.db.pool import Connection
 from shared.db.rows import ActionRow, AttachmentRow, DeliveryRow, EventRow, RecipientRow, TaskRow, columns
@@ -65,7 +66,7 @@ def known_events(conn: Connection, keys: Iterable[EventKey]) -> dict[EventKey, i
         SELECT e.company_id, e.front_id, e.id
         FROM unnest(%s::text[], %s::text[]) AS k(company_id, front_id) JOIN events e USING (company_id, front_id)
         """,
-        ([company_id for company_id, _ in wanted], [front_id for _, front_id in wanted]),
+        (Texts(company_id for company_id, _ in wanted), Texts(front_id for _, front_id in wanted)),
     )
     return {(company_id, front_id): event_id for company_id, front_id, event_id in rows}
 
@@ -81,11 +82,11 @@ def adopt_events(conn: Connection, events: Sequence[EventRow]) -> dict[EventKey,
         RETURNING e.company_id, e.front_id, e.id
         """,
         (
-            [event.company_id for event in events],
-            [event.front_id for event in events],
-            [event.tenant_id for event in events],
-            [event.state for event in events],
-            [event.cause for event in events],
+            Texts(event.company_id for event in events),
+            Texts(event.front_id for event in events),
+            Bigints(event.tenant_id for event in events),
+            Texts(event.state for event in events),
+            Texts(event.cause for event in events),
         ),
     )
     return {(company_id, front_id): event_id for company_id, front_id, event_id in rows}
@@ -109,7 +110,7 @@ def insert_recipients(conn: Connection, recipients: Sequence[RecipientRow]) -> N
         conn.execute(
             """
             INSERT INTO recipients (event_id, position, tenant_id, handle, role, user_id, reason)
-            SELECT * FROM unnest(%s::bigint[], %s::smallint[], %s::bigint[], %s::text[], %s::text[], %s::bigint[],
+            SELECT * FROM unnest(%s::bigint[], %s::bigint[], %s::bigint[], %s::text[], %s::text[], %s::bigint[],
                                  %s::text[])
             """,
             columns(recipients, RecipientRow),

@@ -3,10 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from datetime import datetime
+from functools import cache
+from operator import attrgetter
 from typing import Any
-from uuid import UUID
+
+from shared.db.arrays import Bigints, Bodies, Booleans, Column, Ids, Texts, Times
+
+#: How a field is sent, by what it is declared as.
+COLUMNS: dict[str, type[Column[Any]]] = {
+    "str": Texts,
+    "int": Bigints,
+    "bool": Booleans,
+    "datetime": Times,
+    "bytes": Bodies,
+    "DeliveryId": Ids,
+}
+DeliveryId = str  # 32 hex digits; a uuid in the database
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,7 +44,7 @@ class EventRow:
 class DeliveryRow:
     """A delivery of an event; `body` is compressed, None where an earlier delivery holds it."""
 
-    id: UUID
+    id: DeliveryId
     event_id: int
     received_at: datetime
     origin: str
@@ -92,6 +106,17 @@ class TaskRow:
     detail: str | None = None
 
 
-def columns(rows: Sequence[Any], kind: type) -> list[list[Any]]:
-    """The rows turned into a list for each column, in the order of the class: what unnest() takes."""
-    return [[getattr(row, name) for row in rows] for name in kind.__dataclass_fields__]  # type: ignore[attr-defined]
+def columns(rows: Sequence[Any], kind: type) -> list[Column[Any]]:
+    """The rows turned into a column for each field, in the order of the class: what unnest() takes."""
+    names, kinds = _fields(kind)
+    if not rows:
+        return [column() for column in kinds]
+    return [
+        column(values) for column, values in zip(kinds, zip(*map(attrgetter(*names), rows), strict=True), strict=True)
+    ]
+
+
+@cache
+def _fields(kind: type) -> tuple[list[str], list[type[Column[Any]]]]:
+    found = fields(kind)
+    return [each.name for each in found], [COLUMNS[str(each.type).removesuffix(" | None")] for each in found]

@@ -5,7 +5,6 @@ from __future__ import annotations
 import zlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
-from uuid import UUID
 
 from shared.db import recording
 from shared.db.owners import owners_of
@@ -138,7 +137,7 @@ def _deliveries(
         event_id = fresh.get(item.key) or known[item.key]
         delivery = item.incoming.delivery
         yield DeliveryRow(
-            id=UUID(delivery.id),
+            id=delivery.id,
             event_id=event_id,
             received_at=delivery.received_at,
             origin=item.incoming.origin,
