@@ -1,11 +1,14 @@
-"""Serves the application from Granian's event loop: bodies are collected first, answers wait until deliveries are kept.
+"""Serves the door from Granian's event loop: bodies are collected first, answers wait until deliveries are kept.
 
-So neither a slow sender nor a slow store holds a thread, and no two threads fight for the interpreter. The application
-stays plain WSGI: under a server that puts no Hold into the environment it waits for the stores itself.
+So neither a slow sender nor a slow store holds a thread, and no two threads fight for the interpreter. Webhooks go
+straight to the door, for a framework costs more than all the rest; whatever else comes goes through the application.
+That stays plain WSGI and knows webhooks as well: without a Hold in the environment it waits for the stores itself.
 """
 
 from __future__ import annotations
 
+import json
+import time
 from asyncio import CancelledError, current_task
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any, TypeAlias
@@ -15,12 +18,15 @@ from werkzeug.exceptions import HTTPException, InternalServerError
 
 from ingest.bodies import Bodies
 from ingest.deadlines import Deadlines
+from ingest.door import said, tell_refused
 from ingest.environ import environ_of
 from ingest.holding import HOLD, Hold
+from ingest.plain import LARGE, headers_of_webhook
 from ingest.problems import come_back, of_http, refused
 from ingest.waiting_room import WaitingRoom
 from shared import metrics
 from shared.errors import BodyTooSlow, ComeBack, DoorFull, Refused
+from shared.models import Delivery
 
 if TYPE_CHECKING:
     from asyncio import AbstractEventLoop, Task
@@ -29,6 +35,7 @@ if TYPE_CHECKING:
     from flask import Response
     from granian.rsgi import HTTPProtocol, Scope  # type: ignore[attr-defined]  # named in Granian's documentation
 
+    from ingest.door import Door
     from ingest.keeper import Keeper
 
     Answer: TypeAlias = tuple[int, list[tuple[str, str]], bytes]
@@ -38,7 +45,6 @@ log = structlog.get_logger(__name__)
 BODY_SECONDS = 10.0
 # These would keep everybody waiting: they ask the stores, read files, or go over megabytes.
 ASIDE = {"/readyz", "/metrics"}
-LARGE = 256 * 1024  # bytes
 ASIDE_THREADS = 4
 ASIDE_WAITING = 64
 
@@ -47,9 +53,16 @@ class Reception:
     """The door as an RSGI application, one in each process."""
 
     def __init__(
-        self, app: WSGIApplication, keeper: Keeper, *, max_body_bytes: int, body_seconds: float = BODY_SECONDS
+        self,
+        app: WSGIApplication,
+        keeper: Keeper,
+        *,
+        max_body_bytes: int,
+        door: Door | None = None,
+        body_seconds: float = BODY_SECONDS,
     ) -> None:
         self._app = app
+        self._door = door
         self._keeper = keeper
         self._bodies = Bodies(limit=max_body_bytes)
         self._body_seconds = body_seconds
@@ -65,7 +78,11 @@ class Reception:
         try:
             body = await self._collect(scope, proto)
             try:
-                answer = await self._answer(environ_of(scope, body), len(body))
+                headers = headers_of_webhook(scope, body) if self._door else None
+                if self._door and headers:
+                    answer = await self._receive(self._door, headers, body)
+                else:
+                    answer = await self._answer(environ_of(scope, body), len(body))
             finally:
                 self._bodies.release(body)
         except Refused as exc:
@@ -91,6 +108,28 @@ class Reception:
         finally:
             self._arrivals.end(task)
 
+    async def _receive(self, door: Door, headers: dict[str, str], body: bytes) -> Answer:
+        hold = Hold()
+        try:
+            admitted = door.admit(
+                body,
+                timestamp=headers.get("x-front-request-timestamp", ""),
+                signature=headers.get("x-front-signature", ""),
+                challenge=headers.get("x-front-challenge"),
+            )
+        except Refused as exc:
+            tell_refused(exc, time.perf_counter() - hold.began)
+            raise
+        if isinstance(admitted, Delivery):
+            await self._keep(admitted, hold)
+        answer = json.dumps(said(admitted)).encode()
+        return 200, [("Content-Type", "application/json"), ("Content-Length", str(len(answer)))], answer
+
+    async def _keep(self, delivery: Delivery, hold: Hold) -> None:
+        outcome = await self._room.keep(delivery, hold)
+        if isinstance(outcome, ComeBack):
+            raise outcome
+
     async def _answer(self, environ: WSGIEnvironment, size: int) -> Answer:
         hold = environ[HOLD] = Hold()
         if environ["PATH_INFO"] in ASIDE or size > LARGE:
@@ -98,9 +137,7 @@ class Reception:
         else:
             answer = call(self._app, environ)
         if hold.delivery is not None:
-            outcome = await self._room.keep(hold.delivery, hold)
-            if isinstance(outcome, ComeBack):
-                raise outcome
+            await self._keep(hold.delivery, hold)
         return answer
 
     async def _answer_aside(self, environ: WSGIEnvironment) -> Answer:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from ingest.app import create_app
+from ingest.door import Door
 from ingest.keeper import open_keeper_in_loop
 from ingest.reception import Reception
 from ingest.settings import door_settings
@@ -13,4 +14,6 @@ settings = door_settings()
 configure(settings, "door")
 failpoints.arm(settings.mailroom_crash_at)
 keeper = open_keeper_in_loop(settings)
-app = Reception(create_app(settings, keeper=keeper), keeper, max_body_bytes=settings.max_body_bytes)
+app = Reception(
+    create_app(settings, keeper=keeper), keeper, max_body_bytes=settings.max_body_bytes, door=Door(settings)
+)

@@ -14,6 +14,7 @@ import pytest
 from granian.rsgi import ProtocolClosed  # type: ignore[attr-defined]  # the documented name
 
 from ingest.app import create_app
+from ingest.door import Door
 from ingest.holding import Hold
 from ingest.reception import Reception
 from ingest.waiting_room import WaitingRoom
@@ -54,11 +55,16 @@ def keeper() -> LateKeeper:
     return LateKeeper()
 
 
-@pytest.fixture
-def door(keeper: LateKeeper) -> Reception:
+@pytest.fixture(params=[False, True], ids=["through the application", "straight to the door"])
+def door(keeper: LateKeeper, request: pytest.FixtureRequest) -> Reception:
+    return a_reception(keeper, straight=request.param)
+
+
+def a_reception(keeper: LateKeeper, *, straight: bool) -> Reception:
     settings = Settings(front_signing_keys=[KEY], max_body_bytes=10_000)
     app = create_app(settings, keeper=keeper, now=lambda: NOW)  # type: ignore[arg-type]
-    return Reception(app, keeper, max_body_bytes=10_000)  # type: ignore[arg-type]
+    own = Door(settings, now=lambda: NOW) if straight else None
+    return Reception(app, keeper, max_body_bytes=10_000, door=own)  # type: ignore[arg-type]
 
 
 def webhook(body: bytes = BODY) -> Scope:
