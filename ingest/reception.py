@@ -78,11 +78,7 @@ class Reception:
         try:
             body = await self._collect(scope, proto)
             try:
-                headers = headers_of_webhook(scope, body) if self._door else None
-                if self._door and headers:
-                    answer = await self._receive(self._door, headers, body)
-                else:
-                    answer = await self._answer(environ_of(scope, body), len(body))
+                answer = await self._answer(scope, body)
             finally:
                 self._bodies.release(body)
         except Refused as exc:
@@ -108,6 +104,11 @@ class Reception:
         finally:
             self._arrivals.end(task)
 
+    async def _answer(self, scope: Scope, body: bytes) -> Answer:
+        if self._door and (headers := headers_of_webhook(scope, body)):
+            return await self._receive(self._door, headers, body)
+        return await self._through_application(environ_of(scope, body), len(body))
+
     async def _receive(self, door: Door, headers: dict[str, str], body: bytes) -> Answer:
         hold = Hold()
         try:
@@ -130,7 +131,7 @@ class Reception:
         if isinstance(outcome, ComeBack):
             raise outcome
 
-    async def _answer(self, environ: WSGIEnvironment, size: int) -> Answer:
+    async def _through_application(self, environ: WSGIEnvironment, size: int) -> Answer:
         hold = environ[HOLD] = Hold()
         if environ["PATH_INFO"] in ASIDE or size > LARGE:
             answer = await self._answer_aside(environ)

@@ -69,7 +69,7 @@ def a_reception(keeper: LateKeeper, *, straight: bool) -> Reception:
 
 def webhook(body: bytes = BODY) -> Scope:
     headers = {name.lower(): value for name, value in signed(body).items()}
-    return Scope(headers={**headers, "content-length": str(len(body))})
+    return Scope(headers={"host": "127.0.0.1:8080", **headers, "content-length": str(len(body))})
 
 
 def run(door: Reception, story: Callable[[], Awaitable[None]]) -> None:

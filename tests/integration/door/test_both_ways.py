@@ -1,0 +1,102 @@
+"""What the server makes of odd requests: each is sent twice, and goes through the application the second time."""
+
+from __future__ import annotations
+
+import socket
+from http.client import HTTPResponse
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.integration.door.doors import a_door, in_inbox, signed
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from tests.integration.door.doors import Door
+
+BODY = b"{}"
+POST = b"POST /webhooks/front HTTP/1.1"
+HOST, LENGTH, CHUNKED = b"Host: a", b"Content-Length: 2", b"Transfer-Encoding: chunked"
+CHUNKS = b"2\r\n{}\r\n0\r\n\r\n"
+#: Harmless, but a header that came twice leaves something open.
+TWICE = (b"X-Twice: 1", b"X-Twice: 2")
+
+
+def odd_requests() -> dict[str, tuple[bytes, ...]]:
+    """First line and headers, signed now; all followed by the same body, with CHUNKED among them in chunks."""
+    timestamp, signature = front = [f"{name}: {value}".encode() for name, value in signed(BODY).items()]
+
+    def to(target: str, *, method: str = "POST", version: str = "1.1") -> tuple[bytes, ...]:
+        return (f"{method} {target} HTTP/{version}".encode(), HOST, *front, LENGTH)
+
+    return {
+        "as Front sends it": (POST, HOST, *front, LENGTH),
+        "a host in UTF-8": (POST, "Host: é".encode(), *front, LENGTH),
+        "a host that is too long": (POST, b"Host: " + b"a" * 64, *front, LENGTH),
+        "a host with an empty label": (POST, b"Host: a..b", *front, LENGTH),
+        "no host": (POST, *front, LENGTH),
+        "two hosts": (POST, HOST, b"Host: b", *front, LENGTH),
+        "a challenge": (POST, HOST, *front, LENGTH, b"X-Front-Challenge: word"),
+        "a challenge in latin-1": (POST, HOST, *front, LENGTH, b"X-Front-Challenge: \xe9"),
+        "a challenge in UTF-8": (POST, HOST, *front, LENGTH, "X-Front-Challenge: é".encode()),
+        "another header in no encoding": (POST, HOST, *front, LENGTH, b"X-Other: \xff\xfe"),
+        "length, then chunked": (POST, HOST, *front, LENGTH, CHUNKED),
+        "chunked, then length": (POST, HOST, *front, CHUNKED, LENGTH),
+        "chunked": (POST, HOST, *front, CHUNKED),
+        "a length twice": (POST, HOST, *front, LENGTH, LENGTH),
+        "two lengths": (POST, HOST, *front, LENGTH, b"Content-Length: 3"),
+        "a length with a sign": (POST, HOST, *front, b"Content-Length: +2"),
+        "a length with zeros": (POST, HOST, *front, b"Content-Length: 002"),
+        "a length of an empty body": (POST, HOST, *front, b"Content-Length: 0"),
+        "compressed": (POST, HOST, *front, LENGTH, b"Content-Encoding: gzip"),
+        "an upgrade": (POST, HOST, *front, LENGTH, b"Connection: upgrade", b"Upgrade: websocket"),
+        "a signature twice": (POST, HOST, *front, signature, LENGTH),
+        "a signature with spaces around": (POST, HOST, timestamp, signature + b" \t", LENGTH),
+        "a signature under another name": (POST, HOST, timestamp, signature.replace(b"-", b"_"), LENGTH),
+        "names in capitals": (POST, b"HOST: a", timestamp, signature.replace(b"X-Front", b"X-FRONT"), LENGTH),
+        "a folded header": (POST, HOST, *front, LENGTH, b"X-Other: a\r\n b"),
+        "HTTP/1.0": to("/webhooks/front", version="1.0"),
+        "a method in small letters": to("/webhooks/front", method="post"),
+        "another method": to("/webhooks/front", method="PUT"),
+        "a path with a letter encoded": to("/webhooks/fr%6Fnt"),
+        "a path with a slash encoded": to("/webhooks%2Ffront"),
+        "a path with a byte encoded": to("/webhooks/front%FF"),
+        "a path with half an encoding": to("/webhooks/front%zz"),
+        "a path in UTF-8": to("/webhooks/frönt"),
+        "a slash after the path": to("/webhooks/front/"),
+        "two slashes before the path": to("//webhooks/front"),
+        "a path upwards": to("/x/../webhooks/front"),
+        "a query": to("/webhooks/front?a=%FF&b"),
+        "a whole URL": to("http://another.example/webhooks/front"),
+    }
+
+
+@pytest.fixture
+def door(database: str, redis_db: str, tmp_path: Path) -> Iterator[Door]:
+    with a_door(database, redis_db, tmp_path / "door.log") as door:
+        yield door
+
+
+def test_no_odd_request_is_taken_or_answered_differently(door: Door, redis_db: str) -> None:
+    def taken(*lines: bytes) -> tuple[int, str | None, int]:
+        before = len(in_inbox(redis_db))
+        answer = answer_to(door, lines)
+        return answer.status, answer.headers["content-type"], len(in_inbox(redis_db)) - before
+
+    odd = odd_requests()
+    straight = {name: taken(*lines) for name, lines in odd.items()}
+    through = {name: taken(*lines, *TWICE) for name, lines in odd.items()}
+    assert straight == through
+    assert straight["as Front sends it"] == (200, "application/json", 1)
+
+
+def answer_to(door: Door, lines: tuple[bytes, ...]) -> HTTPResponse:
+    """Send these lines and the body as they are."""
+    with socket.create_connection(("127.0.0.1", door.port), timeout=30) as connection:
+        body = CHUNKS if CHUNKED in lines else BODY
+        connection.sendall(b"\r\n".join([*lines, b"", body]))
+        answer = HTTPResponse(connection)
+        answer.begin()
+        return answer
