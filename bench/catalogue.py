@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from bench.door.benchmark import DOOR
 from bench.flow.benchmark import FLOW
+from bench.record.benchmark import RECORD
 
 if TYPE_CHECKING:
     from bench.benchmark import Benchmark
@@ -13,4 +14,4 @@ if TYPE_CHECKING:
 
 def catalogue() -> dict[str, Benchmark]:
     """Every benchmark by its name."""
-    return {each.name: each for each in (DOOR, FLOW)}
+    return {each.name: each for each in (DOOR, FLOW, RECORD)}

@@ -9,7 +9,13 @@ if TYPE_CHECKING:
 
     from bench.benchmark import Figures
 
+#: A table has those that its rows have.
 COLUMNS = (
+    ("events_per_second", "events/s", 10),
+    ("own_cpu_us_per_event", "own us", 9),
+    ("postgres_cpu_us_per_event", "PostgreSQL us", 15),
+    ("cpu_us_per_event", "CPU us/event", 14),
+    ("unrecorded", "unrecorded", 12),
     ("answers_per_second", "answers/s", 10),
     ("answers_p50_ms", "p50 ms", 9),
     ("answers_p99_ms", "p99 ms", 9),
@@ -40,6 +46,7 @@ def _endings(figures: Figures) -> tuple[str, ...]:
 def _table(name: str, rows: dict[str, dict[str, Any]]) -> Iterator[str]:
     yield ""
     yield name
-    yield f"{'':<16}" + "".join(f"{title:>{width}}" for _, title, width in COLUMNS)
+    columns = [each for each in COLUMNS if all(each[0] in row for row in rows.values())]
+    yield f"{'':<16}" + "".join(f"{title:>{width}}" for _, title, width in columns)
     for who, row in rows.items():
-        yield f"{who:<16}" + "".join(f"{row[key]:>{width},}" for key, _, width in COLUMNS)
+        yield f"{who:<16}" + "".join(f"{row[key]:>{width},}" for key, _, width in columns)

@@ -32,11 +32,12 @@ Dispatch = Callable[[set[int]], None]
 class Recorder:
     """Records deliveries; `drain` is called by the recorder's task, or by the sweeper in its stead."""
 
-    def __init__(self, pool: Pool, inbox: Inbox, role: Role, dispatch: Dispatch):
+    def __init__(self, pool: Pool, inbox: Inbox, role: Role, dispatch: Dispatch, *, chunk: int = CHUNK):
         self._pool = pool
         self._inbox = inbox
         self._role = role
         self._dispatch = dispatch
+        self._chunk = chunk
         self._survived: set[str] = set()
         self._types = SeenTypes()
 
@@ -59,7 +60,7 @@ class Recorder:
         while time.monotonic() < until:
             done = self._record_spooled(suspects)
             total += done
-            if done == CHUNK:
+            if done == self._chunk:
                 continue  # the whole backlog before the inbox is asked: Redis may still be away
             done = self._record_inbox(suspects)
             total += done
@@ -72,7 +73,7 @@ class Recorder:
         return total
 
     def _record_inbox(self, suspects: dict[str, int]) -> int:
-        entries = self._inbox.read(max_entries=CHUNK)
+        entries = self._inbox.read(max_entries=self._chunk)
         incoming = [
             Incoming(
                 delivery=entry.delivery,
@@ -89,7 +90,7 @@ class Recorder:
         return len(entries)
 
     def _record_spooled(self, suspects: dict[str, int]) -> int:
-        spooled = self._pool.run(lambda conn: spool.oldest(conn, CHUNK))
+        spooled = self._pool.run(lambda conn: spool.oldest(conn, self._chunk))
         incoming = [
             Incoming(delivery=each.delivery, origin=each.origin, mark=f"spool:{each.delivery.id}") for each in spooled
         ]

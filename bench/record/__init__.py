@@ -1,0 +1,1 @@
+"""`./run bench record`: how fast what waits becomes rows."""

@@ -1,0 +1,75 @@
+"""Our recorder in a process of its own: `python -m bench.record.drain CHUNK`.
+
+Says that it is ready, waits for a line, empties the inbox, tells what it took as JSON and stays until stdin ends.
+CPU is this process' own. `SHARES` behind the chunk has the profiler look on, which takes time itself.
+"""
+
+from __future__ import annotations
+
+import cProfile
+import json
+import pstats
+import sys
+import time
+from typing import Any
+
+from shared import logs, queue
+from shared.db.locks import RECORDER
+from shared.db.roles import Role
+from shared.settings import load
+from workers.recording.recorder import Recorder
+from workers.resources import Resources, open_resources
+
+SHARES = "shares"
+#: What a share is of, by the function in which all of it happens.
+PARTS = {
+    "inbox": ("shared/inbox.py", "read"),
+    "parse": ("workers/recording/read.py", "parse"),
+    "match_and_plan": ("workers/recording/plan.py", "plan_message"),
+    "compress": ("~", "<built-in method zlib.compress>"),
+    "sql": ("psycopg/cursor.py", "execute"),
+}
+
+
+def main(chunk: int, *, with_shares: bool) -> None:
+    """Drain once."""
+    settings = load()
+    logs.configure(settings, "recorder")
+    resources = open_resources(settings, queue.celery_app(settings), kind="recorder")
+    recorder = _recorder(resources, chunk)
+    _tell({"ready": True})
+    sys.stdin.readline()
+    profile = cProfile.Profile(time.process_time)
+    began, used = time.monotonic(), time.process_time()
+    webhooks = profile.runcall(recorder.drain) if with_shares else recorder.drain()
+    took = {"seconds": time.monotonic() - began, "cpu_seconds": time.process_time() - used}
+    _tell({"webhooks": webhooks, **took, "shares": _shares(profile) if with_shares else {}})
+    sys.stdin.read()
+    recorder.close()
+    resources.close()
+
+
+def _recorder(resources: Resources, chunk: int) -> Recorder:
+    """The one that the process has, but for the chunk."""
+    role = Role(resources.settings.database_url.get_secret_value(), RECORDER, name="recorder of the benchmark")
+    return Recorder(resources.pool, resources.inbox, role, resources.dispatcher.top_up, chunk=chunk)
+
+
+def _shares(profile: cProfile.Profile) -> dict[str, float]:
+    """Of the recorder's own CPU; what PostgreSQL does is not in it."""
+    stats: dict[tuple[str, int, str], tuple[Any, ...]] = pstats.Stats(profile).stats  # type: ignore[attr-defined]
+    whole = sum(own for _, _, own, _, _ in stats.values())
+    found = dict.fromkeys(PARTS, 0.0)
+    for (file, _, function), (_, _, _, cumulative, _) in stats.items():
+        for part, (where, name) in PARTS.items():
+            if file.endswith(where) and function == name:
+                found[part] += cumulative / whole
+    return {part: round(share, 3) for part, share in (found | {"rest": 1 - sum(found.values())}).items()}
+
+
+def _tell(what: dict[str, Any]) -> None:
+    print(json.dumps(what), flush=True)
+
+
+if __name__ == "__main__":
+    main(int(sys.argv[1]), with_shares=SHARES in sys.argv[2:])

@@ -1,0 +1,77 @@
+"""What stands in the database before anything is recorded."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import psycopg
+
+from bench.record.cases import TENANTS
+
+if TYPE_CHECKING:
+    from bench.record.cases import Case
+
+PEOPLE = (
+    """
+    INSERT INTO tenants (name, company_id, connected_at, action)
+    SELECT 'tenant ' || n, 'cmp_' || n, now() - interval '1 hour', 'archive'
+    FROM generate_series(1, %(tenants)s::int) n ORDER BY n
+    """,
+    """
+    INSERT INTO users (tenant_id, external_id, name)
+    SELECT (n - 1) %% %(tenants)s::int + 1, 'u' || n, 'User ' || n FROM generate_series(1, %(addresses)s::int) n
+    """,
+    """
+    INSERT INTO user_addresses (tenant_id, address, user_id, position, as_given)
+    SELECT tenant_id, external_id || '@acme.example', id, 1, external_id || '@acme.example' FROM users
+    """,
+)
+#: As the recorder would have left them when all was done, in the order of their ids; the bodies are as long as theirs.
+STORED = (
+    """
+    INSERT INTO events (company_id, front_id, tenant_id, type, conversation_id, message_id, source, emitted_at,
+                        received_at, state)
+    SELECT 'cmp_' || t, 'evt_' || md5(n::text), t, 'inbound_received', 'cnv_' || md5('c' || n), 'msg_' || n, 'inboxes',
+           at, at, 'done'
+    FROM generate_series(1, %(stored)s::int) n,
+         LATERAL (SELECT n %% %(tenants)s::int + 1 AS t, now() - n * interval '1 s' AS at) x
+    """,
+    """
+    INSERT INTO deliveries (id, event_id, received_at, origin, body)
+    SELECT gen_random_uuid(), id, received_at, 'webhook', decode(repeat(md5(id::text), 32), 'hex') FROM events
+    """,
+    """
+    INSERT INTO recipients (event_id, position, tenant_id, handle, role, user_id, reason)
+    SELECT e.id, p, e.tenant_id, 'p' || p || '@elsewhere.example', 'to', CASE WHEN p < 2 THEN u.id END,
+           'no user with p' || p || '@elsewhere.example'
+    FROM events e CROSS JOIN generate_series(0, 4) p
+    JOIN (SELECT tenant_id, min(id) AS id FROM users GROUP BY tenant_id) u USING (tenant_id)
+    """,
+    """
+    INSERT INTO attachments (tenant_id, event_id, conversation_id, front_id, filename, content_type, state)
+    SELECT tenant_id, id, conversation_id, 'fil_' || md5('f' || id), 'drawing.pdf', 'application/pdf', 'stored'
+    FROM events
+    """,
+    """
+    INSERT INTO actions (event_id, tenant_id, conversation_id, kind, wait_for, state, reason, emitted_at)
+    SELECT id, tenant_id, conversation_id, 'archive', 'stored', 'confirmed', 'the tenant''s policy', emitted_at
+    FROM events
+    """,
+    """
+    INSERT INTO tasks (tenant_id, event_id, kind, attachment_id, state, settled_at)
+    SELECT tenant_id, event_id, 'store_attachment', id, 'done', now() FROM attachments
+    UNION ALL SELECT tenant_id, id, 'apply_action', NULL, 'done', now() FROM events
+    """,
+)
+
+
+def fill(database_url: str, case: Case) -> None:
+    """Tenants, users and what is stored. Foreign keys are not looked at: these rows are right by how they are made."""
+    values = {"tenants": TENANTS, "addresses": case.addresses, "stored": case.stored}
+    with psycopg.connect(database_url, autocommit=True) as conn:
+        conn.execute("SET session_replication_role = replica")
+        for statement in PEOPLE + (STORED if case.stored else ()):
+            conn.execute(statement, values)
+        if case.stored:
+            conn.execute("VACUUM ANALYZE")
+        conn.execute("CHECKPOINT")

@@ -1,0 +1,34 @@
+"""Recording does not become slow unnoticed. Only ratios of one run are judged, with slack for a busy machine.
+
+CPU for an event varies far less than rates on a crowded machine: ours was 14 times cheaper at a load average of 13.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from bench.record.benchmark import RECORD
+
+pytestmark = pytest.mark.timeout(400)
+
+
+@pytest.fixture(scope="module")
+def figures() -> dict[str, Any]:
+    """A quick run."""
+    return RECORD.do(quick=True)
+
+
+def test_every_webhook_is_recorded_by_both(figures: dict[str, Any]) -> None:
+    [case] = figures["cases"].values()
+    assert case["contestants"].keys() == {"ours", "task_each"}
+    assert figures["broken"] == []
+
+
+def test_an_event_costs_far_less_than_by_a_task_of_its_own(figures: dict[str, Any]) -> None:
+    assert figures["task_each_to_ours_cpu_ratio"] > 4, figures
+
+
+def test_more_is_recorded_than_by_a_task_each(figures: dict[str, Any]) -> None:
+    assert figures["ours_to_task_each_ratio"] > 2, figures
