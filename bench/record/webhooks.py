@@ -15,7 +15,7 @@ from shared.models import Delivery
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-API = "https://harbour-joinery.api.frontapp.com"
+API = "https://harbour-joinery.front.example"
 WORDS = ("quote", "staircase", "drawing", "invoice", "delivery", "Thursday", "thanks", "attached", "please", "order")
 #: Of the text in a body; with all the rest it has about three thousand bytes.
 TEXT_WORDS = (60, 250)
