@@ -92,20 +92,19 @@ def _round(lane: SQL, first: SQL = _SINGLES_FIRST) -> Composed:
     for the next round: it must not hold up the others.
     """
     return SQL("""
-WITH RECURSIVE waiting(tenant_id) AS (
-    (SELECT tenant_id FROM tasks WHERE state = 'ready' AND {lane} AND tenant_id IS NOT NULL
-     ORDER BY tenant_id LIMIT 1)
+WITH RECURSIVE waiting(tenant_id, due_at) AS (
+    (SELECT tenant_id, due_at FROM tasks WHERE state = 'ready' AND {lane} AND tenant_id IS NOT NULL
+     ORDER BY tenant_id, due_at LIMIT 1)
     UNION ALL
-    SELECT (SELECT tenant_id FROM tasks WHERE state = 'ready' AND {lane} AND tenant_id > waiting.tenant_id
-            ORDER BY tenant_id LIMIT 1)
-    FROM waiting WHERE waiting.tenant_id IS NOT NULL
+    SELECT next.* FROM waiting CROSS JOIN LATERAL (
+        SELECT tenant_id, due_at FROM tasks WHERE state = 'ready' AND {lane} AND tenant_id > waiting.tenant_id
+        ORDER BY tenant_id, due_at LIMIT 1) next
 ), turns AS (
-    SELECT tenants.id, last_served_at, {tenants_room} AS room,
-           oldest.due_at <= last_served_at OR {has_more} AS has_backlog
+    SELECT tenants.id, last_served_at, given.room, waiting.due_at <= last_served_at OR {has_more} AS has_backlog
     FROM waiting
     JOIN tenants ON tenants.id = waiting.tenant_id AND {served}
-    CROSS JOIN LATERAL (SELECT due_at FROM tasks WHERE {is_due} ORDER BY due_at, id LIMIT 1) oldest
-    WHERE {tenants_room} > 0
+    CROSS JOIN LATERAL (SELECT {tenants_room} AS room OFFSET 0) given
+    WHERE waiting.due_at <= now() AND given.room > 0
     ORDER BY {first}, tenants.id LIMIT %(room)s
 ), chosen AS (
     SELECT due.id, has_backlog FROM turns AS tenants
