@@ -77,10 +77,19 @@ def adopt(resources: Resources) -> None:
     resources.dispatcher.top_up(adopt_parked(resources.pool))
 
 
-def release_stranded(resources: Resources) -> None:
-    """Release actions that wait for nothing; any found is a rescue."""
-    for tenant_id, conversation_id in resources.pool.run(rescue.stranded_conversations):
-        resources.pool.run(partial(_release, tenant_id=tenant_id, conversation_id=conversation_id))
+class ReleaseStranded:
+    """Releases actions that wait for nothing; any found is a rescue. Each time it looks at some, in turns at all."""
+
+    def __init__(self) -> None:
+        self._until = 0
+
+    def __call__(self, resources: Resources) -> None:
+        """Look at the next ones."""
+        look = partial(rescue.stranded_conversations, after=self._until)
+        found = resources.pool.run(look)
+        for tenant_id, conversation_id in found.conversations:
+            resources.pool.run(partial(_release, tenant_id=tenant_id, conversation_id=conversation_id))
+        self._until = found.until
 
 
 def keep_alive(resources: Resources) -> None:
@@ -138,7 +147,7 @@ def duties() -> list[Duty]:
         Duty(name="record_spooled", every=1.0, do=record_spooled),
         Duty(name="take_back", every=1.0, do=take_back, after_outage=SETTLING_SECONDS),
         Duty(name="adopt", every=1.0, do=adopt),
-        Duty(name="release_stranded", every=15.0, do=release_stranded),
+        Duty(name="release_stranded", every=2.0, do=ReleaseStranded()),
         Duty(name="keep_alive", every=60.0, do=keep_alive),
         Duty(name="expire", every=60.0, do=expire),
         Duty(name="begin_repairs", every=15.0, do=begin_repairs),

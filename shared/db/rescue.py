@@ -91,27 +91,47 @@ def count(conn: Connection, name: str, by: int) -> None:
         )
 
 
-def stranded_conversations(conn: Connection, limit: int = 200) -> list[tuple[int, str]]:
-    """Conversations with a waiting action and nothing left to wait for: should be none, whatever happens."""
-    return conn.execute(
+@dataclass(frozen=True, kw_only=True)
+class Stranded:
+    """What a look has found, and `until` which task it came; 0 at the end of all."""
+
+    conversations: list[tuple[int, str]]
+    until: int
+
+
+def stranded_conversations(conn: Connection, *, after: int = 0, looks_at: int = 2_000) -> Stranded:
+    """Conversations with a waiting action and nothing left to wait for: should be none, whatever happens.
+
+    Looks at so many of the waiting actions, from the one `after` which the last look ended.
+    """
+    # OFFSET keeps what is looked up for each action from becoming a join with all there is.
+    rows = conn.execute(
         """
-        WITH alone AS MATERIALIZED (
-        SELECT DISTINCT a.tenant_id, a.conversation_id FROM tasks t JOIN actions a ON a.event_id = t.event_id
-        WHERE t.kind = 'apply_action' AND t.state = 'ready' AND t.due_at = 'infinity'
-          AND NOT EXISTS (SELECT 1 FROM attachments f WHERE f.tenant_id = a.tenant_id
-                          AND f.conversation_id = a.conversation_id AND f.state <> 'stored')
-          AND NOT EXISTS (SELECT 1 FROM tasks m JOIN events e ON e.id = m.event_id
-                          WHERE e.tenant_id = a.tenant_id AND e.conversation_id = a.conversation_id
-                            AND m.kind = 'fetch_message' AND m.state NOT IN ('done', 'discarded'))
+        WITH waiting AS MATERIALIZED (
+            SELECT id, event_id FROM tasks
+            WHERE state = 'ready' AND due_at = 'infinity' AND kind = 'apply_action' AND id > %(after)s
+            ORDER BY id LIMIT %(looks_at)s
+        ), alone AS MATERIALIZED (
+            SELECT DISTINCT a.tenant_id, a.conversation_id
+            FROM waiting CROSS JOIN LATERAL (SELECT * FROM actions WHERE event_id = waiting.event_id OFFSET 0) a
+            WHERE NOT EXISTS (SELECT FROM attachments f WHERE f.tenant_id = a.tenant_id
+                              AND f.conversation_id = a.conversation_id AND f.state <> 'stored' OFFSET 0)
+              AND NOT EXISTS (SELECT FROM events e CROSS JOIN LATERAL (
+                                  SELECT FROM tasks WHERE event_id = e.id AND kind = 'fetch_message'
+                                  AND state NOT IN ('done', 'discarded') OFFSET 0) m
+                              WHERE e.tenant_id = a.tenant_id AND e.conversation_id = a.conversation_id OFFSET 0)
         )
-        SELECT tenant_id, conversation_id FROM alone
-        WHERE NOT EXISTS (SELECT FROM conversation_family(tenant_id, conversation_id) AS family(id)
-                          JOIN attachments f ON f.tenant_id = alone.tenant_id AND f.conversation_id = family.id
-                          WHERE f.state <> 'stored')
-        LIMIT %s
+        SELECT (SELECT count(*) FROM waiting), (SELECT max(id) FROM waiting), tenant_id, conversation_id
+        FROM (SELECT) once LEFT JOIN alone
+          ON NOT EXISTS (SELECT FROM conversation_family(tenant_id, conversation_id) AS family(id)
+                         JOIN attachments f ON f.tenant_id = alone.tenant_id AND f.conversation_id = family.id
+                         WHERE f.state <> 'stored')
         """,
-        (limit,),
+        {"after": after, "looks_at": looks_at},
     ).fetchall()
+    looked_at, last, *_ = rows[0]
+    conversations = [(tenant_id, conversation_id) for *_, tenant_id, conversation_id in rows if tenant_id is not None]
+    return Stranded(conversations=conversations, until=last if looked_at == looks_at else 0)
 
 
 def park(conn: Connection, tenant_id: int, cause: str, *, token_version: int, probe_seconds: float) -> bool:
