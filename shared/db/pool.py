@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import itertools
 import random
+import time
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Self, TypeAlias, TypeVar
 
 import psycopg
 from psycopg_pool import ConnectionPool, PoolTimeout
-from tenacity import RetryCallState, Retrying, retry_if_exception
 
 from shared.db.patience import transaction_within
 from shared.errors import StoreUnavailable
@@ -83,15 +84,15 @@ class Pool:
 
         The answer to a commit may be lost after it happened: `work` must be safe to repeat.
         """
-        again = Retrying(
-            retry=retry_if_exception(lambda exc: is_lost(exc) or _gave_way(exc)),
-            stop=_tried_enough,
-            wait=_pause,
-            before_sleep=self._replace_lost,
-            reraise=True,
-        )
         with _translated():
-            return again(lambda: self._once(work))
+            for tried in itertools.count(1):
+                try:
+                    return self._once(work)
+                except psycopg.Error as exc:
+                    if tried >= _tries(exc):
+                        raise
+                    self._before_another(exc, tried)
+        raise AssertionError("counting has no end")
 
     def close(self) -> None:
         """Close every connection; those in use are closed when given back."""
@@ -116,10 +117,11 @@ class Pool:
                 with transaction_within(conn, self._longest):
                     yield conn
 
-    def _replace_lost(self, state: RetryCallState) -> None:
-        # When one connection is lost, all are: without this each would fail one more caller.
-        if is_lost(_failure(state)):
-            self._pool.check()
+    def _before_another(self, exc: psycopg.Error, tried: int) -> None:
+        if is_lost(exc):
+            self._pool.check()  # when one connection is lost, all are: without this each would fail one more caller
+        else:
+            time.sleep(random.uniform(0, 0.02 * 2**tried))  # noqa: S311 - a pause
 
 
 def open_pool(settings: Settings, *, size: int, application_name: str, longest: float | None = None) -> Pool:
@@ -163,21 +165,8 @@ def _configure(conn: Connection) -> None:
     conn.commit()
 
 
-def _failure(state: RetryCallState) -> BaseException:
-    failure = state.outcome.exception() if state.outcome else None
-    if failure is None:
-        raise RuntimeError("asked about a try that did not fail")
-    return failure
-
-
-def _tried_enough(state: RetryCallState) -> bool:
-    return state.attempt_number >= (CONTENDED_TRIES if _gave_way(_failure(state)) else LOST_TRIES)
-
-
-def _gave_way(exc: BaseException) -> bool:
-    """Whether others were faster: what is done again may succeed, and a mistake of ours fails again."""
-    return is_contended(exc) or (isinstance(exc, psycopg.Error) and exc.sqlstate in OVERTAKEN)
-
-
-def _pause(state: RetryCallState) -> float:
-    return random.uniform(0, 0.02 * 2**state.attempt_number) if _gave_way(_failure(state)) else 0.0  # noqa: S311 - a pause
+def _tries(exc: psycopg.Error) -> int:
+    """How often in all it is worth while: where others were faster it may succeed, a mistake of ours fails again."""
+    if is_contended(exc) or exc.sqlstate in OVERTAKEN:
+        return CONTENDED_TRIES
+    return LOST_TRIES if is_lost(exc) else 1
