@@ -39,7 +39,7 @@ class Door:
         """What to do with it. Raises Refused."""
         received = self._now()
         position = verify(body, timestamp=timestamp, signature=signature, keys=self._keys)
-        metrics.SIGNING_KEYS.labels(position).inc()
+        metrics.signing_keys(position).inc()
         check_freshness(timestamp, now=received, window=self._window)
         if challenge is not None:
             return _echoed(challenge)

@@ -36,6 +36,6 @@ def tell(delivery: Delivery, outcome: Outcome, seconds: float) -> None:
         metrics.DELIVERIES.labels(outcome.code).inc()
         log.warning("not kept", delivery=delivery.id, code=outcome.code, reason=str(outcome))
     else:
-        metrics.DELIVERIES.labels(outcome).inc()
+        metrics.deliveries(outcome).inc()
         log.debug("kept", delivery=delivery.id, place=outcome, size=len(delivery.body))
         failpoints.reach("kept_before_answer")
