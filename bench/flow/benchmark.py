@@ -40,7 +40,7 @@ class Size:
     tenants: int = 10
 
 
-QUICK = Size(rates=(20,), steps=(), seconds=15.0, backlog=1_500, one_tenants=1_000, busy_tenants=50)
+QUICK = Size(rates=(20, 50), steps=(), seconds=15.0, backlog=1_500, one_tenants=1_000, busy_tenants=50)
 FULL = Size(
     rates=(10, 50, 100),
     steps=(125, 150, 175, 200),

@@ -1,0 +1,1 @@
+"""Very much of everything, on one machine."""

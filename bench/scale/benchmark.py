@@ -1,0 +1,68 @@
+"""How far one machine goes: what is done again and again must not grow with what waits."""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from bench.benchmark import Benchmark
+from bench.flow.stage import both_servers
+from bench.scale.inbox import full_inbox
+from bench.scale.tasks import dispatch_round, stranded_look
+from bench.scale.users import import_users
+
+if TYPE_CHECKING:
+    from bench.benchmark import Figures
+
+NOTE = (
+    "Bodies are random. Rounds are rolled back, so that all find the same. Memory of the import is the command's own."
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Size:
+    """How much of everything; `tasks` in steps, which show what grows."""
+
+    tasks: tuple[int, ...]
+    tenants: int
+    deliveries: int
+    users: int
+
+
+QUICK = Size(tasks=(20_000, 200_000), tenants=1_000, deliveries=50_000, users=50_000)
+FULL = Size(tasks=(10_000, 100_000, 1_000_000), tenants=1_000, deliveries=1_000_000, users=1_000_000)
+
+
+def scale(*, quick: bool) -> Figures:
+    """Each part on empty servers."""
+    size = QUICK if quick else FULL
+    with both_servers() as (servers, folder):
+        inbox = _told("inbox", full_inbox(servers, size.deliveries))
+        rounds = [_told("round", dispatch_round(servers, tenants=size.tenants, tasks=tasks)) for tasks in size.tasks]
+        looks = [_told("look", stranded_look(servers, tenants=size.tenants, tasks=tasks)) for tasks in size.tasks]
+        users = _told("import", import_users(servers, folder, size.users))
+    return {
+        "redis_to_body_bytes_ratio": inbox["redis_to_body_bytes_ratio"],
+        "dispatch_round_best_ms": rounds[-1]["best_ms"],
+        "dispatch_round_median_ms": rounds[-1]["median_ms"],
+        "stranded_look_median_ms": looks[-1]["median_ms"],
+        "imported_users_per_second": users["users_per_second"],
+        "import_memory_mb": users["memory_mb"],
+        "inbox": inbox,
+        "dispatch_rounds": rounds,
+        "stranded_looks": looks,
+        "import": users,
+        "note": NOTE,
+        "broken": [],
+    }
+
+
+def _told(what: str, figures: dict[str, Any]) -> dict[str, Any]:
+    print(f"{what}: {figures}", file=sys.stderr, flush=True)
+    return figures
+
+
+SCALE = Benchmark(
+    name="scale", measures="a full inbox, very many tasks of very many tenants, a long list of users", do=scale
+)
