@@ -43,9 +43,8 @@ FROM tasks f WHERE {in_flight}
 
 _SINGLES_FIRST, _IN_TURN = SQL("has_backlog, last_served_at"), SQL("last_served_at")
 
-_FILES_ARE_DUE = SQL("""
-SELECT FROM tasks WHERE tenant_id = ANY(%s) AND state = 'ready' AND {files} AND due_at <= now() LIMIT 1
-""").format(files=_FILES)
+_DUE = SQL("SELECT FROM tasks WHERE tenant_id = ANY(%s) AND state = 'ready' AND {} AND due_at <= now() LIMIT 1")
+_OTHERS_ARE_DUE, _FILES_ARE_DUE = _DUE.format(_OTHERS), _DUE.format(_FILES)
 
 
 def _parts(lane: SQL) -> dict[str, SQL | Composed]:
@@ -182,7 +181,9 @@ def busy(conn: Connection, waiting: int) -> Busy:
 def queue_of_tenants(conn: Connection, tenant_ids: Sequence[int], *, waiting: int) -> list[Picked]:
     """Queue due tasks of these tenants and return them; `waiting` messages were not taken by a worker yet."""
     tenants = list(tenant_ids)
-    picked = _queued(conn, _TOP_UP_OTHERS, PER_TENANT, busy(conn, waiting).room_besides_rounds, tenants=tenants)
+    picked: list[Picked] = []
+    if conn.execute(_OTHERS_ARE_DUE, (tenants,)).rowcount:  # mostly none: how busy all are need not be counted then
+        picked = _queued(conn, _TOP_UP_OTHERS, PER_TENANT, busy(conn, waiting).room_besides_rounds, tenants=tenants)
     if conn.execute(_FILES_ARE_DUE, (tenants,)).rowcount:
         picked += _queued_files(conn, _TOP_UP_FILES, waiting, tenants=tenants)
     return picked
