@@ -17,6 +17,7 @@ from shared.db.roles import Role
 from shared.errors import StoreUnavailable
 from shared.inbox import Inbox
 from workers.recording.chunk import record_chunk
+from workers.recording.collecting import without_collecting
 from workers.recording.halves import by_halves
 from workers.recording.read import Incoming
 from workers.recording.seen_types import SeenTypes
@@ -72,6 +73,7 @@ class Recorder:
                 total += done
         return total
 
+    @without_collecting()
     def _record_inbox(self, suspects: dict[str, int]) -> int:
         entries = self._inbox.read(max_entries=self._chunk)
         incoming = [
@@ -89,6 +91,7 @@ class Recorder:
         self._inbox.delete(entry.entry_id for entry in entries)
         return len(entries)
 
+    @without_collecting()
     def _record_spooled(self, suspects: dict[str, int]) -> int:
         spooled = self._pool.run(lambda conn: spool.oldest(conn, self._chunk))
         incoming = [
