@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING
 
 from bench.benchmark import Benchmark
 from bench.harness.servers import Servers
-from bench.record.cases import FULL, FULL_LENGTH, HEADLINE, QUICK, QUICK_LENGTH
-from bench.record.figures import OURS, TASK_EACH, dearer, ratios, summed_up, told
+from bench.record.cases import FULL, FULL_LENGTH, QUICK, QUICK_LENGTH
+from bench.record.figures import OURS, PROFILED, TASK_EACH, dearer, ratios, summed_up, told
 from bench.record.filling import fill
 from bench.record.round import drained, worked_off
 from bench.record.stage import Stage
@@ -42,7 +42,6 @@ def record(*, quick: bool) -> Figures:
     length, cases = (QUICK_LENGTH, QUICK) if quick else (FULL_LENGTH, FULL)
     with _servers() as (servers, folder):
         rounds = {case: _rounds(servers, folder, case, length) for case in cases}
-        shares = {} if quick else _shares(servers, folder, length)
     sums = {
         case.name: {"contestants": {name: summed_up(each) for name, each in ways.items()}}
         for case, ways in rounds.items()
@@ -53,7 +52,7 @@ def record(*, quick: bool) -> Figures:
         "ours_per_second": sums[headline.name]["contestants"][OURS]["events_per_second"],
         **ratios(rounds[headline]),
         **dearer(rounds[headline], {case.name: ways for case, ways in rounds.items() if case is not headline}),
-        "shares_of_own_cpu": shares,
+        "shares_of_own_cpu": rounds[headline][PROFILED][0].shares,
         "cases": sums,
         "rounds": length.rounds,
         "webhooks": length.webhooks,
@@ -94,24 +93,23 @@ def _rounds(servers: Servers, folder: Path, case: Case, length: Length) -> dict[
                 done = way(next(seeds))
                 rounds[name].append(done)
                 print(f"{case.name} {number + 1}/{length.rounds} {name}: {told(done)}", file=sys.stderr, flush=True)
+        if case.beside_tasks:
+            rounds[PROFILED] = [drained(stage, _webhooks(case, length.webhooks, next(seeds)), CHUNK, shares=True)]
     return rounds
 
 
 def _ways(stage: Stage, case: Case, length: Length) -> Iterator[tuple[str, Callable[[int], Round]]]:
-    def webhooks(count: int, seed: int) -> list[Delivery]:
-        return list(deliveries(count, addresses=case.addresses, seed=seed))
+    def drain(chunk: int, seed: int) -> Round:
+        return drained(stage, _webhooks(case, length.webhooks, seed), chunk)
 
     if case.beside_tasks:
-        yield TASK_EACH, lambda seed: worked_off(stage, webhooks(length.task_webhooks, seed))
+        yield TASK_EACH, lambda seed: worked_off(stage, _webhooks(case, length.task_webhooks, seed))
     for chunk in case.chunks:
-        name = OURS if chunk == CHUNK else f"chunks_of_{chunk}"
-        yield name, partial(lambda chunk, seed: drained(stage, webhooks(length.webhooks, seed), chunk), chunk)
+        yield OURS if chunk == CHUNK else f"chunks_of_{chunk}", partial(drain, chunk)
 
 
-def _shares(servers: Servers, folder: Path, length: Length) -> dict[str, float]:
-    with _filled(servers, folder, HEADLINE) as stage:
-        webhooks = list(deliveries(length.webhooks, addresses=HEADLINE.addresses, seed=0))
-        return drained(stage, webhooks, CHUNK, shares=True).shares
+def _webhooks(case: Case, count: int, seed: int) -> list[Delivery]:
+    return list(deliveries(count, addresses=case.addresses, seed=seed))
 
 
 RECORD = Benchmark(name="record", measures="webhooks that become rows, beside a Celery task for each", do=record)

@@ -41,6 +41,6 @@ FULL = (
     Case(addresses=100_000),
     Case(addresses=1_000_000, stored=1_000_000),
 )
-FULL_LENGTH = Length(rounds=3, webhooks=10_000, task_webhooks=2_000)
+FULL_LENGTH = Length(rounds=3, webhooks=5_000, task_webhooks=600)
 QUICK = (Case(addresses=10_000, beside_tasks=True),)
 QUICK_LENGTH = Length(rounds=2, webhooks=1_500, task_webhooks=400)

@@ -12,6 +12,8 @@ if TYPE_CHECKING:
 
 OURS = "ours"
 TASK_EACH = "task_each"
+#: Ours with the profiler looking on: for the shares, its rate is no figure.
+PROFILED = "ours_profiled"
 
 
 def summed_up(rounds: Sequence[Round]) -> dict[str, Any]:
