@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 LINE, LEFT, WIDTH, RIGHT, TOP = 22, 230, 360, 110, 40
-STYLE = "text{font:13px sans-serif;fill:#888}rect{fill:#3b82c4}line{stroke:#c44;stroke-dasharray:4}"
+STYLE = "text{font:13px sans-serif;fill:#888}rect{fill:#3b82c4}line{stroke:#f59e0b;stroke-width:3}"
 
 
 @dataclass(frozen=True, kw_only=True)
