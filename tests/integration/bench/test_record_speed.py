@@ -22,7 +22,7 @@ def figures() -> dict[str, Any]:
 
 def test_every_webhook_is_recorded_by_both(figures: dict[str, Any]) -> None:
     [case] = figures["cases"].values()
-    assert case["contestants"].keys() == {"ours", "task_each"}
+    assert case["contestants"].keys() == {"ours", "ours_profiled", "task_each"}
     assert figures["broken"] == []
 
 
