@@ -43,7 +43,8 @@ def token_for(mailroom: Mailroom, name: str, *options: str) -> str:
 
 def wait_until_blocked(conn: psycopg.Connection) -> None:
     """Return when somebody waits for a lock of this connection."""
-    query = "SELECT FROM pg_stat_activity WHERE pg_backend_pid() = ANY(pg_blocking_pids(pid))"
+    # Not pg_stat_activity: a transaction sees the same sessions in it until its end.
+    query = "SELECT FROM pg_locks WHERE NOT granted AND pg_backend_pid() = ANY(pg_blocking_pids(pid))"
     deadline = time.monotonic() + 60
     while not conn.execute(query).rowcount:
         assert time.monotonic() < deadline
