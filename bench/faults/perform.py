@@ -39,7 +39,7 @@ def _results(run: Run, on: Suite) -> Iterator[Result]:
     try:
         results = run.do(on)
         yield from [results] if isinstance(results, Result) else results
-    except (AssertionError, Exception) as error:  # noqa: BLE001 -- the other runs are worth seeing
+    except Exception as error:  # noqa: BLE001 -- the other runs are worth seeing
         yield Result(name=run.name, load=0, injected=0, broken=(f"{type(error).__name__}: {error}",))
 
 
