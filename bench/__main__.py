@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 import json
-import os
 import sys
-from datetime import UTC, datetime
 
 import click
 
-from bench.benchmark import Figures
 from bench.catalogue import catalogue
 from bench.kept import keep
-from bench.machine import machine
+from bench.measuring import ALL, measured, together
 from bench.shown import shown
 
 
@@ -23,7 +20,7 @@ from bench.shown import shown
 @click.option("--keep", "keeping", is_flag=True, help="Add the result to docs/measured/bench.jsonl.")
 @click.option("--list", "listing", is_flag=True, help="Show the names and what each measures.")
 def bench(name: str | None, quick: bool, as_json: bool, keeping: bool, listing: bool) -> None:
-    """Measure on this machine, with real servers and processes. Progress goes to stderr.
+    """Measure on this machine, with real servers and processes; NAME is one of --list. Progress goes to stderr.
 
     Exits 1 when something happened that no speed excuses, 2 for a name that is not known.
     """
@@ -31,21 +28,20 @@ def bench(name: str | None, quick: bool, as_json: bool, keeping: bool, listing: 
     if listing:
         for each in known.values():
             click.echo(f"{each.name:<12} {each.measures}")
+        click.echo(f"{ALL:<12} one after the other, and what was promised of each")
         return
-    if name not in known:
-        raise click.UsageError(f"name one of: {', '.join(known)}")
-    figures = _measured(name, quick=quick)
-    if keeping:
-        keep(figures)
-    click.echo(json.dumps(figures) if as_json else shown(figures))
-    sys.exit(1 if figures["broken"] else 0)
-
-
-def _measured(name: str, *, quick: bool) -> Figures:
-    at, on = datetime.now(UTC).isoformat(timespec="seconds"), machine()
-    figures = catalogue()[name].do(quick=quick)
-    load_after = [round(load, 2) for load in os.getloadavg()]
-    return {"name": name, "quick": quick, "at": at, **figures, "machine": on | {"load_average_after": load_after}}
+    if name not in {*known, ALL}:
+        raise click.UsageError(f"name one of: {', '.join([*known, ALL])}")
+    results = []
+    for each_name in known if name == ALL else [name]:
+        results.append(measured(each_name, quick=quick))
+        if keeping:
+            keep(results[-1])
+        if not as_json:
+            click.echo(shown(results[-1]) + "\n")
+    if as_json:
+        click.echo(json.dumps(together(results) if name == ALL else results[0]))
+    sys.exit(1 if any(figures["broken"] for figures in results) else 0)
 
 
 if __name__ == "__main__":

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from bench.promises import told
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
@@ -28,14 +30,15 @@ COLUMNS = (
 
 
 def shown(figures: Figures) -> str:
-    """Ratios first, then a table for each case."""
+    """Ratios first, then a table for each case, then what was promised."""
     found = figures["machine"]
     where = f"{found['cores']} cores, {found['cpu']}, load average {found['load_average'][0]}"
     named = [f"{name}: {value}" for name, value in figures.items() if name.endswith(_endings(figures))]
     left_out = [f"left out: {name} ({why})" for name, why in figures.get("left_out", {}).items()]
     broken = [f"BROKEN: {what}" for what in figures["broken"]]
     tables = [line for name, case in figures.get("cases", {}).items() for line in _table(name, case["contestants"])]
-    return "\n".join([f"{figures['name']}: {where}", *named, *tables, *left_out, *broken])
+    promises = told(figures.get("promises", ()))
+    return "\n".join([f"{figures['name']}: {where}", *named, *tables, *promises, *left_out, *broken])
 
 
 def _endings(figures: Figures) -> tuple[str, ...]:
