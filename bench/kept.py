@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from bench.benchmark import Figures
 
-FILE = Path(__file__).parents[1] / "docs" / "measured" / "bench.jsonl"
+PAGE = Path(__file__).parents[1] / "docs" / "performance.md"
+FILE = PAGE.parent / "measured" / "bench.jsonl"
 
 
 def keep(figures: Figures) -> None:

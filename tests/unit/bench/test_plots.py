@@ -1,4 +1,4 @@
-"""The drawings in docs/measured are those of the results kept beside them."""
+"""Bars."""
 
 from __future__ import annotations
 
@@ -7,8 +7,6 @@ import xml.etree.ElementTree as ElementTree
 import pytest
 
 from bench.drawn import Bar, bars
-from bench.kept import FILE
-from bench.plots import drawings
 
 
 def test_a_bar_is_as_long_as_its_value() -> None:
@@ -21,10 +19,3 @@ def test_a_limit_beyond_all_values_is_on_the_drawing() -> None:
     text = bars("t", "ms", [Bar(label="a", value=1.0, limit=100.0)])
     [line] = ElementTree.fromstring(text).iter("{http://www.w3.org/2000/svg}line")
     assert float(line.attrib["x1"]) == pytest.approx(230 + 360)
-
-
-def test_what_is_drawn_is_what_was_kept() -> None:
-    drawn = drawings(FILE.read_text(encoding="utf-8").splitlines())
-    assert drawn
-    for name, text in drawn.items():
-        assert (FILE.parent / name).read_text(encoding="utf-8") == text, f"python -m bench.plots draws {name} anew"
