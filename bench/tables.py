@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from bench.markdown import spread, table
+from bench.promises import judged
 from bench.record.figures import PROFILED
 
 if TYPE_CHECKING:
@@ -32,7 +33,7 @@ def _promises(kept: Mapping[str, Figures]) -> str:
                 "yes" if each["kept"] else "**no**",
             ]
             for name, figures in kept.items()
-            for each in figures["promises"]
+            for each in judged(figures)
         ),
     )
 

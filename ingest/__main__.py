@@ -5,24 +5,15 @@ from __future__ import annotations
 import os
 import resource
 import sys
-from typing import TYPE_CHECKING, Any
 
-from granian import Granian
-from granian.constants import HTTPModes, Interfaces
-from granian.http import HTTP1Settings
-from granian.log import LogLevels
+from granian.constants import Interfaces
 
 from ingest.forked import prepare_processes
 from ingest.metrics_folder import metrics_folder
 from ingest.settings import door_settings
 from shared.errors import ConfigurationError
 from shared.logs import configure
-from shared.serving import TO_OUR_LOG
-
-if TYPE_CHECKING:
-    from granian.server.common import AbstractServer
-
-    from shared.settings import Settings
+from shared.serving import server
 
 TARGET = "ingest.rsgi:app"
 EXIT_CONFIGURATION = 78
@@ -31,8 +22,6 @@ EXIT_CONFIGURATION = 78
 CONNECTIONS = 4096
 BACKLOG = 2048
 SPARE_FILES = 256  # for stores, logs, metrics and what Python itself opens
-HEADER_SECONDS = 10
-DRAIN_SECONDS = 20
 
 
 def main(target: str = TARGET) -> int:
@@ -46,7 +35,15 @@ def main(target: str = TARGET) -> int:
     with metrics_folder() as folder:
         os.environ.setdefault("PROMETHEUS_MULTIPROC_DIR", folder)  # before shared.metrics is imported
         prepare_processes()
-        _server(settings, target).serve()
+        server(
+            target,
+            settings,
+            port=settings.port,
+            interface=Interfaces.RSGI,
+            workers=settings.web_concurrency,
+            backlog=BACKLOG,
+            backpressure=_connections(),
+        ).serve()
     return 0
 
 
@@ -58,25 +55,6 @@ def _connections() -> int:
     if soft != resource.RLIM_INFINITY and soft < allowed:
         resource.setrlimit(resource.RLIMIT_NOFILE, (allowed, hard))
     return max(allowed - SPARE_FILES, allowed // 2)
-
-
-def _server(settings: Settings, target: str) -> AbstractServer[Any]:
-    return Granian(
-        target,
-        address=settings.host,
-        port=settings.port,
-        interface=Interfaces.RSGI,
-        workers=settings.web_concurrency,
-        backlog=BACKLOG,
-        backpressure=_connections(),
-        http=HTTPModes.http1,
-        http1_settings=HTTP1Settings(header_read_timeout=HEADER_SECONDS * 1000),
-        websockets=False,
-        respawn_failed_workers=True,
-        workers_kill_timeout=DRAIN_SECONDS,
-        log_level=LogLevels(settings.log_level.lower()),
-        log_dictconfig=TO_OUR_LOG,
-    )
 
 
 if __name__ == "__main__":

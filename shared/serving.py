@@ -1,4 +1,4 @@
-"""What our Granian servers share: where their lines go, and what their processes do first."""
+"""What our Granian servers share: how they serve, where their lines go, and what their processes do first."""
 
 from __future__ import annotations
 
@@ -6,8 +6,21 @@ import os
 import signal
 import threading
 import time
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+from granian import Granian
+from granian.constants import HTTPModes
+from granian.http import HTTP1Settings
+from granian.log import LogLevels
+
+if TYPE_CHECKING:
+    from granian.constants import Interfaces
+    from granian.server.common import AbstractServer
+
+    from shared.settings import Settings
+
+HEADER_SECONDS = 10
+DRAIN_SECONDS = 20
 LOOK_EVERY = 1.0  # seconds
 # Granian's lines go where ours go.
 TO_OUR_LOG: dict[str, Any] = {
@@ -15,6 +28,27 @@ TO_OUR_LOG: dict[str, Any] = {
     "handlers": {},
     "loggers": {"_granian": {"handlers": [], "propagate": True}},
 }
+
+
+def server(
+    target: str, settings: Settings, *, port: int, interface: Interfaces, workers: int, **own: Any
+) -> AbstractServer[Any]:
+    """A server of ours for an application; `own`: what Granian takes besides and only this one needs."""
+    return Granian(
+        target,
+        address=settings.host,
+        port=port,
+        interface=interface,
+        workers=workers,
+        http=HTTPModes.http1,
+        http1_settings=HTTP1Settings(header_read_timeout=HEADER_SECONDS * 1000),
+        websockets=False,
+        respawn_failed_workers=True,
+        workers_kill_timeout=DRAIN_SECONDS,
+        log_level=LogLevels(settings.log_level.lower()),
+        log_dictconfig=TO_OUR_LOG,
+        **own,
+    )
 
 
 def prepare_forks() -> None:
