@@ -1,0 +1,43 @@
+"""Very much of everything, as tables. Pure."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from bench.markdown import table
+
+if TYPE_CHECKING:
+    from bench.benchmark import Figures
+
+
+def much(figures: Figures) -> str:
+    inbox, users = figures["inbox"], figures["import"]
+    rows = [
+        (
+            f"Redis for {inbox['deliveries']:,} deliveries of 2,400 random bytes",
+            f"{inbox['redis_mb']:,} MB",
+            f"{inbox['redis_to_body_bytes_ratio']} bytes for a byte of body",
+        ),
+        *(
+            (
+                f"one dispatch round over {each['tenants']:,} tenants, {each['due']:,} due",
+                f"{each['best_ms']} ms best",
+                f"{each['median_ms']} ms median of 21",
+            )
+            for each in figures["dispatch_rounds"]
+        ),
+        *(
+            (
+                f"one look for stranded actions, {each['waiting']:,} waiting",
+                f"{each['best_ms']} ms best",
+                f"{each['median_ms']} ms median of 21",
+            )
+            for each in figures["stranded_looks"]
+        ),
+        (
+            f"`mailroom user import` of {users['users']:,} users with {users['addresses']:,} addresses",
+            f"{users['users_per_second']:,} users/s",
+            f"{users['memory_mb']} MB in the command",
+        ),
+    ]
+    return table(["what", "measured", ""], rows)
