@@ -32,8 +32,11 @@ def promises(kept: Mapping[str, Figures]) -> str:
 
 def machine(figures: Figures) -> str:
     on = figures["machine"]
-    packages = ", ".join(f"{name} {version}" for name, version in {**on["packages"], **on["peers"]}.items())
     return (
-        f"{on['cores']} cores of an {on['cpu']}, {on['memory_gb']} GB, {on['kernel']}, Python {on['python']},"
-        f" Node.js {on['node'].removeprefix('v')}; {packages}."
+        f"{on['cores']} cores of an {on['cpu']}, {on['memory_gb']} GB, {on['kernel']}, Python {on['python']};"
+        f" {_versions(on['packages'])}. The others: {_versions(on['peers'])} on Node.js {on['node'].removeprefix('v')}."
     )
+
+
+def _versions(packages: Mapping[str, str]) -> str:
+    return ", ".join(f"{name} {version}" for name, version in packages.items())
