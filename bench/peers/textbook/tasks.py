@@ -1,0 +1,27 @@
+"""The queue with every setting that is said to keep tasks; shared by view and worker."""
+
+from __future__ import annotations
+
+import os
+
+from celery import Celery
+
+from bench.peers.terms import FORGOTTEN_SECONDS
+
+TASK = "process_webhook"
+
+
+def celery(broker_url: str) -> Celery:
+    """Celery on this Redis."""
+    app = Celery("textbook", broker=broker_url)
+    app.conf.update(
+        task_ignore_result=True,
+        task_acks_late=True,
+        task_reject_on_worker_lost=True,
+        broker_connection_retry_on_startup=True,
+        broker_transport_options={"visibility_timeout": FORGOTTEN_SECONDS},
+    )
+    return app
+
+
+queue = celery(os.environ.get("REDIS_URL", "redis://"))
