@@ -66,7 +66,7 @@ def steady(side: Side, length: Length) -> dict[str, Any]:
     return {
         "webhooks": len(waits),
         **spread("action", waits),
-        "cpu_seconds_per_1000": used["ours"],
+        "cpu_seconds_per_1000": used.pop("ours"),
         "cpu_seconds_per_1000_by_process": used,
         **found,
     }

@@ -59,10 +59,14 @@ def node_version() -> str | None:
 def locked_versions() -> dict[str, str]:
     """What the locks say of the packages that matter."""
     python = re.findall(
-        r"^(fastapi|uvicorn|uvloop|arq|redis|hiredis|asyncpg|httpx)==(\S+)", _lock("fastapi_arq/requirements.lock"), re.M
+        r"^(fastapi|uvicorn|uvloop|arq|redis|hiredis|asyncpg|httpx)==(\S+)",
+        _lock("fastapi_arq/requirements.lock"),
+        re.M,
     )
     node = json.loads(_lock("express_bullmq/package-lock.json"))["packages"]
-    return dict(python) | {name: node[f"node_modules/{name}"]["version"] for name in ("express", "bullmq", "ioredis", "pg")}
+    return dict(python) | {
+        name: node[f"node_modules/{name}"]["version"] for name in ("express", "bullmq", "ioredis", "pg")
+    }
 
 
 def _lock(path: str) -> str:

@@ -27,18 +27,19 @@ class Size:
     tasks: tuple[int, ...]
     tenants: int
     deliveries: int
+    drained: int
     users: int
 
 
-QUICK = Size(tasks=(20_000, 200_000), tenants=1_000, deliveries=50_000, users=50_000)
-FULL = Size(tasks=(10_000, 100_000, 1_000_000), tenants=1_000, deliveries=1_000_000, users=1_000_000)
+QUICK = Size(tasks=(20_000, 200_000), tenants=1_000, deliveries=50_000, drained=3_000, users=50_000)
+FULL = Size(tasks=(10_000, 100_000, 1_000_000), tenants=1_000, deliveries=1_000_000, drained=30_000, users=1_000_000)
 
 
 def scale(*, quick: bool) -> Figures:
     """Each part on empty servers."""
     size = QUICK if quick else FULL
     with both_servers() as (servers, folder):
-        inbox = _told("inbox", full_inbox(servers, size.deliveries))
+        inbox = _told("inbox", full_inbox(servers, folder, deliveries=size.deliveries, drained_ones=size.drained))
         rounds = [_told("round", dispatch_round(servers, tenants=size.tenants, tasks=tasks)) for tasks in size.tasks]
         looks = [_told("look", stranded_look(servers, tenants=size.tenants, tasks=tasks)) for tasks in size.tasks]
         users = _told("import", import_users(servers, folder, size.users))

@@ -70,5 +70,6 @@ class WorkerSettings:
     on_startup = startup
     on_shutdown = shutdown
     max_jobs = SLOTS
+    poll_delay = 0.05  # arq looks so often, and half a second unless told: that alone would be what is measured
     max_tries = TRIES
     job_timeout = FORGOTTEN_SECONDS - ARQ_ADDS_SECONDS
