@@ -28,8 +28,8 @@ WARM_UP = (10, 3.0)
 NOTE = (
     "Sender, small Front, servers and all of Mailroom share the cores named in `machine`. Rates are fixed: the sender"
     " does not wait for anything. rows: until another connection sees the row; action: until Front has changed the"
-    " conversation, its 80 ms included. calls_per_second and memory are of one worker process with 16 threads; files are"
-    " stored by one with 32, half of which may do that. beside: all do 16 webhooks at a time."
+    " conversation, its 80 ms included. calls_per_second and memory are of one worker process with 16 threads;"
+    " files are stored by one with 32, half of which may do that. beside: all do 16 webhooks at a time."
 )
 
 
@@ -163,7 +163,7 @@ def _fairness(servers: Servers, folder: Path, name: str, *, tenants: int, each: 
 
 
 def _downloads(servers: Servers, folder: Path, size: Size) -> tuple[dict[str, dict[str, Any]], dict[str, int]]:
-    """First small ones, so that what the first file loads is loaded; then slowly, all at once; then as fast as it goes."""
+    """First small ones, which load what files need; then slowly, all at once; then as fast as it goes."""
     with stage(servers, folder, "downloads", companies=size.files, WORKER_THREADS=THREADS) as on:
         download(on, 1)
         slow = download(on, size.file_mb, slowly=size.file_seconds)

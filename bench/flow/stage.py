@@ -53,18 +53,21 @@ def both_servers() -> Iterator[tuple[Servers, Path]]:
 
 
 @contextmanager
-def stage(  # noqa: PLR0913 -- what a part may choose, each named at the call
+def stage(
     servers: Servers, folder: Path, name: str, *, companies: int, budget: int = 0, **settings: str
 ) -> Iterator[Stage]:
     """All processes of the Procfile on an empty database, with so many tenants; `budget` 0 is none."""
     own = folder / name
     own.mkdir()
     named = companies_of(name, companies)
-    with servers.fresh() as urls:
-        with Mailroom(urls, own, counts={}, front=slow_front(budget), settings=QUIET | settings) as mailroom:
-            for company in named:
-                mailroom.tenant(company, desk(company))
-            yield Stage(servers=servers, mailroom=mailroom, companies=named)
+    front = slow_front(budget)
+    with (
+        servers.fresh() as urls,
+        Mailroom(urls, own, counts={}, front=front, settings=QUIET | settings) as mailroom,
+    ):
+        for company in named:
+            mailroom.tenant(company, desk(company))
+        yield Stage(servers=servers, mailroom=mailroom, companies=named)
 
 
 def companies_of(name: str, count: int) -> list[str]:

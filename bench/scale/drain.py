@@ -51,7 +51,7 @@ class Stretch:
 
 
 def drained(stage: Stage, webhooks: int) -> Stretch:
-    """Let the recorder run until so many webhooks more are rows; it may be in the midst of others then, and is ended."""
+    """Let the recorder run until so many webhooks more are rows, and end it, in the midst of others maybe."""
     before = stage.last_event()
     command = [sys.executable, "-m", "bench.record.drain", str(CHUNK)]
     streams = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}

@@ -1,4 +1,4 @@
-"""Webhooks whose text nothing can make smaller, as a stranger's encrypted or encoded mail would be. Pure but for chance."""
+"""Webhooks whose text hardly gets smaller, as encrypted or encoded mail would not."""
 
 from __future__ import annotations
 
