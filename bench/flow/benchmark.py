@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import sys
-import time
-from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -16,9 +14,10 @@ from bench.flow.fairness import PROMISED_SECONDS, beside
 from bench.flow.stage import BUDGET, both_servers, stage
 from bench.flow.steady import is_steady, steady
 from bench.flow.trials import Length
+from bench.timed import timed
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable
     from pathlib import Path
 
     from bench.benchmark import Figures
@@ -84,16 +83,16 @@ def flow(*, quick: bool) -> Figures:
     size = QUICK if quick else FULL
     took: dict[str, float] = {}
     with both_servers() as (servers, folder):
-        with _timed(took, "rates"):
+        with timed(took, "rates"):
             rates, verdict = _rates(servers, folder, size)
-        with _timed(took, "backlog"):
+        with timed(took, "backlog"):
             backlog, of_backlog = _backlog(servers, folder, size)
-        with _timed(took, "fairness"):
+        with timed(took, "fairness"):
             noisy = _fairness(servers, folder, "noisy", tenants=1, each=size.one_tenants)
             crowd = _fairness(servers, folder, "crowd", tenants=size.busy_tenants, each=50)
-        with _timed(took, "downloads"):
+        with timed(took, "downloads"):
             files, of_files = _downloads(servers, folder, size)
-        with _timed(took, "beside"):
+        with timed(took, "beside"):
             others = beside_others(servers, folder, size.beside, peers=size.peers)
     verdicts = [verdict, of_backlog, noisy.pop("verdict"), crowd.pop("verdict"), of_files]
     held = [rate for rate, figures in rates.items() if is_steady(figures)]
@@ -126,14 +125,6 @@ def flow(*, quick: bool) -> Figures:
             *others["broken"],
         ],
     }
-
-
-@contextmanager
-def _timed(took: dict[str, float], part: str) -> Iterator[None]:
-    began = time.monotonic()
-    yield
-    took[part] = round(time.monotonic() - began, 1)
-    print(f"{part} took {took[part]} s", file=sys.stderr, flush=True)
 
 
 def _rates(servers: Servers, folder: Path, size: Size) -> tuple[dict[int, dict[str, Any]], dict[str, int]]:

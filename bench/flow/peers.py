@@ -26,13 +26,17 @@ class Peer:
     name: str
     title: str
     worker: Callable[[], list[str]]
-    waiting: Callable[[redis.Redis], int]
+    waiting: Callable[[redis.Redis], Any]
     wake: Callable[[str], None] = lambda _: None
 
 
 def _textbook() -> list[str]:
     options = ("-P", "threads", "-c", str(SLOTS), "--without-gossip", "--without-mingle", "-l", "ERROR")
     return [sys.executable, "-m", "celery", "-A", "bench.peers.textbook.worker", "worker", *options]
+
+
+def _in_celery(client: Any) -> Any:
+    return client.llen("celery") + client.hlen("unacked")
 
 
 def _restore(redis_url: str) -> None:
@@ -50,9 +54,9 @@ def _express_bullmq() -> list[str]:
     return ["node", str(node_folder_of("express_bullmq") / "worker.js")]
 
 
-def _in_bull(client: Any) -> int:
+def _in_bull(client: Any) -> Any:
     lists = sum(client.llen(f"bull:webhooks:{name}") for name in ("wait", "active"))
-    return int(lists + client.zcard("bull:webhooks:delayed"))
+    return lists + client.zcard("bull:webhooks:delayed")
 
 
 PEERS = (
@@ -60,14 +64,14 @@ PEERS = (
         name="textbook",
         title="Flask, gunicorn, a Celery task each (16 threads, acks_late, autoretry_for), psycopg, requests",
         worker=_textbook,
-        waiting=lambda client: client.llen("celery") + client.hlen("unacked"),  # type: ignore[operator]
+        waiting=_in_celery,
         wake=_restore,
     ),
     Peer(
         name="fastapi_arq",
         title="FastAPI, an arq job each (max_jobs 16, max_tries, _job_id), asyncpg, httpx",
         worker=_fastapi_arq,
-        waiting=lambda client: client.zcard("arq:queue"),  # type: ignore[return-value]
+        waiting=lambda client: client.zcard("arq:queue"),
     ),
     Peer(
         name="express_bullmq",

@@ -47,4 +47,4 @@ def changed_at(front: SmallFront, since: float) -> dict[str, float]:
 
 def has_changed(call: dict[str, Any]) -> bool:
     """Whether a call was a change that was done, even if its answer was lost."""
-    return call["method"] == "PATCH" and (call["status"] == DONE or call["fault"] == "reset_after")
+    return call["method"] == "PATCH" and bool(call["status"] == DONE or call["fault"] == "reset_after")

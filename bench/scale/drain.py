@@ -23,16 +23,16 @@ WARM_UP = 0.1
 
 @dataclass(frozen=True, kw_only=True)
 class Moment:
-    """How many events there were, and what the recorder and PostgreSQL had used."""
+    """How many webhooks were waiting, and what the recorder and PostgreSQL had used."""
 
-    events: int
+    waiting: int
     at: float
     cpu_seconds: float
 
 
 @dataclass(frozen=True, kw_only=True)
 class Stretch:
-    """What was recorded between two moments, with so many waiting at the first."""
+    """What was recorded between two moments. `depth`: how many waited when the recorder began."""
 
     depth: int
     begun: Moment
@@ -40,34 +40,45 @@ class Stretch:
 
     @property
     def per_second(self) -> float:
-        """Events."""
-        return (self.ended.events - self.begun.events) / (self.ended.at - self.begun.at)
+        """Webhooks."""
+        return self._recorded / (self.ended.at - self.begun.at)
 
     @property
     def cpu_us_per_event(self) -> float:
         """Of the recorder and PostgreSQL together."""
-        used = self.ended.cpu_seconds - self.begun.cpu_seconds
-        return used / (self.ended.events - self.begun.events) * 1e6
+        return (self.ended.cpu_seconds - self.begun.cpu_seconds) / self._recorded * 1e6
+
+    @property
+    def _recorded(self) -> int:
+        return self.begun.waiting - self.ended.waiting
 
 
 def drained(stage: Stage, webhooks: int) -> Stretch:
-    """Let the recorder run until so many webhooks more are rows, and end it, in the midst of others maybe."""
-    before = stage.last_event()
+    """Let the recorder run until so many are recorded and gone, and end it, in the midst of others maybe."""
+    depth = stage.inbox.depth()
     command = [sys.executable, "-m", "bench.record.drain", str(CHUNK)]
-    streams = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
-    with subprocess.Popen(command, cwd=ROOT, env=stage.environment, **streams) as process:  # type: ignore[call-overload]
+    with subprocess.Popen(
+        command, cwd=ROOT, env=stage.environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    ) as process:
         try:
-            process.stdout.readline()
-            depth = stage.inbox.depth()
-            process.stdin.write(b"go\n")
-            process.stdin.flush()
-            begun = _when(stage, before + round(webhooks * WARM_UP), process.pid)
-            return Stretch(depth=depth, begun=begun, ended=_when(stage, before + webhooks, process.pid))
+            _begin(process)
+            begun = _when(stage, depth - round(webhooks * WARM_UP), process.pid)
+            return Stretch(depth=depth, begun=begun, ended=_when(stage, depth - webhooks, process.pid))
         finally:
             process.kill()
 
 
-def _when(stage: Stage, events: int, pid: int) -> Moment:
-    assert wait_until(lambda: stage.last_event() >= events, RECORDED_WITHIN, every=0.01), "not recorded in time"
+def _begin(process: subprocess.Popen[bytes]) -> None:
+    """Wait until it is ready, then let it go."""
+    assert process.stdin
+    assert process.stdout
+    assert process.stdout.readline(), "the recorder ended; what it printed says why"
+    process.stdin.write(b"go\n")
+    process.stdin.flush()
+
+
+def _when(stage: Stage, waiting: int, pid: int) -> Moment:
+    """The moment when no more than these are waiting: what has left the inbox is committed."""
+    assert wait_until(lambda: stage.inbox.depth() <= waiting, RECORDED_WITHIN, every=0.01), "not recorded in time"
     used = cpu_seconds([pid]) + stage.postgres_cpu_seconds()
-    return Moment(events=stage.last_event(), at=time.monotonic(), cpu_seconds=used)
+    return Moment(waiting=stage.inbox.depth(), at=time.monotonic(), cpu_seconds=used)

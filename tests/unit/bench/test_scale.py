@@ -27,7 +27,7 @@ def test_their_text_hardly_gets_smaller(bodies: list[bytes]) -> None:
 
 
 def test_a_stretch_is_judged_between_its_moments() -> None:
-    begun = Moment(events=100, at=1.0, cpu_seconds=0.5)
-    ended = Moment(events=1_100, at=3.0, cpu_seconds=1.0)
-    found = Stretch(depth=5_000, begun=begun, ended=ended)
+    begun = Moment(waiting=5_000, at=1.0, cpu_seconds=0.5)
+    ended = Moment(waiting=4_000, at=3.0, cpu_seconds=1.0)
+    found = Stretch(depth=5_100, begun=begun, ended=ended)
     assert (found.per_second, found.cpu_us_per_event) == (500.0, 500.0)
