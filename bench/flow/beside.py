@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections import defaultdict
 from typing import TYPE_CHECKING, Any
 
 from bench.door.figures import OURS
@@ -14,23 +15,17 @@ from bench.flow.trials import Length, backlog, steady, troubled
 from bench.peers.install import NotInstalled
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Iterator
     from contextlib import AbstractContextManager
     from pathlib import Path
 
     from bench.flow.side import Side
     from bench.harness.servers import Servers
 
-TRIALS: dict[str, Callable[[Side, Length], dict[str, Any]]] = {
-    "backlog": backlog,
-    "steady": steady,
-    "troubled": troubled,
-}
-
 
 def beside_others(servers: Servers, folder: Path, length: Length, *, peers: bool) -> dict[str, Any]:
     """Each trial with a row for each side; `left_out` as with the doors, `broken` of ours alone."""
-    rows: dict[str, dict[str, dict[str, Any]]] = {name: {} for name in TRIALS}
+    rows: dict[str, dict[str, dict[str, Any]]] = defaultdict(dict)
     left_out: dict[str, str] = {}
     for name, opened in _sides(servers, folder, peers=peers):
         try:
@@ -42,7 +37,7 @@ def beside_others(servers: Servers, folder: Path, length: Length, *, peers: bool
             left_out[name] = str(why)
     return {
         "trials": {trial: {"contestants": sides} for trial, sides in rows.items()},
-        "titles": {peer.name: peer.title for peer in PEERS if peer.name in rows["steady"]},
+        "titles": {peer.name: peer.title for peer in PEERS if peer.name in rows["troubled"]},
         "left_out": left_out,
         "broken": [failing for trial in rows for failing in failings(trial, rows[trial][OURS])],
     }
@@ -61,5 +56,7 @@ def _sides(servers: Servers, folder: Path, *, peers: bool) -> Iterator[tuple[str
 
 
 def _put_through(side: Side, length: Length) -> Iterator[tuple[str, dict[str, Any]]]:
-    for name, trial in TRIALS.items():
-        yield name, trial(side, length)
+    yield "backlog", backlog(side, length)
+    for rate in length.rates:
+        yield f"steady_{rate}_a_second", steady(side, rate, length.seconds)
+    yield "troubled", troubled(side, length)

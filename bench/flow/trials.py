@@ -12,6 +12,7 @@ from bench.door.usage import memory_mb
 from bench.flow.costs import Costs
 from bench.flow.moments import middle_rate, spread
 from bench.flow.sending import changed_at, send_steadily, sent_at, share_of
+from bench.flow.side import BEHIND_OUR_DOOR
 from bench.flow.stage import order
 
 if TYPE_CHECKING:
@@ -30,8 +31,9 @@ class Length:
     """How much of each: what waits, how many a second for how long, and how often who is behind the door is killed."""
 
     backlog: int
-    per_second: int
+    rates: tuple[int, ...]
     seconds: float
+    troubled_per_second: int
     troubled_seconds: float
     kills: int
 
@@ -49,19 +51,19 @@ def backlog(side: Side, length: Length) -> dict[str, Any]:
         "webhooks": count * len(side.companies),
         "drain_seconds": round(max(moments, default=began) - began, 1),
         "changes_per_second": round(middle_rate(list(moments)), 1),
-        "memory_mb": round(memory_mb(side.platform.pids("worker")), 1),
+        "memory_mb": round(memory_mb(side.platform.pids(*BEHIND_OUR_DOOR)), 1),
         **found,
     }
 
 
-def steady(side: Side, length: Length) -> dict[str, Any]:
+def steady(side: Side, per_second: int, seconds: float) -> dict[str, Any]:
     """Send at a fixed rate, after a little that is not measured."""
     send_steadily(side.front, side.companies, *WARM_UP)
     side.settle(SETTLES_WITHIN)
     before, began, costs = side.verdict(), time.time(), Costs(side.servers, side.platform)
-    jobs = _send(side, length.per_second, length.seconds)
+    jobs = _send(side, per_second, seconds)
     found = _judged(side, before)
-    used = costs.each_1000(_count(side, length.per_second, length.seconds))
+    used = costs.each_1000(_count(side, per_second, seconds))
     waits = _waits(side, jobs, began)
     return {
         "webhooks": len(waits),
@@ -79,13 +81,13 @@ def troubled(side: Side, length: Length) -> dict[str, Any]:
     before, began = side.verdict(), time.time()
     with ThreadPoolExecutor(1) as thread:
         killing = thread.submit(_kill, side, length.kills, began, length.troubled_seconds)
-        _send(side, length.per_second, length.troubled_seconds, duplicates=TWICE)
+        _send(side, length.troubled_per_second, length.troubled_seconds, duplicates=TWICE)
         ended, kills = time.time(), killing.result()
     found = _judged(side, before)
     side.front.heal()
     moments = changed_at(side.front, began).values()
     return {
-        "webhooks": _count(side, length.per_second, length.troubled_seconds),
+        "webhooks": _count(side, length.troubled_per_second, length.troubled_seconds),
         "kills": kills,
         "last_change_after_last_webhook_seconds": round(max(moments, default=ended) - ended, 1),
         **found,
