@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from bench.benchmark import Benchmark
 from bench.flow.backlog import drain
 from bench.flow.beside import beside_others
-from bench.flow.downloads import AT_ONCE, PROMISED_MB, THREADS, download
+from bench.flow.downloads import AT_ONCE, THREADS, careless, download
 from bench.flow.fairness import PROMISED_SECONDS, beside
 from bench.flow.stage import BUDGET, both_servers, stage
 from bench.flow.steady import is_steady, steady
@@ -121,7 +121,7 @@ def flow(*, quick: bool) -> Figures:
             *_failings(verdicts),
             *_late(noisy, "one backlog"),
             *_late(crowd, "many backlogs"),
-            *_careless(files, size),
+            *careless(files, size.files),
             *others["broken"],
         ],
     }
@@ -176,15 +176,6 @@ def _late(figures: dict[str, Any], what: str) -> list[str]:
     if figures["event_slowest_ms"] > PROMISED_SECONDS * 1000:
         broken.append(f"{what}: an event took {figures['event_slowest_ms']} ms")
     return broken
-
-
-def _careless(files: dict[str, dict[str, Any]], size: Size) -> list[str]:
-    """What was promised of files, and is not so."""
-    most, wrong = files["slow"]["most_at_once"], sum(each["wrong"] for each in files.values())
-    memory = max(each["memory_mb"] for each in files.values())
-    broken = [f"{wrong} stored files are not Front's"] if wrong else []
-    broken += [f"only {most} files were stored at once: this shows nothing"] if most < size.files else []
-    return broken + ([f"the worker took {memory} MB for its files"] if memory >= PROMISED_MB else [])
 
 
 FLOW = Benchmark(

@@ -56,9 +56,18 @@ def download(stage: Stage, file_mb: int, *, slowly: float = 0.0) -> dict[str, An
         "memory_before_mb": round(before.memory_mb, 1),
         "mb_per_second": round(len(stage.companies) * file_mb / took, 1),
         "seconds": round(took, 1),
-        "wrong": wrong(stage, last),
+        "wrong": _wrong(stage, last),
         "load_average": round(os.getloadavg()[0], 2),
     }
+
+
+def careless(found: dict[str, dict[str, Any]], files: int) -> list[str]:
+    """What was promised of files and is not so, in words; `slow` has to show so many under way together."""
+    most, wrong = found["slow"]["most_at_once"], sum(each["wrong"] for each in found.values())
+    memory = max(each["memory_mb"] for each in found.values())
+    broken = [f"{wrong} stored files are not Front's"] if wrong else []
+    broken += [f"only {most} files were stored at once: this shows nothing"] if most < files else []
+    return broken + ([f"the worker took {memory} MB for its files"] if memory >= PROMISED_MB else [])
 
 
 def _looks(stage: Stage, last: int) -> list[Look]:
@@ -76,7 +85,7 @@ def _look(stage: Stage) -> Look:
     return Look(memory_mb=memory_mb(stage.mailroom.platform.pids("worker")), at_work=at_work)
 
 
-def wrong(stage: Stage, last: int) -> int:
+def _wrong(stage: Stage, last: int) -> int:
     """How many stored files are not Front's, by their rows or by their bytes."""
     files = Path(stage.mailroom.environment["MAILROOM_DATA"]) / "files"
     count = 0
