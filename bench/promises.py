@@ -65,7 +65,14 @@ PROMISES = (
         figure="many_backlogs_event_slowest_ms",
         at_most=2_000,
     ),
+    Promise(of="flow", what="MB of a worker that stores 16 files of 25 MB", figure="downloads_memory_mb", at_most=150),
     Promise(of="scale", what="bytes of Redis for a byte of body", figure="redis_to_body_bytes_ratio", at_most=1.3),
+    Promise(
+        of="scale",
+        what="CPU of an event recorded below 1,000,000 others to one by itself",
+        figure="deep_to_shallow_cpu_ratio",
+        at_most=1.3,
+    ),
     Promise(of="scale", what="ms of a dispatch round, median", figure="dispatch_round_median_ms", at_most=50),
 )
 

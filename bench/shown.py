@@ -21,6 +21,15 @@ COLUMNS = (
     ("answers_per_second", "answers/s", 10),
     ("answers_p50_ms", "p50 ms", 9),
     ("answers_p99_ms", "p99 ms", 9),
+    ("action_p50_ms", "p50 ms", 9),
+    ("action_p95_ms", "p95 ms", 9),
+    ("action_p99_ms", "p99 ms", 9),
+    ("drain_seconds", "drained s", 11),
+    ("changes_per_second", "changes/s", 11),
+    ("kills", "kills", 7),
+    ("last_change_after_last_webhook_seconds", "last after s", 14),
+    ("lost", "lost", 6),
+    ("double", "double", 8),
     ("errors", "errors", 7),
     ("missing", "missing", 8),
     ("cpu_seconds_per_1000", "CPU s/1000", 11),
@@ -36,9 +45,14 @@ def shown(figures: Figures) -> str:
     named = [f"{name}: {value}" for name, value in figures.items() if name.endswith(_endings(figures))]
     left_out = [f"left out: {name} ({why})" for name, why in figures.get("left_out", {}).items()]
     broken = [f"BROKEN: {what}" for what in figures["broken"]]
-    tables = [line for name, case in figures.get("cases", {}).items() for line in _table(name, case["contestants"])]
+    tables = [line for name, case in _tables(figures).items() for line in _table(name, case["contestants"])]
     promises = told(figures.get("promises", ()))
     return "\n".join([f"{figures['name']}: {where}", *named, *tables, *promises, *left_out, *broken])
+
+
+def _tables(figures: Figures) -> dict[str, Any]:
+    """Where several are compared, by the name of what they did."""
+    return {**figures.get("cases", {}), **figures.get("beside", {})}
 
 
 def _endings(figures: Figures) -> tuple[str, ...]:

@@ -102,7 +102,7 @@ class Stage:
             return False
         self._ports[contestant.name] = port
         self._platform.run(contestant.name, command, PORT=str(port))
-        expect(lambda: _answers(port), STARTS_WITHIN, f"{contestant.name} answers")
+        expect(lambda: answers(port), STARTS_WITHIN, f"{contestant.name} answers")
         assert contestant.queued is None or _refuses(port), f"{contestant.name} takes what nobody signed: no comparison"
         return True
 
@@ -114,7 +114,8 @@ def _refuses(port: int) -> bool:
     )
 
 
-def _answers(port: int) -> bool:
+def answers(port: int) -> bool:
+    """Whether somebody is alive there."""
     try:
         return requests.get(f"http://127.0.0.1:{port}/livez", timeout=5).ok
     except requests.RequestException:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from bench.door.usage import memory_mb
 from bench.flow.costs import Costs
+from bench.flow.moments import middle_rate
 from bench.harness.backlog import add_backlog
 
 if TYPE_CHECKING:
@@ -15,8 +16,6 @@ if TYPE_CHECKING:
 
 OPEN = "SELECT count(*) FROM tasks WHERE state IN ('ready', 'queued', 'running')"
 LOOKS_EVERY = 0.5
-#: Threads are started and modules loaded at the beginning, slots stay empty at the end: neither is a rate.
-FROM, UNTIL = 0.1, 0.9
 
 
 def drain(stage: Stage, tasks: int, within: float) -> dict[str, Any]:
@@ -25,7 +24,7 @@ def drain(stage: Stage, tasks: int, within: float) -> dict[str, Any]:
     problems = platform.stop("worker")
     assert not problems, problems
     waiting = add_backlog(stage.mailroom, stage.companies, tasks // len(stage.companies))
-    began, costs = time.time(), Costs(stage.servers, stage.mailroom)
+    began, costs = time.time(), Costs(stage.servers, platform)
     platform.procfile({"web": 0, "recorder": 0, "sweeper": 0}, pool="threads")
     memory, loads = _watched(stage, began + within)
     took = time.time() - began
@@ -33,7 +32,7 @@ def drain(stage: Stage, tasks: int, within: float) -> dict[str, Any]:
         "tasks": waiting,
         "drain_seconds": round(took, 1),
         "tasks_per_second": round(waiting / took, 1),
-        "calls_per_second": round(_rate(stage, began), 1),
+        "calls_per_second": round(middle_rate(_calls(stage, began)), 1),
         "worker_memory_mb": round(max(memory), 1),
         "worker_memory_first_half_mb": round(max(memory[: max(1, len(memory) // 2)]), 1),
         "cpu_seconds_per_1000": costs.each_1000(waiting),
@@ -51,8 +50,5 @@ def _watched(stage: Stage, deadline: float) -> tuple[list[float], list[float]]:
     return memory, loads
 
 
-def _rate(stage: Stage, since: float) -> float:
-    """Calls of Front a second in the middle part."""
-    moments = sorted(call["at"] for call in stage.mailroom.front.calls() if call["at"] >= since)
-    first, last = int(len(moments) * FROM), int(len(moments) * UNTIL)
-    return float((last - first) / (moments[last] - moments[first]))
+def _calls(stage: Stage, since: float) -> list[float]:
+    return [call["at"] for call in stage.mailroom.front.calls() if call["at"] >= since]

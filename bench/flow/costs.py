@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from bench.door.usage import cpu_seconds
 
 if TYPE_CHECKING:
-    from bench.harness.mailroom import Mailroom
+    from bench.harness.platform import Platform
     from bench.harness.servers import Servers
 
 KINDS = ("web", "recorder", "worker", "sweeper", "sandbox")
@@ -16,9 +16,9 @@ KINDS = ("web", "recorder", "worker", "sweeper", "sandbox")
 class Costs:
     """Counts CPU seconds, user and system, from the moment it is made."""
 
-    def __init__(self, servers: Servers, mailroom: Mailroom) -> None:
+    def __init__(self, servers: Servers, platform: Platform) -> None:
         self._servers = servers
-        self._mailroom = mailroom
+        self._platform = platform
         self._before = self._now()
 
     def each_1000(self, events: int) -> dict[str, float]:
@@ -29,6 +29,6 @@ class Costs:
         return {kind: round(seconds, 3) for kind, seconds in {**used, "ours": ours}.items()}
 
     def _now(self) -> dict[str, float]:
-        used = {kind: cpu_seconds(self._mailroom.platform.pids(kind)) for kind in KINDS}
+        used = {kind: cpu_seconds(self._platform.pids(kind)) for kind in KINDS}
         servers = {"postgres": self._servers.postgres, "redis": self._servers.valkey}
         return used | {name: cpu_seconds([server.pid]) for name, server in servers.items()}

@@ -53,18 +53,32 @@ def both_servers() -> Iterator[tuple[Servers, Path]]:
 
 
 @contextmanager
-def stage(servers: Servers, folder: Path, name: str, *, companies: int, budget: int = 0) -> Iterator[Stage]:
+def stage(
+    servers: Servers, folder: Path, name: str, *, companies: int, budget: int = 0, **settings: str
+) -> Iterator[Stage]:
     """All processes of the Procfile on an empty database, with so many tenants; `budget` 0 is none."""
     own = folder / name
     own.mkdir()
-    front = ("--latency-ms", LATENCY_MS, "--requests-per-minute", budget or 600_000, "--burst-per-second", 0)
-    named = [f"cmp_{name}{number}" for number in range(companies)]
-    with servers.fresh() as urls:
-        mailroom = Mailroom(urls, own, counts={}, front=[str(each) for each in front], settings=QUIET)
-        with mailroom:
-            for company in named:
-                mailroom.tenant(company, desk(company))
-            yield Stage(servers=servers, mailroom=mailroom, companies=named)
+    named = companies_of(name, companies)
+    front = slow_front(budget)
+    with (
+        servers.fresh() as urls,
+        Mailroom(urls, own, counts={}, front=front, settings=QUIET | settings) as mailroom,
+    ):
+        for company in named:
+            mailroom.tenant(company, desk(company))
+        yield Stage(servers=servers, mailroom=mailroom, companies=named)
+
+
+def companies_of(name: str, count: int) -> list[str]:
+    """So many, with the part's name in theirs."""
+    return [f"cmp_{name}{number}" for number in range(count)]
+
+
+def slow_front(budget: int = 0) -> list[str]:
+    """The sandbox's options; `budget` 0 is none."""
+    options = ("--latency-ms", LATENCY_MS, "--requests-per-minute", budget or 600_000, "--burst-per-second", 0)
+    return [str(each) for each in options]
 
 
 #: Repairs would ask Front beside what is measured.

@@ -18,6 +18,7 @@ from pydantic import SecretStr
 
 from bench.harness.platform import Platform
 from bench.harness.processes import wait_until
+from bench.harness.sandbox import Door, start_sandbox
 from bench.harness.small_front import SmallFront
 from shared.crypto import TokenVault
 from shared.db import connections, tenants, users
@@ -80,11 +81,8 @@ class Mailroom:
 
     def start_sandbox(self) -> None:
         """Start the small Front; return when it listens."""
-        door = f"http://127.0.0.1:{self.port}/webhooks/front"
-        own = ("--port", str(self._sandbox_port), "--door", door, "--signing-key", self._signing_key)
-        data = ("--data", str(self.folder / "sandbox"))
-        self.platform.run("sandbox", [sys.executable, "-m", "sandbox", "serve", *own, *data, *self._front_options])
-        expect(self.front.listens, STARTS_WITHIN, "the sandbox listens")
+        door = Door(port=self.port, signing_key=self._signing_key)
+        start_sandbox(self.platform, self.front, door, self._front_options)
 
     def tenant(self, company: str, *addresses: str, action: str = "archive", token: str | None = None) -> int:
         """Found the company at Front and connect it as a tenant with a user for each address; the tenant's id."""

@@ -17,6 +17,7 @@ class SmallFront:
     """Its control; every refusal is an error of the test."""
 
     def __init__(self, port: int, ledger: Path) -> None:
+        self.port, self.folder = port, ledger.parent
         self._url = f"http://127.0.0.1:{port}/sandbox"
         self._ledger = ledger
 
@@ -51,6 +52,10 @@ class SmallFront:
     def send(self, type_: str, company: str, **order: Any) -> dict[str, Any]:
         """Send webhooks; the report."""
         return self._call("POST", "send", {"type": type_, "company": company, **order})
+
+    def events_of(self, job: str) -> list[dict[str, Any]]:
+        """What an order that was not waited for has brought about so far."""
+        return list(self._call("GET", f"jobs/{job}")["events"])
 
     def challenge(self, company: str) -> dict[str, Any]:
         """Have the door asked to prove itself."""

@@ -36,7 +36,7 @@ def python_of(peer: str) -> Path:
 
 
 def node_folder_of(peer: str) -> Path:
-    """The folder with the program and what package-lock.json names. Raises NotInstalled."""
+    """The folder with the programs and what package-lock.json names. Raises NotInstalled."""
     folder, lock = INSTALLED / peer, HERE / peer / "package-lock.json"
     _check_node()
     if _made_from(folder) != lock.read_bytes():
@@ -44,7 +44,8 @@ def node_folder_of(peer: str) -> Path:
         shutil.copytree(HERE / peer, folder)
         _run("npm", "ci", "--omit=dev", "--ignore-scripts", "--no-audit", "--no-fund", folder=folder)
         (folder / "made-from").write_bytes(lock.read_bytes())
-    shutil.copy(HERE / peer / "server.js", folder)
+    for program in (HERE / peer).glob("*.js"):
+        shutil.copy(program, folder)
     return folder
 
 
@@ -58,10 +59,14 @@ def node_version() -> str | None:
 def locked_versions() -> dict[str, str]:
     """What the locks say of the packages that matter."""
     python = re.findall(
-        r"^(fastapi|uvicorn|uvloop|arq|redis|hiredis)==(\S+)", _lock("fastapi_arq/requirements.lock"), re.M
+        r"^(fastapi|uvicorn|uvloop|arq|redis|hiredis|asyncpg|httpx)==(\S+)",
+        _lock("fastapi_arq/requirements.lock"),
+        re.M,
     )
     node = json.loads(_lock("express_bullmq/package-lock.json"))["packages"]
-    return dict(python) | {name: node[f"node_modules/{name}"]["version"] for name in ("express", "bullmq", "ioredis")}
+    return dict(python) | {
+        name: node[f"node_modules/{name}"]["version"] for name in ("express", "bullmq", "ioredis", "pg")
+    }
 
 
 def _lock(path: str) -> str:

@@ -5,9 +5,14 @@ import { createHmac, timingSafeEqual } from "node:crypto";
 import process from "node:process";
 import { Queue } from "bullmq";
 import express from "express";
+import { QUEUE, redis } from "./redis.js";
 
 const FRESH_MS = 900_000;
 const AHEAD_MS = 60_000;
+// Whether a job has its event's id, so that BullMQ takes the second delivery of an event for the first.
+const BY_EVENT = process.env.JOB_ID === "event";
+// How long a finished job is remembered, how often one is tried, and the pauses: 1, 2, 4, 8 and 16 seconds.
+const KEPT = { removeOnComplete: { age: 3600 }, attempts: 6, backoff: { type: "exponential", delay: 1000 } };
 const key = process.env.FRONT_SIGNING_KEYS;
 
 function accepted(body, timestamp, signature) {
@@ -19,14 +24,8 @@ function accepted(body, timestamp, signature) {
 }
 
 function serve() {
-  const redis = new URL(process.env.REDIS_URL);
-  const connection = {
-    host: redis.hostname,
-    port: Number(redis.port),
-    password: decodeURIComponent(redis.password),
-    enableOfflineQueue: false, // as BullMQ's documents advise where a web server adds jobs
-  };
-  const queue = new Queue("webhooks", { connection });
+  const connection = { ...redis, enableOfflineQueue: false }; // as BullMQ's documents advise where a server adds jobs
+  const queue = new Queue(QUEUE, { connection });
   const app = express();
   app.disable("x-powered-by");
   app.disable("etag");
@@ -36,7 +35,9 @@ function serve() {
       response.sendStatus(401);
       return;
     }
-    const job = await queue.add("process_webhook", { body: request.body.toString() });
+    const body = request.body.toString();
+    const options = BY_EVENT ? { ...KEPT, jobId: JSON.parse(body).payload.id } : {};
+    const job = await queue.add("process_webhook", { body }, options);
     response.json({ delivery_id: job.id });
   });
   app.get("/livez", async (request, response) => {

@@ -12,9 +12,13 @@ from fastapi import FastAPI, HTTPException, Request
 from fastapi.responses import JSONResponse
 
 from bench.peers.checks import MAX_BODY_BYTES, accepted
+from bench.peers.wanted import event_id
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
+
+#: Whether a job has its event's id, so that arq takes the second delivery of an event for the first.
+BY_EVENT = os.environ.get("JOB_ID") == "event"
 
 
 @asynccontextmanager
@@ -37,8 +41,9 @@ async def receive(request: Request) -> JSONResponse:
     headers = request.headers
     if not accepted(body, headers.get("x-front-request-timestamp", ""), headers.get("x-front-signature", "")):
         raise HTTPException(401)
-    job = await request.app.state.queue.enqueue_job("process_webhook", body.decode())
-    return JSONResponse({"delivery_id": job.job_id})
+    job_id = event_id(body) if BY_EVENT else None
+    job = await request.app.state.queue.enqueue_job("process_webhook", body.decode(), _job_id=job_id)
+    return JSONResponse({"delivery_id": job.job_id if job else job_id})
 
 
 @app.get("/livez")

@@ -5,15 +5,10 @@ It runs with the packages that Mailroom itself is installed with, so that only t
 
 from __future__ import annotations
 
-import os
-
-from celery import Celery
 from flask import Flask, Response, abort, jsonify, request
 
 from bench.peers.checks import MAX_BODY_BYTES, accepted
-
-queue = Celery("textbook", broker=os.environ["REDIS_URL"])
-queue.conf.task_ignore_result = True
+from bench.peers.textbook.tasks import TASK, queue
 
 app = Flask(__name__)
 app.config["MAX_CONTENT_LENGTH"] = MAX_BODY_BYTES
@@ -26,7 +21,7 @@ def receive() -> Response:
     headers = request.headers
     if not accepted(body, headers.get("X-Front-Request-Timestamp", ""), headers.get("X-Front-Signature", "")):
         abort(401)
-    task = queue.send_task("process_webhook", args=[body.decode()])
+    task = queue.send_task(TASK, args=[body.decode()])
     return jsonify(delivery_id=task.id)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from bench.flow.downloads import careless
 from bench.flow.fairness import most_in_a_window
 from bench.flow.steady import is_steady, lateness
 from bench.shown import shown
@@ -31,6 +32,18 @@ def test_a_webhook_that_leaves_after_its_turn_is_late() -> None:
 @pytest.mark.parametrize(("seconds", "steady"), [(0.1, True), (1.0, True), (1.1, False)])
 def test_a_rate_is_held_when_little_is_left_to_do_at_its_end(seconds: float, steady: bool) -> None:
     assert is_steady({"last_action_after_last_webhook_seconds": seconds}) is steady
+
+
+def test_files_that_came_one_after_the_other_show_nothing() -> None:
+    slow, fast = ({"most_at_once": most, "memory_mb": 110.0, "wrong": 0} for most in (16, 9))
+    assert careless({"slow": slow, "fast": fast}, files=16) == []
+    assert careless({"slow": fast, "fast": slow}, files=16) == ["only 9 files were stored at once: this shows nothing"]
+
+
+@pytest.mark.parametrize("change", [{"memory_mb": 150.0}, {"wrong": 1}])
+def test_other_bytes_and_too_much_memory_break_the_promise(change: dict[str, float]) -> None:
+    slow = {"most_at_once": 16, "memory_mb": 110.0, "wrong": 0}
+    assert len(careless({"slow": slow, "fast": slow | change}, files=16)) == 1
 
 
 def test_people_see_times_and_rates_where_nobody_is_compared() -> None:

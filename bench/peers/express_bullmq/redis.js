@@ -1,0 +1,7 @@
+// Where Redis is, and what the queue is called.
+import process from "node:process";
+
+const url = new URL(process.env.REDIS_URL);
+
+export const QUEUE = "webhooks";
+export const redis = { host: url.hostname, port: Number(url.port), password: decodeURIComponent(url.password) };

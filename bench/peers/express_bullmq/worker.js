@@ -1,0 +1,55 @@
+// The same work as a BullMQ job: `node worker.js`. The row is committed with the change, as in the textbook's.
+import process from "node:process";
+import { Worker } from "bullmq";
+import pg from "pg";
+import { QUEUE, redis } from "./redis.js";
+
+const SLOTS = 16;
+const PATIENCE_MS = 10_000;
+const FORGOTTEN_MS = 30_000;
+const RECEIVING = new Set(["to", "cc", "bcc"]);
+const FIND = `
+  SELECT token FROM peer.tenants JOIN peer.users USING (company_id) WHERE company_id = $1 AND address = ANY($2) LIMIT 1
+`;
+const RECORD = `
+  INSERT INTO peer.events (event_id, company_id, conversation_id) VALUES ($1, $2, $3) ON CONFLICT DO NOTHING
+`;
+const pool = new pg.Pool({ connectionString: process.env.DATABASE_URL, max: SLOTS });
+
+async function archive(conversation, token) {
+  const answer = await fetch(`${process.env.FRONT_API_URL}/conversations/${conversation}`, {
+    method: "PATCH",
+    headers: { authorization: `Bearer ${token}`, "content-type": "application/json" },
+    body: JSON.stringify({ status: "archived" }),
+    signal: AbortSignal.timeout(PATIENCE_MS),
+  });
+  await answer.arrayBuffer();
+  if (!answer.ok) throw new Error(`Front answered ${answer.status}`);
+}
+
+async function record(client, { authorization, payload }) {
+  const receiving = payload.target.data.recipients.filter(({ role }) => RECEIVING.has(role));
+  const addresses = receiving.map(({ handle }) => handle.toLowerCase());
+  const found = await client.query(FIND, [authorization.id, addresses]);
+  const made = await client.query(RECORD, [payload.id, authorization.id, payload.conversation.id]);
+  if (found.rowCount && made.rowCount) await archive(payload.conversation.id, found.rows[0].token);
+}
+
+async function processWebhook(job) {
+  const client = await pool.connect();
+  try {
+    await client.query("BEGIN");
+    await record(client, JSON.parse(job.data.body));
+    await client.query("COMMIT");
+  } catch (error) {
+    await client.query("ROLLBACK");
+    throw error;
+  } finally {
+    client.release();
+  }
+}
+
+// A dead worker's lock ends after half of the time, and is seen to have ended within the other half.
+const patience = { lockDuration: FORGOTTEN_MS / 2, stalledInterval: FORGOTTEN_MS / 2 };
+const worker = new Worker(QUEUE, processWebhook, { connection: redis, concurrency: SLOTS, ...patience });
+worker.on("error", (error) => console.error(error));
