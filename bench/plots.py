@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from bench.drawn import Bar, bars
+from bench.drawn import Bar, bars, lines
+from bench.flow.memory import KINDS
 from bench.record.figures import PROFILED
 
 if TYPE_CHECKING:
@@ -30,6 +31,7 @@ def drawings(kept: Mapping[str, Figures]) -> dict[str, str]:
         for what in PROMISED:
             title = f"From the webhook to the {'row' if what == 'rows' else 'change at Front'}, {_load(kept['flow'])}"
             drawn[f"flow_{what}.svg"] = bars(title, "ms", list(_latencies(kept["flow"], what)))
+        drawn["memory.svg"] = _memory(kept["flow"])
     if "scale" in kept:
         drawn["dispatch_rounds.svg"] = _rounds(kept["scale"])
     return drawn
@@ -51,6 +53,12 @@ def _record(record: Figures) -> str:
         if name != PROFILED
     ]
     return bars(f"Events recorded a second, {_load(record)}", "", rows)
+
+
+def _memory(flow: Figures) -> str:
+    over_time = flow["memory_over_time"]
+    values = {kind: over_time[kind] for kind in KINDS}
+    return lines(f"Memory of each kind of process, {_load(flow)}", "MB", over_time["seconds"], values)
 
 
 def _rounds(scale: Figures) -> str:

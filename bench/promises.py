@@ -69,7 +69,7 @@ PROMISES = (
     Promise(of="scale", what="bytes of Redis for a byte of body", figure="redis_to_body_bytes_ratio", at_most=1.3),
     Promise(
         of="scale",
-        what="CPU of an event recorded below 1,000,000 others to one by itself",
+        what="CPU of an event that is recorded while very many wait, to one by itself",
         figure="deep_to_shallow_cpu_ratio",
         at_most=1.3,
     ),

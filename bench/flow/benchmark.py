@@ -11,6 +11,7 @@ from bench.flow.backlog import drain
 from bench.flow.beside import beside_others
 from bench.flow.downloads import AT_ONCE, THREADS, careless, download
 from bench.flow.fairness import PROMISED_SECONDS, beside
+from bench.flow.memory import MemoryOverTime
 from bench.flow.stage import BUDGET, both_servers, stage
 from bench.flow.steady import is_steady, steady
 from bench.flow.trials import Length
@@ -84,7 +85,7 @@ def flow(*, quick: bool) -> Figures:
     took: dict[str, float] = {}
     with both_servers() as (servers, folder):
         with timed(took, "rates"):
-            rates, verdict = _rates(servers, folder, size)
+            rates, memory, verdict = _rates(servers, folder, size)
         with timed(took, "backlog"):
             backlog, of_backlog = _backlog(servers, folder, size)
         with timed(took, "fairness"):
@@ -108,6 +109,7 @@ def flow(*, quick: bool) -> Figures:
         "downloads_mb_per_second": files["fast"]["mb_per_second"],
         **{failing: sum(each[failing] for each in verdicts) for failing in verdict},
         "rates": {str(rate): figures for rate, figures in rates.items()},
+        "memory_over_time": memory,
         "backlog": backlog,
         "noisy_tenant": noisy,
         "many_backlogs": crowd,
@@ -127,8 +129,10 @@ def flow(*, quick: bool) -> Figures:
     }
 
 
-def _rates(servers: Servers, folder: Path, size: Size) -> tuple[dict[int, dict[str, Any]], dict[str, int]]:
-    with stage(servers, folder, "rates", companies=size.tenants) as on:
+def _rates(
+    servers: Servers, folder: Path, size: Size
+) -> tuple[dict[int, dict[str, Any]], dict[str, Any], dict[str, int]]:
+    with stage(servers, folder, "rates", companies=size.tenants) as on, MemoryOverTime(on.mailroom.platform) as memory:
         steady(on, *WARM_UP)
         found: dict[int, dict[str, Any]] = {}
         for rate in (*size.rates, *size.steps):
@@ -136,7 +140,7 @@ def _rates(servers: Servers, folder: Path, size: Size) -> tuple[dict[int, dict[s
             _tell(f"{rate} a second", found[rate])
             if rate in size.steps and not is_steady(found[rate]):
                 break
-        return found, on.verdict()
+        return found, memory.figures(), on.verdict()
 
 
 def _backlog(servers: Servers, folder: Path, size: Size) -> tuple[dict[str, Any], dict[str, int]]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from bench.tables import door, flow, limits, record, scale, whole
+from bench.tables import beside, door, flow, limits, record, scale, whole
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -21,6 +21,10 @@ TABLES: dict[str, tuple[Callable[..., str], tuple[str, ...]]] = {
     "flow_rates": (flow.latencies, ("flow",)),
     "flow_costs": (flow.costs, ("flow",)),
     "flow_waiting": (flow.waiting, ("flow",)),
+    "flow_files": (flow.files, ("flow",)),
+    "beside_times": (beside.times, ("flow",)),
+    "beside_backlog": (beside.backlog, ("flow",)),
+    "beside_troubled": (beside.troubled, ("flow",)),
     "scale": (scale.much, ("scale",)),
     "limits": (limits.limits, ("flow", "record", "scale")),
 }

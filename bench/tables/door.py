@@ -14,6 +14,7 @@ PEERS = ("ceiling", "textbook", "fastapi_arq", "express_bullmq")
 
 
 def headline(figures: Figures) -> str:
+    """The case that promises are about."""
     case = figures["cases"][figures["headline"]]
     return table(
         [
@@ -41,6 +42,8 @@ def headline(figures: Figures) -> str:
 
 
 def ratios(figures: Figures) -> str:
+    """Ours to each other, in every case."""
+
     def cells(case: Figures, peer: str) -> str:
         return f"{case[f'ours_to_{peer}_ratio']:g} ({case[f'{peer}_to_ours_cpu_ratio']:g})"
 
@@ -51,6 +54,7 @@ def ratios(figures: Figures) -> str:
 
 
 def at_a_fixed_rate(figures: Figures) -> str:
+    """Times at a rate that all keep up with."""
     cases = [case for name, case in figures["cases"].items() if name.startswith("open")]
     return table(
         ["at a fixed 300 a second", "p50 ms", "p99 ms", "CPU s/1,000"],

@@ -11,6 +11,8 @@ if TYPE_CHECKING:
 
 
 def latencies(figures: Figures) -> str:
+    """Times to the row and to the change."""
+
     def three(row: Figures, what: str) -> str:
         return " / ".join(f"{row[f'{what}_{share}_ms']:g}" for share in ("p50", "p95", "p99"))
 
@@ -24,6 +26,7 @@ def latencies(figures: Figures) -> str:
 
 
 def costs(figures: Figures) -> str:
+    """CPU by kind of process."""
     parts = ("web", "recorder", "worker", "sweeper", "postgres", "redis", "ours", "sandbox")
     costs = {f"{rate} a second": row["cpu_seconds_per_1000"] for rate, row in figures["rates"].items()}
     costs[f"a backlog of {figures['backlog']['tasks']:,} actions"] = figures["backlog"]["cpu_seconds_per_1000"]
@@ -32,6 +35,7 @@ def costs(figures: Figures) -> str:
 
 
 def waiting(figures: Figures) -> str:
+    """Backlogs, and tenants beside each other."""
     backlog, noisy, crowd = figures["backlog"], figures["noisy_tenant"], figures["many_backlogs"]
     rows: list[tuple[Any, ...]] = [
         (
@@ -62,3 +66,24 @@ def waiting(figures: Figures) -> str:
         ("calls that Front refused for its limit", "", noisy["refused"] + crowd["refused"]),
     ]
     return table(["what", "", "measured"], rows)
+
+
+def files(figures: Figures) -> str:
+    """Large files that are stored at the same time."""
+    return table(
+        ["files of Front's", "at once", "MB of the worker: before", "at most", "MB/s", "not as Front has them"],
+        (
+            [
+                f"{row['files']} of {row['file_mb']} MB, {how}",
+                row["most_at_once"],
+                row["memory_before_mb"],
+                row["memory_mb"],
+                row["mb_per_second"],
+                row["wrong"],
+            ]
+            for how, row in (
+                ("slowly, all together", figures["downloads"]["slow"]),
+                ("as fast as it goes", figures["downloads"]["fast"]),
+            )
+        ),
+    )

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
 
 
 def drained(figures: Figures) -> str:
+    """Every case and way."""
     return table(
         ["addresses, stored events", "", "events/s", "CPU us an event: own", "PostgreSQL", "load average"],
         (

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
 
 def promises(kept: Mapping[str, Figures]) -> str:
+    """What was promised and what is."""
     return table(
         ["measured by", "what", "promised", "measured", "kept"],
         (
@@ -31,6 +32,7 @@ def promises(kept: Mapping[str, Figures]) -> str:
 
 
 def machine(figures: Figures) -> str:
+    """What it was measured on."""
     on = figures["machine"]
     return (
         f"{on['cores']} cores of an {on['cpu']}, {on['memory_gb']} GB, {on['kernel']}, Python {on['python']};"
