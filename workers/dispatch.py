@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from dataclasses import replace
 from functools import partial
 
 import structlog
@@ -32,8 +33,10 @@ class Dispatcher:
         """Send what is due of these tenants, as far as the workers have room. Never raises: the sweeper comes later."""
         if tenants := sorted(set(tenant_ids)):
             try:
-                waiting = self._waiting.count()
-                self._dispatch(lambda conn: dispatching.queue_of_tenants(conn, tenants, waiting=waiting))
+                seen = self._pool.run_alone(lambda conn: dispatching.look(conn, tenants))
+                if seen and seen.has_room:
+                    seen = replace(seen, waiting=self._waiting.count())
+                    self._dispatch(partial(dispatching.queue_of_tenants, tenant_ids=tenants, seen=seen))
             except StoreUnavailable as exc:
                 log.warning("dispatch_postponed", reason=str(exc))
 

@@ -7,10 +7,10 @@ and a backlog of one kind is never read to find a task of the other.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from psycopg.rows import class_row
-from psycopg.sql import SQL, Composed
+from psycopg.sql import SQL, Composed, Literal
 
 from shared.db.locks import try_lock_files
 from shared.db.pool import Connection
@@ -34,17 +34,24 @@ f.state IN ('queued', 'running') AND (f.state = 'queued' OR
     IN (SELECT name FROM processes WHERE {alive}))
 """).format(alive=_ALIVE)
 
+# Without parameters: it is planned once a connection.
 _BUSY = SQL("""
-SELECT coalesce((SELECT nullif(sum(slots), 0)::int FROM processes WHERE kind = 'worker' AND {alive}), %s) AS slots,
+SELECT coalesce((SELECT nullif(sum(slots), 0)::int FROM processes WHERE kind = 'worker' AND {alive}), {assumed}) AS slots,
        count(*) FILTER (WHERE {others})::int AS others, count(*) FILTER (WHERE {files})::int AS files,
-       %s::int AS waiting, ARRAY(SELECT what FROM outages) AS away
+       ARRAY(SELECT what FROM outages) AS away
 FROM tasks f WHERE {in_flight}
-""").format(alive=_ALIVE, others=_OTHERS, files=_FILES, in_flight=_IN_FLIGHT)
+""").format(alive=_ALIVE, assumed=Literal(ASSUMED_SLOTS), others=_OTHERS, files=_FILES, in_flight=_IN_FLIGHT)
+_BUSY_ALONE = _BUSY.as_bytes()
 
 _SINGLES_FIRST, _IN_TURN = SQL("has_backlog, last_served_at"), SQL("last_served_at")
 
-_DUE = SQL("SELECT FROM tasks WHERE tenant_id = ANY(%s) AND state = 'ready' AND {} AND due_at <= now() LIMIT 1")
-_OTHERS_ARE_DUE, _FILES_ARE_DUE = _DUE.format(_OTHERS), _DUE.format(_FILES)
+_IS_DUE = SQL("EXISTS (SELECT FROM tasks WHERE tenant_id = ANY(%(tenants)s) AND state = 'ready' AND {} AND due_at <= now())")
+# How busy all are is counted where something is due, which mostly is not so.
+_LOOK = SQL("""
+SELECT due.others AS others_are_due, due.files AS files_are_due, busy.*
+FROM (SELECT {others_are_due} AS others, {files_are_due} AS files) due CROSS JOIN LATERAL ({busy}) busy
+WHERE due.others OR due.files
+""").format(others_are_due=_IS_DUE.format(_OTHERS), files_are_due=_IS_DUE.format(_FILES), busy=_BUSY).as_bytes()
 
 
 def _parts(lane: SQL) -> dict[str, SQL | Composed]:
@@ -121,9 +128,10 @@ WITH RECURSIVE waiting(tenant_id, due_at) AS (
 """).format(first=first, **_parts(lane))
 
 
-_TOP_UP_OTHERS, _TOP_UP_FILES = _top_up(_OTHERS), _top_up(_FILES)
-_ROUND_OTHERS, _ROUND_FILES = _round(_OTHERS), _round(_FILES)
-_ONE_OF_OTHERS, _ONE_OF_FILES = _round(_OTHERS, _IN_TURN), _round(_FILES, _IN_TURN)
+# Rendered once: psycopg would do so at each execution.
+_TOP_UP_OTHERS, _TOP_UP_FILES = _top_up(_OTHERS).as_bytes(), _top_up(_FILES).as_bytes()
+_ROUND_OTHERS, _ROUND_FILES = _round(_OTHERS).as_bytes(), _round(_FILES).as_bytes()
+_ONE_OF_OTHERS, _ONE_OF_FILES = _round(_OTHERS, _IN_TURN).as_bytes(), _round(_FILES, _IN_TURN).as_bytes()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -173,19 +181,40 @@ class Busy:
 def busy(conn: Connection, waiting: int) -> Busy:
     """How busy the workers are, with so many messages that they have not taken yet."""
     with conn.cursor(row_factory=class_row(Busy)) as cur:
-        row = cur.execute(_BUSY, (ASSUMED_SLOTS, waiting)).fetchone()
+        row = cur.execute(_BUSY_ALONE).fetchone()
     assert row is not None  # noqa: S101 -- an aggregate gives one row
-    return row
+    return replace(row, waiting=waiting)
 
 
-def queue_of_tenants(conn: Connection, tenant_ids: Sequence[int], *, waiting: int) -> list[Picked]:
-    """Queue due tasks of these tenants and return them; `waiting` messages were not taken by a worker yet."""
+@dataclass(frozen=True, kw_only=True)
+class Look(Busy):
+    """How busy the workers are while something of some tenants is due."""
+
+    others_are_due: bool
+    files_are_due: bool
+
+    @property
+    def has_room(self) -> bool:
+        """Whether anything of what is due may go out."""
+        return (self.others_are_due and self.room_besides_rounds > 0) or (
+            self.files_are_due and self.room_for_files > 0
+        )
+
+
+def look(conn: Connection, tenant_ids: Sequence[int]) -> Look | None:
+    """Whether something of these tenants is due, and how busy the workers are; None where nothing is. Needs no transaction."""
+    with conn.cursor(row_factory=class_row(Look)) as cur:
+        return cur.execute(_LOOK, {"tenants": list(tenant_ids)}).fetchone()
+
+
+def queue_of_tenants(conn: Connection, tenant_ids: Sequence[int], seen: Look) -> list[Picked]:
+    """Queue due tasks of these tenants and return them, as far as there was room when one looked."""
     tenants = list(tenant_ids)
     picked: list[Picked] = []
-    if conn.execute(_OTHERS_ARE_DUE, (tenants,)).rowcount:  # mostly none: how busy all are need not be counted then
-        picked = _queued(conn, _TOP_UP_OTHERS, PER_TENANT, busy(conn, waiting).room_besides_rounds, tenants=tenants)
-    if conn.execute(_FILES_ARE_DUE, (tenants,)).rowcount:
-        picked += _queued_files(conn, _TOP_UP_FILES, waiting, tenants=tenants)
+    if seen.others_are_due:
+        picked = _queued(conn, _TOP_UP_OTHERS, PER_TENANT, seen.room_besides_rounds, tenants=tenants)
+    if seen.files_are_due:
+        picked += _queued_files(conn, _TOP_UP_FILES, seen.waiting, tenants=tenants)
     return picked
 
 
@@ -206,14 +235,14 @@ def queue_one(conn: Connection, *, files_only: bool) -> int | None:
     return None
 
 
-def _queued_files(conn: Connection, query: Composed, waiting: int, **parameters: list[int]) -> list[Picked]:
+def _queued_files(conn: Connection, query: bytes, waiting: int, **parameters: list[int]) -> list[Picked]:
     """One at a time: two that counted the same room would give away twice of it. The next round is not far."""
     if not try_lock_files(conn):
         return []
     return _queued(conn, query, FILES_PER_TENANT, busy(conn, waiting).room_for_files, **parameters)
 
 
-def _queued(conn: Connection, query: Composed, per_tenant: int, room: int, **parameters: list[int]) -> list[Picked]:
+def _queued(conn: Connection, query: bytes, per_tenant: int, room: int, **parameters: list[int]) -> list[Picked]:
     if room <= 0:
         return []
     limits = {"room": room, "per_tenant": per_tenant, "resend": RESEND_SECONDS}

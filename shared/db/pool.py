@@ -84,10 +84,17 @@ class Pool:
 
         The answer to a commit may be lost after it happened: `work` must be safe to repeat.
         """
+        return self._repeated(work, self._once)
+
+    def run_alone(self, work: Callable[[Connection], T]) -> T:
+        """As `run`, for statements that need no transaction around them: each is one, without a word to begin and end it."""
+        return self._repeated(work, self._each_alone)
+
+    def _repeated(self, work: Callable[[Connection], T], do: Callable[[Callable[[Connection], T]], T]) -> T:
         with _translated():
             for tried in itertools.count(1):
                 try:
-                    return self._once(work)
+                    return do(work)
                 except psycopg.Error as exc:
                     if tried >= _tries(exc):
                         raise
@@ -107,6 +114,15 @@ class Pool:
     def _once(self, work: Callable[[Connection], T]) -> T:
         with self._lent() as conn:
             return work(conn)
+
+    def _each_alone(self, work: Callable[[Connection], T]) -> T:
+        with self._lent() as conn:
+            conn.autocommit = True
+            try:
+                return work(conn)
+            finally:
+                if not conn.closed:
+                    conn.autocommit = False
 
     @contextmanager
     def _lent(self) -> Iterator[Connection]:

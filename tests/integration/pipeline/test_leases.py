@@ -40,7 +40,7 @@ def test_a_task_is_claimed_by_one(rig: Rig, task_id: int) -> None:
         lambda conn, task: tasks.finish(conn, task, "done"),
         lambda conn, task: tasks.put_back(conn, task, seconds=1, counts=True),
         lambda conn, task: tasks.renew(conn, task, lease_seconds=120),
-        tasks.check_held,
+        tasks.hold,
     ],
 )
 def test_a_worker_that_was_paused_beyond_its_lease_writes_nothing(rig: Rig, task_id: int, write: Any) -> None:

@@ -6,9 +6,10 @@ from typing import Any
 
 import pytest
 from kombu.transport import redis, virtual
+from redis import ConnectionPool, Redis
 from redis.exceptions import ConnectionError as RedisIsGone
 
-from workers.acknowledging import SlotFreeingQoS, free_slots
+from workers.acknowledging import SlotFreeingQoS, ThriftyChannel, free_slots
 
 
 class ChannelWithoutRedis:
@@ -30,6 +31,18 @@ def test_a_slot_is_free_again_although_the_acknowledgement_failed() -> None:
 
 
 def test_every_channel_of_a_worker_counts_so(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(redis.Channel, "QoS", redis.QoS)
+    monkeypatch.setattr(redis.Transport, "Channel", redis.Channel)
     free_slots()
-    assert redis.Channel.QoS is SlotFreeingQoS
+    assert redis.Transport.Channel.QoS is SlotFreeingQoS
+
+
+def test_a_channel_keeps_its_client_for_as_long_as_its_connections() -> None:
+    channel: Any = ThriftyChannel.__new__(ThriftyChannel)  # without connecting
+    channel.Client = Redis
+    channel._pool = first = ConnectionPool()
+    with channel.conn_or_acquire() as client, channel.conn_or_acquire() as another:
+        assert client is another
+    assert client.connection_pool is first
+    channel._pool = ConnectionPool()
+    with channel.conn_or_acquire() as client:
+        assert client.connection_pool is channel._pool
