@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterable
 from dataclasses import replace
 from functools import partial
@@ -18,6 +19,8 @@ from workers.outage import PROBE_SECONDS, SCOPE_AGAIN_SECONDS
 
 #: A tenant's token is tried to be kept alive this often, until it is: far within a day, since a message may be lost.
 KEEP_ALIVE_AGAIN_SECONDS = 3_600.0
+#: Workers that were full are taken to be so for this long: rounds come hardly less often.
+FULL_SECONDS = 0.02
 log = structlog.get_logger()
 
 
@@ -28,17 +31,30 @@ class Dispatcher:
         self._pool = pool
         self._app = app
         self._waiting = waiting
+        self._full_until = 0.0
 
     def top_up(self, tenant_ids: Iterable[int]) -> None:
-        """Send what is due of these tenants, as far as the workers have room. Never raises: the sweeper comes later."""
+        """Send what is due of these tenants, as far as the workers have room. Never raises: the sweeper comes later.
+
+        Who found no room a moment ago does not look again: while there is more than the workers can do, rounds send it.
+        """
+        if time.monotonic() < self._full_until:
+            return
         if tenants := sorted(set(tenant_ids)):
             try:
-                seen = self._pool.run_alone(lambda conn: dispatching.look(conn, tenants))
-                if seen and seen.has_room:
-                    seen = replace(seen, waiting=self._waiting.count())
-                    self._dispatch(partial(dispatching.queue_of_tenants, tenant_ids=tenants, seen=seen))
+                self._top_up(tenants)
             except StoreUnavailable as exc:
                 log.warning("dispatch_postponed", reason=str(exc))
+
+    def _top_up(self, tenants: list[int]) -> None:
+        seen = self._pool.run_alone(lambda conn: dispatching.look(conn, tenants))
+        if seen is None:
+            return
+        if not seen.has_room:
+            self._full_until = time.monotonic() + FULL_SECONDS
+            return
+        seen = replace(seen, waiting=self._waiting.count())
+        self._dispatch(partial(dispatching.queue_of_tenants, tenant_ids=tenants, seen=seen))
 
     def round(self) -> int:
         """Send what is due of all tenants in fair turns; how many. Raises StoreUnavailable."""

@@ -214,14 +214,16 @@ def queue_of_tenants(conn: Connection, tenant_ids: Sequence[int], seen: Look) ->
     if seen.others_are_due:
         picked = _queued(conn, _TOP_UP_OTHERS, PER_TENANT, seen.room_besides_rounds, tenants=tenants)
     if seen.files_are_due:
-        picked += _queued_files(conn, _TOP_UP_FILES, seen.waiting, tenants=tenants)
+        picked += _queued_files(conn, seen.waiting, tenants)
     return picked
 
 
 def queue_round(conn: Connection, *, waiting: int) -> list[Picked]:
     """Queue due tasks of all tenants in fair turns and return them; `waiting` messages were not taken yet."""
-    picked = _queued(conn, _ROUND_OTHERS, PER_TENANT, busy(conn, waiting).room_in_rounds)
-    return picked + _queued_files(conn, _ROUND_FILES, waiting)
+    with_files = try_lock_files(conn)  # before counting, as in `_queued_files`
+    seen = busy(conn, waiting)
+    picked = _queued(conn, _ROUND_OTHERS, PER_TENANT, seen.room_in_rounds)
+    return picked + (_queued(conn, _ROUND_FILES, FILES_PER_TENANT, seen.room_for_files) if with_files else [])
 
 
 def queue_one(conn: Connection, *, files_only: bool) -> int | None:
@@ -235,11 +237,11 @@ def queue_one(conn: Connection, *, files_only: bool) -> int | None:
     return None
 
 
-def _queued_files(conn: Connection, query: bytes, waiting: int, **parameters: list[int]) -> list[Picked]:
+def _queued_files(conn: Connection, waiting: int, tenants: list[int]) -> list[Picked]:
     """One at a time: two that counted the same room would give away twice of it. The next round is not far."""
     if not try_lock_files(conn):
         return []
-    return _queued(conn, query, FILES_PER_TENANT, busy(conn, waiting).room_for_files, **parameters)
+    return _queued(conn, _TOP_UP_FILES, FILES_PER_TENANT, busy(conn, waiting).room_for_files, tenants=tenants)
 
 
 def _queued(conn: Connection, query: bytes, per_tenant: int, room: int, **parameters: list[int]) -> list[Picked]:

@@ -25,13 +25,51 @@ BEGIN
 END
 $$;
 
+-- Whether nothing was ever merged with the conversation, as is nearly always so.
+CREATE FUNCTION was_never_merged(tenant bigint, conversation text) RETURNS boolean LANGUAGE plpgsql STABLE AS $$
+BEGIN
+    RETURN NOT EXISTS (SELECT FROM merged_conversations m WHERE m.tenant_id = tenant AND m.conversation_id = conversation)
+       AND NOT EXISTS (SELECT FROM merged_conversations m WHERE m.tenant_id = tenant AND m.merged_into = conversation);
+END
+$$;
+
 -- Holds the conversation and the task until the transaction ends; false when another attempt owns the task by now.
+-- A conversation alone needs no order; it is looked at again, as its family would be.
 CREATE FUNCTION hold_task(tenant bigint, conversation text, task bigint, epoch integer) RETURNS boolean
 LANGUAGE plpgsql AS $$
 BEGIN
-    PERFORM lock_conversations(ARRAY[tenant], ARRAY[conversation]);
+    IF was_never_merged(tenant, conversation) THEN
+        PERFORM pg_advisory_xact_lock(hashtextextended(conversation, tenant));
+        IF NOT was_never_merged(tenant, conversation) THEN
+            RAISE EXCEPTION 'a conversation was merged while its lock was waited for'
+                USING ERRCODE = 'serialization_failure';
+        END IF;
+    ELSE
+        PERFORM lock_conversations(ARRAY[tenant], ARRAY[conversation]);
+    END IF;
     PERFORM FROM tasks WHERE id = task AND lease_epoch = epoch AND state = 'running' FOR UPDATE;
     RETURN FOUND;
+END
+$$;
+
+-- The conversation's id at Front now, as far as we know: as before, with the plain case first.
+CREATE OR REPLACE FUNCTION surviving_conversation(tenant bigint, conversation text) RETURNS text LANGUAGE plpgsql STABLE
+AS $$
+BEGIN
+    IF NOT EXISTS (SELECT FROM merged_conversations m WHERE m.tenant_id = tenant AND m.conversation_id = conversation)
+    THEN
+        RETURN conversation;
+    END IF;
+    RETURN (
+        WITH RECURSIVE chain(id, hops) AS (
+            SELECT conversation, 0
+            UNION ALL
+            SELECT m.merged_into, hops + 1
+            FROM chain JOIN merged_conversations m ON m.tenant_id = tenant AND m.conversation_id = chain.id
+            WHERE hops < 100
+        )
+        SELECT id FROM chain ORDER BY hops DESC LIMIT 1
+    );
 END
 $$;
 
