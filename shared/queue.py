@@ -66,9 +66,9 @@ class ThriftyChannel(Channel):
     def _create_client(self, asynchronous: bool = False) -> Any:
         """A client may be shared by threads; it goes with its pool, which is another one after an outage."""
         if asynchronous:
-            return super()._create_client(asynchronous=True)
+            return super()._create_client(asynchronous=True)  # type: ignore[misc]  # kombu has no types
         if self._kept is None or self._kept.connection_pool is not self.pool:
-            self._kept = super()._create_client()
+            self._kept = super()._create_client()  # type: ignore[misc]
         return self._kept
 
 

@@ -36,7 +36,8 @@ f.state IN ('queued', 'running') AND (f.state = 'queued' OR
 
 # Without parameters: it is planned once a connection.
 _BUSY = SQL("""
-SELECT coalesce((SELECT nullif(sum(slots), 0)::int FROM processes WHERE kind = 'worker' AND {alive}), {assumed}) AS slots,
+SELECT coalesce((SELECT nullif(sum(slots), 0)::int FROM processes WHERE kind = 'worker' AND {alive}), {assumed})
+           AS slots,
        count(*) FILTER (WHERE {others})::int AS others, count(*) FILTER (WHERE {files})::int AS files,
        ARRAY(SELECT what FROM outages) AS away
 FROM tasks f WHERE {in_flight}
@@ -45,13 +46,19 @@ _BUSY_ALONE = _BUSY.as_bytes()
 
 _SINGLES_FIRST, _IN_TURN = SQL("has_backlog, last_served_at"), SQL("last_served_at")
 
-_IS_DUE = SQL("EXISTS (SELECT FROM tasks WHERE tenant_id = ANY(%(tenants)s) AND state = 'ready' AND {} AND due_at <= now())")
+_IS_DUE = SQL(
+    "EXISTS (SELECT FROM tasks WHERE tenant_id = ANY(%(tenants)s) AND state = 'ready' AND {} AND due_at <= now())"
+)
 # How busy all are is counted where something is due, which mostly is not so.
-_LOOK = SQL("""
+_LOOK = (
+    SQL("""
 SELECT due.others AS others_are_due, due.files AS files_are_due, busy.*
 FROM (SELECT {others_are_due} AS others, {files_are_due} AS files) due CROSS JOIN LATERAL ({busy}) busy
 WHERE due.others OR due.files
-""").format(others_are_due=_IS_DUE.format(_OTHERS), files_are_due=_IS_DUE.format(_FILES), busy=_BUSY).as_bytes()
+""")
+    .format(others_are_due=_IS_DUE.format(_OTHERS), files_are_due=_IS_DUE.format(_FILES), busy=_BUSY)
+    .as_bytes()
+)
 
 
 def _parts(lane: SQL) -> dict[str, SQL | Composed]:
@@ -202,7 +209,7 @@ class Look(Busy):
 
 
 def look(conn: Connection, tenant_ids: Sequence[int]) -> Look | None:
-    """Whether something of these tenants is due, and how busy the workers are; None where nothing is. Needs no transaction."""
+    """How busy the workers are, where something of these tenants is due; else None. Needs no transaction."""
     with conn.cursor(row_factory=class_row(Look)) as cur:
         return cur.execute(_LOOK, {"tenants": list(tenant_ids)}).fetchone()
 

@@ -87,7 +87,7 @@ class Pool:
         return self._repeated(work, self._once)
 
     def run_alone(self, work: Callable[[Connection], T]) -> T:
-        """As `run`, for statements that need no transaction around them: each is one, without a word to begin and end it."""
+        """As `run`, but each statement is a transaction of its own, which nobody has to begin and to end."""
         return self._repeated(work, self._each_alone)
 
     def _repeated(self, work: Callable[[Connection], T], do: Callable[[Callable[[Connection], T]], T]) -> T:

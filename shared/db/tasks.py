@@ -24,7 +24,8 @@ _FREE = SQL("""
  AND NOT EXISTS (SELECT FROM outages WHERE (what = 'front' OR tasks.kind = 'store_attachment')
                  AND probe_task_id IS DISTINCT FROM tasks.id))
 """)
-_CLAIM = SQL("""
+_CLAIM = (
+    SQL("""
 WITH claimed AS (
     UPDATE tasks SET state = 'running', lease_epoch = lease_epoch + 1, attempts = attempts + 1, sends = 0,
            lease_until = now() + make_interval(secs => %(lease)s)
@@ -37,16 +38,23 @@ WITH claimed AS (
 ), begun AS (
     INSERT INTO attempts (task_id, epoch, worker) SELECT id, lease_epoch, %(worker)s FROM claimed
 )
-SELECT claimed.id, claimed.kind, claimed.event_id, claimed.tenant_id, claimed.attachment_id, lease_epoch, attempts, probes,
-       coalesce(events.conversation_id, '') AS conversation_id,
+SELECT claimed.id, claimed.kind, claimed.event_id, claimed.tenant_id, claimed.attachment_id, lease_epoch, attempts,
+       probes, coalesce(events.conversation_id, '') AS conversation_id,
        t.company_id, c.kind AS grant_kind, c.secret, c.version, c.expires_at, c.updated_at
 FROM claimed JOIN events ON events.id = claimed.event_id JOIN tenants t ON t.id = claimed.tenant_id
 LEFT JOIN connections c ON c.tenant_id = claimed.tenant_id
-""").format(free=_FREE).as_bytes()
-_HAND_BACK = SQL("""
+""")
+    .format(free=_FREE)
+    .as_bytes()
+)
+_HAND_BACK = (
+    SQL("""
 UPDATE tasks SET state = 'ready', lease_until = NULL, sends = 0 FROM tenants
 WHERE tasks.id = %s AND tasks.state = 'queued' AND tenants.id = tasks.tenant_id AND NOT {free}
-""").format(free=_FREE).as_bytes()
+""")
+    .format(free=_FREE)
+    .as_bytes()
+)
 #: What the claim tells, in its order: of the task, then of the grant.
 _TASK = ("id", "kind", "event_id", "tenant_id", "attachment_id", "lease_epoch", "attempts", "probes", "conversation_id")
 _GRANT = ("company_id", "kind", "secret", "version", "expires_at", "updated_at")

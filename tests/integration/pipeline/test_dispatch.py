@@ -11,6 +11,7 @@ from shared.db import dispatching, processes
 from shared.db.locks import try_lock_files
 from shared.errors import StoreUnavailable
 from tests.integration.pipeline.rig import Rig
+from workers import dispatch
 
 NORA = "nora@acme.example"
 TO_NORA = [{"handle": NORA, "role": "to"}]
@@ -170,3 +171,35 @@ def test_a_backlog_that_was_never_served_is_a_backlog_too(rig: Rig) -> None:
     rig.sql("UPDATE tenants SET last_served_at = now() - interval '1 second' WHERE id = %s", quiet)
     sent(rig)
     assert rig.one("SELECT state FROM tasks WHERE tenant_id = %s", quiet) == "queued"
+
+
+def test_who_found_no_room_leaves_what_comes_next_to_the_rounds(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(dispatch, "FULL_SECONDS", 60.0)
+    busy = [tenant_with_work(rig, f"cmp_{number}", dispatching.PER_TENANT) for number in range(2)]
+    single = tenant_with_work(rig, "cmp_single", 1)
+    rig.resources.dispatcher.top_up(busy)
+    rig.resources.dispatcher.top_up([single])
+    rig.sql("UPDATE tasks SET state = 'done' WHERE state = 'queued'")
+    rig.resources.dispatcher.top_up([single])
+    assert queued(rig) == {}
+    assert sent(rig) == 1
+
+
+def test_a_moment_later_there_may_be_room_again(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(dispatch, "FULL_SECONDS", 0.0)
+    busy = [tenant_with_work(rig, f"cmp_{number}", dispatching.PER_TENANT) for number in range(2)]
+    single = tenant_with_work(rig, "cmp_single", 1)
+    rig.resources.dispatcher.top_up(busy)
+    rig.resources.dispatcher.top_up([single])
+    rig.sql("UPDATE tasks SET state = 'done' WHERE state = 'queued'")
+    rig.resources.dispatcher.top_up([single])
+    assert queued(rig) == {"apply_action": 1}
+
+
+@pytest.mark.parametrize("events", [1, 2])
+def test_whoever_ends_a_task_tops_up_where_more_is_due(rig: Rig, events: int) -> None:
+    tenant_with_work(rig, "cmp_acme", events)
+    first = rig.one("SELECT min(id) FROM tasks")
+    rig.messages.sent.clear()
+    rig.run(first)
+    assert len(rig.messages.sent) == events - 1
