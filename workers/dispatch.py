@@ -11,8 +11,8 @@ import structlog
 from celery import Celery
 
 from shared import failpoints, queue
-from shared.db import dispatching, probing, refreshing, repair_rounds
-from shared.db.dispatching import ASSUMED_SLOTS, Picked
+from shared.db import dispatching, probing, refreshing, repair_rounds, room
+from shared.db.dispatching import Picked
 from shared.db.pool import Connection, Pool
 from shared.errors import StoreUnavailable
 from workers.outage import PROBE_SECONDS, SCOPE_AGAIN_SECONDS
@@ -47,7 +47,7 @@ class Dispatcher:
                 log.warning("dispatch_postponed", reason=str(exc))
 
     def _top_up(self, tenants: list[int]) -> None:
-        seen = self._pool.run_alone(lambda conn: dispatching.look(conn, tenants))
+        seen = self._pool.run_alone(lambda conn: room.look(conn, tenants))
         if seen is None:
             return
         if not seen.has_room:
@@ -84,7 +84,7 @@ class Dispatcher:
 
     def repair(self) -> None:
         """Send the repairs that are due, unless live work waits for the workers already. Raises StoreUnavailable."""
-        if self._waiting.count() < ASSUMED_SLOTS:
+        if self._waiting.count() < room.ASSUMED_SLOTS:
             for repair_id in self._pool.run(repair_rounds.pick):
                 queue.send(self._app, queue.REPAIR, repair_id, behind=True)
 

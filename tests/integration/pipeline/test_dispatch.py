@@ -7,7 +7,7 @@ from typing import Any
 import psycopg
 import pytest
 
-from shared.db import dispatching, processes
+from shared.db import dispatching, processes, room
 from shared.db.locks import try_lock_files
 from shared.errors import StoreUnavailable
 from tests.integration.pipeline.rig import Rig
@@ -60,7 +60,7 @@ def test_a_row_that_a_stuck_worker_holds_does_not_hold_up_the_others(rig: Rig, d
 
 
 def test_tasks_of_dead_workers_take_no_room_from_the_living(rig: Rig) -> None:
-    tenant_with_work(rig, "cmp_acme", 2 * dispatching.ASSUMED_SLOTS)
+    tenant_with_work(rig, "cmp_acme", 2 * room.ASSUMED_SLOTS)
     rig.sql("UPDATE tasks SET state = 'queued'")
     for (task_id,) in rig.sql("SELECT id FROM tasks"):
         assert rig.claim(task_id, "killed") is not None
@@ -109,7 +109,7 @@ def test_files_of_many_tenants_take_no_more_than_half_of_the_slots(rig: Rig) -> 
         add_files(rig, tenant_with_work(rig, f"cmp_{number}", 1), 10)
     sent(rig)
     sent(rig)
-    assert queued(rig) == {"store_attachment": dispatching.ASSUMED_SLOTS // 2, "apply_action": 5}
+    assert queued(rig) == {"store_attachment": room.ASSUMED_SLOTS // 2, "apply_action": 5}
 
 
 def test_a_stored_file_makes_room_for_one_of_whoever_had_none(rig: Rig) -> None:

@@ -198,11 +198,11 @@ def test_a_merge_while_a_task_waits_for_its_lock_lets_it_begin_anew(rig: Rig, te
     task = rig.claim(rig.one("SELECT id FROM tasks"))
     assert task is not None
     with (
-        psycopg.connect(database) as merging_one,
+        psycopg.connect(database) as other,
         psycopg.connect(database) as waiting,
         ThreadPoolExecutor(1) as thread,
     ):
-        merging.note(merging_one, tenant, conversation, "cnv_survivor")
+        merging.note(other, tenant, conversation, "cnv_survivor")
         held = thread.submit(tasks.hold, waiting, task)
         until_somebody_waits(rig)
         other.commit()
@@ -210,6 +210,4 @@ def test_a_merge_while_a_task_waits_for_its_lock_lets_it_begin_anew(rig: Rig, te
             held.result()
         waiting.rollback()
         tasks.hold(waiting, task)
-        assert waiting.execute("SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND granted").fetchone() == (
-            2,
-        )
+        assert rig.one("SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND granted") == 2
