@@ -61,6 +61,8 @@ class Queue(Celery):
 class ThriftyChannel(Channel):
     """Keeps its client: kombu makes one for each command, which takes longer than sending it (measured)."""
 
+    #: Messages of running tasks are not put back by a channel that lost Redis: kombu would write them to a file.
+    do_restore = False
     _kept: Any = None
 
     def _create_client(self, asynchronous: bool = False) -> Any:

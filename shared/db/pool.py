@@ -87,8 +87,11 @@ class Pool:
         return self._repeated(work, self._once)
 
     def run_alone(self, work: Callable[[Connection], T]) -> T:
-        """As `run`, but each statement is a transaction of its own, which nobody has to begin and to end."""
-        return self._repeated(work, self._each_alone)
+        """As `run`, but each statement is a transaction of its own, which nobody has to begin and to end.
+
+        Where transactions have a `longest`, it is one that does.
+        """
+        return self._repeated(work, self._each_alone if self._longest is None else self._once)
 
     def _repeated(self, work: Callable[[Connection], T], do: Callable[[Callable[[Connection], T]], T]) -> T:
         with _translated():

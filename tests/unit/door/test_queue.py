@@ -5,7 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from kombu.transport import virtual
+from kombu.transport.virtual import base
 from redis import ConnectionPool, Redis
+from redis.exceptions import ConnectionError as RedisIsGone
 
 from shared.queue import EXPIRE, KEEP_ALIVE, QUEUES, RECORD_INBOX, REPAIR, RUN_TASK, ThriftyChannel, celery_app
 from shared.settings import Settings
@@ -40,6 +43,26 @@ def test_what_keeps_celery_a_hint_is_set(setting: str, value: object) -> None:
 def test_redis_keeps_no_book_of_what_was_taken() -> None:
     with celery_app(Settings()).connection_for_read() as connection:
         assert connection.transport_options["ack_emulation"] is False
+
+
+def test_a_channel_that_lost_redis_leaves_no_file_of_messages(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(base, "emergency_dump_state", pytest.fail)
+    taken = virtual.QoS(ChannelWithoutRedis())
+    taken.append("message", "tag")
+    taken.restore_unacked_once()
+
+
+class ChannelWithoutRedis(ThriftyChannel):
+    """A channel whose connection is gone."""
+
+    def __init__(self) -> None:
+        pass
+
+    def _restore(self, message: object, leftmost: bool = False) -> None:
+        raise RedisIsGone("connection refused")
+
+    def __del__(self) -> None:
+        pass
 
 
 def test_a_channel_keeps_its_client_for_as_long_as_its_connections() -> None:
