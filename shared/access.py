@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from shared.crypto import UnreadableSecret
 from shared.db import connections
+from shared.db.connections import Grant
 from shared.front.client import TenantClient
 from shared.means import FrontMeans
 from shared.models import Call, Token
@@ -13,13 +14,15 @@ from shared.tokens import opened, token_of
 class Access:
     """The tenant's token and the client that uses it, from when they are first needed.
 
-    `leaving`: the share of Front's budget that these calls leave to others.
+    `leaving`: the share of Front's budget that these calls leave to others. `grant`: the tenant's, where it was read
+    just now.
     """
 
-    def __init__(self, means: FrontMeans, tenant_id: int, *, leaving: float = 0.0):
+    def __init__(self, means: FrontMeans, tenant_id: int, *, leaving: float = 0.0, grant: Grant | None = None):
         self._means = means
         self._leaving = leaving
         self._tenant_id = tenant_id
+        self._grant = grant
         self._front: TenantClient | None = None
         self._token: Token | None = None
         self._calls_before: list[Call] = []
@@ -36,7 +39,7 @@ class Access:
 
     def front(self) -> TenantClient:
         """Front as the tenant. Raises NeedsReconnect when the tenant has no token, TokenUnavailable when not yet."""
-        return self._front or self._use(token_of(self._means, self._tenant_id))
+        return self._front or self._use(token_of(self._means, self._tenant_id, grant=self._grant))
 
     def front_of_another(self) -> TenantClient | None:
         """Front as a tenant that has nothing to do with the task: only to ask whether it answers. None: nobody can."""

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Self, TypeVar
 
-from limits import RateLimitItemPerMinute
+from limits import RateLimitItem, RateLimitItemPerMinute
 from limits.storage import MemoryStorage, RedisStorage
 from limits.strategies import MovingWindowRateLimiter
 from redis import Redis, RedisError
@@ -26,7 +26,22 @@ _BREAKER_SECONDS = 5.0
 _LONGEST_RESET = 120.0
 _LONGEST_PAUSE = 3600.0
 _SCANNED_AT_ONCE = 1_000
-
+# All of taking in one round trip. The window is that of `limits`, whose other parts count in it, too: the moments of
+# the latest requests, newest first. Gives what is left of a pause in ms, the limit, and whether one was counted.
+_TAKE = """
+local paused = redis.call('pttl', KEYS[1])
+if paused > 0 then return {paused, 0, 0} end
+local limit = tonumber(redis.call('get', KEYS[2]) or ARGV[1])
+local most = math.max(1, limit - tonumber(ARGV[2]))
+local left = math.min(math.ceil(most * tonumber(ARGV[3])), most - 1)
+local window = KEYS[3] .. '/' .. most .. '/1/minute'
+local one_too_many = redis.call('lindex', window, most - 1 - left)
+if one_too_many and tonumber(one_too_many) >= tonumber(ARGV[4]) - 60 then return {0, limit, 0} end
+redis.call('lpush', window, ARGV[4])
+redis.call('ltrim', window, 0, most - 1)
+redis.call('expire', window, 60)
+return {0, limit, 1}
+"""
 
 T = TypeVar("T")
 
@@ -54,6 +69,7 @@ class Budget:
         self._reserve = reserve
         self._known: dict[str, _Known] = {}
         self._redis_away_until = 0.0
+        self._take = redis.register_script(_TAKE)
         storage = RedisStorage("redis://", connection_pool=redis.connection_pool, key_prefix=f"{_KEYS}:window")
         self._shared_window = MovingWindowRateLimiter(storage)
         self._own_window = MovingWindowRateLimiter(MemoryStorage())
@@ -116,14 +132,14 @@ class Budget:
         self._known.pop(company_id, None)
 
     def _take_together(self, company_id: str, known: _Known, leaving: float) -> float:
-        with self._redis.pipeline(transaction=False) as pipe:
-            pipe.pttl(_key("pause", company_id))
-            pipe.get(_key("limit", company_id))
-            paused_ms, limit = pipe.execute()
+        keys = [_key("pause", company_id), _key("limit", company_id), f"{_KEYS}:window:LIMITER/{company_id}"]
+        paused_ms, limit, taken = self._take(keys, [self._default, self._reserve, leaving, time.time()])
         if paused_ms > 0:
             return float(paused_ms) / 1000
-        known.limit = int(limit or self._default)
-        return _wait_of(self._shared_window, max(1, known.limit - self._reserve), company_id, leaving)
+        known.limit = int(limit)
+        if taken:
+            return 0.0
+        return _until_room(self._shared_window, RateLimitItemPerMinute(max(1, known.limit - self._reserve)), company_id)
 
     def _take_alone(self, company_id: str, known: _Known, leaving: float) -> float:
         return _wait_of(self._own_window, max(1, (known.limit - self._reserve) // 4), company_id, leaving)
@@ -165,4 +181,8 @@ def _wait_of(window: MovingWindowRateLimiter, per_minute: int, company_id: str, 
     left = min(math.ceil(per_minute * leaving), per_minute - 1)
     if (not left or window.test(item, company_id, cost=1 + left)) and window.hit(item, company_id):
         return 0.0
+    return _until_room(window, item, company_id)
+
+
+def _until_room(window: MovingWindowRateLimiter, item: RateLimitItem, company_id: str) -> float:
     return max(0.1, window.get_window_stats(item, company_id).reset_time - time.time())

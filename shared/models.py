@@ -183,7 +183,10 @@ class Plan:
 
 @dataclass(frozen=True, kw_only=True)
 class Task:
-    """One claimed task: whoever holds `lease_epoch` may write. `probes`: what else stands against it."""
+    """One claimed task: whoever holds `lease_epoch` may write. `probes`: what else stands against it.
+
+    `conversation_id` is that of its event, empty where that has none.
+    """
 
     id: int
     kind: str
@@ -192,4 +195,5 @@ class Task:
     attachment_id: int | None
     lease_epoch: int
     attempts: int
+    conversation_id: str = ""
     probes: Sequence[Probe] = ()

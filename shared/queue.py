@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import redis
 from celery import Celery
 from kombu.exceptions import OperationalError
-from kombu.transport.redis import Channel
+from kombu.transport.redis import Channel, Transport
 
 from shared.errors import StoreUnavailable
 
@@ -27,11 +27,10 @@ QUEUES = {RECORD_INBOX: RECORD, RUN_TASK: WORK, KEEP_ALIVE: WORK, EXPIRE: WORK, 
 #: Redis keeps messages of this priority in a list of their own, which is read when the ordinary one is empty.
 BEHIND = 9
 
-VISIBILITY_TIMEOUT = 600  # seconds; Celery's message is only a hint, a task's lease is much shorter
-
 CONSUME = {
-    "visibility_timeout": VISIBILITY_TIMEOUT,
-    "unacked_mutex_expire": 20,  # seconds; a killed worker keeps others from restoring for that long
+    # kombu would write down in Redis what is taken and what is done: two writes more for each message, one after the
+    # other and each waiting for the disk. A message is only a hint; what a killed worker had comes back by its lease.
+    "ack_emulation": False,
     "queue_order_strategy": "round_robin",
     "socket_connect_timeout": 2.0,
     "socket_timeout": 5.0,
@@ -59,8 +58,25 @@ class Queue(Celery):
         return super().connection_for_write(url, *args, transport_options=bounded, **options)
 
 
+class ThriftyChannel(Channel):
+    """Keeps its client: kombu makes one for each command, which takes longer than sending it (measured)."""
+
+    #: Messages of running tasks are not put back by a channel that lost Redis: kombu would write them to a file.
+    do_restore = False
+    _kept: Any = None
+
+    def _create_client(self, asynchronous: bool = False) -> Any:
+        """A client may be shared by threads; it goes with its pool, which is another one after an outage."""
+        if asynchronous:
+            return super()._create_client(asynchronous=True)  # type: ignore[misc]  # kombu has no types
+        if self._kept is None or self._kept.connection_pool is not self.pool:
+            self._kept = super()._create_client()  # type: ignore[misc]
+        return self._kept
+
+
 def celery_app(settings: Settings, *, door: bool = False) -> Queue:
     """The application of a worker, or of the door, which only sends and has less time."""
+    Transport.Channel = ThriftyChannel
     app = Queue("mailroom", broker=_broker_url(settings.redis_url.get_secret_value()), set_as_current=not door)
     app.answers_within = DOOR_ANSWERS_WITHIN if door else WORKER_ANSWERS_WITHIN
     app.conf.update(

@@ -29,12 +29,13 @@ OTHERS_SECONDS = 1.0
 log = structlog.get_logger()
 
 
-def token_of(means: FrontMeans, tenant_id: int, *, refused: int = 0) -> Token:
+def token_of(means: FrontMeans, tenant_id: int, *, refused: int = 0, grant: Grant | None = None) -> Token:
     """The tenant's token; `refused` is the version of one that Front did not take, to be replaced by a newer one.
 
-    An API token that was refused comes back as it is. Raises NeedsReconnect, TokenUnavailable, UnreadableSecret.
+    `grant`: the tenant's, where it was read just now. An API token that was refused comes back as it is. Raises
+    NeedsReconnect, TokenUnavailable, UnreadableSecret.
     """
-    grant = _read(means, tenant_id)
+    grant = grant or _read(means, tenant_id)
     match _freshness(grant, refused):
         case "ending":
             grant = _refreshed(means, grant)

@@ -17,7 +17,6 @@ from shared.front.deadlines import Deadlines
 from shared.heartbeat import Heartbeat
 from shared.settings import Settings, load
 from shared.tokens import keep_alive
-from workers.acknowledging import free_slots
 from workers.attempt import run_task
 from workers.repairing.slice import run_repair
 from workers.resources import Resources, open_resources
@@ -44,7 +43,6 @@ settings = _settings()
 failpoints.arm(settings.mailroom_crash_at)
 app = queue.celery_app(settings)
 add_waker(app)
-free_slots()
 
 
 class Process:

@@ -14,8 +14,7 @@ import structlog
 from shared import failpoints
 from shared.access import Access
 from shared.db import actions as action_rows
-from shared.db import attachments, outages, rescue, settling, tasks
-from shared.db.locks import lock_conversation
+from shared.db import attachments, rescue, settling, tasks
 from shared.db.pool import Connection
 from shared.errors import Fenced, LeaseTooShort, MailroomError, NeedsReconnect, NotYet, StoreUnavailable
 from shared.front.client import TenantClient
@@ -41,15 +40,18 @@ log = structlog.get_logger()
 
 
 class Attempt:
-    """A claimed task, its lease, and Front with the tenant's token."""
+    """A claimed task, its lease, and Front with the tenant's token.
 
-    def __init__(self, resources: Resources, task: Task, conversation: tuple[int, str], claimed_at: float):
+    `more_is_due`: whether the tenant had work due when the attempt was settled, or may have where it was not.
+    """
+
+    def __init__(self, resources: Resources, claimed: tasks.Claimed, claimed_at: float):
         self.resources = resources
-        self.task = task
-        self.conversation = conversation
+        self.task = claimed.task
+        self.more_is_due = True
         self._lease = resources.settings.lease_seconds
         self._leased_at = claimed_at
-        self._access = Access(resources, task.tenant_id)
+        self._access = Access(resources, claimed.task.tenant_id, grant=claimed.grant)
 
     @property
     def calls(self) -> list[Call]:
@@ -76,8 +78,7 @@ class Attempt:
         """Run `work` in one transaction with the conversation locked and the lease checked. Raises Fenced."""
 
         def locked(conn: Connection) -> T:
-            lock_conversation(conn, *self.conversation)
-            tasks.check_held(conn, self.task)
+            tasks.hold(conn, self.task)
             return work(conn)
 
         return self.transaction(locked)
@@ -166,11 +167,10 @@ class Attempt:
             action_rows.settle(conn, self.task.event_id, "failed", code)
 
     def _wrap_up(self, conn: Connection, outcome: str, code: str | None, detail: str | None) -> None:
-        settling.release(conn, *self.conversation)
-        settling.update_event(conn, self.task.event_id)
-        if answered(self.calls):
-            outages.note_answer(conn)
-        tasks.end_attempt(conn, self.task, outcome=outcome, code=code, detail=detail, calls=self.calls)
+        calls = self.calls
+        self.more_is_due = settling.wrap_up(
+            conn, self.task, outcome=outcome, code=code, detail=detail, calls=calls, answered=answered(calls)
+        )
 
 
 def run_task(resources: Resources, steps: Mapping[str, Step], task_id: int) -> None:
@@ -180,20 +180,17 @@ def run_task(resources: Resources, steps: Mapping[str, Step], task_id: int) -> N
         if attempt is None:
             return
         _run(attempt, steps[attempt.task.kind])
-        resources.dispatcher.top_up([attempt.task.tenant_id])
+        if attempt.more_is_due:
+            resources.dispatcher.top_up([attempt.task.tenant_id])
     except StoreUnavailable as exc:
         log.warning("task_left_to_the_sweeper", task=task_id, reason=str(exc))
 
 
 def _claim(resources: Resources, task_id: int) -> Attempt | None:
     claimed_at = time.monotonic()
-
-    def claim(conn: Connection) -> tuple[Task, tuple[int, str]] | None:
-        task = tasks.claim(conn, task_id, resources.name, lease_seconds=resources.settings.lease_seconds)
-        return (task, settling.conversation_of(conn, task.event_id)) if task else None
-
-    found = resources.pool.run(claim)
-    return Attempt(resources, found[0], found[1], claimed_at) if found else None
+    lease = resources.settings.lease_seconds
+    claimed = resources.pool.run_alone(lambda conn: tasks.claim(conn, task_id, resources.name, lease_seconds=lease))
+    return Attempt(resources, claimed, claimed_at) if claimed else None
 
 
 def _run(attempt: Attempt, step: Step) -> None:

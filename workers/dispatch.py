@@ -2,21 +2,25 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterable
+from dataclasses import replace
 from functools import partial
 
 import structlog
 from celery import Celery
 
 from shared import failpoints, queue
-from shared.db import dispatching, probing, refreshing, repair_rounds
-from shared.db.dispatching import ASSUMED_SLOTS, Picked
+from shared.db import dispatching, probing, refreshing, repair_rounds, room
+from shared.db.dispatching import Picked
 from shared.db.pool import Connection, Pool
 from shared.errors import StoreUnavailable
 from workers.outage import PROBE_SECONDS, SCOPE_AGAIN_SECONDS
 
 #: A tenant's token is tried to be kept alive this often, until it is: far within a day, since a message may be lost.
 KEEP_ALIVE_AGAIN_SECONDS = 3_600.0
+#: Workers that were full are taken to be so for this long: rounds come hardly less often.
+FULL_SECONDS = 0.02
 log = structlog.get_logger()
 
 
@@ -27,15 +31,30 @@ class Dispatcher:
         self._pool = pool
         self._app = app
         self._waiting = waiting
+        self._full_until = 0.0
 
     def top_up(self, tenant_ids: Iterable[int]) -> None:
-        """Send what is due of these tenants, as far as the workers have room. Never raises: the sweeper comes later."""
+        """Send what is due of these tenants, as far as the workers have room. Never raises: the sweeper comes later.
+
+        Who found no room a moment ago does not look again: while there is more than the workers can do, rounds send it.
+        """
+        if time.monotonic() < self._full_until:
+            return
         if tenants := sorted(set(tenant_ids)):
             try:
-                waiting = self._waiting.count()
-                self._dispatch(lambda conn: dispatching.queue_of_tenants(conn, tenants, waiting=waiting))
+                self._top_up(tenants)
             except StoreUnavailable as exc:
                 log.warning("dispatch_postponed", reason=str(exc))
+
+    def _top_up(self, tenants: list[int]) -> None:
+        seen = self._pool.run_alone(lambda conn: room.look(conn, tenants))
+        if seen is None:
+            return
+        if not seen.has_room:
+            self._full_until = time.monotonic() + FULL_SECONDS
+            return
+        seen = replace(seen, waiting=self._waiting.count())
+        self._dispatch(partial(dispatching.queue_of_tenants, tenant_ids=tenants, seen=seen))
 
     def round(self) -> int:
         """Send what is due of all tenants in fair turns; how many. Raises StoreUnavailable."""
@@ -65,7 +84,7 @@ class Dispatcher:
 
     def repair(self) -> None:
         """Send the repairs that are due, unless live work waits for the workers already. Raises StoreUnavailable."""
-        if self._waiting.count() < ASSUMED_SLOTS:
+        if self._waiting.count() < room.ASSUMED_SLOTS:
             for repair_id in self._pool.run(repair_rounds.pick):
                 queue.send(self._app, queue.REPAIR, repair_id, behind=True)
 

@@ -29,12 +29,14 @@ log = structlog.get_logger()
 class Duty:
     """Something to do every so often; `due` by the monotonic clock.
 
-    `after_outage`: how long it leaves PostgreSQL to others when that was away.
+    `do` may say that there is more to do: then it is done again after `soon`. `after_outage`: how long it leaves
+    PostgreSQL to others when that was away.
     """
 
     name: str
     every: float
-    do: Callable[[Resources], None]
+    do: Callable[[Resources], bool | None]
+    soon: float = 0.0
     after_outage: float = 0.0
     due: float = 0.0
 
@@ -52,9 +54,9 @@ def record_spooled(resources: Resources) -> None:
         _drain(resources)
 
 
-def dispatch(resources: Resources) -> None:
-    """Send due tasks of all tenants, in fair turns."""
-    resources.dispatcher.round()
+def dispatch(resources: Resources) -> bool:
+    """Send due tasks of all tenants, in fair turns; whether there were any, so that the workers may soon have room."""
+    return resources.dispatcher.round() > 0
 
 
 def probe(resources: Resources) -> None:
@@ -142,7 +144,7 @@ def duties() -> list[Duty]:
     """What the sweeper does, and how often."""
     return [
         Duty(name="record_late", every=0.25, do=record_late),
-        Duty(name="dispatch", every=0.1, do=dispatch),
+        Duty(name="dispatch", every=0.1, soon=0.05, do=dispatch),
         Duty(name="probe", every=1.0, do=probe),
         Duty(name="record_spooled", every=1.0, do=record_spooled),
         Duty(name="take_back", every=1.0, do=take_back, after_outage=SETTLING_SECONDS),

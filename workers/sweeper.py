@@ -23,6 +23,8 @@ from workers.duties import Duty, duties
 from workers.resources import Resources, open_resources
 
 TICK_SECONDS = 0.1
+#: Between two looks at what is due, whatever is: the others need the processor, too.
+BREATH_SECONDS = 0.02
 AFTER_A_BUG_SECONDS = 10.0
 #: After a duty that took this long PostgreSQL hung, or this process was frozen; Redis is given up on earlier.
 HUNG_SECONDS = 8.0
@@ -41,7 +43,7 @@ def sweep(resources: Resources, role: Role, stop: threading.Event) -> None:
                 while held and not stop.is_set():
                     _do_due(resources, role, todo)
                     role.check()
-                    stop.wait(TICK_SECONDS)
+                    stop.wait(_pause(todo))
         except StoreUnavailable as exc:
             log.warning("sweeper_waits", reason=str(exc))
         stop.wait(1.0)
@@ -66,13 +68,20 @@ def _do_due(resources: Resources, role: Role, todo: list[Duty]) -> None:
 
 def _do(resources: Resources, duty: Duty, began: float) -> None:
     try:
-        duty.do(resources)
+        if duty.do(resources):
+            duty.due = began + duty.soon
     except StoreUnavailable as exc:
         duty.due = began + max(duty.every, 1.0)
         log.warning("duty_postponed", duty=duty.name, reason=str(exc))
     except Exception:
         duty.due = began + max(duty.every, AFTER_A_BUG_SECONDS)
         log.exception("duty_failed", duty=duty.name)
+
+
+def _pause(todo: list[Duty]) -> float:
+    """Seconds until the next duty, within bounds."""
+    until_due = min(duty.due for duty in todo) - time.monotonic()
+    return min(max(until_due, BREATH_SECONDS), TICK_SECONDS)
 
 
 def _leave_time_to_settle(todo: list[Duty]) -> None:

@@ -9,42 +9,19 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from psycopg.rows import class_row
 from psycopg.sql import SQL, Composed
 
 from shared.db.locks import try_lock_files
 from shared.db.pool import Connection
+from shared.db.room import FILES, IN_FLIGHT, OTHERS, Look, busy
 
 #: Of one tenant at most this many tasks are in Celery, so that its backlog is never in front of another's event.
 PER_TENANT = 8
 #: And this many files besides.
 FILES_PER_TENANT = 4
-#: Until a worker has said how many tasks it runs at a time.
-ASSUMED_SLOTS = 16
 RESEND_SECONDS = 30
 
-_OTHERS, _FILES = SQL("kind <> 'store_attachment'"), SQL("kind = 'store_attachment'")
-_ALIVE = SQL("seen_at > now() - interval '15 seconds'")
-# With the workers, or on the way to them. What a killed worker ran is not: it waits for its lease to end, and would
-# keep everybody's room for as long. The attempt is a scalar of its own, so that it is looked up by key: as a join the
-# planner may read all attempts ever made.
-_IN_FLIGHT = SQL("""
-f.state IN ('queued', 'running') AND (f.state = 'queued' OR
-    (SELECT worker FROM attempts WHERE task_id = f.id AND epoch = f.lease_epoch)
-    IN (SELECT name FROM processes WHERE {alive}))
-""").format(alive=_ALIVE)
-
-_BUSY = SQL("""
-SELECT coalesce((SELECT nullif(sum(slots), 0)::int FROM processes WHERE kind = 'worker' AND {alive}), %s) AS slots,
-       count(*) FILTER (WHERE {others})::int AS others, count(*) FILTER (WHERE {files})::int AS files,
-       %s::int AS waiting, ARRAY(SELECT what FROM outages) AS away
-FROM tasks f WHERE {in_flight}
-""").format(alive=_ALIVE, others=_OTHERS, files=_FILES, in_flight=_IN_FLIGHT)
-
 _SINGLES_FIRST, _IN_TURN = SQL("has_backlog, last_served_at"), SQL("last_served_at")
-
-_DUE = SQL("SELECT FROM tasks WHERE tenant_id = ANY(%s) AND state = 'ready' AND {} AND due_at <= now() LIMIT 1")
-_OTHERS_ARE_DUE, _FILES_ARE_DUE = _DUE.format(_OTHERS), _DUE.format(_FILES)
 
 
 def _parts(lane: SQL) -> dict[str, SQL | Composed]:
@@ -57,7 +34,7 @@ def _parts(lane: SQL) -> dict[str, SQL | Composed]:
         "has_more": SQL("EXISTS (SELECT FROM tasks WHERE {} OFFSET %(per_tenant)s LIMIT 1)").format(is_due),
         "tenants_room": SQL("""
 greatest(0, %(per_tenant)s - (SELECT count(*) FROM tasks f WHERE f.tenant_id = tenants.id AND {} AND {}))
-""").format(lane, _IN_FLIGHT),
+""").format(lane, IN_FLIGHT),
         "queue": SQL("""
 UPDATE tasks SET state = 'queued', sends = least(sends + 1, 20),
        lease_until = now() + make_interval(secs => %(resend)s * power(2, least(tasks.sends, 6)))
@@ -121,9 +98,10 @@ WITH RECURSIVE waiting(tenant_id, due_at) AS (
 """).format(first=first, **_parts(lane))
 
 
-_TOP_UP_OTHERS, _TOP_UP_FILES = _top_up(_OTHERS), _top_up(_FILES)
-_ROUND_OTHERS, _ROUND_FILES = _round(_OTHERS), _round(_FILES)
-_ONE_OF_OTHERS, _ONE_OF_FILES = _round(_OTHERS, _IN_TURN), _round(_FILES, _IN_TURN)
+# Rendered once: psycopg would do so at each execution.
+_TOP_UP_OTHERS, _TOP_UP_FILES = _top_up(OTHERS).as_bytes(), _top_up(FILES).as_bytes()
+_ROUND_OTHERS, _ROUND_FILES = _round(OTHERS).as_bytes(), _round(FILES).as_bytes()
+_ONE_OF_OTHERS, _ONE_OF_FILES = _round(OTHERS, _IN_TURN).as_bytes(), _round(FILES, _IN_TURN).as_bytes()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -134,65 +112,23 @@ class Picked:
     behind: bool = False
 
 
-@dataclass(frozen=True, kw_only=True)
-class Busy:
-    """How many tasks the workers seen lately run at a time, and how many are with them or on the way.
-
-    While something is `away` for everybody there is no room for what needs it. While messages are `waiting` that the
-    workers could not run at once, they are away or behind: no more are sent, or each would be sent again and again.
-    """
-
-    slots: int
-    others: int
-    files: int
-    waiting: int = 0
-    away: Sequence[str] = ()
-
-    @property
-    def room_for_files(self) -> int:
-        """How many files may still go out: they get half of the slots."""
-        return 0 if self.away else min(self._room_in_celery, max(1, self.slots // 2) - self.files)
-
-    @property
-    def room_in_rounds(self) -> int:
-        """How many other tasks a round may send: with the files, twice what the workers run."""
-        if "front" in self.away:
-            return 0
-        return min(self._room_in_celery, 2 * self.slots - self.slots // 2 - self.others)
-
-    @property
-    def room_besides_rounds(self) -> int:
-        """How many other tasks a single tenant's top-up may send: the rest stays for whole rounds."""
-        return 0 if "front" in self.away else min(self._room_in_celery, self.slots - self.others)
-
-    @property
-    def _room_in_celery(self) -> int:
-        return 2 * self.slots - self.waiting
-
-
-def busy(conn: Connection, waiting: int) -> Busy:
-    """How busy the workers are, with so many messages that they have not taken yet."""
-    with conn.cursor(row_factory=class_row(Busy)) as cur:
-        row = cur.execute(_BUSY, (ASSUMED_SLOTS, waiting)).fetchone()
-    assert row is not None  # noqa: S101 -- an aggregate gives one row
-    return row
-
-
-def queue_of_tenants(conn: Connection, tenant_ids: Sequence[int], *, waiting: int) -> list[Picked]:
-    """Queue due tasks of these tenants and return them; `waiting` messages were not taken by a worker yet."""
+def queue_of_tenants(conn: Connection, tenant_ids: Sequence[int], seen: Look) -> list[Picked]:
+    """Queue due tasks of these tenants and return them, as far as there was room when one looked."""
     tenants = list(tenant_ids)
     picked: list[Picked] = []
-    if conn.execute(_OTHERS_ARE_DUE, (tenants,)).rowcount:  # mostly none: how busy all are need not be counted then
-        picked = _queued(conn, _TOP_UP_OTHERS, PER_TENANT, busy(conn, waiting).room_besides_rounds, tenants=tenants)
-    if conn.execute(_FILES_ARE_DUE, (tenants,)).rowcount:
-        picked += _queued_files(conn, _TOP_UP_FILES, waiting, tenants=tenants)
+    if seen.others_are_due:
+        picked = _queued(conn, _TOP_UP_OTHERS, PER_TENANT, seen.room_besides_rounds, tenants=tenants)
+    if seen.files_are_due:
+        picked += _queued_files(conn, seen.waiting, tenants)
     return picked
 
 
 def queue_round(conn: Connection, *, waiting: int) -> list[Picked]:
     """Queue due tasks of all tenants in fair turns and return them; `waiting` messages were not taken yet."""
-    picked = _queued(conn, _ROUND_OTHERS, PER_TENANT, busy(conn, waiting).room_in_rounds)
-    return picked + _queued_files(conn, _ROUND_FILES, waiting)
+    with_files = try_lock_files(conn)  # before counting, as in `_queued_files`
+    seen = busy(conn, waiting)
+    picked = _queued(conn, _ROUND_OTHERS, PER_TENANT, seen.room_in_rounds)
+    return picked + (_queued(conn, _ROUND_FILES, FILES_PER_TENANT, seen.room_for_files) if with_files else [])
 
 
 def queue_one(conn: Connection, *, files_only: bool) -> int | None:
@@ -206,14 +142,14 @@ def queue_one(conn: Connection, *, files_only: bool) -> int | None:
     return None
 
 
-def _queued_files(conn: Connection, query: Composed, waiting: int, **parameters: list[int]) -> list[Picked]:
+def _queued_files(conn: Connection, waiting: int, tenants: list[int]) -> list[Picked]:
     """One at a time: two that counted the same room would give away twice of it. The next round is not far."""
     if not try_lock_files(conn):
         return []
-    return _queued(conn, query, FILES_PER_TENANT, busy(conn, waiting).room_for_files, **parameters)
+    return _queued(conn, _TOP_UP_FILES, FILES_PER_TENANT, busy(conn, waiting).room_for_files, tenants=tenants)
 
 
-def _queued(conn: Connection, query: Composed, per_tenant: int, room: int, **parameters: list[int]) -> list[Picked]:
+def _queued(conn: Connection, query: bytes, per_tenant: int, room: int, **parameters: list[int]) -> list[Picked]:
     if room <= 0:
         return []
     limits = {"room": room, "per_tenant": per_tenant, "resend": RESEND_SECONDS}

@@ -4,32 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from psycopg.errors import SerializationFailure
-from psycopg.sql import SQL
-
 from shared.db.pool import Connection
 
 _ROLES = 0x6D720001
 RECORDER, SWEEPER = 1, 2
 _FILES, _RETENTION = 3, 4
 _ERASING = 5  # also in a trigger: migrations/0016_erasing.sql
-
-
-# In one order for everybody, whatever they are named by: two that lock several never wait for each other.
-_FAMILIES = """
-SELECT DISTINCT named.tenant_id, family.id COLLATE "C" AS id
-FROM unnest(%(tenants)s::bigint[], %(conversations)s::text[]) AS named(tenant_id, id)
-CROSS JOIN LATERAL conversation_family(named.tenant_id, named.id) AS family(id) ORDER BY 1, 2
-"""
-_LOCK_FAMILIES = (
-    SQL("""
-SELECT tenant_id, id FROM (
-    SELECT tenant_id, id, pg_advisory_xact_lock(hashtextextended(id, tenant_id)) FROM ({}) ordered OFFSET 0
-) held
-""")
-    .format(SQL(_FAMILIES))
-    .as_bytes()
-)
 
 
 def lock_conversation(conn: Connection, tenant_id: int, conversation_id: str) -> None:
@@ -43,10 +23,10 @@ def lock_conversations(conn: Connection, named: Iterable[tuple[int, str]]) -> No
     Raises SerializationFailure, upon which the transaction is to be repeated, when one was merged while we waited.
     """
     pairs = list(named)
-    parameters = {"tenants": [tenant for tenant, _ in pairs], "conversations": [each for _, each in pairs]}
-    locked = conn.execute(_LOCK_FAMILIES, parameters).fetchall()
-    if locked != conn.execute(_FAMILIES, parameters).fetchall():
-        raise SerializationFailure("a conversation was merged while its lock was waited for")
+    conn.execute(
+        "SELECT lock_conversations(%s::bigint[], %s::text[])",
+        ([tenant_id for tenant_id, _ in pairs], [conversation_id for _, conversation_id in pairs]),
+    )
 
 
 def take_role(conn: Connection, role: int) -> bool:

@@ -84,10 +84,20 @@ class Pool:
 
         The answer to a commit may be lost after it happened: `work` must be safe to repeat.
         """
+        return self._repeated(work, self._once)
+
+    def run_alone(self, work: Callable[[Connection], T]) -> T:
+        """As `run`, but each statement is a transaction of its own, which nobody has to begin and to end.
+
+        Where transactions have a `longest`, it is one that does.
+        """
+        return self._repeated(work, self._each_alone if self._longest is None else self._once)
+
+    def _repeated(self, work: Callable[[Connection], T], do: Callable[[Callable[[Connection], T]], T]) -> T:
         with _translated():
             for tried in itertools.count(1):
                 try:
-                    return self._once(work)
+                    return do(work)
                 except psycopg.Error as exc:
                     if tried >= _tries(exc):
                         raise
@@ -107,6 +117,15 @@ class Pool:
     def _once(self, work: Callable[[Connection], T]) -> T:
         with self._lent() as conn:
             return work(conn)
+
+    def _each_alone(self, work: Callable[[Connection], T]) -> T:
+        with self._lent() as conn:
+            conn.autocommit = True
+            try:
+                return work(conn)
+            finally:
+                if not conn.closed:
+                    conn.autocommit = False
 
     @contextmanager
     def _lent(self) -> Iterator[Connection]:

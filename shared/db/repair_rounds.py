@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from shared.db.dispatching import ASSUMED_SLOTS, RESEND_SECONDS
+from shared.db.dispatching import RESEND_SECONDS
 from shared.db.pool import Connection
+from shared.db.room import ASSUMED_SLOTS
 
 #: Of the workers' slots one in so many may repair: the rest is for live work.
 SHARE = 4

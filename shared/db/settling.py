@@ -7,25 +7,89 @@ that Front merged with it.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import Final
+
+from psycopg.types.json import Jsonb
+
 from shared.blocking import Unstored, blocked
 from shared.db.pool import Connection
+from shared.models import Call, Task
+
+# Any failed, else any open, else done.
+_UPDATE_EVENT: Final = """
+UPDATE events e
+SET state = CASE WHEN t.failed > 0 THEN 'failed' WHEN t.open > 0 THEN 'processing' ELSE 'done' END,
+       cause = CASE WHEN t.failed > 0 THEN t.code END
+FROM (SELECT count(*) FILTER (WHERE state = 'failed') AS failed,
+             count(*) FILTER (WHERE state IN ('ready', 'queued', 'running')) AS open,
+             min(code) FILTER (WHERE state = 'failed') AS code
+      FROM tasks WHERE event_id = %(event)s) t
+WHERE e.id = %(event)s AND e.state IN ('processing', 'done', 'failed')
+"""
+_WAITING: Final = """
+SELECT t.id, a.kind, a.wait_for FROM actions a
+JOIN tasks t ON t.event_id = a.event_id AND t.kind = 'apply_action'
+WHERE a.tenant_id = %(tenant)s AND a.state IN ('planned', 'intent')
+  AND a.conversation_id = ANY(ARRAY(SELECT conversation_family(%(tenant)s, %(conversation)s)))
+  AND t.state = 'ready' AND t.due_at = 'infinity'
+"""
+# Whether anything of the tenant is due now, by an index for each lane; then what waits to be released.
+_WRAP_UP: Final = f"""
+WITH derived AS ({_UPDATE_EVENT}), ended AS (
+    UPDATE attempts SET ended_at = clock_timestamp(), outcome = %(outcome)s, code = %(code)s, detail = %(detail)s,
+           calls = %(calls)s
+    WHERE task_id = %(task)s AND epoch = %(epoch)s
+), forgotten AS (
+    DELETE FROM unanswered WHERE %(answered)s
+)
+SELECT EXISTS (SELECT FROM tasks WHERE tenant_id = %(tenant)s AND state = 'ready' AND kind <> 'store_attachment'
+               AND due_at <= now())
+    OR EXISTS (SELECT FROM tasks WHERE tenant_id = %(tenant)s AND state = 'ready' AND kind = 'store_attachment'
+               AND due_at <= now()),
+    waiting.*
+FROM (SELECT) AS once LEFT JOIN ({_WAITING}) waiting ON true
+"""  # noqa: S608 -- put together from our own statements
 
 
 def update_event(conn: Connection, event_id: int) -> None:
     """Derive the event's state from its tasks: any failed, else any open, else done."""
-    conn.execute(
-        """
-        UPDATE events e
-        SET state = CASE WHEN t.failed > 0 THEN 'failed' WHEN t.open > 0 THEN 'processing' ELSE 'done' END,
-               cause = CASE WHEN t.failed > 0 THEN t.code END
-        FROM (SELECT count(*) FILTER (WHERE state = 'failed') AS failed,
-                     count(*) FILTER (WHERE state IN ('ready', 'queued', 'running')) AS open,
-                     min(code) FILTER (WHERE state = 'failed') AS code
-              FROM tasks WHERE event_id = %(id)s) t
-        WHERE e.id = %(id)s AND e.state IN ('processing', 'done', 'failed')
-        """,
-        {"id": event_id},
-    )
+    conn.execute(_UPDATE_EVENT, {"event": event_id})
+
+
+def wrap_up(  # noqa: PLR0913 -- one row's columns, and what the attempt showed
+    conn: Connection,
+    task: Task,
+    *,
+    outcome: str,
+    code: str | None,
+    detail: str | None,
+    calls: list[Call],
+    answered: bool,
+) -> bool:
+    """What follows the end of an attempt, once its task's row says where it stands; whether its tenant has work due.
+
+    Writes how the attempt ended and what it asked of Front, derives the event's state, releases actions, and forgets
+    who was left unanswered when Front `answered` somebody.
+    """
+    rows = conn.execute(
+        _WRAP_UP,
+        {
+            "event": task.event_id,
+            "tenant": task.tenant_id,
+            "conversation": task.conversation_id,
+            "task": task.id,
+            "epoch": task.lease_epoch,
+            "outcome": outcome,
+            "code": code,
+            "detail": detail,
+            "calls": Jsonb([_call(call) for call in calls]),
+            "answered": answered,
+        },
+    ).fetchall()
+    waiting = [(task_id, kind, wait_for) for _, task_id, kind, wait_for in rows if task_id is not None]
+    released = _release(conn, task.tenant_id, task.conversation_id, waiting)
+    return bool(rows[0][0] or released)
 
 
 def conversation_of(conn: Connection, event_id: int) -> tuple[int, str]:
@@ -38,37 +102,10 @@ def conversation_of(conn: Connection, event_id: int) -> tuple[int, str]:
     return row[0], row[1]
 
 
-def waiting_actions(conn: Connection, tenant_id: int, conversation_id: str) -> list[tuple[int, str, str]]:
-    """(task id, kind, wait_for) of the actions of the conversation that wait to be released."""
-    return conn.execute(
-        """
-        SELECT t.id, a.kind, a.wait_for FROM actions a
-        JOIN tasks t ON t.event_id = a.event_id AND t.kind = 'apply_action'
-        WHERE a.tenant_id = %(tenant)s AND a.state IN ('planned', 'intent')
-          AND a.conversation_id = ANY(ARRAY(SELECT conversation_family(%(tenant)s, %(conversation)s)))
-          AND t.state = 'ready' AND t.due_at = 'infinity'
-        """,
-        {"tenant": tenant_id, "conversation": conversation_id},
-    ).fetchall()
-
-
 def unstored(conn: Connection, tenant_id: int, conversation_id: str) -> Unstored:
     """How many files of the conversation wait, failed, were discarded; an unread message counts like a file."""
     row = conn.execute(
-        """
-        WITH family AS (SELECT conversation_family(%(tenant)s, %(conversation)s) AS id), missing AS (
-            SELECT state FROM attachments
-            WHERE tenant_id = %(tenant)s AND conversation_id = ANY(ARRAY(SELECT id FROM family)) AND state <> 'stored'
-            UNION ALL
-            SELECT CASE WHEN t.state IN ('ready', 'queued', 'running') THEN 'waiting' ELSE t.state END
-            FROM events e JOIN tasks t ON t.event_id = e.id AND t.kind = 'fetch_message'
-            WHERE e.tenant_id = %(tenant)s AND e.conversation_id = ANY(ARRAY(SELECT id FROM family))
-        )
-        SELECT count(*) FILTER (WHERE state = 'waiting'), count(*) FILTER (WHERE state = 'failed'),
-               count(*) FILTER (WHERE state = 'discarded')
-        FROM missing
-        """,
-        {"tenant": tenant_id, "conversation": conversation_id},
+        "SELECT waiting, failed, discarded FROM unstored_files(%s, %s)", (tenant_id, conversation_id)
     ).fetchone()
     assert row is not None  # noqa: S101 -- an aggregate gives one row
     return Unstored(waiting=row[0], failed=row[1], discarded=row[2])
@@ -76,7 +113,12 @@ def unstored(conn: Connection, tenant_id: int, conversation_id: str) -> Unstored
 
 def release(conn: Connection, tenant_id: int, conversation_id: str) -> int:
     """Make due the waiting actions that nothing blocks any more; how many."""
-    waiting = waiting_actions(conn, tenant_id, conversation_id)
+    waiting = conn.execute(_WAITING, {"tenant": tenant_id, "conversation": conversation_id}).fetchall()
+    return _release(conn, tenant_id, conversation_id, waiting)
+
+
+def _release(conn: Connection, tenant_id: int, conversation_id: str, waiting: Sequence[tuple[int, str, str]]) -> int:
+    """Of these, as (task id, kind, wait_for)."""
     if not waiting:
         return 0
     missing = unstored(conn, tenant_id, conversation_id)
@@ -90,3 +132,13 @@ def note(conn: Connection, event_id: int, what: str, *, who: str = "mailroom", d
     conn.execute(
         "INSERT INTO journal (event_id, what, who, detail) VALUES (%s, %s, %s, %s)", (event_id, what, who, detail)
     )
+
+
+def _call(call: Call) -> dict[str, object]:
+    return {
+        "method": call.method,
+        "path": call.path,
+        "status": call.status,
+        "ms": call.milliseconds,
+        "budget_left": call.budget_left,
+    }

@@ -6,13 +6,15 @@ no row, gets `Fenced`, and writes nothing.
 
 from __future__ import annotations
 
-from psycopg.rows import class_row
-from psycopg.sql import SQL
-from psycopg.types.json import Jsonb
+from dataclasses import dataclass
+from typing import Any
 
+from psycopg.sql import SQL
+
+from shared.db.connections import Grant
 from shared.db.pool import Connection
 from shared.errors import Fenced
-from shared.models import Call, Task
+from shared.models import Task
 
 # Nothing stands against the task, or it is the one that finds out whether that is over.
 _FREE = SQL("""
@@ -22,36 +24,67 @@ _FREE = SQL("""
  AND NOT EXISTS (SELECT FROM outages WHERE (what = 'front' OR tasks.kind = 'store_attachment')
                  AND probe_task_id IS DISTINCT FROM tasks.id))
 """)
-_CLAIM = SQL("""
-UPDATE tasks SET state = 'running', lease_epoch = lease_epoch + 1, attempts = attempts + 1, sends = 0,
-       lease_until = now() + make_interval(secs => %(lease)s)
-FROM tenants
-WHERE tasks.id = %(id)s AND tasks.state IN ('ready', 'queued') AND tasks.due_at <= now()
-  AND tenants.id = tasks.tenant_id AND {free}
-RETURNING tasks.id, kind, event_id, tenant_id, attachment_id, lease_epoch, attempts,
-          ARRAY(SELECT what FROM outages WHERE what = 'front' OR kind = 'store_attachment' ORDER BY what)
-          || array_remove(ARRAY[tenants.parked_cause], NULL) AS probes
-""").format(free=_FREE)
-_HAND_BACK = SQL("""
+_CLAIM = (
+    SQL("""
+WITH claimed AS (
+    UPDATE tasks SET state = 'running', lease_epoch = lease_epoch + 1, attempts = attempts + 1, sends = 0,
+           lease_until = now() + make_interval(secs => %(lease)s)
+    FROM tenants
+    WHERE tasks.id = %(id)s AND tasks.state IN ('ready', 'queued') AND tasks.due_at <= now()
+      AND tenants.id = tasks.tenant_id AND {free}
+    RETURNING tasks.id, kind, event_id, tenant_id, attachment_id, lease_epoch, attempts,
+              ARRAY(SELECT what FROM outages WHERE what = 'front' OR kind = 'store_attachment' ORDER BY what)
+              || array_remove(ARRAY[tenants.parked_cause], NULL) AS probes
+), begun AS (
+    INSERT INTO attempts (task_id, epoch, worker) SELECT id, lease_epoch, %(worker)s FROM claimed
+)
+SELECT claimed.id, claimed.kind, claimed.event_id, claimed.tenant_id, claimed.attachment_id, lease_epoch, attempts,
+       probes, coalesce(events.conversation_id, '') AS conversation_id,
+       t.company_id, c.kind AS grant_kind, c.secret, c.version, c.expires_at, c.updated_at
+FROM claimed JOIN events ON events.id = claimed.event_id JOIN tenants t ON t.id = claimed.tenant_id
+LEFT JOIN connections c ON c.tenant_id = claimed.tenant_id
+""")
+    .format(free=_FREE)
+    .as_bytes()
+)
+_HAND_BACK = (
+    SQL("""
 UPDATE tasks SET state = 'ready', lease_until = NULL, sends = 0 FROM tenants
 WHERE tasks.id = %s AND tasks.state = 'queued' AND tenants.id = tasks.tenant_id AND NOT {free}
-""").format(free=_FREE)
+""")
+    .format(free=_FREE)
+    .as_bytes()
+)
+#: What the claim tells, in its order: of the task, then of the grant.
+_TASK = ("id", "kind", "event_id", "tenant_id", "attachment_id", "lease_epoch", "attempts", "probes", "conversation_id")
+_GRANT = ("company_id", "kind", "secret", "version", "expires_at", "updated_at")
 
 
-def claim(conn: Connection, task_id: int, worker: str, *, lease_seconds: float) -> Task | None:
-    """Take the task when it is due and nothing stands against it; this counts as an attempt.
+@dataclass(frozen=True, kw_only=True)
+class Claimed:
+    """A task that was just claimed, and its tenant's grant as it stood at that moment."""
+
+    task: Task
+    grant: Grant | None
+
+
+def claim(conn: Connection, task_id: int, worker: str, *, lease_seconds: float) -> Claimed | None:
+    """Take the task when it is due and nothing stands against it; this counts as an attempt. Needs no transaction.
 
     A message that outran its tenant's trouble or an outage hands the task back: it is dispatched when that is over.
     """
-    with conn.cursor(row_factory=class_row(Task)) as cur:
-        task = cur.execute(_CLAIM, {"id": task_id, "lease": lease_seconds}).fetchone()
-    if task is None:
+    row = conn.execute(_CLAIM, {"id": task_id, "lease": lease_seconds, "worker": worker}).fetchone()
+    if row is None:
         conn.execute(_HAND_BACK, (task_id,))
         return None
-    conn.execute(
-        "INSERT INTO attempts (task_id, epoch, worker) VALUES (%s, %s, %s)", (task.id, task.lease_epoch, worker)
-    )
-    return task
+    task = Task(**dict(zip(_TASK, row, strict=False)))
+    return Claimed(task=task, grant=_grant(task.tenant_id, row[len(_TASK) :]))
+
+
+def _grant(tenant_id: int, columns: tuple[Any, ...]) -> Grant | None:
+    """None where the tenant has none: its columns are empty then."""
+    grant = dict(zip(_GRANT, columns, strict=True))
+    return Grant(tenant_id=tenant_id, **grant) if grant["kind"] else None
 
 
 def renew(conn: Connection, task: Task, *, lease_seconds: float) -> None:
@@ -74,14 +107,15 @@ def let_go(conn: Connection, task: Task) -> None:
     )
 
 
-def check_held(conn: Connection, task: Task) -> None:
-    """Raise Fenced unless this attempt holds the task; the row stays locked until the transaction ends."""
-    _held(
-        conn.execute(
-            "SELECT 1 FROM tasks WHERE id = %s AND lease_epoch = %s AND state = 'running' FOR UPDATE",
-            (task.id, task.lease_epoch),
-        ).rowcount
-    )
+def hold(conn: Connection, task: Task) -> None:
+    """Hold the task and, as `lock_conversation` does, its conversation until the transaction ends.
+
+    Raises Fenced unless this attempt owns the task.
+    """
+    row = conn.execute(
+        "SELECT hold_task(%s, %s, %s, %s)", (task.tenant_id, task.conversation_id, task.id, task.lease_epoch)
+    ).fetchone()
+    _held(1 if row and row[0] else 0)
 
 
 def finish(conn: Connection, task: Task, state: str, *, code: str | None = None, detail: str | None = None) -> None:
@@ -129,29 +163,6 @@ def put_back(  # noqa: PLR0913 -- where the task stands after the attempt, each 
             },
         ).rowcount
     )
-
-
-def end_attempt(  # noqa: PLR0913 -- one row's columns
-    conn: Connection, task: Task, *, outcome: str, code: str | None, detail: str | None, calls: list[Call]
-) -> None:
-    """Write how the attempt ended and what it asked of Front."""
-    conn.execute(
-        """
-        UPDATE attempts SET ended_at = clock_timestamp(), outcome = %s, code = %s, detail = %s, calls = %s
-        WHERE task_id = %s AND epoch = %s
-        """,
-        (outcome, code, detail, Jsonb([_call(call) for call in calls]), task.id, task.lease_epoch),
-    )
-
-
-def _call(call: Call) -> dict[str, object]:
-    return {
-        "method": call.method,
-        "path": call.path,
-        "status": call.status,
-        "ms": call.milliseconds,
-        "budget_left": call.budget_left,
-    }
 
 
 def _held(rows: int) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from datetime import datetime
 
-from shared.db import actions, settling
+from shared.db import actions
 from shared.db.pool import Connection
 from shared.front.client import TenantClient
 from workers.attempt import Attempt
@@ -26,8 +26,7 @@ from workers.precedence import (
 
 def apply_action(attempt: Attempt) -> None:
     """Do to the conversation what its event's policy says."""
-    _, recorded_as = attempt.conversation
-    make_change(attempt, _Applying(recorded_as=recorded_as))
+    make_change(attempt, _Applying(recorded_as=attempt.task.conversation_id))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,8 +36,7 @@ class _Applying:
     recorded_as: str
 
     def facts(self, conn: Connection, event_id: int) -> ActionFacts:
-        action = actions.get(conn, event_id)
-        rivals = actions.rivals(conn, action, changes=CHANGES, api_sources=API_SOURCES)
+        action = actions.get(conn, event_id, changes=CHANGES, api_sources=API_SOURCES)
         return ActionFacts(
             event_id=action.event_id,
             conversation_id=action.survivor,
@@ -50,12 +48,12 @@ class _Applying:
             age_seconds=action.age_seconds,
             dry_run=action.dry_run,
             undo_asked=action.undo_asked,
-            unstored=settling.unstored(conn, action.tenant_id, action.conversation_id),
-            change=rivals.change,
-            equal_newer=rivals.equal_newer,
-            newer_message=rivals.newer_message,
-            earlier_open=rivals.earlier_open,
-            earlier_due_seconds=rivals.earlier_due_seconds,
+            unstored=action.unstored,
+            change=action.change,
+            equal_newer=action.equal_newer,
+            newer_message=action.newer_message,
+            earlier_open=action.earlier_open,
+            earlier_due_seconds=action.earlier_due_seconds,
         )
 
     def untried(self, facts: ActionFacts) -> ActionFacts:

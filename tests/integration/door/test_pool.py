@@ -144,3 +144,25 @@ def test_an_error_of_ours_is_not_taken_for_a_silence(own_postgres: Postgres) -> 
         with pytest.raises(errors.UndefinedTable):
             pool.run(lambda conn: conn.execute("SELECT FROM nothing"))
         assert pool.run(one) == 1
+
+
+def test_a_statement_alone_is_kept_whatever_follows(pool: Pool) -> None:
+    def insert_and_fail(conn: Connection) -> None:
+        conn.execute("INSERT INTO numbers VALUES (3)")
+        raise KeyError
+
+    with pytest.raises(KeyError):
+        pool.run_alone(insert_and_fail)
+    assert pool.run(lambda conn: conn.execute("SELECT count(*) FROM numbers").fetchone()) == (3,)
+
+
+def test_who_has_a_connection_after_a_statement_alone_has_a_transaction(pool: Pool) -> None:
+    with ThreadPoolExecutor(4) as threads:
+        list(threads.map(lambda _: pool.run_alone(one), range(20)))
+        assert set(threads.map(lambda _: pool.run(lambda conn: conn.autocommit), range(20))) == {False}
+
+
+def test_a_statement_alone_survives_the_loss_of_all_connections(pool: Pool, database: str) -> None:
+    assert pool.run_alone(one) == 1
+    end_all_sessions(database)
+    assert pool.run_alone(one) == 1

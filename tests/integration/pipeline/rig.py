@@ -136,7 +136,8 @@ class Rig:
     def claim(self, task_id: int, worker: str = "test") -> Task | None:
         """Take the task as a worker of that name would."""
         lease = self.settings.lease_seconds
-        return self.resources.pool.run(lambda conn: tasks.claim(conn, task_id, worker, lease_seconds=lease))
+        claimed = self.resources.pool.run(lambda conn: tasks.claim(conn, task_id, worker, lease_seconds=lease))
+        return claimed.task if claimed else None
 
     def run(self, task_id: int) -> None:
         """Run one task."""

@@ -7,10 +7,11 @@ from typing import Any
 import psycopg
 import pytest
 
-from shared.db import dispatching, processes
+from shared.db import dispatching, processes, room
 from shared.db.locks import try_lock_files
 from shared.errors import StoreUnavailable
 from tests.integration.pipeline.rig import Rig
+from workers import dispatch
 
 NORA = "nora@acme.example"
 TO_NORA = [{"handle": NORA, "role": "to"}]
@@ -59,7 +60,7 @@ def test_a_row_that_a_stuck_worker_holds_does_not_hold_up_the_others(rig: Rig, d
 
 
 def test_tasks_of_dead_workers_take_no_room_from_the_living(rig: Rig) -> None:
-    tenant_with_work(rig, "cmp_acme", 2 * dispatching.ASSUMED_SLOTS)
+    tenant_with_work(rig, "cmp_acme", 2 * room.ASSUMED_SLOTS)
     rig.sql("UPDATE tasks SET state = 'queued'")
     for (task_id,) in rig.sql("SELECT id FROM tasks"):
         assert rig.claim(task_id, "killed") is not None
@@ -108,7 +109,7 @@ def test_files_of_many_tenants_take_no_more_than_half_of_the_slots(rig: Rig) -> 
         add_files(rig, tenant_with_work(rig, f"cmp_{number}", 1), 10)
     sent(rig)
     sent(rig)
-    assert queued(rig) == {"store_attachment": dispatching.ASSUMED_SLOTS // 2, "apply_action": 5}
+    assert queued(rig) == {"store_attachment": room.ASSUMED_SLOTS // 2, "apply_action": 5}
 
 
 def test_a_stored_file_makes_room_for_one_of_whoever_had_none(rig: Rig) -> None:
@@ -170,3 +171,35 @@ def test_a_backlog_that_was_never_served_is_a_backlog_too(rig: Rig) -> None:
     rig.sql("UPDATE tenants SET last_served_at = now() - interval '1 second' WHERE id = %s", quiet)
     sent(rig)
     assert rig.one("SELECT state FROM tasks WHERE tenant_id = %s", quiet) == "queued"
+
+
+def test_who_found_no_room_leaves_what_comes_next_to_the_rounds(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(dispatch, "FULL_SECONDS", 60.0)
+    busy = [tenant_with_work(rig, f"cmp_{number}", dispatching.PER_TENANT) for number in range(2)]
+    single = tenant_with_work(rig, "cmp_single", 1)
+    rig.resources.dispatcher.top_up(busy)
+    rig.resources.dispatcher.top_up([single])
+    rig.sql("UPDATE tasks SET state = 'done' WHERE state = 'queued'")
+    rig.resources.dispatcher.top_up([single])
+    assert queued(rig) == {}
+    assert sent(rig) == 1
+
+
+def test_a_moment_later_there_may_be_room_again(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(dispatch, "FULL_SECONDS", 0.0)
+    busy = [tenant_with_work(rig, f"cmp_{number}", dispatching.PER_TENANT) for number in range(2)]
+    single = tenant_with_work(rig, "cmp_single", 1)
+    rig.resources.dispatcher.top_up(busy)
+    rig.resources.dispatcher.top_up([single])
+    rig.sql("UPDATE tasks SET state = 'done' WHERE state = 'queued'")
+    rig.resources.dispatcher.top_up([single])
+    assert queued(rig) == {"apply_action": 1}
+
+
+@pytest.mark.parametrize("events", [1, 2])
+def test_whoever_ends_a_task_tops_up_where_more_is_due(rig: Rig, events: int) -> None:
+    tenant_with_work(rig, "cmp_acme", events)
+    first = rig.one("SELECT min(id) FROM tasks")
+    rig.messages.sent.clear()
+    rig.run(first)
+    assert len(rig.messages.sent) == events - 1

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from shared.db import tasks
+from shared.db import connections, tasks
 from shared.errors import Fenced
 from tests.integration.pipeline.rig import Rig
 from workers.attempt import run_task
@@ -40,7 +40,7 @@ def test_a_task_is_claimed_by_one(rig: Rig, task_id: int) -> None:
         lambda conn, task: tasks.finish(conn, task, "done"),
         lambda conn, task: tasks.put_back(conn, task, seconds=1, counts=True),
         lambda conn, task: tasks.renew(conn, task, lease_seconds=120),
-        tasks.check_held,
+        tasks.hold,
     ],
 )
 def test_a_worker_that_was_paused_beyond_its_lease_writes_nothing(rig: Rig, task_id: int, write: Any) -> None:
@@ -113,3 +113,19 @@ def test_running_a_task_twice_acts_once(rig: Rig, task_id: int) -> None:
     run_task(rig.resources, STEPS, task_id)
     run_task(rig.resources, STEPS, task_id)
     assert len(rig.writes()) == 1
+
+
+def test_a_claim_brings_the_grant_as_it_stands(rig: Rig, task_id: int) -> None:
+    rig.sql("UPDATE connections SET version = 7")
+    claimed = rig.resources.pool.run_alone(lambda conn: tasks.claim(conn, task_id, "test", lease_seconds=120))
+    assert claimed is not None
+    assert claimed.grant == rig.resources.pool.run(lambda conn: connections.read(conn, claimed.task.tenant_id))
+    assert claimed.grant is not None
+    assert claimed.grant.version == 7
+
+
+def test_a_claim_of_a_tenant_without_connection_brings_none(rig: Rig, task_id: int) -> None:
+    rig.sql("DELETE FROM connections")
+    claimed = rig.resources.pool.run_alone(lambda conn: tasks.claim(conn, task_id, "test", lease_seconds=120))
+    assert claimed is not None
+    assert claimed.grant is None

@@ -39,13 +39,14 @@ def test_a_bulk_change_locks_conversations_in_the_recorders_order(rig: Rig, data
         recorder.execute(TAKE.format("pg_advisory_xact_lock"), ("cnv_a", tenant))
         bulk = threading.Thread(target=rig.resources.pool.run, args=(apply,))
         bulk.start()
-        _until_somebody_waits(rig)
+        until_somebody_waits(rig)
         assert recorder.execute(TAKE.format("pg_try_advisory_xact_lock"), ("cnv_b", tenant)).fetchone() == (True,)
     bulk.join()
     assert rig.sql("SELECT 1 FROM tasks WHERE state = 'failed'") == []
 
 
-def _until_somebody_waits(rig: Rig) -> None:
+def until_somebody_waits(rig: Rig) -> None:
+    """Return when somebody waits for an advisory lock."""
     deadline = time.monotonic() + 10
     while not rig.sql("SELECT 1 FROM pg_locks WHERE locktype = 'advisory' AND NOT granted"):
         assert time.monotonic() < deadline, "nobody waits for a conversation"

@@ -8,14 +8,17 @@ from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
 from typing import Any, ClassVar
 
+import psycopg
 import pytest
+from psycopg.errors import SerializationFailure
 
-from shared.db import merging
+from shared.db import merging, tasks
 from shared.db.locks import lock_conversation
 from shared.db.pool import Connection
 from shared.errors import ConversationMoved, StoreUnavailable
 from shared.models import Call
 from tests.integration.pipeline.rig import Rig
+from tests.integration.pipeline.test_lock_order import until_somebody_waits
 
 NORA = "nora@acme.example"
 
@@ -188,3 +191,23 @@ def _patiently(rig: Rig, work: Callable[[Connection], None]) -> None:
             return rig.resources.pool.run(work)
         except StoreUnavailable:
             continue
+
+
+def test_a_merge_while_a_task_waits_for_its_lock_lets_it_begin_anew(rig: Rig, tenant: int, database: str) -> None:
+    conversation = mail(rig)
+    task = rig.claim(rig.one("SELECT id FROM tasks"))
+    assert task is not None
+    with (
+        psycopg.connect(database) as other,
+        psycopg.connect(database) as waiting,
+        ThreadPoolExecutor(1) as thread,
+    ):
+        merging.note(other, tenant, conversation, "cnv_survivor")
+        held = thread.submit(tasks.hold, waiting, task)
+        until_somebody_waits(rig)
+        other.commit()
+        with pytest.raises(SerializationFailure):
+            held.result()
+        waiting.rollback()
+        tasks.hold(waiting, task)
+        assert rig.one("SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND granted") == 2

@@ -15,7 +15,7 @@ from shared.db.roles import Role
 from shared.errors import StoreUnavailable
 from tests.integration.pipeline.test_recording import envelope, receive
 from workers.duties import Duty
-from workers.sweeper import _do_due
+from workers.sweeper import BREATH_SECONDS, TICK_SECONDS, _do_due, _pause
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -109,3 +109,20 @@ def test_a_database_host_that_vanished_is_noticed_by_who_holds_a_role(database: 
     role.close()
     assert held
     assert {name: int(parameters[name]) for name in KEEPALIVES} == KEEPALIVES
+
+
+def test_a_duty_that_has_more_to_do_is_due_again_soon(rig: Rig, role: Role) -> None:
+    duties = [Duty(name=str(more), every=60.0, soon=1.0, do=lambda _, more=more: more) for more in (True, False)]
+    began = time.monotonic()
+    _do_due(rig.resources, role, duties)
+    ended = time.monotonic()
+    assert began + 1.0 <= duties[0].due <= ended + 1.0
+    assert began + 60.0 <= duties[1].due <= ended + 60.0
+
+
+def test_the_sweeper_sleeps_until_something_is_due_but_never_long_nor_not_at_all() -> None:
+    now = time.monotonic()
+    duties = [Duty(name="later", every=1.0, due=now + 60.0, do=lambda _: None)]
+    assert _pause(duties) == TICK_SECONDS
+    duties.append(Duty(name="overdue", every=1.0, due=now - 1.0, do=lambda _: None))
+    assert _pause(duties) == BREATH_SECONDS

@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
-import pytest
+from typing import Any
 
-from shared.queue import EXPIRE, KEEP_ALIVE, QUEUES, RECORD_INBOX, REPAIR, RUN_TASK, VISIBILITY_TIMEOUT, celery_app
+import pytest
+from kombu.transport import virtual
+from kombu.transport.virtual import base
+from redis import ConnectionPool, Redis
+from redis.exceptions import ConnectionError as RedisIsGone
+
+from shared.queue import EXPIRE, KEEP_ALIVE, QUEUES, RECORD_INBOX, REPAIR, RUN_TASK, ThriftyChannel, celery_app
 from shared.settings import Settings
 
 
@@ -34,8 +40,41 @@ def test_what_keeps_celery_a_hint_is_set(setting: str, value: object) -> None:
     assert getattr(celery_app(Settings()).conf, setting) == value
 
 
-def test_messages_come_back_only_after_the_lease_has_run_out() -> None:
-    assert Settings().lease_seconds < VISIBILITY_TIMEOUT
+def test_redis_keeps_no_book_of_what_was_taken() -> None:
+    with celery_app(Settings()).connection_for_read() as connection:
+        assert connection.transport_options["ack_emulation"] is False
+
+
+def test_a_channel_that_lost_redis_leaves_no_file_of_messages(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(base, "emergency_dump_state", pytest.fail)
+    taken = virtual.QoS(ChannelWithoutRedis())
+    taken.append("message", "tag")
+    taken.restore_unacked_once()
+
+
+class ChannelWithoutRedis(ThriftyChannel):
+    """A channel whose connection is gone."""
+
+    def __init__(self) -> None:
+        pass
+
+    def _restore(self, message: object, leftmost: bool = False) -> None:
+        raise RedisIsGone("connection refused")
+
+    def __del__(self) -> None:
+        pass
+
+
+def test_a_channel_keeps_its_client_for_as_long_as_its_connections() -> None:
+    channel: Any = ThriftyChannel.__new__(ThriftyChannel)  # without connecting
+    channel.Client = Redis
+    channel._pool = first = ConnectionPool()
+    with channel.conn_or_acquire() as client, channel.conn_or_acquire() as another:
+        assert client is another
+    assert client.connection_pool is first
+    channel._pool = ConnectionPool()
+    with channel.conn_or_acquire() as client:
+        assert client.connection_pool is channel._pool
 
 
 @pytest.mark.parametrize(

@@ -6,6 +6,9 @@ import time
 
 import fakeredis
 import pytest
+from limits import RateLimitItemPerMinute
+from limits.storage import RedisStorage
+from limits.strategies import MovingWindowRateLimiter
 
 from shared.budget import Budget
 from shared.errors import BudgetExhausted
@@ -212,3 +215,13 @@ def _wait(budget: Budget) -> float:
     except BudgetExhausted as exc:
         return exc.retry_after
     return 0.0
+
+
+def test_what_the_library_counted_counts_here(server: fakeredis.FakeServer) -> None:
+    redis = fakeredis.FakeRedis(server=server)
+    budget = _budget(server)
+    storage = RedisStorage("redis://", connection_pool=redis.connection_pool, key_prefix="mailroom:front:window")
+    of_an_older_release = MovingWindowRateLimiter(storage)
+    assert all(of_an_older_release.hit(RateLimitItemPerMinute(10), "cmp_1") for _ in range(4))
+    assert _taken(budget) == 6
+    assert not of_an_older_release.hit(RateLimitItemPerMinute(10), "cmp_1")
