@@ -36,7 +36,7 @@ CREATE TABLE peer.events (event_id text PRIMARY KEY, company_id text NOT NULL, c
 """
 #: A job that is tried again is for a moment in neither place.
 EMPTY_LOOKS = 3
-LOOKS_EVERY = 0.3
+LOOKS_EVERY = 0.5
 
 
 @contextmanager

@@ -54,6 +54,6 @@ def our_side(servers: Servers, folder: Path) -> Iterator[Side]:
             companies=on.companies,
             behind=("recorder", "worker"),
             start=lambda: platform.procfile({"web": 0}, pool="threads"),
-            settle=lambda seconds: wait_until(lambda: not mailroom.unsettled(), seconds, every=0.2),
+            settle=lambda seconds: wait_until(lambda: not mailroom.unsettled(), seconds, every=0.5),
             verdict=on.verdict,
         )
