@@ -14,7 +14,8 @@ const FIND = `
 const RECORD = `
   INSERT INTO peer.events (event_id, company_id, conversation_id) VALUES ($1, $2, $3) ON CONFLICT DO NOTHING
 `;
-const pool = new pg.Pool({ connectionString: process.env.DATABASE_URL, max: SLOTS });
+// Connections stay open, as the other peers' do: what one used that has ended is not measured.
+const pool = new pg.Pool({ connectionString: process.env.DATABASE_URL, max: SLOTS, idleTimeoutMillis: 0 });
 
 async function archive(conversation, token) {
   const answer = await fetch(`${process.env.FRONT_API_URL}/conversations/${conversation}`, {
