@@ -9,8 +9,8 @@ from shared.db.arrays import Bigints, Texts
 from shared.db.pool import Connection
 from shared.models import AddressOwner, MatchedUser, Owners, SharedInbox
 
-# Address by address, by key alone: `OFFSET 0` leaves the planner no other way. As plain joins, tables that were filled and
-# not yet analysed had every user read for every chunk: of a million that was 4,100 us for each event.
+# Address by address, by key alone: `OFFSET 0` leaves the planner no other way. As plain joins, tables that were filled
+# and not yet analysed had every user read for every chunk: of a million that was 4,100 us for each event.
 OWNERS = """
     SELECT k.tenant_id, k.address, a.position, i.inbox_name,
         u.id, u.external_id, u.active, u.action, d.id, d.external_id, d.active, d.action

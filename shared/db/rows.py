@@ -63,7 +63,7 @@ class RecipientRow(NamedTuple):
 
 
 class AttachmentRow(NamedTuple):
-    """A file that is to be stored."""
+    """A file that is to be stored, by a task of its own."""
 
     tenant_id: int
     event_id: int
@@ -95,7 +95,6 @@ class TaskRow(NamedTuple):
     tenant_id: int | None
     event_id: int
     kind: str
-    attachment_id: int | None = None
     waits: bool = False
     failed: str | None = None
     detail: str | None = None

@@ -151,7 +151,8 @@ class Recorder:
 
 
 def _commit(conn: Connection, chunk: Sequence[Incoming], types: SeenTypes) -> set[int]:
-    tenants = record_chunk(conn, chunk, types=types)
-    spool.delete(conn, [each.delivery.id for each in chunk if each.origin != "webhook"])
-    marks.unmark(conn, [each.mark for each in chunk])
+    with conn.pipeline():  # only answers that are needed are waited for
+        tenants = record_chunk(conn, chunk, types=types)
+        spool.delete(conn, [each.delivery.id for each in chunk if each.origin != "webhook"])
+        marks.unmark(conn, [each.mark for each in chunk])
     return tenants
