@@ -9,15 +9,23 @@ from shared.db.arrays import Bigints, Texts
 from shared.db.pool import Connection
 from shared.models import AddressOwner, MatchedUser, Owners, SharedInbox
 
+# Address by address, by key alone: `OFFSET 0` leaves the planner no other way. As plain joins, tables that were filled
+# and not yet analysed had every user read for every chunk: of a million that was 4,100 us for each event.
 OWNERS = """
     SELECT k.tenant_id, k.address, a.position, i.inbox_name,
         u.id, u.external_id, u.active, u.action, d.id, d.external_id, d.active, d.action
     FROM unnest(%s::bigint[], %s::text[]) AS k(tenant_id, address)
-    LEFT JOIN user_addresses a USING (tenant_id, address)
-    LEFT JOIN inbox_addresses i USING (tenant_id, address)
-    LEFT JOIN users u ON u.tenant_id = k.tenant_id AND u.id = coalesce(a.user_id, i.user_id)
-    LEFT JOIN tenants t ON t.id = i.tenant_id
-    LEFT JOIN users d ON d.tenant_id = t.id AND d.id = t.default_owner
+    LEFT JOIN LATERAL (
+        SELECT * FROM user_addresses WHERE tenant_id = k.tenant_id AND address = k.address OFFSET 0
+    ) a ON true
+    LEFT JOIN LATERAL (
+        SELECT i.*, t.default_owner FROM inbox_addresses i JOIN tenants t ON t.id = i.tenant_id
+        WHERE i.tenant_id = k.tenant_id AND address = k.address OFFSET 0
+    ) i ON true
+    LEFT JOIN LATERAL (
+        SELECT * FROM users WHERE tenant_id = k.tenant_id AND id = coalesce(a.user_id, i.user_id) OFFSET 0
+    ) u ON true
+    LEFT JOIN LATERAL (SELECT * FROM users WHERE tenant_id = i.tenant_id AND id = i.default_owner OFFSET 0) d ON true
     WHERE a.address IS NOT NULL OR i.address IS NOT NULL
 """
 

@@ -40,20 +40,33 @@ def tenants_of(conn: Connection, company_ids: Iterable[str]) -> dict[str, Tenant
         return {tenant.company_id: tenant for tenant in cur}
 
 
-def insert_events(conn: Connection, events: Sequence[EventRow]) -> dict[EventKey, int]:
-    """Insert those not yet known and return only their ids. In key order: then two recorders never deadlock."""
-    rows = conn.execute(
-        """
-        INSERT INTO events (company_id, front_id, tenant_id, type, conversation_id, message_id, source,
-                            emitted_at, received_at, state, cause)
-        SELECT * FROM unnest(%s::text[], %s::text[], %s::bigint[], %s::text[], %s::text[], %s::text[], %s::text[],
-                             %s::timestamptz[], %s::timestamptz[], %s::text[], %s::text[])
-        ON CONFLICT ON CONSTRAINT one_event_per_company DO NOTHING
-        RETURNING company_id, front_id, id
-        """,
-        columns(events, EventRow),
+def new_event_ids(conn: Connection, count: int) -> list[int]:
+    """Ids for events to be inserted, so that what hangs on them can be sent before they are answered for."""
+    rows = (
+        conn.execute("SELECT nextval(pg_get_serial_sequence('events', 'id')) FROM generate_series(1, %s)", (count,))
+        if count
+        else ()
     )
-    return {(company_id, front_id): event_id for company_id, front_id, event_id in rows}
+    return [event_id for (event_id,) in rows]
+
+
+def insert_events(conn: Connection, ids: Sequence[int], events: Sequence[EventRow]) -> None:
+    """Insert events that were not known a moment ago, in key order: then two recorders never deadlock.
+
+    One that another recorder has inserted meanwhile stays as that one wrote it. What hangs on ours violates a foreign
+    key then, and the transaction is to be repeated.
+    """
+    conn.execute(
+        """
+        INSERT INTO events (id, company_id, front_id, tenant_id, type, conversation_id, message_id, source,
+                            emitted_at, received_at, state, cause)
+        OVERRIDING SYSTEM VALUE
+        SELECT * FROM unnest(%s::bigint[], %s::text[], %s::text[], %s::bigint[], %s::text[], %s::text[], %s::text[],
+                             %s::text[], %s::timestamptz[], %s::timestamptz[], %s::text[], %s::text[])
+        ON CONFLICT ON CONSTRAINT one_event_per_company DO NOTHING
+        """,
+        [Bigints(ids), *columns(events, EventRow)],
+    )
 
 
 def known_events(conn: Connection, keys: Iterable[EventKey]) -> dict[EventKey, int]:
@@ -94,14 +107,15 @@ def adopt_events(conn: Connection, events: Sequence[EventRow]) -> dict[EventKey,
 
 def insert_deliveries(conn: Connection, deliveries: Sequence[DeliveryRow]) -> None:
     """Keep deliveries; one that is already kept (an entry recorded but not yet deleted) stays as it is."""
-    conn.execute(
-        """
-        INSERT INTO deliveries (id, event_id, received_at, origin, body)
-        SELECT * FROM unnest(%s::uuid[], %s::bigint[], %s::timestamptz[], %s::text[], %s::bytea[])
-        ON CONFLICT (id) DO NOTHING
-        """,
-        columns(deliveries, DeliveryRow),
-    )
+    if deliveries:
+        conn.execute(
+            """
+            INSERT INTO deliveries (id, event_id, received_at, origin, body)
+            SELECT * FROM unnest(%s::uuid[], %s::bigint[], %s::timestamptz[], %s::text[], %s::bytea[])
+            ON CONFLICT (id) DO NOTHING
+            """,
+            columns(deliveries, DeliveryRow),
+        )
 
 
 def insert_recipients(conn: Connection, recipients: Sequence[RecipientRow]) -> None:
@@ -117,20 +131,23 @@ def insert_recipients(conn: Connection, recipients: Sequence[RecipientRow]) -> N
         )
 
 
-def insert_attachments(conn: Connection, attachments: Sequence[AttachmentRow]) -> list[tuple[int, int, int]]:
-    """Write the files; return (attachment id, event id, tenant id) of each."""
-    if not attachments:
-        return []
-    return conn.execute(
-        """
-        INSERT INTO attachments (tenant_id, event_id, conversation_id, front_id, filename, content_type,
-                                 declared_size, is_inline)
-        SELECT * FROM unnest(%s::bigint[], %s::bigint[], %s::text[], %s::text[], %s::text[], %s::text[],
-                             %s::bigint[], %s::boolean[])
-        RETURNING id, event_id, tenant_id
-        """,
-        columns(attachments, AttachmentRow),
-    ).fetchall()
+def insert_attachments(conn: Connection, attachments: Sequence[AttachmentRow]) -> None:
+    """Write the files, each with the task that stores it: whose ids nobody here has to wait for."""
+    if attachments:
+        conn.execute(
+            """
+            WITH announced AS (
+                INSERT INTO attachments (tenant_id, event_id, conversation_id, front_id, filename, content_type,
+                                         declared_size, is_inline)
+                SELECT * FROM unnest(%s::bigint[], %s::bigint[], %s::text[], %s::text[], %s::text[], %s::text[],
+                                     %s::bigint[], %s::boolean[])
+                RETURNING tenant_id, event_id, id
+            )
+            INSERT INTO tasks (tenant_id, event_id, kind, attachment_id, state)
+            SELECT tenant_id, event_id, 'store_attachment', id, 'ready' FROM announced
+            """,
+            columns(attachments, AttachmentRow),
+        )
 
 
 def insert_actions(conn: Connection, actions: Sequence[ActionRow]) -> None:
@@ -152,12 +169,12 @@ def insert_tasks(conn: Connection, tasks: Sequence[TaskRow]) -> None:
     if tasks:
         conn.execute(
             """
-            INSERT INTO tasks (tenant_id, event_id, kind, attachment_id, due_at, state, code, detail, settled_at)
-            SELECT tenant_id, event_id, kind, attachment_id, CASE WHEN waits THEN 'infinity' ELSE now() END,
+            INSERT INTO tasks (tenant_id, event_id, kind, due_at, state, code, detail, settled_at)
+            SELECT tenant_id, event_id, kind, CASE WHEN waits THEN 'infinity' ELSE now() END,
                    CASE WHEN failed IS NULL THEN 'ready' ELSE 'failed' END, failed, detail,
                    CASE WHEN failed IS NULL THEN NULL ELSE now() END
-            FROM unnest(%s::bigint[], %s::bigint[], %s::text[], %s::bigint[], %s::boolean[], %s::text[], %s::text[])
-                 AS t(tenant_id, event_id, kind, attachment_id, waits, failed, detail)
+            FROM unnest(%s::bigint[], %s::bigint[], %s::text[], %s::boolean[], %s::text[], %s::text[])
+                 AS t(tenant_id, event_id, kind, waits, failed, detail)
             """,
             columns(tasks, TaskRow),
         )

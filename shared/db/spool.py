@@ -86,6 +86,11 @@ def oldest(conn: Connection, limit: int) -> list[Spooled]:
     ]
 
 
+def fills(spooled: Sequence[Spooled], limit: int) -> bool:
+    """Whether `oldest` may have left some behind these."""
+    return len(spooled) == limit or sum(len(each.delivery.body) for each in spooled) >= MAX_BYTES
+
+
 def mentioning(conn: Connection, word: bytes, *, after: str | None, limit: int) -> list[tuple[str, bytes]]:
     """Id and body of deliveries that hold these bytes, in order of the ids, beginning behind one of them."""
     rows = conn.execute(

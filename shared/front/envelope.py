@@ -115,7 +115,7 @@ def parse_time(value: Any) -> datetime | None:
 
 def _load(body: bytes) -> Any:
     try:
-        return json.loads(body.decode(), parse_constant=_refuse_constant)
+        return _DECODER.decode(body.decode())
     except (ValueError, RecursionError) as exc:
         raise MalformedEnvelope(f"the body is no JSON ({type(exc).__name__})") from None
 
@@ -124,11 +124,14 @@ def _refuse_constant(name: str) -> None:
     raise ValueError(name)
 
 
+_DECODER: Final = json.JSONDecoder(parse_constant=_refuse_constant)
+
+
 def _each(read: Callable[[int, dict[str, Any]], T | None], items: list[Any], most: int) -> tuple[T, ...]:
     if len(items) > most:
         raise MalformedEnvelope(f"{len(items)} recipients or attachments; at most {most} are taken")
-    found = (read(position, item) for position, item in enumerate(items) if isinstance(item, dict))
-    return tuple(item for item in found if item is not None)
+    found = [read(position, item) for position, item in enumerate(items) if isinstance(item, dict)]
+    return tuple([item for item in found if item is not None])
 
 
 def _recipient(_position: int, raw: dict[str, Any]) -> Recipient | None:

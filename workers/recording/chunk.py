@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import zlib
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import datetime
 
 from shared.db import recording
@@ -18,9 +19,11 @@ from workers.precedence import API_SOURCES, CHANGES
 from workers.recording.erased import without_erased
 from workers.recording.plan import plan_message
 from workers.recording.read import Incoming, Parsed, parse
-from workers.recording.seen_types import SeenTypes
+from workers.recording.seen_types import SeenTypes, came_by_webhook
 from workers.recording.write import PlannedEvent, has_work, write_plans
 
+#: So many events are written together. While PostgreSQL writes them, the next ones' rows are made.
+PIECE = 250
 Ids = Mapping[EventKey, int]
 
 
@@ -31,22 +34,64 @@ def record_chunk(
 
     With `adopt`, the deliveries are those of events that were parked for their unknown company: the same path, but
     the event and delivery rows are there already. `types` notes which events this app gets webhooks of.
+
+    Everything is looked up before anything is written: in a pipeline nobody waits for PostgreSQL after that.
     """
     now = recording.begin(conn)
     parsed = without_erased(conn, [parse(incoming) for incoming in chunk])
     first = {item.key: item for item in reversed(parsed)}  # the earliest delivery of each event
-    tenants = recording.tenants_of(conn, {item.envelope.company_id for item in first.values()})
-    plans = _plan(conn, first.values(), tenants, now)
-    rows = [_event(first[key], tenants, plans) for key in sorted(first)]
+    known = _look_up(conn, first.values(), now)
     if adopt:
-        fresh = recording.adopt_events(conn, rows)
-    else:
-        fresh = recording.insert_events(conn, rows)
-        known = recording.known_events(conn, first.keys() - fresh.keys())
-        recording.insert_deliveries(conn, list(_deliveries(parsed, first, fresh, known)))
+        return _adopt(conn, first, known)
+    working = _insert(conn, parsed, first, known)
     if types:
-        types.note(conn, parsed)
-    return _write_work(conn, [first[key] for key in fresh], fresh, tenants, plans)
+        types.note(conn, came_by_webhook(parsed))
+    return working
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Known:
+    """What the database says about a chunk before it is written."""
+
+    now: datetime
+    tenants: Mapping[str, Tenant]
+    owners: Mapping[int, Owners]
+
+
+def _look_up(conn: Connection, items: Collection[Parsed], now: datetime) -> _Known:
+    tenants = recording.tenants_of(conn, {item.envelope.company_id for item in items})
+    messages = [
+        (tenant, item.envelope.message) for item, tenant in _with_tenant(items, tenants) if item.envelope.message
+    ]
+    return _Known(now=now, tenants=tenants, owners=find_owners(conn, messages))
+
+
+def _adopt(conn: Connection, first: Mapping[EventKey, Parsed], known: _Known) -> set[int]:
+    plans = _plans(first.values(), known)
+    ids = recording.adopt_events(conn, [_event(first[key], known.tenants, plans) for key in sorted(first)])
+    return _write_work(conn, [first[key] for key in ids], ids, known.tenants, plans)
+
+
+def _insert(conn: Connection, parsed: Sequence[Parsed], first: Mapping[EventKey, Parsed], known: _Known) -> set[int]:
+    """Write new events piece by piece, in key order: two recorders never deadlock; then the other deliveries."""
+    old = recording.known_events(conn, first)
+    new = sorted(first.keys() - old.keys())
+    ids = dict(zip(new, recording.new_event_ids(conn, len(new)), strict=True))
+    working: set[int] = set()
+    for begin in range(0, len(new), PIECE):
+        working |= _insert_piece(conn, [first[key] for key in new[begin : begin + PIECE]], ids, known)
+    others = [item for item in parsed if item.key in old or first[item.key] is not item]
+    recording.insert_deliveries(conn, [_delivery(item, (old.get(item.key) or ids[item.key])) for item in others])
+    return working
+
+
+def _insert_piece(conn: Connection, items: Sequence[Parsed], ids: Ids, known: _Known) -> set[int]:
+    plans = _plans(items, known)
+    recording.insert_events(
+        conn, [ids[item.key] for item in items], [_event(item, known.tenants, plans) for item in items]
+    )
+    recording.insert_deliveries(conn, [_delivery(item, ids[item.key], keeps_body=True) for item in items])
+    return _write_work(conn, items, ids, known.tenants, plans)
 
 
 def _write_work(
@@ -63,28 +108,27 @@ def _write_work(
     return {event.tenant_id for event in planned if event.has_work}
 
 
-def _plan(
-    conn: Connection, items: Iterable[Parsed], tenants: Mapping[str, Tenant], now: datetime
-) -> dict[EventKey, Plan]:
+def _with_tenant(items: Iterable[Parsed], tenants: Mapping[str, Tenant]) -> Iterator[tuple[Parsed, Tenant]]:
+    for item in items:
+        if tenant := tenants.get(item.envelope.company_id):
+            yield item, tenant
+
+
+def _plans(items: Iterable[Parsed], known: _Known) -> dict[EventKey, Plan]:
     """The plan of each message event whose company is known."""
-    messages = [
-        (item, tenants[item.envelope.company_id], item.envelope.message)
-        for item in items
-        if item.envelope.message and item.envelope.company_id in tenants
-    ]
-    owners = find_owners(conn, [(tenant, message) for _, tenant, message in messages])
     return {
         item.key: plan_message(
             tenant,
-            message,
-            owners.get(tenant.id, {}),
+            item.envelope.message,
+            known.owners.get(tenant.id, {}),
             event_type=item.envelope.type,
             conversation_id=item.envelope.conversation_id,
             emitted_at=_emitted_at(item),
-            now=now,
+            now=known.now,
             inbox_ids=item.envelope.inbox_ids,
         )
-        for item, tenant, message in messages
+        for item, tenant in _with_tenant(items, known.tenants)
+        if item.envelope.message
     }
 
 
@@ -129,20 +173,15 @@ def _state(item: Parsed, tenant: Tenant | None, plan: Plan | None) -> tuple[str,
     return ("processing", None) if plan and has_work(plan) else ("done", None)
 
 
-def _deliveries(
-    parsed: Iterable[Parsed], first: Mapping[EventKey, Parsed], fresh: Ids, known: Ids
-) -> Iterator[DeliveryRow]:
-    for item in parsed:
-        keeps_body = item.key in fresh and first[item.key] is item
-        event_id = fresh.get(item.key) or known[item.key]
-        delivery = item.incoming.delivery
-        yield DeliveryRow(
-            id=delivery.id,
-            event_id=event_id,
-            received_at=delivery.received_at,
-            origin=item.incoming.origin,
-            body=zlib.compress(delivery.body, 1) if keeps_body else None,
-        )
+def _delivery(item: Parsed, event_id: int, *, keeps_body: bool = False) -> DeliveryRow:
+    delivery = item.incoming.delivery
+    return DeliveryRow(
+        id=delivery.id,
+        event_id=event_id,
+        received_at=delivery.received_at,
+        origin=item.incoming.origin,
+        body=zlib.compress(delivery.body, 1) if keeps_body else None,
+    )
 
 
 def _planned(item: Parsed, event_id: int, tenants: Mapping[str, Tenant], plan: Plan) -> PlannedEvent:
@@ -162,12 +201,9 @@ def _failed(item: Parsed, event_id: int) -> TaskRow:
 def _changed(new: Iterable[Parsed], tenants: Mapping[str, Tenant]) -> list[tuple[int, str]]:
     """The conversations that somebody else changed."""
     return [
-        (tenants[item.envelope.company_id].id, item.envelope.conversation_id)
-        for item in new
-        if item.envelope.type in CHANGES
-        and item.envelope.source not in API_SOURCES
-        and item.envelope.conversation_id
-        and item.envelope.company_id in tenants
+        (tenant.id, item.envelope.conversation_id)
+        for item, tenant in _with_tenant(new, tenants)
+        if item.envelope.type in CHANGES and item.envelope.source not in API_SOURCES and item.envelope.conversation_id
     ]
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Set
 
 from shared.db import seen_types
 from shared.db.pool import Connection
@@ -16,8 +16,13 @@ class SeenTypes:
     def __init__(self) -> None:
         self._kept: set[str] = set()
 
-    def note(self, conn: Connection, parsed: Iterable[Parsed]) -> None:
-        """Keep the types that came by webhook, in the transaction that records."""
-        seen = {item.envelope.type for item in parsed if item.incoming.origin != "repaired"}
-        if unsure := {each for each in seen if is_known(each)} - self._kept:
-            self._kept |= unsure - seen_types.add(conn, unsure)  # this transaction may still be rolled back
+    def note(self, conn: Connection, seen: Set[str]) -> None:
+        """Keep types that came by webhook, in the transaction that records: once, it may still be rolled back."""
+        if unsure := seen - self._kept:
+            self._kept |= unsure - seen_types.add(conn, unsure)
+
+
+def came_by_webhook(parsed: Iterable[Parsed]) -> set[str]:
+    """The types among them that Front sends webhooks of."""
+    seen = {item.envelope.type for item in parsed if item.incoming.origin != "repaired"}
+    return {each for each in seen if is_known(each)}

@@ -35,14 +35,11 @@ def has_work(plan: Plan) -> bool:
 
 def write_plans(conn: Connection, events: Sequence[PlannedEvent]) -> None:
     """Write the plans' rows. The action waits while its own event still has files to store."""
-    recording.insert_recipients(conn, [row for event in events for row in _recipients(event)])
-    attachments = recording.insert_attachments(conn, [row for event in events for row in _attachments(event)])
+    recording.insert_attachments(conn, [row for event in events for row in _attachments(event)])
     recording.insert_actions(conn, [row for event in events for row in _actions(event)])
-    files = [
-        TaskRow(tenant_id=tenant_id, event_id=event_id, kind="store_attachment", attachment_id=attachment_id)
-        for attachment_id, event_id, tenant_id in attachments
-    ]
-    recording.insert_tasks(conn, files + [row for event in events for row in _tasks(event)])
+    recording.insert_tasks(conn, [row for event in events for row in _tasks(event)])
+    # Last, since they are most: where nobody waits for answers, the socket holds them until PostgreSQL gets there.
+    recording.insert_recipients(conn, [row for event in events for row in _recipients(event)])
 
 
 def _acts(plan: Plan) -> bool:

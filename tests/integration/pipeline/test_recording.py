@@ -190,6 +190,7 @@ def test_what_was_spooled_is_recorded_and_gone_from_the_spool(rig: Rig) -> None:
 
 def test_all_that_is_spooled_is_recorded_at_once_while_redis_is_away(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
     rig.tenant("cmp_acme")
+    monkeypatch.setattr(rig.resources.recorder, "_chunk", 200)
     bodies = [json.dumps(envelope(payload={"id": f"evt_{number}"})).encode() for number in range(450)]
     spooled = [Delivery(id=f"{number:032x}", received_at=NOON, body=body) for number, body in enumerate(bodies)]
     rig.resources.pool.run(lambda conn: spool.add(conn, spooled))
@@ -198,6 +199,20 @@ def test_all_that_is_spooled_is_recorded_at_once_while_redis_is_away(rig: Rig, m
         rig.record()
     assert rig.one("SELECT count(*)::int FROM events") == 450
     assert rig.sql("SELECT 1 FROM spooled_deliveries") == []
+
+
+def test_large_bodies_that_are_spooled_are_recorded_at_once_while_redis_is_away(
+    rig: Rig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """They fill a chunk by their bytes."""
+    rig.tenant("cmp_acme")
+    bodies = [json.dumps(envelope(payload={"id": f"evt_{number}", "pad": "x" * 2**20})).encode() for number in range(7)]
+    spooled = [Delivery(id=f"{number:032x}", received_at=NOON, body=body) for number, body in enumerate(bodies)]
+    rig.resources.pool.run(lambda conn: spool.add(conn, spooled))
+    monkeypatch.setattr(rig.resources.inbox, "read", away)
+    with pytest.raises(StoreUnavailable):
+        rig.record()
+    assert rig.one("SELECT count(*)::int FROM events") == 7
 
 
 NOON = datetime(2026, 8, 11, 12, tzinfo=UTC)
