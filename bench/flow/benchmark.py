@@ -71,7 +71,7 @@ FULL = Size(
     backlog=10_000,
     one_tenants=50_000,
     busy_tenants=999,
-    beside=Length(backlog=1_500, rates=(20, 50), seconds=20.0, troubled_per_second=30, troubled_seconds=30.0, kills=5),
+    beside=Length(backlog=1_000, rates=(20, 50), seconds=15.0, troubled_per_second=30, troubled_seconds=20.0, kills=4),
     peers=True,
     files=AT_ONCE,
     file_mb=25,

@@ -34,12 +34,13 @@ class Length:
 
 
 #: The one that promises are about.
-HEADLINE = Case(addresses=1_000_000, chunks=(CHUNK, 50, 500, 1_000), beside_tasks=True)
+HEADLINE = Case(addresses=1_000_000, chunks=(CHUNK, 50, 200), beside_tasks=True)
 FULL = (
     HEADLINE,
     Case(addresses=1_000),
     Case(addresses=100_000),
     Case(addresses=1_000_000, stored=1_000_000),
+    Case(addresses=1_000_000, stored=5_000_000),
 )
 FULL_LENGTH = Length(rounds=3, webhooks=5_000, task_webhooks=600)
 QUICK = (Case(addresses=10_000, beside_tasks=True),)
