@@ -29,3 +29,12 @@ def drained(figures: Figures) -> str:
             if name != PROFILED
         ),
     )
+
+
+def shares(figures: Figures) -> str:
+    """What the recorder's own CPU goes to; the profiler makes what calls much look larger."""
+    parts = figures["shares_of_own_cpu"]
+    return table(
+        ["of the recorder's own CPU", *(part.replace("_", " ") for part in parts)],
+        [["as the profiler saw it", *(f"{share:.0%}" for share in parts.values())]],
+    )
