@@ -30,7 +30,8 @@ def _import(conn: psycopg.Connection[Any]) -> None:
     """In this transaction, so that nothing else analyses the tables before they are asked."""
     conn.execute("INSERT INTO tenants (name) VALUES ('Acme')")
     conn.execute(
-        "INSERT INTO users (tenant_id, external_id, name) SELECT 1, 'u' || n, 'U' FROM generate_series(1, %s) n", (USERS,)
+        "INSERT INTO users (tenant_id, external_id, name) SELECT 1, 'u' || n, 'U' FROM generate_series(1, %s) n",
+        (USERS,),
     )
     conn.execute(
         "INSERT INTO user_addresses (tenant_id, address, user_id, position, as_given)"

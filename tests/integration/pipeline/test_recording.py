@@ -10,10 +10,12 @@ from typing import Any
 
 import pytest
 
-from shared.db import marks, spool
+from shared.db import marks, recording, spool
+from shared.db.pool import Connection
 from shared.errors import StoreUnavailable
 from shared.models import Delivery
 from tests.integration.pipeline.rig import Rig
+from workers.recording import chunk
 
 PAYLOADS = Path(__file__).parents[2] / "payloads"
 NORA = "nora@acme.example"
@@ -89,6 +91,41 @@ def test_two_companies_may_share_every_id(rig: Rig) -> None:
     assert rig.sql(
         "SELECT r.tenant_id = u.tenant_id FROM recipients r JOIN users u ON u.id = r.user_id WHERE r.role = 'to'"
     ) == [(True,), (True,)]
+
+
+def test_pieces_of_a_chunk_are_recorded_as_one(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(chunk, "PIECE", 2)
+    rig.tenant("cmp_acme")
+    for number in (3, 1, 2, 5, 1, 4, 3):
+        receive(rig, payload={"id": f"evt_{number}"})
+    rig.record()
+    rows = rig.sql(
+        "SELECT e.front_id, count(*)::int, count(d.body)::int FROM events e JOIN deliveries d ON d.event_id = e.id"
+        " GROUP BY 1 ORDER BY 1"
+    )
+    assert rows == [("evt_1", 2, 1), ("evt_2", 1, 1), ("evt_3", 2, 1), ("evt_4", 1, 1), ("evt_5", 1, 1)]
+    assert rig.one("SELECT count(*)::int FROM recipients") == 5
+
+
+def test_an_event_that_another_recorder_wrote_meanwhile_is_not_written_again(
+    rig: Rig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rig.tenant("cmp_acme")
+    receive(rig)
+    written = "INSERT INTO events (company_id, front_id, type, received_at, state)"
+    others = iter([f"{written} VALUES ('cmp_acme', 'evt_1', 'inbound_received', now(), 'done')"])
+    given = recording.new_event_ids
+
+    def overtaken(conn: Connection, count: int) -> list[int]:
+        for statement in others:
+            rig.sql(statement)
+        return given(conn, count)
+
+    monkeypatch.setattr(recording, "new_event_ids", overtaken)
+    rig.record()
+    assert rig.sql("SELECT state FROM events") == [("done",)]
+    assert rig.one("SELECT count(*)::int FROM deliveries JOIN events ON events.id = event_id") == 1
+    assert rig.one("SELECT count(*)::int FROM recipients") == 0
 
 
 @pytest.mark.parametrize(
