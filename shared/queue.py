@@ -40,6 +40,15 @@ CONSUME = {
 }
 # One try: without these a send waits 6 s on a refused port and without end on a silent one.
 PUBLISH = {"max_retries": 0, "interval_start": 0, "interval_step": 0, "interval_max": 0, "connect_retries_timeout": 1}
+# Nothing is declared for a message, which goes to its queue by name, and nothing is kept to ask for a result by: kombu
+# and Celery would spend a third of a send on these (measured).
+HOW_TO_SEND: dict[str, Any] = {
+    "argsrepr": "-",
+    "kwargsrepr": "-",
+    "declare": (),
+    "ignore_result": True,
+    "add_to_parent": False,
+}
 WORKER_ANSWERS_WITHIN = 1.0
 DOOR_ANSWERS_WITHIN = 0.3
 
@@ -111,7 +120,7 @@ def send(app: Celery, name: str, *args: Any, behind: bool = False) -> None:
     The arguments stay out of the message's headers: logs and event viewers show those.
     """
     try:
-        app.send_task(name, args=args, argsrepr="-", kwargsrepr="-", priority=BEHIND if behind else 0)
+        app.send_task(name, args=args, priority=BEHIND if behind else 0, **HOW_TO_SEND)
     except (OperationalError, redis.RedisError, OSError) as exc:
         raise StoreUnavailable(f"Redis did not take the task {name} ({exc}); check REDIS_URL and the server") from exc
 

@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 import http.client
+import json
+import re
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from http.cookiejar import DefaultCookiePolicy
 from typing import Any
 
 import requests
 import urllib3
+from requests.structures import CaseInsensitiveDict
 
 from shared.front.sockets import CONNECT_SECONDS, IDLE_SECONDS, Watch, WatchedAdapter
 
 CHUNK_BYTES = 256 * 1024
+#: An address that requests would leave as it is, which takes it longer to find out than anything else here.
+_PLAIN = re.compile(r"https?://[a-z0-9][a-z0-9.-]*(?::[1-9]\d*)?(?:/[A-Za-z0-9_-]+)+")
 _TIMEOUTS = (TimeoutError, requests.Timeout, urllib3.exceptions.TimeoutError)
 _LIBRARY_ERRORS = (requests.RequestException, urllib3.exceptions.HTTPError, http.client.HTTPException, OSError)
 
@@ -33,8 +37,9 @@ class Line:
 
     def __init__(self, *, user_agent: str, may_reach: Callable[[str], bool] | None = None):
         self._watch = Watch(may_reach=may_reach)
-        self._session = _Session(self._watch)
-        self._session.headers["User-Agent"] = user_agent
+        # No session: it would look for cookies, proxies and passwords, and prepare to follow redirects.
+        self._adapter = WatchedAdapter(self._watch)
+        self._headers = {"User-Agent": user_agent, "Accept": "*/*", "Connection": "keep-alive"}
 
     @contextmanager
     def within(self, seconds: float) -> Iterator[None]:
@@ -58,22 +63,14 @@ class Line:
     ) -> Iterator[requests.Response]:
         """The answer as soon as its headers are here. Raises NoAnswer; redirects are answers like any other.
 
-        `body` is sent as JSON, `form` as it is.
+        `body` is sent as JSON, `form` as it is, by the type that `headers` name.
         """
         self._watch.sent = False
         with self._translated():
             self._watch.left()
             self._watch.sent = True  # unless a new connection proves that nothing left
-            response = self._session.request(
-                method,
-                url,
-                headers=dict(headers),
-                json=body,
-                data=form,
-                timeout=(CONNECT_SECONDS, IDLE_SECONDS),
-                allow_redirects=False,
-                stream=True,
-            )
+            request = _prepared(method, url, {**self._headers, **headers}, body, form)
+            response = self._adapter.send(request, stream=True, timeout=(CONNECT_SECONDS, IDLE_SECONDS))
         try:
             yield response
         finally:
@@ -104,19 +101,19 @@ class Line:
             raise NoAnswer(_first_cause(exc), sent=self._watch.sent, timed_out=timed_out) from None
 
 
-class _Session(requests.Session):
-    """A session that takes nothing from the environment and keeps nothing between two tenants' requests."""
-
-    def __init__(self, watch: Watch):
-        super().__init__()
-        self.trust_env = False  # no proxy, no .netrc
-        self.cookies.set_policy(DefaultCookiePolicy(allowed_domains=()))
-        for prefix in ("https://", "http://"):
-            self.mount(prefix, WatchedAdapter(watch))
-
-    def get_redirect_target(self, resp: requests.Response) -> None:  # noqa: ARG002 - the base class names it
-        """None: even with `allow_redirects=False` requests reads a redirect's whole body to prepare the next hop."""
-        return
+def _prepared(method: str, url: str, headers: dict[str, str], body: Any, form: str | None) -> requests.PreparedRequest:
+    content = form
+    if body is not None:
+        content = json.dumps(body, allow_nan=False)
+        headers["Content-Type"] = "application/json"
+    request = requests.PreparedRequest()
+    if _PLAIN.fullmatch(url) is None:
+        request.prepare(method=method, url=url, headers=headers, data=content)
+        return request
+    if content is not None:
+        headers["Content-Length"] = str(len(content.encode()))
+    request.method, request.url, request.headers, request.body = method, url, CaseInsensitiveDict(headers), content
+    return request
 
 
 def _first_cause(exc: BaseException) -> str:

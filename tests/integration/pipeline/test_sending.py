@@ -86,6 +86,13 @@ def test_a_redis_that_was_emptied_gets_its_messages_again(
     assert (dispatcher.round(), queue_length(broker)) == (before, before)
 
 
+def test_a_message_is_all_that_sending_leaves_in_redis(rig: Rig, dispatcher: Dispatcher, broker: redis.Redis) -> None:
+    tenant_with_work(rig, "cmp_acme", 1)
+    broker.flushdb()
+    assert (dispatcher.round(), queue_length(broker)) == (1, 1)
+    assert not list(broker.scan_iter("_kombu*"))
+
+
 def test_a_single_event_is_sent_ahead_of_backlogs(rig: Rig, dispatcher: Dispatcher, broker: redis.Redis) -> None:
     backlog(rig)
     quiet = tenant_with_work(rig, "cmp_acme", 1)
