@@ -1,6 +1,6 @@
 """Recording does not become slow unnoticed. Only ratios of one run are judged, with slack for a busy machine.
 
-CPU for an event varies far less than rates on a crowded machine: ours was 14 times cheaper at a load average of 13.
+CPU for an event varies far less than rates: ours was 14 times cheaper on a crowded machine, 11 on a quiet one.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ def test_every_webhook_is_recorded_by_both(figures: dict[str, Any]) -> None:
 
 
 def test_an_event_costs_far_less_than_by_a_task_of_its_own(figures: dict[str, Any]) -> None:
-    assert figures["task_each_to_ours_cpu_ratio"] > 4, figures
+    assert figures["task_each_to_ours_cpu_ratio"] > 6, figures
 
 
 def test_more_is_recorded_than_by_a_task_each(figures: dict[str, Any]) -> None:
