@@ -26,12 +26,14 @@ PEOPLE = (
     SELECT tenant_id, external_id || '@acme.example', id, 1, external_id || '@acme.example' FROM users
     """,
 )
-#: As the recorder would have left them when all was done, in the order of their ids; the bodies are as long as theirs.
+#: As the recorder would have left them when all was done, in the order of their ids, which grow as Front's do; the
+#: bodies are as long as theirs.
 STORED = (
     """
     INSERT INTO events (company_id, front_id, tenant_id, type, conversation_id, message_id, source, emitted_at,
                         received_at, state)
-    SELECT 'cmp_' || t, 'evt_' || md5(n::text), t, 'inbound_received', 'cnv_' || md5('c' || n), 'msg_' || n, 'inboxes',
+    SELECT 'cmp_' || t, 'evt_' || lpad(to_hex(n), 12, '0'), t, 'inbound_received', 'cnv_' || lpad(to_hex(n), 12, '0'),
+           'msg_' || n, 'inboxes',
            at, at, 'done'
     FROM generate_series(1, %(stored)s::int) n,
          LATERAL (SELECT n %% %(tenants)s::int + 1 AS t, now() - n * interval '1 s' AS at) x
@@ -49,7 +51,8 @@ STORED = (
     """,
     """
     INSERT INTO attachments (tenant_id, event_id, conversation_id, front_id, filename, content_type, state)
-    SELECT tenant_id, id, conversation_id, 'fil_' || md5('f' || id), 'drawing.pdf', 'application/pdf', 'stored'
+    SELECT tenant_id, id, conversation_id, 'fil_' || lpad(to_hex(id), 12, '0'), 'drawing.pdf',
+           'application/pdf', 'stored'
     FROM events
     """,
     """

@@ -18,6 +18,7 @@ from console.embedded.account import reachable_data, reachable_programs, unprivi
 from console.embedded.binaries import postgres_folder
 from console.embedded.failure import CannotStart
 from console.embedded.leftover import end_leftover
+from console.embedded.memory import memory_bytes
 from console.embedded.server import Server
 from console.embedded.spawn import spawn
 
@@ -25,6 +26,7 @@ SOCKETS = Path("/tmp")  # noqa: S108 - a socket's path has about 100 bytes; the 
 DATABASE = "mailroom"
 PORT = "5432"  # only names the socket; given on both sides so that PGPORT changes neither
 # Without `durable` a commit survives SIGKILL (the kernel has it) but no power cut.
+MIB = 2**20
 FAST = {"fsync": "off", "full_page_writes": "off"}
 
 
@@ -70,7 +72,7 @@ class Postgres(Server):
             self._initialise()
         end_leftover(self._data / "postmaster.pid", str(self._data))
         options = {"listen_addresses": "", "port": PORT, "unix_socket_directories": str(self._sockets)}
-        options |= {} if self.durable else FAST
+        options |= {"shared_buffers": f"{buffers_mib(memory_bytes())}MB"} if self.durable else FAST
         self.process = self._launch("postgres", self._data, *(f"-c{key}={value}" for key, value in options.items()))
 
     def answers(self) -> bool:
@@ -117,6 +119,14 @@ class Postgres(Server):
         owner = self._account.uid if self._account else os.geteuid()
         if folder.is_symlink() or folder.stat().st_uid != owner:
             raise CannotStart(f"{folder} belongs to someone else: remove it, or set DATABASE_URL")
+
+
+def buffers_mib(memory: int) -> int:
+    """PostgreSQL's own cache: a sixteenth of the memory, at most 1 GiB; never less than its own choice, 128 MiB.
+
+    With the latter, indexes of a million events are read and written back again and again.
+    """
+    return min(max(memory // 16 // MIB, 128), 1024)
 
 
 def _major_version(programs: Path) -> str:

@@ -13,6 +13,7 @@ import redis
 
 from console.embedded.binaries import valkey_server
 from console.embedded.leftover import end_leftover
+from console.embedded.memory import memory_bytes
 from console.embedded.server import Server
 from console.embedded.spawn import spawn
 
@@ -96,7 +97,7 @@ class Valkey(Server):
             password=self._password,
             folder=_quoted(self.folder),
             pid_file=_quoted(self._pid_file),
-            maxmemory=int(_memory() * MEMORY_SHARE),
+            maxmemory=int(memory_bytes() * MEMORY_SHARE),
             fsync="always" if self.durable else "no",
         )
 
@@ -110,12 +111,3 @@ def _free_port() -> int:
         listener.bind(("127.0.0.1", 0))
         port: int = listener.getsockname()[1]
         return port
-
-
-def _memory() -> int:
-    """What this machine, or this container, has."""
-    whole = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    try:
-        return min(whole, int(Path("/sys/fs/cgroup/memory.max").read_text()))
-    except (OSError, ValueError):  # not a container, or "max"
-        return whole
