@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import shutil
 import sys
-import tempfile
 from contextlib import contextmanager
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from bench.benchmark import Benchmark
@@ -15,7 +12,7 @@ from bench.door.contestants import CONTESTANTS
 from bench.door.figures import OURS, ratios, summed_up
 from bench.door.round import Length, measure
 from bench.door.stage import Stage
-from bench.harness.servers import Servers
+from bench.harness.servers import both_servers
 from shared.settings import Settings
 
 if TYPE_CHECKING:
@@ -48,16 +45,13 @@ def door(*, quick: bool) -> Figures:
 
 @contextmanager
 def _stage() -> Iterator[Stage]:
-    folder = Path(tempfile.mkdtemp(prefix="mailroom-bench-"))
-    folder.chmod(0o711)  # PostgreSQL runs as another account when we are root
     processes = Settings.model_fields["web_concurrency"].default
     with (
-        Servers(folder) as servers,
+        both_servers() as (servers, folder),
         servers.fresh() as urls,
         Stage(servers, urls, folder, processes=processes) as stage,
     ):
         yield stage
-    shutil.rmtree(folder)
 
 
 def _rounds(stage: Stage, case: Case, present: Sequence[Contestant], length: Length) -> dict[str, list[Round]]:

@@ -12,9 +12,10 @@ from bench.flow.beside import beside_others
 from bench.flow.downloads import AT_ONCE, THREADS, careless, download
 from bench.flow.fairness import PROMISED_SECONDS, beside
 from bench.flow.memory import MemoryOverTime
-from bench.flow.stage import BUDGET, both_servers, stage
+from bench.flow.stage import BUDGET, stage
 from bench.flow.steady import is_steady, steady
 from bench.flow.trials import Length
+from bench.harness.servers import both_servers
 from bench.timed import timed
 
 if TYPE_CHECKING:

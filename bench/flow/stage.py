@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
-import tempfile
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -40,16 +38,6 @@ class Stage:
         counts = {failing: int(told[failing]) for failing in FAILINGS}
         unrecorded = self.mailroom.unrecorded(self.mailroom.front.acknowledged())
         return counts | {"lost": counts["lost"] + len(unrecorded)}
-
-
-@contextmanager
-def both_servers() -> Iterator[tuple[Servers, Path]]:
-    """A PostgreSQL and a Redis for the whole benchmark, and their folder."""
-    folder = Path(tempfile.mkdtemp(prefix="mailroom-bench-"))
-    folder.chmod(0o711)  # PostgreSQL runs as another account when we are root
-    with Servers(folder) as servers:
-        yield servers, folder
-    shutil.rmtree(folder)
 
 
 @contextmanager

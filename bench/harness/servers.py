@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import shutil
 import signal
+import tempfile
 import time
 from contextlib import ExitStack, contextmanager, suppress
+from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
 import psutil
@@ -16,7 +19,6 @@ from shared.db.migrate import migrate
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
 
     from console.embedded import Server
 
@@ -83,6 +85,16 @@ class Servers:
     def _administration(self) -> Iterator[psycopg.Connection]:
         with psycopg.connect(self.postgres.url_of("postgres"), autocommit=True) as conn:
             yield conn
+
+
+@contextmanager
+def both_servers() -> Iterator[tuple[Servers, Path]]:
+    """A PostgreSQL and a Redis for a whole benchmark, and a folder for all that belongs to it."""
+    folder = Path(tempfile.mkdtemp(prefix="mailroom-bench-"))
+    folder.chmod(0o711)  # PostgreSQL runs as another account when we are root
+    with Servers(folder) as servers:
+        yield servers, folder
+    shutil.rmtree(folder)
 
 
 def signal_tree(server: Server, number: signal.Signals) -> None:

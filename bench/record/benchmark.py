@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import itertools
-import shutil
 import sys
-import tempfile
 from collections import defaultdict
 from contextlib import contextmanager
 from functools import partial
@@ -13,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from bench.benchmark import Benchmark
-from bench.harness.servers import Servers
+from bench.harness.servers import both_servers
 from bench.record.cases import FULL, FULL_LENGTH, QUICK, QUICK_LENGTH
 from bench.record.figures import OURS, PROFILED, TASK_EACH, dearer, ratios, summed_up, told
 from bench.record.filling import fill
@@ -24,8 +22,10 @@ from workers.recording.recorder import CHUNK
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+    from pathlib import Path
 
     from bench.benchmark import Figures
+    from bench.harness.servers import Servers
     from bench.record.cases import Case, Length
     from bench.record.round import Round
     from shared.models import Delivery
@@ -40,7 +40,7 @@ NOTE = (
 def record(*, quick: bool) -> Figures:
     """Each case in a database of its own; within it each way once, then all again."""
     length, cases = (QUICK_LENGTH, QUICK) if quick else (FULL_LENGTH, FULL)
-    with _servers() as (servers, folder):
+    with both_servers() as (servers, folder):
         rounds = {case: _rounds(servers, folder, case, length) for case in cases}
     sums = {
         case.name: {"contestants": {name: summed_up(each) for name, each in ways.items()}}
@@ -65,15 +65,6 @@ def record(*, quick: bool) -> Figures:
             if each.unrecorded
         ],
     }
-
-
-@contextmanager
-def _servers() -> Iterator[tuple[Servers, Path]]:
-    folder = Path(tempfile.mkdtemp(prefix="mailroom-bench-"))
-    folder.chmod(0o711)  # PostgreSQL runs as another account when we are root
-    with Servers(folder) as servers:
-        yield servers, folder
-    shutil.rmtree(folder)
 
 
 @contextmanager

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from bench.benchmark import Benchmark
-from bench.flow.stage import both_servers
+from bench.harness.servers import both_servers
 from bench.scale.inbox import full_inbox
 from bench.scale.tasks import dispatch_round, stranded_look
 from bench.scale.users import import_users
