@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from bench.door.benchmark import DOOR
 from bench.flow.benchmark import FLOW
 from bench.record.benchmark import RECORD
+from bench.record.stored import STORED_EVENTS
 from bench.scale.benchmark import SCALE
 
 if TYPE_CHECKING:
@@ -15,4 +16,4 @@ if TYPE_CHECKING:
 
 def catalogue() -> dict[str, Benchmark]:
     """Every benchmark by its name."""
-    return {each.name: each for each in (DOOR, FLOW, RECORD, SCALE)}
+    return {each.name: each for each in (DOOR, RECORD, STORED_EVENTS, FLOW, SCALE)}

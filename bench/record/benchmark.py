@@ -68,7 +68,8 @@ def record(*, quick: bool) -> Figures:
 
 
 @contextmanager
-def _filled(servers: Servers, folder: Path, case: Case) -> Iterator[Stage]:
+def filled(servers: Servers, folder: Path, case: Case) -> Iterator[Stage]:
+    """A database of its own with all that the case has in it before."""
     with servers.fresh() as urls:
         fill(urls[0], case)
         with Stage(servers, urls, folder) as stage:
@@ -77,7 +78,7 @@ def _filled(servers: Servers, folder: Path, case: Case) -> Iterator[Stage]:
 
 def _rounds(servers: Servers, folder: Path, case: Case, length: Length) -> dict[str, list[Round]]:
     rounds: dict[str, list[Round]] = defaultdict(list)
-    with _filled(servers, folder, case) as stage:
+    with filled(servers, folder, case) as stage:
         seeds = itertools.count()
         for number in range(length.rounds):
             for name, way in _ways(stage, case, length):
@@ -85,21 +86,22 @@ def _rounds(servers: Servers, folder: Path, case: Case, length: Length) -> dict[
                 rounds[name].append(done)
                 print(f"{case.name} {number + 1}/{length.rounds} {name}: {told(done)}", file=sys.stderr, flush=True)
         if case.beside_tasks:
-            rounds[PROFILED] = [drained(stage, _webhooks(case, length.webhooks, next(seeds)), CHUNK, shares=True)]
+            rounds[PROFILED] = [drained(stage, webhooks(case, length.webhooks, next(seeds)), CHUNK, shares=True)]
     return rounds
 
 
 def _ways(stage: Stage, case: Case, length: Length) -> Iterator[tuple[str, Callable[[int], Round]]]:
     def drain(chunk: int, seed: int) -> Round:
-        return drained(stage, _webhooks(case, length.webhooks, seed), chunk)
+        return drained(stage, webhooks(case, length.webhooks, seed), chunk)
 
     if case.beside_tasks:
-        yield TASK_EACH, lambda seed: worked_off(stage, _webhooks(case, length.task_webhooks, seed))
+        yield TASK_EACH, lambda seed: worked_off(stage, webhooks(case, length.task_webhooks, seed))
     for chunk in case.chunks:
         yield OURS if chunk == CHUNK else f"chunks_of_{chunk}", partial(drain, chunk)
 
 
-def _webhooks(case: Case, count: int, seed: int) -> list[Delivery]:
+def webhooks(case: Case, count: int, seed: int) -> list[Delivery]:
+    """So many for the users of the case; other ones with another seed."""
     return list(deliveries(count, addresses=case.addresses, seed=seed))
 
 

@@ -23,7 +23,7 @@ def summed_up(rounds: Sequence[Round]) -> dict[str, Any]:
         "events_per_second": round(median(map(_rate, rounds)), 1),
         "own_cpu_us_per_event": round(own, 1),
         "postgres_cpu_us_per_event": round(postgres, 1),
-        "cpu_us_per_event": round(median(map(_cost, rounds)), 1),
+        "cpu_us_per_event": round(median(map(cost, rounds)), 1),
         "unrecorded": sum(each.unrecorded for each in rounds),
         "rounds_events_per_second": [round(_rate(each), 1) for each in rounds],
         "rounds_load_average": [round(each.load_average, 2) for each in rounds],
@@ -35,7 +35,7 @@ def ratios(rounds: Mapping[str, Sequence[Round]]) -> dict[str, float]:
     pairs = list(zip(rounds.get(OURS, ()), rounds.get(TASK_EACH, ()), strict=True))
     return {
         f"ours_to_{TASK_EACH}_ratio": round(median(_rate(ours) / _rate(tasks) for ours, tasks in pairs), 2),
-        f"{TASK_EACH}_to_ours_cpu_ratio": round(median(_cost(tasks) / _cost(ours) for ours, tasks in pairs), 2),
+        f"{TASK_EACH}_to_ours_cpu_ratio": round(median(cost(tasks) / cost(ours) for ours, tasks in pairs), 2),
     }
 
 
@@ -43,8 +43,8 @@ def dearer(
     headline: Mapping[str, Sequence[Round]], others: Mapping[str, Mapping[str, Sequence[Round]]]
 ) -> dict[str, float]:
     """How much more CPU an event costs in each other case than in the headline's."""
-    usual = median(map(_cost, headline[OURS]))
-    return {f"{name}_cpu_ratio": round(median(map(_cost, ways[OURS])) / usual, 2) for name, ways in others.items()}
+    usual = median(map(cost, headline[OURS]))
+    return {f"{name}_cpu_ratio": round(median(map(cost, ways[OURS])) / usual, 2) for name, ways in others.items()}
 
 
 def told(done: Round) -> str:
@@ -65,5 +65,6 @@ def _postgres(done: Round) -> float:
     return done.postgres_cpu_seconds / done.webhooks * 1e6
 
 
-def _cost(done: Round) -> float:
+def cost(done: Round) -> float:
+    """CPU of an event, the recorder's and PostgreSQL's, in microseconds."""
     return _own(done) + _postgres(done)
