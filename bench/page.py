@@ -13,7 +13,7 @@ from bench.tables import tables
 if TYPE_CHECKING:
     from bench.benchmark import Figures
 
-PLACE = re.compile(r"(<!-- table: (\w+) -->\n).*?(\n<!-- end -->)", re.DOTALL)
+PLACE = re.compile(r"(<!-- table: (\w+) -->\n)(?:(?!<!-- end -->)[^\n]*\n)*(<!-- end -->)")
 
 
 def newest(text: str) -> dict[str, Figures]:
@@ -24,7 +24,7 @@ def newest(text: str) -> dict[str, Figures]:
 def filled(page: str, kept: dict[str, Figures]) -> str:
     """The page with each table that it names. Raises KeyError for one that there is not."""
     made = tables(kept)
-    return PLACE.sub(lambda found: found[1] + made[found[2]] + found[3], page)
+    return PLACE.sub(lambda found: f"{found[1]}{made[found[2]]}\n{found[3]}", page)
 
 
 def write() -> None:

@@ -39,7 +39,7 @@ PROMISES = (
     Promise(
         of="stored",
         what="CPU of an event, over 5,000,000 stored ones to over none",
-        figure="stored_to_empty_cpu_ratio",
+        figure="5000000_stored_to_none_cpu_ratio",
         at_most=1.3,
     ),
     Promise(

@@ -30,8 +30,7 @@ def stored(*, quick: bool) -> Figures:
     rounds = _rounds([empty, full], length)
     pairs = zip(rounds[full], rounds[empty], strict=True)
     return {
-        "stored": full.stored,
-        "stored_to_empty_cpu_ratio": round(median(cost(there) / cost(here) for there, here in pairs), 2),
+        f"{full.stored}_stored_to_none_cpu_ratio": round(median(cost(there) / cost(here) for there, here in pairs), 2),
         "cases": {case.name: {"contestants": {OURS: summed_up(each)}} for case, each in rounds.items()},
         "note": NOTE,
         "broken": [

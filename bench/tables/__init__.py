@@ -18,6 +18,7 @@ TABLES: dict[str, tuple[Callable[..., str], tuple[str, ...]]] = {
     "door_ratios": (door.ratios, ("door",)),
     "door_open": (door.at_a_fixed_rate, ("door",)),
     "record": (record.drained, ("record",)),
+    "stored": (record.drained, ("stored",)),
     "record_shares": (record.shares, ("record",)),
     "flow_rates": (flow.latencies, ("flow",)),
     "flow_costs": (flow.costs, ("flow",)),

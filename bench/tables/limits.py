@@ -51,7 +51,7 @@ def limits(flow: Figures, record: Figures, scale: Figures) -> str:
         ),
         (
             "PostgreSQL's tables",
-            "the cost of an event over 5,000,000 stored ones, above",
+            "the cost of an event over stored ones, above",
             "retention first; then `events` and what hangs on it partitioned by month",
         ),
     )

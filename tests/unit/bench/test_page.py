@@ -26,8 +26,11 @@ def test_the_newest_result_counts() -> None:
 
 
 def test_text_between_tables_stays_and_an_unknown_table_is_a_mistake() -> None:
-    page = "before\n<!-- table: promises -->\nold\n<!-- end -->\nafter"
+    empty = "<!-- table: promises -->\n<!-- end -->\nbetween\n"
+    page = f"before\n{empty}<!-- table: promises -->\nold\n<!-- end -->\nafter"
     new = filled(page, {})
+    assert "\nbetween\n" in new
+    assert "old" not in new
     assert new.startswith("before\n<!-- table: promises -->\n| measured by")
     assert new.endswith("\n<!-- end -->\nafter")
     with pytest.raises(KeyError):
