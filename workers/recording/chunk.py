@@ -69,11 +69,17 @@ def _look_up(conn: Connection, items: Collection[Parsed], now: datetime) -> _Kno
 def _adopt(conn: Connection, first: Mapping[EventKey, Parsed], known: _Known) -> set[int]:
     plans = _plans(first.values(), known)
     ids = recording.adopt_events(conn, [_event(first[key], known.tenants, plans) for key in sorted(first)])
-    return _write_work(conn, [first[key] for key in ids], ids, known.tenants, plans)
+    adopted = [first[key] for key in ids]
+    working = _write_work(conn, adopted, ids, known.tenants, plans)
+    recording.wake_actions(conn, _changed(adopted, known.tenants))
+    return working
 
 
 def _insert(conn: Connection, parsed: Sequence[Parsed], first: Mapping[EventKey, Parsed], known: _Known) -> set[int]:
-    """Write new events piece by piece, in key order: two recorders never deadlock; then the other deliveries."""
+    """Write new events piece by piece, in key order: two recorders never deadlock; then the other deliveries.
+
+    Conversations are locked once, at the end: whoever locks several takes them all in one order.
+    """
     old = recording.known_events(conn, first)
     new = sorted(first.keys() - old.keys())
     ids = dict(zip(new, recording.new_event_ids(conn, len(new)), strict=True))
@@ -81,7 +87,8 @@ def _insert(conn: Connection, parsed: Sequence[Parsed], first: Mapping[EventKey,
     for begin in range(0, len(new), PIECE):
         working |= _insert_piece(conn, [first[key] for key in new[begin : begin + PIECE]], ids, known)
     others = [item for item in parsed if item.key in old or first[item.key] is not item]
-    recording.insert_deliveries(conn, [_delivery(item, (old.get(item.key) or ids[item.key])) for item in others])
+    recording.insert_deliveries(conn, [_delivery(item, old.get(item.key) or ids[item.key]) for item in others])
+    recording.wake_actions(conn, _changed((first[key] for key in new), known.tenants))
     return working
 
 
@@ -104,7 +111,6 @@ def _write_work(
     planned = [_planned(item, ids[item.key], tenants, plans[item.key]) for item in new if item.key in plans]
     write_plans(conn, planned)
     recording.insert_tasks(conn, [_failed(item, ids[item.key]) for item in new if item.problem])
-    recording.wake_actions(conn, _changed(new, tenants))
     return {event.tenant_id for event in planned if event.has_work}
 
 
