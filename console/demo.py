@@ -5,9 +5,7 @@ from __future__ import annotations
 import itertools
 import random
 import shlex
-import signal
 import sys
-import threading
 from http import HTTPStatus
 from pathlib import Path
 from typing import Any
@@ -15,6 +13,7 @@ from typing import Any
 import requests
 
 from console.cli.connecting import seal_and_store
+from shared import stopping
 from shared.addresses import match_key
 from shared.db import tenants, users
 from shared.db.pool import Connection
@@ -75,7 +74,7 @@ def seed(conn: Connection, token: str) -> None:
 class Sandbox:
     """The small Front's control, as soon as it listens."""
 
-    def __init__(self, settings: Settings, stop: threading.Event):
+    def __init__(self, settings: Settings, stop: stopping.Stop):
         self._url = f"http://127.0.0.1:{settings.sandbox_port}/sandbox"
         self._stop = stop
 
@@ -91,7 +90,7 @@ class Sandbox:
         raise SystemExit(0)
 
 
-def play(settings: Settings, stop: threading.Event) -> None:
+def play(settings: Settings, stop: stopping.Stop) -> None:
     """Set the demo up, then send mail until stopped."""
     sandbox = Sandbox(settings, stop)
     token = sandbox.tell("companies", {"id": COMPANY, "name": TENANT})["api_token"]
@@ -119,7 +118,7 @@ def described(order: dict[str, Any]) -> str:
     return "  ".join(part for part in parts if part)
 
 
-def _tell_when_done(settings: Settings, event_id: str, stop: threading.Event) -> None:
+def _tell_when_done(settings: Settings, event_id: str, stop: stopping.Stop) -> None:
     """Say once what became of the first message."""
     with session(settings.database_url.get_secret_value()) as conn:
         for _ in range(100):
@@ -152,9 +151,7 @@ def _say(text: str) -> None:
 
 def main() -> int:
     """Run until TERM or Ctrl-C."""
-    stop = threading.Event()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: stop.set())
+    stop = stopping.on_signals()
     while not stop.is_set():
         try:
             play(load(), stop)

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import argparse
 import signal
-import threading
 from dataclasses import MISSING, fields
 from pathlib import Path
 
-from sandbox.server import serve
+from sandbox.server import start_in_thread
 from sandbox.settings import SandboxSettings
 
 HELP = {
@@ -31,10 +30,12 @@ KINDS = {"data": Path, "seed": int, "door": str, "signing_key": str}
 def main(arguments: list[str] | None = None) -> None:
     """Serve until TERM or INT."""
     settings = read_settings(arguments)
-    until = threading.Event()
-    for name in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(name, lambda *_: until.set())
-    serve(settings, until)
+    ends = {signal.SIGTERM, signal.SIGINT}
+    signal.pthread_sigmask(signal.SIG_BLOCK, ends)  # the threads to come inherit it: only the wait below takes them
+    running = start_in_thread(settings)
+    print(f"sandbox: listening on {running.url}, sending to {settings.door}", flush=True)
+    signal.sigwait(ends)
+    running.stop()
 
 
 def read_settings(arguments: list[str] | None = None) -> SandboxSettings:

@@ -147,11 +147,3 @@ def start_in_thread(settings: SandboxSettings) -> RunningSandbox:
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True, name="sandbox")
     thread.start()
     return RunningSandbox(server=server, thread=thread)
-
-
-def serve(settings: SandboxSettings, until: threading.Event) -> None:
-    """Run a sandbox until the event is set; one line on stdout tells that it listens."""
-    running = start_in_thread(settings)
-    print(f"sandbox: listening on {running.url}, sending to {settings.door}", flush=True)
-    until.wait()
-    running.stop()

@@ -6,14 +6,12 @@ every cause of waiting with the present, so that no release can be missed. A sec
 
 from __future__ import annotations
 
-import signal
 import sys
-import threading
 import time
 
 import structlog
 
-from shared import failpoints, logs, queue
+from shared import failpoints, logs, queue, stopping
 from shared.db.locks import SWEEPER
 from shared.db.roles import Role
 from shared.errors import MailroomError, StoreUnavailable
@@ -31,7 +29,7 @@ HUNG_SECONDS = 8.0
 log = structlog.get_logger()
 
 
-def sweep(resources: Resources, role: Role, stop: threading.Event) -> None:
+def sweep(resources: Resources, role: Role, stop: stopping.Stop) -> None:
     """Do the duties until `stop`, while this process is the sweeper."""
     todo = duties()
     while not stop.wait(TICK_SECONDS):
@@ -100,9 +98,7 @@ def main() -> int:
     except MailroomError as exc:
         sys.stderr.write(f"{exc}\n")
         return 78
-    stop = threading.Event()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: stop.set())
+    stop = stopping.on_signals()
     heartbeat = Heartbeat(resources.pool, resources.name, "sweeper")
     heartbeat.start()
     role = Role(settings.database_url.get_secret_value(), SWEEPER, name=f"sweeper {resources.name}")
