@@ -10,8 +10,9 @@ import psycopg
 import requests
 
 from bench.door.webhooks import PATH
-from bench.harness.mailroom import expect, free_ports, surroundings
+from bench.harness.mailroom import expect, surroundings
 from bench.harness.platform import Platform
+from bench.harness.ports import free_port
 from bench.peers.install import NotInstalled
 
 if TYPE_CHECKING:
@@ -94,7 +95,7 @@ class Stage:
         return int(row[0]) if row else 0
 
     def _start(self, contestant: Contestant) -> bool:
-        [port] = free_ports(1)
+        port = free_port()
         try:
             command = contestant.command(port, self.processes)
         except NotInstalled as why:

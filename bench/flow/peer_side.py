@@ -14,8 +14,9 @@ from bench.door.stage import STARTS_WITHIN, answers
 from bench.flow.side import TENANTS, Side
 from bench.flow.stage import FAILINGS, companies_of, slow_front
 from bench.harness.mail import desk
-from bench.harness.mailroom import expect, free_ports, surroundings
+from bench.harness.mailroom import expect, surroundings
 from bench.harness.platform import Platform
+from bench.harness.ports import free_ports
 from bench.harness.sandbox import Door, start_sandbox
 from bench.harness.small_front import SmallFront
 from shared.settings import Settings

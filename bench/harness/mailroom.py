@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import secrets
-import socket
 import sys
 from collections import Counter
 from contextlib import ExitStack
@@ -17,6 +16,7 @@ from cryptography.fernet import Fernet
 from pydantic import SecretStr
 
 from bench.harness.platform import Platform
+from bench.harness.ports import free_ports
 from bench.harness.processes import wait_until
 from bench.harness.sandbox import Door, start_sandbox
 from bench.harness.small_front import SmallFront
@@ -178,12 +178,3 @@ def surroundings() -> dict[str, str]:
 def expect(fact: Any, seconds: float, what: str) -> None:
     """Return when the fact is true; fail when it is not in time."""
     assert wait_until(fact, seconds, every=0.1), f"not within {seconds:g} s: {what}"
-
-
-def free_ports(count: int) -> list[int]:
-    """Different ports that nobody listens on now."""
-    listeners = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
-    ports = [int(listener.getsockname()[1]) for listener in listeners]
-    for listener in listeners:
-        listener.close()
-    return ports

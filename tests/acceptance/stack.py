@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -15,6 +14,7 @@ from typing import TYPE_CHECKING, Any, LiteralString
 import psycopg
 import requests
 
+from bench.harness.ports import free_ports
 from bench.harness.processes import Tree, wait_until
 from bench.harness.small_front import SmallFront
 
@@ -39,7 +39,7 @@ class Stack:
         self.data = folder / "data"
         self.log = folder / "up.log"
         self.tree = Tree()
-        ports = _free_ports(len(PORTS))
+        ports = free_ports(len(PORTS))
         self.port, _, sandbox_port = ports
         self.environment = {name: os.environ[name] for name in KEPT if name in os.environ}
         self.environment |= dict(zip(PORTS, map(str, ports), strict=True))
@@ -65,7 +65,7 @@ class Stack:
         self._expect(self._is_ready, "mailroom up is ready")
         if self._sandbox is None:
             self._sandbox = self._spawn(self._folder / "sandbox.log", "sandbox", "serve", *self._front_options)
-            self._expect(self.front.listens, "the sandbox listens")
+            self._expect(self._sandbox_listens, "the sandbox listens")
         self.note()
 
     def note(self) -> None:
@@ -98,7 +98,7 @@ class Stack:
             left = self.tree.left_after(GONE_WITHIN)
         finally:
             self.tree.kill()
-        assert (ended, left) == ([0] * len(ended), []), self.tail()
+        assert (ended, left) == ([0] * len(ended), []), f"{ended}, left: {left}\n{self.tail()}"
 
     def mailroom(self, *words: str, code: int = 0, **settings: str) -> subprocess.CompletedProcess[str]:
         """Run a command to its end; it must exit with `code`."""
@@ -174,6 +174,11 @@ class Stack:
             return False
         return answers and {kind for (kind,) in started} >= BEHIND_THE_DOOR
 
+    def _sandbox_listens(self) -> bool:
+        assert self._sandbox
+        assert self._sandbox.poll() is None, (self._folder / "sandbox.log").read_text(encoding="utf-8")
+        return self.front.listens()
+
     def _expect(self, fact: Callable[[], bool], what: str) -> None:
         assert wait_until(fact, STARTS_WITHIN, every=0.1), f"never: {what}\n{self.tail()}"
 
@@ -188,12 +193,3 @@ class Stack:
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
             )
-
-
-def _free_ports(count: int) -> list[int]:
-    """Different ports that nobody listens on now."""
-    listeners = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
-    ports = [int(listener.getsockname()[1]) for listener in listeners]
-    for listener in listeners:
-        listener.close()
-    return ports

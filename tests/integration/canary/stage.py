@@ -9,12 +9,12 @@ from urllib.parse import urlsplit
 import requests
 from click.testing import CliRunner
 
+from bench.harness.ports import free_port
 from console.cli import main
 from shared import queue
 from tests.integration.canary import places
 from tests.integration.canary.treacherous import Treacherous
 from tests.integration.crashes.site import CELERY, Site, wait_until
-from tests.integration.door.doors import free_port
 from tests.integration.pipeline.rig import Rig
 
 if TYPE_CHECKING:

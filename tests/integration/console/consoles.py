@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 import requests
 
-from tests.integration.door.doors import free_port
+from bench.harness.ports import free_port
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping

@@ -11,10 +11,10 @@ import psutil
 import pytest
 import redis
 
+from bench.harness.ports import free_port
 from shared import queue
 from tests.integration.crashes.conftest import NORA
 from tests.integration.crashes.site import CLEAN, Site, wait_until
-from tests.integration.door.doors import free_port
 from tests.integration.pipeline.rig import Rig
 
 if TYPE_CHECKING:

@@ -9,7 +9,6 @@ import http.client
 import json
 import os
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -23,6 +22,8 @@ from typing import TYPE_CHECKING
 import psutil
 import psycopg
 import redis
+
+from bench.harness.ports import free_port
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -76,13 +77,6 @@ def signed(body: bytes) -> dict[str, str]:
     at = str(int(time.time() * 1000))
     digest = hmac.new(KEY, at.encode() + b":" + body, hashlib.sha256).digest()
     return {"X-Front-Request-Timestamp": at, "X-Front-Signature": base64.b64encode(digest).decode()}
-
-
-def free_port() -> int:
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        port: int = listener.getsockname()[1]
-        return port
 
 
 @contextmanager

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -15,6 +14,7 @@ from typing import TYPE_CHECKING
 import psutil
 import pytest
 
+from bench.harness.ports import free_port
 from console import environment
 
 if TYPE_CHECKING:
@@ -88,7 +88,7 @@ def start(tmp_path_factory: pytest.TempPathFactory, servers_folder: Path) -> Ite
         folder.mkdir(exist_ok=True)
         (folder / "Procfile").write_text(procfile)
         python_path = str(Path(__file__).parents[3])
-        started.append(Started(folder, {**os.environ, "PYTHONPATH": python_path, "PORT": free_port(), **settings}))
+        started.append(Started(folder, {**os.environ, "PYTHONPATH": python_path, "PORT": str(free_port()), **settings}))
         return started[-1]
 
     yield start
@@ -102,9 +102,3 @@ def start(tmp_path_factory: pytest.TempPathFactory, servers_folder: Path) -> Ite
 def given_servers(database_url: str, redis_url: str) -> dict[str, str]:
     """The settings with which `up` needs no servers of its own, and is quicker."""
     return {"DATABASE_URL": database_url, "REDIS_URL": redis_url}
-
-
-def free_port() -> str:
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        return str(listener.getsockname()[1])
