@@ -31,23 +31,22 @@ PEOPLE = (
 STORED = (
     """
     INSERT INTO events (company_id, front_id, tenant_id, type, conversation_id, message_id, source, emitted_at,
-                        received_at, state)
+                        received_at, state, recipients)
     SELECT 'cmp_' || t, 'evt_' || lpad(to_hex(n), 12, '0'), t, 'inbound_received', 'cnv_' || lpad(to_hex(n), 12, '0'),
            'msg_' || n, 'inboxes',
-           at, at, 'done'
-    FROM generate_series(1, %(stored)s::int) n,
-         LATERAL (SELECT n %% %(tenants)s::int + 1 AS t, now() - n * interval '1 s' AS at) x
+           at, at, 'done', u.recipients
+    FROM generate_series(1, %(stored)s::int) n
+    CROSS JOIN LATERAL (SELECT n %% %(tenants)s::int + 1 AS t, now() - n * interval '1 s' AS at) x
+    JOIN (
+        SELECT tenant_id, json_agg(json_build_array('p' || p || '@elsewhere.example', 'to',
+            CASE WHEN p < 2 THEN id END, 'no user with p' || p || '@elsewhere.example')) AS recipients
+        FROM (SELECT tenant_id, min(id) AS id FROM users GROUP BY tenant_id) first CROSS JOIN generate_series(0, 4) p
+        GROUP BY tenant_id
+    ) u ON u.tenant_id = t
     """,
     """
     INSERT INTO deliveries (id, event_id, received_at, origin, body)
     SELECT gen_random_uuid(), id, received_at, 'webhook', decode(repeat(md5(id::text), 32), 'hex') FROM events
-    """,
-    """
-    INSERT INTO recipients (event_id, position, tenant_id, handle, role, user_id, reason)
-    SELECT e.id, p, e.tenant_id, 'p' || p || '@elsewhere.example', 'to', CASE WHEN p < 2 THEN u.id END,
-           'no user with p' || p || '@elsewhere.example'
-    FROM events e CROSS JOIN generate_series(0, 4) p
-    JOIN (SELECT tenant_id, min(id) AS id FROM users GROUP BY tenant_id) u USING (tenant_id)
     """,
     """
     INSERT INTO attachments (tenant_id, event_id, conversation_id, front_id, filename, content_type, state)

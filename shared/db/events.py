@@ -35,6 +35,9 @@ def get(conn: Connection, event_id: int) -> Event:
     return event
 
 
-def name_message(conn: Connection, event_id: int, message_id: str | None) -> None:
-    """Keep the id of the message that was fetched for the event."""
-    conn.execute("UPDATE events SET message_id = coalesce(message_id, %s) WHERE id = %s", (message_id, event_id))
+def complete(conn: Connection, event_id: int, *, message_id: str | None, recipients: str | None) -> None:
+    """Keep what was fetched for the event: its message's id, and the recipients as `rows.as_json` spells them."""
+    conn.execute(
+        "UPDATE events SET message_id = coalesce(message_id, %s), recipients = %s::json WHERE id = %s",
+        (message_id, recipients, event_id),
+    )

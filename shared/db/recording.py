@@ -10,7 +10,7 @@ from psycopg.rows import class_row
 from shared.db.arrays import Bigints, Texts
 from shared.db.locks import hold_off_erasing, lock_conversations
 from shared.db.pool import Connection
-from shared.db.rows import ActionRow, AttachmentRow, DeliveryRow, EventRow, RecipientRow, TaskRow, columns
+from shared.db.rows import ActionRow, AttachmentRow, DeliveryRow, EventRow, TaskRow, columns
 from shared.models import EventKey, Tenant
 
 
@@ -42,10 +42,15 @@ def tenants_of(conn: Connection, company_ids: Iterable[str]) -> dict[str, Tenant
 
 def new_event_ids(conn: Connection, count: int) -> list[int]:
     """Ids for events to be inserted, so that what hangs on them can be sent before they are answered for."""
-    rows = (
-        conn.execute("SELECT nextval(pg_get_serial_sequence('events', 'id')) FROM generate_series(1, %s)", (count,))
-        if count
-        else ()
+    if not count:
+        return []
+    # Its name is looked up once: in the place of `name` it would be for each of them.
+    rows = conn.execute(
+        """
+        SELECT nextval(name) FROM (SELECT pg_get_serial_sequence('events', 'id')::regclass AS name OFFSET 0) sequence,
+            generate_series(1, %s)
+        """,
+        (count,),
     )
     return [event_id for (event_id,) in rows]
 
@@ -59,10 +64,14 @@ def insert_events(conn: Connection, ids: Sequence[int], events: Sequence[EventRo
     conn.execute(
         """
         INSERT INTO events (id, company_id, front_id, tenant_id, type, conversation_id, message_id, source,
-                            emitted_at, received_at, state, cause)
+                            emitted_at, received_at, state, cause, recipients)
         OVERRIDING SYSTEM VALUE
-        SELECT * FROM unnest(%s::bigint[], %s::text[], %s::text[], %s::bigint[], %s::text[], %s::text[], %s::text[],
-                             %s::text[], %s::timestamptz[], %s::timestamptz[], %s::text[], %s::text[])
+        SELECT id, company_id, front_id, tenant_id, type, conversation_id, message_id, source,
+               emitted_at, received_at, state, cause, recipients::json
+        FROM unnest(%s::bigint[], %s::text[], %s::text[], %s::bigint[], %s::text[], %s::text[], %s::text[], %s::text[],
+                    %s::timestamptz[], %s::timestamptz[], %s::text[], %s::text[], %s::text[])
+             AS e(id, company_id, front_id, tenant_id, type, conversation_id, message_id, source,
+                  emitted_at, received_at, state, cause, recipients)
         ON CONFLICT ON CONSTRAINT one_event_per_company DO NOTHING
         """,
         [Bigints(ids), *columns(events, EventRow)],
@@ -88,9 +97,10 @@ def adopt_events(conn: Connection, events: Sequence[EventRow]) -> dict[EventKey,
     """Give parked events of an unknown company to the tenant that has it now; return the ids of those that changed."""
     rows = conn.execute(
         """
-        UPDATE events e SET tenant_id = k.tenant_id, state = k.state, cause = k.cause
-        FROM unnest(%s::text[], %s::text[], %s::bigint[], %s::text[], %s::text[])
-             AS k(company_id, front_id, tenant_id, state, cause)
+        UPDATE events e
+        SET tenant_id = k.tenant_id, state = k.state, cause = k.cause, recipients = k.recipients::json
+        FROM unnest(%s::text[], %s::text[], %s::bigint[], %s::text[], %s::text[], %s::text[])
+             AS k(company_id, front_id, tenant_id, state, cause, recipients)
         WHERE e.company_id = k.company_id AND e.front_id = k.front_id AND e.tenant_id IS NULL AND e.state = 'parked'
         RETURNING e.company_id, e.front_id, e.id
         """,
@@ -100,6 +110,7 @@ def adopt_events(conn: Connection, events: Sequence[EventRow]) -> dict[EventKey,
             Bigints(event.tenant_id for event in events),
             Texts(event.state for event in events),
             Texts(event.cause for event in events),
+            Texts(event.recipients for event in events),
         ),
     )
     return {(company_id, front_id): event_id for company_id, front_id, event_id in rows}
@@ -115,19 +126,6 @@ def insert_deliveries(conn: Connection, deliveries: Sequence[DeliveryRow]) -> No
             ON CONFLICT (id) DO NOTHING
             """,
             columns(deliveries, DeliveryRow),
-        )
-
-
-def insert_recipients(conn: Connection, recipients: Sequence[RecipientRow]) -> None:
-    """Write who the messages were for."""
-    if recipients:
-        conn.execute(
-            """
-            INSERT INTO recipients (event_id, position, tenant_id, handle, role, user_id, reason)
-            SELECT * FROM unnest(%s::bigint[], %s::bigint[], %s::bigint[], %s::text[], %s::text[], %s::bigint[],
-                                 %s::text[])
-            """,
-            columns(recipients, RecipientRow),
         )
 
 

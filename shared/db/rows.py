@@ -5,6 +5,7 @@ Named tuples: a frozen dataclass takes several times longer to make, and there a
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from datetime import datetime
 from functools import cache
@@ -21,6 +22,7 @@ COLUMNS: dict[str, type[Column[Any]]] = {
     "bytes": Bodies,
     "DeliveryId": Ids,
 }
+_AS_JSON = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), check_circular=False).encode
 DeliveryId = str  # 32 hex digits; a uuid in the database
 
 
@@ -38,6 +40,7 @@ class EventRow(NamedTuple):
     received_at: datetime
     state: str
     cause: str | None
+    recipients: str | None  # see as_json
 
 
 class DeliveryRow(NamedTuple):
@@ -51,11 +54,8 @@ class DeliveryRow(NamedTuple):
 
 
 class RecipientRow(NamedTuple):
-    """A recipient of an event, matched or not."""
+    """A recipient of an event, matched or not: a part of the event's row."""
 
-    event_id: int
-    position: int
-    tenant_id: int
     handle: str
     role: str
     user_id: int | None
@@ -98,6 +98,11 @@ class TaskRow(NamedTuple):
     waits: bool = False
     failed: str | None = None
     detail: str | None = None
+
+
+def as_json(recipients: Sequence[RecipientRow]) -> str | None:
+    """An event's recipients, in their order, as its row has them."""
+    return _AS_JSON(recipients) if recipients else None
 
 
 def columns(rows: Sequence[NamedTuple], kind: type[NamedTuple]) -> list[Column[Any]]:

@@ -20,7 +20,7 @@ from workers.recording.erased import without_erased
 from workers.recording.plan import plan_message
 from workers.recording.read import Incoming, Parsed, parse
 from workers.recording.seen_types import SeenTypes, came_by_webhook
-from workers.recording.write import PlannedEvent, has_work, write_plans
+from workers.recording.write import PlannedEvent, has_work, recipients_of, write_plans
 
 #: So many events are written together. While PostgreSQL writes them, the next ones' rows are made.
 PIECE = 250
@@ -152,7 +152,8 @@ def find_owners(conn: Connection, messages: Iterable[tuple[Tenant, Message]]) ->
 
 def _event(item: Parsed, tenants: Mapping[str, Tenant], plans: Mapping[EventKey, Plan]) -> EventRow:
     envelope, tenant = item.envelope, tenants.get(item.envelope.company_id)
-    state, cause = _state(item, tenant, plans.get(item.key))
+    plan = plans.get(item.key)
+    state, cause = _state(item, tenant, plan)
     company_id, front_id = item.key
     return EventRow(
         company_id=company_id,
@@ -166,6 +167,7 @@ def _event(item: Parsed, tenants: Mapping[str, Tenant], plans: Mapping[EventKey,
         received_at=item.incoming.delivery.received_at,
         state=state,
         cause=cause,
+        recipients=recipients_of(plan) if plan else None,
     )
 
 

@@ -1,4 +1,4 @@
-"""Writes what follows from messages: recipients, files, actions and the tasks behind them."""
+"""Writes what follows from messages: files, actions and the tasks behind them; and spells recipients."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from datetime import datetime
 
 from shared.db import recording
 from shared.db.pool import Connection
-from shared.db.rows import ActionRow, AttachmentRow, RecipientRow, TaskRow
+from shared.db.rows import ActionRow, AttachmentRow, RecipientRow, TaskRow, as_json
 from shared.models import Plan
 
 
@@ -33,13 +33,26 @@ def has_work(plan: Plan) -> bool:
     return plan.fetch or bool(plan.attachments) or _acts(plan)
 
 
+def recipients_of(plan: Plan) -> str | None:
+    """The plan's recipients as the event's row has them."""
+    return as_json(
+        [
+            RecipientRow(
+                handle=match.recipient.handle,
+                role=match.recipient.role,
+                user_id=match.user.user_id if match.user else None,
+                reason=match.reason,
+            )
+            for match in plan.matches
+        ]
+    )
+
+
 def write_plans(conn: Connection, events: Sequence[PlannedEvent]) -> None:
-    """Write the plans' rows. The action waits while its own event still has files to store."""
+    """Write the plans' rows; the recipients stand in the event's. The action waits while it has files to store."""
     recording.insert_attachments(conn, [row for event in events for row in _attachments(event)])
     recording.insert_actions(conn, [row for event in events for row in _actions(event)])
     recording.insert_tasks(conn, [row for event in events for row in _tasks(event)])
-    # Last, since they are most: where nobody waits for answers, the socket holds them until PostgreSQL gets there.
-    recording.insert_recipients(conn, [row for event in events for row in _recipients(event)])
 
 
 def _acts(plan: Plan) -> bool:
@@ -52,19 +65,6 @@ def _tasks(event: PlannedEvent) -> Iterator[TaskRow]:
     if _acts(event.plan):
         waits = bool(event.plan.attachments)
         yield TaskRow(tenant_id=event.tenant_id, event_id=event.event_id, kind="apply_action", waits=waits)
-
-
-def _recipients(event: PlannedEvent) -> Iterator[RecipientRow]:
-    for position, match in enumerate(event.plan.matches):
-        yield RecipientRow(
-            event_id=event.event_id,
-            position=position,
-            tenant_id=event.tenant_id,
-            handle=match.recipient.handle,
-            role=match.recipient.role,
-            user_id=match.user.user_id if match.user else None,
-            reason=match.reason,
-        )
 
 
 def _attachments(event: PlannedEvent) -> Iterator[AttachmentRow]:

@@ -15,7 +15,7 @@ from shared.models import Message, Tenant
 from workers.attempt import Attempt
 from workers.recording.chunk import find_owners
 from workers.recording.plan import plan_message
-from workers.recording.write import PlannedEvent, write_plans
+from workers.recording.write import PlannedEvent, recipients_of, write_plans
 
 
 def fetch_message(attempt: Attempt) -> None:
@@ -46,7 +46,7 @@ def _write(conn: Connection, event: events.Event, message: Message) -> None:
         now=now,
         inbox_ids=_inboxes(conn, tenant, event.id),
     )
-    events.name_message(conn, event.id, message.id)
+    events.complete(conn, event.id, message_id=message.id, recipients=recipients_of(plan))
     write_plans(
         conn,
         [

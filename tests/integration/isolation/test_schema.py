@@ -13,7 +13,7 @@ from tests.integration.isolation.catalogue import ForeignKey, columns, foreign_k
 #: Foreign keys without the tenant, though both tables have one, and why that is no hole.
 WITHOUT_TENANT = {
     # For bodies that could not be read: they have no tenant. Where there is one, tasks_of_the_events_tenant says it.
-    "tasks_event_id_fkey": "tasks_of_the_events_tenant",
+    "tasks_unowned_event_fkey": "tasks_of_the_events_tenant",
 }
 
 
