@@ -27,7 +27,7 @@ DATABASE = "mailroom"
 PORT = "5432"  # only names the socket; given on both sides so that PGPORT changes neither
 # Without `durable` a commit survives SIGKILL (the kernel has it) but no power cut.
 MIB = 2**20
-FAST = {"fsync": "off", "full_page_writes": "off"}
+FAST = {"fsync": "off", "full_page_writes": "off", "max_wal_size": "128MB"}
 
 
 class Postgres(Server):
