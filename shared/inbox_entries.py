@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import re
-from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from shared.models import Delivery
 
@@ -22,8 +21,7 @@ MILLISECONDS = re.compile(rb"[0-9]{1,14}")
 ENTRY_ID = re.compile(rb"[0-9]+-[0-9]+")
 
 
-@dataclass(frozen=True, kw_only=True)
-class Entry:
+class Entry(NamedTuple):
     """One delivery in the inbox.
 
     What the door did not write is not `readable`: its delivery stands for it, so that it ends as a failed task

@@ -17,29 +17,26 @@ def keys_to_look_up(recipients: Iterable[Recipient], *, fold_plus: bool) -> set[
 
 def match_recipients(recipients: Iterable[Recipient], owners: Owners, *, fold_plus: bool) -> tuple[Match, ...]:
     """Pair each recipient with the user its address stands for, in order, always with a reason."""
-    return tuple(_match(recipient, owners, fold_plus=fold_plus) for recipient in recipients)
+    return tuple([_match(recipient, owners, fold_plus=fold_plus) for recipient in recipients])
 
 
 def _match(recipient: Recipient, owners: Owners, *, fold_plus: bool) -> Match:
-    if recipient.role not in MATCHED_ROLES:
-        return Match(recipient=recipient, user=None, reason=f"role {recipient.role} is never matched")
-    keys = _keys(recipient.handle, fold_plus=fold_plus)
-    if not keys:
-        return Match(recipient=recipient, user=None, reason="not an address")
-    match next((owners[key] for key in keys if key in owners), None):
-        case None:
-            return Match(recipient=recipient, user=None, reason=f"no user with {' or '.join(keys)}")
-        case SharedInbox() as inbox:
-            return _through(inbox, recipient)
-        case AddressOwner() as owner:
-            return _owned(owner, recipient)
+    handle, role = recipient
+    if role not in MATCHED_ROLES:
+        return Match(recipient, None, f"role {role} is never matched")
+    keys = _keys(handle, fold_plus=fold_plus)
+    for key in keys:
+        if key in owners:
+            owner = owners[key]
+            return _owned(owner, recipient) if isinstance(owner, AddressOwner) else _through(owner, recipient)
+    return Match(recipient, None, f"no user with {' or '.join(keys)}" if keys else "not an address")
 
 
 def _owned(owner: AddressOwner, recipient: Recipient) -> Match:
     if not owner.active:
-        return Match(recipient=recipient, user=None, reason=f"user {owner.external_id} is inactive")
-    reason = f"{recipient.role} {recipient.handle} = user {owner.external_id}, address {owner.position}"
-    return Match(recipient=recipient, user=owner, reason=reason)
+        return Match(recipient, None, f"user {owner.external_id} is inactive")
+    handle, role = recipient
+    return Match(recipient, owner, f"{role} {handle} = user {owner.external_id}, address {owner.position}")
 
 
 def _through(inbox: SharedInbox, recipient: Recipient) -> Match:
@@ -66,5 +63,7 @@ def _keys(handle: str, *, fold_plus: bool) -> tuple[str, ...]:
     exact = match_key(handle)
     if exact is None:
         return ()
-    folded = match_key(handle, fold_plus=True) if fold_plus else exact
+    if not fold_plus or "+" not in exact:
+        return (exact,)
+    folded = match_key(handle, fold_plus=True)
     return (exact,) if folded in {exact, None} else (exact, str(folded))

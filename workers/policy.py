@@ -40,12 +40,17 @@ def _choose(tenant: Tenant, users: list[MatchedUser]) -> tuple[str, str]:
     if not users:
         return tenant.action, "the tenant's policy"
     wishes = {user.external_id: user.action or tenant.action for user in users}
-    winner = min(wishes, key=lambda external_id: DESTRUCTION.index(wishes[external_id].partition(":")[0]))
-    own = any(user.action for user in users if user.external_id == winner)
+    differ = len(set(wishes.values())) > 1
+    winner = min(wishes, key=lambda external_id: _destruction(wishes[external_id])) if differ else next(iter(wishes))
+    own = any([user.action for user in users if user.external_id == winner])
     why = f"the choice of user {winner}" if own else "the tenant's policy"
-    if len(set(wishes.values())) > 1:
+    if differ:
         why += f", the least destructive of {len(wishes)} users' wishes"
     return wishes[winner], why
+
+
+def _destruction(action: str) -> int:
+    return DESTRUCTION.index(action.partition(":")[0])
 
 
 def _skip(tenant: Tenant, kind: str, reason: str) -> PlannedAction:

@@ -9,9 +9,8 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable
 from datetime import UTC, datetime
-from typing import Any, Final, TypeVar
+from typing import Any, Final
 
 from shared.errors import MalformedEnvelope
 from shared.models import Attachment, Envelope, Message, Recipient
@@ -39,8 +38,6 @@ API_NAMES: Final[dict[str, tuple[str, ...]]] = {
     "link_removed": ("link_removed",),
     "message_delivery_failed": ("sending_error", "message_bounce_error"),
 }
-T = TypeVar("T")
-
 MESSAGE_TYPES: Final = frozenset({INBOUND, "outbound_sent"})
 _APPLICATION_NAME: Final = {api: name for name, apis in API_NAMES.items() for api in apis}
 
@@ -95,11 +92,10 @@ def _envelope(event_type: str, company_id: str, event: dict[str, Any]) -> Envelo
 def parse_message(raw: Any) -> Message:
     """Read a message as webhooks and `GET /messages/{id}` carry it; parts that are left out are None."""
     message = _object(raw)
-    recipients, attachments = message.get("recipients"), message.get("attachments")
     return Message(
         id=_id(message.get("id")),
-        recipients=_each(_recipient, recipients, MAX_RECIPIENTS) if isinstance(recipients, list) else None,
-        attachments=_once(_each(_attachment, attachments, MAX_ATTACHMENTS)) if isinstance(attachments, list) else None,
+        recipients=_recipients(message.get("recipients")),
+        attachments=_attachments(message.get("attachments")),
     )
 
 
@@ -127,39 +123,51 @@ def _refuse_constant(name: str) -> None:
 _DECODER: Final = json.JSONDecoder(parse_constant=_refuse_constant)
 
 
-def _each(read: Callable[[int, dict[str, Any]], T | None], items: list[Any], most: int) -> tuple[T, ...]:
-    if len(items) > most:
-        raise MalformedEnvelope(f"{len(items)} recipients or attachments; at most {most} are taken")
-    found = [read(position, item) for position, item in enumerate(items) if isinstance(item, dict)]
-    return tuple([item for item in found if item is not None])
+def _recipients(listed: Any) -> tuple[Recipient, ...] | None:
+    """Whoever has a handle."""
+    if not isinstance(listed, list):
+        return None
+    return tuple(
+        [
+            Recipient(handle, _text(raw.get("role"), 20) or "unknown")
+            for _, raw in _objects(listed, MAX_RECIPIENTS)
+            if (handle := _text(raw.get("handle"), 1_000))
+        ]
+    )
 
 
-def _recipient(_position: int, raw: dict[str, Any]) -> Recipient | None:
-    handle = _text(raw.get("handle"), 1_000)
-    return Recipient(handle=handle, role=_text(raw.get("role"), 20) or "unknown") if handle else None
+def _attachments(listed: Any) -> tuple[Attachment, ...] | None:
+    """Each once; of a file that is named twice the last."""
+    if not isinstance(listed, list):
+        return None
+    read = [_attachment(position, raw) for position, raw in _objects(listed, MAX_ATTACHMENTS)]
+    return tuple({attachment.front_id: attachment for attachment in read}.values())
+
+
+def _objects(listed: list[Any], most: int) -> list[tuple[int, dict[str, Any]]]:
+    """The objects of a list, each with its place there."""
+    if len(listed) > most:
+        raise MalformedEnvelope(f"{len(listed)} recipients or attachments; at most {most} are taken")
+    return [(position, raw) for position, raw in enumerate(listed) if isinstance(raw, dict)]
 
 
 def _attachment(position: int, raw: dict[str, Any]) -> Attachment:
     size = raw.get("size")
     return Attachment(
-        front_id=_id(raw.get("id")) or _last_segment(raw.get("url")) or f"unnamed:{position}",
-        filename=_text(raw.get("filename"), 1_000) or "unnamed",
-        content_type=_text(raw.get("content_type"), 200) or "application/octet-stream",
-        declared_size=size if type(size) is int and 0 <= size < 2**62 else None,
-        is_inline=_object(raw.get("metadata")).get("is_inline") is True,
+        _id(raw.get("id")) or _last_segment(raw.get("url")) or f"unnamed:{position}",
+        _text(raw.get("filename"), 1_000) or "unnamed",
+        _text(raw.get("content_type"), 200) or "application/octet-stream",
+        size if type(size) is int and 0 <= size < 2**62 else None,
+        _object(raw.get("metadata")).get("is_inline") is True,
     )
-
-
-def _once(attachments: tuple[Attachment, ...]) -> tuple[Attachment, ...]:
-    return tuple({attachment.front_id: attachment for attachment in attachments}.values())
 
 
 def _inboxes(source: Any) -> tuple[str, ...]:
     """The inboxes a source names: in a list, as one object, or without the object around them."""
     named = source.get("data") if isinstance(source, dict) else source
     each = named if isinstance(named, list) else [named]
-    ids = (_id(_object(inbox).get("id")) for inbox in each[:MAX_INBOXES])
-    return tuple(dict.fromkeys(inbox_id for inbox_id in ids if inbox_id and inbox_id.startswith("inb_")))
+    ids = [_id(inbox.get("id")) for inbox in each[:MAX_INBOXES] if isinstance(inbox, dict)]
+    return tuple(dict.fromkeys([inbox_id for inbox_id in ids if inbox_id and inbox_id.startswith("inb_")]))
 
 
 def _last_segment(url: Any) -> str | None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 from shared.errors import MalformedEnvelope
 from shared.front.envelope import parse_envelope
@@ -15,8 +15,7 @@ _UNREAD = Envelope(
 )
 
 
-@dataclass(frozen=True, kw_only=True)
-class Incoming:
+class Incoming(NamedTuple):
     """A delivery to record. `mark` names it across restarts; `unreadable`: keep it unparsed, for this reason."""
 
     delivery: Delivery
@@ -25,8 +24,7 @@ class Incoming:
     unreadable: str | None = None
 
 
-@dataclass(frozen=True, kw_only=True)
-class Parsed:
+class Parsed(NamedTuple):
     """A delivery read; `key` is the same for every delivery of one event, `problem` says why it is malformed."""
 
     incoming: Incoming
@@ -39,9 +37,9 @@ def parse(incoming: Incoming) -> Parsed:
     """Read a delivery; never raises, whatever the body holds."""
     envelope, problem = _parse(incoming)
     if envelope.emitted_at is None:
-        envelope = replace(envelope, emitted_at=incoming.delivery.received_at)
+        envelope = envelope._replace(emitted_at=incoming.delivery.received_at)
     front_id = envelope.front_id or f"body:{hashlib.sha256(incoming.delivery.body).hexdigest()}"
-    return Parsed(incoming=incoming, envelope=envelope, key=(envelope.company_id, front_id), problem=problem)
+    return Parsed(incoming, envelope, (envelope.company_id, front_id), problem)
 
 
 def _parse(incoming: Incoming) -> tuple[Envelope, str | None]:

@@ -6,7 +6,6 @@ import math
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import replace
 
 import structlog
 
@@ -108,7 +107,7 @@ class Recorder:
             if each.mark in suspects:
                 tries = suspects.pop(each.mark)
                 deadly = f"{tries} recorders died while recording it" if tries >= DEADLY_TRIES else None
-                self._record_marked([replace(each, unreadable=each.unreadable or deadly)])
+                self._record_marked([each._replace(unreadable=each.unreadable or deadly)])
 
     def _record_marked(self, chunk: Sequence[Incoming]) -> None:
         """Record the chunk, marked meanwhile. Only a death leaves the marks counted: whoever gets here survived."""
@@ -147,7 +146,7 @@ class Recorder:
             raise exc
         log.warning("unrecordable", delivery_id=offender.delivery.id, error=type(exc).__name__)
         reason = f"recording it failed ({type(exc).__name__}); the body is kept unparsed"
-        self._record_chunk([replace(offender, unreadable=reason)])
+        self._record_chunk([offender._replace(unreadable=reason)])
 
 
 def _commit(conn: Connection, chunk: Sequence[Incoming], types: SeenTypes) -> set[int]:

@@ -89,7 +89,7 @@ def test_no_json_raises_anything_but_malformed(body: Any, escaped: bool) -> None
 def test_every_text_of_an_envelope_can_be_stored(body: Any) -> None:
     envelope = parse(spelled(body))
     assert envelope is not None
-    for text in texts(dataclasses.asdict(envelope)):
+    for text in texts([*envelope, envelope.message and dataclasses.asdict(envelope.message)]):
         assert "\0" not in text
         text.encode()
 
