@@ -12,6 +12,7 @@ from redis.retry import Retry
 
 from shared.errors import StoreUnavailable
 from shared.inbox_entries import Entry, added_at, fields_of, is_entry_id, read_entry
+from shared.inbox_parser import EntriesParser
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -140,6 +141,7 @@ def open_inbox(settings: Settings, *, connect_seconds: float = 2.0, answer_secon
         retry=Retry(NoBackoff(), 0),
         lib_name=None,  # saves two round trips a connection
         lib_version=None,
+        parser_class=EntriesParser,
     )
     return Inbox(client)
 

@@ -45,7 +45,7 @@ def read_entry(name: bytes, fields: Mapping[bytes, bytes] | None) -> Entry:
     id_, at, body = fields.get(b"id", b""), fields.get(b"at", b""), fields.get(b"body")
     if body is None or not DELIVERY_ID.fullmatch(id_) or not MILLISECONDS.fullmatch(at):
         return _unreadable(name, body or b"")
-    return Entry(entry_id=name.decode(), delivery=_delivery(id_.decode(), int(at), body))
+    return Entry(name.decode(), _delivery(id_.decode(), int(at), body))
 
 
 def is_entry_id(answer: object) -> bool:
@@ -65,4 +65,4 @@ def _unreadable(name: bytes, body: bytes) -> Entry:
 
 
 def _delivery(id_: str, at: int, body: bytes) -> Delivery:
-    return Delivery(id=id_, received_at=EPOCH + min(at, YEAR_9999) * MILLISECOND, body=body)
+    return Delivery(id_, EPOCH + min(at, YEAR_9999) * MILLISECOND, body)
