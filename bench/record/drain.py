@@ -26,7 +26,7 @@ PARTS = {
     "inbox": ("shared/inbox.py", "read"),
     "parse": ("workers/recording/read.py", "parse"),
     "match_and_plan": ("workers/recording/plan.py", "plan_message"),
-    "compress": ("~", "<built-in method zlib.compress>"),
+    "compress": ("~", "<built-in method isal.isal_zlib.compress>"),
     "sql": ("psycopg/cursor.py", "execute"),
 }
 

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import zlib
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+
+from isal import isal_zlib
 
 from shared.db import recording
 from shared.db.owners import owners_of
@@ -188,7 +189,7 @@ def _delivery(item: Parsed, event_id: int, *, keeps_body: bool = False) -> Deliv
         event_id=event_id,
         received_at=delivery.received_at,
         origin=item.incoming.origin,
-        body=zlib.compress(delivery.body, 1) if keeps_body else None,
+        body=isal_zlib.compress(delivery.body, 1) if keeps_body else None,
     )
 
 

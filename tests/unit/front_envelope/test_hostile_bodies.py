@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from datetime import timedelta
 from typing import Any
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -82,6 +83,20 @@ def test_no_bytes_raise_anything_but_malformed(body: bytes) -> None:
 @given(BODY, st.booleans())
 def test_no_json_raises_anything_but_malformed(body: Any, escaped: bool) -> None:
     parse(json.dumps(body, ensure_ascii=escaped).encode(errors="surrogatepass"))
+
+
+def refusing(body: bytes) -> None:
+    raise ValueError(body)
+
+
+@settings(max_examples=300)
+@given(READABLE, st.booleans())
+def test_whoever_reads_the_json_the_envelope_is_the_same(body: Any, escaped: bool) -> None:
+    raw = json.dumps(body, ensure_ascii=escaped).encode(errors="surrogatepass")
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr("shared.front.envelope.orjson.loads", refusing)
+        by_the_standard_library = parse(raw)
+    assert parse(raw) == by_the_standard_library
 
 
 @settings(max_examples=300)
