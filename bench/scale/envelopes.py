@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import secrets
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from bench.record.webhooks import deliveries
@@ -18,7 +17,7 @@ if TYPE_CHECKING:
 def padded_deliveries(count: int, *, addresses: int, seed: int) -> Iterator[Delivery]:
     """As Front's, each with random text in the place of its words and as long as these."""
     for delivery in deliveries(count, addresses=addresses, seed=seed):
-        yield replace(delivery, body=_padded(delivery.body))
+        yield delivery._replace(body=_padded(delivery.body))
 
 
 def _padded(body: bytes) -> bytes:
