@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import re
 from typing import Any
 
@@ -20,13 +21,14 @@ ENTRY = re.compile(
 class EntriesParser(_RESP2Parser):
     """Gives what redis-py's parser gives, whatever is sent; entries that have arrived as a whole sooner."""
 
-    def _read_response(self, disable_decoding: bool = False) -> Any:  # noqa: FBT001, FBT002 -- redis-py's
-        entry = self._arrived_entry()
-        return super()._read_response(disable_decoding=disable_decoding) if entry is None else entry
+    def _read_response(self, disable_decoding: bool = False) -> Any:
+        if entry := self._arrived_entry():
+            return entry
+        return super()._read_response(disable_decoding=disable_decoding)  # type: ignore[no-untyped-call]
 
     def _arrived_entry(self) -> list[Any] | None:
         """The entry that comes next, unless it is something else or its end has not arrived."""
-        received = self._buffer._buffer
+        received: io.BytesIO = self._buffer._buffer  # type: ignore[union-attr]
         data = received.getvalue()
         if not (found := ENTRY.match(data, received.tell())):
             return None

@@ -42,7 +42,7 @@ def _choose(tenant: Tenant, users: list[MatchedUser]) -> tuple[str, str]:
     wishes = {user.external_id: user.action or tenant.action for user in users}
     differ = len(set(wishes.values())) > 1
     winner = min(wishes, key=lambda external_id: _destruction(wishes[external_id])) if differ else next(iter(wishes))
-    own = any([user.action for user in users if user.external_id == winner])
+    own = any(user.action for user in users if user.external_id == winner)
     why = f"the choice of user {winner}" if own else "the tenant's policy"
     if differ:
         why += f", the least destructive of {len(wishes)} users' wishes"

@@ -112,7 +112,7 @@ def parse_time(value: Any) -> datetime | None:
 
 
 def _load(body: bytes) -> Any:
-    """What the body says as JSON. Whatever orjson refuses (half a surrogate pair, for one) the standard library judges."""
+    """What the body says as JSON. What orjson refuses (half a surrogate pair, for one) the standard library judges."""
     try:
         return orjson.loads(body)
     except ValueError:
