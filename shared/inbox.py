@@ -50,10 +50,10 @@ class Inbox:
             *added, rung = self._send([*commands, RING])
         return Put(refusals=tuple(map(refusal, added)), bell_was_silent=rung == b"OK")
 
-    def read(self, *, max_entries: int = 200, max_bytes: int = 4 * 2**20) -> list[Entry]:
-        """The oldest entries, up to the first that fills `max_bytes`; they stay until deleted."""
+    def read(self, *, after: str = "0", max_entries: int = 200, max_bytes: int = 4 * 2**20) -> list[Entry]:
+        """The oldest entries behind `after`, up to the first that fills `max_bytes`; they stay until deleted."""
         entries: list[Entry] = []
-        size, last = 0, "0"
+        size, last = 0, after
         while size < max_bytes and (wanted := min(CHUNK, max_entries - len(entries))) > 0:
             chunk = self._read_after(last, wanted)
             entries += chunk

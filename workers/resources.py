@@ -18,6 +18,7 @@ from shared.queue import WORK, Waiting
 from shared.settings import Settings
 from shared.storage import Storage
 from workers.dispatch import Dispatcher
+from workers.recording.reader import Reader
 from workers.recording.recorder import Recorder
 
 NEEDED = ("database_url", "redis_url", "token_keys")
@@ -59,7 +60,7 @@ def open_resources(settings: Settings, app: Celery, *, kind: str) -> Resources:
         pool=pool,
         inbox=inbox,
         dispatcher=dispatcher,
-        recorder=Recorder(pool, inbox, role, dispatcher.top_up),
+        recorder=Recorder(pool, inbox, role, dispatcher.top_up, Reader(pool, inbox)),
         front=front_client(settings),
         token_endpoint=token_endpoint(settings),
         storage=Storage(settings.storage),

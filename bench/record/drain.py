@@ -17,6 +17,7 @@ from shared import logs, queue
 from shared.db.locks import RECORDER
 from shared.db.roles import Role
 from shared.settings import load
+from workers.recording.reader import Reader
 from workers.recording.recorder import Recorder
 from workers.resources import Resources, open_resources
 
@@ -36,7 +37,7 @@ def main(chunk: int, *, with_shares: bool) -> None:
     settings = load()
     logs.configure(settings, "recorder")
     resources = open_resources(settings, queue.celery_app(settings), kind="recorder")
-    recorder = _recorder(resources, chunk)
+    recorder = _recorder(resources, chunk, one_thread=with_shares)
     _tell({"ready": True})
     sys.stdin.readline()
     profile = cProfile.Profile(time.process_time)
@@ -49,10 +50,11 @@ def main(chunk: int, *, with_shares: bool) -> None:
     resources.close()
 
 
-def _recorder(resources: Resources, chunk: int) -> Recorder:
-    """The one that the process has, but for the chunk."""
+def _recorder(resources: Resources, chunk: int, *, one_thread: bool = False) -> Recorder:
+    """The one that the process has, but for the chunk; a profile sees one thread only."""
     role = Role(resources.settings.database_url.get_secret_value(), RECORDER, name="recorder of the benchmark")
-    return Recorder(resources.pool, resources.inbox, role, resources.dispatcher.top_up, chunk=chunk)
+    reader = Reader(resources.pool, resources.inbox, chunk, reads_ahead=not one_thread)
+    return Recorder(resources.pool, resources.inbox, role, resources.dispatcher.top_up, reader)
 
 
 def _shares(profile: cProfile.Profile) -> dict[str, float]:

@@ -16,7 +16,7 @@ from shared.db.pool import open_pool
 from shared.models import Delivery
 from shared.settings import load
 from workers.recording.chunk import record_chunk
-from workers.recording.read import Incoming
+from workers.recording.read import Incoming, parse
 
 settings = load()
 app = Celery("webhooks", broker=settings.redis_url.get_secret_value())
@@ -30,5 +30,5 @@ pool = open_pool(settings, size=THREADS, application_name="tasks of the benchmar
 def process_webhook(body: str) -> None:
     """Record one."""
     delivery = Delivery(id=uuid.uuid4().hex, received_at=datetime.now(UTC), body=body.encode())
-    incoming = Incoming(delivery=delivery, origin="webhook", mark=delivery.id)
-    pool.run(lambda conn: record_chunk(conn, [incoming]))
+    parsed = parse(Incoming(delivery=delivery, origin="webhook", mark=delivery.id))
+    pool.run(lambda conn: record_chunk(conn, [parsed]))

@@ -13,7 +13,7 @@ from shared.db.pool import Connection, Pool
 from shared.models import Delivery, Origin
 from workers.recording.chunk import record_chunk
 from workers.recording.halves import by_halves
-from workers.recording.read import Incoming
+from workers.recording.read import Incoming, parse
 
 log = structlog.get_logger()
 
@@ -40,10 +40,12 @@ def adopt_parked(pool: Pool) -> set[int]:
 
 def _adopt(conn: Connection, parked: Sequence[rescue.ParkedDelivery]) -> set[int]:
     chunk = [
-        Incoming(
-            delivery=Delivery(id=each.id, received_at=each.received_at, body=zlib.decompress(each.body)),
-            origin=cast("Origin", each.origin),
-            mark=each.id,
+        parse(
+            Incoming(
+                delivery=Delivery(id=each.id, received_at=each.received_at, body=zlib.decompress(each.body)),
+                origin=cast("Origin", each.origin),
+                mark=each.id,
+            )
         )
         for each in parked
     ]

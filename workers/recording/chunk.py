@@ -19,7 +19,7 @@ from workers.matching import keys_to_look_up
 from workers.precedence import API_SOURCES, CHANGES
 from workers.recording.erased import without_erased
 from workers.recording.plan import plan_message
-from workers.recording.read import Incoming, Parsed, parse
+from workers.recording.read import Parsed
 from workers.recording.seen_types import SeenTypes, came_by_webhook
 from workers.recording.write import PlannedEvent, has_work, recipients_of, write_plans
 
@@ -29,7 +29,7 @@ Ids = Mapping[EventKey, int]
 
 
 def record_chunk(
-    conn: Connection, chunk: Sequence[Incoming], *, adopt: bool = False, types: SeenTypes | None = None
+    conn: Connection, chunk: Sequence[Parsed], *, adopt: bool = False, types: SeenTypes | None = None
 ) -> set[int]:
     """Record the chunk and return the ids of the tenants that have new work.
 
@@ -39,7 +39,7 @@ def record_chunk(
     Everything is looked up before anything is written: in a pipeline nobody waits for PostgreSQL after that.
     """
     now = recording.begin(conn)
-    parsed = without_erased(conn, [parse(incoming) for incoming in chunk])
+    parsed = without_erased(conn, chunk)
     first = {item.key: item for item in reversed(parsed)}  # the earliest delivery of each event
     known = _look_up(conn, first.values(), now)
     if adopt:

@@ -18,27 +18,26 @@ from shared.inbox import Inbox
 from workers.recording.chunk import record_chunk
 from workers.recording.collecting import without_collecting
 from workers.recording.halves import by_halves
-from workers.recording.read import Incoming
+from workers.recording.read import Parsed, parse
+from workers.recording.reader import Batch, Reader
 from workers.recording.seen_types import SeenTypes
 
 #: A delivery in work when this many recorders died is kept unparsed.
 DEADLY_TRIES = 5
-#: As many as wait, up to this or 4 MB of bodies. What a chunk costs besides its rows is half of an event's part of 200.
-CHUNK = 1_000
 log = structlog.get_logger()
 
 Dispatch = Callable[[set[int]], None]
 
 
 class Recorder:
-    """Records deliveries; `drain` is called by the recorder's task, or by the sweeper in its stead."""
+    """Records what `reader` gives; `drain` is called by the recorder's task, or by the sweeper in its stead."""
 
-    def __init__(self, pool: Pool, inbox: Inbox, role: Role, dispatch: Dispatch, *, chunk: int = CHUNK):
+    def __init__(self, pool: Pool, inbox: Inbox, role: Role, dispatch: Dispatch, reader: Reader):
         self._pool = pool
         self._inbox = inbox
+        self._reader = reader
         self._role = role
         self._dispatch = dispatch
-        self._chunk = chunk
         self._survived: set[str] = set()
         self._types = SeenTypes()
 
@@ -52,11 +51,18 @@ class Recorder:
 
     def close(self) -> None:
         """Give up the recorder's connection."""
+        self._reader.close()
         self._role.close()
 
     def _drain(self, until: float) -> int:
         self._forgive()
         suspects = self._pool.run(marks.marked)
+        try:
+            return self._record_all(suspects, until)
+        finally:
+            self._survived.update(self._reader.leave())
+
+    def _record_all(self, suspects: dict[str, int], until: float) -> int:
         total = 0
         while time.monotonic() < until:
             done, may_be_more = self._record_spooled(suspects)
@@ -75,50 +81,36 @@ class Recorder:
 
     @without_collecting()
     def _record_inbox(self, suspects: dict[str, int]) -> int:
-        entries = self._inbox.read(max_entries=self._chunk)
-        incoming = [
-            Incoming(
-                delivery=entry.delivery,
-                origin="webhook",
-                mark=entry.entry_id,
-                unreadable=None if entry.readable else "an entry of the inbox that the door did not write",
-            )
-            for entry in entries
-        ]
-        self._record(incoming, suspects)
-        if entries:
+        batch = self._reader.from_inbox(suspects)
+        self._record(batch, suspects)
+        if batch.incoming:
             failpoints.reach("recorded_before_delete")
-        self._inbox.delete(entry.entry_id for entry in entries)
-        return len(entries)
+        self._inbox.delete(each.mark for each in batch.incoming)
+        return len(batch.incoming)
 
     @without_collecting()
     def _record_spooled(self, suspects: dict[str, int]) -> tuple[int, bool]:
-        spooled = self._pool.run(lambda conn: spool.oldest(conn, self._chunk))
-        incoming = [
-            Incoming(delivery=each.delivery, origin=each.origin, mark=f"spool:{each.delivery.id}") for each in spooled
-        ]
-        self._record(incoming, suspects)
-        return len(spooled), spool.fills(spooled, self._chunk)
+        batch = self._reader.from_spool(suspects)
+        self._record(batch, suspects)
+        return len(batch.incoming), batch.may_be_more
 
-    def _record(self, incoming: Sequence[Incoming], suspects: dict[str, int]) -> None:
+    def _record(self, batch: Batch, suspects: dict[str, int]) -> None:
         """Record together what never made trouble, and alone what was in work when a recorder died or gave up."""
-        self._record_marked([each for each in incoming if each.mark not in suspects])
-        for each in incoming:
+        self._record_marked(batch.together)
+        for each in batch.incoming:
             if each.mark in suspects:
                 tries = suspects.pop(each.mark)
                 deadly = f"{tries} recorders died while recording it" if tries >= DEADLY_TRIES else None
-                self._record_marked([each._replace(unreadable=each.unreadable or deadly)])
+                self._record_marked(self._reader.marked([each._replace(unreadable=each.unreadable or deadly)]))
 
-    def _record_marked(self, chunk: Sequence[Incoming]) -> None:
-        """Record the chunk, marked meanwhile. Only a death leaves the marks counted: whoever gets here survived."""
+    def _record_marked(self, chunk: Sequence[Parsed]) -> None:
+        """Record the chunk, which is marked. Only a death leaves the marks counted: whoever gets here survived."""
         if not chunk:
             return
-        names = [each.mark for each in chunk]
-        self._pool.run(lambda conn: marks.mark(conn, names))
         try:
             by_halves(chunk, self._record_chunk, self._keep_unparsed)
         except Exception:
-            self._survived.update(names)
+            self._survived.update(each.incoming.mark for each in chunk)
             with suppress(StoreUnavailable):  # then before the next marks are read
                 self._forgive()
             raise
@@ -134,24 +126,26 @@ class Recorder:
         if gone:
             self._pool.run(lambda conn: marks.unmark(conn, sorted(gone)))
 
-    def _record_chunk(self, chunk: Sequence[Incoming]) -> None:
+    def _record_chunk(self, chunk: Sequence[Parsed]) -> None:
         failpoints.reach("marked_before_record")
         tenants = self._pool.run(lambda conn: _commit(conn, chunk, self._types))
         failpoints.reach("recorded_before_dispatch")
         log.debug("recorded", deliveries=len(chunk))
         self._dispatch(tenants)
 
-    def _keep_unparsed(self, offender: Incoming, exc: Exception) -> None:
-        if offender.unreadable is not None:
+    def _keep_unparsed(self, offender: Parsed, exc: Exception) -> None:
+        incoming = offender.incoming
+        if incoming.unreadable is not None:
             raise exc
-        log.warning("unrecordable", delivery_id=offender.delivery.id, error=type(exc).__name__)
+        log.warning("unrecordable", delivery_id=incoming.delivery.id, error=type(exc).__name__)
         reason = f"recording it failed ({type(exc).__name__}); the body is kept unparsed"
-        self._record_chunk([offender._replace(unreadable=reason)])
+        self._record_chunk([parse(incoming._replace(unreadable=reason))])
 
 
-def _commit(conn: Connection, chunk: Sequence[Incoming], types: SeenTypes) -> set[int]:
+def _commit(conn: Connection, chunk: Sequence[Parsed], types: SeenTypes) -> set[int]:
     with conn.pipeline():  # only answers that are needed are waited for
         tenants = record_chunk(conn, chunk, types=types)
-        spool.delete(conn, [each.delivery.id for each in chunk if each.origin != "webhook"])
-        marks.unmark(conn, [each.mark for each in chunk])
+        incoming = [each.incoming for each in chunk]
+        spool.delete(conn, [each.delivery.id for each in incoming if each.origin != "webhook"])
+        marks.unmark(conn, [each.mark for each in incoming])
     return tenants

@@ -37,13 +37,8 @@ def recipients_of(plan: Plan) -> str | None:
     """The plan's recipients as the event's row has them."""
     return as_json(
         [
-            RecipientRow(
-                handle=match.recipient.handle,
-                role=match.recipient.role,
-                user_id=match.user.user_id if match.user else None,
-                reason=match.reason,
-            )
-            for match in plan.matches
+            RecipientRow(recipient.handle, recipient.role, user.user_id if user else None, reason)
+            for recipient, user, reason in plan.matches
         ]
     )
 

@@ -26,7 +26,7 @@ LEFT = {
 }
 STATES = "SELECT (SELECT count(*)::int FROM events), (SELECT count(*)::int FROM recording_marks)"
 SEGFAULTS = """
-import ctypes
+import ctypes, sys
 from shared import queue
 from shared.settings import load
 from workers.recording import read
@@ -38,7 +38,9 @@ def deadly(body):
 read.parse_envelope = deadly
 settings = load()
 resources = open_resources(settings, queue.celery_app(settings), kind="recorder")
-resources.recorder.drain()
+recorder = resources.recorder
+recorder._reader._size = int(sys.argv[1])
+recorder.drain()
 resources.close()
 """
 
@@ -62,10 +64,11 @@ def test_a_recorder_that_dies_is_followed_by_one_that_records_once(site: Site, p
     assert rig.sql("SELECT (SELECT count(*) FROM events), (SELECT count(*) FROM deliveries)") == [(1, 1)]
 
 
-def test_a_body_that_kills_every_recorder_is_kept_unparsed_and_holds_up_no_other(site: Site) -> None:
+@pytest.mark.parametrize("size", [1000, 1], ids=["in its chunk", "while it is read ahead"])
+def test_a_body_that_kills_every_recorder_is_kept_unparsed_and_holds_up_no_other(site: Site, size: int) -> None:
     for name in ("evt_before", "evt_deadly", "evt_after"):
         receive(site.rig, payload={"id": name})
-    ends = [record_deadly(site) for _ in range(DEADLY_TRIES + 1)]
+    ends = [record_deadly(site, size) for _ in range(DEADLY_TRIES + 1)]
     assert ends == [-signal.SIGSEGV] * DEADLY_TRIES + [0]
     assert site.rig.sql("SELECT type, state, count(*)::int FROM events GROUP BY 1, 2 ORDER BY 1") == [
         ("inbound_received", "done", 2),
@@ -74,7 +77,7 @@ def test_a_body_that_kills_every_recorder_is_kept_unparsed_and_holds_up_no_other
     assert site.rig.sql("SELECT state, code FROM tasks WHERE kind = 'record'") == [("failed", "malformed_envelope")]
 
 
-def record_deadly(site: Site) -> int:
+def record_deadly(site: Site, size: int) -> int:
     return subprocess.run(
-        [sys.executable, "-c", SEGFAULTS], env=site.environment, cwd=ROOT, capture_output=True, check=False
+        [sys.executable, "-c", SEGFAULTS, str(size)], env=site.environment, cwd=ROOT, capture_output=True, check=False
     ).returncode

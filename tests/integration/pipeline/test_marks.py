@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import itertools
+from collections.abc import Callable
+
 import psycopg
 import pytest
 
 from shared.db import marks
+from shared.db.locks import RECORDER
+from shared.db.roles import Role
 from shared.errors import StoreUnavailable
 from tests.integration.pipeline.rig import Rig
 from tests.integration.pipeline.test_recording import receive
@@ -14,7 +19,7 @@ from workers.recording import recorder
 TYPES = "SELECT type, count(*)::int FROM events GROUP BY 1"
 
 
-def refuse_for_now(rig: Rig, times: int) -> None:
+def refuse_for_now(rig: Rig, times: int, record: Callable[[], int] | None = None) -> None:
     """PostgreSQL is too busy for events, this many times."""
     rig.sql(
         "CREATE FUNCTION busy() RETURNS trigger LANGUAGE plpgsql AS"
@@ -23,7 +28,7 @@ def refuse_for_now(rig: Rig, times: int) -> None:
     rig.sql("CREATE TRIGGER busy BEFORE INSERT ON events EXECUTE FUNCTION busy()")
     for _ in range(times):
         with pytest.raises(StoreUnavailable):
-            rig.record()
+            (record or rig.record)()
     rig.sql("DROP TRIGGER busy ON events")
 
 
@@ -56,7 +61,7 @@ def test_looking_for_a_refused_delivery_counts_once_against_its_neighbours(
     counts: list[int] = []
     commit = recorder._commit
 
-    def watched(conn: recorder.Connection, chunk: list[recorder.Incoming], types: recorder.SeenTypes) -> set[int]:
+    def watched(conn: recorder.Connection, chunk: list[recorder.Parsed], types: recorder.SeenTypes) -> set[int]:
         counts.extend(rig.resources.pool.run(marks.marked).values())
         return commit(conn, chunk, types)
 
@@ -84,3 +89,49 @@ def test_the_marks_of_what_was_lost_with_redis_go_when_nothing_waits(rig: Rig) -
     rig.resources.inbox._redis.flushdb()
     assert rig.record() == 0
     assert rig.resources.pool.run(marks.marked) == {}
+
+
+def by_ones(rig: Rig) -> recorder.Recorder:
+    """A recorder whose chunks are of one delivery, so that the next is always read ahead."""
+    pool, inbox = rig.resources.pool, rig.resources.inbox
+    role = Role(rig.settings.database_url.get_secret_value(), RECORDER, name="recorder of this test")
+    return recorder.Recorder(pool, inbox, role, rig.resources.dispatcher.top_up, recorder.Reader(pool, inbox, 1))
+
+
+def test_what_is_read_ahead_is_recorded_in_its_turn(rig: Rig) -> None:
+    rig.tenant("cmp_acme")
+    names = [f"evt_{number}" for number in range(5)]
+    for name in names:
+        receive(rig, payload={"id": name})
+    recorder = by_ones(rig)
+    assert recorder.drain() == len(names)
+    recorder.close()
+    assert [name for (name,) in rig.sql("SELECT front_id FROM events ORDER BY id")] == names
+    assert rig.resources.inbox.depth() == 0
+    assert rig.resources.pool.run(marks.marked) == {}
+
+
+def test_what_was_read_ahead_of_a_refused_chunk_is_not_marked(rig: Rig) -> None:
+    """It never was in work: only the refused one is to be tried alone."""
+    rig.tenant("cmp_acme")
+    for number in range(3):
+        receive(rig, payload={"id": f"evt_{number}"})
+    [first, *_] = rig.resources.inbox.read()
+    recorder = by_ones(rig)
+    refuse_for_now(rig, times=1, record=recorder.drain)
+    assert rig.resources.pool.run(marks.marked) == {first.entry_id: 0}
+    assert recorder.drain() == 3
+    recorder.close()
+
+
+def test_what_was_read_ahead_stays_when_time_is_up(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
+    rig.tenant("cmp_acme")
+    for number in range(3):
+        receive(rig, payload={"id": f"evt_{number}"})
+    recorder = by_ones(rig)
+    ticks = itertools.count(0.0, 1.0)
+    monkeypatch.setattr("workers.recording.recorder.time.monotonic", lambda: next(ticks))
+    assert recorder.drain(most_seconds=1.5) == 1
+    recorder.close()
+    assert rig.resources.pool.run(marks.marked) == {}
+    assert rig.record() == 2

@@ -227,7 +227,7 @@ def test_what_was_spooled_is_recorded_and_gone_from_the_spool(rig: Rig) -> None:
 
 def test_all_that_is_spooled_is_recorded_at_once_while_redis_is_away(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
     rig.tenant("cmp_acme")
-    monkeypatch.setattr(rig.resources.recorder, "_chunk", 200)
+    monkeypatch.setattr(rig.resources.recorder._reader, "_size", 200)
     bodies = [json.dumps(envelope(payload={"id": f"evt_{number}"})).encode() for number in range(450)]
     spooled = [Delivery(id=f"{number:032x}", received_at=NOON, body=body) for number, body in enumerate(bodies)]
     rig.resources.pool.run(lambda conn: spool.add(conn, spooled))

@@ -1,0 +1,98 @@
+"""Reads what waits to be recorded, marked first: to read a body may be the death of a recorder."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import NamedTuple
+
+from shared.db import marks, spool
+from shared.db.pool import Pool
+from shared.errors import StoreUnavailable
+from shared.inbox import Inbox
+from shared.inbox_entries import Entry
+from workers.recording.ahead import Ahead
+from workers.recording.read import Incoming, Parsed, parse
+
+#: As many as wait, up to this or 4 MB of bodies. What a chunk costs besides its rows is half of an event's part of 200.
+CHUNK = 1_000
+
+
+class Batch(NamedTuple):
+    """Deliveries in the order they came; `together` are those that never made trouble, marked and read."""
+
+    incoming: Sequence[Incoming]
+    together: list[Parsed]
+    may_be_more: bool
+
+
+class Reader:
+    """Reads inbox and spool, `size` deliveries at most at a time; for one thread.
+
+    `suspects` are marked from before, by a recorder that died or gave up: they are not read but to be recorded alone.
+    """
+
+    def __init__(self, pool: Pool, inbox: Inbox, size: int = CHUNK, *, reads_ahead: bool = True):
+        self._pool = pool
+        self._inbox = inbox
+        self._size = size
+        self._reads_ahead = reads_ahead
+        self._ahead: Ahead[Batch] = Ahead()
+        self._marked_ahead: list[str] = []
+
+    def from_inbox(self, suspects: Mapping[str, int]) -> Batch:
+        """The next entries; a thread reads those behind them meanwhile. PostgreSQL is waited for half of the time."""
+        batch = self._ahead.take() or self._read_inbox(suspects, after="0")
+        self._marked_ahead = []
+        if batch.may_be_more and self._reads_ahead:
+            self._ahead.begin(lambda: self._read_inbox(suspects, after=batch.incoming[-1].mark, ahead=True))
+        return batch
+
+    def from_spool(self, suspects: Mapping[str, int]) -> Batch:
+        """The oldest spooled deliveries."""
+        spooled = self._pool.run(lambda conn: spool.oldest(conn, self._size))
+        incoming = [
+            Incoming(delivery=each.delivery, origin=each.origin, mark=f"spool:{each.delivery.id}") for each in spooled
+        ]
+        together = self.marked(_unsuspected(incoming, suspects))
+        return Batch(incoming=incoming, together=together, may_be_more=spool.fills(spooled, self._size))
+
+    def marked(self, incoming: Sequence[Incoming]) -> list[Parsed]:
+        """These, marked and then read."""
+        if incoming:
+            self._pool.run(lambda conn: marks.mark(conn, [each.mark for each in incoming]))
+        return [parse(each) for each in incoming]
+
+    def leave(self) -> list[str]:
+        """Leave what was read ahead where it waits. Gives the marks that stay without a death: PostgreSQL is away."""
+        self._ahead.drop()
+        names, self._marked_ahead = self._marked_ahead, []
+        try:
+            if names:
+                self._pool.run(lambda conn: marks.unmark(conn, names))
+        except StoreUnavailable:
+            return names
+        return []
+
+    def close(self) -> None:
+        """Let its thread end."""
+        self._ahead.close()
+
+    def _read_inbox(self, suspects: Mapping[str, int], *, after: str, ahead: bool = False) -> Batch:
+        incoming = [_incoming(entry) for entry in self._inbox.read(after=after, max_entries=self._size)]
+        together = _unsuspected(incoming, suspects)
+        if ahead:
+            self._marked_ahead = [each.mark for each in together]
+        return Batch(incoming=incoming, together=self.marked(together), may_be_more=len(incoming) == self._size)
+
+
+def _incoming(entry: Entry) -> Incoming:
+    return Incoming(
+        delivery=entry.delivery,
+        origin="webhook",
+        mark=entry.entry_id,
+        unreadable=None if entry.readable else "an entry of the inbox that the door did not write",
+    )
+
+
+def _unsuspected(incoming: Iterable[Incoming], suspects: Mapping[str, int]) -> list[Incoming]:
+    return [each for each in incoming if each.mark not in suspects]
