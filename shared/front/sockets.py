@@ -54,20 +54,21 @@ class WatchedAdapter(HTTPAdapter):
 
     def __init__(self, watch: Watch):
         self._watch = watch
-        self._latest: tuple[str, HTTPConnectionPool] | None = None
+        self._latest: tuple[str | None, Any] = None, None
         super().__init__(max_retries=0, pool_connections=2, pool_maxsize=2)
 
     def get_connection_with_tls_context(
         self, request: PreparedRequest, verify: Any, proxies: Any = None, cert: Any = None
-    ) -> HTTPConnectionPool:
+    ) -> Any:
         """The connections to the request's host; nearly always it is the one of before, which needs no search."""
         found = _ORIGIN.match(request.url or "")
-        origin = found.group() if found else ""
-        if self._latest is None or self._latest[0] != origin:
-            self._latest = origin, super().get_connection_with_tls_context(request, verify, proxies, cert)
-        return self._latest[1]
+        origin, (latest, pool) = found and found.group(), self._latest
+        if pool is None or latest != origin:
+            pool = super().get_connection_with_tls_context(request, verify, proxies, cert)
+            self._latest = origin, pool
+        return pool
 
-    def request_url(self, request: PreparedRequest, proxies: Any) -> str:
+    def request_url(self, request: PreparedRequest, proxies: Any) -> str:  # noqa: ARG002 -- there are none
         """What is asked of the host."""
         return request.path_url
 
