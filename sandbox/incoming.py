@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qs, urlsplit
 
@@ -11,6 +12,10 @@ from sandbox.answers import Refusal, json_answer
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+
+
+#: Each step of an answer asks for a part of it.
+_split = lru_cache(maxsize=256)(urlsplit)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -25,12 +30,12 @@ class Request:
     @property
     def path(self) -> str:
         """The path alone."""
-        return urlsplit(self.target).path
+        return _split(self.target).path
 
     @property
     def query(self) -> dict[str, list[str]]:
         """The query, blank values kept."""
-        return parse_qs(urlsplit(self.target).query, keep_blank_values=True)
+        return parse_qs(_split(self.target).query, keep_blank_values=True)
 
     @property
     def host(self) -> str:

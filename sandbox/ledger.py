@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import threading
 from collections import Counter
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TextIO
 
 from sandbox.percentiles import percentiles
@@ -50,6 +50,11 @@ class Try:
         return isinstance(self.status, int) and 200 <= self.status < 300
 
 
+def _plain(record: Call | Try) -> dict[str, Any]:
+    """Its fields, none of which holds more than a value."""
+    return {name: getattr(record, name) for name in record.__slots__}
+
+
 class Ledger:
     """Counts and records from several threads at once."""
 
@@ -83,7 +88,7 @@ class Ledger:
             self._counts["early"] += call.early
             if call.fault:
                 self._faults[call.fault] += 1
-            self._write("call", asdict(call))
+            self._write("call", _plain(call))
 
     def note_try(self, attempt: Try) -> None:
         """Record an attempt to deliver an event."""
@@ -95,7 +100,7 @@ class Ledger:
                 self._answered.append(attempt.seconds)
             if attempt.acknowledged:
                 self.acknowledged.add(attempt.event_id)
-            self._write("try", asdict(attempt))
+            self._write("try", _plain(attempt))
 
     def note(self, kind: str, record: dict[str, Any]) -> None:
         """Record and count anything else."""
@@ -113,7 +118,7 @@ class Ledger:
         """The calls that fit, oldest first."""
         with self._lock:
             return [
-                asdict(call)
+                _plain(call)
                 for call in self._calls
                 if call.at >= since and company in {None, call.company} and conversation in {None, call.conversation}
             ]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 from cryptography.fernet import Fernet, InvalidToken
@@ -14,6 +15,10 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from pydantic import SecretStr
+
+
+#: A worker opens the same few for each of its tasks; the log's net (known_secrets) keeps as many.
+KEPT_OPEN = 256
 
 
 class UnreadableSecret(TransientError):
@@ -29,6 +34,7 @@ class TokenVault:
         if not keys:
             raise ConfigurationError("TOKEN_KEYS is not set; `mailroom keys generate` prints a key")
         self._fernets = [Fernet(key.get_secret_value()) for key in keys]
+        self._opened = lru_cache(maxsize=KEPT_OPEN)(self._open)
 
     @property
     def keys(self) -> int:
@@ -42,7 +48,7 @@ class TokenVault:
 
     def open(self, tenant_id: int, sealed: bytes) -> dict[str, str]:
         """The tokens as they were sealed. Raises UnreadableSecret for a wrong key, tenant or content."""
-        secret: dict[str, str] = self._opened(tenant_id, sealed)[1]
+        secret: dict[str, str] = dict(self._opened(tenant_id, sealed)[1])
         remember(*secret.values())
         return secret
 
@@ -50,7 +56,7 @@ class TokenVault:
         """With which key it was sealed, 0 being the newest. Raises UnreadableSecret as `open` does."""
         return self._opened(tenant_id, sealed)[0]
 
-    def _opened(self, tenant_id: int, sealed: bytes) -> tuple[int, Any]:
+    def _open(self, tenant_id: int, sealed: bytes) -> tuple[int, Any]:
         """Fernet names no key, so each is tried."""
         for position, fernet in enumerate(self._fernets):
             try:

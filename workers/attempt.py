@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import logging
 import random
 import time
-import traceback
 from collections.abc import Callable, Mapping
 from typing import TypeVar
 
@@ -16,12 +14,12 @@ from shared.access import Access
 from shared.db import actions as action_rows
 from shared.db import attachments, rescue, settling, tasks
 from shared.db.pool import Connection
-from shared.errors import Fenced, LeaseTooShort, MailroomError, NeedsReconnect, NotYet, StoreUnavailable
+from shared.errors import Fenced, LeaseTooShort, NeedsReconnect, StoreUnavailable
 from shared.front.client import TenantClient
-from shared.known_secrets import hide
-from shared.models import Call, Task
+from shared.models import Call
 from shared.persistence import persist
 from workers.breaker import find_out, is_outage
+from workers.failing import detail_of, log_failure
 from workers.outage import SCOPE_SECONDS, answered
 from workers.resources import Resources
 from workers.retries import Decision, GiveBack, GiveUp, Park, Retry, decide
@@ -35,7 +33,6 @@ RENEW_AFTER = 0.25
 WRITE_NEEDS_SECONDS = 15.0
 #: Nothing of a write leaves in the last seconds of a lease: the next owner must find it done when it looks.
 AFTER_WRITE_SECONDS = 5.0
-DETAIL = 4_000
 log = structlog.get_logger()
 
 
@@ -95,14 +92,28 @@ class Attempt:
 
         self.settle(end)
 
+    def finish_action(self, state: str, action_state: str, reason: str) -> None:
+        """End the task and its event's action, as `finish` would, in one statement. Raises Fenced."""
+        if self.task.probes:  # it may have shown that a cause is gone, which is one more row
+            self.finish(state, lambda conn: action_rows.settle(conn, self.task.event_id, action_state, reason))
+            return
+        calls = self.calls
+        ended = {"state": state, "action_state": action_state, "reason": reason}
+        self.more_is_due = self._persist(
+            lambda: self.resources.pool.run_alone(
+                lambda conn: settling.end_with_action(conn, self.task, **ended, calls=calls, answered=answered(calls))
+            )
+        )
+
     def settle(self, work: Callable[[Connection], T]) -> T:
         """`in_conversation`, tried for as long as PostgreSQL is away: what was done must not be done again.
 
         Raises Fenced, and StoreUnavailable only when this worker is to stop.
         """
-        return persist(
-            lambda: self.in_conversation(work), stop=self.resources.stop, event="settling_waits", task=self.task.id
-        )
+        return self._persist(lambda: self.in_conversation(work))
+
+    def _persist(self, write: Callable[[], T]) -> T:
+        return persist(write, stop=self.resources.stop, event="settling_waits", task=self.task.id)
 
     def wait(self, conn: Connection, seconds: float | None, *, why: str) -> None:
         """Put the task back without counting it; `seconds` None: until another task releases it.
@@ -203,7 +214,7 @@ def _run(attempt: Attempt, step: Step) -> None:
         except Fenced:
             raise
         except BaseException as exc:  # noqa: BLE001 -- MemoryError, SystemExit: the task fails, the worker lives on
-            _log_failure(task, exc)
+            log_failure(task, exc)
             attempt.fail(exc)
     except Fenced:
         log.warning("fenced", task=task.id, kind=task.kind, epoch=task.lease_epoch)
@@ -218,24 +229,3 @@ def _do(attempt: Attempt, step: Step) -> None:
         if not attempt.renew_token():
             raise
         step(attempt)
-
-
-def _log_failure(task: Task, exc: BaseException) -> None:
-    code = exc.code if isinstance(exc, MailroomError) else "bug"
-    event = "put_back" if isinstance(exc, NotYet) else "attempt_failed"
-    log.log(importance(exc), event, task=task.id, kind=task.kind, code=code, attempt=task.attempts)
-
-
-def importance(exc: BaseException) -> int:
-    """The log level of what ended an attempt: waiting for budget is everyday, a bug is not."""
-    if isinstance(exc, NotYet):
-        return logging.DEBUG
-    return logging.INFO if isinstance(exc, MailroomError) else logging.ERROR
-
-
-def detail_of(error: BaseException) -> str:
-    """What happened, for whoever looks at the failed task: our own words, or where the code broke."""
-    if isinstance(error, MailroomError):
-        return hide(str(error))[:DETAIL]
-    frames = "".join(traceback.format_tb(error.__traceback__)[-12:])
-    return f"{frames}{type(error).__name__}"[-DETAIL:]

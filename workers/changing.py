@@ -11,6 +11,7 @@ from shared.db import merging
 from shared.db.pool import Connection
 from shared.errors import ConversationMoved, FrontUnavailable, NotYet, Parking, PermanentError, UnsafeRedirect
 from shared.front.client import MOST_MERGES, TenantClient
+from shared.models import Task
 from workers.attempt import Attempt
 from workers.precedence import CLOCK_SLACK, Observation, Proceed, Seen, Settle, Wait
 
@@ -32,8 +33,8 @@ Decided = tuple[F, Settle | Wait | Proceed]
 class Change(Protocol[F]):
     """What one kind of change has of its own: its rows, its decisions and its call."""
 
-    def facts(self, conn: Connection, event_id: int) -> F:
-        """What our rows say, with the conversation locked."""
+    def facts(self, conn: Connection, task: Task) -> F:
+        """What our rows say, with task and conversation held from here on. Raises Fenced."""
 
     def untried(self, facts: F) -> F:
         """The same as if nothing had been tried and Front had just been looked at."""
@@ -62,11 +63,11 @@ class Change(Protocol[F]):
     def check(self, front: TenantClient, facts: F) -> None:
         """Look whether what Front took was done, where its documents do not say so. Raises what stands against it."""
 
-    def confirm(self, conn: Connection, facts: F) -> None:
-        """Write down that it was done."""
+    def confirm(self, attempt: Attempt, facts: F) -> None:
+        """End the attempt: the change was done. Raises Fenced."""
 
-    def settle(self, conn: Connection, facts: F, settled: Settle) -> None:
-        """Write down that it ended without a write."""
+    def settle(self, attempt: Attempt, state: str, settled: Settle) -> None:
+        """End the attempt, with its task in `state`, without a write to Front. Raises Fenced."""
 
 
 def make_change(attempt: Attempt, change: Change[F]) -> None:
@@ -84,22 +85,22 @@ def make_change(attempt: Attempt, change: Change[F]) -> None:
 
 
 def _make(attempt: Attempt, change: Change[F]) -> None:
-    facts, decision = attempt.in_conversation(lambda conn: _decide(conn, attempt, change))
+    facts, decision = attempt.transaction(lambda conn: _decide(conn, attempt, change))
     if isinstance(decision, Proceed) and decision.look_first:
         if settled := change.after(facts, _look(attempt, change, facts)):
-            _settle(attempt, change, facts, settled)
+            _settle(attempt, change, settled)
             return
-        facts, decision = attempt.in_conversation(lambda conn: _decide_after_looking(conn, attempt, change))
+        facts, decision = attempt.transaction(lambda conn: _decide_after_looking(conn, attempt, change))
     match decision:
         case Settle():
-            _settle(attempt, change, facts, decision)
+            _settle(attempt, change, decision)
         case Proceed():
             _act(attempt, change, facts)
 
 
 def _decide(conn: Connection, attempt: Attempt, change: Change[F]) -> Decided[F]:
     """Decide; in the same transaction wait, or write the intent where nothing needs to be looked at first."""
-    facts = change.facts(conn, attempt.task.event_id)
+    facts = change.facts(conn, attempt.task)
     decision = change.before(facts)
     if isinstance(decision, Proceed) and not decision.look_first:
         change.intend(conn, facts.event_id)
@@ -109,7 +110,7 @@ def _decide(conn: Connection, attempt: Attempt, change: Change[F]) -> Decided[F]
 
 def _decide_after_looking(conn: Connection, attempt: Attempt, change: Change[F]) -> Decided[F]:
     """Decide as if nothing had been tried, since nothing happened: files or messages may have come meanwhile."""
-    facts = change.untried(change.facts(conn, attempt.task.event_id))
+    facts = change.untried(change.facts(conn, attempt.task))
     decision = change.before(facts)
     if isinstance(decision, Proceed):
         change.intend(conn, facts.event_id)
@@ -129,7 +130,7 @@ def _act(attempt: Attempt, change: Change[F], facts: F) -> None:
     _write(attempt, change, facts)
     failpoints.reach("patched_before_confirm", of=attempt.task.kind)
     change.check(attempt.front(), facts)
-    attempt.finish("done", lambda conn: change.confirm(conn, facts))
+    change.confirm(attempt, facts)
 
 
 def _look(attempt: Attempt, change: Change[F], facts: F) -> Observation:
@@ -173,7 +174,7 @@ def _note_merge(attempt: Attempt, moved: ConversationMoved) -> None:
     attempt.transaction(lambda conn: merging.note(conn, attempt.task.tenant_id, moved.asked, moved.survivor))
 
 
-def _settle(attempt: Attempt, change: Change[F], facts: F, settled: Settle) -> None:
+def _settle(attempt: Attempt, change: Change[F], settled: Settle) -> None:
     """End without a write. The task's end is the change's, but for one that was found to be made already."""
     state = "done" if settled.state == "confirmed" else settled.state
-    attempt.finish(state, lambda conn: change.settle(conn, facts, settled))
+    change.settle(attempt, state, settled)

@@ -96,12 +96,10 @@ class Dispatcher:
         picked = self._pool.run(pick)
         if picked:
             failpoints.reach("queued_before_send")
-        for position, task in enumerate(picked):
             try:
-                queue.send(self._app, queue.RUN_TASK, task.id, behind=task.behind)
+                queue.send_all(self._app, queue.RUN_TASK, [(task.id, task.behind) for task in picked])
             except StoreUnavailable:
-                unsent = [each.id for each in picked[position:]]
-                self._pool.run(partial(dispatching.unqueue, task_ids=unsent))
+                self._pool.run(partial(dispatching.unqueue, task_ids=[task.id for task in picked]))
                 raise
         return len(picked)
 

@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-
-from psycopg.rows import class_row
+from typing import Any
 
 from shared.blocking import Unstored
 from shared.db.pool import Connection
+from shared.db.tasks import check_held
+from shared.models import Task
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,25 +48,25 @@ class Action:
         return Unstored(waiting=self.waiting, failed=self.failed, discarded=self.discarded)
 
 
-# A later event is one emitted later, or at the same moment and recorded later. Undos are looked up by event, hence the
-# OFFSET: a tenant may have very many open ones.
-_STANDING = """
-WITH own AS (SELECT * FROM actions WHERE event_id = %(event)s),
-family AS (SELECT conversation_family(own.tenant_id, own.conversation_id) AS id FROM own),
-later AS (
+# What else was recorded of the conversation, where anything was. A later event is one emitted later, or at the same
+# moment and recorded later. Undos are looked up by event, hence the OFFSET: a tenant may have very many open ones.
+_BESIDE = """
+WITH own AS (
+    SELECT *, family_of(tenant_id, conversation_id) AS family FROM actions WHERE event_id = %(event)s
+), later AS (
     SELECT e.id, e.front_id, e.type, e.source, a.kind, a.state, a.dry_run
-    FROM own JOIN events e ON e.tenant_id = own.tenant_id AND e.conversation_id = ANY(ARRAY(SELECT id FROM family))
+    FROM own JOIN events e ON e.tenant_id = own.tenant_id AND e.conversation_id = ANY(own.family)
         AND e.emitted_at >= own.emitted_at AND (e.emitted_at, e.id) > (own.emitted_at, own.event_id)
         AND e.id <> own.event_id
     LEFT JOIN actions a ON a.event_id = e.id
 ), open_tasks AS (
     SELECT t.event_id, t.due_at FROM own
-    JOIN actions a ON a.tenant_id = own.tenant_id AND a.conversation_id = ANY(ARRAY(SELECT id FROM family))
+    JOIN actions a ON a.tenant_id = own.tenant_id AND a.conversation_id = ANY(own.family)
     JOIN tasks t ON t.event_id = a.event_id AND t.kind = 'apply_action'
     WHERE a.state IN ('planned', 'intent') AND t.state IN ('ready', 'queued', 'running') AND t.due_at < 'infinity'
     UNION ALL
     SELECT t.event_id, t.due_at FROM own
-    JOIN events e ON e.tenant_id = own.tenant_id AND e.conversation_id = ANY(ARRAY(SELECT id FROM family))
+    JOIN events e ON e.tenant_id = own.tenant_id AND e.conversation_id = ANY(own.family)
     CROSS JOIN LATERAL (SELECT event_id, due_at FROM tasks WHERE event_id = e.id AND kind = 'undo_action'
                         AND state IN ('ready', 'queued', 'running') OFFSET 0) t
 ), open_before AS (
@@ -74,9 +75,7 @@ later AS (
     WHERE (a.emitted_at, a.event_id) < (own.emitted_at, own.event_id)
     ORDER BY a.emitted_at DESC LIMIT 1
 )
-SELECT event_id, kind, wait_for, state, emitted_at, intent_at, dry_run, undo_asked_at IS NOT NULL AS undo_asked,
-    extract(epoch FROM now() - emitted_at)::float8 AS age_seconds,
-    surviving_conversation(tenant_id, conversation_id) AS survivor, waiting, failed, discarded,
+SELECT
     (SELECT front_id FROM later WHERE type = ANY(%(changes)s) AND NOT coalesce(source, '') = ANY(%(api)s) LIMIT 1)
         AS change,
     (SELECT front_id FROM later WHERE later.kind = own.kind AND later.dry_run = own.dry_run
@@ -86,21 +85,50 @@ SELECT event_id, kind, wait_for, state, emitted_at, intent_at, dry_run, undo_ask
      AND coalesce(later.state, '') NOT IN ('planned', 'intent') LIMIT 1) AS newer_message,
     (SELECT front_id FROM open_before) AS earlier_open,
     coalesce((SELECT due_seconds FROM open_before), 0) AS earlier_due_seconds
-FROM own CROSS JOIN LATERAL unstored_files(tenant_id, conversation_id)
+FROM own
 """
+_OWN = (
+    "event_id",
+    "kind",
+    "wait_for",
+    "state",
+    "emitted_at",
+    "intent_at",
+    "age_seconds",
+    "dry_run",
+    "undo_asked",
+    "survivor",
+    "waiting",
+    "failed",
+    "discarded",
+)
+_OTHERS = ("change", "equal_newer", "newer_message", "earlier_open", "earlier_due_seconds")
+_NOTHING = (None, None, None, None, 0.0)
 
 
-def get(conn: Connection, event_id: int, *, changes: Sequence[str], api_sources: Iterable[str]) -> Action:
-    """The event's action; call with the conversation locked. Raises LookupError when it has none.
+def hold(conn: Connection, task: Task, *, changes: Sequence[str], api_sources: Iterable[str]) -> Action:
+    """The action of the task's event, with task and conversation held until the transaction ends, as `tasks.hold` does.
 
     `changes` are the types of events by which somebody changes a conversation, but for those from `api_sources`.
+    Raises Fenced unless this attempt owns the task, LookupError when its event has no action.
     """
+    row = conn.execute(
+        "SELECT * FROM held_action(%s, %s, %s, %s, %s)",
+        (task.tenant_id, task.conversation_id, task.id, task.lease_epoch, task.event_id),
+    ).fetchone()
+    assert row is not None  # noqa: S101 -- a function of one row
+    held, alone, *own = row
+    check_held(held)
+    if own[0] is None:
+        raise LookupError(f"event {task.event_id} has no action")
+    beside = _NOTHING if alone else _beside(conn, task.event_id, changes, api_sources)
+    return Action(**dict(zip((*_OWN, *_OTHERS), (*own, *beside), strict=True)))
+
+
+def _beside(conn: Connection, event_id: int, changes: Sequence[str], api_sources: Iterable[str]) -> tuple[Any, ...]:
+    """What may overrule or precede the event's action."""
     values = {"event": event_id, "changes": list(changes), "api": list(api_sources)}
-    with conn.cursor(row_factory=class_row(Action)) as cur:
-        action = cur.execute(_STANDING, values).fetchone()
-    if action is None:
-        raise LookupError(f"event {event_id} has no action")
-    return action
+    return conn.execute(_BESIDE, values).fetchone() or _NOTHING
 
 
 def intend(conn: Connection, event_id: int) -> None:
@@ -115,9 +143,7 @@ def unintend(conn: Connection, event_id: int) -> None:
 
 def settle(conn: Connection, event_id: int, state: str, reason: str) -> None:
     """End the action."""
-    conn.execute(
-        "UPDATE actions SET state = %s, reason = %s, settled_at = now() WHERE event_id = %s", (state, reason, event_id)
-    )
+    conn.execute("SELECT settle_action(%s, %s, %s)", (event_id, state, reason))
 
 
 def explain(conn: Connection, event_id: int, reason: str) -> None:

@@ -70,10 +70,10 @@ class Busy:
 
     @property
     def room_in_rounds(self) -> int:
-        """How many other tasks a round may send: with the files, twice what the workers run."""
+        """How many other tasks a round may send: with the files that are out, twice what the workers run."""
         if "front" in self.away:
             return 0
-        return min(self._room_in_celery, 2 * self.slots - self.slots // 2 - self.others)
+        return min(self._room_in_celery, 2 * self.slots - self.files - self.others)
 
     @property
     def room_besides_rounds(self) -> int:

@@ -14,39 +14,19 @@ from psycopg.types.json import Jsonb
 
 from shared.blocking import Unstored, blocked
 from shared.db.pool import Connection
+from shared.db.tasks import check_held
 from shared.models import Call, Task
 
-# Any failed, else any open, else done.
-_UPDATE_EVENT: Final = """
-UPDATE events e
-SET state = CASE WHEN t.failed > 0 THEN 'failed' WHEN t.open > 0 THEN 'processing' ELSE 'done' END,
-       cause = CASE WHEN t.failed > 0 THEN t.code END
-FROM (SELECT count(*) FILTER (WHERE state = 'failed') AS failed,
-             count(*) FILTER (WHERE state IN ('ready', 'queued', 'running')) AS open,
-             min(code) FILTER (WHERE state = 'failed') AS code
-      FROM tasks WHERE event_id = %(event)s) t
-WHERE e.id = %(event)s AND e.state IN ('processing', 'done', 'failed')
-"""
 _WAITING: Final = """
 SELECT t.id, a.kind, a.wait_for FROM actions a
 JOIN tasks t ON t.event_id = a.event_id AND t.kind = 'apply_action'
 WHERE a.tenant_id = %(tenant)s AND a.state IN ('planned', 'intent')
-  AND a.conversation_id = ANY(ARRAY(SELECT conversation_family(%(tenant)s, %(conversation)s)))
+  AND a.conversation_id = ANY(family_of(%(tenant)s, %(conversation)s))
   AND t.state = 'ready' AND t.due_at = 'infinity'
 """
-# Whether anything of the tenant is due now, by an index for each lane; then what waits to be released.
 _WRAP_UP: Final = f"""
-WITH derived AS ({_UPDATE_EVENT}), ended AS (
-    UPDATE attempts SET ended_at = clock_timestamp(), outcome = %(outcome)s, code = %(code)s, detail = %(detail)s,
-           calls = %(calls)s
-    WHERE task_id = %(task)s AND epoch = %(epoch)s
-), forgotten AS (
-    DELETE FROM unanswered WHERE %(answered)s
-)
-SELECT EXISTS (SELECT FROM tasks WHERE tenant_id = %(tenant)s AND state = 'ready' AND kind <> 'store_attachment'
-               AND due_at <= now())
-    OR EXISTS (SELECT FROM tasks WHERE tenant_id = %(tenant)s AND state = 'ready' AND kind = 'store_attachment'
-               AND due_at <= now()),
+SELECT end_attempt(%(task)s, %(epoch)s, %(event)s, %(tenant)s, %(outcome)s, %(code)s, %(detail)s, %(calls)s,
+                   %(answered)s),
     waiting.*
 FROM (SELECT) AS once LEFT JOIN ({_WAITING}) waiting ON true
 """  # noqa: S608 -- put together from our own statements
@@ -54,7 +34,41 @@ FROM (SELECT) AS once LEFT JOIN ({_WAITING}) waiting ON true
 
 def update_event(conn: Connection, event_id: int) -> None:
     """Derive the event's state from its tasks: any failed, else any open, else done."""
-    conn.execute(_UPDATE_EVENT, {"event": event_id})
+    conn.execute("SELECT derive_event(%s)", (event_id,))
+
+
+def end_with_action(  # noqa: PLR0913 -- three rows' columns, and what the attempt showed
+    conn: Connection,
+    task: Task,
+    *,
+    state: str,
+    action_state: str,
+    reason: str,
+    calls: list[Call],
+    answered: bool,
+) -> bool:
+    """End an action, its task and its attempt, all at once; whether the tenant has work due. Needs no transaction.
+
+    As `tasks.hold`, `actions.settle`, `tasks.finish` and `wrap_up` would, but that nothing is released: what waits in
+    the conversation waits for files. Raises Fenced when this attempt no longer holds the task.
+    """
+    row = conn.execute(
+        "SELECT end_with_action(%s, %s, %s, %s, %s, %s, %s, %s, %s, %s)",
+        (
+            task.tenant_id,
+            task.conversation_id,
+            task.id,
+            task.lease_epoch,
+            task.event_id,
+            state,
+            action_state,
+            reason,
+            _calls(calls),
+            answered,
+        ),
+    ).fetchone()
+    check_held(row and row[0] is not None)
+    return bool(row and row[0])
 
 
 def wrap_up(  # noqa: PLR0913 -- one row's columns, and what the attempt showed
@@ -83,7 +97,7 @@ def wrap_up(  # noqa: PLR0913 -- one row's columns, and what the attempt showed
             "outcome": outcome,
             "code": code,
             "detail": detail,
-            "calls": Jsonb([_call(call) for call in calls]),
+            "calls": _calls(calls),
             "answered": answered,
         },
     ).fetchall()
@@ -132,6 +146,10 @@ def note(conn: Connection, event_id: int, what: str, *, who: str = "mailroom", d
     conn.execute(
         "INSERT INTO journal (event_id, what, who, detail) VALUES (%s, %s, %s, %s)", (event_id, what, who, detail)
     )
+
+
+def _calls(calls: Sequence[Call]) -> Jsonb:
+    return Jsonb([_call(call) for call in calls])
 
 
 def _call(call: Call) -> dict[str, object]:

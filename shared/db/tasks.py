@@ -89,13 +89,14 @@ def _grant(tenant_id: int, columns: tuple[Any, ...]) -> Grant | None:
 
 def renew(conn: Connection, task: Task, *, lease_seconds: float) -> None:
     """Extend the lease of an attempt that makes progress. Raises Fenced when it is lost, or its tenant is erased."""
-    _held(
+    check_held(
         conn.execute(
             "UPDATE tasks SET lease_until = now() + make_interval(secs => %s)"
             " WHERE id = %s AND lease_epoch = %s AND state = 'running'"
             " AND NOT EXISTS (SELECT FROM tenants WHERE tenants.id = tasks.tenant_id AND parked_cause = 'erasing')",
             (lease_seconds, task.id, task.lease_epoch),
         ).rowcount
+        == 1
     )
 
 
@@ -115,20 +116,15 @@ def hold(conn: Connection, task: Task) -> None:
     row = conn.execute(
         "SELECT hold_task(%s, %s, %s, %s)", (task.tenant_id, task.conversation_id, task.id, task.lease_epoch)
     ).fetchone()
-    _held(1 if row and row[0] else 0)
+    check_held(row and row[0])
 
 
 def finish(conn: Connection, task: Task, state: str, *, code: str | None = None, detail: str | None = None) -> None:
     """End the task. Raises Fenced when this attempt no longer holds it."""
-    _held(
-        conn.execute(
-            """
-            UPDATE tasks SET state = %s, code = %s, detail = %s, lease_until = NULL, settled_at = now()
-            WHERE id = %s AND lease_epoch = %s AND state = 'running'
-            """,
-            (state, code, detail, task.id, task.lease_epoch),
-        ).rowcount
-    )
+    row = conn.execute(
+        "SELECT end_task(%s, %s, %s, %s, %s)", (task.id, task.lease_epoch, state, code, detail)
+    ).fetchone()
+    check_held(row and row[0])
 
 
 def put_back(  # noqa: PLR0913 -- where the task stands after the attempt, each part named at the call
@@ -144,7 +140,7 @@ def put_back(  # noqa: PLR0913 -- where the task stands after the attempt, each 
 
     Raises Fenced when this attempt no longer holds it.
     """
-    _held(
+    check_held(
         conn.execute(
             """
             UPDATE tasks SET state = 'ready', lease_until = NULL, code = %(code)s, detail = %(detail)s,
@@ -162,9 +158,11 @@ def put_back(  # noqa: PLR0913 -- where the task stands after the attempt, each 
                 "detail": detail,
             },
         ).rowcount
+        == 1
     )
 
 
-def _held(rows: int) -> None:
-    if rows != 1:
+def check_held(held: object) -> None:
+    """Raise Fenced unless the attempt held its task."""
+    if not held:
         raise Fenced("another attempt owns this task now; this one writes nothing")

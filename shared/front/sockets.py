@@ -9,12 +9,14 @@ from __future__ import annotations
 import http.client
 import io
 import math
+import re
 import socket
 import time
 from collections.abc import Callable
 from functools import partial
 from typing import Any
 
+from requests import PreparedRequest
 from requests.adapters import HTTPAdapter
 from urllib3.connection import HTTPConnection, HTTPSConnection
 from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
@@ -43,12 +45,32 @@ class Watch:
         return seconds
 
 
+#: Scheme and host of an address.
+_ORIGIN = re.compile(r"[^/]+//[^/?#]+")
+
+
 class WatchedAdapter(HTTPAdapter):
-    """Opens watched connections for a session of requests."""
+    """Opens watched connections for a session of requests, never through a proxy."""
 
     def __init__(self, watch: Watch):
         self._watch = watch
+        self._latest: tuple[str | None, Any] = None, None
         super().__init__(max_retries=0, pool_connections=2, pool_maxsize=2)
+
+    def get_connection_with_tls_context(
+        self, request: PreparedRequest, verify: Any, proxies: Any = None, cert: Any = None
+    ) -> Any:
+        """The connections to the request's host; nearly always it is the one of before, which needs no search."""
+        found = _ORIGIN.match(request.url or "")
+        origin, (latest, pool) = found and found.group(), self._latest
+        if pool is None or latest != origin:
+            pool = super().get_connection_with_tls_context(request, verify, proxies, cert)
+            self._latest = origin, pool
+        return pool
+
+    def request_url(self, request: PreparedRequest, proxies: Any) -> str:  # noqa: ARG002 -- there are none
+        """What is asked of the host."""
+        return request.path_url
 
     def init_poolmanager(self, *args: Any, **kwargs: Any) -> None:
         super().init_poolmanager(*args, **kwargs)

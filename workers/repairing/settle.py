@@ -10,7 +10,7 @@ from shared.db import repairs, rescue
 from shared.db.pool import Connection
 from shared.db.repairs import Repair
 from shared.errors import FrontRejected, GivesWay, MissingScope
-from workers.attempt import detail_of, importance
+from workers.failing import detail_of, importance
 from workers.outage import SCOPE_SECONDS
 from workers.resources import Resources
 from workers.retries import Decision, GiveBack, Park, Retry, decide

@@ -8,6 +8,7 @@ from datetime import datetime
 from shared.db import actions
 from shared.db.pool import Connection
 from shared.front.client import TenantClient
+from shared.models import Task
 from workers.attempt import Attempt
 from workers.changing import make_change
 from workers.precedence import (
@@ -35,8 +36,8 @@ class _Applying:
 
     recorded_as: str
 
-    def facts(self, conn: Connection, event_id: int) -> ActionFacts:
-        action = actions.get(conn, event_id, changes=CHANGES, api_sources=API_SOURCES)
+    def facts(self, conn: Connection, task: Task) -> ActionFacts:
+        action = actions.hold(conn, task, changes=CHANGES, api_sources=API_SOURCES)
         return ActionFacts(
             event_id=action.event_id,
             conversation_id=action.survivor,
@@ -87,11 +88,11 @@ class _Applying:
     def check(self, front: TenantClient, facts: ActionFacts) -> None:
         """Front says what its answers to these calls mean."""
 
-    def confirm(self, conn: Connection, facts: ActionFacts) -> None:
+    def confirm(self, attempt: Attempt, facts: ActionFacts) -> None:
         reason = "applied"
         if facts.conversation_id != self.recorded_as:
             reason = f"applied to {facts.conversation_id}, which the conversation was merged into"
-        actions.settle(conn, facts.event_id, "confirmed", reason)
+        attempt.finish_action("done", "confirmed", reason)
 
-    def settle(self, conn: Connection, facts: ActionFacts, settled: Settle) -> None:
-        actions.settle(conn, facts.event_id, settled.state, settled.reason)
+    def settle(self, attempt: Attempt, state: str, settled: Settle) -> None:
+        attempt.finish_action(state, settled.state, settled.reason)

@@ -5,11 +5,12 @@ from __future__ import annotations
 from dataclasses import replace
 from datetime import datetime
 
-from shared.db import settling
+from shared.db import settling, tasks
 from shared.db import undo as undo_rows
 from shared.db.pool import Connection
 from shared.errors import ConversationGone, FrontRejected
 from shared.front.client import TenantClient
+from shared.models import Task
 from shared.undo import UndoFacts
 from workers.attempt import Attempt
 from workers.changing import make_change
@@ -29,8 +30,9 @@ def undo_action(attempt: Attempt) -> None:
 class _Undoing:
     """The undo of an action."""
 
-    def facts(self, conn: Connection, event_id: int) -> UndoFacts:
-        return undo_rows.facts(conn, event_id, changes=CHANGES, api_sources=API_SOURCES)
+    def facts(self, conn: Connection, task: Task) -> UndoFacts:
+        tasks.hold(conn, task)
+        return undo_rows.facts(conn, task.event_id, changes=CHANGES, api_sources=API_SOURCES)
 
     def untried(self, facts: UndoFacts) -> UndoFacts:
         return replace(facts, intent_at=None, looked=True)
@@ -65,14 +67,15 @@ class _Undoing:
         if facts.kind == "trash" and front.conversation(facts.conversation_id).status == STATUS["trash"]:
             raise FrontRejected("Front took the change and left the conversation in the trash; restore it in Front")
 
-    def confirm(self, conn: Connection, facts: UndoFacts) -> None:
-        undo_rows.undone(conn, facts.event_id)
+    def confirm(self, attempt: Attempt, facts: UndoFacts) -> None:
+        attempt.finish("done", lambda conn: undo_rows.undone(conn, facts.event_id))
 
-    def settle(self, conn: Connection, facts: UndoFacts, settled: Settle) -> None:
+    def settle(self, attempt: Attempt, state: str, settled: Settle) -> None:
+        event_id = attempt.task.event_id
         if settled.state == "confirmed":
-            undo_rows.undone(conn, facts.event_id)
+            attempt.finish(state, lambda conn: undo_rows.undone(conn, event_id))
         else:
-            _skip(conn, facts.event_id, settled.reason)
+            attempt.finish(state, lambda conn: _skip(conn, event_id, settled.reason))
 
 
 def _skip(conn: Connection, event_id: int, reason: str) -> None:

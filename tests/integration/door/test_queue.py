@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import signal
 import socket
@@ -10,9 +11,10 @@ from typing import TYPE_CHECKING
 
 import pytest
 import redis
+from kombu.exceptions import EncodeError
 
 from shared.errors import StoreUnavailable
-from shared.queue import RECORD_INBOX, RUN_TASK, Queue, celery_app, send
+from shared.queue import RECORD_INBOX, RUN_TASK, Queue, celery_app, send, send_all
 from shared.settings import Settings
 
 if TYPE_CHECKING:
@@ -39,6 +41,31 @@ def test_a_task_waits_in_its_queue_before_any_worker_was_there(redis_db: str) ->
     send(celery_app(Settings(redis_url=redis_db)), RUN_TASK, 7)
     with redis.Redis.from_url(redis_db) as client:
         assert client.llen("work") == 1
+
+
+def test_tasks_that_are_sent_together_are_in_their_lists_in_order(redis_db: str) -> None:
+    send_all(celery_app(Settings(redis_url=redis_db)), RUN_TASK, [(1, True), (2, False), (3, True)])
+    with redis.Redis.from_url(redis_db) as client:
+        waiting = {name: client.lrange(name, 0, -1)[::-1] for name in client.keys("work*")}
+    assert {name: [argument(text) for text in texts] for name, texts in waiting.items()} == {
+        b"work": [2],
+        b"work\x06\x169": [1, 3],
+    }
+
+
+def argument(text: bytes) -> int:
+    """The one argument of a message."""
+    (value,), *_ = json.loads(base64.b64decode(json.loads(text)["body"]))
+    return int(value)
+
+
+def test_nothing_is_sent_of_tasks_that_break_off(redis_db: str) -> None:
+    app = celery_app(Settings(redis_url=redis_db))
+    with pytest.raises(EncodeError):
+        send_all(app, RUN_TASK, [(1, False), (object(), False)])
+    send(app, RUN_TASK, 2)
+    with redis.Redis.from_url(redis_db) as client:
+        assert [argument(text) for text in client.lrange("work", 0, -1)] == [2]
 
 
 def test_arguments_stay_out_of_the_headers(redis_db: str) -> None:

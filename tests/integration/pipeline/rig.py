@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import threading
 import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -37,6 +39,18 @@ class Messages:
 
     def send_task(self, name: str, args: tuple[Any, ...] = (), **_: Any) -> None:
         self.sent.append((name, args))
+
+    @contextmanager
+    def producer_or_acquire(self) -> Iterator[Messages]:
+        yield self
+
+    @property
+    def channel(self) -> Messages:
+        return self
+
+    @contextmanager
+    def together(self) -> Iterator[None]:
+        yield
 
 
 class Rig:

@@ -146,7 +146,7 @@ def test_who_counts_files_while_another_does_leaves_them_to_the_next_round(rig: 
 
 
 def test_a_single_event_does_not_wait_for_one_task_of_everybody_who_has_a_backlog(rig: Rig) -> None:
-    for number in range(3):
+    for number in range(2 * room.ASSUMED_SLOTS // dispatching.PER_TENANT):
         tenant_with_work(rig, f"cmp_{number}", 3 * dispatching.PER_TENANT)
     sent(rig)
     quiet = tenant_with_work(rig, "cmp_quiet", 1)

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from shared.db import connections, tasks
+from shared.db import actions, connections, settling, tasks
 from shared.errors import Fenced
 from tests.integration.pipeline.rig import Rig
 from workers.attempt import run_task
@@ -41,6 +41,10 @@ def test_a_task_is_claimed_by_one(rig: Rig, task_id: int) -> None:
         lambda conn, task: tasks.put_back(conn, task, seconds=1, counts=True),
         lambda conn, task: tasks.renew(conn, task, lease_seconds=120),
         tasks.hold,
+        lambda conn, task: actions.hold(conn, task, changes=(), api_sources=()),
+        lambda conn, task: settling.end_with_action(
+            conn, task, state="done", action_state="confirmed", reason="", calls=[], answered=True
+        ),
     ],
 )
 def test_a_worker_that_was_paused_beyond_its_lease_writes_nothing(rig: Rig, task_id: int, write: Any) -> None:
@@ -50,6 +54,7 @@ def test_a_worker_that_was_paused_beyond_its_lease_writes_nothing(rig: Rig, task
     with pytest.raises(Fenced):
         rig.resources.pool.run(lambda conn: write(conn, paused))
     assert rig.sql("SELECT state, lease_epoch FROM tasks") == [("running", 2)]
+    assert rig.sql("SELECT state FROM actions") == [("planned",)]
 
 
 def test_a_lost_message_is_sent_again_and_counted(rig: Rig, task_id: int) -> None:

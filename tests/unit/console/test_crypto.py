@@ -32,6 +32,15 @@ def test_a_row_moved_to_another_tenant_does_not_open() -> None:
         vault.open(8, vault.seal(7, SECRET))
 
 
+def test_it_does_not_open_for_another_after_it_was_opened_for_its_own() -> None:
+    vault = TokenVault([NEW])
+    sealed = vault.seal(7, SECRET)
+    vault.open(7, sealed).clear()
+    with pytest.raises(UnreadableSecret, match="belongs to another tenant"):
+        vault.open(8, sealed)
+    assert vault.open(7, sealed) == SECRET
+
+
 @pytest.mark.parametrize("sealed", [TokenVault([OTHER]).seal(7, SECRET), b"", b"not a token", b"\xff\x00"])
 def test_a_wrong_key_names_the_setting_and_no_secret(sealed: bytes) -> None:
     with pytest.raises(UnreadableSecret, match="check TOKEN_KEYS") as caught:

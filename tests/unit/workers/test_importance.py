@@ -7,7 +7,7 @@ import logging
 import pytest
 
 from shared.errors import BudgetExhausted, FrontUnavailable
-from workers.attempt import importance
+from workers.failing import importance
 
 
 @pytest.mark.parametrize(

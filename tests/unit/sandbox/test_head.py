@@ -1,0 +1,24 @@
+"""The head of a request, however it is written."""
+
+from __future__ import annotations
+
+import io
+
+import pytest
+
+from sandbox.server import read_head
+
+
+@pytest.mark.parametrize(
+    ("sent", "read"),
+    [
+        (b"\r\n", {}),
+        (b"Host: front\r\nCONTENT-LENGTH:5\r\n\r\nbody:", {"host": "front", "content-length": "5"}),
+        # A value with colons, none at all, and lines that end as Unix writes them
+        (b"Referer:  http://x:1/ \nX-Empty:\n\n", {"referer": "http://x:1/", "x-empty": ""}),
+        # The connection ended
+        (b"Host: front\r\n", {"host": "front"}),
+    ],
+)
+def test_headers_are_read_up_to_the_empty_line(sent: bytes, read: dict[str, str]) -> None:
+    assert read_head(io.BytesIO(sent)) == read

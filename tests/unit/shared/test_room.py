@@ -1,0 +1,31 @@
+"""How many tasks go to the workers beside those that they have."""
+
+from __future__ import annotations
+
+import pytest
+
+from shared.db.room import Busy
+
+
+@pytest.mark.parametrize(
+    ("others", "files", "waiting", "in_rounds", "besides", "for_files"),
+    [
+        (0, 0, 0, 32, 16, 8),
+        (16, 0, 0, 16, 0, 8),
+        # Files and others together are twice what the workers run, whichever came first
+        (16, 8, 0, 8, 0, 0),
+        (32, 0, 16, 0, -16, 8),
+        # Messages that nobody takes
+        (0, 0, 32, 0, 0, 0),
+    ],
+)
+def test_others_have_the_room_that_files_do_not_use(
+    others: int, files: int, waiting: int, in_rounds: int, besides: int, for_files: int
+) -> None:
+    busy = Busy(slots=16, others=others, files=files, waiting=waiting)
+    assert (busy.room_in_rounds, busy.room_besides_rounds, busy.room_for_files) == (in_rounds, besides, for_files)
+
+
+def test_nothing_is_sent_to_a_front_that_is_away() -> None:
+    busy = Busy(slots=16, others=0, files=0, away=("front",))
+    assert (busy.room_in_rounds, busy.room_besides_rounds, busy.room_for_files) == (0, 0, 0)
