@@ -74,7 +74,7 @@ def test_a_backlog_is_recorded_in_turns_with_the_other_duties(rig: Rig, monkeypa
     rig.tenant("cmp_acme")
     for number in range(100):
         receive(rig, payload={"id": f"evt_{number}"})
-    monkeypatch.setattr(rig.resources.recorder, "_chunk", 1)
+    monkeypatch.setattr(rig.resources.recorder._reader, "_size", 1)
     recorded = rig.resources.recorder.drain(most_seconds=0.01)
     assert 0 < recorded < 100
     assert rig.resources.inbox.depth() == 100 - recorded
