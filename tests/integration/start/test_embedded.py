@@ -6,6 +6,7 @@ import os
 import shutil
 import signal
 import subprocess
+import sys
 from typing import TYPE_CHECKING
 
 import psycopg
@@ -50,8 +51,9 @@ def test_a_folder_that_others_cannot_enter_stays_so(tmp_path: Path) -> None:
 
 
 def test_a_server_left_behind_is_ended(tmp_path: Path) -> None:
-    script = "echo running; while :; do sleep 0.05; done"
-    with subprocess.Popen(["sh", "-c", script, tmp_path], stdout=subprocess.PIPE) as left:
+    # Whoever starts the tests in the background of a script has them ignore SIGINT, and what they start.
+    script = "import signal, time; signal.signal(2, signal.SIG_DFL); print('running', flush=True); time.sleep(60)"
+    with subprocess.Popen([sys.executable, "-c", script, tmp_path], stdout=subprocess.PIPE) as left:
         assert left.stdout
         left.stdout.readline()  # until then it has no command line to know it by
         (tmp_path / "pid").write_text(f"{left.pid}\n")
