@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from bench.backlog.benchmark import BACKLOG
 from bench.door.benchmark import DOOR
 from bench.flow.benchmark import FLOW
 from bench.record.benchmark import RECORD
@@ -16,4 +17,4 @@ if TYPE_CHECKING:
 
 def catalogue() -> dict[str, Benchmark]:
     """Every benchmark by its name."""
-    return {each.name: each for each in (DOOR, RECORD, STORED_EVENTS, FLOW, SCALE)}
+    return {each.name: each for each in (DOOR, RECORD, STORED_EVENTS, FLOW, BACKLOG, SCALE)}

@@ -32,6 +32,8 @@ def drawings(kept: Mapping[str, Figures]) -> dict[str, str]:
             title = f"From the webhook to the {'row' if what == 'rows' else 'change at Front'}, {_load(kept['flow'])}"
             drawn[f"flow_{what}.svg"] = bars(title, "ms", list(_latencies(kept["flow"], what)))
         drawn["memory.svg"] = _memory(kept["flow"])
+    if "backlog" in kept:
+        drawn["backlog.svg"] = _backlog(kept["backlog"])
     if "scale" in kept:
         drawn["dispatch_rounds.svg"] = _rounds(kept["scale"])
     return drawn
@@ -59,6 +61,12 @@ def _memory(flow: Figures) -> str:
     over_time = flow["memory_over_time"]
     values = {kind: over_time[kind] for kind in KINDS}
     return lines(f"Memory of each kind of process, {_load(flow)}", "MB", over_time["seconds"], values)
+
+
+def _backlog(backlog: Figures) -> str:
+    tenths = backlog["tenths"]
+    title = f"Changes a second while {backlog['webhooks']:,} webhooks are worked off, {_load(backlog)}"
+    return lines(title, "/s", tenths["until_seconds"], {"changes a second": tenths["changes_per_second"]})
 
 
 def _rounds(scale: Figures) -> str:

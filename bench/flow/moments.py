@@ -24,5 +24,10 @@ def middle_rate(moments: Sequence[float]) -> float:
     """How many a second in the middle part; 0 where there is no such part."""
     ordered = sorted(moments)
     first, last = int(len(ordered) * FROM), int(len(ordered) * UNTIL)
-    took = ordered[last] - ordered[first] if last > first else 0.0
+    return rate_between(ordered, first, last) if last > first else 0.0
+
+
+def rate_between(ordered: Sequence[float], first: int, last: int) -> float:
+    """How many a second from the one place to the other; 0 where no time went by."""
+    took = ordered[last] - ordered[first]
     return (last - first) / took if took else 0.0

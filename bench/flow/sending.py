@@ -41,7 +41,12 @@ def sent_at(front: SmallFront, since: float) -> dict[str, float]:
 
 def changed_at(front: SmallFront, since: float) -> dict[str, float]:
     """When the first change of each conversation was done, by its id; by the wall clock, the 80 ms included."""
-    changes = [call for call in front.calls() if call["at"] >= since and has_changed(call)]
+    return first_changes([call for call in front.calls() if call["at"] >= since])
+
+
+def first_changes(calls: Sequence[dict[str, Any]]) -> dict[str, float]:
+    """The same of calls, oldest first."""
+    changes = [call for call in calls if has_changed(call)]
     return {call["conversation"]: float(call["at"]) + LATENCY_MS / 1000 for call in reversed(changes)}
 
 

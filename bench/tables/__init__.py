@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from bench.tables import beside, door, flow, limits, record, scale, whole
+from bench.tables import backlog, beside, door, flow, limits, record, scale, whole
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -24,6 +24,9 @@ TABLES: dict[str, tuple[Callable[..., str], tuple[str, ...]]] = {
     "flow_costs": (flow.costs, ("flow",)),
     "flow_waiting": (flow.waiting, ("flow",)),
     "flow_files": (flow.files, ("flow",)),
+    "backlog": (backlog.drained, ("backlog",)),
+    "backlog_tenths": (backlog.tenths, ("backlog",)),
+    "backlog_processes": (backlog.processes, ("backlog",)),
     "beside_times": (beside.times, ("flow",)),
     "beside_backlog": (beside.backlog, ("flow",)),
     "beside_troubled": (beside.troubled, ("flow",)),
