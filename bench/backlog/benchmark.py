@@ -18,9 +18,10 @@ if TYPE_CHECKING:
 QUICK, FULL = 1_000, 100_000
 NOTE = (
     "The webhooks came from the small Front through our door, with nothing behind it, and the tenants mixed. Then one"
-    " recorder, one worker with 16 threads and one sweeper were started; times are from there, their start included. An"
-    " event older than a minute is read at Front before it is changed: two calls. Rates of changes and calls are of the"
-    " middle eight tenths. A tenth ends with its last change; the first one begins with the first change."
+    " recorder, one worker with 16 threads and one sweeper were started; times are from there, their start included."
+    " The conversation of an event older than a minute is read at Front, and so are its events, before it is changed:"
+    " three calls. Rates of changes and calls are of the middle eight tenths; the first tenth begins with the first"
+    " change."
 )
 
 

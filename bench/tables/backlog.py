@@ -21,6 +21,7 @@ def drained(figures: Figures) -> str:
             ("s until the last change at Front", figures["drain_seconds"]),
             ("changes a second", figures["changes_per_second"]),
             ("calls of Front's API a second", figures["calls_per_second"]),
+            ("calls for a change", round(figures["calls"] / max(1, figures["changes"]), 2)),
             ("lost, double", f"{figures['lost']}, {figures['double']}"),
             ("load average", figures["load_average"]),
         ],

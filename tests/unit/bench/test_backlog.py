@@ -35,6 +35,8 @@ def a_result() -> dict[str, Any]:
         **{f"{kind}_memory_first_tenth_mb": first for kind, (first, _) in memory.items()},
         **{f"{kind}_memory_mb": most for kind, (_, most) in memory.items()},
         "redis_memory_mb": 280.5,
+        "changes": 100_000,
+        "calls": 299_000,
         **NOTHING_FAILED,
         "load_average": 3.5,
         "cpu_seconds_per_1000": {kind: float(place) for place, kind in enumerate(kinds)},
@@ -90,6 +92,7 @@ def test_what_must_never_be_is_said(verdict: dict[str, int], settled: bool, said
 def test_the_tables_have_the_times_the_tenths_and_every_process() -> None:
     made = tables({"backlog": a_result()})
     assert "| s until the last change at Front | 1,300 |" in made["backlog"]
+    assert "| calls for a change | 2.99 |" in made["backlog"]
     assert "| lost, double | 0, 0 |" in made["backlog"]
     assert made["backlog_tenths"].splitlines()[-1] == "| changes a second | 50 |" + " 80 |" * 9
     assert "| worker | 81 | 82 | 2 |" in made["backlog_processes"]
