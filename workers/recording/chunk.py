@@ -6,10 +6,10 @@ from collections.abc import Iterable, Mapping, Sequence
 
 from shared.db import recording
 from shared.db.pool import Connection
-from shared.models import EventKey, Tenant
+from shared.models import Tenant
 from workers.precedence import API_SOURCES, CHANGES
 from workers.recording.erased import drop_erased
-from workers.recording.prepare import Piece, Prepared, delivery_row, prepare, think, with_tenant, work_rows
+from workers.recording.prepare import Prepared, delivery_row, prepare, think, with_tenant, work_rows
 from workers.recording.read import Parsed
 from workers.recording.seen_types import SeenTypes, came_by_webhook
 from workers.recording.write import write_work
@@ -31,17 +31,15 @@ def record_chunk(
     prepared = prepared or prepare(conn, chunk, now)
     left = drop_erased(conn, chunk)
     old = recording.known_events(conn, prepared.ids)
-    keys = {item.key for item in left} - old.keys()
-    gone = {event_id for key, event_id in prepared.ids.items() if key not in keys}
-    pieces = [piece.without(gone) for piece in prepared.pieces]
-    for piece in pieces:
-        _write(conn, piece)
+    new = [item for item in left if item.key not in old and prepared.first[item.key] is item]
+    working = _write(conn, prepared, new)
     others = [item for item in left if item.key in old or prepared.first[item.key] is not item]
-    recording.insert_deliveries(conn, [delivery_row(item, old.get(item.key) or prepared.ids[item.key]) for item in others])
-    recording.wake_actions(conn, _changed((item for key, item in prepared.first.items() if key in keys), prepared.tenants))
+    ids = {**prepared.ids, **old}
+    recording.insert_deliveries(conn, [delivery_row(item, ids[item.key]) for item in others])
+    recording.wake_actions(conn, _changed(new, prepared.tenants))
     if types:
         types.note(conn, came_by_webhook(left))
-    return {tenant_id for piece in pieces for tenant_id in piece.work.tenants()}
+    return working
 
 
 def adopt_chunk(conn: Connection, chunk: Sequence[Parsed]) -> set[int]:
@@ -58,11 +56,18 @@ def adopt_chunk(conn: Connection, chunk: Sequence[Parsed]) -> set[int]:
     return work.tenants()
 
 
-def _write(conn: Connection, piece: Piece) -> None:
-    if piece.ids:
-        recording.insert_events(conn, piece.ids, piece.events)
-        recording.insert_deliveries(conn, piece.deliveries)
-        write_work(conn, piece.work)
+def _write(conn: Connection, prepared: Prepared, new: Iterable[Parsed]) -> set[int]:
+    """Write all rows of these events; the tenants that have work by them."""
+    gone = set(prepared.ids.values()) - {prepared.ids[item.key] for item in new}
+    working: set[int] = set()
+    for piece in prepared.pieces:
+        rows = piece.without(gone)
+        if rows.ids:
+            recording.insert_events(conn, rows.ids, rows.events)
+            recording.insert_deliveries(conn, rows.deliveries)
+            write_work(conn, rows.work)
+        working |= rows.work.tenants()
+    return working
 
 
 def _changed(new: Iterable[Parsed], tenants: Mapping[str, Tenant]) -> list[tuple[int, str]]:

@@ -48,11 +48,13 @@ class Reader:
         self._marked_ahead: list[str] = []
 
     def from_inbox(self, suspects: Mapping[str, int]) -> Batch:
-        """The next entries; a thread prepares those behind them meanwhile: PostgreSQL is waited for half of the time."""
+        """The next entries; a thread prepares those behind them meanwhile, since PostgreSQL is waited for otherwise."""
         batch = self._ahead.take() or self._read_inbox(suspects, after="0")
         self._marked_ahead = []
         if batch.may_be_more and self._reads_ahead:
-            self._ahead.begin(lambda: self._prepared(suspects, after=batch.incoming[-1].mark))
+            batch = self._prepared(batch)  # before those behind it: events get their ids in the order they came
+            last = batch.incoming[-1].mark
+            self._ahead.begin(lambda: self._prepared(self._read_inbox(suspects, after=last, ahead=True)))
         return batch
 
     def from_spool(self, suspects: Mapping[str, int]) -> Batch:
@@ -85,9 +87,8 @@ class Reader:
         """Let its thread end."""
         self._ahead.close()
 
-    def _prepared(self, suspects: Mapping[str, int], *, after: str) -> Batch:
-        batch = self._read_inbox(suspects, after=after, ahead=True)
-        if not batch.together:
+    def _prepared(self, batch: Batch) -> Batch:
+        if batch.prepared or not batch.together:
             return batch
         try:
             return batch._replace(prepared=self._pool.run(lambda conn: _prepare(conn, batch.together)))

@@ -13,8 +13,8 @@ from shared.errors import FrontRejected
 from shared.front.envelope import parse_envelope
 from shared.models import Message, Tenant
 from workers.attempt import Attempt
-from workers.recording.prepare import find_owners
 from workers.recording.plan import plan_message
+from workers.recording.prepare import find_owners
 from workers.recording.write import PlannedEvent, recipients_of, work_of, write_work
 
 
