@@ -11,7 +11,7 @@ import structlog
 from shared.db import rescue
 from shared.db.pool import Connection, Pool
 from shared.models import Delivery, Origin
-from workers.recording.chunk import record_chunk
+from workers.recording.chunk import adopt_chunk
 from workers.recording.halves import by_halves
 from workers.recording.read import Incoming, parse
 
@@ -49,6 +49,6 @@ def _adopt(conn: Connection, parked: Sequence[rescue.ParkedDelivery]) -> set[int
         )
         for each in parked
     ]
-    tenants = record_chunk(conn, chunk, adopt=True)
+    tenants = adopt_chunk(conn, chunk)
     rescue.fail_parked(conn, [each.event_id for each in parked], "its body reads as another event now")
     return tenants

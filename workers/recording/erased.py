@@ -11,7 +11,7 @@ from shared.ownership import claimed_company
 from workers.recording.read import Parsed
 
 
-def without_erased(conn: Connection, parsed: Sequence[Parsed]) -> list[Parsed]:
+def drop_erased(conn: Connection, parsed: Sequence[Parsed]) -> list[Parsed]:
     """What is to be recorded; the rest is counted and leaves nothing behind, also where it cannot be read."""
     companies = [_company(item) for item in parsed]
     erased = tombstones.erased_among(conn, {company for company in companies if company})

@@ -1,16 +1,20 @@
-"""Reads what waits to be recorded, marked first: to read a body may be the death of a recorder."""
+"""Reads what waits to be recorded, marked first: to read a body may be the death of a recorder.
+
+What is read ahead is prepared, too: then PostgreSQL has the next chunk's rows as soon as it has written these.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
 
-from shared.db import marks, spool
-from shared.db.pool import Pool
+from shared.db import marks, recording, spool
+from shared.db.pool import Connection, Pool
 from shared.errors import StoreUnavailable
 from shared.inbox import Inbox
 from shared.inbox_entries import Entry
 from workers.recording.ahead import Ahead
+from workers.recording.prepare import Prepared, prepare
 from workers.recording.read import Incoming, Parsed, parse
 
 #: As many as wait, up to this or 4 MB of bodies. What a chunk costs besides its rows is half of an event's part of 200.
@@ -18,11 +22,15 @@ CHUNK = 1_000
 
 
 class Batch(NamedTuple):
-    """Deliveries in the order they came; `together` are those that never made trouble, marked and read."""
+    """Deliveries in the order they came; `together` are those that never made trouble, marked and read.
+
+    `prepared`: as what they are to be written, if there was time to find that out.
+    """
 
     incoming: Sequence[Incoming]
     together: list[Parsed]
     may_be_more: bool
+    prepared: Prepared | None = None
 
 
 class Reader:
@@ -40,11 +48,13 @@ class Reader:
         self._marked_ahead: list[str] = []
 
     def from_inbox(self, suspects: Mapping[str, int]) -> Batch:
-        """The next entries; a thread reads those behind them meanwhile. PostgreSQL is waited for half of the time."""
+        """The next entries; a thread prepares those behind them meanwhile, since PostgreSQL is waited for otherwise."""
         batch = self._ahead.take() or self._read_inbox(suspects, after="0")
         self._marked_ahead = []
         if batch.may_be_more and self._reads_ahead:
-            self._ahead.begin(lambda: self._read_inbox(suspects, after=batch.incoming[-1].mark, ahead=True))
+            batch = self._prepared(batch)  # before those behind it: events get their ids in the order they came
+            last = batch.incoming[-1].mark
+            self._ahead.begin(lambda: self._prepared(self._read_inbox(suspects, after=last, ahead=True)))
         return batch
 
     def from_spool(self, suspects: Mapping[str, int]) -> Batch:
@@ -77,12 +87,24 @@ class Reader:
         """Let its thread end."""
         self._ahead.close()
 
+    def _prepared(self, batch: Batch) -> Batch:
+        if batch.prepared or not batch.together:
+            return batch
+        try:
+            return batch._replace(prepared=self._pool.run(lambda conn: _prepare(conn, batch.together)))
+        except Exception:  # noqa: BLE001 -- whoever records them meets it, too, and looks for the one that it is about
+            return batch
+
     def _read_inbox(self, suspects: Mapping[str, int], *, after: str, ahead: bool = False) -> Batch:
         incoming = [_incoming(entry) for entry in self._inbox.read(after=after, max_entries=self._size)]
         together = _unsuspected(incoming, suspects)
         if ahead:
             self._marked_ahead = [each.mark for each in together]
         return Batch(incoming=incoming, together=self.marked(together), may_be_more=len(incoming) == self._size)
+
+
+def _prepare(conn: Connection, chunk: Sequence[Parsed]) -> Prepared:
+    return prepare(conn, chunk, recording.begin_look_up(conn))
 
 
 def _incoming(entry: Entry) -> Incoming:

@@ -18,6 +18,7 @@ from shared.inbox import Inbox
 from workers.recording.chunk import record_chunk
 from workers.recording.collecting import without_collecting
 from workers.recording.halves import by_halves
+from workers.recording.prepare import Prepared
 from workers.recording.read import Parsed, parse
 from workers.recording.reader import Batch, Reader
 from workers.recording.seen_types import SeenTypes
@@ -96,24 +97,28 @@ class Recorder:
 
     def _record(self, batch: Batch, suspects: dict[str, int]) -> None:
         """Record together what never made trouble, and alone what was in work when a recorder died or gave up."""
-        self._record_marked(batch.together)
+        self._record_marked(batch.together, batch.prepared)
         for each in batch.incoming:
             if each.mark in suspects:
                 tries = suspects.pop(each.mark)
                 deadly = f"{tries} recorders died while recording it" if tries >= DEADLY_TRIES else None
                 self._record_marked(self._reader.marked([each._replace(unreadable=each.unreadable or deadly)]))
 
-    def _record_marked(self, chunk: Sequence[Parsed]) -> None:
+    def _record_marked(self, chunk: Sequence[Parsed], prepared: Prepared | None = None) -> None:
         """Record the chunk, which is marked. Only a death leaves the marks counted: whoever gets here survived."""
         if not chunk:
             return
         try:
-            by_halves(chunk, self._record_chunk, self._keep_unparsed)
+            self._record_whole(chunk, prepared)
         except Exception:
             self._survived.update(each.incoming.mark for each in chunk)
             with suppress(StoreUnavailable):  # then before the next marks are read
                 self._forgive()
             raise
+
+    def _record_whole(self, chunk: Sequence[Parsed], prepared: Prepared | None) -> None:
+        whole = iter([prepared])  # of its halves, nothing is prepared
+        by_halves(chunk, lambda part: self._record_chunk(part, next(whole, None)), self._keep_unparsed)
 
     def _forgive(self) -> None:
         if self._survived:
@@ -126,9 +131,10 @@ class Recorder:
         if gone:
             self._pool.run(lambda conn: marks.unmark(conn, sorted(gone)))
 
-    def _record_chunk(self, chunk: Sequence[Parsed]) -> None:
+    def _record_chunk(self, chunk: Sequence[Parsed], prepared: Prepared | None = None) -> None:
         failpoints.reach("marked_before_record")
-        tenants = self._pool.run(lambda conn: _commit(conn, chunk, self._types))
+        first = iter([prepared])  # what has to be repeated is looked up again
+        tenants = self._pool.run(lambda conn: _commit(conn, chunk, next(first, None), self._types))
         failpoints.reach("recorded_before_dispatch")
         log.debug("recorded", deliveries=len(chunk))
         self._dispatch(tenants)
@@ -142,9 +148,9 @@ class Recorder:
         self._record_chunk([parse(incoming._replace(unreadable=reason))])
 
 
-def _commit(conn: Connection, chunk: Sequence[Parsed], types: SeenTypes) -> set[int]:
+def _commit(conn: Connection, chunk: Sequence[Parsed], prepared: Prepared | None, types: SeenTypes) -> set[int]:
     with conn.pipeline():  # only answers that are needed are waited for
-        tenants = record_chunk(conn, chunk, types=types)
+        tenants = record_chunk(conn, chunk, prepared=prepared, types=types)
         incoming = [each.incoming for each in chunk]
         spool.delete(conn, [each.delivery.id for each in incoming if each.origin != "webhook"])
         marks.unmark(conn, [each.mark for each in incoming])

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from itertools import chain
+from typing import NamedTuple
 
 from shared.db import recording
 from shared.db.pool import Connection
@@ -22,11 +24,6 @@ class PlannedEvent:
     emitted_at: datetime
     plan: Plan
 
-    @property
-    def has_work(self) -> bool:
-        """Whether any task follows."""
-        return has_work(self.plan)
-
 
 def has_work(plan: Plan) -> bool:
     """Whether any task follows from the plan."""
@@ -43,11 +40,41 @@ def recipients_of(plan: Plan) -> str | None:
     )
 
 
-def write_plans(conn: Connection, events: Sequence[PlannedEvent]) -> None:
-    """Write the plans' rows; the recipients stand in the event's. The action waits while it has files to store."""
-    recording.insert_attachments(conn, [row for event in events for row in _attachments(event)])
-    recording.insert_actions(conn, [row for event in events for row in _actions(event)])
-    recording.insert_tasks(conn, [row for event in events for row in _tasks(event)])
+class Work(NamedTuple):
+    """The rows of what is to be done; an action waits while its event has files to store."""
+
+    attachments: Sequence[AttachmentRow]
+    actions: Sequence[ActionRow]
+    tasks: Sequence[TaskRow]
+
+    def without(self, event_ids: Collection[int]) -> Work:
+        """What is to be done for other events."""
+        return Work(
+            attachments=[row for row in self.attachments if row.event_id not in event_ids],
+            actions=[row for row in self.actions if row.event_id not in event_ids],
+            tasks=[row for row in self.tasks if row.event_id not in event_ids],
+        )
+
+    def tenants(self) -> set[int]:
+        """Those that have something to do."""
+        rows: Iterable[AttachmentRow | TaskRow] = chain(self.attachments, self.tasks)
+        return {row.tenant_id for row in rows if row.tenant_id is not None}
+
+
+def work_of(events: Sequence[PlannedEvent]) -> Work:
+    """What follows from messages; the recipients stand in the events' own rows."""
+    return Work(
+        attachments=[row for event in events for row in _attachments(event)],
+        actions=[row for event in events for row in _actions(event)],
+        tasks=[row for event in events for row in _tasks(event)],
+    )
+
+
+def write_work(conn: Connection, work: Work) -> None:
+    """Write it."""
+    recording.insert_attachments(conn, work.attachments)
+    recording.insert_actions(conn, work.actions)
+    recording.insert_tasks(conn, work.tasks)
 
 
 def _acts(plan: Plan) -> bool:

@@ -13,9 +13,9 @@ from shared.errors import FrontRejected
 from shared.front.envelope import parse_envelope
 from shared.models import Message, Tenant
 from workers.attempt import Attempt
-from workers.recording.chunk import find_owners
 from workers.recording.plan import plan_message
-from workers.recording.write import PlannedEvent, recipients_of, write_plans
+from workers.recording.prepare import find_owners
+from workers.recording.write import PlannedEvent, recipients_of, work_of, write_work
 
 
 def fetch_message(attempt: Attempt) -> None:
@@ -47,18 +47,14 @@ def _write(conn: Connection, event: events.Event, message: Message) -> None:
         inbox_ids=_inboxes(conn, tenant, event.id),
     )
     events.complete(conn, event.id, message_id=message.id, recipients=recipients_of(plan))
-    write_plans(
-        conn,
-        [
-            PlannedEvent(
-                event_id=event.id,
-                tenant_id=tenant.id,
-                conversation_id=event.conversation_id or "",
-                emitted_at=event.emitted_at,
-                plan=plan,
-            )
-        ],
+    planned = PlannedEvent(
+        event_id=event.id,
+        tenant_id=tenant.id,
+        conversation_id=event.conversation_id or "",
+        emitted_at=event.emitted_at,
+        plan=plan,
     )
+    write_work(conn, work_of([planned]))
 
 
 def _inboxes(conn: Connection, tenant: Tenant, event_id: int) -> Sequence[str]:

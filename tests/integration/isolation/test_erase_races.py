@@ -23,7 +23,7 @@ from tests.integration.isolation.commanding import mailroom
 from tests.integration.isolation.searching import places_of
 from tests.integration.pipeline.rig import Rig
 from tests.integration.pipeline.test_recording import NORA, receive
-from workers.recording import chunk
+from workers.recording import prepare
 
 ACME = "cmp_acme"
 ERASE_ACME = ("tenant", "erase", "Acme", "--confirm", "Acme")
@@ -116,7 +116,7 @@ def test_a_user_who_goes_while_a_chunk_names_them_does_not_spoil_a_body(
     rig: Rig, acme: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A foreign key that is violated says that a row has gone: read again, it is not named."""
-    real = chunk.find_owners
+    real = prepare.find_owners
     with ThreadPoolExecutor() as pool:
 
         def found_and_gone(conn: Connection, messages: Any) -> Any:
@@ -124,7 +124,7 @@ def test_a_user_who_goes_while_a_chunk_names_them_does_not_spoil_a_body(
             pool.submit(rig.sql, "DELETE FROM users WHERE tenant_id = %s", acme).result()
             return found
 
-        monkeypatch.setattr(chunk, "find_owners", found_and_gone)
+        monkeypatch.setattr(prepare, "find_owners", found_and_gone)
         receive(rig)
         rig.record()
     assert rig.sql("SELECT type FROM events") == [("inbound_received",)]

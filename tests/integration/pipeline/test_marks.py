@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable
+from typing import Any
 
 import psycopg
 import pytest
@@ -61,9 +62,9 @@ def test_looking_for_a_refused_delivery_counts_once_against_its_neighbours(
     counts: list[int] = []
     commit = recorder._commit
 
-    def watched(conn: recorder.Connection, chunk: list[recorder.Parsed], types: recorder.SeenTypes) -> set[int]:
+    def watched(*given: Any) -> set[int]:
         counts.extend(rig.resources.pool.run(marks.marked).values())
-        return commit(conn, chunk, types)
+        return commit(*given)
 
     monkeypatch.setattr(recorder, "_commit", watched)
     rig.record()

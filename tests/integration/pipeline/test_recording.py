@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import zlib
+from collections.abc import Iterable
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -13,9 +14,9 @@ import pytest
 from shared.db import marks, recording, spool
 from shared.db.pool import Connection
 from shared.errors import StoreUnavailable
-from shared.models import Delivery
+from shared.models import Delivery, EventKey
 from tests.integration.pipeline.rig import Rig
-from workers.recording import chunk
+from workers.recording import prepare
 
 PAYLOADS = Path(__file__).parents[2] / "payloads"
 NORA = "nora@acme.example"
@@ -94,7 +95,7 @@ def test_two_companies_may_share_every_id(rig: Rig) -> None:
 
 
 def test_pieces_of_a_chunk_are_recorded_as_one(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(chunk, "PIECE", 2)
+    monkeypatch.setattr(prepare, "PIECE", 2)
     rig.tenant("cmp_acme")
     for number in (3, 1, 2, 5, 1, 4, 3):
         receive(rig, payload={"id": f"evt_{number}"})
@@ -114,14 +115,15 @@ def test_an_event_that_another_recorder_wrote_meanwhile_is_not_written_again(
     receive(rig)
     written = "INSERT INTO events (company_id, front_id, type, received_at, state)"
     others = iter([f"{written} VALUES ('cmp_acme', 'evt_1', 'inbound_received', now(), 'done')"])
-    given = recording.new_event_ids
+    real = recording.known_events
 
-    def overtaken(conn: Connection, count: int) -> list[int]:
+    def overtaken(conn: Connection, keys: Iterable[EventKey]) -> dict[EventKey, int]:
+        known = real(conn, keys)
         for statement in others:
             rig.sql(statement)
-        return given(conn, count)
+        return known
 
-    monkeypatch.setattr(recording, "new_event_ids", overtaken)
+    monkeypatch.setattr(recording, "known_events", overtaken)
     rig.record()
     assert rig.sql("SELECT state FROM events") == [("done",)]
     assert rig.one("SELECT count(*)::int FROM deliveries JOIN events ON events.id = event_id") == 1

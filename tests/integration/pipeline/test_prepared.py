@@ -1,0 +1,162 @@
+"""A chunk is prepared a moment before it is written: what happened in between counts as if it had been seen."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Sequence
+from datetime import datetime
+
+import psycopg
+import pytest
+
+from shared.db import recording
+from shared.db.pool import Connection
+from shared.models import EventKey
+from tests.integration.pipeline.rig import NORA, Rig
+from tests.integration.pipeline.test_marks import by_ones
+from tests.integration.pipeline.test_recording import envelope, receive
+from workers.recording import prepare, reader
+from workers.recording.chunk import record_chunk
+from workers.recording.prepare import Prepared
+from workers.recording.read import Incoming, Parsed, parse
+
+FILE = {
+    "id": "fil_1",
+    "url": "https://x.api.frontapp.com/download/fil_1",
+    "filename": "a",
+    "content_type": "text/plain",
+}
+ROWS = """
+    SELECT e.front_id, e.state, (SELECT count(*)::int FROM deliveries d WHERE d.event_id = e.id),
+        (SELECT count(body)::int FROM deliveries d WHERE d.event_id = e.id),
+        (SELECT count(*)::int FROM attachments a WHERE a.event_id = e.id),
+        (SELECT count(*)::int FROM actions a WHERE a.event_id = e.id),
+        (SELECT count(*)::int FROM tasks t WHERE t.event_id = e.id)
+    FROM events e ORDER BY e.front_id
+"""
+#: An event with a file to store and an action that is skipped, by that statement.
+WHOLE = ("processing", 1, 1, 1, 1, 1)
+
+
+def waiting(rig: Rig, *names: str, company: str = "cmp_acme") -> list[Parsed]:
+    """Deliveries with a file each, read; the inbox is empty again."""
+    for name in names:
+        message = {"id": f"msg_{name}", "attachments": [FILE]}
+        body = envelope(payload={"id": name}, authorization={"id": company}, message=message)
+        rig.receive(json.dumps(body).encode())
+    entries = rig.resources.inbox.read()
+    rig.resources.inbox.delete(each.entry_id for each in entries)
+    return [parse(Incoming(each.delivery, "webhook", each.entry_id)) for each in entries]
+
+
+def prepared(rig: Rig, chunk: Sequence[Parsed]) -> Prepared:
+    return rig.resources.pool.run(lambda conn: prepare.prepare(conn, chunk, recording.begin_look_up(conn)))
+
+
+def record(rig: Rig, chunk: Sequence[Parsed], found: Prepared | None = None) -> set[int]:
+    return rig.resources.pool.run(lambda conn: record_chunk(conn, chunk, prepared=found))
+
+
+@pytest.fixture
+def acme(rig: Rig) -> int:
+    tenant = rig.tenant("cmp_acme")
+    rig.user(tenant, NORA)
+    return tenant
+
+
+def test_it_is_written_as_it_was_prepared(rig: Rig, acme: int) -> None:
+    chunk = waiting(rig, "evt_2", "evt_1")
+    assert record(rig, chunk, prepared(rig, chunk)) == {acme}
+    assert rig.sql(ROWS) == [("evt_1", *WHOLE), ("evt_2", *WHOLE)]
+
+
+def test_an_event_that_was_recorded_since_gets_its_delivery_alone(rig: Rig, acme: int) -> None:
+    chunk = waiting(rig, "evt_1", "evt_2", "evt_3")
+    found = prepared(rig, chunk)
+    record(rig, waiting(rig, "evt_2"))
+    record(rig, chunk, found)
+    assert rig.sql(ROWS) == [
+        ("evt_1", *WHOLE),
+        ("evt_2", "processing", 2, 1, 1, 1, 1),
+        ("evt_3", *WHOLE),
+    ]
+
+
+def test_where_all_were_recorded_since_nobody_has_new_work(rig: Rig, acme: int) -> None:
+    chunk = waiting(rig, "evt_1")
+    found = prepared(rig, chunk)
+    record(rig, waiting(rig, "evt_1"))
+    assert record(rig, chunk, found) == set()
+
+
+def test_nothing_of_a_company_that_was_erased_since_is_written(rig: Rig, acme: int) -> None:
+    other = rig.tenant("cmp_other", "Other")
+    rig.user(other, NORA)
+    chunk = [*waiting(rig, "evt_1"), *waiting(rig, "evt_1", company="cmp_other")]
+    found = prepared(rig, chunk)
+    rig.sql("INSERT INTO erased_companies (company_id) VALUES ('cmp_other')")
+    assert record(rig, chunk, found) == {acme}
+    assert rig.sql(ROWS) == [("evt_1", *WHOLE)]
+    assert rig.one("SELECT dropped::int FROM erased_companies") == 1
+
+
+def test_what_cannot_be_written_as_prepared_is_looked_up_again(
+    rig: Rig, acme: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The second chunk names a tenant that is gone by the time it is written."""
+    rig.sql("INSERT INTO tenants (name, company_id, action) VALUES ('Other', 'cmp_other', 'archive')")
+    receive(rig)
+    receive(rig, authorization={"id": "cmp_other"})
+
+    went: list[tuple[str]] = []
+
+    def and_gone(conn: Connection, chunk: Sequence[Parsed], now: datetime) -> Prepared:
+        found = prepare.prepare(conn, chunk, now)
+        if "cmp_other" in found.tenants:
+            went.extend(rig.sql("DELETE FROM tenants WHERE company_id = 'cmp_other' RETURNING company_id"))
+        return found
+
+    record_by_ones(rig, monkeypatch, and_gone)
+    assert went == [("cmp_other",)]
+    assert rig.sql("SELECT company_id, state FROM events ORDER BY id") == [
+        ("cmp_acme", "done"),
+        ("cmp_other", "parked"),
+    ]
+
+
+def test_what_cannot_be_prepared_is_recorded_nevertheless(rig: Rig, acme: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    for number in range(3):
+        receive(rig, payload={"id": f"evt_{number}"})
+
+    def refused(*_: object) -> Prepared:
+        raise psycopg.errors.DataError
+
+    record_by_ones(rig, monkeypatch, refused)
+    assert rig.one("SELECT count(*)::int FROM events") == 3
+
+
+def test_an_event_that_waits_twice_in_a_row_is_written_once(
+    rig: Rig, acme: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for _ in range(4):
+        receive(rig)
+    known: list[EventKey] = []
+
+    def noted(conn: Connection, chunk: Sequence[Parsed], now: datetime) -> Prepared:
+        found = prepare.prepare(conn, chunk, now)
+        known.extend(found.ids)
+        return found
+
+    record_by_ones(rig, monkeypatch, noted)
+    assert known == [("cmp_acme", "evt_1")] * 4
+    assert rig.sql("SELECT count(*)::int, count(body)::int FROM deliveries") == [(4, 1)]
+    assert rig.one("SELECT count(*)::int FROM events") == 1
+
+
+def record_by_ones(rig: Rig, monkeypatch: pytest.MonkeyPatch, prepares: Callable[..., Prepared]) -> None:
+    """One delivery is a chunk; they are prepared like this."""
+    monkeypatch.setattr(reader, "prepare", prepares)
+    recorder = by_ones(rig)
+    recorder.drain()
+    recorder.close()
+    assert rig.resources.inbox.depth() == 0
