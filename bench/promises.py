@@ -51,8 +51,20 @@ PROMISES = (
         figure="action_at_50_p99_ms",
         at_most=1_000,
     ),
-    Promise(of="flow", what="calls a second of a worker with 16 threads", figure="calls_per_second", at_least=150),
+    Promise(
+        of="flow",
+        what="calls a second of a worker with 16 threads, its events fresh at first",
+        figure="calls_per_second",
+        at_least=150,
+    ),
     Promise(of="flow", what="MB of that worker", figure="worker_memory_mb", at_most=120),
+    Promise(
+        of="backlog",
+        what="calls a second of a worker with 16 threads, its events older than a minute",
+        figure="calls_per_second",
+        at_least=150,
+    ),
+    Promise(of="backlog", what="MB of that worker", figure="worker_memory_mb", at_most=120),
     Promise(
         of="flow",
         what="ms of an event beside a tenant's backlog, slowest",

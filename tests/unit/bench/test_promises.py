@@ -40,7 +40,9 @@ def test_every_promise_is_of_a_benchmark_there_is_and_has_one_bound() -> None:
 
 def test_people_read_what_was_promised_and_what_it_is() -> None:
     [line] = told(judged({"name": "flow", "calls_per_second": 77.0}))
-    assert line == "promised: calls a second of a worker with 16 threads, at least 150: 77.0, NOT kept"
+    assert line == (
+        "promised: calls a second of a worker with 16 threads, its events fresh at first, at least 150: 77.0, NOT kept"
+    )
 
 
 def test_all_together_name_whose_fault_is_whose() -> None:
