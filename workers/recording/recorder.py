@@ -16,7 +16,7 @@ from shared.db.roles import Role
 from shared.errors import StoreUnavailable
 from shared.inbox import Inbox
 from workers.recording.chunk import record_chunk
-from workers.recording.collecting import without_collecting
+from workers.recording.collecting import rarely_collecting
 from workers.recording.halves import by_halves
 from workers.recording.prepare import Prepared
 from workers.recording.read import Parsed, parse
@@ -65,22 +65,28 @@ class Recorder:
 
     def _record_all(self, suspects: dict[str, int], until: float) -> int:
         total = 0
-        while time.monotonic() < until:
-            done, may_be_more = self._record_spooled(suspects)
-            total += done
-            if may_be_more:
-                continue  # the whole backlog before the inbox is asked: Redis may still be away
-            done = self._record_inbox(suspects)
-            total += done
-            if not done:
-                self._inbox.stop_bell()
-                if not (done := self._record_inbox(suspects)):
-                    self._forget(suspects)
-                    return total
+        with rarely_collecting() as collect:
+            while time.monotonic() < until:
+                collect()
+                done, was_all = self._record_next(suspects)
                 total += done
+                if was_all:
+                    break
         return total
 
-    @without_collecting()
+    def _record_next(self, suspects: dict[str, int]) -> tuple[int, bool]:
+        """Record a chunk of what waits; how many, and whether nothing is left."""
+        spooled, may_be_more = self._record_spooled(suspects)
+        if may_be_more:
+            return spooled, False  # the whole backlog before the inbox is asked: Redis may still be away
+        if done := self._record_inbox(suspects):
+            return spooled + done, False
+        self._inbox.stop_bell()
+        if done := self._record_inbox(suspects):
+            return spooled + done, False
+        self._forget(suspects)
+        return spooled, True
+
     def _record_inbox(self, suspects: dict[str, int]) -> int:
         batch = self._reader.from_inbox(suspects)
         self._record(batch, suspects)
@@ -89,7 +95,6 @@ class Recorder:
         self._inbox.delete(each.mark for each in batch.incoming)
         return len(batch.incoming)
 
-    @without_collecting()
     def _record_spooled(self, suspects: dict[str, int]) -> tuple[int, bool]:
         batch = self._reader.from_spool(suspects)
         self._record(batch, suspects)
