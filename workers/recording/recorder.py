@@ -114,16 +114,17 @@ class Recorder:
         if not chunk:
             return
         try:
-            self._record_whole(chunk, prepared)
+            # Of its halves, nothing is prepared.
+            by_halves(
+                chunk,
+                lambda part: self._record_chunk(part, prepared if part is chunk else None),
+                self._keep_unparsed,
+            )
         except Exception:
             self._survived.update(each.incoming.mark for each in chunk)
             with suppress(StoreUnavailable):  # then before the next marks are read
                 self._forgive()
             raise
-
-    def _record_whole(self, chunk: Sequence[Parsed], prepared: Prepared | None) -> None:
-        whole = iter([prepared])  # of its halves, nothing is prepared
-        by_halves(chunk, lambda part: self._record_chunk(part, next(whole, None)), self._keep_unparsed)
 
     def _forgive(self) -> None:
         if self._survived:
