@@ -16,7 +16,7 @@ from shared.budget import Budget
 from shared.db import erasing, spool
 from shared.db.erasing import Subject
 from shared.db.pool import Pool
-from shared.inbox import Inbox
+from shared.intake.client import Intake
 from shared.ownership import company_of
 from shared.storage import Storage
 
@@ -33,7 +33,7 @@ class Places:
     """Where Mailroom keeps anything."""
 
     pool: Pool
-    inbox: Inbox
+    intake: Intake
     budget: Budget
     storage: Storage
 
@@ -58,7 +58,7 @@ def remove(places: Places, subject: Subject, advance: Advance) -> dict[str, int]
     """
     removed = {}
     if subject.company_id is not None:
-        removed["inbox deliveries"] = _from_inbox(places.inbox, subject.company_id)
+        removed["intake deliveries"] = _from_intake(places.intake, subject.company_id)
         removed["spooled deliveries"] = _from_spool(places.pool, subject.company_id)
         _delete_events(places.pool, subject.company_id, advance)
         removed["unread events"] = _delete_unread(places.pool, subject.company_id)
@@ -70,15 +70,15 @@ def remove(places: Places, subject: Subject, advance: Advance) -> dict[str, int]
     return {what: number for what, number in removed.items() if number}
 
 
-def _from_inbox(inbox: Inbox, company_id: str) -> int:
+def _from_intake(intake: Intake, company_id: str) -> int:
     word, removed = company_id.encode(), 0
-    for entries in inbox.walk():
+    for entries in intake.walk():
         theirs = [
             entry.entry_id
             for entry in entries
             if word in entry.delivery.body and company_of(entry.delivery.body) == company_id
         ]
-        inbox.delete(theirs)
+        intake.delete(theirs)
         removed += len(theirs)
     return removed
 

@@ -9,43 +9,43 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from ingest.store import Store
-    from shared.inbox import Inbox
-    from shared.inbox_in_loop import InboxInLoop
+    from shared.intake.client import Intake
+    from shared.intake.in_loop import IntakeInLoop
     from shared.models import Delivery
 
 SPOOL_RINGS_EVERY = 1.0  # seconds; the spool has no bell in Redis that says whether it is rung already
 
 
-class InboxStore:
-    """The inbox. The recorder is told when the bell was silent."""
+class IntakeStore:
+    """The intake. The recorder is told when the bell was silent."""
 
-    def __init__(self, inbox: Inbox, ring: Callable[[], None]) -> None:
-        self._inbox = inbox
+    def __init__(self, intake: Intake, ring: Callable[[], None]) -> None:
+        self._intake = intake
         self._ring = ring
 
     def put(self, deliveries: Sequence[Delivery]) -> Sequence[Exception | None]:
         """Add all in one round trip."""
-        put = self._inbox.put(deliveries)
+        put = self._intake.put(deliveries)
         if put.bell_was_silent:
             self._ring()
         return put.refusals
 
     def check(self) -> None:
         """Raise unless Redis takes writes."""
-        self._inbox.check_writable()
+        self._intake.check_writable()
 
 
-class LoopInboxStore:
+class LoopIntakeStore:
     """The same from an event loop. It is asked whether it takes writes by threads, over connections of their own."""
 
-    def __init__(self, inbox: InboxInLoop, asked: Inbox, ring: Callable[[], None]) -> None:
-        self._inbox = inbox
+    def __init__(self, intake: IntakeInLoop, asked: Intake, ring: Callable[[], None]) -> None:
+        self._intake = intake
         self._asked = asked
         self._ring = ring
 
     async def put(self, deliveries: Sequence[Delivery]) -> Sequence[Exception | None]:
         """Add all in one round trip."""
-        put = await self._inbox.put(deliveries)
+        put = await self._intake.put(deliveries)
         if put.bell_was_silent:
             self._ring()
         return put.refusals

@@ -15,7 +15,7 @@ MULTIPROCESS = "PROMETHEUS_MULTIPROC_DIR"
 
 DELIVERIES = Counter(
     "mailroom_deliveries",
-    "Webhooks at the door: kept in `inbox` or `spool`, answered as `challenge`, or refused with the code of the reason",
+    "Webhooks at the door: `intake` or `spool` (kept), `challenge`, or the code of a refusal",
     ["result"],
 )
 DOOR_SECONDS = Histogram(

@@ -22,14 +22,14 @@ if TYPE_CHECKING:
 
     from shared.settings import Settings
 
-RECORD_INBOX = "mailroom.record_inbox"
+RECORD_INTAKE = "mailroom.record_intake"
 RUN_TASK = "mailroom.run_task"
 KEEP_ALIVE = "mailroom.keep_alive"
 EXPIRE = "mailroom.expire"
 REPAIR = "mailroom.repair"
 RECORD = "record"
 WORK = "work"
-QUEUES = {RECORD_INBOX: RECORD, RUN_TASK: WORK, KEEP_ALIVE: WORK, EXPIRE: WORK, REPAIR: WORK}
+QUEUES = {RECORD_INTAKE: RECORD, RUN_TASK: WORK, KEEP_ALIVE: WORK, EXPIRE: WORK, REPAIR: WORK}
 #: Redis keeps messages of this priority in a list of their own, which is read when the ordinary one is empty.
 BEHIND = 9
 

@@ -135,9 +135,9 @@ def close_process(**_: Any) -> None:
         Process.resources.close()
 
 
-@app.task(name=queue.RECORD_INBOX)
-def record_inbox() -> None:
-    """Record what waits in the inbox and the spool."""
+@app.task(name=queue.RECORD_INTAKE)
+def record_intake() -> None:
+    """Record what waits in the intake and the spool."""
     try:
         Process.resources.recorder.drain()
     except StoreUnavailable as exc:

@@ -43,7 +43,7 @@ class Duty:
 
 def record_late(resources: Resources) -> None:
     """Record what the recorder leaves waiting: it may be dead, or Redis too full for Celery."""
-    if resources.inbox.oldest_age_seconds() > RECORDER_IS_LATE_SECONDS and (count := _drain(resources)):
+    if resources.intake.oldest_age_seconds() > RECORDER_IS_LATE_SECONDS and (count := _drain(resources)):
         resources.pool.run(lambda conn: rescue.count(conn, "rescued", count))
         log.warning("recorded_in_the_recorders_stead", deliveries=count)
 
@@ -52,6 +52,11 @@ def record_spooled(resources: Resources) -> None:
     """Record what the door put into PostgreSQL while Redis was away."""
     if resources.pool.run(rescue.something_spooled):
         _drain(resources)
+
+
+def move_old_entries(resources: Resources) -> bool:
+    """Take over what an older release left in Redis under its own key; whether there was anything."""
+    return resources.intake.move_old_entries() > 0
 
 
 def dispatch(resources: Resources) -> bool:
@@ -144,6 +149,7 @@ def duties() -> list[Duty]:
     """What the sweeper does, and how often."""
     return [
         Duty(name="record_late", every=0.25, do=record_late),
+        Duty(name="move_old_entries", every=60.0, do=move_old_entries),
         Duty(name="dispatch", every=0.1, soon=0.05, do=dispatch),
         Duty(name="probe", every=1.0, do=probe),
         Duty(name="record_spooled", every=1.0, do=record_spooled),

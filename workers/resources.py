@@ -12,7 +12,7 @@ from shared.crypto import TokenVault
 from shared.db.locks import RECORDER
 from shared.db.pool import open_pool
 from shared.db.roles import Role
-from shared.inbox import Inbox, open_inbox
+from shared.intake.client import Intake, open_intake
 from shared.means import FrontMeans, front_client, token_endpoint
 from shared.queue import WORK, Waiting
 from shared.settings import Settings
@@ -30,7 +30,7 @@ class Resources(FrontMeans):
 
     name: str
     settings: Settings
-    inbox: Inbox
+    intake: Intake
     dispatcher: Dispatcher
     recorder: Recorder
     storage: Storage
@@ -40,7 +40,7 @@ class Resources(FrontMeans):
         self.recorder.close()
         self.dispatcher.close()
         self.pool.close()
-        self.inbox.close()
+        self.intake.close()
 
 
 def open_resources(settings: Settings, app: Celery, *, kind: str) -> Resources:
@@ -50,7 +50,7 @@ def open_resources(settings: Settings, app: Celery, *, kind: str) -> Resources:
     name = f"{kind}@{socket.gethostname()}:{os.getpid()}"
     # Threads hold a connection for milliseconds and Front for much longer: 8 connections served 32 threads (measured).
     pool = open_pool(settings, size=max(4, settings.worker_threads // 2), application_name=name)
-    inbox = open_inbox(settings)
+    intake = open_intake(settings)
     waiting = Waiting(settings.redis_url.get_secret_value(), WORK)
     dispatcher = Dispatcher(pool, app, waiting)
     role = Role(database_url, RECORDER, name=f"recorder of {name}")
@@ -58,9 +58,9 @@ def open_resources(settings: Settings, app: Celery, *, kind: str) -> Resources:
         name=name,
         settings=settings,
         pool=pool,
-        inbox=inbox,
+        intake=intake,
         dispatcher=dispatcher,
-        recorder=Recorder(pool, inbox, role, dispatcher.top_up, Reader(pool, inbox)),
+        recorder=Recorder(pool, intake, role, dispatcher.top_up, Reader(pool, intake)),
         front=front_client(settings),
         token_endpoint=token_endpoint(settings),
         storage=Storage(settings.storage),

@@ -1,4 +1,4 @@
-"""What waits in the inbox, worked off as the Procfile has it."""
+"""What waits in the intake, worked off as the Procfile has it."""
 
 from __future__ import annotations
 

@@ -65,8 +65,8 @@ def _look(mailroom: Mailroom, conn: psycopg.Connection) -> Look:
 
 
 def _is_open(mailroom: Mailroom, conn: psycopg.Connection) -> bool:
-    """The inbox first: what leaves it is a row by then."""
-    if mailroom.inbox_depth():
+    """The intake first: what leaves it is a row by then."""
+    if mailroom.intake_depth():
         return True
     row = conn.execute(OPEN).fetchone()
     return bool(row and row[0])

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from bench.door.figures import OURS
 from bench.harness.procfile import shipped
 from bench.peers.install import node_folder_of, python_of
-from shared.inbox import STREAM
+from shared.intake.client import STREAM
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -25,7 +25,7 @@ from shared.db import connections, tenants, users
 from shared.db.pool import Pool
 from shared.db.tenants import PolicyChange
 from shared.errors import StoreUnavailable
-from shared.inbox import STREAM, Inbox
+from shared.intake.client import STREAM, Intake
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence, Set
@@ -114,16 +114,16 @@ class Mailroom:
         """A client that waits for no more than two seconds."""
         return redis.Redis.from_url(self.redis_url, socket_timeout=2, socket_connect_timeout=2)
 
-    def inbox_depth(self) -> int:
+    def intake_depth(self) -> int:
         """How many deliveries are not recorded yet. Raises StoreUnavailable while Redis is away."""
         with self.redis() as client:
-            return Inbox(client).depth()
+            return Intake(client).depth()
 
     def unsettled(self) -> str:
         """What is still to be done, in words; nothing when all is finished or parked, and nobody is sending."""
         waits = {"deliveries at Front": self.front.verdict()["pending"]}
         try:
-            waits["inbox"] = self.inbox_depth()
+            waits["intake"] = self.intake_depth()
             [(waits["spooled"],)] = self.rows("SELECT count(*) FROM spooled_deliveries")
             [(waits["open tasks"],)] = self.rows(f"SELECT count(*) FROM tasks WHERE {OPEN}")
         except (StoreUnavailable, psycopg.Error) as error:

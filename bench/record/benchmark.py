@@ -1,4 +1,4 @@
-"""The recorder over what waits in the inbox, and beside it the same rows by a Celery task for each webhook."""
+"""The recorder over what waits in the intake, and beside it the same rows by a Celery task for each webhook."""
 
 from __future__ import annotations
 

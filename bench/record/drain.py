@@ -1,6 +1,6 @@
 """Our recorder in a process of its own: `python -m bench.record.drain CHUNK`.
 
-Says that it is ready, waits for a line, empties the inbox, tells what it took as JSON and stays until stdin ends.
+Says that it is ready, waits for a line, empties the intake, tells what it took as JSON and stays until stdin ends.
 CPU is this process' own. `SHARES` behind the chunk has the profiler look on, which takes time itself.
 """
 
@@ -24,7 +24,7 @@ from workers.resources import Resources, open_resources
 SHARES = "shares"
 #: What a share is of, by the function in which all of it happens.
 PARTS = {
-    "inbox": ("shared/inbox.py", "read"),
+    "intake": ("shared/intake.py", "read"),
     "parse": ("workers/recording/read.py", "parse"),
     "match_and_plan": ("workers/recording/plan.py", "plan_message"),
     "compress": ("~", "<built-in method isal.isal_zlib.compress>"),
@@ -53,8 +53,8 @@ def main(chunk: int, *, with_shares: bool) -> None:
 def _recorder(resources: Resources, chunk: int, *, one_thread: bool = False) -> Recorder:
     """The one that the process has, but for the chunk; a profile sees one thread only."""
     role = Role(resources.settings.database_url.get_secret_value(), RECORDER, name="recorder of the benchmark")
-    reader = Reader(resources.pool, resources.inbox, chunk, reads_ahead=not one_thread)
-    return Recorder(resources.pool, resources.inbox, role, resources.dispatcher.top_up, reader)
+    reader = Reader(resources.pool, resources.intake, chunk, reads_ahead=not one_thread)
+    return Recorder(resources.pool, resources.intake, role, resources.dispatcher.top_up, reader)
 
 
 def _shares(profile: cProfile.Profile) -> dict[str, float]:

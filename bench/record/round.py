@@ -44,10 +44,10 @@ class Round:
 
 
 def drained(stage: Stage, deliveries: list[Delivery], chunk: int, *, shares: bool = False) -> Round:
-    """All of them by our recorder, from the inbox."""
+    """All of them by our recorder, from the intake."""
     before, load = stage.last_event(), os.getloadavg()[0]
     for begin in range(0, len(deliveries), PIECE):
-        stage.inbox.put(deliveries[begin : begin + PIECE])
+        stage.intake.put(deliveries[begin : begin + PIECE])
     command = [sys.executable, "-m", "bench.record.drain", str(chunk), *([SHARES] if shares else [])]
     with _process(command, stage, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
         assert process.stdin

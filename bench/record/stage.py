@@ -9,7 +9,7 @@ from cryptography.fernet import Fernet
 
 from bench.door.usage import cpu_seconds
 from bench.harness.mailroom import surroundings
-from shared.inbox import Inbox
+from shared.intake.client import Intake
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -31,7 +31,7 @@ class Stage:
             "DATABASE_URL": self.database_url,
             "REDIS_URL": redis_url,
         }
-        self.inbox = Inbox(servers.redis())
+        self.intake = Intake(servers.redis())
         self._servers = servers
         self._conn = psycopg.connect(self.database_url, autocommit=True)
 
@@ -40,7 +40,7 @@ class Stage:
 
     def __exit__(self, *_: object) -> None:
         self._conn.close()
-        self.inbox.close()
+        self.intake.close()
 
     def last_event(self) -> int:
         """The id of the newest event; of those that come without a duplicate there are as many."""

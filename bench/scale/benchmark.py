@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from bench.benchmark import Benchmark
 from bench.harness.servers import both_servers
-from bench.scale.inbox import full_inbox
+from bench.scale.intake import full_intake
 from bench.scale.tasks import dispatch_round, stranded_look
 from bench.scale.users import import_users
 from bench.timed import timed
@@ -42,8 +42,10 @@ def scale(*, quick: bool) -> Figures:
     size = QUICK if quick else FULL
     took: dict[str, float] = {}
     with both_servers() as (servers, folder):
-        with timed(took, "inbox"):
-            inbox = _told("inbox", full_inbox(servers, folder, deliveries=size.deliveries, drained_ones=size.drained))
+        with timed(took, "intake"):
+            intake = _told(
+                "intake", full_intake(servers, folder, deliveries=size.deliveries, drained_ones=size.drained)
+            )
         with timed(took, "rounds"):
             rounds = [
                 _told("round", dispatch_round(servers, tenants=size.tenants, tasks=tasks)) for tasks in size.tasks
@@ -53,22 +55,22 @@ def scale(*, quick: bool) -> Figures:
         with timed(took, "import"):
             users = _told("import", import_users(servers, folder, size.users))
     return {
-        "redis_to_body_bytes_ratio": inbox["redis_to_body_bytes_ratio"],
-        "deep_drained_per_second": inbox["deep_drained_per_second"],
-        "shallow_drained_per_second": inbox["shallow_drained_per_second"],
-        "deep_to_shallow_cpu_ratio": inbox["deep_to_shallow_cpu_ratio"],
+        "redis_to_body_bytes_ratio": intake["redis_to_body_bytes_ratio"],
+        "deep_drained_per_second": intake["deep_drained_per_second"],
+        "shallow_drained_per_second": intake["shallow_drained_per_second"],
+        "deep_to_shallow_cpu_ratio": intake["deep_to_shallow_cpu_ratio"],
         "dispatch_round_best_ms": rounds[-1]["best_ms"],
         "dispatch_round_median_ms": rounds[-1]["median_ms"],
         "stranded_look_median_ms": looks[-1]["median_ms"],
         "imported_users_per_second": users["users_per_second"],
         "import_memory_mb": users["memory_mb"],
-        "inbox": inbox,
+        "intake": intake,
         "dispatch_rounds": rounds,
         "stranded_looks": looks,
         "import": users,
         "took_seconds": took,
         "note": NOTE,
-        "broken": [f"inbox: {inbox['unrecorded']} webhooks are no rows"] if inbox["unrecorded"] else [],
+        "broken": [f"intake: {intake['unrecorded']} webhooks are no rows"] if intake["unrecorded"] else [],
     }
 
 
@@ -78,5 +80,5 @@ def _told(what: str, figures: dict[str, Any]) -> dict[str, Any]:
 
 
 SCALE = Benchmark(
-    name="scale", measures="a full inbox, very many tasks of very many tenants, a long list of users", do=scale
+    name="scale", measures="a full intake, very many tasks of very many tenants, a long list of users", do=scale
 )

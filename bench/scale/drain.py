@@ -55,7 +55,7 @@ class Stretch:
 
 def drained(stage: Stage, webhooks: int) -> Stretch:
     """Let the recorder run until so many are recorded and gone, and end it, in the midst of others maybe."""
-    depth = stage.inbox.depth()
+    depth = stage.intake.depth()
     command = [sys.executable, "-m", "bench.record.drain", str(CHUNK)]
     with subprocess.Popen(
         command, cwd=ROOT, env=stage.environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE
@@ -78,7 +78,7 @@ def _begin(process: subprocess.Popen[bytes]) -> None:
 
 
 def _when(stage: Stage, waiting: int, pid: int) -> Moment:
-    """The moment when no more than these are waiting: what has left the inbox is committed."""
-    assert wait_until(lambda: stage.inbox.depth() <= waiting, RECORDED_WITHIN, every=0.01), "not recorded in time"
+    """The moment when no more than these are waiting: what has left the intake is committed."""
+    assert wait_until(lambda: stage.intake.depth() <= waiting, RECORDED_WITHIN, every=0.01), "not recorded in time"
     used = cpu_seconds([pid]) + stage.postgres_cpu_seconds()
-    return Moment(waiting=stage.inbox.depth(), at=time.monotonic(), cpu_seconds=used)
+    return Moment(waiting=stage.intake.depth(), at=time.monotonic(), cpu_seconds=used)

@@ -16,7 +16,7 @@ def drained(figures: Figures) -> str:
     return table(
         ["what", "measured"],
         [
-            ("webhooks in the inbox", figures["webhooks"]),
+            ("webhooks in the intake", figures["webhooks"]),
             ("s until the last is a row", figures["drain_rows_seconds"]),
             ("s until the last change at Front", figures["drain_seconds"]),
             ("changes a second", figures["changes_per_second"]),

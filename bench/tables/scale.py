@@ -11,19 +11,19 @@ if TYPE_CHECKING:
 
 
 def much(figures: Figures) -> str:
-    """The inbox, rounds and looks, and the import."""
-    inbox, users = figures["inbox"], figures["import"]
+    """The intake, rounds and looks, and the import."""
+    intake, users = figures["intake"], figures["import"]
     rows = [
         (
-            f"Redis for {inbox['deliveries']:,} deliveries of 2,400 random bytes",
-            f"{inbox['redis_mb']:,} MB",
-            f"{inbox['redis_to_body_bytes_ratio']} bytes for a byte of body",
+            f"Redis for {intake['deliveries']:,} deliveries of 2,400 random bytes",
+            f"{intake['redis_mb']:,} MB",
+            f"{intake['redis_to_body_bytes_ratio']} bytes for a byte of body",
         ),
         *(
             (
-                f"recording with {inbox[f'{where}_depth']:,} waiting",
-                f"{inbox[f'{where}_drained_per_second']:,} events/s",
-                f"{inbox[f'{where}_cpu_us_per_event']:,} us of CPU an event",
+                f"recording with {intake[f'{where}_depth']:,} waiting",
+                f"{intake[f'{where}_drained_per_second']:,} events/s",
+                f"{intake[f'{where}_cpu_us_per_event']:,} us of CPU an event",
             )
             for where in ("deep", "shallow")
         ),

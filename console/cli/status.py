@@ -40,7 +40,7 @@ def status(ctx: click.Context, as_json: bool) -> None:
         print_json(document)
     else:
         _print(document, processes)
-    if document["inbox"]["depth"] is None:
+    if document["intake"]["depth"] is None:
         ctx.exit(FAILED)
 
 
@@ -59,9 +59,9 @@ def read_status(conn: Connection, events: list[EventCount]) -> dict[str, Any]:
     for group in events:
         by_state[group.state] += group.count
     spooled = spool(conn)
-    depth, oldest = _inbox()
+    depth, oldest = _intake()
     return {
-        "inbox": {
+        "intake": {
             "depth": depth,
             "oldest_age_seconds": round(max(oldest, spooled.oldest_age_seconds), 3),
             "spooled": spooled.count,
@@ -83,21 +83,21 @@ def read_status(conn: Connection, events: list[EventCount]) -> dict[str, Any]:
     }
 
 
-def _inbox() -> tuple[int | None, float]:
+def _intake() -> tuple[int | None, float]:
     """Depth and oldest age of the stream; says so on stderr when Redis does not answer."""
     from console.cli.output import say
     from shared.errors import StoreUnavailable
-    from shared.inbox import open_inbox
+    from shared.intake.client import open_intake
     from shared.settings import load
 
-    inbox = open_inbox(load().require("redis_url"))
+    intake = open_intake(load().require("redis_url"))
     try:
-        return inbox.depth(), inbox.oldest_age_seconds()
+        return intake.depth(), intake.oldest_age_seconds()
     except StoreUnavailable as error:
         say(f"{error.code}: {error}")
         return None, 0.0
     finally:
-        inbox.close()
+        intake.close()
 
 
 def _print(document: dict[str, Any], processes: list[Process]) -> None:
@@ -106,14 +106,14 @@ def _print(document: dict[str, Any], processes: list[Process]) -> None:
     from console.cli.repair_status import repair_lines
     from console.cli.times import spoken
 
-    inbox, unclaimed_days = document["inbox"], document["retention"]["unclaimed_days"]
-    depth = "unknown: Redis does not answer" if inbox["depth"] is None else f"{inbox['depth']:,}"
+    intake, unclaimed_days = document["intake"], document["retention"]["unclaimed_days"]
+    depth = "unknown: Redis does not answer" if intake["depth"] is None else f"{intake['depth']:,}"
     rows: list[tuple[str, str]] = [
         (
             "oldest unrecorded",
-            spoken(inbox["oldest_age_seconds"]) if inbox["depth"] or inbox["spooled"] else "none",
+            spoken(intake["oldest_age_seconds"]) if intake["depth"] or intake["spooled"] else "none",
         ),
-        ("inbox", depth + (f", {inbox['spooled']:,} spooled in PostgreSQL" if inbox["spooled"] else "")),
+        ("intake", depth + (f", {intake['spooled']:,} spooled in PostgreSQL" if intake["spooled"] else "")),
         ("events", _counts(document["events"])),
         *(
             (f"  parked: {group.cause}", parked_line(group, datetime.now(UTC), unclaimed_days))

@@ -140,7 +140,7 @@ class Stack:
         self.mailroom("tenant", "policy", name, "--action", action)
 
     def settle(self, within: float) -> None:
-        """Return when everything sent was delivered or given up, the inbox is empty and no task is open."""
+        """Return when everything sent was delivered or given up, the intake is empty and no task is open."""
         if wait_until(self._is_settled, within, every=1.0):
             self.note()
             return
@@ -162,8 +162,8 @@ class Stack:
             status = self.json("status")
         except AssertionError:  # a server is being started again
             return False
-        inbox = status["inbox"]
-        return not (inbox["depth"] or inbox["spooled"] or sum(status["tasks"][state] for state in OPEN))
+        intake = status["intake"]
+        return not (intake["depth"] or intake["spooled"] or sum(status["tasks"][state] for state in OPEN))
 
     def _is_ready(self) -> bool:
         assert self.up.poll() is None, self.tail()

@@ -32,7 +32,7 @@ EVENT_KEYS = {
     *("id", "company_id", "tenant", "type", "state", "cause", "conversation_id", "message_id"),
     *("deliveries", "recipients", "attachments", "action", "tasks", "timeline"),
 }
-STATUS_KEYS = {"inbox", "events", "tasks", "rescued"}
+STATUS_KEYS = {"intake", "events", "tasks", "rescued"}
 
 
 @pytest.fixture(scope="module")
@@ -100,7 +100,7 @@ def test_nothing_had_to_be_rescued(stack: Stack, event: dict[str, Any]) -> None:
     status = stack.json("status")
     assert set(status) >= STATUS_KEYS
     assert (status["rescued"], event["state"]) == (0, "done")
-    assert set(status["inbox"]) == {"depth", "oldest_age_seconds", "spooled"}
+    assert set(status["intake"]) == {"depth", "oldest_age_seconds", "spooled"}
 
 
 def test_the_door_proves_itself(stack: Stack) -> None:

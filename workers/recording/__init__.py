@@ -1,1 +1,1 @@
-"""From the inbox to rows."""
+"""From the intake to rows."""

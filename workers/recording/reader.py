@@ -11,8 +11,8 @@ from typing import NamedTuple
 from shared.db import marks, recording, spool
 from shared.db.pool import Connection, Pool
 from shared.errors import StoreUnavailable
-from shared.inbox import Inbox
-from shared.inbox_entries import Entry
+from shared.intake.client import Intake
+from shared.intake.entries import Entry
 from workers.recording.ahead import Ahead
 from workers.recording.prepare import Prepared, prepare
 from workers.recording.read import Incoming, Parsed, parse
@@ -34,27 +34,27 @@ class Batch(NamedTuple):
 
 
 class Reader:
-    """Reads inbox and spool, `size` deliveries at most at a time; for one thread.
+    """Reads intake and spool, `size` deliveries at most at a time; for one thread.
 
     `suspects` are marked from before, by a recorder that died or gave up: they are not read but to be recorded alone.
     """
 
-    def __init__(self, pool: Pool, inbox: Inbox, size: int = CHUNK, *, reads_ahead: bool = True):
+    def __init__(self, pool: Pool, intake: Intake, size: int = CHUNK, *, reads_ahead: bool = True):
         self._pool = pool
-        self._inbox = inbox
+        self._intake = intake
         self._size = size
         self._reads_ahead = reads_ahead
         self._ahead: Ahead[Batch] = Ahead()
         self._marked_ahead: list[str] = []
 
-    def from_inbox(self, suspects: Mapping[str, int]) -> Batch:
+    def from_intake(self, suspects: Mapping[str, int]) -> Batch:
         """The next entries; a thread prepares those behind them meanwhile, since PostgreSQL is waited for otherwise."""
-        batch = self._ahead.take() or self._read_inbox(suspects, after="0")
+        batch = self._ahead.take() or self._read_intake(suspects, after="0")
         self._marked_ahead = []
         if batch.may_be_more and self._reads_ahead:
             batch = self._prepared(batch)  # before those behind it: events get their ids in the order they came
             last = batch.incoming[-1].mark
-            self._ahead.begin(lambda: self._prepared(self._read_inbox(suspects, after=last, ahead=True)))
+            self._ahead.begin(lambda: self._prepared(self._read_intake(suspects, after=last, ahead=True)))
         return batch
 
     def from_spool(self, suspects: Mapping[str, int]) -> Batch:
@@ -95,8 +95,8 @@ class Reader:
         except Exception:  # noqa: BLE001 -- whoever records them meets it, too, and looks for the one that it is about
             return batch
 
-    def _read_inbox(self, suspects: Mapping[str, int], *, after: str, ahead: bool = False) -> Batch:
-        incoming = [_incoming(entry) for entry in self._inbox.read(after=after, max_entries=self._size)]
+    def _read_intake(self, suspects: Mapping[str, int], *, after: str, ahead: bool = False) -> Batch:
+        incoming = [_incoming(entry) for entry in self._intake.read(after=after, max_entries=self._size)]
         together = _unsuspected(incoming, suspects)
         if ahead:
             self._marked_ahead = [each.mark for each in together]
@@ -112,7 +112,7 @@ def _incoming(entry: Entry) -> Incoming:
         delivery=entry.delivery,
         origin="webhook",
         mark=entry.entry_id,
-        unreadable=None if entry.readable else "an entry of the inbox that the door did not write",
+        unreadable=None if entry.readable else "an entry of the intake that the door did not write",
     )
 
 

@@ -1,4 +1,4 @@
-"""Empties the inbox and the spool into rows, one chunk after the other, one recorder at a time."""
+"""Empties the intake and the spool into rows, one chunk after the other, one recorder at a time."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from shared.db import marks, spool
 from shared.db.pool import Connection, Pool
 from shared.db.roles import Role
 from shared.errors import StoreUnavailable
-from shared.inbox import Inbox
+from shared.intake.client import Intake
 from workers.recording.chunk import record_chunk
 from workers.recording.collecting import rarely_collecting
 from workers.recording.halves import by_halves
@@ -33,9 +33,9 @@ Dispatch = Callable[[set[int]], None]
 class Recorder:
     """Records what `reader` gives; `drain` is called by the recorder's task, or by the sweeper in its stead."""
 
-    def __init__(self, pool: Pool, inbox: Inbox, role: Role, dispatch: Dispatch, reader: Reader):
+    def __init__(self, pool: Pool, intake: Intake, role: Role, dispatch: Dispatch, reader: Reader):
         self._pool = pool
-        self._inbox = inbox
+        self._intake = intake
         self._reader = reader
         self._role = role
         self._dispatch = dispatch
@@ -78,21 +78,21 @@ class Recorder:
         """Record a chunk of what waits; how many, and whether nothing is left."""
         spooled, may_be_more = self._record_spooled(suspects)
         if may_be_more:
-            return spooled, False  # the whole backlog before the inbox is asked: Redis may still be away
-        if done := self._record_inbox(suspects):
+            return spooled, False  # the whole backlog before the intake is asked: Redis may still be away
+        if done := self._record_intake(suspects):
             return spooled + done, False
-        self._inbox.stop_bell()
-        if done := self._record_inbox(suspects):
+        self._intake.stop_bell()
+        if done := self._record_intake(suspects):
             return spooled + done, False
         self._forget(suspects)
         return spooled, True
 
-    def _record_inbox(self, suspects: dict[str, int]) -> int:
-        batch = self._reader.from_inbox(suspects)
+    def _record_intake(self, suspects: dict[str, int]) -> int:
+        batch = self._reader.from_intake(suspects)
         self._record(batch, suspects)
         if batch.incoming:
             failpoints.reach("recorded_before_delete")
-        self._inbox.delete(each.mark for each in batch.incoming)
+        self._intake.delete(each.mark for each in batch.incoming)
         return len(batch.incoming)
 
     def _record_spooled(self, suspects: dict[str, int]) -> tuple[int, bool]:

@@ -118,7 +118,7 @@ class _Slice:
             raise GivesWay("others have their turn")
         if self._write(lambda conn: repairs.has_work_due(conn, self._repair.tenant_id)):
             raise GivesWay("the tenant's own work goes first", retry_after=PAUSE_SECONDS)
-        if self._resources.inbox.oldest_age_seconds() > RECORDING_IS_BEHIND_SECONDS:
+        if self._resources.intake.oldest_age_seconds() > RECORDING_IS_BEHIND_SECONDS:
             raise GivesWay("what was received is not recorded yet", retry_after=PAUSE_SECONDS)
 
     def _count(self, page: Page) -> None:

@@ -1,4 +1,4 @@
-"""What `appendfsync always` costs against `everysec`: writes into the inbox, and the door's answers."""
+"""What `appendfsync always` costs against `everysec`: writes into the intake, and the door's answers."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import redis
 
 from sandbox.percentiles import percentiles
-from shared.inbox import Inbox
+from shared.intake.client import Intake
 from shared.models import Delivery
 
 if TYPE_CHECKING:
@@ -42,7 +42,7 @@ class Cost:
         p50, p99 = (1000 * (door[name] or 0) for name in ("p50", "p99"))
         refused = sum(answer["status"] != OK for answer in self.answers)
         return (
-            f"{mean(self.alone):,.0f} inbox writes/s of one writer, {mean(self.crowd):,.0f} of {CROWD},"
+            f"{mean(self.alone):,.0f} intake writes/s of one writer, {mean(self.crowd):,.0f} of {CROWD},"
             f" door p50 {p50:.1f} ms p99 {p99:.1f} ms, {refused} of {len(self.answers)} refused"
         )
 
@@ -79,7 +79,7 @@ def _answers(scene: Scene, count: int, per_second: float) -> list[Answer]:
 
 
 def _writes_per_second(redis_url: str, writers: int, seconds: float) -> float:
-    """Single deliveries from so many threads into an inbox that nobody reads."""
+    """Single deliveries from so many threads into an intake that nobody reads."""
     with ThreadPoolExecutor(writers) as pool:
         written = sum(pool.map(lambda _: _write(redis_url, time.monotonic() + seconds), range(writers)))
     return written / seconds
@@ -89,9 +89,9 @@ def _write(redis_url: str, until: float) -> int:
     delivery = Delivery(id="00", body=BODY, received_at=datetime.now(UTC))
     count = 0
     with redis.Redis.from_url(redis_url.removesuffix("/0") + "/1") as client:
-        inbox = Inbox(client)
+        intake = Intake(client)
         while time.monotonic() < until:
-            inbox.put([delivery])
+            intake.put([delivery])
             count += 1
         client.flushdb()
     return count

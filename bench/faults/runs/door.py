@@ -41,12 +41,12 @@ def redis_out_of_memory(suite: Suite) -> Result:
             with scene.mail(per_second=suite.pick(20, 40)):
                 time.sleep(suite.pick(10, 60))
             scene.injected += 1
-            broken += _unless(_store(scene, "inbox") == "away", "the door did not notice that Redis was full")
+            broken += _unless(_store(scene, "intake") == "away", "the door did not notice that Redis was full")
             broken += _unless(
                 wait_until(lambda: _spooled(scene) == 0, RECORDED_WITHIN, every=0.5),
                 f"{_spooled(scene)} deliveries were still spooled, with Redis full",
             )
-        back = wait_until(lambda: _store(scene, "inbox") == "writable", BACK_WITHIN, every=0.5)
+        back = wait_until(lambda: _store(scene, "intake") == "writable", BACK_WITHIN, every=0.5)
         broken += _unless(back, f"the door was not back at Redis after {BACK_WITHIN:g} s")
         return scene.judge(within=SETTLES_WITHIN, note=_slowest(scene), broken=broken)
 

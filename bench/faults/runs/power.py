@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from bench.harness.servers import Servers
 
 SETTLES_WITHIN = 900.0  # seconds; a crowded machine works slowly
-BACKLOG_SECONDS = 1.5  # without PostgreSQL, so that acknowledged deliveries are in the inbox and nowhere else
+BACKLOG_SECONDS = 1.5  # without PostgreSQL, so that acknowledged deliveries are in the intake and nowhere else
 BETWEEN = 1.0  # seconds
 
 
@@ -47,7 +47,7 @@ def mortal(servers: Servers, folder: Path) -> Iterator[MortalValkey]:
 
 
 def cuts(suite: Suite, valkey: MortalValkey, policy: str) -> Result:
-    """Power cuts under mail, each while the inbox holds deliveries that no row has yet."""
+    """Power cuts under mail, each while the intake holds deliveries that no row has yet."""
     gone, at_risk = 0, 0
     with suite.scene(f"power_{policy}") as scene:
         with scene.mail(per_second=30):
@@ -56,12 +56,12 @@ def cuts(suite: Suite, valkey: MortalValkey, policy: str) -> Result:
                 time.sleep(BETWEEN)
                 with hung(scene.servers.postgres, BACKLOG_SECONDS):
                     time.sleep(BACKLOG_SECONDS)
-                    held = scene.mailroom.inbox_depth()
+                    held = scene.mailroom.intake_depth()
                     gone += valkey.lose_power()
                     valkey.start()
                 scene.injected += bool(held)
                 at_risk += held
-        note = f"{at_risk} deliveries in the inbox at the cuts, {gone:,} bytes of its log had not reached the disk"
+        note = f"{at_risk} deliveries in the intake at the cuts, {gone:,} bytes of its log had not reached the disk"
         return scene.judge(within=SETTLES_WITHIN, note=note)
 
 
@@ -73,7 +73,7 @@ def meant_to_lose(result: Result) -> Result:
 
 
 def cost(suite: Suite) -> Result:
-    """Writes into the inbox and answers of the door under both policies, in turns."""
+    """Writes into the intake and answers of the door under both policies, in turns."""
     rounds, seconds = suite.pick((1, 2.0), (4, 10.0))
     with suite.scene("power_cost") as scene:
         costs = measure(scene, rounds=rounds, seconds=seconds, per_second=50)

@@ -12,7 +12,7 @@ import redis
 
 from bench.faults.run import Run
 from bench.harness.servers import hung
-from shared.inbox import STREAM
+from shared.intake.client import STREAM
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -60,7 +60,7 @@ def redis_hung(suite: Suite) -> Result:
 
 
 def redis_wiped(suite: Suite) -> Result:
-    """FLUSHALL in the middle: only what was in the inbox may be lost, and it is listed in the same moment."""
+    """FLUSHALL in the middle: only what was in the intake may be lost, and it is listed in the same moment."""
     at_risk: set[str] = set()
     with suite.scene("redis_wiped") as scene:
         with scene.mail(per_second=suite.pick(30, 40)):
@@ -72,7 +72,7 @@ def redis_wiped(suite: Suite) -> Result:
 
 
 def _wipe(scene: Scene) -> set[str]:
-    """Forget everything; the events whose deliveries stood in the inbox in that moment."""
+    """Forget everything; the events whose deliveries stood in the intake in that moment."""
     with scene.servers.redis() as client:
         entries, _ = client.pipeline(transaction=True).xrange(STREAM).flushall().execute()
     return {json.loads(fields[b"body"])["payload"]["id"] for _, fields in entries}
@@ -139,7 +139,7 @@ RUNS = (
     Run(name="redis_hung", promise="Redis stopped with connections open: the same", do=redis_hung, in_ci=True),
     Run(
         name="redis_wiped",
-        promise="FLUSHALL: what was recorded finishes; only what was in the inbox may be gone, and is counted",
+        promise="FLUSHALL: what was recorded finishes; only what was in the intake may be gone, and is counted",
         do=redis_wiped,
         in_ci=True,
     ),

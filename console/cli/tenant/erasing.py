@@ -65,7 +65,7 @@ def _tell(called: str, counts: dict[str, int]) -> None:
     from console.cli.output import say
 
     say(f"erase {called}, for good: " + (_spoken(counts) or "nothing of it is in the database"))
-    say("and what waits of it in the inbox, its files and its tokens")
+    say("and what waits of it in the intake, its files and its tokens")
 
 
 def _ask(called: str, confirm: str | None) -> None:
@@ -107,16 +107,16 @@ def _places(stack: ExitStack) -> Places:
     from console.erasing import Places
     from shared.budget import Budget
     from shared.db.pool import open_pool
-    from shared.inbox import open_inbox
+    from shared.intake.client import open_intake
     from shared.settings import load
     from shared.storage import Storage
 
     settings = load().require("database_url", "redis_url")
     pool = stack.enter_context(open_pool(settings, size=1, application_name="mailroom tenant erase"))
-    inbox = open_inbox(settings)
-    stack.callback(inbox.close)
+    intake = open_intake(settings)
+    stack.callback(intake.close)
     budget = Budget.from_url(settings.redis_url.get_secret_value())
-    return Places(pool=pool, inbox=inbox, budget=budget, storage=Storage(settings.storage))
+    return Places(pool=pool, intake=intake, budget=budget, storage=Storage(settings.storage))
 
 
 def _print(called: str, removed: dict[str, int]) -> None:

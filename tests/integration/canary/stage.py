@@ -130,7 +130,7 @@ class Stage:
         def hurried() -> bool:
             for statement in HURRY.split(";"):
                 self.rig.sql(statement)
-            return self.rig.resources.inbox.depth() == 0 and self.rig.one(WORKABLE) == 0
+            return self.rig.resources.intake.depth() == 0 and self.rig.one(WORKABLE) == 0
 
         self.site.until(hurried, "nothing can be done any more")
 

@@ -55,7 +55,7 @@ def test_the_version_is_told(mailroom: Mailroom) -> None:
 def test_json_is_one_document_on_stdout(process_environment: dict[str, str]) -> None:
     shown = run(process_environment, "status", "--json")
     assert (shown.returncode, shown.stderr) == (0, "")
-    assert json.loads(shown.stdout)["inbox"]["depth"] == 0
+    assert json.loads(shown.stdout)["intake"]["depth"] == 0
 
 
 def test_a_closed_pipe_is_no_traceback(process_environment: dict[str, str]) -> None:

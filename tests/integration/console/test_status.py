@@ -11,7 +11,7 @@ import psycopg
 import pytest
 import redis
 
-from shared.inbox import Inbox
+from shared.intake.client import Intake
 from shared.models import Delivery
 from tests.integration.console.story import insert, tell_event, tell_task
 
@@ -28,7 +28,7 @@ def findings(mailroom: Mailroom, code: int = 1) -> dict[str, bool]:
 
 def test_an_empty_mailroom_names_every_state(mailroom: Mailroom) -> None:
     assert mailroom.json("status") == {
-        "inbox": {"depth": 0, "oldest_age_seconds": 0.0, "spooled": 0},
+        "intake": {"depth": 0, "oldest_age_seconds": 0.0, "spooled": 0},
         "events": dict.fromkeys(("processing", "done", "ignored", "parked", "failed"), 0),
         "tasks": dict.fromkeys(
             ("ready", "queued", "running", "parked", "done", "failed", "discarded", "skipped", "superseded"), 0
@@ -85,12 +85,12 @@ def test_what_waits_to_be_recorded_is_counted_with_its_age(
     mailroom: Mailroom, redis_db: str, conn: psycopg.Connection
 ) -> None:
     with redis.Redis.from_url(redis_db) as client:
-        Inbox(client).put([Delivery(id=uuid4().hex, received_at=datetime.now(UTC), body=b"{}") for _ in range(3)])
+        Intake(client).put([Delivery(id=uuid4().hex, received_at=datetime.now(UTC), body=b"{}") for _ in range(3)])
     an_hour_ago = datetime.now(UTC) - timedelta(hours=1)
     insert(conn, "spooled_deliveries", id=uuid4(), received_at=an_hour_ago, body=b"{}")
-    inbox = mailroom.json("status")["inbox"]
-    assert (inbox["depth"], inbox["spooled"]) == (3, 1)
-    assert 3_600 <= inbox["oldest_age_seconds"] < 3_660
+    intake = mailroom.json("status")["intake"]
+    assert (intake["depth"], intake["spooled"]) == (3, 1)
+    assert 3_600 <= intake["oldest_age_seconds"] < 3_660
     page = mailroom("status").stdout
     assert page.splitlines()[0].startswith("oldest unrecorded  1 h")
     assert "3, 1 spooled in PostgreSQL" in page
@@ -106,7 +106,7 @@ def test_processes_that_were_heard_of_are_alive(mailroom: Mailroom, conn: psycop
 def test_status_without_redis_shows_the_rest_and_fails(mailroom: Mailroom, environment: dict[str, str]) -> None:
     environment["REDIS_URL"] = "redis://127.0.0.1:9/0"
     result = mailroom("status", "--json", code=1)
-    assert json.loads(result.stdout)["inbox"] == {"depth": None, "oldest_age_seconds": 0.0, "spooled": 0}
+    assert json.loads(result.stdout)["intake"] == {"depth": None, "oldest_age_seconds": 0.0, "spooled": 0}
     assert "store_unavailable" in result.stderr
 
 

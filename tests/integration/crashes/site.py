@@ -151,7 +151,7 @@ class Site:
     def settled(self) -> bool:
         """Whether no delivery waits and no task is open."""
         open_tasks = "SELECT count(*)::int FROM tasks WHERE state IN ('ready', 'queued', 'running')"
-        return self.rig.resources.inbox.depth() == 0 and self.rig.one(open_tasks) == 0
+        return self.rig.resources.intake.depth() == 0 and self.rig.one(open_tasks) == 0
 
     def settle(self) -> None:
         """Return when everything is done."""

@@ -20,7 +20,7 @@ from tests.integration.pipeline.rig import Rig
 if TYPE_CHECKING:
     from pathlib import Path
 
-# What is left: is the delivery in the inbox, was a recorder told?
+# What is left: is the delivery in the intake, was a recorder told?
 LEFT = {
     "received_before_keep": (False, False),
     "kept_before_answer": (True, None),  # the bell is rung by another thread at the same moment
@@ -52,7 +52,7 @@ def die_at(site: Site, redis_url: str, point: str, port: int) -> None:
     dying.wait_for(f"failpoint {point}: kill")
     wait_until(lambda: not victim.is_running() or victim.status() == psutil.STATUS_ZOMBIE, "the door is dead")
     with redis.Redis.from_url(redis_url) as client:
-        kept, told = bool(rig.resources.inbox.depth()), bool(client.llen(queue.RECORD))
+        kept, told = bool(rig.resources.intake.depth()), bool(client.llen(queue.RECORD))
     dying.end()
     assert (kept, told if LEFT[point][1] is not None else None) == LEFT[point]
 

@@ -18,7 +18,7 @@ from workers.recording.recorder import DEADLY_TRIES
 if TYPE_CHECKING:
     from tests.integration.crashes.site import Site
 
-# Events, tasks by state, entries of the inbox and marks, as the dead recorder left them.
+# Events, tasks by state, entries of the intake and marks, as the dead recorder left them.
 LEFT = {
     "marked_before_record": (0, [], 1, 1),
     "recorded_before_dispatch": (1, [("ready",)], 1, 0),
@@ -50,11 +50,11 @@ def test_a_recorder_that_dies_is_followed_by_one_that_records_once(site: Site, p
     rig = site.rig
     rig.send("inbound_received", "cmp_acme", recipients=[{"handle": NORA, "role": "to"}], expect="archived")
     dying = site.recorder(crash_at=point)
-    site.tell(queue.RECORD_INBOX, consumes=queue.RECORD)
+    site.tell(queue.RECORD_INTAKE, consumes=queue.RECORD)
     dying.died_of(signal.SIGKILL)
     [(events, marks)] = rig.sql(STATES)
     tasks = rig.sql("SELECT state FROM tasks")
-    assert (events, tasks, rig.resources.inbox.depth(), marks) == LEFT[point]
+    assert (events, tasks, rig.resources.intake.depth(), marks) == LEFT[point]
 
     assert rig.record() == 1
     rig.sql("UPDATE tasks SET state = 'ready', lease_until = NULL")  # the queued one's message is not ours to take

@@ -140,9 +140,9 @@ def delivery_ids(answers: list[Answer]) -> set[str]:
     return {json.loads(answer.body)["delivery_id"] for answer in answers if answer.status == 200}
 
 
-def in_inbox(redis_url: str) -> list[str]:
+def in_intake(redis_url: str) -> list[str]:
     with redis.Redis.from_url(redis_url) as client:
-        return [fields[b"id"].decode() for _, fields in client.xrange("mailroom:inbox")]
+        return [fields[b"id"].decode() for _, fields in client.xrange("mailroom:intake")]
 
 
 def in_spool(database_url: str) -> list[str]:

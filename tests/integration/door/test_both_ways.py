@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.integration.door.doors import a_door, in_inbox, signed
+from tests.integration.door.doors import a_door, in_intake, signed
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -81,9 +81,9 @@ def door(database: str, redis_db: str, tmp_path: Path) -> Iterator[Door]:
 
 def test_no_odd_request_is_taken_or_answered_differently(door: Door, redis_db: str) -> None:
     def taken(*lines: bytes) -> tuple[int, str | None, int]:
-        before = len(in_inbox(redis_db))
+        before = len(in_intake(redis_db))
         answer = answer_to(door, lines)
-        return answer.status, answer.headers["content-type"], len(in_inbox(redis_db)) - before
+        return answer.status, answer.headers["content-type"], len(in_intake(redis_db)) - before
 
     odd = odd_requests()
     straight = {name: taken(*lines) for name, lines in odd.items()}

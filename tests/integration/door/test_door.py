@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 import pytest
 import redis
 
-from tests.integration.door.doors import GRANIAN, ROOT, Door, a_door, delivery_ids, in_inbox, signed, statuses
+from tests.integration.door.doors import GRANIAN, ROOT, Door, a_door, delivery_ids, in_intake, signed, statuses
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -37,10 +37,10 @@ def plain_door(database: str, redis_db: str, tmp_path: Path) -> Iterator[Door]:
         yield door
 
 
-def test_all_that_is_acknowledged_is_in_the_inbox_once(any_door: Door, redis_db: str) -> None:
+def test_all_that_is_acknowledged_is_in_the_intake_once(any_door: Door, redis_db: str) -> None:
     answers = any_door.post_many(300, at_once=32)
     assert statuses(answers) == {200: 300}
-    assert sorted(in_inbox(redis_db)) == sorted(delivery_ids(answers))
+    assert sorted(in_intake(redis_db)) == sorted(delivery_ids(answers))
 
 
 def test_the_recorder_is_told_once(any_door: Door, redis_db: str) -> None:
@@ -49,14 +49,14 @@ def test_the_recorder_is_told_once(any_door: Door, redis_db: str) -> None:
     with redis.Redis.from_url(redis_db) as client:
         while not (told := client.lrange("record", 0, -1)):
             time.sleep(0.01)
-    assert [json.loads(message)["headers"]["task"] for message in told] == ["mailroom.record_inbox"]
+    assert [json.loads(message)["headers"]["task"] for message in told] == ["mailroom.record_intake"]
 
 
 def test_a_chunked_body_is_taken_whole(any_door: Door, redis_db: str) -> None:
     body = b"x" * 100_000
     answer = any_door.request("POST", "/webhooks/front", iter([body[:70_000], body[70_000:]]), signed(body))  # type: ignore[arg-type]
     assert answer.status == 200
-    assert len(in_inbox(redis_db)) == 1
+    assert len(in_intake(redis_db)) == 1
 
 
 def raw(door: Door, request: bytes, *, pieces: int = 0) -> bytes:
@@ -74,7 +74,7 @@ def raw(door: Door, request: bytes, *, pieces: int = 0) -> bytes:
 def test_an_endless_body_is_413_and_not_swallowed(plain_door: Door, redis_db: str) -> None:
     head = b"POST /webhooks/front HTTP/1.1\r\nHost: door\r\nTransfer-Encoding: chunked\r\n\r\n"
     assert raw(plain_door, head, pieces=100).startswith(b"HTTP/1.1 413")
-    assert in_inbox(redis_db) == []
+    assert in_intake(redis_db) == []
 
 
 def test_a_body_announced_too_large_is_413_before_it_is_sent(plain_door: Door) -> None:
@@ -121,7 +121,7 @@ def test_512_idle_connections_leave_room(plain_door: Door) -> None:
 def test_the_processes_of_a_door_add_up(plain_door: Door) -> None:
     plain_door.post_many(50, at_once=8)
     shown = plain_door.request("GET", "/metrics").body.decode()
-    assert 'mailroom_deliveries_total{result="inbox"} 50.0' in shown
+    assert 'mailroom_deliveries_total{result="intake"} 50.0' in shown
 
 
 def test_each_delivery_has_a_line_that_begins_with_its_id(plain_door: Door, tmp_path: Path) -> None:

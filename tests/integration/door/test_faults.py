@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import psutil
 import redis
 
-from tests.integration.door.doors import Answer, Door, delivery_ids, in_inbox, in_spool, statuses, stopped
+from tests.integration.door.doors import Answer, Door, delivery_ids, in_intake, in_spool, statuses, stopped
 
 if TYPE_CHECKING:
     from console.embedded import Postgres, Valkey
@@ -26,7 +26,7 @@ def are_in_time(answers: list[Answer]) -> bool:
 
 
 def kept(own_postgres: Postgres, own_valkey: Valkey) -> set[str]:
-    return {*in_inbox(own_valkey.url), *in_spool(own_postgres.url)}
+    return {*in_intake(own_valkey.url), *in_spool(own_postgres.url)}
 
 
 def until_all_taken(door: Door, redis_url: str | None = None) -> None:
@@ -34,7 +34,7 @@ def until_all_taken(door: Door, redis_url: str | None = None) -> None:
     deadline = time.monotonic() + 15
     while True:
         ids = delivery_ids(door.post_many(16, at_once=8))
-        if len(ids) == 16 and (redis_url is None or ids <= set(in_inbox(redis_url))):
+        if len(ids) == 16 and (redis_url is None or ids <= set(in_intake(redis_url))):
             return
         assert time.monotonic() < deadline
         time.sleep(0.2)
@@ -75,7 +75,7 @@ def test_a_full_redis_sends_deliveries_to_the_spool(door: Door, own_postgres: Po
         client.config_set("maxmemory", "0")
     assert statuses(answers) == {200: 50}
     assert set(in_spool(own_postgres.url)) == delivery_ids(answers)
-    assert in_inbox(own_valkey.url) == []
+    assert in_intake(own_valkey.url) == []
 
 
 def test_a_redis_that_became_a_replica_sends_deliveries_to_the_spool(
@@ -117,7 +117,7 @@ def test_a_full_redis_still_leaves_the_door_ready(door: Door, own_valkey: Valkey
     with redis.Redis.from_url(own_valkey.url) as client:
         client.config_set("maxmemory", "1mb")
         ready = door.request("GET", "/readyz")
-    assert (ready.status, json.loads(ready.body)["checks"]) == (200, {"inbox": "away", "spool": "writable"})
+    assert (ready.status, json.loads(ready.body)["checks"]) == (200, {"intake": "away", "spool": "writable"})
 
 
 def test_with_both_frozen_everybody_is_asked_to_come_back_in_time(

@@ -14,7 +14,7 @@ import redis
 from kombu.exceptions import EncodeError
 
 from shared.errors import StoreUnavailable
-from shared.queue import RECORD_INBOX, RUN_TASK, Queue, celery_app, send, send_all
+from shared.queue import RECORD_INTAKE, RUN_TASK, Queue, celery_app, send, send_all
 from shared.settings import Settings
 
 if TYPE_CHECKING:
@@ -33,7 +33,7 @@ def silent_url() -> Iterator[str]:
 def seconds_to_fail(app: Queue) -> float:
     began = time.monotonic()
     with pytest.raises(StoreUnavailable):
-        send(app, RECORD_INBOX)
+        send(app, RECORD_INTAKE)
     return time.monotonic() - began
 
 
@@ -92,7 +92,7 @@ def test_a_send_on_an_open_connection_to_a_stopped_server_fails_in_time(
     own_valkey: Valkey, door: bool, limit: float
 ) -> None:
     app = celery_app(Settings(redis_url=own_valkey.url), door=door)
-    send(app, RECORD_INBOX)
+    send(app, RECORD_INTAKE)
     own_valkey.process.send_signal(signal.SIGSTOP)
     try:
         assert seconds_to_fail(app) < limit
@@ -102,8 +102,8 @@ def test_a_send_on_an_open_connection_to_a_stopped_server_fails_in_time(
 
 def test_sending_works_again_after_a_restart(own_valkey: Valkey) -> None:
     app = celery_app(Settings(redis_url=own_valkey.url))
-    send(app, RECORD_INBOX)
+    send(app, RECORD_INTAKE)
     own_valkey.kill()
     seconds_to_fail(app)
     own_valkey.start()
-    send(app, RECORD_INBOX)
+    send(app, RECORD_INTAKE)

@@ -69,7 +69,7 @@ def busy(rig: Rig) -> Rig:
 
 
 def test_nothing_is_left_but_the_tombstone(busy: Rig, folder: Path) -> None:
-    assert len(places_of(busy, folder, ACME)) > 5  # tables, inbox, budget
+    assert len(places_of(busy, folder, ACME)) > 5  # tables, intake, budget
     mailroom(busy, *ERASE_ACME)
     assert places_of(busy, folder, ACME) == {"erased_companies"}
     tenant = busy.one("SELECT id FROM tenants WHERE company_id = %s", OTHER)
@@ -95,7 +95,7 @@ def test_it_says_what_it_removed(busy: Rig) -> None:
     assert (document["erased"], document["company_id"]) == ("Acme", ACME)
     removed = document["removed"]
     assert (removed["events"], removed["users"], removed["files"]) == (3, 1, 1)
-    assert (removed["inbox deliveries"], removed["spooled deliveries"], removed["unread events"]) == (1, 1, 1)
+    assert (removed["intake deliveries"], removed["spooled deliveries"], removed["unread events"]) == (1, 1, 1)
     assert "until its admin removes the app" in result.stderr
 
 
@@ -126,7 +126,7 @@ def test_what_comes_later_is_dropped_and_counted(busy: Rig, folder: Path) -> Non
     assert places_of(busy, folder, ACME) == {"erased_companies"}
     assert busy.one("SELECT dropped::int FROM erased_companies") == 3
     assert busy.one("SELECT count(*)::int FROM events WHERE front_id = 'evt_late'") == 1
-    assert busy.resources.inbox.depth() == 0
+    assert busy.resources.intake.depth() == 0
     assert f"{ACME}: 3 deliveries dropped" in mailroom(busy, "status").output
     assert json.loads(mailroom(busy, "status", "--json").stdout)["erased"][0]["dropped"] == 3
     assert f"{ACME} still sends, 3 deliveries dropped" in mailroom(busy, "doctor", code=1).output  # for other reasons

@@ -49,7 +49,7 @@ def mark(rig: Rig, tenant: int) -> Subject:
 def places(rig: Rig) -> Places:
     return Places(
         pool=rig.resources.pool,
-        inbox=rig.resources.inbox,
+        intake=rig.resources.intake,
         budget=rig.resources.front._budget,
         storage=rig.resources.storage,
     )

@@ -72,7 +72,7 @@ def test_recipients_are_matched_with_the_users_of_their_own_tenant(rig: Rig) -> 
 def test_a_persons_change_supersedes_in_its_own_company_only(rig: Rig, twins: dict[str, int]) -> None:
     rig.sql("UPDATE tasks SET due_at = now() + interval '1 hour' WHERE kind = 'store_attachment'")
     act(rig, ACME, "archive", by="teammate", webhook=True)
-    assert wait_until(lambda: rig.resources.inbox.depth() == 1, 30.0)
+    assert wait_until(lambda: rig.resources.intake.depth() == 1, 30.0)
     rig.record()
     rig.sql("UPDATE tasks SET due_at = now() WHERE kind = 'store_attachment'")
     rig.work()

@@ -19,7 +19,7 @@ from sandbox.server import RunningSandbox, start_in_thread
 from sandbox.settings import SandboxSettings
 from shared.crypto import TokenVault
 from shared.db import connections, tasks
-from shared.inbox import Inbox
+from shared.intake.client import Intake
 from shared.models import Delivery, Task
 from shared.settings import Settings
 from workers.attempt import run_task
@@ -72,7 +72,7 @@ class Rig:
         )
         self.messages = Messages()
         self.resources: Resources = open_resources(self.settings, self.messages, kind="worker")  # type: ignore[arg-type]
-        self.door.inbox = self.resources.inbox
+        self.door.intake = self.resources.intake
 
     def tenant(self, company: str, name: str = "Acme", *, token: str | None = None, **policy: Any) -> int:
         """A company in Front, and a tenant connected to it an hour ago."""
@@ -127,9 +127,9 @@ class Rig:
         return self.control("send", {"type": event_type, "company": company, **order})["events"]
 
     def receive(self, body: bytes) -> str:
-        """Put a body into the inbox as the door would; the delivery's id."""
+        """Put a body into the intake as the door would; the delivery's id."""
         delivery = Delivery(id=uuid.uuid4().hex, received_at=datetime.now(UTC), body=body)
-        self.resources.inbox.put([delivery])
+        self.resources.intake.put([delivery])
         return delivery.id
 
     def record(self) -> int:
@@ -199,7 +199,7 @@ class Rig:
 
 
 class _Door:
-    inbox: Inbox
+    intake: Intake
 
     def __init__(self) -> None:
         door = self
@@ -208,7 +208,7 @@ class _Door:
             def do_POST(self) -> None:
                 body = self.rfile.read(int(self.headers["Content-Length"]))
                 delivery = Delivery(id=uuid.uuid4().hex, received_at=datetime.now(UTC), body=body)
-                door.inbox.put([delivery])
+                door.intake.put([delivery])
                 self.send_response(200)
                 self.send_header("Content-Length", "2")
                 self.end_headers()

@@ -208,7 +208,7 @@ def _seconds_ago(rig: Rig, seconds: float) -> float:
 
 def _wait_for_delivery(rig: Rig, depth: int) -> None:
     for _ in range(200):
-        if rig.resources.inbox.depth() >= depth:
+        if rig.resources.intake.depth() >= depth:
             return
         rig.resources.stop.wait(0.02)
     raise AssertionError("the webhook did not arrive")

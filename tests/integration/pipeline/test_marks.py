@@ -87,16 +87,16 @@ def test_the_marks_of_what_was_lost_with_redis_go_when_nothing_waits(rig: Rig) -
     rig.tenant("cmp_acme")
     receive(rig, payload={"id": "evt_1"})
     refuse_for_now(rig, times=1)
-    rig.resources.inbox._redis.flushdb()
+    rig.resources.intake._redis.flushdb()
     assert rig.record() == 0
     assert rig.resources.pool.run(marks.marked) == {}
 
 
 def by_ones(rig: Rig) -> recorder.Recorder:
     """A recorder whose chunks are of one delivery, so that the next is always read ahead."""
-    pool, inbox = rig.resources.pool, rig.resources.inbox
+    pool, intake = rig.resources.pool, rig.resources.intake
     role = Role(rig.settings.database_url.get_secret_value(), RECORDER, name="recorder of this test")
-    return recorder.Recorder(pool, inbox, role, rig.resources.dispatcher.top_up, recorder.Reader(pool, inbox, 1))
+    return recorder.Recorder(pool, intake, role, rig.resources.dispatcher.top_up, recorder.Reader(pool, intake, 1))
 
 
 def test_what_is_read_ahead_is_recorded_in_its_turn(rig: Rig) -> None:
@@ -108,7 +108,7 @@ def test_what_is_read_ahead_is_recorded_in_its_turn(rig: Rig) -> None:
     assert recorder.drain() == len(names)
     recorder.close()
     assert [name for (name,) in rig.sql("SELECT front_id FROM events ORDER BY id")] == names
-    assert rig.resources.inbox.depth() == 0
+    assert rig.resources.intake.depth() == 0
     assert rig.resources.pool.run(marks.marked) == {}
 
 
@@ -117,7 +117,7 @@ def test_what_was_read_ahead_of_a_refused_chunk_is_not_marked(rig: Rig) -> None:
     rig.tenant("cmp_acme")
     for number in range(3):
         receive(rig, payload={"id": f"evt_{number}"})
-    [first, *_] = rig.resources.inbox.read()
+    [first, *_] = rig.resources.intake.read()
     recorder = by_ones(rig)
     refuse_for_now(rig, times=1, record=recorder.drain)
     assert rig.resources.pool.run(marks.marked) == {first.entry_id: 0}

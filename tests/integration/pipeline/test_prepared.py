@@ -39,13 +39,13 @@ WHOLE = ("processing", 1, 1, 1, 1, 1)
 
 
 def waiting(rig: Rig, *names: str, company: str = "cmp_acme") -> list[Parsed]:
-    """Deliveries with a file each, read; the inbox is empty again."""
+    """Deliveries with a file each, read; the intake is empty again."""
     for name in names:
         message = {"id": f"msg_{name}", "attachments": [FILE]}
         body = envelope(payload={"id": name}, authorization={"id": company}, message=message)
         rig.receive(json.dumps(body).encode())
-    entries = rig.resources.inbox.read()
-    rig.resources.inbox.delete(each.entry_id for each in entries)
+    entries = rig.resources.intake.read()
+    rig.resources.intake.delete(each.entry_id for each in entries)
     return [parse(Incoming(each.delivery, "webhook", each.entry_id)) for each in entries]
 
 
@@ -159,4 +159,4 @@ def record_by_ones(rig: Rig, monkeypatch: pytest.MonkeyPatch, prepares: Callable
     recorder = by_ones(rig)
     recorder.drain()
     recorder.close()
-    assert rig.resources.inbox.depth() == 0
+    assert rig.resources.intake.depth() == 0

@@ -74,9 +74,9 @@ def test_many_deliveries_of_one_event_are_one_event(rig: Rig) -> None:
 def test_recording_an_entry_twice_changes_nothing(rig: Rig) -> None:
     rig.tenant("cmp_acme")
     receive(rig)
-    entries = rig.resources.inbox.read()
+    entries = rig.resources.intake.read()
     rig.record()
-    rig.resources.inbox.put([entry.delivery for entry in entries])  # as after a crash between commit and delete
+    rig.resources.intake.put([entry.delivery for entry in entries])  # as after a crash between commit and delete
     rig.record()
     assert rig.one("SELECT count(*)::int FROM deliveries") == 1
 
@@ -219,8 +219,8 @@ def test_an_event_without_an_id_is_told_apart_by_its_body(rig: Rig) -> None:
 def test_what_was_spooled_is_recorded_and_gone_from_the_spool(rig: Rig) -> None:
     rig.tenant("cmp_acme")
     receive(rig)
-    [entry] = rig.resources.inbox.read()
-    rig.resources.inbox.delete([entry.entry_id])
+    [entry] = rig.resources.intake.read()
+    rig.resources.intake.delete([entry.entry_id])
     rig.resources.pool.run(lambda conn: spool.add(conn, [entry.delivery]))
     assert rig.record() == 1
     assert rig.sql("SELECT origin FROM deliveries") == [("spooled",)]
@@ -233,7 +233,7 @@ def test_all_that_is_spooled_is_recorded_at_once_while_redis_is_away(rig: Rig, m
     bodies = [json.dumps(envelope(payload={"id": f"evt_{number}"})).encode() for number in range(450)]
     spooled = [Delivery(id=f"{number:032x}", received_at=NOON, body=body) for number, body in enumerate(bodies)]
     rig.resources.pool.run(lambda conn: spool.add(conn, spooled))
-    monkeypatch.setattr(rig.resources.inbox, "read", away)
+    monkeypatch.setattr(rig.resources.intake, "read", away)
     with pytest.raises(StoreUnavailable):
         rig.record()
     assert rig.one("SELECT count(*)::int FROM events") == 450
@@ -248,7 +248,7 @@ def test_large_bodies_that_are_spooled_are_recorded_at_once_while_redis_is_away(
     bodies = [json.dumps(envelope(payload={"id": f"evt_{number}", "pad": "x" * 2**20})).encode() for number in range(7)]
     spooled = [Delivery(id=f"{number:032x}", received_at=NOON, body=body) for number, body in enumerate(bodies)]
     rig.resources.pool.run(lambda conn: spool.add(conn, spooled))
-    monkeypatch.setattr(rig.resources.inbox, "read", away)
+    monkeypatch.setattr(rig.resources.intake, "read", away)
     with pytest.raises(StoreUnavailable):
         rig.record()
     assert rig.one("SELECT count(*)::int FROM events") == 7
@@ -261,29 +261,29 @@ def away(*_: Any, **__: Any) -> None:
     raise StoreUnavailable("away")
 
 
-def test_a_delivery_both_in_inbox_and_spool_is_recorded_once(rig: Rig) -> None:
+def test_a_delivery_both_in_intake_and_spool_is_recorded_once(rig: Rig) -> None:
     rig.tenant("cmp_acme")
     receive(rig)
-    [entry] = rig.resources.inbox.read()
+    [entry] = rig.resources.intake.read()
     rig.resources.pool.run(lambda conn: spool.add(conn, [entry.delivery]))
     rig.record()
     assert rig.one("SELECT count(*)::int FROM deliveries") == 1
-    assert rig.resources.inbox.depth() == 0
+    assert rig.resources.intake.depth() == 0
     assert rig.sql("SELECT 1 FROM spooled_deliveries") == []
 
 
-def test_a_foreign_entry_of_the_inbox_ends_as_a_failed_task(rig: Rig) -> None:
-    rig.resources.inbox._redis.xadd("mailroom:inbox", {"something": "else"})
+def test_a_foreign_entry_of_the_intake_ends_as_a_failed_task(rig: Rig) -> None:
+    rig.resources.intake._redis.xadd("mailroom:intake", {"something": "else"})
     rig.record()
     assert rig.sql("SELECT code FROM tasks WHERE state = 'failed'") == [("malformed_envelope",)]
-    assert rig.resources.inbox.depth() == 0
+    assert rig.resources.intake.depth() == 0
 
 
 def test_what_killed_five_recorders_is_kept_unparsed(rig: Rig) -> None:
     rig.tenant("cmp_acme")
     receive(rig)
     receive(rig, payload={"id": "evt_2"})
-    deadly, innocent = (entry.entry_id for entry in rig.resources.inbox.read())
+    deadly, innocent = (entry.entry_id for entry in rig.resources.intake.read())
     for _ in range(5):
         rig.resources.pool.run(lambda conn: marks.mark(conn, [deadly]))
     rig.resources.pool.run(lambda conn: marks.mark(conn, [innocent]))
@@ -303,7 +303,7 @@ def test_a_row_the_database_refuses_does_not_take_the_chunk_with_it(rig: Rig) ->
     rig.record()
     assert rig.one("SELECT count(*)::int FROM events WHERE type = 'inbound_received'") == 19
     assert rig.sql("SELECT code FROM tasks WHERE state = 'failed'") == [("malformed_envelope",)]
-    assert rig.resources.inbox.depth() == 0
+    assert rig.resources.intake.depth() == 0
 
 
 def test_nothing_is_consumed_while_postgresql_is_away(rig: Rig) -> None:
@@ -311,7 +311,7 @@ def test_nothing_is_consumed_while_postgresql_is_away(rig: Rig) -> None:
     rig.resources.pool.close()
     with pytest.raises(StoreUnavailable):
         rig.record()
-    assert rig.resources.inbox.depth() == 1
+    assert rig.resources.intake.depth() == 1
 
 
 def test_a_user_named_twice_is_one_match_and_one_wish(rig: Rig) -> None:

@@ -114,7 +114,7 @@ def test_before_the_first_webhook_there_is_nothing_to_compare_and_it_is_said(rig
     assert rig.sql("SELECT repaired_until FROM repair_marks") == [(None,)]
 
 
-def test_an_event_that_waits_in_the_inbox_is_recorded_once(rig: Rig) -> None:
+def test_an_event_that_waits_in_the_intake_is_recorded_once(rig: Rig) -> None:
     tenant = acme(rig)
     mail(rig, count=3)
     ask(rig, tenant)

@@ -77,15 +77,23 @@ def test_a_backlog_is_recorded_in_turns_with_the_other_duties(rig: Rig, monkeypa
     monkeypatch.setattr(rig.resources.recorder._reader, "_size", 1)
     recorded = rig.resources.recorder.drain(most_seconds=0.01)
     assert 0 < recorded < 100
-    assert rig.resources.inbox.depth() == 100 - recorded
+    assert rig.resources.intake.depth() == 100 - recorded
 
 
 def test_a_redis_whose_clock_was_set_back_is_recorded_from_all_the_same(rig: Rig) -> None:
     an_hour_ahead = (int(time.time()) + 3_600) * 1_000
     fields = {"id": "0" * 32, "at": "1786440070000", "body": json.dumps(envelope())}
-    rig.resources.inbox._redis.xadd("mailroom:inbox", fields, id=f"{an_hour_ahead}-0")
+    rig.resources.intake._redis.xadd("mailroom:intake", fields, id=f"{an_hour_ahead}-0")
     rig.sweep("record_late")
-    assert rig.resources.inbox.depth() == 0
+    assert rig.resources.intake.depth() == 0
+
+
+def test_what_an_older_release_left_in_redis_is_recorded(rig: Rig) -> None:
+    fields = {"id": "0" * 32, "at": "1786440070000", "body": json.dumps(envelope())}
+    rig.resources.intake._redis.xadd("mailroom:inbox", fields)
+    rig.sweep("move_old_entries")
+    rig.resources.recorder.drain()
+    assert rig.one("SELECT count(*) FROM deliveries WHERE id = %s", "0" * 32) == 1
 
 
 def test_a_process_is_heard_of_again_after_whatever_kept_it_silent(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -287,7 +287,7 @@ def test_another_tenants_conversations_stay_as_they_are(rig: Rig, tenant: int) -
 
 def _until_received(rig: Rig) -> None:
     for _ in range(500):
-        if rig.resources.inbox.depth():
+        if rig.resources.intake.depth():
             return
         rig.resources.stop.wait(0.02)
     raise AssertionError("the webhook did not arrive")

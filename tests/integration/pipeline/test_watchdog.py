@@ -35,7 +35,7 @@ def send(rig: Rig, name: str, count: int) -> None:
     [
         # A stop like any other, as long as the process heeds it
         ("cancel", "work", queue.RUN_TASK, "worker_gives_up"),
-        ("cancel", "record", queue.RECORD_INBOX, "worker_gives_up"),
+        ("cancel", "record", queue.RECORD_INTAKE, "worker_gives_up"),
         ("hang", "work", queue.RUN_TASK, "worker_ends_by_force"),
     ],
 )

@@ -34,12 +34,12 @@ class Kept:
 
     def keep(self, delivery: Delivery) -> str:
         if self.down:
-            raise NothingStored("inbox: away; spool: away")
+            raise NothingStored("intake: away; spool: away")
         self.deliveries.append(delivery)
-        return "inbox"
+        return "intake"
 
     def readiness(self) -> dict[str, str]:
-        return {"inbox": "writable"}
+        return {"intake": "writable"}
 
 
 @pytest.fixture

@@ -211,7 +211,7 @@ def test_a_refusal_repeats_nothing_that_was_sent(post: Post) -> None:
 
 @pytest.mark.parametrize(
     ("headers", "result"),
-    [({}, "inbox"), ({"X-Front-Signature": ""}, "invalid_signature"), ({"X-Front-Challenge": "x"}, "challenge")],
+    [({}, "intake"), ({"X-Front-Signature": ""}, "invalid_signature"), ({"X-Front-Challenge": "x"}, "challenge")],
 )
 def test_every_answer_is_counted(post: Post, headers: dict[str, str], result: str) -> None:
     def count() -> float:

@@ -28,14 +28,14 @@ if TYPE_CHECKING:
     from shared.models import Delivery
     from tests.unit.door.requests import Request
 
-OUTCOMES: list[Outcome] = ["inbox", "spool", NothingStored("inbox: away; spool: away")]
+OUTCOMES: list[Outcome] = ["intake", "spool", NothingStored("intake: away; spool: away")]
 
 
 @dataclass
 class Keeping:
     """A keeper that says at once what became of a delivery."""
 
-    outcome: Outcome = "inbox"
+    outcome: Outcome = "intake"
     deliveries: list[Delivery] = field(default_factory=list)
 
     def submit(self, delivery: Delivery, settle: Callable[[Outcome], None]) -> None:
@@ -43,7 +43,7 @@ class Keeping:
         settle(self.outcome)
 
     def readiness(self) -> dict[str, str]:
-        return {"inbox": "writable"}
+        return {"intake": "writable"}
 
 
 @dataclass(frozen=True, kw_only=True)

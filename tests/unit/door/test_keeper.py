@@ -40,15 +40,15 @@ class Shelf:
             raise StoreUnavailable("away")
 
 
-def test_the_inbox_comes_first() -> None:
-    inbox, spool = Shelf(), Shelf()
-    assert Keeper(inbox=inbox, spool=spool).keep(DELIVERY) == "inbox"
-    assert (inbox.kept, spool.kept) == ([DELIVERY], [])
+def test_the_intake_comes_first() -> None:
+    intake, spool = Shelf(), Shelf()
+    assert Keeper(intake=intake, spool=spool).keep(DELIVERY) == "intake"
+    assert (intake.kept, spool.kept) == ([DELIVERY], [])
 
 
-def test_the_spool_takes_the_same_delivery_when_the_inbox_is_away() -> None:
+def test_the_spool_takes_the_same_delivery_when_the_intake_is_away() -> None:
     spool = Shelf()
-    assert Keeper(inbox=Shelf(away=True), spool=spool).keep(DELIVERY) == "spool"
+    assert Keeper(intake=Shelf(away=True), spool=spool).keep(DELIVERY) == "spool"
     assert spool.kept == [DELIVERY]
 
 
@@ -57,33 +57,33 @@ def test_a_store_that_never_answers_is_not_waited_for() -> None:
         def submit(self, delivery: Delivery, settle: Callable[[Exception | None], None]) -> None: ...
 
     with pytest.raises(NothingStored, match="within"):
-        Keeper(inbox=Silent(), spool=Shelf(), seconds=0.01).keep(DELIVERY)
+        Keeper(intake=Silent(), spool=Shelf(), seconds=0.01).keep(DELIVERY)
 
 
 def test_with_both_away_nothing_is_stored() -> None:
     with pytest.raises(NothingStored):
-        Keeper(inbox=Shelf(away=True), spool=Shelf(away=True)).keep(DELIVERY)
+        Keeper(intake=Shelf(away=True), spool=Shelf(away=True)).keep(DELIVERY)
 
 
 @pytest.mark.parametrize(
-    ("inbox", "spool", "answers"),
+    ("intake", "spool", "answers"),
     [
-        # The spool is not asked while the inbox will do: psycopg stays unloaded
-        (Shelf(), Shelf(), {"inbox": WRITABLE}),
-        (Shelf(away=True), Shelf(), {"inbox": AWAY, "spool": WRITABLE}),
-        (Shelf(away=True), Shelf(away=True), {"inbox": AWAY, "spool": AWAY}),
+        # The spool is not asked while the intake will do: psycopg stays unloaded
+        (Shelf(), Shelf(), {"intake": WRITABLE}),
+        (Shelf(away=True), Shelf(), {"intake": AWAY, "spool": WRITABLE}),
+        (Shelf(away=True), Shelf(away=True), {"intake": AWAY, "spool": AWAY}),
     ],
 )
-def test_readiness_asks_what_it_must(inbox: Shelf, spool: Shelf, answers: dict[str, str]) -> None:
-    assert Keeper(inbox=inbox, spool=spool).readiness() == answers
+def test_readiness_asks_what_it_must(intake: Shelf, spool: Shelf, answers: dict[str, str]) -> None:
+    assert Keeper(intake=intake, spool=spool).readiness() == answers
 
 
 @pytest.mark.parametrize(
     ("answers", "status"),
     [
-        ({"inbox": WRITABLE}, 200),
-        ({"inbox": AWAY, "spool": WRITABLE}, 200),
-        ({"inbox": AWAY, "spool": AWAY}, 503),
+        ({"intake": WRITABLE}, 200),
+        ({"intake": AWAY, "spool": WRITABLE}, 200),
+        ({"intake": AWAY, "spool": AWAY}, 503),
     ],
 )
 def test_ready_means_that_some_store_is_writable(answers: dict[str, str], status: int) -> None:
@@ -91,11 +91,11 @@ def test_ready_means_that_some_store_is_writable(answers: dict[str, str], status
 
 
 def test_stores_are_asked_once_a_second() -> None:
-    inbox, seconds = Shelf(), [0.0]
-    readiness = Readiness(Keeper(inbox=inbox, spool=Shelf()).readiness, clock=lambda: seconds[0])
+    intake, seconds = Shelf(), [0.0]
+    readiness = Readiness(Keeper(intake=intake, spool=Shelf()).readiness, clock=lambda: seconds[0])
     for seconds[0] in (0.0, 0.5, 0.99, 1.0, 1.5):
         readiness.answer()
-    assert inbox.checks == 2
+    assert intake.checks == 2
 
 
 def test_the_spool_rings_once_a_second() -> None:

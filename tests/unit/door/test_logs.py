@@ -60,7 +60,7 @@ def test_an_address_becomes_the_same_hash_each_time() -> None:
 @pytest.mark.usefixtures("_own_logging")
 def test_the_delivery_is_the_first_word(capsys: pytest.CaptureFixture[str]) -> None:
     configure(Settings(log_format="json"), "door")
-    structlog.get_logger().info("kept", place="inbox", delivery="0" * 32)
+    structlog.get_logger().info("kept", place="intake", delivery="0" * 32)
     [line] = lines(capsys)
     assert next(iter(line.items())) == ("delivery", "0" * 32)
     assert (line["event"], line["process"], line["level"]) == ("kept", "door", "info")

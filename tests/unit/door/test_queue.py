@@ -10,12 +10,12 @@ from kombu.transport.virtual import base
 from redis import ConnectionPool, Redis
 from redis.exceptions import ConnectionError as RedisIsGone
 
-from shared.queue import EXPIRE, KEEP_ALIVE, QUEUES, RECORD_INBOX, REPAIR, RUN_TASK, ThriftyChannel, celery_app
+from shared.queue import EXPIRE, KEEP_ALIVE, QUEUES, RECORD_INTAKE, REPAIR, RUN_TASK, ThriftyChannel, celery_app
 from shared.settings import Settings
 
 
 def test_recording_has_a_queue_of_its_own() -> None:
-    assert QUEUES == {RECORD_INBOX: "record", RUN_TASK: "work", KEEP_ALIVE: "work", EXPIRE: "work", REPAIR: "work"}
+    assert QUEUES == {RECORD_INTAKE: "record", RUN_TASK: "work", KEEP_ALIVE: "work", EXPIRE: "work", REPAIR: "work"}
 
 
 def test_routes_name_queues_only() -> None:

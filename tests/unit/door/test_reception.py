@@ -47,7 +47,7 @@ class LateKeeper:
         thread.join()
 
     def readiness(self) -> dict[str, str]:
-        return {"inbox": "writable"}
+        return {"intake": "writable"}
 
 
 @pytest.fixture
@@ -100,7 +100,7 @@ def test_the_answer_waits_until_the_delivery_is_kept(door: Reception, keeper: La
         task = asyncio.ensure_future(door.__rsgi__(webhook(), proto))  # type: ignore[arg-type]
         await until(lambda: keeper.waiting)
         assert proto.answers == []
-        keeper.settle("inbox")
+        keeper.settle("intake")
         await task
 
     run(door, story)
@@ -128,7 +128,7 @@ def test_what_nobody_kept_is_503_and_to_be_sent_again(door: Reception, keeper: L
     async def story() -> None:
         task = asyncio.ensure_future(door.__rsgi__(webhook(), proto))  # type: ignore[arg-type]
         await until(lambda: keeper.waiting)
-        keeper.settle(NothingStored("inbox: redis://secret; spool: away"))
+        keeper.settle(NothingStored("intake: redis://secret; spool: away"))
         await task
 
     run(door, story)
@@ -143,15 +143,15 @@ def test_a_store_that_never_answers_is_not_waited_for(keeper: LateKeeper) -> Non
     async def story() -> tuple[Outcome, Outcome]:
         room = WaitingRoom(asyncio.get_running_loop(), keeper, seconds=0.02)  # type: ignore[arg-type]
         given_up = await room.keep(delivery, Hold())
-        keeper.settle("inbox")  # too late for the first
+        keeper.settle("intake")  # too late for the first
         later = asyncio.ensure_future(room.keep(delivery, Hold()))
         await until(lambda: len(keeper.waiting) == 2)
-        keeper.settle("inbox")
+        keeper.settle("intake")
         return given_up, await later
 
     given_up, later = asyncio.run(story())
     assert isinstance(given_up, NothingStored)
-    assert later == "inbox"
+    assert later == "intake"
 
 
 @pytest.mark.parametrize(
@@ -223,7 +223,7 @@ def test_a_sender_that_went_away_gets_no_answer_and_breaks_nothing(door: Recepti
         await until(lambda: keeper.waiting)
         task.cancel()
         await asyncio.gather(task, return_exceptions=True)
-        keeper.settle("inbox")
+        keeper.settle("intake")
         await asyncio.sleep(0.01)
 
     run(door, story)

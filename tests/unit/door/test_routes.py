@@ -34,7 +34,7 @@ def test_livez_asks_nobody(client: Any, kept: Kept) -> None:
 
 
 def test_readyz_shows_its_checks(client: Any) -> None:
-    assert client.get("/readyz").json == {"ready": True, "checks": {"inbox": "writable"}}
+    assert client.get("/readyz").json == {"ready": True, "checks": {"intake": "writable"}}
 
 
 def test_metrics_are_served(client: Any, post: Callable[..., TestResponse]) -> None:

@@ -10,8 +10,8 @@ import redis
 from redis._parsers import Encoder, _RESP2Parser
 from redis._parsers.socket import SocketBuffer
 
-from shared.inbox_entries import fields_of
-from shared.inbox_parser import EntriesParser
+from shared.intake.entries import fields_of
+from shared.intake.parser import EntriesParser
 from shared.models import Delivery
 
 AT = datetime(2026, 8, 11, 10, 0, 0, 123_000, tzinfo=UTC)
@@ -42,7 +42,7 @@ def delivered(body: bytes) -> bytes:
 
 def answer(*entries: bytes) -> bytes:
     """Of XREAD."""
-    return b"*1\r\n*2\r\n" + bulk(b"mailroom:inbox") + b"*%d\r\n" % len(entries) + b"".join(entries)
+    return b"*1\r\n*2\r\n" + bulk(b"mailroom:intake") + b"*%d\r\n" % len(entries) + b"".join(entries)
 
 
 def read(kind: type[_RESP2Parser], data: bytes, piece: int, count: int = 1) -> list[Any]:

@@ -1,4 +1,4 @@
-"""Reads entries of the inbox out of what Redis sends: a look at each, where redis-py's own parser takes nine steps."""
+"""Reads entries of the intake out of what Redis sends: a look at each, where redis-py's own parser takes nine steps."""
 
 from __future__ import annotations
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from shared.inbox_replies import No, Reply, read_replies
+from shared.intake.replies import No, Reply, read_replies
 
 ALL = b"$15\r\n1732000000000-0\r\n-OOM command not allowed\r\n$-1\r\n+OK\r\n:7\r\n_\r\n$0\r\n\r\n"
 READ: list[Reply] = [b"1732000000000-0", No("OOM command not allowed"), None, b"OK", b"7", None, b""]

@@ -1,4 +1,4 @@
-"""Puts deliveries into the inbox from an event loop: no thread is woken for it."""
+"""Puts deliveries into the intake from an event loop: no thread is woken for it."""
 
 from __future__ import annotations
 
@@ -10,28 +10,28 @@ from redis.asyncio.connection import ConnectionPool
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 
-from shared.inbox import RING, Put, packed_delivery, refusal, unavailable
-from shared.inbox_replies import read_replies
+from shared.intake.client import RING, Put, packed_delivery, refusal, unavailable
+from shared.intake.replies import read_replies
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from shared.inbox_replies import Reply
+    from shared.intake.replies import Reply
     from shared.models import Delivery
     from shared.settings import Settings
 
 PIECE = 64 * 1024
 
 
-class InboxInLoop:
-    """`Inbox.put` over one connection, a batch at a time, each within `seconds`: also where no name is resolved."""
+class IntakeInLoop:
+    """`Intake.put` over one connection, a batch at a time, each within `seconds`: also where no name is resolved."""
 
     def __init__(self, connection: Any, *, seconds: float) -> None:
         self._connection = connection
         self._seconds = seconds
 
     async def put(self, deliveries: Sequence[Delivery]) -> Put:
-        """As `Inbox.put`."""
+        """As `Intake.put`."""
         commands = [*map(packed_delivery, deliveries), RING]
         try:
             async with asyncio.timeout(self._seconds):
@@ -64,8 +64,8 @@ class InboxInLoop:
         return replies
 
 
-def open_inbox_in_loop(settings: Settings, *, seconds: float) -> InboxInLoop:
-    """The inbox at REDIS_URL. Connects when first used, and tries nothing twice."""
+def open_intake_in_loop(settings: Settings, *, seconds: float) -> IntakeInLoop:
+    """The intake at REDIS_URL. Connects when first used, and tries nothing twice."""
     pool: Any = ConnectionPool.from_url(
         settings.redis_url.get_secret_value(),
         socket_keepalive=True,
@@ -73,4 +73,4 @@ def open_inbox_in_loop(settings: Settings, *, seconds: float) -> InboxInLoop:
         lib_name=None,  # saves two round trips a connection
         lib_version=None,
     )
-    return InboxInLoop(pool.make_connection(), seconds=seconds)
+    return IntakeInLoop(pool.make_connection(), seconds=seconds)

@@ -1,4 +1,4 @@
-"""How a delivery is spelled as an entry of the inbox, and read back whatever is found there. Pure."""
+"""How a delivery is spelled as an entry of the intake, and read back whatever is found there. Pure."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ ENTRY_ID = re.compile(rb"[0-9]+-[0-9]+")
 
 
 class Entry(NamedTuple):
-    """One delivery in the inbox.
+    """One delivery in the intake.
 
     What the door did not write is not `readable`: its delivery stands for it, so that it ends as a failed task
     instead of stopping the reader.

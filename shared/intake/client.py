@@ -1,4 +1,4 @@
-"""The inbox: a Redis Stream that holds every delivery from its acknowledgement until its rows are committed."""
+"""The intake: a Redis Stream that holds every delivery from its acknowledgement until its rows are committed."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from redis.backoff import NoBackoff
 from redis.retry import Retry
 
 from shared.errors import StoreUnavailable
-from shared.inbox_entries import Entry, added_at, fields_of, is_entry_id, read_entry
-from shared.inbox_parser import EntriesParser
+from shared.intake.entries import Entry, added_at, fields_of, is_entry_id, read_entry
+from shared.intake.parser import EntriesParser
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -20,10 +20,24 @@ if TYPE_CHECKING:
     from shared.models import Delivery
     from shared.settings import Settings
 
-STREAM = "mailroom:inbox"
+STREAM = "mailroom:intake"
 BELL = "mailroom:bell"
 BELL_MS = 1000  # a recorder that was told and died is told again after this
 CHUNK = 20  # entries of one XREAD: their bodies are in memory together
+#: The key that an older release wrote to, and may still write to while its doors are being replaced.
+OLD_STREAM = "mailroom:inbox"
+# One script, so that no entry is ever in both streams or in none.
+MOVE_OLD_ENTRIES = """
+local entries = redis.call('XRANGE', KEYS[1], '-', '+', 'COUNT', ARGV[1])
+for _, entry in ipairs(entries) do
+  redis.call('XADD', KEYS[2], '*', unpack(entry[2]))
+  redis.call('XDEL', KEYS[1], entry[1])
+end
+if redis.call('XLEN', KEYS[1]) == 0 then
+  redis.call('DEL', KEYS[1])
+end
+return #entries
+"""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,7 +48,7 @@ class Put:
     bell_was_silent: bool
 
 
-class Inbox:
+class Intake:
     """The stream and its bell. Raises StoreUnavailable, and nothing else, when Redis does not do its part."""
 
     def __init__(self, client: redis.Redis) -> None:
@@ -43,7 +57,7 @@ class Inbox:
     def put(self, deliveries: Sequence[Delivery]) -> Put:
         """Add all in one round trip, each for itself: some may be refused while the others are in.
 
-        After StoreUnavailable any of them may be in the inbox or not.
+        After StoreUnavailable any of them may be in the intake or not.
         """
         commands = [packed_delivery(delivery) for delivery in deliveries]
         with _translated():
@@ -75,6 +89,12 @@ class Inbox:
         if ids := list(entry_ids):
             with _translated():
                 self._redis.xdel(STREAM, *ids)
+
+    def move_old_entries(self) -> int:
+        """Move the next entries of an older release's stream to the end of this one; how many there were."""
+        with _translated():
+            moved: Any = self._redis.eval(MOVE_OLD_ENTRIES, 2, OLD_STREAM, STREAM, str(CHUNK))
+        return int(moved)
 
     def stop_bell(self) -> None:
         """From here on the next delivery tells the recorder again: look once more after this."""
@@ -131,8 +151,8 @@ class Inbox:
         return [read_entry(name, fields) for _, entries in answer for name, fields in entries]
 
 
-def open_inbox(settings: Settings, *, connect_seconds: float = 2.0, answer_seconds: float = 5.0) -> Inbox:
-    """The inbox at REDIS_URL. Connects when first used, and tries nothing twice."""
+def open_intake(settings: Settings, *, connect_seconds: float = 2.0, answer_seconds: float = 5.0) -> Intake:
+    """The intake at REDIS_URL. Connects when first used, and tries nothing twice."""
     client = redis.Redis.from_url(
         settings.redis_url.get_secret_value(),
         socket_connect_timeout=connect_seconds,
@@ -143,7 +163,7 @@ def open_inbox(settings: Settings, *, connect_seconds: float = 2.0, answer_secon
         lib_version=None,
         parser_class=EntriesParser,
     )
-    return Inbox(client)
+    return Intake(client)
 
 
 def packed_delivery(delivery: Delivery) -> bytes:
@@ -157,7 +177,7 @@ def refusal(answer: object) -> Exception | None:
 
 
 def unavailable(cause: object) -> StoreUnavailable:
-    """What a refusal of Redis, or its silence, is to those who wanted something of the inbox."""
+    """What a refusal of Redis, or its silence, is to those who wanted something of the intake."""
     return StoreUnavailable(f"Redis did not do its part ({cause}); check REDIS_URL and the server")
 
 

@@ -14,7 +14,7 @@ from bench.record.filling import fill
 from bench.record.stage import Stage
 from bench.scale.drain import Stretch, drained
 from bench.scale.envelopes import padded_deliveries
-from shared.inbox import STREAM
+from shared.intake.client import STREAM
 from shared.models import Delivery
 
 if TYPE_CHECKING:
@@ -28,8 +28,8 @@ TOGETHER = 500
 ADDRESSES = 10_000
 
 
-def full_inbox(servers: Servers, folder: Path, *, deliveries: int, drained_ones: int) -> dict[str, Any]:
-    """Fill the inbox with bodies of random bytes, and drain webhooks with and without them.
+def full_intake(servers: Servers, folder: Path, *, deliveries: int, drained_ones: int) -> dict[str, Any]:
+    """Fill the intake with bodies of random bytes, and drain webhooks with and without them.
 
     Random bytes are no webhooks and are recorded as failures, which costs something else. So real ones lie before them
     and are recorded while all the others wait; then the others are taken away, and as many are recorded by themselves.
@@ -71,7 +71,7 @@ def _put(stage: Stage, deliveries: Iterable[Delivery]) -> None:
     """All of them, some in a round trip."""
     rest = iter(deliveries)
     while some := list(islice(rest, TOGETHER)):
-        refused = [why for why in stage.inbox.put(some).refusals if why]
+        refused = [why for why in stage.intake.put(some).refusals if why]
         assert not refused, refused[0]
 
 

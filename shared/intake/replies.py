@@ -1,4 +1,4 @@
-"""Reads what Redis answers to a batch of the inbox's commands. Pure.
+"""Reads what Redis answers to a batch of the intake's commands. Pure.
 
 By hand: redis-py's own reader costs the door more than everything else between the last byte and the answer.
 """

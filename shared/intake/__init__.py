@@ -1,0 +1,1 @@
+"""The intake: a Redis Stream of deliveries that are not recorded yet."""
