@@ -71,13 +71,13 @@ class NoRefreshToken(MailroomError):
 
 
 def authorization_url(app_url: str, *, client_id: str, redirect_uri: str, state: str) -> str:
-    """The page where an admin consents. Front then sends the browser to `redirect_uri` with a code and this `state`."""
+    """Build the URL where an admin consents. Front sends the browser to `redirect_uri` with a code and `state`."""
     url, _ = OAuth2Session(client_id, redirect_uri=redirect_uri).authorization_url(_FRONT + AUTHORIZE, state=state)
     return app_url.rstrip("/") + url.removeprefix(_FRONT)
 
 
 class TokenEndpoint:
-    """Front's token endpoint for our app; one for a process, for all its threads and tenants.
+    """Front's token endpoint for our app; one object serves all threads and tenants of a process.
 
     After a failed connection it is left alone for some seconds, so that other tenants do not wait for it too.
     """
