@@ -1,8 +1,8 @@
 """A tenant's token for Front: refreshed ahead of its end or when Front refuses it, by one process at a time.
 
-Who refreshes has claimed it in a row, and calls Front with no transaction open: a lock would hold a connection of the
-pool, and so would everybody who waits for it, for as long as Front takes. The others go on with the token that is
-about to end, or give their tasks back for a second. The claim outlives the last moment at which the call may leave.
+A process claims the refresh in a row, and then calls Front with no transaction open. A lock would hold a connection of
+the pool for as long as Front takes, and so would everybody who waits for the lock. Meanwhile the others use the
+expiring token, or give their tasks back for a second. The claim outlives the last moment at which the call may leave.
 """
 
 from __future__ import annotations
@@ -17,35 +17,35 @@ from shared import failpoints
 from shared.db import connections, refreshing
 from shared.db.connections import KEEP_ALIVE_AFTER, Grant
 from shared.errors import MailroomError, NeedsReconnect, TokenUnavailable
-from shared.freshness import Freshness, freshness
+from shared.front.token_lifetime import Freshness, freshness
 from shared.means import FrontMeans
 from shared.models import Token, Tokens
 from shared.persistence import persist
 
 CALL_SECONDS = 10.0
 CLAIM_SECONDS = 20.0
-#: Somebody else's call to Front is over in less, mostly.
+#: The wait for a refresh of another process; most calls to Front take less.
 OTHERS_SECONDS = 1.0
 log = structlog.get_logger()
 
 
 def token_of(means: FrontMeans, tenant_id: int, *, refused: int = 0, grant: Grant | None = None) -> Token:
-    """The tenant's token; `refused` is the version of one that Front did not take, to be replaced by a newer one.
+    """Get the tenant's token; a token of the version `refused` is replaced by a newer one.
 
-    `grant`: the tenant's, where it was read just now. An API token that was refused comes back as it is. Raises
+    A caller that has just read the tenant's `grant` passes it on. A refused API token comes back as it is. Raises
     NeedsReconnect, TokenUnavailable, UnreadableSecret.
     """
     grant = grant or _read(means, tenant_id)
     match _freshness(grant, refused):
-        case "ending":
+        case "expiring":
             grant = _refreshed(means, grant)
-        case "over":
+        case "expired":
             grant = _replaced(means, grant)
     return opened(means, grant)
 
 
 def opened(means: FrontMeans, grant: Grant) -> Token:
-    """The grant's token as it is. Raises UnreadableSecret."""
+    """Decrypt the grant's token, as fresh as it is. Raises UnreadableSecret."""
     return Token(
         tenant_id=grant.tenant_id,
         company_id=grant.company_id,
@@ -55,7 +55,7 @@ def opened(means: FrontMeans, grant: Grant) -> Token:
 
 
 def keep_alive(means: FrontMeans, tenant_id: int) -> None:
-    """Refresh the tokens of a tenant that nothing happened to for long. Never raises what a later try may mend."""
+    """Refresh the tokens of a tenant that was idle for long. A failure is logged, and tried again later."""
     try:
         grant = _read(means, tenant_id)
         if grant.kind == "oauth" and datetime.now(UTC) - grant.updated_at > KEEP_ALIVE_AFTER / 2:
@@ -75,8 +75,8 @@ def _freshness(grant: Grant, refused: int) -> Freshness:
     if grant.kind != "oauth":
         return "fresh"
     if grant.version == refused:
-        return "over"
-    return freshness(given_at=grant.updated_at, expires_at=grant.expires_at, now=datetime.now(UTC))
+        return "expired"
+    return freshness(issued_at=grant.updated_at, expires_at=grant.expires_at, now=datetime.now(UTC))
 
 
 def _secret(means: FrontMeans, grant: Grant) -> dict[str, str]:
@@ -84,7 +84,7 @@ def _secret(means: FrontMeans, grant: Grant) -> dict[str, str]:
 
 
 def _refreshed(means: FrontMeans, grant: Grant) -> Grant:
-    """A newer grant where it can be had now, else this one, which is still good."""
+    """Get a newer grant, or keep this one, which is still good, when Front gives none now."""
     try:
         return _replaced(means, grant)
     except TokenUnavailable:
@@ -92,7 +92,7 @@ def _refreshed(means: FrontMeans, grant: Grant) -> Grant:
 
 
 def _replaced(means: FrontMeans, grant: Grant) -> Grant:
-    """A newer grant: fetched from Front, unless somebody else has. Raises NeedsReconnect, TokenUnavailable."""
+    """Get a newer grant from Front, or from another process. Raises NeedsReconnect, TokenUnavailable."""
     refresh_token = _secret(means, grant)["refresh_token"]
     began = time.monotonic()
     if not means.pool.run(lambda conn: refreshing.claim(conn, grant, seconds=CLAIM_SECONDS)):
@@ -117,7 +117,7 @@ def _others(means: FrontMeans, grant: Grant) -> Grant:
 
 
 def _refused(means: FrontMeans, grant: Grant, refusal: NeedsReconnect) -> Grant:
-    """What Front refused for good may be what somebody else has replaced by now."""
+    """Park the tenant and raise the refusal, unless another process has replaced the grant by now."""
     if means.pool.run(lambda conn: refreshing.refuse(conn, grant)):
         log.warning("token_refused", tenant=grant.tenant_id, version=grant.version, reason=str(refusal))
         raise refusal
@@ -125,7 +125,7 @@ def _refused(means: FrontMeans, grant: Grant, refusal: NeedsReconnect) -> Grant:
 
 
 def _stored(means: FrontMeans, grant: Grant, tokens: Tokens) -> Grant:
-    """The grant in force now. These may be the only good tokens: they are not given up while PostgreSQL is away."""
+    """Store the tokens, however long PostgreSQL is away, as they may be the only good ones. Return the newest grant."""
     secret = means.vault.seal(
         grant.tenant_id, {"access_token": tokens.access_token, "refresh_token": tokens.refresh_token}
     )

@@ -1,4 +1,4 @@
-"""The way of an admin who connects Front: our link, Front's consent page, and back."""
+"""Leads an admin who connects Front from our link to Front's consent page, and back."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from console.web.granting import connect_with_code, redirect_uri
 from console.web.resources import current
 from shared.db import connect_links, consents
 from shared.errors import ConfigurationError, MailroomError
-from shared.front.oauth import authorize_url
+from shared.front.oauth import authorization_url
 
 if TYPE_CHECKING:
     from flask.typing import ResponseReturnValue
@@ -32,7 +32,7 @@ log = structlog.get_logger(__name__)
 
 @bp.get("/connect/<token>")
 def begin(token: str) -> ResponseReturnValue:
-    """Send the browser to Front's consent page, if the link is good. Its time is not used up by that."""
+    """Send the browser to Front's consent page, if the link is good. The link stays good."""
     held = current()
     digest = digest_of(token)
     link = held.pool.run(lambda conn: connect_links.find(conn, digest))
@@ -49,7 +49,7 @@ def begin(token: str) -> ResponseReturnValue:
 
 @bp.get("/oauth/callback")
 def come_back() -> ResponseReturnValue:
-    """What Front sends the browser back with: a code to connect with, or a denial. Each state works once."""
+    """Take the code or the denial that Front sends the browser back with. Each state works once."""
     held = current()
     digests = {"state": digest_of(request.args.get("state", "")), "browser": digest_of(browser.known_secret())}
     consent = held.pool.run(lambda conn: consents.take(conn, **digests))
@@ -66,7 +66,7 @@ def _to_front(held: Resources, link: bytes) -> str:
     ask = partial(consents.ask, state=digest_of(state), link=link, browser=digest_of(browser.secret()))
     held.pool.run(ask)
     settings = held.settings
-    return authorize_url(
+    return authorization_url(
         settings.front_app_url,
         client_id=settings.front_client_id,
         redirect_uri=redirect_uri(settings),
@@ -93,7 +93,7 @@ def _connect(held: Resources, consent: Consent, code: str) -> ResponseReturnValu
 
 
 def _again(consent: Consent) -> str | None:
-    """The way back to the link, for the browser that came with it."""
+    """Return the URL of the link, for the browser that opened it."""
     token = browser.link_of(consent.link)
     return token and url_for("connecting.begin", token=token)
 

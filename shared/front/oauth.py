@@ -1,37 +1,57 @@
-"""OAuth with Front: where an admin consents, and the token endpoint, which alone sees our secret and refresh tokens.
+"""OAuth with Front, by requests-oauthlib: the authorization URL, the code exchange and the refresh.
 
-oauthlib writes the request. It is sent by our own transport, since requests-oauthlib's has no deadline by the wall
-clock and follows redirects; and read by our own hands, since oauthlib fails on an `expires_at` that is no number.
+Four habits of the libraries do not fit, and each is met by a public hook of theirs:
+
+- oauthlib refuses http, which a Front on this machine speaks; only a process-wide environment variable allows it. So
+  the session knows Front as `https://front.invalid`, and its only adapter sends to FRONT_APP_URL. Our settings see to
+  it that FRONT_APP_URL is https in production.
+- requests has no deadline by the wall clock and no limit of size; it follows redirects and keeps cookies. The adapter
+  sends over our own line, and makes a response without a place to be redirected to and without cookies.
+- oauthlib raises on an `expires_in` or a `scope` in an odd form, and ignores the status. The compliance hooks judge the
+  status, read the tokens, and leave a body that oauthlib parses.
+- A session remembers the tokens it saw. So each request has a session of its own.
 """
 
 from __future__ import annotations
 
-import base64
+import json
+import logging
 import re
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from datetime import UTC, datetime
-from typing import Any, Final
+from functools import partial
+from io import BytesIO
+from typing import Any, Final, cast
 
-from oauthlib.common import add_params_to_uri
-from oauthlib.oauth2 import WebApplicationClient
+from oauthlib.oauth2 import MissingTokenError
+from requests import PreparedRequest, Response
+from requests.adapters import BaseAdapter
+from requests.auth import HTTPBasicAuth
+from requests_oauthlib import OAuth2Session
 
 from shared.errors import MailroomError, NeedsReconnect, TokenUnavailable
 from shared.front.answers import Answer, retry_after
-from shared.front.expiry import expiry
+from shared.front.token_lifetime import expiry
 from shared.front.transport import Line, NoAnswer
 from shared.models import Tokens
 
 AUTHORIZE: Final = "/oauth/authorize"
 PATH: Final = "/oauth/token"
 MOST_BYTES: Final = 64 * 1024
-#: Between two questions after one that failed, when Front names no time itself.
+#: The wait after a request that failed, when Front names none itself.
 AGAIN_SECONDS: Final = 10.0
-#: Whoever mends a wrong FRONT_CLIENT_SECRET need not wait long, and nobody else can.
+#: Only an operator can correct FRONT_CLIENT_SECRET; the correction should show soon.
 APP_SECONDS: Final = 60.0
+#: The name of FRONT_APP_URL within a session. It never resolves, so nothing leaves but through our adapter.
+_FRONT: Final = "https://front.invalid"
 _TOKEN: Final = re.compile(r"[\x21-\x7e]+")
-_OF_THE_APP: Final = frozenset({"invalid_client", "unauthorized_client"})
+_APP_ERRORS: Final = ("invalid_client", "unauthorized_client")
+
+# At DEBUG the library logs headers, bodies and tokens.
+logging.getLogger("requests_oauthlib").setLevel(logging.INFO)
 
 
 class CodeRefused(MailroomError):
@@ -50,78 +70,83 @@ class NoRefreshToken(MailroomError):
     code = "no_refresh_token"
 
 
-def authorize_url(app_url: str, *, client_id: str, redirect_uri: str, state: str) -> str:
-    """Where an admin consents; Front sends the browser back to `redirect_uri` with a code, and `state` as it is."""
-    asked = {"response_type": "code", "client_id": client_id, "redirect_uri": redirect_uri, "state": state}
-    # oauthlib's own builder of this request refuses http, which is what a Front on this machine speaks.
-    return str(add_params_to_uri(app_url.rstrip("/") + AUTHORIZE, list(asked.items())))
+def authorization_url(app_url: str, *, client_id: str, redirect_uri: str, state: str) -> str:
+    """Build the URL where an admin consents. Front sends the browser to `redirect_uri` with a code and `state`."""
+    url, _ = OAuth2Session(client_id, redirect_uri=redirect_uri).authorization_url(_FRONT + AUTHORIZE, state=state)
+    return app_url.rstrip("/") + url.removeprefix(_FRONT)
 
 
 class TokenEndpoint:
-    """Front's token endpoint for our app; one for a process, for all its threads and tenants.
+    """Front's token endpoint for our app; one object serves all threads and tenants of a process.
 
-    After a silence it is left alone for some seconds: a tenant's turn is not spent on waiting for another's.
+    After a failed connection it is left alone for some seconds, so that other tenants do not wait for it too.
     """
 
     def __init__(self, app_url: str, *, client_id: str, client_secret: str, user_agent: str = "mailroom"):
-        self._url = app_url.rstrip("/") + PATH
-        self._app = WebApplicationClient(client_id)
-        self._basic = base64.b64encode(f"{client_id}:{client_secret}".encode()).decode()
+        self._app_url = app_url.rstrip("/")
+        self._client_id = client_id
+        # Bytes, because requests encodes text as Latin-1 and fails on other characters.
+        self._auth = HTTPBasicAuth(client_id.encode(), client_secret.encode())
         self._is_known = bool(client_id and client_secret)
         self._user_agent = user_agent
         self._of_thread = threading.local()
         self._silent_until = 0.0
 
     def refresh(self, refresh_token: str, *, until: float) -> Tokens:
-        """New tokens for this refresh token, which may end with it. Nothing leaves after `until` (monotonic clock).
+        """Get new tokens for this refresh token, which may end with it. Nothing leaves after `until` (monotonic clock).
 
         Raises NeedsReconnect when Front refuses the refresh token for good, TokenUnavailable for everything else.
         """
-        body = self._app.prepare_refresh_body(refresh_token=refresh_token)
-        answer = self._ask(body, until=until)
-        said = answer.json()
-        if answer.status == 200 and isinstance(said, dict):
-            return _tokens(said, refresh_token)
-        raise _refusal(
-            answer, said, NeedsReconnect("Front no longer accepts the refresh token; connect the tenant again")
-        )
+        refused = NeedsReconnect("Front no longer accepts the refresh token; connect the tenant again")
+        with self._session(until, refused) as session:
+            # Where the answer names no refresh token, the old one stays (RFC 6749, section 6).
+            return _tokens(session.refresh_token(_FRONT + PATH, refresh_token=refresh_token, auth=self._auth))
 
     def exchange(self, code: str, *, redirect_uri: str, until: float) -> Tokens:
-        """The tokens for the code of a consent, which ends with it. Nothing leaves after `until` (monotonic clock).
+        """Get the tokens for the code of a consent, which ends with it. Nothing leaves after `until` (monotonic clock).
 
         Raises CodeRefused, NoRefreshToken, AppUnknown, and TokenUnavailable for everything else.
         """
-        body = self._app.prepare_request_body(code=code, redirect_uri=redirect_uri, include_client_id=False)
-        answer = self._ask(body, until=until)
-        said = answer.json()
-        if answer.status != 200 or not isinstance(said, dict):
-            raise _refusal(answer, said, CodeRefused("Front refused the code of the consent: too old, or used before"))
-        tokens = _tokens(said, "")
+        refused = CodeRefused("Front refused the code of the consent: too old, or used before")
+        with self._session(until, refused, redirect_uri=redirect_uri) as session:
+            tokens = _tokens(session.fetch_token(_FRONT + PATH, code=code, auth=self._auth))
         if not tokens.refresh_token:
             raise NoRefreshToken("Front gave no refresh token with the access token; check the app's OAuth settings")
         return tokens
 
-    def _ask(self, body: str, *, until: float) -> Answer:
-        if not self._is_known:
-            raise TokenUnavailable("FRONT_CLIENT_ID and FRONT_CLIENT_SECRET are not set", retry_after=APP_SECONDS)
-        if (wait := self._silent_until - time.monotonic()) > 0:
-            raise TokenUnavailable(f"POST {PATH} was not answered; it is asked again later", retry_after=wait)
+    @contextmanager
+    def _session(
+        self, until: float, refused: MailroomError, *, redirect_uri: str | None = None
+    ) -> Iterator[OAuth2Session]:
+        """Lend a session for one request; raise `refused` where Front refuses the code or the refresh token."""
+        self._check_is_usable()
         line = self._line()
         try:
-            with line.until(until), line.open("POST", self._url, headers=self._headers(), form=body) as response:
-                content = line.read(response, most=MOST_BYTES)
-                return Answer(status=response.status_code, headers=response.headers, body=content or b"")
+            with line.until(until):
+                yield self._new_session(line, refused, redirect_uri)
+        except MissingTokenError:
+            raise TokenUnavailable(f"Front's answer to POST {PATH} holds no token", retry_after=AGAIN_SECONDS) from None
         except NoAnswer as exc:
             self._silent_until = time.monotonic() + AGAIN_SECONDS
             raise TokenUnavailable(f"POST {PATH} {exc}; it is asked again later", retry_after=AGAIN_SECONDS) from None
 
-    def _headers(self) -> dict[str, str]:
-        return {
-            "Authorization": f"Basic {self._basic}",
-            "Content-Type": "application/x-www-form-urlencoded",
-            "Accept": "application/json",
-            "Accept-Encoding": "identity",
-        }
+    def _check_is_usable(self) -> None:
+        if not self._is_known:
+            raise TokenUnavailable("FRONT_CLIENT_ID and FRONT_CLIENT_SECRET are not set", retry_after=APP_SECONDS)
+        if (wait := self._silent_until - time.monotonic()) > 0:
+            raise TokenUnavailable(f"POST {PATH} was not answered; it is asked again later", retry_after=wait)
+
+    def _new_session(self, line: Line, refused: MailroomError, redirect_uri: str | None) -> OAuth2Session:
+        session = OAuth2Session(self._client_id, redirect_uri=redirect_uri)
+        session.trust_env = False  # no proxy, no .netrc
+        session.headers.clear()
+        session.headers["Accept-Encoding"] = "identity"
+        session.adapters.clear()
+        session.mount(_FRONT, _FrontAdapter(line, self._app_url))
+        read = partial(_readable, refused=refused)
+        session.register_compliance_hook("access_token_response", read)
+        session.register_compliance_hook("refresh_token_response", read)
+        return session
 
     def _line(self) -> Line:
         if not hasattr(self._of_thread, "line"):
@@ -130,25 +155,68 @@ class TokenEndpoint:
         return line
 
 
-def _tokens(said: Mapping[str, Any], refresh_token: str) -> Tokens:
-    """The answer's tokens. An answer without a refresh token leaves the old one in force (RFC 6749, section 6)."""
-    access = said.get("access_token")
-    if not isinstance(access, str) or not _TOKEN.fullmatch(access):
-        raise TokenUnavailable(f"Front's answer to POST {PATH} holds no token", retry_after=AGAIN_SECONDS)
-    newer = said.get("refresh_token")
+class _FrontAdapter(BaseAdapter):
+    """Sends every request to FRONT_APP_URL within the line's deadline, and reads a short answer to its end."""
+
+    def __init__(self, line: Line, app_url: str):
+        super().__init__()
+        self._line = line
+        self._app_url = app_url
+
+    def send(self, request: PreparedRequest, *_: Any, **__: Any) -> Response:
+        """Send the request; redirects are answers like any other. Raises NoAnswer."""
+        method, url = request.method or "POST", self._app_url + request.path_url
+        with self._line.open(method, url, headers=request.headers, form=cast("str", request.body)) as response:
+            body = self._line.read(response, most=MOST_BYTES) or b""
+        answer = _response(response.status_code, response.headers, body)
+        answer.request = request
+        return answer
+
+    def close(self) -> None:
+        """Close nothing: the line stays open for the next session."""
+
+
+def _response(status: int, headers: Mapping[str, str], body: bytes) -> Response:
+    """Make a response that is whole, with neither a place to be redirected to nor a cookie to keep."""
+    response = Response()
+    response.status_code = status
+    response.headers.update(headers)
+    response.headers.pop("Location", None)
+    response.encoding = "utf-8"  # requests would guess it, slowly
+    response.raw = BytesIO(body)
+    return response
+
+
+def _readable(response: Response, /, *, refused: MailroomError) -> Response:
+    """Reduce an answer to the tokens and their end, in a form that oauthlib parses. Raises the error of a refusal."""
+    answer = Answer(status=response.status_code, headers=response.headers, body=response.content)
+    said = answer.json()
+    if answer.status != 200 or not isinstance(said, dict):
+        raise _refusal(answer, said, refused)
+    found = {name: said.get(name) for name in ("access_token", "refresh_token")}
+    known: dict[str, Any] = {name: token for name, token in found.items() if _is_token(token)}
+    known |= {"token_type": "Bearer", "expires_at": expiry(said, now=datetime.now(UTC)).timestamp()}
+    return _response(answer.status, {}, json.dumps(known).encode())
+
+
+def _is_token(value: Any) -> bool:
+    return isinstance(value, str) and _TOKEN.fullmatch(value) is not None
+
+
+def _tokens(parsed: Mapping[str, Any]) -> Tokens:
     return Tokens(
-        access_token=access,
-        refresh_token=newer if isinstance(newer, str) and _TOKEN.fullmatch(newer) else refresh_token,
-        expires_at=expiry(said, now=datetime.now(UTC)),
+        access_token=parsed["access_token"],
+        refresh_token=parsed.get("refresh_token", ""),
+        expires_at=datetime.fromtimestamp(parsed["expires_at"], UTC),
     )
 
 
-def _refusal(answer: Answer, said: Any, of_the_grant: MailroomError) -> MailroomError:
-    """What a refusal means, by its word: 400 and 401 were both seen for the same one."""
+def _refusal(answer: Answer, said: Any, refused: MailroomError) -> MailroomError:
+    """Choose the error by the answer's word: Front was seen to use both 400 and 401 for the same word."""
     word = said.get("error") if isinstance(said, dict) else None
     if word == "invalid_grant":
-        return of_the_grant
-    if word in _OF_THE_APP:
+        return refused
+    if word in _APP_ERRORS:
         return AppUnknown(
             f"Front does not know this app ({word}); check FRONT_CLIENT_ID and FRONT_CLIENT_SECRET",
             retry_after=APP_SECONDS,

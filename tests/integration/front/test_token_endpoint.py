@@ -1,10 +1,11 @@
-"""The token endpoint when it is silent, hangs up or drips: waited for as long as allowed, and not by everybody."""
+"""A token endpoint that is silent, hangs up, drips or redirects: the wait has an end, and no secret goes astray."""
 
 from __future__ import annotations
 
 import time
 import traceback
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 
@@ -22,7 +23,7 @@ def endpoint(url: str) -> TokenEndpoint:
 
 
 def refused(asked: TokenEndpoint, seconds: float) -> str:
-    """The whole text of the error that asking ends in."""
+    """Refresh, and return the whole text of the error."""
     with pytest.raises(TokenUnavailable) as error:
         asked.refresh(REFRESH, until=time.monotonic() + seconds)
     return "".join(traceback.format_exception(error.value))
@@ -48,8 +49,34 @@ def test_an_answer_that_is_far_too_long_is_not_read_to_the_end(peer: Peers) -> N
     assert "answered 200" in refused(endpoint(server.url), 10.0)
 
 
-def test_a_redirect_takes_neither_secret_nor_token_along(peer: Peers) -> None:
+@pytest.mark.parametrize("status", ["301 Moved", "302 Found", "303 See Other", "307 Temporary", "308 Permanent"])
+def test_a_redirect_takes_neither_secret_nor_token_along(peer: Peers, status: str) -> None:
     stranger = peer(answer(body=b'{"access_token": "a"}'))
-    server = peer(answer("307 Temporary", location=f"{stranger.url}/oauth/token"))
-    refused(endpoint(server.url), 10.0)
+    server = peer(answer(status, location=f"{stranger.url}/oauth/token"))
+    asked = endpoint(server.url)
+    for _ in range(2):  # an answer is no silence: the endpoint is asked again at once
+        assert f"answered {status[:3]}" in refused(asked, 10.0)
+    assert (len(server.requests), stranger.connections) == (2, 0)
+
+
+def test_the_environment_adds_neither_a_proxy_nor_a_password(
+    peer: Peers, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    stranger, server = peer(answer(body=b'{"access_token": "a"}')), peer(answer(body=b'{"access_token": "a"}'))
+    (tmp_path / "netrc").write_text("default login stray password stray", encoding="utf-8")
+    monkeypatch.setenv("NETRC", str(tmp_path / "netrc"))
+    for name in ("http_proxy", "all_proxy"):
+        monkeypatch.setenv(name, stranger.url)
+    endpoint(server.url).refresh(REFRESH, until=time.monotonic() + 10)
+    [request] = server.requests
+    assert b"Authorization: Basic Y2FuYXJ5LWFwcDpjYW5hcnktc2VjcmV0\r\n" in request
     assert stranger.connections == 0
+
+
+def test_requests_of_one_thread_share_a_connection(peer: Peers) -> None:
+    server = peer(answer(body=b'{"access_token": "a"}', set_cookie="tenant=first; Path=/"))
+    asked = endpoint(server.url)
+    for _ in range(3):
+        asked.refresh(REFRESH, until=time.monotonic() + 10)
+    assert (len(server.requests), server.connections) == (3, 1)
+    assert b"cookie" not in b"".join(server.requests).lower()

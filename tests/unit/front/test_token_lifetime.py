@@ -1,4 +1,4 @@
-"""When a token ends: Front's documents name the field and not its form."""
+"""When an access token ends, and when a new one is due."""
 
 from __future__ import annotations
 
@@ -7,30 +7,30 @@ from typing import Any
 
 import pytest
 
-from shared.front.expiry import expiry
+from shared.front.token_lifetime import Freshness, expiry, freshness
 
-NOW = datetime(2026, 6, 1, 12, 0, tzinfo=UTC)
+NOW = ISSUED = datetime(2026, 6, 1, 12, 0, tzinfo=UTC)
 SOON, IN_AN_HOUR = NOW + timedelta(minutes=20), NOW + timedelta(hours=1)
 
 
 @pytest.mark.parametrize(
     ("answer", "ends"),
     [
-        # As every client that we know of reads it
+        # Every known client reads this form
         ({"expires_at": int(SOON.timestamp())}, SOON),
         ({"expires_at": SOON.timestamp() + 0.5}, SOON + timedelta(seconds=0.5)),
-        # Other forms of the same
+        # Other forms of the same moment
         ({"expires_at": int(SOON.timestamp() * 1000)}, SOON),
         ({"expires_at": str(int(SOON.timestamp()))}, SOON),
         ({"expires_at": "2026-06-01T12:20:00Z"}, SOON),
         ({"expires_at": "2026-06-01T14:20:00+02:00"}, SOON),
         ({"expires_at": "2026-06-01T12:20:00"}, SOON),
-        # What the standard says, and what of both is believed
+        # The standard's field, and the one that counts when both are given
         ({"expires_in": 1200}, SOON),
         ({"expires_in": "1200"}, SOON),
         ({"expires_at": int(SOON.timestamp()), "expires_in": 60}, SOON),
         ({"expires_at": "", "expires_in": 1200}, SOON),
-        # Nothing to believe: Front's hour
+        # Nothing to believe: an hour, as Front promises
         ({}, IN_AN_HOUR),
         ({"expires_at": None, "expires_in": None}, IN_AN_HOUR),
         ({"expires_at": "soon", "expires_in": "later"}, IN_AN_HOUR),
@@ -40,7 +40,7 @@ SOON, IN_AN_HOUR = NOW + timedelta(minutes=20), NOW + timedelta(hours=1)
         ({"expires_at": 10**400, "expires_in": 10**400}, IN_AN_HOUR),
         ({"expires_at": ["2026"], "expires_in": {}}, IN_AN_HOUR),
         ({"expires_in": -5}, IN_AN_HOUR),
-        # A clock that is wrong: over before it began, or longer than any token lives
+        # A wrong clock: an end in the past, or a life longer than any token's
         ({"expires_at": int(NOW.timestamp()) - 1}, IN_AN_HOUR),
         ({"expires_at": int((NOW + timedelta(days=9)).timestamp())}, IN_AN_HOUR),
         ({"expires_in": 999_999}, IN_AN_HOUR),
@@ -48,3 +48,31 @@ SOON, IN_AN_HOUR = NOW + timedelta(minutes=20), NOW + timedelta(hours=1)
 )
 def test_the_end_of_a_token_is_understood_in_every_form(answer: dict[str, Any], ends: datetime) -> None:
     assert expiry(answer, now=NOW) == ends
+
+
+@pytest.mark.parametrize(
+    ("lives", "age", "found"),
+    [
+        (3_600, 0, "fresh"),
+        (3_600, 3_299, "fresh"),
+        # Five minutes ahead
+        (3_600, 3_300, "expiring"),
+        (3_600, 3_599, "expiring"),
+        (3_600, 3_600, "expired"),
+        (3_600, 99_999, "expired"),
+        # A short life is not spent on being refreshed
+        (60, 0, "fresh"),
+        (60, 44, "fresh"),
+        (60, 45, "expiring"),
+        (60, 60, "expired"),
+        # Stored after its end
+        (-10, 0, "expired"),
+    ],
+)
+def test_a_token_is_refreshed_shortly_before_its_end(lives: int, age: int, found: Freshness) -> None:
+    ends, now = ISSUED + timedelta(seconds=lives), ISSUED + timedelta(seconds=age)
+    assert freshness(issued_at=ISSUED, expires_at=ends, now=now) == found
+
+
+def test_a_token_without_a_known_end_is_used_until_it_is_refused() -> None:
+    assert freshness(issued_at=ISSUED, expires_at=None, now=ISSUED + timedelta(days=99)) == "fresh"
