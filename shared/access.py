@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from shared.crypto import UnreadableSecret
 from shared.db import connections
-from shared.db.connections import Grant
 from shared.front.client import TenantClient
 from shared.means import FrontMeans
-from shared.models import Call, Token
+from shared.models import Call, Grant, Token
 from shared.tokens import opened, token_of
 
 

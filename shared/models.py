@@ -67,6 +67,19 @@ class Envelope(NamedTuple):
 
 
 @dataclass(frozen=True, kw_only=True)
+class Grant:
+    """What a tenant was connected with. `secret` is sealed by the token vault; `updated_at` is when Front gave it."""
+
+    tenant_id: int
+    company_id: str
+    kind: Literal["api_token", "oauth"]
+    secret: bytes
+    version: int
+    expires_at: datetime | None
+    updated_at: datetime
+
+
+@dataclass(frozen=True, kw_only=True)
 class Token:
     """A tenant's access token, decrypted; never printed, never stored outside `connections`."""
 

@@ -15,11 +15,11 @@ import structlog
 
 from shared import failpoints
 from shared.db import connections, refreshing
-from shared.db.connections import KEEP_ALIVE_AFTER, Grant
+from shared.db.connections import KEEP_ALIVE_AFTER
 from shared.errors import MailroomError, NeedsReconnect, TokenUnavailable
 from shared.front.token_lifetime import Freshness, freshness
 from shared.means import FrontMeans
-from shared.models import Token, Tokens
+from shared.models import Grant, Token, Tokens
 from shared.persistence import persist
 
 CALL_SECONDS = 10.0

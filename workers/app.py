@@ -17,10 +17,10 @@ from shared.front.deadlines import Deadlines
 from shared.heartbeat import Heartbeat
 from shared.settings import Settings, load
 from shared.tokens import keep_alive
-from workers.attempt import run_task
 from workers.repairing.slice import run_repair
 from workers.resources import Resources, open_resources
 from workers.retention import expire
+from workers.run import run_task
 from workers.steps import STEPS
 from workers.waking import add_waker
 from workers.watchdog import Watchdog

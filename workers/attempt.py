@@ -1,28 +1,22 @@
-"""One attempt at a task: claim it, run its step, settle what came of it; every write fenced by the lease."""
+"""A claimed task: its lease, Front with the tenant's token, and its end; every write is fenced by the lease."""
 
 from __future__ import annotations
 
-import random
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import TypeVar
 
-import structlog
-
-from shared import failpoints
 from shared.access import Access
 from shared.db import actions as action_rows
 from shared.db import attachments, rescue, settling, tasks
 from shared.db.pool import Connection
-from shared.errors import Fenced, LeaseTooShort, NeedsReconnect, StoreUnavailable
+from shared.errors import LeaseTooShort
 from shared.front.client import TenantClient
 from shared.models import Call
 from shared.persistence import persist
-from workers.breaker import find_out, is_outage
-from workers.failing import detail_of, log_failure
 from workers.outage import SCOPE_SECONDS, answered
 from workers.resources import Resources
-from workers.retries import Decision, GiveBack, GiveUp, Park, Retry, decide
+from workers.retries import Decision, GiveBack, GiveUp, Park, Retry
 
 T = TypeVar("T")
 Step = Callable[["Attempt"], None]
@@ -33,7 +27,6 @@ RENEW_AFTER = 0.25
 WRITE_NEEDS_SECONDS = 15.0
 #: Nothing of a write leaves in the last seconds of a lease: the next owner must find it done when it looks.
 AFTER_WRITE_SECONDS = 5.0
-log = structlog.get_logger()
 
 
 class Attempt:
@@ -142,12 +135,8 @@ class Attempt:
             raise LeaseTooShort(f"{left:.0f} s of the lease are left; a write needs {WRITE_NEEDS_SECONDS:.0f} s")
         return ends - AFTER_WRITE_SECONDS
 
-    def fail(self, error: BaseException) -> None:
-        """Settle the failure as `workers.retries` decides. Raises Fenced when the lease is lost."""
-        outage = is_outage(self, error)
-        jitter = random.random()  # noqa: S311 -- spreads retries
-        decision = decide(error, attempt=self.task.attempts, jitter=jitter, outage=outage)
-        detail = detail_of(error)
+    def fail(self, decision: Decision, detail: str) -> None:
+        """Settle a failure as it was decided. Raises Fenced when the lease is lost."""
         self.settle(lambda conn: self._settle_failure(conn, decision, detail))
 
     def _settle_failure(self, conn: Connection, decision: Decision, detail: str) -> None:
@@ -182,50 +171,3 @@ class Attempt:
         self.more_is_due = settling.wrap_up(
             conn, self.task, outcome=outcome, code=code, detail=detail, calls=calls, answered=answered(calls)
         )
-
-
-def run_task(resources: Resources, steps: Mapping[str, Step], task_id: int) -> None:
-    """Run the task if it is due and free. Never raises: whatever happens is a row, or the sweeper's to find."""
-    try:
-        attempt = _claim(resources, task_id)
-        if attempt is None:
-            return
-        _run(attempt, steps[attempt.task.kind])
-        if attempt.more_is_due:
-            resources.dispatcher.top_up([attempt.task.tenant_id])
-    except StoreUnavailable as exc:
-        log.warning("task_left_to_the_sweeper", task=task_id, reason=str(exc))
-
-
-def _claim(resources: Resources, task_id: int) -> Attempt | None:
-    claimed_at = time.monotonic()
-    lease = resources.settings.lease_seconds
-    claimed = resources.pool.run_alone(lambda conn: tasks.claim(conn, task_id, resources.name, lease_seconds=lease))
-    return Attempt(resources, claimed, claimed_at) if claimed else None
-
-
-def _run(attempt: Attempt, step: Step) -> None:
-    task = attempt.task
-    try:
-        try:
-            failpoints.reach("claimed_before_run", of=task.kind)
-            find_out(attempt)
-            _do(attempt, step)
-        except Fenced:
-            raise
-        except BaseException as exc:  # noqa: BLE001 -- MemoryError, SystemExit: the task fails, the worker lives on
-            log_failure(task, exc)
-            attempt.fail(exc)
-    except Fenced:
-        log.warning("fenced", task=task.id, kind=task.kind, epoch=task.lease_epoch)
-        attempt.transaction(lambda conn: tasks.let_go(conn, task))
-
-
-def _do(attempt: Attempt, step: Step) -> None:
-    """Do the step, once more when Front refused a token and there is a newer one: this costs no attempt."""
-    try:
-        step(attempt)
-    except NeedsReconnect:
-        if not attempt.renew_token():
-            raise
-        step(attempt)

@@ -11,7 +11,8 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Literal
 
-from shared.blocking import Unstored, blocked
+from shared.blocking import blocked
+from shared.undo import ActionFacts
 
 #: Changes made through the API look like ours; everybody else's carry another source (teammate, rule, gmail, …).
 API_SOURCES = frozenset({"api", "oauth_client"})
@@ -25,28 +26,6 @@ LONGEST_WAIT_SECONDS = 60.0
 CLOCK_SLACK = timedelta(seconds=5)
 STATUS: Mapping[str, Literal["archived", "deleted"]] = {"archive": "archived", "trash": "deleted"}
 _OWN_EVENT = {"archive": "archive", "trash": "trash"}
-
-
-@dataclass(frozen=True, kw_only=True)
-class ActionFacts:
-    """What our own rows say about an action and its conversation; the event ids are Front's."""
-
-    event_id: int
-    conversation_id: str
-    kind: str
-    wait_for: str
-    state: str
-    emitted_at: datetime
-    intent_at: datetime | None
-    age_seconds: float
-    unstored: Unstored
-    dry_run: bool = False
-    undo_asked: bool = False
-    change: str | None = None
-    equal_newer: str | None = None
-    newer_message: str | None = None
-    earlier_open: str | None = None
-    earlier_due_seconds: float = 0.0
 
 
 @dataclass(frozen=True, kw_only=True)

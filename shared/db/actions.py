@@ -3,50 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
-from datetime import datetime
-from typing import Any
 
-from shared.blocking import Unstored
+from psycopg.rows import dict_row
+
 from shared.db.pool import Connection
 from shared.db.tasks import check_held
 from shared.models import Task
-
-
-@dataclass(frozen=True, kw_only=True)
-class Action:
-    """An action as it stands, and what else our rows know about its conversation since its event.
-
-    `age_seconds` since Front emitted its event, by the database's clock. `survivor`: the conversation's id at Front,
-    another one when it was merged. `waiting`, `failed` and `discarded` files of the conversation are not stored.
-    `change`, `equal_newer`, `newer_message` and `earlier_open` may overrule or precede the action; each names Front's
-    event, or is None. `earlier_due_seconds`: until the earlier one is tried again.
-    """
-
-    event_id: int
-    kind: str
-    wait_for: str
-    state: str
-    emitted_at: datetime
-    intent_at: datetime | None
-    age_seconds: float
-    dry_run: bool
-    undo_asked: bool
-    survivor: str
-    waiting: int
-    failed: int
-    discarded: int
-    change: str | None
-    equal_newer: str | None
-    newer_message: str | None
-    earlier_open: str | None
-    earlier_due_seconds: float
-
-    @property
-    def unstored(self) -> Unstored:
-        """The files that are not stored."""
-        return Unstored(waiting=self.waiting, failed=self.failed, discarded=self.discarded)
-
+from shared.undo import ActionFacts
 
 # What else was recorded of the conversation, where anything was. A later event is one emitted later, or at the same
 # moment and recorded later. Undos are looked up by event, hence the OFFSET: a tenant may have very many open ones.
@@ -87,48 +50,30 @@ SELECT
     coalesce((SELECT due_seconds FROM open_before), 0) AS earlier_due_seconds
 FROM own
 """
-_OWN = (
-    "event_id",
-    "kind",
-    "wait_for",
-    "state",
-    "emitted_at",
-    "intent_at",
-    "age_seconds",
-    "dry_run",
-    "undo_asked",
-    "survivor",
-    "waiting",
-    "failed",
-    "discarded",
-)
-_OTHERS = ("change", "equal_newer", "newer_message", "earlier_open", "earlier_due_seconds")
-_NOTHING = (None, None, None, None, 0.0)
+_HELD = """
+SELECT held, alone, event_id, survivor AS conversation_id, kind, wait_for, state, emitted_at, intent_at, age_seconds,
+       dry_run, undo_asked, waiting, failed, discarded
+FROM held_action(%s, %s, %s, %s, %s)
+"""
 
 
-def hold(conn: Connection, task: Task, *, changes: Sequence[str], api_sources: Iterable[str]) -> Action:
+def hold(conn: Connection, task: Task, *, changes: Sequence[str], api_sources: Iterable[str]) -> ActionFacts:
     """The action of the task's event, with task and conversation held until the transaction ends, as `tasks.hold` does.
 
     `changes` are the types of events by which somebody changes a conversation, but for those from `api_sources`.
     Raises Fenced unless this attempt owns the task, LookupError when its event has no action.
     """
-    row = conn.execute(
-        "SELECT * FROM held_action(%s, %s, %s, %s, %s)",
-        (task.tenant_id, task.conversation_id, task.id, task.lease_epoch, task.event_id),
-    ).fetchone()
-    assert row is not None  # noqa: S101 -- a function of one row
-    held, alone, *own = row
-    check_held(held)
-    if own[0] is None:
-        raise LookupError(f"event {task.event_id} has no action")
-    beside = _NOTHING if alone else _beside(conn, task.event_id, changes, api_sources)
-    return Action(**dict(zip((*_OWN, *_OTHERS), (*own, *beside), strict=True)))
-
-
-def _beside(conn: Connection, event_id: int, changes: Sequence[str], api_sources: Iterable[str]) -> tuple[Any, ...]:
-    """What may overrule or precede the event's action."""
-    values = {"event": event_id, "changes": list(changes), "api": list(api_sources)}
-    return conn.execute(_BESIDE, values).fetchone() or _NOTHING
+    with conn.cursor(row_factory=dict_row) as cur:
+        own = cur.execute(
+            _HELD, (task.tenant_id, task.conversation_id, task.id, task.lease_epoch, task.event_id)
+        ).fetchone()
+        assert own is not None  # noqa: S101 -- a function of one row
+        check_held(own.pop("held"))
+        if own["event_id"] is None:
+            raise LookupError(f"event {task.event_id} has no action")
+        values = {"event": task.event_id, "changes": list(changes), "api": list(api_sources)}
+        beside = None if own.pop("alone") else cur.execute(_BESIDE, values).fetchone()
+    return ActionFacts(**own, **(beside or {}))
 
 
 def intend(conn: Connection, event_id: int) -> None:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Literal
 
 from psycopg.rows import class_row
 
 from shared.errors import BeingErased
+from shared.models import Grant
 
 if TYPE_CHECKING:
     from shared.db.pool import Connection
@@ -16,19 +16,6 @@ if TYPE_CHECKING:
 
 #: Front gives a new refresh token in the last 24 hours of the old one's half year: a day may never pass without asking.
 KEEP_ALIVE_AFTER = timedelta(hours=12)
-
-
-@dataclass(frozen=True, kw_only=True)
-class Grant:
-    """What a tenant was connected with; `secret` is sealed by shared.crypto, `updated_at` is when Front gave it."""
-
-    tenant_id: int
-    company_id: str
-    kind: Literal["api_token", "oauth"]
-    secret: bytes
-    version: int
-    expires_at: datetime | None
-    updated_at: datetime
 
 
 GRANTS = """

@@ -9,9 +9,10 @@ from __future__ import annotations
 from datetime import datetime
 
 from shared.db import rescue
-from shared.db.connections import KEEP_ALIVE_AFTER, Grant
+from shared.db.connections import KEEP_ALIVE_AFTER
 from shared.db.pool import Connection
 from shared.errors import NeedsReconnect, TokenUnavailable
+from shared.models import Grant
 
 
 def claim(conn: Connection, grant: Grant, *, seconds: float) -> bool:

@@ -11,10 +11,9 @@ from typing import Any
 
 from psycopg.sql import SQL
 
-from shared.db.connections import Grant
 from shared.db.pool import Connection
 from shared.errors import Fenced
-from shared.models import Task
+from shared.models import Grant, Task
 
 # Nothing stands against the task, or it is the one that finds out whether that is over.
 _FREE = SQL("""

@@ -9,13 +9,13 @@ from shared.db import actions
 from shared.db.pool import Connection
 from shared.front.client import TenantClient
 from shared.models import Task
+from shared.undo import ActionFacts
 from workers.attempt import Attempt
 from workers.changing import make_change
 from workers.precedence import (
     API_SOURCES,
     CHANGES,
     STATUS,
-    ActionFacts,
     Observation,
     Proceed,
     Settle,
@@ -37,25 +37,7 @@ class _Applying:
     recorded_as: str
 
     def facts(self, conn: Connection, task: Task) -> ActionFacts:
-        action = actions.hold(conn, task, changes=CHANGES, api_sources=API_SOURCES)
-        return ActionFacts(
-            event_id=action.event_id,
-            conversation_id=action.survivor,
-            kind=action.kind,
-            wait_for=action.wait_for,
-            state=action.state,
-            emitted_at=action.emitted_at,
-            intent_at=action.intent_at,
-            age_seconds=action.age_seconds,
-            dry_run=action.dry_run,
-            undo_asked=action.undo_asked,
-            unstored=action.unstored,
-            change=action.change,
-            equal_newer=action.equal_newer,
-            newer_message=action.newer_message,
-            earlier_open=action.earlier_open,
-            earlier_due_seconds=action.earlier_due_seconds,
-        )
+        return actions.hold(conn, task, changes=CHANGES, api_sources=API_SOURCES)
 
     def untried(self, facts: ActionFacts) -> ActionFacts:
         return replace(facts, state="planned", intent_at=None, age_seconds=0.0)

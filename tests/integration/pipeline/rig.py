@@ -22,9 +22,9 @@ from shared.db import connections, tasks
 from shared.intake.client import Intake
 from shared.models import Delivery, Task
 from shared.settings import Settings
-from workers.attempt import run_task
 from workers.duties import duties
 from workers.resources import Resources, open_resources
+from workers.run import run_task
 from workers.steps import STEPS
 
 NORA = "nora@acme.example"

@@ -12,7 +12,7 @@ import pytest
 
 from shared.db import by_hand
 from tests.integration.pipeline.rig import Rig
-from workers.attempt import run_task
+from workers.run import run_task
 from workers.steps import STEPS
 
 NORA = "nora@acme.example"

@@ -10,7 +10,7 @@ import pytest
 from shared.db import actions, connections, settling, tasks
 from shared.errors import Fenced
 from tests.integration.pipeline.rig import Rig
-from workers.attempt import run_task
+from workers.run import run_task
 from workers.steps import STEPS
 
 NORA = "nora@acme.example"

@@ -12,7 +12,7 @@ import pytest
 from shared import queue
 from shared.access import Access
 from shared.db import connections, refreshing
-from shared.db.connections import Grant
+from shared.models import Grant
 from shared.tokens import keep_alive, token_of
 from tests.integration.pipeline.consent import PAST, UNCLAIMED, changes, consent, refreshes, stored
 from tests.integration.pipeline.rig import Rig

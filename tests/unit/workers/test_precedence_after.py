@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shared.blocking import Unstored
-from workers.precedence import CLOCK_SLACK, ActionFacts, Observation, Seen, Settle, after_looking
+from shared.undo import ActionFacts
+from workers.precedence import CLOCK_SLACK, Observation, Seen, Settle, after_looking
 
 EMITTED = datetime(2026, 8, 11, 9, 0, tzinfo=UTC)
 INTENT = EMITTED + timedelta(minutes=2)
@@ -27,7 +27,6 @@ def action(kind: str = "archive", *, intent_at: datetime | None = None) -> Actio
         emitted_at=EMITTED,
         intent_at=intent_at,
         age_seconds=120.0,
-        unstored=Unstored(),
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from datetime import UTC, datetime
 from typing import Any
 
@@ -10,7 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from shared.blocking import Unstored
-from workers.precedence import FRESH_SECONDS, ActionFacts, Proceed, Settle, Wait, before
+from shared.undo import ActionFacts
+from workers.precedence import FRESH_SECONDS, Proceed, Settle, Wait, before
 
 AT = datetime(2026, 8, 11, 9, 0, tzinfo=UTC)
 AT_ONCE = Proceed(look_first=False)
@@ -32,9 +34,9 @@ def facts(**changes: Any) -> ActionFacts:
         "emitted_at": AT,
         "intent_at": None,
         "age_seconds": 2.0,
-        "unstored": Unstored(),
     }
-    return ActionFacts(**(plain | changes))
+    unstored = changes.pop("unstored", Unstored())
+    return ActionFacts(**(plain | asdict(unstored) | changes))
 
 
 WAITING = Unstored(waiting=1)
