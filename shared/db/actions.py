@@ -52,7 +52,7 @@ class Action:
 # moment and recorded later. Undos are looked up by event, hence the OFFSET: a tenant may have very many open ones.
 _BESIDE = """
 WITH own AS (
-    SELECT *, family_of(tenant_id, conversation_id) AS family FROM actions WHERE event_id = %(event)s
+    SELECT *, conversation_family_array(tenant_id, conversation_id) AS family FROM actions WHERE event_id = %(event)s
 ), later AS (
     SELECT e.id, e.front_id, e.type, e.source, a.kind, a.state, a.dry_run
     FROM own JOIN events e ON e.tenant_id = own.tenant_id AND e.conversation_id = ANY(own.family)
@@ -113,7 +113,7 @@ def hold(conn: Connection, task: Task, *, changes: Sequence[str], api_sources: I
     Raises Fenced unless this attempt owns the task, LookupError when its event has no action.
     """
     row = conn.execute(
-        "SELECT * FROM held_action(%s, %s, %s, %s, %s)",
+        "SELECT * FROM lock_action(%s, %s, %s, %s, %s)",
         (task.tenant_id, task.conversation_id, task.id, task.lease_epoch, task.event_id),
     ).fetchone()
     assert row is not None  # noqa: S101 -- a function of one row
