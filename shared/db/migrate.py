@@ -74,7 +74,7 @@ def pending(conn: psycopg.Connection[TupleRow], migrations: list[Migration]) -> 
 
 
 def _changed(name: str) -> str:
-    """What to do about it. Development versions before 0.1.0 had another first file, and no way leads from theirs."""
+    """Say what to do. Development versions before 0.1.0 had another first file, and nothing upgrades theirs."""
     remedy = "undo the edit and add a new file"
     if name == FIRST:
         remedy += (

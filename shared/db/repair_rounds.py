@@ -23,7 +23,8 @@ def begin_periodic(conn: Connection, *, every_seconds: float) -> int:
                               AND r.state IN ('waiting', 'running'))
             ORDER BY m.next_at NULLS FIRST LIMIT %(limit)s
         ), marked AS (
-            INSERT INTO repair_progress (tenant_id, next_at) SELECT id, now() + make_interval(secs => %(every)s) FROM due
+            INSERT INTO repair_progress (tenant_id, next_at)
+            SELECT id, now() + make_interval(secs => %(every)s) FROM due
             ON CONFLICT (tenant_id) DO UPDATE SET next_at = excluded.next_at
         )
         INSERT INTO repairs (tenant_id) SELECT id FROM due

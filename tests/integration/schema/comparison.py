@@ -91,9 +91,8 @@ QUERIES = {
         FROM pg_statistic_ext s JOIN pg_namespace n ON n.oid = s.stxnamespace WHERE {_OURS}
     """,
     "comment": f"""
-        SELECT o.type || ' ' || o.identity, d.description
-        FROM pg_description d CROSS JOIN LATERAL pg_identify_object(d.classoid, d.objoid, d.objsubid) o
-        WHERE d.objoid >= {_FIRST_OWN}
+        SELECT pg_describe_object(classoid, objoid, objsubid), description FROM pg_description
+        WHERE objoid >= {_FIRST_OWN}
     """,
 }
 
