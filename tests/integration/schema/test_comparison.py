@@ -70,13 +70,12 @@ def from_schema(postgres: Postgres) -> Iterator[psycopg.Connection[Any]]:
 
 
 @pytest.fixture(scope="module")
-def migrated(postgres: Postgres) -> Iterator[dict[str, str]]:
+def migrated(postgres: Postgres) -> dict[str, str]:
     """The catalogue of a database that was made by the migrations."""
     with a_database(postgres, "from_migrations") as url:
         migrate(url)
         with psycopg.connect(url) as conn:
-            found = catalogue(conn)
-        yield found
+            return catalogue(conn)
 
 
 def test_schema_and_migrations_create_the_same(from_schema: psycopg.Connection[Any], migrated: dict[str, str]) -> None:

@@ -8,7 +8,7 @@ import psycopg
 import pytest
 from psycopg.types.json import Jsonb
 
-from tests.integration.schema.builders import CONVERSATION, Builder, insert
+from tests.integration.schema.builders import CONVERSATION, Builder, insert, insert_id
 
 CALL = {"method": "GET", "path": "/download/fil_1", "status": 404, "ms": 81, "budget_left": 97}
 TASK = "SELECT state, code, detail, lease_until IS NULL, settled_at IS NOT NULL FROM tasks WHERE id = %s"
@@ -165,6 +165,16 @@ def test_end_attempt_tells_whether_the_tenant_has_a_task_due(
 ) -> None:
     build.task(build.event(), **columns)
     assert end_attempt(conn, build, event, task, answered=False) is due
+
+
+def test_end_attempt_does_not_tell_of_another_tenants_task(
+    conn: psycopg.Connection[Any], build: Builder, event: int, task: int
+) -> None:
+    second = insert_id(conn, "tenants", name="Second", company_id="cmp_second")
+    for kind in ("apply_action", "store_attachment"):
+        others = build.event(tenant_id=second, company_id="cmp_second")
+        build.task(others, "ready", kind, tenant_id=second)
+    assert end_attempt(conn, build, event, task, answered=False) is False
 
 
 def test_settle_action_ends_the_action_of_the_event_alone(
