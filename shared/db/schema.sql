@@ -5,7 +5,7 @@
 -- actions and undo; tasks and attempts; outages; locks; the end of an attempt; repairs; retention and erasing;
 -- API tokens and consent; processes, counters and migrations.
 --
--- Functions are written in PL/pgSQL, which keeps the plans of its statements for the session. Each statement of a
+-- Most functions are written in PL/pgSQL, which keeps the plans of its statements for the session. Each statement of a
 -- volatile function sees what others committed before that statement began.
 
 
@@ -118,7 +118,7 @@ CREATE INDEX spooled_deliveries_oldest ON spooled_deliveries (received_at);
 -- Unlogged: a row has to survive the recorder, not the server, and is written for each delivery.
 CREATE UNLOGGED TABLE in_flight_entries (
     entry_id text PRIMARY KEY,
-    tries smallint NOT NULL DEFAULT 1             -- how many recorders died while they recorded it
+    tries smallint NOT NULL DEFAULT 1             -- how often it was begun without being finished
 );
 COMMENT ON TABLE in_flight_entries IS
     'An entry of the intake that a recorder began to record. A row that is left over is tried alone the next time.';
