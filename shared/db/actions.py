@@ -15,7 +15,7 @@ from shared.undo import ActionFacts
 # moment and recorded later. Undos are looked up by event, hence the OFFSET: a tenant may have very many open ones.
 _BESIDE = """
 WITH own AS (
-    SELECT *, family_of(tenant_id, conversation_id) AS family FROM actions WHERE event_id = %(event)s
+    SELECT *, conversation_family_array(tenant_id, conversation_id) AS family FROM actions WHERE event_id = %(event)s
 ), later AS (
     SELECT e.id, e.front_id, e.type, e.source, a.kind, a.state, a.dry_run
     FROM own JOIN events e ON e.tenant_id = own.tenant_id AND e.conversation_id = ANY(own.family)
@@ -53,7 +53,7 @@ FROM own
 _HELD = """
 SELECT held, alone, event_id, survivor AS conversation_id, kind, wait_for, state, emitted_at, intent_at, age_seconds,
        dry_run, undo_asked, waiting, failed, discarded
-FROM held_action(%s, %s, %s, %s, %s)
+FROM lock_action(%s, %s, %s, %s, %s)
 """
 
 

@@ -79,7 +79,7 @@ def another(conn: Connection, tenant_id: int) -> Grant | None:
     """The grant of another tenant that may be used now, best of one that Front answered lately."""
     query = f"""{GRANTS}
     WHERE c.tenant_id <> %s AND coalesce(t.parked_cause, 'missing_scope') = 'missing_scope' AND t.not_before <= now()
-    ORDER BY EXISTS (SELECT FROM unanswered u JOIN tasks ON tasks.id = u.task_id WHERE tasks.tenant_id = t.id),
+    ORDER BY EXISTS (SELECT FROM unanswered_tasks u JOIN tasks ON tasks.id = u.task_id WHERE tasks.tenant_id = t.id),
         t.last_served_at DESC
     LIMIT 1
     """

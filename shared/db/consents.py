@@ -29,9 +29,9 @@ class Consent:
 
 def ask(conn: Connection, *, state: bytes, link: bytes, browser: bytes) -> None:
     """Expect this state back from this browser (digests all), and forget those that nobody came back with."""
-    conn.execute("DELETE FROM consents_asked WHERE expires_at < now() - %s", (KEPT_FOR - VALID_FOR,))
+    conn.execute("DELETE FROM oauth_states WHERE expires_at < now() - %s", (KEPT_FOR - VALID_FOR,))
     conn.execute(
-        "INSERT INTO consents_asked (digest, link, browser, expires_at) VALUES (%s, %s, %s, now() + %s)"
+        "INSERT INTO oauth_states (digest, link, browser, expires_at) VALUES (%s, %s, %s, now() + %s)"
         " ON CONFLICT DO NOTHING",
         (state, link, browser, VALID_FOR),
     )
@@ -42,7 +42,7 @@ def take(conn: Connection, *, state: bytes, browser: bytes) -> Consent | None:
     with conn.cursor(row_factory=class_row(Consent)) as cursor:
         return cursor.execute(
             """
-            DELETE FROM consents_asked c USING connect_links l, tenants t
+            DELETE FROM oauth_states c USING connect_links l, tenants t
             WHERE c.digest = %s AND l.digest = c.link AND t.id = l.tenant_id
             RETURNING c.link, l.tenant_id, t.company_id, c.expires_at > now() AS in_time, c.browser = %s AS same_browser
             """,

@@ -9,7 +9,7 @@ from shared.db.pool import Connection
 _ROLES = 0x6D720001
 RECORDER, SWEEPER = 1, 2
 _FILES, _RETENTION = 3, 4
-_ERASING = 5  # also in a trigger: migrations/0016_erasing.sql
+_ERASING = 5  # also in forget_erased_company of schema.sql
 
 
 def lock_conversation(conn: Connection, tenant_id: int, conversation_id: str) -> None:

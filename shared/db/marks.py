@@ -13,8 +13,8 @@ def mark(conn: Connection, entry_ids: Sequence[str]) -> None:
     conn.execute("SET LOCAL synchronous_commit = off")
     conn.execute(
         """
-        INSERT INTO recording_marks (entry_id) SELECT unnest(%s::text[])
-        ON CONFLICT (entry_id) DO UPDATE SET tries = recording_marks.tries + 1
+        INSERT INTO in_flight_entries (entry_id) SELECT unnest(%s::text[])
+        ON CONFLICT (entry_id) DO UPDATE SET tries = in_flight_entries.tries + 1
         """,
         (Texts(entry_ids),),
     )
@@ -23,15 +23,15 @@ def mark(conn: Connection, entry_ids: Sequence[str]) -> None:
 def forgive(conn: Connection, entry_ids: Sequence[str]) -> None:
     """The recorder outlived its last try of these. They stay marked, so that each is tried alone."""
     conn.execute(
-        "UPDATE recording_marks SET tries = greatest(tries - 1, 0) WHERE entry_id = ANY(%s)", (Texts(entry_ids),)
+        "UPDATE in_flight_entries SET tries = greatest(tries - 1, 0) WHERE entry_id = ANY(%s)", (Texts(entry_ids),)
     )
 
 
 def unmark(conn: Connection, entry_ids: Sequence[str]) -> None:
     """These are recorded."""
-    conn.execute("DELETE FROM recording_marks WHERE entry_id = ANY(%s)", (Texts(entry_ids),))
+    conn.execute("DELETE FROM in_flight_entries WHERE entry_id = ANY(%s)", (Texts(entry_ids),))
 
 
 def marked(conn: Connection) -> dict[str, int]:
     """What was being recorded when a recorder died or gave up, and how many died of it."""
-    return dict(conn.execute("SELECT entry_id, tries FROM recording_marks").fetchall())
+    return dict(conn.execute("SELECT entry_id, tries FROM in_flight_entries").fetchall())

@@ -1,4 +1,8 @@
-"""Brings the schema up to date: numbered SQL files, each in one transaction, under one lock."""
+"""Brings the schema up to date: numbered SQL files, each in one transaction, under one lock.
+
+From here on migrations only add. A change of the schema is a new file in `migrations/`, and the same change in
+`schema.sql`, which nothing but tests reads.
+"""
 
 from __future__ import annotations
 
@@ -14,6 +18,7 @@ from tenacity import Retrying, retry_if_exception_type, stop_after_attempt, wait
 from shared.errors import MailroomError
 
 MIGRATIONS = Path(__file__).parent / "migrations"
+FIRST = "0001_initial"
 LOCK = 0x6D61696C  # "mail": advisory, so that two releases at once take turns
 #: Who works meanwhile waits behind a migration that waits, and gives up after five seconds; the door after one.
 LOCK_TIMEOUT = "2s"
@@ -58,14 +63,25 @@ def known(folder: Path = MIGRATIONS) -> list[Migration]:
 
 
 def pending(conn: psycopg.Connection[TupleRow], migrations: list[Migration]) -> list[Migration]:
-    """Those not yet applied. Raises MigrationChanged when an applied file was edited."""
+    """Those not yet applied. Raises MigrationChanged when one was applied with other content."""
     if conn.execute("SELECT to_regclass('schema_migrations') IS NOT NULL").fetchone() != (True,):
         return migrations
     applied = {str(name): str(sum_) for name, sum_ in conn.execute("SELECT name, checksum FROM schema_migrations")}
     for migration in migrations:
         if applied.get(migration.name, migration.checksum) != migration.checksum:
-            raise MigrationChanged(f"{migration.name} was applied with other content; undo the edit and add a new file")
+            raise MigrationChanged(_changed(migration.name))
     return [migration for migration in migrations if migration.name not in applied]
+
+
+def _changed(name: str) -> str:
+    """Say what to do. Development versions before 0.1.0 had another first file, and nothing upgrades theirs."""
+    remedy = "undo the edit and add a new file"
+    if name == FIRST:
+        remedy += (
+            ". If a development version before 0.1.0 made this database, it cannot be upgraded: "
+            "delete the folder .mailroom, or the database, and start again"
+        )
+    return f"{name} was applied with other content; {remedy}"
 
 
 def migrate(database_url: str, *, dry_run: bool = False) -> list[Migration]:

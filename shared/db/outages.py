@@ -39,7 +39,7 @@ def begin(conn: Connection, what: What, *, code: str, detail: str, probe_seconds
         INSERT INTO outages (what, since, code, detail, probe_at)
         SELECT %(what)s, CASE %(what)s WHEN 'front' THEN coalesce(min(since), now()) ELSE now() END,
                %(code)s, %(detail)s, now() + make_interval(secs => %(probe)s)
-        FROM unanswered
+        FROM unanswered_tasks
         ON CONFLICT (what) DO NOTHING
         """,
         {"what": what, "code": code, "detail": detail, "probe": probe_seconds},
@@ -60,7 +60,7 @@ def end(conn: Connection, what: What) -> Outage | None:
 def note_unanswered(conn: Connection, task_id: int) -> None:
     """An attempt at the task was counted, and Front had not answered."""
     conn.execute(
-        "INSERT INTO unanswered AS u (task_id) SELECT id FROM tasks WHERE id = %s"
+        "INSERT INTO unanswered_tasks AS u (task_id) SELECT id FROM tasks WHERE id = %s"
         " ON CONFLICT (task_id) DO UPDATE SET attempts = u.attempts + 1",
         (task_id,),
     )
@@ -68,19 +68,19 @@ def note_unanswered(conn: Connection, task_id: int) -> None:
 
 def note_answer(conn: Connection) -> None:
     """Front answered somebody. Writes nothing when there is nothing to forget."""
-    conn.execute("DELETE FROM unanswered")
+    conn.execute("DELETE FROM unanswered_tasks")
 
 
 def unanswered_besides(conn: Connection, task_id: int) -> int:
     """How many other tasks Front did not answer since it last answered anybody."""
-    row = conn.execute("SELECT count(*) FROM unanswered WHERE task_id <> %s", (task_id,)).fetchone()
+    row = conn.execute("SELECT count(*) FROM unanswered_tasks WHERE task_id <> %s", (task_id,)).fetchone()
     return row[0] if row else 0
 
 
 def _give_back(conn: Connection) -> None:
     conn.execute(
         """
-        WITH gone AS (DELETE FROM unanswered RETURNING task_id, attempts)
+        WITH gone AS (DELETE FROM unanswered_tasks RETURNING task_id, attempts)
         UPDATE tasks t SET attempts = greatest(t.attempts - gone.attempts, 0),
                due_at = CASE WHEN t.state = 'ready' THEN least(t.due_at, now()) ELSE t.due_at END
         FROM gone WHERE t.id = gone.task_id AND t.state IN ('ready', 'queued', 'running')

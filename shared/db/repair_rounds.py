@@ -16,14 +16,15 @@ def begin_periodic(conn: Connection, *, every_seconds: float) -> int:
     return conn.execute(
         """
         WITH due AS (
-            SELECT t.id FROM tenants t LEFT JOIN repair_marks m ON m.tenant_id = t.id
+            SELECT t.id FROM tenants t LEFT JOIN repair_progress m ON m.tenant_id = t.id
             WHERE t.connected_at < now() - make_interval(secs => %(every)s) AND t.parked_cause IS NULL
               AND t.company_id IS NOT NULL AND coalesce(m.next_at, '-infinity') <= now()
               AND NOT EXISTS (SELECT FROM repairs r WHERE r.tenant_id = t.id AND r.requested_by IS NULL
                               AND r.state IN ('waiting', 'running'))
             ORDER BY m.next_at NULLS FIRST LIMIT %(limit)s
         ), marked AS (
-            INSERT INTO repair_marks (tenant_id, next_at) SELECT id, now() + make_interval(secs => %(every)s) FROM due
+            INSERT INTO repair_progress (tenant_id, next_at)
+            SELECT id, now() + make_interval(secs => %(every)s) FROM due
             ON CONFLICT (tenant_id) DO UPDATE SET next_at = excluded.next_at
         )
         INSERT INTO repairs (tenant_id) SELECT id FROM due

@@ -132,10 +132,10 @@ def finish(conn: Connection, repair: Repair, *, detail: str | None) -> None:
     Earlier periodic ones that found nothing have told all they had to.
     """
     _update(conn, repair, SQL("state = 'done', position = until, {}").format(_SETTLED), code=None, detail=detail)
-    conn.execute("INSERT INTO repair_marks (tenant_id) VALUES (%s) ON CONFLICT DO NOTHING", (repair.tenant_id,))
+    conn.execute("INSERT INTO repair_progress (tenant_id) VALUES (%s) ON CONFLICT DO NOTHING", (repair.tenant_id,))
     conn.execute(
         """
-        UPDATE repair_marks m SET repaired_until = greatest(m.repaired_until, r.until)
+        UPDATE repair_progress m SET repaired_until = greatest(m.repaired_until, r.until)
         FROM repairs r JOIN tenants t ON t.id = r.tenant_id
         WHERE r.id = %s AND m.tenant_id = r.tenant_id AND NOT r.dry_run AND r.pages > 0
           AND (r.asked_since IS NULL OR r.since <= coalesce(m.repaired_until, t.connected_at))
@@ -155,7 +155,7 @@ def look_again(conn: Connection, tenant_id: int, *, seconds: float) -> None:
     """Begin no periodic repair of this tenant for so long."""
     conn.execute(
         """
-        INSERT INTO repair_marks (tenant_id, next_at) VALUES (%s, now() + make_interval(secs => %s))
+        INSERT INTO repair_progress (tenant_id, next_at) VALUES (%s, now() + make_interval(secs => %s))
         ON CONFLICT (tenant_id) DO UPDATE SET next_at = excluded.next_at
         """,
         (tenant_id, seconds),
@@ -194,7 +194,7 @@ WHERE r.id = %(id)s AND r.state = 'waiting' AND r.due_at <= now() AND t.id = r.t
 _READ = """
 SELECT r.id, r.tenant_id, t.company_id, t.connected_at, m.repaired_until AS mark, r.asked_since, r.dry_run, r.claims,
        r.failures, r.since, r.until, r.position, r.next_page, r.pages, r.hours
-FROM repairs r JOIN tenants t ON t.id = r.tenant_id LEFT JOIN repair_marks m ON m.tenant_id = r.tenant_id
+FROM repairs r JOIN tenants t ON t.id = r.tenant_id LEFT JOIN repair_progress m ON m.tenant_id = r.tenant_id
 WHERE r.id = %s
 """
 

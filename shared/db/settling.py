@@ -21,7 +21,7 @@ _WAITING: Final = """
 SELECT t.id, a.kind, a.wait_for FROM actions a
 JOIN tasks t ON t.event_id = a.event_id AND t.kind = 'apply_action'
 WHERE a.tenant_id = %(tenant)s AND a.state IN ('planned', 'intent')
-  AND a.conversation_id = ANY(family_of(%(tenant)s, %(conversation)s))
+  AND a.conversation_id = ANY(conversation_family_array(%(tenant)s, %(conversation)s))
   AND t.state = 'ready' AND t.due_at = 'infinity'
 """
 _WRAP_UP: Final = f"""
@@ -34,7 +34,7 @@ FROM (SELECT) AS once LEFT JOIN ({_WAITING}) waiting ON true
 
 def update_event(conn: Connection, event_id: int) -> None:
     """Derive the event's state from its tasks: any failed, else any open, else done."""
-    conn.execute("SELECT derive_event(%s)", (event_id,))
+    conn.execute("SELECT update_event_state(%s)", (event_id,))
 
 
 def end_with_action(  # noqa: PLR0913 -- three rows' columns, and what the attempt showed

@@ -113,7 +113,7 @@ def hold(conn: Connection, task: Task) -> None:
     Raises Fenced unless this attempt owns the task.
     """
     row = conn.execute(
-        "SELECT hold_task(%s, %s, %s, %s)", (task.tenant_id, task.conversation_id, task.id, task.lease_epoch)
+        "SELECT lock_task(%s, %s, %s, %s)", (task.tenant_id, task.conversation_id, task.id, task.lease_epoch)
     ).fetchone()
     check_held(row and row[0])
 

@@ -30,7 +30,7 @@ RUNNING = """
     WHERE t.state = 'running' AND a.ended_at IS NULL AND a.worker LIKE %s
 """
 MARKED = """
-    SELECT count(*) FROM recording_marks WHERE EXISTS (
+    SELECT count(*) FROM in_flight_entries WHERE EXISTS (
         SELECT 1 FROM pg_locks JOIN pg_stat_activity USING (pid)
         WHERE locktype = 'advisory' AND granted AND application_name LIKE %s)
 """

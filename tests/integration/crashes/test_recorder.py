@@ -24,7 +24,7 @@ LEFT = {
     "recorded_before_dispatch": (1, [("ready",)], 1, 0),
     "recorded_before_delete": (1, [("queued",)], 1, 0),
 }
-STATES = "SELECT (SELECT count(*)::int FROM events), (SELECT count(*)::int FROM recording_marks)"
+STATES = "SELECT (SELECT count(*)::int FROM events), (SELECT count(*)::int FROM in_flight_entries)"
 SEGFAULTS = """
 import ctypes, sys
 from shared import queue

@@ -143,10 +143,10 @@ def test_an_answer_to_anybody_ends_the_suspicion(rig: Rig) -> None:
     rig.control("faults", {"kind": "503", "company": "cmp_acme"})
     mail(rig, 3)
     rig.work()
-    assert rig.one("SELECT count(*)::int FROM unanswered") == 3
+    assert rig.one("SELECT count(*)::int FROM unanswered_tasks") == 3
     mail(rig, 1, "cmp_other")
     rig.work()
-    assert rig.one("SELECT count(*)::int FROM unanswered") == 0
+    assert rig.one("SELECT count(*)::int FROM unanswered_tasks") == 0
 
 
 def test_a_message_that_outran_an_outage_hands_its_task_back(rig: Rig, tenants: list[int]) -> None:

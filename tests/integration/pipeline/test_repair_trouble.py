@@ -73,7 +73,7 @@ def test_a_missing_permission_fails_the_repair_and_parks_nobody(rig: Rig, gap: i
     assert rig.one("SELECT parked_cause FROM tenants") is None
     rig.sweep("begin_repairs")
     assert rig.one(OPEN) == 0
-    assert rig.one("SELECT next_at > now() + interval '23 hours' FROM repair_marks") is True
+    assert rig.one("SELECT next_at > now() + interval '23 hours' FROM repair_progress") is True
 
 
 def test_a_refused_token_parks_the_tenant_and_the_repair_waits_for_the_new_one(rig: Rig, gap: int) -> None:

@@ -53,14 +53,14 @@ def test_a_dry_run_counts_by_the_hour_and_feeds_nothing(rig: Rig) -> None:
     assert [sum(each) for each in zip(*hours.values(), strict=True)] == [6, 5]
     assert rig.sql("SELECT 1 FROM spooled_deliveries") == []
     assert verdict(rig)["unserved"] == 5
-    assert rig.one("SELECT count(*)::int FROM repair_marks WHERE repaired_until IS NOT NULL") == 0
+    assert rig.one("SELECT count(*)::int FROM repair_progress WHERE repaired_until IS NOT NULL") == 0
 
 
 def test_old_mail_of_a_new_tenant_is_neither_recorded_nor_touched(rig: Rig) -> None:
     tenant = acme(rig)
     writes = len(rig.writes())
     rig.send("inbound_received", ACME, recipients=TO_NORA, count=10_000, deliver=False, emitted_at=ago(60 * 24))
-    rig.sql("UPDATE repair_marks SET repaired_until = '-infinity'")
+    rig.sql("UPDATE repair_progress SET repaired_until = '-infinity'")
     ask(rig, tenant, hours=24 * 365)
     follow(rig)
     assert outcome(rig) == [("done", 1, 1, 0, 0)]
@@ -111,7 +111,7 @@ def test_before_the_first_webhook_there_is_nothing_to_compare_and_it_is_said(rig
     follow(rig)
     assert "no webhook was received yet" in rig.one("SELECT detail FROM repairs")
     assert rig.control("ledger/calls")["calls"] == []
-    assert rig.sql("SELECT repaired_until FROM repair_marks") == [(None,)]
+    assert rig.sql("SELECT repaired_until FROM repair_progress") == [(None,)]
 
 
 def test_an_event_that_waits_in_the_intake_is_recorded_once(rig: Rig) -> None:
@@ -141,10 +141,10 @@ def test_a_mark_moves_with_what_was_compared_and_leaves_nothing_out(rig: Rig) ->
     tenant = acme(rig)
     ask(rig, tenant, hours=0.5)
     follow(rig)
-    assert rig.sql("SELECT repaired_until FROM repair_marks") == [(None,)]  # half an hour lies between
+    assert rig.sql("SELECT repaired_until FROM repair_progress") == [(None,)]  # half an hour lies between
     ask(rig, tenant, hours=2)
     follow(rig)
-    assert 1 < rig.one("SELECT extract(epoch FROM now() - repaired_until)::float8 / 60 FROM repair_marks") < 3
+    assert 1 < rig.one("SELECT extract(epoch FROM now() - repaired_until)::float8 / 60 FROM repair_progress") < 3
 
 
 def test_the_periodic_repair_goes_on_from_the_mark(rig: Rig) -> None:
@@ -154,7 +154,7 @@ def test_the_periodic_repair_goes_on_from_the_mark(rig: Rig) -> None:
     mail(rig, count=4, deliver=False, emitted_at=ago(5))
     rig.sweep("begin_repairs")
     assert len(outcome(rig)) == 1  # not yet
-    rig.sql("UPDATE repair_marks SET next_at = now()")
+    rig.sql("UPDATE repair_progress SET next_at = now()")
     rig.sweep("begin_repairs")
     follow(rig)
     assert outcome(rig) == [("done", 4, 0, 4, 4)]  # the first found nothing and is forgotten

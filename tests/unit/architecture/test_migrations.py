@@ -1,4 +1,4 @@
-"""Which migrations are still to be applied, and that an applied one never changes."""
+"""Which migrations are still to be applied, that an applied one never changes, and that the wheel has all of them."""
 
 from __future__ import annotations
 
@@ -6,10 +6,15 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, cast
+from zipfile import ZipFile
 
 import pytest
+from hatchling.builders.wheel import WheelBuilder
 
-from shared.db.migrate import Migration, MigrationChanged, known, pending
+from shared.db.migrate import MIGRATIONS, Migration, MigrationChanged, known, pending
+
+ROOT = Path(__file__).parents[3]
+SCHEMA = MIGRATIONS.with_name("schema.sql")
 
 FIRST = Migration(name="0001_initial", sql="CREATE TABLE a ();")
 SECOND = Migration(name="0002_more", sql="CREATE TABLE b ();")
@@ -55,9 +60,17 @@ def test_what_is_missing_is_applied_in_order(applied: dict[str, str] | None, tod
     assert pending(cast("Any", Database(applied)), [FIRST, SECOND]) == todo
 
 
-def test_an_applied_file_that_was_edited_is_refused_by_name() -> None:
-    with pytest.raises(MigrationChanged, match="0001_initial"):
-        pending(cast("Any", Database({FIRST.name: SECOND.checksum})), [FIRST, SECOND])
+@pytest.mark.parametrize("edited", [FIRST, SECOND], ids=lambda edited: edited.name)
+def test_an_applied_file_that_was_edited_is_refused_by_name(edited: Migration) -> None:
+    with pytest.raises(MigrationChanged, match=f"{edited.name} was applied with other content; undo the edit"):
+        pending(cast("Any", Database({edited.name: "another"})), [FIRST, SECOND])
+
+
+def test_only_the_first_file_tells_of_development_versions() -> None:
+    with pytest.raises(MigrationChanged, match=r"delete the folder \.mailroom, or the database, and start again"):
+        pending(cast("Any", Database({FIRST.name: "another"})), [FIRST, SECOND])
+    with pytest.raises(MigrationChanged, match=r"add a new file$"):
+        pending(cast("Any", Database({SECOND.name: "another"})), [FIRST, SECOND])
 
 
 def test_migrations_are_read_in_the_order_of_their_names(tmp_path: Path) -> None:
@@ -70,3 +83,14 @@ def test_migrations_are_read_in_the_order_of_their_names(tmp_path: Path) -> None
 def test_every_migration_of_this_release_has_the_next_number() -> None:
     numbers = [re.match(r"(\d{4})_[a-z_]+$", migration.name) for migration in known()]
     assert [number and int(number[1]) for number in numbers] == list(range(1, len(numbers) + 1))
+
+
+def test_the_wheel_has_every_sql_file(tmp_path: Path) -> None:
+    [wheel] = WheelBuilder(str(ROOT)).build(directory=str(tmp_path), versions=["standard"])
+    packed = {name for name in ZipFile(wheel).namelist() if name.endswith(".sql")}
+    assert packed == {path.relative_to(ROOT).as_posix() for path in (ROOT / "shared").rglob("*.sql")}
+    assert {path.name for path in (SCHEMA, *MIGRATIONS.glob("*.sql"))} == {Path(name).name for name in packed}
+
+
+def test_the_first_migration_is_frozen_and_not_the_present_schema() -> None:
+    assert not (MIGRATIONS / f"{known()[0].name}.sql").samefile(SCHEMA)

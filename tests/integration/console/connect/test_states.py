@@ -61,7 +61,7 @@ def test_a_state_is_good_for_ten_minutes(site: Site, browser: Browser) -> None:
     company, tenant = site.company(), site.tenant()
     link = site.link(tenant)
     back = browser.decide(browser.open(link), company)
-    site.conn.execute("UPDATE consents_asked SET expires_at = now() - interval '1 second'")
+    site.conn.execute("UPDATE oauth_states SET expires_at = now() - interval '1 second'")
     page = browser.open(back)
     assert (page.status, page.title, page.links) == (400, "That took too long", [link])
     assert site.shown(tenant)["connection"] is None
@@ -70,9 +70,9 @@ def test_a_state_is_good_for_ten_minutes(site: Site, browser: Browser) -> None:
 def test_states_that_nobody_brings_back_are_forgotten(site: Site, browser: Browser) -> None:
     tenant = site.tenant()
     browser.open(site.link(tenant))
-    site.conn.execute("UPDATE consents_asked SET expires_at = now() - interval '1 hour'")
+    site.conn.execute("UPDATE oauth_states SET expires_at = now() - interval '1 hour'")
     browser.open(site.link(tenant))
-    [(left,)] = site.conn.execute("SELECT count(*) FROM consents_asked WHERE expires_at < now()").fetchall()
+    [(left,)] = site.conn.execute("SELECT count(*) FROM oauth_states WHERE expires_at < now()").fetchall()
     assert left == 0
 
 
@@ -96,7 +96,7 @@ def test_a_state_without_a_code_or_with_an_error_is_a_denial(site: Site, browser
 def test_neither_states_nor_browsers_nor_links_can_be_read_in_the_database(site: Site, browser: Browser) -> None:
     link = site.link(site.tenant())
     state = state_of(browser.step(link))
-    rows = str(site.conn.execute("SELECT c::text, l::text FROM consents_asked c, connect_links l").fetchall())
+    rows = str(site.conn.execute("SELECT c::text, l::text FROM oauth_states c, connect_links l").fetchall())
     assert [word for word in (state, link.rpartition("/")[2]) if word in rows] == []
 
 

@@ -1,15 +1,18 @@
-"""Migrations run beside processes that work: they wait for them in short pieces, and say what is in the way."""
+"""Migrations run beside processes that work: they wait for them in short pieces, and say what is in the way.
+
+They refuse a database that they cannot upgrade.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from typing import Any
 
 import psycopg
 import pytest
 
 from bench.harness.processes import wait_until
-from shared.db.migrate import Migration, MigrationBlocked, MigrationRefused, apply
+from shared.db.migrate import Migration, MigrationBlocked, MigrationChanged, MigrationRefused, apply, migrate
 
 #: Takes what workers take, in the other order.
 BACKWARDS = Migration(
@@ -20,21 +23,15 @@ WAITING = "SELECT count(*) FROM pg_locks WHERE relation = 'tasks'::regclass AND 
 WAITS = 60.0
 
 
-@pytest.fixture
-def conn(database: str) -> Iterator[psycopg.Connection]:
-    with psycopg.connect(database, autocommit=True) as conn:
-        yield conn
-
-
-def applied(conn: psycopg.Connection) -> bool:
+def applied(conn: psycopg.Connection[Any]) -> bool:
     return conn.execute("SELECT 1 FROM schema_migrations WHERE name = %s", (BACKWARDS.name,)).fetchone() is not None
 
 
-def waits(conn: psycopg.Connection) -> bool:
+def waits(conn: psycopg.Connection[Any]) -> bool:
     return wait_until(lambda: conn.execute(WAITING).fetchone() == (1,), WAITS)
 
 
-def held(conn: psycopg.Connection) -> bool:
+def held(conn: psycopg.Connection[Any]) -> bool:
     query = "SELECT count(*) FROM pg_locks WHERE relation = 'tasks'::regclass AND granted"
     return wait_until(lambda: conn.execute(query).fetchone() == (1,), WAITS)
 
@@ -48,7 +45,7 @@ def in_the_background(pool: ThreadPoolExecutor, database: str) -> Future[None]:
 
 
 def test_a_worker_and_a_migration_that_wait_for_each_other_both_come_through(
-    database: str, conn: psycopg.Connection
+    database: str, conn: psycopg.Connection[Any]
 ) -> None:
     """One of the two is rolled back by PostgreSQL, and tries again."""
 
@@ -71,7 +68,7 @@ def test_a_worker_and_a_migration_that_wait_for_each_other_both_come_through(
 
 
 def test_live_work_goes_on_while_a_migration_waits_for_a_long_transaction(
-    database: str, conn: psycopg.Connection
+    database: str, conn: psycopg.Connection[Any]
 ) -> None:
     with ThreadPoolExecutor() as pool, psycopg.connect(database) as reader:
         reader.execute("SELECT count(*) FROM tasks")
@@ -85,7 +82,9 @@ def test_live_work_goes_on_while_a_migration_waits_for_a_long_transaction(
     assert applied(conn)
 
 
-def test_what_is_held_for_too_long_is_said_and_nothing_is_half_done(database: str, conn: psycopg.Connection) -> None:
+def test_what_is_held_for_too_long_is_said_and_nothing_is_half_done(
+    database: str, conn: psycopg.Connection[Any]
+) -> None:
     with psycopg.connect(database) as reader:
         reader.execute("SELECT count(*) FROM tasks")
         with pytest.raises(MigrationBlocked, match="9999_backwards did not get its locks"):
@@ -94,8 +93,20 @@ def test_what_is_held_for_too_long_is_said_and_nothing_is_half_done(database: st
     assert conn.execute("SELECT 1 FROM pg_attribute WHERE attname = 'shade'").fetchone() is None
 
 
-def test_rows_that_do_not_fit_are_named(conn: psycopg.Connection) -> None:
+def test_rows_that_do_not_fit_are_named(conn: psycopg.Connection[Any]) -> None:
     conn.execute("INSERT INTO tenants (name, company_id) VALUES ('Acme', 'cmp_acme')")
     stricter = Migration(name="9999_stricter", sql="ALTER TABLE tenants ADD CHECK (name <> 'Acme')")
     with pytest.raises(MigrationRefused, match="rows stand against 9999_stricter"):
         apply(conn, stricter)
+
+
+@pytest.mark.parametrize("dry_run", [False, True])
+def test_a_database_of_a_development_version_is_refused_and_left_as_it_is(
+    database: str, conn: psycopg.Connection[Any], *, dry_run: bool
+) -> None:
+    """Those versions had 24 migrations, of which the first one has the name of ours."""
+    conn.execute("UPDATE schema_migrations SET checksum = 'of another file'")
+    conn.execute("INSERT INTO schema_migrations (name, checksum) VALUES ('0002_lanes', 'of a file that is gone')")
+    with pytest.raises(MigrationChanged, match=r"0001_initial .* cannot be upgraded: delete the folder \.mailroom"):
+        migrate(database, dry_run=dry_run)
+    assert conn.execute("SELECT count(*) FROM schema_migrations").fetchone() == (2,)

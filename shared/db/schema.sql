@@ -1,0 +1,780 @@
+-- The whole schema as it is now. `mailroom migrate` never reads this file: it applies the files in migrations/.
+-- To change the schema, add a migration and make the same change here; a test compares the two catalogues.
+--
+-- Subjects, in this order: tenants and connections; users; deliveries, events and their parts; merged conversations;
+-- actions and undo; tasks and attempts; outages; locks; the end of an attempt; repairs; retention and erasing;
+-- API tokens and consent; processes, counters and migrations.
+--
+-- Most functions are written in PL/pgSQL, which keeps the plans of its statements for the session. Each statement of a
+-- volatile function sees what others committed before that statement began.
+
+
+-- Tenants and connections --------------------------------------------------------------------------------------------
+
+CREATE TABLE tenants (
+    id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    name text NOT NULL UNIQUE,
+    customer text,                                -- the software company's own id of its customer
+    company_id text UNIQUE,                       -- Front's cmp_…; null until connected
+    connected_at timestamptz,                     -- events emitted before are recorded, never acted on
+    -- The policy
+    action text NOT NULL DEFAULT 'none',          -- none | archive | trash | tag:<tag_id>
+    only_when_matched boolean NOT NULL DEFAULT true,
+    only_inboxes text[],                          -- Front's inb_…; null: all
+    wait_for text NOT NULL DEFAULT 'stored' CHECK (wait_for IN ('stored', 'settled')),
+    fold_plus boolean NOT NULL DEFAULT false,     -- jane+bills@… is jane@…
+    act_within interval NOT NULL DEFAULT '7 days',
+    dry_run boolean NOT NULL DEFAULT false,       -- actions are decided, and Front is left as it is
+    default_owner bigint,                         -- the user who gets mail to an inbox address without one
+    -- Work for the tenant
+    parked_cause text CHECK (parked_cause IN ('paused', 'needs_reconnect', 'missing_scope', 'erasing')),
+    parked_at timestamptz,
+    probe_at timestamptz,                         -- missing_scope: when a task may try whether the scope was added
+    probe_task_id bigint,                         -- the task that tries it
+    not_before timestamptz NOT NULL DEFAULT '-infinity',  -- nothing is dispatched before: Front's budget is used up
+    last_served_at timestamptz NOT NULL DEFAULT '-infinity',
+    created_at timestamptz NOT NULL DEFAULT now(),
+    -- The foreign key of events points here, so that an event cannot have the tenant of another company.
+    CONSTRAINT tenants_with_company UNIQUE (id, company_id)
+);
+COMMENT ON TABLE tenants IS
+    'One Front company that we work for: its policy, and whether its work is parked.';
+CREATE INDEX tenants_of_a_customer ON tenants (customer) WHERE customer IS NOT NULL;
+
+CREATE TABLE connections (
+    tenant_id bigint PRIMARY KEY REFERENCES tenants ON DELETE CASCADE,
+    kind text NOT NULL CHECK (kind IN ('api_token', 'oauth')),
+    -- Fernet encrypts it with the tenant's id inside, so that a secret copied to another row does not decrypt.
+    secret bytea NOT NULL,
+    version integer NOT NULL DEFAULT 1,           -- grows with each new token; an old one never parks the tenant
+    expires_at timestamptz,
+    refreshing_until timestamptz,                 -- one worker refreshes at a time; it has until then
+    keep_alive_at timestamptz,                    -- when the tokens of an idle tenant are refreshed
+    updated_at timestamptz NOT NULL DEFAULT now()
+);
+COMMENT ON TABLE connections IS
+    'The grant with which we call Front for a tenant: an API token, or a pair of OAuth tokens, encrypted.';
+
+
+-- Users --------------------------------------------------------------------------------------------------------------
+
+CREATE TABLE users (
+    tenant_id bigint NOT NULL REFERENCES tenants ON DELETE CASCADE,
+    id bigint GENERATED ALWAYS AS IDENTITY,
+    external_id text NOT NULL,
+    name text NOT NULL,
+    action text,                                  -- null: the tenant's
+    active boolean NOT NULL DEFAULT true,
+    updated_at timestamptz NOT NULL DEFAULT now(),
+    origin text NOT NULL DEFAULT 'given' CHECK (origin IN ('given', 'front')),
+    deactivated_by_front boolean NOT NULL DEFAULT false,  -- only then may the sync with Front activate them again
+    PRIMARY KEY (tenant_id, id),
+    UNIQUE (tenant_id, external_id)
+);
+COMMENT ON TABLE users IS
+    'A person of a tenant who receives mail, given by the tenant or read from Front''s teammates.';
+
+ALTER TABLE tenants ADD FOREIGN KEY (id, default_owner) REFERENCES users ON DELETE SET NULL (default_owner);
+
+CREATE TABLE user_addresses (
+    tenant_id bigint NOT NULL,
+    address text NOT NULL,                        -- normalised and case-folded: recipients are matched by it
+    user_id bigint NOT NULL,
+    position smallint NOT NULL,
+    as_given text NOT NULL,
+    PRIMARY KEY (tenant_id, address),
+    FOREIGN KEY (tenant_id, user_id) REFERENCES users ON DELETE CASCADE
+);
+COMMENT ON TABLE user_addresses IS
+    'An e-mail address of a user. Within a tenant an address belongs to one user.';
+CREATE INDEX user_addresses_user ON user_addresses (tenant_id, user_id);
+
+CREATE TABLE inbox_addresses (
+    tenant_id bigint NOT NULL REFERENCES tenants ON DELETE CASCADE,
+    address text NOT NULL,                        -- as in user_addresses
+    as_given text NOT NULL,
+    inbox_id text,                                -- Front's inb_…; null: named by a person
+    inbox_name text,
+    user_id bigint,                               -- null: the tenant's default owner gets its mail
+    PRIMARY KEY (tenant_id, address),
+    FOREIGN KEY (tenant_id, user_id) REFERENCES users ON DELETE SET NULL (user_id)
+);
+COMMENT ON TABLE inbox_addresses IS
+    'The address of a shared inbox in Front, and the user who gets the mail sent to it.';
+
+
+-- Deliveries, events and their parts ---------------------------------------------------------------------------------
+
+CREATE TABLE spooled_deliveries (
+    id uuid PRIMARY KEY,
+    received_at timestamptz NOT NULL,
+    body bytea NOT NULL,                          -- as received
+    origin text NOT NULL DEFAULT 'spooled' CHECK (origin IN ('spooled', 'repaired'))
+);
+COMMENT ON TABLE spooled_deliveries IS
+    'A delivery that is not recorded yet: the door put it here while Redis was away, or a repair found it missing.';
+CREATE INDEX spooled_deliveries_oldest ON spooled_deliveries (received_at);
+
+-- Unlogged: a row has to survive the recorder, not the server, and is written for each delivery.
+CREATE UNLOGGED TABLE in_flight_entries (
+    entry_id text PRIMARY KEY,
+    tries smallint NOT NULL DEFAULT 1             -- how often it was begun without being finished
+);
+COMMENT ON TABLE in_flight_entries IS
+    'An entry of the intake that a recorder began to record. A row that is left over is tried alone the next time.';
+
+CREATE TABLE events (
+    id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    company_id text NOT NULL,
+    front_id text NOT NULL,                       -- evt_…; `delivery:<id>` where the body names none
+    tenant_id bigint,                             -- null: no tenant has this company (yet)
+    type text NOT NULL,
+    conversation_id text,
+    message_id text,
+    source text,                                  -- who did it: inboxes, teammate, rule, api, …
+    emitted_at timestamptz,
+    received_at timestamptz NOT NULL,
+    recorded_at timestamptz NOT NULL DEFAULT now(),
+    -- Parked here means that the company is unknown. All other causes stand on the tenant: see shown_events.
+    state text NOT NULL CHECK (state IN ('processing', 'done', 'ignored', 'parked', 'failed')),
+    cause text,
+    -- [[handle, role, id of our user or null, reason], …] in the message's order. In a table of their own, recipients
+    -- were five of an event's eleven rows and a fourth of the cost of recording.
+    recipients json,
+    CONSTRAINT one_event_per_company UNIQUE (company_id, front_id),
+    -- Rows of a tenant point at an event through this pair, so that they cannot point at another tenant's event.
+    CONSTRAINT events_of_a_tenant UNIQUE (tenant_id, id),
+    CONSTRAINT events_of_the_tenants_company
+        FOREIGN KEY (tenant_id, company_id) REFERENCES tenants (id, company_id) ON DELETE CASCADE
+);
+COMMENT ON TABLE events IS
+    'One event at Front, however often it was delivered, with the state that its tasks give it.';
+CREATE INDEX events_unfinished ON events (state, id) WHERE state IN ('processing', 'parked', 'failed');
+CREATE INDEX events_of_a_conversation ON events (tenant_id, conversation_id, emitted_at);
+CREATE INDEX events_newest ON events (tenant_id, received_at DESC);
+-- A new tenant takes over the parked events of its company. Those of unknown companies may be very many.
+CREATE INDEX events_parked ON events (company_id, id) WHERE state = 'parked' AND tenant_id IS NULL;
+
+CREATE TABLE deliveries (
+    id uuid PRIMARY KEY,
+    event_id bigint NOT NULL REFERENCES events ON DELETE CASCADE,
+    received_at timestamptz NOT NULL,
+    origin text NOT NULL CHECK (origin IN ('webhook', 'spooled', 'repaired')),
+    body bytea                                    -- zlib of the raw bytes; null where an earlier delivery holds it
+);
+COMMENT ON TABLE deliveries IS
+    'One arrival of an event, by webhook or by repair. The first one keeps the body.';
+ALTER TABLE deliveries ALTER COLUMN body SET STORAGE EXTERNAL;  -- it is compressed already
+CREATE INDEX deliveries_of_an_event ON deliveries (event_id);
+
+CREATE VIEW recipients AS
+SELECT e.id AS event_id, (n.place - 1)::smallint AS position, e.tenant_id, n.recipient->>0 AS handle,
+    n.recipient->>1 AS role, u.id AS user_id, n.recipient->>3 AS reason
+FROM events e
+CROSS JOIN LATERAL json_array_elements(e.recipients) WITH ORDINALITY AS n(recipient, place)
+LEFT JOIN users u ON u.tenant_id = e.tenant_id AND u.id = (n.recipient->>2)::bigint;
+COMMENT ON VIEW recipients IS
+    'A recipient of an event''s message. A user who was deleted, or who belongs to another tenant, reads as null.';
+
+CREATE TABLE attachments (
+    id bigint GENERATED ALWAYS AS IDENTITY,
+    tenant_id bigint NOT NULL,
+    event_id bigint NOT NULL,
+    conversation_id text NOT NULL,
+    front_id text NOT NULL,                       -- fil_…
+    filename text NOT NULL,                       -- the sender's words: shown, never a path
+    content_type text NOT NULL,
+    declared_size bigint,
+    is_inline boolean NOT NULL DEFAULT false,
+    state text NOT NULL DEFAULT 'waiting' CHECK (state IN ('waiting', 'stored', 'failed', 'discarded')),
+    size bigint,
+    sha256 text,
+    path text,                                    -- below STORAGE_URL
+    stored_at timestamptz,
+    -- One index for two uses: a row is found by its id, and tasks point at all three columns.
+    PRIMARY KEY (id, event_id, tenant_id),
+    UNIQUE (event_id, front_id),
+    FOREIGN KEY (tenant_id, event_id) REFERENCES events (tenant_id, id) ON DELETE CASCADE
+);
+COMMENT ON TABLE attachments IS
+    'A file of an event''s message, and where it is stored.';
+CREATE INDEX attachments_unstored ON attachments (tenant_id, conversation_id) WHERE state <> 'stored';
+-- Several events may name the same file. It is deleted with the last of them.
+CREATE INDEX attachments_of_a_file ON attachments (tenant_id, front_id);
+
+CREATE TABLE seen_event_types (
+    type text PRIMARY KEY,
+    seen_at timestamptz NOT NULL DEFAULT now()
+);
+COMMENT ON TABLE seen_event_types IS
+    'An event type that a webhook brought at least once. A repair does not miss types that the Front app never sends.';
+
+CREATE VIEW shown_events AS
+SELECT e.id, e.company_id, e.front_id, e.tenant_id, t.name AS tenant, e.type, e.conversation_id, e.message_id,
+    e.emitted_at, e.received_at, e.recorded_at,
+    CASE WHEN e.state = 'processing' AND t.parked_cause IS NOT NULL THEN 'parked' ELSE e.state END AS state,
+    CASE WHEN e.state = 'processing' AND t.parked_cause IS NOT NULL THEN t.parked_cause ELSE e.cause END AS cause
+FROM events e LEFT JOIN tenants t ON t.id = e.tenant_id;
+COMMENT ON VIEW shown_events IS
+    'An event as people see it: one that is in work reads as parked while its tenant is parked.';
+
+
+-- Merged conversations -----------------------------------------------------------------------------------------------
+-- Conversations that Front merged are one family: their locks, files, messages and actions count together. Nearly all
+-- conversations were never merged, so each function looks that up first.
+
+CREATE TABLE merged_conversations (
+    tenant_id bigint NOT NULL REFERENCES tenants ON DELETE CASCADE,
+    conversation_id text NOT NULL,
+    merged_into text NOT NULL,
+    noticed_at timestamptz NOT NULL DEFAULT now(),
+    PRIMARY KEY (tenant_id, conversation_id)
+);
+COMMENT ON TABLE merged_conversations IS
+    'A conversation that Front merged into another one: Front answered 301 for it.';
+CREATE INDEX merged_conversations_into ON merged_conversations (tenant_id, merged_into);
+
+CREATE FUNCTION was_never_merged(tenant bigint, conversation text) RETURNS boolean LANGUAGE plpgsql STABLE AS $$
+BEGIN
+    RETURN NOT EXISTS (SELECT FROM merged_conversations m
+                       WHERE m.tenant_id = tenant AND m.conversation_id = conversation)
+       AND NOT EXISTS (SELECT FROM merged_conversations m
+                       WHERE m.tenant_id = tenant AND m.merged_into = conversation);
+END
+$$;
+COMMENT ON FUNCTION was_never_merged IS
+    'True when the conversation was merged into no other one, and no other one into it.';
+
+CREATE FUNCTION conversation_family(tenant bigint, conversation text) RETURNS SETOF text LANGUAGE plpgsql STABLE ROWS 1
+AS $$
+BEGIN
+    IF was_never_merged(tenant, conversation) THEN
+        RETURN NEXT conversation;
+        RETURN;
+    END IF;
+    RETURN QUERY WITH RECURSIVE family(id) AS (
+        SELECT conversation
+        UNION
+        SELECT CASE m.conversation_id WHEN family.id THEN m.merged_into ELSE m.conversation_id END
+        FROM family JOIN merged_conversations m
+          ON m.tenant_id = tenant AND (m.conversation_id = family.id OR m.merged_into = family.id)
+    ) SELECT family.id FROM family;
+END
+$$;
+COMMENT ON FUNCTION conversation_family IS
+    'Returns the conversation and all that it was merged with, in either direction and over any number of steps.';
+
+CREATE FUNCTION conversation_family_array(tenant bigint, conversation text) RETURNS text[] LANGUAGE plpgsql STABLE AS $$
+BEGIN
+    IF was_never_merged(tenant, conversation) THEN
+        RETURN ARRAY[conversation];
+    END IF;
+    RETURN ARRAY(SELECT conversation_family(tenant, conversation));
+END
+$$;
+COMMENT ON FUNCTION conversation_family_array IS
+    'Returns conversation_family as an array. It costs less where the conversation was never merged.';
+
+CREATE FUNCTION surviving_conversation(tenant bigint, conversation text) RETURNS text LANGUAGE plpgsql STABLE AS $$
+BEGIN
+    IF NOT EXISTS (SELECT FROM merged_conversations m WHERE m.tenant_id = tenant AND m.conversation_id = conversation)
+    THEN
+        RETURN conversation;
+    END IF;
+    RETURN (
+        WITH RECURSIVE chain(id, hops) AS (
+            SELECT conversation, 0
+            UNION ALL
+            SELECT m.merged_into, hops + 1
+            FROM chain JOIN merged_conversations m ON m.tenant_id = tenant AND m.conversation_id = chain.id
+            WHERE hops < 100
+        )
+        SELECT id FROM chain ORDER BY hops DESC LIMIT 1
+    );
+END
+$$;
+COMMENT ON FUNCTION surviving_conversation IS
+    'Returns the id that the conversation has at Front now, as far as we noticed. Merges in a circle do not stop it.';
+
+
+-- Actions and undo ---------------------------------------------------------------------------------------------------
+
+CREATE TABLE actions (
+    event_id bigint PRIMARY KEY,
+    tenant_id bigint NOT NULL,
+    conversation_id text NOT NULL,
+    -- The policy as it stood when the event was recorded
+    kind text NOT NULL,                           -- none | archive | trash | tag:<tag_id>
+    wait_for text NOT NULL CHECK (wait_for IN ('stored', 'settled')),
+    dry_run boolean NOT NULL DEFAULT false,
+    -- planned -> intent -> confirmed; or another end
+    state text NOT NULL CHECK (state IN
+        ('planned', 'intent', 'confirmed', 'skipped', 'superseded', 'failed', 'discarded', 'undone')),
+    reason text NOT NULL,
+    emitted_at timestamptz NOT NULL,
+    planned_at timestamptz DEFAULT now(),
+    intent_at timestamptz,
+    settled_at timestamptz,
+    undo_asked_at timestamptz,
+    undo_asked_by text,
+    undo_intent_at timestamptz,
+    undone_at timestamptz,
+    FOREIGN KEY (tenant_id, event_id) REFERENCES events (tenant_id, id) ON DELETE CASCADE
+);
+COMMENT ON TABLE actions IS
+    'The change that an event makes to its conversation at Front, and how far the change or its undo got.';
+CREATE INDEX actions_open ON actions (tenant_id, conversation_id) WHERE state IN ('planned', 'intent');
+-- Actions that can be undone. One that failed is among them, because it may have reached Front.
+CREATE INDEX actions_confirmed ON actions (tenant_id, settled_at) WHERE state = 'confirmed' AND undo_asked_at IS NULL;
+CREATE INDEX actions_failed ON actions (tenant_id, planned_at) WHERE state = 'failed' AND undo_asked_at IS NULL;
+
+
+-- Tasks and attempts -------------------------------------------------------------------------------------------------
+
+CREATE TABLE tasks (
+    id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    tenant_id bigint,                             -- null only for an event that could not be read
+    event_id bigint NOT NULL,
+    attachment_id bigint,
+    kind text NOT NULL CHECK (kind IN ('record', 'fetch_message', 'store_attachment', 'apply_action', 'undo_action')),
+    -- ready (due at due_at) -> queued -> running -> done; or back to ready; or another end
+    state text NOT NULL CHECK (state IN
+        ('ready', 'queued', 'running', 'done', 'failed', 'discarded', 'skipped', 'superseded')),
+    due_at timestamptz NOT NULL DEFAULT now(),    -- infinity: waits for another task to release it
+    lease_until timestamptz,                      -- queued: when it is sent again; running: when the attempt is dead
+    lease_epoch integer NOT NULL DEFAULT 0,       -- the fence: a write names the epoch it was claimed with
+    sends smallint NOT NULL DEFAULT 0,            -- since the last claim; each doubles the wait before the next
+    attempts integer NOT NULL DEFAULT 0,
+    code text,                                    -- of the last failure
+    detail text,
+    created_at timestamptz NOT NULL DEFAULT now(),
+    settled_at timestamptz,
+    -- A task with a tenant names its event together with the tenant. A second foreign key on event_id alone would cost
+    -- a check for each task, so it stands on this column, which is null for nearly all of them.
+    unowned_event_id bigint GENERATED ALWAYS AS (CASE WHEN tenant_id IS NULL THEN event_id END) STORED,
+    CONSTRAINT tasks_of_an_attachment FOREIGN KEY (attachment_id, event_id, tenant_id)
+        REFERENCES attachments (id, event_id, tenant_id) ON DELETE CASCADE,
+    CONSTRAINT tasks_of_the_events_tenant FOREIGN KEY (tenant_id, event_id)
+        REFERENCES events (tenant_id, id) ON DELETE CASCADE,
+    CONSTRAINT tasks_unowned_event_fkey FOREIGN KEY (unowned_event_id) REFERENCES events ON DELETE CASCADE,
+    -- A null tenant switches the first two keys off. Only tasks for bodies that could not be read may have one.
+    CONSTRAINT tasks_without_a_tenant CHECK (tenant_id IS NOT NULL OR kind = 'record' AND attachment_id IS NULL)
+);
+COMMENT ON TABLE tasks IS
+    'One piece of work for an event. The rows are the queue; a message in Redis is only a hint that one is due.';
+-- Files are dispatched apart from all other work and have their own share of the slots, so each has an index.
+CREATE INDEX tasks_due_files ON tasks (tenant_id, due_at, id) WHERE state = 'ready' AND kind = 'store_attachment';
+CREATE INDEX tasks_due_others ON tasks (tenant_id, due_at, id) WHERE state = 'ready' AND kind <> 'store_attachment';
+CREATE INDEX tasks_in_flight ON tasks (tenant_id) INCLUDE (lease_until) WHERE state IN ('queued', 'running');
+CREATE INDEX tasks_of_an_event ON tasks (event_id);
+CREATE INDEX tasks_failed ON tasks (code, id) WHERE state = 'failed';
+CREATE INDEX tasks_undoing ON tasks (tenant_id, created_at) WHERE kind = 'undo_action';
+-- The sweeper looks through actions that wait for their release, a few at a time, by id.
+CREATE INDEX tasks_waiting ON tasks (id) WHERE state = 'ready' AND due_at = 'infinity' AND kind = 'apply_action';
+CREATE INDEX tasks_of_an_unowned_event ON tasks (unowned_event_id) WHERE unowned_event_id IS NOT NULL;
+
+CREATE TABLE attempts (
+    task_id bigint NOT NULL REFERENCES tasks ON DELETE CASCADE,
+    epoch integer NOT NULL,                       -- the lease epoch it ran under
+    worker text NOT NULL,
+    started_at timestamptz NOT NULL DEFAULT now(),
+    ended_at timestamptz,
+    outcome text,                                 -- the task state it led to; null: never came back
+    code text,
+    detail text,
+    calls jsonb NOT NULL DEFAULT '[]',            -- each call to Front: method, path, status, ms, budget left
+    PRIMARY KEY (task_id, epoch)
+);
+COMMENT ON TABLE attempts IS
+    'One run of a task by a worker, how it ended, and which calls to Front it made.';
+
+CREATE TABLE journal (
+    id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    event_id bigint NOT NULL REFERENCES events ON DELETE CASCADE,
+    at timestamptz NOT NULL DEFAULT clock_timestamp(),
+    what text NOT NULL,
+    who text NOT NULL DEFAULT 'mailroom',
+    detail text NOT NULL DEFAULT ''
+);
+COMMENT ON TABLE journal IS
+    'A decision about an event that no other row tells, such as a release, a retry or a discard, and who took it.';
+CREATE INDEX journal_of_an_event ON journal (event_id);
+
+-- One plan for any array: the planner overestimates its length, and would plan anew each time.
+CREATE FUNCTION unstored_files(
+    tenant bigint, conversation text, OUT waiting bigint, OUT failed bigint, OUT discarded bigint
+) LANGUAGE plpgsql STABLE SET plan_cache_mode = force_generic_plan AS $$
+DECLARE
+    family text[] := conversation_family_array(tenant, conversation);
+BEGIN
+    SELECT count(*) FILTER (WHERE missing.state = 'waiting'), count(*) FILTER (WHERE missing.state = 'failed'),
+           count(*) FILTER (WHERE missing.state = 'discarded')
+    INTO waiting, failed, discarded
+    FROM (
+        SELECT a.state FROM attachments a
+        WHERE a.tenant_id = tenant AND a.conversation_id = ANY(family) AND a.state <> 'stored'
+        UNION ALL
+        SELECT CASE WHEN t.state IN ('ready', 'queued', 'running') THEN 'waiting' ELSE t.state END
+        FROM events e JOIN tasks t ON t.event_id = e.id AND t.kind = 'fetch_message'
+        WHERE e.tenant_id = tenant AND e.conversation_id = ANY(family)
+    ) missing;
+END
+$$;
+COMMENT ON FUNCTION unstored_files IS
+    'Counts the files of the conversation''s family that are not stored. A message that was not read counts as a file.';
+
+CREATE FUNCTION update_event_state(event bigint) RETURNS void LANGUAGE plpgsql AS $$
+BEGIN
+    UPDATE events e
+    SET state = CASE WHEN t.failed > 0 THEN 'failed' WHEN t.open > 0 THEN 'processing' ELSE 'done' END,
+        cause = CASE WHEN t.failed > 0 THEN t.code END
+    FROM (SELECT count(*) FILTER (WHERE state = 'failed') AS failed,
+                 count(*) FILTER (WHERE state IN ('ready', 'queued', 'running')) AS open,
+                 min(code) FILTER (WHERE state = 'failed') AS code
+          FROM tasks WHERE event_id = event) t
+    WHERE e.id = event AND e.state IN ('processing', 'done', 'failed');
+END
+$$;
+COMMENT ON FUNCTION update_event_state IS
+    'Derives the event''s state from its tasks: failed if any failed, else processing if any is open, else done. '
+    'Events that are ignored or parked stay as they are.';
+
+
+-- Outages ------------------------------------------------------------------------------------------------------------
+
+CREATE TABLE outages (
+    what text PRIMARY KEY CHECK (what IN ('front', 'storage')),
+    since timestamptz NOT NULL,
+    code text NOT NULL,
+    detail text NOT NULL,
+    probe_at timestamptz NOT NULL,                -- when the next task may try whether it is over
+    probe_task_id bigint                          -- the task that tries; no other one runs meanwhile
+);
+COMMENT ON TABLE outages IS
+    'A service that is away for all tenants. The row exists for as long as the outage lasts.';
+
+CREATE TABLE unanswered_tasks (
+    task_id bigint PRIMARY KEY REFERENCES tasks ON DELETE CASCADE,
+    attempts integer NOT NULL DEFAULT 1,          -- the task gets them back when an outage begins
+    since timestamptz NOT NULL DEFAULT now()
+);
+COMMENT ON TABLE unanswered_tasks IS
+    'A task that Front left without an answer since it last answered any task. Several of them show an outage.';
+
+
+-- Locks --------------------------------------------------------------------------------------------------------------
+-- Work that settles anything of a conversation locks it first. The lock belongs to the whole family of conversations.
+
+CREATE FUNCTION families_in_order(tenants bigint[], conversations text[]) RETURNS TABLE (tenant_id bigint, id text)
+LANGUAGE sql STABLE ROWS 1 AS $$
+    SELECT DISTINCT named.tenant_id, family.id COLLATE "C"
+    FROM unnest(tenants, conversations) AS named(tenant_id, id)
+    CROSS JOIN LATERAL conversation_family(named.tenant_id, named.id) AS family(id) ORDER BY 1, 2
+$$;
+COMMENT ON FUNCTION families_in_order IS
+    'Returns the families of the conversations, each conversation once, sorted by tenant and id. '
+    'The order is the same for all callers, so that two who lock several conversations never wait for each other.';
+
+CREATE FUNCTION lock_conversations(tenants bigint[], conversations text[]) RETURNS void LANGUAGE plpgsql AS $$
+DECLARE
+    held text[];
+BEGIN
+    held := ARRAY(SELECT tenant_id || ' ' || id FROM (
+        SELECT tenant_id, id, pg_advisory_xact_lock(hashtextextended(id, tenant_id))
+        FROM (SELECT tenant_id, id FROM families_in_order(tenants, conversations) OFFSET 0) ordered OFFSET 0
+    ) locked);
+    IF held IS DISTINCT FROM ARRAY(SELECT tenant_id || ' ' || id FROM families_in_order(tenants, conversations)) THEN
+        RAISE EXCEPTION 'a conversation was merged while its lock was waited for'
+            USING ERRCODE = 'serialization_failure';
+    END IF;
+END
+$$;
+COMMENT ON FUNCTION lock_conversations IS
+    'Locks the conversations and their families until the transaction ends. '
+    'Raises serialization_failure when a family grew meanwhile: the caller repeats its transaction.';
+
+CREATE FUNCTION lock_conversation(tenant bigint, conversation text) RETURNS void LANGUAGE plpgsql AS $$
+BEGIN
+    IF NOT was_never_merged(tenant, conversation) THEN
+        PERFORM lock_conversations(ARRAY[tenant], ARRAY[conversation]);
+        RETURN;
+    END IF;
+    PERFORM pg_advisory_xact_lock(hashtextextended(conversation, tenant));
+    IF NOT was_never_merged(tenant, conversation) THEN
+        RAISE EXCEPTION 'a conversation was merged while its lock was waited for'
+            USING ERRCODE = 'serialization_failure';
+    END IF;
+END
+$$;
+COMMENT ON FUNCTION lock_conversation IS
+    'Does what lock_conversations does, for one conversation. It costs less where that was never merged.';
+
+CREATE FUNCTION lock_task(tenant bigint, conversation text, task bigint, epoch integer) RETURNS boolean
+LANGUAGE plpgsql AS $$
+BEGIN
+    PERFORM lock_conversation(tenant, conversation);
+    PERFORM FROM tasks WHERE id = task AND lease_epoch = epoch AND state = 'running' FOR UPDATE;
+    RETURN FOUND;
+END
+$$;
+COMMENT ON FUNCTION lock_task IS
+    'Locks the conversation and the task until the transaction ends. '
+    'Returns false when the task does not run under this lease epoch: another attempt owns it, or it ended.';
+
+CREATE FUNCTION lock_action(
+    tenant bigint, conversation text, task bigint, epoch integer, event bigint,
+    OUT held boolean, OUT alone boolean, OUT event_id bigint, OUT kind text, OUT wait_for text, OUT state text,
+    OUT emitted_at timestamptz, OUT intent_at timestamptz, OUT age_seconds float8, OUT dry_run boolean,
+    OUT undo_asked boolean, OUT survivor text, OUT waiting bigint, OUT failed bigint, OUT discarded bigint
+) LANGUAGE plpgsql SET plan_cache_mode = force_generic_plan AS $$
+#variable_conflict use_column
+DECLARE
+    own actions;
+    family text[];
+BEGIN
+    held := lock_task(tenant, conversation, task, epoch);
+    IF NOT held THEN
+        RETURN;
+    END IF;
+    SELECT * INTO own FROM actions a WHERE a.event_id = event;
+    event_id := own.event_id;
+    kind := own.kind;
+    wait_for := own.wait_for;
+    state := own.state;
+    emitted_at := own.emitted_at;
+    intent_at := own.intent_at;
+    age_seconds := extract(epoch FROM now() - own.emitted_at);
+    dry_run := own.dry_run;
+    undo_asked := own.undo_asked_at IS NOT NULL;
+    survivor := surviving_conversation(own.tenant_id, own.conversation_id);
+    SELECT u.waiting, u.failed, u.discarded INTO waiting, failed, discarded
+    FROM unstored_files(own.tenant_id, own.conversation_id) u;
+    family := conversation_family_array(own.tenant_id, own.conversation_id);
+    alone := NOT EXISTS (SELECT FROM events e WHERE e.tenant_id = own.tenant_id AND e.conversation_id = ANY(family)
+                         AND e.id <> own.event_id);
+END
+$$;
+COMMENT ON FUNCTION lock_action IS
+    'Does what lock_task does, and returns the action of the task''s event. `held` is the answer of lock_task. '
+    '`alone` is true when no other event of the family was recorded: then nothing can precede or overrule the action.';
+
+
+-- The end of an attempt ----------------------------------------------------------------------------------------------
+
+CREATE FUNCTION end_task(
+    task bigint, epoch integer, task_state text, failure_code text, failure_detail text
+) RETURNS boolean LANGUAGE plpgsql AS $$
+BEGIN
+    UPDATE tasks SET state = task_state, code = failure_code, detail = failure_detail, lease_until = NULL,
+                     settled_at = now()
+    WHERE id = task AND lease_epoch = epoch AND state = 'running';
+    RETURN FOUND;
+END
+$$;
+COMMENT ON FUNCTION end_task IS
+    'Ends a task that runs under this lease epoch. Returns false, and changes nothing, when it does not.';
+
+-- What is due is looked up for files and for other work apart, because each has its own index.
+CREATE FUNCTION end_attempt(
+    task bigint, held_epoch integer, event bigint, tenant bigint, task_state text, failure_code text,
+    failure_detail text, front_calls jsonb, front_answered boolean
+) RETURNS boolean LANGUAGE plpgsql AS $$
+BEGIN
+    PERFORM update_event_state(event);
+    UPDATE attempts SET ended_at = clock_timestamp(), outcome = task_state, code = failure_code,
+                        detail = failure_detail, calls = front_calls
+    WHERE task_id = task AND epoch = held_epoch;
+    IF front_answered THEN
+        DELETE FROM unanswered_tasks;
+    END IF;
+    RETURN EXISTS (SELECT FROM tasks WHERE tenant_id = tenant AND state = 'ready' AND kind <> 'store_attachment'
+                   AND due_at <= now())
+        OR EXISTS (SELECT FROM tasks WHERE tenant_id = tenant AND state = 'ready' AND kind = 'store_attachment'
+                   AND due_at <= now());
+END
+$$;
+COMMENT ON FUNCTION end_attempt IS
+    'Writes how an attempt ended and which calls it made, and updates the state of its event. '
+    'Empties unanswered_tasks when Front answered. Returns whether the tenant has a task that is due now.';
+
+CREATE FUNCTION settle_action(event bigint, action_state text, action_reason text) RETURNS void LANGUAGE plpgsql AS $$
+BEGIN
+    UPDATE actions SET state = action_state, reason = action_reason, settled_at = now() WHERE event_id = event;
+END
+$$;
+COMMENT ON FUNCTION settle_action IS
+    'Ends the action of the event.';
+
+CREATE FUNCTION end_with_action(
+    tenant bigint, conversation text, task bigint, epoch integer, event bigint, task_state text, action_state text,
+    action_reason text, front_calls jsonb, front_answered boolean
+) RETURNS boolean LANGUAGE plpgsql AS $$
+BEGIN
+    PERFORM lock_conversation(tenant, conversation);
+    IF NOT end_task(task, epoch, task_state, NULL, NULL) THEN
+        RETURN NULL;
+    END IF;
+    PERFORM settle_action(event, action_state, action_reason);
+    RETURN end_attempt(task, epoch, event, tenant, task_state, NULL, NULL, front_calls, front_answered);
+END
+$$;
+COMMENT ON FUNCTION end_with_action IS
+    'Ends an action together with its task and attempt, and returns what end_attempt returns. '
+    'Returns null, and changes nothing, when the task does not run under this lease epoch.';
+
+
+-- Repairs ------------------------------------------------------------------------------------------------------------
+
+CREATE TABLE repairs (
+    tenant_id bigint NOT NULL REFERENCES tenants ON DELETE CASCADE,
+    id bigint GENERATED ALWAYS AS IDENTITY UNIQUE,
+    requested_by text,                            -- null: the sweeper, periodically
+    asked_since timestamptz,                      -- null: from where the last one ended
+    dry_run boolean NOT NULL DEFAULT false,       -- compares and feeds nothing
+    state text NOT NULL DEFAULT 'waiting' CHECK (state IN ('waiting', 'running', 'done', 'failed', 'stopped')),
+    due_at timestamptz NOT NULL DEFAULT now(),
+    claimed_until timestamptz,                    -- waiting: when it is sent again; running: when its worker is dead
+    claims integer NOT NULL DEFAULT 0,            -- the fence: a write names the claim it belongs to
+    failures integer NOT NULL DEFAULT 0,          -- without a page in between
+    since timestamptz,                            -- fixed by the first claim, with until
+    until timestamptz,
+    position timestamptz,                         -- everything emitted before is compared
+    next_page text,                               -- Front's own link to where it goes on
+    pages integer NOT NULL DEFAULT 0,
+    seen integer NOT NULL DEFAULT 0,              -- events on Front's list that a webhook should have brought
+    known integer NOT NULL DEFAULT 0,
+    missing integer NOT NULL DEFAULT 0,
+    fed integer NOT NULL DEFAULT 0,
+    hours jsonb NOT NULL DEFAULT '{}',            -- by the hour: [seen, missing]
+    code text,                                    -- why it waits or failed
+    detail text,
+    created_at timestamptz NOT NULL DEFAULT now(),
+    started_at timestamptz,
+    settled_at timestamptz,
+    PRIMARY KEY (tenant_id, id)
+);
+COMMENT ON TABLE repairs IS
+    'A comparison of Front''s own event list with our events. It feeds what is missing to the recorder.';
+CREATE INDEX repairs_open ON repairs (tenant_id, id) WHERE state IN ('waiting', 'running');
+CREATE UNIQUE INDEX one_repair_at_a_time ON repairs (tenant_id) WHERE state = 'running';
+CREATE INDEX repairs_that_found_gaps ON repairs (id) WHERE missing > 0;
+
+CREATE TABLE repair_progress (
+    tenant_id bigint PRIMARY KEY REFERENCES tenants ON DELETE CASCADE,
+    repaired_until timestamptz,
+    next_at timestamptz NOT NULL DEFAULT now()
+);
+COMMENT ON TABLE repair_progress IS
+    'How far a tenant''s events have been compared with Front''s list, and when the next repair is due.';
+
+
+-- Retention and erasing ----------------------------------------------------------------------------------------------
+
+CREATE TABLE expired_files (
+    tenant_id bigint NOT NULL REFERENCES tenants ON DELETE CASCADE,
+    front_id text NOT NULL,                       -- fil_…
+    path text,                                    -- null: it was never said to be stored, though it may be
+    deleting_until timestamptz,                   -- being deleted: nobody stores the file again before
+    PRIMARY KEY (tenant_id, front_id)
+);
+COMMENT ON TABLE expired_files IS
+    'A file whose rows retention deleted. The row stays until the file is gone from the storage as well.';
+
+CREATE TABLE erased_companies (
+    company_id text PRIMARY KEY,
+    erased_at timestamptz NOT NULL DEFAULT now(),
+    dropped bigint NOT NULL DEFAULT 0,
+    last_dropped_at timestamptz
+);
+COMMENT ON TABLE erased_companies IS
+    'A company whose data was erased. What it still sends is dropped and counted, until a tenant has it again.';
+
+-- The lock is the one of shared/db/locks.py that holds erasing off. An eraser takes it alone, so it either sees the
+-- tenant of this transaction, or this transaction sees the row of the eraser.
+CREATE FUNCTION forget_erased_company() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    PERFORM pg_advisory_xact_lock_shared(1836187649, 5);
+    DELETE FROM erased_companies WHERE company_id = NEW.company_id;
+    RETURN NULL;
+END
+$$;
+COMMENT ON FUNCTION forget_erased_company IS
+    'Takes the company of a tenant out of erased_companies, in whatever way the tenant got the company.';
+CREATE TRIGGER forget_erased_company_on_insert AFTER INSERT ON tenants FOR EACH ROW
+    WHEN (NEW.company_id IS NOT NULL) EXECUTE FUNCTION forget_erased_company();
+CREATE TRIGGER forget_erased_company_on_update AFTER UPDATE OF company_id ON tenants FOR EACH ROW
+    WHEN (NEW.company_id IS DISTINCT FROM OLD.company_id AND NEW.company_id IS NOT NULL)
+    EXECUTE FUNCTION forget_erased_company();
+
+
+-- API tokens and consent ---------------------------------------------------------------------------------------------
+-- Only digests of tokens are kept. They are random and have 256 bits, so they need no slow hash.
+
+CREATE TABLE api_tokens (
+    id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    name text NOT NULL,
+    digest bytea NOT NULL UNIQUE,                 -- sha256 of the token
+    scope text NOT NULL CHECK (scope IN ('read', 'write')),
+    tenant_id bigint REFERENCES tenants ON DELETE CASCADE,  -- null: every tenant
+    created_at timestamptz NOT NULL DEFAULT now(),
+    last_used_at timestamptz,                     -- to the minute
+    expires_at timestamptz,
+    revoked_at timestamptz
+);
+COMMENT ON TABLE api_tokens IS
+    'A token with which a program uses our REST API.';
+-- Log lines name a token by its name, so it is unique. It is free again once the token is revoked.
+CREATE UNIQUE INDEX api_tokens_in_use ON api_tokens (name) WHERE revoked_at IS NULL;
+CREATE INDEX api_tokens_of_a_tenant ON api_tokens (tenant_id) WHERE tenant_id IS NOT NULL;
+
+CREATE TABLE connect_links (
+    digest bytea PRIMARY KEY,                     -- sha256 of the link's token
+    tenant_id bigint NOT NULL REFERENCES tenants ON DELETE CASCADE,
+    created_at timestamptz NOT NULL DEFAULT now(),
+    expires_at timestamptz NOT NULL,
+    ended text CHECK (ended IN ('used', 'replaced'))  -- null: good until it expires
+);
+COMMENT ON TABLE connect_links IS
+    'A link with which an administrator connects a tenant to Front.';
+CREATE UNIQUE INDEX one_open_link_of_a_tenant ON connect_links (tenant_id) WHERE ended IS NULL;
+CREATE INDEX connect_links_of_a_tenant ON connect_links (tenant_id);
+
+CREATE TABLE oauth_states (
+    digest bytea PRIMARY KEY,                     -- sha256 of the state
+    link bytea NOT NULL REFERENCES connect_links ON DELETE CASCADE,
+    browser bytea NOT NULL,                       -- sha256 of that browser's cookie
+    expires_at timestamptz NOT NULL
+);
+COMMENT ON TABLE oauth_states IS
+    'The `state` of an OAuth authorization: a browser went to Front''s consent page. Its return takes the row out.';
+CREATE INDEX oauth_states_of_a_link ON oauth_states (link);
+CREATE INDEX oauth_states_by_expiry ON oauth_states (expires_at);
+
+
+-- Processes, counters and migrations ---------------------------------------------------------------------------------
+
+CREATE TABLE processes (
+    name text PRIMARY KEY,                        -- kind@host:pid
+    kind text NOT NULL,
+    slots integer NOT NULL DEFAULT 0,             -- tasks it runs at a time
+    started_at timestamptz NOT NULL DEFAULT now(),
+    seen_at timestamptz NOT NULL DEFAULT now()
+);
+COMMENT ON TABLE processes IS
+    'A running process of Mailroom, and when it was last alive.';
+
+CREATE TABLE counters (
+    name text PRIMARY KEY,
+    value bigint NOT NULL DEFAULT 0
+);
+COMMENT ON TABLE counters IS
+    'A number that outlives the processes which count it, such as the tasks that were rescued.';
+
+-- The migration runner makes this table before it applies the first file.
+CREATE TABLE schema_migrations (
+    name text PRIMARY KEY,
+    checksum text NOT NULL,
+    applied_at timestamptz NOT NULL DEFAULT now()
+);
+COMMENT ON TABLE schema_migrations IS
+    'A migration that was applied to this database, with the checksum of its file.';
