@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 ROOT = Path(__file__).parents[2]
 MAILROOM = (sys.executable, "-m", "console")
 # A setting of the person who runs the tests must not change what they show.
-KEPT = ("PATH", "HOME", "USER", "LOGNAME", "LANG", "TMPDIR", "LD_LIBRARY_PATH")
+KEPT = ("PATH", "HOME", "USER", "LOGNAME", "LANG", "TMPDIR", "LD_LIBRARY_PATH", "COVERAGE_PROCESS_CONFIG")
 PORTS = ("PORT", "CONSOLE_PORT", "SANDBOX_PORT")
 STARTS_WITHIN, STOPS_WITHIN, GONE_WITHIN = 90.0, 60.0, 10.0  # seconds; slack for a crowded machine
 BEHIND_THE_DOOR = {"recorder", "worker", "sweeper"}

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
 ROOT = Path(__file__).parents[3]
+KEPT = ("PATH", "COVERAGE_PROCESS_CONFIG")
 STARTS_WITHIN = ENDS_WITHIN = 60.0
 
 
@@ -40,7 +41,7 @@ def spawn(log: Path, environment: Mapping[str, str]) -> subprocess.Popen[bytes]:
     with log.open("ab") as output:
         return subprocess.Popen(
             [sys.executable, "-m", "console.web"],
-            env={"PATH": os.environ["PATH"], **environment},
+            env={name: os.environ[name] for name in KEPT if name in os.environ} | dict(environment),
             cwd=ROOT,
             stdin=subprocess.DEVNULL,
             stdout=output,

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 ROOT = Path(__file__).parents[3]
+KEPT = ("PATH", "HOME", "LANG", "TMPDIR", "COVERAGE_PROCESS_CONFIG")
 LEASE_SECONDS = 20
 PATIENCE = 60.0  # seconds; only a crowded machine needs more than a few
 CELERY = ("-P", "threads", "--without-gossip", "--without-mingle", "--without-heartbeat")
@@ -91,7 +92,7 @@ class Site:
         self._programs: list[Program] = []
         secrets = {name: getattr(rig.settings, name).get_secret_value() for name in ("database_url", "redis_url")}
         self.environment = {
-            **{name: os.environ[name] for name in ("PATH", "HOME", "LANG", "TMPDIR") if name in os.environ},
+            **{name: os.environ[name] for name in KEPT if name in os.environ},
             "DATABASE_URL": secrets["database_url"],
             "REDIS_URL": secrets["redis_url"],
             "STORAGE_URL": rig.settings.storage,

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import re
+import shlex
 from collections.abc import Iterator
 from pathlib import Path
+
+import yaml
 
 from console.settings_table import BEGIN, END, example, table
 
@@ -65,3 +68,28 @@ def test_reasons_for_long_files_are_few() -> None:
 def test_fronts_hosts_are_named_in_the_settings_only() -> None:
     ours = written("ingest", "workers", "console", "shared", "bench")
     assert {path for path, text in ours if "frontapp.com" in text} <= FRONTS_HOSTS
+
+
+def checks_of_lint(script: str) -> list[str]:
+    """What `./run lint` runs, as its lines say."""
+    function = script[script.index("lint() {") :].partition("\n}\n")[0]
+    loop = re.search(r"for check in (.*); do", function)
+    assert loop
+    syntax = re.findall(r"^ +((?:ba)?sh -n .*) \|\| status=1$", function, re.MULTILINE)
+    return [f".venv/bin/{check}" for check in shlex.split(loop[1])] + syntax
+
+
+def test_checks_are_found_in_the_script() -> None:
+    script = 'lint() {\n    for check in "a b" c; do\n    done\n    sh -n run || status=1\n    return $status\n}\n'
+    assert checks_of_lint(script) == [".venv/bin/a b", ".venv/bin/c", "sh -n run"]
+
+
+def test_a_commit_is_checked_by_what_lint_runs() -> None:
+    (repository,) = yaml.safe_load((ROOT / ".pre-commit-config.yaml").read_text(encoding="utf-8"))["repos"]
+    assert [hook["entry"] for hook in repository["hooks"]] == checks_of_lint((ROOT / "run").read_text(encoding="utf-8"))
+
+
+def test_a_hook_downloads_nothing() -> None:
+    (repository,) = yaml.safe_load((ROOT / ".pre-commit-config.yaml").read_text(encoding="utf-8"))["repos"]
+    assert repository["repo"] == "local"
+    assert {hook["language"] for hook in repository["hooks"]} == {"system"}

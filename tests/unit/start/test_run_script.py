@@ -65,6 +65,9 @@ def test_a_command_of_mailroom_runs_where_the_caller_is(
     ("arguments", "called"),
     [
         (["test", "-k", "a or b"], "-m pytest -k a or b"),
+        (["test"], "-m pytest -n 3 --dist loadfile --no-loadscope-reorder"),
+        # pytest takes a path right behind --cov for the code to measure
+        (["test", "--cov", "tests/unit"], "-m pytest --cov --cov-config=pyproject.toml tests/unit"),
         (["bench", "door"], "-m bench door"),
         (["faults", "--json"], "-m bench.faults --json"),
     ],
