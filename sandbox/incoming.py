@@ -8,7 +8,7 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qs, urlsplit
 
-from sandbox.answers import Refusal, json_answer
+from sandbox.http_messages import Refusal, json_answer
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -10,10 +10,10 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from ipaddress import ip_address
 from typing import TYPE_CHECKING, Any
 
-from sandbox.answers import Answer, Refusal, json_answer
 from sandbox.api.gate import pass_through
 from sandbox.control.desk import attend
 from sandbox.front import Front
+from sandbox.http_messages import Answer, Refusal, json_answer
 from sandbox.incoming import Request
 from sandbox.writing import will_reset, write
 

@@ -7,7 +7,7 @@ import struct
 from http import HTTPStatus
 from typing import TYPE_CHECKING
 
-from sandbox.answers import Answer, Stream
+from sandbox.http_messages import Answer, Stream
 
 if TYPE_CHECKING:
     import threading

@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeVar
 
-from sandbox.answers import Answer, Refusal, error_answer
 from sandbox.changes import Cause
+from sandbox.http_messages import Answer, Refusal, error_answer
 from sandbox.records import Source
 
 if TYPE_CHECKING:

@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from sandbox import changes
-from sandbox.answers import Answer, json_answer, refuse
 from sandbox.api.events import event_page
 from sandbox.api.paging import page
 from sandbox.history import Effect
+from sandbox.http_messages import Answer, json_answer, refuse
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

@@ -7,9 +7,9 @@ import math
 import sys
 from typing import TYPE_CHECKING, Any
 
-from sandbox.answers import Answer, json_answer, refuse
 from sandbox.api.paging import page
 from sandbox.event_bodies import event_body
+from sandbox.http_messages import Answer, json_answer, refuse
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

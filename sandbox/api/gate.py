@@ -7,10 +7,10 @@ import time
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from sandbox.answers import Answer, Refusal, error_answer
 from sandbox.api import company, conversations, events, messages, oauth
 from sandbox.api.call import Call, Merged, WrongToken
 from sandbox.api.misbehaviour import AWAY_SECONDS, afterwards, instead, over_limit
+from sandbox.http_messages import Answer, Refusal, error_answer
 from sandbox.ledger import Call as Entry
 
 if TYPE_CHECKING:

@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 from urllib.parse import quote
 
-from sandbox.answers import Answer, Stream, json_answer
 from sandbox.files import chunks
+from sandbox.http_messages import Answer, Stream, json_answer
 
 if TYPE_CHECKING:
     from sandbox.api.call import Call

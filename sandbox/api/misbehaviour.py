@@ -7,7 +7,7 @@ import math
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from sandbox.answers import Answer, error_answer
+from sandbox.http_messages import Answer, error_answer
 
 if TYPE_CHECKING:
     from collections.abc import Callable

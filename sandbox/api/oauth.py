@@ -7,8 +7,8 @@ import html
 from typing import TYPE_CHECKING
 from urllib.parse import parse_qs, urlencode
 
-from sandbox.answers import Answer, json_answer
 from sandbox.grants import InvalidGrant
+from sandbox.http_messages import Answer, json_answer
 
 if TYPE_CHECKING:
     from sandbox.front import Front

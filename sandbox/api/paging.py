@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import urlencode
 
-from sandbox.answers import refuse
+from sandbox.http_messages import refuse
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

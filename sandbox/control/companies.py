@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
-from sandbox.answers import Answer, json_answer
+from sandbox.http_messages import Answer, json_answer
 from sandbox.orders import BadOrder
 
 if TYPE_CHECKING:

@@ -6,9 +6,9 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from sandbox import changes
-from sandbox.answers import Answer, json_answer
 from sandbox.files import sha256
 from sandbox.history import PersonChanged, Recalled
+from sandbox.http_messages import Answer, json_answer
 from sandbox.orders import BadOrder
 from sandbox.records import Source
 

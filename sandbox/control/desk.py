@@ -5,9 +5,9 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
-from sandbox.answers import Answer, json_answer
 from sandbox.control import companies, conversations, faults, figures, furnishing, sending
 from sandbox.faults import BadFault
+from sandbox.http_messages import Answer, json_answer
 from sandbox.orders import BadOrder
 
 if TYPE_CHECKING:

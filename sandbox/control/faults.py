@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from sandbox.answers import Answer, json_answer
 from sandbox.faults import read_rule
+from sandbox.http_messages import Answer, json_answer
 
 if TYPE_CHECKING:
     from sandbox.front import Front

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from sandbox.answers import Answer, json_answer
+from sandbox.http_messages import Answer, json_answer
 from sandbox.orders import BadOrder
 
 if TYPE_CHECKING:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING
 
-from sandbox.answers import Answer, json_answer
+from sandbox.http_messages import Answer, json_answer
 from sandbox.orders import BadOrder
 from sandbox.records import Inbox, Teammate
 from sandbox.words import read_words
