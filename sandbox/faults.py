@@ -10,7 +10,7 @@ from collections import Counter
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from sandbox.words import read_words
+from sandbox.http_messages import BadRequest, read_fields
 
 KINDS = (
     "429",
@@ -35,10 +35,6 @@ KINDS = (
 PER_RESOURCE = frozenset({"404_heals", "merged_301", "missing_message_fields"})
 CONVERSATION = re.compile(r"/conversations/(cnv_\w+)")
 MESSAGE = re.compile(r"/messages/\w+")
-
-
-class BadFault(ValueError):
-    """The rule cannot be kept; the text says why."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -78,14 +74,14 @@ class FaultRule:
 
 
 def read_rule(body: Any) -> FaultRule:
-    """Check the words of a rule, or raise BadFault."""
-    given = read_words(body, FaultRule, BadFault)
+    """Check the words of a rule, or raise BadRequest."""
+    given = read_fields(body, FaultRule)
     if given.get("kind") not in KINDS:
-        raise BadFault(f"kind is one of: {', '.join(KINDS)}")
+        raise BadRequest(f"kind is one of: {', '.join(KINDS)}")
     try:
         re.compile(given.get("path_regex", ""))
     except re.error as exc:
-        raise BadFault(f"path_regex: {exc}") from exc
+        raise BadRequest(f"path_regex: {exc}") from exc
     return FaultRule(**given)
 
 
@@ -141,7 +137,7 @@ class FaultBook:
         return self._luck.random() < rule.rate
 
     def _sticks(self, number: int, rule: FaultRule, resource: str) -> bool:
-        """The same answer for the same resource; a count bounds the resources, or heals each of them."""
+        """The same response for the same resource; a count bounds the resources, or heals each of them."""
         key = (number, resource)
         if key not in self._chosen:
             full = rule.kind != "404_heals" and rule.count is not None and self._taken(number) >= rule.count

@@ -9,13 +9,14 @@ from sandbox.bodies import Bodies
 from sandbox.faults import FaultBook
 from sandbox.founding import found
 from sandbox.grants import Grants
+from sandbox.http_messages import BadRequest
 from sandbox.ids import Ids, stable
 from sandbox.jobs import Jobs
 from sandbox.kinds import APPLICATION_TYPES
 from sandbox.ledger import Ledger
 from sandbox.limits import Limits, Patience
 from sandbox.memory import recall, remember
-from sandbox.orders import BadOrder, Order
+from sandbox.orders import Order
 from sandbox.percentiles import percentiles
 from sandbox.sender import Sender
 from sandbox.staging import Stage, Staged
@@ -69,7 +70,7 @@ class Front:
         """Let an ordered event happen."""
         company = self.world.companies.get(order.company)
         if company is None:
-            raise BadOrder(f"no such company: {order.company}; found it first")
+            raise BadRequest(f"no such company: {order.company}; found it first")
         now = self.now()
         stage = Stage(
             world=self.world,

@@ -25,7 +25,7 @@ class Grant:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Tokens:
-    """One answer of the token endpoint."""
+    """One response of the token endpoint."""
 
     access_token: str
     refresh_token: str

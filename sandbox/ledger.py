@@ -14,13 +14,13 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 PROMPT_SECONDS = 2.0
-#: Nobody listened, or the process ended: no answer, so neither a prompt one nor a late one. A timeout is a late one.
+#: Nobody listened, or the process ended: no response, so neither a prompt one nor a late one. A timeout is a late one.
 NO_DOOR = frozenset({"refused", "reset"})
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Call:
-    """One request to the API, as it was answered; `status` 0 is no answer at all."""
+    """One request to the API, as it was answered; `status` 0 is no response at all."""
 
     at: float
     method: str

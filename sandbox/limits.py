@@ -22,7 +22,7 @@ class Standing:
     is_burst: bool = False
 
     def headers(self) -> dict[str, str]:
-        """The headers Front puts on every answer."""
+        """The headers Front puts on every response."""
         named = {
             "x-ratelimit-limit": str(self.limit),
             "x-ratelimit-remaining": str(self.remaining),

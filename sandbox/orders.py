@@ -6,9 +6,9 @@ import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from sandbox.http_messages import BadRequest, read_fields
 from sandbox.kinds import KINDS
 from sandbox.records import Attachment, Recipient
-from sandbox.words import read_words
 
 if TYPE_CHECKING:
     from sandbox.ids import Ids
@@ -29,10 +29,6 @@ FAULTS = FORGED | {
 }
 ROLES = ("from", "to", "cc", "bcc", "reply-to")
 EXPECT = re.compile(r"archived|deleted|none|tag:tag_[0-9a-z]+")
-
-
-class BadOrder(ValueError):
-    """The order cannot be carried out; the text says why."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -75,41 +71,41 @@ class Order:
 
 
 def read_order(body: Any) -> Order:
-    """Check the words of an order, or raise BadOrder."""
-    given = read_words(body, Order, BadOrder)
+    """Check the words of an order, or raise BadRequest."""
+    given = read_fields(body, Order)
     if "recipients" in given:
         given["recipients"] = tuple(_recipient(each) for each in given["recipients"])
     given["attachments"] = tuple(given.get("attachments", ()))
     try:
         order = Order(**given)
     except TypeError as exc:
-        raise BadOrder("an order names at least a type and a company") from exc
+        raise BadRequest("an order names at least a type and a company") from exc
     _check(order)
     return order
 
 
 def _recipient(body: Any) -> Recipient:
     if not isinstance(body, dict) or not isinstance(body.get("handle"), str):
-        raise BadOrder("a recipient is {handle, role, name?}")
+        raise BadRequest("a recipient is {handle, role, name?}")
     role = body.get("role", "to")
     if role not in ROLES:
-        raise BadOrder(f"no such role: {role}")
+        raise BadRequest(f"no such role: {role}")
     return Recipient(handle=body["handle"], role=role, name=body.get("name"))
 
 
 def _check(order: Order) -> None:
     if order.type not in KINDS and order.type != "mixed":
-        raise BadOrder(f"no such type: {order.type}; there are mixed, {', '.join(KINDS)}")
+        raise BadRequest(f"no such type: {order.type}; there are mixed, {', '.join(KINDS)}")
     if order.fault and order.fault not in FAULTS:
-        raise BadOrder(f"no such fault: {order.fault}; there are {', '.join(sorted(FAULTS))}")
+        raise BadRequest(f"no such fault: {order.fault}; there are {', '.join(sorted(FAULTS))}")
     if order.expect and not EXPECT.fullmatch(order.expect):
-        raise BadOrder("expect is archived, deleted, tag:<id> or none")
+        raise BadRequest("expect is archived, deleted, tag:<id> or none")
     if order.expect not in {None, "none"} and order.is_forged:
-        raise BadOrder(f"nothing may come of a webhook with the fault {order.fault}")
+        raise BadRequest(f"nothing may come of a webhook with the fault {order.fault}")
     if not 0 <= order.dropped <= 1:
-        raise BadOrder("dropped is a share, from 0 to 1")
+        raise BadRequest("dropped is a share, from 0 to 1")
     if order.count < 0 or order.threads < 1:
-        raise BadOrder("count is at least 0, threads at least 1")
+        raise BadRequest("count is at least 0, threads at least 1")
 
 
 def read_attachments(order: Order, ids: Ids) -> tuple[Attachment, ...]:

@@ -87,11 +87,11 @@ class Sender:
         token = f"{random.getrandbits(64):016x}"
         named = {**headers(self._settings.signing_key, body, _now_ms()), "X-Front-Challenge": token}
         try:
-            answer = self._http().post(self._settings.door, data=body, headers=named, timeout=10)
+            response = self._http().post(self._settings.door, data=body, headers=named, timeout=10)
         except requests.RequestException as exc:
             return {"challenge": token, "status": _word(exc), "body": None, "echoed": False}
-        echoed = answer.ok and token in answer.text
-        return {"challenge": token, "status": answer.status_code, "body": answer.text, "echoed": echoed}
+        echoed = response.ok and token in response.text
+        return {"challenge": token, "status": response.status_code, "body": response.text, "echoed": echoed}
 
     def close(self) -> None:
         """Send nothing more in the background."""
@@ -116,7 +116,7 @@ class Sender:
     def _post(self, body: bytes, fault: str | None) -> int | str:
         named = headers(self._settings.signing_key, body, _now_ms(), fault)
         try:
-            answer = self._http().post(
+            response = self._http().post(
                 self._settings.door,
                 data=body,
                 headers=named,
@@ -125,7 +125,7 @@ class Sender:
             )
         except requests.RequestException as exc:
             return _word(exc)
-        return answer.status_code
+        return response.status_code
 
     def _http(self) -> requests.Session:
         session: requests.Session | None = getattr(self._session, "http", None)

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeVar
 
 from sandbox.changes import Cause
-from sandbox.http_messages import Answer, Refusal, error_answer
+from sandbox.http_messages import HttpError, Response, error_response
 from sandbox.records import Source
 
 if TYPE_CHECKING:
@@ -15,17 +15,17 @@ if TYPE_CHECKING:
     from sandbox.bodies import Bodies
     from sandbox.front import Front
     from sandbox.grants import Grant
-    from sandbox.incoming import Request
+    from sandbox.http_messages import Request
     from sandbox.records import Company, Conversation, Key
 
 Resource = TypeVar("Resource")
 
 
-class WrongToken(Refusal):
+class WrongToken(HttpError):
     """The token is good, but the resource is another company's: Front says that there is none."""
 
 
-class Merged(Refusal):
+class Merged(HttpError):
     """The conversation lives on under another id."""
 
 
@@ -63,8 +63,8 @@ class Call:
         """The named resource of the caller's company, or 404."""
         if (found := store.get(self.key)) is not None:
             return found
-        answer = error_answer(404, f"Unknown {kind} ID {self.resource}")
-        raise WrongToken(answer) if self.front.world.belongs_elsewhere(*self.key) else Refusal(answer)
+        response = error_response(404, f"Unknown {kind} ID {self.resource}")
+        raise WrongToken(response) if self.front.world.belongs_elsewhere(*self.key) else HttpError(response)
 
     def conversation(self) -> Conversation:
         """The named conversation; 301 to the surviving one if it was merged."""
@@ -73,7 +73,7 @@ class Call:
             raise Merged(self.moved(world.surviving(self.key)[1]))
         return self.find("conversation", world.conversations)
 
-    def moved(self, surviving_id: str) -> Answer:
+    def moved(self, surviving_id: str) -> Response:
         """The 301 to the same path of another conversation, on the same host."""
         target = self.request.target.replace(self.resource, surviving_id, 1)
-        return Answer(status=301, headers={"Location": f"http://{self.request.host}{target}"})
+        return Response(status=301, headers={"Location": f"http://{self.request.host}{target}"})

@@ -8,7 +8,7 @@ from sandbox import changes
 from sandbox.api.events import event_page
 from sandbox.api.paging import page
 from sandbox.history import Effect
-from sandbox.http_messages import Answer, json_answer, refuse
+from sandbox.http_messages import Response, http_error, json_response
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -26,32 +26,32 @@ FIELDS: dict[str, tuple[type, ...]] = {
 }
 
 
-def show(call: Call) -> Answer:
+def show(call: Call) -> Response:
     """One conversation as it is now."""
-    return json_answer(call.bodies.conversation(call.conversation()))
+    return json_response(call.bodies.conversation(call.conversation()))
 
 
-def events(call: Call) -> Answer:
+def events(call: Call) -> Response:
     """What happened to it, newest first."""
     call.conversation()
     world = call.front.world
     with world.lock:
         happened = [world.events[call.grant.company, event_id] for event_id in world.event_ids[call.key]]
     happened.sort(key=lambda event: event.emitted_at)
-    return json_answer(event_page(call, happened, most=100, usual=50))
+    return json_response(event_page(call, happened, most=100, usual=50))
 
 
-def messages(call: Call) -> Answer:
+def messages(call: Call) -> Response:
     """Its messages, newest first."""
     call.conversation()
     world = call.front.world
     with world.lock:
         found = [world.messages[call.grant.company, each] for each in reversed(world.message_ids[call.key])]
     listing = page(call.front.base, call.request, found, mark=lambda message: message.id, body=call.bodies.message)
-    return json_answer(listing)
+    return json_response(listing)
 
 
-def update(call: Call) -> Answer:
+def update(call: Call) -> Response:
     """PATCH: everything in the body, or nothing when any of it is wrong."""
     call.conversation()
     body = _checked(call.request.json())
@@ -69,25 +69,25 @@ def update(call: Call) -> Answer:
             _apply(call, "assign", [changes.set_assignee(world, key, assignee, call.cause)])
         if inbox:
             _apply(call, "move", [changes.set_inbox(world, key, inbox, call.cause)])
-    return Answer(status=204)
+    return Response(status=204)
 
 
-def add_tags(call: Call) -> Answer:
+def add_tags(call: Call) -> Response:
     """POST tags: those that are there already stay."""
     added = _tags(call, _tag_ids(call))
     with call.front.world.lock:
         before = call.conversation().tags
         _replace_tags(call, before, [*before, *added], wanted=added)
-    return Answer(status=204)
+    return Response(status=204)
 
 
-def remove_tags(call: Call) -> Answer:
+def remove_tags(call: Call) -> Response:
     """DELETE tags, with a body as Front wants it."""
     removed = _tags(call, _tag_ids(call))
     with call.front.world.lock:
         before = call.conversation().tags
         _replace_tags(call, before, [tag for tag in before if tag not in removed], wanted=())
-    return Answer(status=204)
+    return Response(status=204)
 
 
 def _checked(body: Any) -> dict[str, Any]:
@@ -95,12 +95,12 @@ def _checked(body: Any) -> dict[str, Any]:
         # What a client sends that follows a 301 by itself: Front takes it for no change at all.
         return {}
     if not isinstance(body, dict):
-        raise refuse(400, "Body did not satisfy requirements", details=["body: should be object"])
+        raise http_error(400, "Body did not satisfy requirements", details=["body: should be object"])
     wrong = [name for name, value in body.items() if not isinstance(value, FIELDS.get(name, ()))]
     if body.get("status", "open") not in STATUSES:
         wrong.append("status")
     if wrong:
-        raise refuse(400, "Body did not satisfy requirements", details=[f"body.{name}: invalid" for name in wrong])
+        raise http_error(400, "Body did not satisfy requirements", details=[f"body.{name}: invalid" for name in wrong])
     return body
 
 
@@ -109,14 +109,14 @@ def _tag_ids(call: Call) -> list[str]:
     body = call.request.json()
     tag_ids = body.get("tag_ids") if isinstance(body, dict) else None
     if not isinstance(tag_ids, list) or not tag_ids:
-        raise refuse(400, "Body did not satisfy requirements", details=["body.tag_ids: should be array"])
+        raise http_error(400, "Body did not satisfy requirements", details=["body.tag_ids: should be array"])
     return tag_ids
 
 
 def _tags(call: Call, tag_ids: Iterable[str]) -> list[Tag]:
     known = {tag.id: tag for tag in call.company.tags}
     if unknown := [tag_id for tag_id in tag_ids if tag_id not in known]:
-        raise refuse(400, f"Unknown tag ID {unknown[0]}")
+        raise http_error(400, f"Unknown tag ID {unknown[0]}")
     return [known[tag_id] for tag_id in dict.fromkeys(tag_ids)]
 
 
@@ -124,14 +124,14 @@ def _teammate(call: Call, teammate_id: str) -> Teammate:
     for teammate in call.company.teammates:
         if teammate.id == teammate_id:
             return teammate
-    raise refuse(400, f"Unknown teammate ID {teammate_id}")
+    raise http_error(400, f"Unknown teammate ID {teammate_id}")
 
 
 def _inbox(call: Call, inbox_id: str) -> Inbox:
     for inbox in call.company.inboxes:
         if inbox.id == inbox_id:
             return inbox
-    raise refuse(400, f"Unknown inbox ID {inbox_id}")
+    raise http_error(400, f"Unknown inbox ID {inbox_id}")
 
 
 def _event_of_status(call: Call, status: Any) -> Event | None:

@@ -9,25 +9,25 @@ from typing import TYPE_CHECKING, Any
 
 from sandbox.api.paging import page
 from sandbox.event_bodies import event_body
-from sandbox.http_messages import Answer, json_answer, refuse
+from sandbox.http_messages import Response, http_error, json_response
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from sandbox.api.call import Call
-    from sandbox.incoming import Request
+    from sandbox.http_messages import Request
     from sandbox.records import Event
 
 MOST = 15
 FIRST, LAST = 0, sys.maxsize  # of the events of one moment
 
 
-def show(call: Call) -> Answer:
+def show(call: Call) -> Response:
     """One event."""
-    return json_answer(event_body(call.bodies, call.find("event", call.front.world.events)))
+    return json_response(event_body(call.bodies, call.find("event", call.front.world.events)))
 
 
-def listing(call: Call) -> Answer:
+def listing(call: Call) -> Response:
     """Newest first unless asked otherwise, at most 15 a page; `after` and `before` are exclusive."""
     after, before = (_time(call.request, name) for name in ("after", "before"))
     types, inboxes = (_values(call.request, name) for name in ("types", "inboxes"))
@@ -42,7 +42,7 @@ def listing(call: Call) -> Answer:
         for event in events
         if (not types or event.type in types) and (not inboxes or event.conversation.inbox_id in inboxes)
     ]
-    return json_answer(event_page(call, chosen, most=MOST, usual=MOST))
+    return json_response(event_page(call, chosen, most=MOST, usual=MOST))
 
 
 def event_page(call: Call, oldest_first: Sequence[Event], *, most: int, usual: int) -> dict[str, Any]:
@@ -73,5 +73,5 @@ def _time(request: Request, name: str) -> float | None:
         value = math.nan
     if not math.isfinite(value):
         details = [f"query.q.{name}: should be number"]
-        raise refuse(400, "Body did not satisfy requirements", details=details)
+        raise http_error(400, "Body did not satisfy requirements", details=details)
     return value

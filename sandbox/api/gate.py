@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from sandbox.api import company, conversations, events, messages, oauth
 from sandbox.api.call import Call, Merged, WrongToken
 from sandbox.api.misbehaviour import AWAY_SECONDS, afterwards, instead, over_limit
-from sandbox.http_messages import Answer, Refusal, error_answer
+from sandbox.http_messages import HttpError, Response, error_response
 from sandbox.ledger import Call as Entry
 
 if TYPE_CHECKING:
@@ -19,10 +19,10 @@ if TYPE_CHECKING:
     from sandbox.faults import FaultRule
     from sandbox.front import Front
     from sandbox.grants import Grant
-    from sandbox.incoming import Request
+    from sandbox.http_messages import Request
     from sandbox.limits import Standing
 
-ROUTES: tuple[tuple[str, str, Callable[[Call], Answer]], ...] = (
+ROUTES: tuple[tuple[str, str, Callable[[Call], Response]], ...] = (
     ("GET", "/me", company.me),
     ("GET", "/teammates", company.teammates),
     ("GET", "/inboxes", company.inboxes),
@@ -39,7 +39,7 @@ ROUTES: tuple[tuple[str, str, Callable[[Call], Answer]], ...] = (
     ("POST", "/conversations/{id}/tags", conversations.add_tags),
     ("DELETE", "/conversations/{id}/tags", conversations.remove_tags),
 )
-OPEN: dict[tuple[str, str], Callable[[Front, Request], Answer]] = {
+OPEN: dict[tuple[str, str], Callable[[Front, Request], Response]] = {
     ("GET", "/oauth/authorize"): oauth.authorize,
     ("GET", "/oauth/consent"): oauth.consent,
     ("POST", "/oauth/token"): oauth.token,
@@ -55,29 +55,29 @@ class Passage:
     at: float = 0.0
     route: str = "unknown"
     resource: str = ""
-    work: Callable[[Call], Answer] | None = None
+    work: Callable[[Call], Response] | None = None
     grant: Grant | None = None
     fault: str | None = None
     wrong_token: bool = False
     early: bool = False
 
 
-def pass_through(front: Front, request: Request) -> Answer:
-    """Answer a call as Front would, after the time Front would take."""
+def pass_through(front: Front, request: Request) -> Response:
+    """Response a call as Front would, after the time Front would take."""
     at = front.now()
     if front.settings.latency_ms:
         time.sleep(front.settings.latency_ms / 1000)
     passage = _route(request)
     passage.at = at
     try:
-        answer = _answer(front, request, passage)
-    except Refusal as refusal:
-        passage.wrong_token = isinstance(refusal, WrongToken)
-        if isinstance(refusal, Merged):
+        response = _answer(front, request, passage)
+    except HttpError as error:
+        passage.wrong_token = isinstance(error, WrongToken)
+        if isinstance(error, Merged):
             passage.fault = "merged_301"
-        answer = refusal.answer
-    front.ledger.note_call(_entry(request, passage, answer))
-    return answer
+        response = error.response
+    front.ledger.note_call(_entry(request, passage, response))
+    return response
 
 
 def _route(request: Request) -> Passage:
@@ -90,13 +90,13 @@ def _route(request: Request) -> Passage:
     return Passage()
 
 
-def _entry(request: Request, passage: Passage, answer: Answer) -> Entry:
+def _entry(request: Request, passage: Passage, response: Response) -> Entry:
     return Entry(
         at=passage.at,
         method=request.method,
         path=request.target,
         route=passage.route,
-        status=0 if answer.manner in {"silent", "reset"} else answer.status,
+        status=0 if response.wire_fault in {"silent", "reset"} else response.status,
         company=passage.grant.company if passage.grant else None,
         conversation=passage.resource if passage.route.startswith("/conversations/") else None,
         fault=passage.fault,
@@ -105,7 +105,7 @@ def _entry(request: Request, passage: Passage, answer: Answer) -> Entry:
     )
 
 
-def _answer(front: Front, request: Request, passage: Passage) -> Answer:
+def _answer(front: Front, request: Request, passage: Passage) -> Response:
     if (request.method, request.path) in OPEN:
         return _open(front, request, passage)
     grant = passage.grant = _grant(front, request)
@@ -116,11 +116,11 @@ def _answer(front: Front, request: Request, passage: Passage) -> Answer:
         front.patience.tell(grant.company, resource if standing.is_burst else None, now, standing.retry_after)
         return over_limit(standing)
     rule = _fault(front, request, passage, grant.company)
-    if rule and (answer := instead(front, request, rule, standing)):
-        if "retry-after" in answer.headers:
+    if rule and (response := instead(front, request, rule, standing)):
+        if "retry-after" in response.headers:
             bounded = resource if rule.kind == "429_burst" else None
             front.patience.tell(grant.company, bounded, now, rule.lasting(AWAY_SECONDS))
-        return answer
+        return response
     return _work(front, request, passage, standing, rule)
 
 
@@ -136,30 +136,30 @@ def _fault(front: Front, request: Request, passage: Passage, company_id: str) ->
     return None
 
 
-def _work(front: Front, request: Request, passage: Passage, standing: Standing, rule: FaultRule | None) -> Answer:
+def _work(front: Front, request: Request, passage: Passage, standing: Standing, rule: FaultRule | None) -> Response:
     if passage.work is None or passage.grant is None:
-        return error_answer(404, "No such route", headers=standing.headers())
+        return error_response(404, "No such route", headers=standing.headers())
     call = Call(front=front, request=request, grant=passage.grant, at=front.now(), resource=passage.resource)
-    answer = passage.work(call)
-    answer = replace(answer, headers={**answer.headers, **standing.headers()})
-    return afterwards(answer, rule) if rule else answer
+    response = passage.work(call)
+    response = replace(response, headers={**response.headers, **standing.headers()})
+    return afterwards(response, rule) if rule else response
 
 
-def _open(front: Front, request: Request, passage: Passage) -> Answer:
+def _open(front: Front, request: Request, passage: Passage) -> Response:
     """The routes of the OAuth dance: no token, no limits, but faults."""
     rule = front.faults.choose(request.method, request.path, None)
     passage.fault = rule.kind if rule else None
-    if rule and (answer := instead(front, request, rule, front.limits.look(NOBODY, front.now()))):
-        return answer
-    answer = OPEN[request.method, request.path](front, request)
-    return afterwards(answer, rule) if rule else answer
+    if rule and (response := instead(front, request, rule, front.limits.look(NOBODY, front.now()))):
+        return response
+    response = OPEN[request.method, request.path](front, request)
+    return afterwards(response, rule) if rule else response
 
 
 def _grant(front: Front, request: Request) -> Grant:
     scheme, _, token = request.headers.get("authorization", "").partition(" ")
     if scheme.lower() != "bearer" or not token:
-        raise Refusal(error_answer(401, "JSON Web Token error"))
+        raise HttpError(error_response(401, "JSON Web Token error"))
     grant = front.grants.holder(token.strip(), front.now())
     if grant is None or grant.company not in front.world.companies:
-        raise Refusal(error_answer(401, "Invalid token"))
+        raise HttpError(error_response(401, "Invalid token"))
     return grant

@@ -6,23 +6,23 @@ from typing import TYPE_CHECKING
 from urllib.parse import quote
 
 from sandbox.files import chunks
-from sandbox.http_messages import Answer, Stream, json_answer
+from sandbox.http_messages import Response, Stream, json_response
 
 if TYPE_CHECKING:
     from sandbox.api.call import Call
 
 
-def show(call: Call) -> Answer:
+def show(call: Call) -> Response:
     """One message in full."""
-    return json_answer(call.bodies.message(call.find("message", call.front.world.messages)))
+    return json_response(call.bodies.message(call.find("message", call.front.world.messages)))
 
 
-def download(call: Call) -> Answer:
+def download(call: Call) -> Response:
     """The bytes of an attachment, exactly as many as its description says."""
     attachment = call.find("attachment", call.front.world.attachments)
     company_id, attachment_id = call.key
     filename = quote(attachment.filename.encode("utf-8", "replace"), safe="")
-    return Answer(
+    return Response(
         headers={
             "Content-Type": attachment.content_type,
             "Content-Disposition": f"attachment; filename*=UTF-8''{filename}",

@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING
 from urllib.parse import parse_qs, urlencode
 
 from sandbox.grants import InvalidGrant
-from sandbox.http_messages import Answer, json_answer
+from sandbox.http_messages import Response, json_response
 
 if TYPE_CHECKING:
     from sandbox.front import Front
     from sandbox.grants import Tokens
-    from sandbox.incoming import Request
+    from sandbox.http_messages import Request
 
 PAGE = """<!doctype html>
 <html lang="en"><head><meta charset="utf-8"><title>Allow access?</title></head>
@@ -29,12 +29,12 @@ PAGE = """<!doctype html>
 CARRIED = ("redirect_uri", "state")
 
 
-def authorize(front: Front, request: Request) -> Answer:
+def authorize(front: Front, request: Request) -> Response:
     """The page with consent and denial."""
     if request.first("client_id") != front.settings.client_id or request.first("response_type") != "code":
-        return json_answer({"error": "invalid_request"}, 400)
+        return json_response({"error": "invalid_request"}, 400)
     if not request.first("redirect_uri"):
-        return json_answer({"error": "invalid_request"}, 400)
+        return json_response({"error": "invalid_request"}, 400)
     hidden = "\n".join(
         f'<input type="hidden" name="{name}" value="{html.escape(request.first(name) or "")}">' for name in CARRIED
     )
@@ -43,34 +43,34 @@ def authorize(front: Front, request: Request) -> Answer:
         for company in front.world.companies.values()
     )
     page = PAGE.format(hidden=hidden, options=options)
-    return Answer(headers={"Content-Type": "text/html; charset=utf-8"}, body=page.encode())
+    return Response(headers={"Content-Type": "text/html; charset=utf-8"}, body=page.encode())
 
 
-def consent(front: Front, request: Request) -> Answer:
+def consent(front: Front, request: Request) -> Response:
     """Back to the app with a code, or with a denial."""
     company, redirect_uri = request.first("company"), request.first("redirect_uri")
     if company not in front.world.companies or company is None or not redirect_uri:
-        return json_answer({"error": "invalid_request"}, 400)
+        return json_response({"error": "invalid_request"}, 400)
     result = {"error": "access_denied"}
     if request.first("decision") == "allow":
         result = {"code": front.grants.issue_code(company, redirect_uri, front.now())}
     if state := request.first("state"):
         result["state"] = state
     joint = "&" if "?" in redirect_uri else "?"
-    return Answer(status=302, headers={"Location": f"{redirect_uri}{joint}{urlencode(result)}"})
+    return Response(status=302, headers={"Location": f"{redirect_uri}{joint}{urlencode(result)}"})
 
 
-def token(front: Front, request: Request) -> Answer:
+def token(front: Front, request: Request) -> Response:
     """Tokens for a code or for a refresh token; the client identifies itself by Basic authentication."""
     if request.headers.get("authorization") != _basic(front):
-        return json_answer({"error": "invalid_client"}, 401)
+        return json_response({"error": "invalid_client"}, 401)
     given = _parameters(request)
     try:
         return _tokens(_granted(front, given))
     except InvalidGrant:
-        return json_answer({"error": "invalid_grant"}, 400)
+        return json_response({"error": "invalid_grant"}, 400)
     except KeyError:
-        return json_answer({"error": "invalid_request"}, 400)
+        return json_response({"error": "invalid_request"}, 400)
 
 
 def _basic(front: Front) -> str:
@@ -93,8 +93,8 @@ def _granted(front: Front, given: dict[str, str]) -> Tokens:
     raise KeyError(given["grant_type"])
 
 
-def _tokens(tokens: Tokens) -> Answer:
-    return json_answer(
+def _tokens(tokens: Tokens) -> Response:
+    return json_response(
         {
             "access_token": tokens.access_token,
             "refresh_token": tokens.refresh_token,

@@ -5,12 +5,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import urlencode
 
-from sandbox.http_messages import refuse
+from sandbox.http_messages import http_error
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from sandbox.incoming import Request
+    from sandbox.http_messages import Request
 
 Item = TypeVar("Item")
 Json = dict[str, Any]
@@ -44,7 +44,7 @@ def _limit(request: Request, most: int, usual: int) -> int:
     if given is None:
         return usual
     if not given.isdigit() or int(given) < 1:
-        raise refuse(400, "Body did not satisfy requirements", details=["query.limit: should be number"])
+        raise http_error(400, "Body did not satisfy requirements", details=["query.limit: should be number"])
     return min(int(given), most)
 
 
@@ -55,7 +55,7 @@ def _start(request: Request, items: Sequence[Item], mark: Callable[[Item], str])
     places = (place for place, item in enumerate(items) if mark(item) == token)
     last = next(places, None)
     if last is None:
-        raise refuse(400, "Invalid page token")
+        raise http_error(400, "Invalid page token")
     return last + 1
 
 

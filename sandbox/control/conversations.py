@@ -8,15 +8,14 @@ from typing import TYPE_CHECKING, Any
 from sandbox import changes
 from sandbox.files import sha256
 from sandbox.history import PersonChanged, Recalled
-from sandbox.http_messages import Answer, json_answer
-from sandbox.orders import BadOrder
+from sandbox.http_messages import BadRequest, Response, json_response
 from sandbox.records import Source
 
 if TYPE_CHECKING:
     from collections.abc import Container, Mapping
 
     from sandbox.front import Front
-    from sandbox.incoming import Request
+    from sandbox.http_messages import Request
     from sandbox.records import Key, Status
 
 STATUS_AFTER: dict[str, Status] = {
@@ -27,13 +26,13 @@ STATUS_AFTER: dict[str, Status] = {
 }
 
 
-def show(front: Front, request: Request, conversation_id: str) -> Answer:
+def show(front: Front, request: Request, conversation_id: str) -> Response:
     """Status, tags, history, calls; `?company=` where two companies have the id."""
     key = _conversation(front, request.first("company"), conversation_id)
     conversation = front.world.conversations[key]
     former = [old for (owner, old), new in front.world.merged.items() if (owner, new) == key]
     calls = [call for each in (key[1], *former) for call in front.ledger.calls(company=key[0], conversation=each)]
-    return json_answer(
+    return json_response(
         {
             "id": conversation.id,
             "company": key[0],
@@ -47,18 +46,18 @@ def show(front: Front, request: Request, conversation_id: str) -> Answer:
     )
 
 
-def act(front: Front, request: Request, conversation_id: str) -> Answer:
+def act(front: Front, request: Request, conversation_id: str) -> Response:
     """Change the status as a teammate or a rule would, or merge it into another conversation."""
     body = request.json()
     if isinstance(body, dict) and body.get("do") == "merge":
         return _merge(front, body, conversation_id)
     if not isinstance(body, dict) or body.get("do") not in STATUS_AFTER:
-        raise BadOrder(
+        raise BadRequest(
             f"an act is {{do, by?, webhook?, company?}}; do is merge (with into) or one of {', '.join(STATUS_AFTER)}"
         )
     by = body.get("by", "teammate")
     if by not in {"teammate", "rule"}:
-        raise BadOrder("by is teammate or rule")
+        raise BadRequest("by is teammate or rule")
     key = _conversation(front, body.get("company"), conversation_id)
     person = front.world.companies[key[0]].teammates[0] if by == "teammate" else None
     with front.world.lock:
@@ -69,31 +68,31 @@ def act(front: Front, request: Request, conversation_id: str) -> Answer:
             front.world.histories[key].append(PersonChanged(at=at, do=body["do"], by=by))
     if event and body.get("webhook"):
         front.announce(event)
-    return json_answer({"changed": event is not None, "event_id": event and event.id})
+    return json_response({"changed": event is not None, "event_id": event and event.id})
 
 
-def recall(front: Front, request: Request, conversation_id: str) -> Answer:
+def recall(front: Front, request: Request, conversation_id: str) -> Response:
     """Note that what was done to it through the API is to be undone; `{company?}` where two have the id."""
     body = request.json()
     key = _conversation(front, body.get("company") if isinstance(body, dict) else None, conversation_id)
     with front.world.lock:
         front.world.histories[key].append(Recalled(at=front.now()))
-    return json_answer({"recalled": key[1]})
+    return json_response({"recalled": key[1]})
 
 
-def _merge(front: Front, body: dict[str, Any], conversation_id: str) -> Answer:
+def _merge(front: Front, body: dict[str, Any], conversation_id: str) -> Response:
     key = _conversation(front, body.get("company"), conversation_id)
     into = _conversation(front, key[0], str(body.get("into")))
     if into == key:
-        raise BadOrder("a conversation is not merged into itself")
-    return json_answer({"merged_into": front.world.merge(key, front.now(), into[1])})
+        raise BadRequest("a conversation is not merged into itself")
+    return json_response({"merged_into": front.world.merge(key, front.now(), into[1])})
 
 
-def file(front: Front, request: Request, attachment_id: str) -> Answer:
+def file(front: Front, request: Request, attachment_id: str) -> Response:
     """Size and checksum of an attachment's bytes."""
     key = _owner(front, front.world.attachments, request.first("company"), attachment_id)
     attachment = front.world.attachments[key]
-    return json_answer({"id": attachment.id, "size": attachment.size, "sha256": sha256(*key, attachment.size)})
+    return json_response({"id": attachment.id, "size": attachment.size, "sha256": sha256(*key, attachment.size)})
 
 
 def _conversation(front: Front, company_id: str | None, conversation_id: str) -> Key:
@@ -107,4 +106,4 @@ def _owner(front: Front, store: Container[Key] | Mapping[Key, object], company_i
         key = front.world.surviving((owner, resource_id))
         if key in store:
             return key
-    raise BadOrder(f"no such thing: {resource_id}")
+    raise BadRequest(f"no such thing: {resource_id}")

@@ -6,17 +6,15 @@ import re
 from typing import TYPE_CHECKING
 
 from sandbox.control import companies, conversations, faults, figures, furnishing, sending
-from sandbox.faults import BadFault
-from sandbox.http_messages import Answer, json_answer
-from sandbox.orders import BadOrder
+from sandbox.http_messages import Response, json_response
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from sandbox.front import Front
-    from sandbox.incoming import Request
+    from sandbox.http_messages import Request
 
-ROUTES: tuple[tuple[str, str, Callable[[Front, Request, str], Answer]], ...] = (
+ROUTES: tuple[tuple[str, str, Callable[[Front, Request, str], Response]], ...] = (
     ("POST", "/sandbox/companies", companies.found),
     ("GET", "/sandbox/companies", companies.listing),
     ("POST", "/sandbox/companies/{id}/tokens", companies.change_tokens),
@@ -41,13 +39,10 @@ ROUTES: tuple[tuple[str, str, Callable[[Front, Request, str], Answer]], ...] = (
 PATTERNS = [(method, re.compile(route.replace("{id}", r"([^/]+)")), work) for method, route, work in ROUTES]
 
 
-def attend(front: Front, request: Request) -> Answer:
+def attend(front: Front, request: Request) -> Response:
     """Do what is asked; a mistake in the words is a 400 that says which."""
     for method, pattern, work in PATTERNS:
         if method == request.method and (match := pattern.fullmatch(request.path)):
-            try:
-                return work(front, request, match[1] if pattern.groups else "")
-            except (BadOrder, BadFault) as exc:
-                return json_answer({"error": str(exc)}, 400)
+            return work(front, request, match[1] if pattern.groups else "")
     routes = [f"{method} {route}" for method, route, _ in ROUTES]
-    return json_answer({"error": "no such route", "routes": routes}, 404)
+    return json_response({"error": "no such route", "routes": routes}, 404)

@@ -5,14 +5,12 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING
 
-from sandbox.http_messages import Answer, json_answer
-from sandbox.orders import BadOrder
+from sandbox.http_messages import BadRequest, Response, json_response, read_fields
 from sandbox.records import Inbox, Teammate
-from sandbox.words import read_words
 
 if TYPE_CHECKING:
     from sandbox.front import Front
-    from sandbox.incoming import Request
+    from sandbox.http_messages import Request
     from sandbox.records import Company
 
 ACTORS = 2
@@ -42,9 +40,9 @@ class NewInbox:
     is_private: bool = False
 
 
-def teammates(front: Front, request: Request, company_id: str) -> Answer:
+def teammates(front: Front, request: Request, company_id: str) -> Response:
     """Let somebody come, change or go."""
-    given = read_words(request.json(), Staffing, BadOrder)
+    given = read_fields(request.json(), Staffing)
     with front.world.lock:
         company = _company(front, company_id)
         there = {teammate.id: teammate for teammate in company.teammates}
@@ -54,20 +52,20 @@ def teammates(front: Front, request: Request, company_id: str) -> Answer:
             newcomer = Teammate(id=teammate_id, email="", first_name="", last_name="")
             there[teammate_id] = replace(newcomer, **given)
         elif teammate_id not in there or (gone and teammate_id in list(there)[:ACTORS]):
-            raise BadOrder(f"no teammate who can change like that: {teammate_id}")
+            raise BadRequest(f"no teammate who can change like that: {teammate_id}")
         elif gone:
             del there[teammate_id]
         else:
             there[teammate_id] = replace(there[teammate_id], **given)
         front.world.companies[company_id] = replace(company, teammates=tuple(there.values()))
-    return json_answer({"id": teammate_id, "teammates": [asdict(each) for each in there.values()]})
+    return json_response({"id": teammate_id, "teammates": [asdict(each) for each in there.values()]})
 
 
-def inboxes(front: Front, request: Request, company_id: str) -> Answer:
+def inboxes(front: Front, request: Request, company_id: str) -> Response:
     """Open another inbox."""
-    given = read_words(request.json(), NewInbox, BadOrder)
+    given = read_fields(request.json(), NewInbox)
     if not {"name", "address"} <= given.keys():
-        raise BadOrder("an inbox is {name, address, type?, is_private?}")
+        raise BadRequest("an inbox is {name, address, type?, is_private?}")
     wanted, ids = NewInbox(**given), front.world.ids
     inbox = Inbox(
         id=ids.new("inb"),
@@ -81,11 +79,11 @@ def inboxes(front: Front, request: Request, company_id: str) -> Answer:
     with front.world.lock:
         company = _company(front, company_id)
         front.world.companies[company_id] = replace(company, inboxes=(*company.inboxes, inbox))
-    return json_answer(asdict(inbox))
+    return json_response(asdict(inbox))
 
 
 def _company(front: Front, company_id: str) -> Company:
     company = front.world.companies.get(company_id)
     if company is None:
-        raise BadOrder(f"no such company: {company_id}")
+        raise BadRequest(f"no such company: {company_id}")
     return company

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from sandbox.faults import BadFault, FaultBook, FaultRule, read_rule
+from sandbox.faults import FaultBook, FaultRule, read_rule
+from sandbox.http_messages import BadRequest
 
 PATH = "/conversations/cnv_1"
 
@@ -82,5 +83,5 @@ def test_a_removed_rule_does_no_more_harm() -> None:
     ],
 )
 def test_a_rule_that_makes_no_sense_is_refused(body: object) -> None:
-    with pytest.raises(BadFault):
+    with pytest.raises(BadRequest):
         read_rule(body)

@@ -6,7 +6,8 @@ from typing import Any
 
 import pytest
 
-from sandbox.orders import BadOrder, read_order
+from sandbox.http_messages import BadRequest
+from sandbox.orders import read_order
 
 PLAIN = {"type": "inbound_received", "company": "cmp_a"}
 
@@ -30,7 +31,7 @@ PLAIN = {"type": "inbound_received", "company": "cmp_a"}
     ],
 )
 def test_an_order_that_makes_no_sense_is_refused(words: dict[str, Any]) -> None:
-    with pytest.raises(BadOrder):
+    with pytest.raises(BadRequest):
         read_order(PLAIN | words)
 
 
