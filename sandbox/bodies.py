@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from sandbox.records import (
+    from sandbox.models import (
         Attachment,
         Comment,
         Company,

@@ -6,12 +6,12 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from sandbox.history import Arrived
-from sandbox.records import Conversation, Event, Inbox, Message, Source, Status, Tag, Target, Teammate
+from sandbox.models import Conversation, Event, Inbox, Message, Source, Status, Tag, Target, Teammate
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from sandbox.records import Key
+    from sandbox.models import Key
     from sandbox.world import World
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from sandbox.records import Comment, Event, Inbox, Link, Message, Tag, Target, Teammate
+from sandbox.models import Comment, Event, Inbox, Link, Message, Tag, Target, Teammate
 
 if TYPE_CHECKING:
     from sandbox.bodies import Bodies, Json

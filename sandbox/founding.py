@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 
 from sandbox.ids import stable
-from sandbox.records import Company, Inbox, Tag, Teammate
+from sandbox.models import Company, Inbox, Tag, Teammate
 
 PEOPLE = (
     # first name, last name, type, admin, blocked

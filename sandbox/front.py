@@ -24,7 +24,7 @@ from sandbox.verdict import judge
 from sandbox.world import World
 
 if TYPE_CHECKING:
-    from sandbox.records import Company, Event
+    from sandbox.models import Company, Event
     from sandbox.settings import SandboxSettings
 
 

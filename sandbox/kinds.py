@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from sandbox.records import SourceType, Status
+    from sandbox.models import SourceType, Status
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,13 +5,13 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from sandbox.models import Attachment, Recipient
 from sandbox.orders import read_attachments
-from sandbox.records import Attachment, Recipient
 
 if TYPE_CHECKING:
     from sandbox.ids import Ids
+    from sandbox.models import Company
     from sandbox.orders import Order
-    from sandbox.records import Company
 
 CUSTOMER = "lena.voss@harbour-bakery.example"
 SENTENCE = "Good day, please see to this when you find the time. Kind regards. "

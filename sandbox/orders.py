@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from sandbox.http_messages import BadRequest, read_fields
 from sandbox.kinds import KINDS
-from sandbox.records import Attachment, Recipient
+from sandbox.models import Attachment, Recipient
 
 if TYPE_CHECKING:
     from sandbox.ids import Ids

@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING
 from sandbox import changes, mails
 from sandbox.history import Asked, PersonChanged
 from sandbox.kinds import KINDS
-from sandbox.records import Comment, Link, Message, Source
+from sandbox.models import Comment, Link, Message, Source
 
 if TYPE_CHECKING:
+    from sandbox.models import Company, Conversation, Event, Key, Target
     from sandbox.orders import Order
-    from sandbox.records import Company, Conversation, Event, Key, Target
     from sandbox.world import World
 
 

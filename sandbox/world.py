@@ -9,12 +9,12 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from sandbox.history import Merged
-from sandbox.records import Message
+from sandbox.models import Message
 
 if TYPE_CHECKING:
     from sandbox.history import Entry
     from sandbox.ids import Ids
-    from sandbox.records import Attachment, Company, Conversation, Event, Key
+    from sandbox.models import Attachment, Company, Conversation, Event, Key
 
 Mark = tuple[float, int, str]
 """Place of an event in its company's list: time, order of arrival, id."""

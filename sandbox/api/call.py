@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 from sandbox.changes import Cause
 from sandbox.http_messages import HttpError, Response, error_response
-from sandbox.records import Source
+from sandbox.models import Source
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from sandbox.front import Front
     from sandbox.grants import Grant
     from sandbox.http_messages import Request
-    from sandbox.records import Company, Conversation, Key
+    from sandbox.models import Company, Conversation, Key
 
 Resource = TypeVar("Resource")
 

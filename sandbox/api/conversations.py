@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from sandbox.api.call import Call
-    from sandbox.records import Event, Inbox, Tag, Teammate
+    from sandbox.models import Event, Inbox, Tag, Teammate
 
 STATUSES = ("archived", "open", "deleted", "spam")
 FIELDS: dict[str, tuple[type, ...]] = {

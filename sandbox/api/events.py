@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from sandbox.api.call import Call
     from sandbox.http_messages import Request
-    from sandbox.records import Event
+    from sandbox.models import Event
 
 MOST = 15
 FIRST, LAST = 0, sys.maxsize  # of the events of one moment

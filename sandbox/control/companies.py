@@ -10,7 +10,7 @@ from sandbox.http_messages import BadRequest, Response, json_response
 if TYPE_CHECKING:
     from sandbox.front import Front
     from sandbox.http_messages import Request
-    from sandbox.records import Company
+    from sandbox.models import Company
 
 
 def found(front: Front, request: Request, _: str) -> Response:

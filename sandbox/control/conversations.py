@@ -9,14 +9,14 @@ from sandbox import changes
 from sandbox.files import sha256
 from sandbox.history import PersonChanged, Recalled
 from sandbox.http_messages import BadRequest, Response, json_response
-from sandbox.records import Source
+from sandbox.models import Source
 
 if TYPE_CHECKING:
     from collections.abc import Container, Mapping
 
     from sandbox.front import Front
     from sandbox.http_messages import Request
-    from sandbox.records import Key, Status
+    from sandbox.models import Key, Status
 
 STATUS_AFTER: dict[str, Status] = {
     "reopen": "open",

@@ -6,12 +6,12 @@ from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING
 
 from sandbox.http_messages import BadRequest, Response, json_response, read_fields
-from sandbox.records import Inbox, Teammate
+from sandbox.models import Inbox, Teammate
 
 if TYPE_CHECKING:
     from sandbox.front import Front
     from sandbox.http_messages import Request
-    from sandbox.records import Company
+    from sandbox.models import Company
 
 ACTORS = 2
 """The events of the sandbox are about the first two teammates: they cannot leave."""

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from sandbox import changes
-from sandbox.records import Source
+from sandbox.models import Source
 from shared.db import undo_requests
 from shared.db.reading.undo import outcome
 from tests.integration.pipeline.rig import NORA, TO_NORA, Rig

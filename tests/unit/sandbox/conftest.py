@@ -10,8 +10,8 @@ import pytest
 from sandbox.bodies import Bodies
 from sandbox.founding import found
 from sandbox.ids import Ids
+from sandbox.models import Company
 from sandbox.orders import read_order
-from sandbox.records import Company
 from sandbox.staging import Stage, Staged
 from sandbox.world import World
 
