@@ -24,7 +24,7 @@ HELP = {
     "burst_per_second": "for each resource; 0 is no limit",
     "seed": "makes faults, duplicates and order repeatable",
 }
-KINDS = {"data": Path, "seed": int, "door": str, "signing_key": str}
+EVENT_TYPES = {"data": Path, "seed": int, "door": str, "signing_key": str}
 
 
 def main(arguments: list[str] | None = None) -> None:
@@ -47,7 +47,7 @@ def read_settings(arguments: list[str] | None = None) -> SandboxSettings:
         if isinstance(field.default, bool):
             options.add_argument(flag, action="store_true", help=HELP.get(field.name))
             continue
-        kind = KINDS.get(field.name) or type(field.default)
+        kind = EVENT_TYPES.get(field.name) or type(field.default)
         default = None if field.default is MISSING else field.default
         required = field.default is MISSING
         options.add_argument(flag, type=kind, default=default, required=required, help=HELP.get(field.name))

@@ -5,8 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from sandbox.history import Arrived
-from sandbox.models import Conversation, Event, Inbox, Message, Source, Status, Tag, Target, Teammate
+from sandbox.models import Arrived, Conversation, Event, Inbox, Message, Source, Status, Tag, Target, Teammate
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

@@ -11,15 +11,15 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from sandbox.bodies import Bodies, Json
-    from sandbox.staging import Staged
+    from sandbox.models import WebhookEvent
 
 HOUR_MS = 3_600_000
 TOO_LARGE = 11 * 1024 * 1024
 
 
-def webhook_body(bodies: Bodies, staged: Staged, fault: str | None = None) -> bytes:
+def webhook_body(bodies: Bodies, webhook_event: WebhookEvent, fault: str | None = None) -> bytes:
     """The raw body, spoilt as the fault says."""
-    body = envelope(staged.application_type, bodies.company.id, event_body(bodies, staged.event))
+    body = envelope(webhook_event.webhook_type, bodies.company.id, event_body(bodies, webhook_event.event))
     if fault in SPOIL:
         SPOIL[fault](body)
     raw = compact(body)

@@ -25,9 +25,9 @@ def event_body(bodies: Bodies, event: Event) -> Json:
     return body
 
 
-def envelope(application_type: str, company_id: str, payload: Json) -> Json:
+def envelope(webhook_type: str, company_id: str, payload: Json) -> Json:
     """The body of an application webhook."""
-    return {"type": application_type, "authorization": {"id": company_id}, "payload": payload}
+    return {"type": webhook_type, "authorization": {"id": company_id}, "payload": payload}
 
 
 def _source(bodies: Bodies, event: Event) -> Json:

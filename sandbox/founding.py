@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import re
 
-from sandbox.ids import stable
-from sandbox.models import Company, Inbox, Tag, Teammate
+from sandbox.models import Company, Inbox, Tag, Teammate, stable_id
 
 PEOPLE = (
     # first name, last name, type, admin, blocked
@@ -34,8 +33,8 @@ def found(company_id: str, name: str) -> Company:
         teammates=tuple(_teammate(company_id, domain, person) for person in PEOPLE),
         inboxes=tuple(_inbox(company_id, domain, *inbox) for inbox in INBOXES),
         tags=tuple(_tag(company_id, *tag) for tag in TAGS),
-        team_id=stable("tim", company_id),
-        rule_id=stable("rul", company_id),
+        team_id=stable_id("tim", company_id),
+        rule_id=stable_id("rul", company_id),
     )
 
 
@@ -46,7 +45,7 @@ def _slug(text: str) -> str:
 def _teammate(company_id: str, domain: str, person: tuple[str, str, str, bool, bool]) -> Teammate:
     first, last, kind, is_admin, is_blocked = person
     return Teammate(
-        id=stable("tea", company_id, first, last),
+        id=stable_id("tea", company_id, first, last),
         email=f"{first}.{last}@{domain}".lower(),
         first_name=first,
         last_name=last,
@@ -58,13 +57,13 @@ def _teammate(company_id: str, domain: str, person: tuple[str, str, str, bool, b
 
 def _inbox(company_id: str, domain: str, name: str, local_part: str) -> Inbox:
     return Inbox(
-        id=stable("inb", company_id, local_part),
+        id=stable_id("inb", company_id, local_part),
         name=name,
         address=f"{local_part}@{domain}",
-        channel_id=stable("cha", company_id, local_part),
-        technical=f"{stable('in', company_id, local_part)}@in.front.example",
+        channel_id=stable_id("cha", company_id, local_part),
+        technical=f"{stable_id('in', company_id, local_part)}@in.front.example",
     )
 
 
 def _tag(company_id: str, name: str, highlight: str | None, is_private: bool) -> Tag:
-    return Tag(id=stable("tag", company_id, name), name=name, highlight=highlight, is_private=is_private)
+    return Tag(id=stable_id("tag", company_id, name), name=name, highlight=highlight, is_private=is_private)

@@ -10,16 +10,15 @@ from sandbox.faults import FaultBook
 from sandbox.founding import found
 from sandbox.grants import Grants
 from sandbox.http_messages import BadRequest
-from sandbox.ids import Ids, stable
 from sandbox.jobs import Jobs
-from sandbox.kinds import APPLICATION_TYPES
 from sandbox.ledger import Ledger
 from sandbox.limits import Limits, Patience
 from sandbox.memory import recall, remember
+from sandbox.models import WEBHOOK_TYPES, IdSequence, WebhookEvent, stable_id
 from sandbox.orders import Order
 from sandbox.percentiles import percentiles
 from sandbox.sender import Sender
-from sandbox.staging import Stage, Staged
+from sandbox.staging import Stage
 from sandbox.verdict import judge
 from sandbox.world import World
 
@@ -35,7 +34,7 @@ class Front:
         self.settings = settings
         self.base = f"http://{settings.host}:{settings.port}"
         self.elsewhere = ""
-        self.world = World(Ids(time.time_ns() // 1000))
+        self.world = World(IdSequence(time.time_ns() // 1000))
         self.grants = Grants(access_seconds=settings.access_token_seconds, rotate=settings.rotate_refresh_tokens)
         self.limits = Limits(settings.requests_per_minute, settings.burst_per_second)
         self.patience = Patience()
@@ -60,13 +59,13 @@ class Front:
 
     def api_token(self, company_id: str) -> str:
         """The API token a company has unless it was founded with another."""
-        return stable("token", self.settings.signing_key, company_id)
+        return stable_id("token", self.settings.signing_key, company_id)
 
     def bodies(self, company_id: str) -> Bodies:
         """The printer of a company's resources."""
         return Bodies(self.base, self.world.companies[company_id])
 
-    def stage(self, order: Order, application_type: str) -> tuple[Staged, Bodies]:
+    def stage(self, order: Order, webhook_type: str) -> tuple[WebhookEvent, Bodies]:
         """Let an ordered event happen."""
         company = self.world.companies.get(order.company)
         if company is None:
@@ -80,7 +79,7 @@ class Front:
             now=now,
             elsewhere=self.elsewhere,
         )
-        return stage.play(application_type), self.bodies(company.id)
+        return stage.play(webhook_type), self.bodies(company.id)
 
     def is_private(self, company_id: str, inbox_id: str | None) -> bool:
         """Whether an inbox is somebody's own: no webhook tells of it."""
@@ -91,12 +90,12 @@ class Front:
         """Send an event that has already happened as a webhook, in the background."""
         company_id, conversation_id = event.conversation.company_id, event.conversation.id
         message_ids = self.world.message_ids[company_id, conversation_id]
-        staged = Staged(
+        webhook_event = WebhookEvent(
             event=event,
-            application_type=APPLICATION_TYPES[event.type],
+            webhook_type=WEBHOOK_TYPES[event.type],
             message=self.world.messages[company_id, message_ids[-1]],
         )
-        self.sender.post_soon(lambda: (staged, self.bodies(company_id)))
+        self.sender.post_soon(lambda: (webhook_event, self.bodies(company_id)))
 
     def verdict(self, named: int = 20) -> dict[str, Any]:
         """The judgement on everything so far, with so many events named; see `sandbox.verdict` for the rules."""

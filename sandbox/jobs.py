@@ -6,16 +6,16 @@ import random
 import threading
 from typing import TYPE_CHECKING, Any
 
-from sandbox.kinds import KINDS
+from sandbox.models import EVENT_TYPES
 from sandbox.sender import Parcel
 
 if TYPE_CHECKING:
     from sandbox.bodies import Bodies
     from sandbox.courier import Courier
     from sandbox.front import Front
+    from sandbox.models import WebhookEvent
     from sandbox.orders import Order
     from sandbox.sender import Sender
-    from sandbox.staging import Staged
 
 
 class Job:
@@ -27,7 +27,7 @@ class Job:
         self._order = order
         self._chance = chance
         self._is_told = order.deliver and not front.is_private(order.company, order.inbox)
-        self._parcels = [self._parcel(application_type) for application_type in self._types()]
+        self._parcels = [self._parcel(webhook_type) for webhook_type in self._types()]
         self._courier: Courier[Parcel] | None = None
         self._done = threading.Event()
 
@@ -64,12 +64,12 @@ class Job:
         if self._order.type != "mixed":
             return [self._order.type] * self._order.count
         # Mail is what there is most of; the rest happens to it.
-        names = [*KINDS, *["inbound_received"] * len(KINDS)]
+        names = [*EVENT_TYPES, *["inbound_received"] * len(EVENT_TYPES)]
         return [self._chance.choice(names) for _ in range(self._order.count)]
 
-    def _parcel(self, application_type: str) -> Parcel:
-        def make() -> tuple[Staged, Bodies]:
-            return self._front.stage(self._order, application_type)
+    def _parcel(self, webhook_type: str) -> Parcel:
+        def make() -> tuple[WebhookEvent, Bodies]:
+            return self._front.stage(self._order, webhook_type)
 
         return Parcel(make=make, fault=self._order.fault)
 

@@ -9,8 +9,7 @@ from sandbox.models import Attachment, Recipient
 from sandbox.orders import read_attachments
 
 if TYPE_CHECKING:
-    from sandbox.ids import Ids
-    from sandbox.models import Company
+    from sandbox.models import Company, IdSequence
     from sandbox.orders import Order
 
 CUSTOMER = "lena.voss@harbour-bakery.example"
@@ -55,7 +54,7 @@ def recipients(order: Order, company: Company, *, is_inbound: bool) -> tuple[Rec
     return sender, *order.recipients
 
 
-def attachments(order: Order, ids: Ids, elsewhere: str) -> tuple[Attachment, ...]:
+def attachments(order: Order, ids: IdSequence, elsewhere: str) -> tuple[Attachment, ...]:
     """The files; `elsewhere` is the address on another host that a faulty url points to."""
     if order.fault == "hostile_filename":
         return tuple(

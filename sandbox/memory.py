@@ -12,8 +12,8 @@ if TYPE_CHECKING:
     from sandbox.front import Front
 
 log = logging.getLogger("sandbox")
-FORMAT = 2
-"""Grows when a record gets another field: pickle would leave it out of the old ones."""
+FORMAT = 3
+"""Increase it when a record changes or moves: pickle cannot read the old ones then."""
 NOT_KEPT = {"ids", "lock", "_lock", "_access_seconds", "_rotate"}
 
 

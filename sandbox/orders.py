@@ -7,11 +7,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from sandbox.http_messages import BadRequest, read_fields
-from sandbox.kinds import KINDS
-from sandbox.models import Attachment, Recipient
+from sandbox.models import EVENT_TYPES, Attachment, Recipient
 
 if TYPE_CHECKING:
-    from sandbox.ids import Ids
+    from sandbox.models import IdSequence
 
 FORGED = frozenset({"bad_signature", "no_signature", "not_json", "unknown_type", "unknown_company"})
 FAULTS = FORGED | {
@@ -94,8 +93,8 @@ def _recipient(body: Any) -> Recipient:
 
 
 def _check(order: Order) -> None:
-    if order.type not in KINDS and order.type != "mixed":
-        raise BadRequest(f"no such type: {order.type}; there are mixed, {', '.join(KINDS)}")
+    if order.type not in EVENT_TYPES and order.type != "mixed":
+        raise BadRequest(f"no such type: {order.type}; there are mixed, {', '.join(EVENT_TYPES)}")
     if order.fault and order.fault not in FAULTS:
         raise BadRequest(f"no such fault: {order.fault}; there are {', '.join(sorted(FAULTS))}")
     if order.expect and not EXPECT.fullmatch(order.expect):
@@ -108,7 +107,7 @@ def _check(order: Order) -> None:
         raise BadRequest("count is at least 0, threads at least 1")
 
 
-def read_attachments(order: Order, ids: Ids) -> tuple[Attachment, ...]:
+def read_attachments(order: Order, ids: IdSequence) -> tuple[Attachment, ...]:
     """The files of one message: those described, then `attachment_count` ordinary ones."""
     described = [_attachment(each, ids) for each in order.attachments]
     ordinary = [
@@ -123,7 +122,7 @@ def read_attachments(order: Order, ids: Ids) -> tuple[Attachment, ...]:
     return (*described, *ordinary)
 
 
-def _attachment(body: dict[str, Any], ids: Ids) -> Attachment:
+def _attachment(body: dict[str, Any], ids: IdSequence) -> Attachment:
     return Attachment(
         id=body.get("id") or ids.new("fil"),
         filename=body.get("filename", "file.bin"),

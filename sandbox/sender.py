@@ -19,17 +19,17 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from sandbox.bodies import Bodies
+    from sandbox.models import WebhookEvent
     from sandbox.settings import SandboxSettings
-    from sandbox.staging import Staged
 
 
 @dataclass
 class Parcel:
     """An event on its way; it comes about only when it is due, unless it was made before."""
 
-    make: Callable[[], tuple[Staged, Bodies]]
+    make: Callable[[], tuple[WebhookEvent, Bodies]]
     fault: str | None = None
-    staged: Staged | None = None
+    webhook_event: WebhookEvent | None = None
     bodies: Bodies | None = None
     status: int | str | None = None
     acknowledged: bool = False
@@ -37,27 +37,27 @@ class Parcel:
 
     def prepare(self) -> tuple[str, bytes]:
         """The event's id and raw body; a duplicate and a retry get the same."""
-        staged, bodies = self.come_about()
+        webhook_event, bodies = self.come_about()
         # Printed anew for each try: 50,000 bodies would not fit into memory.
-        return staged.event.id, webhook_body(bodies, staged, self.fault)
+        return webhook_event.event.id, webhook_body(bodies, webhook_event, self.fault)
 
-    def come_about(self) -> tuple[Staged, Bodies]:
+    def come_about(self) -> tuple[WebhookEvent, Bodies]:
         """Let the event happen, if it has not."""
         with self.lock:
-            if self.staged is None or self.bodies is None:
-                self.staged, self.bodies = self.make()
-            return self.staged, self.bodies
+            if self.webhook_event is None or self.bodies is None:
+                self.webhook_event, self.bodies = self.make()
+            return self.webhook_event, self.bodies
 
     def outcome(self) -> dict[str, Any]:
         """What became of it, for the one who asked."""
-        if self.staged is None:
+        if self.webhook_event is None:
             return {"event_id": None, "status": None, "acknowledged": False}
         return {
-            "event_id": self.staged.event.id,
-            "type": self.staged.application_type,
-            "conversation_id": self.staged.event.conversation.id,
-            "message_id": self.staged.message.id,
-            "attachment_ids": [each.id for each in self.staged.message.attachments],
+            "event_id": self.webhook_event.event.id,
+            "type": self.webhook_event.webhook_type,
+            "conversation_id": self.webhook_event.event.conversation.id,
+            "message_id": self.webhook_event.message.id,
+            "attachment_ids": [each.id for each in self.webhook_event.message.attachments],
             "status": self.status,
             "acknowledged": self.acknowledged,
         }
@@ -77,7 +77,7 @@ class Sender:
         settings = self._settings
         return Courier(self._deliver, threads=threads, tries=settings.tries, retry_seconds=settings.retry_seconds)
 
-    def post_soon(self, make: Callable[[], tuple[Staged, Bodies]]) -> None:
+    def post_soon(self, make: Callable[[], tuple[WebhookEvent, Bodies]]) -> None:
         """Send an event in the background."""
         self._background.post(Parcel(make=make))
 

@@ -6,9 +6,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from sandbox import changes, mails
-from sandbox.history import Asked, PersonChanged
-from sandbox.kinds import KINDS
-from sandbox.models import Comment, Link, Message, Source
+from sandbox.models import EVENT_TYPES, Asked, Comment, Link, Message, PersonChanged, Source, WebhookEvent
 
 if TYPE_CHECKING:
     from sandbox.models import Company, Conversation, Event, Key, Target
@@ -17,15 +15,6 @@ if TYPE_CHECKING:
 
 
 MESSAGES = frozenset({"inbound_received", "outbound_sent"})
-
-
-@dataclass(frozen=True, kw_only=True)
-class Staged:
-    """An event that has come about, and the name of the webhook it would travel in."""
-
-    event: Event
-    application_type: str
-    message: Message
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,17 +31,17 @@ class Stage:
     now: float
     elsewhere: str
 
-    def play(self, application_type: str) -> Staged:
+    def play(self, webhook_type: str) -> WebhookEvent:
         """Let the ordered thing happen, and note what is expected to follow."""
         order = self.order
         with self.world.lock:
             subject = mails.subject(order, self.at)
             wanted = (self.company.id, order.conversation or self.world.ids.new("cnv"))
             key = changes.begin(self.world, wanted, self.order.inbox or self.company.inboxes[0].id, subject, self.at)
-            message = self._message(application_type, key)
-            wish = self._wish(application_type)
+            message = self._message(webhook_type, key)
+            wish = self._wish(webhook_type)
             already = _holds(self.world.conversations[key], wish)
-            event = self._happen(application_type, key, message)
+            event = self._happen(webhook_type, key, message)
             asked = Asked(
                 at=self.now,
                 event_id=event.id,
@@ -61,22 +50,22 @@ class Stage:
                 already=already,
             )
             self.world.histories[key].append(asked)
-        return Staged(event=event, application_type=application_type, message=message)
+        return WebhookEvent(event=event, webhook_type=webhook_type, message=message)
 
-    def _wish(self, application_type: str) -> str | None:
+    def _wish(self, webhook_type: str) -> str | None:
         """What should follow: only messages leave it open, and only mail coming in inherits a mixed order's."""
         if self.order.is_forged:
             return "none"
-        named = application_type in {self.order.type, "inbound_received"}
+        named = webhook_type in {self.order.type, "inbound_received"}
         if self.order.expect and named:
             return self.order.expect
-        return None if application_type in MESSAGES else "none"
+        return None if webhook_type in MESSAGES else "none"
 
-    def _message(self, application_type: str, key: Key) -> Message:
+    def _message(self, webhook_type: str, key: Key) -> Message:
         """The message it is about; events without one get it only so that the thread is not empty."""
-        is_inbound = application_type != "outbound_sent"
+        is_inbound = webhook_type != "outbound_sent"
         earlier = self.world.message_ids[key]
-        if earlier and application_type not in MESSAGES:
+        if earlier and webhook_type not in MESSAGES:
             return self.world.messages[key[0], earlier[-1]]
         message = self._mail(key, is_inbound=is_inbound)
         changes.arrive(self.world, message)
@@ -98,26 +87,26 @@ class Stage:
             replied_to=earlier[-1] if earlier else None,
         )
 
-    def _happen(self, application_type: str, key: Key, message: Message) -> Event:
-        kind = KINDS[application_type]
+    def _happen(self, webhook_type: str, key: Key, message: Message) -> Event:
+        kind = EVENT_TYPES[webhook_type]
         person = self.company.teammates[0] if kind.source == "teammate" else None
         source = Source(type=kind.source, teammate=person)
         if not self.order.is_forged:
-            self._change(application_type, key, source)
+            self._change(webhook_type, key, source)
         cause = changes.Cause(source=source, at=self.at)
-        target = self._target(application_type, message)
-        event = changes.make_event(self.world, key, kind.type, cause, target)
+        target = self._target(webhook_type, message)
+        event = changes.make_event(self.world, key, kind.name, cause, target)
         event = replace(event, id=self.order.event or event.id)
-        if kind.listed and not self.order.is_forged:
+        if kind.in_event_list and not self.order.is_forged:
             self.world.put_event(event)
         return event
 
-    def _change(self, application_type: str, key: Key, source: Source) -> None:
+    def _change(self, webhook_type: str, key: Key, source: Source) -> None:
         """Put the conversation into the state the event tells of."""
         conversation = self.world.conversations[key]
         tag = self.company.tags[1]
         others = tuple(each for each in conversation.tags if each != tag)
-        match application_type:
+        match webhook_type:
             case "conversation_moved":
                 conversation = replace(conversation, inbox_id=self.company.inboxes[1].id)
             case "assignee_changed":
@@ -126,19 +115,19 @@ class Stage:
                 conversation = replace(conversation, tags=(*others, tag))
             case "tag_removed":
                 conversation = replace(conversation, tags=others)
-        if status := KINDS[application_type].status:
+        if status := EVENT_TYPES[webhook_type].status:
             conversation = replace(conversation, status=status, updated_at=self.at)
             by = source.teammate.id if source.teammate else source.type
-            do = KINDS[application_type].type
+            do = EVENT_TYPES[webhook_type].name
             self.world.histories[key].append(PersonChanged(at=self.at, do=do, by=by))
         self.world.put_conversation(conversation)
 
-    def _target(self, application_type: str, message: Message) -> Target | None:
+    def _target(self, webhook_type: str, message: Message) -> Target | None:
         teammate, tag, ids = self.company.teammates[1], self.company.tags[1], self.world.ids
-        if application_type == "new_comment_added":
+        if webhook_type == "new_comment_added":
             body = "Who takes this one?"
             return Comment(id=ids.new("com"), author=teammate, body=body, posted_at=self.at)
-        if application_type in {"link_added", "link_removed"}:
+        if webhook_type in {"link_added", "link_removed"}:
             return Link(id=ids.new("top"), name="TASK-12", external_url="https://tasks.example/12")
         targets: dict[str, Target] = {
             "inbound_received": message,
@@ -149,7 +138,7 @@ class Stage:
             "tag_added": tag,
             "tag_removed": tag,
         }
-        return targets.get(application_type)
+        return targets.get(webhook_type)
 
 
 def _holds(conversation: Conversation, wish: str | None) -> bool:

@@ -29,12 +29,12 @@ from collections import Counter
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from sandbox.history import Asked, Effect, PersonChanged, Recalled
+from sandbox.models import Asked, Effect, PersonChanged, Recalled
 
 if TYPE_CHECKING:
     from collections.abc import Container, Iterable, Sequence
 
-    from sandbox.history import Entry
+    from sandbox.models import HistoryEntry
 
 STATUS_WISHES = frozenset({"archived", "deleted", "spam"})
 OPENING = frozenset({"reopen", "restore"})
@@ -54,7 +54,7 @@ class Finding:
     waits: tuple[float, ...] = ()
 
 
-def judge(history: Sequence[Entry], acknowledged: Container[str]) -> Finding:
+def judge(history: Sequence[HistoryEntry], acknowledged: Container[str]) -> Finding:
     """Judge one conversation by the rules above."""
     missing = [asked.event_id for asked in _unanswered(history)]
     effects = _judged(history)
@@ -70,15 +70,15 @@ def judge(history: Sequence[Entry], acknowledged: Container[str]) -> Finding:
     )
 
 
-def _is_judged(entry: Entry) -> bool:
+def _is_judged(entry: HistoryEntry) -> bool:
     return isinstance(entry, Effect) and (entry.wish in STATUS_WISHES or entry.wish.startswith("tag:"))
 
 
-def _judged(history: Iterable[Entry]) -> list[Effect]:
+def _judged(history: Iterable[HistoryEntry]) -> list[Effect]:
     return [entry for entry in history if isinstance(entry, Effect) and _is_judged(entry)]
 
 
-def _unanswered(history: Sequence[Entry]) -> list[Asked]:
+def _unanswered(history: Sequence[HistoryEntry]) -> list[Asked]:
     """Genuine wishes after which nothing of the kind happened, oldest first."""
     missing: list[Asked] = []
     done_later: set[str] = set()
@@ -138,7 +138,7 @@ class _Wishes:
         return "double" if self.asked & {wish, None} else "ghost"
 
 
-def _excess(history: Iterable[Entry]) -> tuple[int, int]:
+def _excess(history: Iterable[HistoryEntry]) -> tuple[int, int]:
     wishes, words = _Wishes(), Counter[str]()
     for entry in history:
         if isinstance(entry, Asked):
@@ -154,7 +154,7 @@ def _excess(history: Iterable[Entry]) -> tuple[int, int]:
     return words["double"], words["ghost"]
 
 
-def _waits(history: Sequence[Entry]) -> Iterable[float]:
+def _waits(history: Sequence[HistoryEntry]) -> Iterable[float]:
     for place, entry in enumerate(history):
         if isinstance(entry, Asked) and entry.wish not in NO_WISH:
             later = (each for each in history[place:] if isinstance(each, Effect) and each.wish == entry.wish)

@@ -8,13 +8,10 @@ from collections import defaultdict
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from sandbox.history import Merged
-from sandbox.models import Message
+from sandbox.models import Merged, Message
 
 if TYPE_CHECKING:
-    from sandbox.history import Entry
-    from sandbox.ids import Ids
-    from sandbox.models import Attachment, Company, Conversation, Event, Key
+    from sandbox.models import Attachment, Company, Conversation, Event, HistoryEntry, IdSequence, Key
 
 Mark = tuple[float, int, str]
 """Place of an event in its company's list: time, order of arrival, id."""
@@ -23,7 +20,7 @@ Mark = tuple[float, int, str]
 class World:
     """Companies and what is in them. Hold `lock` for a step that must not be torn."""
 
-    def __init__(self, ids: Ids) -> None:
+    def __init__(self, ids: IdSequence) -> None:
         self.ids = ids
         self.lock = threading.RLock()
         self.clear()
@@ -38,7 +35,7 @@ class World:
         self.marks: defaultdict[str, list[Mark]] = defaultdict(list)
         self.event_ids: defaultdict[Key, list[str]] = defaultdict(list)
         self.message_ids: defaultdict[Key, list[str]] = defaultdict(list)
-        self.histories: defaultdict[Key, list[Entry]] = defaultdict(list)
+        self.histories: defaultdict[Key, list[HistoryEntry]] = defaultdict(list)
         self.merged: dict[Key, str] = {}
         self._owners: defaultdict[str, set[str]] = defaultdict(set)
         self._arrivals = 0

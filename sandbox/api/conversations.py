@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 from sandbox import changes
 from sandbox.api.events import event_page
 from sandbox.api.paging import page
-from sandbox.history import Effect
 from sandbox.http_messages import Response, http_error, json_response
+from sandbox.models import Effect
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

@@ -7,9 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 from sandbox import changes
 from sandbox.files import sha256
-from sandbox.history import PersonChanged, Recalled
 from sandbox.http_messages import BadRequest, Response, json_response
-from sandbox.models import Source
+from sandbox.models import PersonChanged, Recalled, Source
 
 if TYPE_CHECKING:
     from collections.abc import Container, Mapping

@@ -9,18 +9,17 @@ import pytest
 
 from sandbox.bodies import Bodies
 from sandbox.founding import found
-from sandbox.ids import Ids
-from sandbox.models import Company
+from sandbox.models import Company, IdSequence, WebhookEvent
 from sandbox.orders import read_order
-from sandbox.staging import Stage, Staged
+from sandbox.staging import Stage
 from sandbox.world import World
 
-Play = Callable[..., Staged]
+Play = Callable[..., WebhookEvent]
 
 
 @pytest.fixture
 def world() -> World:
-    return World(Ids(36**6))
+    return World(IdSequence(36**6))
 
 
 @pytest.fixture
@@ -37,8 +36,8 @@ def bodies(company: Company) -> Bodies:
 def play(world: World, company: Company) -> Play:
     """Let an ordered event happen."""
 
-    def play(application_type: str = "inbound_received", **words: Any) -> Staged:
-        order = read_order({"type": application_type, "company": company.id, **words})
+    def play(webhook_type: str = "inbound_received", **words: Any) -> WebhookEvent:
+        order = read_order({"type": webhook_type, "company": company.id, **words})
         stage = Stage(
             world=world,
             company=company,
@@ -47,6 +46,6 @@ def play(world: World, company: Company) -> Play:
             now=1786440071.0,
             elsewhere="http://elsewhere.example",
         )
-        return stage.play(application_type)
+        return stage.play(webhook_type)
 
     return play

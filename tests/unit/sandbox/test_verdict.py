@@ -6,11 +6,11 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from sandbox.history import Arrived, Asked, Effect, Merged, PersonChanged, Recalled
+from sandbox.models import Arrived, Asked, Effect, Merged, PersonChanged, Recalled
 from sandbox.verdict import judge
 
 if TYPE_CHECKING:
-    from sandbox.history import Entry
+    from sandbox.models import HistoryEntry
 
 MAIL = Arrived(at=0, message_id="msg_1")
 REOPENED = PersonChanged(at=0, do="reopen", by="teammate")
@@ -31,7 +31,7 @@ FORGED = asked("evt_5", "none", genuine=False)
 OPEN, RECALL = effect("open"), Recalled(at=11)
 ARCHIVE, TRASH, TAG = effect("archived"), effect("deleted"), effect("tag:tag_1")
 
-HISTORIES: list[tuple[list[Entry], dict[str, object]]] = [
+HISTORIES: list[tuple[list[HistoryEntry], dict[str, object]]] = [
     # Nothing at all, nothing asked, and an event nobody has an opinion on
     ([], {}),
     ([MAIL, NOTHING], {}),
@@ -99,7 +99,7 @@ HISTORIES: list[tuple[list[Entry], dict[str, object]]] = [
 
 
 @pytest.mark.parametrize(("history", "expected"), HISTORIES)
-def test_judge(history: list[Entry], expected: dict[str, object]) -> None:
+def test_judge(history: list[HistoryEntry], expected: dict[str, object]) -> None:
     finding = judge(history, acknowledged={"evt_1", "evt_2", "evt_3", "evt_4", "evt_5"})
     fair = {"lost": (), "unserved": (), "double": 0, "ghost": 0, "effects": 0, "repeated": 0}
     assert {name: getattr(finding, name) for name in fair} == fair | expected

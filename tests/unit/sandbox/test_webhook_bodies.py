@@ -35,9 +35,9 @@ SHAPES = [
 ]
 
 
-@pytest.mark.parametrize(("application_type", "event_type", "source", "target", "status"), SHAPES)
+@pytest.mark.parametrize(("webhook_type", "event_type", "source", "target", "status"), SHAPES)
 def test_an_event_has_fronts_shape(
-    application_type: str,
+    webhook_type: str,
     event_type: str,
     source: str,
     target: str | None,
@@ -45,9 +45,9 @@ def test_an_event_has_fronts_shape(
     play: Play,
     bodies: Bodies,
 ) -> None:
-    body = json.loads(webhook_body(bodies, play(application_type)))
+    body = json.loads(webhook_body(bodies, play(webhook_type)))
     payload = body["payload"]
-    assert (body["type"], body["authorization"]) == (application_type, {"id": "cmp_kettle"})
+    assert (body["type"], body["authorization"]) == (webhook_type, {"id": "cmp_kettle"})
     assert (payload["type"], payload["source"]["_meta"]["type"]) == (event_type, source)
     # Front leaves the key out where there is no target
     assert payload.get("target", {}).get("_meta", {}).get("type") == target
@@ -55,15 +55,15 @@ def test_an_event_has_fronts_shape(
 
 
 def test_mail_comes_with_its_recipients_and_files(play: Play, bodies: Bodies) -> None:
-    staged = play(
+    webhook_event = play(
         recipients=[{"handle": "Ines.Marlow@kettle.example", "role": "cc", "name": "Ines"}],
         attachments=[{"filename": "März.pdf", "size": 0, "content_type": "application/pdf"}],
     )
-    message = json.loads(webhook_body(bodies, staged))["payload"]["target"]["data"]
+    message = json.loads(webhook_body(bodies, webhook_event))["payload"]["target"]["data"]
     assert [each["role"] for each in message["recipients"]] == ["from", "cc"]
     [attachment] = message["attachments"]
     assert attachment == {
-        "id": staged.message.attachments[0].id,
+        "id": webhook_event.message.attachments[0].id,
         "url": f"http://front.example/download/{attachment['id']}",
         "filename": "März.pdf",
         "content_type": "application/pdf",
@@ -102,14 +102,14 @@ def test_too_large_is_more_than_ten_mebibytes(play: Play, bodies: Bodies) -> Non
 
 
 def test_a_url_elsewhere_is_on_another_host(play: Play, bodies: Bodies) -> None:
-    staged = play(fault="attachment_elsewhere", attachment_count=1)
-    [attachment] = bodies.message(staged.message)["attachments"]
+    webhook_event = play(fault="attachment_elsewhere", attachment_count=1)
+    [attachment] = bodies.message(webhook_event.message)["attachments"]
     assert attachment["url"] == f"http://elsewhere.example/{attachment['id']}"
 
 
 def test_hostile_names_survive_the_print(play: Play, bodies: Bodies) -> None:
-    staged = play(fault="hostile_filename")
-    message = json.loads(webhook_body(bodies, staged))["payload"]["target"]["data"]
+    webhook_event = play(fault="hostile_filename")
+    message = json.loads(webhook_body(bodies, webhook_event))["payload"]["target"]["data"]
     assert "../../etc/passwd" in {each["filename"] for each in message["attachments"]}
 
 

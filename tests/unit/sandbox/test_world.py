@@ -6,7 +6,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from sandbox.founding import found
-from sandbox.history import Arrived, Asked, Merged
+from sandbox.models import Arrived, Asked, Merged
 
 if TYPE_CHECKING:
     from sandbox.world import World
@@ -50,13 +50,13 @@ def test_events_are_kept_in_the_order_of_their_time(play: Play, world: World) ->
 
 
 def test_a_merged_conversation_goes_on_under_a_new_id_with_all_it_had(play: Play, world: World) -> None:
-    staged = play(expect="archived")
-    old = (COMPANY, staged.event.conversation.id)
+    webhook_event = play(expect="archived")
+    old = (COMPANY, webhook_event.event.conversation.id)
     new = (COMPANY, world.merge(old, at=1.0))
     assert old not in world.conversations
     assert world.surviving(old) == new
-    assert world.events[COMPANY, staged.event.id].conversation.id == new[1]
-    assert world.messages[COMPANY, staged.message.id].conversation_id == new[1]
+    assert world.events[COMPANY, webhook_event.event.id].conversation.id == new[1]
+    assert world.messages[COMPANY, webhook_event.message.id].conversation_id == new[1]
     assert [type(entry) for entry in world.histories[new]] == [Arrived, Asked, Merged]
     assert play(conversation=old[1]).event.conversation.id == new[1]
 
