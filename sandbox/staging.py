@@ -5,8 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from sandbox import changes, mails
+from sandbox import mails
 from sandbox.models import EVENT_TYPES, Asked, Comment, Link, Message, PersonChanged, Source, WebhookEvent
+from sandbox.world import Cause, add_message, ensure_conversation, make_event
 
 if TYPE_CHECKING:
     from sandbox.models import Company, Conversation, Event, Key, Target
@@ -37,7 +38,9 @@ class Stage:
         with self.world.lock:
             subject = mails.subject(order, self.at)
             wanted = (self.company.id, order.conversation or self.world.ids.new("cnv"))
-            key = changes.begin(self.world, wanted, self.order.inbox or self.company.inboxes[0].id, subject, self.at)
+            key = ensure_conversation(
+                self.world, wanted, self.order.inbox or self.company.inboxes[0].id, subject, self.at
+            )
             message = self._message(webhook_type, key)
             wish = self._wish(webhook_type)
             already = _holds(self.world.conversations[key], wish)
@@ -68,7 +71,7 @@ class Stage:
         if earlier and webhook_type not in MESSAGES:
             return self.world.messages[key[0], earlier[-1]]
         message = self._mail(key, is_inbound=is_inbound)
-        changes.arrive(self.world, message)
+        add_message(self.world, message)
         return message
 
     def _mail(self, key: Key, *, is_inbound: bool) -> Message:
@@ -93,9 +96,9 @@ class Stage:
         source = Source(type=kind.source, teammate=person)
         if not self.order.is_forged:
             self._change(webhook_type, key, source)
-        cause = changes.Cause(source=source, at=self.at)
+        cause = Cause(source=source, at=self.at)
         target = self._target(webhook_type, message)
-        event = changes.make_event(self.world, key, kind.name, cause, target)
+        event = make_event(self.world, key, kind.name, cause, target)
         event = replace(event, id=self.order.event or event.id)
         if kind.in_event_list and not self.order.is_forged:
             self.world.put_event(event)

@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeVar
 
-from sandbox.changes import Cause
 from sandbox.http_messages import HttpError, Response, error_response
 from sandbox.models import Source
+from sandbox.world import Cause
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

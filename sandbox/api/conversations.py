@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from sandbox import changes
 from sandbox.api.events import event_page
 from sandbox.api.paging import page
 from sandbox.http_messages import Response, http_error, json_response
 from sandbox.models import Effect
+from sandbox.world import set_assignee, set_inbox, set_status, set_tags
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -66,9 +66,9 @@ def update(call: Call) -> Response:
             _replace_tags(call, conversation.tags, tags)
         world, key = call.front.world, call.key
         if "assignee_id" in body:
-            _apply(call, "assign", [changes.set_assignee(world, key, assignee, call.cause)])
+            _apply(call, "assign", [set_assignee(world, key, assignee, call.cause)])
         if inbox:
-            _apply(call, "move", [changes.set_inbox(world, key, inbox, call.cause)])
+            _apply(call, "move", [set_inbox(world, key, inbox, call.cause)])
     return Response(status=204)
 
 
@@ -135,7 +135,7 @@ def _inbox(call: Call, inbox_id: str) -> Inbox:
 
 
 def _event_of_status(call: Call, status: Any) -> Event | None:
-    return changes.set_status(call.front.world, call.key, status, call.cause)
+    return set_status(call.front.world, call.key, status, call.cause)
 
 
 def _replace_tags(
@@ -143,7 +143,7 @@ def _replace_tags(
 ) -> None:
     """Set the tags; `wanted` are those whose presence the caller asked for, all of them by default."""
     there, final = set(before), list(dict.fromkeys(after))
-    happened = changes.set_tags(call.front.world, call.key, final, call.cause)
+    happened = set_tags(call.front.world, call.key, final, call.cause)
     for tag in final if wanted is None else wanted:
         _note(call, f"tag:{tag.id}", changed=tag not in there)
     if there - set(final):

@@ -33,7 +33,7 @@ def listing(call: Call) -> Response:
     types, inboxes = (_values(call.request, name) for name in ("types", "inboxes"))
     world, company_id = call.front.world, call.grant.company
     with world.lock:
-        marks = world.marks[company_id]
+        marks = world.event_positions[company_id]
         start = 0 if after is None else bisect.bisect_right(marks, (after, LAST, ""))
         end = len(marks) if before is None else bisect.bisect_left(marks, (before, FIRST, ""))
         events = [world.events[company_id, event_id] for _, _, event_id in marks[start:end]]

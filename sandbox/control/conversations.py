@@ -5,10 +5,10 @@ from __future__ import annotations
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
-from sandbox import changes
 from sandbox.files import sha256
 from sandbox.http_messages import BadRequest, Response, json_response
 from sandbox.models import PersonChanged, Recalled, Source
+from sandbox.world import Cause, set_status
 
 if TYPE_CHECKING:
     from collections.abc import Container, Mapping
@@ -61,8 +61,8 @@ def act(front: Front, request: Request, conversation_id: str) -> Response:
     person = front.world.companies[key[0]].teammates[0] if by == "teammate" else None
     with front.world.lock:
         at = front.now()
-        cause = changes.Cause(source=Source(type=by, teammate=person), at=at)
-        event = changes.set_status(front.world, key, STATUS_AFTER[body["do"]], cause)
+        cause = Cause(source=Source(type=by, teammate=person), at=at)
+        event = set_status(front.world, key, STATUS_AFTER[body["do"]], cause)
         if event:
             front.world.histories[key].append(PersonChanged(at=at, do=body["do"], by=by))
     if event and body.get("webhook"):

@@ -87,7 +87,7 @@ def test_mail_is_for_the_oldest_company_unless_another_is_named(mailroom: Mailro
     for company in ("cmp_zebra", "cmp_acme"):
         front.front.found(company, company, None)
     mailroom("sandbox", "send", "inbound_received", code=4)
-    assert list(front.front.world.marks) == ["cmp_zebra"]
+    assert list(front.front.world.event_positions) == ["cmp_zebra"]
 
 
 def test_a_wrong_order_is_a_usage_error(mailroom: Mailroom, front: RunningSandbox) -> None:

@@ -45,7 +45,7 @@ def test_a_forged_event_is_in_no_list_and_asks_for_nothing(play: Play, world: Wo
 def test_events_are_kept_in_the_order_of_their_time(play: Play, world: World) -> None:
     times = [300.0, 100.0, 200.0, 100.0]
     ids = [play(emitted_at=at).event.id for at in times]
-    listed = [event_id for _, _, event_id in world.marks[COMPANY]]
+    listed = [event_id for _, _, event_id in world.event_positions[COMPANY]]
     assert listed == [ids[1], ids[3], ids[2], ids[0]]
 
 
