@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from sandbox.models import Comment, Event, Inbox, Link, Message, Tag, Target, Teammate
 
 if TYPE_CHECKING:
-    from sandbox.bodies import Bodies, Json
+    from sandbox.serializers import Bodies, Json
 
 
 def event_body(bodies: Bodies, event: Event) -> Json:

@@ -5,9 +5,8 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING, Any
 
-from sandbox.bodies import Bodies
+from sandbox.event_factory import Stage
 from sandbox.faults import FaultBook
-from sandbox.founding import found
 from sandbox.grants import Grants
 from sandbox.http_messages import BadRequest
 from sandbox.jobs import Jobs
@@ -15,10 +14,11 @@ from sandbox.ledger import Ledger
 from sandbox.limits import Limits, Patience
 from sandbox.memory import recall, remember
 from sandbox.models import WEBHOOK_TYPES, IdSequence, WebhookEvent, stable_id
-from sandbox.orders import Order
 from sandbox.percentiles import percentiles
+from sandbox.sample_data import found
+from sandbox.send_request import Order
 from sandbox.sender import Sender
-from sandbox.staging import Stage
+from sandbox.serializers import Bodies
 from sandbox.verdict import judge
 from sandbox.world import World
 

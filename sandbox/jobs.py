@@ -10,12 +10,12 @@ from sandbox.models import EVENT_TYPES
 from sandbox.sender import Parcel
 
 if TYPE_CHECKING:
-    from sandbox.bodies import Bodies
     from sandbox.courier import Courier
     from sandbox.front import Front
     from sandbox.models import WebhookEvent
-    from sandbox.orders import Order
+    from sandbox.send_request import Order
     from sandbox.sender import Sender
+    from sandbox.serializers import Bodies
 
 
 class Job:

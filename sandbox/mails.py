@@ -6,11 +6,11 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from sandbox.models import Attachment, Recipient
-from sandbox.orders import read_attachments
+from sandbox.send_request import read_attachments
 
 if TYPE_CHECKING:
     from sandbox.models import Company, IdSequence
-    from sandbox.orders import Order
+    from sandbox.send_request import Order
 
 CUSTOMER = "lena.voss@harbour-bakery.example"
 SENTENCE = "Good day, please see to this when you find the time. Kind regards. "

@@ -11,15 +11,15 @@ from typing import TYPE_CHECKING, Any
 import requests
 
 from sandbox.courier import Courier
-from sandbox.envelopes import headers, webhook_body
 from sandbox.ledger import Ledger, Try
 from sandbox.signing import compact
+from sandbox.webhooks import headers, webhook_body
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from sandbox.bodies import Bodies
     from sandbox.models import WebhookEvent
+    from sandbox.serializers import Bodies
     from sandbox.settings import SandboxSettings
 
 

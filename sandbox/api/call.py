@@ -12,11 +12,11 @@ from sandbox.world import Cause
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from sandbox.bodies import Bodies
     from sandbox.front import Front
     from sandbox.grants import Grant
     from sandbox.http_messages import Request
     from sandbox.models import Company, Conversation, Key
+    from sandbox.serializers import Bodies
 
 Resource = TypeVar("Resource")
 

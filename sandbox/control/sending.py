@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from sandbox.http_messages import BadRequest, Response, json_response
-from sandbox.orders import read_order
+from sandbox.send_request import read_order
 
 if TYPE_CHECKING:
     from sandbox.front import Front

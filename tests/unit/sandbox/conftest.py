@@ -7,11 +7,11 @@ from typing import Any
 
 import pytest
 
-from sandbox.bodies import Bodies
-from sandbox.founding import found
+from sandbox.event_factory import Stage
 from sandbox.models import Company, IdSequence, WebhookEvent
-from sandbox.orders import read_order
-from sandbox.staging import Stage
+from sandbox.sample_data import found
+from sandbox.send_request import read_order
+from sandbox.serializers import Bodies
 from sandbox.world import World
 
 Play = Callable[..., WebhookEvent]

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from sandbox.http_messages import BadRequest
-from sandbox.orders import read_order
+from sandbox.send_request import read_order
 
 PLAIN = {"type": "inbound_received", "company": "cmp_a"}
 

@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from sandbox.envelopes import headers, webhook_body
 from sandbox.signing import sign
+from sandbox.webhooks import headers, webhook_body
 
 if TYPE_CHECKING:
-    from sandbox.bodies import Bodies
+    from sandbox.serializers import Bodies
     from tests.unit.sandbox.conftest import Play
 
 SHAPES = [

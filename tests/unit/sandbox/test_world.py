@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from sandbox.founding import found
 from sandbox.models import Arrived, Asked, Merged
+from sandbox.sample_data import found
 
 if TYPE_CHECKING:
     from sandbox.world import World

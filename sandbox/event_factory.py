@@ -11,7 +11,7 @@ from sandbox.world import Cause, add_message, ensure_conversation, make_event
 
 if TYPE_CHECKING:
     from sandbox.models import Company, Conversation, Event, Key, Target
-    from sandbox.orders import Order
+    from sandbox.send_request import Order
     from sandbox.world import World
 
 

@@ -10,8 +10,8 @@ from sandbox.signing import compact, sign
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from sandbox.bodies import Bodies, Json
     from sandbox.models import WebhookEvent
+    from sandbox.serializers import Bodies, Json
 
 HOUR_MS = 3_600_000
 TOO_LARGE = 11 * 1024 * 1024
