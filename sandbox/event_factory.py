@@ -1,111 +1,113 @@
-"""How an ordered event comes about: the conversation, the message, the change, the event."""
+"""Lets a requested event happen: the conversation, its message, its change, and the event itself."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from sandbox import mails
 from sandbox.models import EVENT_TYPES, Asked, Comment, Link, Message, PersonChanged, Source, WebhookEvent
+from sandbox.sample_data import message_attachments, message_recipients, message_subject, message_text
 from sandbox.world import Cause, add_message, ensure_conversation, make_event
 
 if TYPE_CHECKING:
     from sandbox.models import Company, Conversation, Event, Key, Target
-    from sandbox.send_request import Order
+    from sandbox.send_request import SendRequest
     from sandbox.world import World
 
-
-MESSAGES = frozenset({"inbound_received", "outbound_sent"})
+MESSAGE_TYPES = frozenset({"inbound_received", "outbound_sent"})
 
 
 @dataclass(frozen=True, kw_only=True)
-class Stage:
-    """Where an order is carried out: one company at one moment.
+class EventFactory:
+    """Makes one event in one company.
 
-    `at` is when the event claims to have been emitted, `now` when it really was.
+    `at` is the time of emission that the event states, `now` the real time. `elsewhere` is the address of a host
+    that is not Front.
     """
 
     world: World
     company: Company
-    order: Order
+    request: SendRequest
     at: float
     now: float
     elsewhere: str
 
-    def play(self, webhook_type: str) -> WebhookEvent:
-        """Let the ordered thing happen, and note what is expected to follow."""
-        order = self.order
+    def make(self, webhook_type: str) -> WebhookEvent:
+        """Let the event happen, and record the effect that is expected of it."""
         with self.world.lock:
-            subject = mails.subject(order, self.at)
-            wanted = (self.company.id, order.conversation or self.world.ids.new("cnv"))
-            key = ensure_conversation(
-                self.world, wanted, self.order.inbox or self.company.inboxes[0].id, subject, self.at
-            )
+            key = self._conversation()
             message = self._message(webhook_type, key)
             wish = self._wish(webhook_type)
-            already = _holds(self.world.conversations[key], wish)
-            event = self._happen(webhook_type, key, message)
+            already = _is_fulfilled(self.world.conversations[key], wish)
+            event = self._event(webhook_type, key, message)
             asked = Asked(
                 at=self.now,
                 event_id=event.id,
                 wish=wish,
-                genuine=not order.is_forged,
+                genuine=not self.request.is_forged,
                 already=already,
             )
             self.world.histories[key].append(asked)
         return WebhookEvent(event=event, webhook_type=webhook_type, message=message)
 
+    def _conversation(self) -> Key:
+        requested = (self.company.id, self.request.conversation or self.world.ids.new("cnv"))
+        inbox_id = self.request.inbox or self.company.inboxes[0].id
+        return ensure_conversation(self.world, requested, inbox_id, message_subject(self.request, self.at), self.at)
+
     def _wish(self, webhook_type: str) -> str | None:
-        """What should follow: only messages leave it open, and only mail coming in inherits a mixed order's."""
-        if self.order.is_forged:
+        """The expected effect.
+
+        It is unknown only for messages. In a mixed request, only inbound messages take over its `expect`.
+        """
+        if self.request.is_forged:
             return "none"
-        named = webhook_type in {self.order.type, "inbound_received"}
-        if self.order.expect and named:
-            return self.order.expect
-        return None if webhook_type in MESSAGES else "none"
+        if self.request.expect and webhook_type in {self.request.type, "inbound_received"}:
+            return self.request.expect
+        return None if webhook_type in MESSAGE_TYPES else "none"
 
     def _message(self, webhook_type: str, key: Key) -> Message:
-        """The message it is about; events without one get it only so that the thread is not empty."""
-        is_inbound = webhook_type != "outbound_sent"
+        """The message of the event. Other events get one only to begin an empty conversation."""
         earlier = self.world.message_ids[key]
-        if earlier and webhook_type not in MESSAGES:
+        if earlier and webhook_type not in MESSAGE_TYPES:
             return self.world.messages[key[0], earlier[-1]]
-        message = self._mail(key, is_inbound=is_inbound)
+        message = self._new_message(key, is_inbound=webhook_type != "outbound_sent")
         add_message(self.world, message)
         return message
 
-    def _mail(self, key: Key, *, is_inbound: bool) -> Message:
+    def _new_message(self, key: Key, *, is_inbound: bool) -> Message:
         earlier = self.world.message_ids[key]
         return Message(
-            id=self.order.message or self.world.ids.new("msg"),
+            id=self.request.message or self.world.ids.new("msg"),
             company_id=self.company.id,
             conversation_id=key[1],
             is_inbound=is_inbound,
             created_at=self.at,
             subject=self.world.conversations[key].subject,
-            text=mails.text(self.order),
-            recipients=mails.recipients(self.order, self.company, is_inbound=is_inbound),
-            attachments=mails.attachments(self.order, self.world.ids, self.elsewhere),
+            text=message_text(self.request),
+            recipients=message_recipients(self.request, self.company, is_inbound=is_inbound),
+            attachments=message_attachments(self.request, self.world.ids, self.elsewhere),
             author=None if is_inbound else self.company.teammates[0],
             replied_to=earlier[-1] if earlier else None,
         )
 
-    def _happen(self, webhook_type: str, key: Key, message: Message) -> Event:
-        kind = EVENT_TYPES[webhook_type]
-        person = self.company.teammates[0] if kind.source == "teammate" else None
-        source = Source(type=kind.source, teammate=person)
-        if not self.order.is_forged:
-            self._change(webhook_type, key, source)
+    def _event(self, webhook_type: str, key: Key, message: Message) -> Event:
+        """Make the event. A forged one changes nothing, and the API does not list it."""
+        event_type = EVENT_TYPES[webhook_type]
+        person = self.company.teammates[0] if event_type.source == "teammate" else None
+        source = Source(type=event_type.source, teammate=person)
+        if not self.request.is_forged:
+            self._change_conversation(webhook_type, key, source)
         cause = Cause(source=source, at=self.at)
         target = self._target(webhook_type, message)
-        event = make_event(self.world, key, kind.name, cause, target)
-        event = replace(event, id=self.order.event or event.id)
-        if kind.in_event_list and not self.order.is_forged:
+        event = make_event(self.world, key, event_type.name, cause, target)
+        event = replace(event, id=self.request.event or event.id)
+        if event_type.in_event_list and not self.request.is_forged:
             self.world.put_event(event)
         return event
 
-    def _change(self, webhook_type: str, key: Key, source: Source) -> None:
-        """Put the conversation into the state the event tells of."""
+    def _change_conversation(self, webhook_type: str, key: Key, source: Source) -> None:
+        """Bring the conversation into the state that the event reports."""
         conversation = self.world.conversations[key]
         tag = self.company.tags[1]
         others = tuple(each for each in conversation.tags if each != tag)
@@ -118,11 +120,11 @@ class Stage:
                 conversation = replace(conversation, tags=(*others, tag))
             case "tag_removed":
                 conversation = replace(conversation, tags=others)
-        if status := EVENT_TYPES[webhook_type].status:
-            conversation = replace(conversation, status=status, updated_at=self.at)
+        event_type = EVENT_TYPES[webhook_type]
+        if event_type.status:
+            conversation = replace(conversation, status=event_type.status, updated_at=self.at)
             by = source.teammate.id if source.teammate else source.type
-            do = EVENT_TYPES[webhook_type].name
-            self.world.histories[key].append(PersonChanged(at=self.at, do=do, by=by))
+            self.world.histories[key].append(PersonChanged(at=self.at, do=event_type.name, by=by))
         self.world.put_conversation(conversation)
 
     def _target(self, webhook_type: str, message: Message) -> Target | None:
@@ -144,5 +146,5 @@ class Stage:
         return targets.get(webhook_type)
 
 
-def _holds(conversation: Conversation, wish: str | None) -> bool:
+def _is_fulfilled(conversation: Conversation, wish: str | None) -> bool:
     return wish == conversation.status or wish in {f"tag:{tag.id}" for tag in conversation.tags}

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING, Any
 
-from sandbox.event_factory import Stage
+from sandbox.event_factory import EventFactory
 from sandbox.faults import FaultBook
 from sandbox.grants import Grants
 from sandbox.http_messages import BadRequest
@@ -15,10 +15,10 @@ from sandbox.limits import Limits, Patience
 from sandbox.memory import recall, remember
 from sandbox.models import WEBHOOK_TYPES, IdSequence, WebhookEvent, stable_id
 from sandbox.percentiles import percentiles
-from sandbox.sample_data import found
-from sandbox.send_request import Order
+from sandbox.sample_data import sample_company
+from sandbox.send_request import SendRequest
 from sandbox.sender import Sender
-from sandbox.serializers import Bodies
+from sandbox.serializers import Serializer
 from sandbox.verdict import judge
 from sandbox.world import World
 
@@ -53,7 +53,7 @@ class Front:
     def found(self, company_id: str, name: str, api_token: str | None) -> Company:
         """The company of that id, furnished if it is new, and its API token let in."""
         with self.world.lock:
-            company = self.world.companies.setdefault(company_id, found(company_id, name))
+            company = self.world.companies.setdefault(company_id, sample_company(company_id, name))
         self.grants.add_api_token(api_token or self.api_token(company_id), company_id)
         return company
 
@@ -61,25 +61,25 @@ class Front:
         """The API token a company has unless it was founded with another."""
         return stable_id("token", self.settings.signing_key, company_id)
 
-    def bodies(self, company_id: str) -> Bodies:
+    def serializer(self, company_id: str) -> Serializer:
         """The printer of a company's resources."""
-        return Bodies(self.base, self.world.companies[company_id])
+        return Serializer(self.base, self.world.companies[company_id])
 
-    def stage(self, order: Order, webhook_type: str) -> tuple[WebhookEvent, Bodies]:
+    def stage(self, order: SendRequest, webhook_type: str) -> tuple[WebhookEvent, Serializer]:
         """Let an ordered event happen."""
         company = self.world.companies.get(order.company)
         if company is None:
             raise BadRequest(f"no such company: {order.company}; found it first")
         now = self.now()
-        stage = Stage(
+        factory = EventFactory(
             world=self.world,
             company=company,
-            order=order,
+            request=order,
             at=order.emitted_at or now,
             now=now,
             elsewhere=self.elsewhere,
         )
-        return stage.play(webhook_type), self.bodies(company.id)
+        return factory.make(webhook_type), self.serializer(company.id)
 
     def is_private(self, company_id: str, inbox_id: str | None) -> bool:
         """Whether an inbox is somebody's own: no webhook tells of it."""
@@ -95,7 +95,7 @@ class Front:
             webhook_type=WEBHOOK_TYPES[event.type],
             message=self.world.messages[company_id, message_ids[-1]],
         )
-        self.sender.post_soon(lambda: (webhook_event, self.bodies(company_id)))
+        self.sender.post_soon(lambda: (webhook_event, self.serializer(company_id)))
 
     def verdict(self, named: int = 20) -> dict[str, Any]:
         """The judgement on everything so far, with so many events named; see `sandbox.verdict` for the rules."""

@@ -1,4 +1,4 @@
-"""HTTP requests and responses, errors as responses, and JSON bodies read into dataclasses."""
+"""HTTP requests and responses, errors as responses, and JSON serializer read into dataclasses."""
 
 from __future__ import annotations
 

@@ -13,15 +13,15 @@ if TYPE_CHECKING:
     from sandbox.courier import Courier
     from sandbox.front import Front
     from sandbox.models import WebhookEvent
-    from sandbox.send_request import Order
+    from sandbox.send_request import SendRequest
     from sandbox.sender import Sender
-    from sandbox.serializers import Bodies
+    from sandbox.serializers import Serializer
 
 
 class Job:
     """Events of one order. Those that are not delivered happen, and nobody is told."""
 
-    def __init__(self, front: Front, order: Order, job_id: str, chance: random.Random) -> None:
+    def __init__(self, front: Front, order: SendRequest, job_id: str, chance: random.Random) -> None:
         self.id = job_id
         self._front = front
         self._order = order
@@ -68,7 +68,7 @@ class Job:
         return [self._chance.choice(names) for _ in range(self._order.count)]
 
     def _parcel(self, webhook_type: str) -> Parcel:
-        def make() -> tuple[WebhookEvent, Bodies]:
+        def make() -> tuple[WebhookEvent, Serializer]:
             return self._front.stage(self._order, webhook_type)
 
         return Parcel(make=make, fault=self._order.fault)
@@ -104,7 +104,7 @@ class Jobs:
         self._chance = random.Random(seed)
         self._jobs: dict[str, Job] = {}
 
-    def start(self, order: Order) -> dict[str, Any]:
+    def start(self, order: SendRequest) -> dict[str, Any]:
         """Carry an order out; its report, complete if it was to be waited for."""
         chance = random.Random(self._chance.random())
         job = Job(self._front, order, self._front.world.ids.new("job"), chance)

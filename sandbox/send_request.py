@@ -1,19 +1,16 @@
-"""What somebody asks the sandbox to send, checked word by word."""
+"""The body of `POST /sandbox/send`, checked field by field."""
 
 from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from sandbox.http_messages import BadRequest, read_fields
-from sandbox.models import EVENT_TYPES, Attachment, Recipient
-
-if TYPE_CHECKING:
-    from sandbox.models import IdSequence
+from sandbox.models import EVENT_TYPES, Recipient
 
 FORGED = frozenset({"bad_signature", "no_signature", "not_json", "unknown_type", "unknown_company"})
-FAULTS = FORGED | {
+WEBHOOK_FAULTS = FORGED | {
     "stale",
     "future",
     "seconds_timestamp",
@@ -31,13 +28,17 @@ EXPECT = re.compile(r"archived|deleted|none|tag:tag_[0-9a-z]+")
 
 
 @dataclass(frozen=True, kw_only=True)
-class Order:
-    """One `POST /sandbox/send`.
+class SendRequest:
+    """A request to let `count` events happen and to send their webhooks.
 
-    `duplicates` is how many extra copies of each delivery are sent; 0.1 is one more for every tenth.
-    `dropped` is the share of its webhooks that are never sent. `inbox` is where new conversations begin, the first one
-    unless given; of a private one no webhook tells. `conversation`, `message`, `event` and an attachment's `id` choose
-    ids, so that two companies can have the same.
+    `rate` is in events per second. `duplicates` is the number of extra copies of each webhook: 0.1 doubles every
+    tenth. `dropped` is the share of webhooks that are never sent; without `deliver` none is sent.
+
+    `inbox` is the inbox of new conversations, by default the company's first; a private inbox sends no webhooks.
+    `conversation`, `message`, `event` and the `id` of an attachment set ids, so that two companies can share them.
+
+    `expect` is the effect that each event should have: a status, `tag:<id>` or none. `wait` makes the request last
+    until everything is delivered.
     """
 
     type: str
@@ -65,22 +66,22 @@ class Order:
 
     @property
     def is_forged(self) -> bool:
-        """Whether Front itself would never have sent this."""
+        """Tell whether Front itself would never send this webhook."""
         return self.fault in FORGED
 
 
-def read_order(body: Any) -> Order:
-    """Check the words of an order, or raise BadRequest."""
-    given = read_fields(body, Order)
+def read_send_request(body: Any) -> SendRequest:
+    """Check a request, or raise BadRequest."""
+    given = read_fields(body, SendRequest)
     if "recipients" in given:
         given["recipients"] = tuple(_recipient(each) for each in given["recipients"])
     given["attachments"] = tuple(given.get("attachments", ()))
     try:
-        order = Order(**given)
+        request = SendRequest(**given)
     except TypeError as exc:
-        raise BadRequest("an order names at least a type and a company") from exc
-    _check(order)
-    return order
+        raise BadRequest("a request to send needs at least a type and a company") from exc
+    _check(request)
+    return request
 
 
 def _recipient(body: Any) -> Recipient:
@@ -92,42 +93,16 @@ def _recipient(body: Any) -> Recipient:
     return Recipient(handle=body["handle"], role=role, name=body.get("name"))
 
 
-def _check(order: Order) -> None:
-    if order.type not in EVENT_TYPES and order.type != "mixed":
-        raise BadRequest(f"no such type: {order.type}; there are mixed, {', '.join(EVENT_TYPES)}")
-    if order.fault and order.fault not in FAULTS:
-        raise BadRequest(f"no such fault: {order.fault}; there are {', '.join(sorted(FAULTS))}")
-    if order.expect and not EXPECT.fullmatch(order.expect):
+def _check(request: SendRequest) -> None:
+    if request.type not in EVENT_TYPES and request.type != "mixed":
+        raise BadRequest(f"no such type: {request.type}; there are mixed, {', '.join(EVENT_TYPES)}")
+    if request.fault and request.fault not in WEBHOOK_FAULTS:
+        raise BadRequest(f"no such fault: {request.fault}; there are {', '.join(sorted(WEBHOOK_FAULTS))}")
+    if request.expect and not EXPECT.fullmatch(request.expect):
         raise BadRequest("expect is archived, deleted, tag:<id> or none")
-    if order.expect not in {None, "none"} and order.is_forged:
-        raise BadRequest(f"nothing may come of a webhook with the fault {order.fault}")
-    if not 0 <= order.dropped <= 1:
+    if request.expect not in {None, "none"} and request.is_forged:
+        raise BadRequest(f"a webhook with the fault {request.fault} must have no effect: leave expect out")
+    if not 0 <= request.dropped <= 1:
         raise BadRequest("dropped is a share, from 0 to 1")
-    if order.count < 0 or order.threads < 1:
+    if request.count < 0 or request.threads < 1:
         raise BadRequest("count is at least 0, threads at least 1")
-
-
-def read_attachments(order: Order, ids: IdSequence) -> tuple[Attachment, ...]:
-    """The files of one message: those described, then `attachment_count` ordinary ones."""
-    described = [_attachment(each, ids) for each in order.attachments]
-    ordinary = [
-        Attachment(
-            id=ids.new("fil"),
-            filename=f"page-{number + 1}.pdf",
-            content_type="application/pdf",
-            size=20_000 + 1_000 * number,
-        )
-        for number in range(order.attachment_count)
-    ]
-    return (*described, *ordinary)
-
-
-def _attachment(body: dict[str, Any], ids: IdSequence) -> Attachment:
-    return Attachment(
-        id=body.get("id") or ids.new("fil"),
-        filename=body.get("filename", "file.bin"),
-        content_type=body.get("content_type", "application/octet-stream"),
-        size=int(body.get("size", 10_000)),
-        is_inline=bool(body.get("is_inline", False)),
-        url=body.get("url"),
-    )

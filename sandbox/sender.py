@@ -12,14 +12,13 @@ import requests
 
 from sandbox.courier import Courier
 from sandbox.ledger import Ledger, Try
-from sandbox.signing import compact
-from sandbox.webhooks import headers, webhook_body
+from sandbox.webhooks import compact_json, webhook_body, webhook_headers
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from sandbox.models import WebhookEvent
-    from sandbox.serializers import Bodies
+    from sandbox.serializers import Serializer
     from sandbox.settings import SandboxSettings
 
 
@@ -27,26 +26,26 @@ if TYPE_CHECKING:
 class Parcel:
     """An event on its way; it comes about only when it is due, unless it was made before."""
 
-    make: Callable[[], tuple[WebhookEvent, Bodies]]
+    make: Callable[[], tuple[WebhookEvent, Serializer]]
     fault: str | None = None
     webhook_event: WebhookEvent | None = None
-    bodies: Bodies | None = None
+    serializer: Serializer | None = None
     status: int | str | None = None
     acknowledged: bool = False
     lock: threading.Lock = field(default_factory=threading.Lock)
 
     def prepare(self) -> tuple[str, bytes]:
         """The event's id and raw body; a duplicate and a retry get the same."""
-        webhook_event, bodies = self.come_about()
-        # Printed anew for each try: 50,000 bodies would not fit into memory.
-        return webhook_event.event.id, webhook_body(bodies, webhook_event, self.fault)
+        webhook_event, serializer = self.come_about()
+        # Printed anew for each try: 50,000 serializer would not fit into memory.
+        return webhook_event.event.id, webhook_body(serializer, webhook_event, self.fault)
 
-    def come_about(self) -> tuple[WebhookEvent, Bodies]:
+    def come_about(self) -> tuple[WebhookEvent, Serializer]:
         """Let the event happen, if it has not."""
         with self.lock:
-            if self.webhook_event is None or self.bodies is None:
-                self.webhook_event, self.bodies = self.make()
-            return self.webhook_event, self.bodies
+            if self.webhook_event is None or self.serializer is None:
+                self.webhook_event, self.serializer = self.make()
+            return self.webhook_event, self.serializer
 
     def outcome(self) -> dict[str, Any]:
         """What became of it, for the one who asked."""
@@ -77,15 +76,15 @@ class Sender:
         settings = self._settings
         return Courier(self._deliver, threads=threads, tries=settings.tries, retry_seconds=settings.retry_seconds)
 
-    def post_soon(self, make: Callable[[], tuple[WebhookEvent, Bodies]]) -> None:
+    def post_soon(self, make: Callable[[], tuple[WebhookEvent, Serializer]]) -> None:
         """Send an event in the background."""
         self._background.post(Parcel(make=make))
 
     def challenge(self, company_id: str) -> dict[str, Any]:
         """Ask the door to prove itself, as Front does when a webhook is saved."""
-        body = compact({"type": "sync", "authorization": {"id": company_id}})
+        body = compact_json({"type": "sync", "authorization": {"id": company_id}})
         token = f"{random.getrandbits(64):016x}"
-        named = {**headers(self._settings.signing_key, body, _now_ms()), "X-Front-Challenge": token}
+        named = {**webhook_headers(self._settings.signing_key, body, _now_ms()), "X-Front-Challenge": token}
         try:
             response = self._http().post(self._settings.door, data=body, headers=named, timeout=10)
         except requests.RequestException as exc:
@@ -114,7 +113,7 @@ class Sender:
         return attempt.acknowledged
 
     def _post(self, body: bytes, fault: str | None) -> int | str:
-        named = headers(self._settings.signing_key, body, _now_ms(), fault)
+        named = webhook_headers(self._settings.signing_key, body, _now_ms(), fault)
         try:
             response = self._http().post(
                 self._settings.door,

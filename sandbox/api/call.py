@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from sandbox.grants import Grant
     from sandbox.http_messages import Request
     from sandbox.models import Company, Conversation, Key
-    from sandbox.serializers import Bodies
+    from sandbox.serializers import Serializer
 
 Resource = TypeVar("Resource")
 
@@ -45,9 +45,9 @@ class Call:
         return self.front.world.companies[self.grant.company]
 
     @property
-    def bodies(self) -> Bodies:
+    def serializer(self) -> Serializer:
         """The printer of its resources."""
-        return self.front.bodies(self.grant.company)
+        return self.front.serializer(self.grant.company)
 
     @property
     def cause(self) -> Cause:

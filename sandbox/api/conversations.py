@@ -28,7 +28,7 @@ FIELDS: dict[str, tuple[type, ...]] = {
 
 def show(call: Call) -> Response:
     """One conversation as it is now."""
-    return json_response(call.bodies.conversation(call.conversation()))
+    return json_response(call.serializer.conversation(call.conversation()))
 
 
 def events(call: Call) -> Response:
@@ -47,7 +47,7 @@ def messages(call: Call) -> Response:
     world = call.front.world
     with world.lock:
         found = [world.messages[call.grant.company, each] for each in reversed(world.message_ids[call.key])]
-    listing = page(call.front.base, call.request, found, mark=lambda message: message.id, body=call.bodies.message)
+    listing = page(call.front.base, call.request, found, mark=lambda message: message.id, body=call.serializer.message)
     return json_response(listing)
 
 

@@ -8,7 +8,6 @@ import sys
 from typing import TYPE_CHECKING, Any
 
 from sandbox.api.paging import page
-from sandbox.event_bodies import event_body
 from sandbox.http_messages import Response, http_error, json_response
 
 if TYPE_CHECKING:
@@ -24,7 +23,7 @@ FIRST, LAST = 0, sys.maxsize  # of the events of one moment
 
 def show(call: Call) -> Response:
     """One event."""
-    return json_response(event_body(call.bodies, call.find("event", call.front.world.events)))
+    return json_response(call.serializer.event(call.find("event", call.front.world.events)))
 
 
 def listing(call: Call) -> Response:
@@ -53,7 +52,7 @@ def event_page(call: Call, oldest_first: Sequence[Event], *, most: int, usual: i
         call.request,
         oldest_first if ascending else oldest_first[::-1],
         mark=lambda event: event.id,
-        body=lambda event: event_body(call.bodies, event),
+        body=call.serializer.event,
         most=most,
         usual=usual,
     )

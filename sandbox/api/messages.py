@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 from urllib.parse import quote
 
-from sandbox.files import chunks
 from sandbox.http_messages import Response, Stream, json_response
+from sandbox.sample_data import attachment_chunks
 
 if TYPE_CHECKING:
     from sandbox.api.call import Call
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 def show(call: Call) -> Response:
     """One message in full."""
-    return json_response(call.bodies.message(call.find("message", call.front.world.messages)))
+    return json_response(call.serializer.message(call.find("message", call.front.world.messages)))
 
 
 def download(call: Call) -> Response:
@@ -27,5 +27,7 @@ def download(call: Call) -> Response:
             "Content-Type": attachment.content_type,
             "Content-Disposition": f"attachment; filename*=UTF-8''{filename}",
         },
-        body=Stream(length=attachment.size, chunks=lambda: chunks(company_id, attachment_id, attachment.size)),
+        body=Stream(
+            length=attachment.size, chunks=lambda: attachment_chunks(company_id, attachment_id, attachment.size)
+        ),
     )

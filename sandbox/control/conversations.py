@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
-from sandbox.files import sha256
 from sandbox.http_messages import BadRequest, Response, json_response
 from sandbox.models import PersonChanged, Recalled, Source
+from sandbox.sample_data import attachment_sha256
 from sandbox.world import Cause, set_status
 
 if TYPE_CHECKING:
@@ -91,7 +91,9 @@ def file(front: Front, request: Request, attachment_id: str) -> Response:
     """Size and checksum of an attachment's bytes."""
     key = _owner(front, front.world.attachments, request.first("company"), attachment_id)
     attachment = front.world.attachments[key]
-    return json_response({"id": attachment.id, "size": attachment.size, "sha256": sha256(*key, attachment.size)})
+    return json_response(
+        {"id": attachment.id, "size": attachment.size, "sha256": attachment_sha256(*key, attachment.size)}
+    )
 
 
 def _conversation(front: Front, company_id: str | None, conversation_id: str) -> Key:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from sandbox.http_messages import BadRequest, Response, json_response
-from sandbox.send_request import read_order
+from sandbox.send_request import read_send_request
 
 if TYPE_CHECKING:
     from sandbox.front import Front
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 def send(front: Front, request: Request, _: str) -> Response:
     """Carry an order out."""
-    order = read_order(request.json())
+    order = read_send_request(request.json())
     if order.company not in front.world.companies:
         raise BadRequest(f"no such company: {order.company}; found it first")
     if order.inbox and order.inbox not in {inbox.id for inbox in front.world.companies[order.company].inboxes}:

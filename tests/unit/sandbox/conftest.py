@@ -7,11 +7,11 @@ from typing import Any
 
 import pytest
 
-from sandbox.event_factory import Stage
+from sandbox.event_factory import EventFactory
 from sandbox.models import Company, IdSequence, WebhookEvent
-from sandbox.sample_data import found
-from sandbox.send_request import read_order
-from sandbox.serializers import Bodies
+from sandbox.sample_data import sample_company
+from sandbox.send_request import read_send_request
+from sandbox.serializers import Serializer
 from sandbox.world import World
 
 Play = Callable[..., WebhookEvent]
@@ -24,12 +24,12 @@ def world() -> World:
 
 @pytest.fixture
 def company(world: World) -> Company:
-    return world.companies.setdefault("cmp_kettle", found("cmp_kettle", "Blue Kettle"))
+    return world.companies.setdefault("cmp_kettle", sample_company("cmp_kettle", "Blue Kettle"))
 
 
 @pytest.fixture
-def bodies(company: Company) -> Bodies:
-    return Bodies("http://front.example", company)
+def serializer(company: Company) -> Serializer:
+    return Serializer("http://front.example", company)
 
 
 @pytest.fixture
@@ -37,15 +37,15 @@ def play(world: World, company: Company) -> Play:
     """Let an ordered event happen."""
 
     def play(webhook_type: str = "inbound_received", **words: Any) -> WebhookEvent:
-        order = read_order({"type": webhook_type, "company": company.id, **words})
-        stage = Stage(
+        order = read_send_request({"type": webhook_type, "company": company.id, **words})
+        factory = EventFactory(
             world=world,
             company=company,
-            order=order,
+            request=order,
             at=order.emitted_at or 1786440070.93,
             now=1786440071.0,
             elsewhere="http://elsewhere.example",
         )
-        return stage.play(webhook_type)
+        return factory.make(webhook_type)
 
     return play

@@ -6,17 +6,17 @@ import hashlib
 
 import pytest
 
-from sandbox.files import CHUNK, chunks, sha256
+from sandbox.sample_data import CHUNK_BYTES, attachment_chunks, attachment_sha256
 
 
-@pytest.mark.parametrize("size", [0, 1, CHUNK - 1, CHUNK, CHUNK + 1, 3 * CHUNK])
+@pytest.mark.parametrize("size", [0, 1, CHUNK_BYTES - 1, CHUNK_BYTES, CHUNK_BYTES + 1, 3 * CHUNK_BYTES])
 def test_there_are_exactly_as_many_bytes_as_described(size: int) -> None:
-    pieces = list(chunks("cmp_a", "fil_1", size))
+    pieces = list(attachment_chunks("cmp_a", "fil_1", size))
     assert sum(map(len, pieces)) == size
-    assert all(len(piece) <= CHUNK for piece in pieces)
+    assert all(len(piece) <= CHUNK_BYTES for piece in pieces)
 
 
 def test_the_checksum_is_that_of_the_bytes_and_different_for_each_company() -> None:
-    content = b"".join(chunks("cmp_a", "fil_1", 100_000))
-    assert sha256("cmp_a", "fil_1", 100_000) == hashlib.sha256(content).hexdigest()
-    assert sha256("cmp_b", "fil_1", 100_000) != sha256("cmp_a", "fil_1", 100_000)
+    content = b"".join(attachment_chunks("cmp_a", "fil_1", 100_000))
+    assert attachment_sha256("cmp_a", "fil_1", 100_000) == hashlib.sha256(content).hexdigest()
+    assert attachment_sha256("cmp_b", "fil_1", 100_000) != attachment_sha256("cmp_a", "fil_1", 100_000)

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from sandbox.http_messages import BadRequest
-from sandbox.send_request import read_order
+from sandbox.send_request import read_send_request
 
 PLAIN = {"type": "inbound_received", "company": "cmp_a"}
 
@@ -32,11 +32,11 @@ PLAIN = {"type": "inbound_received", "company": "cmp_a"}
 )
 def test_an_order_that_makes_no_sense_is_refused(words: dict[str, Any]) -> None:
     with pytest.raises(BadRequest):
-        read_order(PLAIN | words)
+        read_send_request(PLAIN | words)
 
 
 def test_a_recipient_is_addressed_to_unless_said_otherwise() -> None:
-    order = read_order(PLAIN | {"recipients": [{"handle": "Ines@kettle.example"}]})
+    order = read_send_request(PLAIN | {"recipients": [{"handle": "Ines@kettle.example"}]})
     assert order.recipients
     assert [(each.handle, each.role) for each in order.recipients] == [("Ines@kettle.example", "to")]
 
@@ -46,4 +46,4 @@ def test_a_recipient_is_addressed_to_unless_said_otherwise() -> None:
     [("bad_signature", True), ("unknown_company", True), ("stale", False), (None, False)],
 )
 def test_what_front_never_sent_is_forged(fault: str | None, forged: bool) -> None:
-    assert read_order(PLAIN | {"fault": fault}).is_forged is forged
+    assert read_send_request(PLAIN | {"fault": fault}).is_forged is forged

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from sandbox.signing import compact, sign
+from sandbox.webhooks import compact_json, sign
 
 KEY = "test-app-signing-key-0123456789abcdef"
 VECTORS = [
@@ -58,4 +58,4 @@ def test_every_reference_vector_agrees() -> None:
     ],
 )
 def test_json_is_printed_as_node_prints_it(value: object, printed: str) -> None:
-    assert compact(value) == printed.encode()
+    assert compact_json(value) == printed.encode()

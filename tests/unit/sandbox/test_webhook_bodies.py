@@ -7,11 +7,10 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from sandbox.signing import sign
-from sandbox.webhooks import headers, webhook_body
+from sandbox.webhooks import sign, webhook_body, webhook_headers
 
 if TYPE_CHECKING:
-    from sandbox.serializers import Bodies
+    from sandbox.serializers import Serializer
     from tests.unit.sandbox.conftest import Play
 
 SHAPES = [
@@ -43,9 +42,9 @@ def test_an_event_has_fronts_shape(
     target: str | None,
     status: str,
     play: Play,
-    bodies: Bodies,
+    serializer: Serializer,
 ) -> None:
-    body = json.loads(webhook_body(bodies, play(webhook_type)))
+    body = json.loads(webhook_body(serializer, play(webhook_type)))
     payload = body["payload"]
     assert (body["type"], body["authorization"]) == (webhook_type, {"id": "cmp_kettle"})
     assert (payload["type"], payload["source"]["_meta"]["type"]) == (event_type, source)
@@ -54,12 +53,12 @@ def test_an_event_has_fronts_shape(
     assert payload["conversation"]["status"] == status
 
 
-def test_mail_comes_with_its_recipients_and_files(play: Play, bodies: Bodies) -> None:
+def test_mail_comes_with_its_recipients_and_files(play: Play, serializer: Serializer) -> None:
     webhook_event = play(
         recipients=[{"handle": "Ines.Marlow@kettle.example", "role": "cc", "name": "Ines"}],
         attachments=[{"filename": "März.pdf", "size": 0, "content_type": "application/pdf"}],
     )
-    message = json.loads(webhook_body(bodies, webhook_event))["payload"]["target"]["data"]
+    message = json.loads(webhook_body(serializer, webhook_event))["payload"]["target"]["data"]
     assert [each["role"] for each in message["recipients"]] == ["from", "cc"]
     [attachment] = message["attachments"]
     assert attachment == {
@@ -87,29 +86,29 @@ def absent(payload: dict[str, Any]) -> set[str]:
         ("no_target", {"recipients", "attachments", "body"}),
     ],
 )
-def test_a_fault_takes_keys_away(fault: str | None, missing: set[str], play: Play, bodies: Bodies) -> None:
-    payload = json.loads(webhook_body(bodies, play(fault=fault), fault))["payload"]
+def test_a_fault_takes_keys_away(fault: str | None, missing: set[str], play: Play, serializer: Serializer) -> None:
+    payload = json.loads(webhook_body(serializer, play(fault=fault), fault))["payload"]
     assert absent(payload) == missing
 
 
-def test_a_body_that_is_no_json_is_still_bytes(play: Play, bodies: Bodies) -> None:
+def test_a_body_that_is_no_json_is_still_bytes(play: Play, serializer: Serializer) -> None:
     with pytest.raises(ValueError, match=r"Unterminated|Expecting"):
-        json.loads(webhook_body(bodies, play(fault="not_json"), "not_json"))
+        json.loads(webhook_body(serializer, play(fault="not_json"), "not_json"))
 
 
-def test_too_large_is_more_than_ten_mebibytes(play: Play, bodies: Bodies) -> None:
-    assert len(webhook_body(bodies, play(fault="too_large"), "too_large")) > 10 * 1024 * 1024
+def test_too_large_is_more_than_ten_mebibytes(play: Play, serializer: Serializer) -> None:
+    assert len(webhook_body(serializer, play(fault="too_large"), "too_large")) > 10 * 1024 * 1024
 
 
-def test_a_url_elsewhere_is_on_another_host(play: Play, bodies: Bodies) -> None:
+def test_a_url_elsewhere_is_on_another_host(play: Play, serializer: Serializer) -> None:
     webhook_event = play(fault="attachment_elsewhere", attachment_count=1)
-    [attachment] = bodies.message(webhook_event.message)["attachments"]
+    [attachment] = serializer.message(webhook_event.message)["attachments"]
     assert attachment["url"] == f"http://elsewhere.example/{attachment['id']}"
 
 
-def test_hostile_names_survive_the_print(play: Play, bodies: Bodies) -> None:
+def test_hostile_names_survive_the_print(play: Play, serializer: Serializer) -> None:
     webhook_event = play(fault="hostile_filename")
-    message = json.loads(webhook_body(bodies, webhook_event))["payload"]["target"]["data"]
+    message = json.loads(webhook_body(serializer, webhook_event))["payload"]["target"]["data"]
     assert "../../etc/passwd" in {each["filename"] for each in message["attachments"]}
 
 
@@ -121,12 +120,12 @@ NOW = 1786440071456
     [(None, NOW), ("stale", NOW - 3_600_000), ("future", NOW + 3_600_000), ("seconds_timestamp", NOW // 1000)],
 )
 def test_a_wrong_time_is_signed_rightly(fault: str | None, timestamp: int) -> None:
-    named = headers("key", b"{}", NOW, fault)
+    named = webhook_headers("key", b"{}", NOW, fault)
     assert named["X-Front-Request-Timestamp"] == str(timestamp)
     assert named["X-Front-Signature"] == sign("key", str(timestamp), b"{}")
 
 
 def test_a_bad_signature_is_wrong_and_an_absent_one_absent() -> None:
     right = sign("key", str(NOW), b"{}")
-    assert headers("key", b"{}", NOW, "bad_signature")["X-Front-Signature"] != right
-    assert "X-Front-Signature" not in headers("key", b"{}", NOW, "no_signature")
+    assert webhook_headers("key", b"{}", NOW, "bad_signature")["X-Front-Signature"] != right
+    assert "X-Front-Signature" not in webhook_headers("key", b"{}", NOW, "no_signature")

@@ -6,7 +6,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from sandbox.models import Arrived, Asked, Merged
-from sandbox.sample_data import found
+from sandbox.sample_data import sample_company
 
 if TYPE_CHECKING:
     from sandbox.world import World
@@ -85,5 +85,5 @@ def test_the_same_id_may_be_in_two_companies(play: Play, world: World) -> None:
 
 
 def test_a_company_is_furnished_alike_after_a_restart() -> None:
-    assert found("cmp_kettle", "Blue Kettle") == found("cmp_kettle", "Blue Kettle")
-    assert not set(found("cmp_a", "Kettle").inboxes) & set(found("cmp_b", "Kettle").inboxes)
+    assert sample_company("cmp_kettle", "Blue Kettle") == sample_company("cmp_kettle", "Blue Kettle")
+    assert not set(sample_company("cmp_a", "Kettle").inboxes) & set(sample_company("cmp_b", "Kettle").inboxes)
