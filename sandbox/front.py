@@ -17,9 +17,9 @@ from sandbox.models import WEBHOOK_TYPES, IdSequence, WebhookEvent, stable_id
 from sandbox.percentiles import percentiles
 from sandbox.sample_data import sample_company
 from sandbox.send_request import SendRequest
-from sandbox.sender import Sender
 from sandbox.serializers import Serializer
 from sandbox.verdict import judge
+from sandbox.webhook_sender import Sender
 from sandbox.world import World
 
 if TYPE_CHECKING:

@@ -7,15 +7,15 @@ import threading
 from typing import TYPE_CHECKING, Any
 
 from sandbox.models import EVENT_TYPES
-from sandbox.sender import Parcel
+from sandbox.webhook_sender import Parcel
 
 if TYPE_CHECKING:
     from sandbox.courier import Courier
     from sandbox.front import Front
     from sandbox.models import WebhookEvent
     from sandbox.send_request import SendRequest
-    from sandbox.sender import Sender
     from sandbox.serializers import Serializer
+    from sandbox.webhook_sender import Sender
 
 
 class Job:
