@@ -1,7 +1,9 @@
-"""One small Front: everything it is made of, put together once."""
+"""The state of one sandbox behind all routes, and its file between two starts."""
 
 from __future__ import annotations
 
+import logging
+import pickle
 import time
 from typing import TYPE_CHECKING, Any
 
@@ -9,26 +11,35 @@ from sandbox.event_factory import EventFactory
 from sandbox.faults import FaultBook
 from sandbox.grants import Grants
 from sandbox.http_messages import BadRequest
-from sandbox.jobs import Jobs
 from sandbox.ledger import Ledger
 from sandbox.limits import Limits, Patience
-from sandbox.memory import recall, remember
 from sandbox.models import WEBHOOK_TYPES, IdSequence, WebhookEvent, stable_id
-from sandbox.percentiles import percentiles
 from sandbox.sample_data import sample_company
-from sandbox.send_request import SendRequest
 from sandbox.serializers import Serializer
-from sandbox.verdict import judge
-from sandbox.webhook_sender import Sender
+from sandbox.verdict import verdict
+from sandbox.webhook_sender import SendJobs, WebhookSender
 from sandbox.world import World
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
     from sandbox.models import Company, Event
+    from sandbox.send_request import SendRequest
     from sandbox.settings import SandboxSettings
+
+log = logging.getLogger("sandbox")
+FILE_FORMAT = 3
+"""Increase it when a pickled class changes or moves: pickle would misread or refuse an older file."""
+NOT_SAVED = {"ids", "lock", "_lock", "_access_seconds", "_rotate"}
 
 
 class Front:
-    """The state behind all routes. `base` is the address links point to, set when the port is known."""
+    """The state behind all routes.
+
+    `base` is the address that links point to, and `elsewhere` the address of a host that is not Front. The server sets
+    both when it knows its port.
+    """
 
     def __init__(self, settings: SandboxSettings) -> None:
         self.settings = settings
@@ -40,54 +51,49 @@ class Front:
         self.patience = Patience()
         self.faults = FaultBook(settings.seed)
         self.ledger = Ledger(settings.data and settings.data / "ledger.jsonl")
-        self.sender = Sender(settings, self.ledger)
-        self.jobs = Jobs(self, self.sender, settings.seed)
-        self._memory = settings.data / "world.pickle" if settings.remember and settings.data else None
-        if self._memory:
-            recall(self, self._memory)
+        self.sender = WebhookSender(settings, self.ledger)
+        self.jobs = SendJobs(self.world, self.sender, self.make_event, settings.seed)
+        self._file = settings.data / "world.pickle" if settings.remember and settings.data else None
+        if self._file:
+            _load(self._file, (self.world, self.grants))
 
     def now(self) -> float:
-        """The time in seconds with milliseconds, as Front gives it."""
+        """The time in seconds, with milliseconds as Front sends it."""
         return round(time.time(), 3)
 
     def found(self, company_id: str, name: str, api_token: str | None) -> Company:
-        """The company of that id, furnished if it is new, and its API token let in."""
+        """Return the company with this id, made from sample data if it is new, and admit its API token."""
         with self.world.lock:
             company = self.world.companies.setdefault(company_id, sample_company(company_id, name))
         self.grants.add_api_token(api_token or self.api_token(company_id), company_id)
         return company
 
     def api_token(self, company_id: str) -> str:
-        """The API token a company has unless it was founded with another."""
+        """The API token of a company that was created without one."""
         return stable_id("token", self.settings.signing_key, company_id)
 
     def serializer(self, company_id: str) -> Serializer:
-        """The printer of a company's resources."""
+        """The serializer of a company's resources."""
         return Serializer(self.base, self.world.companies[company_id])
 
-    def stage(self, order: SendRequest, webhook_type: str) -> tuple[WebhookEvent, Serializer]:
-        """Let an ordered event happen."""
-        company = self.world.companies.get(order.company)
+    def make_event(self, request: SendRequest, webhook_type: str) -> tuple[WebhookEvent, Serializer]:
+        """Let a requested event happen."""
+        company = self.world.companies.get(request.company)
         if company is None:
-            raise BadRequest(f"no such company: {order.company}; found it first")
+            raise BadRequest(f"no such company: {request.company}; create it first")
         now = self.now()
         factory = EventFactory(
             world=self.world,
             company=company,
-            request=order,
-            at=order.emitted_at or now,
+            request=request,
+            at=request.emitted_at or now,
             now=now,
             elsewhere=self.elsewhere,
         )
         return factory.make(webhook_type), self.serializer(company.id)
 
-    def is_private(self, company_id: str, inbox_id: str | None) -> bool:
-        """Whether an inbox is somebody's own: no webhook tells of it."""
-        inboxes = self.world.companies[company_id].inboxes
-        return any(inbox.is_private for inbox in inboxes if inbox.id == inbox_id)
-
     def announce(self, event: Event) -> None:
-        """Send an event that has already happened as a webhook, in the background."""
+        """Send the webhook of an event that has happened already, in the background."""
         company_id, conversation_id = event.conversation.company_id, event.conversation.id
         message_ids = self.world.message_ids[company_id, conversation_id]
         webhook_event = WebhookEvent(
@@ -95,33 +101,13 @@ class Front:
             webhook_type=WEBHOOK_TYPES[event.type],
             message=self.world.messages[company_id, message_ids[-1]],
         )
-        self.sender.post_soon(lambda: (webhook_event, self.serializer(company_id)))
+        self.sender.send_in_background(lambda: (webhook_event, self.serializer(company_id)))
 
     def verdict(self, named: int = 20) -> dict[str, Any]:
-        """The judgement on everything so far, with so many events named; see `sandbox.verdict` for the rules."""
+        """Judge everything so far, and name at most so many events. `sandbox.verdict` has the rules."""
         with self.world.lock:
             histories = {key: list(history) for key, history in self.world.histories.items()}
-        acknowledged = set(self.ledger.acknowledged)
-        findings = {key: judge(history, acknowledged) for key, history in histories.items()}
-        lost = [event_id for finding in findings.values() for event_id in finding.lost]
-        unserved = [event_id for finding in findings.values() for event_id in finding.unserved]
-        return {
-            "sent": len(self.ledger.sent),
-            "acknowledged": len(acknowledged),
-            "lost": len(lost),
-            "lost_events": lost[:named],
-            "unserved": len(unserved),
-            "unserved_events": unserved[:named],
-            "double": sum(finding.double for finding in findings.values()),
-            "double_conversations": [key[1] for key, finding in findings.items() if finding.double],
-            "ghost": sum(finding.ghost for finding in findings.values()),
-            "ghost_conversations": [key[1] for key, finding in findings.items() if finding.ghost],
-            "wrong_token": self.ledger.count("wrong_token"),
-            "effects": sum(finding.effects for finding in findings.values()),
-            "repeated": sum(finding.repeated for finding in findings.values()),
-            "pending": self.jobs.open(),
-            "seconds_to_effect": percentiles([wait for each in findings.values() for wait in each.waits]),
-        }
+        return verdict(histories, self.ledger, pending=self.jobs.open(), named=named)
 
     def reset(self) -> None:
         """Forget companies, tokens, faults, limits and counts."""
@@ -129,8 +115,32 @@ class Front:
             part.clear()
 
     def close(self) -> None:
-        """Send and write nothing more."""
+        """Stop sending, close the ledger's file, and save the state if the settings say so."""
         self.sender.close()
         self.ledger.close()
-        if self._memory:
-            remember(self, self._memory)
+        if self._file:
+            _save(self._file, (self.world, self.grants))
+
+
+def _save(path: Path, parts: Sequence[object]) -> None:
+    """Write the state in one step: a killed sandbox leaves the file of the last clean stop."""
+    new = path.with_suffix(".new")
+    values = [{name: value for name, value in vars(part).items() if name not in NOT_SAVED} for part in parts]
+    new.touch(mode=0o600)  # it holds tokens
+    new.write_bytes(pickle.dumps((FILE_FORMAT, values)))
+    new.replace(path)
+
+
+def _load(path: Path, parts: Sequence[object]) -> None:
+    """Read the saved state. Without a file, or with one of another release, the sandbox starts empty."""
+    if not path.exists():
+        return
+    try:
+        file_format, saved = pickle.loads(path.read_bytes())  # noqa: S301 -- our own file
+    except Exception:  # noqa: BLE001 -- pickle raises anything when a class is gone
+        file_format, saved = None, ()
+    if file_format != FILE_FORMAT:
+        log.warning("%s cannot be read; the sandbox starts empty", path)
+        return
+    for part, values in zip(parts, saved, strict=True):
+        vars(part).update(values)

@@ -169,9 +169,9 @@ def _forbid(_: Front, request: Request) -> Response:
 
 def _other_host(front: Front, request: Request) -> Response:
     """Stand in for a host that is not Front, and record requests that bring a token there."""
-    front.ledger.note("elsewhere", {"at": front.now(), "path": request.target})
+    front.ledger.record_incident("elsewhere", {"at": front.now(), "path": request.target})
     if "authorization" in request.headers:
-        front.ledger.note("leaked_token", {"at": front.now(), "path": request.target})
+        front.ledger.record_incident("leaked_token", {"at": front.now(), "path": request.target})
     return json_response({"elsewhere": True})
 
 

@@ -11,7 +11,7 @@ from sandbox.api import company, conversations, events, messages, oauth
 from sandbox.api.call import Call, Merged, WrongToken
 from sandbox.api.misbehaviour import AWAY_SECONDS, afterwards, instead, over_limit
 from sandbox.http_messages import HttpError, Response, error_response
-from sandbox.ledger import Call as Entry
+from sandbox.ledger import ApiCall
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -76,7 +76,7 @@ def pass_through(front: Front, request: Request) -> Response:
         if isinstance(error, Merged):
             passage.fault = "merged_301"
         response = error.response
-    front.ledger.note_call(_entry(request, passage, response))
+    front.ledger.record_call(_entry(request, passage, response))
     return response
 
 
@@ -90,8 +90,8 @@ def _route(request: Request) -> Passage:
     return Passage()
 
 
-def _entry(request: Request, passage: Passage, response: Response) -> Entry:
-    return Entry(
+def _entry(request: Request, passage: Passage, response: Response) -> ApiCall:
+    return ApiCall(
         at=passage.at,
         method=request.method,
         path=request.target,

@@ -6,7 +6,7 @@ import threading
 
 import pytest
 
-from sandbox.courier import Courier
+from sandbox.webhook_sender import DeliveryQueue
 
 
 def carried(parcels: list[str], refuse: int, tries: int) -> list[tuple[str, int]]:
@@ -19,11 +19,11 @@ def carried(parcels: list[str], refuse: int, tries: int) -> list[tuple[str, int]
             seen.append((parcel, number))
         return number > refuse
 
-    courier = Courier(attempt, threads=2, tries=tries, retry_seconds=0.01)
+    queue = DeliveryQueue(attempt, threads=2, tries=tries, retry_seconds=0.01)
     for parcel in parcels:
-        courier.post(parcel)
-    courier.wait()
-    courier.close()
+        queue.put(parcel)
+    queue.wait()
+    queue.close()
     return sorted(seen)
 
 
@@ -43,9 +43,9 @@ def test_waiting_for_a_retry_holds_no_thread() -> None:
             done.set()
         return parcel == "last" or number > 1
 
-    courier = Courier(attempt, threads=1, tries=2, retry_seconds=60)
+    queue = DeliveryQueue(attempt, threads=1, tries=2, retry_seconds=60)
     for parcel in ("first", "second", "last"):
-        courier.post(parcel)
+        queue.put(parcel)
     assert done.wait(5)
-    assert courier.open == 2
-    courier.close()
+    assert queue.open == 2
+    queue.close()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from sandbox.ledger import Ledger, Try
+from sandbox.ledger import DeliveryAttempt, Ledger
 
 
 @pytest.mark.parametrize(
@@ -23,5 +23,5 @@ from sandbox.ledger import Ledger, Try
 def test_the_share_of_prompt_answers(tries: list[tuple[int | str, float]], share: float | None) -> None:
     ledger = Ledger(None)
     for status, seconds in tries:
-        ledger.note_try(Try(at=0.0, event_id="evt_1", number=1, status=status, seconds=seconds))
+        ledger.record_attempt(DeliveryAttempt(at=0.0, event_id="evt_1", number=1, status=status, seconds=seconds))
     assert ledger.totals()["door_under_2s"] == share
