@@ -12,8 +12,8 @@ from sandbox.faults import FaultBook
 from sandbox.grants import Grants
 from sandbox.http_messages import BadRequest
 from sandbox.ledger import Ledger
-from sandbox.limits import Limits, Patience
 from sandbox.models import WEBHOOK_TYPES, IdSequence, WebhookEvent, stable_id
+from sandbox.rate_limits import Limits, Patience
 from sandbox.sample_data import sample_company
 from sandbox.serializers import Serializer
 from sandbox.verdict import verdict

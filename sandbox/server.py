@@ -13,7 +13,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from ipaddress import ip_address
 from typing import TYPE_CHECKING, Any
 
-from sandbox.api.gate import pass_through
+from sandbox.api.routes import pass_through
 from sandbox.control.desk import attend
 from sandbox.front import Front
 from sandbox.http_messages import HttpError, Request, Response, Stream, json_response

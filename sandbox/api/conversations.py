@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from sandbox.api.events import event_page
 from sandbox.api.paging import page
+from sandbox.api.resources import event_page
 from sandbox.http_messages import Response, http_error, json_response
 from sandbox.models import Effect
 from sandbox.world import set_assignee, set_inbox, set_status, set_tags

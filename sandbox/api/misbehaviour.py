@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from sandbox.faults import FaultRule
     from sandbox.front import Front
     from sandbox.http_messages import Request
-    from sandbox.limits import Standing
+    from sandbox.rate_limits import Standing
 
 BURST_MESSAGE = "Rate limit exceeded for tier-2 route. Please retry in {} milliseconds."
 

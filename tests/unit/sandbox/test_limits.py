@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from sandbox.limits import Limits, Patience
+from sandbox.rate_limits import Limits, Patience
 
 
 def test_a_company_has_so_many_calls_in_its_minute() -> None:

@@ -7,7 +7,7 @@ import time
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from sandbox.api import company, conversations, events, messages, oauth
+from sandbox.api import company, conversations, messages, oauth, resources
 from sandbox.api.call import Call, Merged, WrongToken
 from sandbox.api.misbehaviour import AWAY_SECONDS, afterwards, instead, over_limit
 from sandbox.http_messages import HttpError, Response, error_response
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from sandbox.front import Front
     from sandbox.grants import Grant
     from sandbox.http_messages import Request
-    from sandbox.limits import Standing
+    from sandbox.rate_limits import Standing
 
 ROUTES: tuple[tuple[str, str, Callable[[Call], Response]], ...] = (
     ("GET", "/me", company.me),
@@ -28,8 +28,8 @@ ROUTES: tuple[tuple[str, str, Callable[[Call], Response]], ...] = (
     ("GET", "/inboxes", company.inboxes),
     ("GET", "/channels", company.channels),
     ("GET", "/tags", company.tags),
-    ("GET", "/events", events.listing),
-    ("GET", "/events/{id}", events.show),
+    ("GET", "/events", resources.listing),
+    ("GET", "/events/{id}", resources.show),
     ("GET", "/messages/{id}", messages.show),
     ("GET", "/download/{id}", messages.download),
     ("GET", "/conversations/{id}", conversations.show),
