@@ -8,12 +8,12 @@ import time
 from typing import TYPE_CHECKING, Any
 
 from sandbox.event_factory import EventFactory
-from sandbox.faults import FaultBook
+from sandbox.faults import FaultRules
 from sandbox.grants import Grants
 from sandbox.http_messages import BadRequest
 from sandbox.ledger import Ledger
 from sandbox.models import WEBHOOK_TYPES, IdSequence, WebhookEvent, stable_id
-from sandbox.rate_limits import Limits, Patience
+from sandbox.rate_limits import RateLimits, RetryAfterMonitor
 from sandbox.sample_data import sample_company
 from sandbox.serializers import Serializer
 from sandbox.verdict import verdict
@@ -47,9 +47,9 @@ class Front:
         self.elsewhere = ""
         self.world = World(IdSequence(time.time_ns() // 1000))
         self.grants = Grants(access_seconds=settings.access_token_seconds, rotate=settings.rotate_refresh_tokens)
-        self.limits = Limits(settings.requests_per_minute, settings.burst_per_second)
-        self.patience = Patience()
-        self.faults = FaultBook(settings.seed)
+        self.rate_limits = RateLimits(settings.requests_per_minute, settings.burst_per_second)
+        self.retry_after_monitor = RetryAfterMonitor()
+        self.faults = FaultRules(settings.seed)
         self.ledger = Ledger(settings.data and settings.data / "ledger.jsonl")
         self.sender = WebhookSender(settings, self.ledger)
         self.jobs = SendJobs(self.world, self.sender, self.make_event, settings.seed)
@@ -111,7 +111,7 @@ class Front:
 
     def reset(self) -> None:
         """Forget companies, tokens, faults, limits and counts."""
-        for part in (self.world, self.grants, self.faults, self.limits, self.patience, self.ledger):
+        for part in (self.world, self.grants, self.faults, self.rate_limits, self.retry_after_monitor, self.ledger):
             part.clear()
 
     def close(self) -> None:

@@ -1,19 +1,23 @@
-"""Front's two rate limits: so many a minute for a company, so many a second for one resource."""
+"""Front's two rate limits: calls per minute of a company, and calls per second of one resource."""
 
 from __future__ import annotations
 
+import math
 import threading
 from collections import deque
 from dataclasses import dataclass
 
+from sandbox.http_messages import Response, error_response
+
 MINUTE = 60.0
 SECOND = 1.0
-MANY = 10_000
+MAX_TRACKED_RESOURCES = 10_000
+BURST_MESSAGE = "Rate limit exceeded for tier-2 route. Please retry in {} milliseconds."
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Standing:
-    """Where a company stands after a call. `retry_after` is None when the call may go on."""
+class RateLimitState:
+    """The state of a company's limits after a call. `retry_after` is None if the call is allowed."""
 
     limit: int
     remaining: int
@@ -22,21 +26,21 @@ class Standing:
     is_burst: bool = False
 
     def headers(self) -> dict[str, str]:
-        """The headers Front puts on every response."""
-        named = {
+        """The headers that Front puts on every response."""
+        headers = {
             "x-ratelimit-limit": str(self.limit),
             "x-ratelimit-remaining": str(self.remaining),
             "x-ratelimit-reset": f"{self.reset:.3f}",
         }
         if self.is_burst:
-            named["x-front-tier"] = "2"
-        return named
+            headers["x-front-tier"] = "2"
+        return headers
 
 
-class Limits:
-    """Counts calls; a refused call costs nothing. A company's minute begins with its first call.
+class RateLimits:
+    """Counts calls. A refused call costs nothing, and a company's minute begins with its first call.
 
-    A limit of 0 is none.
+    A limit of 0 means no limit.
     """
 
     def __init__(self, requests_per_minute: int, burst_per_second: int) -> None:
@@ -46,26 +50,26 @@ class Limits:
         self._minutes: dict[str, tuple[float, int]] = {}
         self._recent: dict[tuple[str, str], deque[float]] = {}
 
-    def take(self, company: str, resource: str | None, now: float) -> Standing:
-        """Count a call at `now`, or say when it may be made."""
+    def take(self, company: str, resource: str | None, now: float) -> RateLimitState:
+        """Count a call at `now`, or refuse it with the time to wait."""
         with self._lock:
             began, used = self._minute(company, now)
             reset = began + MINUTE
             if self._per_minute and used >= self._per_minute:
-                return self._standing(used, reset, retry_after=reset - now)
+                return self._state(used, reset, retry_after=reset - now)
             if resource and self._per_second and (wait := self._burst(company, resource, now)):
-                return self._standing(used, reset, retry_after=wait, is_burst=True)
+                return self._state(used, reset, retry_after=wait, is_burst=True)
             self._minutes[company] = (began, used + 1)
-            return self._standing(used + 1, reset)
+            return self._state(used + 1, reset)
 
-    def look(self, company: str, now: float) -> Standing:
-        """Where a company stands, at no cost."""
+    def peek(self, company: str, now: float) -> RateLimitState:
+        """The state of a company's limits, without counting a call."""
         with self._lock:
             began, used = self._minute(company, now)
-            return self._standing(used, began + MINUTE)
+            return self._state(used, began + MINUTE)
 
     def clear(self) -> None:
-        """Begin everybody's minute anew."""
+        """Forget all calls."""
         with self._lock:
             self._minutes.clear()
             self._recent.clear()
@@ -75,8 +79,8 @@ class Limits:
         return (began, used) if now < began + MINUTE else (now, 0)
 
     def _burst(self, company: str, resource: str, now: float) -> float | None:
-        """Note the call and return None, or the seconds until the oldest of this second has passed."""
-        if len(self._recent) > MANY:
+        """Count the call and return None, or return the seconds until the oldest recent call is a second old."""
+        if len(self._recent) > MAX_TRACKED_RESOURCES:
             self._recent = {key: calls for key, calls in self._recent.items() if calls[-1] > now - SECOND}
         calls = self._recent.setdefault((company, resource), deque())
         while calls and calls[0] <= now - SECOND:
@@ -86,10 +90,10 @@ class Limits:
         calls.append(now)
         return None
 
-    def _standing(
+    def _state(
         self, used: int, reset: float, *, retry_after: float | None = None, is_burst: bool = False
-    ) -> Standing:
-        return Standing(
+    ) -> RateLimitState:
+        return RateLimitState(
             limit=self._per_minute,
             remaining=max(0, self._per_minute - used),
             reset=reset,
@@ -98,23 +102,33 @@ class Limits:
         )
 
 
-class Patience:
-    """Notices callers who were told to wait and did not. Calls already under way are forgiven."""
+class RetryAfterMonitor:
+    """Detects callers that call again before their `retry-after` is over. It forgives calls already under way."""
 
-    GRACE = 0.5
+    GRACE_SECONDS = 0.5
 
     def __init__(self) -> None:
-        self._told: dict[tuple[str, str | None], tuple[float, float]] = {}
+        self._refused: dict[tuple[str, str | None], tuple[float, float]] = {}
 
-    def tell(self, company: str, resource: str | None, now: float, seconds: float) -> None:
-        """Remember that a caller was asked to stay away for so long."""
-        self._told[company, resource] = (now + self.GRACE, now + seconds)
+    def note_refusal(self, company: str, resource: str | None, now: float, seconds: float) -> None:
+        """Remember that a caller was told to wait so many seconds; without a resource, for all of them."""
+        self._refused[company, resource] = (now + self.GRACE_SECONDS, now + seconds)
 
     def is_early(self, company: str, resource: str | None, now: float) -> bool:
-        """Whether a call comes before its time."""
-        told = (self._told.get((company, None)), self._told.get((company, resource)))
-        return any(span[0] < now < span[1] for span in told if span)
+        """Tell whether a call comes before its time."""
+        spans = (self._refused.get((company, None)), self._refused.get((company, resource)))
+        return any(span[0] < now < span[1] for span in spans if span)
 
     def clear(self) -> None:
-        """Forget what was said."""
-        self._told.clear()
+        """Forget all refusals."""
+        self._refused.clear()
+
+
+def too_many_requests(state: RateLimitState, *, with_retry_after: bool = True) -> Response:
+    """Front's 429. A burst's message has milliseconds; the header `retry-after` rounds them up to seconds."""
+    seconds = state.retry_after or 0.0
+    message = BURST_MESSAGE.format(math.ceil(seconds * 1000)) if state.is_burst else "Rate limit exceeded"
+    headers = state.headers()
+    if with_retry_after:
+        headers["retry-after"] = str(max(1, math.ceil(seconds)))
+    return error_response(429, message, headers=headers)

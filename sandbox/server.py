@@ -13,7 +13,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from ipaddress import ip_address
 from typing import TYPE_CHECKING, Any
 
-from sandbox.api.routes import pass_through
+from sandbox.api.routes import handle_api_request
 from sandbox.control.desk import attend
 from sandbox.front import Front
 from sandbox.http_messages import HttpError, Request, Response, Stream, json_response
@@ -140,7 +140,7 @@ class Handler(BaseHTTPRequestHandler):
         """Log nothing: the ledger records every request."""
 
     def _respond(self, request: Request) -> Response:
-        handle: Callable[[Front, Request], Response] = pass_through
+        handle: Callable[[Front, Request], Response] = handle_api_request
         if request.path.startswith("/sandbox/"):
             handle = attend if ip_address(self.client_address[0]).is_loopback else _forbid
         elif request.path.startswith(f"{ELSEWHERE}/"):

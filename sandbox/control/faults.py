@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 def listing(front: Front, _request: Request, _: str) -> Response:
     """The rules in force and how often each was used."""
-    return json_response({"faults": front.faults.rules()})
+    return json_response({"faults": front.faults.listing()})
 
 
 def add(front: Front, request: Request, _: str) -> Response:

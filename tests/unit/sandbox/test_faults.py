@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import pytest
 
-from sandbox.faults import FaultBook, FaultRule, read_rule
+from sandbox.faults import FaultRule, FaultRules, read_rule
 from sandbox.http_messages import BadRequest
 
 PATH = "/conversations/cnv_1"
 
 
-def kinds(book: FaultBook, times: int, path: str = PATH) -> list[str | None]:
+def kinds(book: FaultRules, times: int, path: str = PATH) -> list[str | None]:
     rules = [book.choose("GET", path, "cmp_a") for _ in range(times)]
     return [rule.kind if rule else None for rule in rules]
 
@@ -29,18 +29,18 @@ def kinds(book: FaultBook, times: int, path: str = PATH) -> list[str | None]:
     ],
 )
 def test_a_rule_is_for_the_calls_it_names(rule: FaultRule, fits: bool) -> None:
-    assert rule.fits("GET", PATH, "cmp_a") is fits
+    assert rule.matches("GET", PATH, "cmp_a") is fits
 
 
 def test_a_count_ends_a_rule_and_the_next_one_takes_over() -> None:
-    book = FaultBook(seed=1)
+    book = FaultRules(seed=1)
     book.add(FaultRule(kind="500", count=2))
     book.add(FaultRule(kind="503", count=1))
     assert kinds(book, 4) == ["500", "500", "503", None]
 
 
 def test_a_rate_is_a_share_and_repeats_with_the_seed() -> None:
-    first, second = FaultBook(seed=7), FaultBook(seed=7)
+    first, second = FaultRules(seed=7), FaultRules(seed=7)
     for book in (first, second):
         book.add(FaultRule(kind="reset_after", rate=0.3))
     drawn = kinds(first, 1000)
@@ -49,14 +49,14 @@ def test_a_rate_is_a_share_and_repeats_with_the_seed() -> None:
 
 
 def test_404_heals_after_its_count_for_each_path() -> None:
-    book = FaultBook(seed=1)
+    book = FaultRules(seed=1)
     book.add(FaultRule(kind="404_heals", count=2))
     for path in ("/download/fil_1", "/download/fil_2"):
         assert kinds(book, 4, path) == ["404_heals", "404_heals", None, None]
 
 
 def test_a_conversation_once_chosen_for_a_merge_stays_chosen_on_every_path() -> None:
-    book = FaultBook(seed=3)
+    book = FaultRules(seed=3)
     book.add(FaultRule(kind="merged_301", rate=0.5))
     for number in range(20):
         path = f"/conversations/cnv_{number}"
@@ -64,7 +64,7 @@ def test_a_conversation_once_chosen_for_a_merge_stays_chosen_on_every_path() -> 
 
 
 def test_a_removed_rule_does_no_more_harm() -> None:
-    book = FaultBook(seed=1)
+    book = FaultRules(seed=1)
     number = book.add(FaultRule(kind="500"))
     assert book.remove(number)
     assert not book.remove(number)
