@@ -14,7 +14,7 @@ from ipaddress import ip_address
 from typing import TYPE_CHECKING, Any
 
 from sandbox.api.routes import handle_api_request
-from sandbox.control.desk import attend
+from sandbox.control.routes import attend
 from sandbox.front import Front
 from sandbox.http_messages import HttpError, Request, Response, Stream, json_response
 
