@@ -61,7 +61,7 @@ class Front:
         """The time in seconds, with milliseconds as Front sends it."""
         return round(time.time(), 3)
 
-    def found(self, company_id: str, name: str, api_token: str | None) -> Company:
+    def ensure_company(self, company_id: str, name: str, api_token: str | None) -> Company:
         """Return the company with this id, made from sample data if it is new, and admit its API token."""
         with self.world.lock:
             company = self.world.companies.setdefault(company_id, sample_company(company_id, name))

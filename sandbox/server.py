@@ -14,7 +14,7 @@ from ipaddress import ip_address
 from typing import TYPE_CHECKING, Any
 
 from sandbox.api.routes import handle_api_request
-from sandbox.control.routes import attend
+from sandbox.control.routes import handle_control_request
 from sandbox.front import Front
 from sandbox.http_messages import HttpError, Request, Response, Stream, json_response
 
@@ -142,7 +142,7 @@ class Handler(BaseHTTPRequestHandler):
     def _respond(self, request: Request) -> Response:
         handle: Callable[[Front, Request], Response] = handle_api_request
         if request.path.startswith("/sandbox/"):
-            handle = attend if ip_address(self.client_address[0]).is_loopback else _forbid
+            handle = handle_control_request if ip_address(self.client_address[0]).is_loopback else _forbid
         elif request.path.startswith(f"{ELSEWHERE}/"):
             handle = _other_host
         try:

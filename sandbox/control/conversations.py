@@ -1,4 +1,4 @@
-"""One conversation from outside: what became of it, and a person's hand in it."""
+"""Control of conversations: inspect one, act on it as a person would, and check its files."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from sandbox.sample_data import attachment_sha256
 from sandbox.world import Cause, set_status
 
 if TYPE_CHECKING:
-    from collections.abc import Container, Mapping
+    from collections.abc import Container
 
     from sandbox.front import Front
     from sandbox.http_messages import Request
@@ -25,12 +25,12 @@ STATUS_AFTER: dict[str, Status] = {
 }
 
 
-def show(front: Front, request: Request, conversation_id: str) -> Response:
-    """Status, tags, history, calls; `?company=` where two companies have the id."""
-    key = _conversation(front, request.first("company"), conversation_id)
+def inspect_conversation(front: Front, request: Request, conversation_id: str) -> Response:
+    """Status, tags, history and API calls. `?company=` chooses if two companies have the id."""
+    key = _conversation_key(front, request.first("company"), conversation_id)
     conversation = front.world.conversations[key]
-    former = [old for (owner, old), new in front.world.merged.items() if (owner, new) == key]
-    calls = [call for each in (key[1], *former) for call in front.ledger.calls(company=key[0], conversation=each)]
+    former_ids = [old for (owner, old), new in front.world.merged.items() if (owner, new) == key]
+    calls = [call for each in (key[1], *former_ids) for call in front.ledger.calls(company=key[0], conversation=each)]
     return json_response(
         {
             "id": conversation.id,
@@ -38,14 +38,14 @@ def show(front: Front, request: Request, conversation_id: str) -> Response:
             "status": conversation.status,
             "tags": [tag.id for tag in conversation.tags],
             "assignee": conversation.assignee and conversation.assignee.id,
-            "merged_from": former,
+            "merged_from": former_ids,
             "history": [asdict(entry) for entry in front.world.histories[key]],
             "calls": calls,
         }
     )
 
 
-def act(front: Front, request: Request, conversation_id: str) -> Response:
+def act_on_conversation(front: Front, request: Request, conversation_id: str) -> Response:
     """Change the status as a teammate or a rule would, or merge it into another conversation."""
     body = request.json()
     if isinstance(body, dict) and body.get("do") == "merge":
@@ -57,7 +57,7 @@ def act(front: Front, request: Request, conversation_id: str) -> Response:
     by = body.get("by", "teammate")
     if by not in {"teammate", "rule"}:
         raise BadRequest("by is teammate or rule")
-    key = _conversation(front, body.get("company"), conversation_id)
+    key = _conversation_key(front, body.get("company"), conversation_id)
     person = front.world.companies[key[0]].teammates[0] if by == "teammate" else None
     with front.world.lock:
         at = front.now()
@@ -70,41 +70,40 @@ def act(front: Front, request: Request, conversation_id: str) -> Response:
     return json_response({"changed": event is not None, "event_id": event and event.id})
 
 
-def recall(front: Front, request: Request, conversation_id: str) -> Response:
-    """Note that what was done to it through the API is to be undone; `{company?}` where two have the id."""
+def recall_conversation(front: Front, request: Request, conversation_id: str) -> Response:
+    """Record that the API's changes are to be undone. `{company?}` chooses if two companies have the id."""
     body = request.json()
-    key = _conversation(front, body.get("company") if isinstance(body, dict) else None, conversation_id)
+    key = _conversation_key(front, body.get("company") if isinstance(body, dict) else None, conversation_id)
     with front.world.lock:
         front.world.histories[key].append(Recalled(at=front.now()))
     return json_response({"recalled": key[1]})
 
 
+def inspect_file(front: Front, request: Request, attachment_id: str) -> Response:
+    """Size and checksum of an attachment."""
+    key = _key(front, front.world.attachments, request.first("company"), attachment_id)
+    attachment = front.world.attachments[key]
+    checksum = attachment_sha256(*key, attachment.size)
+    return json_response({"id": attachment.id, "size": attachment.size, "sha256": checksum})
+
+
 def _merge(front: Front, body: dict[str, Any], conversation_id: str) -> Response:
-    key = _conversation(front, body.get("company"), conversation_id)
-    into = _conversation(front, key[0], str(body.get("into")))
+    key = _conversation_key(front, body.get("company"), conversation_id)
+    into = _conversation_key(front, key[0], str(body.get("into")))
     if into == key:
-        raise BadRequest("a conversation is not merged into itself")
+        raise BadRequest("a conversation cannot be merged into itself")
     return json_response({"merged_into": front.world.merge(key, front.now(), into[1])})
 
 
-def file(front: Front, request: Request, attachment_id: str) -> Response:
-    """Size and checksum of an attachment's bytes."""
-    key = _owner(front, front.world.attachments, request.first("company"), attachment_id)
-    attachment = front.world.attachments[key]
-    return json_response(
-        {"id": attachment.id, "size": attachment.size, "sha256": attachment_sha256(*key, attachment.size)}
-    )
+def _conversation_key(front: Front, company_id: str | None, conversation_id: str) -> Key:
+    return _key(front, front.world.conversations, company_id, conversation_id)
 
 
-def _conversation(front: Front, company_id: str | None, conversation_id: str) -> Key:
-    return _owner(front, front.world.conversations, company_id, conversation_id)
-
-
-def _owner(front: Front, store: Container[Key] | Mapping[Key, object], company_id: str | None, resource_id: str) -> Key:
-    """Where a resource is now; without a company, in the first that has it."""
+def _key(front: Front, store: Container[Key], company_id: str | None, resource_id: str) -> Key:
+    """Find the present key of a resource. Without a company, the first company that has it counts."""
     owners = [company_id] if company_id else list(front.world.companies)
     for owner in owners:
         key = front.world.surviving((owner, resource_id))
         if key in store:
             return key
-    raise BadRequest(f"no such thing: {resource_id}")
+    raise BadRequest(f"no such id: {resource_id}")

@@ -39,7 +39,7 @@ def test_mail_and_tokens_outlive_a_clean_stop_where_asked(tmp_path: Path, rememb
         door="http://127.0.0.1:9/", signing_key="K", port=0, tries=1, data=tmp_path, remember=remember
     )
     before = start_in_thread(settings)
-    before.front.found("cmp_acme", "Acme", "token")
+    before.front.ensure_company("cmp_acme", "Acme", "token")
     order = {"type": "inbound_received", "company": "cmp_acme"}
     [event] = requests.post(f"{before.url}/sandbox/send", json=order, timeout=5).json()["events"]
     before.stop()

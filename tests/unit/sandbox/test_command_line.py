@@ -6,8 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from sandbox.__main__ import read_settings
-from sandbox.settings import SandboxSettings
+from sandbox.settings import SandboxSettings, read_settings
 
 NEEDED = ["serve", "--door", "http://127.0.0.1:8080/webhooks/front", "--signing-key", "K"]
 
