@@ -14,7 +14,7 @@ from sandbox.send_request import read_send_request
 from sandbox.serializers import Serializer
 from sandbox.world import World
 
-Play = Callable[..., WebhookEvent]
+MakeEvent = Callable[..., WebhookEvent]
 
 
 @pytest.fixture
@@ -33,19 +33,19 @@ def serializer(company: Company) -> Serializer:
 
 
 @pytest.fixture
-def play(world: World, company: Company) -> Play:
-    """Let an ordered event happen."""
+def make_event(world: World, company: Company) -> MakeEvent:
+    """Let a requested event happen."""
 
-    def play(webhook_type: str = "inbound_received", **words: Any) -> WebhookEvent:
-        order = read_send_request({"type": webhook_type, "company": company.id, **words})
+    def make(webhook_type: str = "inbound_received", **words: Any) -> WebhookEvent:
+        request = read_send_request({"type": webhook_type, "company": company.id, **words})
         factory = EventFactory(
             world=world,
             company=company,
-            request=order,
-            at=order.emitted_at or 1786440070.93,
+            request=request,
+            at=request.emitted_at or 1786440070.93,
             now=1786440071.0,
             elsewhere="http://elsewhere.example",
         )
         return factory.make(webhook_type)
 
-    return play
+    return make

@@ -1,4 +1,4 @@
-"""What may be ordered, and what an order comes to."""
+"""A request to send is checked field by field."""
 
 from __future__ import annotations
 
@@ -26,24 +26,24 @@ PLAIN = {"type": "inbound_received", "company": "cmp_a"}
         {"expect": "tag:red"},
         {"recipients": [{"role": "to"}]},
         {"recipients": [{"handle": "a@b.example", "role": "boss"}]},
-        # Nothing may be expected of a forgery
+        # A forged webhook must have no effect
         {"fault": "bad_signature", "expect": "archived"},
     ],
 )
-def test_an_order_that_makes_no_sense_is_refused(words: dict[str, Any]) -> None:
+def test_a_request_that_makes_no_sense_is_refused(words: dict[str, Any]) -> None:
     with pytest.raises(BadRequest):
         read_send_request(PLAIN | words)
 
 
-def test_a_recipient_is_addressed_to_unless_said_otherwise() -> None:
-    order = read_send_request(PLAIN | {"recipients": [{"handle": "Ines@kettle.example"}]})
-    assert order.recipients
-    assert [(each.handle, each.role) for each in order.recipients] == [("Ines@kettle.example", "to")]
+def test_a_recipient_has_the_role_to_by_default() -> None:
+    request = read_send_request(PLAIN | {"recipients": [{"handle": "Ines@kettle.example"}]})
+    assert request.recipients
+    assert [(each.handle, each.role) for each in request.recipients] == [("Ines@kettle.example", "to")]
 
 
 @pytest.mark.parametrize(
     ("fault", "forged"),
     [("bad_signature", True), ("unknown_company", True), ("stale", False), (None, False)],
 )
-def test_what_front_never_sent_is_forged(fault: str | None, forged: bool) -> None:
+def test_a_webhook_that_front_would_never_send_is_forged(fault: str | None, forged: bool) -> None:
     assert read_send_request(PLAIN | {"fault": fault}).is_forged is forged

@@ -1,4 +1,4 @@
-"""Parcels are tried until someone signs for them, and no longer than allowed."""
+"""An item is tried until it is delivered, and no more often than allowed."""
 
 from __future__ import annotations
 
@@ -9,19 +9,19 @@ import pytest
 from sandbox.webhook_sender import DeliveryQueue
 
 
-def carried(parcels: list[str], refuse: int, tries: int) -> list[tuple[str, int]]:
-    """Deliver parcels to an addressee who refuses each the first `refuse` times."""
+def attempts(items: list[str], refuse: int, tries: int) -> list[tuple[str, int]]:
+    """Deliver items to a receiver that refuses each the first `refuse` times, and return all attempts."""
     seen: list[tuple[str, int]] = []
     lock = threading.Lock()
 
-    def attempt(parcel: str, number: int) -> bool:
+    def attempt(item: str, number: int) -> bool:
         with lock:
-            seen.append((parcel, number))
+            seen.append((item, number))
         return number > refuse
 
     queue = DeliveryQueue(attempt, threads=2, tries=tries, retry_seconds=0.01)
-    for parcel in parcels:
-        queue.put(parcel)
+    for item in items:
+        queue.put(item)
     queue.wait()
     queue.close()
     return sorted(seen)
@@ -31,21 +31,21 @@ def carried(parcels: list[str], refuse: int, tries: int) -> list[tuple[str, int]
     ("refuse", "tries", "numbers"),
     [(0, 3, [1]), (1, 3, [1, 2]), (9, 3, [1, 2, 3]), (9, 1, [1])],
 )
-def test_a_parcel_is_tried_until_it_is_taken_or_given_up(refuse: int, tries: int, numbers: list[int]) -> None:
-    assert carried(["a", "b"], refuse, tries) == [(each, n) for each in "ab" for n in numbers]
+def test_an_item_is_tried_until_it_is_delivered_or_given_up(refuse: int, tries: int, numbers: list[int]) -> None:
+    assert attempts(["a", "b"], refuse, tries) == [(each, n) for each in "ab" for n in numbers]
 
 
 def test_waiting_for_a_retry_holds_no_thread() -> None:
     done = threading.Event()
 
-    def attempt(parcel: str, number: int) -> bool:
-        if parcel == "last":
+    def attempt(item: str, number: int) -> bool:
+        if item == "last":
             done.set()
-        return parcel == "last" or number > 1
+        return item == "last" or number > 1
 
     queue = DeliveryQueue(attempt, threads=1, tries=2, retry_seconds=60)
-    for parcel in ("first", "second", "last"):
-        queue.put(parcel)
+    for item in ("first", "second", "last"):
+        queue.put(item)
     assert done.wait(5)
     assert queue.open == 2
     queue.close()

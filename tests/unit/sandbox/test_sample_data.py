@@ -1,4 +1,4 @@
-"""The bytes of an attachment are made up once and for all."""
+"""The bytes of an attachment depend on its ids and its size alone."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Front's two limits, second by second."""
+"""Front's two rate limits, second by second."""
 
 from __future__ import annotations
 
@@ -60,17 +60,17 @@ def test_zero_is_no_limit() -> None:
 @pytest.mark.parametrize(
     ("company", "resource", "after", "early"),
     [
-        # Told to stay away for ten seconds
+        # Told to wait for ten seconds
         ("cmp_a", None, 5, True),
         ("cmp_a", "cnv_1", 5, True),
-        # Under way when it was said
+        # Already under way at the refusal
         ("cmp_a", None, 0.3, False),
-        # In time, and somebody else
+        # In time, and another company
         ("cmp_a", None, 10, False),
         ("cmp_b", None, 5, False),
     ],
 )
-def test_whoever_was_told_to_wait_is_early_before_that(
+def test_a_call_before_retry_after_is_over_is_early(
     company: str, resource: str | None, after: float, early: bool
 ) -> None:
     monitor = RetryAfterMonitor()
