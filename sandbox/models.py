@@ -1,4 +1,4 @@
-"""What exists in Front: companies, conversations, messages and events; their ids; and the history of a conversation."""
+"""Front's records: companies, conversations, messages and events, their ids, and the history of a conversation."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 """Sample data: the people and inboxes of a company, and the mail that it gets.
 
-A company and the bytes of an attachment depend on their ids alone, so they are the same after a restart.
+A company and the bytes of an attachment depend on their ids alone. They are the same after a restart.
 """
 
 from __future__ import annotations

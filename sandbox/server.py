@@ -86,7 +86,7 @@ class Server(ThreadingHTTPServer):
         self.front.elsewhere = f"http://{other}:{self.server_port}{ELSEWHERE}"
 
     def shutdown_request(self, request: Any) -> None:
-        """Close without an orderly shutdown where a reset was asked for."""
+        """Close without a shutdown after a reset: a shutdown would send an end of file instead."""
         if _will_reset(request):
             self.close_request(request)
         else:

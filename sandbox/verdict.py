@@ -3,8 +3,8 @@
 It is judged from the histories of conversations alone. A history lists what happened to one conversation: events
 (`Asked`, with the effect they should have: their wish), messages, status changes by people or rules, and effects
 (API calls that were applied). The verdict judges the effects `archived`, `deleted`, `spam` and `tag:<id>`. It does
-not judge assigning, moving and untagging, and it judges opening only after a recall. A merged conversation is judged
-under its surviving id, with its whole history.
+not judge assigning, moving and untagging. It judges opening only after a recall. A merged conversation is judged under
+its surviving id, with its whole history.
 
 - **lost**: an acknowledged event with a wish, if neither that effect nor any change by a person comes after it.
   One effect serves every earlier event with the same wish. An event needs no effect if its wish was fulfilled
@@ -13,8 +13,8 @@ under its surviving id, with its whole history.
   lost: the event list still has it, so it can be repaired.
 - **double**: an effect for which no wish is left. Each event allows its wish once; an event without a known wish
   allows any one effect. Several equal wishes may be served by fewer effects, but not by more. An effect on the
-  status is also double if a person has opened the conversation and no event has asked for it since, because it
-  undoes the person's change.
+  status is also double if a person has opened the conversation and no event has asked for it since. It would undo the
+  person's change.
 - A recall (`POST /sandbox/conversations/{id}/recall`) cancels all wishes before it: none of them is lost any more,
   and a later effect for one is double. It allows one opening of the conversation. A second opening is double, and
   so is an opening after a person closed the conversation since the recall.

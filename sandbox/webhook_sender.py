@@ -278,7 +278,7 @@ class SendJob:
     def _types(self) -> list[str]:
         if self._request.type != "mixed":
             return [self._request.type] * self._request.count
-        # Half of a mixture is new mail, as in a real company.
+        # New mail is the most frequent event, as in a real company.
         choices = [*EVENT_TYPES, *["inbound_received"] * len(EVENT_TYPES)]
         return [self._rng.choice(choices) for _ in range(self._request.count)]
 

@@ -1,4 +1,4 @@
-"""Everything in the sandbox's Front, by company, and how a conversation changes.
+"""The store of all companies and their resources, and the changes of a conversation.
 
 As in Front, every change of a conversation stores a new record and lists an event.
 """

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from sandbox.serializers import Json
 
 MAX_EVENTS = 15
-FIRST, LAST = 0, sys.maxsize  # of the events with one time
+FIRST, LAST = 0, sys.maxsize  # before and after all events of the same time
 
 
 def show_me(call: Call) -> Response:
