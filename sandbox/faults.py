@@ -1,16 +1,23 @@
-"""Faults on request: which call is to go wrong, and how."""
+"""Faults on request: which API calls go wrong, and how."""
 
 from __future__ import annotations
 
 import itertools
+import json
 import random
 import re
 import threading
 from collections import Counter
-from dataclasses import asdict, dataclass
-from typing import Any
+from dataclasses import asdict, dataclass, replace
+from typing import TYPE_CHECKING, Any
 
-from sandbox.words import read_words
+from sandbox.http_messages import BadRequest, Response, error_response, read_fields
+from sandbox.rate_limits import too_many_requests
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from sandbox.rate_limits import RateLimitState
 
 KINDS = (
     "429",
@@ -32,22 +39,24 @@ KINDS = (
     "403",
     "missing_message_fields",
 )
-PER_RESOURCE = frozenset({"404_heals", "merged_301", "missing_message_fields"})
-CONVERSATION = re.compile(r"/conversations/(cnv_\w+)")
-MESSAGE = re.compile(r"/messages/\w+")
-
-
-class BadFault(ValueError):
-    """The rule cannot be kept; the text says why."""
+PER_RESOURCE_KINDS = frozenset({"404_heals", "merged_301", "missing_message_fields"})
+CONVERSATION_PATH = re.compile(r"/conversations/(cnv_\w+)")
+MESSAGE_PATH = re.compile(r"/messages/\w+")
+DEFAULT_HEALS = 2
+RETRY_AFTER_SECONDS = 1.0
+SILENT_SECONDS = 30.0
+SLOW_SECONDS = 10.0
 
 
 @dataclass(frozen=True, kw_only=True)
 class FaultRule:
-    """One rule. `count` is how often at most; for `404_heals` it is how often for each path.
+    """A rule that makes calls go wrong.
 
-    `rate` is a share of calls; of resources for the kinds that stick to a resource.
-    `seconds` is how long a wait, a slow body or a `retry-after` lasts, `bytes` how much too much is sent.
-    `retry_after` is sent word for word in place of the seconds: a date, a negative number, nonsense.
+    `rate` is the share of calls, or the share of resources for the kinds that stay with a resource. `count` is the
+    maximum number of faults; for `404_heals`, the number for each path.
+
+    `seconds` is the length of a wait, of a slow body or of `retry-after`. `retry_after` replaces that header with any
+    text: a date, a negative number, nonsense. `bytes` is the padding of an oversized body.
     """
 
     kind: str
@@ -60,15 +69,15 @@ class FaultRule:
     retry_after: str | None = None
     bytes: int = 8 * 1024 * 1024
 
-    def lasting(self, usual: float) -> float:
-        """The seconds of the rule, or the usual ones."""
-        return usual if self.seconds is None else self.seconds
+    def seconds_or(self, default: float) -> float:
+        """The rule's seconds, or the default."""
+        return default if self.seconds is None else self.seconds
 
-    def fits(self, method: str, path: str, company: str | None) -> bool:
-        """Whether a call is one of those the rule is about."""
-        if self.kind == "merged_301" and not CONVERSATION.match(path):
+    def matches(self, method: str, path: str, company: str | None) -> bool:
+        """Tell whether the rule is about this call."""
+        if self.kind == "merged_301" and not CONVERSATION_PATH.match(path):
             return False
-        if self.kind == "missing_message_fields" and not (method == "GET" and MESSAGE.fullmatch(path)):
+        if self.kind == "missing_message_fields" and not (method == "GET" and MESSAGE_PATH.fullmatch(path)):
             return False
         return (
             self.method in {None, method}
@@ -78,19 +87,19 @@ class FaultRule:
 
 
 def read_rule(body: Any) -> FaultRule:
-    """Check the words of a rule, or raise BadFault."""
-    given = read_words(body, FaultRule, BadFault)
+    """Check the fields of a rule, or raise BadRequest."""
+    given = read_fields(body, FaultRule)
     if given.get("kind") not in KINDS:
-        raise BadFault(f"kind is one of: {', '.join(KINDS)}")
+        raise BadRequest(f"kind is one of: {', '.join(KINDS)}")
     try:
         re.compile(given.get("path_regex", ""))
     except re.error as exc:
-        raise BadFault(f"path_regex: {exc}") from exc
+        raise BadRequest(f"path_regex: {exc}") from exc
     return FaultRule(**given)
 
 
-class FaultBook:
-    """The rules in force; the first that fits a call and is due decides."""
+class FaultRules:
+    """The active rules. The first that matches a call and is due decides."""
 
     def __init__(self, seed: int | None) -> None:
         self._seed = seed
@@ -99,62 +108,127 @@ class FaultBook:
         self.clear()
 
     def clear(self) -> None:
-        """Nothing goes wrong any more; the luck starts anew from the seed."""
+        """Remove all rules, and start the random numbers again from the seed."""
         with self._lock:
             self._rules: dict[int, FaultRule] = {}
             self._used: Counter[int] = Counter()
             self._heals: Counter[tuple[int, str]] = Counter()
             self._chosen: dict[tuple[int, str], bool] = {}
-            self._luck = random.Random(self._seed)
+            self._rng = random.Random(self._seed)
 
     def add(self, rule: FaultRule) -> int:
-        """Put a rule in force; its number."""
+        """Add a rule after all others, and return its number."""
         with self._lock:
             number = next(self._ids)
             self._rules[number] = rule
             return number
 
     def remove(self, number: int) -> bool:
-        """Take one rule out of force."""
+        """Remove a rule. False if there is no such rule."""
         with self._lock:
             return self._rules.pop(number, None) is not None
 
-    def rules(self) -> list[dict[str, Any]]:
-        """The rules in force and how often each was used."""
+    def listing(self) -> list[dict[str, Any]]:
+        """The active rules, each with the number of its faults so far."""
         with self._lock:
             return [{"id": number, **asdict(rule), "used": self._used[number]} for number, rule in self._rules.items()]
 
     def choose(self, method: str, path: str, company: str | None) -> FaultRule | None:
-        """The fault of this call, counted as used; None if it is to go well."""
+        """Choose the fault of this call, and count it. None if the call is to succeed."""
         with self._lock:
             for number, rule in self._rules.items():
-                if rule.fits(method, path, company) and self._is_due(number, rule, path):
+                if rule.matches(method, path, company) and self._is_due(number, rule, path):
                     self._used[number] += 1
                     return rule
         return None
 
     def _is_due(self, number: int, rule: FaultRule, path: str) -> bool:
-        if rule.kind in PER_RESOURCE:
-            return self._sticks(number, rule, _resource(rule, path))
+        if rule.kind in PER_RESOURCE_KINDS:
+            return self._is_due_for_resource(number, rule, _resource(rule, path))
         if rule.count is not None and self._used[number] >= rule.count:
             return False
-        return self._luck.random() < rule.rate
+        return self._rng.random() < rule.rate
 
-    def _sticks(self, number: int, rule: FaultRule, resource: str) -> bool:
-        """The same answer for the same resource; a count bounds the resources, or heals each of them."""
+    def _is_due_for_resource(self, number: int, rule: FaultRule, resource: str) -> bool:
+        """Decide once for each resource. `count` limits the resources, or for `404_heals` the faults of each."""
         key = (number, resource)
         if key not in self._chosen:
-            full = rule.kind != "404_heals" and rule.count is not None and self._taken(number) >= rule.count
-            self._chosen[key] = not full and self._luck.random() < rule.rate
+            is_full = rule.kind != "404_heals" and rule.count is not None and self._resources(number) >= rule.count
+            self._chosen[key] = not is_full and self._rng.random() < rule.rate
         if not self._chosen[key] or rule.kind != "404_heals":
             return self._chosen[key]
         self._heals[key] += 1
-        return self._heals[key] <= (2 if rule.count is None else rule.count)
+        return self._heals[key] <= (DEFAULT_HEALS if rule.count is None else rule.count)
 
-    def _taken(self, number: int) -> int:
+    def _resources(self, number: int) -> int:
         return sum(chosen for (owner, _), chosen in self._chosen.items() if owner == number)
 
 
 def _resource(rule: FaultRule, path: str) -> str:
-    match = CONVERSATION.match(path) if rule.kind == "merged_301" else None
+    match = CONVERSATION_PATH.match(path) if rule.kind == "merged_301" else None
     return match[1] if match else path
+
+
+def replace_response(rule: FaultRule, state: RateLimitState, now: float, offsite_url: str) -> Response | None:
+    """Return the faulty response to a call that is not handled. None if the call is to be handled first.
+
+    `offsite_url` is the target of a redirect to another host.
+    """
+    if rule.kind.startswith("429"):
+        return _too_many_requests(rule, state, now)
+    if rule.kind in ERRORS:
+        return error_response(*ERRORS[rule.kind], headers=state.headers())
+    if rule.kind == "redirect_offsite":
+        return Response(status=302, headers={"Location": offsite_url})
+    return REPLACEMENTS[rule.kind](rule) if rule.kind in REPLACEMENTS else None
+
+
+def spoil_response(rule: FaultRule, response: Response) -> Response:
+    """Put the fault into the response to a call that was handled."""
+    return SPOILERS[rule.kind](response, rule) if rule.kind in SPOILERS else response
+
+
+def _too_many_requests(rule: FaultRule, state: RateLimitState, now: float) -> Response:
+    seconds = rule.seconds_or(RETRY_AFTER_SECONDS)
+    is_burst = rule.kind == "429_burst"
+    refused = replace(
+        state,
+        remaining=state.remaining if is_burst else 0,
+        reset=now + seconds,
+        retry_after=seconds,
+        is_burst=is_burst,
+    )
+    response = too_many_requests(refused, with_retry_after=rule.kind != "429_no_retry_after")
+    if rule.retry_after is None:
+        return response
+    return replace(response, headers={**response.headers, "retry-after": rule.retry_after})
+
+
+def _without_message_fields(response: Response, _: FaultRule) -> Response:
+    if response.status != 200 or not isinstance(response.body, bytes):
+        return response
+    message = json.loads(response.body)
+    for name in ("recipients", "attachments"):
+        message.pop(name, None)
+    return replace(response, body=json.dumps(message).encode())
+
+
+ERRORS = {
+    "500": (500, "Something went wrong"),
+    "503": (503, "Please come back later"),
+    "401": (401, "Invalid token"),
+    "403": (403, "Missing scope"),
+    "404_heals": (404, "Unknown resource"),
+}
+REPLACEMENTS: dict[str, Callable[[FaultRule], Response]] = {
+    "reset_before": lambda _: Response(status=0, wire_fault="reset"),
+    "timeout": lambda rule: Response(status=0, wire_fault="silent", seconds=rule.seconds_or(SILENT_SECONDS)),
+    "ignored": lambda _: Response(status=204),
+}
+SPOILERS: dict[str, Callable[[Response, FaultRule], Response]] = {
+    "reset_after": lambda response, _: replace(response, wire_fault="reset"),
+    "cut_body": lambda response, _: replace(response, wire_fault="cut"),
+    "slow_body": lambda response, rule: replace(response, wire_fault="slow", seconds=rule.seconds_or(SLOW_SECONDS)),
+    "oversized_body": lambda response, rule: replace(response, wire_fault="oversized", extra_bytes=rule.bytes),
+    "missing_message_fields": _without_message_fields,
+}

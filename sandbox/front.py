@@ -1,136 +1,146 @@
-"""One small Front: everything it is made of, put together once."""
+"""The state of one sandbox behind all routes, and its file between two starts."""
 
 from __future__ import annotations
 
+import logging
+import pickle
 import time
 from typing import TYPE_CHECKING, Any
 
-from sandbox.bodies import Bodies
-from sandbox.faults import FaultBook
-from sandbox.founding import found
+from sandbox.event_factory import EventFactory
+from sandbox.faults import FaultRules
 from sandbox.grants import Grants
-from sandbox.ids import Ids, stable
-from sandbox.jobs import Jobs
-from sandbox.kinds import APPLICATION_TYPES
+from sandbox.http_messages import BadRequest
 from sandbox.ledger import Ledger
-from sandbox.limits import Limits, Patience
-from sandbox.memory import recall, remember
-from sandbox.orders import BadOrder, Order
-from sandbox.percentiles import percentiles
-from sandbox.sender import Sender
-from sandbox.staging import Stage, Staged
-from sandbox.verdict import judge
+from sandbox.models import WEBHOOK_TYPES, IdSequence, WebhookEvent, stable_id
+from sandbox.rate_limits import RateLimits, RetryAfterMonitor
+from sandbox.sample_data import sample_company
+from sandbox.serializers import Serializer
+from sandbox.verdict import verdict
+from sandbox.webhook_sender import SendJobs, WebhookSender
 from sandbox.world import World
 
 if TYPE_CHECKING:
-    from sandbox.records import Company, Event
+    from collections.abc import Sequence
+    from pathlib import Path
+
+    from sandbox.models import Company, Event
+    from sandbox.send_request import SendRequest
     from sandbox.settings import SandboxSettings
+
+log = logging.getLogger("sandbox")
+FILE_FORMAT = 3
+"""Increase it when a pickled class changes or moves: pickle would misread or refuse an older file."""
+NOT_SAVED = {"ids", "lock", "_lock", "_access_seconds", "_rotate"}
 
 
 class Front:
-    """The state behind all routes. `base` is the address links point to, set when the port is known."""
+    """The state behind all routes.
+
+    `base` is the address that links point to, and `elsewhere` the address of a host that is not Front. The server sets
+    both when it knows its port.
+    """
 
     def __init__(self, settings: SandboxSettings) -> None:
         self.settings = settings
         self.base = f"http://{settings.host}:{settings.port}"
         self.elsewhere = ""
-        self.world = World(Ids(time.time_ns() // 1000))
+        self.world = World(IdSequence(time.time_ns() // 1000))
         self.grants = Grants(access_seconds=settings.access_token_seconds, rotate=settings.rotate_refresh_tokens)
-        self.limits = Limits(settings.requests_per_minute, settings.burst_per_second)
-        self.patience = Patience()
-        self.faults = FaultBook(settings.seed)
+        self.rate_limits = RateLimits(settings.requests_per_minute, settings.burst_per_second)
+        self.retry_after_monitor = RetryAfterMonitor()
+        self.faults = FaultRules(settings.seed)
         self.ledger = Ledger(settings.data and settings.data / "ledger.jsonl")
-        self.sender = Sender(settings, self.ledger)
-        self.jobs = Jobs(self, self.sender, settings.seed)
-        self._memory = settings.data / "world.pickle" if settings.remember and settings.data else None
-        if self._memory:
-            recall(self, self._memory)
+        self.sender = WebhookSender(settings, self.ledger)
+        self.jobs = SendJobs(self.world, self.sender, self.make_event, settings.seed)
+        self._file = settings.data / "world.pickle" if settings.remember and settings.data else None
+        if self._file:
+            _load(self._file, (self.world, self.grants))
 
     def now(self) -> float:
-        """The time in seconds with milliseconds, as Front gives it."""
+        """The time in seconds, with milliseconds as Front sends it."""
         return round(time.time(), 3)
 
-    def found(self, company_id: str, name: str, api_token: str | None) -> Company:
-        """The company of that id, furnished if it is new, and its API token let in."""
+    def ensure_company(self, company_id: str, name: str, api_token: str | None) -> Company:
+        """Return the company with this id, made from sample data if it is new, and admit its API token."""
         with self.world.lock:
-            company = self.world.companies.setdefault(company_id, found(company_id, name))
+            company = self.world.companies.setdefault(company_id, sample_company(company_id, name))
         self.grants.add_api_token(api_token or self.api_token(company_id), company_id)
         return company
 
     def api_token(self, company_id: str) -> str:
-        """The API token a company has unless it was founded with another."""
-        return stable("token", self.settings.signing_key, company_id)
+        """The API token of a company that was created without one."""
+        return stable_id("token", self.settings.signing_key, company_id)
 
-    def bodies(self, company_id: str) -> Bodies:
-        """The printer of a company's resources."""
-        return Bodies(self.base, self.world.companies[company_id])
+    def serializer(self, company_id: str) -> Serializer:
+        """The serializer of a company's resources."""
+        return Serializer(self.base, self.world.companies[company_id])
 
-    def stage(self, order: Order, application_type: str) -> tuple[Staged, Bodies]:
-        """Let an ordered event happen."""
-        company = self.world.companies.get(order.company)
+    def make_event(self, request: SendRequest, webhook_type: str) -> tuple[WebhookEvent, Serializer]:
+        """Let a requested event happen."""
+        company = self.world.companies.get(request.company)
         if company is None:
-            raise BadOrder(f"no such company: {order.company}; found it first")
+            raise BadRequest(f"no such company: {request.company}; create it first")
         now = self.now()
-        stage = Stage(
+        factory = EventFactory(
             world=self.world,
             company=company,
-            order=order,
-            at=order.emitted_at or now,
+            request=request,
+            at=request.emitted_at or now,
             now=now,
             elsewhere=self.elsewhere,
         )
-        return stage.play(application_type), self.bodies(company.id)
-
-    def is_private(self, company_id: str, inbox_id: str | None) -> bool:
-        """Whether an inbox is somebody's own: no webhook tells of it."""
-        inboxes = self.world.companies[company_id].inboxes
-        return any(inbox.is_private for inbox in inboxes if inbox.id == inbox_id)
+        return factory.make(webhook_type), self.serializer(company.id)
 
     def announce(self, event: Event) -> None:
-        """Send an event that has already happened as a webhook, in the background."""
+        """Send the webhook of an event that has happened already, in the background."""
         company_id, conversation_id = event.conversation.company_id, event.conversation.id
         message_ids = self.world.message_ids[company_id, conversation_id]
-        staged = Staged(
+        webhook_event = WebhookEvent(
             event=event,
-            application_type=APPLICATION_TYPES[event.type],
+            webhook_type=WEBHOOK_TYPES[event.type],
             message=self.world.messages[company_id, message_ids[-1]],
         )
-        self.sender.post_soon(lambda: (staged, self.bodies(company_id)))
+        self.sender.send_in_background(lambda: (webhook_event, self.serializer(company_id)))
 
     def verdict(self, named: int = 20) -> dict[str, Any]:
-        """The judgement on everything so far, with so many events named; see `sandbox.verdict` for the rules."""
+        """Judge everything so far, and name at most so many events. `sandbox.verdict` has the rules."""
         with self.world.lock:
             histories = {key: list(history) for key, history in self.world.histories.items()}
-        acknowledged = set(self.ledger.acknowledged)
-        findings = {key: judge(history, acknowledged) for key, history in histories.items()}
-        lost = [event_id for finding in findings.values() for event_id in finding.lost]
-        unserved = [event_id for finding in findings.values() for event_id in finding.unserved]
-        return {
-            "sent": len(self.ledger.sent),
-            "acknowledged": len(acknowledged),
-            "lost": len(lost),
-            "lost_events": lost[:named],
-            "unserved": len(unserved),
-            "unserved_events": unserved[:named],
-            "double": sum(finding.double for finding in findings.values()),
-            "double_conversations": [key[1] for key, finding in findings.items() if finding.double],
-            "ghost": sum(finding.ghost for finding in findings.values()),
-            "ghost_conversations": [key[1] for key, finding in findings.items() if finding.ghost],
-            "wrong_token": self.ledger.count("wrong_token"),
-            "effects": sum(finding.effects for finding in findings.values()),
-            "repeated": sum(finding.repeated for finding in findings.values()),
-            "pending": self.jobs.open(),
-            "seconds_to_effect": percentiles([wait for each in findings.values() for wait in each.waits]),
-        }
+        return verdict(histories, self.ledger, pending=self.jobs.open(), named=named)
 
     def reset(self) -> None:
         """Forget companies, tokens, faults, limits and counts."""
-        for part in (self.world, self.grants, self.faults, self.limits, self.patience, self.ledger):
+        for part in (self.world, self.grants, self.faults, self.rate_limits, self.retry_after_monitor, self.ledger):
             part.clear()
 
     def close(self) -> None:
-        """Send and write nothing more."""
+        """Stop sending, close the ledger's file, and save the state if the settings say so."""
         self.sender.close()
         self.ledger.close()
-        if self._memory:
-            remember(self, self._memory)
+        if self._file:
+            _save(self._file, (self.world, self.grants))
+
+
+def _save(path: Path, parts: Sequence[object]) -> None:
+    """Write the state in one step: a killed sandbox leaves the file of the last clean stop."""
+    new = path.with_suffix(".new")
+    values = [{name: value for name, value in vars(part).items() if name not in NOT_SAVED} for part in parts]
+    new.touch(mode=0o600)  # it holds tokens
+    new.write_bytes(pickle.dumps((FILE_FORMAT, values)))
+    new.replace(path)
+
+
+def _load(path: Path, parts: Sequence[object]) -> None:
+    """Read the saved state. Without a file, or with one of another release, the sandbox starts empty."""
+    if not path.exists():
+        return
+    try:
+        file_format, saved = pickle.loads(path.read_bytes())  # noqa: S301 -- our own file
+    except Exception:  # noqa: BLE001 -- pickle raises anything when a class is gone
+        file_format, saved = None, ()
+    if file_format != FILE_FORMAT:
+        log.warning("%s cannot be read; the sandbox starts empty", path)
+        return
+    for part, values in zip(parts, saved, strict=True):
+        vars(part).update(values)

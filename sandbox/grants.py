@@ -1,4 +1,4 @@
-"""Who may call for which company: API tokens, and OAuth codes and tokens."""
+"""The tokens of all companies: API tokens, and OAuth codes, access tokens and refresh tokens."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ CODE_SECONDS = 600.0
 
 
 class InvalidGrant(Exception):
-    """The code or refresh token is unknown, used, revoked or too old."""
+    """The code or refresh token is unknown, used, revoked or expired."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Grant:
-    """What a token stands for."""
+    """The right to act for a company that a token gives."""
 
     company: str
     type: Literal["api", "oauth_client"]
@@ -25,7 +25,7 @@ class Grant:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Tokens:
-    """One answer of the token endpoint."""
+    """An access token and its refresh token."""
 
     access_token: str
     refresh_token: str
@@ -33,7 +33,7 @@ class Tokens:
 
 
 class Grants:
-    """All tokens of this Front."""
+    """The store of all tokens."""
 
     def __init__(self, *, access_seconds: float, rotate: bool) -> None:
         self._access_seconds = access_seconds
@@ -42,33 +42,33 @@ class Grants:
         self.clear()
 
     def clear(self) -> None:
-        """Nobody may do anything any more."""
+        """Forget all tokens and codes."""
         with self._lock:
             self._tokens: dict[str, Grant] = {}
             self._codes: dict[str, tuple[str, str, float]] = {}
             self._refresh: dict[str, str] = {}
 
     def add_api_token(self, token: str, company: str) -> None:
-        """Let a token act for a company, without end."""
+        """Accept an API token of a company; it never expires."""
         with self._lock:
             self._tokens[token] = Grant(company=company, type="api")
 
     def holder(self, token: str, now: float) -> Grant | None:
-        """What a token stands for now; None if it is unknown or expired."""
+        """Return the grant of a token, or None if the token is unknown or expired."""
         grant = self._tokens.get(token)
         if grant is None or (grant.expires_at is not None and grant.expires_at <= now):
             return None
         return grant
 
     def issue_code(self, company: str, redirect_uri: str, now: float) -> str:
-        """The code an admin's consent sends back."""
+        """Issue the code that an admin's consent sends to the app."""
         code = secrets.token_urlsafe(24)
         with self._lock:
             self._codes[code] = (company, redirect_uri, now + CODE_SECONDS)
         return code
 
     def exchange(self, code: str, redirect_uri: str, now: float) -> Tokens:
-        """Tokens for a code, once, and only for the address it was issued to."""
+        """Exchange a code for tokens: once, and only for the redirect URI it was issued to."""
         with self._lock:
             company, issued_to, until = self._codes.pop(code, ("", "", 0.0))
             if until <= now or issued_to != redirect_uri:
@@ -76,7 +76,7 @@ class Grants:
             return self._issue(company, secrets.token_urlsafe(32), now)
 
     def refresh(self, token: str, now: float) -> Tokens:
-        """A new access token; with rotation the old refresh token ends here."""
+        """Issue a new access token. With rotation, a new refresh token replaces the old one."""
         with self._lock:
             company = self._refresh.get(token)
             if company is None:
@@ -87,14 +87,14 @@ class Grants:
             return self._issue(company, token, now)
 
     def expire(self, company: str) -> None:
-        """End the company's access tokens; refresh tokens live on."""
+        """Expire the access tokens of a company. Refresh tokens stay valid."""
         with self._lock:
             self._tokens = {
                 token: grant for token, grant in self._tokens.items() if grant.company != company or grant.type == "api"
             }
 
     def revoke(self, company: str) -> None:
-        """End every token of a company, as when its admin removes the app."""
+        """Revoke all tokens of a company, as Front does when an admin removes the app."""
         with self._lock:
             self._tokens = {token: grant for token, grant in self._tokens.items() if grant.company != company}
             self._refresh = {token: owner for token, owner in self._refresh.items() if owner != company}

@@ -1,4 +1,4 @@
-"""What was sent and what was called, kept in memory and as JSON lines in a file."""
+"""The record of webhooks sent and API calls received, in memory and as JSON lines in a file."""
 
 from __future__ import annotations
 
@@ -8,19 +8,18 @@ from collections import Counter
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TextIO
 
-from sandbox.percentiles import percentiles
-
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from pathlib import Path
 
 PROMPT_SECONDS = 2.0
-#: Nobody listened, or the process ended: no answer, so neither a prompt one nor a late one. A timeout is a late one.
-NO_DOOR = frozenset({"refused", "reset"})
+#: Nobody listened, or the process ended. There was no response, so it counts neither as prompt nor as late.
+NO_LISTENER = frozenset({"refused", "reset"})
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Call:
-    """One request to the API, as it was answered; `status` 0 is no answer at all."""
+class ApiCall:
+    """A request to the API, with the status of its response or 0 if there was none."""
 
     at: float
     method: str
@@ -35,8 +34,8 @@ class Call:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Try:
-    """One attempt to deliver an event; `status` is a code or a word for why there is none."""
+class DeliveryAttempt:
+    """One attempt to deliver an event. `status` is an HTTP status, or a word if there was no response."""
 
     at: float
     event_id: str
@@ -46,17 +45,12 @@ class Try:
 
     @property
     def acknowledged(self) -> bool:
-        """Whether the door took it."""
+        """Tell whether the door accepted the webhook."""
         return isinstance(self.status, int) and 200 <= self.status < 300
 
 
-def _plain(record: Call | Try) -> dict[str, Any]:
-    """Its fields, none of which holds more than a value."""
-    return {name: getattr(record, name) for name in record.__slots__}
-
-
 class Ledger:
-    """Counts and records from several threads at once."""
+    """Records and counts calls and deliveries. Several threads may use it at once."""
 
     def __init__(self, path: Path | None) -> None:
         self._lock = threading.Lock()
@@ -67,11 +61,11 @@ class Ledger:
         self.clear()
 
     def clear(self) -> None:
-        """Count from zero; the file keeps what it has."""
+        """Set all counts to zero. The file keeps its lines."""
         with self._lock:
             self.sent: set[str] = set()
             self.acknowledged: set[str] = set()
-            self._calls: list[Call] = []
+            self._calls: list[ApiCall] = []
             self._seconds: list[float] = []
             self._answered: list[float] = []
             self._statuses: Counter[str] = Counter()
@@ -79,7 +73,7 @@ class Ledger:
             self._faults: Counter[str] = Counter()
             self._counts: Counter[str] = Counter()
 
-    def note_call(self, call: Call) -> None:
+    def record_call(self, call: ApiCall) -> None:
         """Record a request to the API."""
         with self._lock:
             self._calls.append(call)
@@ -88,43 +82,44 @@ class Ledger:
             self._counts["early"] += call.early
             if call.fault:
                 self._faults[call.fault] += 1
-            self._write("call", _plain(call))
+            self._write("call", _fields(call))
 
-    def note_try(self, attempt: Try) -> None:
+    def record_attempt(self, attempt: DeliveryAttempt) -> None:
         """Record an attempt to deliver an event."""
         with self._lock:
             self.sent.add(attempt.event_id)
             self._statuses[str(attempt.status)] += 1
             self._seconds.append(attempt.seconds)
-            if attempt.status not in NO_DOOR:
+            if attempt.status not in NO_LISTENER:
                 self._answered.append(attempt.seconds)
             if attempt.acknowledged:
                 self.acknowledged.add(attempt.event_id)
-            self._write("try", _plain(attempt))
+            self._write("try", _fields(attempt))
 
-    def note(self, kind: str, record: dict[str, Any]) -> None:
-        """Record and count anything else."""
+    def record_incident(self, kind: str, fields: dict[str, Any]) -> None:
+        """Record and count anything else, by its kind."""
         with self._lock:
             self._counts[kind] += 1
-            self._write(kind, record)
+            self._write(kind, fields)
 
-    def count(self, kind: str) -> int:
-        """How often something of that kind was noted."""
-        return self._counts[kind]
+    @property
+    def wrong_tokens(self) -> int:
+        """The number of calls with the token of another company."""
+        return self._counts["wrong_token"]
 
     def calls(
         self, *, since: float = 0.0, company: str | None = None, conversation: str | None = None
     ) -> list[dict[str, Any]]:
-        """The calls that fit, oldest first."""
+        """The calls that match every given filter, oldest first."""
         with self._lock:
             return [
-                _plain(call)
+                _fields(call)
                 for call in self._calls
                 if call.at >= since and company in {None, call.company} and conversation in {None, call.conversation}
             ]
 
     def totals(self) -> dict[str, Any]:
-        """All counts at this moment."""
+        """All counts, as the control API reports them."""
         with self._lock:
             prompt = sum(seconds <= PROMPT_SECONDS for seconds in self._answered)
             return {
@@ -143,12 +138,29 @@ class Ledger:
             }
 
     def close(self) -> None:
-        """Write nothing more to the file."""
+        """Close the file. Later records stay in memory only."""
         with self._lock:
             if self._file:
                 self._file.close()
                 self._file = None
 
-    def _write(self, kind: str, record: dict[str, Any]) -> None:
+    def _write(self, kind: str, fields: dict[str, Any]) -> None:
         if self._file:
-            self._file.write(json.dumps({"what": kind, **record}, default=str) + "\n")
+            self._file.write(json.dumps({"what": kind, **fields}, default=str) + "\n")
+
+
+def _fields(record: ApiCall | DeliveryAttempt) -> dict[str, Any]:
+    """The fields of a record, without the deep copy that `asdict` makes."""
+    return {name: getattr(record, name) for name in record.__slots__}
+
+
+def percentiles(seconds: Sequence[float]) -> dict[str, float | None]:
+    """Median, 99th percentile and maximum; None for each if there are no values."""
+    ordered = sorted(seconds)
+    if not ordered:
+        return {"p50": None, "p99": None, "max": None}
+    return {
+        "p50": round(ordered[len(ordered) // 2], 4),
+        "p99": round(ordered[min(len(ordered) - 1, int(len(ordered) * 0.99))], 4),
+        "max": round(ordered[-1], 4),
+    }

@@ -1,1 +1,1 @@
-"""What the sandbox answers where Front's API would."""
+"""The sandbox's version of Front's API and OAuth endpoints."""

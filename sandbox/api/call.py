@@ -1,37 +1,39 @@
-"""One call of the API on its way to a handler, and the look-ups all handlers share."""
+"""One API call with a valid token, and what all handlers need: look-ups and paging."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeVar
+from urllib.parse import urlencode
 
-from sandbox.answers import Answer, Refusal, error_answer
-from sandbox.changes import Cause
-from sandbox.records import Source
+from sandbox.http_messages import HttpError, Response, error_response, http_error
+from sandbox.models import Source
+from sandbox.world import Cause
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping, Sequence
 
-    from sandbox.bodies import Bodies
     from sandbox.front import Front
     from sandbox.grants import Grant
-    from sandbox.incoming import Request
-    from sandbox.records import Company, Conversation, Key
+    from sandbox.http_messages import Request
+    from sandbox.models import Company, Conversation, Key
+    from sandbox.serializers import Json, Serializer
 
 Resource = TypeVar("Resource")
+Item = TypeVar("Item")
 
 
-class WrongToken(Refusal):
-    """The token is good, but the resource is another company's: Front says that there is none."""
+class WrongToken(HttpError):
+    """The resource belongs to another company. Front answers as if it did not exist."""
 
 
-class Merged(Refusal):
-    """The conversation lives on under another id."""
+class ConversationMerged(HttpError):
+    """The conversation was merged into another one: a redirect to that one."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Call:
-    """A request with a valid token; `resource` is the id in its path."""
+    """A request with a valid token. `resource` is the id in its path."""
 
     front: Front
     request: Request
@@ -41,39 +43,87 @@ class Call:
 
     @property
     def company(self) -> Company:
-        """The company the token belongs to."""
+        """The company of the token."""
         return self.front.world.companies[self.grant.company]
 
     @property
-    def bodies(self) -> Bodies:
-        """The printer of its resources."""
-        return self.front.bodies(self.grant.company)
+    def serializer(self) -> Serializer:
+        """The serializer of the company's resources."""
+        return self.front.serializer(self.grant.company)
 
     @property
     def cause(self) -> Cause:
-        """What Front names as the cause of a change made by this call."""
+        """The cause of the events that this call leads to."""
         return Cause(source=Source(type=self.grant.type), at=self.at)
 
     @property
     def key(self) -> Key:
-        """Where the named resource is stored."""
+        """The key of the resource."""
         return (self.grant.company, self.resource)
 
     def find(self, kind: str, store: Mapping[Key, Resource]) -> Resource:
-        """The named resource of the caller's company, or 404."""
+        """Return the resource, or raise a 404."""
         if (found := store.get(self.key)) is not None:
             return found
-        answer = error_answer(404, f"Unknown {kind} ID {self.resource}")
-        raise WrongToken(answer) if self.front.world.belongs_elsewhere(*self.key) else Refusal(answer)
+        response = error_response(404, f"Unknown {kind} ID {self.resource}")
+        raise WrongToken(response) if self.front.world.belongs_elsewhere(*self.key) else HttpError(response)
 
     def conversation(self) -> Conversation:
-        """The named conversation; 301 to the surviving one if it was merged."""
+        """Return the conversation, or raise a 404; for a merged one, a 301 to the same path of the surviving one."""
         world = self.front.world
         if self.key in world.merged:
-            raise Merged(self.moved(world.surviving(self.key)[1]))
+            surviving_id = world.surviving(self.key)[1]
+            target = self.request.target.replace(self.resource, surviving_id, 1)
+            location = f"http://{self.request.host}{target}"
+            raise ConversationMerged(Response(status=301, headers={"Location": location}))
         return self.find("conversation", world.conversations)
 
-    def moved(self, surviving_id: str) -> Answer:
-        """The 301 to the same path of another conversation, on the same host."""
-        target = self.request.target.replace(self.resource, surviving_id, 1)
-        return Answer(status=301, headers={"Location": f"http://{self.request.host}{target}"})
+    def page(
+        self,
+        items: Sequence[Item],
+        *,
+        item_id: Callable[[Item], str],
+        serialize: Callable[[Item], Json],
+        max_limit: int = 100,
+        default_limit: int = 50,
+    ) -> Json:
+        """Serialize the page that the request asks for: `limit`, `page_token`, and an absolute URL for the next page.
+
+        The token names the last item seen, so that new items do not shift the pages.
+        """
+        limit = self._limit(max_limit, default_limit)
+        start = self._start(items, item_id)
+        shown = items[start : start + limit]
+        has_more = start + limit < len(items)
+        return {
+            "_pagination": {"next": self._next_url(limit, item_id(shown[-1])) if has_more else None},
+            "_links": {"self": self.front.base + self.request.target},
+            "_results": [serialize(item) for item in shown],
+        }
+
+    def unpaged(self, results: list[Json]) -> Json:
+        """A list that Front sends without pages."""
+        return {"_links": {"self": self.front.base + self.request.path}, "_results": results}
+
+    def _limit(self, max_limit: int, default_limit: int) -> int:
+        given = self.request.first("limit")
+        if given is None:
+            return default_limit
+        if not given.isdigit() or int(given) < 1:
+            raise http_error(400, "Body did not satisfy requirements", details=["query.limit: should be number"])
+        return min(int(given), max_limit)
+
+    def _start(self, items: Sequence[Item], item_id: Callable[[Item], str]) -> int:
+        token = self.request.first("page_token")
+        if token is None:
+            return 0
+        places = (place for place, item in enumerate(items) if item_id(item) == token)
+        last = next(places, None)
+        if last is None:
+            raise http_error(400, "Invalid page token")
+        return last + 1
+
+    def _next_url(self, limit: int, token: str) -> str:
+        kept = {name: values for name, values in self.request.query.items() if name not in {"limit", "page_token"}}
+        query = urlencode({**kept, "limit": limit, "page_token": token}, doseq=True, safe="[]")
+        return f"{self.front.base}{self.request.path}?{query}"

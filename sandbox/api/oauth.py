@@ -1,4 +1,4 @@
-"""The OAuth dance: a page where an admin consents, and the token endpoint."""
+"""The OAuth endpoints: a page where an admin consents, and the token endpoint."""
 
 from __future__ import annotations
 
@@ -7,13 +7,13 @@ import html
 from typing import TYPE_CHECKING
 from urllib.parse import parse_qs, urlencode
 
-from sandbox.answers import Answer, json_answer
 from sandbox.grants import InvalidGrant
+from sandbox.http_messages import Response, json_response
 
 if TYPE_CHECKING:
     from sandbox.front import Front
     from sandbox.grants import Tokens
-    from sandbox.incoming import Request
+    from sandbox.http_messages import Request
 
 PAGE = """<!doctype html>
 <html lang="en"><head><meta charset="utf-8"><title>Allow access?</title></head>
@@ -26,54 +26,55 @@ PAGE = """<!doctype html>
 <button name="decision" value="deny">Deny</button>
 </form></main></body></html>
 """
-CARRIED = ("redirect_uri", "state")
+HIDDEN_FIELDS = ("redirect_uri", "state")
 
 
-def authorize(front: Front, request: Request) -> Answer:
-    """The page with consent and denial."""
+def show_consent_page(front: Front, request: Request) -> Response:
+    """Show the page where an admin allows or denies access."""
     if request.first("client_id") != front.settings.client_id or request.first("response_type") != "code":
-        return json_answer({"error": "invalid_request"}, 400)
+        return json_response({"error": "invalid_request"}, 400)
     if not request.first("redirect_uri"):
-        return json_answer({"error": "invalid_request"}, 400)
+        return json_response({"error": "invalid_request"}, 400)
     hidden = "\n".join(
-        f'<input type="hidden" name="{name}" value="{html.escape(request.first(name) or "")}">' for name in CARRIED
+        f'<input type="hidden" name="{name}" value="{html.escape(request.first(name) or "")}">'
+        for name in HIDDEN_FIELDS
     )
     options = "".join(
         f'<option value="{html.escape(company.id)}">{html.escape(company.name)}</option>'
         for company in front.world.companies.values()
     )
     page = PAGE.format(hidden=hidden, options=options)
-    return Answer(headers={"Content-Type": "text/html; charset=utf-8"}, body=page.encode())
+    return Response(headers={"Content-Type": "text/html; charset=utf-8"}, body=page.encode())
 
 
-def consent(front: Front, request: Request) -> Answer:
-    """Back to the app with a code, or with a denial."""
+def redirect_after_consent(front: Front, request: Request) -> Response:
+    """Redirect to the app with a code, or with a denial."""
     company, redirect_uri = request.first("company"), request.first("redirect_uri")
     if company not in front.world.companies or company is None or not redirect_uri:
-        return json_answer({"error": "invalid_request"}, 400)
+        return json_response({"error": "invalid_request"}, 400)
     result = {"error": "access_denied"}
     if request.first("decision") == "allow":
         result = {"code": front.grants.issue_code(company, redirect_uri, front.now())}
     if state := request.first("state"):
         result["state"] = state
-    joint = "&" if "?" in redirect_uri else "?"
-    return Answer(status=302, headers={"Location": f"{redirect_uri}{joint}{urlencode(result)}"})
+    separator = "&" if "?" in redirect_uri else "?"
+    return Response(status=302, headers={"Location": f"{redirect_uri}{separator}{urlencode(result)}"})
 
 
-def token(front: Front, request: Request) -> Answer:
-    """Tokens for a code or for a refresh token; the client identifies itself by Basic authentication."""
-    if request.headers.get("authorization") != _basic(front):
-        return json_answer({"error": "invalid_client"}, 401)
+def issue_tokens(front: Front, request: Request) -> Response:
+    """Issue tokens for a code or a refresh token. The client authenticates with HTTP Basic."""
+    if request.headers.get("authorization") != _client_authorization(front):
+        return json_response({"error": "invalid_client"}, 401)
     given = _parameters(request)
     try:
-        return _tokens(_granted(front, given))
+        return _token_response(_granted_tokens(front, given))
     except InvalidGrant:
-        return json_answer({"error": "invalid_grant"}, 400)
+        return json_response({"error": "invalid_grant"}, 400)
     except KeyError:
-        return json_answer({"error": "invalid_request"}, 400)
+        return json_response({"error": "invalid_request"}, 400)
 
 
-def _basic(front: Front) -> str:
+def _client_authorization(front: Front) -> str:
     pair = f"{front.settings.client_id}:{front.settings.client_secret}"
     return f"Basic {base64.b64encode(pair.encode()).decode()}"
 
@@ -85,7 +86,7 @@ def _parameters(request: Request) -> dict[str, str]:
     return {name: values[0] for name, values in parse_qs(request.body.decode()).items()}
 
 
-def _granted(front: Front, given: dict[str, str]) -> Tokens:
+def _granted_tokens(front: Front, given: dict[str, str]) -> Tokens:
     if given["grant_type"] == "authorization_code":
         return front.grants.exchange(given["code"], given["redirect_uri"], front.now())
     if given["grant_type"] == "refresh_token":
@@ -93,8 +94,8 @@ def _granted(front: Front, given: dict[str, str]) -> Tokens:
     raise KeyError(given["grant_type"])
 
 
-def _tokens(tokens: Tokens) -> Answer:
-    return json_answer(
+def _token_response(tokens: Tokens) -> Response:
+    return json_response(
         {
             "access_token": tokens.access_token,
             "refresh_token": tokens.refresh_token,

@@ -1,1 +1,1 @@
-"""What a test or a demo tells the sandbox to do: `/sandbox/...`."""
+"""The control API under `/sandbox`, for tests and demos on this machine."""

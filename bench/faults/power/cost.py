@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import redis
 
-from sandbox.percentiles import percentiles
+from sandbox.ledger import percentiles
 from shared.intake.client import Intake
 from shared.models import Delivery
 

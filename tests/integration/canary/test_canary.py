@@ -31,7 +31,7 @@ def stage(database: str, redis_db: str, tmp_path: Path) -> Iterator[Stage]:
 
 def connected(stage: Stage) -> None:
     """Acme by the consent of its admin, after a Front that gave away what it was asked; Beta by an API token."""
-    stage.rig.sandbox.front.found(ACME, "Acme", None)
+    stage.rig.sandbox.front.ensure_company(ACME, "Acme", None)
     stage.mailroom("tenant", "add", "Acme")
     stage.front.of_tokens.extend(["error in JSON", "error in text"])
     for attempt in range(1, 3):
@@ -43,7 +43,7 @@ def connected(stage: Stage) -> None:
             ("page of a refusal", page.content.replace(link.encode(), b"").replace(urlsplit(link).path.encode(), b""))
         )
     assert stage.connect("Acme", ACME).status_code == 200
-    stage.rig.sandbox.front.found(BETA, "Beta", API_TOKEN)
+    stage.rig.sandbox.front.ensure_company(BETA, "Beta", API_TOKEN)
     beta = stage.rig.tenant(BETA, "Beta", token=API_TOKEN)
     stage.rig.user(beta, NORA)
     stage.rig.user(stage.rig.one("SELECT id FROM tenants WHERE name = 'Acme'"), NORA)

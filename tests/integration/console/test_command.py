@@ -78,21 +78,21 @@ def test_sending_without_a_sandbox_says_how_to_start_one(mailroom: Mailroom, env
 
 
 def test_what_the_door_did_not_take_is_partly_failed(mailroom: Mailroom, front: RunningSandbox) -> None:
-    front.front.found("cmp_acme", "Acme", "token")
+    front.front.ensure_company("cmp_acme", "Acme", "token")
     answer = mailroom.json("sandbox", "send", "inbound_received", "--count", 2, "--to", "nora@acme.example", code=4)
     assert [event["acknowledged"] for event in answer["events"]] == [False, False]
 
 
 def test_mail_is_for_the_oldest_company_unless_another_is_named(mailroom: Mailroom, front: RunningSandbox) -> None:
     for company in ("cmp_zebra", "cmp_acme"):
-        front.front.found(company, company, None)
+        front.front.ensure_company(company, company, None)
     mailroom("sandbox", "send", "inbound_received", code=4)
-    assert list(front.front.world.marks) == ["cmp_zebra"]
+    assert list(front.front.world.event_positions) == ["cmp_zebra"]
 
 
 def test_a_wrong_order_is_a_usage_error(mailroom: Mailroom, front: RunningSandbox) -> None:
     assert "none yet" in mailroom("sandbox", "send", "inbound_received", code=2).stderr
-    front.front.found("cmp_acme", "Acme", "token")
+    front.front.ensure_company("cmp_acme", "Acme", "token")
     assert "no such type" in mailroom("sandbox", "send", "nonsense", code=2).stderr
     assert "no such fault" in mailroom("sandbox", "send", "inbound_received", "--fault", "x", code=2).stderr
 

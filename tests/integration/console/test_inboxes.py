@@ -20,7 +20,7 @@ T = ("--tenant", "Acme")
 @pytest.fixture
 def desk(front: RunningSandbox, acme: str) -> str:
     """The address of Acme's first shared inbox in Front, which has two and a private one."""
-    company = front.front.found("cmp_acme", acme, "acme-api-token")
+    company = front.front.ensure_company("cmp_acme", acme, "acme-api-token")
     private = {"name": "Ines", "address": "ines@private.example", "type": "gmail", "is_private": True}
     assert requests.post(f"{front.url}/sandbox/companies/cmp_acme/inboxes", json=private, timeout=10).ok
     return company.inboxes[0].address

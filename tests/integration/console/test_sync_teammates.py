@@ -22,7 +22,7 @@ SYNC = ("tenant", "sync-teammates", "Acme")
 @pytest.fixture
 def company(front: RunningSandbox, acme: str) -> Any:
     """Acme in Front: three people, a bot and a blocked colleague."""
-    return front.front.found("cmp_acme", acme, "acme-api-token")
+    return front.front.ensure_company("cmp_acme", acme, "acme-api-token")
 
 
 def tell(front: RunningSandbox, path: str, **body: Any) -> Any:

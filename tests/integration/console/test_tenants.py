@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 @pytest.fixture
 def token_file(front: RunningSandbox, tmp_path: Path) -> Path:
     """The token of cmp_4k2p9, as somebody saved it."""
-    front.front.found("cmp_4k2p9", "Acme", "acme-front-token")
+    front.front.ensure_company("cmp_4k2p9", "Acme", "acme-front-token")
     file = tmp_path / "token"
     file.write_text("acme-front-token\n")
     return file

@@ -25,7 +25,7 @@ def csv(tmp_path: Path) -> Path:
 @pytest.fixture
 def teammate(front: RunningSandbox, acme: str, mailroom: Mailroom) -> str:
     """The id of a teammate in Front who is a user already."""
-    found = front.front.found("cmp_acme", acme, "acme-api-token")
+    found = front.front.ensure_company("cmp_acme", acme, "acme-api-token")
     mailroom(*SYNC)
     return found.teammates[1].id
 

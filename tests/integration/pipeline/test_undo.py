@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from sandbox import changes
-from sandbox.records import Source
+from sandbox.models import Source
+from sandbox.world import Cause, set_tags
 from shared.db import undo_requests
 from shared.db.reading.undo import outcome
 from tests.integration.pipeline.rig import NORA, TO_NORA, Rig
@@ -111,9 +111,9 @@ def test_what_was_trashed_comes_back_and_what_was_tagged_loses_the_tag(rig: Rig,
     rig.work()
     world = rig.sandbox.front.world
     [tag] = [tag for tag in world.companies["cmp_acme"].tags if tag.id == before_us]
-    person = changes.Cause(source=Source(type="teammate"), at=rig.sandbox.front.now())
+    person = Cause(source=Source(type="teammate"), at=rig.sandbox.front.now())
     for tags in ((), (world.conversations["cmp_acme", tagged].tags[0], tag)):
-        changes.set_tags(world, ("cmp_acme", by_hand), tags, person)
+        set_tags(world, ("cmp_acme", by_hand), tags, person)
     assert ask(rig, tenant) == 3
     finish(rig)
     assert rig.status(trashed) == "open"

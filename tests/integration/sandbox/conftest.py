@@ -1,4 +1,4 @@
-"""A door that can misbehave, and sandboxes that send to it."""
+"""A door that can fail, and sandboxes that send to it."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ KEY = "signing-key-of-the-tests"
 
 @dataclass
 class Door:
-    """Takes webhooks; `statuses` are used up first, then everything is 200."""
+    """Receives webhooks. It answers with `statuses` first, and then always with 200."""
 
     url: str = ""
     statuses: list[int] = field(default_factory=list)
@@ -67,19 +67,19 @@ class Client:
     def __init__(self, running: RunningSandbox) -> None:
         self.running = running
         self.session = requests.Session()
-        self.company = self.found("cmp_kettle", "Blue Kettle")
+        self.company = self.create_company("cmp_kettle", "Blue Kettle")
 
     def control(self, method: str, path: str, /, **body: Any) -> Any:
         answer = self.session.request(method, f"{self.running.url}/sandbox{path}", json=body)
         assert answer.ok, answer.text
         return answer.json()
 
-    def found(self, company_id: str, name: str) -> Any:
+    def create_company(self, company_id: str, name: str) -> Any:
         return self.control("POST", "/companies", id=company_id, name=name)
 
     def send(self, application_type: str = "inbound_received", **words: Any) -> list[Any]:
-        order = {"type": application_type, "company": "cmp_kettle", **words}
-        events: list[Any] = self.control("POST", "/send", **order)["events"]
+        request = {"type": application_type, "company": "cmp_kettle", **words}
+        events: list[Any] = self.control("POST", "/send", **request)["events"]
         return events
 
     def fault(self, kind: str, **words: Any) -> None:

@@ -63,7 +63,7 @@ def translated(node: Any) -> Any:
 
 
 def errors(document: Any, route: str, body: Any) -> list[str]:
-    """What is wrong with the body of a 200 to `GET route`, with the place where it is wrong."""
+    """Validate the body of a 200 to `GET route`, and return each error with its place."""
     reference = document["paths"][route]["get"]["responses"]["200"]["$ref"]
     place = f"{reference}/content/application~1json/schema"
     validator = Draft202012Validator({"$ref": place, "components": document["components"]})

@@ -1,4 +1,4 @@
-"""The API over the wire: lists, changes, downloads, tokens and limits as Front has them."""
+"""The API over HTTP: lists, changes, downloads, tokens and limits are as in Front."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ if TYPE_CHECKING:
     from tests.integration.sandbox.conftest import Client, Door, Start
 
 
-def test_a_token_tells_its_company(client: Client) -> None:
+def test_a_token_names_its_company(client: Client) -> None:
     body = client.call("GET", "/me").json()
     assert (body["id"], body["name"]) == ("cmp_kettle", "Blue Kettle")
 
 
-def test_founding_twice_changes_nothing(client: Client) -> None:
-    assert client.found("cmp_kettle", "Another name") == client.company
+def test_creating_a_company_twice_changes_nothing(client: Client) -> None:
+    assert client.create_company("cmp_kettle", "Another name") == client.company
 
 
 def test_a_company_has_a_bot_and_a_blocked_colleague(client: Client) -> None:
@@ -35,7 +35,7 @@ def test_an_inbox_has_a_technical_address_and_a_public_one(client: Client) -> No
     assert [each["send_as"] for each in channels] == client.company["addresses"]
 
 
-def test_people_come_change_and_go(client: Client) -> None:
+def test_teammates_can_be_added_changed_and_removed(client: Client) -> None:
     staff = "/companies/cmp_kettle/teammates"
     newcomer = client.control("POST", staff, email="new@kettle.example", first_name="Kim", type="ai")["id"]
     leaver = client.company["teammates"][2]["id"]
@@ -47,7 +47,7 @@ def test_people_come_change_and_go(client: Client) -> None:
     assert leaver not in {each["id"] for each in client.call("GET", "/teammates").json()["_results"]}
 
 
-def test_a_private_inbox_with_a_mailbox_of_its_own_may_be_opened(client: Client) -> None:
+def test_a_private_inbox_can_be_created(client: Client) -> None:
     words = {"name": "Kim", "address": "kim@kettle.example", "type": "gmail", "is_private": True}
     opened = client.control("POST", "/companies/cmp_kettle/inboxes", **words)
     inbox = client.call("GET", "/inboxes").json()["_results"][-1]
@@ -79,7 +79,7 @@ def test_archiving_is_seen_in_the_conversation_its_events_and_the_verdict(client
     assert (verdict["double"], verdict["double_conversations"]) == (1, [event["conversation_id"]])
 
 
-def test_new_mail_reopens_what_was_archived(client: Client) -> None:
+def test_new_mail_reopens_an_archived_conversation(client: Client) -> None:
     [event] = client.send()
     path = f"/conversations/{event['conversation_id']}"
     client.call("PATCH", path, json={"status": "archived"})
@@ -87,7 +87,7 @@ def test_new_mail_reopens_what_was_archived(client: Client) -> None:
     assert client.call("GET", path).json()["status"] == "unassigned"
 
 
-def test_a_change_echoes_as_a_webhook_if_that_is_wanted(start: Start, door: Door) -> None:
+def test_a_change_echoes_as_a_webhook_if_the_settings_say_so(start: Start, door: Door) -> None:
     client = start(echo=True)
     [event] = client.send()
     client.call("PATCH", f"/conversations/{event['conversation_id']}", json={"status": "archived"})
@@ -201,7 +201,7 @@ def test_events_are_filtered_and_ordered(query: str, numbers: list[int], client:
     assert listed == [sent[number] for number in numbers]
 
 
-def test_events_can_be_had_for_one_inbox(client: Client) -> None:
+def test_events_can_be_filtered_by_inbox(client: Client) -> None:
     client.send("conversation_moved", deliver=False)
     client.send(deliver=False)
     desk, orders = (inbox["id"] for inbox in client.company["inboxes"])
@@ -213,7 +213,7 @@ def test_events_can_be_had_for_one_inbox(client: Client) -> None:
 
 
 def test_another_companys_token_finds_nothing_and_is_noticed(client: Client) -> None:
-    other = client.found("cmp_other", "Other House")
+    other = client.create_company("cmp_other", "Other House")
     [event] = client.send(attachment_count=1)
     for path in (
         f"/conversations/{event['conversation_id']}",
@@ -226,7 +226,7 @@ def test_another_companys_token_finds_nothing_and_is_noticed(client: Client) -> 
 
 
 def test_two_companies_may_have_the_same_ids_and_different_bytes(client: Client) -> None:
-    other = client.found("cmp_other", "Other House")
+    other = client.create_company("cmp_other", "Other House")
     same: dict[str, Any] = {"conversation": "cnv_same", "attachments": [{"id": "fil_same", "size": 1000}]}
     client.send(**same)
     client.send(**same, company="cmp_other")

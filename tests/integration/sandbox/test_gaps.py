@@ -1,4 +1,4 @@
-"""Events that no webhook tells of are on Front's list all the same."""
+"""The event list has also those events that no webhook reports."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def test_a_share_of_the_webhooks_is_never_sent(client: Client) -> None:
     assert (verdict["lost"], verdict["unserved"]) == (200 - len(silent), len(silent))
 
 
-def test_what_was_dropped_is_on_the_list(client: Client) -> None:
+def test_an_event_without_a_webhook_is_on_the_list(client: Client) -> None:
     client.send(count=3, dropped=1)
     assert len(listed(client)) == 3
 
@@ -35,7 +35,7 @@ def private_inbox(client: Client) -> str:
     return str(opened["id"])
 
 
-def test_what_happens_in_a_private_inbox_causes_no_webhook(client: Client) -> None:
+def test_events_in_a_private_inbox_send_no_webhooks(client: Client) -> None:
     private = private_inbox(client)
     assert not any(event["acknowledged"] for event in client.send(count=2, inbox=private))
     sources = [event["source"]["data"][0] for event in listed(client)]
@@ -50,9 +50,9 @@ def test_the_list_can_be_narrowed_to_shared_inboxes(client: Client) -> None:
 
 
 @pytest.mark.parametrize("wrong", [{"dropped": 1.5}, {"dropped": -0.1}, {"inbox": "inb_none"}])
-def test_an_order_that_makes_no_sense_is_refused(client: Client, wrong: dict[str, Any]) -> None:
-    order = {"type": "inbound_received", "company": "cmp_kettle", **wrong}
-    assert client.session.post(f"{client.running.url}/sandbox/send", json=order).status_code == 400
+def test_a_request_that_makes_no_sense_is_refused(client: Client, wrong: dict[str, Any]) -> None:
+    request = {"type": "inbound_received", "company": "cmp_kettle", **wrong}
+    assert client.session.post(f"{client.running.url}/sandbox/send", json=request).status_code == 400
 
 
 def test_ten_thousand_old_events_are_there_at_once(client: Client, door: Door) -> None:

@@ -1,4 +1,4 @@
-"""The OAuth dance: consent, denial, code, refresh, rotation, expiry, revocation."""
+"""OAuth: consent, denial, code, refresh, rotation, expiry, revocation."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The sandbox as a process: it says where it listens, and TERM ends it cleanly."""
+"""The sandbox as a process prints its address, keeps its state if asked to, and ends cleanly on TERM."""
 
 from __future__ import annotations
 
@@ -34,14 +34,14 @@ def test_a_process_says_where_it_listens_and_ends_on_term(tmp_path: Path) -> Non
 
 
 @pytest.mark.parametrize(("remember", "status"), [(True, 200), (False, 401)])
-def test_mail_and_tokens_outlive_a_clean_stop_where_asked(tmp_path: Path, remember: bool, status: int) -> None:
+def test_mail_and_tokens_survive_a_clean_stop_with_remember(tmp_path: Path, remember: bool, status: int) -> None:
     settings = SandboxSettings(
         door="http://127.0.0.1:9/", signing_key="K", port=0, tries=1, data=tmp_path, remember=remember
     )
     before = start_in_thread(settings)
-    before.front.found("cmp_acme", "Acme", "token")
-    order = {"type": "inbound_received", "company": "cmp_acme"}
-    [event] = requests.post(f"{before.url}/sandbox/send", json=order, timeout=5).json()["events"]
+    before.front.ensure_company("cmp_acme", "Acme", "token")
+    request = {"type": "inbound_received", "company": "cmp_acme"}
+    [event] = requests.post(f"{before.url}/sandbox/send", json=request, timeout=5).json()["events"]
     before.stop()
     after = start_in_thread(settings)
     path = f"{after.url}/conversations/{event['conversation_id']}"
@@ -49,7 +49,7 @@ def test_mail_and_tokens_outlive_a_clean_stop_where_asked(tmp_path: Path, rememb
     after.stop()
 
 
-def test_what_another_release_remembered_is_passed_over(tmp_path: Path) -> None:
+def test_a_file_of_another_release_is_ignored(tmp_path: Path) -> None:
     (tmp_path / "world.pickle").write_bytes(b"csandbox.nowhere\nWorld\n.")
     settings = SandboxSettings(door="http://127.0.0.1:9/", signing_key="K", port=0, data=tmp_path, remember=True)
     running = start_in_thread(settings)

@@ -1,4 +1,4 @@
-"""Webhooks over the wire: signed, tried again, doubled, shuffled, dropped."""
+"""Webhooks over HTTP are signed, tried again, doubled, shuffled and dropped."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ def test_front_tries_three_times_and_then_forgets(
     assert (verdict["lost"], verdict["unserved"]) == (int(acknowledged), int(not acknowledged))
 
 
-def test_a_door_nobody_opens_is_refused(start: Start) -> None:
+def test_a_door_where_nobody_listens_is_refused(start: Start) -> None:
     client = start(door="http://127.0.0.1:9/webhooks/front", tries=1)
     [event] = client.send()
     assert (event["status"], event["acknowledged"]) == ("refused", False)
@@ -97,7 +97,7 @@ def test_an_undelivered_event_is_in_the_event_list_only(client: Client, door: Do
     assert listed["id"] == event["event_id"]
 
 
-def test_an_order_may_run_while_its_job_tells_how_far_it_is(client: Client) -> None:
+def test_a_job_reports_its_progress(client: Client) -> None:
     job = client.control("POST", "/send", type="mixed", company="cmp_kettle", count=20, rate=100, wait=False)
     deadline = time.monotonic() + 10
     while not (report := client.control("GET", f"/jobs/{job['job']}"))["done"]:

@@ -1,4 +1,4 @@
-"""Each fault does on the wire what its name says."""
+"""Each fault has the effect on the connection that its name says."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ def test_an_error_has_fronts_body_and_no_effect(kind: str, code: int, client: Cl
     ("kind", "retry_after", "tier", "has_room"),
     [("429", "7", None, False), ("429_no_retry_after", None, None, False), ("429_burst", "7", "2", True)],
 )
-def test_a_429_says_what_front_would(
+def test_a_429_has_fronts_headers(
     kind: str, retry_after: str | None, tier: str | None, has_room: bool, start: Start
 ) -> None:
     client = start(requests_per_minute=120)
@@ -72,7 +72,7 @@ def test_a_429_says_what_front_would(
 
 
 @pytest.mark.parametrize("words", ["Sun, 22 Nov 2026 18:00:00 GMT", "-5", "1000000000", "soon"])
-def test_a_429_may_put_its_time_in_any_words(words: str, client: Client) -> None:
+def test_a_429_can_have_any_text_as_retry_after(words: str, client: Client) -> None:
     client.fault("429", retry_after=words)
     assert client.call("GET", "/me").headers["retry-after"] == words
 
@@ -166,7 +166,7 @@ def test_a_redirect_leads_to_another_host_that_notices_tokens(client: Client, pa
     assert (totals["elsewhere"], totals["leaked_token"]) == (2, 1)
 
 
-def test_a_message_may_lack_what_one_needs(client: Client) -> None:
+def test_a_message_can_lack_recipients_and_attachments(client: Client) -> None:
     [event] = client.send(attachment_count=1)
     client.fault("missing_message_fields")
     body = client.call("GET", f"/messages/{event['message_id']}").json()
@@ -184,7 +184,7 @@ def test_faults_are_listed_with_their_use_and_removed(client: Client) -> None:
 
 
 def test_a_fault_for_one_company_leaves_the_others_alone(client: Client) -> None:
-    other = client.found("cmp_other", "Other House")
+    other = client.create_company("cmp_other", "Other House")
     client.fault("503", company="cmp_other")
     assert client.call("GET", "/me").status_code == 200
     assert client.call("GET", "/me", token=other["api_token"]).status_code == 503

@@ -7,46 +7,45 @@ from typing import Any
 
 import pytest
 
-from sandbox.bodies import Bodies
-from sandbox.founding import found
-from sandbox.ids import Ids
-from sandbox.orders import read_order
-from sandbox.records import Company
-from sandbox.staging import Stage, Staged
+from sandbox.event_factory import EventFactory
+from sandbox.models import Company, IdSequence, WebhookEvent
+from sandbox.sample_data import sample_company
+from sandbox.send_request import read_send_request
+from sandbox.serializers import Serializer
 from sandbox.world import World
 
-Play = Callable[..., Staged]
+MakeEvent = Callable[..., WebhookEvent]
 
 
 @pytest.fixture
 def world() -> World:
-    return World(Ids(36**6))
+    return World(IdSequence(36**6))
 
 
 @pytest.fixture
 def company(world: World) -> Company:
-    return world.companies.setdefault("cmp_kettle", found("cmp_kettle", "Blue Kettle"))
+    return world.companies.setdefault("cmp_kettle", sample_company("cmp_kettle", "Blue Kettle"))
 
 
 @pytest.fixture
-def bodies(company: Company) -> Bodies:
-    return Bodies("http://front.example", company)
+def serializer(company: Company) -> Serializer:
+    return Serializer("http://front.example", company)
 
 
 @pytest.fixture
-def play(world: World, company: Company) -> Play:
-    """Let an ordered event happen."""
+def make_event(world: World, company: Company) -> MakeEvent:
+    """Let a requested event happen."""
 
-    def play(application_type: str = "inbound_received", **words: Any) -> Staged:
-        order = read_order({"type": application_type, "company": company.id, **words})
-        stage = Stage(
+    def make(webhook_type: str = "inbound_received", **words: Any) -> WebhookEvent:
+        request = read_send_request({"type": webhook_type, "company": company.id, **words})
+        factory = EventFactory(
             world=world,
             company=company,
-            order=order,
-            at=order.emitted_at or 1786440070.93,
+            request=request,
+            at=request.emitted_at or 1786440070.93,
             now=1786440071.0,
             elsewhere="http://elsewhere.example",
         )
-        return stage.play(application_type)
+        return factory.make(webhook_type)
 
-    return play
+    return make

@@ -1,17 +1,18 @@
-"""Which calls go wrong: by method, path and company, by share or by number, the same for a seed."""
+"""Rules choose calls by method, path and company, by share or by number, and repeat with the seed."""
 
 from __future__ import annotations
 
 import pytest
 
-from sandbox.faults import BadFault, FaultBook, FaultRule, read_rule
+from sandbox.faults import FaultRule, FaultRules, read_rule
+from sandbox.http_messages import BadRequest
 
 PATH = "/conversations/cnv_1"
 
 
-def kinds(book: FaultBook, times: int, path: str = PATH) -> list[str | None]:
-    rules = [book.choose("GET", path, "cmp_a") for _ in range(times)]
-    return [rule.kind if rule else None for rule in rules]
+def kinds(rules: FaultRules, times: int, path: str = PATH) -> list[str | None]:
+    chosen = [rules.choose("GET", path, "cmp_a") for _ in range(times)]
+    return [rule.kind if rule else None for rule in chosen]
 
 
 @pytest.mark.parametrize(
@@ -22,52 +23,52 @@ def kinds(book: FaultBook, times: int, path: str = PATH) -> list[str | None]:
         (FaultRule(kind="500", path_regex="^/conversations/"), True),
         (FaultRule(kind="500", path_regex="^/download/"), False),
         (FaultRule(kind="500", company="cmp_b"), False),
-        # These kinds know themselves where they make sense
+        # These kinds match only the paths where they make sense
         (FaultRule(kind="merged_301"), True),
         (FaultRule(kind="missing_message_fields"), False),
     ],
 )
-def test_a_rule_is_for_the_calls_it_names(rule: FaultRule, fits: bool) -> None:
-    assert rule.fits("GET", PATH, "cmp_a") is fits
+def test_a_rule_matches_the_calls_it_names(rule: FaultRule, fits: bool) -> None:
+    assert rule.matches("GET", PATH, "cmp_a") is fits
 
 
 def test_a_count_ends_a_rule_and_the_next_one_takes_over() -> None:
-    book = FaultBook(seed=1)
-    book.add(FaultRule(kind="500", count=2))
-    book.add(FaultRule(kind="503", count=1))
-    assert kinds(book, 4) == ["500", "500", "503", None]
+    rules = FaultRules(seed=1)
+    rules.add(FaultRule(kind="500", count=2))
+    rules.add(FaultRule(kind="503", count=1))
+    assert kinds(rules, 4) == ["500", "500", "503", None]
 
 
 def test_a_rate_is_a_share_and_repeats_with_the_seed() -> None:
-    first, second = FaultBook(seed=7), FaultBook(seed=7)
-    for book in (first, second):
-        book.add(FaultRule(kind="reset_after", rate=0.3))
+    first, second = FaultRules(seed=7), FaultRules(seed=7)
+    for rules in (first, second):
+        rules.add(FaultRule(kind="reset_after", rate=0.3))
     drawn = kinds(first, 1000)
     assert drawn == kinds(second, 1000)
     assert 250 < drawn.count("reset_after") < 350
 
 
 def test_404_heals_after_its_count_for_each_path() -> None:
-    book = FaultBook(seed=1)
-    book.add(FaultRule(kind="404_heals", count=2))
+    rules = FaultRules(seed=1)
+    rules.add(FaultRule(kind="404_heals", count=2))
     for path in ("/download/fil_1", "/download/fil_2"):
-        assert kinds(book, 4, path) == ["404_heals", "404_heals", None, None]
+        assert kinds(rules, 4, path) == ["404_heals", "404_heals", None, None]
 
 
 def test_a_conversation_once_chosen_for_a_merge_stays_chosen_on_every_path() -> None:
-    book = FaultBook(seed=3)
-    book.add(FaultRule(kind="merged_301", rate=0.5))
+    rules = FaultRules(seed=3)
+    rules.add(FaultRule(kind="merged_301", rate=0.5))
     for number in range(20):
         path = f"/conversations/cnv_{number}"
-        assert len({*kinds(book, 3, path), *kinds(book, 3, f"{path}/tags")}) == 1
+        assert len({*kinds(rules, 3, path), *kinds(rules, 3, f"{path}/tags")}) == 1
 
 
-def test_a_removed_rule_does_no_more_harm() -> None:
-    book = FaultBook(seed=1)
-    number = book.add(FaultRule(kind="500"))
-    assert book.remove(number)
-    assert not book.remove(number)
-    assert kinds(book, 1) == [None]
+def test_a_removed_rule_causes_no_more_faults() -> None:
+    rules = FaultRules(seed=1)
+    number = rules.add(FaultRule(kind="500"))
+    assert rules.remove(number)
+    assert not rules.remove(number)
+    assert kinds(rules, 1) == [None]
 
 
 @pytest.mark.parametrize(
@@ -82,5 +83,5 @@ def test_a_removed_rule_does_no_more_harm() -> None:
     ],
 )
 def test_a_rule_that_makes_no_sense_is_refused(body: object) -> None:
-    with pytest.raises(BadFault):
+    with pytest.raises(BadRequest):
         read_rule(body)

@@ -6,11 +6,11 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from sandbox.history import Arrived, Asked, Effect, Merged, PersonChanged, Recalled
+from sandbox.models import Arrived, Asked, Effect, Merged, PersonChanged, Recalled
 from sandbox.verdict import judge
 
 if TYPE_CHECKING:
-    from sandbox.history import Entry
+    from sandbox.models import HistoryEntry
 
 MAIL = Arrived(at=0, message_id="msg_1")
 REOPENED = PersonChanged(at=0, do="reopen", by="teammate")
@@ -26,43 +26,43 @@ def effect(wish: str, *, changed: bool = True) -> Effect:
 
 
 A1, A2 = asked("evt_1", "archived"), asked("evt_2", "archived")
-UNTOLD, NOTHING = asked("evt_3", None), asked("evt_4", "none")
+UNKNOWN, NOTHING = asked("evt_3", None), asked("evt_4", "none")
 FORGED = asked("evt_5", "none", genuine=False)
 OPEN, RECALL = effect("open"), Recalled(at=11)
 ARCHIVE, TRASH, TAG = effect("archived"), effect("deleted"), effect("tag:tag_1")
 
-HISTORIES: list[tuple[list[Entry], dict[str, object]]] = [
-    # Nothing at all, nothing asked, and an event nobody has an opinion on
+HISTORIES: list[tuple[list[HistoryEntry], dict[str, object]]] = [
+    # An empty history, an event without a wish, and an event with an unknown wish
     ([], {}),
     ([MAIL, NOTHING], {}),
-    ([MAIL, UNTOLD], {}),
+    ([MAIL, UNKNOWN], {}),
     # Asked and done
     ([MAIL, A1, ARCHIVE], {"effects": 1}),
     # Asked and never done
     ([MAIL, A1], {"lost": ("evt_1",)}),
-    # Done is not enough, it must be the right thing
+    # Another effect does not serve it
     ([MAIL, A1, TRASH], {"lost": ("evt_1",), "ghost": 1, "effects": 1}),
     ([MAIL, asked("evt_1", "tag:tag_1"), effect("tag:tag_2")], {"lost": ("evt_1",), "ghost": 1, "effects": 1}),
-    # An effect before the event does not answer it
+    # An effect before the event does not serve it
     ([MAIL, A1, ARCHIVE, MAIL, A2], {"lost": ("evt_2",), "effects": 1}),
-    # Two equal wishes, one effect: coalesced
+    # One effect serves two equal wishes
     ([MAIL, A1, MAIL, A2, ARCHIVE], {"effects": 1}),
-    # Two equal wishes may also be served one by one, late delivery or not
+    # Two equal wishes may also be served one by one
     ([MAIL, A1, MAIL, A2, ARCHIVE, effect("archived", changed=False)], {"effects": 2, "repeated": 1}),
     # but not three times
     ([MAIL, A1, MAIL, A2, ARCHIVE, ARCHIVE, ARCHIVE], {"effects": 3, "double": 1}),
     # The same effect again for one event
     ([MAIL, A1, ARCHIVE, effect("archived", changed=False)], {"effects": 2, "double": 1, "repeated": 1}),
-    # and again after new mail that asked for nothing: worse, it hides that mail
+    # and again after new mail that asked for nothing, which would hide that mail
     ([MAIL, A1, ARCHIVE, MAIL, NOTHING, ARCHIVE], {"effects": 2, "double": 1}),
     # New mail with a wish of its own may be archived again
     ([MAIL, A1, ARCHIVE, MAIL, A2, ARCHIVE], {"effects": 2}),
     # Tagging and archiving are two wishes
     ([MAIL, A1, asked("evt_2", "tag:tag_1"), TAG, ARCHIVE], {"effects": 2}),
-    # An untold event allows one effect of any kind, and one only
-    ([MAIL, UNTOLD, TRASH], {"effects": 1}),
-    ([MAIL, UNTOLD, TRASH, TRASH], {"effects": 2, "double": 1}),
-    # A person was quicker: nothing is lost
+    # An event with an unknown wish allows one effect of any kind, and one only
+    ([MAIL, UNKNOWN, TRASH], {"effects": 1}),
+    ([MAIL, UNKNOWN, TRASH, TRASH], {"effects": 2, "double": 1}),
+    # Nothing is lost if a person was quicker
     ([MAIL, A1, ARCHIVED_BY_HAND, NOTHING], {}),
     # A person opened it again, and we closed it once more
     ([MAIL, A1, ARCHIVE, REOPENED, ARCHIVE], {"effects": 2, "double": 1}),
@@ -70,14 +70,14 @@ HISTORIES: list[tuple[list[Entry], dict[str, object]]] = [
     # but new mail after it is a new reason; a tag undoes nothing
     ([MAIL, A1, ARCHIVE, REOPENED, MAIL, A2, ARCHIVE], {"effects": 2}),
     ([MAIL, asked("evt_1", "tag:tag_1"), REOPENED, TAG], {"effects": 1}),
-    # True already when the event came: no effect needed, none forbidden
+    # A wish fulfilled already needs no effect and forbids none
     ([asked("evt_1", "archived", already=True)], {}),
     ([asked("evt_1", "archived", already=True), effect("archived", changed=False)], {"effects": 1, "repeated": 1}),
     # Nobody asked
     ([MAIL, NOTHING, ARCHIVE], {"effects": 1, "ghost": 1}),
     ([MAIL, FORGED, ARCHIVE], {"effects": 1, "ghost": 1}),
     ([ARCHIVE], {"effects": 1, "ghost": 1}),
-    # What was recalled is no wish any more: not to be done, not lost, opened once
+    # A recall cancels the wish: it is not lost, must not be served, and one opening is allowed
     ([MAIL, A1, RECALL], {}),
     ([MAIL, A1, ARCHIVE, RECALL, OPEN], {"effects": 1}),
     ([MAIL, A1, ARCHIVE, RECALL, OPEN, OPEN], {"effects": 1, "double": 1}),
@@ -92,14 +92,14 @@ HISTORIES: list[tuple[list[Entry], dict[str, object]]] = [
     ([MAIL, NOTHING, effect("open"), effect("assign"), effect("move"), effect("untag")], {}),
     # A merge carries the history on
     ([MAIL, A1, Merged(at=0, from_id="cnv_1"), ARCHIVE], {"effects": 1}),
-    # Never acknowledged: a gap to repair, not a loss
+    # An event that was never acknowledged is unserved, but not lost
     ([MAIL, asked("evt_dropped", "archived")], {"unserved": ("evt_dropped",)}),
     ([MAIL, asked("evt_dropped", "archived"), ARCHIVE], {"effects": 1}),
 ]
 
 
 @pytest.mark.parametrize(("history", "expected"), HISTORIES)
-def test_judge(history: list[Entry], expected: dict[str, object]) -> None:
+def test_judge(history: list[HistoryEntry], expected: dict[str, object]) -> None:
     finding = judge(history, acknowledged={"evt_1", "evt_2", "evt_3", "evt_4", "evt_5"})
     fair = {"lost": (), "unserved": (), "double": 0, "ghost": 0, "effects": 0, "repeated": 0}
     assert {name: getattr(finding, name) for name in fair} == fair | expected

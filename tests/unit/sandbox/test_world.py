@@ -1,39 +1,39 @@
-"""What happens to a conversation when mail comes, when it is forged, and when it is merged."""
+"""A conversation changes with new mail, with events and with merges; a forged event changes nothing."""
 
 from __future__ import annotations
 
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from sandbox.founding import found
-from sandbox.history import Arrived, Asked, Merged
+from sandbox.models import Arrived, Asked, Merged
+from sandbox.sample_data import sample_company
 
 if TYPE_CHECKING:
     from sandbox.world import World
-    from tests.unit.sandbox.conftest import Play
+    from tests.unit.sandbox.conftest import MakeEvent
 
 COMPANY = "cmp_kettle"
 
 
-def test_new_mail_reopens_an_archived_conversation(play: Play, world: World) -> None:
-    key = (COMPANY, play().event.conversation.id)
+def test_new_mail_reopens_an_archived_conversation(make_event: MakeEvent, world: World) -> None:
+    key = (COMPANY, make_event().event.conversation.id)
     world.put_conversation(replace(world.conversations[key], status="archived"))
-    play(conversation=key[1])
+    make_event(conversation=key[1])
     assert world.conversations[key].status == "open"
     assert [type(entry) for entry in world.histories[key]] == [Arrived, Asked, Arrived, Asked]
 
 
-def test_a_reply_going_out_leaves_it_archived(play: Play, world: World) -> None:
-    key = (COMPANY, play("conversation_archived").event.conversation.id)
-    play("outbound_sent", conversation=key[1], expect="archived")
+def test_a_reply_going_out_leaves_it_archived(make_event: MakeEvent, world: World) -> None:
+    key = (COMPANY, make_event("conversation_archived").event.conversation.id)
+    make_event("outbound_sent", conversation=key[1], expect="archived")
     assert world.conversations[key].status == "archived"
     [*_, asked] = world.histories[key]
     assert isinstance(asked, Asked)
     assert asked.already
 
 
-def test_a_forged_event_is_in_no_list_and_asks_for_nothing(play: Play, world: World) -> None:
-    event = play("conversation_deleted", fault="bad_signature").event
+def test_a_forged_event_is_in_no_list_and_asks_for_nothing(make_event: MakeEvent, world: World) -> None:
+    event = make_event("conversation_deleted", fault="bad_signature").event
     key = (COMPANY, event.conversation.id)
     assert (COMPANY, event.id) not in world.events
     assert world.conversations[key].status == "open"
@@ -42,28 +42,28 @@ def test_a_forged_event_is_in_no_list_and_asks_for_nothing(play: Play, world: Wo
     assert (asked.wish, asked.genuine) == ("none", False)
 
 
-def test_events_are_kept_in_the_order_of_their_time(play: Play, world: World) -> None:
+def test_events_are_kept_in_the_order_of_their_time(make_event: MakeEvent, world: World) -> None:
     times = [300.0, 100.0, 200.0, 100.0]
-    ids = [play(emitted_at=at).event.id for at in times]
-    listed = [event_id for _, _, event_id in world.marks[COMPANY]]
+    ids = [make_event(emitted_at=at).event.id for at in times]
+    listed = [event_id for _, _, event_id in world.event_positions[COMPANY]]
     assert listed == [ids[1], ids[3], ids[2], ids[0]]
 
 
-def test_a_merged_conversation_goes_on_under_a_new_id_with_all_it_had(play: Play, world: World) -> None:
-    staged = play(expect="archived")
-    old = (COMPANY, staged.event.conversation.id)
+def test_a_merged_conversation_goes_on_under_a_new_id_with_all_it_had(make_event: MakeEvent, world: World) -> None:
+    webhook_event = make_event(expect="archived")
+    old = (COMPANY, webhook_event.event.conversation.id)
     new = (COMPANY, world.merge(old, at=1.0))
     assert old not in world.conversations
     assert world.surviving(old) == new
-    assert world.events[COMPANY, staged.event.id].conversation.id == new[1]
-    assert world.messages[COMPANY, staged.message.id].conversation_id == new[1]
+    assert world.events[COMPANY, webhook_event.event.id].conversation.id == new[1]
+    assert world.messages[COMPANY, webhook_event.message.id].conversation_id == new[1]
     assert [type(entry) for entry in world.histories[new]] == [Arrived, Asked, Merged]
-    assert play(conversation=old[1]).event.conversation.id == new[1]
+    assert make_event(conversation=old[1]).event.conversation.id == new[1]
 
 
-def test_a_conversation_merged_into_another_adds_what_it_had(play: Play, world: World) -> None:
-    gone = (COMPANY, play().event.conversation.id)
-    survivor = (COMPANY, play().event.conversation.id)
+def test_a_conversation_merged_into_another_adds_what_it_had(make_event: MakeEvent, world: World) -> None:
+    gone = (COMPANY, make_event().event.conversation.id)
+    survivor = (COMPANY, make_event().event.conversation.id)
     assert world.merge(gone, at=world.histories[survivor][-1].at + 1, into=survivor[1]) == survivor[1]
     assert world.surviving(gone) == survivor
     assert gone not in world.conversations
@@ -72,18 +72,18 @@ def test_a_conversation_merged_into_another_adds_what_it_had(play: Play, world: 
     assert (kinds.count(Arrived), kinds.count(Asked), kinds[-1]) == (2, 2, Merged)
 
 
-def test_a_merge_happens_once(play: Play, world: World) -> None:
-    key = (COMPANY, play().event.conversation.id)
+def test_a_merge_happens_once(make_event: MakeEvent, world: World) -> None:
+    key = (COMPANY, make_event().event.conversation.id)
     assert world.merge(key, at=1.0) == world.merge(key, at=2.0)
 
 
-def test_the_same_id_may_be_in_two_companies(play: Play, world: World) -> None:
-    play(conversation="cnv_same", message="msg_same")
+def test_the_same_id_may_be_in_two_companies(make_event: MakeEvent, world: World) -> None:
+    make_event(conversation="cnv_same", message="msg_same")
     assert world.belongs_elsewhere("cmp_other", "cnv_same")
     assert not world.belongs_elsewhere(COMPANY, "cnv_same")
     assert not world.belongs_elsewhere("cmp_other", "cnv_nobody_has")
 
 
-def test_a_company_is_furnished_alike_after_a_restart() -> None:
-    assert found("cmp_kettle", "Blue Kettle") == found("cmp_kettle", "Blue Kettle")
-    assert not set(found("cmp_a", "Kettle").inboxes) & set(found("cmp_b", "Kettle").inboxes)
+def test_a_sample_company_is_the_same_after_a_restart() -> None:
+    assert sample_company("cmp_kettle", "Blue Kettle") == sample_company("cmp_kettle", "Blue Kettle")
+    assert not set(sample_company("cmp_a", "Kettle").inboxes) & set(sample_company("cmp_b", "Kettle").inboxes)

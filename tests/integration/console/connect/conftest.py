@@ -45,7 +45,9 @@ class Site:
     def company(self, name: str | None = None) -> str:
         """A company in Front that nobody knows yet."""
         company_id = f"cmp_{next(NUMBERS)}"
-        self.front.front.found(company_id, name or f"Company <b>{company_id}</b>", f"api-token-of-{company_id}")
+        self.front.front.ensure_company(
+            company_id, name or f"Company <b>{company_id}</b>", f"api-token-of-{company_id}"
+        )
         return company_id
 
     def tenant(self, *options: str) -> str:

@@ -1,10 +1,10 @@
-"""What counts as an answer of the door."""
+"""The ledger counts the share of prompt responses."""
 
 from __future__ import annotations
 
 import pytest
 
-from sandbox.ledger import Ledger, Try
+from sandbox.ledger import DeliveryAttempt, Ledger
 
 
 @pytest.mark.parametrize(
@@ -13,15 +13,15 @@ from sandbox.ledger import Ledger, Try
         ([], None),
         ([(200, 0.1), (503, 1.9)], 1.0),
         ([(200, 0.1), (200, 2.1)], 0.5),
-        # five seconds in vain is a late answer
+        # A timeout is a late response
         ([(200, 0.1), ("timeout", 5.0)], 0.5),
-        # nobody was there to answer
+        # Nobody listened
         ([(200, 2.1), ("refused", 0.0), ("reset", 0.1)], 0.0),
         ([("refused", 0.0)], None),
     ],
 )
-def test_the_share_of_prompt_answers(tries: list[tuple[int | str, float]], share: float | None) -> None:
+def test_the_share_of_prompt_responses(tries: list[tuple[int | str, float]], share: float | None) -> None:
     ledger = Ledger(None)
     for status, seconds in tries:
-        ledger.note_try(Try(at=0.0, event_id="evt_1", number=1, status=status, seconds=seconds))
+        ledger.record_attempt(DeliveryAttempt(at=0.0, event_id="evt_1", number=1, status=status, seconds=seconds))
     assert ledger.totals()["door_under_2s"] == share

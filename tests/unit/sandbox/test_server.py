@@ -1,4 +1,4 @@
-"""The head of a request, however it is written."""
+"""The server reads the head of a request, in any spelling."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Front's resources as JSON, key for key as its API and webhooks print them."""
+"""Front's resources and events as JSON, key for key as its API and webhooks send them."""
 
 from __future__ import annotations
 
@@ -6,28 +6,19 @@ import hashlib
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from sandbox.models import Comment, Inbox, Link, Message, Tag, Teammate
+
 if TYPE_CHECKING:
-    from sandbox.records import (
-        Attachment,
-        Comment,
-        Company,
-        Conversation,
-        Inbox,
-        Link,
-        Message,
-        Recipient,
-        Tag,
-        Teammate,
-    )
+    from sandbox.models import Attachment, Company, Conversation, Event, Recipient, Target
 
 Json = dict[str, Any]
-FURNISHED_AT = 1754300000.123
+CREATED_AT = 1754300000.123
 READ_STATUS = {"archived": "archived", "deleted": "deleted", "spam": "deleted"}
 
 
 @dataclass(frozen=True, slots=True)
-class Bodies:
-    """The resources of one company, linked under one base address."""
+class Serializer:
+    """Serializes the resources of one company, with links under one base address."""
 
     base: str
     company: Company
@@ -37,7 +28,7 @@ class Bodies:
         return {**self._links("/me"), "id": self.company.id, "name": self.company.name}
 
     def teammate(self, teammate: Teammate) -> Json:
-        """A person or a bot."""
+        """A teammate: a person or a bot."""
         path = f"/teammates/{teammate.id}"
         return {
             **self._links(path, inboxes=f"{path}/inboxes", conversations=f"{path}/conversations"),
@@ -67,7 +58,7 @@ class Bodies:
         }
 
     def channel(self, inbox: Inbox) -> Json:
-        """The one channel of an inbox; an smtp one has a technical address and a public `send_as`."""
+        """The one channel of an inbox. An SMTP channel has a technical address and a public `send_as`."""
         is_forwarded = inbox.channel_type == "smtp"
         return {
             **self._links(
@@ -86,7 +77,7 @@ class Bodies:
         }
 
     def tag(self, tag: Tag) -> Json:
-        """A label."""
+        """A tag."""
         path = f"/tags/{tag.id}"
         owner = self.company.teammates[0].id
         return {
@@ -103,14 +94,14 @@ class Bodies:
             "highlight": tag.highlight,
             "is_private": tag.is_private,
             "is_visible_in_conversation_lists": not tag.is_private,
-            "updated_at": FURNISHED_AT,
-            "created_at": FURNISHED_AT,
+            "updated_at": CREATED_AT,
+            "created_at": CREATED_AT,
         }
 
     def recipient(self, recipient: Recipient) -> Json:
-        """An address with its role; only people outside the company are contacts."""
-        own = recipient.handle.lower().endswith(f"@{self.company.domain}")
-        contact = None if own else f"/contacts/crd_{hashlib.sha256(recipient.handle.encode()).hexdigest()[:8]}"
+        """A recipient of a message. Only people outside of the company are contacts."""
+        is_own = recipient.handle.lower().endswith(f"@{self.company.domain}")
+        contact = None if is_own else f"/contacts/crd_{hashlib.sha256(recipient.handle.encode()).hexdigest()[:8]}"
         return {
             "_links": {"related": {"contact": contact and self.base + contact}},
             "name": recipient.name,
@@ -119,7 +110,7 @@ class Bodies:
         }
 
     def attachment(self, attachment: Attachment) -> Json:
-        """A file's description; its bytes are behind `url`."""
+        """The description of a file, which can be downloaded from `url`."""
         metadata: Json = {"is_inline": attachment.is_inline}
         if attachment.is_inline:
             metadata["cid"] = f"ii_{attachment.id}"
@@ -133,7 +124,7 @@ class Bodies:
         }
 
     def message(self, message: Message) -> Json:
-        """A mail in full."""
+        """A message in full."""
         path = f"/messages/{message.id}"
         related = {"conversation": f"/conversations/{message.conversation_id}", "message_seen": f"{path}/seen"}
         if message.replied_to:
@@ -160,7 +151,7 @@ class Bodies:
         }
 
     def comment(self, comment: Comment, conversation_id: str) -> Json:
-        """An internal note."""
+        """A comment on a conversation."""
         path = f"/comments/{comment.id}"
         return {
             **self._links(path, conversation=f"/conversations/{conversation_id}", mentions=f"{path}/mentions"),
@@ -194,7 +185,7 @@ class Bodies:
         }
 
     def conversation(self, conversation: Conversation) -> Json:
-        """A thread, in the words Front uses for reading."""
+        """A conversation, with the statuses that Front uses in responses."""
         opened = "assigned" if conversation.assignee else "unassigned"
         body: Json = {
             **self._conversation_links(conversation),
@@ -217,6 +208,46 @@ class Bodies:
         if conversation.waiting_since is not None:
             body["waiting_since"] = conversation.waiting_since
         return body
+
+    def event(self, event: Event) -> Json:
+        """An event. Like Front, it leaves the key `target` out where there is none."""
+        body: Json = {
+            "_links": {"self": f"{self.base}/events/{event.id}"},
+            "id": event.id,
+            "type": event.type,
+            "emitted_at": event.emitted_at,
+            "conversation": self.conversation(event.conversation),
+            "source": self._source(event),
+        }
+        if event.target is not None:
+            name, data = self._target(event.target, event.conversation.id)
+            body["target"] = {"_meta": {"type": name}, "data": data}
+        return body
+
+    def _source(self, event: Event) -> Json:
+        source = event.source
+        meta = {"_meta": {"type": source.type}}
+        if source.type == "inboxes":
+            inboxes = [inbox for inbox in self.company.inboxes if inbox.id == event.conversation.inbox_id]
+            return {**meta, "data": [self.inbox(inbox) for inbox in inboxes]}
+        if source.type == "rule":
+            return {**meta, "data": self.rule()}
+        return {**meta, "data": source.teammate and self.teammate(source.teammate)}
+
+    def _target(self, target: Target, conversation_id: str) -> tuple[str, Json]:
+        match target:
+            case Message():
+                return "message", self.message(target)
+            case Comment():
+                return "comment", self.comment(target, conversation_id)
+            case Tag():
+                return "tag", self.tag(target)
+            case Link():
+                return "link", self.link(target)
+            case Teammate():
+                return "teammate", self.teammate(target)
+            case Inbox():
+                return "inboxes", self.inbox(target)
 
     def _conversation_links(self, conversation: Conversation) -> Json:
         path = f"/conversations/{conversation.id}"
