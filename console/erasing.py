@@ -12,12 +12,13 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 
-from shared.budget import Budget
-from shared.db import erasing, spool
-from shared.db.erasing import Subject
-from shared.db.pool import Pool
+from shared.connection.budget import Budget
+from shared.db.core.pool import Pool
+from shared.db.recording import spool
+from shared.db.tenants import erasing
+from shared.db.tenants.erasing import Subject
+from shared.front.envelope import company_of
 from shared.intake.client import Intake
-from shared.ownership import company_of
 from shared.storage import Storage
 
 EVENTS_AT_ONCE = 200

@@ -12,8 +12,8 @@ from ingest.forked import prepare_processes
 from ingest.metrics_folder import metrics_folder
 from ingest.settings import door_settings
 from shared.errors import ConfigurationError
-from shared.logs import configure
-from shared.serving import server
+from shared.process.logs import configure
+from shared.process.serving import server
 
 TARGET = "ingest.rsgi:app"
 EXIT_CONFIGURATION = 78
@@ -33,7 +33,7 @@ def main(target: str = TARGET) -> int:
         return EXIT_CONFIGURATION
     configure(settings, "door")
     with metrics_folder() as folder:
-        os.environ.setdefault("PROMETHEUS_MULTIPROC_DIR", folder)  # before shared.metrics is imported
+        os.environ.setdefault("PROMETHEUS_MULTIPROC_DIR", folder)  # before shared.process.metrics is imported
         prepare_processes()
         server(
             target,

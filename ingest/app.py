@@ -15,9 +15,9 @@ from ingest.plain import WEBHOOKS
 from ingest.problems import register_problems
 from ingest.readiness import Readiness
 from ingest.reading import read_body
-from shared import metrics
 from shared.errors import NothingStored, Refused
 from shared.models import Delivery
+from shared.process import metrics
 
 if TYPE_CHECKING:
     from collections.abc import Callable

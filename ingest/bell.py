@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING
 
 import structlog
 
-from shared import failpoints, metrics
+from shared import failpoints
 from shared.errors import StoreUnavailable
+from shared.process import metrics
 
 if TYPE_CHECKING:
     from collections.abc import Callable

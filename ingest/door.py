@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, TypeAlias
 
 import structlog
 
-from shared import metrics
 from shared.errors import ChallengeTooLong, Refused
 from shared.front.signature import check_freshness, verify
 from shared.models import Delivery
+from shared.process import metrics
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from shared.db import spool_store
-from shared.serving import prepare_forks
+from shared.db.recording import spool_writer
+from shared.process.serving import prepare_forks
 
 
 def prepare_processes() -> None:
@@ -14,5 +14,5 @@ def prepare_processes() -> None:
     import ingest.app  # noqa: PLC0415 - imports the metrics
     import ingest.reception  # noqa: F401, PLC0415 - as above
 
-    spool_store.load()
+    spool_writer.load()
     prepare_forks()

@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING
 
 import structlog
 
-from shared import failpoints, metrics
+from shared import failpoints
 from shared.errors import NothingStored
+from shared.process import metrics
 
 if TYPE_CHECKING:
     from ingest.keeper import Outcome

@@ -11,7 +11,7 @@ from ingest.deadline import WithDeadline
 from ingest.group_commit import InLoop, InThread
 from ingest.stores import IntakeStore, LoopIntakeStore, RingingSpool
 from shared import failpoints
-from shared.db.spool_store import SpoolStore
+from shared.db.recording.spool_writer import SpoolStore
 from shared.errors import NothingStored, StoreUnavailable
 from shared.intake.client import open_intake
 from shared.intake.in_loop import open_intake_in_loop

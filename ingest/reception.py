@@ -24,9 +24,9 @@ from ingest.holding import HOLD, Hold
 from ingest.plain import LARGE, headers_of_webhook
 from ingest.problems import come_back, of_http, refused
 from ingest.waiting_room import WaitingRoom
-from shared import metrics
 from shared.errors import BodyTooSlow, ComeBack, DoorFull, Refused
 from shared.models import Delivery
+from shared.process import metrics
 
 if TYPE_CHECKING:
     from asyncio import AbstractEventLoop, Task

@@ -8,7 +8,7 @@ from ingest.keeper import open_keeper_in_loop
 from ingest.reception import Reception
 from ingest.settings import door_settings
 from shared import failpoints
-from shared.logs import configure
+from shared.process.logs import configure
 
 settings = door_settings()
 configure(settings, "door")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from ingest.app import create_app
 from ingest.settings import door_settings
 from shared import failpoints
-from shared.logs import configure
+from shared.process.logs import configure
 
 settings = door_settings()
 configure(settings, "door")

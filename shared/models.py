@@ -15,6 +15,9 @@ Probe = Literal["front", "storage", "missing_scope"]
 Origin = Literal["webhook", "spooled", "repaired"]
 EventKey = tuple[str, str]  # company id, Front's event id
 
+EVENT_STATES = ("processing", "done", "ignored", "parked", "failed")
+TASK_STATES = ("ready", "queued", "running", "parked", "done", "failed", "discarded", "skipped", "superseded")
+
 
 class Delivery(NamedTuple):
     """One HTTP request from Front, as received. `id` is ours: 32 hex digits that start every log line about it."""
@@ -205,3 +208,18 @@ class Task:
     attempts: int
     conversation_id: str = ""
     probes: Sequence[Probe] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class InboxAddress:
+    """An address of a shared inbox; `inbox_id` is None where a person named it, `user` where nobody is mapped to it.
+
+    `key` is the form in which addresses are compared, `user` an external id.
+    """
+
+    key: str
+    address: str
+    inbox_id: str | None
+    inbox: str | None
+    user: str | None = None
+    user_active: bool | None = None

@@ -14,8 +14,8 @@ import psycopg
 import pytest
 import redis
 
-from console.embedded import AlreadyRunning, Postgres, Valkey, hold
-from shared.db.migrate import migrate
+from console.up.embedded import AlreadyRunning, Postgres, Valkey, hold
+from shared.db.core.migrate import migrate
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

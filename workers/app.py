@@ -11,19 +11,20 @@ import structlog
 from celery import signals
 from celery.concurrency import prefork
 
-from shared import failpoints, logs, queue
+from shared import failpoints, queue
+from shared.connection.tokens import keep_alive
 from shared.errors import MailroomError, StoreUnavailable
-from shared.front.deadlines import Deadlines
-from shared.heartbeat import Heartbeat
+from shared.http.transport import Deadlines
+from shared.process import logs
+from shared.process.heartbeat import Heartbeat
 from shared.settings import Settings, load
-from shared.tokens import keep_alive
+from workers.attempts.run import run_task
+from workers.process.waking import add_waker
+from workers.process.watchdog import Watchdog
 from workers.repairing.slice import run_repair
 from workers.resources import Resources, open_resources
-from workers.retention import expire
-from workers.run import run_task
 from workers.steps import STEPS
-from workers.waking import add_waker
-from workers.watchdog import Watchdog
+from workers.sweeping.retention import expire
 
 EXIT_CONFIGURATION = 78
 #: Added to the deadline of the largest file: for the storage, and for whatever else a task may wait for.

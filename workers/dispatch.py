@@ -11,11 +11,13 @@ import structlog
 from celery import Celery
 
 from shared import failpoints, queue
-from shared.db import dispatching, probing, refreshing, repair_rounds, room
-from shared.db.dispatching import Picked
-from shared.db.pool import Connection, Pool
+from shared.db import repairs
+from shared.db.core.pool import Connection, Pool
+from shared.db.tasks import capacity, dispatching
+from shared.db.tasks.dispatching import Picked
+from shared.db.tenants import connections
 from shared.errors import StoreUnavailable
-from workers.outage import PROBE_SECONDS, SCOPE_AGAIN_SECONDS
+from workers.attempts.outage import PROBE_SECONDS, SCOPE_AGAIN_SECONDS
 
 #: A tenant's token is tried to be kept alive this often, until it is: far within a day, since a message may be lost.
 KEEP_ALIVE_AGAIN_SECONDS = 3_600.0
@@ -47,7 +49,7 @@ class Dispatcher:
                 log.warning("dispatch_postponed", reason=str(exc))
 
     def _top_up(self, tenants: list[int]) -> None:
-        seen = self._pool.run_alone(lambda conn: room.look(conn, tenants))
+        seen = self._pool.run_alone(lambda conn: capacity.look(conn, tenants))
         if seen is None:
             return
         if not seen.has_room:
@@ -68,13 +70,13 @@ class Dispatcher:
         """
         again = SCOPE_AGAIN_SECONDS
         asking = self._dispatch(
-            lambda conn: _ahead(probing.queue_probe(conn, every_seconds=PROBE_SECONDS, again_seconds=again))
+            lambda conn: _ahead(dispatching.queue_probe(conn, every_seconds=PROBE_SECONDS, again_seconds=again))
         )
-        return asking + self._dispatch(lambda conn: _ahead(probing.queue_scope_probes(conn, again_seconds=again)))
+        return asking + self._dispatch(lambda conn: _ahead(dispatching.queue_scope_probes(conn, again_seconds=again)))
 
     def keep_alive(self) -> None:
         """Have the tokens of tenants refreshed that were not for long. Raises StoreUnavailable: then later."""
-        again = partial(refreshing.pick_idle, again_seconds=KEEP_ALIVE_AGAIN_SECONDS)
+        again = partial(connections.pick_idle_connections, again_seconds=KEEP_ALIVE_AGAIN_SECONDS)
         for tenant_id in self._pool.run(again):
             queue.send(self._app, queue.KEEP_ALIVE, tenant_id, behind=True)
 
@@ -84,8 +86,8 @@ class Dispatcher:
 
     def repair(self) -> None:
         """Send the repairs that are due, unless live work waits for the workers already. Raises StoreUnavailable."""
-        if self._waiting.count() < room.ASSUMED_SLOTS:
-            for repair_id in self._pool.run(repair_rounds.pick):
+        if self._waiting.count() < capacity.ASSUMED_SLOTS:
+            for repair_id in self._pool.run(repairs.pick_repairs):
                 queue.send(self._app, queue.REPAIR, repair_id, behind=True)
 
     def close(self) -> None:

@@ -8,17 +8,16 @@ from dataclasses import dataclass
 
 from celery import Celery
 
-from shared.crypto import TokenVault
-from shared.db.locks import RECORDER
-from shared.db.pool import open_pool
-from shared.db.roles import Role
+from shared.connection.tokens import FrontMeans, front_client, token_endpoint
+from shared.connection.vault import TokenVault
+from shared.db.core.locks import RECORDER, Role
+from shared.db.core.pool import open_pool
 from shared.intake.client import Intake, open_intake
-from shared.means import FrontMeans, front_client, token_endpoint
 from shared.queue import WORK, Waiting
 from shared.settings import Settings
 from shared.storage import Storage
 from workers.dispatch import Dispatcher
-from workers.recording.reader import Reader
+from workers.recording.prefetch import Reader
 from workers.recording.recorder import Recorder
 
 NEEDED = ("database_url", "redis_url", "token_keys")

@@ -13,7 +13,7 @@ from typing import Any
 
 from celery import bootsteps
 
-from workers import watchdog
+from workers.process import watchdog
 
 watchdog.LOOK_SECONDS, watchdog.GRACE_SECONDS = 0.2, 3.0
 watchdog.DEAF_SECONDS = float(os.environ.get("DEAF_SECONDS", "2"))

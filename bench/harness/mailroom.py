@@ -20,10 +20,11 @@ from bench.harness.ports import free_ports
 from bench.harness.processes import wait_until
 from bench.harness.sandbox import Door, start_sandbox
 from bench.harness.small_front import SmallFront
-from shared.crypto import TokenVault
-from shared.db import connections, tenants, users
-from shared.db.pool import Pool
-from shared.db.tenants import PolicyChange
+from shared.connection.vault import TokenVault
+from shared.db.core.pool import Pool
+from shared.db.tenants import connections, tenants
+from shared.db.tenants.tenants import PolicyChange
+from shared.db.users import users
 from shared.errors import StoreUnavailable
 from shared.intake.client import STREAM, Intake
 
@@ -31,7 +32,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence, Set
     from pathlib import Path
 
-    from shared.db.pool import Connection
+    from shared.db.core.pool import Connection
 
 #: A setting of the person who measures must not change what is seen.
 KEPT = ("PATH", "HOME", "USER", "LOGNAME", "LANG", "TMPDIR", "LD_LIBRARY_PATH")

@@ -14,13 +14,13 @@ import psutil
 import psycopg
 import redis
 
-from console.embedded import Postgres, Valkey
-from shared.db.migrate import migrate
+from console.up.embedded import Postgres, Valkey
+from shared.db.core.migrate import migrate
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from console.embedded import Server
+    from console.up.embedded import Server
 
 TEMPLATE = "template_mailroom"
 

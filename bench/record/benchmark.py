@@ -18,7 +18,7 @@ from bench.record.filling import fill
 from bench.record.round import drained, worked_off
 from bench.record.stage import Stage
 from bench.record.webhooks import deliveries
-from workers.recording.reader import CHUNK
+from workers.recording.prefetch import CHUNK
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from workers.recording.reader import CHUNK
+from workers.recording.prefetch import CHUNK
 
 TENANTS = 1_000
 

@@ -13,11 +13,11 @@ import sys
 import time
 from typing import Any
 
-from shared import logs, queue
-from shared.db.locks import RECORDER
-from shared.db.roles import Role
+from shared import queue
+from shared.db.core.locks import RECORDER, Role
+from shared.process import logs
 from shared.settings import load
-from workers.recording.reader import Reader
+from workers.recording.prefetch import Reader
 from workers.recording.recorder import Recorder
 from workers.resources import Resources, open_resources
 
@@ -25,7 +25,7 @@ SHARES = "shares"
 #: What a share is of, by the function in which all of it happens.
 PARTS = {
     "intake": ("shared/intake.py", "read"),
-    "parse": ("workers/recording/read.py", "parse"),
+    "parse": ("workers/recording/parse.py", "parse"),
     "match_and_plan": ("workers/recording/plan.py", "plan_message"),
     "compress": ("~", "<built-in method isal.isal_zlib.compress>"),
     "sql": ("psycopg/cursor.py", "execute"),

@@ -14,7 +14,7 @@ from bench.record.benchmark import filled, webhooks
 from bench.record.cases import FULL_LENGTH, QUICK_LENGTH, QUICK_STORED, STORED
 from bench.record.figures import OURS, cost, summed_up, told
 from bench.record.round import drained
-from workers.recording.reader import CHUNK
+from workers.recording.prefetch import CHUNK
 
 if TYPE_CHECKING:
     from bench.benchmark import Figures

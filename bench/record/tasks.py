@@ -12,11 +12,11 @@ from datetime import UTC, datetime
 from celery import Celery
 
 from bench.record.tasks_command import QUEUE, THREADS
-from shared.db.pool import open_pool
+from shared.db.core.pool import open_pool
 from shared.models import Delivery
 from shared.settings import load
 from workers.recording.chunk import record_chunk
-from workers.recording.read import Incoming, parse
+from workers.recording.parse import Incoming, parse
 
 settings = load()
 app = Celery("webhooks", broker=settings.redis_url.get_secret_value())

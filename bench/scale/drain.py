@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from bench.door.usage import cpu_seconds
 from bench.harness.processes import wait_until
 from bench.harness.procfile import ROOT
-from workers.recording.reader import CHUNK
+from workers.recording.prefetch import CHUNK
 
 if TYPE_CHECKING:
     from bench.record.stage import Stage

@@ -10,13 +10,13 @@ from typing import TYPE_CHECKING, Any
 import psycopg
 
 from bench.scale.seeding import seed
-from shared.db import dispatching, rescue
+from shared.db.tasks import dispatching, rescue
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from bench.harness.servers import Servers
-    from shared.db.pool import Connection
+    from shared.db.core.pool import Connection
 
 TIMES = 21
 

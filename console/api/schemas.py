@@ -7,7 +7,7 @@ from urllib.parse import quote
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from console.api.refusals import Fault, Invalid
+from console.api.problems import Fault, Invalid
 
 if TYPE_CHECKING:
     from pydantic_core import ErrorDetails

@@ -3,34 +3,149 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-from console.api.blueprint import BODY, TENANTS, api, said
-from console.api.schemas import TenantPath
-from console.api.sender import for_every_tenant, only_tenant
-from console.api.tenant_lookup import hold, keep, overview
-from console.api.tenant_schemas import (
-    ConnectLink,
-    LinkQuery,
-    NewTenant,
-    PolicyPatch,
-    TenantPage,
-    TenantShown,
-    TenantsQuery,
-)
-from console.connect_links import new_link
+from pydantic import AfterValidator, ConfigDict, Field, JsonValue
+
+from console.api.blueprint import BODY, TENANTS, api, for_every_tenant, hold, keep, only_tenant, overview, said
+from console.api.schemas import BIGGEST_ID, Answer, Body, Parameters, TenantPath
+from console.issued_secrets import new_link
 from console.web.resources import current
 from shared.actions import checked_action, checked_inboxes, refuse_hasty_trash
-from shared.db import tenant_lookup, tenants
+from shared.db.tenants import tenants
+from shared.db.tenants.tenants import LONGEST_NAME, is_name
+from shared.front.envelope import COMPANY
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from console.connect_links import NewLink
-    from shared.db.pool import Connection
-    from shared.db.tenants import PolicyChange, TenantOverview
+    from console.issued_secrets import NewLink
+    from shared.db.core.pool import Connection
+    from shared.db.tenants.tenants import PolicyChange, TenantOverview
+
+
+LONGEST_PAGE = 500
+MOST_INBOXES = 1_000
+TEN_YEARS = 3_650 * 86_400  # seconds
+
+EXAMPLE: dict[str, JsonValue] = {
+    "id": 1,
+    "name": "Acme",
+    "company_id": "cmp_4k2p9",
+    "customer": "4711",
+    "connection": "oauth",
+    "connected_at": "2026-03-01T08:00:00+00:00",
+    "parked_cause": None,
+    "parked_at": None,
+    "users": 120,
+    "action": "archive",
+    "wait_for": "stored",
+    "only_when_matched": True,
+    "fold_plus": False,
+    "act_within_seconds": 604800,
+    "only_inboxes": None,
+    "dry_run": False,
+}
 
 Shown = dict[str, Any]
+
+
+def _printable(value: str) -> str:
+    if not is_name(value):
+        raise ValueError(f"up to {LONGEST_NAME} printable characters")
+    return value
+
+
+CustomerId = Annotated[str, AfterValidator(_printable)]
+
+
+class TenantsQuery(Parameters):
+    """A page of tenants, by id."""
+
+    limit: int = Field(100, ge=1, le=LONGEST_PAGE, description="Most tenants of a page")
+    after: int = Field(0, ge=0, le=BIGGEST_ID, description="`next` of the page before")
+    customer: CustomerId | None = Field(None, description="Only the tenants of this customer of yours")
+
+
+class NewTenant(Body):
+    """A customer's Front company that is to be connected."""
+
+    model_config = ConfigDict(json_schema_extra={"example": {"name": "Acme", "customer": "4711"}})
+
+    name: Annotated[
+        str,
+        AfterValidator(_printable),
+        Field(max_length=LONGEST_NAME, description="As people read it; one tenant has it"),
+    ]
+    company_id: Annotated[str, Field(pattern=f"^{COMPANY.pattern}$")] | None = Field(
+        None, description="Front's id, where it is known before connecting"
+    )
+    customer: CustomerId | None = Field(
+        None, description="Your own id of the customer; several tenants may have the same"
+    )
+
+
+class PolicyPatch(Body):
+    """The parts of a tenant's policy to change for future events; what is left out or null stays."""
+
+    model_config = ConfigDict(json_schema_extra={"example": {"action": "archive", "act_within_seconds": 604800}})
+
+    action: str | None = Field(None, description="none, archive, trash or tag:TAG_ID")
+    wait_for: Literal["stored", "settled"] | None = Field(
+        None, description="Which files an archive or tag waits for; a trash waits until all are stored"
+    )
+    only_when_matched: bool | None = Field(None, description="Whether a recipient must be a user")
+    fold_plus: bool | None = Field(None, description="Whether jane+bills@… is jane@…")
+    act_within_seconds: int | None = Field(None, ge=1, le=TEN_YEARS, description="Act only on events younger than this")
+    only_inboxes: list[str] | None = Field(
+        None, max_length=MOST_INBOXES, description="Act in these inboxes (inb_…) only; an empty list: in every inbox"
+    )
+    dry_run: bool | None = Field(None, description="Plan and tell everything, change nothing in Front")
+
+
+class LinkQuery(Parameters):
+    """How a connect link is made."""
+
+    days: int = Field(7, ge=1, le=90, description="How long it is good for")
+
+
+class ConnectLink(Answer):
+    """The link that an admin of the customer opens to connect Front; shown this once."""
+
+    url: str
+    expires_at: datetime
+
+
+class TenantShown(Answer):
+    """A tenant."""
+
+    model_config = ConfigDict(json_schema_extra={"example": EXAMPLE})
+
+    id: int
+    name: str
+    company_id: str | None = Field(description="Front's id; null until connected")
+    customer: str | None = Field(description="Your own id of the customer")
+    connection: Literal["oauth", "api_token"] | None
+    connected_at: datetime | None
+    parked_cause: str | None = Field(
+        description="What stands against its work: paused, needs_reconnect, missing_scope, erasing"
+    )
+    parked_at: datetime | None
+    users: int
+    action: str
+    wait_for: str
+    only_when_matched: bool
+    fold_plus: bool
+    act_within_seconds: int
+    only_inboxes: list[str] | None = Field(description="null: every inbox")
+    dry_run: bool
+
+
+class TenantPage(Answer):
+    """A page of tenants."""
+
+    tenants: list[TenantShown]
+    next: int | None = Field(description="Where the next page begins; null: this is the last")
 
 
 @api.get("/tenants", tags=[TENANTS], responses={200: TenantPage})
@@ -38,9 +153,7 @@ def list_tenants(query: TenantsQuery) -> Shown:
     """List the tenants that the token sees, by id."""
     only = only_tenant()
     found = current().pool.run(
-        lambda conn: tenant_lookup.page(
-            conn, after=query.after, limit=query.limit + 1, only=only, customer=query.customer
-        )
+        lambda conn: tenants.page(conn, after=query.after, limit=query.limit + 1, only=only, customer=query.customer)
     )
     page = found[: query.limit]
     return {"tenants": [_shown(each) for each in page], "next": page[-1].id if len(found) > len(page) else None}

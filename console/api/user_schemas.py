@@ -16,9 +16,9 @@ from pydantic import (
     WrapValidator,
 )
 
-from console.api.refusals import Fault
+from console.api.problems import Fault
 from console.api.schemas import Answer, Body, Parameters, TenantId, faults_of
-from console.described import LONGEST_ID, LONGEST_NAME
+from console.user_description import LONGEST_ID, LONGEST_NAME
 
 MOST_USERS = 5_000  # of one request
 MOST_ADDRESSES = 100  # of one user

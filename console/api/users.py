@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import base64
+import binascii
+import json
 from typing import TYPE_CHECKING, Any
 
-from console.api.blueprint import BODY, USERS, api, said
-from console.api.cursors import cursor_after, read_cursor
-from console.api.refusals import Fault, Invalid, UnknownUser
+from console.api.blueprint import BODY, USERS, api, keep, said
+from console.api.bulk import change, put_user
+from console.api.problems import Fault, Invalid, UnknownUser
 from console.api.schemas import TenantPath, pointer_to
-from console.api.tenant_lookup import keep
 from console.api.user_schemas import (
     DeleteQuery,
     PutQuery,
@@ -19,20 +21,38 @@ from console.api.user_schemas import (
     UserShown,
     UsersQuery,
 )
-from console.api.user_writing import change, put_user
-from console.described import LONGEST_ID, BadUser, described_user
+from console.user_description import LONGEST_ID, BadUser, described_user
 from console.web.resources import current
 from shared.addresses import match_key
-from shared.db import users
+from shared.db.users import users
 from shared.text import clean
 
 if TYPE_CHECKING:
-    from console.described import WrongField
-    from shared.db.pool import Connection
-    from shared.db.users import NewUser, User
+    from console.user_description import WrongField
+    from shared.db.core.pool import Connection
+    from shared.db.users.users import NewUser, User
+
 
 ONE = "/tenants/<int:tenant_id>/users/<anything:external_id>"
 Shown = dict[str, Any]
+
+
+def cursor_after(tenant_id: int, external_id: str) -> str:
+    """The word for what comes after this user."""
+    place = json.dumps([tenant_id, external_id], ensure_ascii=False)  # else an id of emoji makes three times the word
+    return base64.urlsafe_b64encode(place.encode()).decode().rstrip("=")
+
+
+def read_cursor(cursor: str, tenant_id: int) -> str:
+    """The external id to go on after. Raises Invalid for a word that is none of ours, or another tenant's."""
+    try:
+        whose, external_id = json.loads(base64.urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4)))
+    except (ValueError, TypeError, binascii.Error, RecursionError):
+        whose, external_id = None, None
+    if whose != tenant_id or not isinstance(external_id, str):
+        fault = Fault(code="bad_cursor", detail="no cursor of this list; take `next` as it came", parameter="after")
+        raise Invalid("the list cannot be continued there", faults=[fault])
+    return clean(external_id, LONGEST_ID)
 
 
 @api.get("/tenants/<int:tenant_id>/users", tags=[USERS], responses={200: UserPage})

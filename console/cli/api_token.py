@@ -29,10 +29,10 @@ def create(name: str, scope: str, tenant: str | None, valid_for: timedelta | Non
 
     Example: mailroom api-token create nightly-sync --scope write --tenant Acme --expires 90d
     """
-    from console.api_tokens import digest_of, new_token
-    from console.cli.database import database, the_tenant
+    from console.cli.options import database, the_tenant
     from console.cli.output import print_json, say
-    from shared.db import api_tokens
+    from console.issued_secrets import digest_of, new_token
+    from shared.db.tenants import api_tokens
 
     if not name.strip() or not name.isprintable() or len(name) > LONGEST_NAME:
         raise click.UsageError(f"a token's name is up to {LONGEST_NAME} printable characters")
@@ -58,10 +58,10 @@ def create(name: str, scope: str, tenant: str | None, valid_for: timedelta | Non
 @json_option
 def list_(as_json: bool) -> None:
     """List all tokens; what they read like is nowhere."""
-    from console.cli.database import database
+    from console.cli.options import database
     from console.cli.output import print_json, print_table, say_when_none
     from console.cli.times import stamp
-    from shared.db import api_tokens
+    from shared.db.tenants import api_tokens
 
     with database() as conn:
         found = api_tokens.every(conn)
@@ -87,8 +87,8 @@ def list_(as_json: bool) -> None:
 def revoke(name: str) -> None:
     """Refuse a token from now on."""
     from console.cli.commands import NothingMatched
-    from console.cli.database import database
-    from shared.db import api_tokens
+    from console.cli.options import database
+    from shared.db.tenants import api_tokens
 
     with database() as conn:
         revoked = api_tokens.revoke(conn, name)

@@ -11,9 +11,8 @@ from typing import Protocol
 import click
 
 from console.cli.commands import PARTLY_FAILED, NothingMatched
-from console.cli.output import say
-from console.cli.progress import progress
-from shared.db.pool import Connection
+from console.cli.output import progress, say
+from shared.db.core.pool import Connection
 from shared.db.reading.filters import Filter
 from shared.db.reading.tasks import TaskGroup, batches, groups
 

@@ -39,7 +39,7 @@ class Commands(click.Group):
     def show_version(ctx: click.Context, _: click.Parameter, wanted: bool) -> None:
         """Print the version and stop."""
         if wanted:
-            from console.version import installed
+            from console import installed
 
             found = installed()
             click.echo(f"mailroom {found}" if found else "mailroom, not installed: run from its source folder")

@@ -9,7 +9,7 @@ import click
 from console.cli.options import json_option, tenant_option
 
 if TYPE_CHECKING:
-    from shared.db.users import Address
+    from shared.db.users.users import Address
 
 user_option = click.option("--user", metavar="ID", help="Your own id of the user.")
 nobody_option = click.option("--nobody", is_flag=True, help="Nobody.")
@@ -25,13 +25,13 @@ def inbox() -> None:
 @json_option
 def list_(tenant: str, as_json: bool) -> None:
     """List the addresses of a tenant's shared inboxes, who stands for each, and the default owner."""
-    from console.cli.database import database, the_tenant
+    from console.cli.options import database, the_tenant
     from console.cli.output import print_json, print_table, say_when_none
-    from shared.db import inboxes
+    from shared.db.users import directory
 
     with database() as conn:
         tenant_id = the_tenant(conn, tenant).id
-        found, owner = inboxes.of_tenant(conn, tenant_id), inboxes.default_owner(conn, tenant_id)
+        found, owner = directory.inbox_addresses(conn, tenant_id), directory.default_owner(conn, tenant_id)
     if as_json:
         print_json({"default_owner": owner, "addresses": found})
         return
@@ -51,12 +51,12 @@ def map_(address: str, tenant: str, user: str | None, nobody: bool) -> None:
 
     Example: mailroom inbox map support@acme.example --tenant Acme --user 17
     """
-    from console.cli.database import database, no_such_user, the_tenant
-    from shared.db import inboxes
+    from console.cli.options import database, no_such_user, the_tenant
+    from shared.db.users import directory
 
     given, chosen = _address(address), _chosen(user, nobody=nobody)
     with database() as conn:
-        if not inboxes.map_to(conn, the_tenant(conn, tenant).id, given, chosen):
+        if not directory.map_inbox_address(conn, the_tenant(conn, tenant).id, given, chosen):
             raise no_such_user(chosen)
     click.echo(f"{address} → user {chosen}" if chosen else f"{address} → the default owner")
 
@@ -70,12 +70,12 @@ def default(tenant: str, user: str | None, nobody: bool) -> None:
 
     Example: mailroom inbox default --tenant Acme --user 7
     """
-    from console.cli.database import database, no_such_user, the_tenant
-    from shared.db import inboxes
+    from console.cli.options import database, no_such_user, the_tenant
+    from shared.db.users import directory
 
     chosen = _chosen(user, nobody=nobody)
     with database() as conn:
-        if not inboxes.set_default_owner(conn, the_tenant(conn, tenant).id, chosen):
+        if not directory.set_default_owner(conn, the_tenant(conn, tenant).id, chosen):
             raise no_such_user(chosen)
     click.echo(f"default owner: {f'user {chosen}' if chosen else 'nobody'}")
 
@@ -86,18 +86,18 @@ def default(tenant: str, user: str | None, nobody: bool) -> None:
 def remove(address: str, tenant: str) -> None:
     """Forget an address; the next sync brings it back where Front has it."""
     from console.cli.commands import NothingMatched
-    from console.cli.database import database, the_tenant
-    from shared.db import inboxes
+    from console.cli.options import database, the_tenant
+    from shared.db.users import directory
 
     with database() as conn:
-        if not inboxes.remove(conn, the_tenant(conn, tenant).id, [_address(address).key]):
+        if not directory.remove_inbox_address(conn, the_tenant(conn, tenant).id, [_address(address).key]):
             raise NothingMatched(f"no shared inbox of {tenant} has {address}; `mailroom inbox list` names all")
     click.echo(f"removed {address}")
 
 
 def _address(given: str) -> Address:
     from shared.addresses import match_key
-    from shared.db.users import Address
+    from shared.db.users.users import Address
 
     key = match_key(given)
     if key is None:

@@ -9,7 +9,7 @@ import click
 from console.cli.options import dry_run_option, json_option
 
 if TYPE_CHECKING:
-    from console.rotation import Keyring
+    from console.key_rotation import Keyring
 
 
 @click.group()
@@ -41,18 +41,17 @@ def rotate(ctx: click.Context, dry_run: bool, as_json: bool) -> None:
     meanwhile.
     """
     from console.cli.commands import PARTLY_FAILED
-    from console.cli.database import database
-    from console.cli.output import print_json
-    from console.cli.progress import progress
-    from console.rotation import reseal, survey
-    from shared.crypto import TokenVault
-    from shared.db import resealing
+    from console.cli.options import database
+    from console.cli.output import print_json, progress
+    from console.key_rotation import reseal, survey
+    from shared.connection.vault import TokenVault
+    from shared.db.tenants import connections
     from shared.settings import load
 
     vault, resealed = TokenVault(load().token_keys), 0
     with database() as conn:
         if not dry_run:
-            with progress("seal again", resealing.count(conn)) as advance:
+            with progress("seal again", connections.count_sealed(conn)) as advance:
                 resealed = reseal(conn, vault, advance)
         keyring = survey(conn, vault)
     if as_json:

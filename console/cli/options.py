@@ -3,19 +3,48 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
+from console.cli.commands import NothingMatched
 from console.cli.times import parse_duration, parse_since
+from shared.db.core.session import session
+from shared.db.tenants import tenants
+from shared.settings import load
 
 if TYPE_CHECKING:
-    from shared.db.pool import Connection
+    from collections.abc import Iterator
+
+    from shared.db.core.pool import Connection
     from shared.db.reading.filters import Filter
+    from shared.db.tenants.tenants import TenantOverview
+
 
 LONGEST_WORD = 100
 Command = TypeVar("Command", bound=Callable[..., Any])
+
+
+@contextmanager
+def database() -> Iterator[Connection]:
+    """A connection to DATABASE_URL, or to the server of a `mailroom up` with the same MAILROOM_DATA."""
+    with session(load().require("database_url").database_url.get_secret_value()) as conn:
+        yield conn
+
+
+def the_tenant(conn: Connection, name: str) -> TenantOverview:
+    """The tenant called so. Raises NothingMatched with what to try."""
+    tenant = tenants.find(conn, name)
+    if tenant is None:
+        raise NothingMatched(f"there is no tenant {name!r}; `mailroom tenant list` names all")
+    return tenant
+
+
+def no_such_user(external_id: str | None) -> NothingMatched:
+    """What to raise for a user whom the tenant does not have."""
+    return NothingMatched(f"there is no user {external_id!r}; `mailroom user list` names all")
 
 
 class Since(click.ParamType[datetime]):
@@ -71,7 +100,7 @@ def filter_options(states: tuple[str, ...]) -> Callable[[Command], Command]:
 
 def filter_of(conn: Connection, chosen: dict[str, Any], ids: tuple[int, ...] | None = None) -> Filter:
     """What the filter options ask for."""
-    from console.cli.database import the_tenant
+    # DROPPED
     from shared.db.reading.filters import Filter
     from shared.text import clean
 

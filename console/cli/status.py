@@ -3,20 +3,85 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Iterator
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from console.cli.options import json_option
+from console.cli.times import spoken, stamp
+from shared.db.reading import repairs
 
 if TYPE_CHECKING:
-    from shared.db.pool import Connection
-    from shared.db.reading.status import EventCount, Process
-    from shared.db.tombstones import ErasedCompany
+    from shared.db.core.pool import Connection
+    from shared.db.reading.repairs import ShownRepair
+    from shared.db.reading.status import EventCount, Parked, Process
+    from shared.db.tenants.erasing import ErasedCompany
+
+
+#: What ends each cause; the work goes on by itself then.
+RELEASES = {
+    "unknown_company": "add and connect the tenant: `mailroom tenant add NAME --company cmp_…`",
+    "needs_reconnect": "`mailroom tenant connect NAME` gives it a new token",
+    "missing_scope": "give the app or token its permissions in Front; one task an hour tries",
+    "paused": "`mailroom tenant resume NAME`",
+    "erasing": "`mailroom tenant erase NAME` again, if nobody runs it now",
+}
+
+FACTS = ("id", "tenant", "state", "dry_run", "since", "until", "position", "missing", "fed", "code", "detail", "parked")
 
 
 NAMED = 5
+
+
+def parked_line(group: Parked, now: datetime, unclaimed_days: int) -> str:
+    """How much waits for a cause, since when, and what to do; what nobody claims is deleted after so many days."""
+    age = spoken((now - group.oldest_at).total_seconds())
+    if group.cause == "unknown_company":
+        amount = f"{group.events:,} of {_count(group.companies, 'company', 'companies')}, oldest {age}"
+        amount += f"; deleted after {unclaimed_days} d" if unclaimed_days else "; kept for ever"
+    else:
+        amount = f"{group.events:,} of {_count(group.companies, 'tenant', 'tenants')}, parked {age}"
+    return f"{amount}; {RELEASES.get(group.cause, 'released by itself')}"
+
+
+def _count(number: int, one: str, many: str) -> str:
+    return f"{number:,} {one if number == 1 else many}"
+
+
+def read_repairs(conn: Connection) -> dict[str, Any]:
+    """What runs, what failed and was not made up for, and the last gap."""
+    gap = repairs.last_gap(conn)
+    return {
+        "under_way": [_facts(each) for each in repairs.under_way(conn)],
+        "failed": [_facts(each) for each in repairs.refused(conn)],
+        "last_gap": gap and {**_facts(gap), "settled_at": gap.settled_at},
+    }
+
+
+def repair_lines(found: dict[str, Any]) -> Iterator[tuple[str, str]]:
+    """Names and values for the page."""
+    for each in found["under_way"]:
+        yield f"repair of {each['tenant']}", _under_way(each)
+    for each in found["failed"]:
+        yield f"repair of {each['tenant']}", f"failed: {each['code']}: {each['detail']}"
+    if gap := found["last_gap"]:
+        yield "last gap", f"{gap['missing']:,} missing of {gap['tenant']} {_span(gap)}, {gap['fed']:,} fed"
+
+
+def _under_way(repair: dict[str, Any]) -> str:
+    why = repair["parked"] or repair["code"]
+    reached = f", at {stamp(repair['position'])} UTC" if repair["position"] else ""
+    return f"{repair['state']}{f' ({why})' if why else ''}{reached}, {repair['missing']:,} missing so far"
+
+
+def _span(repair: dict[str, Any]) -> str:
+    return f"between {stamp(repair['since'])} and {stamp(repair['until'])} UTC" if repair["until"] else ""
+
+
+def _facts(repair: ShownRepair) -> dict[str, Any]:
+    return {name: getattr(repair, name) for name in FACTS}
 
 
 @click.command()
@@ -28,7 +93,7 @@ def status(ctx: click.Context, as_json: bool) -> None:
     Exits 1 when Redis does not answer; the rest is shown all the same. Example: mailroom status --json
     """
     from console.cli.commands import FAILED
-    from console.cli.database import database
+    from console.cli.options import database
     from console.cli.output import print_json
     from shared.db.reading.status import alive, count_events
 
@@ -46,12 +111,11 @@ def status(ctx: click.Context, as_json: bool) -> None:
 
 def read_status(conn: Connection, events: list[EventCount]) -> dict[str, Any]:
     """The status as design and scripts know it. `depth` is None while Redis does not answer."""
-    from console.cli.repair_status import read_repairs
-    from shared.db import tombstones
-    from shared.db.outages import standing
-    from shared.db.reading.parked import parked
-    from shared.db.reading.states import EVENT_STATES
-    from shared.db.reading.status import count_tasks, counter, counters, dry_runs, spool
+    # DROPPED
+    from shared.db.reading.status import count_tasks, counter, counters, dry_runs, parked, spool
+    from shared.db.tasks.outages import standing
+    from shared.db.tenants import erasing
+    from shared.models import EVENT_STATES
     from shared.settings import load
 
     settings = load()
@@ -79,7 +143,7 @@ def read_status(conn: Connection, events: list[EventCount]) -> dict[str, Any]:
         "dry_run": dry_runs(conn),
         "repairs": read_repairs(conn),
         "outages": [{"what": each.what, "since": each.since, "code": each.code} for each in standing(conn)],
-        "erased": tombstones.still_sending(conn),
+        "erased": erasing.still_sending(conn),
     }
 
 
@@ -102,8 +166,9 @@ def _intake() -> tuple[int | None, float]:
 
 def _print(document: dict[str, Any], processes: list[Process]) -> None:
     from console.cli.output import print_facts
-    from console.cli.parking import parked_line
-    from console.cli.repair_status import repair_lines
+
+    # DROPPED
+    # DROPPED
     from console.cli.times import spoken
 
     intake, unclaimed_days = document["intake"], document["retention"]["unclaimed_days"]

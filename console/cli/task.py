@@ -5,15 +5,58 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import click
+from rich.text import Text
 
 from console.cli.options import dry_run_option, filter_of, filter_options, json_option, limit_option, yes_option
-from shared.db.reading.states import TASK_STATES
+from console.cli.output import call_line, print_facts, screen, shown, state_style
+from console.cli.times import spoken, stamp
+from shared.db.reading.event import AttemptRow
+from shared.db.reading.tasks import ListedTask, WholeTask
+from shared.models import TASK_STATES
 
 if TYPE_CHECKING:
     from console.cli.bulk import Change
 
+
 LONGEST_REASON = 1_000
 ids_argument = click.argument("ids", type=int, nargs=-1, metavar="[TASK]…")
+
+
+def print_task(found: WholeTask) -> None:
+    """Print the task and its attempts."""
+    task, page = found.task, screen()
+    page.print(Text.assemble((f"task {task.id}", "bold"), f"  {task.kind}  ", (task.state, state_style(task.state))))
+    facts = [
+        ("event", task.event),
+        ("tenant", task.tenant),
+        ("code", task.code),
+        ("detail", task.detail),
+        ("due", _due(task) if task.state in {"ready", "queued", "parked"} else None),
+        ("attempts", task.attempts),
+    ]
+    print_facts((name, value) for name, value in facts if value is not None)
+    for attempt in found.attempts:
+        page.print(_attempt(attempt))
+
+
+def _due(task: ListedTask) -> str:
+    return stamp(task.due_at) if task.due_at else "when another task of its conversation releases it"
+
+
+def _attempt(attempt: AttemptRow) -> Text:
+    ended = spoken((attempt.ended_at - attempt.started_at).total_seconds()) if attempt.ended_at else "no end"
+    parts = (
+        stamp(attempt.started_at),
+        attempt.outcome or "no outcome",
+        attempt.code,
+        ended,
+        attempt.worker,
+        attempt.detail,
+    )
+    text = shown("  " + " · ".join(part for part in parts if part))
+    for call in attempt.calls:
+        text.append_text(call_line(call))
+    return text
 
 
 @click.group()
@@ -30,7 +73,7 @@ def list_(limit: int, as_json: bool, **chosen: Any) -> None:
 
     Example: mailroom task list --state failed --code front_unavailable
     """
-    from console.cli.database import database
+    from console.cli.options import database
     from console.cli.output import print_json, print_table, say_when_none
     from console.cli.times import short_stamp
     from shared.db.reading import tasks
@@ -52,9 +95,10 @@ def list_(limit: int, as_json: bool, **chosen: Any) -> None:
 def show(number: int, as_json: bool) -> None:
     """Show one task and its attempts."""
     from console.cli.commands import NothingMatched
-    from console.cli.database import database
+    from console.cli.options import database
     from console.cli.output import print_json
-    from console.cli.task_page import print_task
+
+    # DROPPED
     from shared.db.reading import tasks
 
     with database() as conn, conn.transaction():
@@ -78,9 +122,9 @@ def retry(ids: tuple[int, ...], dry_run: bool, yes: bool, **chosen: Any) -> None
     Example: mailroom task retry --code front_unavailable --since 6h --yes
     """
     from console.cli.bulk import Change
-    from shared.db import by_hand
+    from shared.db.tasks import manual_changes
 
-    _change(Change(verb="retry", states=("failed",), apply=by_hand.retry), ids, chosen, dry_run=dry_run, yes=yes)
+    _change(Change(verb="retry", states=("failed",), apply=manual_changes.retry), ids, chosen, dry_run=dry_run, yes=yes)
 
 
 @task.command()
@@ -97,20 +141,20 @@ def discard(ids: tuple[int, ...], reason: str, dry_run: bool, yes: bool, **chose
     from functools import partial
 
     from console.cli.bulk import Change
-    from shared.db import by_hand
+    from shared.db.tasks import manual_changes
     from shared.text import clean
 
     reason = clean(reason.strip(), LONGEST_REASON)
     if not reason:
         raise click.UsageError("--reason must say something")
     waiting = ("failed", "ready", "queued")
-    apply = partial(by_hand.discard, reason=reason)
+    apply = partial(manual_changes.discard, reason=reason)
     _change(Change(verb="discard", states=waiting, apply=apply), ids, chosen, dry_run=dry_run, yes=yes)
 
 
 def _change(change: Change, ids: tuple[int, ...], chosen: dict[str, Any], *, dry_run: bool, yes: bool) -> None:
     from console.cli.bulk import run
-    from console.cli.database import database
+    from console.cli.options import database
 
     with database() as conn:
         wanted = filter_of(conn, chosen, ids or None)

@@ -8,8 +8,8 @@ from granian.constants import Interfaces
 
 from console.web.resources import THREADS, usable
 from shared.errors import ConfigurationError
-from shared.logs import configure
-from shared.serving import prepare_forks, server
+from shared.process.logs import configure
+from shared.process.serving import prepare_forks, server
 from shared.settings import current
 
 EXIT_CONFIGURATION = 78

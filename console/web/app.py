@@ -7,16 +7,41 @@ from typing import TYPE_CHECKING
 from flask_openapi3.models.info import Info
 from flask_openapi3.openapi import OpenAPI
 
+from console import installed
 from console.api.mount import mount
-from console.version import installed
-from console.web import connected, connecting, headers, problems
+from console.web import connect, problems
 from console.web.resources import lend, open_resources
 
 if TYPE_CHECKING:
+    from flask import Flask, Response
+
     from console.web.resources import Resources
     from shared.settings import Settings
 
+
+POLICY = (
+    "default-src 'none'; style-src 'self'; img-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
+)
+HEADERS = {
+    "Content-Security-Policy": POLICY,
+    "X-Content-Type-Options": "nosniff",
+    "Referrer-Policy": "no-referrer",  # a connect link's address is a secret
+    "Cross-Origin-Opener-Policy": "same-origin",
+    "Cache-Control": "no-store",
+}
+HTTPS_ONLY = {"Strict-Transport-Security": "max-age=31536000"}
+
 MOST_BYTES = 2**20
+
+
+def guard(app: Flask, *, https: bool) -> None:
+    """Send these headers with every answer."""
+    headers = HEADERS | (HTTPS_ONLY if https else {})
+
+    @app.after_request
+    def add(response: Response) -> Response:
+        response.headers.update(headers)
+        return response
 
 
 def create_app(settings: Settings, *, resources: Resources | None = None) -> OpenAPI:
@@ -40,10 +65,10 @@ def create_app(settings: Settings, *, resources: Resources | None = None) -> Ope
         SESSION_COOKIE_SECURE=https,
         SESSION_COOKIE_SAMESITE="Lax",  # strict would leave it out when Front sends the browser back
     )
-    headers.guard(app, https=https)
+    guard(app, https=https)
     problems.register_problems(app)
     app.add_url_rule("/livez", "livez", lambda: {"alive": True})
     mount(app)
-    for room in (connecting.bp, connected.bp):
+    for room in (connect.bp, connect.connected_bp):
         app.register_blueprint(room)
     return app

@@ -8,8 +8,7 @@ import structlog
 from flask import Response, render_template, request
 from werkzeug.exceptions import HTTPException, InternalServerError, ServiceUnavailable
 
-from console.api.problems import of_http
-from console.api.requests import is_api
+from console.api.problems import is_api, of_http
 from shared.errors import StoreUnavailable
 
 if TYPE_CHECKING:

@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING, cast
 
 from flask import current_app
 
-from console.turns import Turns
-from shared.crypto import TokenVault
-from shared.db.pool import Pool, open_pool
+from console.tenant_concurrency import Turns
+from shared.connection.tokens import front_client, token_endpoint
+from shared.connection.vault import TokenVault
+from shared.db.core.pool import Pool, open_pool
 from shared.errors import ConfigurationError
-from shared.means import front_client, token_endpoint
 
 if TYPE_CHECKING:
     from flask import Flask

@@ -6,8 +6,8 @@ from multiprocessing.util import Finalize
 
 from console.web.app import create_app
 from console.web.resources import open_resources
-from shared.heartbeat import Heartbeat
-from shared.logs import configure
+from shared.process.heartbeat import Heartbeat
+from shared.process.logs import configure
 from shared.settings import current
 
 configure(current(), "console")

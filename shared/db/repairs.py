@@ -2,22 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import TYPE_CHECKING
 
 from psycopg.errors import UniqueViolation
 from psycopg.rows import class_row
 from psycopg.sql import SQL, Composed
 from psycopg.types.json import Jsonb
 
+from shared.db.core.pool import Connection
+from shared.db.tasks.capacity import ASSUMED_SLOTS
+from shared.db.tasks.dispatching import RESEND_SECONDS
 from shared.errors import Fenced
 
-if TYPE_CHECKING:
-    from shared.db.pool import Connection
-
 Hours = dict[str, list[int]]
+
+#: Of the workers' slots one in so many may repair: the rest is for live work.
+SHARE = 4
+ROUND = 50
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -215,3 +218,88 @@ def _added(hours: Hours, more: Mapping[str, tuple[int, int]]) -> Hours:
         before = both.get(hour, [0, 0])
         both[hour] = [before[0] + seen, before[1] + missing]
     return both
+
+
+def begin_periodic(conn: Connection, *, every_seconds: float) -> int:
+    """Ask for a repair of the tenants whose last one is long ago; how many."""
+    return conn.execute(
+        """
+        WITH due AS (
+            SELECT t.id FROM tenants t LEFT JOIN repair_progress m ON m.tenant_id = t.id
+            WHERE t.connected_at < now() - make_interval(secs => %(every)s) AND t.parked_cause IS NULL
+              AND t.company_id IS NOT NULL AND coalesce(m.next_at, '-infinity') <= now()
+              AND NOT EXISTS (SELECT FROM repairs r WHERE r.tenant_id = t.id AND r.requested_by IS NULL
+                              AND r.state IN ('waiting', 'running'))
+            ORDER BY m.next_at NULLS FIRST LIMIT %(limit)s
+        ), marked AS (
+            INSERT INTO repair_progress (tenant_id, next_at)
+            SELECT id, now() + make_interval(secs => %(every)s) FROM due
+            ON CONFLICT (tenant_id) DO UPDATE SET next_at = excluded.next_at
+        )
+        INSERT INTO repairs (tenant_id) SELECT id FROM due
+        """,
+        {"every": every_seconds, "limit": ROUND},
+    ).rowcount
+
+
+def take_back_repairs(conn: Connection) -> list[int]:
+    """Let repairs go on whose worker said nothing for too long; their ids."""
+    rows = conn.execute(
+        """
+        UPDATE repairs SET state = 'waiting', due_at = now(), claimed_until = NULL
+        WHERE state = 'running' AND claimed_until < now() RETURNING id
+        """
+    )
+    return [repair_id for (repair_id,) in rows]
+
+
+def pick_repairs(conn: Connection) -> list[int]:
+    """The repairs to send now: one of a tenant, what a person asked for first. Each is picked again if nobody comes."""
+    rows = conn.execute(
+        """
+        WITH heads AS (
+            SELECT DISTINCT ON (tenant_id) tenant_id, id, state, due_at, claimed_until FROM repairs
+            WHERE state IN ('waiting', 'running')
+            ORDER BY tenant_id, state <> 'running', requested_by IS NULL, id
+        ), picked AS (
+            SELECT h.id FROM heads h JOIN tenants t ON t.id = h.tenant_id
+            WHERE h.state = 'waiting' AND h.due_at <= now() AND coalesce(h.claimed_until, '-infinity') < now()
+              AND t.parked_cause IS NULL AND t.not_before <= now()
+              AND NOT EXISTS (SELECT FROM outages WHERE what = 'front')
+            ORDER BY h.due_at, h.id
+            LIMIT greatest(0, (SELECT greatest(1, coalesce(nullif(sum(slots), 0), %(assumed)s) / %(share)s)
+                               FROM processes WHERE kind = 'worker' AND seen_at > now() - interval '15 seconds')
+                              - (SELECT count(*) FROM heads WHERE claimed_until > now()))
+        )
+        UPDATE repairs r SET claimed_until = now() + make_interval(secs => %(resend)s)
+        FROM picked WHERE r.id = picked.id AND r.state = 'waiting' RETURNING r.id
+        """,
+        {"assumed": ASSUMED_SLOTS, "share": SHARE, "resend": RESEND_SECONDS},
+    )
+    return [repair_id for (repair_id,) in rows]
+
+
+def ask_for_repair(
+    conn: Connection, tenant_ids: Sequence[int], *, since: datetime, dry_run: bool, who: str
+) -> list[int]:
+    """Ask for a repair of each of these tenants; their ids."""
+    rows = conn.execute(
+        """
+        INSERT INTO repairs (tenant_id, asked_since, dry_run, requested_by)
+        SELECT id, %s, %s, %s FROM unnest(%s::bigint[]) AS wanted(id) ORDER BY id RETURNING id
+        """,
+        (since, dry_run, who, list(tenant_ids)),
+    )
+    return [repair_id for (repair_id,) in rows]
+
+
+def stop_repairs(conn: Connection, tenant_id: int | None, *, who: str) -> int:
+    """End what runs or waits, of one tenant or of all; how many. What was fed so far stays."""
+    return conn.execute(
+        """
+        UPDATE repairs SET state = 'stopped', settled_at = now(), claimed_until = NULL, next_page = NULL, code = NULL,
+               detail = %(who)s
+        WHERE state IN ('waiting', 'running') AND tenant_id = coalesce(%(tenant)s, tenant_id)
+        """,
+        {"tenant": tenant_id, "who": f"stopped by {who}"},
+    ).rowcount

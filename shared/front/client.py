@@ -11,31 +11,30 @@ from functools import partial
 from itertools import count
 from typing import Any, Final, Literal, TypeVar
 
-from shared.budget import Budget
+from shared.connection.budget import Budget
 from shared.errors import ConversationMoved, FrontRejected, UnsafeRedirect
-from shared.front import routes
-from shared.front.answers import MOVED, Answer, expected
-from shared.front.deadlines import Deadlines
-from shared.front.destinations import Api, is_public
+from shared.front import answers
+from shared.front.answers import MOVED, Answer, Route, expected
 from shared.front.download import Download, Downloads
-from shared.front.envelope import parse_message
-from shared.front.exchange import Exchange
-from shared.front.ids import front_id
+from shared.front.envelope import front_id, parse_message
+from shared.front.exchange import Exchange, patiently
 from shared.front.objects import (
+    Channel,
     Conversation,
     ConversationEvent,
     Identity,
     Inbox,
+    Teammate,
+    parse_channel,
     parse_conversation,
     parse_event,
     parse_identity,
     parse_inbox,
     parse_page,
+    parse_teammate,
 )
-from shared.front.patience import patiently
-from shared.front.people import Channel, Teammate, parse_channel, parse_teammate
-from shared.front.routes import Route
-from shared.front.transport import Line
+from shared.http.destinations import Api, is_public
+from shared.http.transport import Deadlines, Line
 from shared.models import Call, EventPage, Message, Token
 
 MOST_PAGES: Final = 20
@@ -96,16 +95,16 @@ class TenantClient:
 
     def me(self) -> Identity:
         """The company the token belongs to."""
-        return expected(routes.ME, parse_identity, self._read(routes.ME, routes.ME.path))
+        return expected(answers.ME, parse_identity, self._read(answers.ME, answers.ME.path))
 
     def conversation(self, conversation_id: str) -> Conversation:
         """The conversation as it stands; the surviving one when it was merged."""
-        answer = self._read_conversation(routes.CONVERSATION, conversation_id)
-        return expected(routes.CONVERSATION, parse_conversation, answer)
+        answer = self._read_conversation(answers.CONVERSATION, conversation_id)
+        return expected(answers.CONVERSATION, parse_conversation, answer)
 
     def conversation_events(self, conversation_id: str, *, since: datetime) -> list[ConversationEvent]:
         """What happened to the conversation at `since` or later, newest first; events without a time are included."""
-        route, events = routes.CONVERSATION_EVENTS, list[ConversationEvent]()
+        route, events = answers.CONVERSATION_EVENTS, list[ConversationEvent]()
         with self._exchange.line.within(self._deadlines.pages):
             first = self._read_conversation(route, conversation_id, limit=100)
             for page in self._pages(route, first, most=MOST_PAGES):
@@ -117,15 +116,15 @@ class TenantClient:
 
     def inboxes(self) -> list[Inbox]:
         """All inboxes that the token can see, private ones included."""
-        return self._every(routes.INBOXES, parse_inbox)
+        return self._every(answers.INBOXES, parse_inbox)
 
     def channels(self) -> list[Channel]:
         """All channels that the token can see, private ones included."""
-        return self._every(routes.CHANNELS, parse_channel)
+        return self._every(answers.CHANNELS, parse_channel)
 
     def teammates(self) -> list[Teammate]:
         """All people, bots and blocked people included."""
-        return self._every(routes.TEAMMATES, parse_teammate)
+        return self._every(answers.TEAMMATES, parse_teammate)
 
     def events(
         self, *, types: Sequence[str], after: datetime, before: datetime, inboxes: Sequence[str] = ()
@@ -140,24 +139,24 @@ class TenantClient:
             "q[after]": f"{after.timestamp():.3f}",
             "q[before]": f"{before.timestamp():.3f}",
         }
-        return self._event_page(self._read(routes.EVENTS, routes.EVENTS.path, **query))
+        return self._event_page(self._read(answers.EVENTS, answers.EVENTS.path, **query))
 
     def more_events(self, page: str) -> EventPage:
         """The page that another one named as its next; Front may have forgotten it (FrontRejected)."""
-        return self._event_page(self._read(routes.EVENTS, page))
+        return self._event_page(self._read(answers.EVENTS, page))
 
     def _event_page(self, answer: Answer) -> EventPage:
-        found, link = expected(routes.EVENTS, parse_page, answer)
-        return EventPage(events=tuple(found), following=self._own_path(routes.EVENTS, link) if link else None)
+        found, link = expected(answers.EVENTS, parse_page, answer)
+        return EventPage(events=tuple(found), following=self._own_path(answers.EVENTS, link) if link else None)
 
     def message(self, message_id: str) -> Message:
         """The message with its recipients and attachments."""
-        answer = self._read(routes.MESSAGE, routes.MESSAGE.path.format(id=front_id(message_id)))
-        return expected(routes.MESSAGE, _message, answer)
+        answer = self._read(answers.MESSAGE, answers.MESSAGE.path.format(id=front_id(message_id)))
+        return expected(answers.MESSAGE, _message, answer)
 
     def latest_message(self, conversation_id: str) -> Message:
         """The conversation's newest message."""
-        route = routes.CONVERSATION_MESSAGES
+        route = answers.CONVERSATION_MESSAGES
         answer = self._read_conversation(route, conversation_id, limit=1)
         messages, _ = expected(route, parse_page, answer)
         if not messages:
@@ -166,15 +165,15 @@ class TenantClient:
 
     def set_status(self, conversation_id: str, status: Status) -> None:
         """Archive, trash (`deleted`) or reopen, once. Raises UnclearAnswer; ConversationMoved, and then nothing was."""
-        self._write(routes.SET_STATUS, conversation_id, {"status": status})
+        self._write(answers.SET_STATUS, conversation_id, {"status": status})
 
     def add_tag(self, conversation_id: str, tag_id: str) -> None:
         """Add one tag, once. Raises UnclearAnswer; ConversationMoved, and then nothing was added."""
-        self._write(routes.ADD_TAG, conversation_id, {"tag_ids": [front_id(tag_id)]})
+        self._write(answers.ADD_TAG, conversation_id, {"tag_ids": [front_id(tag_id)]})
 
     def remove_tag(self, conversation_id: str, tag_id: str) -> None:
         """Take one tag off, once. Raises UnclearAnswer; ConversationMoved, and then nothing was taken off."""
-        self._write(routes.REMOVE_TAG, conversation_id, {"tag_ids": [front_id(tag_id)]})
+        self._write(answers.REMOVE_TAG, conversation_id, {"tag_ids": [front_id(tag_id)]})
 
     def download(self, attachment_id: str, *, max_bytes: int) -> AbstractContextManager[Download]:
         """The file's bytes as they come. AttachmentTooLarge over `max_bytes`, DownloadIncomplete when cut."""

@@ -19,14 +19,11 @@ from shared.errors import (
     ShuttingDown,
     UnsafeRedirect,
 )
-from shared.front.answers import Answer
-from shared.front.deadlines import Deadlines
-from shared.front.destinations import foreign_url
-from shared.front.exchange import Exchange
-from shared.front.ids import front_id
-from shared.front.patience import patiently
-from shared.front.routes import DOWNLOAD
-from shared.front.transport import Line, NoAnswer
+from shared.front.answers import DOWNLOAD, Answer
+from shared.front.envelope import front_id
+from shared.front.exchange import Exchange, patiently
+from shared.http.destinations import foreign_url
+from shared.http.transport import Deadlines, Line, NoAnswer
 
 MOST_HOPS: Final = 2
 _REDIRECTS: Final = frozenset({301, 302, 303, 307, 308})

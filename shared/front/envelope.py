@@ -9,14 +9,18 @@ from __future__ import annotations
 
 import json
 import re
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Final
 
 import orjson
 
-from shared.errors import MalformedEnvelope
+from shared.errors import FrontRejected, MalformedEnvelope
 from shared.models import Attachment, Envelope, Message, Recipient
 from shared.text import clean
+
+_FRONT_ID = re.compile(r"[a-z]+_[A-Za-z0-9]{1,64}")
+COMPANY = re.compile(r"cmp_[A-Za-z0-9]{1,60}")
 
 SYNC: Final = "sync"
 INBOUND: Final = "inbound_received"
@@ -50,6 +54,15 @@ _ID = re.compile(r"[A-Za-z0-9_:.-]{1,100}")
 _MILLISECONDS = 10**12
 #: The last second of the year 9998: a day that no time zone moves out of what Python and PostgreSQL share.
 _LATEST = 253_370_764_799
+
+_CLAIM: Final = re.compile(rb'"authorization"\s*:\s*\{[^{}]*?"id"\s*:\s*"([A-Za-z0-9_:.-]{1,100})"')
+
+
+def front_id(value: str) -> str:
+    """The id itself. Raises FrontRejected for anything else, aliases (`alt:email:…`) included."""
+    if not _FRONT_ID.fullmatch(value):
+        raise FrontRejected("the id is none of Front's (letters, an underscore, letters and digits); nothing was asked")
+    return value
 
 
 def application_name(event_type: str) -> str:
@@ -195,3 +208,60 @@ def _text(value: Any, limit: int) -> str | None:
 
 def _id(value: Any) -> str | None:
     return value if isinstance(value, str) and _ID.fullmatch(value) else None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Listed:
+    """An event of the list. `inbox_ids`: those it names itself, none for most kinds; `body`: as a webhook has it."""
+
+    front_id: str
+    type: str
+    emitted_at: datetime
+    inbox_ids: frozenset[str]
+    is_private: bool
+    body: bytes
+
+
+def read_listed(event: dict[str, Any], company_id: str) -> Listed | None:
+    """None for what has no id or time: it can neither be told apart nor be placed."""
+    event_type = event.get("type")
+    name = application_name(event_type) if isinstance(event_type, str) else ""
+    body = json.dumps({"type": name, "authorization": {"id": company_id}, "payload": event}).encode()
+    try:
+        envelope = parse_envelope(body)
+    except MalformedEnvelope:
+        return None
+    if envelope.front_id is None or envelope.emitted_at is None:
+        return None
+    return Listed(
+        front_id=envelope.front_id,
+        type=envelope.type,
+        emitted_at=envelope.emitted_at,
+        inbox_ids=_inbox_ids(event.get("source")),
+        is_private=_object(event.get("conversation")).get("is_private") is True,
+        body=body,
+    )
+
+
+def _inbox_ids(source: Any) -> frozenset[str]:
+    """The inboxes that are an event's source: a list, sometimes a single one."""
+    found = _object(source)
+    if _object(found.get("_meta")).get("type") != "inboxes":
+        return frozenset()
+    inboxes = found.get("data")
+    named = [_object(each).get("id") for each in (inboxes if isinstance(inboxes, list) else [inboxes])]
+    return frozenset(each for each in named if isinstance(each, str))
+
+
+def company_of(body: bytes) -> str | None:
+    """The company that sent it; None where it does not say."""
+    try:
+        return parse_envelope(body).company_id
+    except MalformedEnvelope:
+        return claimed_company(body)
+
+
+def claimed_company(body: bytes) -> str | None:
+    """The company that a body names as its own in the way of Front, whatever else is wrong with it."""
+    found = _CLAIM.search(body)
+    return found[1].decode() if found else None

@@ -3,25 +3,60 @@
 from __future__ import annotations
 
 import re
+import threading
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, Final, TypeVar
 from urllib.parse import urlencode
 
 import requests
+import tenacity
 
-from shared.budget import Budget
-from shared.errors import BudgetExhausted, FrontRejected, FrontUnavailable, MailroomError, NeedsReconnect, UnclearAnswer
-from shared.front.answers import Answer, allowance, failure
-from shared.front.destinations import Api
-from shared.front.routes import Route
-from shared.front.transport import Line, NoAnswer
+from shared.connection.budget import Budget
+from shared.errors import (
+    BudgetExhausted,
+    FrontRejected,
+    FrontUnavailable,
+    MailroomError,
+    NeedsReconnect,
+    ShuttingDown,
+    UnclearAnswer,
+)
+from shared.front.answers import Answer, Route, allowance, failure
+from shared.http.destinations import Api
+from shared.http.transport import Line, NoAnswer
 from shared.models import Call, Token
+
+MOST_TRIES: Final = 3
+MOST_SECONDS: Final = 10.0
+T = TypeVar("T")
 
 MOST_BYTES = 32 * 2**20
 #: Anything else would end in a library's error that repeats the header.
 _TOKEN = re.compile(r"[\x21-\x7e]+")
+
+
+def patiently(ask: Callable[[], T], *, stop: threading.Event) -> T:
+    """What `ask` returns, within 3 tries and 10 seconds. Never for writes: a second one may be a second change."""
+
+    def sleep(seconds: float) -> None:
+        if stop.wait(seconds):
+            raise ShuttingDown("this worker is stopping; the task goes back")
+
+    retrying = tenacity.Retrying(
+        stop=tenacity.stop_after_attempt(MOST_TRIES) | tenacity.stop_before_delay(MOST_SECONDS),
+        wait=tenacity.wait_random_exponential(multiplier=0.25, max=2),
+        retry=tenacity.retry_if_exception(_may_pass_soon),
+        sleep=sleep,
+        reraise=True,
+    )
+    return retrying(ask)
+
+
+def _may_pass_soon(error: BaseException) -> bool:
+    """Front unreachable or failing, unless it has named a time itself."""
+    return isinstance(error, FrontUnavailable) and not error.retry_after
 
 
 class Exchange:

@@ -35,7 +35,7 @@ from requests_oauthlib import OAuth2Session
 from shared.errors import MailroomError, NeedsReconnect, TokenUnavailable
 from shared.front.answers import Answer, retry_after
 from shared.front.token_lifetime import expiry
-from shared.front.transport import Line, NoAnswer
+from shared.http.transport import Line, NoAnswer
 from shared.models import Tokens
 
 AUTHORIZE: Final = "/oauth/authorize"

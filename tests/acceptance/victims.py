@@ -56,7 +56,7 @@ class Victims:
         return [
             Victim(name="worker", find=self._of("worker@"), held=self._running, works=self._is_heard_of),
             self._quick("recorder", "recorder@", self._recording),
-            self._quick("sweeper", "workers.sweeper", self._due),
+            self._quick("sweeper", "workers.sweeping.sweeper", self._due),
             Victim(name="door (a worker)", find=self._door_workers, held=self._requests, works=self._door_works),
             Victim(name="door (main)", find=self._door, held=self._requests, works=self._door_works),
             Victim(name="Valkey", find=self._of("valkey.conf"), held=self._writers, works=self._valkey_works),

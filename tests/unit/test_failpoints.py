@@ -45,7 +45,7 @@ def test_what_is_unknown_is_refused_with_what_is_known(text: str, known: tuple[s
         read(text)
 
 
-@pytest.mark.parametrize("program", ["ingest", "workers.sweeper", "workers.app"])
+@pytest.mark.parametrize("program", ["ingest", "workers.sweeping.sweeper", "workers.app"])
 def test_a_program_that_is_told_an_unknown_point_does_not_start(program: str) -> None:
     done = subprocess.run(
         [sys.executable, "-m", program],

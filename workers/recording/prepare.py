@@ -8,16 +8,16 @@ from typing import NamedTuple
 
 from isal import isal_zlib
 
-from shared.db import recording
-from shared.db.owners import owners_of
-from shared.db.pool import Connection
-from shared.db.rows import DeliveryRow, EventRow, TaskRow
+from shared.db.core.pool import Connection
+from shared.db.recording import statements
+from shared.db.recording.rows import DeliveryRow, EventRow, TaskRow
+from shared.db.recording.statements import owners_of
 from shared.errors import MalformedEnvelope
 from shared.front.envelope import is_known
 from shared.models import EventKey, Message, Owners, Plan, Tenant
 from workers.matching import keys_to_look_up
+from workers.recording.parse import Parsed
 from workers.recording.plan import plan_message
-from workers.recording.read import Parsed
 from workers.recording.write import PlannedEvent, Work, has_work, recipients_of, work_of
 
 #: So many events are written together. While PostgreSQL writes them, the next ones are sent.
@@ -71,7 +71,7 @@ def prepare(conn: Connection, chunk: Sequence[Parsed], now: datetime) -> Prepare
     """Look up and plan; writes nothing, and takes no locks: before it is written, it is asked what has come between."""
     thought = think(conn, chunk, now)
     keys = sorted(thought.first)
-    ids = dict(zip(keys, recording.new_event_ids(conn, len(keys)), strict=True))
+    ids = dict(zip(keys, statements.new_event_ids(conn, len(keys)), strict=True))
     pieces = [_piece(thought, keys[begin : begin + PIECE], ids) for begin in range(0, len(keys), PIECE)]
     return Prepared(first=thought.first, tenants=thought.tenants, ids=ids, pieces=pieces)
 
@@ -79,7 +79,7 @@ def prepare(conn: Connection, chunk: Sequence[Parsed], now: datetime) -> Prepare
 def think(conn: Connection, chunk: Sequence[Parsed], now: datetime) -> Thought:
     """Find each event's tenant, and what follows from its message."""
     first = {item.key: item for item in reversed(chunk)}
-    tenants = recording.tenants_of(conn, {item.envelope.company_id for item in first.values()})
+    tenants = statements.tenants_of(conn, {item.envelope.company_id for item in first.values()})
     return Thought(first=first, tenants=tenants, plans=_plans(conn, first.values(), tenants, now))
 
 

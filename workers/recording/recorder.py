@@ -2,32 +2,54 @@
 
 from __future__ import annotations
 
+import gc
 import math
 import time
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 
 import structlog
 
 from shared import failpoints
-from shared.db import marks, spool
-from shared.db.pool import Connection, Pool
-from shared.db.roles import Role
+from shared.db.core.locks import Role
+from shared.db.core.pool import Connection, Pool
+from shared.db.recording import spool, statements
 from shared.errors import StoreUnavailable
 from shared.intake.client import Intake
-from workers.recording.chunk import record_chunk
-from workers.recording.collecting import rarely_collecting
-from workers.recording.halves import by_halves
+from workers.recording.chunk import SeenTypes, by_halves, record_chunk
+from workers.recording.parse import Parsed, parse
+from workers.recording.prefetch import Batch, Reader
 from workers.recording.prepare import Prepared
-from workers.recording.read import Parsed, parse
-from workers.recording.reader import Batch, Reader
-from workers.recording.seen_types import SeenTypes
+
+EVERY_SECONDS = 60.0
 
 #: A delivery in work when this many recorders died is kept unparsed.
 DEADLY_TRIES = 5
 log = structlog.get_logger()
 
 Dispatch = Callable[[set[int]], None]
+
+
+@contextmanager
+def rarely_collecting() -> Iterator[Callable[[], None]]:
+    """Collect no cycles inside, in the whole process, but when what this gives is called: then once a minute."""
+    was_on = gc.isenabled()
+    gc.disable()
+    try:
+        yield _Minutely()
+    finally:
+        if was_on:
+            gc.enable()
+
+
+class _Minutely:
+    def __init__(self) -> None:
+        self._due = time.perf_counter() + EVERY_SECONDS
+
+    def __call__(self) -> None:
+        if (now := time.perf_counter()) >= self._due:
+            gc.collect()
+            self._due = now + EVERY_SECONDS
 
 
 class Recorder:
@@ -57,7 +79,7 @@ class Recorder:
 
     def _drain(self, until: float) -> int:
         self._forgive()
-        suspects = self._pool.run(marks.marked)
+        suspects = self._pool.run(statements.marked_in_flight)
         try:
             return self._record_all(suspects, until)
         finally:
@@ -129,13 +151,13 @@ class Recorder:
     def _forgive(self) -> None:
         if self._survived:
             names = sorted(self._survived)
-            self._pool.run(lambda conn: marks.forgive(conn, names))
+            self._pool.run(lambda conn: statements.forgive_in_flight(conn, names))
             self._survived.clear()
 
     def _forget(self, gone: Mapping[str, int]) -> None:
         """Marks of what is nowhere any more, once nothing waits: Redis was emptied after a recorder had died."""
         if gone:
-            self._pool.run(lambda conn: marks.unmark(conn, sorted(gone)))
+            self._pool.run(lambda conn: statements.unmark_in_flight(conn, sorted(gone)))
 
     def _record_chunk(self, chunk: Sequence[Parsed], prepared: Prepared | None = None) -> None:
         failpoints.reach("marked_before_record")
@@ -159,5 +181,5 @@ def _commit(conn: Connection, chunk: Sequence[Parsed], prepared: Prepared | None
         tenants = record_chunk(conn, chunk, prepared=prepared, types=types)
         incoming = [each.incoming for each in chunk]
         spool.delete(conn, [each.delivery.id for each in incoming if each.origin != "webhook"])
-        marks.unmark(conn, [each.mark for each in incoming])
+        statements.unmark_in_flight(conn, [each.mark for each in incoming])
     return tenants

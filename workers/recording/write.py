@@ -8,9 +8,9 @@ from datetime import datetime
 from itertools import chain
 from typing import NamedTuple
 
-from shared.db import recording
-from shared.db.pool import Connection
-from shared.db.rows import ActionRow, AttachmentRow, RecipientRow, TaskRow, as_json
+from shared.db.core.pool import Connection
+from shared.db.recording import statements
+from shared.db.recording.rows import ActionRow, AttachmentRow, RecipientRow, TaskRow, as_json
 from shared.models import Plan
 
 
@@ -72,9 +72,9 @@ def work_of(events: Sequence[PlannedEvent]) -> Work:
 
 def write_work(conn: Connection, work: Work) -> None:
     """Write it."""
-    recording.insert_attachments(conn, work.attachments)
-    recording.insert_actions(conn, work.actions)
-    recording.insert_tasks(conn, work.tasks)
+    statements.insert_attachments(conn, work.attachments)
+    statements.insert_actions(conn, work.actions)
+    statements.insert_tasks(conn, work.tasks)
 
 
 def _acts(plan: Plan) -> bool:

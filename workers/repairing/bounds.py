@@ -6,8 +6,7 @@ from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from shared.front.envelope import API_NAMES, application_name
-from shared.front.listed import Listed
+from shared.front.envelope import API_NAMES, Listed, application_name
 
 #: Nobody knows how soon Front lists an event, nor whether its bounds are inclusive.
 OVERLAP = timedelta(minutes=10)

@@ -2,27 +2,43 @@
 
 from __future__ import annotations
 
+import random
 import time
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from typing import TypeVar
+from uuid import NAMESPACE_URL, uuid5
 
 import structlog
 
 from shared import failpoints
-from shared.access import Access
-from shared.db import repairs, seen_types
-from shared.db.pool import Connection
-from shared.db.repairs import Repair
-from shared.errors import Fenced, GivesWay, NeedsReconnect, StoreUnavailable
+from shared.connection.client import Access
+from shared.db import repairs
+from shared.db.core.pool import Connection
+from shared.db.recording import spool, statements
+from shared.db.repairs import Progress, Repair
+from shared.db.tasks import rescue
+from shared.errors import Fenced, FrontRejected, GivesWay, MissingScope, NeedsReconnect, StoreUnavailable
 from shared.front.client import TenantClient
-from shared.front.listed import read_listed
-from shared.models import EventPage
+from shared.front.envelope import Listed, read_listed
+from shared.models import Delivery, EventPage
+from workers.attempts.attempt import detail_of, importance
+from workers.attempts.outage import SCOPE_SECONDS
+from workers.attempts.retries import Decision, GiveBack, Park, Retry, decide
 from workers.repairing.bounds import Span, api_types, queried, sift, span_of
-from workers.repairing.page import CLAIM_SECONDS, Page, write_page
-from workers.repairing.settle import PAUSE_SECONDS, settle
 from workers.resources import Resources
+
+#: Between two slices, the second of which would find the same.
+PAUSE_SECONDS = 5.0
+#: A permission that is missing is added by a person, who can ask for a repair then.
+SCOPE_AGAIN_SECONDS = 86_400.0
+log = structlog.get_logger()
+
+#: A slice says nothing for as long as one call of Front may take, and PostgreSQL after it.
+CLAIM_SECONDS = 60.0
 
 #: Of the minute's window, for live work: a repair asks only while more than this is free.
 LEAVING = 0.5
@@ -34,7 +50,89 @@ STEP_BACK = timedelta(seconds=1)
 NO_TYPES = "no webhook was received yet: which events to compare is learned from them"
 NO_INBOXES = "the token sees no shared inbox, and webhooks tell of no others"
 T = TypeVar("T")
-log = structlog.get_logger()
+
+
+def settle(resources: Resources, repair: Repair, error: BaseException, *, came_on: bool, token_version: int) -> None:
+    """Do as `workers.attempts.retries` decides for all work; `came_on`: this slice compared something. Raises Fenced."""
+    if isinstance(error, FrontRejected) and repair.next_page and not came_on:
+        resources.pool.run(lambda conn: repairs.forget_page(conn, repair))
+        return
+    attempt = 1 if came_on else repair.failures + 1
+    decision = decide(error, attempt=attempt, jitter=random.random())  # noqa: S311 -- spreads retries
+    detail = detail_of(error)
+    log.log(importance(error), "repair_broken_off", repair=repair.id, code=decision.code)
+
+    def write(conn: Connection) -> None:
+        if isinstance(error, MissingScope):
+            _refused(conn, repair, decision, detail)
+        elif isinstance(decision, Park):
+            repairs.put_back(conn, repair, seconds=PAUSE_SECONDS, code=decision.code, detail=detail)
+            version = token_version
+            rescue.park(conn, repair.tenant_id, decision.code, token_version=version, probe_seconds=SCOPE_SECONDS)
+        else:
+            _postpone(conn, repair, decision, error, detail)
+
+    resources.pool.run(write)
+
+
+def _refused(conn: Connection, repair: Repair, decision: Decision, detail: str) -> None:
+    """A permission that only repairs need is no reason to hold the tenant's live work back."""
+    repairs.fail(conn, repair, code=decision.code, detail=detail)
+    repairs.look_again(conn, repair.tenant_id, seconds=SCOPE_AGAIN_SECONDS)
+
+
+def _postpone(conn: Connection, repair: Repair, decision: Decision, error: BaseException, detail: str) -> None:
+    match decision:
+        case Retry():
+            repairs.try_again(conn, repair, seconds=decision.delay, code=decision.code, detail=detail)
+        case GiveBack():
+            seconds = decision.delay if isinstance(error, GivesWay) else max(decision.delay, PAUSE_SECONDS)
+            repairs.put_back(conn, repair, seconds=seconds, code=decision.code, detail=detail)
+        case _:
+            repairs.fail(conn, repair, code=decision.code, detail=detail)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Page:
+    """The events that count, what was listed besides, and where the list goes on."""
+
+    number: int
+    events: Sequence[Listed]
+    reached: datetime | None
+    following: str | None
+
+
+def write_page(conn: Connection, repair: Repair, page: Page) -> int:
+    """Move the repair past this page, with what is missing fed in the same transaction; how many are. Raises Fenced."""
+    events = {(repair.company_id, each.front_id): each for each in page.events}
+    known = statements.known_events(conn, events)
+    missing = [event for key, event in events.items() if key not in known]
+    progress = Progress(
+        pages=page.number,
+        seen=len(events),
+        missing=len(missing),
+        hours=_by_hour(list(events.values()), missing),
+        position=page.reached,
+        next_page=page.following,
+    )
+    if repairs.move(conn, repair, progress, seconds=CLAIM_SECONDS) and missing and not repair.dry_run:
+        spool.feed(conn, [_delivery(repair, event) for event in missing])
+    return len(missing)
+
+
+def _delivery(repair: Repair, event: Listed) -> Delivery:
+    """The same id whenever this repair comes upon this event: fed once."""
+    delivery_id = uuid5(NAMESPACE_URL, f"repair:{repair.id}:{event.front_id}").hex
+    return Delivery(id=delivery_id, received_at=datetime.now(UTC), body=event.body)
+
+
+def _by_hour(events: Sequence[Listed], missing: Sequence[Listed]) -> dict[str, tuple[int, int]]:
+    seen, gaps = Counter(map(_hour, events)), Counter(map(_hour, missing))
+    return {hour: (count, gaps[hour]) for hour, count in seen.items()}
+
+
+def _hour(event: Listed) -> str:
+    return event.emitted_at.astimezone(UTC).strftime("%Y-%m-%dT%H:00Z")
 
 
 def run_repair(resources: Resources, repair_id: int) -> None:
@@ -74,7 +172,7 @@ class _Slice:
         """Compare all pages that are left; why there was nothing to compare, if so."""
         self._give_way()
         span = self._span()
-        types = api_types(self._write(seen_types.every))
+        types = api_types(self._write(statements.seen_types))
         if span.since == span.until:
             return None
         if not types:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from workers.attempt import Step
+from workers.attempts.attempt import Step
 from workers.steps.apply_action import apply_action
 from workers.steps.fetch_message import fetch_message
 from workers.steps.store_attachment import store_attachment

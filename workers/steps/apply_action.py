@@ -5,14 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from datetime import datetime
 
-from shared.db import actions
-from shared.db.pool import Connection
+from shared.actions import ActionFacts
+from shared.db.core.pool import Connection
+from shared.db.tasks import actions
 from shared.front.client import TenantClient
 from shared.models import Task
-from shared.undo import ActionFacts
-from workers.attempt import Attempt
-from workers.changing import make_change
-from workers.precedence import (
+from workers.attempts.attempt import Attempt
+from workers.changes.change import make_change
+from workers.changes.precedence import (
     API_SOURCES,
     CHANGES,
     STATUS,

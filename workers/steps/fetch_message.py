@@ -6,13 +6,14 @@ import zlib
 from collections.abc import Sequence
 from dataclasses import replace
 
-from shared.db import events, recording
-from shared.db.pool import Connection
+from shared.db.core.pool import Connection
 from shared.db.reading.events import first_body
+from shared.db.recording import statements
+from shared.db.tasks import events
 from shared.errors import FrontRejected
 from shared.front.envelope import parse_envelope
 from shared.models import Message, Tenant
-from workers.attempt import Attempt
+from workers.attempts.attempt import Attempt
 from workers.recording.plan import plan_message
 from workers.recording.prepare import find_owners
 from workers.recording.write import PlannedEvent, recipients_of, work_of, write_work
@@ -34,8 +35,8 @@ def fetch_message(attempt: Attempt) -> None:
 def _write(conn: Connection, event: events.Event, message: Message) -> None:
     # What Front's own answer leaves out is not there.
     message = replace(message, recipients=message.recipients or (), attachments=message.attachments or ())
-    now = recording.begin(conn)
-    tenant = recording.tenants_of(conn, [event.company_id])[event.company_id]
+    now = statements.begin(conn)
+    tenant = statements.tenants_of(conn, [event.company_id])[event.company_id]
     plan = plan_message(
         tenant,
         message,

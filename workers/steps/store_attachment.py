@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 
 from shared import failpoints
-from shared.db import attachments, erasing, retention
-from shared.db.pool import Connection
+from shared.db.core.pool import Connection
+from shared.db.tasks import events
+from shared.db.tenants import erasing, retention
 from shared.errors import Fenced, GivesWay
 from shared.storage import Stored, path_for
-from workers.attempt import Attempt
+from workers.attempts.attempt import Attempt
 
 #: Files are deleted in little time, mostly.
 AGAIN_SECONDS = 5.0
@@ -27,7 +28,7 @@ def store_attachment(attempt: Attempt) -> None:
     failpoints.reach("stored_before_settle")
 
     def settle(conn: Connection) -> None:
-        attachments.mark_stored(conn, attachment_id, size=stored.size, sha256=stored.sha256, path=path)
+        events.mark_file_stored(conn, attachment_id, size=stored.size, sha256=stored.sha256, path=path)
 
     try:
         attempt.finish("done", settle)
@@ -40,7 +41,7 @@ def store_attachment(attempt: Attempt) -> None:
 
 def _free_to_store(conn: Connection, tenant_id: int, attachment_id: int) -> str:
     """Front's id of the file. Raises GivesWay while retention may be deleting the same one, of an older event."""
-    front_id = attachments.front_id_of(conn, attachment_id)
+    front_id = events.front_id_of(conn, attachment_id)
     if seconds := retention.being_deleted(conn, tenant_id, front_id):
         raise GivesWay("the same file of an older event is being deleted", retry_after=min(seconds, AGAIN_SECONDS))
     return front_id

@@ -5,17 +5,17 @@ from __future__ import annotations
 from dataclasses import replace
 from datetime import datetime
 
-from shared.db import settling, tasks
-from shared.db import undo as undo_rows
-from shared.db.pool import Connection
+from shared.actions import UndoFacts
+from shared.db.core.pool import Connection
+from shared.db.tasks import actions as undo_rows
+from shared.db.tasks import leases, settling
 from shared.errors import ConversationGone, FrontRejected
 from shared.front.client import TenantClient
 from shared.models import Task
-from shared.undo import UndoFacts
-from workers.attempt import Attempt
-from workers.changing import make_change
-from workers.precedence import API_SOURCES, CHANGES, STATUS, Observation, Proceed, Settle, Wait
-from workers.undoing import after_looking_to_undo, before_undoing
+from workers.attempts.attempt import Attempt
+from workers.changes.change import make_change
+from workers.changes.precedence import API_SOURCES, CHANGES, STATUS, Observation, Proceed, Settle, Wait
+from workers.changes.undo import after_looking_to_undo, before_undoing
 
 
 def undo_action(attempt: Attempt) -> None:
@@ -31,8 +31,8 @@ class _Undoing:
     """The undo of an action."""
 
     def facts(self, conn: Connection, task: Task) -> UndoFacts:
-        tasks.hold(conn, task)
-        return undo_rows.facts(conn, task.event_id, changes=CHANGES, api_sources=API_SOURCES)
+        leases.hold(conn, task)
+        return undo_rows.undo_facts(conn, task.event_id, changes=CHANGES, api_sources=API_SOURCES)
 
     def untried(self, facts: UndoFacts) -> UndoFacts:
         return replace(facts, intent_at=None, looked=True)
@@ -48,10 +48,10 @@ class _Undoing:
         return after_looking_to_undo(facts, front)
 
     def intend(self, conn: Connection, event_id: int) -> None:
-        undo_rows.intend(conn, event_id)
+        undo_rows.intend_undo(conn, event_id)
 
     def unintend(self, conn: Connection, event_id: int) -> None:
-        undo_rows.unintend(conn, event_id)
+        undo_rows.unintend_undo(conn, event_id)
 
     def explain(self, conn: Connection, event_id: int, reason: str) -> None:
         """The attempt tells; the action keeps its own reason."""

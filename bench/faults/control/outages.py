@@ -9,7 +9,7 @@ from bench.harness.processes import wait_until
 
 if TYPE_CHECKING:
     from bench.faults.control.trial import Trial
-    from console.embedded import Valkey
+    from console.up.embedded import Valkey
 
 AWAY = 0.5  # seconds without Redis
 CONSUMES_WITHIN = 120.0  # seconds after Redis is back; then the worker counts as deaf

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 
 from bench.faults.power import watched_fsync
 from bench.faults.power.cut import cut, durable_sizes
-from console.embedded import Valkey
-from console.embedded.binaries import valkey_server
+from console.up.embedded import Valkey
+from console.up.embedded.programs import valkey_server
 
 if TYPE_CHECKING:
     from pathlib import Path

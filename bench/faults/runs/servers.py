@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from bench.faults.result import Result
     from bench.faults.run import Suite
     from bench.faults.scene import Scene
-    from console.embedded import Server
+    from console.up.embedded import Server
 
 SETTLES_WITHIN = 400.0
 

@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import click
 
-from console.cli.tenant.adding import add
-from console.cli.tenant.connecting import connect
+from console.cli.tenant.connecting import add, connect
 from console.cli.tenant.erasing import erase
-from console.cli.tenant.pausing import pause, resume
+from console.cli.tenant.manage import list_, pause, resume, show
 from console.cli.tenant.policy import policy
-from console.cli.tenant.showing import list_, show
 from console.cli.tenant.syncing import sync_inboxes, sync_teammates
 
 

@@ -12,8 +12,8 @@ from console.cli.options import json_option
 
 if TYPE_CHECKING:
     from console.erasing import Places
-    from shared.db.erasing import Subject
-    from shared.db.pool import Connection
+    from shared.db.core.pool import Connection
+    from shared.db.tenants.erasing import Subject
 
 
 @click.command()
@@ -27,9 +27,9 @@ def erase(name: str | None, company: str | None, confirm: str | None, as_json: b
     What its company sends later is dropped and counted, until a tenant has that company again. Interrupted, it goes on
     when it is run again. Example: mailroom tenant erase Acme --confirm Acme
     """
-    from console.cli.database import database
+    from console.cli.options import database
     from console.cli.output import print_json
-    from shared.db import erasing
+    from shared.db.tenants import erasing
 
     with database() as conn:
         subject, called = _subject(conn, name, company)
@@ -46,9 +46,9 @@ def erase(name: str | None, company: str | None, confirm: str | None, as_json: b
 
 def _subject(conn: Connection, name: str | None, company: str | None) -> tuple[Subject, str]:
     """Who is meant, and by what name to confirm it."""
-    from console.cli.database import the_tenant
-    from shared.db import tenants
-    from shared.db.erasing import Subject
+    from console.cli.options import the_tenant
+    from shared.db.tenants import tenants
+    from shared.db.tenants.erasing import Subject
 
     if name is not None and company is None:
         found = the_tenant(conn, name)
@@ -80,10 +80,9 @@ def _ask(called: str, confirm: str | None) -> None:
 def _erase(subject: Subject) -> dict[str, int]:
     from functools import partial
 
-    from console.cli.output import say
-    from console.cli.progress import progress
+    from console.cli.output import progress, say
     from console.erasing import remove, wait_for_running
-    from shared.db import erasing
+    from shared.db.tenants import erasing
 
     with ExitStack() as stack:
         places = _places(stack)
@@ -96,7 +95,7 @@ def _erase(subject: Subject) -> dict[str, int]:
 
 
 def _mark(conn: Connection, subject: Subject) -> Subject:
-    from shared.db import erasing
+    from shared.db.tenants import erasing
 
     if subject.tenant_id is not None:
         return erasing.mark_tenant(conn, subject.tenant_id)
@@ -105,8 +104,8 @@ def _mark(conn: Connection, subject: Subject) -> Subject:
 
 def _places(stack: ExitStack) -> Places:
     from console.erasing import Places
-    from shared.budget import Budget
-    from shared.db.pool import open_pool
+    from shared.connection.budget import Budget
+    from shared.db.core.pool import open_pool
     from shared.intake.client import open_intake
     from shared.settings import load
     from shared.storage import Storage

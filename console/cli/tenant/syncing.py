@@ -24,11 +24,11 @@ def sync_teammates(name: str, dry_run: bool, as_json: bool) -> None:
     Users from a list, the API or `user add` are never touched, nor is the action that you chose for somebody. Needs the
     permission teammates:read. Example: mailroom tenant sync-teammates Acme --dry-run
     """
-    from console.asking import ask_front
     from console.cli.commands import NothingMatched
-    from console.cli.database import database, the_tenant
+    from console.cli.options import database, the_tenant
     from console.cli.output import say
-    from console.syncing import sync_teammates as sync
+    from console.directory_sync import ask_front
+    from console.directory_sync import sync_teammates as sync
 
     with database() as conn:
         tenant_id = the_tenant(conn, name).id
@@ -55,10 +55,10 @@ def sync_inboxes(name: str, dry_run: bool, as_json: bool) -> None:
     Whoever is mapped to an address stays so. Needs the permissions inboxes:read and channels:read; without them
     `mailroom inbox map` names addresses by hand. Example: mailroom tenant sync-inboxes Acme --dry-run
     """
-    from console.asking import ask_front
-    from console.cli.database import database, the_tenant
+    from console.cli.options import database, the_tenant
     from console.cli.output import say
-    from console.syncing import sync_inboxes as sync
+    from console.directory_sync import ask_front
+    from console.directory_sync import sync_inboxes as sync
 
     with database() as conn:
         tenant_id = the_tenant(conn, name).id

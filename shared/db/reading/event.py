@@ -12,7 +12,7 @@ from psycopg.rows import class_row
 from shared.db.reading.filters import SHOWN_TASK_STATE
 
 if TYPE_CHECKING:
-    from shared.db.pool import Connection
+    from shared.db.core.pool import Connection
 
 T = TypeVar("T")
 

@@ -11,7 +11,7 @@ from psycopg.rows import class_row
 from psycopg.sql import SQL
 
 if TYPE_CHECKING:
-    from shared.db.pool import Connection
+    from shared.db.core.pool import Connection
 
 
 @dataclass(frozen=True, kw_only=True)

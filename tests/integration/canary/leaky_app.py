@@ -5,12 +5,12 @@ from __future__ import annotations
 import itertools
 from typing import TYPE_CHECKING
 
-from shared.tokens import token_of
+from shared.connection.tokens import token_of
 from workers import app as worker
 from workers.steps import STEPS, apply_action
 
 if TYPE_CHECKING:
-    from workers.attempt import Attempt
+    from workers.attempts.attempt import Attempt
     from workers.resources import Resources
 
 BUGS = 2

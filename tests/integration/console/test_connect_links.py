@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from console.api_tokens import digest_of
-from shared.db import connect_links
+from console.issued_secrets import digest_of
+from shared.db.tenants import consent
 
 if TYPE_CHECKING:
     import psycopg
@@ -29,7 +29,7 @@ def acme(mailroom: Mailroom, environment: dict[str, str]) -> str:
 
 
 def states(conn: psycopg.Connection, *urls: str) -> list[str | None]:
-    found = [connect_links.find(conn, digest_of(url.rpartition("/")[2])) for url in urls]
+    found = [consent.find_link(conn, digest_of(url.rpartition("/")[2])) for url in urls]
     return [link and link.state for link in found]
 
 

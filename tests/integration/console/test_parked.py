@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 import psycopg
 import pytest
 
-from console.cli.parking import RELEASES
-from shared.db import tenants
+from console.cli.status import RELEASES
+from shared.db.tenants import tenants
 from tests.integration.console.story import insert, tell_event, tell_task
 
 if TYPE_CHECKING:

@@ -13,9 +13,9 @@ import pytest
 from cryptography.fernet import Fernet
 from pydantic import SecretStr
 
-from console.rotation import BATCH, Keyring, reseal, survey
-from shared.crypto import TokenVault
-from shared.db import connections, refreshing, resealing, tenants
+from console.key_rotation import BATCH, Keyring, reseal, survey
+from shared.connection.vault import TokenVault
+from shared.db.tenants import connections, tenants
 
 if TYPE_CHECKING:
     from tests.integration.console.conftest import Mailroom
@@ -159,13 +159,13 @@ def test_tokens_that_were_refreshed_meanwhile_are_not_overwritten(
     conn: psycopg.Connection, other: psycopg.Connection
 ) -> None:
     tenant_id = connect(conn, "acme", TokenVault([OLD]))
-    [[seen]] = resealing.batches(conn, size=BATCH)
+    [[seen]] = connections.sealed_batches(conn, size=BATCH)
     grant = connections.read(other, tenant_id)
     assert grant
     refreshed = BOTH.seal(tenant_id, token_of(tenant_id, "second"))
-    refreshing.store(other, grant, secret=refreshed, expires_at=datetime.now(UTC) + timedelta(hours=1))
+    connections.store_refreshed(other, grant, secret=refreshed, expires_at=datetime.now(UTC) + timedelta(hours=1))
     late = {tenant_id: BOTH.seal(tenant_id, token_of(tenant_id))}
-    assert resealing.replace(conn, {tenant_id: seen.secret}, late) == 0
+    assert connections.replace_sealed(conn, {tenant_id: seen.secret}, late) == 0
     assert opened(conn, tenant_id, BOTH) == token_of(tenant_id, "second")
 
 
@@ -177,7 +177,7 @@ def test_a_refresh_that_commits_while_the_rotation_waits_for_its_row_wins(
     assert grant
     with psycopg.connect(database) as watcher, other.transaction():
         refreshed = BOTH.seal(tenant_id, token_of(tenant_id, "second"))
-        refreshing.store(other, grant, secret=refreshed, expires_at=datetime.now(UTC) + timedelta(hours=1))
+        connections.store_refreshed(other, grant, secret=refreshed, expires_at=datetime.now(UTC) + timedelta(hours=1))
         rotating = Waiting(database, watcher)
     assert rotating.resealed() == 0
     assert opened(conn, tenant_id, BOTH) == token_of(tenant_id, "second")
@@ -189,10 +189,10 @@ def test_a_refresh_that_began_before_the_rotation_is_stored_after_it(
     tenant_id = connect(conn, "acme", TokenVault([OLD]))
     grant = connections.read(other, tenant_id)
     assert grant
-    assert refreshing.claim(other, grant, seconds=20) is True
+    assert connections.claim_refresh(other, grant, seconds=20) is True
     assert reseal(conn, BOTH, lambda _: None) == 1
     refreshed = BOTH.seal(tenant_id, token_of(tenant_id, "second"))
-    refreshing.store(other, grant, secret=refreshed, expires_at=datetime.now(UTC) + timedelta(hours=1))
+    connections.store_refreshed(other, grant, secret=refreshed, expires_at=datetime.now(UTC) + timedelta(hours=1))
     assert opened(conn, tenant_id, BOTH) == token_of(tenant_id, "second")
 
 

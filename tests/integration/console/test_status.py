@@ -18,7 +18,7 @@ from tests.integration.console.story import insert, tell_event, tell_task
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from console.embedded import Postgres
+    from console.up.embedded import Postgres
     from tests.integration.console.conftest import Mailroom
 
 

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 import pytest
 from pydantic import SecretStr
 
-from shared.crypto import TokenVault
-from shared.db import connections
+from shared.connection.vault import TokenVault
+from shared.db.tenants import connections
 
 if TYPE_CHECKING:
     from pathlib import Path

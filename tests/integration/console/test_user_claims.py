@@ -6,10 +6,10 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from shared.db import tenants, user_claims, user_import, users
-from shared.db.user_claims import Move
-from shared.db.user_import import ImportedUser, Mistake
-from shared.db.users import Address, NewUser
+from shared.db.tenants import tenants
+from shared.db.users import user_import, users
+from shared.db.users.user_import import ImportedUser, Mistake, Move
+from shared.db.users.users import Address, NewUser
 
 if TYPE_CHECKING:
     import psycopg
@@ -27,9 +27,9 @@ def written(
         user_import.prepare(conn)
         user_import.stage(conn, [ImportedUser(line=line, user=user) for line, user in enumerate(people)])
         mistakes = list(user_import.leave_out_repeated(conn))
-        mistakes += user_claims.leave_out_taken(conn, tenant, move=move)
-        moves = list(user_claims.moves(conn, tenant))
-        user_claims.give_up_addresses(conn, tenant)
+        mistakes += user_import.leave_out_taken(conn, tenant, move=move)
+        moves = list(user_import.moves(conn, tenant))
+        user_import.give_up_addresses(conn, tenant)
         list(user_import.write(conn, tenant, with_actions=True))
         return user_import.outcomes(conn), mistakes, moves
 
@@ -90,7 +90,7 @@ def test_who_is_missing_from_the_list_is_set_inactive_once(conn: psycopg.Connect
         with conn.transaction():
             user_import.prepare(conn)
             user_import.stage(conn, [ImportedUser(line=0, user=person("1", "a@acme.example"))])
-            list(user_claims.leave_out_taken(conn, tenant))
+            list(user_import.leave_out_taken(conn, tenant))
             counts.append(user_import.deactivate_others(conn, tenant, but=["2"]))
     assert counts == [1, 0]
     assert [user.active for user in users.of_tenant(conn, tenant, limit=9)] == [True, True, False]

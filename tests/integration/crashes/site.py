@@ -134,7 +134,7 @@ class Site:
 
     def sweeper(self, *, crash_at: str = "") -> Program:
         """A sweeper."""
-        return self.run("sweeper", "-m", "workers.sweeper", crash_at=crash_at)
+        return self.run("sweeper", "-m", "workers.sweeping.sweeper", crash_at=crash_at)
 
     def door(self, port: int, *, crash_at: str = "") -> Program:
         """A door with one process behind its main one."""

@@ -11,7 +11,7 @@ import psutil
 import pytest
 
 from shared import queue
-from shared.db.migrate import migrate
+from shared.db.core.migrate import migrate
 from tests.integration.crashes.conftest import NORA
 from tests.integration.crashes.site import CLEAN, PATIENCE, Program, Site
 from tests.integration.pipeline.rig import Rig
@@ -19,7 +19,7 @@ from tests.integration.pipeline.rig import Rig
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from console.embedded import Postgres
+    from console.up.embedded import Postgres
 
 #: What is left of the lease that runs out in the outage.
 LEFT_SECONDS = 5.0

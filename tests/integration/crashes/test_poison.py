@@ -6,7 +6,7 @@ import signal
 from typing import TYPE_CHECKING
 
 from shared import queue
-from shared.db import rescue
+from shared.db.tasks import rescue
 from tests.integration.crashes.conftest import NORA
 from tests.integration.crashes.site import CLEAN
 

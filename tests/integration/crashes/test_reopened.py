@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from tests.integration.crashes.conftest import NORA
 from tests.integration.crashes.site import CLEAN
-from workers.run import run_task
+from workers.attempts.run import run_task
 from workers.steps import STEPS
 
 if TYPE_CHECKING:

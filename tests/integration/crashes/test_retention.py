@@ -8,7 +8,7 @@ from pathlib import Path
 from shared import queue
 from tests.integration.crashes.conftest import NORA
 from tests.integration.crashes.site import CLEAN, Site
-from workers.retention import expire
+from workers.sweeping.retention import expire
 
 
 def test_a_file_whose_end_was_not_written_down_is_looked_for_again(site: Site) -> None:

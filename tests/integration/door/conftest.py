@@ -6,14 +6,14 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from shared.db.migrate import migrate
+from shared.db.core.migrate import migrate
 from tests.integration.door.doors import Door, a_door
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from console.embedded import Postgres, Valkey
+    from console.up.embedded import Postgres, Valkey
 
 
 @pytest.fixture

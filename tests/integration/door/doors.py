@@ -28,7 +28,7 @@ from bench.harness.ports import free_port
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from console.embedded.server import Server
+    from console.up.embedded.server import Server
 
 ROOT = Path(__file__).parents[3]
 KEY = b"signing-key"

@@ -14,7 +14,7 @@ import redis
 from tests.integration.door.doors import Answer, Door, delivery_ids, in_intake, in_spool, statuses, stopped
 
 if TYPE_CHECKING:
-    from console.embedded import Postgres, Valkey
+    from console.up.embedded import Postgres, Valkey
 
 IN_TIME = 2.0  # seconds
 

@@ -10,14 +10,14 @@ import psycopg
 import pytest
 from psycopg import errors
 
-from shared.db.pool import Connection, Pool
+from shared.db.core.pool import Connection, Pool
 from shared.errors import StoreUnavailable
 from tests.integration.door.doors import stopped
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from console.embedded import Postgres
+    from console.up.embedded import Postgres
 
 
 @pytest.fixture

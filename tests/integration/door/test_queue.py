@@ -20,7 +20,7 @@ from shared.settings import Settings
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from console.embedded import Valkey
+    from console.up.embedded import Valkey
 
 
 @pytest.fixture

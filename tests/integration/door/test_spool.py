@@ -9,7 +9,7 @@ import psycopg
 import pytest
 from psycopg import errors
 
-from shared.db import spool
+from shared.db.recording import spool
 from shared.models import Delivery
 
 if TYPE_CHECKING:

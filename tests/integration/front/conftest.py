@@ -11,9 +11,9 @@ import requests
 
 from sandbox.server import RunningSandbox, start_in_thread
 from sandbox.settings import SandboxSettings
-from shared.budget import Budget
+from shared.connection.budget import Budget
 from shared.front.client import FrontClient, TenantClient
-from shared.front.deadlines import Deadlines
+from shared.http.transport import Deadlines
 from shared.models import Token
 from tests.integration.front.peers import Peer
 

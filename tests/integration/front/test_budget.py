@@ -11,14 +11,14 @@ from collections.abc import Callable, Iterator
 import pytest
 import redis
 
-from console.embedded import Valkey
-from shared.budget import Budget
+from console.up.embedded import Valkey
+from shared.connection.budget import Budget
 from shared.errors import BudgetExhausted
 from tests.integration.front.peers import Peer, silence
 
 TAKES = """
 import sys
-from shared.budget import Budget
+from shared.connection.budget import Budget
 from shared.errors import BudgetExhausted
 budget = Budget.from_url(sys.argv[1], default_per_minute=105, reserve=5)
 taken = 0
@@ -94,7 +94,7 @@ def test_a_redis_that_hangs_leaves_a_quarter_of_the_limit(peer: Callable[..., Pe
 
 
 def test_a_killed_redis_is_used_again_when_it_is_back(own_valkey: Valkey, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("shared.budget._BREAKER_SECONDS", 0.2)
+    monkeypatch.setattr("shared.connection.budget._BREAKER_SECONDS", 0.2)
     budget = Budget.from_url(own_valkey.url)
     budget.take("cmp_1")
     own_valkey.kill()

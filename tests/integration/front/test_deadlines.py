@@ -10,9 +10,9 @@ from collections.abc import Callable, Iterator
 import pytest
 
 from shared import errors
-from shared.budget import Budget
-from shared.front import sockets
+from shared.connection.budget import Budget
 from shared.front.client import FrontClient, TenantClient
+from shared.http import sockets
 from tests.integration.front.conftest import SHORT, token
 from tests.integration.front.peers import Peer, answer, drip, silence
 

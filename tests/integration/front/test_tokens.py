@@ -12,7 +12,7 @@ import pytest
 
 from sandbox.server import RunningSandbox
 from shared import errors
-from shared.budget import Budget
+from shared.connection.budget import Budget
 from shared.front.client import FrontClient, TenantClient
 from tests.integration.front.conftest import Fault, token
 from tests.integration.front.peers import Peer, answer

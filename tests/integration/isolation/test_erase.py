@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from shared.db import spool
+from shared.db.recording import spool
 from shared.models import Delivery
 from tests.integration.isolation.commanding import mailroom
 from tests.integration.isolation.searching import places_of

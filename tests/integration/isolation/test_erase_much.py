@@ -7,7 +7,7 @@ from functools import partial
 import pytest
 
 from console.erasing import remove
-from shared.db import erasing
+from shared.db.tenants import erasing
 from tests.integration.isolation.test_erase_races import places
 from tests.integration.pipeline.rig import Rig
 

@@ -13,10 +13,12 @@ import pytest
 
 from bench.harness.processes import wait_until
 from console.erasing import Places, remove, wait_for_running
-from shared.crypto import TokenVault
-from shared.db import connections, erasing, recording, rescue, tasks, tenants
-from shared.db.erasing import NotErasing, Subject
-from shared.db.pool import Connection
+from shared.connection.vault import TokenVault
+from shared.db.core.pool import Connection
+from shared.db.recording import statements
+from shared.db.tasks import leases, rescue
+from shared.db.tenants import connections, erasing, tenants
+from shared.db.tenants.erasing import NotErasing, Subject
 from shared.errors import BeingErased, Fenced
 from shared.storage import Storage, Stored
 from tests.integration.isolation.commanding import mailroom
@@ -78,14 +80,14 @@ class Gate:
 def test_a_recorder_that_read_the_tenant_before_is_waited_for(
     rig: Rig, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    gate, real = Gate(), recording.tenants_of
+    gate, real = Gate(), statements.tenants_of
 
     def slow(conn: Connection, company_ids: Any) -> Any:
         found = real(conn, company_ids)
         gate()
         return found
 
-    monkeypatch.setattr(recording, "tenants_of", slow)
+    monkeypatch.setattr(statements, "tenants_of", slow)
     receive(rig)
     with ThreadPoolExecutor() as pool:
         recorded = pool.submit(rig.record)
@@ -221,9 +223,9 @@ def test_a_running_attempt_gets_no_more_time_and_lets_go(rig: Rig, acme: int) ->
     assert task
     mark(rig, acme)
     with pytest.raises(Fenced):
-        rig.resources.pool.run(lambda conn: tasks.renew(conn, task, lease_seconds=120))
+        rig.resources.pool.run(lambda conn: leases.renew(conn, task, lease_seconds=120))
     assert rig.resources.pool.run(lambda conn: erasing.running(conn, acme)) == 1
-    rig.resources.pool.run(lambda conn: tasks.let_go(conn, task))
+    rig.resources.pool.run(lambda conn: leases.let_go(conn, task))
     assert rig.resources.pool.run(lambda conn: erasing.running(conn, acme)) == 0
 
 

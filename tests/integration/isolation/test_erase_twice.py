@@ -7,8 +7,8 @@ from functools import partial
 import pytest
 
 from console.erasing import remove
-from shared.db import erasing
-from shared.db.erasing import NotErasing
+from shared.db.tenants import erasing
+from shared.db.tenants.erasing import NotErasing
 from tests.integration.isolation.test_erase_races import ACME, mark, places
 from tests.integration.pipeline.rig import Rig
 from tests.integration.pipeline.test_recording import receive

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from bench.harness.processes import wait_until
-from shared.db import undo_requests
+from shared.db.tasks import manual_changes
 from tests.integration.isolation.commanding import mailroom
 from tests.integration.pipeline.rig import Rig
 
@@ -101,7 +101,7 @@ def test_a_merge_concerns_its_own_company_only(rig: Rig, twins: dict[str, int]) 
 def test_an_undo_concerns_its_own_company_only(rig: Rig, twins: dict[str, int]) -> None:
     rig.work()
     since = datetime.now(UTC) - timedelta(hours=1)
-    ask = partial(undo_requests.ask, tenant_id=twins[ACME], named=["cnv_1"], since=since, who="olga")
+    ask = partial(manual_changes.ask_for_undo, tenant_id=twins[ACME], named=["cnv_1"], since=since, who="olga")
     assert rig.resources.pool.run(ask) == 1
     rig.work()
     assert states(rig) == [(ACME, "undone"), (OTHER, "confirmed")]

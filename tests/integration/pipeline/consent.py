@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
-from shared.crypto import TokenVault
-from shared.db import connections
+from shared.connection.vault import TokenVault
+from shared.db.tenants import connections
 
 if TYPE_CHECKING:
     from tests.integration.pipeline.rig import Rig

@@ -6,7 +6,7 @@ import time
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from shared.db import repair_requests
+from shared.db import repairs
 from shared.queue import REPAIR
 from tests.integration.pipeline.rig import NORA, TO_NORA, Rig
 from workers.repairing.slice import run_repair
@@ -38,7 +38,7 @@ def mail(rig: Rig, **order: Any) -> list[dict[str, Any]]:
 def ask(rig: Rig, *tenants: int, hours: float = 1.0, dry_run: bool = False) -> None:
     since = datetime.now(UTC) - timedelta(hours=hours)
     rig.resources.pool.run(
-        lambda conn: repair_requests.ask(conn, tenants, since=since, dry_run=dry_run, who="a person")
+        lambda conn: repairs.ask_for_repair(conn, tenants, since=since, dry_run=dry_run, who="a person")
     )
 
 

@@ -17,15 +17,16 @@ from cryptography.fernet import Fernet
 
 from sandbox.server import RunningSandbox, start_in_thread
 from sandbox.settings import SandboxSettings
-from shared.crypto import TokenVault
-from shared.db import connections, tasks
+from shared.connection.vault import TokenVault
+from shared.db.tasks import leases
+from shared.db.tenants import connections
 from shared.intake.client import Intake
 from shared.models import Delivery, Task
 from shared.settings import Settings
-from workers.duties import duties
+from workers.attempts.run import run_task
 from workers.resources import Resources, open_resources
-from workers.run import run_task
 from workers.steps import STEPS
+from workers.sweeping.periodic_jobs import duties
 
 NORA = "nora@acme.example"
 TO_NORA = [{"handle": "sender@elsewhere.example", "role": "from"}, {"handle": NORA, "role": "to"}]
@@ -150,7 +151,7 @@ class Rig:
     def claim(self, task_id: int, worker: str = "test") -> Task | None:
         """Take the task as a worker of that name would."""
         lease = self.settings.lease_seconds
-        claimed = self.resources.pool.run(lambda conn: tasks.claim(conn, task_id, worker, lease_seconds=lease))
+        claimed = self.resources.pool.run(lambda conn: leases.claim(conn, task_id, worker, lease_seconds=lease))
         return claimed.task if claimed else None
 
     def run(self, task_id: int) -> None:

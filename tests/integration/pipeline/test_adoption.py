@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from shared.db import rescue
+from shared.db.tasks import rescue
 from tests.integration.pipeline.test_recording import receive
 
 if TYPE_CHECKING:

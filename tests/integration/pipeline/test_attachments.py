@@ -10,9 +10,9 @@ from typing import Any
 
 import pytest
 
-from shared.db import by_hand
+from shared.db.tasks import manual_changes
 from tests.integration.pipeline.rig import Rig
-from workers.run import run_task
+from workers.attempts.run import run_task
 from workers.steps import STEPS
 
 NORA = "nora@acme.example"
@@ -78,7 +78,7 @@ def test_retrying_the_missing_file_lets_the_conversation_go(rig: Rig) -> None:
     rig.record()
     rig.work()
     failed = rig.one("SELECT id FROM tasks WHERE state = 'failed'")
-    assert rig.resources.pool.run(lambda conn: by_hand.retry(conn, [failed], who="test")) == [failed]
+    assert rig.resources.pool.run(lambda conn: manual_changes.retry(conn, [failed], who="test")) == [failed]
     for _ in range(2):  # Front allows five requests a second for one file
         rig.work()
         time.sleep(1)
@@ -105,7 +105,9 @@ def test_a_discarded_file_lets_archive_go_and_never_trash(
     rig.record()
     rig.work()
     task = rig.one("SELECT id FROM tasks WHERE kind = 'store_attachment'")
-    discarded = rig.resources.pool.run(lambda conn: by_hand.discard(conn, [task], who="test", reason="not needed"))
+    discarded = rig.resources.pool.run(
+        lambda conn: manual_changes.discard(conn, [task], who="test", reason="not needed")
+    )
     assert discarded == [task]
     rig.work()
     assert action_states(rig) == [state]

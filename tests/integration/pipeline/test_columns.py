@@ -9,7 +9,7 @@ from uuid import UUID
 import psycopg
 import pytest
 
-from shared.db.arrays import Bigints, Bodies, Booleans, Column, Ids, Texts, Times
+from shared.db.core.arrays import Bigints, Bodies, Booleans, Column, Ids, Texts, Times
 
 NOON = datetime(2026, 11, 23, 12, 0, 0, 123457, tzinfo=UTC)
 BEFORE_2000 = datetime(1970, 1, 1, 0, 0, 0, 1, tzinfo=timezone(timedelta(hours=5)))

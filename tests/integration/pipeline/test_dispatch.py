@@ -7,8 +7,8 @@ from typing import Any
 import psycopg
 import pytest
 
-from shared.db import dispatching, processes, room
-from shared.db.locks import try_lock_files
+from shared.db.core.locks import try_lock_files
+from shared.db.tasks import capacity, dispatching
 from shared.errors import StoreUnavailable
 from tests.integration.pipeline.rig import Rig
 from workers import dispatch
@@ -60,7 +60,7 @@ def test_a_row_that_a_stuck_worker_holds_does_not_hold_up_the_others(rig: Rig, d
 
 
 def test_tasks_of_dead_workers_take_no_room_from_the_living(rig: Rig) -> None:
-    tenant_with_work(rig, "cmp_acme", 2 * room.ASSUMED_SLOTS)
+    tenant_with_work(rig, "cmp_acme", 2 * capacity.ASSUMED_SLOTS)
     rig.sql("UPDATE tasks SET state = 'queued'")
     for (task_id,) in rig.sql("SELECT id FROM tasks"):
         assert rig.claim(task_id, "killed") is not None
@@ -71,7 +71,7 @@ def test_tasks_of_dead_workers_take_no_room_from_the_living(rig: Rig) -> None:
 def test_tasks_of_a_dead_worker_do_not_count_against_their_tenant(rig: Rig) -> None:
     tenant_with_work(rig, "cmp_acme", dispatching.PER_TENANT + 1)
     claimed = [task_id for (task_id,) in rig.sql("SELECT id FROM tasks ORDER BY id LIMIT %s", dispatching.PER_TENANT)]
-    rig.resources.pool.run(lambda conn: processes.beat(conn, "alive", "worker", 16))
+    rig.resources.pool.run(lambda conn: capacity.beat(conn, "alive", "worker", 16))
     for task_id in claimed:
         assert rig.claim(task_id, "alive") is not None
     assert sent(rig) == 0
@@ -109,7 +109,7 @@ def test_files_of_many_tenants_take_no_more_than_half_of_the_slots(rig: Rig) -> 
         add_files(rig, tenant_with_work(rig, f"cmp_{number}", 1), 10)
     sent(rig)
     sent(rig)
-    assert queued(rig) == {"store_attachment": room.ASSUMED_SLOTS // 2, "apply_action": 5}
+    assert queued(rig) == {"store_attachment": capacity.ASSUMED_SLOTS // 2, "apply_action": 5}
 
 
 def test_a_stored_file_makes_room_for_one_of_whoever_had_none(rig: Rig) -> None:
@@ -146,7 +146,7 @@ def test_who_counts_files_while_another_does_leaves_them_to_the_next_round(rig: 
 
 
 def test_a_single_event_does_not_wait_for_one_task_of_everybody_who_has_a_backlog(rig: Rig) -> None:
-    for number in range(2 * room.ASSUMED_SLOTS // dispatching.PER_TENANT):
+    for number in range(2 * capacity.ASSUMED_SLOTS // dispatching.PER_TENANT):
         tenant_with_work(rig, f"cmp_{number}", 3 * dispatching.PER_TENANT)
     sent(rig)
     quiet = tenant_with_work(rig, "cmp_quiet", 1)

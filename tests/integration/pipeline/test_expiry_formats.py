@@ -11,8 +11,8 @@ from typing import Any
 
 import pytest
 
+from shared.connection.tokens import token_of
 from shared.front.oauth import TokenEndpoint
-from shared.tokens import token_of
 from tests.integration.front.peers import Peer, answer
 from tests.integration.pipeline.consent import PAST, consent
 from tests.integration.pipeline.rig import Rig

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import psycopg
 import pytest
 
-from shared.db import by_hand
+from shared.db.tasks import manual_changes
 from tests.integration.pipeline.test_actions import inbound
 
 if TYPE_CHECKING:
@@ -32,8 +32,8 @@ def test_a_bulk_change_locks_conversations_in_the_recorders_order(rig: Rig, data
     rig.sql("UPDATE tasks SET state = 'failed'")
     task_ids = [task_id for (task_id,) in rig.sql("SELECT id FROM tasks ORDER BY id")]
     apply = {
-        "retry": lambda conn: by_hand.retry(conn, task_ids, who="test"),
-        "discard": lambda conn: by_hand.discard(conn, task_ids, who="test", reason="test"),
+        "retry": lambda conn: manual_changes.retry(conn, task_ids, who="test"),
+        "discard": lambda conn: manual_changes.discard(conn, task_ids, who="test", reason="test"),
     }[change]
     with psycopg.connect(database) as recorder:
         recorder.execute(TAKE.format("pg_advisory_xact_lock"), ("cnv_a", tenant))

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from shared.db import outages, rescue
+from shared.db.tasks import outages, rescue
 from tests.integration.pipeline.rig import Rig
 from workers.resources import Resources, open_resources
 

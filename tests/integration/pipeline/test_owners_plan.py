@@ -7,8 +7,8 @@ from typing import Any
 
 import psycopg
 
-from shared.db.arrays import Bigints, Texts
-from shared.db.owners import OWNERS
+from shared.db.core.arrays import Bigints, Texts
+from shared.db.recording.statements import OWNERS
 
 USERS, ASKED = 20_000, 2_000
 

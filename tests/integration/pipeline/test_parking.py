@@ -7,8 +7,9 @@ import time
 
 import psycopg
 
-from shared.crypto import TokenVault
-from shared.db import connections, rescue, tenants
+from shared.connection.vault import TokenVault
+from shared.db.tasks import rescue
+from shared.db.tenants import connections, tenants
 from tests.integration.pipeline.rig import Rig
 
 NORA = "nora@acme.example"

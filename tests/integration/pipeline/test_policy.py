@@ -8,7 +8,7 @@ import pytest
 
 from shared.queue import RUN_TASK
 from tests.integration.pipeline.rig import NORA, TO_NORA, Rig
-from workers.duties import duties
+from workers.sweeping.periodic_jobs import duties
 
 
 @pytest.fixture

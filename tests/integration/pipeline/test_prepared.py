@@ -9,16 +9,16 @@ from datetime import datetime
 import psycopg
 import pytest
 
-from shared.db import recording
-from shared.db.pool import Connection
+from shared.db.core.pool import Connection
+from shared.db.recording import statements
 from shared.models import EventKey
 from tests.integration.pipeline.rig import NORA, Rig
 from tests.integration.pipeline.test_marks import by_ones
 from tests.integration.pipeline.test_recording import envelope, receive
-from workers.recording import prepare, reader
+from workers.recording import prefetch, prepare
 from workers.recording.chunk import record_chunk
+from workers.recording.parse import Incoming, Parsed, parse
 from workers.recording.prepare import Prepared
-from workers.recording.read import Incoming, Parsed, parse
 
 FILE = {
     "id": "fil_1",
@@ -50,7 +50,7 @@ def waiting(rig: Rig, *names: str, company: str = "cmp_acme") -> list[Parsed]:
 
 
 def prepared(rig: Rig, chunk: Sequence[Parsed]) -> Prepared:
-    return rig.resources.pool.run(lambda conn: prepare.prepare(conn, chunk, recording.begin_look_up(conn)))
+    return rig.resources.pool.run(lambda conn: prepare.prepare(conn, chunk, statements.begin_look_up(conn)))
 
 
 def record(rig: Rig, chunk: Sequence[Parsed], found: Prepared | None = None) -> set[int]:
@@ -155,7 +155,7 @@ def test_an_event_that_waits_twice_in_a_row_is_written_once(
 
 def record_by_ones(rig: Rig, monkeypatch: pytest.MonkeyPatch, prepares: Callable[..., Prepared]) -> None:
     """One delivery is a chunk; they are prepared like this."""
-    monkeypatch.setattr(reader, "prepare", prepares)
+    monkeypatch.setattr(prefetch, "prepare", prepares)
     recorder = by_ones(rig)
     recorder.drain()
     recorder.close()

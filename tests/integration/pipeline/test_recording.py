@@ -11,8 +11,8 @@ from typing import Any
 
 import pytest
 
-from shared.db import marks, recording, spool
-from shared.db.pool import Connection
+from shared.db.core.pool import Connection
+from shared.db.recording import spool, statements
 from shared.errors import StoreUnavailable
 from shared.models import Delivery, EventKey
 from tests.integration.pipeline.rig import Rig
@@ -115,7 +115,7 @@ def test_an_event_that_another_recorder_wrote_meanwhile_is_not_written_again(
     receive(rig)
     written = "INSERT INTO events (company_id, front_id, type, received_at, state)"
     others = iter([f"{written} VALUES ('cmp_acme', 'evt_1', 'inbound_received', now(), 'done')"])
-    real = recording.known_events
+    real = statements.known_events
 
     def overtaken(conn: Connection, keys: Iterable[EventKey]) -> dict[EventKey, int]:
         known = real(conn, keys)
@@ -123,7 +123,7 @@ def test_an_event_that_another_recorder_wrote_meanwhile_is_not_written_again(
             rig.sql(statement)
         return known
 
-    monkeypatch.setattr(recording, "known_events", overtaken)
+    monkeypatch.setattr(statements, "known_events", overtaken)
     rig.record()
     assert rig.sql("SELECT state FROM events") == [("done",)]
     assert rig.one("SELECT count(*)::int FROM deliveries JOIN events ON events.id = event_id") == 1
@@ -285,14 +285,14 @@ def test_what_killed_five_recorders_is_kept_unparsed(rig: Rig) -> None:
     receive(rig, payload={"id": "evt_2"})
     deadly, innocent = (entry.entry_id for entry in rig.resources.intake.read())
     for _ in range(5):
-        rig.resources.pool.run(lambda conn: marks.mark(conn, [deadly]))
-    rig.resources.pool.run(lambda conn: marks.mark(conn, [innocent]))
+        rig.resources.pool.run(lambda conn: statements.mark_in_flight(conn, [deadly]))
+    rig.resources.pool.run(lambda conn: statements.mark_in_flight(conn, [innocent]))
     rig.record()
     assert rig.sql("SELECT front_id, state FROM events WHERE type = 'inbound_received'") == [
         ("evt_2", rig.one("SELECT state FROM events WHERE front_id = 'evt_2'"))
     ]
     assert "recorders died" in rig.one("SELECT detail FROM tasks WHERE state = 'failed'")
-    assert rig.resources.pool.run(marks.marked) == {}
+    assert rig.resources.pool.run(statements.marked_in_flight) == {}
 
 
 def test_a_row_the_database_refuses_does_not_take_the_chunk_with_it(rig: Rig) -> None:

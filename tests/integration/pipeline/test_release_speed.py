@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from shared.db import tenants
+from shared.db.tenants import tenants
 from tests.integration.pipeline.rig import Rig
 from tests.integration.pipeline.test_parking import an_hour_passes, connect
 

@@ -24,7 +24,7 @@ from tests.integration.pipeline.mending import (
     verdict,
 )
 from tests.integration.pipeline.rig import Rig
-from workers.repairing.page import CLAIM_SECONDS
+from workers.repairing.slice import CLAIM_SECONDS
 
 ON_EVENTS = "^/events"
 STATE = "SELECT state, code FROM repairs"

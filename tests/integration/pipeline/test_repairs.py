@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from shared import failpoints
-from shared.db import repair_requests
+from shared.db import repairs
 from tests.integration.pipeline.mending import ACME, CLEAN, acme, ago, ask, follow, mail, one_slice, outcome, verdict
 from tests.integration.pipeline.rig import TO_NORA, Rig
 
@@ -180,7 +180,7 @@ def test_a_stopped_repair_writes_nothing_more(rig: Rig, monkeypatch: pytest.Monk
     mail(rig, count=40, deliver=False)
 
     def stop(_: str) -> Any:
-        rig.resources.pool.run(lambda conn: repair_requests.stop(conn, tenant, who="a person"))
+        rig.resources.pool.run(lambda conn: repairs.stop_repairs(conn, tenant, who="a person"))
 
     ask(rig, tenant)
     with monkeypatch.context() as patched:

@@ -9,12 +9,12 @@ from typing import Any
 import pytest
 
 from shared import queue
-from shared.db import tenants
 from shared.db.reading.status import counters
+from shared.db.tenants import tenants
 from tests.integration.pipeline.rig import Rig
 from tests.integration.pipeline.test_parking import connect
-from workers import retention
-from workers.retention import expire
+from workers.sweeping import retention
+from workers.sweeping.retention import expire
 
 ACME, NORA = "cmp_acme", "nora@acme.example"
 TO_NORA = [{"handle": NORA, "role": "to"}]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from datetime import UTC, datetime
 
-from shared.db import spool
+from shared.db.recording import spool
 from shared.front.envelope import application_name
 from shared.models import Delivery
 from tests.integration.pipeline.rig import Rig

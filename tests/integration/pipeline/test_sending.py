@@ -9,13 +9,13 @@ import redis
 
 from bench.harness.processes import wait_until
 from shared import queue
-from shared.db import room
+from shared.db.tasks import capacity
 from tests.integration.pipeline.rig import Rig
 from tests.integration.pipeline.running_worker import running_worker
 from tests.integration.pipeline.test_dispatch import NORA, TO_NORA, tenant_with_work
 from workers.dispatch import Dispatcher
 
-MOST = 2 * room.ASSUMED_SLOTS
+MOST = 2 * capacity.ASSUMED_SLOTS
 TENANTS, EACH = 100, 100
 DONE = "SELECT count(*) FROM tasks WHERE tenant_id = %s AND state = 'done'"
 PATIENCE = 60.0  # seconds; for all that a crowded machine may need

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from shared.db import rescue
+from shared.db.tasks import rescue
 
 if TYPE_CHECKING:
     from tests.integration.pipeline.rig import Rig

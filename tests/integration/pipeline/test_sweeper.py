@@ -8,14 +8,13 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from shared import heartbeat
-from shared.db.locks import SWEEPER
-from shared.db.pool import KEEPALIVES
-from shared.db.roles import Role
+from shared.db.core.locks import SWEEPER, Role
+from shared.db.core.pool import KEEPALIVES
 from shared.errors import StoreUnavailable
+from shared.process import heartbeat
 from tests.integration.pipeline.test_recording import envelope, receive
-from workers.duties import Duty
-from workers.sweeper import BREATH_SECONDS, TICK_SECONDS, _do_due, _pause
+from workers.sweeping.periodic_jobs import Duty
+from workers.sweeping.sweeper import BREATH_SECONDS, TICK_SECONDS, _do_due, _pause
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -63,7 +62,7 @@ def test_leases_are_not_looked_at_when_postgresql_hung_until_now(
 ) -> None:
     done: list[str] = []
     duty = Duty(name="take_back", every=0.0, after_outage=10.0, do=lambda _: done.append("took back"))
-    monkeypatch.setattr("workers.sweeper.HUNG_SECONDS", 0.1)
+    monkeypatch.setattr("workers.sweeping.sweeper.HUNG_SECONDS", 0.1)
     monkeypatch.setattr(role, "check", lambda: time.sleep(0.2))
     _do_due(rig.resources, role, [duty])
     assert done == []

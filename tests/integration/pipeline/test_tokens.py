@@ -10,10 +10,10 @@ from typing import Any
 import pytest
 
 from shared import queue
-from shared.access import Access
-from shared.db import connections, refreshing
+from shared.connection.client import Access
+from shared.connection.tokens import keep_alive, token_of
+from shared.db.tenants import connections
 from shared.models import Grant
-from shared.tokens import keep_alive, token_of
 from tests.integration.pipeline.consent import PAST, UNCLAIMED, changes, consent, refreshes, stored
 from tests.integration.pipeline.rig import Rig
 
@@ -146,8 +146,8 @@ def test_a_token_that_is_still_good_is_used_while_no_new_one_can_be_had(rig: Rig
 
 def test_while_somebody_else_refreshes_only_those_without_a_good_token_wait(rig: Rig, tenant: int) -> None:
     grant = grant_of(rig, tenant)
-    assert rig.resources.pool.run(lambda conn: refreshing.claim(conn, grant, seconds=60)) is True
-    assert rig.resources.pool.run(lambda conn: refreshing.claim(conn, grant, seconds=60)) is False
+    assert rig.resources.pool.run(lambda conn: connections.claim_refresh(conn, grant, seconds=60)) is True
+    assert rig.resources.pool.run(lambda conn: connections.claim_refresh(conn, grant, seconds=60)) is False
     rig.sql(ENDING)
     mail(rig)
     rig.work()
@@ -164,7 +164,7 @@ def test_while_somebody_else_refreshes_only_those_without_a_good_token_wait(rig:
 def test_an_old_token_never_parks_a_tenant_that_was_connected_anew(rig: Rig, tenant: int) -> None:
     old = grant_of(rig, tenant)
     new = consent(rig, tenant, ACME)
-    assert rig.resources.pool.run(lambda conn: refreshing.refuse(conn, old)) is False
+    assert rig.resources.pool.run(lambda conn: connections.refuse_grant(conn, old)) is False
     assert rig.one("SELECT parked_cause FROM tenants") is None
     assert token_of(rig.resources, tenant, refused=old.version).access_token == new.access_token
     assert refreshes(rig) == []
@@ -173,15 +173,19 @@ def test_an_old_token_never_parks_a_tenant_that_was_connected_anew(rig: Rig, ten
 def test_tokens_of_a_replaced_grant_do_not_replace_the_new_one(rig: Rig, tenant: int) -> None:
     old = grant_of(rig, tenant)
     new = consent(rig, tenant, ACME)
-    rig.resources.pool.run(lambda conn: refreshing.store(conn, old, secret=b"late", expires_at=old.updated_at))
+    rig.resources.pool.run(
+        lambda conn: connections.store_refreshed(conn, old, secret=b"late", expires_at=old.updated_at)
+    )
     assert stored(rig, tenant) == new
 
 
 def test_tokens_that_come_after_the_tenant_was_parked_release_it(rig: Rig, tenant: int) -> None:
     grant = grant_of(rig, tenant)
-    rig.resources.pool.run(lambda conn: refreshing.refuse(conn, grant))
+    rig.resources.pool.run(lambda conn: connections.refuse_grant(conn, grant))
     assert rig.one("SELECT parked_cause FROM tenants") == "needs_reconnect"
-    rig.resources.pool.run(lambda conn: refreshing.store(conn, grant, secret=grant.secret, expires_at=grant.updated_at))
+    rig.resources.pool.run(
+        lambda conn: connections.store_refreshed(conn, grant, secret=grant.secret, expires_at=grant.updated_at)
+    )
     assert rig.one("SELECT parked_cause FROM tenants") is None
 
 

@@ -10,8 +10,8 @@ import pytest
 
 from sandbox.models import Source
 from sandbox.world import Cause, set_tags
-from shared.db import undo_requests
-from shared.db.reading.undo import outcome
+from shared.db.reading.tasks import outcome
+from shared.db.tasks import manual_changes
 from tests.integration.pipeline.rig import NORA, TO_NORA, Rig
 
 AN_HOUR = timedelta(hours=1)
@@ -36,8 +36,10 @@ def ask(rig: Rig, tenant: int, since: datetime | None = None) -> int:
     """Ask for everything of the last hour, or since then."""
     since, asked = since or datetime.now(UTC) - AN_HOUR, 0
     run = rig.resources.pool.run
-    while batch := run(lambda conn: undo_requests.next_conversations(conn, tenant, since, size=7)):
-        asked += run(lambda conn, batch=batch: undo_requests.ask(conn, tenant, batch, since=since, who="olga"))
+    while batch := run(lambda conn: manual_changes.next_conversations(conn, tenant, since, size=7)):
+        asked += run(
+            lambda conn, batch=batch: manual_changes.ask_for_undo(conn, tenant, batch, since=since, who="olga")
+        )
     return asked
 
 

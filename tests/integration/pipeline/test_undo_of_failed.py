@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from shared.db import by_hand
+from shared.db.tasks import manual_changes
 from tests.integration.pipeline.rig import NORA, Rig
 from tests.integration.pipeline.test_undo import NOTHING, ask, came_of_it, finish, receive, states
 
@@ -24,7 +24,7 @@ def given_up(rig: Rig) -> None:
 
 def retry(rig: Rig) -> None:
     task = rig.one("SELECT id FROM tasks WHERE kind = 'apply_action'")
-    assert rig.resources.pool.run(lambda conn: by_hand.retry(conn, [task], who="olga")) == [task]
+    assert rig.resources.pool.run(lambda conn: manual_changes.retry(conn, [task], who="olga")) == [task]
 
 
 @pytest.mark.parametrize("asked", ["before it failed", "after it failed"])

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from tests.integration.pipeline.test_actions import action_of, inbound
-from workers.attempt import Attempt
-from workers.run import run_task
+from workers.attempts.attempt import Attempt
+from workers.attempts.run import run_task
 from workers.steps import STEPS
 
 if TYPE_CHECKING:

@@ -10,7 +10,7 @@ import pytest
 from bench.harness.processes import wait_until
 from shared import queue
 from tests.integration.pipeline.running_worker import running_worker
-from workers.watchdog import EXIT_GAVE_UP
+from workers.process.watchdog import EXIT_GAVE_UP
 
 if TYPE_CHECKING:
     from pathlib import Path

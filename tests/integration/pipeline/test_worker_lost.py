@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING
 import psycopg
 import pytest
 
-from shared.db import rescue
+from shared.db.tasks import rescue
 from shared.errors import StoreUnavailable
 from tests.integration.pipeline.test_actions import inbound
-from workers import duties
+from workers.sweeping import periodic_jobs
 
 if TYPE_CHECKING:
     from tests.integration.pipeline.rig import Rig
@@ -59,7 +59,7 @@ def test_a_sweeper_that_dies_between_leaves_nothing_half_done(
         raise StoreUnavailable("the sweeper was killed here")
 
     with monkeypatch.context() as dying:
-        dying.setattr(duties.settling, "update_event", killed)
+        dying.setattr(periodic_jobs.settling, "update_event", killed)
         with pytest.raises(StoreUnavailable):
             rig.sweep("take_back")
     rig.sweep("take_back")

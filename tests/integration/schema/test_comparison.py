@@ -10,8 +10,8 @@ from typing import Any
 import psycopg
 import pytest
 
-from console.embedded import Postgres
-from shared.db.migrate import MIGRATIONS, migrate
+from console.up.embedded import Postgres
+from shared.db.core.migrate import MIGRATIONS, migrate
 from tests.integration.schema.comparison import catalogue, differences
 
 SCHEMA = MIGRATIONS.with_name("schema.sql")

@@ -7,7 +7,7 @@ from typing import Any
 import psycopg
 import pytest
 
-from shared.db.locks import begin_erasing
+from shared.db.core.locks import begin_erasing
 from tests.integration.schema.builders import insert, insert_id
 
 

@@ -12,7 +12,7 @@ import psycopg
 import pytest
 
 from bench.harness.processes import wait_until
-from shared.db.migrate import Migration, MigrationBlocked, MigrationChanged, MigrationRefused, apply, migrate
+from shared.db.core.migrate import Migration, MigrationBlocked, MigrationChanged, MigrationRefused, apply, migrate
 
 #: Takes what workers take, in the other order.
 BACKWARDS = Migration(

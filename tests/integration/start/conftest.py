@@ -15,7 +15,7 @@ import psutil
 import pytest
 
 from bench.harness.ports import free_port
-from console import environment
+from console.up import environment
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

@@ -12,13 +12,13 @@ from typing import TYPE_CHECKING
 import psycopg
 import redis
 
-from console.embedded import Postgres
-from console.embedded.leftover import end_leftover
+from console.up.embedded import Postgres
+from console.up.embedded.server import end_leftover
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from console.embedded import Valkey
+    from console.up.embedded import Valkey
 
 
 def test_postgres_comes_back_after_a_kill_with_the_same_url_and_data(own_postgres: Postgres) -> None:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import redis
 
-from console.environment import file_in
+from console.up.environment import file_in
 from shared import queue
 from shared.settings import Settings
 from tests.integration.start.conftest import wait_until

@@ -28,29 +28,29 @@ WIRE = "Front's wire is spoken in shared.front"
 
 VIOLATIONS = [
     ("ingest/app.py", "import workers.matching", MEET),
-    ("workers/retries.py", "import console.up", MEET),
-    ("console/up.py", "import ingest.app", MEET),
+    ("workers/attempts/retries.py", "import console.up.up", MEET),
+    ("console/up/up.py", "import ingest.app", MEET),
     # Hidden in a function
-    ("console/up.py", "def offend():\n    import workers.app", MEET),
+    ("console/up/up.py", "def offend():\n    import workers.app", MEET),
     ("shared/text.py", "import workers.matching", SHARED),
-    ("shared/front/ids.py", "import sandbox.models", SHARED),
+    ("shared/front/envelope.py", "import sandbox.models", SHARED),
     ("sandbox/webhooks.py", "from shared.front.signature import verify", SMALL_FRONT),
-    ("workers/sweeper.py", "import sandbox.world", STARTER),
+    ("workers/sweeping/sweeper.py", "import sandbox.world", STARTER),
     ("ingest/app.py", "from shared.front.envelope import parse_envelope", DOOR_FRONT),
     # By way of a module that may use it
     ("shared/intake/client.py", "from shared.front.client import FrontClient", DOOR_FRONT),
-    ("ingest/bell.py", "import shared.db.pool", DOOR_SQL),
-    ("shared/db/spool.py", "import psycopg", DOOR_SQL),
+    ("ingest/bell.py", "import shared.db.core.pool", DOOR_SQL),
+    ("shared/db/recording/spool.py", "import psycopg", DOOR_SQL),
     ("shared/text.py", "import os", DECISIONS),
     ("workers/policy.py", "import time", DECISIONS),
     # By way of a module that is not pure
-    ("workers/recording/read.py", "from shared.db.recording import EventRow", DECISIONS),
+    ("workers/recording/parse.py", "from shared.db.recording.statements import EventRow", DECISIONS),
     ("workers/recorder_of_mine.py", "import psycopg", SQL),
     ("console/embedding.py", "from psycopg_pool import ConnectionPool", SQL),
     ("workers/resources.py", "import requests", CALLS),
     ("shared/storage.py", "import urllib3", CALLS),
-    ("workers/attempt.py", "from shared.front.exchange import Exchange", WIRE),
-    ("console/cli/tenant/adding.py", "from shared.front import routes", WIRE),
+    ("workers/attempts/attempt.py", "from shared.front.exchange import Exchange", WIRE),
+    ("console/cli/tenant/connecting.py", "from shared.front import routes", WIRE),
 ]
 
 

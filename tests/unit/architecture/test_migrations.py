@@ -11,7 +11,7 @@ from zipfile import ZipFile
 import pytest
 from hatchling.builders.wheel import WheelBuilder
 
-from shared.db.migrate import MIGRATIONS, Migration, MigrationChanged, known, pending
+from shared.db.core.migrate import MIGRATIONS, Migration, MigrationChanged, known, pending
 
 ROOT = Path(__file__).parents[3]
 SCHEMA = MIGRATIONS.with_name("schema.sql")

@@ -6,7 +6,7 @@ import pytest
 from cryptography.fernet import Fernet
 from pydantic import SecretStr
 
-from shared.crypto import TokenVault, UnreadableSecret
+from shared.connection.vault import TokenVault, UnreadableSecret
 from shared.errors import ConfigurationError
 
 OLD, NEW, OTHER = (SecretStr(Fernet.generate_key().decode()) for _ in range(3))

@@ -6,10 +6,9 @@ from dataclasses import replace
 
 import pytest
 
-from console.inbox_changes import inbox_changes
-from shared.front.objects import Inbox
-from shared.front.people import Channel
-from shared.inbox_address import InboxAddress
+from console.directory_changes import inbox_changes
+from shared.front.objects import Channel, Inbox
+from shared.models import InboxAddress
 
 INBOX = Inbox(id="inb_1", name="Support", is_private=False)
 CHANNEL = Channel(id="cha_1", address="Support@acme.example", inbox_id="inb_1", is_private=False)

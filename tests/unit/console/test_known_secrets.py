@@ -11,9 +11,9 @@ import structlog
 from cryptography.fernet import Fernet
 from pydantic import SecretStr
 
-from shared import logs
-from shared.crypto import TokenVault
-from shared.known_secrets import KnownSecrets
+from shared.connection.vault import TokenVault
+from shared.process import logs
+from shared.process.scrub import KnownSecrets
 from shared.settings import Settings
 
 KEY = Fernet.generate_key().decode()

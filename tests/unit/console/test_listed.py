@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from console.cli.listed import LONGEST_LINE, BadHeader, columns_of, header_of, numbered_lines, read_users
-from shared.db.user_import import ImportedUser, Mistake
+from console.cli.user.csv_table import LONGEST_LINE, BadHeader, columns_of, header_of, numbered_lines, read_users
+from shared.db.users.user_import import ImportedUser, Mistake
 
 
 def read(text: str) -> dict[int, str]:

@@ -6,9 +6,9 @@ from dataclasses import replace
 
 import pytest
 
-from console.teammate_changes import changes
-from shared.db.synced_users import KnownUser
-from shared.front.people import Teammate
+from console.directory_changes import changes
+from shared.db.users.directory import KnownUser
+from shared.front.objects import Teammate
 
 NORA = Teammate(id="tea_nora", email="Nora@acme.example", name="Nora Lind", type="user", is_blocked=False)
 OMAR = Teammate(id="tea_omar", email="omar@acme.example", name="Omar Diaz", type="user", is_blocked=False)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
-from console.cli.timeline import timeline
+from console.cli.event.document import timeline
 from shared.db.reading.event import ActionRow, AttemptRow, EventHeader, RecipientRow, WholeEvent
 
 START = datetime(2026, 3, 1, 8, 0, tzinfo=UTC)

@@ -6,7 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from console.turns import Crowded, Turns
+from console.tenant_concurrency import Crowded, Turns
 
 ACME, OTHER = 1, 2
 

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import structlog
 
-from shared.logs import configure
-from shared.scrub import scrub
+from shared.process.logs import configure
+from shared.process.scrub import scrub
 from shared.settings import Settings
 
 if TYPE_CHECKING:

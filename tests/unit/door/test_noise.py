@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from shared.noise import quieten
+from shared.process.logs import quieten
 
 ADVICE = "Configuration allows spawning up to 512 Python threads, which seems quite high"
 

@@ -7,7 +7,7 @@ import pytest
 from psycopg import errors
 from psycopg_pool import PoolTimeout
 
-from shared.db.pool import is_away, is_contended, is_lost
+from shared.db.core.pool import is_away, is_contended, is_lost
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,7 @@ import fakeredis
 import pytest
 import responses
 
-from shared.budget import Budget
+from shared.connection.budget import Budget
 from shared.front.client import FrontClient, TenantClient
 from shared.models import Token
 

@@ -14,7 +14,7 @@ import requests
 import responses
 from jsonschema import Draft202012Validator
 
-from shared.front import routes
+from shared.front import answers
 from shared.front.client import TenantClient
 from tests.front_document import DOCUMENT, skip_without_document
 from tests.unit.front.conftest import API
@@ -22,30 +22,30 @@ from tests.unit.front.conftest import API
 skip_without_document()
 
 AT = datetime(2026, 8, 11, 12, tzinfo=UTC)
-CALLS: dict[routes.Route, Callable[[TenantClient], object]] = {
-    routes.ME: lambda client: client.me(),
-    routes.EVENTS: lambda client: client.events(types=["inbound"], after=AT, before=AT, inboxes=["inb_1"]),
-    routes.INBOXES: lambda client: client.inboxes(),
-    routes.CHANNELS: lambda client: client.channels(),
-    routes.TEAMMATES: lambda client: client.teammates(),
-    routes.MESSAGE: lambda client: client.message("msg_1"),
-    routes.DOWNLOAD: lambda client: client.download("fil_1", max_bytes=10).__enter__(),
-    routes.CONVERSATION: lambda client: client.conversation("cnv_1"),
-    routes.CONVERSATION_EVENTS: lambda client: client.conversation_events("cnv_1", since=AT),
-    routes.CONVERSATION_MESSAGES: lambda client: client.latest_message("cnv_1"),
-    routes.SET_STATUS: lambda client: client.set_status("cnv_1", "archived"),
-    routes.ADD_TAG: lambda client: client.add_tag("cnv_1", "tag_1"),
-    routes.REMOVE_TAG: lambda client: client.remove_tag("cnv_1", "tag_1"),
+CALLS: dict[answers.Route, Callable[[TenantClient], object]] = {
+    answers.ME: lambda client: client.me(),
+    answers.EVENTS: lambda client: client.events(types=["inbound"], after=AT, before=AT, inboxes=["inb_1"]),
+    answers.INBOXES: lambda client: client.inboxes(),
+    answers.CHANNELS: lambda client: client.channels(),
+    answers.TEAMMATES: lambda client: client.teammates(),
+    answers.MESSAGE: lambda client: client.message("msg_1"),
+    answers.DOWNLOAD: lambda client: client.download("fil_1", max_bytes=10).__enter__(),
+    answers.CONVERSATION: lambda client: client.conversation("cnv_1"),
+    answers.CONVERSATION_EVENTS: lambda client: client.conversation_events("cnv_1", since=AT),
+    answers.CONVERSATION_MESSAGES: lambda client: client.latest_message("cnv_1"),
+    answers.SET_STATUS: lambda client: client.set_status("cnv_1", "archived"),
+    answers.ADD_TAG: lambda client: client.add_tag("cnv_1", "tag_1"),
+    answers.REMOVE_TAG: lambda client: client.remove_tag("cnv_1", "tag_1"),
 }
-ANSWERS: dict[routes.Route, dict[str, Any]] = {
-    routes.ME: {"json": {"id": "cmp_1", "name": "Acme"}},
-    routes.MESSAGE: {"json": {"id": "msg_1", "recipients": [], "attachments": []}},
-    routes.DOWNLOAD: {"body": b"bytes"},
-    routes.CONVERSATION: {"json": {"id": "cnv_1", "status": "unassigned", "tags": []}},
-    routes.CONVERSATION_MESSAGES: {"json": {"_results": [{"id": "msg_1"}]}},
-    routes.SET_STATUS: {"status": 204},
-    routes.ADD_TAG: {"status": 204},
-    routes.REMOVE_TAG: {"status": 204},
+ANSWERS: dict[answers.Route, dict[str, Any]] = {
+    answers.ME: {"json": {"id": "cmp_1", "name": "Acme"}},
+    answers.MESSAGE: {"json": {"id": "msg_1", "recipients": [], "attachments": []}},
+    answers.DOWNLOAD: {"body": b"bytes"},
+    answers.CONVERSATION: {"json": {"id": "cnv_1", "status": "unassigned", "tags": []}},
+    answers.CONVERSATION_MESSAGES: {"json": {"_results": [{"id": "msg_1"}]}},
+    answers.SET_STATUS: {"status": 204},
+    answers.ADD_TAG: {"status": 204},
+    answers.REMOVE_TAG: {"status": 204},
 }
 every_route = pytest.mark.parametrize("route", CALLS, ids=str)
 
@@ -56,7 +56,7 @@ def document() -> Any:
 
 
 @pytest.fixture
-def asked(client: TenantClient, front: responses.RequestsMock, route: routes.Route) -> requests.PreparedRequest:
+def asked(client: TenantClient, front: responses.RequestsMock, route: answers.Route) -> requests.PreparedRequest:
     """The request that goes out for this route."""
     path = route.path.format(id={"messages": "msg_1", "download": "fil_1"}.get(route.path.split("/")[1], "cnv_1"))
     front.add(route.method, f"{API}{path}", **ANSWERS.get(route, {"json": {"_results": []}}))
@@ -64,7 +64,7 @@ def asked(client: TenantClient, front: responses.RequestsMock, route: routes.Rou
     return front.calls[0].request
 
 
-def operation(document: Any, route: routes.Route) -> Any:
+def operation(document: Any, route: answers.Route) -> Any:
     """The document's entry for a route; it names path parameters in its own words."""
     pattern = re.compile(route.path.replace("{id}", r"\{\w+\}"))
     [found] = [item for path, item in document["paths"].items() if pattern.fullmatch(path)]
@@ -72,16 +72,16 @@ def operation(document: Any, route: routes.Route) -> Any:
 
 
 def test_every_route_is_looked_at() -> None:
-    assert set(CALLS) == {each for each in vars(routes).values() if isinstance(each, routes.Route)}
+    assert set(CALLS) == {each for each in vars(answers).values() if isinstance(each, answers.Route)}
 
 
 @every_route
-def test_a_call_and_its_permission_are_fronts(document: Any, route: routes.Route) -> None:
-    assert operation(document, route).get("x-required-scopes", [routes.ME.scope]) == [route.scope]
+def test_a_call_and_its_permission_are_fronts(document: Any, route: answers.Route) -> None:
+    assert operation(document, route).get("x-required-scopes", [answers.ME.scope]) == [route.scope]
 
 
 @every_route
-def test_every_query_parameter_is_fronts(document: Any, route: routes.Route, asked: requests.PreparedRequest) -> None:
+def test_every_query_parameter_is_fronts(document: Any, route: answers.Route, asked: requests.PreparedRequest) -> None:
     given = {name.partition("[")[0] for name, _ in parse_qsl(urlsplit(str(asked.url)).query)}
     parameters = operation(document, route).get("parameters", [])
     referred = document["components"]["parameters"]
@@ -90,8 +90,8 @@ def test_every_query_parameter_is_fronts(document: Any, route: routes.Route, ask
     }
 
 
-@pytest.mark.parametrize("route", [routes.SET_STATUS, routes.ADD_TAG], ids=str)
-def test_every_body_is_what_front_takes(document: Any, route: routes.Route, asked: requests.PreparedRequest) -> None:
+@pytest.mark.parametrize("route", [answers.SET_STATUS, answers.ADD_TAG], ids=str)
+def test_every_body_is_what_front_takes(document: Any, route: answers.Route, asked: requests.PreparedRequest) -> None:
     named = operation(document, route)["requestBody"]["content"]["application/json"]["schema"]["$ref"]
     body = json.loads(asked.body or b"")
     schema = {"$ref": f"#/components/schemas/{named.rpartition('/')[2]}", "components": document["components"]}

@@ -8,9 +8,8 @@ from email.utils import formatdate
 import pytest
 
 from shared import errors
-from shared.front import routes
-from shared.front.answers import Allowance, Answer, allowance, failure, retry_after, throttled_for
-from shared.front.routes import Route
+from shared.front import answers
+from shared.front.answers import Allowance, Answer, Route, allowance, failure, retry_after, throttled_for
 
 NOW = 1_786_443_600.0
 
@@ -18,43 +17,43 @@ NOW = 1_786_443_600.0
 @pytest.mark.parametrize(
     ("route", "status", "error"),
     [
-        (routes.CONVERSATION, 200, None),
-        (routes.SET_STATUS, 204, None),
+        (answers.CONVERSATION, 200, None),
+        (answers.SET_STATUS, 204, None),
         # A merge: the client asks at the survivor
-        (routes.CONVERSATION, 301, None),
-        (routes.SET_STATUS, 301, None),
+        (answers.CONVERSATION, 301, None),
+        (answers.SET_STATUS, 301, None),
         # Nothing else may move
-        (routes.ME, 301, errors.UnsafeRedirect),
-        (routes.SET_STATUS, 307, errors.UnsafeRedirect),
-        (routes.MESSAGE, 304, errors.UnsafeRedirect),
+        (answers.ME, 301, errors.UnsafeRedirect),
+        (answers.SET_STATUS, 307, errors.UnsafeRedirect),
+        (answers.MESSAGE, 304, errors.UnsafeRedirect),
         # The tenant's connection
-        (routes.ME, 401, errors.NeedsReconnect),
-        (routes.SET_STATUS, 401, errors.NeedsReconnect),
-        (routes.DOWNLOAD, 403, errors.MissingScope),
+        (answers.ME, 401, errors.NeedsReconnect),
+        (answers.SET_STATUS, 401, errors.NeedsReconnect),
+        (answers.DOWNLOAD, 403, errors.MissingScope),
         # Gone means something else on each route
-        (routes.CONVERSATION, 404, errors.ConversationGone),
-        (routes.ADD_TAG, 404, errors.ConversationGone),
-        (routes.DOWNLOAD, 404, errors.AttachmentMissing),
-        (routes.MESSAGE, 404, errors.FrontRejected),
+        (answers.CONVERSATION, 404, errors.ConversationGone),
+        (answers.ADD_TAG, 404, errors.ConversationGone),
+        (answers.DOWNLOAD, 404, errors.AttachmentMissing),
+        (answers.MESSAGE, 404, errors.FrontRejected),
         # A 4xx that stays
-        (routes.SET_STATUS, 400, errors.FrontRejected),
-        (routes.SET_STATUS, 422, errors.FrontRejected),
-        (routes.ADD_TAG, 413, errors.FrontRejected),
+        (answers.SET_STATUS, 400, errors.FrontRejected),
+        (answers.SET_STATUS, 422, errors.FrontRejected),
+        (answers.ADD_TAG, 413, errors.FrontRejected),
         # A 4xx that passes; nothing happened
-        (routes.CONVERSATION, 408, errors.FrontUnavailable),
-        (routes.SET_STATUS, 409, errors.FrontUnavailable),
-        (routes.ME, 425, errors.FrontUnavailable),
-        (routes.SET_STATUS, 429, errors.BudgetExhausted),
-        (routes.ME, 429, errors.BudgetExhausted),
+        (answers.CONVERSATION, 408, errors.FrontUnavailable),
+        (answers.SET_STATUS, 409, errors.FrontUnavailable),
+        (answers.ME, 425, errors.FrontUnavailable),
+        (answers.SET_STATUS, 429, errors.BudgetExhausted),
+        (answers.ME, 429, errors.BudgetExhausted),
         # 5xx: a read may be asked again, a write may have happened
-        (routes.CONVERSATION, 500, errors.FrontUnavailable),
-        (routes.DOWNLOAD, 503, errors.FrontUnavailable),
-        (routes.SET_STATUS, 500, errors.UnclearAnswer),
-        (routes.ADD_TAG, 504, errors.UnclearAnswer),
+        (answers.CONVERSATION, 500, errors.FrontUnavailable),
+        (answers.DOWNLOAD, 503, errors.FrontUnavailable),
+        (answers.SET_STATUS, 500, errors.UnclearAnswer),
+        (answers.ADD_TAG, 504, errors.UnclearAnswer),
         # No status of HTTP's
-        (routes.SET_STATUS, 199, errors.UnclearAnswer),
-        (routes.SET_STATUS, 999, errors.UnclearAnswer),
-        (routes.ME, 600, errors.FrontUnavailable),
+        (answers.SET_STATUS, 199, errors.UnclearAnswer),
+        (answers.SET_STATUS, 999, errors.UnclearAnswer),
+        (answers.ME, 600, errors.FrontUnavailable),
     ],
 )
 def test_failure(route: Route, status: int, error: type[errors.MailroomError] | None) -> None:
@@ -122,13 +121,13 @@ def test_allowance(headers: dict[str, str], expected: Allowance) -> None:
 
 
 def test_a_missing_scope_is_named_so_that_it_can_be_added() -> None:
-    error = failure(routes.DOWNLOAD, Answer(status=403, headers={}), now=NOW)
+    error = failure(answers.DOWNLOAD, Answer(status=403, headers={}), now=NOW)
     assert "attachments:read" in str(error)
 
 
 def test_a_refusal_tells_fronts_title_and_nothing_else_of_the_body() -> None:
     body = {"_error": {"title": "Bad request", "message": "no nora.lind@acme.example", "details": ["secret"]}}
-    error = failure(routes.SET_STATUS, Answer(status=400, headers={}, body=json.dumps(body).encode()), now=NOW)
+    error = failure(answers.SET_STATUS, Answer(status=400, headers={}, body=json.dumps(body).encode()), now=NOW)
     assert str(error) == ("Front answered 400 (Bad request) to PATCH /conversations/{id}; trying again would not help")
 
 
@@ -136,5 +135,5 @@ def test_a_refusal_tells_fronts_title_and_nothing_else_of_the_body() -> None:
     "body", [b"", b"<html>", b"[]", b'{"_error": "no"}', b'{"_error": {"title": 3}}', b"[" * 10**5]
 )
 def test_a_refusal_with_any_body_is_a_refusal(body: bytes) -> None:
-    error = failure(routes.ME, Answer(status=400, headers={}, body=body), now=NOW)
+    error = failure(answers.ME, Answer(status=400, headers={}, body=body), now=NOW)
     assert str(error) == "Front answered 400 to GET /me; trying again would not help"

@@ -10,7 +10,7 @@ from limits import RateLimitItemPerMinute
 from limits.storage import RedisStorage
 from limits.strategies import MovingWindowRateLimiter
 
-from shared.budget import Budget
+from shared.connection.budget import Budget
 from shared.errors import BudgetExhausted
 
 

@@ -13,7 +13,7 @@ import requests
 import responses
 
 from shared import errors
-from shared.budget import Budget
+from shared.connection.budget import Budget
 from shared.front.client import FrontClient, TenantClient
 from shared.models import Call
 from tests.unit.front.conftest import API, TOKEN

@@ -11,9 +11,9 @@ import requests
 import responses
 
 from shared import errors
-from shared.budget import Budget
+from shared.connection.budget import Budget
 from shared.front.client import FrontClient, TenantClient
-from shared.front.deadlines import Deadlines
+from shared.http.transport import Deadlines
 from tests.unit.front.conftest import API, TOKEN
 
 FILE = f"{API}/download/fil_1"

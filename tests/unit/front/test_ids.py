@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from shared.errors import FrontRejected
-from shared.front.ids import front_id
+from shared.front.envelope import front_id
 
 
 @pytest.mark.parametrize("value", ["cnv_18r4w2n0", "fil_2m7c1qkw", "msg_A1", "tag_" + "z" * 64])

@@ -8,8 +8,7 @@ from typing import Any
 
 import pytest
 
-from shared.front.envelope import parse_envelope
-from shared.front.listed import read_listed
+from shared.front.envelope import parse_envelope, read_listed
 
 SMALL: dict[str, Any] = {"id": "evt_1", "type": "inbound", "emitted_at": 1786440070.93}
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from shared.front.people import Channel, Teammate, parse_channel, parse_teammate
+from shared.front.objects import Channel, Teammate, parse_channel, parse_teammate
 
 NORA = {
     "_links": {"self": "https://acme-logistics.api.frontapp.com/teammates/tea_b7x2c"},

@@ -8,7 +8,7 @@ import pytest
 import requests
 import responses
 
-from shared.front.transport import Line
+from shared.http.transport import Line
 
 PLAIN = "https://api2.frontapp.com/conversations/cnv_1"
 HEADERS = {"Accept": "application/json", "Accept-Encoding": "identity", "Authorization": "Bearer token"}

@@ -9,13 +9,7 @@ from typing import Any
 import pytest
 
 from shared.errors import MalformedEnvelope
-from shared.front.envelope import (
-    API_NAMES,
-    application_name,
-    is_known,
-    parse_envelope,
-    parse_time,
-)
+from shared.front.envelope import API_NAMES, application_name, is_known, parse_envelope, parse_time
 from shared.models import Envelope
 
 COMPANY = {"id": "cmp_4k2p9"}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from shared.ownership import company_of
+from shared.front.envelope import company_of
 
 
 @pytest.mark.parametrize(

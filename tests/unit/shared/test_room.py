@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from shared.db.room import Busy
+from shared.db.tasks.capacity import Busy
 
 
 @pytest.mark.parametrize(

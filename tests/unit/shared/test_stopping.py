@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from shared import stopping
+from shared.process import stopping
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from console.embedded.postgres import buffers_mib
+from console.up.embedded.postgres import buffers_mib
 
 GIB = 2**30
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from console.demo import MAIL, as_typed, described
+from console.up.demo import MAIL, as_typed, described
 
 
 @pytest.mark.parametrize(

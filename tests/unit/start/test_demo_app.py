@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from console.up import demo_app
+from console.up.up import demo_app
 from shared.settings import Settings
 
 

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 import yaml
 
-from console.up import commands
+from console.up.up import commands
 from shared.settings import Settings
 
 ROOT = Path(__file__).parents[3]

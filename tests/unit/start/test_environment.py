@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from console.environment import file_in, for_programs, keep_secrets, published, read
+from console.up.environment import file_in, for_programs, keep_secrets, published, read
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -7,7 +7,7 @@ import sys
 
 import pytest
 
-from console.prefixed import PrefixedOutput
+from console.up.runner import PrefixedOutput
 
 
 def shown(script: str) -> None:

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from console.runner import pause_before_restart
-from console.up import commands
+from console.up.runner import pause_before_restart
+from console.up.up import commands
 
 PROCFILE = Path(__file__).parents[3] / "Procfile"
 

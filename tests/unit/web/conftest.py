@@ -9,8 +9,8 @@ import pytest
 
 from console.web.app import create_app
 from console.web.resources import Resources
-from shared.budget import Budget
-from shared.crypto import TokenVault
+from shared.connection.budget import Budget
+from shared.connection.vault import TokenVault
 from shared.errors import StoreUnavailable
 from shared.front.client import FrontClient
 from shared.front.oauth import TokenEndpoint

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from shared.db.reading.live import FirstEvent
+from shared.db.reading.events import FirstEvent
 from tests.unit.web.conftest import Finds
 
 if TYPE_CHECKING:

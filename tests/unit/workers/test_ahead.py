@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from workers.recording.ahead import Ahead
+from workers.recording.prefetch import Ahead
 
 
 @pytest.fixture

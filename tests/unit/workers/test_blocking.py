@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from shared.blocking import Unstored, blocked
+from shared.actions import Unstored, blocked
 
 KINDS = ["archive", "tag:tag_1", "trash"]
 

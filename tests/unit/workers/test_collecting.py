@@ -7,7 +7,7 @@ import weakref
 
 import pytest
 
-from workers.recording.collecting import EVERY_SECONDS, rarely_collecting
+from workers.recording.recorder import EVERY_SECONDS, rarely_collecting
 
 
 def test_nothing_is_collected_inside_and_everything_afterwards() -> None:
@@ -31,7 +31,7 @@ def test_who_found_it_off_leaves_it_off() -> None:
 
 def test_cycles_that_were_made_inside_go_once_a_minute(monkeypatch: pytest.MonkeyPatch) -> None:
     now = [1_000.0]
-    monkeypatch.setattr("workers.recording.collecting.time.perf_counter", lambda: now[0])
+    monkeypatch.setattr("workers.recording.recorder.time.perf_counter", lambda: now[0])
     with rarely_collecting() as collect:
         collect()  # not due: whatever was left by others is not looked for
         cycle = Cycle()

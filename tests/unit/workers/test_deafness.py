@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from workers.deafness import Look, Patience, Watched, complaint, watch
+from workers.process.liveness import Look, Patience, Watched, complaint, watch
 
 PATIENCE = Patience(look=5, deaf=60, stuck=600)
 IDLE = Look(at=0, waiting=0, received=10, busy=0, slots=16)

@@ -7,7 +7,7 @@ import logging
 import pytest
 
 from shared.errors import BudgetExhausted, FrontUnavailable
-from workers.failing import importance
+from workers.attempts.attempt import importance
 
 
 @pytest.mark.parametrize(

@@ -17,7 +17,7 @@ from shared.errors import (
     UnclearAnswer,
 )
 from shared.models import Call
-from workers.outage import answered, blamed, is_suspicious
+from workers.attempts.outage import answered, blamed, is_suspicious
 
 
 @pytest.mark.parametrize(

@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shared.undo import ActionFacts
-from workers.precedence import CLOCK_SLACK, Observation, Seen, Settle, after_looking
+from shared.actions import ActionFacts
+from workers.changes.precedence import CLOCK_SLACK, Observation, Seen, Settle, after_looking
 
 EMITTED = datetime(2026, 8, 11, 9, 0, tzinfo=UTC)
 INTENT = EMITTED + timedelta(minutes=2)

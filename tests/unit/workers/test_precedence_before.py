@@ -10,9 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shared.blocking import Unstored
-from shared.undo import ActionFacts
-from workers.precedence import FRESH_SECONDS, Proceed, Settle, Wait, before
+from shared.actions import ActionFacts, Unstored
+from workers.changes.precedence import FRESH_SECONDS, Proceed, Settle, Wait, before
 
 AT = datetime(2026, 8, 11, 9, 0, tzinfo=UTC)
 AT_ONCE = Proceed(look_first=False)

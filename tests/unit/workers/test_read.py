@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from shared.models import Delivery
-from workers.recording.read import Incoming, Parsed, parse
+from workers.recording.parse import Incoming, Parsed, parse
 
 RECEIVED = datetime(2026, 8, 11, 9, 0, tzinfo=UTC)
 
@@ -75,7 +75,7 @@ def test_a_body_larger_than_memory_is_kept_unparsed(monkeypatch: pytest.MonkeyPa
     def exhausted(_: bytes) -> None:
         raise MemoryError
 
-    monkeypatch.setattr("workers.recording.read.parse_envelope", exhausted)
+    monkeypatch.setattr("workers.recording.parse.parse_envelope", exhausted)
     assert read(body(id="evt_1")).problem == "the body takes more memory to read than there is"
 
 

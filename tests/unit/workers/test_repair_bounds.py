@@ -6,8 +6,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from shared.front.envelope import application_name
-from shared.front.listed import Listed
+from shared.front.envelope import Listed, application_name
 from workers.repairing.bounds import MOST_INBOXES, Span, api_types, queried, sift, span_of
 
 NOON = datetime(2026, 8, 11, 12, tzinfo=UTC)

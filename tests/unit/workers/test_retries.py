@@ -34,7 +34,17 @@ from shared.errors import (
     UnclearAnswer,
     UnsafeRedirect,
 )
-from workers.retries import LONGEST, MISSING_SCHEDULE, SCHEDULE, Decision, GiveBack, GiveUp, Park, Retry, decide
+from workers.attempts.retries import (
+    LONGEST,
+    MISSING_SCHEDULE,
+    SCHEDULE,
+    Decision,
+    GiveBack,
+    GiveUp,
+    Park,
+    Retry,
+    decide,
+)
 
 
 @pytest.mark.parametrize(

@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
-from shared.undo import UndoFacts
-from workers.precedence import CLOCK_SLACK, Observation, Proceed, Seen, Settle, Wait
-from workers.undoing import UNSETTLED_SECONDS, after_looking_to_undo, before_undoing
+from shared.actions import UndoFacts
+from workers.changes.precedence import CLOCK_SLACK, Observation, Proceed, Seen, Settle, Wait
+from workers.changes.undo import UNSETTLED_SECONDS, after_looking_to_undo, before_undoing
 
 EMITTED = datetime(2026, 8, 11, 9, 0, tzinfo=UTC)
 SENT = EMITTED + timedelta(seconds=3)

@@ -9,7 +9,7 @@ from types import SimpleNamespace
 import pytest
 from kombu.asynchronous import Hub
 
-from workers.waking import Waker
+from workers.process.waking import Waker
 
 CALLED_AFTER = 0.2  # seconds
 SOON = 1.5  # seconds; without the waker this loop sleeps for 2

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from shared.db import tenants
+from shared.db.tenants import tenants
 from tests.integration.console.api.sending import Api, token_for
 
 if TYPE_CHECKING:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from shared.db.users import hold
+from shared.db.users.users import hold
 from tests.integration.console.api.sending import wait_until_blocked
 
 if TYPE_CHECKING:

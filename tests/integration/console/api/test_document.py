@@ -10,7 +10,7 @@ import pytest
 from jsonschema import Draft202012Validator
 from openapi_spec_validator import OpenAPIV31SpecValidator
 
-from console.api.refusals import codes
+from console.api.problems import codes
 
 if TYPE_CHECKING:
     from flask_openapi3 import OpenAPI

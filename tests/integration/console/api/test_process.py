@@ -8,7 +8,7 @@ from urllib.parse import quote
 import psycopg
 import requests
 
-from shared.db.migrate import migrate
+from shared.db.core.migrate import migrate
 from tests.integration.console.api.sending import token_for
 from tests.integration.console.conftest import Mailroom
 from tests.integration.console.consoles import a_console
@@ -16,7 +16,7 @@ from tests.integration.console.consoles import a_console
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from console.embedded import Postgres
+    from console.up.embedded import Postgres
 
 ODD = "/a//b/ ü?&%2F"
 #: Read leniently, all of them would be the same user.

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from console.api_tokens import digest_of
+from console.issued_secrets import digest_of
 from tests.integration.console.api.sending import wait_until_blocked
 
 if TYPE_CHECKING:

@@ -15,8 +15,8 @@ from pydantic import SecretStr
 
 from sandbox.server import RunningSandbox, start_in_thread
 from sandbox.settings import SandboxSettings
-from shared.crypto import TokenVault
-from shared.db import connections
+from shared.connection.vault import TokenVault
+from shared.db.tenants import connections
 from tests.integration.console.conftest import Mailroom
 from tests.integration.console.connect.browsing import Browser
 from tests.integration.console.consoles import Console, a_console

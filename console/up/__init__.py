@@ -1,0 +1,1 @@
+"""Runs all of Mailroom on one machine: `mailroom up`."""

@@ -1,0 +1,111 @@
+"""Runs Valkey, a fork of Redis that speaks the same protocol, on a free port of this machine."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import secrets
+import signal
+import socket
+from pathlib import Path
+
+import redis
+
+from console.up.embedded.programs import valkey_server
+from console.up.embedded.server import Server, end_leftover, memory_bytes
+from console.up.embedded.spawn import spawn
+
+MEMORY_SHARE = 0.6
+# Every acknowledged write is in the file, and a full server refuses instead of forgetting. Without `durable`
+# the kernel writes the file when it likes: that survives SIGKILL, but no power cut.
+CONFIGURATION = """\
+bind 127.0.0.1
+port {port}
+requirepass {password}
+dir {folder}
+pidfile {pid_file}
+set-proc-title no
+databases 256
+save ""
+maxmemory {maxmemory}
+maxmemory-policy noeviction
+appendonly yes
+appendfsync {fsync}
+"""
+
+
+class Valkey(Server):
+    """A Valkey of our own in `folder`; `program` is run in place of the server, and becomes it."""
+
+    name = "Valkey"
+    setting = "REDIS_URL"
+    stops_on = signal.SIGTERM
+
+    def __init__(self, folder: Path, *, durable: bool = True, program: Path | None = None) -> None:
+        self.folder = folder.resolve() / "valkey"
+        self.durable = durable
+        self._program = program
+        self._password = secrets.token_urlsafe(18)
+        self._port = _free_port()
+        self._answered = False
+
+    @property
+    def url(self) -> str:
+        return f"redis://:{self._password}@127.0.0.1:{self._port}/0"
+
+    @property
+    def log(self) -> Path:
+        return self.folder / "valkey.log"
+
+    def spawn(self) -> None:
+        self.folder.mkdir(parents=True, exist_ok=True)
+        self.folder.chmod(0o700)  # holds the password
+        end_leftover(self._pid_file, str(self._configuration))
+        if self.process is not None and not self._answered:
+            self._port = _free_port()  # somebody else took it between choosing and binding
+        self._configuration.write_text(self._settings())
+        with self.log.open("ab") as log:
+            self.process = spawn(
+                [self._program or valkey_server(), self._configuration],
+                environment=os.environ,
+                output=log,
+                on_our_death=signal.SIGTERM,
+                folder=self.folder,
+            )
+
+    def answers(self) -> bool:
+        with contextlib.closing(redis.Redis.from_url(self.url)) as client:
+            try:
+                self._answered = bool(client.ping())
+            except (redis.ConnectionError, redis.ResponseError):
+                return False
+            return True
+
+    @property
+    def _configuration(self) -> Path:
+        return self.folder / "valkey.conf"
+
+    @property
+    def _pid_file(self) -> Path:
+        return self.folder / "valkey.pid"
+
+    def _settings(self) -> str:
+        return CONFIGURATION.format(
+            port=self._port,
+            password=self._password,
+            folder=_quoted(self.folder),
+            pid_file=_quoted(self._pid_file),
+            maxmemory=int(memory_bytes() * MEMORY_SHARE),
+            fsync="always" if self.durable else "no",
+        )
+
+
+def _quoted(path: Path) -> str:
+    return '"' + str(path).replace("\\", "\\\\").replace('"', '\\"') + '"'
+
+
+def _free_port() -> int:
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        port: int = listener.getsockname()[1]
+        return port

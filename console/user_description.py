@@ -1,0 +1,86 @@
+"""Decides whether what somebody wrote about a user makes one: pure."""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+
+from shared.actions import checked_action
+from shared.addresses import match_key
+from shared.db.users.users import Address, NewUser
+from shared.errors import InvalidPolicy, MailroomError
+
+LONGEST_ID, LONGEST_NAME = 200, 300
+# Where real addresses never have one, but a list in one field or a display name does.
+NOT_ALONE = re.compile(r"[\s<>,;]")
+
+
+@dataclass(frozen=True, kw_only=True)
+class WrongField:
+    """What is wrong with a field; `place` counts from 0 among several addresses."""
+
+    field: str
+    what: str
+    place: int | None = None
+
+
+class BadUser(MailroomError):
+    """The description is wrong; the message and `fields` list everything that is."""
+
+    code = "bad_user"
+
+    def __init__(self, fields: list[WrongField]):
+        super().__init__("; ".join(each.what for each in fields))
+        self.fields = fields
+
+
+def described_user(
+    external_id: str, name: str, emails: Iterable[str], action: str, *, active: bool | None = None
+) -> NewUser:
+    """The user described by these texts. Raises BadUser with all that is wrong."""
+    external_id, name, action = external_id.strip(), " ".join(name.split()), action.strip()
+    given = [email.strip() for email in emails if email.strip()]
+    wrong = [
+        *_wrong_text("external_id", external_id, LONGEST_ID),
+        *_wrong_text("name", name, LONGEST_NAME),
+        *_wrong_addresses(given),
+        *_wrong_action(action),
+    ]
+    if wrong:
+        raise BadUser(wrong)
+    return NewUser(
+        external_id=external_id, name=name, action=action or None, addresses=_addresses(given), active=active
+    )
+
+
+def _addresses(given: list[str]) -> tuple[Address, ...]:
+    """Each address once, as first written."""
+    keyed = ((match_key(email), email) for email in reversed(given))
+    first = {key: email for key, email in keyed if key}
+    return tuple(Address(key=key, as_given=email) for key, email in reversed(first.items()))
+
+
+def _wrong_text(field: str, text: str, longest: int) -> Iterator[WrongField]:
+    if not text:
+        yield WrongField(field=field, what=f"{field} is empty")
+    elif len(text) > longest:
+        yield WrongField(field=field, what=f"{field} is longer than {longest} characters")
+    elif not text.isprintable() and any(unicodedata.category(char) in {"Cc", "Cs"} for char in text):
+        yield WrongField(field=field, what=f"{field} has a control character")
+
+
+def _wrong_addresses(given: list[str]) -> Iterator[WrongField]:
+    if not given:
+        yield WrongField(field="addresses", what="no address")
+    for place, email in enumerate(given):
+        if NOT_ALONE.search(email) or match_key(email) is None:
+            yield WrongField(field="addresses", what=f"{email[:80]!r} is no address", place=place)
+
+
+def _wrong_action(action: str) -> Iterator[WrongField]:
+    try:
+        checked_action(action or "none")
+    except InvalidPolicy as error:
+        yield WrongField(field="action", what=str(error))

@@ -1,0 +1,1 @@
+"""A tenant's connection to Front: its grant, sealed tokens and share of the rate limit."""

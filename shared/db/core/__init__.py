@@ -1,0 +1,1 @@
+"""The connections to PostgreSQL, their locks, and the migrations."""

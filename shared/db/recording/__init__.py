@@ -1,0 +1,1 @@
+"""The recorder's statements and rows, and the spool."""

@@ -1,0 +1,77 @@
+"""The door's way into the spool: one connection, opened when Redis is away."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from shared.db.recording import spool
+from shared.errors import StoreUnavailable
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from psycopg import Connection
+
+    from shared.models import Delivery
+
+
+# What the server and the kernel hold to. A stopped server holds to nothing: the door's `Writer` counts for itself.
+CONNECT_SECONDS = 2  # the least that libpq knows
+VANISHED_MS = 3000  # without a word from the other machine's kernel
+TIMEOUTS = "SET statement_timeout = '2s'; SET lock_timeout = '500ms'"
+
+
+def load() -> None:
+    """Load psycopg now: on a busy machine that takes longer than the first delivery for the spool may wait."""
+    import psycopg  # noqa: F401, PLC0415 - the door's code comes without it
+
+
+class SpoolStore:
+    """Keeps deliveries in PostgreSQL. Raises StoreUnavailable for all of them or keeps all. For one thread."""
+
+    def __init__(self, database_url: str) -> None:
+        self._database_url = database_url
+        self._conn: Connection | None = None
+
+    def put(self, deliveries: Sequence[Delivery]) -> list[Exception | None]:
+        """Keep all of `deliveries`."""
+        self._do(lambda conn: spool.add(conn, deliveries))
+        return [None] * len(deliveries)
+
+    def check(self) -> None:
+        """Raise unless `put` would work now."""
+        self._do(spool.check_writable)
+
+    def _do(self, work: Callable[[Connection], None]) -> None:
+        import psycopg  # noqa: PLC0415 - as above
+
+        reused = self._conn is not None
+        try:
+            work(self._conn or self._connect())
+        except psycopg.Error as exc:
+            lost = self._conn is not None and self._conn.broken
+            self.close()
+            if reused and lost:  # the server restarted since: try it on a connection of now
+                self._do(work)
+                return
+            reason = exc.diag.message_primary or type(exc).__name__
+            raise StoreUnavailable(f"PostgreSQL did not keep the delivery ({reason}); check DATABASE_URL") from exc
+
+    def _connect(self) -> Connection:
+        import psycopg  # noqa: PLC0415 - as above
+
+        self._conn = psycopg.connect(
+            self._database_url,
+            autocommit=True,
+            application_name="mailroom door",
+            connect_timeout=CONNECT_SECONDS,
+            tcp_user_timeout=VANISHED_MS,
+        )
+        self._conn.execute(TIMEOUTS)
+        return self._conn
+
+    def close(self) -> None:
+        """Close the connection; the next use opens another."""
+        if self._conn is not None:
+            self._conn.close()
+            self._conn = None

@@ -1,0 +1,1 @@
+"""Tasks: dispatched, leased, settled, rescued, and changed by people."""

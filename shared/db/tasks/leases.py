@@ -1,0 +1,167 @@
+"""One task's way: claimed under a lease, settled by whoever still holds it.
+
+Every write after the claim names the lease epoch it was claimed with. A worker that was paused beyond its lease finds
+no row, gets `Fenced`, and writes nothing.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from psycopg.sql import SQL
+
+from shared.db.core.pool import Connection
+from shared.errors import Fenced
+from shared.models import Grant, Task
+
+# Nothing stands against the task, or it is the one that finds out whether that is over.
+_FREE = SQL("""
+(tenants.not_before <= now()
+ AND (tenants.parked_cause IS NULL
+      OR (tenants.parked_cause = 'missing_scope' AND tenants.probe_task_id IS NOT DISTINCT FROM tasks.id))
+ AND NOT EXISTS (SELECT FROM outages WHERE (what = 'front' OR tasks.kind = 'store_attachment')
+                 AND probe_task_id IS DISTINCT FROM tasks.id))
+""")
+_CLAIM = (
+    SQL("""
+WITH claimed AS (
+    UPDATE tasks SET state = 'running', lease_epoch = lease_epoch + 1, attempts = attempts + 1, sends = 0,
+           lease_until = now() + make_interval(secs => %(lease)s)
+    FROM tenants
+    WHERE tasks.id = %(id)s AND tasks.state IN ('ready', 'queued') AND tasks.due_at <= now()
+      AND tenants.id = tasks.tenant_id AND {free}
+    RETURNING tasks.id, kind, event_id, tenant_id, attachment_id, lease_epoch, attempts,
+              ARRAY(SELECT what FROM outages WHERE what = 'front' OR kind = 'store_attachment' ORDER BY what)
+              || array_remove(ARRAY[tenants.parked_cause], NULL) AS probes
+), begun AS (
+    INSERT INTO attempts (task_id, epoch, worker) SELECT id, lease_epoch, %(worker)s FROM claimed
+)
+SELECT claimed.id, claimed.kind, claimed.event_id, claimed.tenant_id, claimed.attachment_id, lease_epoch, attempts,
+       probes, coalesce(events.conversation_id, '') AS conversation_id,
+       t.company_id, c.kind AS grant_kind, c.secret, c.version, c.expires_at, c.updated_at
+FROM claimed JOIN events ON events.id = claimed.event_id JOIN tenants t ON t.id = claimed.tenant_id
+LEFT JOIN connections c ON c.tenant_id = claimed.tenant_id
+""")
+    .format(free=_FREE)
+    .as_bytes()
+)
+_HAND_BACK = (
+    SQL("""
+UPDATE tasks SET state = 'ready', lease_until = NULL, sends = 0 FROM tenants
+WHERE tasks.id = %s AND tasks.state = 'queued' AND tenants.id = tasks.tenant_id AND NOT {free}
+""")
+    .format(free=_FREE)
+    .as_bytes()
+)
+#: What the claim tells, in its order: of the task, then of the grant.
+_TASK = ("id", "kind", "event_id", "tenant_id", "attachment_id", "lease_epoch", "attempts", "probes", "conversation_id")
+_GRANT = ("company_id", "kind", "secret", "version", "expires_at", "updated_at")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Claimed:
+    """A task that was just claimed, and its tenant's grant as it stood at that moment."""
+
+    task: Task
+    grant: Grant | None
+
+
+def claim(conn: Connection, task_id: int, worker: str, *, lease_seconds: float) -> Claimed | None:
+    """Take the task when it is due and nothing stands against it; this counts as an attempt. Needs no transaction.
+
+    A message that outran its tenant's trouble or an outage hands the task back: it is dispatched when that is over.
+    """
+    row = conn.execute(_CLAIM, {"id": task_id, "lease": lease_seconds, "worker": worker}).fetchone()
+    if row is None:
+        conn.execute(_HAND_BACK, (task_id,))
+        return None
+    task = Task(**dict(zip(_TASK, row, strict=False)))
+    return Claimed(task=task, grant=_grant(task.tenant_id, row[len(_TASK) :]))
+
+
+def _grant(tenant_id: int, columns: tuple[Any, ...]) -> Grant | None:
+    """None where the tenant has none: its columns are empty then."""
+    grant = dict(zip(_GRANT, columns, strict=True))
+    return Grant(tenant_id=tenant_id, **grant) if grant["kind"] else None
+
+
+def renew(conn: Connection, task: Task, *, lease_seconds: float) -> None:
+    """Extend the lease of an attempt that makes progress. Raises Fenced when it is lost, or its tenant is erased."""
+    check_held(
+        conn.execute(
+            "UPDATE tasks SET lease_until = now() + make_interval(secs => %s)"
+            " WHERE id = %s AND lease_epoch = %s AND state = 'running'"
+            " AND NOT EXISTS (SELECT FROM tenants WHERE tenants.id = tasks.tenant_id AND parked_cause = 'erasing')",
+            (lease_seconds, task.id, task.lease_epoch),
+        ).rowcount
+        == 1
+    )
+
+
+def let_go(conn: Connection, task: Task) -> None:
+    """A fenced attempt is over: where nobody else has the task, nobody needs to wait for its lease."""
+    conn.execute(
+        "UPDATE tasks SET lease_until = now() WHERE id = %s AND lease_epoch = %s AND state = 'running'",
+        (task.id, task.lease_epoch),
+    )
+
+
+def hold(conn: Connection, task: Task) -> None:
+    """Hold the task and, as `lock_conversation` does, its conversation until the transaction ends.
+
+    Raises Fenced unless this attempt owns the task.
+    """
+    row = conn.execute(
+        "SELECT lock_task(%s, %s, %s, %s)", (task.tenant_id, task.conversation_id, task.id, task.lease_epoch)
+    ).fetchone()
+    check_held(row and row[0])
+
+
+def finish(conn: Connection, task: Task, state: str, *, code: str | None = None, detail: str | None = None) -> None:
+    """End the task. Raises Fenced when this attempt no longer holds it."""
+    row = conn.execute(
+        "SELECT end_task(%s, %s, %s, %s, %s)", (task.id, task.lease_epoch, state, code, detail)
+    ).fetchone()
+    check_held(row and row[0])
+
+
+def put_back(  # noqa: PLR0913 -- where the task stands after the attempt, each part named at the call
+    conn: Connection,
+    task: Task,
+    *,
+    seconds: float | None,
+    counts: bool,
+    code: str | None = None,
+    detail: str | None = None,
+) -> None:
+    """Make the task due in `seconds` (None: when another task releases it). `counts`: this was an attempt.
+
+    Raises Fenced when this attempt no longer holds it.
+    """
+    check_held(
+        conn.execute(
+            """
+            UPDATE tasks SET state = 'ready', lease_until = NULL, code = %(code)s, detail = %(detail)s,
+                   attempts = attempts - CASE WHEN %(counts)s THEN 0 ELSE 1 END,
+                   due_at = CASE WHEN %(seconds)s::float8 IS NULL THEN 'infinity'
+                                 ELSE now() + make_interval(secs => %(seconds)s) END
+            WHERE id = %(id)s AND lease_epoch = %(epoch)s AND state = 'running'
+            """,
+            {
+                "id": task.id,
+                "epoch": task.lease_epoch,
+                "seconds": seconds,
+                "counts": counts,
+                "code": code,
+                "detail": detail,
+            },
+        ).rowcount
+        == 1
+    )
+
+
+def check_held(held: object) -> None:
+    """Raise Fenced unless the attempt held its task."""
+    if not held:
+        raise Fenced("another attempt owns this task now; this one writes nothing")

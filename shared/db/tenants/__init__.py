@@ -1,0 +1,1 @@
+"""Tenants, their connections and consent, and how their data ends."""

@@ -1,0 +1,224 @@
+"""Refreshing a connection's OAuth tokens: who may ask Front for new ones, and what came of it.
+
+Whoever asks has claimed it for some seconds; no row is locked meanwhile. What it brings back is stored unless another
+grant has taken the place of the one it asked with, whoever asked in between.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Literal
+
+from psycopg.rows import class_row
+
+from shared.db.core.pool import Connection
+from shared.db.tasks import rescue
+from shared.errors import BeingErased, NeedsReconnect, TokenUnavailable
+from shared.models import Grant
+
+#: Front gives a new refresh token in the last 24 hours of the old one's half year: a day may never pass without asking.
+KEEP_ALIVE_AFTER = timedelta(hours=12)
+
+
+GRANTS = """
+    SELECT c.tenant_id, t.company_id, c.kind, c.secret, c.version, c.expires_at, c.updated_at
+    FROM connections c JOIN tenants t ON t.id = c.tenant_id
+"""
+
+
+def connect(
+    conn: Connection,
+    tenant_id: int,
+    *,
+    kind: Literal["api_token", "oauth"],
+    secret: bytes,
+    expires_at: datetime | None = None,
+) -> int:
+    """Give the tenant this grant in place of any older one, release what waited for it, and return its version.
+
+    `connected_at` is that of the first connection: events between two connections may still be acted on.
+    Raises BeingErased; then the transaction must not be committed.
+    """
+    row = conn.execute(
+        """
+        INSERT INTO connections AS c (tenant_id, kind, secret, expires_at, keep_alive_at)
+        VALUES (%(tenant)s, %(kind)s, %(secret)s, %(expires)s,
+                CASE %(kind)s WHEN 'oauth' THEN now() + %(keep_alive)s END)
+        ON CONFLICT (tenant_id) DO UPDATE SET kind = excluded.kind, secret = excluded.secret,
+            expires_at = excluded.expires_at, version = c.version + 1, updated_at = now(),
+            refreshing_until = NULL, keep_alive_at = excluded.keep_alive_at
+        RETURNING version
+        """,
+        {
+            "tenant": tenant_id,
+            "kind": kind,
+            "secret": secret,
+            "expires": expires_at,
+            "keep_alive": KEEP_ALIVE_AFTER,
+        },
+    ).fetchone()
+    released = conn.execute(
+        """
+        UPDATE tenants SET connected_at = coalesce(connected_at, now()),
+            parked_cause = CASE WHEN parked_cause = 'paused' THEN parked_cause END,
+            parked_at = CASE WHEN parked_cause = 'paused' THEN parked_at END
+        WHERE id = %s AND parked_cause IS DISTINCT FROM 'erasing'
+        """,
+        (tenant_id,),
+    )
+    if not released.rowcount:
+        raise BeingErased("the tenant is being erased; add it anew when that is done")
+    return int(row[0]) if row else 0
+
+
+def read(conn: Connection, tenant_id: int) -> Grant | None:
+    """The tenant's grant as it stands now."""
+    with conn.cursor(row_factory=class_row(Grant)) as cursor:
+        return cursor.execute(GRANTS + " WHERE c.tenant_id = %s", (tenant_id,)).fetchone()
+
+
+def another(conn: Connection, tenant_id: int) -> Grant | None:
+    """The grant of another tenant that may be used now, best of one that Front answered lately."""
+    query = f"""{GRANTS}
+    WHERE c.tenant_id <> %s AND coalesce(t.parked_cause, 'missing_scope') = 'missing_scope' AND t.not_before <= now()
+    ORDER BY EXISTS (SELECT FROM unanswered_tasks u JOIN tasks ON tasks.id = u.task_id WHERE tasks.tenant_id = t.id),
+        t.last_served_at DESC
+    LIMIT 1
+    """
+    with conn.cursor(row_factory=class_row(Grant)) as cursor:
+        return cursor.execute(query, (tenant_id,)).fetchone()
+
+
+def claim_refresh(conn: Connection, grant: Grant, *, seconds: float) -> bool:
+    """Be the one who refreshes this grant for so long; False when somebody else is, or has."""
+    return (
+        conn.execute(
+            """
+            UPDATE connections SET refreshing_until = clock_timestamp() + make_interval(secs => %s)
+            WHERE tenant_id = %s AND version = %s
+              AND (refreshing_until IS NULL OR refreshing_until < clock_timestamp())
+            """,
+            (seconds, grant.tenant_id, grant.version),
+        ).rowcount
+        == 1
+    )
+
+
+def postpone_refresh(conn: Connection, grant: Grant, *, seconds: float) -> None:
+    """Let nobody ask again for so long: Front did not answer, or not now."""
+    conn.execute(
+        "UPDATE connections SET refreshing_until = clock_timestamp() + make_interval(secs => %s)"
+        " WHERE tenant_id = %s AND version = %s",
+        (seconds, grant.tenant_id, grant.version),
+    )
+    _count(conn, TokenUnavailable.code)
+
+
+def store_refreshed(conn: Connection, grant: Grant, *, secret: bytes, expires_at: datetime) -> None:
+    """Put new tokens in the place of this grant's, unless it has been replaced.
+
+    It may have been found useless meanwhile, while these were on their way: then what waited is released.
+    """
+    stored = conn.execute(
+        """
+        UPDATE connections SET secret = %s, expires_at = %s, version = version + 1, updated_at = now(),
+               refreshing_until = NULL, keep_alive_at = now() + %s
+        WHERE tenant_id = %s AND version = %s
+        """,
+        (secret, expires_at, KEEP_ALIVE_AFTER, grant.tenant_id, grant.version),
+    )
+    if stored.rowcount:
+        # Whatever its cause: this waits for somebody who parks it just now, with the old version before their eyes.
+        conn.execute(
+            """
+            UPDATE tenants SET parked_cause = nullif(parked_cause, %(cause)s),
+                   parked_at = CASE WHEN parked_cause IS DISTINCT FROM %(cause)s THEN parked_at END
+            WHERE id = %(tenant)s
+            """,
+            {"tenant": grant.tenant_id, "cause": NeedsReconnect.code},
+        )
+        _count(conn, "ok")
+
+
+def refuse_grant(conn: Connection, grant: Grant) -> bool:
+    """Front refuses this grant for good: park its tenant and ask no more. False when it has been replaced."""
+    refused = conn.execute(
+        "UPDATE connections SET refreshing_until = NULL, keep_alive_at = 'infinity'"
+        " WHERE tenant_id = %s AND version = %s",
+        (grant.tenant_id, grant.version),
+    )
+    if refused.rowcount:
+        rescue.park(conn, grant.tenant_id, NeedsReconnect.code, token_version=grant.version, probe_seconds=0.0)
+        _count(conn, NeedsReconnect.code)
+    return refused.rowcount == 1
+
+
+def pick_idle_connections(conn: Connection, *, again_seconds: float, limit: int = 50) -> list[int]:
+    """Tenants whose tokens were not refreshed for long; each is picked again after `again_seconds` until they are."""
+    rows = conn.execute(
+        """
+        UPDATE connections SET keep_alive_at = now() + make_interval(secs => %s)
+        WHERE tenant_id IN (SELECT tenant_id FROM connections WHERE keep_alive_at <= now()
+                            ORDER BY keep_alive_at LIMIT %s FOR UPDATE SKIP LOCKED)
+        RETURNING tenant_id
+        """,
+        (again_seconds, limit),
+    )
+    return [tenant_id for (tenant_id,) in rows]
+
+
+def _count(conn: Connection, result: str) -> None:
+    """Count a call of the token endpoint: the last lock of its transaction, since all tenants share the row."""
+    rescue.count(conn, f"token_refreshes:{result}", 1)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Sealed:
+    """A tenant's token as it is stored."""
+
+    tenant_id: int
+    name: str
+    secret: bytes
+
+
+def count_sealed(conn: Connection) -> int:
+    """How many tokens are stored."""
+    row = conn.execute("SELECT count(*) FROM connections").fetchone()
+    return int(row[0]) if row else 0
+
+
+def sealed_batches(conn: Connection, *, size: int) -> Iterator[list[Sealed]]:
+    """All stored tokens, a batch at a time; each batch is read when it is asked for."""
+    after = 0
+    while batch := _following(conn, after, size):
+        yield batch
+        after = batch[-1].tenant_id
+
+
+def replace_sealed(conn: Connection, old: Mapping[int, bytes], new: Mapping[int, bytes]) -> int:
+    """Store `new` for the tenants whose token still is the `old` one, byte for byte; how many.
+
+    The version stays: it is the same token, and an attempt that reads it now must not look as if it held a stale one.
+    """
+    tenants = list(new)
+    return conn.execute(
+        """
+        UPDATE connections c SET secret = k.new
+        FROM unnest(%s::bigint[], %s::bytea[], %s::bytea[]) AS k(tenant_id, old, new)
+        WHERE c.tenant_id = k.tenant_id AND c.secret = k.old
+        """,
+        (tenants, [old[tenant] for tenant in tenants], [new[tenant] for tenant in tenants]),
+    ).rowcount
+
+
+def _following(conn: Connection, after: int, size: int) -> list[Sealed]:
+    with conn.cursor(row_factory=class_row(Sealed)) as cursor:
+        return cursor.execute(
+            """
+            SELECT c.tenant_id, t.name, c.secret FROM connections c JOIN tenants t ON t.id = c.tenant_id
+            WHERE c.tenant_id > %s ORDER BY c.tenant_id LIMIT %s
+            """,
+            (after, size),
+        ).fetchall()

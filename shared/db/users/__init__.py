@@ -1,0 +1,1 @@
+"""Users of tenants, the addresses they are matched by, and how they come in."""

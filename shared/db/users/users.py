@@ -1,0 +1,170 @@
+"""Users: the people of a tenant, and the addresses they are matched by."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from psycopg import sql
+from psycopg.rows import class_row
+
+from shared.errors import MailroomError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from shared.db.core.pool import Connection
+
+
+class UserTaken(MailroomError):
+    """The external id or an address already belongs to a user of this tenant."""
+
+    code = "user_taken"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Address:
+    """An address in the form it is compared in, and as it was given."""
+
+    key: str
+    as_given: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class NewUser:
+    """A user as somebody describes one; without an `action` the tenant's applies.
+
+    Without `active` a user stays what it is; a new one is active.
+    """
+
+    external_id: str
+    name: str
+    action: str | None
+    addresses: tuple[Address, ...]
+    active: bool | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class User:
+    """A user with the addresses as they were given, in order."""
+
+    external_id: str
+    name: str
+    action: str | None
+    active: bool
+    addresses: list[str]
+
+
+USERS = """
+    SELECT u.external_id, u.name, u.action, u.active, ARRAY(
+        SELECT a.as_given FROM user_addresses a
+        WHERE a.tenant_id = u.tenant_id AND a.user_id = u.id ORDER BY a.position
+    ) AS addresses
+    FROM users u WHERE u.tenant_id = %(tenant)s
+"""
+
+PAGE = """
+    AND u.external_id > %(after)s AND (%(active)s::boolean IS NULL OR u.active = %(active)s)
+    AND (%(key)s::text IS NULL OR u.id = (
+        SELECT a.user_id FROM user_addresses a WHERE a.tenant_id = %(tenant)s AND a.address = %(key)s))
+    ORDER BY u.external_id LIMIT %(limit)s
+"""
+
+
+def hold(conn: Connection, tenant_id: int) -> None:
+    """Keep everybody else from changing this tenant's users until the transaction ends; reading goes on."""
+    conn.execute("SELECT pg_advisory_xact_lock(hashtextextended('users', %s))", (tenant_id,))
+
+
+def add(conn: Connection, tenant_id: int, user: NewUser) -> None:
+    """Make one user. Raises UserTaken, naming who has the external id or an address."""
+    hold(conn, tenant_id)
+    row = conn.execute(
+        "INSERT INTO users (tenant_id, external_id, name, action, active) VALUES (%s, %s, %s, %s, coalesce(%s, true)) "
+        "ON CONFLICT (tenant_id, external_id) DO NOTHING RETURNING id",
+        (tenant_id, user.external_id, user.name, user.action, user.active),
+    ).fetchone()
+    if row is None:
+        raise UserTaken(f"there is a user {user.external_id!r} already; `mailroom user import` changes users")
+    if owned := _owned(conn, tenant_id, user.addresses):
+        raise UserTaken("; ".join(f"{address} belongs to user {owner!r}" for owner, address in owned))
+    with conn.cursor() as cursor:
+        cursor.executemany(
+            "INSERT INTO user_addresses (tenant_id, user_id, address, as_given, position) VALUES (%s, %s, %s, %s, %s)",
+            [(tenant_id, row[0], a.key, a.as_given, position) for position, a in enumerate(user.addresses, 1)],
+        )
+
+
+def of_tenant(  # noqa: PLR0913 -- a filter each
+    conn: Connection,
+    tenant_id: int,
+    *,
+    limit: int,
+    after: str = "",
+    active: bool | None = None,
+    key: str | None = None,
+) -> list[User]:
+    """The tenant's first users by external id, `after` one of them; only those `active` or not, or with this address.
+
+    `key` is the form in which addresses are compared.
+    """
+    with conn.cursor(row_factory=class_row(User)) as cursor:
+        return cursor.execute(
+            sql.SQL(USERS) + sql.SQL(PAGE),
+            {"tenant": tenant_id, "after": after, "active": active, "key": key, "limit": limit},
+        ).fetchall()
+
+
+def find(conn: Connection, tenant_id: int, external_id: str) -> User | None:
+    """The user with this external id."""
+    with conn.cursor(row_factory=class_row(User)) as cursor:
+        return cursor.execute(
+            sql.SQL(USERS) + sql.SQL("AND u.external_id = %(id)s"), {"tenant": tenant_id, "id": external_id}
+        ).fetchone()
+
+
+def deactivate(conn: Connection, tenant_id: int, external_id: str) -> bool:
+    """Match nobody with this user any more; what was matched before keeps its reason. False if there is none."""
+    return _set_active(conn, tenant_id, external_id, active=False)
+
+
+def activate(conn: Connection, tenant_id: int, external_id: str) -> bool:
+    """Match this user again. False if there is none."""
+    return _set_active(conn, tenant_id, external_id, active=True)
+
+
+def choose_action(conn: Connection, tenant_id: int, external_id: str, action: str | None) -> bool:
+    """Have this action done for the user, or without one the tenant's. False if there is no such user."""
+    cursor = conn.execute(
+        "UPDATE users SET action = %s, updated_at = now() WHERE tenant_id = %s AND external_id = %s",
+        (action, tenant_id, external_id),
+    )
+    return cursor.rowcount == 1
+
+
+def erase(conn: Connection, tenant_id: int, external_id: str) -> bool:
+    """Forget a user and the addresses. False if there is none."""
+    cursor = conn.execute("DELETE FROM users WHERE tenant_id = %s AND external_id = %s", (tenant_id, external_id))
+    return cursor.rowcount == 1
+
+
+def _set_active(conn: Connection, tenant_id: int, external_id: str, *, active: bool) -> bool:
+    """A person's decision: a sync with Front does not take it back."""
+    cursor = conn.execute(
+        "UPDATE users SET updated_at = CASE WHEN active <> %(active)s THEN now() ELSE updated_at END, "
+        "active = %(active)s, deactivated_by_front = false WHERE tenant_id = %(tenant)s AND external_id = %(id)s",
+        {"active": active, "tenant": tenant_id, "id": external_id},
+    )
+    return cursor.rowcount == 1
+
+
+def _owned(conn: Connection, tenant_id: int, addresses: Sequence[Address]) -> list[tuple[str, str]]:
+    """Which of these addresses somebody has: the owner's external id and the address."""
+    return conn.execute(
+        """
+        SELECT u.external_id, a.as_given
+        FROM user_addresses a JOIN users u ON u.tenant_id = a.tenant_id AND u.id = a.user_id
+        WHERE a.tenant_id = %s AND a.address = ANY(%s)
+        """,
+        (tenant_id, [address.key for address in addresses]),
+    ).fetchall()

@@ -1,0 +1,1 @@
+"""Outgoing HTTP: deadlines by the wall clock, and rules about where a request may go."""

@@ -1,0 +1,1 @@
+"""How a process runs: its log, metrics, server, heartbeat and end."""

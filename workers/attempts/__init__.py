@@ -1,0 +1,1 @@
+"""Attempts at tasks: run, retried, and held back during an outage."""
