@@ -178,7 +178,7 @@ def _repair(
 
     # DROPPED
     from console.cli.output import say
-    from shared.db import repairs as repair_requests
+    from shared.db import repairs
     from shared.db.recording import statements
 
     chosen = _chosen(conn, tenant_id)
@@ -187,7 +187,7 @@ def _repair(
     if not dry_run:
         ask(f"work through what is missing of {_tenants(chosen)}?", yes=yes)
     ids = [each.id for each in chosen]
-    asked = repair_requests.ask_for_repair(conn, ids, since=since, dry_run=dry_run, who=getpass.getuser())
+    asked = repairs.ask_for_repair(conn, ids, since=since, dry_run=dry_run, who=getpass.getuser())
     try:
         return follow(conn, asked, "compare" if dry_run else "repair")
     except KeyboardInterrupt:
@@ -214,9 +214,9 @@ def _stop(conn: Connection, tenant_id: int | None) -> None:
     import getpass
 
     from console.cli.commands import NothingMatched
-    from shared.db import repairs as repair_requests
+    from shared.db import repairs
 
-    stopped = repair_requests.stop_repairs(conn, tenant_id, who=getpass.getuser())
+    stopped = repairs.stop_repairs(conn, tenant_id, who=getpass.getuser())
     if not stopped:
         raise NothingMatched("no repair waits or runs")
     click.echo(f"stopped: {stopped:,}")

@@ -18,9 +18,7 @@ from console.web.problems import page
 from console.web.resources import current
 from shared.db.reading import events
 from shared.db.tenants import connections
-from shared.db.tenants import consent as binding
-from shared.db.tenants import consent as connect_links
-from shared.db.tenants import consent as consents
+from shared.db.tenants import consent as consent_rows
 from shared.db.tenants.tenants import LONGEST_NAME
 from shared.errors import ConfigurationError, MailroomError
 from shared.front.oauth import authorization_url
@@ -125,8 +123,8 @@ def connect_with_code(held: Resources, consent: Consent, code: str) -> Connected
         consent.tenant_id, {"access_token": tokens.access_token, "refresh_token": tokens.refresh_token}
     )
     with held.pool.transaction() as conn:
-        binding.bind(conn, consent.tenant_id, owner.company_id)
-        at = binding.use_link(conn, consent.link)
+        consent_rows.bind(conn, consent.tenant_id, owner.company_id)
+        at = consent_rows.use_link(conn, consent.link)
         connections.connect(conn, consent.tenant_id, kind="oauth", secret=secret, expires_at=tokens.expires_at)
     log.info("tenant_connected", tenant=consent.tenant_id, company=owner.company_id)
     # Browsers drop a cookie over 4 kB, and forget with it what was connected.
@@ -171,7 +169,7 @@ def begin(token: str) -> ResponseReturnValue:
     """Send the browser to Front's consent page, if the link is good. The link stays good."""
     held = current()
     digest = digest_of(token)
-    link = held.pool.run(lambda conn: connect_links.find_link(conn, digest))
+    link = held.pool.run(lambda conn: consent_rows.find_link(conn, digest))
     if link is None or link.state != "open":
         return _refused(
             connect_refusals.LINKS[link.state if link else "unknown"], tenant=link.tenant_id if link else None
@@ -190,7 +188,7 @@ def come_back() -> ResponseReturnValue:
     """Take the code or the denial that Front sends the browser back with. Each state works once."""
     held = current()
     digests = {"state": digest_of(request.args.get("state", "")), "browser": digest_of(known_secret())}
-    consent = held.pool.run(lambda conn: consents.take_consent(conn, **digests))
+    consent = held.pool.run(lambda conn: consent_rows.take_consent(conn, **digests))
     if consent is None:
         return _refused(connect_refusals.STATES["unknown"])
     code = request.args.get("code", "")
@@ -201,7 +199,7 @@ def come_back() -> ResponseReturnValue:
 
 def _to_front(held: Resources, link: bytes) -> str:
     state = secrets.token_urlsafe(32)
-    ask = partial(consents.ask_consent, state=digest_of(state), link=link, browser=digest_of(secret()))
+    ask = partial(consent_rows.ask_consent, state=digest_of(state), link=link, browser=digest_of(secret()))
     held.pool.run(ask)
     settings = held.settings
     return authorization_url(

@@ -17,7 +17,7 @@ from shared.front import answers
 from shared.front.answers import MOVED, Answer, Route, expected
 from shared.front.download import Download, Downloads
 from shared.front.envelope import front_id, parse_message
-from shared.front.exchange import Exchange, patiently
+from shared.front.exchange import Api, Exchange, patiently
 from shared.front.objects import (
     Channel,
     Conversation,
@@ -33,7 +33,7 @@ from shared.front.objects import (
     parse_page,
     parse_teammate,
 )
-from shared.http.destinations import Api, is_public
+from shared.http.destinations import is_public
 from shared.http.transport import Deadlines, Line
 from shared.models import Call, EventPage, Message, Token
 

@@ -7,8 +7,9 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import Any, Final, TypeVar
-from urllib.parse import urlencode
+from urllib.parse import SplitResult, unquote, urlencode, urlsplit
 
 import requests
 import tenacity
@@ -24,7 +25,7 @@ from shared.errors import (
     UnclearAnswer,
 )
 from shared.front.answers import Answer, Route, allowance, failure
-from shared.http.destinations import Api
+from shared.http.destinations import origin_of, resolve_link
 from shared.http.transport import Line, NoAnswer
 from shared.models import Call, Token
 
@@ -35,6 +36,39 @@ T = TypeVar("T")
 MOST_BYTES = 32 * 2**20
 #: Anything else would end in a library's error that repeats the header.
 _TOKEN = re.compile(r"[\x21-\x7e]+")
+
+
+# Front answers with links to either host and serves every path on both:
+# https://dev.frontapp.com/docs/base-url
+_FRONTS_HOSTS = re.compile(r"api2\.frontapp\.com|[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?\.api\.frontapp\.com")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Api:
+    """Front's API as configured. Every URL a token is sent to starts with `url`."""
+
+    url: str
+
+    def own_path(self, link: str, *, seen_at: str) -> str | None:
+        """Path and query of a link that means this API, None when it means another place.
+
+        Front's company hosts are this API too when it is Front's; the caller asks `url`, never the link's own host.
+        """
+        base, target = urlsplit(self.url), resolve_link(link, seen_at=seen_at)
+        if target is None or "@" in target.netloc or ".." in unquote(target.path):
+            return None
+        if origin_of(target) == origin_of(base):
+            path = target.path.removeprefix(base.path) if target.path.startswith(base.path) else ""
+        else:
+            path = target.path if _is_fronts(base) and _is_fronts(target) else ""
+        if not path.startswith("/"):
+            return None
+        return f"{path}?{target.query}" if target.query else path
+
+
+def _is_fronts(url: SplitResult) -> bool:
+    scheme, host, port = origin_of(url)
+    return scheme == "https" and port == 443 and _FRONTS_HOSTS.fullmatch(host or "") is not None
 
 
 def patiently(ask: Callable[[], T], *, stop: threading.Event) -> T:

@@ -1,47 +1,19 @@
-"""Where a request may go: pure rules about hosts and addresses, so that a token reaches Front and nothing else."""
+"""Decides where a request may go, by rules about links and addresses: pure."""
 
 from __future__ import annotations
 
-import re
-from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv6Address, IPv6Network, ip_address
-from urllib.parse import SplitResult, unquote, urljoin, urlsplit
+from urllib.parse import SplitResult, urljoin, urlsplit
 
 from shared.errors import UnsafeRedirect
 
-# Front answers with links to either host and serves every path on both:
-# https://dev.frontapp.com/docs/base-url
-_FRONTS_HOSTS = re.compile(r"api2\.frontapp\.com|[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?\.api\.frontapp\.com")
 _PORTS = {"http": 80, "https": 443}
 _NAT64 = IPv6Network("64:ff9b::/96")
 
 
-@dataclass(frozen=True, kw_only=True)
-class Api:
-    """Front's API as configured. Every URL a token is sent to starts with `url`."""
-
-    url: str
-
-    def own_path(self, link: str, *, seen_at: str) -> str | None:
-        """Path and query of a link that means this API, None when it means another place.
-
-        Front's company hosts are this API too when it is Front's; the caller asks `url`, never the link's own host.
-        """
-        base, target = urlsplit(self.url), _resolved(link, seen_at=seen_at)
-        if target is None or "@" in target.netloc or ".." in unquote(target.path):
-            return None
-        if _origin(target) == _origin(base):
-            path = target.path.removeprefix(base.path) if target.path.startswith(base.path) else ""
-        else:
-            path = target.path if _is_fronts(base) and _is_fronts(target) else ""
-        if not path.startswith("/"):
-            return None
-        return f"{path}?{target.query}" if target.query else path
-
-
 def foreign_url(link: str, *, seen_at: str) -> str:
     """The address of a file that lies elsewhere; it is asked without a token. Raises UnsafeRedirect unless https."""
-    target = _resolved(link, seen_at=seen_at)
+    target = resolve_link(link, seen_at=seen_at)
     if target is None or target.scheme != "https" or not target.hostname or "@" in target.netloc:
         raise UnsafeRedirect(
             "a download was redirected to something that is no plain https address; it was not followed"
@@ -68,7 +40,8 @@ def _embedded(address: IPv6Address) -> IPv4Address | None:
     return address.ipv4_mapped or address.sixtofour
 
 
-def _resolved(link: str, *, seen_at: str) -> SplitResult | None:
+def resolve_link(link: str, *, seen_at: str) -> SplitResult | None:
+    """Return the parts of a link that was found at `seen_at`; None when it is no URL."""
     try:
         target = urlsplit(urljoin(seen_at, link))
         _ = target.port  # a junk port raises only when it is read
@@ -77,10 +50,6 @@ def _resolved(link: str, *, seen_at: str) -> SplitResult | None:
     return target
 
 
-def _origin(url: SplitResult) -> tuple[str, str | None, int | None]:
+def origin_of(url: SplitResult) -> tuple[str, str | None, int | None]:
+    """Return scheme, host and port; two URLs of one origin are one server."""
     return url.scheme, url.hostname, url.port or _PORTS.get(url.scheme)
-
-
-def _is_fronts(url: SplitResult) -> bool:
-    scheme, host, port = _origin(url)
-    return scheme == "https" and port == 443 and _FRONTS_HOSTS.fullmatch(host or "") is not None

@@ -53,7 +53,7 @@ T = TypeVar("T")
 
 
 def settle(resources: Resources, repair: Repair, error: BaseException, *, came_on: bool, token_version: int) -> None:
-    """Do as `workers.attempts.retries` decides for all work; `came_on`: this slice compared something. Raises Fenced."""
+    """Settle a failed slice as `workers.attempts.retries` decides; `came_on`: it compared something. Raises Fenced."""
     if isinstance(error, FrontRejected) and repair.next_page and not came_on:
         resources.pool.run(lambda conn: repairs.forget_page(conn, repair))
         return

@@ -17,7 +17,7 @@ from tenacity import Retrying, retry_if_exception_type, stop_after_attempt, wait
 
 from shared.errors import MailroomError
 
-MIGRATIONS = Path(__file__).parent / "migrations"
+MIGRATIONS = Path(__file__).parent.parent / "migrations"
 FIRST = "0001_initial"
 LOCK = 0x6D61696C  # "mail": advisory, so that two releases at once take turns
 #: Who works meanwhile waits behind a migration that waits, and gives up after five seconds; the door after one.

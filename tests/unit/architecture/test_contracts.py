@@ -23,8 +23,16 @@ DOOR_FRONT = "the door checks signatures and knows nothing else of Front"
 DOOR_SQL = "the door needs PostgreSQL only while Redis is away"
 DECISIONS = "decisions are pure"
 SQL = "SQL is spoken in shared.db"
-CALLS = "Front is called from shared.front"
+CORE = "the core of shared.db knows no subject"
+READING = "reading for people stands apart from what changes rows"
+HTTP = "outgoing HTTP goes through shared.http, and to Front through shared.front"
+TRANSPORT = "shared.http knows neither Front nor our stores"
 WIRE = "Front's wire is spoken in shared.front"
+FRONT = "shared.front reads and writes no rows"
+INTAKE = "the intake is Redis alone"
+STEPS = "steps are run by the Celery application"
+RECORDING = "recording runs no attempt and asks Front nothing"
+COMMANDS = "the command line needs neither pages nor API"
 
 VIOLATIONS = [
     ("ingest/app.py", "import workers.matching", MEET),
@@ -47,10 +55,18 @@ VIOLATIONS = [
     ("workers/recording/parse.py", "from shared.db.recording.statements import EventRow", DECISIONS),
     ("workers/recorder_of_mine.py", "import psycopg", SQL),
     ("console/embedding.py", "from psycopg_pool import ConnectionPool", SQL),
-    ("workers/resources.py", "import requests", CALLS),
-    ("shared/storage.py", "import urllib3", CALLS),
+    ("workers/resources.py", "import requests", HTTP),
+    ("shared/storage.py", "import urllib3", HTTP),
     ("workers/attempts/attempt.py", "from shared.front.exchange import Exchange", WIRE),
-    ("console/cli/tenant/connecting.py", "from shared.front import routes", WIRE),
+    ("console/cli/tenant/connecting.py", "from shared.front import answers", WIRE),
+    ("shared/db/core/locks.py", "from shared.db.tasks import leases", CORE),
+    ("shared/db/reading/tasks.py", "from shared.db.tasks.leases import claim", READING),
+    ("shared/http/transport.py", "from shared.front.signature import verify", TRANSPORT),
+    ("shared/front/client.py", "from shared.db.tenants import connections", FRONT),
+    ("shared/intake/client.py", "from shared.db.recording import spool", INTAKE),
+    ("workers/sweeping/periodic_jobs.py", "from workers.steps import STEPS", STEPS),
+    ("workers/recording/chunk.py", "from workers.attempts.run import run_task", RECORDING),
+    ("console/cli/status.py", "def offend():\n    from console.web.app import create_app", COMMANDS),
 ]
 
 

@@ -7,7 +7,8 @@ import json
 import subprocess
 import sys
 import tomllib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 
 import pytest
@@ -73,3 +74,46 @@ def test_the_door_loads_neither_psycopg_nor_requests_nor_fronts_models() -> None
     libraries = {"psycopg", "psycopg_pool", "requests", "requests_oauthlib", "oauthlib", "obstore"}
     unwanted = {*libraries, "shared.front.envelope", "shared.front.client"}
     assert unwanted & set(json.loads(ran.stdout)) == set()
+
+
+def graph_of(sources: Mapping[str, str]) -> dict[str, set[str]]:
+    """Return which modules each module imports, wherever the import stands: in a function, or for types only."""
+    graph: dict[str, set[str]] = {name: set() for name in sources}
+    for name, source in sources.items():
+        for node in ast.walk(ast.parse(source)):
+            if isinstance(node, ast.Import):
+                graph[name] |= {alias.name for alias in node.names}
+            elif isinstance(node, ast.ImportFrom) and node.module:
+                inside = {f"{node.module}.{alias.name}" for alias in node.names}
+                graph[name] |= {each if each in sources else node.module for each in inside}
+    return {name: {each for each in found if each in sources and each != name} for name, found in graph.items()}
+
+
+def circle_in(sources: Mapping[str, str]) -> list[str]:
+    """Return the modules of one import circle; empty when there is none."""
+    try:
+        TopologicalSorter(graph_of(sources)).prepare()
+    except CycleError as exc:
+        return list(exc.args[1])
+    return []
+
+
+@pytest.mark.parametrize(
+    "back",
+    ["from a import x", "def f():\n    import a", "if TYPE_CHECKING:\n    from a import X"],
+    ids=["at the top", "in a function", "for types only"],
+)
+def test_a_circle_is_found_wherever_its_import_stands(back: str) -> None:
+    assert circle_in({"a": "from b import y", "b": back})
+    assert not circle_in({"a": "from b import y", "b": "import os"})
+
+
+def test_no_modules_import_each_other_in_a_circle() -> None:
+    paths = (path for folder in (*OURS, "bench") for path in (ROOT / folder).rglob("*.py"))
+    sources = {
+        ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__"): path.read_text(
+            encoding="utf-8"
+        )
+        for path in paths
+    }
+    assert circle_in(sources) == []

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import yaml
 
-from console.settings_table import BEGIN, END, example, table
+from docs.settings_table import BEGIN, END, example, table
 
 ROOT = Path(__file__).parents[3]
 PACKAGES = ("ingest", "workers", "console", "shared", "sandbox", "bench")
@@ -22,7 +22,7 @@ LONG: dict[str, str] = {}
 #: Who may name Front's hosts besides the documents.
 FRONTS_HOSTS = {
     "shared/settings.py",  # the defaults
-    "shared/http/destinations.py",  # where a token may go
+    "shared/front/exchange.py",  # where a token may go
 }
 UNFINISHED = re.compile(r"\b(?:TO" + r"DO|FIX" + r"ME|XX" + r"X)\b")
 
@@ -37,14 +37,14 @@ def written(*folders: str) -> Iterator[tuple[str, str]]:
 
 def test_the_example_environment_is_current() -> None:
     current = (ROOT / ".env.example").read_text(encoding="utf-8")
-    assert current == example(), "run: python -m console.settings_table env > .env.example"
+    assert current == example(), "run: python -m docs.settings_table env > .env.example"
 
 
 def test_the_readme_tells_every_setting() -> None:
     text = (ROOT / "README.md").read_text(encoding="utf-8")
     block = re.search(f"^{re.escape(BEGIN)}.*?{re.escape(END)}\n", text, re.MULTILINE | re.DOTALL)
-    assert block, f"no {BEGIN} … {END} in README.md; python -m console.settings_table prints it"
-    assert block.group() == table(), "replace the block by what python -m console.settings_table prints"
+    assert block, f"no {BEGIN} … {END} in README.md; python -m docs.settings_table prints it"
+    assert block.group() == table(), "replace the block by what python -m docs.settings_table prints"
 
 
 def test_the_table_has_a_row_for_every_setting() -> None:

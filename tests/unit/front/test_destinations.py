@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 
 from shared.errors import UnsafeRedirect
-from shared.http.destinations import Api, foreign_url, is_public
+from shared.front.exchange import Api
+from shared.http.destinations import foreign_url, is_public
 
 FRONT = Api(url="https://api2.frontapp.com")
 SANDBOX = Api(url="http://127.0.0.1:8082")

@@ -1,4 +1,4 @@
-"""Writes down every setting, from Settings itself: `python -m console.settings_table [env]`.
+"""Writes down every setting, from Settings itself: `python -m docs.settings_table [env]`.
 
 Prints the README's configuration table, or with `env` the file `.env.example`.
 """
