@@ -1,4 +1,4 @@
-"""What a figure was measured on, without which it means nothing."""
+"""The machine and the versions that a figure was measured with."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ import psutil
 
 from bench.peers.install import locked_versions, node_version
 
-OURS = ("flask", "granian", "gunicorn", "celery", "kombu", "redis", "psycopg")
+PACKAGES = ("flask", "granian", "gunicorn", "celery", "kombu", "redis", "psycopg")
 
 
 def machine() -> dict[str, Any]:
-    """Cores, kernel and versions; the load average is of this moment, before anything was measured."""
+    """Return cores, kernel, versions, and the load average of this moment."""
     return {
         "cores": os.cpu_count(),
         "cpu": _cpu_name(),
@@ -24,10 +24,15 @@ def machine() -> dict[str, Any]:
         "kernel": f"{platform.system()} {platform.release()}",
         "python": platform.python_version(),
         "node": node_version(),
-        "load_average": [round(load, 2) for load in os.getloadavg()],
-        "packages": {name: version(name) for name in OURS},
+        "load_average": load_average(),
+        "packages": {name: version(name) for name in PACKAGES},
         "peers": locked_versions(),
     }
+
+
+def load_average() -> list[float]:
+    """Return the three load averages of this moment."""
+    return [round(load, 2) for load in os.getloadavg()]
 
 
 def _cpu_name() -> str:
