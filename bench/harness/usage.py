@@ -1,4 +1,4 @@
-"""What a server's processes have used."""
+"""The CPU and memory that processes use."""
 
 from __future__ import annotations
 
@@ -10,9 +10,14 @@ import psutil
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
+    from bench.harness.platform import Platform
+    from bench.harness.servers import Servers
+
+KINDS = ("web", "recorder", "worker", "sweeper", "sandbox")
+
 
 def cpu_seconds(pids: Iterable[int]) -> float:
-    """By these processes and those below them that live, since they began."""
+    """Return the CPU time, user and system, of these processes and their descendants that are alive."""
     total = 0.0
     for process in _trees(pids):
         with suppress(psutil.NoSuchProcess):
@@ -22,7 +27,7 @@ def cpu_seconds(pids: Iterable[int]) -> float:
 
 
 def memory_mb(pids: Iterable[int]) -> float:
-    """By all of them together; pages that they share count once where the kernel tells (PSS)."""
+    """Return the memory of all of them together; shared pages count once where the kernel tells (PSS)."""
     total = 0
     for process in _trees(pids):
         with suppress(psutil.NoSuchProcess):
@@ -37,3 +42,24 @@ def _trees(pids: Iterable[int]) -> Iterator[psutil.Process]:
             process = psutil.Process(pid)
             yield process
             yield from process.children(recursive=True)
+
+
+class CpuByKind:
+    """Counts CPU seconds of each kind of process, PostgreSQL and Redis, from the moment it is made."""
+
+    def __init__(self, servers: Servers, platform: Platform) -> None:
+        self._servers = servers
+        self._platform = platform
+        self._before = self._now()
+
+    def each_1000(self, events: int) -> dict[str, float]:
+        """Return CPU seconds per thousand events by kind; `ours` leaves out the sandbox, which stands for Front."""
+        now = self._now()
+        used = {kind: (now[kind] - self._before[kind]) * 1000 / max(1, events) for kind in now}
+        ours = sum(seconds for kind, seconds in used.items() if kind != "sandbox")
+        return {kind: round(seconds, 3) for kind, seconds in {**used, "ours": ours}.items()}
+
+    def _now(self) -> dict[str, float]:
+        used = {kind: cpu_seconds(self._platform.pids(kind)) for kind in KINDS}
+        servers = {"postgres": self._servers.postgres, "redis": self._servers.valkey}
+        return used | {name: cpu_seconds([server.pid]) for name, server in servers.items()}
