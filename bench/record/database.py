@@ -1,15 +1,13 @@
-"""What stands in the database before anything is recorded."""
+"""The database that is recorded into: tenants, users and stored events."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from dataclasses import dataclass
 
 import psycopg
 
-from bench.record.cases import TENANTS
-
-if TYPE_CHECKING:
-    from bench.record.cases import Case
+from bench.webhooks import TENANTS
+from workers.recording.reader import CHUNK
 
 PEOPLE = (
     """
@@ -26,8 +24,8 @@ PEOPLE = (
     SELECT tenant_id, external_id || '@acme.example', id, 1, external_id || '@acme.example' FROM users
     """,
 )
-#: As the recorder would have left them when all was done, in the order of their ids, which grow as Front's do; the
-#: bodies are as long as theirs.
+#: The rows that the recorder and finished work leave, in the order of their ids, which grow as Front's do. Bodies have
+#: the usual length.
 STORED = (
     """
     INSERT INTO events (company_id, front_id, tenant_id, type, conversation_id, message_id, source, emitted_at,
@@ -67,12 +65,27 @@ STORED = (
 )
 
 
+@dataclass(frozen=True, kw_only=True)
+class Case:
+    """A database to record into, with `stored` events and all their rows; `chunks` are the sizes to record in."""
+
+    addresses: int
+    stored: int = 0
+    chunks: tuple[int, ...] = (CHUNK,)
+    beside_tasks: bool = False
+
+    @property
+    def name(self) -> str:
+        """The name of the case in the result."""
+        return f"{self.addresses}_addresses_{self.stored}_stored"
+
+
 def fill(database_url: str, case: Case) -> None:
-    """Tenants, users and what is stored. Foreign keys are not looked at: these rows are right by how they are made."""
+    """Insert tenants, users and stored events, without checks of foreign keys: these rows are correct as made."""
     values = {"tenants": TENANTS, "addresses": case.addresses, "stored": case.stored}
     with psycopg.connect(database_url, autocommit=True) as conn:
         conn.execute("SET session_replication_role = replica")
         for statement in PEOPLE + (STORED if case.stored else ()):
             conn.execute(statement, values)
-        conn.execute("VACUUM ANALYZE")  # else autovacuum does it, and its CPU counts as that of recording
+        conn.execute("VACUUM ANALYZE")  # else autovacuum does it, and its CPU counts for recording
         conn.execute("CHECKPOINT")

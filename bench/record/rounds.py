@@ -1,4 +1,4 @@
-"""One way of recording, measured once."""
+"""One round of recording: our recorder, or a Celery task for each webhook, over the same deliveries."""
 
 from __future__ import annotations
 
@@ -9,30 +9,85 @@ import sys
 import time
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import IO, TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING, Any, LiteralString, Self
 
-from bench.door.usage import cpu_seconds
+import psycopg
+from celery import Celery
+from cryptography.fernet import Fernet
+
+from bench.harness.platform import ROOT, base_environment
 from bench.harness.processes import wait_until
-from bench.harness.procfile import ROOT
-from bench.record.drain import SHARES
-from bench.record.tasks_command import COMMAND, send
+from bench.harness.usage import cpu_seconds
+from shared.inbox import Inbox
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
+    from pathlib import Path
 
-    from bench.record.stage import Stage
+    from bench.harness.servers import Servers
     from shared.models import Delivery
 
 READY_WITHIN = 60.0
 RECORDED_WITHIN = 600.0
-PIECE = 500
-#: Of the tasks: by then the worker runs at its speed, and what starting it took is over.
+BATCH = 500
+#: Share of the tasks after which the worker runs at full speed.
 WARM_UP = 0.2
+#: The argument that makes `bench.record.drain` profile itself.
+SHARES = "shares"
+TASK_THREADS = 4
+TASK_QUEUE = "webhooks"
+TASK = "bench.record.celery_tasks.process_webhook"
+TASK_WORKER = [
+    *(sys.executable, "-m", "celery", "-A", "bench.record.celery_tasks", "worker", "-Q", TASK_QUEUE, "-P", "threads"),
+    *("-c", str(TASK_THREADS), "--without-gossip", "--without-mingle", "-l", "warning"),
+]
+
+
+class Stores:
+    """The database and the intake of a round; `environment` is for the processes that record."""
+
+    def __init__(self, servers: Servers, urls: tuple[str, str], folder: Path) -> None:
+        self.database_url, redis_url = urls
+        own = {"TOKEN_KEYS": Fernet.generate_key().decode(), "MAILROOM_DATA": str(folder), "LOG_LEVEL": "WARNING"}
+        files = {"STORAGE_URL": f"file://{folder}/files"}
+        self.environment = {
+            **base_environment(),
+            **own,
+            **files,
+            "DATABASE_URL": self.database_url,
+            "REDIS_URL": redis_url,
+        }
+        self.intake = Inbox(servers.redis())
+        self._servers = servers
+        self._conn = psycopg.connect(self.database_url, autocommit=True)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._conn.close()
+        self.intake.close()
+
+    def last_event(self) -> int:
+        """Return the id of the newest event, which is also their count while no event comes twice."""
+        return self._number("SELECT CASE WHEN is_called THEN last_value ELSE 0 END FROM events_id_seq")
+
+    def events_after(self, event_id: int) -> int:
+        """Count the rows of newer events."""
+        return self._number("SELECT count(*) FROM events WHERE id > %s", event_id)
+
+    def postgres_cpu_seconds(self) -> float:
+        """Return the CPU time of all its living processes."""
+        return cpu_seconds([self._servers.postgres.pid])
+
+    def _number(self, statement: LiteralString, *values: int) -> int:
+        row = self._conn.execute(statement, values).fetchone()
+        return int(row[0]) if row else 0
 
 
 @dataclass(frozen=True, kw_only=True)
 class Round:
-    """`unrecorded`: of the webhooks, whose event is no row. `load_average` is of the moment it began."""
+    """`unrecorded` counts the webhooks without a row; `load_average` is that at the start."""
 
     webhooks: int
     unrecorded: int
@@ -42,45 +97,70 @@ class Round:
     load_average: float
     shares: dict[str, float] = field(default_factory=dict)
 
+    @property
+    def per_second(self) -> float:
+        """Webhooks recorded a second."""
+        return self.webhooks / self.seconds
 
-def drained(stage: Stage, deliveries: list[Delivery], chunk: int, *, shares: bool = False) -> Round:
-    """All of them by our recorder, from the inbox."""
-    before, load = stage.last_event(), os.getloadavg()[0]
-    for begin in range(0, len(deliveries), PIECE):
-        stage.inbox.put(deliveries[begin : begin + PIECE])
+    @property
+    def own_cpu_us(self) -> float:
+        """CPU of an event in the processes that record, in microseconds."""
+        return self.cpu_seconds / self.webhooks * 1e6
+
+    @property
+    def postgres_cpu_us(self) -> float:
+        """CPU of an event in PostgreSQL, in microseconds."""
+        return self.postgres_cpu_seconds / self.webhooks * 1e6
+
+    @property
+    def cpu_us(self) -> float:
+        """CPU of an event in both."""
+        return self.own_cpu_us + self.postgres_cpu_us
+
+    def __str__(self) -> str:
+        cpu = f"CPU us an event: own {self.own_cpu_us:.0f}, PostgreSQL {self.postgres_cpu_us:.0f}"
+        rest = f"{self.unrecorded} unrecorded, load average {self.load_average:.2f}"
+        return f"{self.per_second:,.0f} events/s, {cpu}, {rest}"
+
+
+def drained(stores: Stores, deliveries: list[Delivery], chunk: int, *, shares: bool = False) -> Round:
+    """Record all of them with our recorder, from the intake."""
+    before, load = stores.last_event(), os.getloadavg()[0]
+    for begin in range(0, len(deliveries), BATCH):
+        stores.intake.put(deliveries[begin : begin + BATCH])
     command = [sys.executable, "-m", "bench.record.drain", str(chunk), *([SHARES] if shares else [])]
-    with _process(command, stage, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
+    with _process(command, stores, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
         assert process.stdin
         assert process.stdout
-        _heard(process.stdout)
-        used = stage.postgres_cpu_seconds()
+        _read(process.stdout)
+        used = stores.postgres_cpu_seconds()
         process.stdin.write(b"go\n")
         process.stdin.flush()
-        told = _heard(process.stdout)
-        used = stage.postgres_cpu_seconds() - used
+        measured = _read(process.stdout)
+        used = stores.postgres_cpu_seconds() - used
         process.stdin.close()
         process.wait(READY_WITHIN)
     return Round(
-        webhooks=told["webhooks"],
-        unrecorded=len(deliveries) - stage.events_behind(before),
-        seconds=told["seconds"],
-        cpu_seconds=told["cpu_seconds"],
+        webhooks=measured["webhooks"],
+        unrecorded=len(deliveries) - stores.events_after(before),
+        seconds=measured["seconds"],
+        cpu_seconds=measured["cpu_seconds"],
         postgres_cpu_seconds=used,
         load_average=load,
-        shares=told["shares"],
+        shares=measured["shares"],
     )
 
 
-def worked_off(stage: Stage, deliveries: list[Delivery]) -> Round:
-    """All of them by Celery, a task each; measured are those behind the warm-up."""
-    before, load, total = stage.last_event(), os.getloadavg()[0], len(deliveries)
-    send(stage.environment["REDIS_URL"], deliveries)
-    with _process(COMMAND, stage, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
-        begun = _when(stage, before + round(total * WARM_UP), process.pid)
-        ended = _when(stage, before + total, process.pid)
+def by_task_each(stores: Stores, deliveries: list[Delivery]) -> Round:
+    """Record all of them with a Celery task each; only those after the warm-up are measured."""
+    before, load, total = stores.last_event(), os.getloadavg()[0], len(deliveries)
+    _send_tasks(stores.environment["REDIS_URL"], deliveries)
+    with _process(TASK_WORKER, stores, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
+        begun = _when(stores, before + round(total * WARM_UP), process.pid)
+        ended = _when(stores, before + total, process.pid)
     return Round(
         webhooks=ended[0] - begun[0],
-        unrecorded=total - stage.events_behind(before),
+        unrecorded=total - stores.events_after(before),
         seconds=ended[1] - begun[1],
         cpu_seconds=ended[2] - begun[2],
         postgres_cpu_seconds=ended[3] - begun[3],
@@ -88,23 +168,29 @@ def worked_off(stage: Stage, deliveries: list[Delivery]) -> Round:
     )
 
 
-def _when(stage: Stage, events: int, pid: int) -> tuple[int, float, float, float]:
-    """Events, time and CPU used at the moment when there are so many."""
-    wait_until(lambda: stage.last_event() >= events, RECORDED_WITHIN, every=0.02)
-    return stage.last_event(), time.monotonic(), cpu_seconds([pid]), stage.postgres_cpu_seconds()
+def _when(stores: Stores, events: int, pid: int) -> tuple[int, float, float, float]:
+    """Wait for this many events; return their count, the time and the CPU used so far."""
+    wait_until(lambda: stores.last_event() >= events, RECORDED_WITHIN, every=0.02)
+    return stores.last_event(), time.monotonic(), cpu_seconds([pid]), stores.postgres_cpu_seconds()
 
 
 @contextmanager
-def _process(command: Iterable[str], stage: Stage, **streams: Any) -> Iterator[subprocess.Popen[bytes]]:
-    with subprocess.Popen(list(command), cwd=ROOT, env=stage.environment, **streams) as process:
+def _process(command: Iterable[str], stores: Stores, **streams: Any) -> Iterator[subprocess.Popen[bytes]]:
+    with subprocess.Popen(list(command), cwd=ROOT, env=stores.environment, **streams) as process:
         try:
             yield process
         finally:
             process.terminate()
 
 
-def _heard(stream: IO[bytes]) -> dict[str, Any]:
+def _read(stream: IO[bytes]) -> dict[str, Any]:
     line = stream.readline()
-    assert line, "the recorder ended; what it printed says why"
-    heard: dict[str, Any] = json.loads(line)
-    return heard
+    assert line, "the recorder ended; its output says why"
+    message: dict[str, Any] = json.loads(line)
+    return message
+
+
+def _send_tasks(redis_url: str, deliveries: Iterable[Delivery]) -> None:
+    with Celery("sender", broker=redis_url) as app:
+        for each in deliveries:
+            app.send_task(TASK, (each.body.decode(),), queue=TASK_QUEUE, argsrepr="-", kwargsrepr="-")
