@@ -1,8 +1,8 @@
-"""A Celery task on Redis as the documentation teaches it, with every setting that is said to keep tasks.
+"""A Celery task on Redis as the documentation teaches it, with every setting that is said to prevent losses.
 
-    BROKER_URL=… EFFECTS=FILE python textbook.py worker …
+    BROKER_URL=… EFFECTS=FILE python textbook_celery.py worker …
 
-Needs nothing but Celery, so that any environment with any version of it can run this file.
+The file needs nothing but Celery, so that an environment with any version of it can run it.
 """
 
 from __future__ import annotations
@@ -14,12 +14,12 @@ import time
 from celery import Celery
 
 COUNT = "count"
-VISIBILITY_TIMEOUT = 5  # seconds; short, so that a run can wait until everything has come back that ever will
-MUTEX_EXPIRES = 5  # seconds; a worker killed while it restores keeps the others from it for that long
+VISIBILITY_TIMEOUT = 5  # seconds; short, so that a run can wait until all messages have come back
+MUTEX_EXPIRES = 5  # seconds; for this long a worker killed while restoring blocks the others
 
 
 def textbook(broker_url: str) -> Celery:
-    """The application; its one task writes its argument where no worker and no broker can lose it."""
+    """Return the application; its one task appends its argument to a file, which no broker can lose."""
     app = Celery("textbook", broker=broker_url, set_as_current=False)
     app.conf.update(
         task_acks_late=True,
@@ -35,7 +35,7 @@ def textbook(broker_url: str) -> Celery:
 
 
 def count(number: int) -> None:
-    """Append the number, the worker's name and main process, and the time, in one write that SIGKILL cannot halve."""
+    """Append number, worker, main process and time in one write, which SIGKILL cannot split."""
     time.sleep(float(os.environ.get("TASK_SECONDS", "0")))
     line = f"{number} {os.environ['WORKER']} {os.getsid(0)} {time.monotonic()}\n"
     effects = os.open(os.environ["EFFECTS"], os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)

@@ -1,11 +1,11 @@
-"""Runs a server so that a file says, of each file it writes, how many bytes have reached the disk.
+"""Runs a server and records how many bytes of each file it writes have reached the disk.
 
     python watched_fsync.py RECORD PROGRAM ARGUMENT…
 
-Every fsync and fdatasync of the server waits in the kernel (seccomp, user notification) for a watching process. That
-looks at the file's size, syncs the file itself, notes "device inode size" in RECORD and only then lets the server go
-on. So what is noted is durable, and what the server answered after a sync is noted. Needs Linux 5.5 and no privilege.
-It is run as a file of its own: the program takes this process's place and keeps its id.
+Every fsync and fdatasync of the server waits in the kernel (seccomp, user notification) for a watching process. The
+watcher reads the file's size, syncs the file, appends "device inode size" to RECORD, and then lets the server go on. So
+every recorded byte is durable, and every byte that the server acknowledged after a sync is recorded. It needs Linux 5.5
+and no privileges. This file runs as a script: the program replaces the process and keeps its id.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from typing import NoReturn
 
-# Of each machine: its name in the kernel's audit list, and the numbers of fsync and fdatasync.
+# By machine: its number in the kernel's audit list, and the numbers of fsync and fdatasync.
 MACHINES = {"x86_64": (0xC000003E, (74, 75)), "aarch64": (0xC00000B7, (82, 83))}
 SECCOMP = {"x86_64": 317, "aarch64": 277}
 NO_NEW_PRIVILEGES = 38
@@ -42,7 +42,7 @@ class _Program(ctypes.Structure):
 
 
 def main(record: str, *command: str) -> NoReturn:
-    """Leave a watcher behind and become the program."""
+    """Start a watcher and become the program."""
     if sys.platform != "linux" or platform.machine() not in MACHINES:
         sys.exit(f"syncs can be watched on Linux ({', '.join(MACHINES)}), not on {sys.platform} {platform.machine()}")
     here, there = socket.socketpair()
@@ -57,7 +57,7 @@ def main(record: str, *command: str) -> NoReturn:
 
 
 def _detach(channel: socket.socket, record: str, server: int) -> None:
-    """Start the watcher as nobody's child: the server must not find a child that it does not know."""
+    """Start the watcher as no child of ours: the server must not find a child that it does not know."""
     if child := os.fork():
         os.waitpid(child, 0)
         return
@@ -68,7 +68,7 @@ def _detach(channel: socket.socket, record: str, server: int) -> None:
 
 
 def _listen_to_own_syncs() -> int:
-    """From here on every fsync of this process waits for who reads the descriptor given back."""
+    """Make every fsync of this process wait for the reader of the returned descriptor."""
     kernel = ctypes.CDLL(None, use_errno=True)
     machine, (fsync, fdatasync) = MACHINES[platform.machine()]
     steps = (
@@ -115,7 +115,7 @@ def _let_one_through(listener: int, notes: int) -> None:
 
 
 def _sync(path: str, notes: int) -> int:
-    """Sync and note; the error's number, 0 for none."""
+    """Sync the file and record its size; return the error number, 0 for success."""
     try:
         file = os.open(path, os.O_RDONLY)
     except OSError as refused:

@@ -1,4 +1,4 @@
-"""Conversations that people and Front change under our hands: merged, reopened, and events out of order."""
+"""Conversations that people and Front change meanwhile: merged, reopened, and with events out of order."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from bench.faults.run import Run
 from bench.harness.mail import desk
-from bench.harness.mailroom import expect
+from bench.harness.processes import expect
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -22,7 +22,7 @@ SLOW_SECONDS = 3.0
 
 
 def merged(suite: Suite) -> Result:
-    """Merged while the files of both are on their way: the action waits for those of the other one, too."""
+    """Merge conversations while the files of both are on their way: the action waits for all files."""
     with suite.scene("front_merged") as scene:
         scene.front.fault("slow_body", path_regex="^/download/", seconds=SLOW_SECONDS)
         pairs: list[tuple[str, str]] = []
@@ -52,7 +52,7 @@ def _acted_before_files(scene: Scene, gone: str, survivor: str) -> bool:
 
 
 def reopened(suite: Suite) -> Result:
-    """Archived, the answer lost, reopened by a person: it is not archived again."""
+    """Lose the answer of an archiving call, and reopen the conversation: it is not archived again."""
     count = suite.pick(51, 510)
     with suite.scene("reopened") as scene:
         scene.front.fault("reset_after", method="PATCH", count=count)
@@ -69,7 +69,7 @@ def reopened(suite: Suite) -> Result:
 
 
 def _when_archived(scene: Scene, count: int) -> list[str]:
-    """The conversations, when all have been archived, and before the first one is looked at again."""
+    """Return the conversations once all are archived, before the first one is read again."""
     found: set[str] = set()
 
     def all_are() -> bool:
@@ -81,7 +81,7 @@ def _when_archived(scene: Scene, count: int) -> list[str]:
 
 
 def in_order(suite: Suite) -> Result:
-    """Tags and archiving of one conversation, delivered in any order while the tenant is paused; then all at once."""
+    """Deliver tags and archiving of one conversation in any order while the tenant is paused, then release all."""
     with suite.scene("order", companies=0) as scene:
         company = "cmp_order"
         tags = _tagging_tenant(scene, company)
@@ -89,23 +89,23 @@ def in_order(suite: Suite) -> Result:
         wishes = [*(f"tag:{tag}" for tag in tags), "archived", "archived"]
         conversations = [_shuffled(scene, company, number, wishes) for number in range(suite.pick(20, 300))]
         scene.injected = len(conversations)
-        time.sleep(1.0)  # until after the last of the emitted times
+        time.sleep(1.0)  # past the last emitted time
         decided = conversations[::3]
         for conversation in decided:
             scene.front.act(conversation, "trash", webhook=True)
         expect(lambda: _recorded(scene) >= len(conversations) * len(wishes) + len(decided), 60, "all are recorded")
         _pause(scene, paused=False)
         expect(lambda: not scene.mailroom.unsettled(), SETTLES_WITHIN, "everything is done")
-        wanted = dict.fromkeys(conversations, wishes[:-1]) | dict.fromkeys(decided, wishes[:-2])
-        wrong = [each for each in conversations if _effects(scene, each) != wanted[each]]
+        expected = dict.fromkeys(conversations, wishes[:-1]) | dict.fromkeys(decided, wishes[:-2])
+        wrong = [each for each in conversations if _effects(scene, each) != expected[each]]
         broken = [f"{len(wrong)} conversations got other effects, as {_effects(scene, wrong[0])}"] if wrong else []
         note = f"{len(decided)} of them trashed by a person in between"
         return scene.judge(within=SETTLES_WITHIN, note=note, broken=broken)
 
 
 def _tagging_tenant(scene: Scene, company: str) -> list[str]:
-    """A tenant that archives, with a user for each of two tags; the tags."""
-    scene.front.found(company)
+    """Create a tenant that archives, with a user for each of two tags; return the tags."""
+    scene.front.create(company)
     tags = scene.front.tags(company)[:2]
     scene.mailroom.tenant(company, desk(company), *map(_address, tags))
     for tag in tags:
@@ -116,7 +116,7 @@ def _tagging_tenant(scene: Scene, company: str) -> list[str]:
 
 
 def _shuffled(scene: Scene, company: str, number: int, wishes: Sequence[str]) -> str:
-    """Deliver an event for each wish, in any order; emitted in theirs."""
+    """Deliver an event for each wish in random order; their emitted times keep the right order."""
     began, conversation = time.time(), f"cnv_order{number}"
     for place, wish in random.sample(list(enumerate(wishes)), len(wishes)):
         to = _address(wish.removeprefix("tag:")) if wish.startswith("tag:") else desk(company)
@@ -143,7 +143,7 @@ def _effects(scene: Scene, conversation: str) -> list[str]:
 
 
 def _mail(scene: Scene, company: str, *, kind: str = "inbound_received", to: str | None = None, **order: Any) -> str:
-    """Send one; its conversation."""
+    """Send one message; return its conversation."""
     [event] = _send(scene, company, kind=kind, to=to, **order)
     return str(event["conversation_id"])
 
@@ -170,7 +170,7 @@ RUNS = (
     ),
     Run(
         name="order",
-        promise="actions delivered in any order: done in the order of their events, equal ones once, people win",
+        promise="actions delivered in any order: done in the order of events, equal ones once, people win",
         do=in_order,
     ),
 )

@@ -1,4 +1,4 @@
-"""Tenants beside each other: however much waits for some of them, another's single event is done at once."""
+"""Fairness between tenants: whatever the backlogs of others, a single event is done at once."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ import time
 from typing import TYPE_CHECKING
 
 from bench.faults.run import Run
-from bench.harness.backlog import add_backlog, drop_backlog
-from bench.harness.single_event import seconds_to_effect
+from bench.harness.mail import seconds_to_change
+from bench.harness.mailroom import add_backlog, drop_backlog
 from shared.queue import WORK, Waiting
 
 if TYPE_CHECKING:
@@ -17,30 +17,30 @@ if TYPE_CHECKING:
     from bench.faults.run import Suite
     from bench.faults.scene import Scene
 
-#: As slow and as strict as Front is.
+#: As slow and as strict as the real Front.
 FRONT = ("--requests-per-minute", "120", "--latency-ms", "80")
 PROMISED_SECONDS = 2.0
 QUIET = 5
 PROBES = 20
 SETTLES_WITHIN = 120.0
-#: Twice what one worker runs at a time; without any, as many slots are assumed.
+#: Twice the slots of one worker; without a worker as many slots are assumed.
 MOST_MESSAGES = 32
 
 
 def noisy_tenant(suite: Suite) -> Result:
-    """One tenant has very much to do, and the budget of its company is used up all the time."""
+    """Give one tenant a large backlog, which uses its company's whole budget."""
     with suite.scene("noisy_tenant", companies=1 + QUIET, front=FRONT) as scene:
         return _judged(scene, scene.companies[:1], each=suite.pick(2_000, 50_000))
 
 
 def many_backlogs(suite: Suite) -> Result:
-    """Very many tenants have something to do, more in all than the workers can."""
+    """Give very many tenants a backlog, more in all than the workers can do."""
     with suite.scene("many_backlogs", companies=suite.pick(100, 999) + QUIET, front=FRONT) as scene:
         return _judged(scene, scene.companies[:-QUIET], each=suite.pick(30, 50))
 
 
 def away_workers(suite: Suite) -> Result:
-    """Much waits while no worker runs, and Redis forgets what it was told; then the workers come."""
+    """Let tasks wait without a worker and empty Redis, then start the worker."""
     with suite.scene("away_workers", companies=suite.pick(20, 100)) as scene:
         problems = scene.platform.stop("worker")
         assert not problems, problems
@@ -59,7 +59,7 @@ def away_workers(suite: Suite) -> Result:
 
 
 def _longest_queue(scene: Scene, *, seconds: float) -> int:
-    """The most messages that were seen to wait for a worker."""
+    """Return the most messages that were seen to wait for a worker."""
     waiting = Waiting(scene.mailroom.redis_url, WORK)
     until, longest = time.monotonic() + seconds, 0
     while time.monotonic() < until:
@@ -73,9 +73,9 @@ def _judged(scene: Scene, busy: Sequence[str], *, each: int) -> Result:
     quiet = [company for company in scene.companies if company not in busy]
     waiting = add_backlog(scene.mailroom, busy, each)
     scene.injected = len(busy)
-    seconds = [seconds_to_effect(scene.front, quiet[number % len(quiet)]) for number in range(PROBES)]
+    seconds = [seconds_to_change(scene.front, quiet[number % len(quiet)]) for number in range(PROBES)]
     left = drop_backlog(scene.mailroom)
-    broken = [] if left else ["the backlog ended before the last probe: this run showed nothing"]
+    broken = [] if left else ["the backlog ended before the last probe: this run proves nothing"]
     if (slowest := max(seconds)) > PROMISED_SECONDS:
         broken.append(f"an event took {slowest:.2f} s")
     note = f"{waiting:,} waiting ({left:,} at the end), {PROBES} events took {_spread(seconds)}"

@@ -1,14 +1,19 @@
-"""Front away, throttling, or cutting its answers off, under mail that does not stop."""
+"""Faults of Front: outages, throttling, broken answers, revoked tokens, and webhooks that it never sent."""
 
 from __future__ import annotations
 
+import json
+import subprocess
+import sys
 import time
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
 from typing import TYPE_CHECKING, Any
 
 from bench.faults.run import Run
-from bench.harness.mailroom import expect
+from bench.harness.mail import desk
+from bench.harness.platform import ROOT
+from bench.harness.processes import expect, wait_until
 
 if TYPE_CHECKING:
     from bench.faults.result import Result
@@ -16,19 +21,23 @@ if TYPE_CHECKING:
     from bench.faults.scene import Scene
 
 SETTLES_WITHIN = 300.0
-#: What one task may cost Front while it is away: a neutral question and two more tries, every 15 s.
+#: Calls of one task during an outage: a neutral request and two retries, every 15 s.
 CALLS_A_PROBE = 3
 PROBE_SECONDS = 15.0
+#: Share of the webhooks that Front never sends.
+DROPPED = 0.3
+#: Old enough for a repair, and younger than the tenants' connection.
+MINUTES_AGO = 30.0
 
 
 def throttled(suite: Suite) -> Result:
-    """429 in all its forms, each to a company of its own, and one company that Front never throttles."""
+    """Answer 429 in all its forms, each to its own company, and never to one company."""
     with suite.scene("front_429", companies=6) as scene:
         *throttled, endless, free = scene.companies
         with scene.mail(per_second=suite.pick(30, 60)):
             for seconds in suite.pick([2, 3], [1, 2, 5, 10, 30, 5, 2, 1]):
-                for company, said in zip(throttled, _ways_to_say(seconds), strict=True):
-                    scene.front.fault(**said, company=company, count=1, seconds=seconds)
+                for company, form in zip(throttled, _forms_of_429(seconds), strict=True):
+                    scene.front.fault(**form, company=company, count=1, seconds=seconds)
                 time.sleep(seconds + 2)
             scene.front.fault("429", company=endless, count=1, seconds=3_600, retry_after="1000000000")
             time.sleep(suite.pick(5, 60))
@@ -37,13 +46,13 @@ def throttled(suite: Suite) -> Result:
         totals = scene.front.totals()
         scene.injected = sum(count for kind, count in totals["faults"].items() if kind.startswith("429"))
         broken = [f"{totals['early']} calls before the time"] if totals["early"] else []
-        broken += [f"{asked_again} calls to a company told to wait for ever"] if asked_again else []
+        broken += [f"{asked_again} calls to a company that must wait forever"] if asked_again else []
         note = f"{totals['early']} early, the free company's p95 {_p95(scene, free):.2f} s"
         return scene.judge(within=SETTLES_WITHIN, note=note, broken=[*broken, *_cost_attempts(scene, most=1)])
 
 
-def _ways_to_say(seconds: int) -> list[dict[str, Any]]:
-    # A date has no parts of a second: one more, so that it is not before the time that the ledger goes by.
+def _forms_of_429(seconds: int) -> list[dict[str, Any]]:
+    # A date has whole seconds. One more keeps it from being earlier than the ledger's time.
     date = format_datetime(datetime.now(UTC) + timedelta(seconds=seconds + 1), usegmt=True)
     return [
         {"kind": "429"},
@@ -54,14 +63,14 @@ def _ways_to_say(seconds: int) -> list[dict[str, Any]]:
 
 
 def _calls_after_429(scene: Scene, company: str) -> int:
-    """The calls that came when those already under way had to be over."""
+    """Count the calls after the 429, without those already under way."""
     calls = [call for call in scene.front.calls() if call["company"] == company]
-    told = max((call["at"] for call in calls if call["fault"] == "429"), default=float("inf"))
-    return sum(call["at"] > told + 1 for call in calls)
+    refused_at = max((call["at"] for call in calls if call["fault"] == "429"), default=float("inf"))
+    return sum(call["at"] > refused_at + 1 for call in calls)
 
 
 def _an_hour_passes(scene: Scene, company: str) -> None:
-    """What keeps a company waiting stands in rows, in Redis and in the workers."""
+    """Undo the wait of a company, which is kept in rows, in Redis and in the workers."""
     with scene.mailroom.redis() as client:
         client.delete(f"mailroom:front:pause:{company}")
     scene.platform.restart("worker")
@@ -75,7 +84,7 @@ def _an_hour_passes(scene: Scene, company: str) -> None:
 
 
 def _p95(scene: Scene, company: str) -> float:
-    """From Front's event to its settled action, in seconds."""
+    """Return the 95th percentile from Front's event to its settled action, in seconds."""
     [(seconds,)] = scene.mailroom.rows(
         "SELECT percentile_cont(0.95) WITHIN GROUP (ORDER BY extract(epoch FROM a.settled_at - e.emitted_at))::float8"
         " FROM actions a JOIN events e ON e.id = a.event_id"
@@ -87,7 +96,7 @@ def _p95(scene: Scene, company: str) -> float:
 
 
 def away(suite: Suite, *, seconds: float) -> Result:
-    """5xx to everybody for `seconds`: one task at a time asks, and nobody pays for it."""
+    """Answer 5xx to all calls for `seconds`: one task at a time asks, and no attempt is counted."""
     with suite.scene("front_5xx") as scene:
         with scene.mail(per_second=suite.pick(20, 5)):
             time.sleep(2)
@@ -101,7 +110,7 @@ def away(suite: Suite, *, seconds: float) -> Result:
             scene.front.heal()
         scene.injected = sum(scene.front.totals()["faults"].values())
         most = CALLS_A_PROBE * (seconds / PROBE_SECONDS + 1)
-        broken = [f"{len(asked)} calls while Front was known to be away"] if len(asked) > most else []
+        broken = [f"{len(asked)} calls during the known outage"] if len(asked) > most else []
         broken += [] if still_known else ["the outage was forgotten before it was over"]
         failed = scene.mailroom.rows("SELECT count(*) FROM tasks WHERE state = 'failed'")
         broken += [f"{failed[0][0]} tasks failed"] if failed[0][0] else []
@@ -119,7 +128,7 @@ def _cost_attempts(scene: Scene, *, most: int) -> list[str]:
 
 
 def cut_off(suite: Suite) -> Result:
-    """Answers that break off: before the effect, after it, in the middle of a file; and conversations that moved."""
+    """Break answers off before the effect, after it and within a file, and move conversations."""
     with suite.scene("front_resets") as scene:
         scene.front.fault("reset_after", method="PATCH", rate=0.2)
         scene.front.fault("reset_before", rate=0.1)
@@ -137,7 +146,7 @@ def _kinds(scene: Scene) -> str:
 
 
 def revoked(suite: Suite) -> Result:
-    """A token that is revoked in the middle of a backlog, and another one some time later."""
+    """Revoke a token under load, and connect another one later."""
     with suite.scene("front_revoked") as scene:
         company = scene.companies[0]
         with scene.mail(per_second=suite.pick(60, 90)):
@@ -145,7 +154,7 @@ def revoked(suite: Suite) -> Result:
                 time.sleep(2)
                 scene.front.revoke(company)
                 expect(lambda: _cause(scene, company) == "needs_reconnect", 30, "the tenant waits for a new token")
-                time.sleep(1)  # those under way
+                time.sleep(1)  # for the calls under way
                 refused = _refused(scene)
                 time.sleep(suite.pick(3, 10))
                 late = _refused(scene) - refused
@@ -171,15 +180,53 @@ def _refused(scene: Scene) -> int:
     return sum(call["status"] == 401 for call in scene.front.calls())
 
 
+def gap(suite: Suite) -> Result:
+    """Send only a share of the webhooks, then run a repair under other mail."""
+    with suite.scene("gap", REPAIR_MINUTES="0") as scene:
+        scene.mailroom.rows("UPDATE tenants SET connected_at = now() - interval '1 hour' RETURNING id")
+        for company in scene.companies:
+            _mail_with_gaps(scene, company, suite.pick(100, 2_000))
+        missing = int(scene.front.verdict()["unserved"])
+        scene.injected = missing
+        began = time.monotonic()
+        with scene.mail(per_second=10):
+            repairs = _repair(scene)
+        seconds = time.monotonic() - began
+        fed = sum(repair["fed"] for repair in repairs)
+        note = f"{missing:,} webhooks never sent, {fed:,} found and fed in {seconds:.0f} s beside other mail"
+        broken = [] if fed == missing else [f"{fed:,} of {missing:,} missing events were fed"]
+        wait_until(lambda: not scene.mailroom.unsettled(), SETTLES_WITHIN, every=0.5)
+        if unserved := scene.front.verdict()["unserved"]:
+            broken.append(f"nothing came of {unserved:,} events")
+        return scene.judge(within=SETTLES_WITHIN, note=note, broken=broken)
+
+
+def _mail_with_gaps(scene: Scene, company: str, count: int) -> None:
+    to = [{"handle": desk(company), "role": "to"}]
+    order = {"count": count, "dropped": DROPPED, "emitted_at": time.time() - 60 * MINUTES_AGO}
+    scene.front.send("inbound_received", company, recipients=to, expect="archived", **order)
+
+
+def _repair(scene: Scene) -> list[dict[str, Any]]:
+    """Run the repair of all tenants; return the report of each."""
+    command = [sys.executable, "-m", "console", "repair", "--since", "2h", "--yes", "--json"]
+    done = subprocess.run(
+        command, cwd=ROOT, env=scene.mailroom.environment, capture_output=True, text=True, timeout=3_600, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    repairs: list[dict[str, Any]] = json.loads(done.stdout)["repairs"]
+    return repairs
+
+
 RUNS = (
     Run(
         name="front_429",
-        promise="429 with a wait in seconds, as a date, missing, negative, endless: no call before the time",
+        promise="429 with a wait in seconds, as a date, missing, negative, endless: no call comes too early",
         do=throttled,
     ),
     Run(
         name="front_5xx",
-        promise="Front away for everybody, in full for 25 minutes: nothing fails, no attempt is lost",
+        promise="an outage of Front, 25 minutes at full size: no task fails, no attempt is counted",
         do=lambda suite: away(suite, seconds=suite.pick(20.0, 1_500.0)),
         in_ci=True,
     ),
@@ -190,7 +237,12 @@ RUNS = (
     ),
     Run(
         name="front_revoked",
-        promise="a token revoked under a backlog: no call with it, nothing fails, a new one releases all",
+        promise="a token revoked under load: no more calls with it, no task fails, a new one releases all",
         do=revoked,
+    ),
+    Run(
+        name="gap",
+        promise="30 % of the webhooks are never sent: a repair finds every one, and each is done once",
+        do=gap,
     ),
 )

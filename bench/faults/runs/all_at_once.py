@@ -1,4 +1,4 @@
-"""Everything at once: processes and servers die and hang, and Front misbehaves, all under mail that does not stop."""
+"""All faults at once: processes and servers die and hang, and Front fails, under constant mail."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ PAUSE = 1.5
 AWAY = (0.5, 4.0)  # seconds that a server is gone or hangs
 KILLS = ("worker", "recorder", "sweeper", "web")
 
-#: What Front does meanwhile: a share of the calls is answered so.
+#: The failures of Front meanwhile, for a share of its calls.
 FRONT_FAULTS: tuple[dict[str, Any], ...] = (
     {"kind": "429", "rate": 0.05, "seconds": 1},
     {"kind": "500", "rate": 0.02},
@@ -36,88 +36,89 @@ FRONT_FAULTS: tuple[dict[str, Any], ...] = (
 )
 
 
-class Havoc:
-    """Hurts one thing at a time, while what was hurt before may still be down. All from one thread: servers are tied
-    to the thread that forked them.
+class RandomFaults:
+    """Injects one random fault at a time, while earlier ones may last.
+
+    It must run in the main thread: the kernel ends a server with the thread that forked it.
     """
 
     def __init__(self, scene: Scene) -> None:
-        self.did: Counter[str] = Counter()
+        self.injected: Counter[str] = Counter()
         self._scene = scene
-        self._mending: dict[str, tuple[float, Callable[[], object]]] = {}
+        self._ending: dict[str, tuple[float, Callable[[], object]]] = {}
 
     def step(self) -> None:
-        """Mend what has been down for long enough, then hurt something."""
-        self.mend(time.monotonic())
+        """End the faults that have lasted long enough, then inject another."""
+        self.end(time.monotonic())
         random.choice([self._kill, self._kill, self._kill_child, self._reset, self._stop_server, self._hang_server])()
 
-    def mend(self, until: float = float("inf")) -> None:
-        """Bring back what is down; only what is due by then."""
-        for name, (due, mend) in list(self._mending.items()):
+    def end(self, until: float = float("inf")) -> None:
+        """End the faults that are due by then."""
+        for name, (due, end) in list(self._ending.items()):
             if due <= until:
-                mend()
-                del self._mending[name]
+                end()
+                del self._ending[name]
 
     def _kill(self) -> None:
         name = random.choice(KILLS)
         if self._scene.platform.kill(name):
-            self.did[f"{name} killed"] += 1
+            self.injected[f"{name} killed"] += 1
 
     def _kill_child(self) -> None:
         if self._scene.platform.kill_child("web"):
-            self.did["web child killed"] += 1
+            self.injected["web child killed"] += 1
 
     def _reset(self) -> None:
-        if "Valkey" in self._mending:
+        if "Valkey" in self._ending:
             return
         try:
             with self._scene.servers.redis() as client:
                 client.client_kill_filter(_type="normal", skipme=True)
         except redis.RedisError:
             return
-        self.did["redis connections reset"] += 1
+        self.injected["redis connections reset"] += 1
 
     def _stop_server(self) -> None:
-        self._hurt("killed", lambda server: server.kill(), lambda server: server.start())
+        self._inject("killed", lambda server: server.kill(), lambda server: server.start())
 
     def _hang_server(self) -> None:
-        self._hurt(
+        self._inject(
             "hung",
             lambda server: signal_tree(server, signal.SIGSTOP),
             lambda server: signal_tree(server, signal.SIGCONT),
         )
 
-    def _hurt(self, how: str, hurt: Callable[[Server], object], mend: Callable[[Server], object]) -> None:
+    def _inject(self, how: str, begin: Callable[[Server], object], end: Callable[[Server], object]) -> None:
         server = random.choice([self._scene.servers.valkey, self._scene.servers.postgres])
-        if server.name not in self._mending:
-            hurt(server)
-            self._mending[server.name] = (time.monotonic() + random.uniform(*AWAY), lambda: mend(server))
-            self.did[f"{server.name} {how}"] += 1
+        if server.name not in self._ending:
+            begin(server)
+            self._ending[server.name] = (time.monotonic() + random.uniform(*AWAY), lambda: end(server))
+            self.injected[f"{server.name} {how}"] += 1
 
 
 def all_at_once(suite: Suite) -> Result:
-    """Five minutes of it; half a minute in short."""
+    """Inject random faults for five minutes, half a minute in the short size."""
     counts = {"worker": suite.pick(2, 3), "sweeper": 2}
     with suite.scene("all_at_once", companies=5, counts=counts) as scene:
         for fault in FRONT_FAULTS:
             scene.front.fault(**fault)
-        havoc = Havoc(scene)
+        faults = RandomFaults(scene)
         until = time.monotonic() + suite.pick(30, 300)
         with scene.mail(per_second=suite.pick(20, 25)):
             while time.monotonic() < until:
                 time.sleep(PAUSE)
-                havoc.step()
-            havoc.mend()
+                faults.step()
+            faults.end()
         scene.front.heal()
-        scene.injected = havoc.did.total()
-        note = ", ".join(f"{count} × {what}" for what, count in sorted(havoc.did.items()))
+        scene.injected = faults.injected.total()
+        note = ", ".join(f"{count} × {what}" for what, count in sorted(faults.injected.items()))
         return scene.judge(within=SETTLES_WITHIN, note=note, door_dies=True)
 
 
 RUNS = (
     Run(
         name="all_at_once",
-        promise="all of it at random, and a Front that misbehaves: nothing lost, nothing twice",
+        promise="all faults at random, and a failing Front: nothing is lost, nothing done twice",
         do=all_at_once,
         in_ci=True,
     ),
