@@ -12,17 +12,17 @@ from typing import TYPE_CHECKING, Any
 
 import psycopg
 
-from bench.benchmark import Benchmark, timed
 from bench.flow.fixture import BEHIND_THE_DOOR, TENANTS, first_changes, fixture, order
+from bench.harness.benchmark import Benchmark, timed
 from bench.harness.servers import both_servers
+from bench.harness.timing import middle_rate, rate_between
 from bench.harness.usage import CpuByKind, memory_mb
-from bench.timing import middle_rate, rate_between
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
-    from bench.benchmark import Figures
     from bench.flow.fixture import Fixture
+    from bench.harness.benchmark import Figures
     from bench.harness.mailroom import Mailroom
 
 QUICK, FULL = 1_000, 100_000

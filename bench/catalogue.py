@@ -22,7 +22,7 @@ from bench.scale import SCALE
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from bench.benchmark import Benchmark, Figures
+    from bench.harness.benchmark import Benchmark, Figures
 
 #: The name that runs all benchmarks, one after the other.
 ALL = "all"

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import psutil
 import psycopg
 
-from bench.benchmark import Benchmark, report, timed
+from bench.harness.benchmark import Benchmark, report, timed
 from bench.harness.platform import base_environment
 from bench.harness.servers import both_servers
 from bench.record.full_intake import full_intake
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    from bench.benchmark import Figures
+    from bench.harness.benchmark import Figures
     from bench.harness.servers import Servers
     from shared.db.pool import Connection
 

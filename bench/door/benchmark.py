@@ -11,9 +11,9 @@ from dataclasses import asdict, dataclass
 from statistics import median
 from typing import TYPE_CHECKING, Any
 
-from bench.benchmark import OURS, Benchmark, report
 from bench.door.contestants import CONTESTANTS, Doors
 from bench.door.load import Order, Outcome
+from bench.harness.benchmark import OURS, Benchmark, report
 from bench.harness.servers import both_servers
 from bench.harness.usage import cpu_seconds, memory_mb
 from shared.settings import Settings
@@ -21,8 +21,8 @@ from shared.settings import Settings
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
 
-    from bench.benchmark import Figures
     from bench.door.contestants import Contestant
+    from bench.harness.benchmark import Figures
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -12,12 +12,12 @@ from typing import TYPE_CHECKING, Any, Self
 import psycopg
 import requests
 
-from bench.benchmark import OURS
+from bench.harness.benchmark import OURS
 from bench.harness.platform import Platform, base_environment, procfile_commands
 from bench.harness.ports import free_port
 from bench.harness.processes import expect
+from bench.harness.webhooks import PATH
 from bench.peers.install import NotInstalled, node_folder_of, python_of
-from bench.webhooks import PATH
 from shared.inbox import STREAM
 
 if TYPE_CHECKING:

@@ -12,8 +12,8 @@ from collections import deque
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING
 
-from bench.timing import percentile
-from bench.webhooks import signed_requests
+from bench.harness.timing import percentile
+from bench.harness.webhooks import signed_requests
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -8,8 +8,8 @@ import sys
 
 import click
 
+from bench.faults.catalogue import catalogue
 from bench.faults.run import perform_all
-from bench.faults.runs import catalogue
 
 
 @click.command()

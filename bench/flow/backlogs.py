@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 from bench.flow.fixture import BUDGET
 from bench.harness.mail import seconds_to_change
 from bench.harness.mailroom import OPEN, add_backlog, drop_backlog
+from bench.harness.timing import middle_rate
 from bench.harness.usage import CpuByKind, memory_mb
-from bench.timing import middle_rate
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

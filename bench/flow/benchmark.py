@@ -5,19 +5,19 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from bench.benchmark import Benchmark, report, timed
 from bench.flow import downloads
 from bench.flow.backlogs import PROMISED_SECONDS, drain, event_beside_backlogs
 from bench.flow.comparison import Length, compare
 from bench.flow.fixed_rate import MemoryOverTime, is_steady, steady
 from bench.flow.fixture import BUDGET, TENANTS, fixture
+from bench.harness.benchmark import Benchmark, report, timed
 from bench.harness.servers import both_servers
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
     from pathlib import Path
 
-    from bench.benchmark import Figures
+    from bench.harness.benchmark import Figures
     from bench.harness.servers import Servers
 
 WARM_UP = (10, 3.0)

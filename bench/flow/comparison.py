@@ -9,12 +9,12 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from bench.benchmark import OURS, report
 from bench.flow.fixture import BEHIND_THE_DOOR, FAILINGS, changed_at, order, send_steadily, sent_at, share_of
 from bench.flow.systems import PEERS, our_system, peer_system
+from bench.harness.benchmark import OURS, report
+from bench.harness.timing import middle_rate, percentiles_ms
 from bench.harness.usage import CpuByKind, memory_mb
 from bench.peers.install import NotInstalled
-from bench.timing import middle_rate, percentiles_ms
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

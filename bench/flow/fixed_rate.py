@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any, Self
 import psycopg
 
 from bench.flow.fixture import changed_at, send_steadily, sent_at, share_of
+from bench.harness.timing import percentiles_ms
 from bench.harness.usage import CpuByKind, memory_mb
-from bench.timing import percentiles_ms
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -10,18 +10,18 @@ from functools import partial
 from statistics import median
 from typing import TYPE_CHECKING, Any
 
-from bench.benchmark import OURS, Benchmark, report
+from bench.harness.benchmark import OURS, Benchmark, report
 from bench.harness.servers import both_servers
+from bench.harness.webhooks import deliveries
 from bench.record.database import Case, fill
 from bench.record.rounds import Round, Stores, by_task_each, drained
-from bench.webhooks import deliveries
 from workers.recording.reader import CHUNK
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
     from pathlib import Path
 
-    from bench.benchmark import Figures
+    from bench.harness.benchmark import Figures
     from bench.harness.servers import Servers
     from shared.models import Delivery
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import psycopg
 
-from bench.webhooks import TENANTS
+from bench.harness.webhooks import TENANTS
 from workers.recording.reader import CHUNK
 
 PEOPLE = (

@@ -15,9 +15,9 @@ from typing import TYPE_CHECKING, Any
 from bench.harness.platform import ROOT
 from bench.harness.processes import wait_until
 from bench.harness.usage import cpu_seconds
+from bench.harness.webhooks import incompressible_deliveries
 from bench.record.database import Case, fill
 from bench.record.rounds import Stores
-from bench.webhooks import incompressible_deliveries
 from shared.inbox import STREAM
 from shared.models import Delivery
 from workers.recording.reader import CHUNK

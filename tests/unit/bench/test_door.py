@@ -1,13 +1,11 @@
-"""What rounds say together."""
+"""The figures of the door, and the parts of HTTP that its sender reads."""
 
 from __future__ import annotations
 
 import pytest
 
-from bench.door.figures import ratios, summed_up
-from bench.door.order import Outcome
-from bench.door.percentile import percentile
-from bench.door.round import Round
+from bench.door.benchmark import Round, ratios, summarize
+from bench.door.load import Outcome, message_length
 
 
 def a_round(per_second: float, *, cpu: float = 1.0, missing: int = 0, errors: int = 0) -> Round:
@@ -31,35 +29,43 @@ def a_round(per_second: float, *, cpu: float = 1.0, missing: int = 0, errors: in
 
 
 def test_a_ratio_is_taken_between_rounds_of_the_same_moment() -> None:
-    quiet, busy, busier = 1.0, 0.1, 0.01  # what else the machine does
+    quiet, busy, busier = 1.0, 0.1, 0.01  # other load on the machine
     ours = [a_round(400 * share) for share in (quiet, busy, busier)]
     other = [a_round(100 * share) for share in (quiet, busy, busier)]
     assert ratios({"ours": ours, "other": other})["ours_to_other_ratio"] == 4.0
 
 
-def test_the_ratio_of_cost_says_how_much_more_the_other_uses() -> None:
+def test_the_cpu_ratio_is_how_much_more_the_other_uses() -> None:
     found = ratios({"ours": [a_round(1, cpu=0.5)], "other": [a_round(1, cpu=2.0)]})
     assert found["other_to_ours_cpu_ratio"] == 4.0
 
 
-def test_a_contestant_that_never_answered_is_no_reason_to_fail() -> None:
+def test_a_contestant_without_an_answer_has_the_ratio_zero() -> None:
     assert ratios({"ours": [a_round(100)], "other": [a_round(0)]})["ours_to_other_ratio"] == 0.0
 
 
-def test_rates_are_medians_and_failings_are_sums() -> None:
+def test_rates_are_medians_and_errors_are_sums() -> None:
     rounds = [a_round(10, missing=1, errors=2), a_round(30), a_round(20, missing=2, errors=1)]
-    summary = summed_up(rounds)
+    summary = summarize(rounds)
     assert (summary["answers_per_second"], summary["missing"], summary["errors"]) == (20, 3, 3)
 
 
 @pytest.mark.parametrize(
-    ("values", "share", "expected"),
+    ("received", "expected"),
     [
-        ([1.0, 2.0, 3.0, 4.0], 0.5, 3.0),
-        ([1.0, 2.0, 3.0, 4.0], 0.99, 4.0),
-        ([7.0], 0.5, 7.0),
-        ([], 0.5, 0.0),
+        (b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello", 43),
+        (b"HTTP/1.1 200 OK\r\ncontent-length:5\r\nDate: today\r\n\r\n", 55),  # the body is still missing
+        (b"HTTP/1.1 200 OK\r\nContent-Len", None),
     ],
 )
-def test_a_percentile_is_one_of_the_values(values: list[float], share: float, expected: float) -> None:
-    assert percentile(values, share) == expected
+def test_a_message_has_the_length_that_its_head_names(received: bytes, expected: int | None) -> None:
+    assert message_length(received) == expected
+
+
+def test_a_request_without_a_length_has_no_body() -> None:
+    assert message_length(b"GET / HTTP/1.1\r\n\r\n", body_length=0) == 18
+
+
+def test_an_answer_without_a_length_is_refused() -> None:
+    with pytest.raises(ValueError, match="Content-Length"):
+        message_length(b"HTTP/1.1 200 OK\r\n\r\n")

@@ -1,4 +1,4 @@
-"""What counts as lost, and how the file of effects is read while it grows."""
+"""Lost and repeated tasks, and the file of effects while it grows."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from bench.faults.control.effects import Comparison, Effects, compare
+from bench.faults.control import Comparison, Effects, compare
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

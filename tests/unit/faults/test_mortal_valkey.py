@@ -1,10 +1,10 @@
-"""What is known to be on the disk, and what a cut leaves of a folder."""
+"""The bytes on the disk, and the files after a power cut."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from bench.faults.power.cut import cut, durable_sizes
+from bench.faults.mortal_valkey import cut, durable_sizes
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -19,7 +19,7 @@ from bench.faults.scene import PROMPT
 from bench.harness.processes import wait_until
 from bench.harness.servers import hung
 from bench.harness.slow_senders import SLOW_BODY, SLOW_HEADERS, dripping
-from bench.webhooks import signed_request
+from bench.harness.webhooks import signed_request
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
