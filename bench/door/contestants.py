@@ -79,7 +79,7 @@ def _express_bullmq(_: int, __: int) -> list[str]:
 
 
 def _on_our_server(target: str) -> Callable[[int, int], list[str]]:
-    return lambda _, __: [sys.executable, "-m", "bench.door.bare_servers", "granian", target]
+    return lambda _, __: [sys.executable, "-m", "bench.door.bare_server", target]
 
 
 CONTESTANTS = (
@@ -116,13 +116,13 @@ CONTESTANTS = (
     Contestant(
         name="bare_server",
         title="Granian without Flask, answers at once",
-        command=_on_our_server("bench.door.bare_servers:app"),
+        command=_on_our_server("bench.door.bare_server:app"),
         is_limit=True,
     ),
     Contestant(
         name="sender_alone",
         title="one process that does not read requests: the limit of the sender",
-        command=lambda port, _: [sys.executable, "-m", "bench.door.bare_servers", "answers", str(port)],
+        command=lambda port, _: [sys.executable, "-m", "bench.door.load", "limit", str(port)],
         is_limit=True,
     ),
 )

@@ -1,7 +1,11 @@
-"""Sends webhooks from its own process: `python -m bench.door.load` reads an Order and prints an Outcome, as JSON."""
+"""Sends webhooks from its own process: `python -m bench.door.load` reads an Order and prints an Outcome, as JSON.
+
+`python -m bench.door.load limit PORT` is a server that answers without reading requests: the limit of this sender.
+"""
 
 from __future__ import annotations
 
+import asyncio
 import itertools
 import json
 import selectors
@@ -24,6 +28,7 @@ DRAIN_SECONDS = 15.0
 SEND_BUFFER = 256 * 1024  # a whole request fits, so that none is sent in two pieces
 PIECE = 64 * 1024
 LENGTH = b"content-length:"
+ANSWER = b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -215,5 +220,32 @@ class Load:
         )
 
 
+class Answers(asyncio.Protocol):
+    """Counts the bytes of each request and answers 200."""
+
+    def __init__(self) -> None:
+        self._missing = 0
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Remember the transport for the answers."""
+        assert isinstance(transport, asyncio.Transport)
+        self._transport = transport
+
+    def data_received(self, data: bytes) -> None:
+        """Answer once a request is complete; the sender sends its head in one piece."""
+        self._missing = (self._missing or message_length(data, body_length=0) or 0) - len(data)
+        if self._missing == 0:
+            self._transport.write(ANSWER)
+
+
+async def serve(port: int) -> None:
+    """Serve until killed."""
+    server = await asyncio.get_running_loop().create_server(Answers, "127.0.0.1", port, backlog=1024)
+    await server.serve_forever()
+
+
 if __name__ == "__main__":
-    json.dump(asdict(Load(Order(**json.load(sys.stdin))).run()), sys.stdout)
+    if sys.argv[1:2] == ["limit"]:
+        asyncio.run(serve(int(sys.argv[2])))
+    else:
+        json.dump(asdict(Load(Order(**json.load(sys.stdin))).run()), sys.stdout)
