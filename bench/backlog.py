@@ -12,8 +12,10 @@ from typing import TYPE_CHECKING, Any
 
 import psycopg
 
-from bench.flow.fixture import BEHIND_THE_DOOR, TENANTS, first_changes, fixture, order
+from bench.flow.fixture import TENANTS, first_changes, fixture
 from bench.harness.benchmark import Benchmark, timed
+from bench.harness.mail import order
+from bench.harness.mailroom import BEHIND_THE_DOOR
 from bench.harness.servers import both_servers
 from bench.harness.timing import middle_rate, rate_between
 from bench.harness.usage import CpuByKind, memory_mb
@@ -37,7 +39,6 @@ TOGETHER = 100
 #: Orders at once, and threads of each: more would only wait for each other in the small Front.
 ORDERS, THREADS = 2, 2
 SAMPLE_SECONDS = 2.0
-KINDS = ("recorder", "worker", "sweeper")
 PARTS = 10
 RECORDED = "SELECT extract(epoch FROM max(recorded_at))::float8 FROM events"
 #: Each part finds its first row by an index of such rows alone. To count them would cost more the more there are.
@@ -167,7 +168,7 @@ def _sample(mailroom: Mailroom, conn: psycopg.Connection) -> Sample:
     at, began = time.time(), time.perf_counter()
     is_open = _is_open(mailroom, conn)
     took = time.perf_counter() - began
-    memory = {kind: memory_mb(mailroom.platform.pids(kind)) for kind in KINDS}
+    memory = {kind: memory_mb(mailroom.platform.pids(kind)) for kind in BEHIND_THE_DOOR}
     return Sample(at=at, took=took, memory=memory, load_average=os.getloadavg()[0], is_open=is_open)
 
 

@@ -11,7 +11,7 @@ from email.utils import format_datetime
 from typing import TYPE_CHECKING, Any
 
 from bench.faults.run import Run
-from bench.harness.mail import desk
+from bench.harness.mail import order
 from bench.harness.platform import ROOT
 from bench.harness.processes import expect, wait_until
 
@@ -202,9 +202,8 @@ def gap(suite: Suite) -> Result:
 
 
 def _mail_with_gaps(scene: Scene, company: str, count: int) -> None:
-    to = [{"handle": desk(company), "role": "to"}]
-    order = {"count": count, "dropped": DROPPED, "emitted_at": time.time() - 60 * MINUTES_AGO}
-    scene.front.send("inbound_received", company, recipients=to, expect="archived", **order)
+    missed = order(company, count=count, dropped=DROPPED, emitted_at=time.time() - 60 * MINUTES_AGO)
+    scene.front.send("inbound_received", company, **missed)
 
 
 def _repair(scene: Scene) -> list[dict[str, Any]]:

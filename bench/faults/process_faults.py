@@ -10,6 +10,7 @@ import psutil
 
 from bench.faults.run import Run
 from bench.harness.processes import expect, wait_until
+from bench.harness.usage import OUR_KINDS
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -42,7 +43,6 @@ FROZEN = (
 )
 #: Beyond the lease, so that the sweeper notices and another worker does the work.
 BEYOND_LEASE = 15.0
-KINDS = ("web", "recorder", "worker", "sweeper")
 QUIET = ("--without-gossip", "--without-mingle", "--without-heartbeat")
 #: In addition to the deaf seconds: to start, to become deaf and to stop.
 GIVES_UP_WITHIN = 90.0
@@ -187,7 +187,7 @@ def late_servers(suite: Suite) -> Result:
         servers = (scene.servers.valkey, scene.servers.postgres)
         for server in servers:
             server.kill()
-        for kind in KINDS:
+        for kind in OUR_KINDS:
             assert scene.platform.kill(kind), f"no {kind} ran"
             scene.injected += 1
         before = scene.platform.restarts.copy()
@@ -220,7 +220,7 @@ def _await_restart(scene: Scene, kind: str, seconds: float) -> None:
 
 
 def _since(scene: Scene, before: dict[str, int]) -> str:
-    more = {kind: scene.platform.restarts[kind] - before.get(kind, 0) - 1 for kind in KINDS}
+    more = {kind: scene.platform.restarts[kind] - before.get(kind, 0) - 1 for kind in OUR_KINDS}
     return ", ".join(f"{count} × {kind}" for kind, count in more.items() if count > 0)
 
 

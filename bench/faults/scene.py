@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from bench.faults.result import Result
 from bench.harness.mail import Mail, desk
 from bench.harness.processes import wait_until
+from bench.harness.small_front import FAILINGS
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence, Set
@@ -24,7 +25,6 @@ FRONT = (
 )
 #: Share of the answers. A busy machine of two cores does not wake every sender in time.
 PROMPT = 0.99
-FAILINGS = ("lost", "double", "ghost", "wrong_token")
 
 
 class Scene:

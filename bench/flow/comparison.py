@@ -9,9 +9,12 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from bench.flow.fixture import BEHIND_THE_DOOR, FAILINGS, changed_at, order, send_steadily, sent_at, share_of
+from bench.flow.fixture import changed_at, send_steadily, sent_at, share_of
 from bench.flow.systems import PEERS, our_system, peer_system
 from bench.harness.benchmark import OURS, report
+from bench.harness.mail import order
+from bench.harness.mailroom import BEHIND_THE_DOOR
+from bench.harness.small_front import FAILINGS
 from bench.harness.timing import middle_rate, percentiles_ms
 from bench.harness.usage import CpuByKind, memory_mb
 from bench.peers.install import NotInstalled

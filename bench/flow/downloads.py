@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from bench.flow.fixture import order
+from bench.harness.mail import order
 from bench.harness.usage import memory_mb
 
 if TYPE_CHECKING:

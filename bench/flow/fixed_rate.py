@@ -12,7 +12,7 @@ import psycopg
 
 from bench.flow.fixture import changed_at, send_steadily, sent_at, share_of
 from bench.harness.timing import percentiles_ms
-from bench.harness.usage import CpuByKind, memory_mb
+from bench.harness.usage import OUR_KINDS, CpuByKind, memory_mb
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -26,7 +26,6 @@ QUEUED_SECONDS = 1.0
 #: The resolution of the time at which a row is seen.
 ROW_POLL_SECONDS = 0.005
 MEMORY_POLL_SECONDS = 2.0
-MEMORY_KINDS = ("web", "recorder", "worker", "sweeper")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -77,7 +76,7 @@ class MemoryOverTime:
     def __init__(self, platform: Platform) -> None:
         self._platform = platform
         self._seconds: list[float] = []
-        self._samples: dict[str, list[float]] = {kind: [] for kind in MEMORY_KINDS}
+        self._samples: dict[str, list[float]] = {kind: [] for kind in OUR_KINDS}
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._watch, name="memory", daemon=True)
 

@@ -7,9 +7,10 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from bench.harness.mail import desk
+from bench.harness.mail import desk, order
 from bench.harness.mailroom import Mailroom
 from bench.harness.processes import expect
+from bench.harness.small_front import FAILINGS
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -22,8 +23,6 @@ LATENCY_MS = 80
 #: Calls a minute and company, as Front allows unless more was bought.
 BUDGET = 120
 TENANTS = 10
-FAILINGS = ("lost", "double", "ghost", "wrong_token")
-BEHIND_THE_DOOR = ("recorder", "worker", "sweeper")
 #: Repairs would call Front beside the work that is measured.
 WITHOUT_REPAIRS = {"REPAIR_MINUTES": "0"}
 CHANGED = 204
@@ -76,11 +75,6 @@ def slow_front(budget: int = 0) -> list[str]:
     """Return options of the sandbox; `budget` 0 is no limit."""
     options = ("--latency-ms", LATENCY_MS, "--requests-per-minute", budget or 600_000, "--burst-per-second", 0)
     return [str(each) for each in options]
-
-
-def order(company: str, **how: Any) -> dict[str, Any]:
-    """Return an order for mail to a company's desk that is to be archived."""
-    return {"recipients": [{"handle": desk(company), "role": "to"}], "expect": "archived", **how}
 
 
 def share_of(companies: Sequence[str], per_second: float, seconds: float) -> int:

@@ -12,12 +12,13 @@ from typing import TYPE_CHECKING, Any
 import psycopg
 
 from bench.door.contestants import CONTESTANTS, STARTS_WITHIN, answers
-from bench.flow.fixture import BEHIND_THE_DOOR, FAILINGS, TENANTS, companies_of, fixture, slow_front
+from bench.flow.fixture import TENANTS, companies_of, fixture, slow_front
 from bench.harness.mail import desk
+from bench.harness.mailroom import BEHIND_THE_DOOR
 from bench.harness.platform import Door, Platform, base_environment, start_sandbox
 from bench.harness.ports import free_ports
 from bench.harness.processes import expect, wait_until
-from bench.harness.small_front import SmallFront
+from bench.harness.small_front import FAILINGS, SmallFront
 from bench.peers.install import node_folder_of, python_of
 from bench.peers.textbook.tasks import celery
 from bench.peers.webhook import SLOTS

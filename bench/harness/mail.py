@@ -25,6 +25,11 @@ def desk(company: str) -> str:
     return f"desk@{company.replace('_', '-')}.example"
 
 
+def order(company: str, **how: Any) -> dict[str, Any]:
+    """Return an order for mail to a company's desk, whose conversation is to be archived."""
+    return {"recipients": [{"handle": desk(company), "role": "to"}], "expect": "archived", **how}
+
+
 class Mail:
     """Sends `per_second` messages to the desks of these companies in turns, as a context manager.
 
@@ -67,13 +72,14 @@ class Mail:
         self._front.send(
             "inbound_received",
             company,
-            recipients=[{"handle": desk(company), "role": "to"}],
-            expect="archived",
-            wait=False,
-            count=max(1, round(self._per_second * SECONDS)),
-            rate=self._per_second,
-            attachment_count=int(number % self._files_each == 0),
-            **self._order,
+            **order(
+                company,
+                wait=False,
+                count=max(1, round(self._per_second * SECONDS)),
+                rate=self._per_second,
+                attachment_count=int(number % self._files_each == 0),
+                **self._order,
+            ),
         )
 
 
@@ -81,8 +87,7 @@ def seconds_to_change(front: SmallFront, company: str) -> float:
     """Send one message after a pause; return the seconds until its conversation was seen to be archived."""
     time.sleep(PAUSE_SECONDS)
     began = time.monotonic()
-    to = [{"handle": desk(company), "role": "to"}]
-    [event] = front.send("inbound_received", company, recipients=to, expect="archived")["events"]
+    [event] = front.send("inbound_received", company, **order(company))["events"]
     conversation = event["conversation_id"]
     wait_until(lambda: front.conversation(conversation)["status"] == "archived", GIVES_UP_AFTER, every=0.02)
     return time.monotonic() - began

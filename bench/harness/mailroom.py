@@ -13,7 +13,7 @@ import requests
 from cryptography.fernet import Fernet
 from pydantic import SecretStr
 
-from bench.harness.mail import desk
+from bench.harness.mail import order
 from bench.harness.platform import Door, Platform, base_environment, start_sandbox
 from bench.harness.ports import free_ports
 from bench.harness.processes import expect
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from shared.db.pool import Connection
 
 STARTS_WITHIN = 90.0
-BEHIND_THE_DOOR = {"recorder", "worker", "sweeper"}
+BEHIND_THE_DOOR = ("recorder", "worker", "sweeper")
 OPEN = "state IN ('ready', 'queued', 'running')"
 #: Backlog events that one order to the small Front makes.
 BATCH = 5_000
@@ -149,7 +149,7 @@ class Mailroom:
             alive = self.rows("SELECT kind FROM processes WHERE seen_at > now() - interval '15 seconds'")
         except (requests.RequestException, StoreUnavailable):
             return False
-        return answers and {kind for (kind,) in alive} >= BEHIND_THE_DOOR
+        return answers and {kind for (kind,) in alive} >= set(BEHIND_THE_DOOR)
 
     def _environment(self) -> dict[str, str]:
         front = f"http://127.0.0.1:{self._sandbox_port}"
@@ -196,9 +196,8 @@ def drop_backlog(mailroom: Mailroom) -> int:
 
 
 def _unsent_events(mailroom: Mailroom, company: str, count: int) -> list[dict[str, Any]]:
-    to = [{"handle": desk(company), "role": "to"}]
-    order = {"recipients": to, "expect": "archived", "count": count, "deliver": False}
-    events: list[dict[str, Any]] = mailroom.front.send("inbound_received", company, **order)["events"]
+    unsent = order(company, count=count, deliver=False)
+    events: list[dict[str, Any]] = mailroom.front.send("inbound_received", company, **unsent)["events"]
     return events
 
 

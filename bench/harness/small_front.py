@@ -10,6 +10,8 @@ import requests
 if TYPE_CHECKING:
     from pathlib import Path
 
+#: The counts of the verdict; any but zero violates a guarantee.
+FAILINGS = ("lost", "double", "ghost", "wrong_token")
 SECONDS = 300  # an order may take minutes
 
 

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from bench.harness.platform import Platform
     from bench.harness.servers import Servers
 
-KINDS = ("web", "recorder", "worker", "sweeper", "sandbox")
+OUR_KINDS = ("web", "recorder", "worker", "sweeper")
 
 
 def cpu_seconds(pids: Iterable[int]) -> float:
@@ -60,6 +60,6 @@ class CpuByKind:
         return {kind: round(seconds, 3) for kind, seconds in {**used, "ours": ours}.items()}
 
     def _now(self) -> dict[str, float]:
-        used = {kind: cpu_seconds(self._platform.pids(kind)) for kind in KINDS}
+        used = {kind: cpu_seconds(self._platform.pids(kind)) for kind in (*OUR_KINDS, "sandbox")}
         servers = {"postgres": self._servers.postgres, "redis": self._servers.valkey}
         return used | {name: cpu_seconds([server.pid]) for name, server in servers.items()}
