@@ -74,15 +74,23 @@ EMPTY = "cases.1000000_addresses_0_stored.contestants.*"
 TASK_EACH = {"task_each": "a Celery task each"}
 
 ROWS = (
-    Row(of="door", figure="answers a second, ratio", path="ours_to_textbook_ratio", at_least=4, beside="textbook"),
+    Row(
+        of="door", figure="answers, ratio to the textbook", path="ours_to_textbook_ratio", at_least=4, beside="textbook"
+    ),
     Row(
         of="door",
-        figure="answers a second, ratio",
+        figure="answers, ratio to Express + BullMQ",
         path="ours_to_express_bullmq_ratio",
         at_least=1,
         beside="Express + BullMQ",
     ),
-    Row(of="door", figure="answers a second, ratio", path="ours_to_ceiling_ratio", at_least=0.5, beside="empty view"),
+    Row(
+        of="door",
+        figure="answers, ratio to an empty view",
+        path="ours_to_ceiling_ratio",
+        at_least=0.5,
+        beside="empty view",
+    ),
     Row(of="door", figure="answers a second", **_door(USUAL)),
     Row(of="door", figure="ms to an answer, p99", **_door(USUAL, "answers_p99_ms")),
     Row(of="door", figure="CPU ms an answer", **_door(USUAL, "cpu_seconds_per_1000")),
