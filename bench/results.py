@@ -106,8 +106,9 @@ ROWS = (
     Row(
         of="record",
         figure="events a second into an empty database",
+        path="ours_per_second",
         at_least=5_000,
-        **_of_ours(f"{EMPTY}.events_per_second", TASK_EACH),
+        beside=_each(f"{EMPTY}.events_per_second", TASK_EACH),
     ),
     Row(of="record", figure="CPU us an event, with PostgreSQL's", **_of_ours(f"{EMPTY}.cpu_us_per_event", TASK_EACH)),
     Row(
@@ -269,10 +270,17 @@ def summary(figures: Figures) -> str:
         [
             f"{figures['name']}: {on['cores']} cores, {on['cpu']}, load average {on['load_average'][0]}",
             aligned(table([figures])),
+            *(f"{name}: {value:g}" for name, value in _other_ratios(figures)),
             *(f"left out: {name} ({why})" for name, why in figures.get("left_out", {}).items()),
             *(f"BROKEN: {problem}" for problem in figures["broken"]),
         ]
     )
+
+
+def _other_ratios(figures: Figures) -> Iterator[tuple[str, float]]:
+    """Yield the ratios that are in no line of the table, as those of the quick sizes."""
+    shown = {row.path for row in ROWS if row.of == figures["name"]}
+    return ((name, value) for name, value in figures.items() if name.endswith("_ratio") and name not in shown)
 
 
 def keep(figures: Figures) -> None:

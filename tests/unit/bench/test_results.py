@@ -72,7 +72,9 @@ def test_every_row_finds_its_figure_in_the_kept_results() -> None:
 
 def test_a_line_has_the_figure_its_promise_and_the_figures_of_others() -> None:
     others = {"ours": {"events_per_second": 4999.6}, "task_each": {"events_per_second": 175.2}}
-    result = a_result(name="record", cases={"1000000_addresses_0_stored": {"contestants": others}})
+    result = a_result(
+        name="record", ours_per_second=4999.6, cases={"1000000_addresses_0_stored": {"contestants": others}}
+    )
     [_, line] = table([result])
     assert line[1:] == (
         *("events a second into an empty database", "5,000", "at least 5,000", "**no**"),
@@ -93,6 +95,12 @@ def test_the_terminal_shows_ratios_violations_and_the_peers_left_out() -> None:
     assert "4.2       at least 4  yes   textbook" in text
     assert f"BROKEN: {problem}" in text
     assert "left out: express_bullmq (no Node.js with npm here)" in text
+
+
+def test_the_terminal_shows_a_ratio_without_a_line() -> None:
+    assert "100000_stored_to_none_cpu_ratio: 1.17" in summary(
+        a_result(name="stored", **{"100000_stored_to_none_cpu_ratio": 1.17})
+    )
 
 
 def test_the_newest_result_counts() -> None:
