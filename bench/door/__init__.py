@@ -1,1 +1,1 @@
-"""How fast the door is, beside others on the same machine in the same minutes."""
+"""The benchmark of the door, beside other doors on the same machine in the same minutes."""

@@ -1,1 +1,1 @@
-"""The fault suite: real servers and processes, hurt on purpose, judged by the small Front's ledger."""
+"""The fault suite: faults under load on real servers and processes, judged by the small Front's ledger."""

@@ -1,4 +1,4 @@
-"""`./run faults [NAME …] [--full] [--json]`: hurt Mailroom on purpose, and see that nothing is lost or done twice."""
+"""`./run faults [NAME …] [--full] [--json]`: inject faults, and check that nothing is lost or done twice."""
 
 from __future__ import annotations
 
@@ -9,18 +9,18 @@ import sys
 import click
 
 from bench.faults.catalogue import catalogue
-from bench.faults.perform import perform_all
+from bench.faults.run import perform_all
 
 
 @click.command()
 @click.argument("names", nargs=-1, metavar="[NAME]…")
-@click.option("--full", is_flag=True, help="The sizes of docs/reliability.md: minutes to an hour for each.")
-@click.option("--json", "as_json", is_flag=True, help="One object a line on stdout.")
-@click.option("--list", "listing", is_flag=True, help="Show the names and what each must hold.")
+@click.option("--full", is_flag=True, help="Run the sizes of docs/reliability.md: minutes to an hour for each.")
+@click.option("--json", "as_json", is_flag=True, help="Print one object a line on stdout.")
+@click.option("--list", "listing", is_flag=True, help="List the names and what each guarantees.")
 def faults(names: tuple[str, ...], full: bool, as_json: bool, listing: bool) -> None:
-    """Run faults against real servers and processes on this machine, and judge each by the small Front's ledger.
+    """Inject faults into real servers and processes on this machine, and judge each by the small Front's ledger.
 
-    Without a NAME all of them. Exits 1 when a promise was broken, 2 for a name that is not known.
+    Without a NAME all faults run. Exits 1 when a promise was broken, and 2 for an unknown name.
     """
     known = catalogue()
     if unknown := [name for name in names if name not in known]:
@@ -29,7 +29,7 @@ def faults(names: tuple[str, ...], full: bool, as_json: bool, listing: bool) -> 
         for run in known.values():
             click.echo(f"{run.name:<22} {run.promise}")
         return
-    logging.getLogger("psycopg.pool").setLevel(logging.ERROR)  # a lost connection is what these runs are about
+    logging.getLogger("psycopg.pool").setLevel(logging.ERROR)  # lost connections are expected here
     broken = False
     for result in perform_all([known[name] for name in names or known], full=full):
         click.echo(json.dumps(result.as_json()) if as_json else result.as_line())

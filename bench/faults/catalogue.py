@@ -1,18 +1,37 @@
-"""All runs there are: what the modules of `bench.faults.runs` list."""
+"""All fault runs."""
 
 from __future__ import annotations
 
-from importlib import import_module
-from pkgutil import iter_modules
 from typing import TYPE_CHECKING
 
-from bench.faults import runs
+from bench.faults import (
+    all_at_once,
+    conversations,
+    door_faults,
+    fairness,
+    front_faults,
+    plain_celery,
+    power_loss,
+    process_faults,
+    store_faults,
+)
 
 if TYPE_CHECKING:
     from bench.faults.run import Run
 
+RUNS: tuple[Run, ...] = (
+    *process_faults.RUNS,
+    *store_faults.RUNS,
+    *door_faults.RUNS,
+    *front_faults.RUNS,
+    *conversations.RUNS,
+    *fairness.RUNS,
+    *all_at_once.RUNS,
+    *power_loss.RUNS,
+    *plain_celery.RUNS,
+)
+
 
 def catalogue() -> dict[str, Run]:
-    """Every run by its name, in the order of the modules."""
-    modules = [import_module(f"{runs.__name__}.{module.name}") for module in iter_modules(runs.__path__)]
-    return {run.name: run for module in modules for run in module.RUNS}
+    """Return every run by its name."""
+    return {run.name: run for run in RUNS}

@@ -1,4 +1,4 @@
-"""What one fault run showed."""
+"""The result of one fault run."""
 
 from __future__ import annotations
 
@@ -8,16 +8,14 @@ from typing import Any
 
 @dataclass(frozen=True, kw_only=True)
 class Result:
-    """The figures of one run, and what it broke.
+    """The figures of one run, and the promises that it broke.
 
-    `load`: webhooks sent, or tasks of a run without webhooks. `injected`: faults that were seen to take place.
-    `lost`: acknowledged, neither done nor recorded, and no work for it is left: what is only late is "not settled".
-    `double`, `ghost`: effects at Front more than once, or unasked.
-    `wrong_token`: calls with the token of another tenant, or to another host. `drain_seconds`: from the last fault
-    until nothing was left to do. `longest_gap_seconds`: between two effects while there was work. `door_under_2s`:
-    share of the door's answers (silence is a late one, a closed port is none), None without any.
-    `note`: what else is worth knowing, in words.
-    `broken`: the promises that were not kept; a run without any has passed.
+    `load` counts webhooks sent, or tasks in a run without webhooks; `injected` counts faults seen to take place.
+    `lost` events were acknowledged and are neither done nor recorded, with no work left; late ones are "not settled".
+    `double` and `ghost` effects at Front came more than once, or unasked.
+    `wrong_token` counts calls with the token of another tenant, or to another host.
+    `drain_seconds` last from the last fault until no work is left, `longest_gap_seconds` between two effects.
+    `door_under_2s` is the share of the door's answers; silence counts as late, a closed port does not count.
     """
 
     name: str

@@ -1,29 +1,29 @@
-"""What a fault run is, and what it is given."""
+"""The definition of a fault run, and how runs are performed one after the other, each on an empty Mailroom."""
 
 from __future__ import annotations
 
+import shutil
+import tempfile
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeVar
+from typing import TypeVar
 
 from bench.faults.result import Result
 from bench.faults.scene import FRONT, Scene
 from bench.harness.mailroom import Mailroom
-
-if TYPE_CHECKING:
-    from bench.harness.servers import Servers
+from bench.harness.servers import Servers
 
 T = TypeVar("T")
 
-#: So that what a killed or frozen worker held comes back soon; the full size waits as long as production does.
+#: The tasks of a killed or frozen worker come back soon; the full size waits as long as production.
 SHORT_LEASE = {"LEASE_SECONDS": "20"}
 
 
 @dataclass(frozen=True, kw_only=True)
 class Suite:
-    """What all runs of one invocation share. `broken`: what did not keep every promise; their logs are kept."""
+    """The servers and folder that all runs share; `broken` names the results with broken promises."""
 
     servers: Servers
     folder: Path
@@ -31,7 +31,7 @@ class Suite:
     broken: list[str] = field(default_factory=list)
 
     def pick(self, short: T, full: T) -> T:
-        """The value for the size that was asked for."""
+        """Return the value for the requested size."""
         return full if self.full else short
 
     @contextmanager
@@ -45,7 +45,7 @@ class Suite:
         pool: str = "threads",
         **settings: str,
     ) -> Iterator[Scene]:
-        """A Mailroom for one run: its tenants `cmp_…`, `counts` of each process, options of the sandbox, settings."""
+        """Run a Mailroom with tenants; `counts` has the number of each process, `front` are options of the sandbox."""
         folder = self.folder / name
         folder.mkdir(parents=True)
         with self.servers.fresh() as urls:
@@ -59,12 +59,50 @@ class Suite:
 
 @dataclass(frozen=True, kw_only=True)
 class Run:
-    """One fault: `promise` says in a line what must hold. `do` may give several results, one for each variant.
+    """One fault and the promise that must hold; `do` may return several results, one for each variant.
 
-    `in_ci`: its short size is part of the quality gate.
+    With `in_ci` its short size is part of the quality gate.
     """
 
     name: str
     promise: str
     do: Callable[[Suite], Result | Iterable[Result]]
     in_ci: bool = False
+
+
+PREFIX = "mailroom-faults-"
+
+
+@contextmanager
+def suite(*, full: bool) -> Iterator[Suite]:
+    """Run servers in a folder, which stays with every process' output when a promise was broken."""
+    folder = Path(tempfile.mkdtemp(prefix=PREFIX))
+    folder.chmod(0o711)  # PostgreSQL runs as another account when we are root
+    with Servers(folder) as servers:
+        on = Suite(servers=servers, folder=folder, full=full)
+        yield on
+    if not on.broken:
+        shutil.rmtree(folder)
+
+
+def perform(run: Run, on: Suite) -> Iterator[Result]:
+    """Yield the results of one run; a run that fails breaks its promise too."""
+    for result in _results(run, on):
+        if result.broken:
+            on.broken.append(result.name)
+        yield result
+
+
+def _results(run: Run, on: Suite) -> Iterator[Result]:
+    try:
+        results = run.do(on)
+        yield from [results] if isinstance(results, Result) else results
+    except Exception as error:  # noqa: BLE001 -- the other runs go on
+        yield Result(name=run.name, load=0, injected=0, broken=(f"{type(error).__name__}: {error}",))
+
+
+def perform_all(runs: Iterable[Run], *, full: bool) -> Iterator[Result]:
+    """Yield the results of all runs."""
+    with suite(full=full) as on:
+        for run in runs:
+            yield from perform(run, on)

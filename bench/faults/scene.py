@@ -1,4 +1,4 @@
-"""One fault run on stage: a Mailroom with tenants and mail, the faults, and the verdict at the end."""
+"""The scene of one fault run: a Mailroom with tenants and mail, and the judgement at the end."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from bench.faults.result import Result
 from bench.harness.mail import Mail, desk
 from bench.harness.processes import wait_until
+from bench.harness.small_front import FAILINGS
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence, Set
@@ -17,18 +18,17 @@ if TYPE_CHECKING:
     from bench.harness.mailroom import Mailroom
     from bench.harness.servers import Servers
 
-#: A fast Front that knows no limit, and that goes on sending through any outage of the door.
+#: A fast Front without a limit, which retries through any outage of the door.
 FRONT = (
     *("--requests-per-minute", "60000", "--burst-per-second", "0", "--latency-ms", "20"),
     *("--retry-seconds", "1", "--tries", "20"),
 )
-#: Of the answers. A crowded machine of two cores that also sends does not wake every sender in time.
+#: Share of the answers. A busy machine of two cores does not wake every sender in time.
 PROMPT = 0.99
-FAILINGS = ("lost", "double", "ghost", "wrong_token")
 
 
 class Scene:
-    """Write a run as: mail comes, faults happen (count each that was seen to take place in `injected`), `judge`."""
+    """Runs a fault: send mail, inject faults (count each that took place in `injected`), then `judge`."""
 
     def __init__(self, name: str, servers: Servers, mailroom: Mailroom) -> None:
         self.name = name
@@ -38,12 +38,12 @@ class Scene:
         self.front = mailroom.front
         self.platform = mailroom.platform
         self.companies: list[str] = []
-        self.acknowledged: set[str] = set()  # events that the door took from others than the small Front
+        self.acknowledged: set[str] = set()  # events of other senders than the small Front
         self._began = time.time()
 
     @contextmanager
     def running(self, companies: int) -> Iterator[None]:
-        """Start everything, with so many tenants; end it however the run went."""
+        """Start everything, with this many tenants, and end it."""
         with self.mailroom:
             for number in range(companies):
                 self.companies.append(f"cmp_{self.name.replace('_', '')}{number}")
@@ -52,7 +52,7 @@ class Scene:
             yield
 
     def mail(self, per_second: float, **order: Any) -> Mail:
-        """Mail to all companies for as long as the context lasts."""
+        """Return mail to all companies, a context manager."""
         return Mail(self.front, self.companies, per_second=per_second, **order)
 
     def judge(
@@ -64,11 +64,11 @@ class Scene:
         at_risk: Set[str] = frozenset(),
         door_dies: bool = False,
     ) -> Result:
-        """Wait until nothing is left to do, compare the ledger, the rows and the promises, and stop everything.
+        """Wait until no work is left, compare the ledger with the rows and the promises, and stop everything.
 
-        `at_risk`: events that the promise itself excludes; those that were lost are told, and are no failure.
-        `door_dies`: the faults end the door itself. A connection then waits for the new one, so late answers are told
-        and are no failure.
+        `at_risk` are events that the promise excludes: those lost are reported, and break no promise.
+        With `door_dies` the faults kill the door. A connection then waits for the new one, so late answers are
+        reported and break no promise.
         """
         ended = time.monotonic()
         settled = wait_until(lambda: not self.mailroom.unsettled(), within, every=0.5)
@@ -82,9 +82,9 @@ class Scene:
         problems += _failings({**counts, "lost": len(lost - at_risk)})
         problems += [] if door_dies else _late(totals["door_under_2s"])
         if not totals["acknowledged"]:
-            problems.append("nothing was acknowledged: this run showed nothing")
+            problems.append("nothing was acknowledged: this run proves nothing")
         if not self.injected:
-            problems.append("no fault took place: this run showed nothing")
+            problems.append("no fault took place: this run proves nothing")
         return Result(
             name=self.name,
             load=totals["sent"],
@@ -98,14 +98,14 @@ class Scene:
         )
 
     def ended(self) -> str:
-        """Which of our processes ended by themselves: the platform started them again."""
+        """Describe which of our processes ended by themselves and were started again."""
         ended = ", ".join(f"{count} × {name}" for name, count in sorted(self.platform.restarts.items()))
         return f"processes that ended: {ended or 'none'}"
 
     def _lost(self) -> set[str]:
-        """The acknowledged events without a row or without what should follow, and with nothing left to be done."""
+        """Return the acknowledged events without a row or their effect, and with no work left."""
         acknowledged = self.front.acknowledged() | self.acknowledged
-        unfinished = self.mailroom.unfinished(acknowledged)  # first: what is finished meanwhile is not lost either
+        unfinished = self.mailroom.unfinished(acknowledged)  # first: an event that is finished meanwhile is not lost
         return (self.front.lost() | self.mailroom.unrecorded(acknowledged)) - unfinished
 
     def _counted(self, totals: dict[str, Any], lost: Set[str]) -> dict[str, int]:
@@ -116,7 +116,7 @@ class Scene:
         return counts
 
     def _longest_gap(self) -> float:
-        """The longest time without an effect at Front, from the start of the run to the last one."""
+        """Return the longest time without an effect at Front, between the start of the run and the last effect."""
         effects = [call["at"] for call in self.front.calls() if call["method"] in {"PATCH", "POST"} and call["status"]]
         moments = [self._began, *sorted(at for at in effects if at >= self._began)]
         return round(max((b - a for a, b in pairwise(moments)), default=0.0), 1)

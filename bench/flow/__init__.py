@@ -1,1 +1,1 @@
-"""Webhooks on their whole way: into rows, and to the change at Front."""
+"""The benchmark of the whole way: from the webhook to the row, and to the change at Front."""

@@ -1,42 +1,37 @@
-"""The whole way, beside a Front that takes 80 ms for each call."""
+"""The way from the webhook to the change at a Front that takes 80 ms for each call."""
 
 from __future__ import annotations
 
-import sys
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from bench.benchmark import Benchmark
-from bench.flow.backlog import drain
-from bench.flow.beside import beside_others
-from bench.flow.downloads import AT_ONCE, THREADS, careless, download
-from bench.flow.fairness import PROMISED_SECONDS, beside
-from bench.flow.memory import MemoryOverTime
-from bench.flow.stage import BUDGET, stage
-from bench.flow.steady import is_steady, steady
-from bench.flow.trials import Length
+from bench.flow import downloads
+from bench.flow.backlogs import PROMISED_SECONDS, drain, event_beside_backlogs
+from bench.flow.comparison import Length, compare
+from bench.flow.fixed_rate import MemoryOverTime, is_steady, steady
+from bench.flow.fixture import BUDGET, TENANTS, fixture
+from bench.harness.benchmark import Benchmark, report, timed
 from bench.harness.servers import both_servers
-from bench.timed import timed
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
     from pathlib import Path
 
-    from bench.benchmark import Figures
+    from bench.harness.benchmark import Figures
     from bench.harness.servers import Servers
 
 WARM_UP = (10, 3.0)
 NOTE = (
     "Sender, small Front, servers and all of Mailroom share the cores named in `machine`. Rates are fixed: the sender"
-    " does not wait for anything. rows: until another connection sees the row; action: until Front has changed the"
-    " conversation, its 80 ms included. calls_per_second and memory are of one worker process with 16 threads;"
-    " files are stored by one with 32, half of which may do that. beside: all do 16 webhooks at a time."
+    " waits for nothing. rows: until another connection sees the row; action: until Front has changed the conversation,"
+    " its 80 ms included. calls_per_second and memory are of one worker process with 16 threads; files are stored by"
+    " one with 32, half of which may do that. beside: each system runs 16 webhooks at a time."
 )
 
 
 @dataclass(frozen=True, kw_only=True)
 class Size:
-    """How much of everything. `steps`: rates that are tried until work piles up."""
+    """The amounts of each part; `steps` are rates that are tried until a queue grows."""
 
     rates: tuple[int, ...]
     steps: tuple[int, ...]
@@ -44,12 +39,11 @@ class Size:
     backlog: int
     one_tenants: int
     busy_tenants: int
-    beside: Length
+    compared: Length
     peers: bool
     files: int
     file_mb: int
     file_seconds: float
-    tenants: int = 10
 
 
 QUICK = Size(
@@ -59,7 +53,7 @@ QUICK = Size(
     backlog=1_500,
     one_tenants=1_000,
     busy_tenants=50,
-    beside=Length(backlog=200, rates=(20,), seconds=5.0, troubled_per_second=20, troubled_seconds=8.0, kills=2),
+    compared=Length(backlog=200, rates=(20,), seconds=5.0, troubled_per_second=20, troubled_seconds=8.0, kills=2),
     peers=False,
     files=8,
     file_mb=5,
@@ -72,16 +66,18 @@ FULL = Size(
     backlog=10_000,
     one_tenants=50_000,
     busy_tenants=999,
-    beside=Length(backlog=1_000, rates=(20, 50), seconds=15.0, troubled_per_second=30, troubled_seconds=20.0, kills=4),
+    compared=Length(
+        backlog=1_000, rates=(20, 50), seconds=15.0, troubled_per_second=30, troubled_seconds=20.0, kills=4
+    ),
     peers=True,
-    files=AT_ONCE,
+    files=downloads.AT_ONCE,
     file_mb=25,
     file_seconds=20.0,
 )
 
 
 def flow(*, quick: bool) -> Figures:
-    """Fixed rates, a backlog, tenants beside each other, files, and others; each on an empty database."""
+    """Measure fixed rates, backlogs, files and the peers, each on an empty database."""
     size = QUICK if quick else FULL
     took: dict[str, float] = {}
     with both_servers() as (servers, folder):
@@ -95,7 +91,7 @@ def flow(*, quick: bool) -> Figures:
         with timed(took, "downloads"):
             files, of_files = _downloads(servers, folder, size)
         with timed(took, "beside"):
-            others = beside_others(servers, folder, size.beside, peers=size.peers)
+            others = compare(servers, folder, size.compared, peers=size.peers)
     verdicts = [verdict, of_backlog, noisy.pop("verdict"), crowd.pop("verdict"), of_files]
     held = [rate for rate, figures in rates.items() if is_steady(figures)]
     return {
@@ -124,7 +120,7 @@ def flow(*, quick: bool) -> Figures:
             *_failings(verdicts),
             *_late(noisy, "one backlog"),
             *_late(crowd, "many backlogs"),
-            *careless(files, size.files),
+            *downloads.violations(files, size.files),
             *others["broken"],
         ],
     }
@@ -133,43 +129,39 @@ def flow(*, quick: bool) -> Figures:
 def _rates(
     servers: Servers, folder: Path, size: Size
 ) -> tuple[dict[int, dict[str, Any]], dict[str, Any], dict[str, int]]:
-    with stage(servers, folder, "rates", companies=size.tenants) as on, MemoryOverTime(on.mailroom.platform) as memory:
+    with fixture(servers, folder, "rates", companies=TENANTS) as on, MemoryOverTime(on.mailroom.platform) as memory:
         steady(on, *WARM_UP)
         found: dict[int, dict[str, Any]] = {}
         for rate in (*size.rates, *size.steps):
             found[rate] = steady(on, rate, size.seconds)
-            _tell(f"{rate} a second", found[rate])
+            report(f"{rate} a second: {found[rate]}")
             if rate in size.steps and not is_steady(found[rate]):
                 break
         return found, memory.figures(), on.verdict()
 
 
 def _backlog(servers: Servers, folder: Path, size: Size) -> tuple[dict[str, Any], dict[str, int]]:
-    with stage(servers, folder, "backlog", companies=size.tenants) as on:
+    with fixture(servers, folder, "backlog", companies=TENANTS) as on:
         figures = drain(on, size.backlog, within=60 + size.backlog / 20)
-        _tell("backlog", figures)
+        report(f"backlog: {figures}")
         return figures, on.verdict()
 
 
 def _fairness(servers: Servers, folder: Path, name: str, *, tenants: int, each: int) -> dict[str, Any]:
-    with stage(servers, folder, name, companies=tenants + 5, budget=BUDGET) as on:
-        figures = beside(on, each)
-        _tell(name, figures)
+    with fixture(servers, folder, name, companies=tenants + 5, budget=BUDGET) as on:
+        figures = event_beside_backlogs(on, each)
+        report(f"{name}: {figures}")
         return {**figures, "verdict": on.verdict()}
 
 
 def _downloads(servers: Servers, folder: Path, size: Size) -> tuple[dict[str, dict[str, Any]], dict[str, int]]:
-    """First small ones, which load what files need; then slowly, all at once; then as fast as it goes."""
-    with stage(servers, folder, "downloads", companies=size.files, WORKER_THREADS=THREADS) as on:
-        download(on, 1)
-        slow = download(on, size.file_mb, slowly=size.file_seconds)
-        found = {"slow": slow, "fast": download(on, size.file_mb)}
-        _tell("downloads", found)
+    """Store small files first, which load the modules; then large ones slowly and all at once; then at full speed."""
+    with fixture(servers, folder, "downloads", companies=size.files, WORKER_THREADS=downloads.THREADS) as on:
+        downloads.download(on, 1)
+        slow = downloads.download(on, size.file_mb, slowly=size.file_seconds)
+        found = {"slow": slow, "fast": downloads.download(on, size.file_mb)}
+        report(f"downloads: {found}")
         return found, on.verdict()
-
-
-def _tell(what: str, figures: dict[str, Any]) -> None:
-    print(f"{what}: {figures}", file=sys.stderr, flush=True)
 
 
 def _failings(verdicts: Iterable[dict[str, int]]) -> list[str]:
@@ -186,5 +178,5 @@ def _late(figures: dict[str, Any], what: str) -> list[str]:
 FLOW = Benchmark(
     name="flow",
     measures="webhook to row and to the change at Front, backlogs, fairness, files, and the same by others",
-    do=flow,
+    run=flow,
 )

@@ -1,4 +1,4 @@
-"""Large files that come at the same time: in how much memory they are stored, and how fast."""
+"""Large files at the same time: the memory of the worker that stores them, and how fast it is."""
 
 from __future__ import annotations
 
@@ -9,90 +9,90 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from bench.door.usage import memory_mb
-from bench.flow.stage import order
+from bench.harness.mail import order
+from bench.harness.usage import memory_mb
 
 if TYPE_CHECKING:
-    from bench.flow.stage import Stage
+    from bench.flow.fixture import Fixture
 
 PROMISED_MB = 150
 AT_ONCE = 16
-#: Files get half of the slots: so that all are stored at the same time.
+#: Half of the threads may store files, so that all are stored at the same time.
 THREADS = str(2 * AT_ONCE)
-LOOKS_EVERY = 0.1
+SAMPLE_SECONDS = 0.1
 STORED_WITHIN = 240.0
-AT_WORK = "SELECT count(*) FROM tasks WHERE kind = 'store_attachment' AND state = 'running'"
-KEPT = "SELECT front_id, size, sha256, path FROM attachments WHERE state = 'stored' AND id > %s ORDER BY id"
+RUNNING = "SELECT count(*) FROM tasks WHERE kind = 'store_attachment' AND state = 'running'"
+STORED = "SELECT front_id, size, sha256, path FROM attachments WHERE state = 'stored' AND id > %s ORDER BY id"
 LAST = "SELECT coalesce(max(id), 0) FROM attachments"
 
 
 @dataclass(frozen=True, kw_only=True)
-class Look:
-    """At the worker, in a moment."""
+class Sample:
+    """The memory of the worker, and the files that it is storing."""
 
     memory_mb: float
-    at_work: int
+    running: int
 
 
-def download(stage: Stage, file_mb: int, *, slowly: float = 0.0) -> dict[str, Any]:
-    """One file of each company; `slowly`: so many seconds Front takes for each, so that all are under way together."""
-    front, size = stage.mailroom.front, file_mb * 1_000_000
+def download(on: Fixture, file_mb: int, *, slowly: float = 0.0) -> dict[str, Any]:
+    """Send each company one file; Front takes `slowly` seconds for each, so that all downloads overlap."""
+    front, size = on.mailroom.front, file_mb * 1_000_000
     if slowly:
         front.fault("slow_body", path_regex="^/download/", seconds=slowly)
-    [(last,)] = stage.mailroom.rows(LAST)
-    before = _look(stage)
+    [(last,)] = on.mailroom.rows(LAST)
+    before = _sample(on)
     began = time.monotonic()
-    for company in stage.companies:
+    for company in on.companies:
         front.send("inbound_received", company, **order(company, attachments=[{"size": size}]))
-    looks = _looks(stage, last)
+    samples = _samples_until_stored(on, last)
     took = time.monotonic() - began
     front.heal()
-    stage.settle(STORED_WITHIN)
+    on.settle(STORED_WITHIN)
     return {
-        "files": len(stage.companies),
+        "files": len(on.companies),
         "file_mb": file_mb,
-        "most_at_once": max(each.at_work for each in looks),
-        "memory_mb": round(max(each.memory_mb for each in looks), 1),
+        "most_at_once": max(each.running for each in samples),
+        "memory_mb": round(max(each.memory_mb for each in samples), 1),
         "memory_before_mb": round(before.memory_mb, 1),
-        "mb_per_second": round(len(stage.companies) * file_mb / took, 1),
+        "mb_per_second": round(len(on.companies) * file_mb / took, 1),
         "seconds": round(took, 1),
-        "wrong": _wrong(stage, last),
+        "wrong": _wrong(on, last),
         "load_average": round(os.getloadavg()[0], 2),
     }
 
 
-def careless(found: dict[str, dict[str, Any]], files: int) -> list[str]:
-    """What was promised of files and is not so, in words; `slow` has to show so many under way together."""
+def violations(found: dict[str, dict[str, Any]], files: int) -> list[str]:
+    """Return the violated guarantees; the slow run must have had all files under way together."""
     most, wrong = found["slow"]["most_at_once"], sum(each["wrong"] for each in found.values())
     memory = max(each["memory_mb"] for each in found.values())
     broken = [f"{wrong} stored files are not Front's"] if wrong else []
-    broken += [f"only {most} files were stored at once: this shows nothing"] if most < files else []
+    broken += [f"only {most} files were stored at once: this measures nothing"] if most < files else []
     return broken + ([f"the worker took {memory} MB for its files"] if memory >= PROMISED_MB else [])
 
 
-def _looks(stage: Stage, last: int) -> list[Look]:
-    """Until all files are stored."""
-    looks, until = [], time.monotonic() + STORED_WITHIN
-    while len(stage.mailroom.rows(KEPT, last)) < len(stage.companies):
+def _samples_until_stored(on: Fixture, last: int) -> list[Sample]:
+    """Sample the worker until all files are stored."""
+    samples, until = [], time.monotonic() + STORED_WITHIN
+    while len(on.mailroom.rows(STORED, last)) < len(on.companies):
         assert time.monotonic() < until, "the files are not stored in time"
-        looks.append(_look(stage))
-        time.sleep(LOOKS_EVERY)
-    return looks
+        samples.append(_sample(on))
+        time.sleep(SAMPLE_SECONDS)
+    return samples
 
 
-def _look(stage: Stage) -> Look:
-    [(at_work,)] = stage.mailroom.rows(AT_WORK)
-    return Look(memory_mb=memory_mb(stage.mailroom.platform.pids("worker")), at_work=at_work)
+def _sample(on: Fixture) -> Sample:
+    [(running,)] = on.mailroom.rows(RUNNING)
+    return Sample(memory_mb=memory_mb(on.mailroom.platform.pids("worker")), running=running)
 
 
-def _wrong(stage: Stage, last: int) -> int:
-    """How many stored files are not Front's, by their rows or by their bytes."""
-    files = Path(stage.mailroom.environment["MAILROOM_DATA"]) / "files"
+def _wrong(on: Fixture, last: int) -> int:
+    """Count the stored files that differ from Front's in their row or their bytes."""
+    files = Path(on.mailroom.environment["MAILROOM_DATA"]) / "files"
     count = 0
-    for front_id, size, sha256, path in stage.mailroom.rows(KEPT, last):
-        kept = (files / path).read_bytes()
-        fronts = stage.mailroom.front.file(front_id)
-        is_right = (size, sha256) == (fronts["size"], fronts["sha256"]) == (len(kept), _digest(kept))
+    for front_id, size, sha256, path in on.mailroom.rows(STORED, last):
+        stored = (files / path).read_bytes()
+        fronts = on.mailroom.front.file(front_id)
+        is_right = (size, sha256) == (fronts["size"], fronts["sha256"]) == (len(stored), _digest(stored))
         count += not is_right
     return count
 

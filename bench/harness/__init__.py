@@ -1,1 +1,1 @@
-"""What measurements and acceptance tests start, tell and watch."""
+"""The processes, servers and mail that benchmarks and tests start, control and watch."""

@@ -1,7 +1,7 @@
-"""A worker that stops listening on purpose, and an impatient watchdog: `celery -A bench.harness.deaf_worker worker …`.
+"""A worker that stops consuming on purpose, with an impatient watchdog: `celery -A bench.harness.deaf_worker worker …`.
 
-`DEAF_HOW`: `cancel` stops its consumer as a broken reconnect does, `hang` its whole event loop; anything else nothing.
-It does so once only, `DEAF_AFTER` seconds after its start, when the file `DEAF_MARK` does not exist yet.
+`DEAF_HOW` says how: `cancel` stops its consumer as a broken reconnect does, `hang` blocks its whole event loop.
+It happens once, `DEAF_AFTER` seconds after the start, unless the file `DEAF_MARK` exists.
 """
 
 from __future__ import annotations
@@ -18,16 +18,16 @@ from workers.process import watchdog
 watchdog.LOOK_SECONDS, watchdog.GRACE_SECONDS = 0.2, 3.0
 watchdog.DEAF_SECONDS = float(os.environ.get("DEAF_SECONDS", "2"))
 
-from workers.app import app  # noqa: E402 -- the watchdog is made with what is set above
+from workers.app import app  # noqa: E402 -- the watchdog reads the values above when it is made
 
 
 class Deafening(bootsteps.StartStopStep):
-    """Does what the environment says some time after the consumer has started."""
+    """Makes the worker deaf some time after its consumer has started."""
 
     requires = ("celery.worker.consumer.tasks:Tasks",)
 
     def start(self, consumer: Any) -> None:
-        """Plan it, unless it was done before."""
+        """Schedule it, unless it has happened before."""
         mark = Path(os.environ["DEAF_MARK"])
         if not mark.exists():
             consumer.timer.call_after(float(os.environ.get("DEAF_AFTER", "0.5")), _deafen, (consumer, mark))

@@ -1,26 +1,40 @@
-"""Mail that keeps coming to several companies in turns, until it is told to stop."""
+"""Mail to the desks of companies: a stream of it, and one message that is timed."""
 
 from __future__ import annotations
 
 import itertools
 import threading
+import time
 from typing import TYPE_CHECKING, Any, Self
+
+from bench.harness.processes import wait_until
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from bench.harness.small_front import SmallFront
 
+#: Between two orders to the small Front.
 SECONDS = 0.5
+PAUSE_SECONDS = 0.5
+GIVES_UP_AFTER = 60.0
 
 
 def desk(company: str) -> str:
-    """The address that mail to this company is sent to."""
+    """Return the address of this company's desk."""
     return f"desk@{company.replace('_', '-')}.example"
 
 
+def order(company: str, **how: Any) -> dict[str, Any]:
+    """Return an order for mail to a company's desk, whose conversation is to be archived."""
+    return {"recipients": [{"handle": desk(company), "role": "to"}], "expect": "archived", **how}
+
+
 class Mail:
-    """`per_second` messages to the desks of these companies, every `files_each`-th with a file; a context manager."""
+    """Sends `per_second` messages to the desks of these companies in turns, as a context manager.
+
+    Every `files_each`-th order brings a file.
+    """
 
     def __init__(
         self, front: SmallFront, companies: Sequence[str], *, per_second: float, files_each: int = 5, **order: Any
@@ -58,11 +72,22 @@ class Mail:
         self._front.send(
             "inbound_received",
             company,
-            recipients=[{"handle": desk(company), "role": "to"}],
-            expect="archived",
-            wait=False,
-            count=max(1, round(self._per_second * SECONDS)),
-            rate=self._per_second,
-            attachment_count=int(number % self._files_each == 0),
-            **self._order,
+            **order(
+                company,
+                wait=False,
+                count=max(1, round(self._per_second * SECONDS)),
+                rate=self._per_second,
+                attachment_count=int(number % self._files_each == 0),
+                **self._order,
+            ),
         )
+
+
+def seconds_to_change(front: SmallFront, company: str) -> float:
+    """Send one message after a pause; return the seconds until its conversation was seen to be archived."""
+    time.sleep(PAUSE_SECONDS)
+    began = time.monotonic()
+    [event] = front.send("inbound_received", company, **order(company))["events"]
+    conversation = event["conversation_id"]
+    wait_until(lambda: front.conversation(conversation)["status"] == "archived", GIVES_UP_AFTER, every=0.02)
+    return time.monotonic() - began

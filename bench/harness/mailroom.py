@@ -1,10 +1,8 @@
-"""Mailroom with all its processes on given servers, and a small Front beside it."""
+"""Mailroom with all its processes on given servers, a small Front beside it, and a backlog in its tables."""
 
 from __future__ import annotations
 
-import os
 import secrets
-import sys
 from collections import Counter
 from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any, LiteralString, Self
@@ -15,10 +13,10 @@ import requests
 from cryptography.fernet import Fernet
 from pydantic import SecretStr
 
-from bench.harness.platform import Platform
+from bench.harness.mail import order
+from bench.harness.platform import Door, Platform, base_environment, start_sandbox
 from bench.harness.ports import free_ports
-from bench.harness.processes import wait_until
-from bench.harness.sandbox import Door, start_sandbox
+from bench.harness.processes import expect
 from bench.harness.small_front import SmallFront
 from shared.connection.vault import TokenVault
 from shared.db.core.pool import Pool
@@ -29,22 +27,22 @@ from shared.errors import StoreUnavailable
 from shared.intake.client import STREAM, Intake
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence, Set
+    from collections.abc import Iterable, Mapping, Sequence, Set
     from pathlib import Path
 
     from shared.db.core.pool import Connection
 
-#: A setting of the person who measures must not change what is seen.
-KEPT = ("PATH", "HOME", "USER", "LOGNAME", "LANG", "TMPDIR", "LD_LIBRARY_PATH")
 STARTS_WITHIN = 90.0
-BEHIND_THE_DOOR = {"recorder", "worker", "sweeper"}
+BEHIND_THE_DOOR = ("recorder", "worker", "sweeper")
 OPEN = "state IN ('ready', 'queued', 'running')"
+#: Backlog events that one order to the small Front makes.
+BATCH = 5_000
 
 
 class Mailroom:
     """One Mailroom on an empty database and Redis; `front` are options of the sandbox, `pool` is Celery's."""
 
-    def __init__(  # noqa: PLR0913 -- what a run may choose, each named at the call
+    def __init__(  # noqa: PLR0913 -- the choices of a run, each named at the call
         self,
         urls: tuple[str, str],
         folder: Path,
@@ -81,13 +79,13 @@ class Mailroom:
         self._stack.close()
 
     def start_sandbox(self) -> None:
-        """Start the small Front; return when it listens."""
+        """Start the small Front and wait until it listens."""
         door = Door(port=self.port, signing_key=self._signing_key)
         start_sandbox(self.platform, self.front, door, self._front_options)
 
     def tenant(self, company: str, *addresses: str, action: str = "archive", token: str | None = None) -> int:
-        """Found the company at Front and connect it as a tenant with a user for each address; the tenant's id."""
-        token = token or self.front.found(company)
+        """Create the company at Front and connect it as a tenant with a user for each address; return its id."""
+        token = token or self.front.create(company)
         vault = TokenVault([SecretStr(self._token_key)])
 
         def add(conn: Connection) -> int:
@@ -108,20 +106,20 @@ class Mailroom:
         self._pool.run(lambda conn: connections.connect(conn, tenant_id, kind="api_token", secret=secret))
 
     def rows(self, query: LiteralString, *values: object) -> list[tuple[Any, ...]]:
-        """What the database has. Raises StoreUnavailable while it is away."""
+        """Return the rows of a query. Raises StoreUnavailable while the database is away."""
         return self._pool.run(lambda conn: conn.execute(query, values).fetchall())
 
     def redis(self) -> redis.Redis:
-        """A client that waits for no more than two seconds."""
+        """Return a client that waits for two seconds at most."""
         return redis.Redis.from_url(self.redis_url, socket_timeout=2, socket_connect_timeout=2)
 
     def intake_depth(self) -> int:
-        """How many deliveries are not recorded yet. Raises StoreUnavailable while Redis is away."""
+        """Count the deliveries that are not recorded yet. Raises StoreUnavailable while Redis is away."""
         with self.redis() as client:
             return Intake(client).depth()
 
     def unsettled(self) -> str:
-        """What is still to be done, in words; nothing when all is finished or parked, and nobody is sending."""
+        """Describe the work that is left; empty when all is finished or parked, and nobody is sending."""
         waits = {"deliveries at Front": self.front.verdict()["pending"]}
         try:
             waits["intake"] = self.intake_depth()
@@ -132,12 +130,12 @@ class Mailroom:
         return ", ".join(f"{count} {what}" for what, count in waits.items() if count)
 
     def unrecorded(self, acknowledged: Set[str]) -> set[str]:
-        """Those of the events that are not exactly one row."""
+        """Return those of the events that are not exactly one row."""
         rows = Counter(front_id for (front_id,) in self.rows("SELECT front_id FROM events"))
         return {event_id for event_id in acknowledged if rows[event_id] != 1}
 
     def unfinished(self, events: Set[str]) -> set[str]:
-        """Those of the events that still are to be recorded or worked on: late, and not lost."""
+        """Return those of the events that are still to be recorded or worked on: they are late, not lost."""
         query = f"SELECT front_id FROM events WHERE id IN (SELECT event_id FROM tasks WHERE {OPEN})"
         waiting = [bytes(body) for (body,) in self.rows("SELECT body FROM spooled_deliveries")]
         with self.redis() as client:
@@ -146,18 +144,18 @@ class Mailroom:
         return {each for each in events if each in open_ or any(each.encode() in body for body in waiting)}
 
     def is_ready(self) -> bool:
-        """Whether the door answers and every kind of process behind it has said that it lives."""
+        """Tell whether the door answers and every kind of process behind it has sent a heartbeat."""
         try:
             answers = requests.get(f"http://127.0.0.1:{self.port}/readyz", timeout=5).ok
             alive = self.rows("SELECT kind FROM processes WHERE seen_at > now() - interval '15 seconds'")
         except (requests.RequestException, StoreUnavailable):
             return False
-        return answers and {kind for (kind,) in alive} >= BEHIND_THE_DOOR
+        return answers and {kind for (kind,) in alive} >= set(BEHIND_THE_DOOR)
 
     def _environment(self) -> dict[str, str]:
         front = f"http://127.0.0.1:{self._sandbox_port}"
         return {
-            **surroundings(),
+            **base_environment(),
             "DATABASE_URL": self.database_url,
             "REDIS_URL": self.redis_url,
             "MAILROOM_DATA": str(self.folder / "data"),
@@ -169,13 +167,57 @@ class Mailroom:
         }
 
 
-def surroundings() -> dict[str, str]:
-    """The environment of any process: our programs come first, and no setting of the person who measures."""
-    programs = os.path.dirname(sys.executable)  # noqa: PTH120 -- a symbolic link must not be followed
-    kept = {name: os.environ[name] for name in KEPT if name in os.environ}
-    return {**kept, "PATH": os.pathsep.join([programs, kept.get("PATH", os.defpath)]), "PYTHONUNBUFFERED": "1"}
+def add_backlog(mailroom: Mailroom, companies: Iterable[str], each: int) -> int:
+    """Insert this many waiting actions for each company, as if recorded a moment ago; return how many in all.
+
+    The events are real ones of the small Front, which sends no webhooks for them.
+    """
+    total = 0
+    with psycopg.connect(mailroom.database_url) as conn:
+        for company in companies:
+            for began in range(0, each, BATCH):
+                total += _insert(conn, company, _unsent_events(mailroom, company, min(BATCH, each - began)))
+                conn.commit()
+    return total
 
 
-def expect(fact: Any, seconds: float, what: str) -> None:
-    """Return when the fact is true; fail when it is not in time."""
-    assert wait_until(fact, seconds, every=0.1), f"not within {seconds:g} s: {what}"
+def drop_backlog(mailroom: Mailroom) -> int:
+    """Discard the tasks that were not started, as a person would; return how many."""
+    with psycopg.connect(mailroom.database_url) as conn:
+        return conn.execute(
+            """
+            WITH dropped AS (
+                UPDATE tasks SET state = 'discarded', settled_at = now() WHERE state = 'ready' RETURNING event_id
+            ), closed AS (
+                UPDATE actions SET state = 'discarded' WHERE event_id IN (SELECT event_id FROM dropped)
+            )
+            UPDATE events SET state = 'done' WHERE id IN (SELECT event_id FROM dropped)
+            """
+        ).rowcount
+
+
+def _unsent_events(mailroom: Mailroom, company: str, count: int) -> list[dict[str, Any]]:
+    unsent = order(company, count=count, deliver=False)
+    events: list[dict[str, Any]] = mailroom.front.send("inbound_received", company, **unsent)["events"]
+    return events
+
+
+def _insert(conn: psycopg.Connection, company: str, events: list[dict[str, Any]]) -> int:
+    columns = [[event[name] for event in events] for name in ("event_id", "conversation_id", "message_id")]
+    return conn.execute(
+        """
+        WITH happened AS (
+            INSERT INTO events (company_id, front_id, tenant_id, type, conversation_id, message_id, emitted_at,
+                                received_at, state)
+            SELECT company_id, event, tenants.id, 'inbound_received', conversation, message, now(), now(), 'processing'
+            FROM tenants, unnest(%s::text[], %s::text[], %s::text[]) AS front(event, conversation, message)
+            WHERE company_id = %s RETURNING id, tenant_id, conversation_id, emitted_at
+        ), planned AS (
+            INSERT INTO actions (event_id, tenant_id, conversation_id, kind, wait_for, state, reason, emitted_at)
+            SELECT id, tenant_id, conversation_id, 'archive', 'stored', 'planned', 'backlog', emitted_at FROM happened
+        )
+        INSERT INTO tasks (tenant_id, event_id, kind, state)
+        SELECT tenant_id, id, 'apply_action', 'ready' FROM happened
+        """,
+        (*columns, company),
+    ).rowcount

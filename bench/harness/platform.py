@@ -1,4 +1,4 @@
-"""What a platform does with a Procfile: runs so many of each process, and starts again what ended."""
+"""Runs the processes of the Procfile as a hosting platform does, and starts again those that end."""
 
 from __future__ import annotations
 
@@ -6,37 +6,62 @@ import os
 import random
 import signal
 import subprocess
+import sys
 import threading
 import time
 from collections import Counter
 from contextlib import suppress
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
 import psutil
 
 from bench.harness.processes import children_of, is_alive, wait_until
-from bench.harness.procfile import ROOT, shipped
 from console.up.embedded.spawn import Guard
 
 if TYPE_CHECKING:
     from collections.abc import Container, Mapping, Sequence
-    from pathlib import Path
 
-#: Runs once and ends; serves people and no webhook.
+    from bench.harness.small_front import SmallFront
+
+ROOT = Path(__file__).parents[2]
+#: The only variables that processes inherit: a setting of the person who measures must not change the result.
+INHERITED = ("PATH", "HOME", "USER", "LOGNAME", "LANG", "TMPDIR", "LD_LIBRARY_PATH")
+#: `release` runs once and ends; `console` serves people and no webhook.
 NOT_NEEDED = {"release", "console"}
 TICK = 0.05
-#: A platform takes a moment until it notices.
+#: A hosting platform notices an end after a moment.
 RESTART_AFTER = 0.2
 STOPS_WITHIN = 60.0
 DIES_WITHIN = 10.0
-#: Until it can hear TERM, a process loads its modules; on a crowded machine that takes a while.
-HAS_BEGUN_AFTER = 8.0
+#: A process loads its modules before it handles TERM; on a busy machine that takes this long.
+HANDLES_TERM_AFTER = 8.0
+SANDBOX_LISTENS_WITHIN = 90.0
+
+
+def procfile_commands(*, pool: str = "threads") -> dict[str, list[str]]:
+    """Return the command of each process in the Procfile by its name; `pool` is Celery's pool."""
+    lines = (ROOT / "Procfile").read_text(encoding="utf-8").splitlines()
+    named = [(name, text.strip()) for name, _, text in (line.partition(":") for line in lines) if name]
+    return {name: ["/bin/sh", "-c", f"exec {text.replace('-P threads', f'-P {pool}')}"] for name, text in named}
+
+
+def inherited() -> dict[str, str]:
+    """Return the variables that a process may inherit."""
+    return {name: os.environ[name] for name in INHERITED if name in os.environ}
+
+
+def base_environment() -> dict[str, str]:
+    """Return the environment that every process starts with: inherited variables, and our programs first on PATH."""
+    programs = os.path.dirname(sys.executable)  # noqa: PTH120 -- a symbolic link must not be followed
+    kept = inherited()
+    return {**kept, "PATH": os.pathsep.join([programs, kept.get("PATH", os.defpath)]), "PYTHONUNBUFFERED": "1"}
 
 
 @dataclass
 class Instance:
-    """One process of a kind; `kept` while it is to run."""
+    """One process of a kind; `wanted` while it is to run."""
 
     name: str
     command: Sequence[str]
@@ -46,7 +71,7 @@ class Instance:
     started_at: float = 0.0
     terminated_at: float = 0.0
     ended_at: float = 0.0
-    kept: bool = True
+    wanted: bool = True
     statuses: list[int] = field(default_factory=list)
 
     def spawn(self) -> None:
@@ -65,7 +90,7 @@ class Instance:
 
 
 class Platform:
-    """Runs processes below one environment, their output in `folder`. `restarts` counts what ended unasked, by name."""
+    """Runs processes with one environment, their output in `folder`; `restarts` counts unasked ends by name."""
 
     def __init__(self, environment: Mapping[str, str], folder: Path) -> None:
         self.environment = dict(environment)
@@ -90,7 +115,7 @@ class Platform:
         self._guard.__exit__()
 
     def run(self, name: str, command: Sequence[str], count: int = 1, **environment: str) -> None:
-        """Start `count` processes of this kind, with more or other environment than the rest."""
+        """Start `count` processes of this kind; `environment` adds to that of the others or replaces it."""
         with self._lock:
             for _ in range(count):
                 log = self._folder / f"{name}.log"
@@ -99,35 +124,35 @@ class Platform:
                 self._start(instance)
 
     def procfile(self, counts: Mapping[str, int], *, pool: str) -> None:
-        """Start the Procfile's processes in these numbers, all that webhooks need; kinds that are not named run once.
+        """Start the Procfile's processes that webhooks need, in these numbers; a kind without a number runs once.
 
-        `pool` is how Celery runs tasks: `threads`, as the Procfile has it, or `prefork`.
+        `pool` is Celery's pool: `threads`, as in the Procfile, or `prefork`.
         """
-        for name, command in shipped(pool=pool).items():
+        for name, command in procfile_commands(pool=pool).items():
             if name not in NOT_NEEDED:
                 self.run(name, command, counts.get(name, 1))
 
     def pids(self, *names: str) -> list[int]:
-        """The processes that run now; of these kinds, where any is named."""
+        """Return the processes that run now; only those of these kinds where any is named."""
         with self._lock:
             return [each.process.pid for each in self._running(*names) if each.process]
 
     def crash_at(self, name: str, point: str) -> None:
-        """Start the first of this kind from now on with a failpoint; with "" without. It is ended to be started so."""
+        """Restart the first process of this kind with a failpoint, from now on; with "" without one."""
         with self._lock:
             instance = next(each for each in self._instances if each.name == name)
             instance.environment = {**instance.environment, "MAILROOM_CRASH_AT": point}
             _kill_group(instance)
 
     def printed(self, name: str, text: str) -> int:
-        """How often the processes of this kind have printed it."""
+        """Count how often the processes of this kind have printed the text."""
         log = self._folder / f"{name}.log"
         return log.read_text(encoding="utf-8", errors="replace").count(text) if log.exists() else 0
 
     def kill(self, name: str) -> int | None:
-        """End one of them, any, with all of its children by SIGKILL, and return when it is seen to be gone.
+        """SIGKILL a random one with all its children, and wait until it is gone.
 
-        Its process id; None when none of them runs just now.
+        Returns its process id, or None when none runs at the moment.
         """
         with self._lock:
             victims = self._running(name)
@@ -139,7 +164,7 @@ class Platform:
         return process.pid
 
     def kill_child(self, name: str, *, among: Container[int] | None = None) -> int | None:
-        """End a child of one of them with SIGKILL, any (`among` these), as a crash would; its id, None without any."""
+        """SIGKILL a random child (`among` these), as a crash would; return its id, None without any."""
         children = [
             child for pid in self.pids(name) for child in children_of(pid) if among is None or child.pid in among
         ]
@@ -153,33 +178,33 @@ class Platform:
         return int(victim.pid)
 
     def stop(self, *names: str) -> list[str]:
-        """TERM to all of these kinds (none named: all), and no new start; what went wrong, in words."""
+        """Stop all of these kinds (all kinds where none is named) with TERM; return the problems in words."""
         with self._lock:
             leaving = self._running(*names)
             for instance in leaving:
-                instance.kept = False
+                instance.wanted = False
         return _stopped(leaving)
 
     def restart(self, name: str) -> float:
-        """TERM to one of them, the oldest, and a new start once it has ended; the seconds it took to end.
+        """Stop the oldest one with TERM and start it again; return the seconds until it had ended.
 
-        Fails when it does not end in time, or not with status 0.
+        Raises AssertionError when it does not end in time with status 0.
         """
         began = time.monotonic()
         with self._lock:
             instance = min(self._running(name), key=lambda each: each.started_at)
-            instance.kept = False
+            instance.wanted = False
         problems = _stopped([instance])
         assert not problems, problems
         took = time.monotonic() - began
         with self._lock:
-            instance.kept = True
+            instance.wanted = True
             self._start(instance)
         return took
 
     def _running(self, *names: str) -> list[Instance]:
         chosen = [each for each in self._instances if not names or each.name in names]
-        return [each for each in chosen if each.kept and each.process and each.process.poll() is None]
+        return [each for each in chosen if each.wanted and each.process and each.process.poll() is None]
 
     def _start(self, instance: Instance) -> None:
         instance.spawn()
@@ -193,10 +218,10 @@ class Platform:
                     self._look_after(instance)
 
     def _look_after(self, instance: Instance) -> None:
-        if not instance.kept or instance.process is None or (status := instance.process.poll()) is None:
+        if not instance.wanted or instance.process is None or (status := instance.process.poll()) is None:
             return
         if not instance.ended_at:
-            _kill_group(instance)  # what it left would keep its port
+            _kill_group(instance)  # a child that is left would keep the port
             self._guard.forget(instance.process.pid)
             instance.ended_at = time.monotonic()
             instance.statuses.append(status)
@@ -206,7 +231,7 @@ class Platform:
 
 
 def _stopped(leaving: Sequence[Instance]) -> list[str]:
-    """TERM to all, then wait for each. One that has hardly begun may end by the signal itself."""
+    """Send TERM to all, then wait for each. One that has hardly started may die of the signal itself."""
     problems = []
     for instance in leaving:
         instance.terminated_at = time.monotonic()
@@ -214,8 +239,8 @@ def _stopped(leaving: Sequence[Instance]) -> list[str]:
             instance.process.terminate()
     for instance in leaving:
         status = _status(instance)
-        begun = instance.terminated_at - instance.started_at > HAS_BEGUN_AFTER
-        if status != 0 and (begun or status != -signal.SIGTERM):
+        handles_term = instance.terminated_at - instance.started_at > HANDLES_TERM_AFTER
+        if status != 0 and (handles_term or status != -signal.SIGTERM):
             problems.append(f"{instance.name} ended after TERM with status {status}, see {instance.log}")
     return problems
 
@@ -233,3 +258,19 @@ def _kill_group(instance: Instance) -> None:
         with suppress(ProcessLookupError, PermissionError):
             os.killpg(instance.process.pid, signal.SIGKILL)
         instance.process.wait()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Door:
+    """The port that webhooks are sent to, and the key that signs them."""
+
+    port: int
+    signing_key: str
+
+
+def start_sandbox(platform: Platform, front: SmallFront, door: Door, options: Sequence[str]) -> None:
+    """Start the small Front on the port that `front` has, beside any door, and wait until it listens."""
+    url = f"http://127.0.0.1:{door.port}/webhooks/front"
+    own = ("--port", str(front.port), "--door", url, "--signing-key", door.signing_key, "--data", str(front.folder))
+    platform.run("sandbox", [sys.executable, "-m", "sandbox", "serve", *own, *options])
+    assert wait_until(front.listens, SANDBOX_LISTENS_WITHIN, every=0.1), "the sandbox does not listen"

@@ -1,4 +1,4 @@
-"""Ports for processes that are started a moment later."""
+"""Free ports for processes that start a moment later."""
 
 from __future__ import annotations
 
@@ -6,12 +6,12 @@ import random
 import socket
 from contextlib import suppress
 
-#: Below those that systems give to outgoing connections: one of them would take the port before its process listens.
+#: Below the range that systems use for outgoing connections, which could take the port before its process listens.
 NOT_HANDED_OUT = range(10_000, 32_768)
 
 
 def free_ports(count: int) -> list[int]:
-    """Different ports that nobody listens on now."""
+    """Return different ports that nobody listens on now."""
     ports: list[int] = []
     for port in random.sample(NOT_HANDED_OUT, k=len(NOT_HANDED_OUT)):
         if len(ports) == count:
@@ -22,5 +22,5 @@ def free_ports(count: int) -> list[int]:
 
 
 def free_port() -> int:
-    """A port that nobody listens on now."""
+    """Return a port that nobody listens on now."""
     return free_ports(1)[0]

@@ -1,9 +1,9 @@
-"""Which processes a start brought about, so that none of them can be left behind unnoticed."""
+"""Processes of this machine: whether they are alive, who their children are, and waiting for what they do."""
 
 from __future__ import annotations
 
 import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import psutil
 
@@ -12,13 +12,16 @@ if TYPE_CHECKING:
 
 
 class Tree:
-    """All processes seen below a root while it ran. A number alone may be a stranger's later; these are not."""
+    """Remembers all processes seen below a root, so that none is left behind unnoticed.
+
+    It holds process objects: a process id alone may belong to another process later.
+    """
 
     def __init__(self) -> None:
         self._seen: set[psutil.Process] = set()
 
     def note(self, root: int) -> None:
-        """Remember who runs there now."""
+        """Remember the processes that run there now."""
         try:
             process = psutil.Process(root)
             self._seen |= {process, *process.children(recursive=True)}
@@ -26,22 +29,22 @@ class Tree:
             return
 
     def alive(self) -> list[psutil.Process]:
-        """Those that still run; who is dead and only waits to be collected does not."""
+        """Return those that still run; a zombie does not."""
         return [process for process in self._seen if is_alive(process)]
 
     def left_after(self, seconds: float) -> list[str]:
-        """The command lines of those that still run then; returns earlier when there are none."""
+        """Return the command lines of those that still run then; return earlier when there are none."""
         wait_until(lambda: not self.alive(), seconds)
-        return [described(process) for process in self.alive()]
+        return [_command_line(process) for process in self.alive()]
 
     def kill(self) -> None:
-        """End whoever is left."""
+        """Kill all that are left."""
         for process in self.alive():
             process.kill()
 
 
 def children_of(pid: int) -> list[psutil.Process]:
-    """The children that run; none of a process that has ended."""
+    """Return the children that run; none of a process that has ended."""
     try:
         return [child for child in psutil.Process(pid).children() if is_alive(child)]
     except psutil.NoSuchProcess:
@@ -49,15 +52,14 @@ def children_of(pid: int) -> list[psutil.Process]:
 
 
 def is_alive(process: psutil.Process) -> bool:
-    """Whether it runs, and is no zombie."""
+    """Tell whether it runs and is no zombie."""
     try:
         return bool(process.is_running() and process.status() != psutil.STATUS_ZOMBIE)
     except psutil.NoSuchProcess:
         return False
 
 
-def described(process: psutil.Process) -> str:
-    """Its number and command line."""
+def _command_line(process: psutil.Process) -> str:
     try:
         return f"{process.pid} {' '.join(process.cmdline())}"
     except psutil.Error:
@@ -65,10 +67,15 @@ def described(process: psutil.Process) -> str:
 
 
 def wait_until(fact: Callable[[], bool], seconds: float, every: float = 0.05) -> bool:
-    """Whether the fact became true in time."""
+    """Wait until the fact is true; tell whether it became true in time."""
     deadline = time.monotonic() + seconds
     while not fact():
         if time.monotonic() > deadline:
             return False
         time.sleep(every)
     return True
+
+
+def expect(fact: Callable[[], Any], seconds: float, what: str) -> None:
+    """Wait until the fact is true. Raises AssertionError when it does not become true in time."""
+    assert wait_until(fact, seconds, every=0.1), f"not within {seconds:g} s: {what}"

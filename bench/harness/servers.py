@@ -1,4 +1,4 @@
-"""One PostgreSQL and one Valkey for a whole suite, both durable; each run gets them empty."""
+"""One durable PostgreSQL and one durable Valkey for a whole suite; each run gets them empty."""
 
 from __future__ import annotations
 
@@ -26,7 +26,10 @@ TEMPLATE = "template_mailroom"
 
 
 class Servers:
-    """Both servers below `folder`. Start them before any thread: the kernel ties their end to the thread that forks."""
+    """Runs both servers below `folder`.
+
+    Start them from the main thread: the kernel ends them with the thread that forked them.
+    """
 
     def __init__(self, folder: Path) -> None:
         self.postgres = Postgres(folder)
@@ -47,7 +50,7 @@ class Servers:
 
     @contextmanager
     def fresh(self) -> Iterator[tuple[str, str]]:
-        """The URLs of an empty, migrated database and of an empty Redis; whatever was done to the servers is undone."""
+        """Yield the URLs of an empty, migrated database and an empty Redis; undo what was done to the servers."""
         self.restore()
         self._runs += 1
         name = f"run_{self._runs}"
@@ -63,7 +66,7 @@ class Servers:
                 conn.execute(f"DROP DATABASE {name} WITH (FORCE)")
 
     def restore(self) -> None:
-        """Let both run and answer, as they were configured."""
+        """Let both run and answer with their usual configuration."""
         for server in (self.postgres, self.valkey):
             if server.running:
                 signal_tree(server, signal.SIGCONT)
@@ -73,12 +76,12 @@ class Servers:
         self.set_fsync("always")
 
     def set_fsync(self, policy: str) -> None:
-        """When Redis syncs its log (`always`, `everysec`, `no`), until it is started again."""
+        """Set when Redis syncs its log (`always`, `everysec`, `no`), until it is started again."""
         with self.redis() as client:
             client.config_set("appendfsync", policy)
 
     def redis(self) -> redis.Redis:
-        """A client that waits for no more than two seconds."""
+        """Return a client that waits for two seconds at most."""
         return redis.Redis.from_url(self.valkey.url, socket_timeout=2, socket_connect_timeout=2)
 
     @contextmanager
@@ -89,7 +92,7 @@ class Servers:
 
 @contextmanager
 def both_servers() -> Iterator[tuple[Servers, Path]]:
-    """A PostgreSQL and a Redis for a whole benchmark, and a folder for all that belongs to it."""
+    """Run a PostgreSQL and a Redis for a whole benchmark, with a folder for all its files."""
     folder = Path(tempfile.mkdtemp(prefix="mailroom-bench-"))
     folder.chmod(0o711)  # PostgreSQL runs as another account when we are root
     with Servers(folder) as servers:
@@ -98,7 +101,7 @@ def both_servers() -> Iterator[tuple[Servers, Path]]:
 
 
 def signal_tree(server: Server, number: signal.Signals) -> None:
-    """Send a signal to a server's main process and to those that it started: PostgreSQL's are groups of their own."""
+    """Send a signal to a server's main process and to each child: PostgreSQL's are process groups of their own."""
     with suppress(psutil.NoSuchProcess):
         main = psutil.Process(server.pid)
         for process in (main, *main.children(recursive=True)):
@@ -108,7 +111,7 @@ def signal_tree(server: Server, number: signal.Signals) -> None:
 
 @contextmanager
 def hung(server: Server, seconds: float) -> Iterator[None]:
-    """Stop a server with its connections open (SIGSTOP), for `seconds` and as long as the body takes."""
+    """Stop a server with its connections open (SIGSTOP), for `seconds` and for as long as the body takes."""
     until = time.monotonic() + seconds
     signal_tree(server, signal.SIGSTOP)
     try:

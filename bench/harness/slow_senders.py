@@ -1,4 +1,4 @@
-"""Senders that drip, many of them from one thread."""
+"""Many slow senders from one thread: each sends one byte a second."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 HEAD = b"POST /webhooks/front HTTP/1.1\r\nHost: door\r\n"
-#: The beginning that is sent at once; what follows comes a byte a second.
+#: The part that is sent at once; the rest follows at one byte a second.
 SLOW_HEADERS = HEAD
 SLOW_BODY = HEAD + b"Content-Length: 100000\r\n\r\n"
 SLOW_CHUNKS = HEAD + b"Transfer-Encoding: chunked\r\n\r\n186a0\r\n"
 
 
 class Drip:
-    """Connections that send a byte a second each until they are refused, and what they were told."""
+    """Connections that send one byte a second until the server closes them; `answers` has what the server sent."""
 
     def __init__(self, port: int, count: int, beginning: bytes) -> None:
         self._port = port
@@ -76,7 +76,7 @@ class Drip:
 
 @contextmanager
 def dripping(port: int, count: int, beginning: bytes) -> Iterator[Drip]:
-    """Keep `count` slow senders busy until the end of the block."""
+    """Run `count` slow senders until the end of the block."""
     drip = Drip(port, count, beginning)
     drip.connect()
     thread = threading.Thread(target=drip.run)

@@ -1,4 +1,4 @@
-"""The sandbox as a test sees it: what it is told over HTTP, and the ledger it writes."""
+"""A client for the sandbox: its control over HTTP, and the ledger that it writes."""
 
 from __future__ import annotations
 
@@ -10,11 +10,13 @@ import requests
 if TYPE_CHECKING:
     from pathlib import Path
 
-SECONDS = 300  # an order that is waited for may take minutes
+#: The counts of the verdict; any but zero violates a guarantee.
+FAILINGS = ("lost", "double", "ghost", "wrong_token")
+SECONDS = 300  # an order may take minutes
 
 
 class SmallFront:
-    """Its control; every refusal is an error of the test."""
+    """Controls a running sandbox; a refused call raises AssertionError."""
 
     def __init__(self, port: int, ledger: Path) -> None:
         self.port, self.folder = port, ledger.parent
@@ -22,27 +24,27 @@ class SmallFront:
         self._ledger = ledger
 
     def listens(self) -> bool:
-        """Whether it can be told something."""
+        """Tell whether it answers."""
         try:
             return requests.get(f"{self._url}/companies", timeout=5).ok
         except requests.ConnectionError:
             return False
 
-    def found(self, company: str) -> str:
-        """Found a company; its API token."""
+    def create(self, company: str) -> str:
+        """Create a company; return its API token."""
         return str(self._call("POST", "companies", {"id": company, "name": company})["api_token"])
 
     def tags(self, company: str) -> list[str]:
-        """The ids of the company's tags."""
+        """Return the ids of the company's tags."""
         [tags] = [each["tags"] for each in self._call("GET", "companies")["companies"] if each["id"] == company]
         return [tag["id"] for tag in tags]
 
     def revoke(self, company: str) -> None:
-        """Let Front accept none of the company's tokens any more."""
+        """Revoke all tokens of the company."""
         self._call("POST", f"companies/{company}/tokens", {"do": "revoke"})
 
     def restore(self, company: str, token: str) -> None:
-        """Let Front accept this API token of the company."""
+        """Make this API token of the company valid."""
         self._call("POST", f"companies/{company}/tokens", {"do": "restore", "api_token": token})
 
     def act(self, conversation_id: str, do: str, **how: Any) -> None:
@@ -50,56 +52,56 @@ class SmallFront:
         self._call("POST", f"conversations/{conversation_id}/act", {"do": do, **how})
 
     def send(self, type_: str, company: str, **order: Any) -> dict[str, Any]:
-        """Send webhooks; the report."""
+        """Send webhooks; return the report."""
         return self._call("POST", "send", {"type": type_, "company": company, **order})
 
     def events_of(self, job: str) -> list[dict[str, Any]]:
-        """What an order that was not waited for has brought about so far."""
+        """Return the events that a background order has made so far."""
         return list(self._call("GET", f"jobs/{job}")["events"])
 
     def challenge(self, company: str) -> dict[str, Any]:
-        """Have the door asked to prove itself."""
+        """Send the door Front's challenge."""
         return self._call("POST", "challenge", {"company": company})
 
     def fault(self, kind: str, **rule: Any) -> None:
-        """Let calls of the API go wrong."""
+        """Make calls of the API fail."""
         self._call("POST", "faults", {"kind": kind, **rule})
 
     def heal(self) -> None:
-        """Let nothing go wrong any more."""
+        """End all failures of the API."""
         self._call("DELETE", "faults")
 
     def conversation(self, conversation_id: str) -> dict[str, Any]:
-        """What became of it."""
+        """Return the conversation with its history."""
         return self._call("GET", f"conversations/{conversation_id}")
 
     def file(self, attachment_id: str) -> dict[str, Any]:
-        """Size and checksum of its bytes."""
+        """Return size and checksum of its bytes."""
         return self._call("GET", f"files/{attachment_id}")
 
     def verdict(self) -> dict[str, Any]:
-        """Was anything lost, done twice, or done unasked?"""
+        """Count the events that were lost, done twice, or done unasked."""
         return self._call("GET", "verdict")
 
     def lost(self) -> set[str]:
-        """The acknowledged events after which Front saw nothing of what should follow."""
+        """Return the acknowledged events whose expected change Front never saw."""
         return set(self._call("GET", "verdict?named=1000000")["lost_events"])
 
     def totals(self) -> dict[str, Any]:
-        """The ledger in numbers."""
+        """Return the ledger in numbers."""
         return self._call("GET", "ledger")
 
     def calls(self) -> list[dict[str, Any]]:
-        """Every call of its API."""
+        """Return every call of its API, oldest first."""
         return list(self._call("GET", "ledger/calls")["calls"])
 
     def acknowledged(self) -> set[str]:
-        """The events that the door took."""
+        """Return the events that the door acknowledged."""
         taken = [each for each in self.tries() if isinstance(each["status"], int) and 200 <= each["status"] < 300]
         return {each["event_id"] for each in taken}
 
     def tries(self) -> list[dict[str, Any]]:
-        """Every attempt to deliver, as the ledger's file has them."""
+        """Return every attempt to deliver, from the file of the ledger."""
         with self._ledger.open(encoding="utf-8") as lines:
             entries = [json.loads(line) for line in lines]
         return [entry for entry in entries if entry["what"] == "try"]

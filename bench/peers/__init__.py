@@ -1,1 +1,1 @@
-"""The same door as people write it with other tools: what ours is held against. Each does the same checks."""
+"""The peers: the same work with other tools, as their documentation advises, with the same checks."""

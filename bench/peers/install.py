@@ -1,4 +1,4 @@
-"""Installs a peer's packages from its lock, into a folder of its own, when it is first measured."""
+"""Installs a peer's packages from its lock into its own folder when it is first measured."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class NotInstalled(Exception):
 
 
 def python_of(peer: str) -> Path:
-    """The interpreter with what requirements.lock names. Raises NotInstalled."""
+    """Return an interpreter with the packages of requirements.lock. Raises NotInstalled."""
     folder, lock = INSTALLED / peer, HERE / peer / "requirements.lock"
     python = folder / "bin" / "python"
     if _made_from(folder) != lock.read_bytes():
@@ -36,7 +36,7 @@ def python_of(peer: str) -> Path:
 
 
 def node_folder_of(peer: str) -> Path:
-    """The folder with the programs and what package-lock.json names. Raises NotInstalled."""
+    """Return a folder with the programs and the packages of package-lock.json. Raises NotInstalled."""
     folder, lock = INSTALLED / peer, HERE / peer / "package-lock.json"
     _check_node()
     if _made_from(folder) != lock.read_bytes():
@@ -50,14 +50,14 @@ def node_folder_of(peer: str) -> Path:
 
 
 def node_version() -> str | None:
-    """What `node --version` says, if there is one."""
+    """Return the version of Node.js, or None without one."""
     if shutil.which("node") is None:
         return None
     return subprocess.run(["node", "--version"], capture_output=True, text=True, check=True).stdout.strip()
 
 
 def locked_versions() -> dict[str, str]:
-    """What the locks say of the packages that matter."""
+    """Return the locked versions of the packages that matter."""
     python = re.findall(
         r"^(fastapi|uvicorn|uvloop|arq|redis|hiredis|asyncpg|httpx)==(\S+)",
         _lock("fastapi_arq/requirements.lock"),
@@ -83,7 +83,7 @@ def _install_python(python: Path, lock: Path) -> None:
     uv = Path(sys.executable).with_name("uv")
     try:
         _run(str(uv), "pip", "install", "--system-certs", "--python", str(python), *options)
-    except NotInstalled:  # pip also knows a mirror from its own configuration
+    except NotInstalled:  # pip may know a mirror from its configuration
         _run(sys.executable, "-m", "pip", "--python", str(python), "install", "--no-input", *options)
 
 

@@ -1,1 +1,1 @@
-"""`./run bench record`: how fast what waits becomes rows."""
+"""The benchmark of the recorder: how fast the intake becomes rows."""

@@ -1,7 +1,7 @@
-"""Our recorder in a process of its own: `python -m bench.record.drain CHUNK`.
+"""Our recorder in a process of its own: `python -m bench.record.drain CHUNK [shares]`.
 
-Says that it is ready, waits for a line, empties the intake, tells what it took as JSON and stays until stdin ends.
-CPU is this process' own. `SHARES` behind the chunk has the profiler look on, which takes time itself.
+It prints that it is ready, waits for a line, empties the intake, prints its time and CPU as JSON, and stays until stdin
+ends. With `shares` a profiler runs beside it, which costs time itself.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ import sys
 import time
 from typing import Any
 
+from bench.record.rounds import SHARES
 from shared import queue
 from shared.db.core.locks import RECORDER, Role
 from shared.process import logs
@@ -21,10 +22,9 @@ from workers.recording.prefetch import Reader
 from workers.recording.recorder import Recorder
 from workers.resources import Resources, open_resources
 
-SHARES = "shares"
-#: What a share is of, by the function in which all of it happens.
+#: The parts of the work, by the function in which all of each happens.
 PARTS = {
-    "intake": ("shared/intake.py", "read"),
+    "intake": ("shared/intake/client.py", "read"),
     "parse": ("workers/recording/parse.py", "parse"),
     "match_and_plan": ("workers/recording/plan.py", "plan_message"),
     "compress": ("~", "<built-in method isal.isal_zlib.compress>"),
@@ -33,32 +33,32 @@ PARTS = {
 
 
 def main(chunk: int, *, with_shares: bool) -> None:
-    """Drain once."""
+    """Drain the intake once."""
     settings = load()
     logs.configure(settings, "recorder")
     resources = open_resources(settings, queue.celery_app(settings), kind="recorder")
     recorder = _recorder(resources, chunk, one_thread=with_shares)
-    _tell({"ready": True})
+    _print({"ready": True})
     sys.stdin.readline()
     profile = cProfile.Profile(time.process_time)
     began, used = time.monotonic(), time.process_time()
     webhooks = profile.runcall(recorder.drain) if with_shares else recorder.drain()
     took = {"seconds": time.monotonic() - began, "cpu_seconds": time.process_time() - used}
-    _tell({"webhooks": webhooks, **took, "shares": _shares(profile) if with_shares else {}})
+    _print({"webhooks": webhooks, **took, "shares": _shares(profile) if with_shares else {}})
     sys.stdin.read()
     recorder.close()
     resources.close()
 
 
 def _recorder(resources: Resources, chunk: int, *, one_thread: bool = False) -> Recorder:
-    """The one that the process has, but for the chunk; a profile sees one thread only."""
+    """Return the recorder of the product with another chunk; a profiler sees one thread only."""
     role = Role(resources.settings.database_url.get_secret_value(), RECORDER, name="recorder of the benchmark")
     reader = Reader(resources.pool, resources.intake, chunk, reads_ahead=not one_thread)
     return Recorder(resources.pool, resources.intake, role, resources.dispatcher.top_up, reader)
 
 
 def _shares(profile: cProfile.Profile) -> dict[str, float]:
-    """Of the recorder's own CPU; what PostgreSQL does is not in it."""
+    """Return each part's share of the recorder's own CPU, without PostgreSQL."""
     stats: dict[tuple[str, int, str], tuple[Any, ...]] = pstats.Stats(profile).stats  # type: ignore[attr-defined]
     whole = sum(own for _, _, own, _, _ in stats.values())
     found = dict.fromkeys(PARTS, 0.0)
@@ -69,7 +69,7 @@ def _shares(profile: cProfile.Profile) -> dict[str, float]:
     return {part: round(share, 3) for part, share in (found | {"rest": 1 - sum(found.values())}).items()}
 
 
-def _tell(what: dict[str, Any]) -> None:
+def _print(what: dict[str, Any]) -> None:
     print(json.dumps(what), flush=True)
 
 

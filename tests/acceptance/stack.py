@@ -132,7 +132,7 @@ class Stack:
     def add_tenant(self, name: str, company: str, *, action: str, people: Mapping[str, str]) -> None:
         """Found the company, connect it as a tenant, import its people (address → own action)."""
         token, users = self._folder / f"{company}.token", self._folder / f"{company}.csv"
-        token.write_text(self.front.found(company), encoding="utf-8")
+        token.write_text(self.front.create(company), encoding="utf-8")
         lines = [f"u-{number},Person {number},{address},{own}" for number, (address, own) in enumerate(people.items())]
         users.write_text("\n".join(["external_id,name,email,action", *lines, ""]), encoding="utf-8")
         self.mailroom("tenant", "add", name, "--company", company, "--api-token-file", str(token))

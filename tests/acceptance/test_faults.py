@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from bench.faults.catalogue import catalogue
-from bench.faults.perform import perform, suite
+from bench.faults.run import perform, suite
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -1,4 +1,4 @@
-// Where Redis is, and what the queue is called.
+// The address of Redis, and the name of the queue.
 import process from "node:process";
 
 const url = new URL(process.env.REDIS_URL);

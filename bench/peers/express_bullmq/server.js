@@ -7,12 +7,12 @@ import { Queue } from "bullmq";
 import express from "express";
 import { QUEUE, redis } from "./redis.js";
 
-const FRESH_MS = 900_000;
-const AHEAD_MS = 60_000;
-// Whether a job has its event's id, so that BullMQ takes the second delivery of an event for the first.
+const MAX_AGE_MS = 900_000;
+const MAX_AHEAD_MS = 60_000;
+// Whether the event's id is the job's, so that BullMQ drops the second delivery of an event.
 const BY_EVENT = process.env.JOB_ID === "event";
-// How long a finished job is remembered, how often one is tried, and the pauses: 1, 2, 4, 8 and 16 seconds.
-const KEPT = { removeOnComplete: { age: 3600 }, attempts: 6, backoff: { type: "exponential", delay: 1000 } };
+// Finished jobs are kept for an hour; a job has six tries, after pauses of 1, 2, 4, 8 and 16 seconds.
+const JOB_OPTIONS = { removeOnComplete: { age: 3600 }, attempts: 6, backoff: { type: "exponential", delay: 1000 } };
 const key = process.env.FRONT_SIGNING_KEYS;
 
 function accepted(body, timestamp, signature) {
@@ -20,11 +20,11 @@ function accepted(body, timestamp, signature) {
   const given = Buffer.from(signature);
   const signed = given.length === expected.length && timingSafeEqual(given, Buffer.from(expected));
   const age = Date.now() - Number(timestamp);
-  return signed && age <= FRESH_MS && age >= -AHEAD_MS;
+  return signed && age <= MAX_AGE_MS && age >= -MAX_AHEAD_MS;
 }
 
 function serve() {
-  const connection = { ...redis, enableOfflineQueue: false }; // as BullMQ's documents advise where a server adds jobs
+  const connection = { ...redis, enableOfflineQueue: false }; // as BullMQ's documentation advises for a server that adds jobs
   const queue = new Queue(QUEUE, { connection });
   const app = express();
   app.disable("x-powered-by");
@@ -36,7 +36,7 @@ function serve() {
       return;
     }
     const body = request.body.toString();
-    const options = BY_EVENT ? { ...KEPT, jobId: JSON.parse(body).payload.id } : {};
+    const options = BY_EVENT ? { ...JOB_OPTIONS, jobId: JSON.parse(body).payload.id } : {};
     const job = await queue.add("process_webhook", { body }, options);
     response.json({ delivery_id: job.id });
   });

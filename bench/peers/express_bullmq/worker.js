@@ -1,12 +1,12 @@
-// The same work as a BullMQ job: `node worker.js`. The row is committed with the change, as in the textbook's.
+// The same work as a BullMQ job: `node worker.js`. The row is committed with the change, as in the textbook worker.
 import process from "node:process";
 import { Worker } from "bullmq";
 import pg from "pg";
 import { QUEUE, redis } from "./redis.js";
 
 const SLOTS = 16;
-const PATIENCE_MS = 10_000;
-const FORGOTTEN_MS = 30_000;
+const TIMEOUT_MS = 10_000;
+const VISIBILITY_MS = 30_000;
 const RECEIVING = new Set(["to", "cc", "bcc"]);
 const FIND = `
   SELECT token FROM peer.tenants JOIN peer.users USING (company_id) WHERE company_id = $1 AND address = ANY($2) LIMIT 1
@@ -14,7 +14,7 @@ const FIND = `
 const RECORD = `
   INSERT INTO peer.events (event_id, company_id, conversation_id) VALUES ($1, $2, $3) ON CONFLICT DO NOTHING
 `;
-// Connections stay open, as the other peers' do: what one used that has ended is not measured.
+// Connections stay open, as the other peers' do: the CPU of a PostgreSQL process that has ended is not counted.
 const pool = new pg.Pool({ connectionString: process.env.DATABASE_URL, max: SLOTS, idleTimeoutMillis: 0 });
 
 async function archive(conversation, token) {
@@ -22,7 +22,7 @@ async function archive(conversation, token) {
     method: "PATCH",
     headers: { authorization: `Bearer ${token}`, "content-type": "application/json" },
     body: JSON.stringify({ status: "archived" }),
-    signal: AbortSignal.timeout(PATIENCE_MS),
+    signal: AbortSignal.timeout(TIMEOUT_MS),
   });
   await answer.arrayBuffer();
   if (!answer.ok) throw new Error(`Front answered ${answer.status}`);
@@ -50,7 +50,7 @@ async function processWebhook(job) {
   }
 }
 
-// A dead worker's lock ends after half of the time, and is seen to have ended within the other half.
-const patience = { lockDuration: FORGOTTEN_MS / 2, stalledInterval: FORGOTTEN_MS / 2 };
-const worker = new Worker(QUEUE, processWebhook, { connection: redis, concurrency: SLOTS, ...patience });
+// A dead worker's lock expires after half of the time, and is noticed within the other half.
+const locks = { lockDuration: VISIBILITY_MS / 2, stalledInterval: VISIBILITY_MS / 2 };
+const worker = new Worker(QUEUE, processWebhook, { connection: redis, concurrency: SLOTS, ...locks });
 worker.on("error", (error) => console.error(error));

@@ -1,1 +1,1 @@
-"""FastAPI on uvicorn, and arq: the same in Python's asynchronous world."""
+"""FastAPI on uvicorn, and an arq job for each webhook."""

@@ -11,19 +11,18 @@ from arq.connections import RedisSettings
 from fastapi import FastAPI, HTTPException, Request
 from fastapi.responses import JSONResponse
 
-from bench.peers.checks import MAX_BODY_BYTES, accepted
-from bench.peers.wanted import event_id
+from bench.peers.webhook import MAX_BODY_BYTES, accepted, event_id
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
-#: Whether a job has its event's id, so that arq takes the second delivery of an event for the first.
+#: Whether the event's id is the job's, so that arq drops the second delivery of an event.
 BY_EVENT = os.environ.get("JOB_ID") == "event"
 
 
 @asynccontextmanager
 async def lifespan(app: FastAPI) -> AsyncIterator[None]:
-    """One pool of connections for the life of the process."""
+    """Keep one pool of connections for the life of the process."""
     app.state.queue = await create_pool(RedisSettings.from_dsn(os.environ["REDIS_URL"]))
     yield
     await app.state.queue.aclose()
@@ -34,7 +33,7 @@ app = FastAPI(lifespan=lifespan)
 
 @app.post("/webhooks/front")
 async def receive(request: Request) -> JSONResponse:
-    """Check, queue, answer."""
+    """Check the webhook, queue it, answer."""
     if int(request.headers.get("content-length", 0)) > MAX_BODY_BYTES:
         raise HTTPException(413)
     body = await request.body()
@@ -48,5 +47,5 @@ async def receive(request: Request) -> JSONResponse:
 
 @app.get("/livez")
 async def livez() -> JSONResponse:
-    """It runs."""
+    """Answer that the process runs."""
     return JSONResponse({"alive": True})

@@ -1,6 +1,6 @@
 """The same work as an arq job: `python -m arq bench.peers.fastapi_arq.worker.WorkerSettings`.
 
-The row is committed with the change, as in the textbook's.
+The row is committed with the change, as in the textbook worker.
 """
 
 from __future__ import annotations
@@ -13,8 +13,7 @@ import httpx
 from arq import Retry
 from arq.connections import RedisSettings
 
-from bench.peers.terms import FORGOTTEN_SECONDS, PATIENCE_SECONDS, SLOTS, TRIES
-from bench.peers.wanted import wanted
+from bench.peers.webhook import SLOTS, TIMEOUT_SECONDS, TRIES, VISIBILITY_SECONDS, message_of
 
 FIND = """
 SELECT token FROM peer.tenants JOIN peer.users USING (company_id) WHERE company_id = $1 AND address = ANY($2) LIMIT 1
@@ -23,12 +22,12 @@ RECORD = """
 INSERT INTO peer.events (event_id, company_id, conversation_id) VALUES ($1, $2, $3)
 ON CONFLICT DO NOTHING RETURNING event_id
 """
-#: arq waits so much longer than a job may take until it gives the job of a dead worker to another.
+#: arq waits this much longer than the job timeout before another worker gets the job of a dead one.
 ARQ_ADDS_SECONDS = 10
 
 
 async def process_webhook(ctx: dict[str, Any], body: str) -> None:
-    """Find out whom it concerns, record it, archive; arq tries again what raises Retry."""
+    """Do the work of one webhook; arq retries a job that raises Retry."""
     try:
         await _process(ctx, body)
     except (httpx.HTTPError, asyncpg.PostgresConnectionError, OSError) as error:
@@ -36,12 +35,12 @@ async def process_webhook(ctx: dict[str, Any], body: str) -> None:
 
 
 async def _process(ctx: dict[str, Any], body: str) -> None:
-    asked = wanted(body)
+    message = message_of(body)
     async with ctx["pool"].acquire() as conn, conn.transaction():
-        token = await conn.fetchval(FIND, asked.company_id, asked.addresses)
-        is_new = await conn.fetchval(RECORD, asked.event_id, asked.company_id, asked.conversation_id)
+        token = await conn.fetchval(FIND, message.company_id, message.addresses)
+        is_new = await conn.fetchval(RECORD, message.event_id, message.company_id, message.conversation_id)
         if token and is_new:
-            await _archive(ctx["front"], asked.conversation_id, token)
+            await _archive(ctx["front"], message.conversation_id, token)
 
 
 async def _archive(front: httpx.AsyncClient, conversation_id: str, token: str) -> None:
@@ -51,25 +50,25 @@ async def _archive(front: httpx.AsyncClient, conversation_id: str, token: str) -
 
 
 async def startup(ctx: dict[str, Any]) -> None:
-    """Open what jobs share."""
+    """Open the connections that jobs share."""
     ctx["pool"] = await asyncpg.create_pool(os.environ["DATABASE_URL"], min_size=SLOTS, max_size=SLOTS)
-    ctx["front"] = httpx.AsyncClient(base_url=os.environ["FRONT_API_URL"], timeout=PATIENCE_SECONDS)
+    ctx["front"] = httpx.AsyncClient(base_url=os.environ["FRONT_API_URL"], timeout=TIMEOUT_SECONDS)
 
 
 async def shutdown(ctx: dict[str, Any]) -> None:
-    """Close it."""
+    """Close them."""
     await ctx["front"].aclose()
     await ctx["pool"].close()
 
 
 class WorkerSettings:
-    """Read by arq."""
+    """The settings of arq."""
 
     functions: ClassVar = [process_webhook]
     redis_settings = RedisSettings.from_dsn(os.environ["REDIS_URL"])
     on_startup = startup
     on_shutdown = shutdown
     max_jobs = SLOTS
-    poll_delay = 0.05  # arq looks so often, and half a second unless told: that alone would be what is measured
+    poll_delay = 0.05  # the default of half a second alone would decide the measurement
     max_tries = TRIES
-    job_timeout = FORGOTTEN_SECONDS - ARQ_ADDS_SECONDS
+    job_timeout = VISIBILITY_SECONDS - ARQ_ADDS_SECONDS

@@ -1,1 +1,1 @@
-"""Flask, gunicorn and a Celery task for each webhook: what most people would write."""
+"""Flask, gunicorn and a Celery task for each webhook: the usual way."""

@@ -1,14 +1,14 @@
 """A Flask view that sends a Celery task: `gunicorn bench.peers.textbook.app:app`.
 
-It runs with the packages that Mailroom itself is installed with, so that only the way of using them differs.
+It uses the same packages as Mailroom, so that only their use differs.
 """
 
 from __future__ import annotations
 
 from flask import Flask, Response, abort, jsonify, request
 
-from bench.peers.checks import MAX_BODY_BYTES, accepted
 from bench.peers.textbook.tasks import TASK, queue
+from bench.peers.webhook import MAX_BODY_BYTES, accepted
 
 app = Flask(__name__)
 app.config["MAX_CONTENT_LENGTH"] = MAX_BODY_BYTES
@@ -16,7 +16,7 @@ app.config["MAX_CONTENT_LENGTH"] = MAX_BODY_BYTES
 
 @app.post("/webhooks/front")
 def receive() -> Response:
-    """Check, queue, answer."""
+    """Check the webhook, queue it, answer."""
     body = request.get_data(cache=False)
     headers = request.headers
     if not accepted(body, headers.get("X-Front-Request-Timestamp", ""), headers.get("X-Front-Signature", "")):
@@ -27,5 +27,5 @@ def receive() -> Response:
 
 @app.get("/livez")
 def livez() -> Response:
-    """It runs."""
+    """Answer that the process runs."""
     return jsonify(alive=True)

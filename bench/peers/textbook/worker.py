@@ -1,7 +1,6 @@
 """The same work as a Celery task: `celery -A bench.peers.textbook.worker worker -P threads`.
 
-The row is committed with the change: a try that failed leaves none behind, so that the next one is not taken for a
-second delivery, and a second delivery meanwhile waits for the first.
+The row is committed with the change. So a failed try leaves no row, and a second delivery waits for the first one.
 """
 
 from __future__ import annotations
@@ -13,9 +12,8 @@ import requests
 from psycopg_pool import ConnectionPool
 from requests.adapters import HTTPAdapter
 
-from bench.peers.terms import PATIENCE_SECONDS, SLOTS, TRIES
 from bench.peers.textbook.tasks import TASK, queue
-from bench.peers.wanted import wanted
+from bench.peers.webhook import SLOTS, TIMEOUT_SECONDS, TRIES, message_of
 
 FIND = """
 SELECT token FROM peer.tenants JOIN peer.users USING (company_id) WHERE company_id = %s AND address = ANY(%s) LIMIT 1
@@ -34,17 +32,17 @@ front.mount("http://", HTTPAdapter(pool_maxsize=SLOTS))
     max_retries=TRIES - 1,
 )
 def process_webhook(body: str) -> None:
-    """Find out whom it concerns, record it, archive."""
-    asked = wanted(body)
+    """Find the tenant, record the event, archive the conversation."""
+    message = message_of(body)
     with pool.connection() as conn:
-        found = conn.execute(FIND, (asked.company_id, asked.addresses)).fetchone()
-        is_new = conn.execute(RECORD, (asked.event_id, asked.company_id, asked.conversation_id)).rowcount
+        found = conn.execute(FIND, (message.company_id, message.addresses)).fetchone()
+        is_new = conn.execute(RECORD, (message.event_id, message.company_id, message.conversation_id)).rowcount
         if found and is_new:
-            archive(asked.conversation_id, found[0])
+            archive(message.conversation_id, found[0])
 
 
 def archive(conversation_id: str, token: str) -> None:
-    """Raises requests.RequestException unless Front says that it is done."""
+    """Archive a conversation. Raises requests.RequestException unless Front confirms it."""
     url = f"{os.environ['FRONT_API_URL']}/conversations/{conversation_id}"
     bearer = {"Authorization": f"Bearer {token}"}
-    front.patch(url, json={"status": "archived"}, headers=bearer, timeout=PATIENCE_SECONDS).raise_for_status()
+    front.patch(url, json={"status": "archived"}, headers=bearer, timeout=TIMEOUT_SECONDS).raise_for_status()

@@ -1,6 +1,6 @@
-"""Recording does not become slow unnoticed. Only ratios of one run are judged, with slack for a busy machine.
+"""Recording stays fast. Only ratios within one run are tested, with slack for a busy machine.
 
-CPU for an event varies far less than rates: ours was 14 times cheaper on a crowded machine, 11 on a quiet one.
+The CPU of an event varies far less than rates: ours was 14 times cheaper on a busy machine, 11 on a quiet one.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ pytestmark = pytest.mark.timeout(400)
 @pytest.fixture(scope="module")
 def figures() -> dict[str, Any]:
     """A quick run."""
-    return RECORD.do(quick=True)
+    return RECORD.run(quick=True)
 
 
 def test_every_webhook_is_recorded_by_both(figures: dict[str, Any]) -> None:

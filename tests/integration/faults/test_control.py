@@ -1,4 +1,4 @@
-"""The control can see a loss: a message that is taken out of the broker by hand is reported, and nothing else is."""
+"""The control reports a message that was taken out of the broker as lost, and no other one."""
 
 from __future__ import annotations
 
@@ -10,9 +10,7 @@ import pytest
 import redis
 from kombu import pools
 
-from bench.faults.control.effects import compare
-from bench.faults.control.publisher import QUEUE, Publisher
-from bench.faults.control.trial import Kind, trial
+from bench.faults.control import QUEUE, Kind, Publisher, compare, trial
 from bench.harness.processes import wait_until
 
 if TYPE_CHECKING:
@@ -25,7 +23,7 @@ ENOUGH = 40
 
 @pytest.fixture(autouse=True)
 def no_connections_of_other_applications() -> None:
-    """kombu keeps them for the whole process, and refuses to keep fewer while they are in use."""
+    """kombu keeps connections for the whole process, and must not reuse those of other tests."""
     pools.reset()
 
 
@@ -54,7 +52,7 @@ def test_a_message_that_a_dead_worker_had_taken_is_not_lost(redis_db: str, tmp_p
     with redis.Redis.from_url(redis_db) as broker:
         message = broker.rpop(QUEUE)
         tag = json.loads(message)["properties"]["delivery_tag"]
-        # What kombu writes down when it has taken a message, long ago.
+        # The entries that kombu makes for a consumed message, long ago.
         broker.hset("unacked", tag, json.dumps([json.loads(message), "", QUEUE]))
         broker.zadd("unacked_index", {tag: 1.0})
     with trial(tmp_path / "trial", redis_db, [THREADS]) as on:

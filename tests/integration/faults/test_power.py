@@ -1,4 +1,4 @@
-"""A power cut takes exactly what was not synced."""
+"""A power cut takes exactly the bytes that were not synced."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import psutil
 import pytest
 import redis
 
-from bench.faults.power.valkey import MortalValkey
+from bench.faults.mortal_valkey import MortalValkey
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -1,20 +1,12 @@
-"""What `./run bench` answers without measuring, and how a result is shown and kept."""
+"""The command `./run bench` without a measurement."""
 
 from __future__ import annotations
-
-from typing import Any
 
 import pytest
 from click.testing import CliRunner
 
 from bench.__main__ import bench
-from bench.catalogue import catalogue
-from bench.machine import machine
-from bench.shown import shown
-
-
-def a_result(**figures: Any) -> dict[str, Any]:
-    return {"name": "door", "broken": [], "machine": machine(), **figures}
+from bench.catalogue import catalogue, combine, machine
 
 
 def test_the_list_has_every_benchmark() -> None:
@@ -23,11 +15,11 @@ def test_the_list_has_every_benchmark() -> None:
 
 
 @pytest.mark.parametrize("arguments", [[], ["speed"], ["door", "--slow"]])
-def test_what_is_not_known_is_a_mistake_of_usage(arguments: list[str]) -> None:
+def test_an_unknown_name_or_option_is_a_usage_error(arguments: list[str]) -> None:
     assert CliRunner().invoke(bench, arguments).exit_code == 2
 
 
-def test_a_result_says_where_it_was_measured() -> None:
+def test_a_result_names_machine_and_versions() -> None:
     found = machine()
     assert found["cores"] > 0
     assert found["kernel"]
@@ -35,13 +27,10 @@ def test_a_result_says_where_it_was_measured() -> None:
     assert {"fastapi", "arq", "express", "bullmq"} <= found["peers"].keys()
 
 
-def test_people_see_the_ratios_and_what_is_broken() -> None:
-    text = shown(a_result(ours_to_textbook_ratio=4.2, broken=["ours: 1 accepted and not in the queue"]))
-    assert "ours_to_textbook_ratio: 4.2" in text
-    assert "BROKEN: ours: 1 accepted and not in the queue" in text
-
-
-def test_people_see_who_was_left_out_and_why() -> None:
-    assert "left out: express_bullmq (no Node.js with npm here)" in shown(
-        a_result(left_out={"express_bullmq": "no Node.js with npm here"})
-    )
+def test_combined_results_name_the_benchmark_of_each_problem() -> None:
+    door = {"name": "door", "promises": [{"what": "a"}], "broken": ["1 missing"]}
+    scale = {"name": "scale", "promises": [{"what": "b"}], "broken": []}
+    both = combine([door, scale])
+    assert both["promises"] == [{"what": "a"}, {"what": "b"}]
+    assert both["broken"] == ["door: 1 missing"]
+    assert both["scale"] is scale

@@ -1,13 +1,12 @@
-"""What the benchmark of the whole way says of moments that it was given."""
+"""The figures of the way from the webhook to the change."""
 
 from __future__ import annotations
 
 import pytest
 
-from bench.flow.downloads import careless
-from bench.flow.fairness import most_in_a_window
-from bench.flow.steady import is_steady, lateness
-from bench.shown import shown
+from bench.flow.backlogs import most_in_a_minute
+from bench.flow.downloads import violations
+from bench.flow.fixed_rate import is_steady, lateness
 
 
 @pytest.mark.parametrize(
@@ -16,13 +15,13 @@ from bench.shown import shown
         ([], 0),
         ([5.0], 1),
         ([0.0, 30.0, 59.9], 3),
-        ([0.0, 60.0], 1),  # the minute is over at its end
+        ([0.0, 60.0], 1),  # a minute ends before its last moment
         ([0.0, 1.0, 2.0, 61.5, 62.5], 3),
         ([0.0, 50.0, 55.0, 70.0, 100.0], 4),
     ],
 )
 def test_the_busiest_minute_may_begin_at_any_moment(moments: list[float], most: int) -> None:
-    assert most_in_a_window(moments) == most
+    assert most_in_a_minute(moments) == most
 
 
 def test_a_webhook_that_leaves_after_its_turn_is_late() -> None:
@@ -34,20 +33,15 @@ def test_a_rate_is_held_when_little_is_left_to_do_at_its_end(seconds: float, ste
     assert is_steady({"last_action_after_last_webhook_seconds": seconds}) is steady
 
 
-def test_files_that_came_one_after_the_other_show_nothing() -> None:
+def test_files_that_came_one_after_the_other_measure_nothing() -> None:
     slow, fast = ({"most_at_once": most, "memory_mb": 110.0, "wrong": 0} for most in (16, 9))
-    assert careless({"slow": slow, "fast": fast}, files=16) == []
-    assert careless({"slow": fast, "fast": slow}, files=16) == ["only 9 files were stored at once: this shows nothing"]
+    assert violations({"slow": slow, "fast": fast}, files=16) == []
+    assert violations({"slow": fast, "fast": slow}, files=16) == [
+        "only 9 files were stored at once: this measures nothing"
+    ]
 
 
 @pytest.mark.parametrize("change", [{"memory_mb": 150.0}, {"wrong": 1}])
 def test_other_bytes_and_too_much_memory_break_the_promise(change: dict[str, float]) -> None:
     slow = {"most_at_once": 16, "memory_mb": 110.0, "wrong": 0}
-    assert len(careless({"slow": slow, "fast": slow | change}, files=16)) == 1
-
-
-def test_people_see_times_and_rates_where_nobody_is_compared() -> None:
-    on = {"cores": 2, "cpu": "a processor", "load_average": [0.5]}
-    text = shown({"name": "flow", "action_at_50_p99_ms": 250.0, "note": "words", "broken": [], "machine": on})
-    assert "action_at_50_p99_ms: 250.0" in text
-    assert "words" not in text
+    assert len(violations({"slow": slow, "fast": slow | change}, files=16)) == 1

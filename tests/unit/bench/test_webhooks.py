@@ -1,4 +1,4 @@
-"""The webhooks that are sent ahead of time are such as Front sends."""
+"""The prepared webhooks have the form of Front's."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from bench.door.webhooks import signed_requests
+from bench.harness.webhooks import signed_requests
 from shared.front.signature import verify
 
 KEY = b"signing-key"

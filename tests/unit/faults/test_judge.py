@@ -1,4 +1,4 @@
-"""The judge of a fault run sees each failing, and calls nothing lost that is only late."""
+"""The judge of a fault run counts each failing, and no late event as lost."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ INNOCENT = {"lost": 0, "double": 0, "ghost": 0, "wrong_token": 0}
 
 @dataclass
 class Played:
-    """Mailroom, the small Front and the platform after a run: what each would say."""
+    """Stands for Mailroom, the small Front and the platform after a run."""
 
     undone: set[str] = field(default_factory=set)
     rowless: set[str] = field(default_factory=set)
@@ -83,7 +83,7 @@ def scene(played: Played, *, injected: int = 1) -> Scene:
         (Played(found={"wrong_token": 1}), ("1 wrong token",)),
         (Played(counted={"leaked_token": 1}), ("1 wrong token",)),
         (Played(counted={"door_under_2s": 0.98}), ("only 98.00% of the door's answers came within 2 s",)),
-        (Played(counted={"acknowledged": 0}), ("nothing was acknowledged: this run showed nothing",)),
+        (Played(counted={"acknowledged": 0}), ("nothing was acknowledged: this run proves nothing",)),
         (Played(ended_badly=["worker ended after TERM with status 1"]), ("worker ended after TERM with status 1",)),
     ],
 )
@@ -91,8 +91,8 @@ def test_each_failing_breaks_a_promise(played: Played, broken: tuple[str, ...]) 
     assert scene(played).judge(within=0).broken == broken
 
 
-def test_a_run_without_a_fault_shows_nothing() -> None:
-    assert scene(Played(), injected=0).judge(within=0).broken == ("no fault took place: this run showed nothing",)
+def test_a_run_without_a_fault_proves_nothing() -> None:
+    assert scene(Played(), injected=0).judge(within=0).broken == ("no fault took place: this run proves nothing",)
 
 
 def test_a_door_that_is_killed_itself_may_keep_connections_waiting() -> None:

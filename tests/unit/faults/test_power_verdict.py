@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
+from bench.faults.power_loss import meant_to_lose
 from bench.faults.result import Result
-from bench.faults.runs.power import meant_to_lose
 
 
 @pytest.mark.parametrize(
@@ -15,8 +15,8 @@ from bench.faults.runs.power import meant_to_lose
         (3, ("3 lost",), ()),
         # It lost, and broke another promise
         (3, ("3 lost", "1 double"), ("1 double",)),
-        # It lost nothing: then a loss under `always` would not be seen either
-        (0, (), ("nothing was lost under everysec: this cut does not cut",)),
+        # It lost nothing: a loss under `always` could not be seen either
+        (0, (), ("nothing was lost under everysec: the power cut had no effect",)),
     ],
 )
 def test_meant_to_lose(lost: int, broken: tuple[str, ...], expected: tuple[str, ...]) -> None:

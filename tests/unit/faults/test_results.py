@@ -1,4 +1,4 @@
-"""What a fault run says about itself."""
+"""The results of fault runs, and the command."""
 
 from __future__ import annotations
 
@@ -9,14 +9,13 @@ from click.testing import CliRunner
 
 from bench.faults.__main__ import faults
 from bench.faults.catalogue import catalogue
-from bench.faults.perform import perform
 from bench.faults.result import Result
-from bench.faults.run import Run, Suite
+from bench.faults.run import Run, Suite, perform
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-#: What scripts hold on to.
+#: The keys that scripts use.
 STABLE = {
     *("name", "load", "injected", "lost", "double", "ghost", "wrong_token"),
     *("drain_seconds", "longest_gap_seconds", "door_under_2s"),

@@ -1,1 +1,0 @@
-"""Power loss of Redis: what has not reached the disk when the server dies is taken away."""

@@ -1,1 +1,0 @@
-"""Very much of everything, on one machine."""

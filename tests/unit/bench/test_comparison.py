@@ -1,0 +1,38 @@
+"""The figures of the comparison with the peers."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from bench.flow.comparison import violations
+from bench.flow.fixture import has_changed, share_of
+
+CLEAN = {"lost": 0, "double": 0, "ghost": 0, "wrong_token": 0, "settled": True}
+
+
+def test_every_company_is_sent_something() -> None:
+    assert (share_of(["a", "b"], 10, 4.0), share_of(["a", "b"], 1, 0.1)) == (20, 1)
+
+
+@pytest.mark.parametrize(
+    ("method", "status", "fault", "expected"),
+    [
+        ("PATCH", 204, None, True),
+        ("PATCH", 0, "reset_after", True),  # it was done, and the answer was lost
+        ("PATCH", 503, "503", False),
+        ("GET", 200, None, False),
+    ],
+)
+def test_a_change_counts_if_front_made_it(method: str, status: int, fault: str | None, expected: bool) -> None:
+    assert has_changed({"method": method, "status": status, "fault": fault}) is expected
+
+
+def test_work_that_was_done_once_violates_nothing() -> None:
+    assert violations("troubled", CLEAN) == []
+
+
+@pytest.mark.parametrize("change", [{"lost": 1}, {"double": 2}, {"settled": False}])
+def test_loss_doubles_and_unfinished_work_are_violations(change: dict[str, Any]) -> None:
+    assert len(violations("troubled", CLEAN | change)) == 1
