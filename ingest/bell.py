@@ -20,7 +20,7 @@ PAUSE_AFTER_FAILURE = 1.0  # seconds; meanwhile the sweeper records
 
 
 class Bell:
-    """Rings at most once at a time; what is rung meanwhile is one more ring. `send` raises StoreUnavailable."""
+    """Rings at most once at a time; rings that come meanwhile are one more ring. `send` raises StoreUnavailable."""
 
     def __init__(self, send: Callable[[], None]) -> None:
         self._send = send
@@ -41,11 +41,11 @@ class Bell:
                 self._send()
             except StoreUnavailable as exc:
                 metrics.BELLS.labels("failed").inc()
-                log.debug("recorder not told", reason=str(exc))
+                log.debug("recorder_not_told", reason=str(exc))
                 time.sleep(PAUSE_AFTER_FAILURE)
             except Exception:
                 metrics.BELLS.labels("failed").inc()
-                log.exception("recorder not told")
+                log.exception("recorder_not_told")
                 time.sleep(PAUSE_AFTER_FAILURE)
             else:
                 metrics.BELLS.labels("sent").inc()

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from shared.settings import Settings
 
-FIRST = ("delivery", "event", "level", "timestamp", "process")
+FIRST = ("delivery_id", "event", "level", "timestamp", "process")
 
 
 def configure(settings: Settings, process: str) -> None:
@@ -95,6 +95,6 @@ def _for_people(_: WrappedLogger, __: str, event_dict: EventDict) -> EventDict:
     """A terminal shows one day and says by itself which process this is."""
     event_dict.pop("process", None)
     event_dict["timestamp"] = event_dict["timestamp"][11:19]
-    if delivery := event_dict.pop("delivery", None):
-        event_dict["event"] = f"{delivery} {event_dict.get('event', '')}"
+    if delivery_id := event_dict.pop("delivery_id", None):
+        event_dict["event"] = f"{delivery_id} {event_dict.get('event', '')}"
     return event_dict

@@ -76,7 +76,7 @@ CONTESTANTS = (
     Contestant(
         name="ceiling",
         title="the same server and Flask, the view does nothing",
-        command=_on_our_server("bench.door.servers.empty_view:app"),
+        command=_on_our_server("bench.door.servers.empty_view:open_empty"),
     ),
     Contestant(
         name="textbook",
@@ -99,7 +99,7 @@ CONTESTANTS = (
     Contestant(
         name="bare_server",
         title="Granian without Flask, answers at once",
-        command=_on_our_server("bench.door.servers.bare:app"),
+        command=_on_our_server("bench.door.servers.bare:open_bare"),
         is_limit=True,
     ),
     Contestant(

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from typing import TYPE_CHECKING
 
 from shared.db import spool
@@ -14,7 +17,7 @@ if TYPE_CHECKING:
 
     from shared.models import Delivery
 
-# What the server and the kernel hold to. A stopped server holds to nothing: the door's `Writer` counts for itself.
+# What the server and the kernel hold to. A stopped server holds to nothing: AsyncSpool counts for itself.
 CONNECT_SECONDS = 2  # the least that libpq knows
 VANISHED_MS = 3000  # without a word from the other machine's kernel
 TIMEOUTS = "SET statement_timeout = '2s'; SET lock_timeout = '500ms'"
@@ -25,17 +28,16 @@ def load() -> None:
     import psycopg  # noqa: F401, PLC0415 - the door's code comes without it
 
 
-class SpoolStore:
+class SpoolConnection:
     """Keeps deliveries in PostgreSQL. Raises StoreUnavailable for all of them or keeps all. For one thread."""
 
     def __init__(self, database_url: str) -> None:
         self._database_url = database_url
         self._conn: Connection | None = None
 
-    def put(self, deliveries: Sequence[Delivery]) -> list[Exception | None]:
+    def put(self, deliveries: Sequence[Delivery]) -> None:
         """Keep all of `deliveries`."""
         self._do(lambda conn: spool.add(conn, deliveries))
-        return [None] * len(deliveries)
 
     def check(self) -> None:
         """Raise unless `put` would work now."""
@@ -74,3 +76,36 @@ class SpoolStore:
         if self._conn is not None:
             self._conn.close()
             self._conn = None
+
+
+class AsyncSpool:
+    """The same for an event loop, each call within `seconds`.
+
+    The connection has one thread. While that hangs no other is started: callers give up in time, and a call that has
+    not begun by then never does.
+    """
+
+    def __init__(self, connection: SpoolConnection, *, seconds: float) -> None:
+        self._connection = connection
+        self._seconds = seconds
+        self._thread = ThreadPoolExecutor(1, "spool")
+
+    async def put(self, deliveries: Sequence[Delivery]) -> None:
+        """Keep all of `deliveries`; when time ran out, they may be kept later all the same."""
+        await self._within(partial(self._connection.put, deliveries))
+
+    async def check(self) -> None:
+        """Raise unless `put` would work now."""
+        await self._within(self._connection.check)
+
+    async def _within(self, work: Callable[[], None]) -> None:
+        try:
+            async with asyncio.timeout(self._seconds):
+                await asyncio.get_running_loop().run_in_executor(self._thread, work)
+        except TimeoutError:
+            raise StoreUnavailable(f"PostgreSQL did not answer within {self._seconds} s") from None
+
+
+def open_async_spool(database_url: str, *, seconds: float) -> AsyncSpool:
+    """The spool at DATABASE_URL for an event loop. Connects when first used."""
+    return AsyncSpool(SpoolConnection(database_url), seconds=seconds)

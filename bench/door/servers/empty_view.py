@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
-from flask import Flask, Response
+from flask import Response
 
-from ingest.keeper import open_keeper_in_loop
-from ingest.reception import Reception
-from ingest.settings import door_settings
+from ingest.app import Answer, DoorFlask
+from ingest.keeper import open_keeper
+from ingest.server import Server
+from shared.settings import current
 
 
-def create_app() -> Flask:
+def make_app() -> DoorFlask:
     """A view for webhooks and one for those who ask whether it runs."""
-    flask = Flask(__name__, static_folder=None)
-    flask.add_url_rule("/webhooks/front", "receive", Response, methods=["POST"])
+    flask = DoorFlask(__name__, static_folder=None)
+    flask.add_url_rule("/webhooks/front", "receive", Answer, methods=["POST"])
     flask.add_url_rule("/livez", "livez", Response)
     return flask
 
 
-settings = door_settings()
-app = Reception(create_app(), open_keeper_in_loop(settings), max_body_bytes=settings.max_body_bytes)
+def open_empty() -> Server:
+    """The server around it, as the door's own is made."""
+    settings = current()
+    return Server(make_app(), open_keeper(settings), max_body_bytes=settings.max_body_bytes)

@@ -1,4 +1,4 @@
-"""Runs another application on the door's server: `python -m bench.door.servers.granian MODULE:APP`."""
+"""Runs another application on the door's server: `python -m bench.door.servers.granian MODULE:FACTORY`."""
 
 from __future__ import annotations
 
