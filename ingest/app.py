@@ -168,5 +168,5 @@ class DoorFlask(Flask):
     def create_url_adapter(self, request: Request | None) -> MapAdapter | None:
         """Route by path and method alone, whatever host the request names."""
         if request is None:
-            return super().create_url_adapter(request)
+            return None
         return self.url_map.bind("door", path_info=request.path, default_method=request.method)

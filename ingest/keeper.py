@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Literal, Protocol
 import structlog
 
 from ingest.bell import Bell
+from ingest.deadlines import Deadlines
 from ingest.group_commit import GroupCommit
 from shared import failpoints, metrics
 from shared.db.spool_store import open_async_spool
@@ -109,7 +110,7 @@ class Keeper:
     ) -> None:
         self._intake = intake
         self._spool = spool
-        self._seconds = seconds
+        self._deadlines = Deadlines(seconds)
         self._clock = clock
         self._writable: dict[Place, bool] = {}
         self._asked_at = float("-inf")
@@ -122,10 +123,9 @@ class Keeper:
         """
         failpoints.reach("received_before_keep")
         try:
-            async with asyncio.timeout(self._seconds):
-                place = await self._keep(delivery)
+            place = await self._deadlines.within(self._keep(delivery))
         except TimeoutError:
-            raise NothingStored(f"no store answered within {self._seconds} s") from None
+            raise NothingStored("no store answered in time") from None
         metrics.deliveries(place).inc()
         log.debug("delivery_kept", delivery_id=delivery.id, place=place, size=len(delivery.body))
         failpoints.reach("kept_before_answer")

@@ -19,6 +19,7 @@ from werkzeug.exceptions import ClientDisconnected
 
 from ingest.app import METRICS, READYZ, WEBHOOKS, Hold, create_app
 from ingest.checks import check_size
+from ingest.deadlines import Deadlines
 from ingest.keeper import open_keeper
 from shared import failpoints, metrics
 from shared.errors import BodyTooSlow, DoorFull
@@ -111,7 +112,7 @@ class Bodies:
     def __init__(self, *, limit: int, together: int = LARGE_TOGETHER, seconds: float = BODY_SECONDS) -> None:
         self._limit = limit
         self._room = together
-        self._seconds = seconds
+        self._deadlines = Deadlines(seconds)
 
     async def collect(self, scope: Scope, proto: HTTPProtocol) -> bytes:
         """Wait for the body; give it back to `release`.
@@ -124,10 +125,11 @@ class Bodies:
             return b""
         check_size(int(length or 0), limit=self._limit)
         try:
-            async with asyncio.timeout(self._seconds):
-                return await (proto() if length is not None and int(length) <= SMALL else self._piece_by_piece(proto))
+            return await self._deadlines.within(
+                proto() if length is not None and int(length) <= SMALL else self._piece_by_piece(proto)
+            )
         except TimeoutError:
-            raise BodyTooSlow(f"the body was not here after {self._seconds} s") from None
+            raise BodyTooSlow("the body was not here in time") from None
         except (ProtocolClosed, ProtocolError):
             raise ClientDisconnected from None
 

@@ -89,7 +89,7 @@ def test_the_spool_takes_the_same_delivery_when_the_intake_does_not(intake: Shel
     ("intake", "spool"), [(Shelf(silent=True), Shelf()), (Shelf(failure=GONE), Shelf(silent=True))]
 )
 def test_a_store_that_never_answers_is_not_waited_for(intake: Shelf, spool: Shelf) -> None:
-    with pytest.raises(NothingStored, match="within"):
+    with pytest.raises(NothingStored, match="in time"):
         keep(intake, spool, seconds=0.02)
 
 
