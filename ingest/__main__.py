@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import resource
 import shutil
@@ -63,6 +64,7 @@ def load_before_forking() -> None:
 
     spool_store.load()
     prepare_forks()
+    gc.freeze()  # no collection of the processes goes through this code: that was a tenth of an answer (measured)
 
 
 @contextmanager

@@ -8,14 +8,14 @@ from __future__ import annotations
 
 import json
 import time
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 import structlog
-from flask import Flask, Response, request
-from flask.sessions import NullSession, SessionInterface
+from flask import request
 from werkzeug.exceptions import HTTPException
 
 from ingest.checks import Checks
+from ingest.flask_app import Answer, DoorFlask, Hold
 from shared import metrics
 from shared.errors import ComeBack, DoorFull, Refused
 from shared.models import Delivery
@@ -23,9 +23,7 @@ from shared.models import Delivery
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from flask import Request
-    from werkzeug.datastructures import Headers
-    from werkzeug.routing import MapAdapter
+    from flask import Flask
 
     from shared.settings import Settings
 
@@ -38,38 +36,21 @@ EXPOSITION = "text/plain; version=0.0.4; charset=utf-8"
 RETRY_AFTER = "5"  # seconds
 
 
-class Hold:
-    """What the server and a view hand each other, in the WSGI environment of one request.
-
-    `failure`: raised instead of running the view. `stores`: which of them are writable, for the readiness view.
-    `delivery`: the server must keep it before it sends the answer.
-    """
-
-    __slots__ = ("delivery", "failure", "stores")
-    KEY = "mailroom.hold"
-
-    def __init__(self) -> None:
-        self.delivery: Delivery | None = None
-        self.failure: Exception | None = None
-        self.stores: Mapping[Literal["intake", "spool"], bool] = {}
-
-
 def create_app(settings: Settings, *, now: Callable[[], float] = time.time) -> Flask:
     """Make the application. It serves webhooks only behind a server that has put a Hold into the environment."""
-    app = DoorFlask(__name__, static_folder=None)
+    app = DoorFlask(__name__)
     checks = Checks(settings, now=now)
     app.add_url_rule(WEBHOOKS, "receive", lambda: receive(checks), methods=["POST"])
     app.add_url_rule("/livez", "livez", lambda: _json({"alive": True}))
     app.add_url_rule(READYZ, "readyz", readyz)
-    app.add_url_rule(METRICS, "metrics", lambda: Response(metrics.exposition(), content_type=EXPOSITION))
-    app.before_request(raise_failure)
+    app.add_url_rule(METRICS, "metrics", lambda: Answer(metrics.exposition(), content_type=EXPOSITION))
     app.register_error_handler(Refused, refuse)
     app.register_error_handler(ComeBack, ask_to_come_back)
     app.register_error_handler(HTTPException, answer_http_error)
     return app
 
 
-def receive(checks: Checks) -> Response:
+def receive(checks: Checks) -> Answer:
     """Answer one webhook. Its 200 with a delivery id may be sent when the delivery in the Hold is kept."""
     environ = request.environ
     hold: Hold = environ[Hold.KEY]  # without one nobody would keep the delivery
@@ -81,7 +62,7 @@ def receive(checks: Checks) -> Response:
     return _json({"challenge": admitted})
 
 
-def readyz() -> Response:
+def readyz() -> Answer:
     """Say whether some store can keep a delivery now."""
     hold: Hold = request.environ[Hold.KEY]
     ready = any(hold.stores.values())
@@ -89,21 +70,14 @@ def readyz() -> Response:
     return _json({"ready": ready, "checks": checks}, 200 if ready else 503)
 
 
-def raise_failure() -> None:
-    """Raise what the server found out, so that its problems are answered here like all others."""
-    hold: Hold | None = request.environ.get(Hold.KEY)
-    if hold and hold.failure:
-        raise hold.failure
-
-
-def refuse(exc: Refused) -> Response:
+def refuse(exc: Refused) -> Answer:
     """Tell the sender that it must change something."""
     metrics.DELIVERIES.labels(exc.code).inc()
     log.info("request_refused", code=exc.code, reason=str(exc))
     return _problem(exc.status, exc.code, str(exc))
 
 
-def ask_to_come_back(exc: ComeBack) -> Response:
+def ask_to_come_back(exc: ComeBack) -> Answer:
     """Ask the sender to send it again. The stores' own words stay in the log."""
     metrics.DELIVERIES.labels(exc.code).inc()
     delivery = request.environ[Hold.KEY].delivery
@@ -115,7 +89,7 @@ def ask_to_come_back(exc: ComeBack) -> Response:
     return answer
 
 
-def answer_http_error(exc: HTTPException) -> Response:
+def answer_http_error(exc: HTTPException) -> Answer:
     """Answer what HTTP itself has a name for; a bug is a 500 that says nothing of itself."""
     answer = _problem(exc.code or 500, exc.name.lower().replace(" ", "_"), exc.description or exc.name)
     for name, value in exc.get_headers():
@@ -124,49 +98,11 @@ def answer_http_error(exc: HTTPException) -> Response:
     return answer
 
 
-def _problem(status: int, code: str, detail: str) -> Response:
+def _problem(status: int, code: str, detail: str) -> Answer:
     """An answer that people and programs can read (RFC 9457), with our code and nothing of what was sent."""
     body = {"type": "about:blank", "status": status, "title": code.replace("_", " "), "code": code, "detail": detail}
     return _json(body, status, "application/problem+json")
 
 
-def _json(body: Mapping[str, Any], status: int = 200, content_type: str = "application/json") -> Response:
+def _json(body: Mapping[str, Any], status: int = 200, content_type: str = "application/json") -> Answer:
     return Answer(json.dumps(body), status, content_type=content_type)
-
-
-class Answer(Response):
-    """A response whose headers are sent as they are: it names no location to be completed."""
-
-    def get_wsgi_headers(self, environ: Mapping[str, Any]) -> Headers:  # noqa: ARG002 - Werkzeug's signature
-        """Give the headers themselves, not a corrected copy."""
-        return self.headers
-
-
-class NoSession(SessionInterface):
-    """No sessions: the door knows nobody."""
-
-    _none = NullSession()
-
-    def open_session(self, app: Flask, request: Request) -> NullSession:  # noqa: ARG002 - Flask's signature
-        """Give the same empty session to all."""
-        return self._none
-
-    def is_null_session(self, obj: object) -> bool:  # noqa: ARG002 - Flask's signature
-        """Nothing is ever saved."""
-        return True
-
-
-class DoorFlask(Flask):
-    """Flask without what the door has no use for: sessions, and hosts to route by or to make URLs of."""
-
-    session_interface = NoSession()
-
-    def __init__(self, name: str, **options: Any) -> None:
-        super().__init__(name, **options)
-        self.url_map.merge_slashes = False  # a webhook is not redirected
-
-    def create_url_adapter(self, request: Request | None) -> MapAdapter | None:
-        """Route by path and method alone, whatever host the request names."""
-        if request is None:
-            return None
-        return self.url_map.bind("door", path_info=request.path, default_method=request.method)

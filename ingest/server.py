@@ -17,9 +17,10 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 from granian.rsgi import ProtocolClosed, ProtocolError  # type: ignore[attr-defined]  # the documented names
 from werkzeug.exceptions import ClientDisconnected
 
-from ingest.app import METRICS, READYZ, WEBHOOKS, Hold, create_app
+from ingest.app import METRICS, READYZ, WEBHOOKS, create_app
 from ingest.checks import check_size
 from ingest.deadlines import Deadlines
+from ingest.flask_app import Hold
 from ingest.keeper import open_keeper
 from shared import failpoints, metrics
 from shared.errors import BodyTooSlow, DoorFull

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from flask import Response
-
-from ingest.app import Answer, DoorFlask
+from ingest.flask_app import Answer, DoorFlask
 from ingest.keeper import open_keeper
 from ingest.server import Server
 from shared.settings import current
@@ -12,9 +10,9 @@ from shared.settings import current
 
 def make_app() -> DoorFlask:
     """A view for webhooks and one for those who ask whether it runs."""
-    flask = DoorFlask(__name__, static_folder=None)
+    flask = DoorFlask(__name__)
     flask.add_url_rule("/webhooks/front", "receive", Answer, methods=["POST"])
-    flask.add_url_rule("/livez", "livez", Response)
+    flask.add_url_rule("/livez", "livez", Answer)
     return flask
 
 
