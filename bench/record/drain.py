@@ -24,7 +24,7 @@ from workers.resources import Resources, open_resources
 SHARES = "shares"
 #: What a share is of, by the function in which all of it happens.
 PARTS = {
-    "intake": ("shared/intake.py", "read"),
+    "intake": ("shared/intake/client.py", "read"),
     "parse": ("workers/recording/read.py", "parse"),
     "match_and_plan": ("workers/recording/plan.py", "plan_message"),
     "compress": ("~", "<built-in method isal.isal_zlib.compress>"),
