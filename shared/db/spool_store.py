@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import socket
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -34,6 +37,7 @@ class SpoolConnection:
     def __init__(self, database_url: str) -> None:
         self._database_url = database_url
         self._conn: Connection | None = None
+        self._given_up = False
 
     def put(self, deliveries: Sequence[Delivery]) -> None:
         """Keep all of `deliveries`."""
@@ -46,13 +50,13 @@ class SpoolConnection:
     def _do(self, work: Callable[[Connection], None]) -> None:
         import psycopg  # noqa: PLC0415 - as above
 
-        reused = self._conn is not None
+        reused, self._given_up = self._conn is not None, False
         try:
             work(self._conn or self._connect())
         except psycopg.Error as exc:
             lost = self._conn is not None and self._conn.broken
             self.close()
-            if reused and lost:  # the server restarted since: try it on a connection of now
+            if reused and lost and not self._given_up:  # the server restarted since: try it on a connection of now
                 self._do(work)
                 return
             reason = exc.diag.message_primary or type(exc).__name__
@@ -71,6 +75,14 @@ class SpoolConnection:
         self._conn.execute(TIMEOUTS)
         return self._conn
 
+    def give_up(self) -> None:
+        """Have the call that hangs in another thread fail now: a stopped server would keep that thread for ever."""
+        self._given_up = True
+        if self._conn is not None:
+            # The other thread may just have closed it.
+            with suppress(Exception), socket.socket(fileno=os.dup(self._conn.fileno())) as connection:
+                connection.shutdown(socket.SHUT_RDWR)
+
     def close(self) -> None:
         """Close the connection; the next use opens another."""
         if self._conn is not None:
@@ -81,7 +93,7 @@ class SpoolConnection:
 class AsyncSpool:
     """The same for an event loop, each call within `seconds`.
 
-    The connection has one thread. While that hangs no other is started: callers give up in time, and a call that has
+    The connection has one thread. While that is busy no other is started: callers give up in time, and a call that has
     not begun by then never does.
     """
 
@@ -103,6 +115,7 @@ class AsyncSpool:
             async with asyncio.timeout(self._seconds):
                 await asyncio.get_running_loop().run_in_executor(self._thread, work)
         except TimeoutError:
+            self._connection.give_up()
             raise StoreUnavailable(f"PostgreSQL did not answer within {self._seconds} s") from None
 
 

@@ -25,7 +25,7 @@ class Hanging:
 
     def __init__(self) -> None:
         self.go = threading.Event()
-        self.puts = 0
+        self.puts = self.given_up = 0
 
     def put(self, deliveries: Sequence[Delivery]) -> None:
         self.go.wait(10)
@@ -33,6 +33,9 @@ class Hanging:
 
     def check(self) -> None:
         self.go.wait(10)
+
+    def give_up(self) -> None:
+        self.given_up += 1
 
 
 @pytest.fixture
@@ -77,6 +80,7 @@ def test_a_hanging_connection_is_given_up_in_time(hanging: Hanging) -> None:
         return time.monotonic() - began
 
     assert asyncio.run(story()) < 1
+    assert hanging.given_up == 1
 
 
 def test_hanging_starts_no_more_threads_and_what_was_given_up_before_it_began_is_never_done(hanging: Hanging) -> None:
