@@ -163,6 +163,11 @@ print(*sorted({"psycopg", "requests", "workers", "console", "shared.front.envelo
 def test_the_door_loads_nothing_it_does_not_need() -> None:
     needed = {"FRONT_SIGNING_KEYS": "key", "REDIS_URL": "redis://cache/0", "DATABASE_URL": "postgresql:///db"}
     ended = subprocess.run(
-        [sys.executable, "-c", NOT_LOADED], cwd=ROOT, env=os.environ | needed, capture_output=True, text=True, check=True
+        [sys.executable, "-c", NOT_LOADED],
+        cwd=ROOT,
+        env=os.environ | needed,
+        capture_output=True,
+        text=True,
+        check=True,
     )
     assert ended.stdout.split() == []
