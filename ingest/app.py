@@ -81,8 +81,10 @@ def ask_to_come_back(exc: ComeBack) -> Answer:
     """Ask the sender to send it again. The stores' own words stay in the log."""
     metrics.DELIVERIES.labels(exc.code).inc()
     delivery = request.environ[Hold.KEY].delivery
-    known = {"delivery_id": delivery.id} if delivery else {}
-    log.warning("delivery_not_kept", **known, code=exc.code, reason=str(exc))
+    if delivery is None:
+        log.warning("request_put_off", code=exc.code, reason=str(exc))
+    else:
+        log.warning("delivery_not_kept", delivery_id=delivery.id, code=exc.code, reason=str(exc))
     detail = str(exc) if isinstance(exc, DoorFull) else "neither Redis nor PostgreSQL took the delivery; send it again"
     answer = _problem(503, exc.code, detail)
     answer.headers["Retry-After"] = RETRY_AFTER

@@ -23,7 +23,7 @@ F = TypeVar("F")
 
 
 class Hold:
-    """What the server and a view hand each other, in the WSGI environment of one request.
+    """Carries things between the server and a view, in the WSGI environment of one request.
 
     `failure`: raised instead of running the view. `stores`: which of them are writable, for the readiness view.
     `delivery`: the server must keep it before it sends the answer.

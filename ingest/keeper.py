@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Literal, Protocol
 
 import structlog
 
-from ingest.bell import Bell
+from ingest.bell import Bell, RingingIntake, RingingSpool
 from ingest.deadlines import Deadlines
 from ingest.group_commit import GroupCommit
 from shared import failpoints, metrics
@@ -21,8 +21,6 @@ from shared.queue import RECORD_INTAKE, celery_app, send
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
-    from shared.db.spool_store import AsyncSpool
-    from shared.intake.client import AsyncIntake
     from shared.models import Delivery
     from shared.settings import Settings
 
@@ -37,11 +35,10 @@ SPOOL_SECONDS = 0.8
 KEEP_SECONDS = 1.2
 LOOK_EVERY = 0.5  # seconds, while a store is away
 FRESH_SECONDS = 1.0
-SPOOL_RINGS_EVERY = 1.0  # seconds; the spool has no bell in Redis that says whether it is rung already
 
 
-class Writes(Protocol):
-    """What the door needs of a place that keeps deliveries."""
+class Backend(Protocol):
+    """A place that keeps deliveries."""
 
     async def put(self, deliveries: Sequence[Delivery]) -> Sequence[Exception | None]:
         """Keep each; give the reason for those refused. Raises StoreUnavailable when nothing is known of any."""
@@ -53,11 +50,11 @@ class Writes(Protocol):
 class Store:
     """One place as requests see it: they share round trips, and only the first pay for finding out that it is away."""
 
-    def __init__(self, name: Place, writes: Writes, *, look_every: float = LOOK_EVERY) -> None:
+    def __init__(self, name: Place, backend: Backend, *, look_every: float = LOOK_EVERY) -> None:
         self._name = name
-        self._writes = writes
+        self._backend = backend
         self._look_every = look_every
-        self._commit = GroupCommit(writes.put, failed=self._begin_outage)
+        self._commit = GroupCommit(backend.put, failed=self._begin_outage)
         self._outage: str | None = None  # why, while it lasts
 
     async def keep(self, delivery: Delivery) -> None:
@@ -71,7 +68,7 @@ class Store:
         if self._outage is not None:
             return False
         try:
-            await self._writes.check()
+            await self._backend.check()
         except StoreUnavailable:
             return False
         return True
@@ -89,7 +86,7 @@ class Store:
         while self._outage is not None:
             await asyncio.sleep(self._look_every)
             try:
-                await self._writes.check()
+                await self._backend.check()
             except Exception as exc:  # noqa: BLE001 - whatever it is, the store is not back
                 self._outage = str(exc)
             else:
@@ -157,49 +154,6 @@ class Keeper:
         if await self._intake.is_writable():
             return {"intake": True}
         return {"intake": False, "spool": await self._spool.is_writable()}
-
-
-class RingingIntake:
-    """The intake. The recorder is told when the bell was silent."""
-
-    def __init__(self, intake: AsyncIntake, ring: Callable[[], None]) -> None:
-        self._intake = intake
-        self._ring = ring
-
-    async def put(self, deliveries: Sequence[Delivery]) -> Sequence[Exception | None]:
-        """Add all in one round trip."""
-        put = await self._intake.put(deliveries)
-        if put.bell_was_silent:
-            self._ring()
-        return put.refusals
-
-    async def check(self) -> None:
-        """Raise unless Redis takes writes."""
-        await self._intake.check_writable()
-
-
-class RingingSpool:
-    """The spool. The recorder is told once a second while deliveries come."""
-
-    def __init__(
-        self, spool: AsyncSpool, ring: Callable[[], None], *, clock: Callable[[], float] = time.monotonic
-    ) -> None:
-        self._spool = spool
-        self._ring = ring
-        self._clock = clock
-        self._rung_at = float("-inf")
-
-    async def put(self, deliveries: Sequence[Delivery]) -> Sequence[Exception | None]:
-        """Keep all in one transaction."""
-        await self._spool.put(deliveries)
-        if self._clock() - self._rung_at >= SPOOL_RINGS_EVERY:
-            self._rung_at = self._clock()
-            self._ring()
-        return [None] * len(deliveries)
-
-    async def check(self) -> None:
-        """Raise unless PostgreSQL takes writes."""
-        await self._spool.check()
 
 
 def open_keeper(settings: Settings) -> Keeper:

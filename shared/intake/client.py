@@ -153,7 +153,7 @@ def open_intake(settings: Settings, *, connect_seconds: float = 2.0, answer_seco
 
 
 class AsyncIntake:
-    """What the door needs of the intake, in an event loop: over one connection, each call within `seconds`."""
+    """The intake for the door's event loop: over one connection, each call within `seconds`."""
 
     def __init__(self, connection: Any, *, seconds: float) -> None:
         self._connection = connection
@@ -207,7 +207,7 @@ def open_async_intake(settings: Settings, *, seconds: float) -> AsyncIntake:
 
 
 def _put(added: Sequence[object], rung: object) -> Put:
-    """What the answers to a batch mean; anything but an entry id is a refusal."""
+    """Read the answers to a batch; anything but an entry id is a refusal."""
     refusals = tuple(None if is_entry_id(answer) else _unavailable(answer) for answer in added)
     return Put(refusals=refusals, bell_was_silent=rung in (True, b"OK"))
 

@@ -1,4 +1,4 @@
-"""Requests as Granian hands them over, by hand, and what is answered."""
+"""Requests as Granian hands them over, and their answers."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class Headers(list[tuple[str, str]]):
 
 @dataclass
 class Scope:
-    """What is known before the body."""
+    """A request before its body is here."""
 
     method: str = "POST"
     path: str = "/webhooks/front"
@@ -42,7 +42,7 @@ class Scope:
 
 @dataclass(frozen=True, kw_only=True)
 class Answer:
-    """What the sender gets."""
+    """The answer to one request."""
 
     status: int
     headers: dict[str, str]

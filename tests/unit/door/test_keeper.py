@@ -11,9 +11,8 @@ import pytest
 from prometheus_client import REGISTRY
 from structlog.testing import capture_logs
 
-from ingest.keeper import Keeper, RingingIntake, RingingSpool, Store
+from ingest.keeper import Keeper, Store
 from shared.errors import NothingStored, StoreUnavailable
-from shared.intake.client import Put
 from shared.models import Delivery
 
 if TYPE_CHECKING:
@@ -179,30 +178,3 @@ def test_stores_are_asked_once_a_second() -> None:
 
     run(story())
     assert intake.checks == 2
-
-
-@pytest.mark.parametrize("silent", [True, False])
-def test_the_intake_rings_where_the_bell_was_silent(silent: bool) -> None:
-    class Intake:
-        async def put(self, _: object) -> Put:
-            return Put(refusals=(None,), bell_was_silent=silent)
-
-    rings: list[None] = []
-    run(RingingIntake(Intake(), lambda: rings.append(None)).put([DELIVERY]))  # type: ignore[arg-type]
-    assert len(rings) == silent
-
-
-def test_the_spool_rings_once_a_second() -> None:
-    class Spool:
-        async def put(self, _: object) -> None: ...
-
-    rings: list[float] = []
-    seconds = [0.0]
-    spool = RingingSpool(Spool(), lambda: rings.append(seconds[0]), clock=lambda: seconds[0])  # type: ignore[arg-type]
-
-    async def story() -> None:
-        for seconds[0] in (0.0, 0.5, 1.0, 1.9, 3.0):
-            await spool.put([DELIVERY])
-
-    run(story())
-    assert rings == [0.0, 1.0, 3.0]
