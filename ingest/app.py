@@ -1,94 +1,110 @@
-"""The door: takes Front's webhooks in and answers, whatever happens behind it. It never looks into a body."""
+"""The door's Flask application: takes Front's webhooks in and answers. It never looks into a body.
+
+Views wait for nothing. The server (ingest/server.py) collects the body before a view runs, and keeps the delivery that
+the view leaves in the Hold before it sends the view's answer.
+"""
 
 from __future__ import annotations
 
 import json
 import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from flask import Flask, Response, request
+import structlog
+from flask import request
+from werkzeug.exceptions import HTTPException
 
-from ingest.door import Door, said, tell_refused
-from ingest.holding import HOLD, tell
-from ingest.keeper import open_keeper
-from ingest.plain import WEBHOOKS
-from ingest.problems import register_problems
-from ingest.readiness import Readiness
-from ingest.reading import read_body
-from shared.errors import NothingStored, Refused
+from ingest.checks import Checks
+from ingest.flask_app import Answer, DoorFlask, Hold
+from shared.errors import ComeBack, DoorFull, Refused
 from shared.models import Delivery
 from shared.process import metrics
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
-    from flask import Request
+    from flask import Flask
 
-    from ingest.door import Admitted
-    from ingest.holding import Hold
-    from ingest.keeper import Keeper
     from shared.settings import Settings
 
+log = structlog.get_logger(__name__)
 
-def create_app(settings: Settings, *, keeper: Keeper | None = None, now: Callable[[], float] = time.time) -> Flask:
-    """The WSGI application. Connects to nothing before the first request."""
-    app = Flask(__name__, static_folder=None)
-    keeper = keeper or open_keeper(settings)
-    view = View(Door(settings, now=now), keeper, settings.max_body_bytes)
-    readiness = Readiness(keeper.readiness)
-    app.add_url_rule(WEBHOOKS, "receive", view.receive, methods=["POST"])
+WEBHOOKS = "/webhooks/front"
+READYZ = "/readyz"
+METRICS = "/metrics"
+EXPOSITION = "text/plain; version=0.0.4; charset=utf-8"
+RETRY_AFTER = "5"  # seconds
+
+
+def create_app(settings: Settings, *, now: Callable[[], float] = time.time) -> Flask:
+    """Make the application. It serves webhooks only behind a server that has put a Hold into the environment."""
+    app = DoorFlask(__name__)
+    checks = Checks(settings, now=now)
+    app.add_url_rule(WEBHOOKS, "receive", lambda: receive(checks), methods=["POST"])
     app.add_url_rule("/livez", "livez", lambda: _json({"alive": True}))
-    app.add_url_rule("/readyz", "readyz", lambda: _json(*readiness.answer()))
-    app.add_url_rule("/metrics", "metrics", _metrics)
-    register_problems(app)
+    app.add_url_rule(READYZ, "readyz", readyz)
+    app.add_url_rule(METRICS, "metrics", lambda: Answer(metrics.exposition(), content_type=EXPOSITION))
+    app.register_error_handler(Refused, refuse)
+    app.register_error_handler(ComeBack, ask_to_come_back)
+    app.register_error_handler(HTTPException, answer_http_error)
     return app
 
 
-class View:
-    """The door as a Flask view; how any WSGI server comes to it."""
-
-    def __init__(self, door: Door, keeper: Keeper, max_bytes: int) -> None:
-        self._door = door
-        self._keeper = keeper
-        self._max_bytes = max_bytes
-
-    def receive(self) -> Response:
-        """Answer one webhook; 200 with a delivery id means that it is kept, or that it is in the Hold to be kept."""
-        webhook: Request = request._get_current_object()  # type: ignore[attr-defined]  # the proxy costs at each use
-        began = time.perf_counter()
-        try:
-            admitted = self._admit(webhook)
-        except Refused as exc:
-            tell_refused(exc, time.perf_counter() - began)
-            raise
-        if isinstance(admitted, Delivery):
-            self._keep(admitted, webhook.environ.get(HOLD), began)
-        return _json(said(admitted))
-
-    def _admit(self, webhook: Request) -> Admitted:
-        environ = webhook.environ
-        return self._door.admit(
-            read_body(webhook, self._max_bytes),
-            timestamp=environ.get("HTTP_X_FRONT_REQUEST_TIMESTAMP", ""),
-            signature=environ.get("HTTP_X_FRONT_SIGNATURE", ""),
-            challenge=environ.get("HTTP_X_FRONT_CHALLENGE"),
-        )
-
-    def _keep(self, delivery: Delivery, hold: Hold | None, began: float) -> None:
-        if hold is not None:
-            hold.delivery = delivery
-            return
-        try:
-            outcome = self._keeper.keep(delivery)
-        except NothingStored as exc:
-            tell(delivery, exc, time.perf_counter() - began)
-            raise
-        tell(delivery, outcome, time.perf_counter() - began)
+def receive(checks: Checks) -> Answer:
+    """Answer one webhook. Its 200 with a delivery id may be sent when the delivery in the Hold is kept."""
+    environ = request.environ
+    hold: Hold = environ[Hold.KEY]  # without one nobody would keep the delivery
+    admitted = checks.admit(environ, environ["wsgi.input"].read())
+    if isinstance(admitted, Delivery):
+        hold.delivery = admitted
+        return _json({"delivery_id": admitted.id})
+    metrics.DELIVERIES.labels("challenge").inc()
+    return _json({"challenge": admitted})
 
 
-def _json(body: dict[str, object], status: int = 200) -> Response:
-    return Response(json.dumps(body), status, content_type="application/json")
+def readyz() -> Answer:
+    """Say whether some store can keep a delivery now."""
+    hold: Hold = request.environ[Hold.KEY]
+    ready = any(hold.stores.values())
+    checks = {name: "writable" if writable else "away" for name, writable in hold.stores.items()}
+    return _json({"ready": ready, "checks": checks}, 200 if ready else 503)
 
 
-def _metrics() -> Response:
-    return Response(metrics.exposition(), content_type="text/plain; version=0.0.4; charset=utf-8")
+def refuse(exc: Refused) -> Answer:
+    """Tell the sender that it must change something."""
+    metrics.DELIVERIES.labels(exc.code).inc()
+    log.info("request_refused", code=exc.code, reason=str(exc))
+    return _problem(exc.status, exc.code, str(exc))
+
+
+def ask_to_come_back(exc: ComeBack) -> Answer:
+    """Ask the sender to send it again. The stores' own words stay in the log."""
+    metrics.DELIVERIES.labels(exc.code).inc()
+    delivery = request.environ[Hold.KEY].delivery
+    if delivery is None:
+        log.warning("request_put_off", code=exc.code, reason=str(exc))
+    else:
+        log.warning("delivery_not_kept", delivery_id=delivery.id, code=exc.code, reason=str(exc))
+    detail = str(exc) if isinstance(exc, DoorFull) else "neither Redis nor PostgreSQL took the delivery; send it again"
+    answer = _problem(503, exc.code, detail)
+    answer.headers["Retry-After"] = RETRY_AFTER
+    return answer
+
+
+def answer_http_error(exc: HTTPException) -> Answer:
+    """Answer what HTTP itself has a name for; a bug is a 500 that says nothing of itself."""
+    answer = _problem(exc.code or 500, exc.name.lower().replace(" ", "_"), exc.description or exc.name)
+    for name, value in exc.get_headers():
+        if name != "Content-Type":
+            answer.headers[name] = value  # Allow, for example
+    return answer
+
+
+def _problem(status: int, code: str, detail: str) -> Answer:
+    """An answer that people and programs can read (RFC 9457), with our code and nothing of what was sent."""
+    body = {"type": "about:blank", "status": status, "title": code.replace("_", " "), "code": code, "detail": detail}
+    return _json(body, status, "application/problem+json")
+
+
+def _json(body: Mapping[str, Any], status: int = 200, content_type: str = "application/json") -> Answer:
+    return Answer(json.dumps(body), status, content_type=content_type)

@@ -1,24 +1,20 @@
 """Lets requests that wait at the same moment share one round trip to a store.
 
-One writes for all, a thread or a task of the event loop. Requests that take turns at writing spend more time on handing
-the turn on than on the round trip itself (docs/architecture.md).
+One task writes for all. Requests that take turns at writing spend more time on handing the turn on than on the round
+trip itself (docs/architecture.md).
 """
 
 from __future__ import annotations
 
 import asyncio
-import threading
-from abc import ABC, abstractmethod
 from collections import deque
 from typing import TYPE_CHECKING, NamedTuple
 
-from ingest.outage import Outage
 from shared.errors import StoreUnavailable
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Awaitable, Callable, Sequence
 
-    from ingest.store import LoopStore, Store
     from shared.models import Delivery
 
 MAX_DELIVERIES = 256
@@ -26,38 +22,49 @@ MAX_BYTES = 2**20  # of bodies in one round trip; a larger one goes alone
 
 
 class Ticket(NamedTuple):
-    """One request's place among those that wait."""
+    """One request's place among those that wait; `settled` gets None, or the reason of a refusal."""
 
     delivery: Delivery
-    settle: Callable[[Exception | None], None]
+    settled: asyncio.Future[Exception | None]
 
 
-class GroupCommit(ABC):
-    """The requests' way to one store. How long a write may take is the store's to bound."""
+class GroupCommit:
+    """The requests' way to one store.
 
-    def __init__(self, name: str, check: Callable[[], None]) -> None:
-        self._name = name
-        self._check = check
-        self._outage = Outage(name, check)
+    `put` gives for each delivery None or why it was refused, in a time that it bounds itself. When it raises, all that
+    wait are refused, and `failed` hears why.
+    """
+
+    def __init__(
+        self,
+        put: Callable[[Sequence[Delivery]], Awaitable[Sequence[Exception | None]]],
+        *,
+        failed: Callable[[Exception], None],
+    ) -> None:
+        self._put = put
+        self._failed = failed
         self._waiting: deque[Ticket] = deque()
+        self._writer: asyncio.Task[None] | None = None
 
-    def submit(self, delivery: Delivery, settle: Callable[[Exception | None], None]) -> None:
-        """Return at once; `settle` hears from any thread, once: None when it is kept, or why it may not be."""
-        if (reason := self._outage.reason) is not None:
-            settle(StoreUnavailable(reason))
-            return
-        self._waiting.append(Ticket(delivery, settle))
-        self._wake()
+    async def keep(self, delivery: Delivery) -> None:
+        """Return when the delivery is kept. Raises the store's refusal, or StoreUnavailable."""
+        loop = asyncio.get_running_loop()
+        ticket = Ticket(delivery, loop.create_future())
+        self._waiting.append(ticket)
+        if self._writer is None or self._writer.done():
+            self._writer = loop.create_task(self._write())
+        if (refusal := await ticket.settled) is not None:
+            raise refusal
 
-    def check(self) -> None:
-        """Raise StoreUnavailable unless the store takes writes now."""
-        if (reason := self._outage.reason) is not None:
-            raise StoreUnavailable(reason)
-        self._check()
-
-    @abstractmethod
-    def _wake(self) -> None:
-        """Have what waits written."""
+    async def _write(self) -> None:
+        while batch := self._next_batch():
+            try:
+                refusals = await self._put([ticket.delivery for ticket in batch])
+            except Exception as exc:  # noqa: BLE001 - whatever it was, those who wait must hear of it
+                self._failed(exc)
+                self._refuse_all(batch, str(exc))
+            else:
+                _settle(batch, refusals)
 
     def _next_batch(self) -> list[Ticket]:
         """What goes into one round trip; empty when nobody waits."""
@@ -70,66 +77,14 @@ class GroupCommit(ABC):
             batch.append(self._waiting.popleft())
         return batch
 
-    def _fail(self, batch: list[Ticket], cause: Exception) -> None:
-        """Tell all: those who came before it was known do not pay for finding out again."""
-        self._outage.begin(cause)
-        _settle(batch, [cause] * len(batch))
-        while others := self._next_batch():
-            _settle(others, [StoreUnavailable(str(cause))] * len(others))
+    def _refuse_all(self, batch: list[Ticket], reason: str) -> None:
+        """Those who came before it was known do not pay for finding out again."""
+        everybody = [*batch, *self._waiting]
+        self._waiting.clear()
+        _settle(everybody, [StoreUnavailable(reason) for _ in everybody])
 
 
-class InThread(GroupCommit):
-    """Written by one thread; for many threads that submit."""
-
-    def __init__(self, name: str, store: Store) -> None:
-        super().__init__(name, store.check)
-        self._store = store
-        self._some = threading.Event()
-        self._started = threading.Lock()
-
-    def _wake(self) -> None:
-        self._some.set()
-        if self._started.acquire(blocking=False):  # here and not at the start: threads do not survive a fork
-            threading.Thread(target=self._run, name=self._name, daemon=True).start()
-
-    def _run(self) -> None:
-        while self._some.wait():
-            self._some.clear()
-            while batch := self._next_batch():
-                self._write(batch)
-                del batch  # waiting for the next must not keep these bodies
-
-    def _write(self, batch: list[Ticket]) -> None:
-        try:
-            refusals = self._store.put([ticket.delivery for ticket in batch])
-        except Exception as exc:  # noqa: BLE001 - whatever it was, those who wait must hear of it
-            self._fail(batch, exc)
-        else:
-            _settle(batch, refusals)
-
-
-class InLoop(GroupCommit):
-    """Written by a task of the running event loop, which alone submits."""
-
-    def __init__(self, name: str, store: LoopStore) -> None:
-        super().__init__(name, store.check)
-        self._store = store
-        self._writer: asyncio.Task[None] | None = None
-
-    def _wake(self) -> None:
-        if self._writer is None or self._writer.done():
-            self._writer = asyncio.get_running_loop().create_task(self._run())
-
-    async def _run(self) -> None:
-        while batch := self._next_batch():
-            try:
-                refusals = await self._store.put([ticket.delivery for ticket in batch])
-            except Exception as exc:  # noqa: BLE001 - as above
-                self._fail(batch, exc)
-            else:
-                _settle(batch, refusals)
-
-
-def _settle(batch: list[Ticket], refusals: Sequence[Exception | None]) -> None:
+def _settle(batch: Sequence[Ticket], refusals: Sequence[Exception | None]) -> None:
     for ticket, refusal in zip(batch, refusals, strict=True):
-        ticket.settle(refusal)
+        if not ticket.settled.done():  # given up by its request
+            ticket.settled.set_result(refusal)

@@ -2,128 +2,166 @@
 
 from __future__ import annotations
 
+import asyncio
 import functools
-from concurrent.futures import Future
-from typing import TYPE_CHECKING, Literal, Protocol, TypeAlias
+import time
+from typing import TYPE_CHECKING, Literal, Protocol
 
-from ingest.bell import Bell
-from ingest.deadline import WithDeadline
-from ingest.group_commit import InLoop, InThread
-from ingest.stores import IntakeStore, LoopIntakeStore, RingingSpool
+import structlog
+
+from ingest.bell import Bell, RingingIntake, RingingSpool
+from ingest.deadlines import Deadlines
+from ingest.group_commit import GroupCommit
 from shared import failpoints
-from shared.db.recording.spool_writer import SpoolStore
+from shared.db.recording.spool_writer import open_async_spool
 from shared.errors import NothingStored, StoreUnavailable
-from shared.intake.client import open_intake
-from shared.intake.in_loop import open_intake_in_loop
+from shared.intake.client import open_async_intake
+from shared.process import metrics
 from shared.queue import RECORD_INTAKE, celery_app, send
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping, Sequence
 
-    from shared.intake.client import Intake
     from shared.models import Delivery
     from shared.settings import Settings
 
+log = structlog.get_logger(__name__)
+
 Place = Literal["intake", "spool"]
-WRITABLE = "writable"
-AWAY = "away"
 
 # For one write. A request pays at most for the intake once and the spool once; Front itself waits about 5 s.
 INTAKE_SECONDS = 0.4
 SPOOL_SECONDS = 0.8
-# For all of it, whatever hangs. Every request is answered within 2 s: what is left is for a machine that is busy.
+# For all of it, whatever hangs. Every request is answered within 2 s: the rest is for a machine that is busy.
 KEEP_SECONDS = 1.2
+LOOK_EVERY = 0.5  # seconds, while a store is away
+FRESH_SECONDS = 1.0
 
 
-class KeepsDeliveries(Protocol):
-    """One store as requests see it."""
+class Backend(Protocol):
+    """A place that keeps deliveries."""
 
-    def submit(self, delivery: Delivery, settle: Callable[[Exception | None], None]) -> None:
-        """Return at once; `settle` hears from any thread, once: None when it is kept, or why it may not be."""
+    async def put(self, deliveries: Sequence[Delivery]) -> Sequence[Exception | None]:
+        """Keep each; give the reason for those refused. Raises StoreUnavailable when nothing is known of any."""
 
-    def check(self) -> None:
-        """Raise StoreUnavailable unless writes are taken now."""
+    async def check(self) -> None:
+        """Raise StoreUnavailable unless `put` would work now."""
 
 
-Outcome: TypeAlias = Place | NothingStored
+class Store:
+    """One place as requests see it: they share round trips, and only the first pay for finding out that it is away."""
+
+    def __init__(self, name: Place, backend: Backend, *, look_every: float = LOOK_EVERY) -> None:
+        self._name = name
+        self._backend = backend
+        self._look_every = look_every
+        self._commit = GroupCommit(backend.put, failed=self._begin_outage)
+        self._outage: str | None = None  # why, while it lasts
+
+    async def keep(self, delivery: Delivery) -> None:
+        """Return when the delivery is kept. Raises StoreUnavailable."""
+        if self._outage is not None:
+            raise StoreUnavailable(self._outage)
+        await self._commit.keep(delivery)
+
+    async def is_writable(self) -> bool:
+        """Whether writes are taken now; why not is in the log."""
+        if self._outage is not None:
+            return False
+        try:
+            await self._backend.check()
+        except StoreUnavailable:
+            return False
+        return True
+
+    def _begin_outage(self, cause: Exception) -> None:
+        if self._outage is not None:
+            return
+        self._outage = str(cause)
+        metrics.STORES_AWAY.labels(self._name).inc()
+        unexpected = cause if not isinstance(cause, StoreUnavailable) else None
+        log.warning("store_away", store=self._name, reason=self._outage, exc_info=unexpected)
+        self._look = asyncio.get_running_loop().create_task(self._look_until_back())
+
+    async def _look_until_back(self) -> None:
+        while self._outage is not None:
+            await asyncio.sleep(self._look_every)
+            try:
+                await self._backend.check()
+            except Exception as exc:  # noqa: BLE001 - whatever it is, the store is not back
+                self._outage = str(exc)
+            else:
+                self._outage = None
+        log.info("store_back", store=self._name)
 
 
 class Keeper:
     """The intake, and the spool while the intake does not answer in time."""
 
-    def __init__(self, *, intake: KeepsDeliveries, spool: KeepsDeliveries, seconds: float = KEEP_SECONDS) -> None:
+    def __init__(
+        self,
+        *,
+        intake: Store,
+        spool: Store,
+        seconds: float = KEEP_SECONDS,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
         self._intake = intake
         self._spool = spool
-        self._seconds = seconds
+        self._deadlines = Deadlines(seconds)
+        self._clock = clock
+        self._writable: dict[Place, bool] = {}
+        self._asked_at = float("-inf")
+        self._asking = asyncio.Lock()
 
-    def submit(self, delivery: Delivery, settle: Callable[[Outcome], None]) -> None:
-        """Return at once; `settle` hears from any thread, once, where the delivery is kept, or that it may not be.
+    async def keep(self, delivery: Delivery) -> Place:
+        """Return where the delivery is kept now. Raises NothingStored; even then it may have been.
 
         After a timeout it can be in both: the recorder tells by the id that they are one.
         """
         failpoints.reach("received_before_keep")
-        self._intake.submit(delivery, functools.partial(self._after_intake, delivery, settle))
-
-    def keep(self, delivery: Delivery) -> Place:
-        """Return where the delivery is kept now. Raises NothingStored; even then it may have been."""
-        kept: Future[Outcome] = Future()
-        self.submit(delivery, kept.set_result)
         try:
-            outcome = kept.result(self._seconds)
+            place = await self._deadlines.within(self._keep(delivery))
         except TimeoutError:
-            raise NothingStored(f"no store answered within {self._seconds} s") from None
-        if isinstance(outcome, NothingStored):
-            raise outcome
-        return outcome
+            raise NothingStored("no store answered in time") from None
+        metrics.deliveries(place).inc()
+        log.debug("delivery_kept", delivery_id=delivery.id, place=place, size=len(delivery.body))
+        failpoints.reach("kept_before_answer")
+        return place
 
-    def readiness(self) -> dict[str, str]:
-        """What each store says; the spool is asked only where the intake cannot do it. Any "writable" will do."""
-        answers = {"intake": _answer(self._intake)}
-        if answers["intake"] != WRITABLE:
-            answers["spool"] = _answer(self._spool)
-        return answers
+    async def _keep(self, delivery: Delivery) -> Place:
+        try:
+            await self._intake.keep(delivery)
+        except StoreUnavailable as no_intake:
+            try:
+                await self._spool.keep(delivery)
+            except StoreUnavailable as no_spool:
+                raise NothingStored(f"intake: {no_intake}; spool: {no_spool}") from None
+            return "spool"
+        return "intake"
 
-    def _after_intake(self, delivery: Delivery, settle: Callable[[Outcome], None], no_intake: Exception | None) -> None:
-        if no_intake is None:
-            settle("intake")
-        else:
-            self._spool.submit(delivery, functools.partial(_after_spool, settle, no_intake))
+    async def stores(self) -> Mapping[Place, bool]:
+        """Tell which stores are writable, at most a second old. One will do.
 
+        The spool is asked only where the intake cannot do it.
+        """
+        async with self._asking:
+            if self._clock() - self._asked_at >= FRESH_SECONDS:
+                self._writable = await self._ask()
+                self._asked_at = self._clock()
+            return self._writable
 
-def _after_spool(settle: Callable[[Outcome], None], no_intake: Exception, no_spool: Exception | None) -> None:
-    settle("spool" if no_spool is None else NothingStored(f"intake: {no_intake}; spool: {no_spool}"))
-
-
-def _answer(store: KeepsDeliveries) -> str:
-    try:
-        store.check()
-    except StoreUnavailable:
-        return AWAY  # why is in the log: anybody can ask the door
-    return WRITABLE
+    async def _ask(self) -> dict[Place, bool]:
+        if await self._intake.is_writable():
+            return {"intake": True}
+        return {"intake": False, "spool": await self._spool.is_writable()}
 
 
 def open_keeper(settings: Settings) -> Keeper:
-    """The keeper on REDIS_URL and DATABASE_URL, for many threads. Connects to neither before it is used."""
-    bell = _bell(settings)
-    intake = WithDeadline(IntakeStore(_intake(settings), bell.ring), seconds=INTAKE_SECONDS)
-    return Keeper(intake=InThread("intake", intake), spool=_spool(settings, bell))
-
-
-def open_keeper_in_loop(settings: Settings) -> Keeper:
-    """The same for an event loop, which alone may submit."""
-    bell = _bell(settings)
-    intake = LoopIntakeStore(open_intake_in_loop(settings, seconds=INTAKE_SECONDS), _intake(settings), bell.ring)
-    return Keeper(intake=InLoop("intake", intake), spool=_spool(settings, bell))
-
-
-def _bell(settings: Settings) -> Bell:
-    return Bell(functools.partial(send, celery_app(settings, door=True), RECORD_INTAKE))
-
-
-def _intake(settings: Settings) -> Intake:
-    return open_intake(settings, connect_seconds=INTAKE_SECONDS / 2, answer_seconds=INTAKE_SECONDS)
-
-
-def _spool(settings: Settings, bell: Bell) -> InThread:
-    spool = WithDeadline(SpoolStore(settings.database_url.get_secret_value()), seconds=SPOOL_SECONDS)
-    return InThread("spool", RingingSpool(spool, bell.ring))
+    """The keeper on REDIS_URL and DATABASE_URL, for one event loop. Connects to neither before it is used."""
+    bell = Bell(functools.partial(send, celery_app(settings, door=True), RECORD_INTAKE))
+    intake = open_async_intake(settings, seconds=INTAKE_SECONDS)
+    spool = open_async_spool(settings.database_url.get_secret_value(), seconds=SPOOL_SECONDS)
+    return Keeper(
+        intake=Store("intake", RingingIntake(intake, bell.ring)), spool=Store("spool", RingingSpool(spool, bell.ring))
+    )

@@ -1,4 +1,4 @@
-"""The door's server without a door: `python -m bench.door.bare_server MODULE:APP` runs another application on it."""
+"""Runs another application on the door's server: `python -m bench.door.bare_server MODULE:FACTORY`."""
 
 from __future__ import annotations
 
@@ -8,11 +8,18 @@ from typing import TYPE_CHECKING
 from ingest.__main__ import main
 
 if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
     from granian.rsgi import HTTPProtocol, Scope  # type: ignore[attr-defined]  # named in Granian's documentation
 
 
-async def app(_: Scope, proto: HTTPProtocol) -> None:
-    """Take the body and answer 200, without Flask."""
+def open_bare() -> Callable[[Scope, HTTPProtocol], Awaitable[None]]:
+    """Return an application without Flask, as Granian calls it."""
+    return _answer
+
+
+async def _answer(_: Scope, proto: HTTPProtocol) -> None:
+    """Take the body and answer 200."""
     await proto()
     proto.response_empty(200, [("content-length", "0")])
 

@@ -93,7 +93,7 @@ CONTESTANTS = (
     Contestant(
         name="ceiling",
         title="the same server and Flask, the view does nothing",
-        command=_on_our_server("bench.door.empty_view:app"),
+        command=_on_our_server("bench.door.empty_view:open_empty_door"),
     ),
     Contestant(
         name="textbook",
@@ -116,7 +116,7 @@ CONTESTANTS = (
     Contestant(
         name="bare_server",
         title="Granian without Flask, answers at once",
-        command=_on_our_server("bench.door.bare_server:app"),
+        command=_on_our_server("bench.door.bare_server:open_bare"),
         is_limit=True,
     ),
     Contestant(

@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
-from flask import Flask, Response
+from ingest.flask_app import Answer, DoorFlask
+from ingest.keeper import open_keeper
+from ingest.server import Server
+from shared.settings import current
 
-from ingest.keeper import open_keeper_in_loop
-from ingest.reception import Reception
-from ingest.settings import door_settings
 
-
-def create_app() -> Flask:
+def create_app() -> DoorFlask:
     """Return an application that answers webhooks and health checks with 200."""
-    flask = Flask(__name__, static_folder=None)
-    flask.add_url_rule("/webhooks/front", "receive", Response, methods=["POST"])
-    flask.add_url_rule("/livez", "livez", Response)
+    flask = DoorFlask(__name__)
+    flask.add_url_rule("/webhooks/front", "receive", Answer, methods=["POST"])
+    flask.add_url_rule("/livez", "livez", Answer)
     return flask
 
 
-settings = door_settings()
-app = Reception(create_app(), open_keeper_in_loop(settings), max_body_bytes=settings.max_body_bytes)
+def open_empty_door() -> Server:
+    """Return the server around it, made as the door's own is."""
+    settings = current()
+    return Server(create_app(), open_keeper(settings), max_body_bytes=settings.max_body_bytes)

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import asyncio
 from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import chain
 from typing import TYPE_CHECKING, Any
 
 import redis
+from redis.asyncio.connection import ConnectionPool
+from redis.asyncio.retry import Retry as AsyncRetry
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
 from shared.errors import StoreUnavailable
 from shared.intake.entries import Entry, added_at, fields_of, is_entry_id, read_entry
-from shared.intake.parser import EntriesParser
+from shared.intake.reading import IntakeParser, read_replies
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -59,10 +63,13 @@ class Intake:
 
         After StoreUnavailable any of them may be in the intake or not.
         """
-        commands = [packed_delivery(delivery) for delivery in deliveries]
         with _translated():
-            *added, rung = self._send([*commands, RING])
-        return Put(refusals=tuple(map(refusal, added)), bell_was_silent=rung == b"OK")
+            pipeline = self._redis.pipeline(transaction=False)
+            for delivery in deliveries:
+                pipeline.xadd(STREAM, dict[Any, Any](fields_of(delivery)))
+            pipeline.set(BELL, "1", nx=True, px=BELL_MS)
+            *added, rung = pipeline.execute(raise_on_error=False)
+        return _put(added, rung)
 
     def read(self, *, after: str = "0", max_entries: int = 200, max_bytes: int = 4 * 2**20) -> list[Entry]:
         """The oldest entries behind `after`, up to the first that fills `max_bytes`; they stay until deleted."""
@@ -120,30 +127,9 @@ class Intake:
         now = int(seconds) * 1000 + int(microseconds) // 1000
         return abs(now - added_at(oldest[0][0])) / 1000 if oldest else 0.0
 
-    def check_writable(self) -> None:
-        """Raise StoreUnavailable unless Redis takes writes now; leaves nothing behind."""
-        with _translated():
-            self._redis.set(f"{BELL}:check", "1", px=1)
-
     def close(self) -> None:
         """Close the connections."""
         self._redis.close()
-
-    def _send(self, commands: Sequence[bytes]) -> list[Any]:
-        """Send packed commands together and return an answer or an error for each.
-
-        By hand: redis-py's pipeline costs the door twice the time.
-        """
-        pool = self._redis.connection_pool
-        conn: Any = pool.get_connection()
-        try:
-            conn.send_packed_command([b"".join(commands)])
-            return [_answer(conn) for _ in commands]
-        except BaseException:
-            conn.disconnect()  # answers may still come, and must not be taken for those of the next commands
-            raise
-        finally:
-            pool.release(conn)
 
     def _read_after(self, entry_id: str, count: int) -> list[Entry]:
         with _translated():
@@ -161,23 +147,72 @@ def open_intake(settings: Settings, *, connect_seconds: float = 2.0, answer_seco
         retry=Retry(NoBackoff(), 0),
         lib_name=None,  # saves two round trips a connection
         lib_version=None,
-        parser_class=EntriesParser,
+        parser_class=IntakeParser,
     )
     return Intake(client)
 
 
-def packed_delivery(delivery: Delivery) -> bytes:
-    """The command that adds it, in Redis's wire format."""
-    return _packed(b"XADD", STREAM.encode(), b"*", *fields_of(delivery))
+class AsyncIntake:
+    """The intake for the door's event loop: over one connection, each call within `seconds`."""
+
+    def __init__(self, connection: Any, *, seconds: float) -> None:
+        self._connection = connection
+        self._seconds = seconds
+        self._turn = asyncio.Lock()
+
+    async def put(self, deliveries: Sequence[Delivery]) -> Put:
+        """As `Intake.put`."""
+        *added, rung = await self._ask([*map(_packed_delivery, deliveries), RING])
+        return _put(added, rung)
+
+    async def check_writable(self) -> None:
+        """Raise StoreUnavailable unless Redis takes writes now; leaves nothing behind."""
+        [answer] = await self._ask([CHECK])
+        if answer != b"OK":
+            raise _unavailable(answer)
+
+    async def _ask(self, commands: Sequence[bytes]) -> list[Any]:
+        try:
+            async with asyncio.timeout(self._seconds), self._turn:  # the time runs while a name is resolved, too
+                return await self._exchange(commands)
+        except TimeoutError:
+            raise _unavailable(f"no answer within {self._seconds} s") from None
+        except (redis.RedisError, OSError) as exc:
+            raise _unavailable(exc) from exc
+
+    async def _exchange(self, commands: Sequence[bytes]) -> list[Any]:
+        """By hand: redis-py's pipeline and its reader cost the door more than all the rest of an answer."""
+        connection = self._connection
+        try:
+            if connection.is_connected and connection._reader.at_eof():  # closed while nobody asked
+                await connection.disconnect(nowait=True)
+            await connection.connect()
+            await connection.send_packed_command(b"".join(commands))
+            return await read_replies(connection._reader, len(commands))
+        except BaseException:
+            await connection.disconnect(nowait=True)  # answers may still come, and are nobody's
+            raise
 
 
-def refusal(answer: object) -> Exception | None:
-    """Why a delivery is not kept after this answer to its command; None when it is."""
-    return None if is_entry_id(answer) else unavailable(answer)
+def open_async_intake(settings: Settings, *, seconds: float) -> AsyncIntake:
+    """The intake at REDIS_URL for an event loop. Connects when first used, and tries nothing twice."""
+    pool: Any = ConnectionPool.from_url(
+        settings.redis_url.get_secret_value(),
+        socket_keepalive=True,
+        retry=AsyncRetry(NoBackoff(), 0),
+        lib_name=None,  # saves two round trips a connection
+        lib_version=None,
+    )
+    return AsyncIntake(pool.make_connection(), seconds=seconds)
 
 
-def unavailable(cause: object) -> StoreUnavailable:
-    """What a refusal of Redis, or its silence, is to those who wanted something of the intake."""
+def _put(added: Sequence[object], rung: object) -> Put:
+    """Read the answers to a batch; anything but an entry id is a refusal."""
+    refusals = tuple(None if is_entry_id(answer) else _unavailable(answer) for answer in added)
+    return Put(refusals=refusals, bell_was_silent=rung in (True, b"OK"))
+
+
+def _unavailable(cause: object) -> StoreUnavailable:
     return StoreUnavailable(f"Redis did not do its part ({cause}); check REDIS_URL and the server")
 
 
@@ -186,14 +221,11 @@ def _translated() -> Iterator[None]:
     try:
         yield
     except redis.RedisError as exc:
-        raise unavailable(exc) from exc
+        raise _unavailable(exc) from exc
 
 
-def _answer(conn: Any) -> Any:
-    try:
-        return conn.read_response()
-    except redis.ResponseError as exc:
-        return exc
+def _packed_delivery(delivery: Delivery) -> bytes:
+    return _packed(b"XADD", STREAM.encode(), b"*", *chain.from_iterable(fields_of(delivery).items()))
 
 
 def _packed(*words: bytes) -> bytes:
@@ -202,3 +234,4 @@ def _packed(*words: bytes) -> bytes:
 
 
 RING = _packed(b"SET", BELL.encode(), b"1", b"NX", b"PX", b"%d" % BELL_MS)
+CHECK = _packed(b"SET", f"{BELL}:check".encode(), b"1", b"PX", b"1")

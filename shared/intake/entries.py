@@ -33,10 +33,10 @@ class Entry(NamedTuple):
     readable: bool = True
 
 
-def fields_of(delivery: Delivery) -> tuple[bytes, ...]:
-    """Names and values in turn, as XADD takes them."""
+def fields_of(delivery: Delivery) -> dict[bytes, bytes]:
+    """The fields of its entry."""
     at = b"%d" % ((delivery.received_at - EPOCH) // MILLISECOND)
-    return b"id", delivery.id.encode(), b"at", at, b"body", delivery.body
+    return {b"id": delivery.id.encode(), b"at": at, b"body": delivery.body}
 
 
 def read_entry(name: bytes, fields: Mapping[bytes, bytes] | None) -> Entry:

@@ -15,8 +15,7 @@ if TYPE_CHECKING:
 
     from shared.settings import Settings
 
-
-FIRST = ("delivery", "event", "level", "timestamp", "process")
+FIRST = ("delivery_id", "event", "level", "timestamp", "process")
 
 # Celery's lines about each message: the rows have what became of a task.
 MESSAGES = ("celery.app.trace", "celery.worker.strategy", "celery.worker.consumer.connection")
@@ -104,8 +103,8 @@ def _for_people(_: WrappedLogger, __: str, event_dict: EventDict) -> EventDict:
     """A terminal shows one day and says by itself which process this is."""
     event_dict.pop("process", None)
     event_dict["timestamp"] = event_dict["timestamp"][11:19]
-    if delivery := event_dict.pop("delivery", None):
-        event_dict["event"] = f"{delivery} {event_dict.get('event', '')}"
+    if delivery_id := event_dict.pop("delivery_id", None):
+        event_dict["event"] = f"{delivery_id} {event_dict.get('event', '')}"
     return event_dict
 
 

@@ -2,6 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
+import os
+import socket
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from functools import partial
 from typing import TYPE_CHECKING
 
 from shared.db.recording import spool
@@ -14,8 +20,7 @@ if TYPE_CHECKING:
 
     from shared.models import Delivery
 
-
-# What the server and the kernel hold to. A stopped server holds to nothing: the door's `Writer` counts for itself.
+# What the server and the kernel hold to. A stopped server holds to nothing: AsyncSpool counts for itself.
 CONNECT_SECONDS = 2  # the least that libpq knows
 VANISHED_MS = 3000  # without a word from the other machine's kernel
 TIMEOUTS = "SET statement_timeout = '2s'; SET lock_timeout = '500ms'"
@@ -26,17 +31,17 @@ def load() -> None:
     import psycopg  # noqa: F401, PLC0415 - the door's code comes without it
 
 
-class SpoolStore:
+class SpoolConnection:
     """Keeps deliveries in PostgreSQL. Raises StoreUnavailable for all of them or keeps all. For one thread."""
 
     def __init__(self, database_url: str) -> None:
         self._database_url = database_url
         self._conn: Connection | None = None
+        self._given_up = False
 
-    def put(self, deliveries: Sequence[Delivery]) -> list[Exception | None]:
+    def put(self, deliveries: Sequence[Delivery]) -> None:
         """Keep all of `deliveries`."""
         self._do(lambda conn: spool.add(conn, deliveries))
-        return [None] * len(deliveries)
 
     def check(self) -> None:
         """Raise unless `put` would work now."""
@@ -45,13 +50,13 @@ class SpoolStore:
     def _do(self, work: Callable[[Connection], None]) -> None:
         import psycopg  # noqa: PLC0415 - as above
 
-        reused = self._conn is not None
+        reused, self._given_up = self._conn is not None, False
         try:
             work(self._conn or self._connect())
         except psycopg.Error as exc:
             lost = self._conn is not None and self._conn.broken
             self.close()
-            if reused and lost:  # the server restarted since: try it on a connection of now
+            if reused and lost and not self._given_up:  # the server restarted since: try it on a connection of now
                 self._do(work)
                 return
             reason = exc.diag.message_primary or type(exc).__name__
@@ -70,8 +75,50 @@ class SpoolStore:
         self._conn.execute(TIMEOUTS)
         return self._conn
 
+    def give_up(self) -> None:
+        """Have the call that hangs in another thread fail now: a stopped server would keep that thread for ever."""
+        self._given_up = True
+        if self._conn is not None:
+            # The other thread may just have closed it.
+            with suppress(Exception), socket.socket(fileno=os.dup(self._conn.fileno())) as connection:
+                connection.shutdown(socket.SHUT_RDWR)
+
     def close(self) -> None:
         """Close the connection; the next use opens another."""
         if self._conn is not None:
             self._conn.close()
             self._conn = None
+
+
+class AsyncSpool:
+    """The same for an event loop, each call within `seconds`.
+
+    The connection has one thread. While that is busy no other is started: callers give up in time, and a call that has
+    not begun by then never does.
+    """
+
+    def __init__(self, connection: SpoolConnection, *, seconds: float) -> None:
+        self._connection = connection
+        self._seconds = seconds
+        self._thread = ThreadPoolExecutor(1, "spool")
+
+    async def put(self, deliveries: Sequence[Delivery]) -> None:
+        """Keep all of `deliveries`; when time ran out, they may be kept later all the same."""
+        await self._within(partial(self._connection.put, deliveries))
+
+    async def check(self) -> None:
+        """Raise unless `put` would work now."""
+        await self._within(self._connection.check)
+
+    async def _within(self, work: Callable[[], None]) -> None:
+        try:
+            async with asyncio.timeout(self._seconds):
+                await asyncio.get_running_loop().run_in_executor(self._thread, work)
+        except TimeoutError:
+            self._connection.give_up()
+            raise StoreUnavailable(f"PostgreSQL did not answer within {self._seconds} s") from None
+
+
+def open_async_spool(database_url: str, *, seconds: float) -> AsyncSpool:
+    """The spool at DATABASE_URL for an event loop. Connects when first used."""
+    return AsyncSpool(SpoolConnection(database_url), seconds=seconds)

@@ -32,7 +32,6 @@ if TYPE_CHECKING:
 
 ROOT = Path(__file__).parents[3]
 KEY = b"signing-key"
-GRANIAN = ("-m", "ingest")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -80,12 +79,12 @@ def signed(body: bytes) -> dict[str, str]:
 
 
 @contextmanager
-def a_door(database_url: str, redis_url: str, log: Path, *command: str, **settings: str) -> Iterator[Door]:
-    """Run `python COMMAND` (`-m ingest` unless given; `{port}` is filled in) until the end of the block."""
+def a_door(database_url: str, redis_url: str, log: Path, **settings: str) -> Iterator[Door]:
+    """Run `python -m ingest` until the end of the block."""
     port = free_port()
     with log.open("wb") as output:
         process = subprocess.Popen(
-            [sys.executable, *(part.format(port=port) for part in command or GRANIAN)],
+            [sys.executable, "-m", "ingest"],
             env=os.environ
             | {"DATABASE_URL": database_url, "REDIS_URL": redis_url, "FRONT_SIGNING_KEYS": KEY.decode()}
             | {"PORT": str(port), "LOG_LEVEL": "DEBUG", "LOG_FORMAT": "json", **settings},

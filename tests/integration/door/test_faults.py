@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import signal
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -160,6 +161,19 @@ def test_postgresql_frozen_after_it_was_used_is_given_up_in_time(
     assert (statuses(refused), statuses(answers)) == ({503: 64}, {200: 40})
     assert are_in_time(refused)
     assert delivery_ids(answers) <= kept(own_postgres, own_valkey)
+
+
+def test_it_stops_at_once_while_a_store_that_was_used_hangs(
+    door: Door, own_postgres: Postgres, own_valkey: Valkey
+) -> None:
+    own_valkey.kill()
+    door.post_many(20, at_once=8)
+    with stopped(own_postgres):
+        door.post_many(8, at_once=8)
+        began = time.monotonic()
+        door.process.send_signal(signal.SIGTERM)
+        assert door.process.wait(30) == 0
+    assert time.monotonic() - began < 10
 
 
 def test_a_restarted_postgresql_costs_no_delivery(door: Door, own_postgres: Postgres, own_valkey: Valkey) -> None:

@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING
 import pytest
 
 from shared.errors import StoreUnavailable
-from shared.intake.in_loop import open_intake_in_loop
+from shared.intake.client import open_async_intake
 from shared.models import Delivery
 from shared.settings import Settings
 
 if TYPE_CHECKING:
-    from shared.intake.in_loop import IntakeInLoop
+    from shared.intake.client import AsyncIntake
 
 SECONDS = 1.0
 DELIVERY = Delivery(id="0" * 32, received_at=datetime(2026, 1, 1, tzinfo=UTC), body=b"{}")
@@ -41,7 +41,7 @@ def kept(*script: bytes | None) -> list[bool]:
     async def story() -> list[bool]:
         async with await asyncio.start_server(redis, "127.0.0.1", 0) as server:
             port = server.sockets[0].getsockname()[1]
-            intake = open_intake_in_loop(Settings(redis_url=f"redis://127.0.0.1:{port}/0"), seconds=SECONDS)
+            intake = open_async_intake(Settings(redis_url=f"redis://127.0.0.1:{port}/0"), seconds=SECONDS)
             kept = [await _is_kept(intake) for _ in script]
             await intake._connection.disconnect()
             for peer in peers:
@@ -62,7 +62,7 @@ def _answer(answer: bytes | None, writer: asyncio.StreamWriter, late: list[async
         writer.close()
 
 
-async def _is_kept(intake: IntakeInLoop) -> bool:
+async def _is_kept(intake: AsyncIntake) -> bool:
     try:
         return (await intake.put([DELIVERY])).refusals == (None,)
     except StoreUnavailable:

@@ -6,40 +6,47 @@ import base64
 import hashlib
 import hmac
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pytest
 
 from ingest.app import create_app
+from ingest.server import Server
 from shared.errors import NothingStored
 from shared.settings import Settings
+from tests.unit.door.rsgi import Scope, ask
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from werkzeug.test import TestResponse
-
     from shared.models import Delivery
+    from tests.unit.door.rsgi import Answer
 
 KEY = "signing-key"
 NOW = 1_786_440_071.456
+MAX_BYTES = 10_000
 
 
 @dataclass
 class Kept:
-    """A keeper that remembers; `down` is both stores away."""
+    """A keeper that remembers; `down` is both stores away, `bug` is raised."""
 
     deliveries: list[Delivery] = field(default_factory=list)
     down: bool = False
+    bug: Exception | None = None
 
-    def keep(self, delivery: Delivery) -> str:
+    async def keep(self, delivery: Delivery) -> str:
+        if self.bug:
+            raise self.bug
         if self.down:
-            raise NothingStored("intake: away; spool: away")
+            raise NothingStored("intake: redis://secret; spool: away")
         self.deliveries.append(delivery)
         return "intake"
 
-    def readiness(self) -> dict[str, str]:
-        return {"intake": "writable"}
+    async def stores(self) -> dict[str, bool]:
+        if self.bug:
+            raise self.bug
+        return {"intake": False, "spool": False} if self.down else {"intake": True}
 
 
 @pytest.fixture
@@ -48,9 +55,14 @@ def kept() -> Kept:
 
 
 @pytest.fixture
-def client(kept: Kept) -> Any:
-    settings = Settings(front_signing_keys=[KEY, "older-key"], max_body_bytes=10_000)
-    return create_app(settings, keeper=kept, now=lambda: NOW).test_client()  # type: ignore[arg-type]
+def door(kept: Kept) -> Server:
+    return a_door(kept)
+
+
+def a_door(keeper: object, *, max_bytes: int = MAX_BYTES, body_seconds: float = 10.0) -> Server:
+    settings = Settings(front_signing_keys=[KEY, "older-key"])
+    app = create_app(settings, now=lambda: NOW)
+    return Server(app, keeper, max_body_bytes=max_bytes, body_seconds=body_seconds)  # type: ignore[arg-type]
 
 
 def signed(body: bytes, *, at: str | None = None, key: str = KEY) -> dict[str, str]:
@@ -60,13 +72,27 @@ def signed(body: bytes, *, at: str | None = None, key: str = KEY) -> dict[str, s
     return {"X-Front-Request-Timestamp": at, "X-Front-Signature": base64.b64encode(digest).decode()}
 
 
-@pytest.fixture
-def post(client: Any) -> Callable[..., TestResponse]:
-    """Send a webhook as Front does; headers given by name replace or join Front's."""
+def webhook(body: bytes, headers: dict[str, str] | None = None, **signing: str) -> Scope:
+    """A webhook as Front sends it; headers given by name replace or join Front's."""
+    sent = {"Host": "127.0.0.1:8080", "Content-Type": "application/json", **signed(body, **signing), **(headers or {})}
+    return Scope(headers={name.lower(): value for name, value in sent.items()} | {"content-length": str(len(body))})
 
-    def post(body: bytes, headers: dict[str, str] | None = None, **signing: str) -> TestResponse:
-        sent = {"Content-Type": "application/json", **signed(body, **signing), **(headers or {})}
-        response: TestResponse = client.post("/webhooks/front", data=body, headers=sent)
-        return response
+
+@pytest.fixture
+def post(door: Server) -> Callable[..., Answer]:
+    """Send a webhook as Front does."""
+
+    def post(body: bytes, headers: dict[str, str] | None = None, **signing: str) -> Answer:
+        return ask(door, webhook(body, headers, **signing), body)
 
     return post
+
+
+@pytest.fixture
+def get(door: Server) -> Callable[..., Answer]:
+    """Ask for something without a body."""
+
+    def get(path: str, method: str = "GET") -> Answer:
+        return ask(door, Scope(method=method, path=path, headers={"host": "127.0.0.1:8080"}))
+
+    return get

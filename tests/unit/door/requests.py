@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from hypothesis import strategies as st
 
 from tests.unit.door.conftest import KEY, NOW
-from tests.unit.door.rsgi import Proto, Scope
+from tests.unit.door.rsgi import Headers, Proto, Scope
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -19,19 +19,6 @@ if TYPE_CHECKING:
     from hypothesis.strategies import DrawFn, SearchStrategy
 
 LIMIT = 300_000  # bytes; both sides of what is handled aside are below
-
-
-class Headers(list[tuple[str, str]]):
-    """As Granian gives them: small letters, and a name as often as it came."""
-
-    def items(self) -> list[tuple[str, str]]:
-        return list(self)
-
-    def get(self, name: str) -> str | None:
-        return next((value for each, value in self if each == name), None)
-
-    def __contains__(self, name: object) -> bool:
-        return any(each == name for each, _ in self)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -133,5 +120,5 @@ def requests(draw: DrawFn) -> Request:
     front = [("x-front-request-timestamp", at), ("x-front-signature", draw(SPELLED)(signature))]
     headers = [("host", draw(HOSTS)), *draw(usually(front, front[:1], front[1:], []))]
     headers = draw(st.permutations([*headers, *draw(LENGTHS)(len(body)), *draw(OTHERS)]))
-    scope = Scope(method=draw(METHODS), path=draw(PATHS), query_string=draw(QUERIES), headers=Headers(headers))  # type: ignore[arg-type]
+    scope = Scope(method=draw(METHODS), path=draw(PATHS), query_string=draw(QUERIES), headers=Headers(headers))
     return Request(scope=scope, body=body)

@@ -1,18 +1,34 @@
-"""Requests as Granian hands them over, by hand."""
+"""Requests as Granian hands them over, and their answers."""
 
 from __future__ import annotations
 
 import asyncio
+import json
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Sequence
 
+    from ingest.server import Server
+
+
+class Headers(list[tuple[str, str]]):
+    """As Granian gives them: small letters, and a name as often as it came."""
+
+    def items(self) -> list[tuple[str, str]]:
+        return list(self)
+
+    def get(self, name: str) -> str | None:
+        return next((value for each, value in self if each == name), None)
+
+    def __contains__(self, name: object) -> bool:
+        return any(each == name for each, _ in self)
+
 
 @dataclass
 class Scope:
-    """What is known before the body."""
+    """A request before its body is here."""
 
     method: str = "POST"
     path: str = "/webhooks/front"
@@ -21,7 +37,24 @@ class Scope:
     scheme: str = "http"
     server: str = "127.0.0.1:8080"
     client: str = "127.0.0.1:50000"
-    headers: dict[str, str] = field(default_factory=dict)
+    headers: dict[str, str] | Headers = field(default_factory=dict)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Answer:
+    """The answer to one request."""
+
+    status: int
+    headers: dict[str, str]
+    body: bytes
+
+    @property
+    def json(self) -> Any:
+        return json.loads(self.body)
+
+    @property
+    def mimetype(self) -> str:
+        return self.headers["Content-Type"].partition(";")[0]
 
 
 class Proto:
@@ -30,7 +63,7 @@ class Proto:
     def __init__(self, *pieces: bytes | None) -> None:
         self._pieces: Sequence[bytes | None] = pieces
         self.taken = 0
-        self.answers: list[tuple[int, dict[str, str], bytes]] = []
+        self.answers: list[Answer] = []
 
     async def __call__(self) -> bytes:
         return b"".join([piece async for piece in self])
@@ -44,7 +77,15 @@ class Proto:
                 yield piece
 
     def response_bytes(self, status: int, headers: list[tuple[str, str]], body: bytes) -> None:
-        self.answers.append((status, dict(headers), body))
+        self.answers.append(Answer(status=status, headers=dict(headers), body=body))
+
+
+def ask(server: Server, scope: Scope, *pieces: bytes | None) -> Answer:
+    """The one answer to a request."""
+    proto = Proto(*pieces)
+    asyncio.run(server.__rsgi__(scope, proto))  # type: ignore[arg-type]
+    [answer] = proto.answers
+    return answer
 
 
 def sent_whole(body: bytes, **headers: str) -> tuple[Scope, Proto]:

@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import asyncio
 import threading
+from datetime import UTC, datetime
 
 import pytest
 
 from ingest import bell as bell_module
-from ingest.bell import Bell
+from ingest.bell import Bell, RingingIntake, RingingSpool
 from shared.errors import StoreUnavailable
+from shared.intake.client import Put
+from shared.models import Delivery
+
+DELIVERY = Delivery(id="0" * 32, received_at=datetime(2026, 8, 11, tzinfo=UTC), body=b"{}")
 
 
 class Ringing:
@@ -49,3 +55,30 @@ def test_ringing_does_not_wait_for_the_send() -> None:
     for _ in range(100):
         bell.ring()
     go.set()
+
+
+@pytest.mark.parametrize("silent", [True, False])
+def test_the_intake_rings_where_the_bell_was_silent(silent: bool) -> None:
+    class Intake:
+        async def put(self, _: object) -> Put:
+            return Put(refusals=(None,), bell_was_silent=silent)
+
+    rings: list[None] = []
+    asyncio.run(RingingIntake(Intake(), lambda: rings.append(None)).put([DELIVERY]))  # type: ignore[arg-type]
+    assert len(rings) == silent
+
+
+def test_the_spool_rings_once_a_second() -> None:
+    class Spool:
+        async def put(self, _: object) -> None: ...
+
+    rings: list[float] = []
+    seconds = [0.0]
+    spool = RingingSpool(Spool(), lambda: rings.append(seconds[0]), clock=lambda: seconds[0])  # type: ignore[arg-type]
+
+    async def story() -> None:
+        for seconds[0] in (0.0, 0.5, 1.0, 1.9, 3.0):
+            await spool.put([DELIVERY])
+
+    asyncio.run(story())
+    assert rings == [0.0, 1.0, 3.0]

@@ -6,8 +6,8 @@ import asyncio
 
 import pytest
 
-from ingest.bodies import SMALL, Bodies
-from shared.errors import DoorFull
+from ingest.server import SMALL, Bodies
+from shared.errors import BodyTooLarge, DoorFull
 from tests.unit.door.rsgi import Proto, Scope, chunked, sent_whole
 
 LIMIT = 10 * SMALL
@@ -33,19 +33,25 @@ def collect(bodies: Bodies, request: tuple[Scope, Proto]) -> bytes:
         (chunked(LARGE[:5], LARGE[5:]), LARGE),
         # A GET has no body and is not asked for one
         ((Scope(method="GET"), Proto(None)), b""),
-        # One announced too large is not read: whoever gets the empty body sees the length
-        ((Scope(headers={"content-length": str(LIMIT + 1)}), Proto(None)), b""),
     ],
-    ids=["small", "large", "chunked", "large chunked", "none", "too large"],
+    ids=["small", "large", "chunked", "large chunked", "none"],
 )
 def test_a_body_is_collected_as_it_was_sent(bodies: Bodies, request_: tuple[Scope, Proto], body: bytes) -> None:
     assert collect(bodies, request_) == body
 
 
+def test_a_body_announced_over_the_limit_is_not_read(bodies: Bodies) -> None:
+    with pytest.raises(BodyTooLarge):
+        collect(bodies, (Scope(headers={"content-length": str(LIMIT + 1)}), Proto(None)))
+
+
 def test_an_endless_body_is_read_to_just_behind_the_limit() -> None:
     scope, proto = chunked(*[b"x" * SMALL] * 100)
-    body = collect(Bodies(limit=LIMIT), (scope, proto))
-    assert LIMIT < len(body) == proto.taken < LIMIT + 2 * SMALL
+    bodies = Bodies(limit=LIMIT, together=LIMIT + 2 * SMALL)
+    for _ in range(2):  # its room is free again
+        with pytest.raises(BodyTooLarge):
+            collect(bodies, (scope, proto))
+    assert 2 * LIMIT < proto.taken < 2 * (LIMIT + 2 * SMALL)
 
 
 def test_large_bodies_have_a_room_of_their_own(bodies: Bodies) -> None:

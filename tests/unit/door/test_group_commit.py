@@ -1,23 +1,21 @@
-"""Requests share round trips, and only the first pay for a store that is away."""
+"""Requests share round trips, and a store that fails is asked once for all of them."""
 
 from __future__ import annotations
 
-import threading
-import time
-from concurrent.futures import Future, ThreadPoolExecutor
+import asyncio
+from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
-import pytest
-
-from ingest.group_commit import MAX_BYTES, MAX_DELIVERIES, GroupCommit, InThread
+from ingest.group_commit import MAX_BYTES, MAX_DELIVERIES, GroupCommit
 from shared.errors import StoreUnavailable
 from shared.models import Delivery
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Sequence
 
 AT = datetime(2026, 8, 11, tzinfo=UTC)
+THIRD = b"x" * (MAX_BYTES // 3)
 
 
 def delivery(number: int, body: bytes = b"{}") -> Delivery:
@@ -31,147 +29,126 @@ class Recording:
         self.batches: list[list[Delivery]] = []
         self.refused: set[str] = set()
         self.failure: Exception | None = None
-        self.open = threading.Event()
-        self.entered = threading.Semaphore(0)
+        self.failures: list[Exception] = []
+        self.open = asyncio.Event()
+        self.commit = GroupCommit(self.put, failed=self.failures.append)
 
-    def put(self, deliveries: Sequence[Delivery]) -> list[Exception | None]:
+    async def put(self, deliveries: Sequence[Delivery]) -> list[Exception | None]:
         self.batches.append(list(deliveries))
-        self.entered.release()
-        assert self.open.wait(10)
+        await self.open.wait()
         if self.failure:
             raise self.failure
         return [StoreUnavailable("refused") if each.id in self.refused else None for each in deliveries]
 
-    def check(self) -> None:
-        if self.failure:
-            raise self.failure
+    @property
+    def sizes(self) -> list[int]:
+        return [len(batch) for batch in self.batches]
 
 
-@pytest.fixture
-def store() -> Recording:
-    return Recording()
+def run(story: Callable[[Recording], Awaitable[None]]) -> Recording:
+    async def whole() -> Recording:
+        store = Recording()
+        async with asyncio.timeout(20):
+            await story(store)
+        return store
+
+    return asyncio.run(whole())
 
 
-@pytest.fixture
-def commit(store: Recording) -> GroupCommit:
-    return InThread("test", store)
-
-
-def submit(commit: GroupCommit, each: Delivery) -> Future[Exception | None]:
-    """What the delivery's request hears."""
-    heard: Future[Exception | None] = Future()
-    commit.submit(each, heard.set_result)
-    return heard
-
-
-def until(condition: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + 20
-    while not condition():
-        assert time.monotonic() < deadline
-        time.sleep(0.002)
-
-
-def behind_one_in_work(store: Recording, commit: GroupCommit, *others: Delivery) -> list[Future[Exception | None]]:
-    """Submit one, wait until it is being written, submit the others."""
-    first = submit(commit, delivery(0))
-    assert store.entered.acquire(timeout=20)
-    return [first, *(submit(commit, each) for each in others)]
-
-
-def outcomes(heard: list[Future[Exception | None]]) -> list[type]:
-    return [type(each.result(20)) for each in heard]
-
-
-def test_a_single_delivery_goes_alone(store: Recording, commit: GroupCommit) -> None:
+async def behind_one_in_work(store: Recording, *others: Delivery) -> list[BaseException | None]:
+    """Submit one, wait until it is being written, submit the others; what each heard."""
+    first = asyncio.create_task(store.commit.keep(delivery(0)))
+    while not store.batches:
+        await asyncio.sleep(0)
+    rest = [asyncio.create_task(store.commit.keep(each)) for each in others]
+    await asyncio.sleep(0)
+    assert not any(task.done() for task in (first, *rest))
     store.open.set()
-    assert submit(commit, delivery(1)).result(20) is None
-    assert store.batches == [[delivery(1)]]
+    return await asyncio.gather(first, *rest, return_exceptions=True)
 
 
-def test_nobody_waits_while_submitting(store: Recording, commit: GroupCommit) -> None:
-    heard = behind_one_in_work(store, commit, delivery(1))
-    assert not any(each.done() for each in heard)
-    store.open.set()
+def test_a_single_delivery_goes_alone() -> None:
+    async def story(store: Recording) -> None:
+        store.open.set()
+        await store.commit.keep(delivery(1))
+
+    assert run(story).batches == [[delivery(1)]]
 
 
-def test_all_that_wait_go_together(store: Recording, commit: GroupCommit) -> None:
-    heard = behind_one_in_work(store, commit, *(delivery(number) for number in range(1, 20)))
-    store.open.set()
-    assert set(outcomes(heard)) == {type(None)}
-    assert [len(batch) for batch in store.batches] == [1, 19]
+def test_all_that_wait_go_together_in_the_order_they_came() -> None:
+    async def story(store: Recording) -> None:
+        assert set(await behind_one_in_work(store, *(delivery(number) for number in range(1, 20)))) == {None}
+
+    assert run(story).batches == [[delivery(0)], [delivery(number) for number in range(1, 20)]]
 
 
-def test_each_is_stored_once_under_many_threads(store: Recording, commit: GroupCommit) -> None:
-    store.open.set()
-    with ThreadPoolExecutor(32) as threads:
-        heard = list(threads.map(lambda number: submit(commit, delivery(number)), range(2000)))
-        assert set(outcomes(heard)) == {type(None)}
-    stored = [each.id for batch in store.batches for each in batch]
-    assert sorted(stored) == [delivery(number).id for number in range(2000)]
+def test_those_of_one_moment_go_together() -> None:
+    async def story(store: Recording) -> None:
+        store.open.set()
+        for _ in range(2):
+            await asyncio.gather(*(store.commit.keep(delivery(number)) for number in range(3)))
+
+    assert run(story).sizes == [3, 3]
 
 
-def test_they_are_stored_in_the_order_they_came(store: Recording, commit: GroupCommit) -> None:
-    heard = behind_one_in_work(store, commit, *(delivery(number, THIRD) for number in range(1, 7)))
-    store.open.set()
-    outcomes(heard)
-    assert [each.id for batch in store.batches for each in batch] == [delivery(number).id for number in range(7)]
+def test_a_round_trip_is_bounded_in_bytes() -> None:
+    async def story(store: Recording) -> None:
+        await behind_one_in_work(store, *(delivery(number, THIRD) for number in range(1, 7)))
+
+    assert run(story).sizes == [1, 3, 3]
 
 
-THIRD = b"x" * (MAX_BYTES // 3)
+def test_a_round_trip_is_bounded_in_deliveries() -> None:
+    async def story(store: Recording) -> None:
+        await behind_one_in_work(store, *(delivery(number) for number in range(1, MAX_DELIVERIES + 2)))
+
+    assert run(story).sizes == [1, MAX_DELIVERIES, 1]
 
 
-def test_a_round_trip_is_bounded_in_bytes(store: Recording, commit: GroupCommit) -> None:
-    heard = behind_one_in_work(store, commit, *(delivery(number, THIRD) for number in range(1, 7)))
-    store.open.set()
-    outcomes(heard)
-    assert [len(batch) for batch in store.batches] == [1, 3, 3]
+def test_a_body_over_the_bound_goes_alone() -> None:
+    async def story(store: Recording) -> None:
+        await behind_one_in_work(store, delivery(1), delivery(2, b"x" * (MAX_BYTES + 1)), delivery(3))
+
+    assert run(story).sizes == [1, 1, 1, 1]
 
 
-def test_a_round_trip_is_bounded_in_deliveries(store: Recording, commit: GroupCommit) -> None:
-    heard = behind_one_in_work(store, commit, *(delivery(number) for number in range(1, MAX_DELIVERIES + 2)))
-    store.open.set()
-    outcomes(heard)
-    assert [len(batch) for batch in store.batches] == [1, MAX_DELIVERIES, 1]
+def test_one_refusal_concerns_one_request_and_is_no_failure() -> None:
+    async def story(store: Recording) -> None:
+        store.refused = {delivery(2).id}
+        heard = await behind_one_in_work(store, *(delivery(number) for number in (1, 2, 3)))
+        assert [type(each) for each in heard] == [type(None), type(None), StoreUnavailable, type(None)]
+
+    assert run(story).failures == []
 
 
-def test_a_body_over_the_bound_goes_alone(store: Recording, commit: GroupCommit) -> None:
-    store.open.set()
-    submit(commit, delivery(1, b"x" * (MAX_BYTES + 1))).result(20)
-    assert len(store.batches) == 1
+def test_a_failure_is_told_to_all_that_wait_and_costs_one_try() -> None:
+    async def story(store: Recording) -> None:
+        store.failure = ZeroDivisionError("a bug, or whatever it was")
+        heard = await behind_one_in_work(store, *(delivery(number) for number in range(1, 10)))
+        assert [str(each) for each in heard] == ["a bug, or whatever it was"] * 10
+        assert {type(each) for each in heard} == {StoreUnavailable}
+
+    store = run(story)
+    assert (store.sizes, store.failures) == ([1], [store.failure])
 
 
-def test_one_refusal_concerns_one_request(store: Recording, commit: GroupCommit) -> None:
-    store.refused = {delivery(2).id}
-    heard = behind_one_in_work(store, commit, *(delivery(number) for number in (1, 2, 3)))
-    store.open.set()
-    assert outcomes(heard) == [type(None), type(None), StoreUnavailable, type(None)]
+def test_it_goes_on_after_a_failure() -> None:
+    async def story(store: Recording) -> None:
+        store.failure = StoreUnavailable("gone")
+        await behind_one_in_work(store)
+        store.failure = None
+        await store.commit.keep(delivery(1))
+
+    assert run(story).batches[-1] == [delivery(1)]
 
 
-def test_a_failure_is_told_to_all_that_wait_and_costs_one_try(store: Recording, commit: GroupCommit) -> None:
-    store.failure = StoreUnavailable("gone")
-    heard = behind_one_in_work(store, commit, *(delivery(number) for number in range(1, 10)))
-    store.open.set()
-    assert set(outcomes(heard)) == {StoreUnavailable}
-    assert len(store.batches) == 1
+def test_a_request_that_gave_up_disturbs_nobody() -> None:
+    async def story(store: Recording) -> None:
+        first, second = (asyncio.create_task(store.commit.keep(delivery(number))) for number in (1, 2))
+        await asyncio.sleep(0)
+        first.cancel()
+        store.open.set()
+        assert await second is None  # type: ignore[func-returns-value]
+        assert first.cancelled()
 
-
-def test_after_a_failure_nobody_pays_again(store: Recording, commit: GroupCommit) -> None:
-    store.failure = StoreUnavailable("gone")
-    store.open.set()
-    assert [str(submit(commit, delivery(1)).result(20)) for _ in range(3)] == ["gone"] * 3
-    assert len(store.batches) == 1
-
-
-def test_it_goes_on_when_the_store_is_back(store: Recording, commit: GroupCommit) -> None:
-    store.failure = StoreUnavailable("gone")
-    store.open.set()
-    submit(commit, delivery(1)).result(20)
-    store.failure = None
-    until(lambda: submit(commit, delivery(2)).result(20) is None)
-    assert store.batches[-1] == [delivery(2)]
-
-
-def test_an_unexpected_error_is_a_failure_like_any_other(store: Recording, commit: GroupCommit) -> None:
-    store.failure = ZeroDivisionError("a bug")
-    store.open.set()
-    assert str(submit(commit, delivery(1)).result(20)) == "a bug"
+    assert run(story).sizes == [2]

@@ -7,10 +7,9 @@ from typing import TYPE_CHECKING
 
 import fakeredis
 import pytest
-import redis
 
 from shared.errors import StoreUnavailable
-from shared.intake.client import BELL, CHUNK, OLD_STREAM, STREAM, Intake, Put
+from shared.intake.client import BELL, CHUNK, OLD_STREAM, STREAM, Intake
 from shared.models import Delivery
 
 if TYPE_CHECKING:
@@ -137,60 +136,6 @@ def test_the_age_is_that_of_the_oldest_entry(intake: Intake, server: fakeredis.F
     assert intake.oldest_age_seconds() == pytest.approx(90, abs=2)
 
 
-class Answering:
-    """A Redis that gives prepared answers: itself, its connection pool and its connection."""
-
-    def __init__(self, *answers: bytes | Exception | None) -> None:
-        self.answers = list(answers)
-        self.connection_pool = self
-        self.disconnected = False
-
-    def get_connection(self) -> Answering:
-        return self
-
-    def release(self, connection: Answering) -> None: ...
-
-    def send_packed_command(self, command: list[bytes]) -> None: ...
-
-    def disconnect(self) -> None:
-        self.disconnected = True
-
-    def read_response(self) -> bytes | None:
-        answer = self.answers.pop(0)
-        if isinstance(answer, Exception):
-            raise answer
-        return answer
-
-
-def put_two(redis_: Answering) -> Put:
-    return Intake(redis_).put([delivery(1), delivery(2)])  # type: ignore[arg-type]
-
-
-OUT_OF_MEMORY = redis.exceptions.OutOfMemoryError("command not allowed when used memory > 'maxmemory'")
-
-
-def test_each_delivery_has_its_own_result() -> None:
-    put = put_two(Answering(b"1-0", OUT_OF_MEMORY, b"OK"))
-    assert [type(refusal) for refusal in put.refusals] == [type(None), StoreUnavailable]
-
-
-@pytest.mark.parametrize("answer", [b"OK", b"QUEUED", b"", b"1", None])
-def test_only_an_entry_id_means_kept(answer: bytes | None) -> None:
-    put = put_two(Answering(b"1-0", answer, b"OK"))
-    assert [type(refusal) for refusal in put.refusals] == [type(None), StoreUnavailable]
-
-
-def test_a_bell_that_cannot_be_rung_is_not_silent() -> None:
-    assert not put_two(Answering(b"1-0", b"1-1", OUT_OF_MEMORY)).bell_was_silent
-
-
-def test_a_connection_with_answers_outstanding_is_not_used_again() -> None:
-    redis_ = Answering(b"1-0", redis.TimeoutError("Timeout reading from socket"))
-    with pytest.raises(StoreUnavailable):
-        put_two(redis_)
-    assert redis_.disconnected
-
-
 @pytest.mark.parametrize(
     "use",
     [
@@ -200,9 +145,8 @@ def test_a_connection_with_answers_outstanding_is_not_used_again() -> None:
         lambda intake: intake.stop_bell(),
         lambda intake: intake.depth(),
         lambda intake: intake.oldest_age_seconds(),
-        lambda intake: intake.check_writable(),
     ],
-    ids=["put", "read", "delete", "stop_bell", "depth", "oldest_age_seconds", "check_writable"],
+    ids=["put", "read", "delete", "stop_bell", "depth", "oldest_age_seconds"],
 )
 def test_a_redis_that_is_away_is_store_unavailable(use: Callable[[Intake], object]) -> None:
     server = fakeredis.FakeServer()

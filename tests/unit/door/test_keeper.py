@@ -2,112 +2,179 @@
 
 from __future__ import annotations
 
+import asyncio
+from collections.abc import Coroutine
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import pytest
+from prometheus_client import REGISTRY
+from structlog.testing import capture_logs
 
-from ingest.keeper import AWAY, WRITABLE, Keeper
-from ingest.readiness import Readiness
-from ingest.stores import RingingSpool
+from ingest.keeper import Keeper, Store
 from shared.errors import NothingStored, StoreUnavailable
 from shared.models import Delivery
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Sequence
+
+T = TypeVar("T")
 
 DELIVERY = Delivery(id="0" * 32, received_at=datetime(2026, 8, 11, tzinfo=UTC), body=b"{}")
 
 
 class Shelf:
-    """A store that takes everything, or nothing."""
+    """A place that takes everything, refuses it, fails, or never answers."""
 
-    def __init__(self, *, away: bool = False) -> None:
-        self.away = away
+    def __init__(self, *, failure: Exception | None = None, refuses: bool = False, silent: bool = False) -> None:
+        self.failure = failure
+        self.refuses = refuses
+        self.silent = silent
         self.kept: list[Delivery] = []
+        self.puts = 0
         self.checks = 0
 
-    def submit(self, delivery: Delivery, settle: Callable[[Exception | None], None]) -> None:
-        if self.away:
-            settle(StoreUnavailable("away"))
-        else:
-            self.kept.append(delivery)
-            settle(None)
+    async def put(self, deliveries: Sequence[Delivery]) -> list[Exception | None]:
+        self.puts += 1
+        if self.silent:
+            await asyncio.Event().wait()
+        if self.failure:
+            raise self.failure
+        if self.refuses:
+            return [StoreUnavailable("full") for _ in deliveries]
+        self.kept += deliveries
+        return [None] * len(deliveries)
 
-    def check(self) -> None:
+    async def check(self) -> None:
         self.checks += 1
-        if self.away:
-            raise StoreUnavailable("away")
+        if self.failure or self.refuses:
+            raise self.failure or StoreUnavailable("full")
+
+
+GONE = StoreUnavailable("away")
+
+
+def keeper(intake: Shelf, spool: Shelf, **options: Any) -> Keeper:
+    return Keeper(
+        intake=Store("intake", intake, look_every=0.001), spool=Store("spool", spool, look_every=0.001), **options
+    )
+
+
+def run(story: Coroutine[Any, Any, T]) -> T:
+    return asyncio.run(asyncio.wait_for(story, 20))
+
+
+def keep(intake: Shelf, spool: Shelf, **options: Any) -> str:
+    async def story() -> str:
+        return await keeper(intake, spool, **options).keep(DELIVERY)
+
+    return run(story())
 
 
 def test_the_intake_comes_first() -> None:
     intake, spool = Shelf(), Shelf()
-    assert Keeper(intake=intake, spool=spool).keep(DELIVERY) == "intake"
+    assert keep(intake, spool) == "intake"
     assert (intake.kept, spool.kept) == ([DELIVERY], [])
 
 
-def test_the_spool_takes_the_same_delivery_when_the_intake_is_away() -> None:
+@pytest.mark.parametrize("intake", [Shelf(failure=GONE), Shelf(refuses=True), Shelf(failure=ZeroDivisionError("bug"))])
+def test_the_spool_takes_the_same_delivery_when_the_intake_does_not(intake: Shelf) -> None:
     spool = Shelf()
-    assert Keeper(intake=Shelf(away=True), spool=spool).keep(DELIVERY) == "spool"
+    assert keep(intake, spool) == "spool"
     assert spool.kept == [DELIVERY]
 
 
-def test_a_store_that_never_answers_is_not_waited_for() -> None:
-    class Silent(Shelf):
-        def submit(self, delivery: Delivery, settle: Callable[[Exception | None], None]) -> None: ...
-
-    with pytest.raises(NothingStored, match="within"):
-        Keeper(intake=Silent(), spool=Shelf(), seconds=0.01).keep(DELIVERY)
+@pytest.mark.parametrize(
+    ("intake", "spool"), [(Shelf(silent=True), Shelf()), (Shelf(failure=GONE), Shelf(silent=True))]
+)
+def test_a_store_that_never_answers_is_not_waited_for(intake: Shelf, spool: Shelf) -> None:
+    with pytest.raises(NothingStored, match="in time"):
+        keep(intake, spool, seconds=0.02)
 
 
 def test_with_both_away_nothing_is_stored() -> None:
-    with pytest.raises(NothingStored):
-        Keeper(intake=Shelf(away=True), spool=Shelf(away=True)).keep(DELIVERY)
+    with pytest.raises(NothingStored, match="intake: away; spool: full"):
+        keep(Shelf(failure=GONE), Shelf(refuses=True))
+
+
+def test_a_kept_delivery_is_counted_and_has_a_line() -> None:
+    def count() -> float:
+        return REGISTRY.get_sample_value("mailroom_deliveries_total", {"result": "intake"}) or 0.0
+
+    before = count()
+    with capture_logs() as lines:
+        keep(Shelf(), Shelf())
+    assert count() == before + 1
+    assert lines == [
+        {"event": "delivery_kept", "log_level": "debug", "delivery_id": DELIVERY.id, "place": "intake", "size": 2}
+    ]
+
+
+def test_in_an_outage_only_the_first_pays_and_it_ends_by_itself() -> None:
+    intake, spool = Shelf(failure=GONE), Shelf()
+
+    async def story() -> list[str]:
+        ours = keeper(intake, spool)
+        places = [await ours.keep(DELIVERY) for _ in range(3)]
+        assert intake.puts == 1
+        intake.failure = None
+        while places[-1] != "intake":
+            places.append(await ours.keep(DELIVERY))
+            await asyncio.sleep(0.001)
+        return places
+
+    with capture_logs() as lines:
+        assert run(story())[:3] == ["spool"] * 3
+    assert [line["event"] for line in lines if line["event"].startswith("store_")] == ["store_away", "store_back"]
+
+
+def test_a_refusal_of_one_delivery_is_no_outage() -> None:
+    intake = Shelf(refuses=True)
+
+    async def story() -> None:
+        ours = keeper(intake, Shelf())
+        for _ in range(3):
+            await ours.keep(DELIVERY)
+
+    run(story())
+    assert intake.puts == 3
 
 
 @pytest.mark.parametrize(
     ("intake", "spool", "answers"),
     [
         # The spool is not asked while the intake will do: psycopg stays unloaded
-        (Shelf(), Shelf(), {"intake": WRITABLE}),
-        (Shelf(away=True), Shelf(), {"intake": AWAY, "spool": WRITABLE}),
-        (Shelf(away=True), Shelf(away=True), {"intake": AWAY, "spool": AWAY}),
+        (Shelf(), Shelf(), {"intake": True}),
+        (Shelf(failure=GONE), Shelf(), {"intake": False, "spool": True}),
+        (Shelf(failure=GONE), Shelf(refuses=True), {"intake": False, "spool": False}),
     ],
 )
-def test_readiness_asks_what_it_must(intake: Shelf, spool: Shelf, answers: dict[str, str]) -> None:
-    assert Keeper(intake=intake, spool=spool).readiness() == answers
+def test_readiness_asks_only_the_stores_it_must(intake: Shelf, spool: Shelf, answers: dict[str, bool]) -> None:
+    async def story() -> object:
+        return await keeper(intake, spool).stores()
+
+    assert run(story()) == answers
 
 
-@pytest.mark.parametrize(
-    ("answers", "status"),
-    [
-        ({"intake": WRITABLE}, 200),
-        ({"intake": AWAY, "spool": WRITABLE}, 200),
-        ({"intake": AWAY, "spool": AWAY}, 503),
-    ],
-)
-def test_ready_means_that_some_store_is_writable(answers: dict[str, str], status: int) -> None:
-    assert Readiness(lambda: answers).answer() == ({"ready": status == 200, "checks": answers}, status)
+def test_a_store_in_an_outage_is_not_asked_whether_it_is_ready() -> None:
+    intake = Shelf(failure=GONE)
+
+    async def story() -> object:
+        store = Store("intake", intake, look_every=60)
+        with pytest.raises(StoreUnavailable):
+            await store.keep(DELIVERY)
+        return await store.is_writable()
+
+    assert (run(story()), intake.checks) == (False, 0)
 
 
 def test_stores_are_asked_once_a_second() -> None:
     intake, seconds = Shelf(), [0.0]
-    readiness = Readiness(Keeper(intake=intake, spool=Shelf()).readiness, clock=lambda: seconds[0])
-    for seconds[0] in (0.0, 0.5, 0.99, 1.0, 1.5):
-        readiness.answer()
+
+    async def story() -> None:
+        ours = keeper(intake, Shelf(), clock=lambda: seconds[0])
+        for seconds[0] in (0.0, 0.5, 0.99, 1.0, 1.5):
+            await asyncio.gather(ours.stores(), ours.stores())
+
+    run(story())
     assert intake.checks == 2
-
-
-def test_the_spool_rings_once_a_second() -> None:
-    class Spool:
-        def put(self, deliveries: object) -> list[Exception | None]:
-            return [None]
-
-        def check(self) -> None: ...
-
-    rings: list[float] = []
-    seconds = [0.0]
-    spool = RingingSpool(Spool(), lambda: rings.append(seconds[0]), clock=lambda: seconds[0])
-    for seconds[0] in (0.0, 0.5, 1.0, 1.9, 3.0):
-        spool.put([DELIVERY])
-    assert rings == [0.0, 1.0, 3.0]

@@ -7,7 +7,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from ingest.metrics_folder import PREFIX, metrics_folder
+from ingest.__main__ import METRICS_PREFIX, metrics_folder
 
 
 def test_the_folder_is_gone_when_the_door_is(tmp_path: Path) -> None:
@@ -19,7 +19,7 @@ def test_the_folder_is_gone_when_the_door_is(tmp_path: Path) -> None:
 def test_what_a_killed_door_left_goes_and_what_a_running_one_needs_stays(tmp_path: Path) -> None:
     gone = subprocess.Popen([sys.executable, "-c", ""])
     gone.wait()
-    left, needed = tmp_path / f"{PREFIX}{gone.pid}-x", tmp_path / f"{PREFIX}{os.getppid()}-x"
+    left, needed = tmp_path / f"{METRICS_PREFIX}{gone.pid}-x", tmp_path / f"{METRICS_PREFIX}{os.getppid()}-x"
     left.mkdir()
     needed.mkdir()
     with metrics_folder(tmp_path):

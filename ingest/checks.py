@@ -1,0 +1,62 @@
+"""Decides about one webhook: from its headers and bytes to a delivery, a challenge or a refusal."""
+
+from __future__ import annotations
+
+import random
+import time
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+from shared.errors import BodyTooLarge, ChallengeTooLong, EncodedBody
+from shared.front.signature import check_freshness, verify
+from shared.models import Delivery
+from shared.process import metrics
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from shared.settings import Settings
+
+MAX_CHALLENGE = 1000  # characters; an answer must not grow with the request
+
+#: A delivery is to be kept, a challenge (in words) to be echoed.
+Admitted: TypeAlias = Delivery | str
+
+
+def check_size(size: int, *, limit: int) -> None:
+    """Refuse a body that is announced as larger than the limit, or has become larger while it came."""
+    if size > limit:
+        raise BodyTooLarge("the body is over MAX_BODY_BYTES")
+
+
+class Checks:
+    """The checks of a body that is here, in the order that tells a stranger the least."""
+
+    def __init__(self, settings: Settings, *, now: Callable[[], float] = time.time) -> None:
+        self._keys = settings.signing_keys
+        self._window = settings.freshness_seconds
+        self._now = now
+
+    def admit(self, headers: Mapping[str, Any], body: bytes) -> Admitted:
+        """Say what to do with a webhook. Headers have WSGI's names. Raises Refused."""
+        if headers.get("HTTP_CONTENT_ENCODING", "").strip().lower() not in {"", "identity"}:
+            raise EncodedBody("send the body without Content-Encoding: the door does not decompress")
+        received = self._now()
+        timestamp = headers.get("HTTP_X_FRONT_REQUEST_TIMESTAMP", "")
+        signature = headers.get("HTTP_X_FRONT_SIGNATURE", "")
+        position = verify(body, timestamp=timestamp, signature=signature, keys=self._keys)
+        metrics.signing_keys(position).inc()
+        check_freshness(timestamp, now=received, window=self._window)
+        challenge: str | None = headers.get("HTTP_X_FRONT_CHALLENGE")
+        return _new_delivery(received, body) if challenge is None else _echo(challenge)
+
+
+def _echo(challenge: str) -> str:
+    if len(challenge) > MAX_CHALLENGE:
+        raise ChallengeTooLong(f"X-Front-Challenge is over {MAX_CHALLENGE} characters")
+    return challenge
+
+
+def _new_delivery(received: float, body: bytes) -> Delivery:
+    # The id is unique, not secret: `random` is reseeded in every fork, and needs no system call.
+    return Delivery(f"{random.getrandbits(128):032x}", datetime.fromtimestamp(received, UTC), body)

@@ -1,0 +1,180 @@
+"""The application as the event loop serves it: neither slow senders nor slow stores hold it up."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from granian.rsgi import ProtocolClosed, ProtocolError  # type: ignore[attr-defined]  # the documented names
+
+from ingest import server as server_module
+from ingest.server import LARGE
+from shared.errors import NothingStored
+from tests.unit.door.conftest import Kept, a_door, webhook
+from tests.unit.door.rsgi import Proto, Scope, ask
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+    from ingest.server import Server
+    from shared.models import Delivery
+
+BODY = b'{"type":"inbound_received"}'
+
+
+@dataclass
+class LateKeeper(Kept):
+    """A keeper that says what became of deliveries when it is told to."""
+
+    waiting: list[Delivery] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self._settled: asyncio.Future[str] | None = None
+
+    async def keep(self, delivery: Delivery) -> str:
+        self._settled = asyncio.get_running_loop().create_future()
+        self.waiting.append(delivery)
+        return await self._settled
+
+    def settle(self, outcome: str | Exception) -> None:
+        assert self._settled is not None
+        if self._settled.cancelled():
+            return
+        if isinstance(outcome, Exception):
+            self._settled.set_exception(outcome)
+        else:
+            self._settled.set_result(outcome)
+
+
+@pytest.fixture
+def keeper() -> LateKeeper:
+    return LateKeeper()
+
+
+def send(server: Server, scope: Scope, proto: Proto) -> Awaitable[None]:
+    return server.__rsgi__(scope, proto)  # type: ignore[arg-type]
+
+
+async def until(condition: Callable[[], Any]) -> None:
+    async with asyncio.timeout(20):
+        while not condition():
+            await asyncio.sleep(0.001)
+
+
+def while_one_waits(keeper: LateKeeper, meanwhile: Callable[[Server, Proto], Awaitable[None]]) -> Proto:
+    """Send a webhook, do something before it is kept, and see how it ends."""
+    server, proto = a_door(keeper), Proto(BODY)
+
+    async def story() -> None:
+        task = asyncio.ensure_future(send(server, webhook(BODY), proto))
+        await until(lambda: keeper.waiting)
+        await meanwhile(server, proto)
+        await task
+
+    asyncio.run(story())
+    return proto
+
+
+def test_the_answer_waits_until_the_delivery_is_kept(keeper: LateKeeper) -> None:
+    async def keep_it(_: Server, proto: Proto) -> None:
+        await asyncio.sleep(0.01)
+        assert proto.answers == []
+        keeper.settle("intake")
+
+    [answer] = while_one_waits(keeper, keep_it).answers
+    assert (answer.status, answer.json) == (200, {"delivery_id": keeper.waiting[0].id})
+
+
+def test_while_one_waits_others_are_answered(keeper: LateKeeper) -> None:
+    alive = Proto()
+
+    async def ask_another(server: Server, _: Proto) -> None:
+        await send(server, Scope(method="GET", path="/livez"), alive)
+        assert [answer.status for answer in alive.answers] == [200]
+        keeper.settle("spool")
+
+    assert [answer.status for answer in while_one_waits(keeper, ask_another).answers] == [200]
+
+
+def test_what_nobody_kept_is_503_and_to_be_sent_again(keeper: LateKeeper) -> None:
+    async def refuse_it(_: Server, __: Proto) -> None:
+        keeper.settle(NothingStored("intake: redis://secret; spool: away"))
+
+    [answer] = while_one_waits(keeper, refuse_it).answers
+    assert (answer.status, answer.headers["Retry-After"]) == (503, "5")
+    assert b"secret" not in answer.body
+
+
+def test_a_sender_that_went_away_gets_no_answer_and_breaks_nothing(keeper: LateKeeper) -> None:
+    server = a_door(keeper)
+
+    async def story() -> None:
+        task = asyncio.ensure_future(send(server, webhook(BODY), Proto(BODY)))
+        await until(lambda: keeper.waiting)
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+        again = asyncio.ensure_future(send(server, webhook(BODY), Proto(BODY)))
+        await until(lambda: len(keeper.waiting) == 2)
+        keeper.settle("intake")
+        await again
+
+    asyncio.run(story())
+    assert len(keeper.waiting) == 2
+
+
+@pytest.mark.parametrize(
+    ("scope", "pieces", "status"),
+    [
+        (Scope(method="GET", path="/livez"), (), 200),
+        (Scope(method="GET", path="/readyz"), (), 200),
+        (Scope(method="GET", path="/nowhere"), (), 404),
+        (Scope(method="GET"), (), 405),
+        (Scope(headers={"content-length": "2"}), (b"{}",), 401),
+        (Scope(headers={"content-length": "10001"}), (None,), 413),
+        (Scope(headers={"transfer-encoding": "chunked"}), (b"x" * 9_999, b"x" * 9_999, None), 413),
+    ],
+    ids=["livez", "readyz", "nowhere", "method", "unsigned", "too large", "endless"],
+)
+def test_what_needs_no_store_is_answered_at_once(
+    keeper: LateKeeper, scope: Scope, pieces: tuple[bytes | None, ...], status: int
+) -> None:
+    assert ask(a_door(keeper), scope, *pieces).status == status
+
+
+def test_a_body_that_does_not_come_is_408(kept: Kept) -> None:
+    answer = ask(a_door(kept, body_seconds=0.02), webhook(BODY), BODY[:5], None)
+    assert (answer.status, answer.json["code"], kept.deliveries) == (408, "body_too_slow", [])
+
+
+@pytest.mark.parametrize("lost", [ProtocolClosed, ProtocolError])
+def test_a_sender_that_goes_away_within_the_body_has_sent_a_bad_request(door: Server, lost: type[Exception]) -> None:
+    class Gone(Proto):
+        async def __call__(self) -> bytes:
+            raise lost
+
+    gone = Gone()
+    asyncio.run(door.__rsgi__(webhook(BODY), gone))  # type: ignore[arg-type]
+    assert [answer.status for answer in gone.answers] == [400]
+
+
+@pytest.mark.parametrize("scope", [webhook(BODY), Scope(method="GET", path="/readyz")], ids=["keeping", "asking"])
+def test_a_bug_is_500_and_says_nothing(door: Server, kept: Kept, scope: Scope) -> None:
+    kept.bug = RuntimeError("a secret")
+    answer = ask(door, scope, BODY)
+    assert (answer.status, answer.mimetype) == (500, "application/problem+json")
+    assert answer.json["code"] == "internal_server_error"
+    assert b"secret" not in answer.body
+
+
+def test_a_large_body_is_handled_in_a_thread_and_kept(kept: Kept) -> None:
+    body = b"x" * (LARGE + 1)
+    assert ask(a_door(kept, max_bytes=LARGE + 1), webhook(body), body).status == 200
+    assert [delivery.body for delivery in kept.deliveries] == [body]
+
+
+def test_more_than_the_threads_can_take_come_back_later(kept: Kept, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(server_module, "ASIDE_WAITING", 0)
+    answer = ask(a_door(kept), Scope(method="GET", path="/metrics"))
+    assert (answer.status, answer.json["code"]) == (503, "door_full")
