@@ -14,7 +14,8 @@ from shared.connection.client import Access
 from shared.db.core.pool import Connection
 from shared.db.core.session import persist
 from shared.db.tasks import actions as action_rows
-from shared.db.tasks import events, leases, rescue, settling
+from shared.db.tasks import events, leases, settling
+from shared.db.tenants import tenants
 from shared.errors import LeaseTooShort, MailroomError, NotYet
 from shared.front.client import TenantClient
 from shared.models import Call, Task
@@ -110,7 +111,7 @@ class Attempt:
             write(conn)
             leases.finish(conn, self.task, state, code=code)
             if "missing_scope" in self.task.probes and self.calls:
-                rescue.release_scope(conn, self.task.tenant_id)
+                tenants.release_scope(conn, self.task.tenant_id)
             self._wrap_up(conn, state, code, None)
 
         self.settle(end)
@@ -177,7 +178,7 @@ class Attempt:
             case GiveBack():
                 leases.put_back(conn, self.task, seconds=decision.delay, counts=False, **put_back)
                 if decision.tenant:
-                    rescue.hold_back(conn, self.task.tenant_id, decision.delay)
+                    tenants.hold_back(conn, self.task.tenant_id, decision.delay)
             case Park():
                 leases.put_back(conn, self.task, seconds=0, counts=False, **put_back)
                 self._park(conn, decision.code)
@@ -188,7 +189,7 @@ class Attempt:
 
     def _park(self, conn: Connection, cause: str) -> None:
         version = self._access.token_version
-        rescue.park(conn, self.task.tenant_id, cause, token_version=version, probe_seconds=SCOPE_SECONDS)
+        tenants.park(conn, self.task.tenant_id, cause, token_version=version, probe_seconds=SCOPE_SECONDS)
 
     def _give_up(self, conn: Connection, code: str) -> None:
         if self.task.attachment_id is not None:

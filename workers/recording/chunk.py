@@ -11,7 +11,6 @@ import structlog
 
 from shared.db.core.pool import Connection, Pool
 from shared.db.recording import statements
-from shared.db.tasks import rescue
 from shared.db.tenants import erasing
 from shared.errors import StoreUnavailable
 from shared.front.envelope import claimed_company, is_known
@@ -147,20 +146,20 @@ def adopt_parked(pool: Pool) -> set[int]:
     """
     tenants: set[int] = set()
 
-    def adopt(parked: Sequence[rescue.ParkedDelivery]) -> None:
+    def adopt(parked: Sequence[statements.ParkedDelivery]) -> None:
         tenants.update(pool.run(lambda conn: _adopt_chunk(conn, parked)))
 
-    def give_up(offender: rescue.ParkedDelivery, exc: Exception) -> None:
+    def give_up(offender: statements.ParkedDelivery, exc: Exception) -> None:
         log.warning("unrecordable", delivery_id=offender.id, error=type(exc).__name__)
         reason = f"recording it for its tenant failed ({type(exc).__name__})"
-        pool.run(lambda conn: rescue.fail_parked(conn, [offender.event_id], reason))
+        pool.run(lambda conn: statements.fail_parked(conn, [offender.event_id], reason))
 
-    if found := pool.run(rescue.adoptable):
+    if found := pool.run(statements.adoptable):
         by_halves(found, adopt, give_up)
     return tenants
 
 
-def _adopt_chunk(conn: Connection, parked: Sequence[rescue.ParkedDelivery]) -> set[int]:
+def _adopt_chunk(conn: Connection, parked: Sequence[statements.ParkedDelivery]) -> set[int]:
     chunk = [
         parse(
             Incoming(
@@ -172,5 +171,5 @@ def _adopt_chunk(conn: Connection, parked: Sequence[rescue.ParkedDelivery]) -> s
         for each in parked
     ]
     tenants = adopt_chunk(conn, chunk)
-    rescue.fail_parked(conn, [each.event_id for each in parked], "its body reads as another event now")
+    statements.fail_parked(conn, [each.event_id for each in parked], "its body reads as another event now")
     return tenants

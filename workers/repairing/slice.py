@@ -20,7 +20,7 @@ from shared.db import repairs
 from shared.db.core.pool import Connection
 from shared.db.recording import spool, statements
 from shared.db.repairs import Progress, Repair
-from shared.db.tasks import rescue
+from shared.db.tenants import tenants
 from shared.errors import Fenced, FrontRejected, GivesWay, MissingScope, NeedsReconnect, StoreUnavailable
 from shared.front.client import TenantClient
 from shared.front.envelope import Listed, read_listed
@@ -68,7 +68,7 @@ def settle(resources: Resources, repair: Repair, error: BaseException, *, came_o
         elif isinstance(decision, Park):
             repairs.put_back(conn, repair, seconds=PAUSE_SECONDS, code=decision.code, detail=detail)
             version = token_version
-            rescue.park(conn, repair.tenant_id, decision.code, token_version=version, probe_seconds=SCOPE_SECONDS)
+            tenants.park(conn, repair.tenant_id, decision.code, token_version=version, probe_seconds=SCOPE_SECONDS)
         else:
             _postpone(conn, repair, decision, error, detail)
 
