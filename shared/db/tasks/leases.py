@@ -93,15 +93,13 @@ def claim(conn: Connection, task_id: int, worker: str, *, lease_seconds: float) 
 
 def renew(conn: Connection, task: Task, *, lease_seconds: float) -> None:
     """Extend the lease of the attempt. Raises Fenced when the lease is lost or the tenant is being erased."""
-    check_held(
-        conn.execute(
-            "UPDATE tasks SET lease_until = now() + make_interval(secs => %s)"
-            " WHERE id = %s AND lease_epoch = %s AND state = 'running'"
-            " AND NOT EXISTS (SELECT FROM tenants WHERE tenants.id = tasks.tenant_id AND parked_cause = 'erasing')",
-            (lease_seconds, task.id, task.lease_epoch),
-        ).rowcount
-        == 1
+    renewed = conn.execute(
+        "UPDATE tasks SET lease_until = now() + make_interval(secs => %s)"
+        " WHERE id = %s AND lease_epoch = %s AND state = 'running'"
+        " AND NOT EXISTS (SELECT FROM tenants WHERE tenants.id = tasks.tenant_id AND parked_cause = 'erasing')",
+        (lease_seconds, task.id, task.lease_epoch),
     )
+    check_held(renewed.rowcount == 1)
 
 
 def let_go(conn: Connection, task: Task) -> None:
@@ -144,26 +142,24 @@ def put_back(  # noqa: PLR0913 -- the columns of a task after an attempt, each n
 
     Raises Fenced when this attempt no longer owns the task.
     """
-    check_held(
-        conn.execute(
-            """
-            UPDATE tasks SET state = 'ready', lease_until = NULL, code = %(code)s, detail = %(detail)s,
-                   attempts = attempts - CASE WHEN %(counts)s THEN 0 ELSE 1 END,
-                   due_at = CASE WHEN %(seconds)s::float8 IS NULL THEN 'infinity'
-                                 ELSE now() + make_interval(secs => %(seconds)s) END
-            WHERE id = %(id)s AND lease_epoch = %(epoch)s AND state = 'running'
-            """,
-            {
-                "id": task.id,
-                "epoch": task.lease_epoch,
-                "seconds": seconds,
-                "counts": counts,
-                "code": code,
-                "detail": detail,
-            },
-        ).rowcount
-        == 1
+    updated = conn.execute(
+        """
+        UPDATE tasks SET state = 'ready', lease_until = NULL, code = %(code)s, detail = %(detail)s,
+               attempts = attempts - CASE WHEN %(counts)s THEN 0 ELSE 1 END,
+               due_at = CASE WHEN %(seconds)s::float8 IS NULL THEN 'infinity'
+                             ELSE now() + make_interval(secs => %(seconds)s) END
+        WHERE id = %(id)s AND lease_epoch = %(epoch)s AND state = 'running'
+        """,
+        {
+            "id": task.id,
+            "epoch": task.lease_epoch,
+            "seconds": seconds,
+            "counts": counts,
+            "code": code,
+            "detail": detail,
+        },
     )
+    check_held(updated.rowcount == 1)
 
 
 def check_held(held: object) -> None:
