@@ -12,7 +12,7 @@ import structlog
 
 from shared.connection.client import Access
 from shared.db.core.pool import Connection
-from shared.db.core.session import persist
+from shared.db.core.session import retry_until_stored
 from shared.db.tasks import actions as action_rows
 from shared.db.tasks import events, leases, settling
 from shared.db.tenants import tenants
@@ -137,7 +137,7 @@ class Attempt:
         return self._persist(lambda: self.in_conversation(work))
 
     def _persist(self, write: Callable[[], T]) -> T:
-        return persist(write, stop=self.resources.stop, event="settling_waits", task=self.task.id)
+        return retry_until_stored(write, stop=self.resources.stop, event="settling_waits", task=self.task.id)
 
     def wait(self, conn: Connection, seconds: float | None, *, why: str) -> None:
         """Put the task back without counting it; `seconds` None: until another task releases it.

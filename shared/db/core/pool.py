@@ -168,7 +168,7 @@ def is_contended(exc: BaseException) -> bool:
     return isinstance(exc, psycopg.Error) and exc.sqlstate in CONTENDED
 
 
-def is_away(exc: BaseException) -> bool:
+def is_unavailable(exc: BaseException) -> bool:
     """Whether waiting helps, because nothing is wrong with the statement or its values."""
     busy = isinstance(exc, psycopg.Error) and (exc.sqlstate or "").startswith(BUSY)
     return busy or isinstance(exc, PoolTimeout) or is_lost(exc) or is_contended(exc)
@@ -220,7 +220,7 @@ def _errors_translated() -> Iterator[None]:
     try:
         yield
     except psycopg.Error as exc:
-        if not is_away(exc):
+        if not is_unavailable(exc):
             raise
         reason = exc.diag.message_primary or type(exc).__name__
         raise StoreUnavailable(f"PostgreSQL did not take the transaction ({reason}); check DATABASE_URL") from exc

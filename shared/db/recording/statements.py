@@ -10,7 +10,7 @@ from typing import Any
 from psycopg.rows import class_row
 
 from shared.db.core.arrays import Bigints, Texts
-from shared.db.core.locks import hold_off_erasing, lock_conversations
+from shared.db.core.locks import lock_conversations, prevent_erasing
 from shared.db.core.pool import Connection
 from shared.db.recording.rows import ActionRow, AttachmentRow, DeliveryRow, EventRow, TaskRow, columns
 from shared.errors import MalformedEnvelope
@@ -53,7 +53,7 @@ class ParkedDelivery:
 
 def begin(conn: Connection) -> datetime:
     """Start a transaction that writes, and return the database's time. No company can be erased until it ends."""
-    hold_off_erasing(conn)
+    prevent_erasing(conn)
     return begin_look_up(conn)
 
 

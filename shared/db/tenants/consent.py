@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Literal
 import psycopg
 from psycopg.rows import class_row
 
-from shared.db.core.locks import hold_off_erasing
+from shared.db.core.locks import prevent_erasing
 from shared.errors import MailroomError
 
 if TYPE_CHECKING:
@@ -131,7 +131,7 @@ def bind(conn: Connection, tenant_id: int, company_id: str) -> None:
 
     Two transactions that bind the tenant wait for each other. After CompanyTaken the transaction must be rolled back.
     """
-    hold_off_erasing(conn)  # before the tenant's row is locked: an erasure locks in the same order
+    prevent_erasing(conn)  # before the tenant's row is locked: an erasure locks in the same order
     row = conn.execute("SELECT company_id FROM tenants WHERE id = %s FOR NO KEY UPDATE", (tenant_id,)).fetchone()
     known = row[0] if row else None
     if known not in {None, company_id}:

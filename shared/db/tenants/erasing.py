@@ -13,7 +13,7 @@ from datetime import datetime
 from psycopg.rows import class_row
 from psycopg.sql import SQL, Composed, Identifier
 
-from shared.db.core.locks import begin_erasing
+from shared.db.core.locks import lock_for_erasing
 from shared.db.core.pool import Connection
 from shared.errors import MailroomError
 
@@ -48,7 +48,7 @@ class ErasedCompany:
 
 def mark_tenant(conn: Connection, tenant_id: int) -> Subject:
     """Stop all work for the tenant and its company, and delete its connection. Raises NotErasing."""
-    begin_erasing(conn)
+    lock_for_erasing(conn)
     row = conn.execute(
         "UPDATE tenants SET parked_cause = %(mark)s, parked_at = CASE parked_cause WHEN %(mark)s THEN parked_at"
         " ELSE now() END, probe_at = NULL, probe_task_id = NULL WHERE id = %(tenant)s RETURNING company_id",
@@ -64,7 +64,7 @@ def mark_tenant(conn: Connection, tenant_id: int) -> Subject:
 
 def mark_company(conn: Connection, company_id: str) -> Subject:
     """Record nothing more of a company without a tenant. Raises NotErasing when a tenant has it."""
-    begin_erasing(conn)
+    lock_for_erasing(conn)
     owner = conn.execute("SELECT name FROM tenants WHERE company_id = %s", (company_id,)).fetchone()
     if owner is not None:
         raise NotErasing(f"{company_id} belongs to the tenant {owner[0]!r}; erase that one by its name")
