@@ -10,7 +10,7 @@ import pytest
 
 from sandbox.models import Source
 from sandbox.world import Cause, set_tags
-from shared.db.reading.tasks import outcome
+from shared.db.reading.tasks import undo_progress
 from shared.db.tasks import manual_changes
 from tests.integration.pipeline.rig import NORA, TO_NORA, Rig
 
@@ -44,7 +44,7 @@ def ask(rig: Rig, tenant: int, since: datetime | None = None) -> int:
 
 
 def came_of_it(rig: Rig, tenant: int) -> dict[str, Any]:
-    return asdict(rig.resources.pool.run(lambda conn: outcome(conn, tenant, datetime.now(UTC) - AN_HOUR)))
+    return asdict(rig.resources.pool.run(lambda conn: undo_progress(conn, tenant, datetime.now(UTC) - AN_HOUR)))
 
 
 def finish(rig: Rig) -> None:
