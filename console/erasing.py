@@ -87,7 +87,7 @@ def _from_intake(intake: Intake, company_id: str) -> int:
 def _from_spool(pool: Pool, company_id: str) -> int:
     last: str | None = None
     removed = 0
-    look = partial(spool.mentioning, word=company_id.encode(), limit=BODIES_AT_ONCE)
+    look = partial(spool.containing, word=company_id.encode(), limit=BODIES_AT_ONCE)
     while found := pool.run(partial(look, after=last)):
         last = found[-1][0]
         theirs = [delivery_id for delivery_id, body in found if company_of(body) == company_id]

@@ -87,7 +87,7 @@ def record_chunk(
     Everything is looked up before anything is written: in a pipeline nobody waits for PostgreSQL after that.
     Conversations are locked once, at the end: whoever locks several takes them all in one order.
     """
-    now = statements.begin(conn)
+    now = statements.begin_writing(conn)
     prepared = prepared or prepare(conn, chunk, now)
     left = drop_erased(conn, chunk)
     old = statements.known_events(conn, prepared.ids)
@@ -96,7 +96,7 @@ def record_chunk(
     others = [item for item in left if item.key in old or prepared.first[item.key] is not item]
     ids = {**prepared.ids, **old}
     statements.insert_deliveries(conn, [delivery_row(item, ids[item.key]) for item in others])
-    statements.wake_actions(conn, _changed(new, prepared.tenants))
+    statements.make_actions_due(conn, _changed(new, prepared.tenants))
     if types:
         types.note(conn, came_by_webhook(left))
     return working
@@ -107,12 +107,12 @@ def adopt_chunk(conn: Connection, chunk: Sequence[Parsed]) -> set[int]:
 
     Their event and delivery rows are there already. Gives the ids of the tenants that have new work.
     """
-    now = statements.begin(conn)
+    now = statements.begin_writing(conn)
     thought = think(conn, drop_erased(conn, chunk), now)
     ids = statements.adopt_events(conn, thought.events())
     work = work_rows(thought, ids)
     write_work(conn, work)
-    statements.wake_actions(conn, _changed((thought.first[key] for key in ids), thought.tenants))
+    statements.make_actions_due(conn, _changed((thought.first[key] for key in ids), thought.tenants))
     return work.tenants()
 
 
@@ -154,7 +154,7 @@ def adopt_parked(pool: Pool) -> set[int]:
         reason = f"recording it for its tenant failed ({type(exc).__name__})"
         pool.run(lambda conn: statements.fail_parked(conn, [offender.event_id], reason))
 
-    if found := pool.run(statements.adoptable):
+    if found := pool.run(statements.adoptable_deliveries):
         by_halves(found, adopt, give_up)
     return tenants
 

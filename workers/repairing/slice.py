@@ -116,7 +116,7 @@ def write_page(conn: Connection, repair: Repair, page: Page) -> int:
         next_page=page.following,
     )
     if repairs.move(conn, repair, progress, seconds=CLAIM_SECONDS) and missing and not repair.dry_run:
-        spool.feed(conn, [_delivery(repair, event) for event in missing])
+        spool.add_repaired(conn, [_delivery(repair, event) for event in missing])
     return len(missing)
 
 

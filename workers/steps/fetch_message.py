@@ -35,7 +35,7 @@ def fetch_message(attempt: Attempt) -> None:
 def _write(conn: Connection, event: events.Event, message: Message) -> None:
     # What Front's own answer leaves out is not there.
     message = replace(message, recipients=message.recipients or (), attachments=message.attachments or ())
-    now = statements.begin(conn)
+    now = statements.begin_writing(conn)
     tenant = statements.tenants_of(conn, [event.company_id])[event.company_id]
     plan = plan_message(
         tenant,
