@@ -187,7 +187,7 @@ def _repair(
     if not dry_run:
         ask(f"work through what is missing of {_tenants(chosen)}?", yes=yes)
     ids = [each.id for each in chosen]
-    asked = repairs.ask_for_repair(conn, ids, since=since, dry_run=dry_run, who=getpass.getuser())
+    asked = repairs.request_repairs(conn, ids, since=since, dry_run=dry_run, who=getpass.getuser())
     try:
         return follow(conn, asked, "compare" if dry_run else "repair")
     except KeyboardInterrupt:

@@ -84,7 +84,7 @@ class Progress:
     next_page: str | None
 
 
-def ask_for_repair(
+def request_repairs(
     conn: Connection, tenant_ids: Sequence[int], *, since: datetime, dry_run: bool, who: str
 ) -> list[int]:
     """Ask for a repair of each of these tenants; return the ids of the repairs."""
@@ -110,7 +110,7 @@ def stop_repairs(conn: Connection, tenant_id: int | None, *, who: str) -> int:
     ).rowcount
 
 
-def begin_periodic(conn: Connection, *, every_seconds: float) -> int:
+def request_periodic(conn: Connection, *, every_seconds: float) -> int:
     """Ask for repairs of the tenants that are due for a periodic one; return their number."""
     return conn.execute(
         """
@@ -132,7 +132,7 @@ def begin_periodic(conn: Connection, *, every_seconds: float) -> int:
     ).rowcount
 
 
-def take_back_repairs(conn: Connection) -> list[int]:
+def reclaim_repairs(conn: Connection) -> list[int]:
     """Make repairs due again whose worker let the claim expire; return their ids."""
     rows = conn.execute(
         """
@@ -185,12 +185,12 @@ def claim(conn: Connection, repair_id: int, *, seconds: float) -> Repair | None:
         return cur.execute(_READ, (repair_id,)).fetchone()
 
 
-def begin(conn: Connection, repair: Repair, since: datetime, until: datetime) -> None:
+def set_span(conn: Connection, repair: Repair, since: datetime, until: datetime) -> None:
     """Set the span of time that all slices of the repair compare. Raises Fenced."""
     _update(conn, repair, SQL("since = %(since)s, until = %(until)s, position = %(since)s"), since=since, until=until)
 
 
-def move(conn: Connection, repair: Repair, progress: Progress, *, seconds: float) -> bool:
+def count_page(conn: Connection, repair: Repair, progress: Progress, *, seconds: float) -> bool:
     """Count a page and renew the claim; False when this page was counted already. Raises Fenced.
 
     A commit may be repeated because its answer was lost; then the page must not count twice.
@@ -228,7 +228,7 @@ def put_back(conn: Connection, repair: Repair, *, seconds: float, code: str | No
     _update(conn, repair, _SET_WAITING, seconds=seconds, code=code, detail=detail)
 
 
-def try_again(conn: Connection, repair: Repair, *, seconds: float, code: str, detail: str) -> None:
+def retry_later(conn: Connection, repair: Repair, *, seconds: float, code: str, detail: str) -> None:
     """Make the repair due again like `put_back`, and count a failure. Raises Fenced."""
     _update(
         conn, repair, SQL("{}, failures = failures + 1").format(_SET_WAITING), seconds=seconds, code=code, detail=detail
@@ -271,7 +271,7 @@ def finish(conn: Connection, repair: Repair, *, detail: str | None) -> None:
     )
 
 
-def look_again(conn: Connection, tenant_id: int, *, seconds: float) -> None:
+def postpone_periodic(conn: Connection, tenant_id: int, *, seconds: float) -> None:
     """Begin no periodic repair of the tenant for so long."""
     conn.execute(
         """

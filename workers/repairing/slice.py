@@ -78,13 +78,13 @@ def settle(resources: Resources, repair: Repair, error: BaseException, *, came_o
 def _refused(conn: Connection, repair: Repair, decision: Decision, detail: str) -> None:
     """A permission that only repairs need is no reason to hold the tenant's live work back."""
     repairs.fail(conn, repair, code=decision.code, detail=detail)
-    repairs.look_again(conn, repair.tenant_id, seconds=SCOPE_AGAIN_SECONDS)
+    repairs.postpone_periodic(conn, repair.tenant_id, seconds=SCOPE_AGAIN_SECONDS)
 
 
 def _postpone(conn: Connection, repair: Repair, decision: Decision, error: BaseException, detail: str) -> None:
     match decision:
         case Retry():
-            repairs.try_again(conn, repair, seconds=decision.delay, code=decision.code, detail=detail)
+            repairs.retry_later(conn, repair, seconds=decision.delay, code=decision.code, detail=detail)
         case GiveBack():
             seconds = decision.delay if isinstance(error, GivesWay) else max(decision.delay, PAUSE_SECONDS)
             repairs.put_back(conn, repair, seconds=seconds, code=decision.code, detail=detail)
@@ -115,7 +115,7 @@ def write_page(conn: Connection, repair: Repair, page: Page) -> int:
         position=page.reached,
         next_page=page.following,
     )
-    if repairs.move(conn, repair, progress, seconds=CLAIM_SECONDS) and missing and not repair.dry_run:
+    if repairs.count_page(conn, repair, progress, seconds=CLAIM_SECONDS) and missing and not repair.dry_run:
         spool.add_repaired(conn, [_delivery(repair, event) for event in missing])
     return len(missing)
 
@@ -205,7 +205,7 @@ class _Slice:
             kept_days=self._resources.settings.retention_events_days,
             now=datetime.now(UTC),
         )
-        self._write(lambda conn: repairs.begin(conn, repair, span.since, span.until))
+        self._write(lambda conn: repairs.set_span(conn, repair, span.since, span.until))
         return span
 
     def _give_way(self) -> None:

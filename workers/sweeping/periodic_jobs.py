@@ -115,12 +115,12 @@ def expire(resources: Resources) -> None:
 def begin_repairs(resources: Resources) -> None:
     """Ask for the periodic repairs whose time has come."""
     if minutes := resources.settings.repair_minutes:
-        resources.pool.run(partial(repairs.begin_periodic, every_seconds=60.0 * minutes))
+        resources.pool.run(partial(repairs.request_periodic, every_seconds=60.0 * minutes))
 
 
 def repair(resources: Resources) -> None:
     """Have gaps repaired, and go on with what a dead worker left."""
-    for repair_id in resources.pool.run(repairs.take_back_repairs):
+    for repair_id in resources.pool.run(repairs.reclaim_repairs):
         log.warning("repair_taken_back", repair=repair_id)
     resources.dispatcher.repair()
 
