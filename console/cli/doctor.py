@@ -116,7 +116,7 @@ def storage(settings: Settings) -> Iterator[Finding]:
 def outages_standing(settings: Settings) -> Iterator[Finding]:
     """Nothing that everybody needs is known to be away; it goes on by itself when it is back."""
     with session(settings.database_url.get_secret_value()) as conn:
-        for outage in outages.standing(conn):
+        for outage in outages.current_outages(conn):
             found = f"since {stamp(outage.since)} UTC: {outage.detail}"
             yield Finding(name=f"{outage.what} is away", ok=False, found=found, fix=AWAY[outage.what])
 

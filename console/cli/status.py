@@ -114,7 +114,7 @@ def read_status(conn: Connection, events: list[EventCount]) -> dict[str, Any]:
     # DROPPED
     from shared.db.counters import read_counter, read_counters
     from shared.db.reading.status import count_tasks, parked_work, spool_status, tenants_in_dry_run
-    from shared.db.tasks.outages import standing
+    from shared.db.tasks.outages import current_outages
     from shared.db.tenants import erasing
     from shared.models import EVENT_STATES
     from shared.settings import load
@@ -143,7 +143,7 @@ def read_status(conn: Connection, events: list[EventCount]) -> dict[str, Any]:
         },
         "dry_run": tenants_in_dry_run(conn),
         "repairs": read_repairs(conn),
-        "outages": [{"what": each.what, "since": each.since, "code": each.code} for each in standing(conn)],
+        "outages": [{"what": each.what, "since": each.since, "code": each.code} for each in current_outages(conn)],
         "erased": erasing.still_sending(conn),
     }
 

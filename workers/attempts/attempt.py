@@ -66,7 +66,7 @@ class Attempt:
     `more_is_due`: whether the tenant had work due when the attempt was settled, or may have where it was not.
     """
 
-    def __init__(self, resources: Resources, claimed: leases.Claimed, claimed_at: float):
+    def __init__(self, resources: Resources, claimed: leases.ClaimedTask, claimed_at: float):
         self.resources = resources
         self.task = claimed.task
         self.more_is_due = True
@@ -99,7 +99,7 @@ class Attempt:
         """Run `work` in one transaction with the conversation locked and the lease checked. Raises Fenced."""
 
         def locked(conn: Connection) -> T:
-            leases.hold(conn, self.task)
+            leases.lock(conn, self.task)
             return work(conn)
 
         return self.transaction(locked)
@@ -199,6 +199,6 @@ class Attempt:
 
     def _wrap_up(self, conn: Connection, outcome: str, code: str | None, detail: str | None) -> None:
         calls = self.calls
-        self.more_is_due = settling.wrap_up(
+        self.more_is_due = settling.end_attempt(
             conn, self.task, outcome=outcome, code=code, detail=detail, calls=calls, answered=answered(calls)
         )

@@ -53,7 +53,7 @@ def _run(attempt: Attempt, step: Step) -> None:
             _fail(attempt, exc)
     except Fenced:
         log.warning("fenced", task=task.id, kind=task.kind, epoch=task.lease_epoch)
-        attempt.transaction(lambda conn: leases.let_go(conn, task))
+        attempt.transaction(lambda conn: leases.release(conn, task))
 
 
 def _do(attempt: Attempt, step: Step) -> None:

@@ -47,7 +47,7 @@ def _write(conn: Connection, event: events.Event, message: Message) -> None:
         now=now,
         inbox_ids=_inboxes(conn, tenant, event.id),
     )
-    events.complete(conn, event.id, message_id=message.id, recipients=recipients_of(plan))
+    events.save_message(conn, event.id, message_id=message.id, recipients=recipients_of(plan))
     planned = PlannedEvent(
         event_id=event.id,
         tenant_id=tenant.id,

@@ -73,10 +73,10 @@ def probe(resources: Resources) -> None:
 
 def take_back(resources: Resources) -> None:
     """Make tasks due again whose message or worker was lost; those that lost too many workers fail."""
-    for lost in resources.pool.run(rescue.take_back):
+    for lost in resources.pool.run(rescue.reclaim_lost_tasks):
         log.warning("rescued", task=lost.id, was=lost.was)
         failpoints.reach("taken_back_before_dispatch")
-    for lost in resources.pool.run(rescue.doomed):
+    for lost in resources.pool.run(rescue.tasks_to_give_up):
         resources.pool.run(partial(_give_up, lost=lost))
         log.warning("gave_up", task=lost.id)
 
@@ -127,7 +127,7 @@ def repair(resources: Resources) -> None:
 
 def forget_processes(resources: Resources) -> None:
     """Drop processes that are gone."""
-    resources.pool.run(capacity.forget_processes)
+    resources.pool.run(capacity.remove_stale_processes)
 
 
 def _drain(resources: Resources) -> int:
@@ -136,15 +136,15 @@ def _drain(resources: Resources) -> int:
 
 def _release(conn: Connection, tenant_id: int, conversation_id: str) -> None:
     lock_conversation(conn, tenant_id, conversation_id)
-    counters.increase(conn, "rescued", settling.release(conn, tenant_id, conversation_id))
+    counters.increase(conn, "rescued", settling.release_actions(conn, tenant_id, conversation_id))
 
 
-def _give_up(conn: Connection, lost: rescue.Lost) -> None:
+def _give_up(conn: Connection, lost: rescue.LostTask) -> None:
     conversation = settling.conversation_of(conn, lost.event_id)
     lock_conversation(conn, *conversation)
-    rescue.give_up_lost(conn, lost)
-    settling.release(conn, *conversation)
-    settling.update_event(conn, lost.event_id)
+    rescue.give_up(conn, lost)
+    settling.release_actions(conn, *conversation)
+    settling.update_event_state(conn, lost.event_id)
 
 
 def duties() -> list[Duty]:

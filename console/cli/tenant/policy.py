@@ -77,9 +77,9 @@ def _did(kind: str) -> str:
 def _ask_for_it(conn: Connection, tenant: TenantOverview, since: datetime, plan: Sequence[Undoable]) -> None:
     who = getpass.getuser()
     with progress("asking", sum(part.conversations for part in plan)) as advance:
-        while batch := manual_changes.next_conversations(conn, tenant.id, since, size=BATCH):
+        while batch := manual_changes.conversations_to_undo(conn, tenant.id, since, size=BATCH):
             with conn.transaction():
-                manual_changes.ask_for_undo(conn, tenant.id, batch, since=since, who=who)
+                manual_changes.request_undo(conn, tenant.id, batch, since=since, who=who)
             advance(len(batch))
 
 

@@ -50,7 +50,7 @@ WHERE due.others OR due.files
 
 
 @dataclass(frozen=True, kw_only=True)
-class Busy:
+class WorkerLoad:
     """The slots of all workers, and how many files and other tasks are in flight: sent to workers or run by them.
 
     `away` names the outages, during which nothing that needs the service is sent. `waiting` counts the messages that
@@ -87,7 +87,7 @@ class Busy:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Look(Busy):
+class DueWork(WorkerLoad):
     """The load of the workers when some tenants have tasks due, and of which lane those are."""
 
     others_are_due: bool
@@ -101,21 +101,21 @@ class Look(Busy):
         )
 
 
-def busy(conn: Connection, waiting: int) -> Busy:
+def worker_load(conn: Connection, waiting: int) -> WorkerLoad:
     """Return the load of the workers, with `waiting` messages that no worker has taken."""
-    with conn.cursor(row_factory=class_row(Busy)) as cur:
+    with conn.cursor(row_factory=class_row(WorkerLoad)) as cur:
         row = cur.execute(_LOAD_BYTES).fetchone()
     assert row is not None  # noqa: S101 -- an aggregate gives one row
     return replace(row, waiting=waiting)
 
 
-def look(conn: Connection, tenant_ids: Sequence[int]) -> Look | None:
+def due_work(conn: Connection, tenant_ids: Sequence[int]) -> DueWork | None:
     """Return the load of the workers if these tenants have tasks due, else None. Needs no transaction."""
-    with conn.cursor(row_factory=class_row(Look)) as cur:
+    with conn.cursor(row_factory=class_row(DueWork)) as cur:
         return cur.execute(_LOAD_IF_DUE, {"tenants": list(tenant_ids)}).fetchone()
 
 
-def beat(conn: Connection, name: str, kind: str, slots: int = 0) -> None:
+def record_heartbeat(conn: Connection, name: str, kind: str, slots: int = 0) -> None:
     """Record that the process is alive, and runs `slots` tasks at once."""
     conn.execute(
         """
@@ -126,11 +126,11 @@ def beat(conn: Connection, name: str, kind: str, slots: int = 0) -> None:
     )
 
 
-def leave_processes(conn: Connection, name: str) -> None:
+def remove_process(conn: Connection, name: str) -> None:
     """Remove a process that stops."""
     conn.execute("DELETE FROM processes WHERE name = %s", (name,))
 
 
-def forget_processes(conn: Connection) -> None:
+def remove_stale_processes(conn: Connection) -> None:
     """Remove the processes without a heartbeat for an hour."""
     conn.execute("DELETE FROM processes WHERE seen_at < now() - interval '1 hour'")

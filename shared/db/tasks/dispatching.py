@@ -13,7 +13,7 @@ from psycopg.sql import SQL, Composed
 
 from shared.db.core.locks import try_lock_files
 from shared.db.core.pool import Connection
-from shared.db.tasks.capacity import FILES, IN_FLIGHT, OTHERS, Look, busy
+from shared.db.tasks.capacity import FILES, IN_FLIGHT, OTHERS, DueWork, worker_load
 
 #: At most this many tasks of a tenant are in flight, so that its backlog never stands before another tenant's event.
 PER_TENANT = 8
@@ -110,17 +110,17 @@ _ONE_OF_OTHERS, _ONE_OF_FILES = _round(OTHERS, _BY_TURNS).as_bytes(), _round(FIL
 
 
 @dataclass(frozen=True, kw_only=True)
-class Picked:
+class QueuedTask:
     """A task to be sent. `behind`: after the tasks of tenants without a backlog."""
 
     id: int
     behind: bool = False
 
 
-def queue_of_tenants(conn: Connection, tenant_ids: Sequence[int], seen: Look) -> list[Picked]:
+def queue_for_tenants(conn: Connection, tenant_ids: Sequence[int], seen: DueWork) -> list[QueuedTask]:
     """Queue due tasks of these tenants and return them, as far as `seen` shows capacity."""
     tenants = list(tenant_ids)
-    picked: list[Picked] = []
+    picked: list[QueuedTask] = []
     if seen.others_are_due:
         picked = _queue(conn, _TOP_UP_OTHERS, PER_TENANT, seen.room_besides_rounds, tenants=tenants)
     if seen.files_are_due:
@@ -128,10 +128,10 @@ def queue_of_tenants(conn: Connection, tenant_ids: Sequence[int], seen: Look) ->
     return picked
 
 
-def queue_round(conn: Connection, *, waiting: int) -> list[Picked]:
+def queue_round(conn: Connection, *, waiting: int) -> list[QueuedTask]:
     """Queue due tasks of all tenants by turns and return them; `waiting` is the number of messages nobody has taken."""
     with_files = try_lock_files(conn)  # before counting, as in `_queue_files`
-    seen = busy(conn, waiting)
+    seen = worker_load(conn, waiting)
     picked = _queue(conn, _ROUND_OTHERS, PER_TENANT, seen.room_in_rounds)
     return picked + (_queue(conn, _ROUND_FILES, FILES_PER_TENANT, seen.room_for_files) if with_files else [])
 
@@ -212,17 +212,17 @@ def _queue_probes(conn: Connection, query: Composed, again_seconds: float, *, li
     return [task_id for (task_id,) in conn.execute(query, parameters)]
 
 
-def _queue_files(conn: Connection, waiting: int, tenants: list[int]) -> list[Picked]:
+def _queue_files(conn: Connection, waiting: int, tenants: list[int]) -> list[QueuedTask]:
     """Queue files, unless another transaction does: two that counted the same capacity would both use it.
 
     The next round follows soon.
     """
     if not try_lock_files(conn):
         return []
-    return _queue(conn, _TOP_UP_FILES, FILES_PER_TENANT, busy(conn, waiting).room_for_files, tenants=tenants)
+    return _queue(conn, _TOP_UP_FILES, FILES_PER_TENANT, worker_load(conn, waiting).room_for_files, tenants=tenants)
 
 
-def _queue(conn: Connection, query: bytes, per_tenant: int, capacity: int, **parameters: list[int]) -> list[Picked]:
+def _queue(conn: Connection, query: bytes, per_tenant: int, capacity: int, **parameters: list[int]) -> list[QueuedTask]:
     if capacity <= 0:
         return []
     limits = {"capacity": capacity, "per_tenant": per_tenant, "resend": RESEND_SECONDS}
@@ -235,4 +235,4 @@ def _queue(conn: Connection, query: bytes, per_tenant: int, capacity: int, **par
             """,
             ([tenant_id for _, tenant_id, _ in rows],),
         )
-    return [Picked(id=task_id, behind=has_backlog) for task_id, _, has_backlog in rows]
+    return [QueuedTask(id=task_id, behind=has_backlog) for task_id, _, has_backlog in rows]

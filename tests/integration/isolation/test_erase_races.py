@@ -225,7 +225,7 @@ def test_a_running_attempt_gets_no_more_time_and_lets_go(rig: Rig, acme: int) ->
     with pytest.raises(Fenced):
         rig.resources.pool.run(lambda conn: leases.renew(conn, task, lease_seconds=120))
     assert rig.resources.pool.run(lambda conn: erasing.running(conn, acme)) == 1
-    rig.resources.pool.run(lambda conn: leases.let_go(conn, task))
+    rig.resources.pool.run(lambda conn: leases.release(conn, task))
     assert rig.resources.pool.run(lambda conn: erasing.running(conn, acme)) == 0
 
 

@@ -41,8 +41,8 @@ def test_a_task_is_claimed_by_one(rig: Rig, task_id: int) -> None:
         lambda conn, task: leases.finish(conn, task, "done"),
         lambda conn, task: leases.put_back(conn, task, seconds=1, counts=True),
         lambda conn, task: leases.renew(conn, task, lease_seconds=120),
-        leases.hold,
-        lambda conn, task: actions.hold(conn, task, changes=(), api_sources=()),
+        leases.lock,
+        lambda conn, task: actions.lock_action(conn, task, changes=(), api_sources=()),
         lambda conn, task: settling.end_with_action(
             conn, task, state="done", action_state="confirmed", reason="", calls=[], answered=True
         ),

@@ -26,7 +26,7 @@ def conversations(rig: Rig) -> list[str]:
     return [event["conversation_id"] for event in events]
 
 
-def look(rig: Rig, *, after: int, looks_at: int) -> rescue.Stranded:
+def look(rig: Rig, *, after: int, looks_at: int) -> rescue.StrandedActions:
     return rig.resources.pool.run(lambda conn: rescue.stranded_conversations(conn, after=after, looks_at=looks_at))
 
 

@@ -36,9 +36,9 @@ def ask(rig: Rig, tenant: int, since: datetime | None = None) -> int:
     """Ask for everything of the last hour, or since then."""
     since, asked = since or datetime.now(UTC) - AN_HOUR, 0
     run = rig.resources.pool.run
-    while batch := run(lambda conn: manual_changes.next_conversations(conn, tenant, since, size=7)):
+    while batch := run(lambda conn: manual_changes.conversations_to_undo(conn, tenant, since, size=7)):
         asked += run(
-            lambda conn, batch=batch: manual_changes.ask_for_undo(conn, tenant, batch, since=since, who="olga")
+            lambda conn, batch=batch: manual_changes.request_undo(conn, tenant, batch, since=since, who="olga")
         )
     return asked
 
