@@ -157,7 +157,7 @@ def oauth_app(settings: Settings) -> Iterator[Finding]:
 
 def _all_by_api_token(settings: Settings) -> bool:
     with session(settings.database_url.get_secret_value()) as conn:
-        kinds = [tenant.connection for tenant in tenants.every(conn)]
+        kinds = [tenant.connection for tenant in tenants.list_all(conn)]
     return bool(kinds) and set(kinds) == {"api_token"}
 
 

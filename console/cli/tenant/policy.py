@@ -174,7 +174,7 @@ def _set(
         **parts,
     )
     with database() as conn, conn.transaction():
-        tenants.hold(conn, the_tenant(conn, name).id)
+        tenants.lock(conn, the_tenant(conn, name).id)
         found = the_tenant(conn, name)
         refuse_hasty_trash(change.action or found.action, change.wait_for or found.wait_for)
         tenants.set_policy(conn, found.id, change)

@@ -100,7 +100,7 @@ def find_link(conn: Connection, digest: bytes) -> ConnectLink | None:
         ).fetchone()
 
 
-def ask_consent(conn: Connection, *, state: bytes, link: bytes, browser: bytes) -> None:
+def save_state(conn: Connection, *, state: bytes, link: bytes, browser: bytes) -> None:
     """Store the `state` that this browser will bring back, and delete old ones. All arguments are digests."""
     conn.execute("DELETE FROM oauth_states WHERE expires_at < now() - %s", (KEPT_FOR - VALID_FOR,))
     conn.execute(
@@ -110,7 +110,7 @@ def ask_consent(conn: Connection, *, state: bytes, link: bytes, browser: bytes) 
     )
 
 
-def take_consent(conn: Connection, *, state: bytes, browser: bytes) -> Consent | None:
+def take_state(conn: Connection, *, state: bytes, browser: bytes) -> Consent | None:
     """Remove the `state`, so that it works once, and return its consent.
 
     None when the `state` is unknown or was used already.
@@ -126,7 +126,7 @@ def take_consent(conn: Connection, *, state: bytes, browser: bytes) -> Consent |
         ).fetchone()
 
 
-def bind(conn: Connection, tenant_id: int, company_id: str) -> None:
+def bind_company(conn: Connection, tenant_id: int, company_id: str) -> None:
     """Bind the company to the tenant, if the tenant has none yet. Raises CompanyTaken, OtherCompany.
 
     Two transactions that bind the tenant wait for each other. After CompanyTaken the transaction must be rolled back.

@@ -115,7 +115,7 @@ def expired_files(conn: Connection, claimed: Sequence[FileKey]) -> list[ExpiredF
         ).fetchall()
 
 
-def being_deleted(conn: Connection, tenant_id: int, front_id: str) -> float:
+def deletion_seconds_left(conn: Connection, tenant_id: int, front_id: str) -> float:
     """Return for how many seconds at most the file may still be deleted from the storage; 0 when it is not."""
     row = conn.execute(
         "SELECT extract(epoch FROM deleting_until - now())::float8 FROM expired_files"

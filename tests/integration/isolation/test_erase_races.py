@@ -224,9 +224,9 @@ def test_a_running_attempt_gets_no_more_time_and_lets_go(rig: Rig, acme: int) ->
     mark(rig, acme)
     with pytest.raises(Fenced):
         rig.resources.pool.run(lambda conn: leases.renew(conn, task, lease_seconds=120))
-    assert rig.resources.pool.run(lambda conn: erasing.running(conn, acme)) == 1
+    assert rig.resources.pool.run(lambda conn: erasing.count_running_tasks(conn, acme)) == 1
     rig.resources.pool.run(lambda conn: leases.release(conn, task))
-    assert rig.resources.pool.run(lambda conn: erasing.running(conn, acme)) == 0
+    assert rig.resources.pool.run(lambda conn: erasing.count_running_tasks(conn, acme)) == 0
 
 
 @pytest.mark.usefixtures("acme")
