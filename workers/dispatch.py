@@ -49,14 +49,14 @@ class Dispatcher:
                 log.warning("dispatch_postponed", reason=str(exc))
 
     def _top_up(self, tenants: list[int]) -> None:
-        seen = self._pool.run_alone(lambda conn: capacity.due_work(conn, tenants))
+        seen = self._pool.run_autocommit(lambda conn: capacity.due_work(conn, tenants))
         if seen is None:
             return
-        if not seen.has_room:
+        if not seen.has_capacity:
             self._full_until = time.monotonic() + FULL_SECONDS
             return
         seen = replace(seen, waiting=self._waiting.count())
-        self._dispatch(partial(dispatching.queue_for_tenants, tenant_ids=tenants, seen=seen))
+        self._dispatch(partial(dispatching.queue_for_tenants, tenant_ids=tenants, due=seen))
 
     def round(self) -> int:
         """Send what is due of all tenants in fair turns; how many. Raises StoreUnavailable."""

@@ -41,7 +41,7 @@ WHERE r.id = %(id)s AND r.state = 'waiting' AND r.due_at <= now() AND t.id = r.t
   AND NOT EXISTS (SELECT FROM repairs o WHERE o.tenant_id = r.tenant_id AND o.state = 'running')
 """
 _READ = """
-SELECT r.id, r.tenant_id, t.company_id, t.connected_at, m.repaired_until AS mark, r.asked_since, r.dry_run, r.claims,
+SELECT r.id, r.tenant_id, t.company_id, t.connected_at, m.repaired_until, r.asked_since, r.dry_run, r.claims,
        r.failures, r.since, r.until, r.position, r.next_page, r.pages, r.hours
 FROM repairs r JOIN tenants t ON t.id = r.tenant_id LEFT JOIN repair_progress m ON m.tenant_id = r.tenant_id
 WHERE r.id = %s
@@ -52,14 +52,14 @@ WHERE r.id = %s
 class Repair:
     """A claimed repair.
 
-    `asked_since` is the start that a person asked for. `mark`: events before it were compared by earlier repairs.
+    `asked_since` is the start that a person asked for. Earlier repairs compared all events before `repaired_until`.
     """
 
     id: int
     tenant_id: int
     company_id: str
     connected_at: datetime
-    mark: datetime | None
+    repaired_until: datetime | None
     asked_since: datetime | None
     dry_run: bool
     claims: int

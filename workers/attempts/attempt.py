@@ -124,7 +124,7 @@ class Attempt:
         calls = self.calls
         ended = {"state": state, "action_state": action_state, "reason": reason}
         self.more_is_due = self._persist(
-            lambda: self.resources.pool.run_alone(
+            lambda: self.resources.pool.run_autocommit(
                 lambda conn: settling.end_with_action(conn, self.task, **ended, calls=calls, answered=answered(calls))
             )
         )

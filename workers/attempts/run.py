@@ -35,7 +35,9 @@ def run_task(resources: Resources, steps: Mapping[str, Step], task_id: int) -> N
 def _claim(resources: Resources, task_id: int) -> Attempt | None:
     claimed_at = time.monotonic()
     lease = resources.settings.lease_seconds
-    claimed = resources.pool.run_alone(lambda conn: leases.claim(conn, task_id, resources.name, lease_seconds=lease))
+    claimed = resources.pool.run_autocommit(
+        lambda conn: leases.claim(conn, task_id, resources.name, lease_seconds=lease)
+    )
     return Attempt(resources, claimed, claimed_at) if claimed else None
 
 

@@ -200,7 +200,7 @@ class _Slice:
             return Span(since=repair.since, until=repair.until)
         span = span_of(
             asked=repair.asked_since,
-            mark=repair.mark,
+            mark=repair.repaired_until,
             connected_at=repair.connected_at,
             kept_days=self._resources.settings.retention_events_days,
             now=datetime.now(UTC),

@@ -51,12 +51,14 @@ CONTENDED_TRIES = 5
 class Pool:
     """Up to `size` connections, opened when first needed; safe to use from many threads.
 
-    `longest`: seconds after which a transaction is given up. The pool counts them itself, because a server that is
+    `max_seconds`: seconds after which a transaction is given up. The pool counts them itself, because a server that is
     stopped keeps to no timeout.
     """
 
-    def __init__(self, database_url: str, *, size: int, application_name: str, longest: float | None = None) -> None:
-        self._longest = longest
+    def __init__(
+        self, database_url: str, *, size: int, application_name: str, max_seconds: float | None = None
+    ) -> None:
+        self._max_seconds = max_seconds
         self._pool: ConnectionPool[Connection] = ConnectionPool(
             database_url,
             kwargs={"application_name": application_name, "connect_timeout": 5, **KEEPALIVES},
@@ -92,12 +94,12 @@ class Pool:
         """
         return self._repeat(work, self._in_transaction)
 
-    def run_alone(self, work: Callable[[Connection], T]) -> T:
+    def run_autocommit(self, work: Callable[[Connection], T]) -> T:
         """Run `work` like `run`, but with each statement as its own transaction: this saves BEGIN and COMMIT.
 
-        A pool whose transactions have a `longest` runs `work` in one transaction all the same.
+        A pool whose transactions have a `max_seconds` runs `work` in one transaction all the same.
         """
-        return self._repeat(work, self._in_autocommit if self._longest is None else self._in_transaction)
+        return self._repeat(work, self._in_autocommit if self._max_seconds is None else self._in_transaction)
 
     def close(self) -> None:
         """Close every connection; those in use are closed when they are given back."""
@@ -136,10 +138,10 @@ class Pool:
     @contextmanager
     def _connection(self) -> Iterator[Connection]:
         with self._pool.connection() as conn:
-            if self._longest is None:
+            if self._max_seconds is None:
                 yield conn
             else:
-                with transaction_within(conn, self._longest):
+                with transaction_within(conn, self._max_seconds):
                     yield conn
 
     def _prepare_next_attempt(self, exc: psycopg.Error, attempt: int) -> None:
@@ -149,9 +151,11 @@ class Pool:
             time.sleep(random.uniform(0, 0.02 * 2**attempt))  # noqa: S311 - a pause
 
 
-def open_pool(settings: Settings, *, size: int, application_name: str, longest: float | None = None) -> Pool:
+def open_pool(settings: Settings, *, size: int, application_name: str, max_seconds: float | None = None) -> Pool:
     """Open a pool on DATABASE_URL. Returns at once, even while PostgreSQL is away."""
-    return Pool(settings.database_url.get_secret_value(), size=size, application_name=application_name, longest=longest)
+    return Pool(
+        settings.database_url.get_secret_value(), size=size, application_name=application_name, max_seconds=max_seconds
+    )
 
 
 def is_lost(exc: BaseException) -> bool:

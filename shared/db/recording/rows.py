@@ -40,7 +40,7 @@ class EventRow(NamedTuple):
     received_at: datetime
     state: str
     cause: str | None
-    recipients: str | None  # as `as_json` returns them
+    recipients: str | None  # as `recipients_json` returns them
 
 
 class DeliveryRow(NamedTuple):

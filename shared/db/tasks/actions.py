@@ -98,7 +98,7 @@ WHERE own.event_id = %(event)s AND e.tenant_id = own.tenant_id AND a.event_id = 
 
 
 def lock_action(conn: Connection, task: Task, *, changes: Sequence[str], api_sources: Iterable[str]) -> ActionFacts:
-    """Lock the task and its conversation like `leases.hold`, and return the facts of its event's action.
+    """Lock the task and its conversation like `leases.lock`, and return the facts of its event's action.
 
     `changes` are the event types by which somebody changes a conversation; events from `api_sources` do not count.
     Raises Fenced unless this attempt owns the task, and LookupError when the event has no action.

@@ -117,23 +117,23 @@ class QueuedTask:
     behind: bool = False
 
 
-def queue_for_tenants(conn: Connection, tenant_ids: Sequence[int], seen: DueWork) -> list[QueuedTask]:
-    """Queue due tasks of these tenants and return them, as far as `seen` shows capacity."""
+def queue_for_tenants(conn: Connection, tenant_ids: Sequence[int], due: DueWork) -> list[QueuedTask]:
+    """Queue due tasks of these tenants and return them, as far as `due` shows capacity."""
     tenants = list(tenant_ids)
     picked: list[QueuedTask] = []
-    if seen.others_are_due:
-        picked = _queue(conn, _TOP_UP_OTHERS, PER_TENANT, seen.room_besides_rounds, tenants=tenants)
-    if seen.files_are_due:
-        picked += _queue_files(conn, seen.waiting, tenants)
+    if due.others_are_due:
+        picked = _queue(conn, _TOP_UP_OTHERS, PER_TENANT, due.capacity_for_top_up, tenants=tenants)
+    if due.files_are_due:
+        picked += _queue_files(conn, due.waiting, tenants)
     return picked
 
 
 def queue_round(conn: Connection, *, waiting: int) -> list[QueuedTask]:
     """Queue due tasks of all tenants by turns and return them; `waiting` is the number of messages nobody has taken."""
     with_files = try_lock_files(conn)  # before counting, as in `_queue_files`
-    seen = worker_load(conn, waiting)
-    picked = _queue(conn, _ROUND_OTHERS, PER_TENANT, seen.room_in_rounds)
-    return picked + (_queue(conn, _ROUND_FILES, FILES_PER_TENANT, seen.room_for_files) if with_files else [])
+    load = worker_load(conn, waiting)
+    picked = _queue(conn, _ROUND_OTHERS, PER_TENANT, load.capacity_for_round)
+    return picked + (_queue(conn, _ROUND_FILES, FILES_PER_TENANT, load.capacity_for_files) if with_files else [])
 
 
 def queue_one(conn: Connection, *, files_only: bool) -> int | None:
@@ -219,7 +219,7 @@ def _queue_files(conn: Connection, waiting: int, tenants: list[int]) -> list[Que
     """
     if not try_lock_files(conn):
         return []
-    return _queue(conn, _TOP_UP_FILES, FILES_PER_TENANT, worker_load(conn, waiting).room_for_files, tenants=tenants)
+    return _queue(conn, _TOP_UP_FILES, FILES_PER_TENANT, worker_load(conn, waiting).capacity_for_files, tenants=tenants)
 
 
 def _queue(conn: Connection, query: bytes, per_tenant: int, capacity: int, **parameters: list[int]) -> list[QueuedTask]:

@@ -37,7 +37,7 @@ def get(conn: Connection, event_id: int) -> Event:
 
 
 def save_message(conn: Connection, event_id: int, *, message_id: str | None, recipients: str | None) -> None:
-    """Store the id of the fetched message and its recipients, as `rows.as_json` returns them."""
+    """Store the id of the fetched message and its recipients, as `rows.recipients_json` returns them."""
     conn.execute(
         "UPDATE events SET message_id = coalesce(message_id, %s), recipients = %s::json WHERE id = %s",
         (message_id, recipients, event_id),

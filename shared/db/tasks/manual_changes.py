@@ -85,7 +85,7 @@ def plan_undo(conn: Connection, tenant_id: int, since: datetime) -> list[Undoabl
 def conversations_to_undo(conn: Connection, tenant_id: int, since: datetime, *, size: int) -> list[str]:
     """Return some of the conversations that an undo would reach.
 
-    After `ask_for_undo` for these, it returns other ones, and none in the end.
+    After `request_undo` for these, it returns other ones, and none in the end.
     """
     rows = conn.execute(_NEXT_CONVERSATIONS, {"tenant": tenant_id, "since": since, "size": size})
     return [conversation for (conversation,) in rows]

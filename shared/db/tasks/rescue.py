@@ -87,10 +87,10 @@ def give_up(conn: Connection, lost: LostTask) -> None:
     counters.increase(conn, "rescued", 1)
 
 
-def stranded_conversations(conn: Connection, *, after: int = 0, looks_at: int = 2_000) -> StrandedActions:
+def stranded_conversations(conn: Connection, *, after: int = 0, limit: int = 2_000) -> StrandedActions:
     """Find conversations with a waiting action and nothing left to wait for. There should be none.
 
-    Examines the next `looks_at` waiting actions after the task `after`, where the last call ended.
+    Examines the next `limit` waiting actions after the task `after`, where the last call ended.
     """
     # OFFSET 0 keeps each look-up by key from becoming a join over whole tables.
     rows = conn.execute(
@@ -98,7 +98,7 @@ def stranded_conversations(conn: Connection, *, after: int = 0, looks_at: int = 
         WITH waiting AS MATERIALIZED (
             SELECT id, event_id FROM tasks
             WHERE state = 'ready' AND due_at = 'infinity' AND kind = 'apply_action' AND id > %(after)s
-            ORDER BY id LIMIT %(looks_at)s
+            ORDER BY id LIMIT %(limit)s
         ), alone AS MATERIALIZED (
             SELECT DISTINCT a.tenant_id, a.conversation_id
             FROM waiting CROSS JOIN LATERAL (SELECT * FROM actions WHERE event_id = waiting.event_id OFFSET 0) a
@@ -115,8 +115,8 @@ def stranded_conversations(conn: Connection, *, after: int = 0, looks_at: int = 
                          JOIN attachments f ON f.tenant_id = alone.tenant_id AND f.conversation_id = family.id
                          WHERE f.state <> 'stored')
         """,
-        {"after": after, "looks_at": looks_at},
+        {"after": after, "limit": limit},
     ).fetchall()
     examined, last, *_ = rows[0]
     conversations = [(tenant_id, conversation_id) for *_, tenant_id, conversation_id in rows if tenant_id is not None]
-    return StrandedActions(conversations=conversations, until=last if examined == looks_at else 0)
+    return StrandedActions(conversations=conversations, until=last if examined == limit else 0)

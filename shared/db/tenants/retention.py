@@ -42,7 +42,7 @@ EXPIRE_FILES = """
     SELECT tenant_id, front_id, max(path) FROM attachments WHERE event_id = ANY(%s) GROUP BY tenant_id, front_id
     ON CONFLICT (tenant_id, front_id) DO UPDATE SET path = coalesce(excluded.path, expired_files.path)
 """
-# Cascades, like foreign-key checks, are planned once for each session: see recording.statements.begin_look_up. The old
+# Cascades, like foreign-key checks, are planned once for each session: see recording.statements.begin_reading. The old
 # events of a tenant are read in the order of their index; to sort all of them for the oldest hundred would take longer
 # the more there are.
 PLAN_BY_INDEX = """

@@ -1,6 +1,7 @@
 """Imports a tenant's users from a list: stages the lines in temporary tables, checks them, and writes them in batches.
 
-The calls come in this order: `prepare`, `stage`, `leave_out_repeated`, `leave_out_taken`, `give_up_addresses`, `write`.
+The calls come in this order: `create_staging_tables`, `stage`, `remove_repeated_lines`, `remove_taken_addresses`,
+`delete_old_addresses`, `write_users`.
 """
 
 from __future__ import annotations
@@ -222,7 +223,7 @@ def delete_old_addresses(conn: Connection, tenant_id: int) -> None:
 
 
 def count_lines(conn: Connection) -> int:
-    """Return the number of lines that `write` covers."""
+    """Return the number of lines that `write_users` covers."""
     first, last = _line_numbers(conn)
     return last - first + 1
 

@@ -239,7 +239,7 @@ def test_interrupted_anywhere_it_goes_on_when_it_is_run_again(
     file_task(rig)
     rig.work()
     monkeypatch.setattr("console.erasing.EVENTS_AT_ONCE", 2)
-    for broken in ("delete_events", "unread_bodies", "delete_rows", "finish"):
+    for broken in ("delete_events", "unread_bodies", "delete_rows", "delete_tenant"):
         with monkeypatch.context() as interrupted:
             interrupted.setattr(erasing, broken, killed_at_second_call(getattr(erasing, broken)))
             mailroom(rig, *ERASE_ACME, code=1)

@@ -123,7 +123,7 @@ def test_running_a_task_twice_acts_once(rig: Rig, task_id: int) -> None:
 
 def test_a_claim_brings_the_grant_as_it_stands(rig: Rig, task_id: int) -> None:
     rig.sql("UPDATE connections SET version = 7")
-    claimed = rig.resources.pool.run_alone(lambda conn: leases.claim(conn, task_id, "test", lease_seconds=120))
+    claimed = rig.resources.pool.run_autocommit(lambda conn: leases.claim(conn, task_id, "test", lease_seconds=120))
     assert claimed is not None
     assert claimed.grant == rig.resources.pool.run(lambda conn: connections.read(conn, claimed.task.tenant_id))
     assert claimed.grant is not None
@@ -132,6 +132,6 @@ def test_a_claim_brings_the_grant_as_it_stands(rig: Rig, task_id: int) -> None:
 
 def test_a_claim_of_a_tenant_without_connection_brings_none(rig: Rig, task_id: int) -> None:
     rig.sql("DELETE FROM connections")
-    claimed = rig.resources.pool.run_alone(lambda conn: leases.claim(conn, task_id, "test", lease_seconds=120))
+    claimed = rig.resources.pool.run_autocommit(lambda conn: leases.claim(conn, task_id, "test", lease_seconds=120))
     assert claimed is not None
     assert claimed.grant is None

@@ -59,7 +59,7 @@ def test_a_sweeper_that_dies_between_leaves_nothing_half_done(
         raise StoreUnavailable("the sweeper was killed here")
 
     with monkeypatch.context() as dying:
-        dying.setattr(periodic_jobs.settling, "update_event", killed)
+        dying.setattr(periodic_jobs.settling, "update_event_state", killed)
         with pytest.raises(StoreUnavailable):
             rig.sweep("take_back")
     rig.sweep("take_back")

@@ -23,9 +23,13 @@ def test_others_have_the_room_that_files_do_not_use(
     others: int, files: int, waiting: int, in_rounds: int, besides: int, for_files: int
 ) -> None:
     busy = WorkerLoad(slots=16, others=others, files=files, waiting=waiting)
-    assert (busy.room_in_rounds, busy.room_besides_rounds, busy.room_for_files) == (in_rounds, besides, for_files)
+    assert (busy.capacity_for_round, busy.capacity_for_top_up, busy.capacity_for_files) == (
+        in_rounds,
+        besides,
+        for_files,
+    )
 
 
 def test_nothing_is_sent_to_a_front_that_is_away() -> None:
-    busy = WorkerLoad(slots=16, others=0, files=0, away=("front",))
-    assert (busy.room_in_rounds, busy.room_besides_rounds, busy.room_for_files) == (0, 0, 0)
+    busy = WorkerLoad(slots=16, others=0, files=0, outages=("front",))
+    assert (busy.capacity_for_round, busy.capacity_for_top_up, busy.capacity_for_files) == (0, 0, 0)
