@@ -27,8 +27,8 @@ Connection: TypeAlias = psycopg.Connection[tuple[Any, ...]]
 
 #: Seconds a thread waits for a free connection.
 WAIT_FOR_CONNECTION = 5.0
-#: psycopg_pool doubles its pause after each failed connection, up to minutes, which would double the length of an
-#: outage for us. The pool gives up after these seconds; then the next caller starts a new connection at once.
+#: psycopg_pool doubles its pause after each failed connection, up to minutes. An outage would last twice as long for
+#: us. So the pool gives up after these seconds; then the next caller starts a new connection at once.
 RECONNECT_SECONDS = 2.0
 TIMEOUTS = "SET lock_timeout = '5s'; SET statement_timeout = '30s'; SET idle_in_transaction_session_timeout = '30s'"
 #: The kernel notices a host that vanished after a minute. On a Unix socket libpq ignores these.

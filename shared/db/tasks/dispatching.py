@@ -1,7 +1,7 @@
 """Chooses the due tasks that go to the workers next: fair to all tenants, and never more than the workers can take.
 
-Files have their own lane with half of the slots. So a few tenants with large, slow files delay nobody's other work, and
-no query reads through a backlog of one kind to find a task of the other.
+Files have their own lane with half of the slots. So a few tenants with large, slow files delay nobody's other work. Nor
+does a query read through a backlog of files to find another task, or the reverse.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from shared.db.core.locks import try_lock_files
 from shared.db.core.pool import Connection
 from shared.db.tasks.capacity import FILES, IN_FLIGHT, OTHERS, DueWork, worker_load
 
-#: At most this many tasks of a tenant are in flight, so that its backlog never stands before another tenant's event.
+#: At most this many tasks of a tenant are in flight, so that its backlog never delays another tenant's event.
 PER_TENANT = 8
 #: At most this many files of a tenant are in flight as well.
 FILES_PER_TENANT = 4

@@ -15,7 +15,7 @@ from shared.db.core.pool import Connection
 from shared.errors import Fenced
 from shared.models import Grant, Task
 
-# No cause and no outage holds the task back, or the task is the one that probes whether that is over.
+# No cause and no outage holds the task back, or this task probes whether that is over.
 _FREE = SQL("""
 (tenants.not_before <= now()
  AND (tenants.parked_cause IS NULL

@@ -1,7 +1,7 @@
 """Changes that people ask for: retry or discard tasks, and undo the actions of a policy.
 
-A request for an undo is stored in the action's row. So a second request undoes nothing twice, and an action that was
-not sent yet ends before its worker would send it. Only a change that Front has must be undone there. One task does it,
+A request for an undo is stored in the action's row, so a second request undoes nothing twice. An action that was not
+sent yet ends before its worker would send it. Only a change that Front has must be undone there. One task does it,
 which belongs to the latest such event of the conversation.
 """
 

@@ -49,8 +49,9 @@ def end_with_action(  # noqa: PLR0913 -- the columns of three rows, and the call
 ) -> bool:
     """End an action, its task and its attempt in one statement; return whether the tenant has work due.
 
-    It does the work of `leases.lock`, `actions.settle`, `leases.finish` and `end_attempt`, but it releases no action,
-    because actions wait for files only. It needs no transaction. Raises Fenced when this attempt no longer owns the task.
+    It does the work of `leases.lock`, `actions.settle`, `leases.finish` and `end_attempt`. It releases no action,
+    because actions wait for files only. It needs no transaction. Raises Fenced when this attempt no longer owns the
+    task.
     """
     row = conn.execute(
         "SELECT end_with_action(%s, %s, %s, %s, %s, %s, %s, %s, %s, %s)",

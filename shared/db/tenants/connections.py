@@ -19,7 +19,7 @@ from shared.db.tenants import tenants
 from shared.errors import BeingErased, NeedsReconnect, TokenUnavailable
 from shared.models import Grant
 
-#: Front gives a new refresh token only in the last 24 hours of the old one's half year, so we ask more than once a day.
+#: A refresh token lives for half a year, and Front gives a new one only in its last 24 hours. So we ask twice a day.
 KEEP_ALIVE_AFTER = timedelta(hours=12)
 
 GRANTS = """

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 VALID_FOR = timedelta(minutes=10)
-#: A state is stored for longer than it is valid, so that an admin who comes back late is told so.
+#: A state is stored for longer than it is valid, so that an admin who is late is told so.
 KEPT_FOR = timedelta(hours=1)
 
 

@@ -1,8 +1,8 @@
 """Deletes old events with all their rows, and then their files.
 
 Only finished events are deleted, and only while no event of their conversation is open or failed: failed work waits for
-a person, and open work reads the files and events of its conversation. The events must also be too old to be acted on,
-because a deleted event counts as new when Front sends it again.
+a person, and open work reads the files and events of its conversation. The events must also be too old to be acted on:
+a deleted event counts as new when Front sends it again.
 """
 
 from __future__ import annotations

@@ -152,8 +152,8 @@ def remove_repeated_lines(conn: Connection) -> Iterator[Mistake]:
 def remove_taken_addresses(conn: Connection, tenant_id: int, *, move: bool = False) -> Iterator[Mistake]:
     """Remove the addresses that belong to somebody else, and yield a mistake for each; the rest of the lines stays.
 
-    A stored address stays with its user, unless the list names that user without it, or `move` allows addresses to
-    leave users whom the list does not name. A new address goes to the first line with it.
+    A stored address stays with its user, unless the list names that user without it. With `move`, addresses also leave
+    users whom the list does not name. A new address goes to the first line with it.
     """
     conn.execute(
         "UPDATE imported_users i SET user_id = u.id FROM users u "
