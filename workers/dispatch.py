@@ -14,7 +14,7 @@ from shared import failpoints, queue
 from shared.db import repairs
 from shared.db.core.pool import Connection, Pool
 from shared.db.tasks import capacity, dispatching
-from shared.db.tasks.dispatching import Picked
+from shared.db.tasks.dispatching import QueuedTask
 from shared.db.tenants import connections
 from shared.errors import StoreUnavailable
 from workers.attempts.outage import PROBE_SECONDS, SCOPE_AGAIN_SECONDS
@@ -49,14 +49,14 @@ class Dispatcher:
                 log.warning("dispatch_postponed", reason=str(exc))
 
     def _top_up(self, tenants: list[int]) -> None:
-        seen = self._pool.run_alone(lambda conn: capacity.look(conn, tenants))
+        seen = self._pool.run_autocommit(lambda conn: capacity.due_work(conn, tenants))
         if seen is None:
             return
-        if not seen.has_room:
+        if not seen.has_capacity:
             self._full_until = time.monotonic() + FULL_SECONDS
             return
         seen = replace(seen, waiting=self._waiting.count())
-        self._dispatch(partial(dispatching.queue_of_tenants, tenant_ids=tenants, seen=seen))
+        self._dispatch(partial(dispatching.queue_for_tenants, tenant_ids=tenants, due=seen))
 
     def round(self) -> int:
         """Send what is due of all tenants in fair turns; how many. Raises StoreUnavailable."""
@@ -94,7 +94,7 @@ class Dispatcher:
         """Give up the connection."""
         self._waiting.close()
 
-    def _dispatch(self, pick: Callable[[Connection], list[Picked]]) -> int:
+    def _dispatch(self, pick: Callable[[Connection], list[QueuedTask]]) -> int:
         picked = self._pool.run(pick)
         if picked:
             failpoints.reach("queued_before_send")
@@ -106,5 +106,5 @@ class Dispatcher:
         return len(picked)
 
 
-def _ahead(task_ids: Iterable[int]) -> list[Picked]:
-    return [Picked(id=task_id) for task_id in task_ids]
+def _ahead(task_ids: Iterable[int]) -> list[QueuedTask]:
+    return [QueuedTask(id=task_id) for task_id in task_ids]

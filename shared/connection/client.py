@@ -41,7 +41,7 @@ class Access:
 
     def front_of_another(self) -> TenantClient | None:
         """Front as a tenant that has nothing to do with the task: only to ask whether it answers. None: nobody can."""
-        grant = self._means.pool.run(lambda conn: connections.another(conn, self._tenant_id))
+        grant = self._means.pool.run(lambda conn: connections.grant_of_another_tenant(conn, self._tenant_id))
         try:
             return self._client(opened(self._means, grant)) if grant else None
         except UnreadableSecret:

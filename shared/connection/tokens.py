@@ -19,7 +19,7 @@ from shared import failpoints
 from shared.connection.budget import Budget
 from shared.connection.vault import TokenVault
 from shared.db.core.pool import Pool
-from shared.db.core.session import persist
+from shared.db.core.session import retry_until_stored
 from shared.db.tenants import connections
 from shared.db.tenants.connections import KEEP_ALIVE_AFTER
 from shared.errors import MailroomError, NeedsReconnect, TokenUnavailable
@@ -162,7 +162,9 @@ def _stored(means: FrontMeans, grant: Grant, tokens: Tokens) -> Grant:
         grant.tenant_id, {"access_token": tokens.access_token, "refresh_token": tokens.refresh_token}
     )
     store = partial(connections.store_refreshed, grant=grant, secret=secret, expires_at=tokens.expires_at)
-    persist(lambda: means.pool.run(store), stop=means.stop, event="storing_tokens_waits", tenant=grant.tenant_id)
+    retry_until_stored(
+        lambda: means.pool.run(store), stop=means.stop, event="storing_tokens_waits", tenant=grant.tenant_id
+    )
     newest = _read(means, grant.tenant_id)
     log.info("token_refreshed", tenant=grant.tenant_id, version=newest.version)
     return newest

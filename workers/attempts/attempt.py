@@ -12,9 +12,10 @@ import structlog
 
 from shared.connection.client import Access
 from shared.db.core.pool import Connection
-from shared.db.core.session import persist
+from shared.db.core.session import retry_until_stored
 from shared.db.tasks import actions as action_rows
-from shared.db.tasks import events, leases, rescue, settling
+from shared.db.tasks import events, leases, settling
+from shared.db.tenants import tenants
 from shared.errors import LeaseTooShort, MailroomError, NotYet
 from shared.front.client import TenantClient
 from shared.models import Call, Task
@@ -65,7 +66,7 @@ class Attempt:
     `more_is_due`: whether the tenant had work due when the attempt was settled, or may have where it was not.
     """
 
-    def __init__(self, resources: Resources, claimed: leases.Claimed, claimed_at: float):
+    def __init__(self, resources: Resources, claimed: leases.ClaimedTask, claimed_at: float):
         self.resources = resources
         self.task = claimed.task
         self.more_is_due = True
@@ -98,7 +99,7 @@ class Attempt:
         """Run `work` in one transaction with the conversation locked and the lease checked. Raises Fenced."""
 
         def locked(conn: Connection) -> T:
-            leases.hold(conn, self.task)
+            leases.lock(conn, self.task)
             return work(conn)
 
         return self.transaction(locked)
@@ -110,7 +111,7 @@ class Attempt:
             write(conn)
             leases.finish(conn, self.task, state, code=code)
             if "missing_scope" in self.task.probes and self.calls:
-                rescue.release_scope(conn, self.task.tenant_id)
+                tenants.release_scope(conn, self.task.tenant_id)
             self._wrap_up(conn, state, code, None)
 
         self.settle(end)
@@ -123,7 +124,7 @@ class Attempt:
         calls = self.calls
         ended = {"state": state, "action_state": action_state, "reason": reason}
         self.more_is_due = self._persist(
-            lambda: self.resources.pool.run_alone(
+            lambda: self.resources.pool.run_autocommit(
                 lambda conn: settling.end_with_action(conn, self.task, **ended, calls=calls, answered=answered(calls))
             )
         )
@@ -136,7 +137,7 @@ class Attempt:
         return self._persist(lambda: self.in_conversation(work))
 
     def _persist(self, write: Callable[[], T]) -> T:
-        return persist(write, stop=self.resources.stop, event="settling_waits", task=self.task.id)
+        return retry_until_stored(write, stop=self.resources.stop, event="settling_waits", task=self.task.id)
 
     def wait(self, conn: Connection, seconds: float | None, *, why: str) -> None:
         """Put the task back without counting it; `seconds` None: until another task releases it.
@@ -177,7 +178,7 @@ class Attempt:
             case GiveBack():
                 leases.put_back(conn, self.task, seconds=decision.delay, counts=False, **put_back)
                 if decision.tenant:
-                    rescue.hold_back(conn, self.task.tenant_id, decision.delay)
+                    tenants.hold_back(conn, self.task.tenant_id, decision.delay)
             case Park():
                 leases.put_back(conn, self.task, seconds=0, counts=False, **put_back)
                 self._park(conn, decision.code)
@@ -188,7 +189,7 @@ class Attempt:
 
     def _park(self, conn: Connection, cause: str) -> None:
         version = self._access.token_version
-        rescue.park(conn, self.task.tenant_id, cause, token_version=version, probe_seconds=SCOPE_SECONDS)
+        tenants.park(conn, self.task.tenant_id, cause, token_version=version, probe_seconds=SCOPE_SECONDS)
 
     def _give_up(self, conn: Connection, code: str) -> None:
         if self.task.attachment_id is not None:
@@ -198,6 +199,6 @@ class Attempt:
 
     def _wrap_up(self, conn: Connection, outcome: str, code: str | None, detail: str | None) -> None:
         calls = self.calls
-        self.more_is_due = settling.wrap_up(
+        self.more_is_due = settling.end_attempt(
             conn, self.task, outcome=outcome, code=code, detail=detail, calls=calls, answered=answered(calls)
         )

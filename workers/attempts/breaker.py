@@ -19,7 +19,7 @@ from workers.attempts.outage import PROBE_SECONDS, answered, blamed, is_suspicio
 
 if TYPE_CHECKING:
     from shared.db.core.pool import Connection
-    from shared.db.tasks.outages import What
+    from shared.db.tasks.outages import Service
     from shared.models import Task
     from workers.attempts.attempt import Attempt
 
@@ -47,18 +47,18 @@ def is_outage(attempt: Attempt, error: BaseException) -> bool:
         return False
 
 
-def _known(conn: Connection, what: What, task: Task) -> bool | None:
+def _known(conn: Connection, what: Service, task: Task) -> bool | None:
     """Whether it is away, None when it must be asked. A failure that is no reason to ask yet is kept in mind."""
-    if any(outage.what == what for outage in outages.standing(conn)):
+    if any(outage.what == what for outage in outages.current_outages(conn)):
         return True
-    others = outages.unanswered_besides(conn, task.id)
+    others = outages.count_other_unanswered(conn, task.id)
     if what == "storage" or is_suspicious(others=others, attempt=task.attempts):
         return None
     outages.note_unanswered(conn, task.id)
     return False
 
 
-def _asked(attempt: Attempt, what: What) -> bool:
+def _asked(attempt: Attempt, what: Service) -> bool:
     try:
         _ask(attempt, what)
     except (FrontUnavailable, StorageUnavailable) as exc:
@@ -72,7 +72,7 @@ def _asked(attempt: Attempt, what: What) -> bool:
     return False
 
 
-def _ask(attempt: Attempt, what: What) -> None:
+def _ask(attempt: Attempt, what: Service) -> None:
     """A question that concerns no conversation and no file. Raises what shows that nobody is there to answer it."""
     if what == "storage":
         attempt.resources.storage.check()
@@ -97,14 +97,14 @@ def _answers_another(attempt: Attempt) -> bool:
     return answered(front.calls)
 
 
-def _begin(attempt: Attempt, what: What, error: MailroomError) -> None:
+def _begin(attempt: Attempt, what: Service, error: MailroomError) -> None:
     if attempt.transaction(
         lambda conn: outages.begin(conn, what, code=error.code, detail=str(error), probe_seconds=PROBE_SECONDS)
     ):
         log.error("outage_began", what=what, code=error.code, reason=str(error))
 
 
-def _end(attempt: Attempt, what: What) -> None:
+def _end(attempt: Attempt, what: Service) -> None:
     if over := attempt.transaction(lambda conn: outages.end(conn, what)):
         lasted = (datetime.now(UTC) - over.since).total_seconds()
         log.warning("outage_ended", what=what, code=over.code, seconds=round(lasted))

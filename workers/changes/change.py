@@ -8,7 +8,7 @@ from typing import Protocol, TypeVar
 from shared import failpoints
 from shared.connection.vault import UnreadableSecret
 from shared.db.core.pool import Connection
-from shared.db.tasks.events import note_merge
+from shared.db.tasks.events import record_merge
 from shared.errors import ConversationMoved, FrontUnavailable, NotYet, Parking, PermanentError, UnsafeRedirect
 from shared.front.client import MOST_MERGES, TenantClient
 from shared.models import Task
@@ -171,7 +171,7 @@ def _write(attempt: Attempt, change: Change[F], facts: F) -> None:
 
 
 def _note_merge(attempt: Attempt, moved: ConversationMoved) -> None:
-    attempt.transaction(lambda conn: note_merge(conn, attempt.task.tenant_id, moved.asked, moved.survivor))
+    attempt.transaction(lambda conn: record_merge(conn, attempt.task.tenant_id, moved.asked, moved.survivor))
 
 
 def _settle(attempt: Attempt, change: Change[F], settled: Settle) -> None:

@@ -11,7 +11,6 @@ import structlog
 
 from shared.db.core.pool import Connection, Pool
 from shared.db.recording import statements
-from shared.db.tasks import rescue
 from shared.db.tenants import erasing
 from shared.errors import StoreUnavailable
 from shared.front.envelope import claimed_company, is_known
@@ -88,7 +87,7 @@ def record_chunk(
     Everything is looked up before anything is written: in a pipeline nobody waits for PostgreSQL after that.
     Conversations are locked once, at the end: whoever locks several takes them all in one order.
     """
-    now = statements.begin(conn)
+    now = statements.begin_writing(conn)
     prepared = prepared or prepare(conn, chunk, now)
     left = drop_erased(conn, chunk)
     old = statements.known_events(conn, prepared.ids)
@@ -97,7 +96,7 @@ def record_chunk(
     others = [item for item in left if item.key in old or prepared.first[item.key] is not item]
     ids = {**prepared.ids, **old}
     statements.insert_deliveries(conn, [delivery_row(item, ids[item.key]) for item in others])
-    statements.wake_actions(conn, _changed(new, prepared.tenants))
+    statements.make_actions_due(conn, _changed(new, prepared.tenants))
     if types:
         types.note(conn, came_by_webhook(left))
     return working
@@ -108,12 +107,12 @@ def adopt_chunk(conn: Connection, chunk: Sequence[Parsed]) -> set[int]:
 
     Their event and delivery rows are there already. Gives the ids of the tenants that have new work.
     """
-    now = statements.begin(conn)
+    now = statements.begin_writing(conn)
     thought = think(conn, drop_erased(conn, chunk), now)
     ids = statements.adopt_events(conn, thought.events())
     work = work_rows(thought, ids)
     write_work(conn, work)
-    statements.wake_actions(conn, _changed((thought.first[key] for key in ids), thought.tenants))
+    statements.make_actions_due(conn, _changed((thought.first[key] for key in ids), thought.tenants))
     return work.tenants()
 
 
@@ -147,20 +146,20 @@ def adopt_parked(pool: Pool) -> set[int]:
     """
     tenants: set[int] = set()
 
-    def adopt(parked: Sequence[rescue.ParkedDelivery]) -> None:
+    def adopt(parked: Sequence[statements.ParkedDelivery]) -> None:
         tenants.update(pool.run(lambda conn: _adopt_chunk(conn, parked)))
 
-    def give_up(offender: rescue.ParkedDelivery, exc: Exception) -> None:
+    def give_up(offender: statements.ParkedDelivery, exc: Exception) -> None:
         log.warning("unrecordable", delivery_id=offender.id, error=type(exc).__name__)
         reason = f"recording it for its tenant failed ({type(exc).__name__})"
-        pool.run(lambda conn: rescue.fail_parked(conn, [offender.event_id], reason))
+        pool.run(lambda conn: statements.fail_parked(conn, [offender.event_id], reason))
 
-    if found := pool.run(rescue.adoptable):
+    if found := pool.run(statements.adoptable_deliveries):
         by_halves(found, adopt, give_up)
     return tenants
 
 
-def _adopt_chunk(conn: Connection, parked: Sequence[rescue.ParkedDelivery]) -> set[int]:
+def _adopt_chunk(conn: Connection, parked: Sequence[statements.ParkedDelivery]) -> set[int]:
     chunk = [
         parse(
             Incoming(
@@ -172,5 +171,5 @@ def _adopt_chunk(conn: Connection, parked: Sequence[rescue.ParkedDelivery]) -> s
         for each in parked
     ]
     tenants = adopt_chunk(conn, chunk)
-    rescue.fail_parked(conn, [each.event_id for each in parked], "its body reads as another event now")
+    statements.fail_parked(conn, [each.event_id for each in parked], "its body reads as another event now")
     return tenants

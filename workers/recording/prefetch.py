@@ -93,7 +93,7 @@ class Reader:
             Incoming(delivery=each.delivery, origin=each.origin, mark=f"spool:{each.delivery.id}") for each in spooled
         ]
         together = self.marked(_unsuspected(incoming, suspects))
-        return Batch(incoming=incoming, together=together, may_be_more=spool.fills(spooled, self._size))
+        return Batch(incoming=incoming, together=together, may_be_more=spool.may_have_more(spooled, self._size))
 
     def marked(self, incoming: Sequence[Incoming]) -> list[Parsed]:
         """These, marked and then read."""
@@ -133,7 +133,7 @@ class Reader:
 
 
 def _prepare(conn: Connection, chunk: Sequence[Parsed]) -> Prepared:
-    return prepare(conn, chunk, statements.begin_look_up(conn))
+    return prepare(conn, chunk, statements.begin_reading(conn))
 
 
 def _incoming(entry: Entry) -> Incoming:

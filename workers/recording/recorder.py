@@ -79,7 +79,7 @@ class Recorder:
 
     def _drain(self, until: float) -> int:
         self._forgive()
-        suspects = self._pool.run(statements.marked_in_flight)
+        suspects = self._pool.run(statements.tries_in_flight)
         try:
             return self._record_all(suspects, until)
         finally:
@@ -151,7 +151,7 @@ class Recorder:
     def _forgive(self) -> None:
         if self._survived:
             names = sorted(self._survived)
-            self._pool.run(lambda conn: statements.forgive_in_flight(conn, names))
+            self._pool.run(lambda conn: statements.take_back_tries(conn, names))
             self._survived.clear()
 
     def _forget(self, gone: Mapping[str, int]) -> None:

@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 from shared.db.core.pool import Connection
 from shared.db.recording import statements
-from shared.db.recording.rows import ActionRow, AttachmentRow, RecipientRow, TaskRow, as_json
+from shared.db.recording.rows import ActionRow, AttachmentRow, RecipientRow, TaskRow, recipients_json
 from shared.models import Plan
 
 
@@ -32,7 +32,7 @@ def has_work(plan: Plan) -> bool:
 
 def recipients_of(plan: Plan) -> str | None:
     """The plan's recipients as the event's row has them."""
-    return as_json(
+    return recipients_json(
         [
             RecipientRow(recipient.handle, recipient.role, user.user_id if user else None, reason)
             for recipient, user, reason in plan.matches

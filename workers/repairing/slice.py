@@ -20,7 +20,7 @@ from shared.db import repairs
 from shared.db.core.pool import Connection
 from shared.db.recording import spool, statements
 from shared.db.repairs import Progress, Repair
-from shared.db.tasks import rescue
+from shared.db.tenants import tenants
 from shared.errors import Fenced, FrontRejected, GivesWay, MissingScope, NeedsReconnect, StoreUnavailable
 from shared.front.client import TenantClient
 from shared.front.envelope import Listed, read_listed
@@ -68,7 +68,7 @@ def settle(resources: Resources, repair: Repair, error: BaseException, *, came_o
         elif isinstance(decision, Park):
             repairs.put_back(conn, repair, seconds=PAUSE_SECONDS, code=decision.code, detail=detail)
             version = token_version
-            rescue.park(conn, repair.tenant_id, decision.code, token_version=version, probe_seconds=SCOPE_SECONDS)
+            tenants.park(conn, repair.tenant_id, decision.code, token_version=version, probe_seconds=SCOPE_SECONDS)
         else:
             _postpone(conn, repair, decision, error, detail)
 
@@ -78,13 +78,13 @@ def settle(resources: Resources, repair: Repair, error: BaseException, *, came_o
 def _refused(conn: Connection, repair: Repair, decision: Decision, detail: str) -> None:
     """A permission that only repairs need is no reason to hold the tenant's live work back."""
     repairs.fail(conn, repair, code=decision.code, detail=detail)
-    repairs.look_again(conn, repair.tenant_id, seconds=SCOPE_AGAIN_SECONDS)
+    repairs.postpone_periodic(conn, repair.tenant_id, seconds=SCOPE_AGAIN_SECONDS)
 
 
 def _postpone(conn: Connection, repair: Repair, decision: Decision, error: BaseException, detail: str) -> None:
     match decision:
         case Retry():
-            repairs.try_again(conn, repair, seconds=decision.delay, code=decision.code, detail=detail)
+            repairs.retry_later(conn, repair, seconds=decision.delay, code=decision.code, detail=detail)
         case GiveBack():
             seconds = decision.delay if isinstance(error, GivesWay) else max(decision.delay, PAUSE_SECONDS)
             repairs.put_back(conn, repair, seconds=seconds, code=decision.code, detail=detail)
@@ -115,8 +115,8 @@ def write_page(conn: Connection, repair: Repair, page: Page) -> int:
         position=page.reached,
         next_page=page.following,
     )
-    if repairs.move(conn, repair, progress, seconds=CLAIM_SECONDS) and missing and not repair.dry_run:
-        spool.feed(conn, [_delivery(repair, event) for event in missing])
+    if repairs.count_page(conn, repair, progress, seconds=CLAIM_SECONDS) and missing and not repair.dry_run:
+        spool.add_repaired(conn, [_delivery(repair, event) for event in missing])
     return len(missing)
 
 
@@ -200,12 +200,12 @@ class _Slice:
             return Span(since=repair.since, until=repair.until)
         span = span_of(
             asked=repair.asked_since,
-            mark=repair.mark,
+            mark=repair.repaired_until,
             connected_at=repair.connected_at,
             kept_days=self._resources.settings.retention_events_days,
             now=datetime.now(UTC),
         )
-        self._write(lambda conn: repairs.begin(conn, repair, span.since, span.until))
+        self._write(lambda conn: repairs.set_span(conn, repair, span.since, span.until))
         return span
 
     def _give_way(self) -> None:

@@ -37,7 +37,7 @@ class _Applying:
     recorded_as: str
 
     def facts(self, conn: Connection, task: Task) -> ActionFacts:
-        return actions.hold(conn, task, changes=CHANGES, api_sources=API_SOURCES)
+        return actions.lock_action(conn, task, changes=CHANGES, api_sources=API_SOURCES)
 
     def untried(self, facts: ActionFacts) -> ActionFacts:
         return replace(facts, state="planned", intent_at=None, age_seconds=0.0)
@@ -53,13 +53,13 @@ class _Applying:
         return after_looking(facts, front)
 
     def intend(self, conn: Connection, event_id: int) -> None:
-        actions.intend(conn, event_id)
+        actions.record_intent(conn, event_id)
 
     def unintend(self, conn: Connection, event_id: int) -> None:
-        actions.unintend(conn, event_id)
+        actions.withdraw_intent(conn, event_id)
 
     def explain(self, conn: Connection, event_id: int, reason: str) -> None:
-        actions.explain(conn, event_id, reason)
+        actions.set_reason(conn, event_id, reason)
 
     def send(self, front: TenantClient, facts: ActionFacts) -> None:
         if status := STATUS.get(facts.kind):

@@ -35,7 +35,7 @@ def fetch_message(attempt: Attempt) -> None:
 def _write(conn: Connection, event: events.Event, message: Message) -> None:
     # What Front's own answer leaves out is not there.
     message = replace(message, recipients=message.recipients or (), attachments=message.attachments or ())
-    now = statements.begin(conn)
+    now = statements.begin_writing(conn)
     tenant = statements.tenants_of(conn, [event.company_id])[event.company_id]
     plan = plan_message(
         tenant,
@@ -47,7 +47,7 @@ def _write(conn: Connection, event: events.Event, message: Message) -> None:
         now=now,
         inbox_ids=_inboxes(conn, tenant, event.id),
     )
-    events.complete(conn, event.id, message_id=message.id, recipients=recipients_of(plan))
+    events.save_message(conn, event.id, message_id=message.id, recipients=recipients_of(plan))
     planned = PlannedEvent(
         event_id=event.id,
         tenant_id=tenant.id,

@@ -41,8 +41,8 @@ def store_attachment(attempt: Attempt) -> None:
 
 def _free_to_store(conn: Connection, tenant_id: int, attachment_id: int) -> str:
     """Front's id of the file. Raises GivesWay while retention may be deleting the same one, of an older event."""
-    front_id = events.front_id_of(conn, attachment_id)
-    if seconds := retention.being_deleted(conn, tenant_id, front_id):
+    front_id = events.attachment_front_id(conn, attachment_id)
+    if seconds := retention.deletion_seconds_left(conn, tenant_id, front_id):
         raise GivesWay("the same file of an older event is being deleted", retry_after=min(seconds, AGAIN_SECONDS))
     return front_id
 

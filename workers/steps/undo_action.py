@@ -31,7 +31,7 @@ class _Undoing:
     """The undo of an action."""
 
     def facts(self, conn: Connection, task: Task) -> UndoFacts:
-        leases.hold(conn, task)
+        leases.lock(conn, task)
         return undo_rows.undo_facts(conn, task.event_id, changes=CHANGES, api_sources=API_SOURCES)
 
     def untried(self, facts: UndoFacts) -> UndoFacts:
@@ -48,10 +48,10 @@ class _Undoing:
         return after_looking_to_undo(facts, front)
 
     def intend(self, conn: Connection, event_id: int) -> None:
-        undo_rows.intend_undo(conn, event_id)
+        undo_rows.record_undo_intent(conn, event_id)
 
     def unintend(self, conn: Connection, event_id: int) -> None:
-        undo_rows.unintend_undo(conn, event_id)
+        undo_rows.withdraw_undo_intent(conn, event_id)
 
     def explain(self, conn: Connection, event_id: int, reason: str) -> None:
         """The attempt tells; the action keeps its own reason."""
@@ -68,15 +68,15 @@ class _Undoing:
             raise FrontRejected("Front took the change and left the conversation in the trash; restore it in Front")
 
     def confirm(self, attempt: Attempt, facts: UndoFacts) -> None:
-        attempt.finish("done", lambda conn: undo_rows.undone(conn, facts.event_id))
+        attempt.finish("done", lambda conn: undo_rows.mark_undone(conn, facts.event_id))
 
     def settle(self, attempt: Attempt, state: str, settled: Settle) -> None:
         event_id = attempt.task.event_id
         if settled.state == "confirmed":
-            attempt.finish(state, lambda conn: undo_rows.undone(conn, event_id))
+            attempt.finish(state, lambda conn: undo_rows.mark_undone(conn, event_id))
         else:
             attempt.finish(state, lambda conn: _skip(conn, event_id, settled.reason))
 
 
 def _skip(conn: Connection, event_id: int, reason: str) -> None:
-    settling.note(conn, event_id, "undo skipped", detail=reason)
+    settling.add_journal_entry(conn, event_id, "undo skipped", detail=reason)

@@ -9,9 +9,10 @@ from functools import partial
 import structlog
 
 from shared import failpoints
-from shared.db import repairs
+from shared.db import counters, repairs
 from shared.db.core.locks import lock_conversation
 from shared.db.core.pool import Connection
+from shared.db.recording import spool
 from shared.db.tasks import capacity, rescue, settling
 from workers.recording.chunk import adopt_parked
 from workers.resources import Resources
@@ -45,13 +46,13 @@ class Duty:
 def record_late(resources: Resources) -> None:
     """Record what the recorder leaves waiting: it may be dead, or Redis too full for Celery."""
     if resources.intake.oldest_age_seconds() > RECORDER_IS_LATE_SECONDS and (count := _drain(resources)):
-        resources.pool.run(lambda conn: rescue.count(conn, "rescued", count))
+        resources.pool.run(lambda conn: counters.increase(conn, "rescued", count))
         log.warning("recorded_in_the_recorders_stead", deliveries=count)
 
 
 def record_spooled(resources: Resources) -> None:
     """Record what the door put into PostgreSQL while Redis was away."""
-    if resources.pool.run(rescue.something_spooled):
+    if resources.pool.run(spool.has_deliveries):
         _drain(resources)
 
 
@@ -72,10 +73,10 @@ def probe(resources: Resources) -> None:
 
 def take_back(resources: Resources) -> None:
     """Make tasks due again whose message or worker was lost; those that lost too many workers fail."""
-    for lost in resources.pool.run(rescue.take_back):
+    for lost in resources.pool.run(rescue.reclaim_lost_tasks):
         log.warning("rescued", task=lost.id, was=lost.was)
         failpoints.reach("taken_back_before_dispatch")
-    for lost in resources.pool.run(rescue.doomed):
+    for lost in resources.pool.run(rescue.tasks_to_give_up):
         resources.pool.run(partial(_give_up, lost=lost))
         log.warning("gave_up", task=lost.id)
 
@@ -114,19 +115,19 @@ def expire(resources: Resources) -> None:
 def begin_repairs(resources: Resources) -> None:
     """Ask for the periodic repairs whose time has come."""
     if minutes := resources.settings.repair_minutes:
-        resources.pool.run(partial(repairs.begin_periodic, every_seconds=60.0 * minutes))
+        resources.pool.run(partial(repairs.request_periodic, every_seconds=60.0 * minutes))
 
 
 def repair(resources: Resources) -> None:
     """Have gaps repaired, and go on with what a dead worker left."""
-    for repair_id in resources.pool.run(repairs.take_back_repairs):
+    for repair_id in resources.pool.run(repairs.reclaim_repairs):
         log.warning("repair_taken_back", repair=repair_id)
     resources.dispatcher.repair()
 
 
 def forget_processes(resources: Resources) -> None:
     """Drop processes that are gone."""
-    resources.pool.run(capacity.forget_processes)
+    resources.pool.run(capacity.remove_stale_processes)
 
 
 def _drain(resources: Resources) -> int:
@@ -135,15 +136,15 @@ def _drain(resources: Resources) -> int:
 
 def _release(conn: Connection, tenant_id: int, conversation_id: str) -> None:
     lock_conversation(conn, tenant_id, conversation_id)
-    rescue.count(conn, "rescued", settling.release(conn, tenant_id, conversation_id))
+    counters.increase(conn, "rescued", settling.release_actions(conn, tenant_id, conversation_id))
 
 
-def _give_up(conn: Connection, lost: rescue.Lost) -> None:
+def _give_up(conn: Connection, lost: rescue.LostTask) -> None:
     conversation = settling.conversation_of(conn, lost.event_id)
     lock_conversation(conn, *conversation)
-    rescue.give_up_lost(conn, lost)
-    settling.release(conn, *conversation)
-    settling.update_event(conn, lost.event_id)
+    rescue.give_up(conn, lost)
+    settling.release_actions(conn, *conversation)
+    settling.update_event_state(conn, lost.event_id)
 
 
 def duties() -> list[Duty]:

@@ -16,7 +16,7 @@ from console.erasing import Places, remove, wait_for_running
 from shared.connection.vault import TokenVault
 from shared.db.core.pool import Connection
 from shared.db.recording import statements
-from shared.db.tasks import leases, rescue
+from shared.db.tasks import leases
 from shared.db.tenants import connections, erasing, tenants
 from shared.db.tenants.erasing import NotErasing, Subject
 from shared.errors import BeingErased, Fenced
@@ -224,9 +224,9 @@ def test_a_running_attempt_gets_no_more_time_and_lets_go(rig: Rig, acme: int) ->
     mark(rig, acme)
     with pytest.raises(Fenced):
         rig.resources.pool.run(lambda conn: leases.renew(conn, task, lease_seconds=120))
-    assert rig.resources.pool.run(lambda conn: erasing.running(conn, acme)) == 1
-    rig.resources.pool.run(lambda conn: leases.let_go(conn, task))
-    assert rig.resources.pool.run(lambda conn: erasing.running(conn, acme)) == 0
+    assert rig.resources.pool.run(lambda conn: erasing.count_running_tasks(conn, acme)) == 1
+    rig.resources.pool.run(lambda conn: leases.release(conn, task))
+    assert rig.resources.pool.run(lambda conn: erasing.count_running_tasks(conn, acme)) == 0
 
 
 @pytest.mark.usefixtures("acme")
@@ -239,7 +239,7 @@ def test_interrupted_anywhere_it_goes_on_when_it_is_run_again(
     file_task(rig)
     rig.work()
     monkeypatch.setattr("console.erasing.EVENTS_AT_ONCE", 2)
-    for broken in ("delete_events", "unread_bodies", "delete_rows", "finish"):
+    for broken in ("delete_events", "unread_bodies", "delete_rows", "delete_tenant"):
         with monkeypatch.context() as interrupted:
             interrupted.setattr(erasing, broken, killed_at_second_call(getattr(erasing, broken)))
             mailroom(rig, *ERASE_ACME, code=1)
@@ -270,7 +270,7 @@ def test_a_tenant_that_is_being_erased_is_not_connected_paused_or_resumed(rig: R
     for change in (tenants.pause, tenants.resume):
         assert not rig.resources.pool.run(partial(change, tenant_id=acme))
     rig.resources.pool.run(
-        partial(rescue.park, tenant_id=acme, cause="needs_reconnect", token_version=0, probe_seconds=0)
+        partial(tenants.park, tenant_id=acme, cause="needs_reconnect", token_version=0, probe_seconds=0)
     )
     assert rig.sql("SELECT parked_cause FROM tenants") == [("erasing",)]
     assert rig.sql("SELECT 1 FROM connections") == []
