@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 NOT_KEPT_RUNNING = "release"
 # The rest of a demo: a small Front, and what fills it with people and mail.
 DEMO = {"sandbox": "mailroom sandbox serve --remember", "demo": "python -m console.up.demo"}

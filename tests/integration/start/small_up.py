@@ -5,9 +5,9 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-import console.up
+from console.up import up
 
 if __name__ == "__main__":
     folder = Path(sys.argv[1])
-    console.up.ROOT = folder
-    sys.exit(console.up.up(demo=False, data=folder / "data"))
+    up.ROOT = folder
+    sys.exit(up.up(demo=False, data=folder / "data"))
