@@ -1,4 +1,4 @@
-"""A request to stop that a signal may make at any moment."""
+"""A request to stop, which a signal may make at any moment."""
 
 from __future__ import annotations
 
@@ -12,40 +12,46 @@ if TYPE_CHECKING:
 
 
 class Stop:
-    """Asked for by a signal or by another thread; one thread waits for it.
+    """A request to stop: a signal or another thread makes it, one thread waits for it.
 
-    Not threading.Event: Python runs a handler inside whatever the main thread does, and where that is `wait` itself,
-    `set` waits for ever for the lock that its own thread holds. SimpleQueue is made to be filled from a handler.
+    This is no `threading.Event`. Python runs a signal handler inside the main thread. If that thread is inside
+    `Event.wait`, then `Event.set` waits for ever for a lock that its own thread holds. SimpleQueue may be filled from
+    a handler.
     """
 
     def __init__(self) -> None:
-        self._asked = False
+        self._requests = 0
         self._wakes: SimpleQueue[None] = SimpleQueue()
 
+    @property
+    def requests(self) -> int:
+        """Count the requests: a second signal means that somebody does not want to wait."""
+        return self._requests
+
     def set(self) -> None:
-        """Ask for it: `wait` returns at once, now and later."""
-        self._asked = True
+        """Make the request: `wait` returns at once, now and later."""
+        self._requests += 1
         self._wakes.put(None)
 
     def is_set(self) -> bool:
-        """Whether somebody asked."""
-        return self._asked
+        """Whether somebody made the request."""
+        return self._requests > 0
 
     def wait(self, seconds: float) -> bool:
-        """Return after so many seconds, or as soon as somebody asks; whether somebody did."""
-        if not self._asked:
+        """Return after so many seconds, or as soon as the request is made; whether it was made."""
+        if not self._requests:
             with suppress(Empty):
                 self._wakes.get(timeout=seconds)
-        return self._asked
+        return self.is_set()
 
 
-def on_signals() -> Stop:
-    """What TERM and Ctrl-C ask for from now on; for the main thread."""
+def on_signals(*others: signal.Signals) -> Stop:
+    """Take TERM, Ctrl-C and the `others` as requests to stop from now on; call it from the main thread."""
     stop = Stop()
 
-    def heed(_number: int, _frame: FrameType | None) -> None:
+    def handle(_number: int, _frame: FrameType | None) -> None:
         stop.set()
 
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, heed)
+    for number in (signal.SIGTERM, signal.SIGINT, *others):
+        signal.signal(number, handle)
     return stop
