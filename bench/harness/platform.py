@@ -17,7 +17,7 @@ import psutil
 
 from bench.harness.processes import children_of, is_alive, wait_until
 from bench.harness.procfile import ROOT, shipped
-from console.up.embedded.spawn import Guard
+from console.up.child_processes import Guard
 
 if TYPE_CHECKING:
     from collections.abc import Container, Mapping, Sequence

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import redis
 
-from console.up.environment import file_in
+from console.up.data_folder import settings_file
 from shared import queue
 from shared.settings import Settings
 from tests.integration.start.conftest import wait_until
@@ -122,7 +122,7 @@ def test_secrets_outlive_a_start_and_are_nobody_elses(start: Start, given_server
     second = start(shell("worker: exit 78"), **given_servers, folder=first.data.parent)
     second.ended()
     assert second.published() == before
-    assert file_in(second.data).stat().st_mode & 0o777 == 0o600
+    assert settings_file(second.data).stat().st_mode & 0o777 == 0o600
 
 
 def test_the_console_is_where_it_listens_unless_somebody_says_otherwise(
