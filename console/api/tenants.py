@@ -102,7 +102,7 @@ class PolicyPatch(RequestBody):
     action: str | None = Field(None, description="none, archive, trash or tag:TAG_ID")
     wait_for: Literal["stored", "settled"] | None = Field(
         None,
-        description="Archive and tag wait until all files are stored (`stored`), or until none is under way (`settled`). "
+        description="Archive and tag wait until all files are stored (`stored`) or none is under way (`settled`). "
         "Trash always waits until all are stored",
     )
     only_when_matched: bool | None = Field(None, description="Whether a recipient must be a user")
