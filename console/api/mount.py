@@ -1,19 +1,22 @@
-"""Mount the API in the console's application, with its OpenAPI document and the page that shows the document."""
+"""Mount the API in the console's application: its routes, the log lines of its requests, its OpenAPI document."""
 
 from __future__ import annotations
 
+import time
 from typing import TYPE_CHECKING, Any
 
-from flask import render_template
+import structlog
+from flask import g, render_template, request
 from flask_openapi3.models.security_scheme import SecurityScheme
 from werkzeug.routing import BaseConverter
 
 from console.api import bulk, tenants, users  # noqa: F401 -- each declares routes of the blueprint
 from console.api.blueprint import SECURITY, api
-from console.api.problems import problem_codes, trace_requests
+from console.api.problems import REQUEST_ID_HEADER, is_api_request, problem_codes, request_id
 from console.api.schemas import Problem, raise_invalid
 
 if TYPE_CHECKING:
+    from flask import Flask, Response
     from flask_openapi3.openapi import OpenAPI
 
 DESCRIPTION = (
@@ -28,6 +31,9 @@ HEADERS = {
     "403": ("WWW-Authenticate", "The scope that the request needs"),
     "503": ("Retry-After", "Seconds to wait before you send the request again"),
 }
+
+
+log = structlog.get_logger(__name__)
 
 
 class AnythingConverter(BaseConverter):
@@ -45,14 +51,45 @@ def mount_api(app: OpenAPI) -> None:
     app.security_schemes = {SECURITY: SecurityScheme(type="http", scheme="bearer", description=TOKEN_DESCRIPTION)}
     app.validation_error_model = Problem
     app.validation_error_callback = raise_invalid
-    trace_requests(app)
+    _trace_requests(app)
     app.register_api(api)
-    document = complete(app.api_doc)
+    document = _complete(app.api_doc)
     app.add_url_rule("/api/openapi.json", "openapi", lambda: document)
     app.add_url_rule("/api/docs", "api_docs", lambda: _page(document))
 
 
-def complete(document: dict[str, Any]) -> dict[str, Any]:
+def _trace_requests(app: Flask) -> None:
+    """Give every request below /api/ an id and a log line, even if its address is unknown."""
+    app.before_request(_begin)
+    app.after_request(_end)
+    app.teardown_request(_forget)
+
+
+def _begin() -> None:
+    g.began = time.perf_counter()
+    if is_api_request():
+        structlog.contextvars.bind_contextvars(request_id=request_id())
+
+
+def _end(response: Response) -> Response:
+    if is_api_request():
+        response.headers[REQUEST_ID_HEADER] = request_id()
+        log.info(
+            "api_request",
+            method=request.method,
+            route=request.url_rule.rule if request.url_rule else None,
+            status=response.status_code,
+            milliseconds=round((time.perf_counter() - g.began) * 1000, 1),
+            token_name=g.get("token_name"),
+        )
+    return response
+
+
+def _forget(_: BaseException | None) -> None:
+    structlog.contextvars.unbind_contextvars("request_id")
+
+
+def _complete(document: dict[str, Any]) -> dict[str, Any]:
     """Add to the document what the library leaves out: a description, and the headers of problems."""
     document["info"]["description"] = DESCRIPTION
     for operations in document["paths"].values():

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-import time
 import uuid
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
@@ -22,7 +21,7 @@ from shared.db.users.users import UserTaken
 from shared.errors import ConfigurationError, InvalidPolicy, MailroomError, StoreUnavailable
 
 if TYPE_CHECKING:
-    from flask import Blueprint, Flask
+    from flask import Blueprint
 
 API_PATH = "/api/"
 MEDIA_TYPE = "application/problem+json"
@@ -241,16 +240,6 @@ def _unavailable(exc: MailroomError) -> Response:
     return response
 
 
-# The id and the log line of each request.
-
-
-def trace_requests(app: Flask) -> None:
-    """Give every request below /api/ an id and a log line, those of unknown addresses too."""
-    app.before_request(_begin)
-    app.after_request(_end)
-    app.teardown_request(_forget)
-
-
 def is_api_request() -> bool:
     """Whether the current request is one to the API rather than to a page."""
     return request.path.startswith(API_PATH)
@@ -262,27 +251,3 @@ def request_id() -> str:
         given = request.headers.get(REQUEST_ID_HEADER, "")
         g.request_id = given if REQUEST_ID.fullmatch(given) else uuid.uuid4().hex
     return str(g.request_id)
-
-
-def _begin() -> None:
-    g.began = time.perf_counter()
-    if is_api_request():
-        structlog.contextvars.bind_contextvars(request_id=request_id())
-
-
-def _end(response: Response) -> Response:
-    if is_api_request():
-        response.headers[REQUEST_ID_HEADER] = request_id()
-        log.info(
-            "api_request",
-            method=request.method,
-            route=request.url_rule.rule if request.url_rule else None,
-            status=response.status_code,
-            milliseconds=round((time.perf_counter() - g.began) * 1000, 1),
-            token_name=g.get("token_name"),
-        )
-    return response
-
-
-def _forget(_: BaseException | None) -> None:
-    structlog.contextvars.unbind_contextvars("request_id")
