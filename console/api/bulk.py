@@ -1,4 +1,4 @@
-"""The writing of users, and the route that takes many of them in one request."""
+"""Write users, and take many of them in one request."""
 
 from __future__ import annotations
 

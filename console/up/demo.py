@@ -1,4 +1,4 @@
-"""The demo of `mailroom up --demo`: a customer with users, and mail that keeps coming to it."""
+"""Run the demo of `mailroom up --demo`: a customer with users, and mail that keeps coming to it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The way by which an admin connects Front: from our link to Front's consent page, and back.
+"""Lead an admin who connects Front from our link to Front's consent page, and back.
 
 A browser opens `/connect/<token>` and goes to Front. Front sends it back to `/oauth/callback` with a code, which we
 exchange for tokens. `/connected` then shows the first event that comes in.

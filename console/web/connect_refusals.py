@@ -1,4 +1,4 @@
-"""The reasons for which connecting does not go on, in words for an admin who is no engineer."""
+"""Explain why connecting does not go on, in words for an admin who is no engineer."""
 
 from __future__ import annotations
 

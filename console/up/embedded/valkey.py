@@ -54,13 +54,16 @@ class Valkey(Server):
 
     @property
     def url(self) -> str:
+        """Return the URL of database 0."""
         return f"redis://:{self._password}@127.0.0.1:{self._port}/0"
 
     @property
     def log(self) -> Path:
+        """Return the path of the server's own log."""
         return self.folder / "valkey.log"
 
     def spawn(self) -> None:
+        """Start the process without waiting until it answers."""
         self.folder.mkdir(parents=True, exist_ok=True)
         self.folder.chmod(0o700)  # holds the password
         end_leftover(self._pid_file, str(self._configuration))
@@ -77,6 +80,7 @@ class Valkey(Server):
             )
 
     def answers(self) -> bool:
+        """Whether it answers a PING now."""
         with contextlib.closing(redis.Redis.from_url(self.url)) as client:
             try:
                 self._has_answered = bool(client.ping())
