@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from celery import Celery
 
-from shared.connection.tokens import FrontMeans, front_client, token_endpoint
+from shared.connection.tokens import FrontResources, front_client, token_endpoint
 from shared.connection.vault import TokenVault
 from shared.db.core.locks import RECORDER, Role
 from shared.db.core.pool import open_pool
@@ -24,7 +24,7 @@ NEEDED = ("database_url", "redis_url", "token_keys")
 
 
 @dataclass(frozen=True, kw_only=True)
-class Resources(FrontMeans):
+class Resources(FrontResources):
     """The real things behind a worker's steps; a set `stop` asks running steps to give their tasks back."""
 
     name: str

@@ -37,7 +37,7 @@ log = structlog.get_logger()
 
 
 @dataclass(frozen=True, kw_only=True)
-class FrontMeans:
+class FrontResources:
     """The grants, what they are sealed with, who renews them, and Front; a set `stop` ends what waits."""
 
     pool: Pool
@@ -61,43 +61,43 @@ def token_endpoint(settings: Settings) -> TokenEndpoint:
     )
 
 
-def token_of(means: FrontMeans, tenant_id: int, *, refused: int = 0, grant: Grant | None = None) -> Token:
+def token_of(resources: FrontResources, tenant_id: int, *, refused: int = 0, grant: Grant | None = None) -> Token:
     """Get the tenant's token; a token of the version `refused` is replaced by a newer one.
 
     A caller that has just read the tenant's `grant` passes it on. A refused API token comes back as it is. Raises
     NeedsReconnect, TokenUnavailable, UnreadableSecret.
     """
-    grant = grant or _read(means, tenant_id)
+    grant = grant or _read(resources, tenant_id)
     match _freshness(grant, refused):
         case "expiring":
-            grant = _refreshed(means, grant)
+            grant = _refreshed(resources, grant)
         case "expired":
-            grant = _replaced(means, grant)
-    return opened(means, grant)
+            grant = _replaced(resources, grant)
+    return opened(resources, grant)
 
 
-def opened(means: FrontMeans, grant: Grant) -> Token:
+def opened(resources: FrontResources, grant: Grant) -> Token:
     """Decrypt the grant's token, as fresh as it is. Raises UnreadableSecret."""
     return Token(
         tenant_id=grant.tenant_id,
         company_id=grant.company_id,
         version=grant.version,
-        access_token=_secret(means, grant)["access_token"],
+        access_token=_secret(resources, grant)["access_token"],
     )
 
 
-def keep_alive(means: FrontMeans, tenant_id: int) -> None:
+def keep_alive(resources: FrontResources, tenant_id: int) -> None:
     """Refresh the tokens of a tenant that was idle for long. A failure is logged, and tried again later."""
     try:
-        grant = _read(means, tenant_id)
+        grant = _read(resources, tenant_id)
         if grant.kind == "oauth" and datetime.now(UTC) - grant.updated_at > KEEP_ALIVE_AFTER / 2:
-            _refreshed(means, grant)
+            _refreshed(resources, grant)
     except MailroomError as exc:
         log.warning("not_kept_alive", tenant=tenant_id, code=exc.code, reason=str(exc))
 
 
-def _read(means: FrontMeans, tenant_id: int) -> Grant:
-    grant = means.pool.run(lambda conn: connections.read(conn, tenant_id))
+def _read(resources: FrontResources, tenant_id: int) -> Grant:
+    grant = resources.pool.run(lambda conn: connections.read(conn, tenant_id))
     if grant is None:
         raise NeedsReconnect("the tenant has no connection; run `mailroom tenant connect`")
     return grant
@@ -111,58 +111,60 @@ def _freshness(grant: Grant, refused: int) -> Freshness:
     return freshness(issued_at=grant.updated_at, expires_at=grant.expires_at, now=datetime.now(UTC))
 
 
-def _secret(means: FrontMeans, grant: Grant) -> dict[str, str]:
-    return means.vault.open(grant.tenant_id, grant.secret)
+def _secret(resources: FrontResources, grant: Grant) -> dict[str, str]:
+    return resources.vault.open(grant.tenant_id, grant.secret)
 
 
-def _refreshed(means: FrontMeans, grant: Grant) -> Grant:
+def _refreshed(resources: FrontResources, grant: Grant) -> Grant:
     """Get a newer grant, or keep this one, which is still good, when Front gives none now."""
     try:
-        return _replaced(means, grant)
+        return _replaced(resources, grant)
     except TokenUnavailable:
         return grant
 
 
-def _replaced(means: FrontMeans, grant: Grant) -> Grant:
+def _replaced(resources: FrontResources, grant: Grant) -> Grant:
     """Get a newer grant from Front, or from another process. Raises NeedsReconnect, TokenUnavailable."""
-    refresh_token = _secret(means, grant)["refresh_token"]
+    refresh_token = _secret(resources, grant)["refresh_token"]
     began = time.monotonic()
-    if not means.pool.run(lambda conn: connections.claim_refresh(conn, grant, seconds=CLAIM_SECONDS)):
-        return _others(means, grant)
+    if not resources.pool.run(lambda conn: connections.claim_refresh(conn, grant, seconds=CLAIM_SECONDS)):
+        return _others(resources, grant)
     try:
-        tokens = means.token_endpoint.refresh(refresh_token, until=began + CALL_SECONDS)
+        tokens = resources.token_endpoint.refresh(refresh_token, until=began + CALL_SECONDS)
     except NeedsReconnect as exc:
-        return _refused(means, grant, exc)
+        return _refused(resources, grant, exc)
     except TokenUnavailable as exc:
         log.warning("token_not_refreshed", tenant=grant.tenant_id, reason=str(exc))
-        means.pool.run(partial(connections.postpone_refresh, grant=grant, seconds=exc.retry_after))
+        resources.pool.run(partial(connections.postpone_refresh, grant=grant, seconds=exc.retry_after))
         raise
     failpoints.reach("refreshed_before_commit")
-    return _stored(means, grant, tokens)
+    return _stored(resources, grant, tokens)
 
 
-def _others(means: FrontMeans, grant: Grant) -> Grant:
-    newest = _read(means, grant.tenant_id)
+def _others(resources: FrontResources, grant: Grant) -> Grant:
+    newest = _read(resources, grant.tenant_id)
     if newest.version == grant.version:
         raise TokenUnavailable("a new token is on its way or was asked for just now", retry_after=OTHERS_SECONDS)
     return newest
 
 
-def _refused(means: FrontMeans, grant: Grant, refusal: NeedsReconnect) -> Grant:
+def _refused(resources: FrontResources, grant: Grant, refusal: NeedsReconnect) -> Grant:
     """Park the tenant and raise the refusal, unless another process has replaced the grant by now."""
-    if means.pool.run(lambda conn: connections.refuse_grant(conn, grant)):
+    if resources.pool.run(lambda conn: connections.refuse_grant(conn, grant)):
         log.warning("token_refused", tenant=grant.tenant_id, version=grant.version, reason=str(refusal))
         raise refusal
-    return _read(means, grant.tenant_id)
+    return _read(resources, grant.tenant_id)
 
 
-def _stored(means: FrontMeans, grant: Grant, tokens: Tokens) -> Grant:
+def _stored(resources: FrontResources, grant: Grant, tokens: Tokens) -> Grant:
     """Store the tokens, however long PostgreSQL is away, as they may be the only good ones. Return the newest grant."""
-    secret = means.vault.seal(
+    secret = resources.vault.seal(
         grant.tenant_id, {"access_token": tokens.access_token, "refresh_token": tokens.refresh_token}
     )
     store = partial(connections.store_refreshed, grant=grant, secret=secret, expires_at=tokens.expires_at)
-    persist(lambda: means.pool.run(store), stop=means.stop, event="storing_tokens_waits", tenant=grant.tenant_id)
-    newest = _read(means, grant.tenant_id)
+    persist(
+        lambda: resources.pool.run(store), stop=resources.stop, event="storing_tokens_waits", tenant=grant.tenant_id
+    )
+    newest = _read(resources, grant.tenant_id)
     log.info("token_refreshed", tenant=grant.tenant_id, version=newest.version)
     return newest

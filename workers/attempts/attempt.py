@@ -10,7 +10,7 @@ from typing import TypeVar
 
 import structlog
 
-from shared.connection.client import Access
+from shared.connection.client import TenantConnection
 from shared.db.core.pool import Connection
 from shared.db.core.session import persist
 from shared.db.tasks import actions as action_rows
@@ -71,24 +71,24 @@ class Attempt:
         self.more_is_due = True
         self._lease = resources.settings.lease_seconds
         self._leased_at = claimed_at
-        self._access = Access(resources, claimed.task.tenant_id, grant=claimed.grant)
+        self._connection = TenantConnection(resources, claimed.task.tenant_id, grant=claimed.grant)
 
     @property
     def calls(self) -> list[Call]:
         """What was asked of Front so far."""
-        return self._access.calls
+        return self._connection.calls
 
     def front(self) -> TenantClient:
         """Front as the task's tenant. Raises NeedsReconnect when the tenant has no token, TokenUnavailable."""
-        return self._access.front()
+        return self._connection.front()
 
     def renew_token(self) -> bool:
         """Whether there is another token than the one that Front refused; it is used from now on."""
-        return self._access.renew()
+        return self._connection.renew()
 
     def front_of_another(self) -> TenantClient | None:
         """Front as a tenant that has nothing to do with the task: only to ask whether it answers. None: nobody can."""
-        return self._access.front_of_another()
+        return self._connection.front_of_another()
 
     def transaction(self, work: Callable[[Connection], T]) -> T:
         """Run `work` in one transaction."""
@@ -187,7 +187,7 @@ class Attempt:
         self._wrap_up(conn, "failed" if isinstance(decision, GiveUp) else "ready", decision.code, detail)
 
     def _park(self, conn: Connection, cause: str) -> None:
-        version = self._access.token_version
+        version = self._connection.token_version
         rescue.park(conn, self.task.tenant_id, cause, token_version=version, probe_seconds=SCOPE_SECONDS)
 
     def _give_up(self, conn: Connection, code: str) -> None:

@@ -15,7 +15,7 @@ from uuid import NAMESPACE_URL, uuid5
 import structlog
 
 from shared import failpoints
-from shared.connection.client import Access
+from shared.connection.client import TenantConnection
 from shared.db import repairs
 from shared.db.core.pool import Connection
 from shared.db.recording import spool, statements
@@ -151,7 +151,7 @@ class _Slice:
     def __init__(self, resources: Resources, repair: Repair):
         self._resources = resources
         self._repair = repair
-        self._access = Access(resources, repair.tenant_id, leaving=LEAVING)
+        self._connection = TenantConnection(resources, repair.tenant_id, leaving=LEAVING)
         self._pages = repair.pages
         self._until = time.monotonic() + SLICE_SECONDS
 
@@ -163,7 +163,7 @@ class _Slice:
             raise
         except BaseException as exc:  # noqa: BLE001 -- MemoryError, SystemExit: the repair fails, the worker lives on
             came_on = self._pages > self._repair.pages
-            settle(self._resources, self._repair, exc, came_on=came_on, token_version=self._access.token_version)
+            settle(self._resources, self._repair, exc, came_on=came_on, token_version=self._connection.token_version)
         else:
             self._write(lambda conn: repairs.finish(conn, self._repair, detail=detail))
             log.info("repaired", repair=self._repair.id, tenant=self._repair.tenant_id, pages=self._pages)
@@ -229,11 +229,11 @@ class _Slice:
     def _ask(self, question: Callable[[TenantClient], T]) -> T:
         """The answer, asked again when Front refused a token and there is a newer one."""
         try:
-            return question(self._access.front())
+            return question(self._connection.front())
         except NeedsReconnect:
-            if not self._access.renew():
+            if not self._connection.renew():
                 raise
-            return question(self._access.front())
+            return question(self._connection.front())
 
     def _write(self, work: Callable[[Connection], T]) -> T:
         return self._resources.pool.run(work)

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from shared import queue
-from shared.connection.client import Access
+from shared.connection.client import TenantConnection
 from shared.connection.tokens import keep_alive, token_of
 from shared.db.tenants import connections
 from shared.models import Grant
@@ -256,7 +256,9 @@ def test_no_token_is_in_a_log_a_row_or_a_message(
     tables = rig.sql("SELECT tablename FROM pg_tables WHERE schemaname = 'public'")
     rows = [rig.sql(f'SELECT t::text FROM "{name}" t') for (name,) in tables]
     shown = capsys.readouterr()
-    everything = json.dumps([rows, messages, caplog.text, shown.out, shown.err, repr(Access(rig.resources, tenant))])
+    everything = json.dumps(
+        [rows, messages, caplog.text, shown.out, shown.err, repr(TenantConnection(rig.resources, tenant))]
+    )
     secrets = {*vars(first).values(), *vars(second).values()}
     assert len(secrets) == 4
     assert [secret for secret in secrets if secret in everything] == []
