@@ -27,11 +27,17 @@ RUN_TASK = "mailroom.run_task"
 KEEP_ALIVE = "mailroom.keep_alive"
 EXPIRE = "mailroom.expire"
 REPAIR = "mailroom.repair"
-RECORD = "record"
-WORK = "work"
-QUEUES = {RECORD_INTAKE: RECORD, RUN_TASK: WORK, KEEP_ALIVE: WORK, EXPIRE: WORK, REPAIR: WORK}
+RECORD_QUEUE = "record"
+WORK_QUEUE = "work"
+QUEUES = {
+    RECORD_INTAKE: RECORD_QUEUE,
+    RUN_TASK: WORK_QUEUE,
+    KEEP_ALIVE: WORK_QUEUE,
+    EXPIRE: WORK_QUEUE,
+    REPAIR: WORK_QUEUE,
+}
 #: Redis keeps messages of this priority in a list of their own, which is read when the ordinary one is empty.
-BEHIND = 9
+LOW_PRIORITY = 9
 
 CONSUME = {
     # kombu would write down in Redis what is taken and what is done: two writes more for each message, one after the
@@ -59,7 +65,7 @@ WORKER_ANSWERS_WITHIN = 1.0
 DOOR_ANSWERS_WITHIN = 0.3
 
 
-class Queue(Celery):
+class CeleryApp(Celery):
     """Celery with other deadlines for sending than for waiting: a worker's read may take seconds, a send may not."""
 
     answers_within = WORKER_ANSWERS_WITHIN
@@ -79,7 +85,7 @@ class _Held(threading.local):
     lists: dict[str, list[str]] | None = None
 
 
-class ThriftyChannel(Channel):
+class BatchingChannel(Channel):
     """Keeps its client: kombu makes one for each command, which takes longer than sending it (measured).
 
     And sends what belongs together at once: each write to a durable Redis waits for the disk.
@@ -91,7 +97,7 @@ class ThriftyChannel(Channel):
     _held = _Held()
 
     @contextmanager
-    def together(self) -> Iterator[None]:
+    def batched(self) -> Iterator[None]:
         """Send what this thread puts inside at the end, in its order and with a command for each list."""
         lists: dict[str, list[str]] = defaultdict(list)
         self._held.lists = lists
@@ -120,17 +126,17 @@ class ThriftyChannel(Channel):
         return self._kept
 
 
-def celery_app(settings: Settings, *, door: bool = False) -> Queue:
+def celery_app(settings: Settings, *, door: bool = False) -> CeleryApp:
     """The application of a worker, or of the door, which only sends and has less time."""
-    Transport.Channel = ThriftyChannel
-    app = Queue("mailroom", broker=_broker_url(settings.redis_url.get_secret_value()), set_as_current=not door)
+    Transport.Channel = BatchingChannel
+    app = CeleryApp("mailroom", broker=_broker_url(settings.redis_url.get_secret_value()), set_as_current=not door)
     app.answers_within = DOOR_ANSWERS_WITHIN if door else WORKER_ANSWERS_WITHIN
     app.conf.update(
         result_backend=None,
         task_ignore_result=True,
         task_serializer="json",
         accept_content=["json"],
-        task_default_queue=WORK,
+        task_default_queue=WORK_QUEUE,
         # Queue names only: a message sent to an exchange before a worker declared its queue is thrown away.
         task_routes={name: {"queue": queue} for name, queue in QUEUES.items()},
         task_acks_late=True,
@@ -151,23 +157,24 @@ def celery_app(settings: Settings, *, door: bool = False) -> Queue:
     return app
 
 
-def send(app: Celery, name: str, *args: Any, behind: bool = False) -> None:
-    """Send one task, once; `behind`: after all others. Raises StoreUnavailable; even then the message may have arrived.
+def send(app: Celery, name: str, *args: Any, low_priority: bool = False) -> None:
+    """Send one task, once; `low_priority`: after all others. Raises StoreUnavailable.
 
+    Even then the message may have arrived.
     The arguments stay out of the message's headers: logs and event viewers show those.
     """
     with _translated(name):
-        app.send_task(name, args=args, priority=BEHIND if behind else 0, **HOW_TO_SEND)
+        app.send_task(name, args=args, priority=LOW_PRIORITY if low_priority else 0, **HOW_TO_SEND)
 
 
 def send_all(app: Celery, name: str, sends: Iterable[tuple[Any, bool]]) -> None:
-    """Send a task for each (argument, behind), as `send` would, in one write. Raises StoreUnavailable.
+    """Send a task for each (argument, low_priority), as `send` would, in one write. Raises StoreUnavailable.
 
     Even then some or all of the messages may have arrived.
     """
-    with _translated(name), app.producer_or_acquire() as producer, producer.channel.together():
-        for argument, behind in sends:
-            priority = BEHIND if behind else 0
+    with _translated(name), app.producer_or_acquire() as producer, producer.channel.batched():
+        for argument, low_priority in sends:
+            priority = LOW_PRIORITY if low_priority else 0
             app.send_task(name, args=(argument,), priority=priority, producer=producer, **HOW_TO_SEND)
 
 
@@ -179,14 +186,14 @@ def _translated(name: str) -> Iterator[None]:
         raise StoreUnavailable(f"Redis did not take the task {name} ({exc}); check REDIS_URL and the server") from exc
 
 
-class Waiting:
+class QueueDepth:
     """Counts the messages in queues that nobody has taken yet."""
 
     def __init__(self, redis_url: str, *queues: str):
         self._redis = redis.Redis.from_url(
             redis_url, socket_timeout=WORKER_ANSWERS_WITHIN, socket_connect_timeout=WORKER_ANSWERS_WITHIN
         )
-        self._lists = [name for queue in queues for name in (queue, f"{queue}{Channel.sep}{BEHIND}")]
+        self._lists = [name for queue in queues for name in (queue, f"{queue}{Channel.sep}{LOW_PRIORITY}")]
 
     def count(self) -> int:
         """How many there are. Raises StoreUnavailable."""

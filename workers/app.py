@@ -61,7 +61,7 @@ class Process:
 
 def kind_of(queues: Any) -> str:
     """What a worker that consumes these queues is called."""
-    return "recorder" if queue.RECORD in queues else "worker"
+    return "recorder" if queue.RECORD_QUEUE in queues else "worker"
 
 
 def is_open() -> bool:

@@ -29,7 +29,7 @@ log = structlog.get_logger()
 class Dispatcher:
     """Queues due tasks and tells the workers."""
 
-    def __init__(self, pool: Pool, app: Celery, waiting: queue.Waiting):
+    def __init__(self, pool: Pool, app: Celery, waiting: queue.QueueDepth):
         self._pool = pool
         self._app = app
         self._waiting = waiting
@@ -78,17 +78,17 @@ class Dispatcher:
         """Have the tokens of tenants refreshed that were not for long. Raises StoreUnavailable: then later."""
         again = partial(connections.pick_idle_connections, again_seconds=KEEP_ALIVE_AGAIN_SECONDS)
         for tenant_id in self._pool.run(again):
-            queue.send(self._app, queue.KEEP_ALIVE, tenant_id, behind=True)
+            queue.send(self._app, queue.KEEP_ALIVE, tenant_id, low_priority=True)
 
     def expire(self) -> None:
         """Have what is too old deleted. Raises StoreUnavailable: then later."""
-        queue.send(self._app, queue.EXPIRE, behind=True)
+        queue.send(self._app, queue.EXPIRE, low_priority=True)
 
     def repair(self) -> None:
         """Send the repairs that are due, unless live work waits for the workers already. Raises StoreUnavailable."""
         if self._waiting.count() < capacity.ASSUMED_SLOTS:
             for repair_id in self._pool.run(repairs.pick_repairs):
-                queue.send(self._app, queue.REPAIR, repair_id, behind=True)
+                queue.send(self._app, queue.REPAIR, repair_id, low_priority=True)
 
     def close(self) -> None:
         """Give up the connection."""

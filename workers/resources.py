@@ -13,7 +13,7 @@ from shared.connection.vault import TokenVault
 from shared.db.core.locks import RECORDER, Role
 from shared.db.core.pool import open_pool
 from shared.intake.client import Intake, open_intake
-from shared.queue import WORK, Waiting
+from shared.queue import WORK_QUEUE, QueueDepth
 from shared.settings import Settings
 from shared.storage import Storage
 from workers.dispatch import Dispatcher
@@ -50,7 +50,7 @@ def open_resources(settings: Settings, app: Celery, *, kind: str) -> Resources:
     # Threads hold a connection for milliseconds and Front for much longer: 8 connections served 32 threads (measured).
     pool = open_pool(settings, size=max(4, settings.worker_threads // 2), application_name=name)
     intake = open_intake(settings)
-    waiting = Waiting(settings.redis_url.get_secret_value(), WORK)
+    waiting = QueueDepth(settings.redis_url.get_secret_value(), WORK_QUEUE)
     dispatcher = Dispatcher(pool, app, waiting)
     role = Role(database_url, RECORDER, name=f"recorder of {name}")
     return Resources(

@@ -16,7 +16,7 @@ from celery import signals
 from celery.worker import state
 
 from shared.errors import StoreUnavailable
-from shared.queue import Waiting
+from shared.queue import QueueDepth
 from workers.process.liveness import Look, Patience, Watched, complaint, watch
 
 #: The status of a process that gave itself up: not 0, or some platforms would leave it at that.
@@ -34,7 +34,7 @@ class Watchdog:
 
     def __init__(self, worker: Any, redis_url: str, *, stuck_seconds: float):
         self._worker = worker
-        self._queued = Waiting(redis_url, *worker.app.amqp.queues.consume_from)
+        self._queued = QueueDepth(redis_url, *worker.app.amqp.queues.consume_from)
         self._patience = Patience(look=LOOK_SECONDS, deaf=DEAF_SECONDS, stuck=stuck_seconds)
         self._stopped = threading.Event()
         self._received = 0

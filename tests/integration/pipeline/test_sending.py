@@ -31,7 +31,7 @@ def broker(rig: Rig) -> Iterator[redis.Redis]:
 @pytest.fixture
 def dispatcher(rig: Rig) -> Iterator[Dispatcher]:
     """One that really sends."""
-    waiting = queue.Waiting(rig.settings.redis_url.get_secret_value(), queue.WORK)
+    waiting = queue.QueueDepth(rig.settings.redis_url.get_secret_value(), queue.WORK_QUEUE)
     with queue.celery_app(rig.settings) as app:
         dispatcher = Dispatcher(rig.resources.pool, app, waiting)
         yield dispatcher
@@ -98,7 +98,7 @@ def test_a_single_event_is_sent_ahead_of_backlogs(rig: Rig, dispatcher: Dispatch
     quiet = tenant_with_work(rig, "cmp_acme", 1)
     rig.sql("UPDATE tasks SET due_at = now() WHERE tenant_id = %s", quiet)
     sent = dispatcher.round()
-    assert (broker.llen(queue.WORK), queue_length(broker)) == (1, sent)
+    assert (broker.llen(queue.WORK_QUEUE), queue_length(broker)) == (1, sent)
 
 
 def test_slow_files_of_many_tenants_do_not_delay_the_work_of_others(rig: Rig, dispatcher: Dispatcher) -> None:
@@ -121,4 +121,4 @@ def test_slow_files_of_many_tenants_do_not_delay_the_work_of_others(rig: Rig, di
 
 def queue_length(broker: redis.Redis) -> int:
     """The messages in all lists of the workers' queue."""
-    return sum(broker.llen(name) for name in broker.scan_iter(f"{queue.WORK}*"))  # type: ignore[misc]
+    return sum(broker.llen(name) for name in broker.scan_iter(f"{queue.WORK_QUEUE}*"))  # type: ignore[misc]
