@@ -13,7 +13,7 @@ TAG = re.compile(r"tag:tag_[A-Za-z0-9]{1,64}")
 INBOX = re.compile(r"inb_[A-Za-z0-9]{1,64}")
 
 
-def checked_action(action: str) -> str:
+def validated_action(action: str) -> str:
     """The action itself when it is one. Raises InvalidPolicy saying what can be chosen."""
     if action == "mark_read":
         raise InvalidPolicy(
@@ -26,13 +26,13 @@ def checked_action(action: str) -> str:
     return action
 
 
-def refuse_hasty_trash(action: str, wait_for: str) -> None:
+def validate_wait_for(action: str, wait_for: str) -> None:
     """Raise InvalidPolicy where a trash is not to wait for every file: what it destroys must be stored."""
     if action == "trash" and wait_for == "settled":
         raise InvalidPolicy("trash always waits until every file is stored; use --wait-for stored")
 
 
-def checked_inboxes(inbox_ids: Sequence[str]) -> list[str]:
+def validated_inboxes(inbox_ids: Sequence[str]) -> list[str]:
     """The inboxes that a policy is narrowed to, each once. Raises InvalidPolicy for none, and for what is no id."""
     for inbox_id in inbox_ids:
         if not INBOX.fullmatch(inbox_id):
@@ -43,7 +43,7 @@ def checked_inboxes(inbox_ids: Sequence[str]) -> list[str]:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Unstored:
+class UnstoredFiles:
     """How many files of a conversation are not stored, by why; a message still to be read counts as waiting."""
 
     waiting: int = 0
@@ -51,7 +51,7 @@ class Unstored:
     discarded: int = 0
 
 
-def blocked(kind: str, wait_for: str, unstored: Unstored) -> str | None:
+def wait_reason(kind: str, wait_for: str, unstored: UnstoredFiles) -> str | None:
     """Why an action must wait for files, or None. Trash always waits until every file is stored."""
     if unstored.waiting:
         return f"waits for {unstored.waiting} file(s) of the conversation to be stored"
@@ -66,7 +66,7 @@ class UndoFacts:
 
     Undone is the newest of the conversation's actions that is to be undone and was sent by us: `kind`, of an event
     `emitted_at`, sent at `sent_at` (None: there is none). `intent_at`: when the undo itself was about to be sent.
-    `looked`: Front was looked at just now.
+    `conversation_read`: Front was looked at just now.
     """
 
     event_id: int
@@ -79,7 +79,7 @@ class UndoFacts:
     newer_undo: str | None = None
     sent_again: str | None = None
     change: str | None = None
-    looked: bool = False
+    conversation_read: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -112,6 +112,6 @@ class ActionFacts:
     earlier_due_seconds: float = 0.0
 
     @property
-    def unstored(self) -> Unstored:
+    def unstored(self) -> UnstoredFiles:
         """The files that are not stored."""
-        return Unstored(waiting=self.waiting, failed=self.failed, discarded=self.discarded)
+        return UnstoredFiles(waiting=self.waiting, failed=self.failed, discarded=self.discarded)

@@ -11,7 +11,7 @@ from console.api.blueprint import BODY, TENANTS, api, for_every_tenant, hold, ke
 from console.api.schemas import BIGGEST_ID, Answer, Body, Parameters, TenantPath
 from console.issued_secrets import new_link
 from console.web.resources import current
-from shared.actions import checked_action, checked_inboxes, refuse_hasty_trash
+from shared.actions import validate_wait_for, validated_action, validated_inboxes
 from shared.db.tenants import tenants
 from shared.db.tenants.tenants import LONGEST_NAME, is_name
 from shared.front.envelope import COMPANY
@@ -182,7 +182,7 @@ def change_policy(path: TenantPath, body: PolicyPatch) -> Shown:
     change = _change(body)
 
     def write(conn: Connection, found: TenantOverview) -> None:
-        refuse_hasty_trash(change.action or found.action, change.wait_for or found.wait_for)
+        validate_wait_for(change.action or found.action, change.wait_for or found.wait_for)
         tenants.set_policy(conn, found.id, change)
 
     return _changed(path, write)
@@ -224,12 +224,12 @@ def _changed(path: TenantPath, change: Callable[[Connection, TenantOverview], ob
 
 def _change(body: PolicyPatch) -> PolicyChange:
     return tenants.PolicyChange(
-        action=None if body.action is None else checked_action(body.action),
+        action=None if body.action is None else validated_action(body.action),
         wait_for=body.wait_for,
         only_when_matched=body.only_when_matched,
         fold_plus=body.fold_plus,
         act_within=None if body.act_within_seconds is None else timedelta(seconds=body.act_within_seconds),
-        only_inboxes=checked_inboxes(body.only_inboxes) if body.only_inboxes else body.only_inboxes,
+        only_inboxes=validated_inboxes(body.only_inboxes) if body.only_inboxes else body.only_inboxes,
         dry_run=body.dry_run,
     )
 

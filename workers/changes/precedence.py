@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Literal
 
-from shared.actions import ActionFacts, blocked
+from shared.actions import ActionFacts, wait_reason
 
 #: Changes made through the API look like ours; everybody else's carry another source (teammate, rule, gmail, …).
 API_SOURCES = frozenset({"api", "oauth_client"})
@@ -76,7 +76,7 @@ def before(facts: ActionFacts) -> Settle | Wait | Proceed:
         return Proceed(look_first=True)
     if overruled := _overruled(facts):
         return overruled
-    if reason := blocked(facts.kind, facts.wait_for, facts.unstored):
+    if reason := wait_reason(facts.kind, facts.wait_for, facts.unstored):
         return Wait(reason=reason, seconds=None)
     if facts.kind == "trash" and facts.unstored.discarded:
         return Settle(state="skipped", reason="file_discarded: trash never destroys a file that was not stored")

@@ -33,11 +33,11 @@ def before_undoing(facts: UndoFacts) -> Settle | Wait | Proceed:
     """Decide from our own rows; nothing is undone without a look at Front."""
     if facts.newer_undo:
         return Settle(state="superseded", reason=f"coalesced: the undo of {facts.newer_undo} does the same")
-    if facts.intent_at and not facts.looked:
+    if facts.intent_at and not facts.conversation_read:
         return Proceed(look_first=True)
     if facts.unsettled:
         return Wait(reason=f"the action of {facts.unsettled} is not settled yet", seconds=UNSETTLED_SECONDS)
-    return _overruled(facts) or Proceed(look_first=not facts.looked)
+    return _overruled(facts) or Proceed(look_first=not facts.conversation_read)
 
 
 def _overruled(facts: UndoFacts) -> Settle | None:

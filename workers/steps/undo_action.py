@@ -35,7 +35,7 @@ class _Undoing:
         return undo_rows.undo_facts(conn, task.event_id, changes=CHANGES, api_sources=API_SOURCES)
 
     def untried(self, facts: UndoFacts) -> UndoFacts:
-        return replace(facts, intent_at=None, looked=True)
+        return replace(facts, intent_at=None, conversation_read=True)
 
     def before(self, facts: UndoFacts) -> Settle | Wait | Proceed:
         return before_undoing(facts)

@@ -12,7 +12,7 @@ from typing import Final
 
 from psycopg.types.json import Jsonb
 
-from shared.actions import Unstored, blocked
+from shared.actions import UnstoredFiles, wait_reason
 from shared.db.core.pool import Connection
 from shared.db.tasks.leases import check_held
 from shared.models import Call, Task
@@ -116,13 +116,13 @@ def conversation_of(conn: Connection, event_id: int) -> tuple[int, str]:
     return row[0], row[1]
 
 
-def unstored(conn: Connection, tenant_id: int, conversation_id: str) -> Unstored:
+def unstored(conn: Connection, tenant_id: int, conversation_id: str) -> UnstoredFiles:
     """How many files of the conversation wait, failed, were discarded; an unread message counts like a file."""
     row = conn.execute(
         "SELECT waiting, failed, discarded FROM unstored_files(%s, %s)", (tenant_id, conversation_id)
     ).fetchone()
     assert row is not None  # noqa: S101 -- an aggregate gives one row
-    return Unstored(waiting=row[0], failed=row[1], discarded=row[2])
+    return UnstoredFiles(waiting=row[0], failed=row[1], discarded=row[2])
 
 
 def release(conn: Connection, tenant_id: int, conversation_id: str) -> int:
@@ -136,7 +136,7 @@ def _release(conn: Connection, tenant_id: int, conversation_id: str, waiting: Se
     if not waiting:
         return 0
     missing = unstored(conn, tenant_id, conversation_id)
-    free = [task_id for task_id, kind, wait_for in waiting if blocked(kind, wait_for, missing) is None]
+    free = [task_id for task_id, kind, wait_for in waiting if wait_reason(kind, wait_for, missing) is None]
     conn.execute("UPDATE tasks SET due_at = now() WHERE id = ANY(%s) AND state = 'ready'", (free,))
     return len(free)
 

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shared.actions import ActionFacts, Unstored
+from shared.actions import ActionFacts, UnstoredFiles
 from workers.changes.precedence import FRESH_SECONDS, Proceed, Settle, Wait, before
 
 AT = datetime(2026, 8, 11, 9, 0, tzinfo=UTC)
@@ -34,13 +34,13 @@ def facts(**changes: Any) -> ActionFacts:
         "intent_at": None,
         "age_seconds": 2.0,
     }
-    unstored = changes.pop("unstored", Unstored())
+    unstored = changes.pop("unstored", UnstoredFiles())
     return ActionFacts(**(plain | asdict(unstored) | changes))
 
 
-WAITING = Unstored(waiting=1)
-FAILED = Unstored(failed=1)
-DISCARDED = Unstored(discarded=1)
+WAITING = UnstoredFiles(waiting=1)
+FAILED = UnstoredFiles(failed=1)
+DISCARDED = UnstoredFiles(discarded=1)
 UNTIL_STORED = Wait(reason="waits for 1 file(s) of the conversation to be stored", seconds=None)
 UNTIL_RETRIED = Wait(
     reason="1 file(s) of the conversation could not be stored; retry or discard their tasks", seconds=None
@@ -71,7 +71,7 @@ FILE_DISCARDED = Settle(state="skipped", reason="file_discarded: trash never des
         ({"unstored": DISCARDED, "kind": "tag:tag_1"}, AT_ONCE),
         ({"unstored": DISCARDED, "kind": "trash"}, FILE_DISCARDED),
         ({"unstored": DISCARDED, "kind": "trash", "wait_for": "settled"}, FILE_DISCARDED),
-        ({"unstored": Unstored(waiting=1, discarded=1), "kind": "trash"}, UNTIL_STORED),
+        ({"unstored": UnstoredFiles(waiting=1, discarded=1), "kind": "trash"}, UNTIL_STORED),
         # Somebody else decided meanwhile, or a newer message came
         ({"change": "evt_2"}, superseded("changed_by_somebody: evt_2")),
         ({"change": "evt_2", "kind": "trash"}, superseded("changed_by_somebody: evt_2")),
@@ -109,13 +109,13 @@ def test_what_stands_against_an_action(changes: dict[str, Any], decision: Settle
 
 @given(
     st.sampled_from(["archive", "trash", "tag:tag_1"]),
-    st.sampled_from([Unstored(), WAITING, FAILED, DISCARDED]),
+    st.sampled_from([UnstoredFiles(), WAITING, FAILED, DISCARDED]),
     st.none() | st.just("evt_2"),
     st.none() | st.just("evt_3"),
     st.floats(0, 1e6),
 )
 def test_an_action_that_may_have_been_sent_is_looked_at_whatever_our_rows_say(
-    kind: str, unstored: Unstored, change: str | None, equal: str | None, age: float
+    kind: str, unstored: UnstoredFiles, change: str | None, equal: str | None, age: float
 ) -> None:
     sent = facts(
         kind=kind, state="intent", intent_at=AT, unstored=unstored, change=change, equal_newer=equal, age_seconds=age
@@ -124,13 +124,13 @@ def test_an_action_that_may_have_been_sent_is_looked_at_whatever_our_rows_say(
 
 
 @given(
-    st.builds(Unstored, waiting=st.integers(0, 2), failed=st.integers(0, 2), discarded=st.integers(0, 2)),
+    st.builds(UnstoredFiles, waiting=st.integers(0, 2), failed=st.integers(0, 2), discarded=st.integers(0, 2)),
     st.sampled_from(["stored", "settled"]),
     st.floats(0, 1e6),
 )
-def test_trash_never_acts_while_a_file_is_not_stored(unstored: Unstored, wait_for: str, age: float) -> None:
+def test_trash_never_acts_while_a_file_is_not_stored(unstored: UnstoredFiles, wait_for: str, age: float) -> None:
     decision = before(facts(kind="trash", unstored=unstored, wait_for=wait_for, age_seconds=age))
-    assert isinstance(decision, Proceed) is (unstored == Unstored())
+    assert isinstance(decision, Proceed) is (unstored == UnstoredFiles())
 
 
 @pytest.mark.parametrize(

@@ -45,7 +45,7 @@ def somebody(what: str) -> Settle:
     [
         # Never without a look
         ({}, Proceed(look_first=True)),
-        ({"looked": True}, Proceed(look_first=False)),
+        ({"conversation_read": True}, Proceed(look_first=False)),
         ({"intent_at": INTENT}, Proceed(look_first=True)),
         # Two of one conversation: the newest does it for both
         (
@@ -60,7 +60,7 @@ def somebody(what: str) -> Settle:
         ({"sent_at": None}, skipped("not_ours: nothing was sent to Front")),
         # A newer mail was archived by the policy of today
         ({"sent_again": "evt_3"}, skipped("applied_again: evt_3 did it again")),
-        ({"sent_again": "evt_3", "looked": True}, skipped("applied_again: evt_3 did it again")),
+        ({"sent_again": "evt_3", "conversation_read": True}, skipped("applied_again: evt_3 did it again")),
         ({"change": "evt_4"}, somebody("evt_4")),
         # An undo that may have been sent is looked at whatever came since
         ({"intent_at": INTENT, "change": "evt_4"}, Proceed(look_first=True)),
