@@ -250,10 +250,10 @@ class ConversationMoved(NotYet):
 
     code = "conversation_moved"
 
-    def __init__(self, message: str, *, asked: str = "", survivor: str = ""):
+    def __init__(self, message: str, *, merged_id: str = "", surviving_id: str = ""):
         super().__init__(message)
-        self.asked = asked
-        self.survivor = survivor
+        self.merged_id = merged_id
+        self.surviving_id = surviving_id
 
 
 class LeaseTooShort(NotYet):

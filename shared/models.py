@@ -117,7 +117,7 @@ class EventPage:
     """Events of Front's list, each like `payload` of a webhook, and the path of the page that follows, if any."""
 
     events: tuple[dict[str, Any], ...]
-    following: str | None
+    next_path: str | None
 
 
 class Tenant(NamedTuple):

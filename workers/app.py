@@ -14,7 +14,7 @@ from celery.concurrency import prefork
 from shared import failpoints, queue
 from shared.connection.tokens import keep_alive
 from shared.errors import MailroomError, StoreUnavailable
-from shared.http.transport import Deadlines
+from shared.http.transport import CallDeadlines
 from shared.process import logs
 from shared.process.heartbeat import Heartbeat
 from shared.settings import Settings, load
@@ -108,7 +108,7 @@ def _longest_task() -> float:
     """Seconds. Recording goes on for as long as it has to."""
     if Process.kind == "recorder":
         return math.inf
-    return Deadlines().for_file(settings.max_attachment_bytes) + STUCK_SECONDS
+    return CallDeadlines().for_file(settings.max_attachment_bytes) + STUCK_SECONDS
 
 
 @signals.worker_ready.connect

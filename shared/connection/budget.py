@@ -86,16 +86,16 @@ class Budget:
         )
         return cls(redis, default_per_minute=default_per_minute, reserve=reserve)
 
-    def take(self, company_id: str, *, leaving: float = 0.0) -> None:
+    def take(self, company_id: str, *, reserved_share: float = 0.0) -> None:
         """Count one request. Raises BudgetExhausted with the seconds to wait; then nothing was counted.
 
-        `leaving`: the share of the limit that must be left to others, by our count and by Front's last word.
+        `reserved_share`: the share of the limit that must be left to others, by our count and by Front's last word.
         """
         known = self._of(company_id)
-        wait = max(known.paused_until - time.monotonic(), _others_need(known, leaving))
+        wait = max(known.paused_until - time.monotonic(), _others_need(known, reserved_share))
         if wait <= 0:
-            together = self._with_redis(lambda: self._take_together(company_id, known, leaving))
-            wait = self._take_alone(company_id, known, leaving) if together is None else together
+            together = self._with_redis(lambda: self._take_together(company_id, known, reserved_share))
+            wait = self._take_alone(company_id, known, reserved_share) if together is None else together
         if wait > 0:
             raise BudgetExhausted(f"Front's rate limit is used up for {wait:.1f} s", retry_after=wait)
 
@@ -131,9 +131,9 @@ class Budget:
             raise StoreUnavailable(f"Redis did not do its part ({exc}); check REDIS_URL and the server") from exc
         self._known.pop(company_id, None)
 
-    def _take_together(self, company_id: str, known: _Known, leaving: float) -> float:
+    def _take_together(self, company_id: str, known: _Known, reserved_share: float) -> float:
         keys = [_key("pause", company_id), _key("limit", company_id), f"{_KEYS}:window:LIMITER/{company_id}"]
-        paused_ms, limit, taken = self._take(keys, [self._default, self._reserve, leaving, time.time()])
+        paused_ms, limit, taken = self._take(keys, [self._default, self._reserve, reserved_share, time.time()])
         if paused_ms > 0:
             return float(paused_ms) / 1000
         known.limit = int(limit)
@@ -141,8 +141,8 @@ class Budget:
             return 0.0
         return _until_room(self._shared_window, RateLimitItemPerMinute(max(1, known.limit - self._reserve)), company_id)
 
-    def _take_alone(self, company_id: str, known: _Known, leaving: float) -> float:
-        return _wait_of(self._own_window, max(1, (known.limit - self._reserve) // 4), company_id, leaving)
+    def _take_alone(self, company_id: str, known: _Known, reserved_share: float) -> float:
+        return _wait_of(self._own_window, max(1, (known.limit - self._reserve) // 4), company_id, reserved_share)
 
     def _pause_together(self, key: str, milliseconds: int) -> None:
         with self._redis.pipeline(transaction=False) as pipe:
@@ -168,17 +168,17 @@ def _key(kind: str, company_id: str) -> str:
     return f"{_KEYS}:{kind}:{company_id}"
 
 
-def _others_need(known: _Known, leaving: float) -> float:
+def _others_need(known: _Known, reserved_share: float) -> float:
     """Seconds until Front's window ends, when of what it said to remain nothing is to spare."""
-    if not leaving or known.remaining is None or known.remaining > known.limit * leaving:
+    if not reserved_share or known.remaining is None or known.remaining > known.limit * reserved_share:
         return 0.0
     return known.reset_at - time.time()
 
 
-def _wait_of(window: MovingWindowRateLimiter, per_minute: int, company_id: str, leaving: float) -> float:
+def _wait_of(window: MovingWindowRateLimiter, per_minute: int, company_id: str, reserved_share: float) -> float:
     """Count one in the window: 0, or the seconds until it has room again, for this one and what is left to others."""
     item = RateLimitItemPerMinute(per_minute)
-    left = min(math.ceil(per_minute * leaving), per_minute - 1)
+    left = min(math.ceil(per_minute * reserved_share), per_minute - 1)
     if (not left or window.test(item, company_id, cost=1 + left)) and window.hit(item, company_id):
         return 0.0
     return _until_room(window, item, company_id)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from shared.connection.tokens import FrontResources, opened, token_of
+from shared.connection.tokens import FrontResources, current_token, decrypted_token
 from shared.connection.vault import UnreadableSecret
 from shared.db.tenants import connections
 from shared.front.client import TenantClient
@@ -10,15 +10,17 @@ from shared.models import Call, Grant, Token
 
 
 class TenantConnection:
-    """The tenant's token and the client that uses it, from when they are first needed.
+    """The tenant's token and the client that uses it, made when they are first needed.
 
-    `leaving`: the share of Front's budget that these calls leave to others. `grant`: the tenant's, where it was read
-    just now.
+    `reserved_share` is the share of Front's budget that these calls leave to others. A caller that has just read the
+    tenant's `grant` passes it on.
     """
 
-    def __init__(self, resources: FrontResources, tenant_id: int, *, leaving: float = 0.0, grant: Grant | None = None):
+    def __init__(
+        self, resources: FrontResources, tenant_id: int, *, reserved_share: float = 0.0, grant: Grant | None = None
+    ):
         self._resources = resources
-        self._leaving = leaving
+        self._reserved_share = reserved_share
         self._tenant_id = tenant_id
         self._grant = grant
         self._front: TenantClient | None = None
@@ -37,13 +39,13 @@ class TenantConnection:
 
     def front(self) -> TenantClient:
         """Front as the tenant. Raises NeedsReconnect when the tenant has no token, TokenUnavailable when not yet."""
-        return self._front or self._use(token_of(self._resources, self._tenant_id, grant=self._grant))
+        return self._front or self._use(current_token(self._resources, self._tenant_id, grant=self._grant))
 
-    def front_of_another(self) -> TenantClient | None:
+    def front_as_another_tenant(self) -> TenantClient | None:
         """Front as a tenant that has nothing to do with the task: only to ask whether it answers. None: nobody can."""
         grant = self._resources.pool.run(lambda conn: connections.another(conn, self._tenant_id))
         try:
-            return self._client(opened(self._resources, grant)) if grant else None
+            return self._client(decrypted_token(self._resources, grant)) if grant else None
         except UnreadableSecret:
             return None
 
@@ -51,7 +53,7 @@ class TenantConnection:
         """Take another token, once Front refused the one in use; False when there is no other."""
         if self._token is None:
             return False
-        token = token_of(self._resources, self._tenant_id, refused=self._token.version)
+        token = current_token(self._resources, self._tenant_id, refused=self._token.version)
         if token.version == self._token.version:
             return False
         self._use(token)
@@ -64,4 +66,4 @@ class TenantConnection:
         return self._front
 
     def _client(self, token: Token) -> TenantClient:
-        return self._resources.front.for_tenant(token, stop=self._resources.stop, leaving=self._leaving)
+        return self._resources.front.for_tenant(token, stop=self._resources.stop, reserved_share=self._reserved_share)

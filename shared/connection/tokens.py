@@ -61,7 +61,7 @@ def token_endpoint(settings: Settings) -> TokenEndpoint:
     )
 
 
-def token_of(resources: FrontResources, tenant_id: int, *, refused: int = 0, grant: Grant | None = None) -> Token:
+def current_token(resources: FrontResources, tenant_id: int, *, refused: int = 0, grant: Grant | None = None) -> Token:
     """Get the tenant's token; a token of the version `refused` is replaced by a newer one.
 
     A caller that has just read the tenant's `grant` passes it on. A refused API token comes back as it is. Raises
@@ -73,10 +73,10 @@ def token_of(resources: FrontResources, tenant_id: int, *, refused: int = 0, gra
             grant = _refreshed(resources, grant)
         case "expired":
             grant = _replaced(resources, grant)
-    return opened(resources, grant)
+    return decrypted_token(resources, grant)
 
 
-def opened(resources: FrontResources, grant: Grant) -> Token:
+def decrypted_token(resources: FrontResources, grant: Grant) -> Token:
     """Decrypt the grant's token, as fresh as it is. Raises UnreadableSecret."""
     return Token(
         tenant_id=grant.tenant_id,

@@ -34,7 +34,7 @@ from shared.front.objects import (
     parse_teammate,
 )
 from shared.http.destinations import is_public
-from shared.http.transport import Deadlines, Line
+from shared.http.transport import CallDeadlines, Line
 from shared.models import Call, EventPage, Message, Token
 
 MOST_PAGES: Final = 20
@@ -49,21 +49,23 @@ class FrontClient:
     """Front's API; one for a process, for all its threads and tenants."""
 
     def __init__(
-        self, api_url: str, budget: Budget, *, user_agent: str = "mailroom", deadlines: Deadlines | None = None
+        self, api_url: str, budget: Budget, *, user_agent: str = "mailroom", deadlines: CallDeadlines | None = None
     ):
         self._api = Api(url=api_url.rstrip("/"))
         self._budget = budget
         self._user_agent = user_agent
-        self._deadlines = deadlines or Deadlines()
+        self._deadlines = deadlines or CallDeadlines()
         self._of_thread = threading.local()
 
-    def for_tenant(self, token: Token, *, stop: threading.Event | None = None, leaving: float = 0.0) -> TenantClient:
+    def for_tenant(
+        self, token: Token, *, stop: threading.Event | None = None, reserved_share: float = 0.0
+    ) -> TenantClient:
         """Front as this tenant sees it, for use on this thread; a set `stop` ends waits and downloads.
 
-        `leaving`: the share of the company's budget that these calls leave to others.
+        `reserved_share`: the share of the company's budget that these calls leave to others.
         """
         line, elsewhere = self._lines()
-        exchange = Exchange(api=self._api, budget=self._budget, token=token, line=line, leaving=leaving)
+        exchange = Exchange(api=self._api, budget=self._budget, token=token, line=line, reserved_share=reserved_share)
         return TenantClient(exchange, elsewhere=elsewhere, deadlines=self._deadlines, stop=stop or threading.Event())
 
     def _lines(self) -> tuple[Line, Line]:
@@ -78,7 +80,7 @@ class FrontClient:
 class TenantClient:
     """Front with one tenant's token. Every method raises classes of shared.errors and nothing else."""
 
-    def __init__(self, exchange: Exchange, *, elsewhere: Line, deadlines: Deadlines, stop: threading.Event):
+    def __init__(self, exchange: Exchange, *, elsewhere: Line, deadlines: CallDeadlines, stop: threading.Event):
         self._exchange = exchange
         self._downloads = Downloads(exchange, elsewhere=elsewhere, deadlines=deadlines, stop=stop)
         self._deadlines = deadlines
@@ -147,7 +149,7 @@ class TenantClient:
 
     def _event_page(self, answer: Answer) -> EventPage:
         found, link = expected(answers.EVENTS, parse_page, answer)
-        return EventPage(events=tuple(found), following=self._own_path(answers.EVENTS, link) if link else None)
+        return EventPage(events=tuple(found), next_path=self._own_path(answers.EVENTS, link) if link else None)
 
     def message(self, message_id: str) -> Message:
         """The message with its recipients and attachments."""
@@ -203,8 +205,8 @@ class TenantClient:
                 survivor = self._survivor(route, path, answer)
                 raise ConversationMoved(
                     f"{route} says that the conversation was merged into {survivor}",
-                    asked=conversation_id,
-                    survivor=survivor,
+                    merged_id=conversation_id,
+                    surviving_id=survivor,
                 )
 
     def _survivor(self, route: Route, path: str, answer: Answer) -> str:

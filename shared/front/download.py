@@ -23,7 +23,7 @@ from shared.front.answers import DOWNLOAD, Answer
 from shared.front.envelope import front_id
 from shared.front.exchange import Exchange, patiently
 from shared.http.destinations import foreign_url
-from shared.http.transport import Deadlines, Line, NoAnswer
+from shared.http.transport import CallDeadlines, Line, NoAnswer
 
 MOST_HOPS: Final = 2
 _REDIRECTS: Final = frozenset({301, 302, 303, 307, 308})
@@ -49,7 +49,7 @@ class _Opened:
 class Downloads:
     """Opens files of one tenant."""
 
-    def __init__(self, exchange: Exchange, *, elsewhere: Line, deadlines: Deadlines, stop: threading.Event):
+    def __init__(self, exchange: Exchange, *, elsewhere: Line, deadlines: CallDeadlines, stop: threading.Event):
         self._exchange = exchange
         self._elsewhere = elsewhere
         self._deadlines = deadlines

@@ -211,7 +211,7 @@ def _id(value: Any) -> str | None:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Listed:
+class ListedEvent:
     """An event of the list. `inbox_ids`: those it names itself, none for most kinds; `body`: as a webhook has it."""
 
     front_id: str
@@ -222,7 +222,7 @@ class Listed:
     body: bytes
 
 
-def read_listed(event: dict[str, Any], company_id: str) -> Listed | None:
+def parse_listed_event(event: dict[str, Any], company_id: str) -> ListedEvent | None:
     """None for what has no id or time: it can neither be told apart nor be placed."""
     event_type = event.get("type")
     name = application_name(event_type) if isinstance(event_type, str) else ""
@@ -233,7 +233,7 @@ def read_listed(event: dict[str, Any], company_id: str) -> Listed | None:
         return None
     if envelope.front_id is None or envelope.emitted_at is None:
         return None
-    return Listed(
+    return ListedEvent(
         front_id=envelope.front_id,
         type=envelope.type,
         emitted_at=envelope.emitted_at,

@@ -96,13 +96,13 @@ def _may_pass_soon(error: BaseException) -> bool:
 class Exchange:
     """Front as one tenant sees it, on one thread. `calls` grows by one for every request that was tried."""
 
-    def __init__(self, *, api: Api, budget: Budget, token: Token, line: Line, leaving: float = 0.0):
+    def __init__(self, *, api: Api, budget: Budget, token: Token, line: Line, reserved_share: float = 0.0):
         self.api = api
         self.line = line
         self.calls: list[Call] = []
         self._budget = budget
         self._token = token
-        self._leaving = leaving
+        self._reserved_share = reserved_share
 
     def ask(self, route: Route, path: str, *, query: Mapping[str, Any] | None = None, body: Any = None) -> Answer:
         """The whole answer: 2xx, or 301 where a merge may have moved the conversation. Any other raises what it means.
@@ -118,7 +118,7 @@ class Exchange:
     @contextmanager
     def open(self, route: Route, path: str, *, body: Any = None) -> Iterator[requests.Response]:
         """The answer as soon as its headers are here, whatever its status. Raises NoAnswer."""
-        self._budget.take(self._token.company_id, leaving=self._leaving)
+        self._budget.take(self._token.company_id, reserved_share=self._reserved_share)
         started = time.monotonic()
         response: requests.Response | None = None
         try:

@@ -25,7 +25,7 @@ _LIBRARY_ERRORS = (requests.RequestException, urllib3.exceptions.HTTPError, http
 
 
 @dataclass(frozen=True, kw_only=True)
-class Deadlines:
+class CallDeadlines:
     """Seconds. A call's tries and a merge's second request are inside its ten."""
 
     call: float = 10.0

@@ -88,7 +88,7 @@ class Attempt:
 
     def front_of_another(self) -> TenantClient | None:
         """Front as a tenant that has nothing to do with the task: only to ask whether it answers. None: nobody can."""
-        return self._connection.front_of_another()
+        return self._connection.front_as_another_tenant()
 
     def transaction(self, work: Callable[[Connection], T]) -> T:
         """Run `work` in one transaction."""

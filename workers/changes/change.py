@@ -138,7 +138,7 @@ def _look(attempt: Attempt, change: Change[F], facts: F) -> Observation:
     front = attempt.front()
     found = front.conversation(facts.conversation_id)
     if found.id != facts.conversation_id:
-        raise ConversationMoved("merged, as reading it showed", asked=facts.conversation_id, survivor=found.id)
+        raise ConversationMoved("merged, as reading it showed", merged_id=facts.conversation_id, surviving_id=found.id)
     since = change.events_since(facts, found.status)
     events = front.conversation_events(found.id, since=since - CLOCK_SLACK) if since else []
     return Observation(
@@ -171,7 +171,7 @@ def _write(attempt: Attempt, change: Change[F], facts: F) -> None:
 
 
 def _note_merge(attempt: Attempt, moved: ConversationMoved) -> None:
-    attempt.transaction(lambda conn: note_merge(conn, attempt.task.tenant_id, moved.asked, moved.survivor))
+    attempt.transaction(lambda conn: note_merge(conn, attempt.task.tenant_id, moved.merged_id, moved.surviving_id))
 
 
 def _settle(attempt: Attempt, change: Change[F], settled: Settle) -> None:

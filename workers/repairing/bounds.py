@@ -6,7 +6,7 @@ from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from shared.front.envelope import API_NAMES, Listed, application_name
+from shared.front.envelope import API_NAMES, ListedEvent, application_name
 
 #: Nobody knows how soon Front lists an event, nor whether its bounds are inclusive.
 OVERLAP = timedelta(minutes=10)
@@ -49,7 +49,9 @@ def queried(shared: Collection[str]) -> list[str]:
     return sorted(shared) if len(shared) <= MOST_INBOXES else []
 
 
-def sift(listed: Iterable[Listed], *, span: Span, types: Collection[str], shared: Collection[str]) -> list[Listed]:
+def sift(
+    listed: Iterable[ListedEvent], *, span: Span, types: Collection[str], shared: Collection[str]
+) -> list[ListedEvent]:
     """The events that a webhook should have brought, whatever else Front lists. `types` are the list's names."""
     names = {application_name(each) for each in types}
     return [
@@ -57,7 +59,7 @@ def sift(listed: Iterable[Listed], *, span: Span, types: Collection[str], shared
     ]
 
 
-def _is_shared(event: Listed, shared: Collection[str]) -> bool:
+def _is_shared(event: ListedEvent, shared: Collection[str]) -> bool:
     """Webhooks tell of shared inboxes only. Most kinds of events name none: there the query's filter must do."""
     if event.is_private:
         return False

@@ -23,7 +23,7 @@ from shared.db.repairs import Progress, Repair
 from shared.db.tasks import rescue
 from shared.errors import Fenced, FrontRejected, GivesWay, MissingScope, NeedsReconnect, StoreUnavailable
 from shared.front.client import TenantClient
-from shared.front.envelope import Listed, read_listed
+from shared.front.envelope import ListedEvent, parse_listed_event
 from shared.models import Delivery, EventPage
 from workers.attempts.attempt import detail_of, importance
 from workers.attempts.outage import SCOPE_SECONDS
@@ -41,7 +41,7 @@ log = structlog.get_logger()
 CLAIM_SECONDS = 60.0
 
 #: Of the minute's window, for live work: a repair asks only while more than this is free.
-LEAVING = 0.5
+RESERVED_SHARE = 0.5
 SLICE_SECONDS = 20.0
 #: While deliveries wait for longer than this they look like gaps.
 RECORDING_IS_BEHIND_SECONDS = 60.0
@@ -97,7 +97,7 @@ class Page:
     """The events that count, what was listed besides, and where the list goes on."""
 
     number: int
-    events: Sequence[Listed]
+    events: Sequence[ListedEvent]
     reached: datetime | None
     following: str | None
 
@@ -120,18 +120,18 @@ def write_page(conn: Connection, repair: Repair, page: Page) -> int:
     return len(missing)
 
 
-def _delivery(repair: Repair, event: Listed) -> Delivery:
+def _delivery(repair: Repair, event: ListedEvent) -> Delivery:
     """The same id whenever this repair comes upon this event: fed once."""
     delivery_id = uuid5(NAMESPACE_URL, f"repair:{repair.id}:{event.front_id}").hex
     return Delivery(id=delivery_id, received_at=datetime.now(UTC), body=event.body)
 
 
-def _by_hour(events: Sequence[Listed], missing: Sequence[Listed]) -> dict[str, tuple[int, int]]:
+def _by_hour(events: Sequence[ListedEvent], missing: Sequence[ListedEvent]) -> dict[str, tuple[int, int]]:
     seen, gaps = Counter(map(_hour, events)), Counter(map(_hour, missing))
     return {hour: (count, gaps[hour]) for hour, count in seen.items()}
 
 
-def _hour(event: Listed) -> str:
+def _hour(event: ListedEvent) -> str:
     return event.emitted_at.astimezone(UTC).strftime("%Y-%m-%dT%H:00Z")
 
 
@@ -151,7 +151,7 @@ class _Slice:
     def __init__(self, resources: Resources, repair: Repair):
         self._resources = resources
         self._repair = repair
-        self._connection = TenantConnection(resources, repair.tenant_id, leaving=LEAVING)
+        self._connection = TenantConnection(resources, repair.tenant_id, reserved_share=RESERVED_SHARE)
         self._pages = repair.pages
         self._until = time.monotonic() + SLICE_SECONDS
 
@@ -186,10 +186,10 @@ class _Slice:
         while True:
             self._give_way()
             listed = self._ask(first if following is None else partial(_next_page, path=following))
-            found = [event for each in listed.events if (event := read_listed(each, self._repair.company_id))]
+            found = [event for each in listed.events if (event := parse_listed_event(each, self._repair.company_id))]
             reached = min(max((event.emitted_at for event in found), default=position), span.until)
             counted = sift(found, span=span, types=types, shared=shared)
-            following = listed.following
+            following = listed.next_path
             self._count(Page(number=self._pages, events=counted, reached=reached, following=following))
             if following is None:
                 return None

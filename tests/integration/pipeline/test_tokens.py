@@ -11,7 +11,7 @@ import pytest
 
 from shared import queue
 from shared.connection.client import TenantConnection
-from shared.connection.tokens import keep_alive, token_of
+from shared.connection.tokens import current_token, keep_alive
 from shared.db.tenants import connections
 from shared.models import Grant
 from tests.integration.pipeline.consent import PAST, UNCLAIMED, changes, consent, refreshes, stored
@@ -166,7 +166,7 @@ def test_an_old_token_never_parks_a_tenant_that_was_connected_anew(rig: Rig, ten
     new = consent(rig, tenant, ACME)
     assert rig.resources.pool.run(lambda conn: connections.refuse_grant(conn, old)) is False
     assert rig.one("SELECT parked_cause FROM tenants") is None
-    assert token_of(rig.resources, tenant, refused=old.version).access_token == new.access_token
+    assert current_token(rig.resources, tenant, refused=old.version).access_token == new.access_token
     assert refreshes(rig) == []
 
 

@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from shared.front.envelope import Listed, application_name
+from shared.front.envelope import ListedEvent, application_name
 from workers.repairing.bounds import MOST_INBOXES, Span, api_types, queried, sift, span_of
 
 NOON = datetime(2026, 8, 11, 12, tzinfo=UTC)
@@ -60,7 +60,7 @@ def test_the_lists_names_for_what_came_by_webhook(seen: list[str], names: list[s
     assert api_types(seen) == names
 
 
-def _listed(**changed: object) -> Listed:
+def _listed(**changed: object) -> ListedEvent:
     usual = {
         "front_id": "evt_1",
         "type": application_name("inbound"),
@@ -69,7 +69,7 @@ def _listed(**changed: object) -> Listed:
         "is_private": False,
         "body": b"{}",
     }
-    return Listed(**{**usual, **changed})  # type: ignore[arg-type]
+    return ListedEvent(**{**usual, **changed})  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize(
