@@ -221,10 +221,13 @@ class StoreUnavailable(TransientError):
 
 
 class NotYet(MailroomError):
-    """The task goes back as it was; this was no attempt. `of_tenant`: the tenant's other tasks had to go back, too."""
+    """The task goes back as it was, and this was no attempt.
+
+    `affects_tenant`: the tenant's other tasks would go back for the same reason.
+    """
 
     code = "not_yet"
-    of_tenant: ClassVar[bool] = False
+    affects_tenant: ClassVar[bool] = False
 
     def __init__(self, message: str, *, retry_after: float = 0.0):
         super().__init__(message)
@@ -235,14 +238,14 @@ class BudgetExhausted(NotYet):
     """The company's share of Front's rate limit is used up."""
 
     code = "budget_exhausted"
-    of_tenant = True
+    affects_tenant = True
 
 
 class TokenUnavailable(NotYet):
     """The tenant's token has ended and Front's token endpoint gives no new one yet, or gives it to another worker."""
 
     code = "token_unavailable"
-    of_tenant = True
+    affects_tenant = True
 
 
 class ConversationMoved(NotYet):

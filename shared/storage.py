@@ -39,7 +39,7 @@ _CAUSE: Final = re.compile(r"[A-Z][\w ]+ \(os error \d+\)|\b[345]\d\d [A-Z]\w+")
 
 
 @dataclass(frozen=True, kw_only=True)
-class Stored:
+class StoredFile:
     """What was written, counted and hashed on its way."""
 
     size: int
@@ -60,7 +60,7 @@ class Storage:
         else:
             self._store = _object_store(url)
 
-    def put(self, path: str, chunks: Iterable[bytes]) -> Stored:
+    def put(self, path: str, chunks: Iterable[bytes]) -> StoredFile:
         """Write the bytes as they come; what was there is replaced. When this returns they survive a power cut.
 
         When `chunks` raises, nothing is left behind and its error is passed on; what killed writers of the same path
@@ -74,7 +74,7 @@ class Storage:
         if self._root:
             _sync(self._root / path, below=self._root)
             _remove_halves(self._root / path, before=began)
-        return Stored(size=counted.size, sha256=counted.hash.hexdigest())
+        return StoredFile(size=counted.size, sha256=counted.hash.hexdigest())
 
     def read(self, path: str) -> Iterator[bytes]:
         """The bytes, in pieces. Raises StorageUnavailable, also when nothing is there."""
@@ -115,7 +115,7 @@ class Storage:
         self.delete(path)
 
 
-def path_for(tenant_id: int, attachment_front_id: str) -> str:
+def attachment_path(tenant_id: int, attachment_front_id: str) -> str:
     """Where a tenant's attachment lies: a path of ours, in which no word of a sender's appears."""
     digest = hashlib.sha256(attachment_front_id.encode("utf-8", "surrogatepass")).hexdigest()
     name = attachment_front_id if _OWN_NAME.fullmatch(attachment_front_id) else digest

@@ -37,7 +37,7 @@ class TokenVault:
         self._opened = lru_cache(maxsize=KEPT_OPEN)(self._open)
 
     @property
-    def keys(self) -> int:
+    def key_count(self) -> int:
         """How many keys there are."""
         return len(self._fernets)
 
@@ -52,7 +52,7 @@ class TokenVault:
         remember(*secret.values())
         return secret
 
-    def key_of(self, tenant_id: int, sealed: bytes) -> int:
+    def key_position(self, tenant_id: int, sealed: bytes) -> int:
         """With which key it was sealed, 0 being the newest. Raises UnreadableSecret as `open` does."""
         return self._opened(tenant_id, sealed)[0]
 

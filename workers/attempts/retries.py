@@ -76,7 +76,7 @@ def decide(error: BaseException, *, attempt: int, jitter: float = 0.5, outage: b
         case StoreUnavailable():
             return GiveBack(delay=STORE_SECONDS, code=error.code)
         case NotYet():
-            return GiveBack(delay=max(0.0, error.retry_after), code=error.code, tenant=error.of_tenant)
+            return GiveBack(delay=max(0.0, error.retry_after), code=error.code, tenant=error.affects_tenant)
         case TransientError():
             return GiveBack(delay=0.0, code=error.code) if outage else _again(error, attempt, jitter)
         case PermanentError() | MailroomError():

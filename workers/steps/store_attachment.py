@@ -9,7 +9,7 @@ from shared.db.core.pool import Connection
 from shared.db.tasks import events
 from shared.db.tenants import erasing, retention
 from shared.errors import Fenced, GivesWay
-from shared.storage import Stored, path_for
+from shared.storage import StoredFile, attachment_path
 from workers.attempts.attempt import Attempt
 
 #: Files are deleted in little time, mostly.
@@ -23,7 +23,7 @@ def store_attachment(attempt: Attempt) -> None:
     if attachment_id is None:
         raise LookupError(f"task {task.id} names no attachment")
     front_id = attempt.transaction(lambda conn: _free_to_store(conn, task.tenant_id, attachment_id))
-    path = path_for(task.tenant_id, front_id)
+    path = attachment_path(task.tenant_id, front_id)
     stored = _download(attempt, front_id, path)
     failpoints.reach("stored_before_settle")
 
@@ -47,7 +47,7 @@ def _free_to_store(conn: Connection, tenant_id: int, attachment_id: int) -> str:
     return front_id
 
 
-def _download(attempt: Attempt, front_id: str, path: str) -> Stored:
+def _download(attempt: Attempt, front_id: str, path: str) -> StoredFile:
     most = attempt.resources.settings.max_attachment_bytes
     with attempt.front().download(front_id, max_bytes=most) as download:
         return attempt.resources.storage.put(

@@ -17,7 +17,7 @@ from shared.db.tenants import retention
 from shared.db.tenants.retention import FileKey
 from shared.errors import StorageUnavailable
 from shared.settings import Settings
-from shared.storage import path_for
+from shared.storage import attachment_path
 from workers.resources import Resources
 
 #: Of a run, which the sweeper asks for every minute: most of the time is left to others.
@@ -76,6 +76,6 @@ def _delete(resources: Resources, claimed: Sequence[FileKey]) -> None:
     """Looks which of them are needed only now: an event that is recorded later does not store its file meanwhile."""
     files = resources.pool.run(partial(retention.expired_files, claimed=claimed))
     unneeded = [file for file in files if not file.is_needed]
-    resources.storage.delete(*(file.path or path_for(file.tenant_id, file.front_id) for file in unneeded))
+    resources.storage.delete(*(file.path or attachment_path(file.tenant_id, file.front_id) for file in unneeded))
     failpoints.reach("deleted_before_forgotten")
     resources.pool.run(partial(retention.forget_files, files=files))
