@@ -1,4 +1,4 @@
-"""What a worker works with: chosen once per process."""
+"""The connections and clients of a recorder, worker or sweeper, opened once per process."""
 
 from __future__ import annotations
 
@@ -17,15 +17,17 @@ from shared.queue import WORK_QUEUE, QueueDepth
 from shared.settings import Settings
 from shared.storage import Storage
 from workers.dispatch import Dispatcher
-from workers.recording.prefetch import Reader
+from workers.recording.prefetch import DeliveryReader
 from workers.recording.recorder import Recorder
 
-NEEDED = ("database_url", "redis_url", "token_keys")
+#: The exit status for wrong or missing settings.
+EXIT_CONFIGURATION = 78
+NEEDED_SETTINGS = ("database_url", "redis_url", "token_keys")
 
 
 @dataclass(frozen=True, kw_only=True)
 class Resources(FrontResources):
-    """The real things behind a worker's steps; a set `stop` asks running steps to give their tasks back."""
+    """The connections and clients that steps and jobs use. Once `stop` is set, running steps give their tasks back."""
 
     name: str
     settings: Settings
@@ -43,15 +45,15 @@ class Resources(FrontResources):
 
 
 def open_resources(settings: Settings, app: Celery, *, kind: str) -> Resources:
-    """Everything a process of this kind needs; connects when first used."""
-    settings.require(*NEEDED)
+    """Make the resources of a process of this kind; each connects when it is first used."""
+    settings.require(*NEEDED_SETTINGS)
     database_url = settings.database_url.get_secret_value()
     name = f"{kind}@{socket.gethostname()}:{os.getpid()}"
-    # Threads hold a connection for milliseconds and Front for much longer: 8 connections served 32 threads (measured).
+    # A thread holds a connection for milliseconds and a call to Front for much longer: 8 connections served 32 threads
+    # (measured).
     pool = open_pool(settings, size=max(4, settings.worker_threads // 2), application_name=name)
     intake = open_intake(settings)
-    waiting = QueueDepth(settings.redis_url.get_secret_value(), WORK_QUEUE)
-    dispatcher = Dispatcher(pool, app, waiting)
+    dispatcher = Dispatcher(pool, app, QueueDepth(settings.redis_url.get_secret_value(), WORK_QUEUE))
     role = Role(database_url, RECORDER, name=f"recorder of {name}")
     return Resources(
         name=name,
@@ -59,7 +61,7 @@ def open_resources(settings: Settings, app: Celery, *, kind: str) -> Resources:
         pool=pool,
         intake=intake,
         dispatcher=dispatcher,
-        recorder=Recorder(pool, intake, role, dispatcher.top_up, Reader(pool, intake)),
+        recorder=Recorder(pool, intake, role, dispatcher.top_up, DeliveryReader(pool, intake)),
         front=front_client(settings),
         token_endpoint=token_endpoint(settings),
         storage=Storage(settings.storage),

@@ -123,7 +123,7 @@ def _decide_after_looking(conn: Connection, attempt: Attempt, change: Change[F])
 def _wait_if_so(conn: Connection, attempt: Attempt, change: Change[F], decision: Settle | Wait | Proceed) -> None:
     if isinstance(decision, Wait):
         change.explain(conn, attempt.task.event_id, decision.reason)
-        attempt.wait(conn, decision.seconds, why=decision.reason)
+        attempt.put_back(conn, decision.seconds, why=decision.reason)
 
 
 def _act(attempt: Attempt, change: Change[F], facts: F) -> None:
@@ -162,11 +162,11 @@ def _write(attempt: Attempt, change: Change[F], facts: F) -> None:
     """Send the change. When it certainly did not happen, the intent is taken back: nothing is left unclear."""
     try:
         front = attempt.front()
-        with front.until(attempt.last_moment_to_write()):
+        with front.until(attempt.write_deadline()):
             failpoints.reach("intent_before_patch", of=attempt.task.kind)
             change.send(front, facts)
     except (NotYet, Parking, PermanentError, FrontUnavailable, UnreadableSecret):
-        attempt.settle(lambda conn: change.unintend(conn, facts.event_id))
+        attempt.commit_despite_outage(lambda conn: change.unintend(conn, facts.event_id))
         raise
 
 

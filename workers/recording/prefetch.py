@@ -62,7 +62,7 @@ class Batch(NamedTuple):
     prepared: Prepared | None = None
 
 
-class Reader:
+class DeliveryReader:
     """Reads intake and spool, `size` deliveries at most at a time; for one thread.
 
     `suspects` are marked from before, by a recorder that died or gave up: they are not read but to be recorded alone.

@@ -18,7 +18,7 @@ from shared.errors import StoreUnavailable
 from shared.intake.client import Intake
 from workers.recording.chunk import SeenTypes, by_halves, record_chunk
 from workers.recording.parse import Parsed, parse
-from workers.recording.prefetch import Batch, Reader
+from workers.recording.prefetch import Batch, DeliveryReader
 from workers.recording.prepare import Prepared
 
 EVERY_SECONDS = 60.0
@@ -55,7 +55,7 @@ class _Minutely:
 class Recorder:
     """Records what `reader` gives; `drain` is called by the recorder's task, or by the sweeper in its stead."""
 
-    def __init__(self, pool: Pool, intake: Intake, role: Role, dispatch: Dispatch, reader: Reader):
+    def __init__(self, pool: Pool, intake: Intake, role: Role, dispatch: Dispatch, reader: DeliveryReader):
         self._pool = pool
         self._intake = intake
         self._reader = reader

@@ -25,9 +25,9 @@ from shared.errors import Fenced, FrontRejected, GivesWay, MissingScope, NeedsRe
 from shared.front.client import TenantClient
 from shared.front.envelope import ListedEvent, parse_listed_event
 from shared.models import Delivery, EventPage
-from workers.attempts.attempt import detail_of, importance
-from workers.attempts.outage import SCOPE_SECONDS
+from workers.attempts.outage import SCOPE_PROBE_SECONDS
 from workers.attempts.retries import Decision, GiveBack, Park, Retry, decide
+from workers.attempts.run import describe_failure, log_level_of
 from workers.repairing.bounds import Span, api_types, queried, sift, span_of
 from workers.resources import Resources
 
@@ -59,8 +59,8 @@ def settle(resources: Resources, repair: Repair, error: BaseException, *, came_o
         return
     attempt = 1 if came_on else repair.failures + 1
     decision = decide(error, attempt=attempt, jitter=random.random())  # noqa: S311 -- spreads retries
-    detail = detail_of(error)
-    log.log(importance(error), "repair_broken_off", repair=repair.id, code=decision.code)
+    detail = describe_failure(error)
+    log.log(log_level_of(error), "repair_broken_off", repair=repair.id, code=decision.code)
 
     def write(conn: Connection) -> None:
         if isinstance(error, MissingScope):
@@ -68,7 +68,7 @@ def settle(resources: Resources, repair: Repair, error: BaseException, *, came_o
         elif isinstance(decision, Park):
             repairs.put_back(conn, repair, seconds=PAUSE_SECONDS, code=decision.code, detail=detail)
             version = token_version
-            rescue.park(conn, repair.tenant_id, decision.code, token_version=version, probe_seconds=SCOPE_SECONDS)
+            rescue.park(conn, repair.tenant_id, decision.code, token_version=version, probe_seconds=SCOPE_PROBE_SECONDS)
         else:
             _postpone(conn, repair, decision, error, detail)
 

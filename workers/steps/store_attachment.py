@@ -58,7 +58,7 @@ def _download(attempt: Attempt, front_id: str, path: str) -> StoredFile:
 def _keeping_the_lease(attempt: Attempt, chunks: Iterable[bytes], *, half: float) -> Iterator[bytes]:
     received = 0
     for chunk in chunks:
-        attempt.renew_if_due()
+        attempt.renew_lease_if_due()
         yield chunk
         received += len(chunk)
         if received >= half:

@@ -62,12 +62,12 @@ def move_old_entries(resources: Resources) -> bool:
 
 def dispatch(resources: Resources) -> bool:
     """Send due tasks of all tenants, in fair turns; whether there were any, so that the workers may soon have room."""
-    return resources.dispatcher.round() > 0
+    return resources.dispatcher.send_round() > 0
 
 
 def probe(resources: Resources) -> None:
     """Let one task find out whether what holds others back is over: an outage, a missing permission."""
-    resources.dispatcher.probe()
+    resources.dispatcher.send_probes()
 
 
 def take_back(resources: Resources) -> None:
@@ -102,13 +102,13 @@ class ReleaseStranded:
 
 def keep_alive(resources: Resources) -> None:
     """Have the tokens of idle tenants refreshed before they die of age."""
-    resources.dispatcher.keep_alive()
+    resources.dispatcher.send_token_refreshes()
 
 
 def expire(resources: Resources) -> None:
     """Have a worker delete what is too old to be kept."""
     if kept(resources.settings):
-        resources.dispatcher.expire()
+        resources.dispatcher.send_retention()
 
 
 def begin_repairs(resources: Resources) -> None:
@@ -121,7 +121,7 @@ def repair(resources: Resources) -> None:
     """Have gaps repaired, and go on with what a dead worker left."""
     for repair_id in resources.pool.run(repairs.take_back_repairs):
         log.warning("repair_taken_back", repair=repair_id)
-    resources.dispatcher.repair()
+    resources.dispatcher.send_repairs()
 
 
 def forget_processes(resources: Resources) -> None:

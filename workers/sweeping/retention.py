@@ -29,7 +29,7 @@ CLAIM_SECONDS = 300.0
 log = structlog.get_logger()
 
 
-def expire(resources: Resources) -> None:
+def delete_expired(resources: Resources) -> None:
     """Delete what is too old, as much as can be done in one run. Never raises what the next run may mend."""
     until = time.monotonic() + ROWS_SECONDS
     deleted = {

@@ -138,7 +138,7 @@ def test_nothing_is_dispatched_or_claimed_after_the_mark(rig: Rig, acme: int) ->
     rig.sql("UPDATE tasks SET state = 'ready'")
     mark(rig, acme)
     rig.messages.sent.clear()
-    rig.resources.dispatcher.round()
+    rig.resources.dispatcher.send_round()
     rig.resources.dispatcher.top_up([acme])
     rig.sweep("dispatch", "probe", "take_back", "adopt", "release_stranded")
     assert rig.messages.sent == []

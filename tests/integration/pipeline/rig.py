@@ -140,7 +140,7 @@ class Rig:
     def work(self, rounds: int = 200) -> None:
         """Run due tasks until none is left."""
         for _ in range(rounds):
-            self.resources.dispatcher.round()
+            self.resources.dispatcher.send_round()
             todo, self.messages.sent = self.messages.sent, []
             if not todo:
                 return

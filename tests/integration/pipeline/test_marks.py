@@ -95,7 +95,7 @@ def by_ones(rig: Rig) -> recorder.Recorder:
     """A recorder whose chunks are of one delivery, so that the next is always read ahead."""
     pool, intake = rig.resources.pool, rig.resources.intake
     role = Role(rig.settings.database_url.get_secret_value(), RECORDER, name="recorder of this test")
-    return recorder.Recorder(pool, intake, role, rig.resources.dispatcher.top_up, recorder.Reader(pool, intake, 1))
+    return recorder.Recorder(pool, intake, role, rig.resources.dispatcher.top_up, recorder.DeliveryReader(pool, intake, 1))
 
 
 def test_what_is_read_ahead_is_recorded_in_its_turn(rig: Rig) -> None:

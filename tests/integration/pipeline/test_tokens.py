@@ -76,7 +76,7 @@ def test_a_token_that_is_about_to_end_is_refreshed_before_it_is_used(rig: Rig, t
 
 def test_a_token_that_front_refuses_in_the_middle_is_replaced_and_costs_no_attempt(rig: Rig, tenant: int) -> None:
     mail(rig, attachment_count=3)
-    rig.resources.dispatcher.round()
+    rig.resources.dispatcher.send_round()
     expire(rig)
     rig.work()
     assert refreshes(rig) == [200]
@@ -244,7 +244,7 @@ def test_no_token_is_in_a_log_a_row_or_a_message(
     first = stored(rig, tenant)
     expire(rig)
     mail(rig, attachment_count=1)
-    rig.resources.dispatcher.round()
+    rig.resources.dispatcher.send_round()
     messages = list(rig.messages.sent)
     rig.work()
     second = stored(rig, tenant)
