@@ -70,8 +70,8 @@ class UndoFacts:
     the conversation's id at Front now, which a merge changes. `conversation_read`: Front was asked just now.
 
     The other fields hold Front's event id, or None. `unsettled`: an action to be undone whose own outcome is unknown.
-    `newer_undo`: a newer event with an undo that is still to run. `sent_again`: an event whose action we sent later, and
-    which nobody wants undone. `change`: an event by which somebody else changed the status later.
+    `newer_undo`: a newer event with an undo that is still to run. `sent_again`: an event whose action we sent later,
+    and which nobody wants undone. `change`: an event by which somebody else changed the status later.
     """
 
     event_id: int

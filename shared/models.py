@@ -185,7 +185,7 @@ class PlannedAction(NamedTuple):
 
 
 class Plan(NamedTuple):
-    """The consequences of a message: matches, files and an action. `fetch`: Front must be asked for the message first."""
+    """The consequences of a message: matches, files and an action. `fetch`: the message must be read at Front first."""
 
     fetch: bool = False
     matches: tuple[Match, ...] = ()
