@@ -1,4 +1,4 @@
-"""Removes secrets from log lines, as the last safeguard: by their form, and by their value if this process holds them."""
+"""Removes secrets from log lines, as the last safeguard: known values, and forms of secrets."""
 
 from __future__ import annotations
 
