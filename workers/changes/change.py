@@ -10,7 +10,7 @@ from shared.connection.vault import UnreadableSecret
 from shared.db.core.pool import Connection
 from shared.db.tasks.events import note_merge
 from shared.errors import ConversationMoved, FrontUnavailable, NotYet, Parking, PermanentError, UnsafeRedirect
-from shared.front.client import MOST_MERGES, TenantClient
+from shared.front.client import MAX_MERGES, TenantClient
 from shared.models import Task
 from workers.attempts.attempt import Attempt
 from workers.changes.precedence import CLOCK_SLACK, Observation, Proceed, Seen, Settle, Wait
@@ -76,12 +76,12 @@ def make_change(attempt: Attempt, change: Change[F]) -> None:
     Where the conversation turns out to have been merged, everything is decided anew for the two as one: the other's
     files count, too.
     """
-    for _ in range(MOST_MERGES + 1):
+    for _ in range(MAX_MERGES + 1):
         try:
             return _make(attempt, change)
         except ConversationMoved as moved:
             _note_merge(attempt, moved)
-    raise UnsafeRedirect(f"the conversation was redirected {MOST_MERGES + 1} times; it was not followed further")
+    raise UnsafeRedirect(f"the conversation was redirected {MAX_MERGES + 1} times; it was not followed further")
 
 
 def _make(attempt: Attempt, change: Change[F]) -> None:
