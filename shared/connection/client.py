@@ -1,4 +1,4 @@
-"""Front as a tenant, for one attempt or command: with another token once the first is refused."""
+"""A tenant's connection to Front for one attempt or command, with a newer token when Front refuses the first."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from shared.models import Call, Grant, Token
 
 
 class TenantConnection:
-    """The tenant's token and the client that uses it, made when they are first needed.
+    """The tenant's token and the client that uses it. Both are made when they are first needed.
 
     `reserved_share` is the share of Front's budget that these calls leave to others. A caller that has just read the
     tenant's `grant` passes it on.
@@ -29,20 +29,20 @@ class TenantConnection:
 
     @property
     def calls(self) -> list[Call]:
-        """What was asked of Front so far."""
+        """Return the requests that were sent to Front so far."""
         return self._calls_before + (self._front.calls if self._front else [])
 
     @property
     def token_version(self) -> int:
-        """The version of the token in use; 0 when none was needed yet."""
+        """Return the version of the token in use, 0 when none was needed yet."""
         return self._token.version if self._token else 0
 
     def front(self) -> TenantClient:
-        """Front as the tenant. Raises NeedsReconnect when the tenant has no token, TokenUnavailable when not yet."""
+        """Return Front's API as the tenant. Raises NeedsReconnect when it has no token, TokenUnavailable."""
         return self._front or self._use(current_token(self._resources, self._tenant_id, grant=self._grant))
 
     def front_as_another_tenant(self) -> TenantClient | None:
-        """Front as a tenant that has nothing to do with the task: only to ask whether it answers. None: nobody can."""
+        """Return Front's API as some other tenant, to test whether Front answers. None when there is no such tenant."""
         grant = self._resources.pool.run(lambda conn: connections.another(conn, self._tenant_id))
         try:
             return self._client(decrypted_token(self._resources, grant)) if grant else None
@@ -50,7 +50,7 @@ class TenantConnection:
             return None
 
     def renew(self) -> bool:
-        """Take another token, once Front refused the one in use; False when there is no other."""
+        """Replace the token that Front refused. False when there is no other one."""
         if self._token is None:
             return False
         token = current_token(self._resources, self._tenant_id, refused=self._token.version)

@@ -14,7 +14,7 @@ from shared.connection.vault import UnreadableSecret
 from shared.db.core.pool import Connection
 from shared.db.tasks.events import note_merge
 from shared.errors import ConversationMoved, FrontUnavailable, NotYet, Parking, PermanentError, UnsafeRedirect
-from shared.front.client import MOST_MERGES, TenantClient
+from shared.front.client import MAX_MERGES, TenantClient
 from shared.models import Task
 from workers.attempts.attempt import Attempt
 from workers.changes.precedence import CLOCK_SKEW, Observation, ObservedEvent, Precedence, Proceed, Settle, Wait
@@ -78,12 +78,12 @@ def make_change(attempt: Attempt, change: ConversationChange[F]) -> None:
 
     When Front has merged the conversation, everything is decided anew for both as one: the other's files count, too.
     """
-    for _ in range(MOST_MERGES + 1):
+    for _ in range(MAX_MERGES + 1):
         try:
             return _make(attempt, change)
         except ConversationMoved as moved:
             _note_merge(attempt, moved)
-    raise UnsafeRedirect(f"the conversation was redirected {MOST_MERGES + 1} times; it was not followed further")
+    raise UnsafeRedirect(f"the conversation was redirected {MAX_MERGES + 1} times; it was not followed further")
 
 
 def _make(attempt: Attempt, change: ConversationChange[F]) -> None:
