@@ -49,8 +49,7 @@ def open_resources(settings: Settings, app: Celery, *, kind: str) -> Resources:
     settings.require(*NEEDED_SETTINGS)
     database_url = settings.database_url.get_secret_value()
     name = f"{kind}@{socket.gethostname()}:{os.getpid()}"
-    # A thread holds a connection for milliseconds and a call to Front for much longer: 8 connections served 32 threads
-    # (measured).
+    # A thread needs a connection for milliseconds and Front for longer: 8 connections served 32 threads (measured).
     pool = open_pool(settings, size=max(4, settings.worker_threads // 2), application_name=name)
     intake = open_intake(settings)
     dispatcher = Dispatcher(pool, app, QueueDepth(settings.redis_url.get_secret_value(), WORK_QUEUE))

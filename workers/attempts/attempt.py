@@ -25,7 +25,7 @@ from workers.resources import Resources
 RENEW_AFTER = 0.25
 #: A write to Front starts only with this much of the lease left: the write's own deadline is 10 s.
 WRITE_NEEDS_SECONDS = 15.0
-#: No part of a write leaves in the last seconds of a lease: the next owner must find it done when it reads Front.
+#: No part of a write leaves in these last seconds of a lease. The next owner must find it done when it reads Front.
 AFTER_WRITE_SECONDS = 5.0
 
 T = TypeVar("T")

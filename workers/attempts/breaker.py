@@ -2,7 +2,7 @@
 
 A failed attempt only raises a suspicion; a health check decides. Front is away when `GET /me` fails as well, also for
 another tenant. The storage is away when it does not take a test file. During an outage tasks do not run and
-lose no attempt; one task at a time probes whether it is over.
+lose no attempt. One task at a time probes whether it is over.
 """
 
 from __future__ import annotations

@@ -41,7 +41,10 @@ class Retry:
 
 @dataclass(frozen=True, kw_only=True)
 class GiveBack:
-    """Put the task back as if it had not been tried, due in `delay` seconds; with `tenant`, hold all its work back."""
+    """Put the task back as if it had not been tried, due in `delay` seconds.
+
+    With `tenant`, all work of its tenant is held back for as long.
+    """
 
     delay: float
     code: str

@@ -42,7 +42,7 @@ def run_task(resources: Resources, steps: Mapping[str, Step], task_id: int) -> N
 
 
 def log_level_of(error: BaseException) -> int:
-    """Return the log level for an error that ended an attempt: a wait for budget is common, a bug is not."""
+    """Return the log level for an error that ended an attempt. A wait for budget is common, a bug is not."""
     if isinstance(error, NotYet):
         return logging.DEBUG
     return logging.INFO if isinstance(error, MailroomError) else logging.ERROR

@@ -21,7 +21,7 @@ from workers.changes.precedence import CLOCK_SKEW, Observation, ObservedEvent, P
 
 
 class Facts(Protocol):
-    """What our rows say about a change. `conversation_id` is the conversation's id at Front now."""
+    """The state of a change by our rows. `conversation_id` is the conversation's id at Front now."""
 
     @property
     def event_id(self) -> int: ...

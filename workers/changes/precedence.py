@@ -1,7 +1,7 @@
 """Decides whether an action may act now, and how an attempt without a clear answer ended: pure.
 
-Several things overrule the plan: a change that somebody else made, a newer message, an equal newer action, a file that
-is not stored yet. After an unclear answer, the conversation as Front shows it overrules our own rows.
+Before an action acts, its plan is overruled by somebody else's change, a newer message or an equal newer action. A file
+that is not stored yet makes it wait. After an unclear answer, the conversation in Front overrules our own rows.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ CHANGE_WEBHOOKS = ("conversation_archived", "conversation_deleted", "conversatio
 STATUS_CHANGES = frozenset({"archive", "trash", "reopen", "restore"})
 #: An action whose event is older than this reads the conversation before it acts.
 FRESH_SECONDS = 60
-#: An action waits at most this long for an earlier one and then decides again: a person may have settled that one.
+#: An action waits at most this long for an earlier one. Then it decides again: a person may have settled that one.
 MAX_WAIT_SECONDS = 60.0
 #: Front's clock and the database's may differ by this much, and a change of ours is still found.
 CLOCK_SKEW = timedelta(seconds=5)

@@ -1,7 +1,7 @@
 """Wakes Celery's event loop when a thread of the pool is done.
 
-With the threads pool an acknowledgement is handed to the event loop, which may sleep up to ten seconds before it looks
-(celery issue 6941). With one slot the next message waits that long. A byte through a pipe ends the sleep.
+With the threads pool, threads hand acknowledgements to the event loop. The loop may sleep for ten seconds before it
+looks (celery issue 6941). With one slot the next message waits that long. A byte through a pipe ends the sleep.
 """
 
 from __future__ import annotations

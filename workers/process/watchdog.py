@@ -1,7 +1,7 @@
 """Ends a worker or recorder that runs and does nothing, so that the platform starts another.
 
-A Celery consumer that lost its broker sometimes comes back and consumes nothing, while the process and its heartbeat
-look well. Ending the process loses nothing: its tasks come back when their leases end.
+A Celery consumer that lost its broker sometimes comes back and consumes nothing. The process and its heartbeat look
+well then. Ending the process loses nothing: its tasks come back when their leases end.
 """
 
 from __future__ import annotations
@@ -76,7 +76,7 @@ class Watchdog:
             return None
 
     def _give_up(self, reason: str) -> None:
-        """Stop the process as TERM does, but with an exit status that tells why; kill it when that does not work."""
+        """Stop the process as TERM does, but with an exit status of its own. Kill it when that does not work."""
         log.critical(
             "worker_gives_up", reason=reason, next=f"it ends within {GRACE_SECONDS:g} s and is to be restarted"
         )

@@ -54,9 +54,9 @@ def record_chunk(
 ) -> set[int]:
     """Record the chunk and return the ids of the tenants that have new work.
 
-    `prepared` is the result of `prepare` for this chunk, if there is one: events that were recorded since, and
-    companies that were erased since, are left out. If another row that it refers to is gone, a foreign key is violated;
-    the caller then repeats the transaction without it. `seen_types` notes the types that this app gets webhooks of.
+    `prepared` is the result of `prepare` for this chunk, if there is one. Events that were recorded since and companies
+    that were erased since are left out. If another row that it refers to is gone, a foreign key is violated. The caller
+    then repeats the transaction without `prepared`. `seen_types` notes the types that this app gets webhooks of.
 
     All rows are read before the first is written: in a pipeline nothing waits for PostgreSQL after that. Conversations
     are locked once, at the end, so that all transactions lock several of them in one order.

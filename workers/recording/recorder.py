@@ -1,7 +1,7 @@
 """Empties the intake and the spool into rows, chunk after chunk, one recorder at a time.
 
-An entry is marked as in flight before it is parsed, and unmarked in the transaction that records it. The marks that a
-dead recorder left show which entries may have killed it: the next recorder tries each of them alone.
+An entry is marked as in flight before it is parsed, and unmarked in the transaction that records it. A dead recorder's
+marks show which entries may have killed it. The next recorder tries each of them alone.
 """
 
 from __future__ import annotations

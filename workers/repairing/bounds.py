@@ -36,7 +36,7 @@ def span_to_compare(
 ) -> Span:
     """Return the time to compare: from `requested_since` if given, else from the end of the last repair.
 
-    It never begins before the tenant connected, nor before the days of which our rows are kept (0: all of them are).
+    It never begins before the tenant connected, nor earlier than our rows are kept (0 days: for ever).
     """
     since = requested_since or (repaired_until - OVERLAP if repaired_until else connected_at)
     kept_since = now - RETAINED_SHARE * timedelta(days=kept_days) if kept_days else connected_at

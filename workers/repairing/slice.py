@@ -1,4 +1,4 @@
-"""Runs one slice of a repair: claims it, compares pages of Front's event list with our rows, and puts it back.
+"""Runs one slice of a repair: claims it, compares pages of Front's event list with our rows, puts it back.
 
 A missing event goes into the spool in the transaction that moves the repair past its page. A slice uses only what live
 work leaves of Front's budget, and ends as soon as something more urgent waits.
@@ -38,7 +38,7 @@ from workers.resources import Resources
 SLICE_SECONDS = 20.0
 #: Of a slice's claim. A slice writes nothing for as long as one call to Front may take, and PostgreSQL after it.
 CLAIM_SECONDS = 60.0
-#: The share of Front's budget that is left to live work: a repair calls Front only while more than this is free.
+#: The share of Front's budget that live work keeps. A repair calls Front only while more than this is free.
 RESERVED_SHARE = 0.5
 #: The pause after a slice that gave way: the next one would find the same.
 PAUSE_SECONDS = 5.0
@@ -218,7 +218,7 @@ class _Slice:
 
 @dataclass(frozen=True, kw_only=True)
 class _ComparedPage:
-    """A page of Front's list: the events that count, the time it reaches to, and the path of the next page."""
+    """A page of Front's list: its events that count, the time it reaches to, the next page's path."""
 
     number: int
     expected: Sequence[ListedEvent]

@@ -80,7 +80,7 @@ def move_old_entries(resources: Resources) -> bool:
 
 
 def dispatch(resources: Resources) -> bool:
-    """Send due tasks of all tenants in fair turns; True when there were any, since workers may soon have room again."""
+    """Send due tasks of all tenants in fair turns; True when there were any: workers may soon have room again."""
     return resources.dispatcher.send_round() > 0
 
 

@@ -1,7 +1,7 @@
 """The sweeper, `python -m workers.sweeping.sweeper`: it catches the work that the other processes lose.
 
-It records when the recorder does not, dispatches in fair turns, takes back tasks that lost their message or worker, and
-compares every cause of waiting with the present, so that no release is missed. Of Celery it only needs to send
+It records when the recorder does not, dispatches in fair turns, and takes back tasks whose message or worker is lost.
+It compares every cause of waiting with the present, so that no release is missed. Of Celery it only needs to send
 messages. A second copy is a standby.
 """
 
