@@ -35,7 +35,7 @@ Step = Callable[["Attempt"], None]
 class Attempt:
     """A claimed task with its lease, and Front with the tenant's token.
 
-    `tenant_has_due_work` is true if the tenant had work due when the attempt was settled; also where nobody looked.
+    `tenant_has_due_work` tells whether the tenant had work due when the attempt was settled. It is true before that.
     """
 
     def __init__(self, resources: Resources, claimed: leases.Claimed, claimed_at: float):

@@ -1,6 +1,6 @@
 """Prepares a chunk of deliveries: finds each event's tenant, plans the work, and makes all rows to be written.
 
-Preparing writes nothing and takes no locks. So it may happen ahead, while PostgreSQL still writes the chunk before.
+Preparing writes nothing and takes no locks, so it may happen while PostgreSQL still writes the chunk before.
 """
 
 from __future__ import annotations
