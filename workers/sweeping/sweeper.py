@@ -1,8 +1,8 @@
 """The sweeper, `python -m workers.sweeping.sweeper`: it catches the work that the other processes lose.
 
-It records when the recorder does not, and dispatches in fair turns. It takes back tasks whose message or worker is lost.
-It compares every cause of waiting with the present, so that no release is missed. From Celery it needs no more than a
-way to send messages. A second copy is a standby.
+It records when the recorder does not, and dispatches in fair turns. It takes back tasks that lost their message or
+worker. It compares every cause of waiting with the present, so that no release is missed. Of Celery it only needs to
+send messages. A second copy is a standby.
 """
 
 from __future__ import annotations
