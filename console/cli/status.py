@@ -112,7 +112,8 @@ def status(ctx: click.Context, as_json: bool) -> None:
 def read_status(conn: Connection, events: list[EventCount]) -> dict[str, Any]:
     """The status as design and scripts know it. `depth` is None while Redis does not answer."""
     # DROPPED
-    from shared.db.reading.status import count_tasks, counter, counters, dry_runs, parked, spool
+    from shared.db.counters import read_counter, read_counters
+    from shared.db.reading.status import count_tasks, dry_runs, parked, spool
     from shared.db.tasks.outages import standing
     from shared.db.tenants import erasing
     from shared.models import EVENT_STATES
@@ -133,12 +134,12 @@ def read_status(conn: Connection, events: list[EventCount]) -> dict[str, Any]:
         "events": dict(by_state),
         "parked": parked(conn),
         "tasks": count_tasks(conn),
-        "rescued": counter(conn, "rescued"),
-        "token_refreshes": counters(conn, "token_refreshes:"),
+        "rescued": read_counter(conn, "rescued"),
+        "token_refreshes": read_counters(conn, "token_refreshes:"),
         "retention": {
             "unclaimed_days": settings.retention_unclaimed_days,
             "events_days": settings.retention_events_days,
-            "deleted": dict.fromkeys(("unclaimed", "events", "files"), 0) | counters(conn, "deleted:"),
+            "deleted": dict.fromkeys(("unclaimed", "events", "files"), 0) | read_counters(conn, "deleted:"),
         },
         "dry_run": dry_runs(conn),
         "repairs": read_repairs(conn),

@@ -10,7 +10,7 @@ from rich.text import Text
 from console.cli.options import dry_run_option, filter_of, filter_options, json_option, limit_option, yes_option
 from console.cli.output import call_line, print_facts, screen, shown, state_style
 from console.cli.times import spoken, stamp
-from shared.db.reading.event import AttemptRow
+from shared.db.reading.events import AttemptView
 from shared.db.reading.tasks import ListedTask, WholeTask
 from shared.models import TASK_STATES
 
@@ -43,7 +43,7 @@ def _due(task: ListedTask) -> str:
     return stamp(task.due_at) if task.due_at else "when another task of its conversation releases it"
 
 
-def _attempt(attempt: AttemptRow) -> Text:
+def _attempt(attempt: AttemptView) -> Text:
     ended = spoken((attempt.ended_at - attempt.started_at).total_seconds()) if attempt.ended_at else "no end"
     parts = (
         stamp(attempt.started_at),

@@ -13,7 +13,8 @@ from shared.connection.client import TenantConnection
 from shared.db.core.pool import Connection
 from shared.db.core.session import persist
 from shared.db.tasks import actions as action_rows
-from shared.db.tasks import events, leases, rescue, settling
+from shared.db.tasks import events, leases, settling
+from shared.db.tenants import tenants
 from shared.errors import LeaseTooShort
 from shared.front.client import TenantClient
 from shared.models import Call
@@ -125,7 +126,7 @@ class Attempt:
             write(conn)
             leases.finish(conn, self.task, state, code=code)
             if "missing_scope" in self.task.probes and self.calls:
-                rescue.release_scope(conn, self.task.tenant_id)
+                tenants.release_scope(conn, self.task.tenant_id)
             self._wrap_up(conn, state, code, None)
 
         self.commit_despite_outage(end)
@@ -157,7 +158,7 @@ class Attempt:
             case GiveBack():
                 leases.put_back(conn, self.task, seconds=decision.delay, counts=False, **reason)
                 if decision.tenant:
-                    rescue.hold_back(conn, self.task.tenant_id, decision.delay)
+                    tenants.hold_back(conn, self.task.tenant_id, decision.delay)
             case Park():
                 leases.put_back(conn, self.task, seconds=0, counts=False, **reason)
                 self._park_tenant(conn, decision.code)
@@ -168,7 +169,7 @@ class Attempt:
 
     def _park_tenant(self, conn: Connection, cause: str) -> None:
         version = self._connection.token_version
-        rescue.park(conn, self.task.tenant_id, cause, token_version=version, probe_seconds=SCOPE_PROBE_SECONDS)
+        tenants.park(conn, self.task.tenant_id, cause, token_version=version, probe_seconds=SCOPE_PROBE_SECONDS)
 
     def _fail_file_or_action(self, conn: Connection, code: str) -> None:
         if self.task.attachment_id is not None:

@@ -15,8 +15,7 @@ import structlog
 
 from shared.db.core.pool import Connection, Pool
 from shared.db.recording import statements
-from shared.db.tasks import rescue
-from shared.db.tasks.rescue import ParkedDelivery
+from shared.db.recording.statements import ParkedDelivery
 from shared.db.tenants import erasing
 from shared.errors import StoreUnavailable
 from shared.front.envelope import claimed_company, is_known
@@ -89,9 +88,9 @@ def adopt_parked_events(pool: Pool) -> set[int]:
     def give_up(offender: ParkedDelivery, exc: Exception) -> None:
         log.warning("unrecordable", delivery_id=offender.id, error=type(exc).__name__)
         reason = f"recording it for its tenant failed ({type(exc).__name__})"
-        pool.run(lambda conn: rescue.fail_parked(conn, [offender.event_id], reason))
+        pool.run(lambda conn: statements.fail_parked(conn, [offender.event_id], reason))
 
-    if parked := pool.run(rescue.adoptable):
+    if parked := pool.run(statements.adoptable):
         bisect_failures(parked, adopt, give_up)
     return tenant_ids
 
@@ -138,7 +137,7 @@ def _adopt(conn: Connection, parked: Sequence[ParkedDelivery]) -> set[int]:
     work = chunk_work(plan, ids)
     write_work(conn, work)
     statements.wake_actions(conn, _changed_conversations((plan.first[key] for key in ids), plan.tenants))
-    rescue.fail_parked(conn, [each.event_id for each in parked], "its body reads as another event now")
+    statements.fail_parked(conn, [each.event_id for each in parked], "its body reads as another event now")
     return work.tenant_ids()
 
 

@@ -24,7 +24,7 @@ from shared.db import repairs
 from shared.db.core.pool import Connection
 from shared.db.recording import spool, statements
 from shared.db.repairs import Progress, Repair
-from shared.db.tasks import rescue
+from shared.db.tenants import tenants
 from shared.errors import Fenced, FrontRejected, GivesWay, MissingScope, NeedsReconnect, StoreUnavailable
 from shared.front.client import TenantClient
 from shared.front.envelope import ListedEvent, parse_listed_event
@@ -213,7 +213,7 @@ class _Slice:
 
     def _park_tenant(self, conn: Connection, cause: str) -> None:
         version = self._connection.token_version
-        rescue.park(conn, self._repair.tenant_id, cause, token_version=version, probe_seconds=SCOPE_PROBE_SECONDS)
+        tenants.park(conn, self._repair.tenant_id, cause, token_version=version, probe_seconds=SCOPE_PROBE_SECONDS)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -9,9 +9,10 @@ from functools import partial
 import structlog
 
 from shared import failpoints
-from shared.db import repairs
+from shared.db import counters, repairs
 from shared.db.core.locks import lock_conversation
 from shared.db.core.pool import Connection
+from shared.db.recording import spool
 from shared.db.tasks import capacity, rescue, settling
 from workers.recording.chunk import adopt_parked_events
 from workers.resources import Resources
@@ -64,13 +65,13 @@ def periodic_jobs() -> list[PeriodicJob]:
 def record_late(resources: Resources) -> None:
     """Record what waits too long: the recorder may be dead, or Redis too full for Celery."""
     if resources.intake.oldest_age_seconds() > RECORDER_IS_LATE_SECONDS and (count := _drain(resources)):
-        resources.pool.run(lambda conn: rescue.count(conn, "rescued", count))
+        resources.pool.run(lambda conn: counters.increase(conn, "rescued", count))
         log.warning("recorded_by_sweeper", deliveries=count)
 
 
 def record_spooled(resources: Resources) -> None:
     """Record what the door spooled into PostgreSQL while Redis was away."""
-    if resources.pool.run(rescue.something_spooled):
+    if resources.pool.run(spool.has_deliveries):
         _drain(resources)
 
 
@@ -156,7 +157,7 @@ def _drain(resources: Resources) -> int:
 
 def _release(conn: Connection, tenant_id: int, conversation_id: str) -> None:
     lock_conversation(conn, tenant_id, conversation_id)
-    rescue.count(conn, "rescued", settling.release(conn, tenant_id, conversation_id))
+    counters.increase(conn, "rescued", settling.release(conn, tenant_id, conversation_id))
 
 
 def _give_up(conn: Connection, lost: rescue.Lost) -> None:

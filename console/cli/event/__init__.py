@@ -58,14 +58,14 @@ def show(evt: str, tenant: str | None, company: str | None, raw: bool, as_json: 
     from console.cli.event.page import print_event
     from console.cli.options import database
     from console.cli.output import print_json
-    from shared.db.reading.event import whole
+    from shared.db.reading.events import event_details
 
     with database() as conn, conn.transaction():
         number = _number(conn, evt, tenant, company)
         if raw:
             click.echo(_body(conn, number), nl=False)
             return
-        found = whole(conn, number)
+        found = event_details(conn, number)
     if found is None:
         raise LookupError(evt)
     document = event_document(found)

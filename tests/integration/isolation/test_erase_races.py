@@ -16,7 +16,7 @@ from console.erasing import Places, remove, wait_for_running
 from shared.connection.vault import TokenVault
 from shared.db.core.pool import Connection
 from shared.db.recording import statements
-from shared.db.tasks import leases, rescue
+from shared.db.tasks import leases
 from shared.db.tenants import connections, erasing, tenants
 from shared.db.tenants.erasing import NotErasing, Subject
 from shared.errors import BeingErased, Fenced
@@ -270,7 +270,7 @@ def test_a_tenant_that_is_being_erased_is_not_connected_paused_or_resumed(rig: R
     for change in (tenants.pause, tenants.resume):
         assert not rig.resources.pool.run(partial(change, tenant_id=acme))
     rig.resources.pool.run(
-        partial(rescue.park, tenant_id=acme, cause="needs_reconnect", token_version=0, probe_seconds=0)
+        partial(tenants.park, tenant_id=acme, cause="needs_reconnect", token_version=0, probe_seconds=0)
     )
     assert rig.sql("SELECT parked_cause FROM tenants") == [("erasing",)]
     assert rig.sql("SELECT 1 FROM connections") == []

@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 
-from shared.db.tasks import outages, rescue
+from shared.db.tasks import outages
+from shared.db.tenants.tenants import park
 from tests.integration.pipeline.rig import Rig
 from workers.resources import Resources, open_resources
 
@@ -226,5 +227,5 @@ def test_a_full_storage_is_asked_though_every_tenant_with_files_lacks_a_permissi
 def lack_permission(rig: Rig, tenant_id: int) -> None:
     """It was refused a moment ago: it is not time to try again."""
     rig.resources.pool.run(
-        lambda conn: rescue.park(conn, tenant_id, "missing_scope", token_version=1, probe_seconds=3_600)
+        lambda conn: park(conn, tenant_id, "missing_scope", token_version=1, probe_seconds=3_600)
     )

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from shared import queue
-from shared.db.reading.status import counters
+from shared.db.counters import read_counters
 from shared.db.tenants import tenants
 from tests.integration.pipeline.rig import Rig
 from tests.integration.pipeline.test_parking import connect
@@ -61,7 +61,7 @@ def files(rig: Rig) -> list[str]:
 
 
 def deleted(rig: Rig) -> dict[str, int]:
-    return rig.resources.pool.run(lambda conn: counters(conn, "deleted:"))
+    return rig.resources.pool.run(lambda conn: read_counters(conn, "deleted:"))
 
 
 def test_a_finished_event_goes_with_everything_that_belongs_to_it(rig: Rig) -> None:
