@@ -96,7 +96,7 @@ def test_what_an_older_release_left_in_redis_is_recorded(rig: Rig) -> None:
 
 
 def test_a_process_is_heard_of_again_after_whatever_kept_it_silent(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(heartbeat, "EVERY_SECONDS", 0.02)
+    monkeypatch.setattr(heartbeat, "INTERVAL_SECONDS", 0.02)
     rig.sql("ALTER TABLE processes RENAME TO not_migrated")
     beating = heartbeat.Heartbeat(rig.resources.pool, "worker@test", "worker", 16)
     beating.start()
