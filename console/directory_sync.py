@@ -71,8 +71,8 @@ def _as_told(state: RetryCallState) -> float:
 def sync_teammates(conn: Connection, tenant_id: int, teammates: Sequence[Teammate], *, dry_run: bool) -> list[Change]:
     """Make the tenant's users those of Front, as far as nobody gave them otherwise; what was, or would be, done."""
     with conn.transaction():
-        users.hold(conn, tenant_id)
-        known = directory.concerned_users(
+        users.lock(conn, tenant_id)
+        known = directory.users_to_compare(
             conn,
             tenant_id,
             external_ids=[teammate.id for teammate in teammates],
@@ -89,11 +89,11 @@ def sync_inboxes(
 ) -> list[InboxChange]:
     """Take in the addresses of Front's shared inboxes, with the users mapped to them; what was, or would be, done."""
     with conn.transaction():
-        users.hold(conn, tenant_id)
+        users.lock(conn, tenant_id)
         found = inbox_changes(shared, channels, directory.inbox_addresses(conn, tenant_id))
         if not dry_run:
             directory.put_inbox_addresses(conn, tenant_id, _of(found, "added", "changed"))
-            directory.remove_inbox_address(conn, tenant_id, [address.key for address in _of(found, "removed")])
+            directory.remove_inbox_addresses(conn, tenant_id, [address.key for address in _of(found, "removed")])
     return found
 
 

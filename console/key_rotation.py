@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from shared.connection.vault import TokenVault, UnreadableSecret
 from shared.db.core.pool import Connection
 from shared.db.tenants import connections
-from shared.db.tenants.connections import Sealed
+from shared.db.tenants.connections import SealedSecret
 
 BATCH = 200
 
@@ -73,7 +73,7 @@ def reseal(conn: Connection, vault: TokenVault, advance: Callable[[int], None]) 
     return resealed
 
 
-def _sealed_anew(vault: TokenVault, sealed: Sealed) -> bytes | None:
+def _sealed_anew(vault: TokenVault, sealed: SealedSecret) -> bytes | None:
     """None where there is nothing to do, or nothing that can be done."""
     try:
         if vault.key_position(sealed.tenant_id, sealed.secret) == 0:

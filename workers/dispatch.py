@@ -14,7 +14,7 @@ from shared import failpoints, queue
 from shared.db import repairs
 from shared.db.core.pool import Connection, Pool
 from shared.db.tasks import capacity, dispatching
-from shared.db.tasks.dispatching import Picked
+from shared.db.tasks.dispatching import QueuedTask
 from shared.db.tenants import connections
 from shared.errors import StoreUnavailable
 from workers.attempts.outage import OUTAGE_PROBE_SECONDS, SCOPE_PROBE_RETRY_SECONDS
@@ -62,9 +62,9 @@ class Dispatcher:
         """
         retry = SCOPE_PROBE_RETRY_SECONDS
         sent = self._dispatch(
-            lambda conn: _picked(dispatching.queue_probe(conn, every_seconds=OUTAGE_PROBE_SECONDS, again_seconds=retry))
+            lambda conn: _queued(dispatching.queue_probe(conn, every_seconds=OUTAGE_PROBE_SECONDS, again_seconds=retry))
         )
-        return sent + self._dispatch(lambda conn: _picked(dispatching.queue_scope_probes(conn, again_seconds=retry)))
+        return sent + self._dispatch(lambda conn: _queued(dispatching.queue_scope_probes(conn, again_seconds=retry)))
 
     def send_token_refreshes(self) -> None:
         """Have the tokens of tenants refreshed that were idle for long. Raises StoreUnavailable: then later."""
@@ -87,16 +87,16 @@ class Dispatcher:
         self._queue_depth.close()
 
     def _top_up(self, tenants: list[int]) -> None:
-        busy = self._pool.run_alone(lambda conn: capacity.look(conn, tenants))
-        if busy is None:
+        due = self._pool.run_autocommit(lambda conn: capacity.due_work(conn, tenants))
+        if due is None:
             return
-        if not busy.has_room:
+        if not due.has_capacity:
             self._full_until = time.monotonic() + FULL_SECONDS
             return
-        busy = replace(busy, waiting=self._queue_depth.count())
-        self._dispatch(partial(dispatching.queue_of_tenants, tenant_ids=tenants, seen=busy))
+        due = replace(due, waiting=self._queue_depth.count())
+        self._dispatch(partial(dispatching.queue_for_tenants, tenant_ids=tenants, due=due))
 
-    def _dispatch(self, pick: Callable[[Connection], list[Picked]]) -> int:
+    def _dispatch(self, pick: Callable[[Connection], list[QueuedTask]]) -> int:
         picked = self._pool.run(pick)
         if picked:
             failpoints.reach("queued_before_send")
@@ -108,6 +108,6 @@ class Dispatcher:
         return len(picked)
 
 
-def _picked(task_ids: Iterable[int]) -> list[Picked]:
+def _queued(task_ids: Iterable[int]) -> list[QueuedTask]:
     """Return these tasks as ones to be sent ahead of every backlog."""
-    return [Picked(id=task_id) for task_id in task_ids]
+    return [QueuedTask(id=task_id) for task_id in task_ids]

@@ -117,7 +117,7 @@ def _bearer() -> Bearer:
     if given is None or given.type != "bearer" or not given.token:
         raise Unauthorized("send the header Authorization: Bearer mr_…; `mailroom api-token create` makes a token")
     digest = digest_of(given.token)
-    found = current().pool.run(lambda conn: api_tokens.bearer(conn, digest))
+    found = current().pool.run(lambda conn: api_tokens.find_bearer(conn, digest))
     if found is None:
         raise InvalidToken("nobody has this token")
     if found.state != "valid":
@@ -127,19 +127,19 @@ def _bearer() -> Bearer:
 
 def keep(conn: Connection, tenant_id: int) -> None:
     """Keep the tenant there for this transaction. Raises UnknownTenant."""
-    if not tenants.keep(conn, tenant_id):
+    if not tenants.lock_against_removal(conn, tenant_id):
         raise no_tenant(tenant_id)
 
 
 def hold(conn: Connection, tenant_id: int) -> None:
     """Keep the tenant as it is for this transaction, but for what it changes itself. Raises UnknownTenant."""
-    if not tenants.hold(conn, tenant_id):
+    if not tenants.lock(conn, tenant_id):
         raise no_tenant(tenant_id)
 
 
 def overview(conn: Connection, tenant_id: int) -> TenantOverview:
     """The tenant. Raises UnknownTenant."""
-    found = tenants.of_id(conn, tenant_id)
+    found = tenants.get(conn, tenant_id)
     if found is None:
         raise no_tenant(tenant_id)
     return found

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
     from shared.db.core.pool import Connection
-    from shared.db.users.user_import import Mistake, Move
+    from shared.db.users.user_import import AddressMove, Mistake
     from shared.db.users.users import NewUser
 
 
@@ -44,7 +44,7 @@ class Written:
 
     outcomes: dict[str, int]
     deactivated: int
-    moves: list[Move]
+    moves: list[AddressMove]
     mistakes: list[Mistake]
 
 
@@ -65,19 +65,19 @@ def change(tenant_id: int, write: Callable[[Connection], T]) -> T:
 
 def put_users(conn: Connection, tenant_id: int, lines: Sequence[ImportedUser], wish: Wish) -> Written:
     """Make these users what they are described as. Raises Mistaken unless what is right may go in alone."""
-    users.hold(conn, tenant_id)
-    user_import.prepare(conn)
+    users.lock(conn, tenant_id)
+    user_import.create_staging_tables(conn)
     user_import.stage(conn, lines)
-    mistakes = list(user_import.leave_out_repeated(conn))
-    mistakes += user_import.leave_out_taken(conn, tenant_id, move=wish.move)
+    mistakes = list(user_import.remove_repeated_lines(conn))
+    mistakes += user_import.remove_taken_addresses(conn, tenant_id, move=wish.move)
     if mistakes and not wish.partial:
         raise Mistaken(sorted(mistakes, key=lambda mistake: mistake.line))
     moves = list(user_import.moves(conn, tenant_id))
-    user_import.give_up_addresses(conn, tenant_id)
-    for _ in user_import.write(conn, tenant_id, with_actions=True):
+    user_import.delete_old_addresses(conn, tenant_id)
+    for _ in user_import.write_users(conn, tenant_id, with_actions=True):
         pass
     gone = 0 if wish.spared is None else user_import.deactivate_others(conn, tenant_id, but=wish.spared)
-    return Written(outcomes=user_import.outcomes(conn), deactivated=gone, moves=moves, mistakes=mistakes)
+    return Written(outcomes=user_import.count_outcomes(conn), deactivated=gone, moves=moves, mistakes=mistakes)
 
 
 def put_user(conn: Connection, tenant_id: int, user: NewUser, *, move: bool) -> str:

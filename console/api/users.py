@@ -63,7 +63,7 @@ def list_users(path: TenantPath, query: UsersQuery) -> Shown:
 
     def read(conn: Connection) -> list[User]:
         keep(conn, path.tenant_id)
-        return users.of_tenant(conn, path.tenant_id, limit=query.limit + 1, after=after, active=query.active, key=key)
+        return users.page(conn, path.tenant_id, limit=query.limit + 1, after=after, active=query.active, key=key)
 
     found = current().pool.run(read)
     page = found[: query.limit]
@@ -99,7 +99,7 @@ def change_user(path: UserPath, query: PutQuery, body: UserPatch) -> Shown:
 
     def write(conn: Connection) -> Shown:
         keep(conn, path.tenant_id)
-        users.hold(conn, path.tenant_id)
+        users.lock(conn, path.tenant_id)
         present = _found(conn, path)
         wanted = {name: value for name, value in vars(body).items() if _is_wanted(body, name)}
         fields = UserFields.model_construct(**vars(present) | wanted)
@@ -115,7 +115,7 @@ def delete_user(path: UserPath, query: DeleteQuery) -> tuple[str, int]:
 
     def write(conn: Connection) -> None:
         keep(conn, path.tenant_id)
-        users.hold(conn, path.tenant_id)
+        users.lock(conn, path.tenant_id)
         remove = users.erase if query.erase else users.deactivate
         remove(conn, path.tenant_id, _found(conn, path).external_id)
 

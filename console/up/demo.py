@@ -123,7 +123,7 @@ def _tell_when_done(settings: Settings, event_id: str, stop: stopping.Stop) -> N
     """Say once what became of the first message."""
     with session(settings.database_url.get_secret_value()) as conn:
         for _ in range(100):
-            if any(event.state == "done" for event in events.named(conn, event_id)):
+            if any(event.state == "done" for event in events.find_by_any_id(conn, event_id)):
                 token_file = as_typed(settings.mailroom_data / TOKEN_FILE)
                 _say(
                     f"the first message went all the way: matched, files stored, conversation archived.\n"

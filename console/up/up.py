@@ -14,7 +14,7 @@ from console.up.embedded import Postgres, Server, Valkey, hold
 from console.up.environment import for_programs, keep_secrets, published
 from console.up.runner import CONFIGURATION, Program, Runner, StopRequests, say, stop_on_signals
 from shared.db.core.migrate import migrate
-from shared.db.core.session import told_to_operator
+from shared.db.core.session import operator_errors
 from shared.errors import ConfigurationError, MailroomError
 from shared.settings import Settings, load
 
@@ -66,7 +66,7 @@ def _run(demo: bool, data: Path, stop: StopRequests, stack: ExitStack) -> int:
     _refuse_taken(ports)
     servers = _start_servers(settings, data, stack)
     values = stack.enter_context(published(data, _passing(servers, settings, demo=demo)))
-    with told_to_operator():
+    with operator_errors():
         migrate(load().database_url.get_secret_value())
     environment = _environment(values, data)
     programs = [Program(name, text, environment=environment, folder=ROOT) for name, text in named.items()]

@@ -123,7 +123,7 @@ def connect_with_code(held: Resources, consent: Consent, code: str) -> Connected
         consent.tenant_id, {"access_token": tokens.access_token, "refresh_token": tokens.refresh_token}
     )
     with held.pool.transaction() as conn:
-        consent_rows.bind(conn, consent.tenant_id, owner.company_id)
+        consent_rows.bind_company(conn, consent.tenant_id, owner.company_id)
         at = consent_rows.use_link(conn, consent.link)
         connections.connect(conn, consent.tenant_id, kind="oauth", secret=secret, expires_at=tokens.expires_at)
     log.info("tenant_connected", tenant=consent.tenant_id, company=owner.company_id)
@@ -188,7 +188,7 @@ def come_back() -> ResponseReturnValue:
     """Take the code or the denial that Front sends the browser back with. Each state works once."""
     held = current()
     digests = {"state": digest_of(request.args.get("state", "")), "browser": digest_of(known_secret())}
-    consent = held.pool.run(lambda conn: consent_rows.take_consent(conn, **digests))
+    consent = held.pool.run(lambda conn: consent_rows.take_state(conn, **digests))
     if consent is None:
         return _refused(connect_refusals.STATES["unknown"])
     code = request.args.get("code", "")
@@ -199,7 +199,7 @@ def come_back() -> ResponseReturnValue:
 
 def _to_front(held: Resources, link: bytes) -> str:
     state = secrets.token_urlsafe(32)
-    ask = partial(consent_rows.ask_consent, state=digest_of(state), link=link, browser=digest_of(secret()))
+    ask = partial(consent_rows.save_state, state=digest_of(state), link=link, browser=digest_of(secret()))
     held.pool.run(ask)
     settings = held.settings
     return authorization_url(

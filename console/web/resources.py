@@ -62,7 +62,7 @@ def open_resources(settings: Settings) -> Resources:
     return Resources(
         name=name,
         settings=settings,
-        pool=open_pool(settings, size=CONNECTIONS, application_name=name, longest=LONGEST_SECONDS),
+        pool=open_pool(settings, size=CONNECTIONS, application_name=name, max_seconds=LONGEST_SECONDS),
         front=front_client(settings),
         token_endpoint=token_endpoint(settings),
         vault=TokenVault(settings.token_keys),

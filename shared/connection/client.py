@@ -43,7 +43,7 @@ class TenantConnection:
 
     def front_as_another_tenant(self) -> TenantClient | None:
         """Return Front's API as some other tenant, to test whether Front answers. None when there is no such tenant."""
-        grant = self._resources.pool.run(lambda conn: connections.another(conn, self._tenant_id))
+        grant = self._resources.pool.run(lambda conn: connections.grant_of_another_tenant(conn, self._tenant_id))
         try:
             return self._client(decrypted_token(self._resources, grant)) if grant else None
         except UnreadableSecret:

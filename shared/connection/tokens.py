@@ -19,7 +19,7 @@ from shared import failpoints
 from shared.connection.budget import Budget
 from shared.connection.vault import TokenVault
 from shared.db.core.pool import Pool
-from shared.db.core.session import persist
+from shared.db.core.session import retry_until_stored
 from shared.db.tenants import connections
 from shared.db.tenants.connections import KEEP_ALIVE_AFTER
 from shared.errors import MailroomError, NeedsReconnect, TokenUnavailable
@@ -164,7 +164,7 @@ def _store(resources: FrontResources, grant: Grant, tokens: Tokens) -> Grant:
         grant.tenant_id, {"access_token": tokens.access_token, "refresh_token": tokens.refresh_token}
     )
     store = partial(connections.store_refreshed, grant=grant, secret=secret, expires_at=tokens.expires_at)
-    persist(
+    retry_until_stored(
         lambda: resources.pool.run(store), stop=resources.stop, event="tokens_not_stored", tenant_id=grant.tenant_id
     )
     latest = _read_grant(resources, grant.tenant_id)

@@ -41,7 +41,7 @@ WHERE r.id = %(id)s AND r.state = 'waiting' AND r.due_at <= now() AND t.id = r.t
   AND NOT EXISTS (SELECT FROM repairs o WHERE o.tenant_id = r.tenant_id AND o.state = 'running')
 """
 _READ = """
-SELECT r.id, r.tenant_id, t.company_id, t.connected_at, m.repaired_until AS mark, r.asked_since, r.dry_run, r.claims,
+SELECT r.id, r.tenant_id, t.company_id, t.connected_at, m.repaired_until, r.asked_since, r.dry_run, r.claims,
        r.failures, r.since, r.until, r.position, r.next_page, r.pages, r.hours
 FROM repairs r JOIN tenants t ON t.id = r.tenant_id LEFT JOIN repair_progress m ON m.tenant_id = r.tenant_id
 WHERE r.id = %s
@@ -52,14 +52,14 @@ WHERE r.id = %s
 class Repair:
     """A claimed repair.
 
-    `asked_since` is the start that a person asked for. `mark`: events before it were compared by earlier repairs.
+    `asked_since` is the start that a person asked for. Earlier repairs compared all events before `repaired_until`.
     """
 
     id: int
     tenant_id: int
     company_id: str
     connected_at: datetime
-    mark: datetime | None
+    repaired_until: datetime | None
     asked_since: datetime | None
     dry_run: bool
     claims: int
@@ -84,7 +84,7 @@ class Progress:
     next_page: str | None
 
 
-def ask_for_repair(
+def request_repairs(
     conn: Connection, tenant_ids: Sequence[int], *, since: datetime, dry_run: bool, who: str
 ) -> list[int]:
     """Ask for a repair of each of these tenants; return the ids of the repairs."""
@@ -110,7 +110,7 @@ def stop_repairs(conn: Connection, tenant_id: int | None, *, who: str) -> int:
     ).rowcount
 
 
-def begin_periodic(conn: Connection, *, every_seconds: float) -> int:
+def request_periodic(conn: Connection, *, every_seconds: float) -> int:
     """Ask for repairs of the tenants that are due for a periodic one; return their number."""
     return conn.execute(
         """
@@ -132,7 +132,7 @@ def begin_periodic(conn: Connection, *, every_seconds: float) -> int:
     ).rowcount
 
 
-def take_back_repairs(conn: Connection) -> list[int]:
+def reclaim_repairs(conn: Connection) -> list[int]:
     """Make repairs due again whose worker let the claim expire; return their ids."""
     rows = conn.execute(
         """
@@ -185,12 +185,12 @@ def claim(conn: Connection, repair_id: int, *, seconds: float) -> Repair | None:
         return cur.execute(_READ, (repair_id,)).fetchone()
 
 
-def begin(conn: Connection, repair: Repair, since: datetime, until: datetime) -> None:
+def set_span(conn: Connection, repair: Repair, since: datetime, until: datetime) -> None:
     """Set the span of time that all slices of the repair compare. Raises Fenced."""
     _update(conn, repair, SQL("since = %(since)s, until = %(until)s, position = %(since)s"), since=since, until=until)
 
 
-def move(conn: Connection, repair: Repair, progress: Progress, *, seconds: float) -> bool:
+def count_page(conn: Connection, repair: Repair, progress: Progress, *, seconds: float) -> bool:
     """Count a page and renew the claim; False when this page was counted already. Raises Fenced.
 
     A commit may be repeated because its answer was lost; then the page must not count twice.
@@ -228,7 +228,7 @@ def put_back(conn: Connection, repair: Repair, *, seconds: float, code: str | No
     _update(conn, repair, _SET_WAITING, seconds=seconds, code=code, detail=detail)
 
 
-def try_again(conn: Connection, repair: Repair, *, seconds: float, code: str, detail: str) -> None:
+def retry_later(conn: Connection, repair: Repair, *, seconds: float, code: str, detail: str) -> None:
     """Make the repair due again like `put_back`, and count a failure. Raises Fenced."""
     _update(
         conn, repair, SQL("{}, failures = failures + 1").format(_SET_WAITING), seconds=seconds, code=code, detail=detail
@@ -271,7 +271,7 @@ def finish(conn: Connection, repair: Repair, *, detail: str | None) -> None:
     )
 
 
-def look_again(conn: Connection, tenant_id: int, *, seconds: float) -> None:
+def postpone_periodic(conn: Connection, tenant_id: int, *, seconds: float) -> None:
     """Begin no periodic repair of the tenant for so long."""
     conn.execute(
         """

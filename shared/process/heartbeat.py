@@ -36,14 +36,14 @@ class Heartbeat:
             return
         self._thread.join(INTERVAL_SECONDS)
         try:
-            self._pool.run(lambda conn: capacity.leave_processes(conn, self._name))
+            self._pool.run(lambda conn: capacity.remove_process(conn, self._name))
         except StoreUnavailable as exc:
             log.warning("process_not_removed", reason=str(exc))
 
     def _beat(self) -> None:
         while not self._stopped.is_set():
             try:
-                self._pool.run(lambda conn: capacity.beat(conn, self._name, self._kind, self._slots))
+                self._pool.run(lambda conn: capacity.record_heartbeat(conn, self._name, self._kind, self._slots))
             except StoreUnavailable as exc:
                 log.warning("heartbeat_missed", reason=str(exc))
             except Exception:  # without the thread, a live process would count as dead

@@ -11,7 +11,7 @@ from typing import TypeVar
 
 from shared.connection.client import TenantConnection
 from shared.db.core.pool import Connection
-from shared.db.core.session import persist
+from shared.db.core.session import retry_until_stored
 from shared.db.tasks import actions as action_rows
 from shared.db.tasks import events, leases, settling
 from shared.db.tenants import tenants
@@ -39,7 +39,7 @@ class Attempt:
     `tenant_has_due_work` tells whether the tenant had work due when the attempt was settled. It is true before that.
     """
 
-    def __init__(self, resources: Resources, claimed: leases.Claimed, claimed_at: float):
+    def __init__(self, resources: Resources, claimed: leases.ClaimedTask, claimed_at: float):
         self.resources = resources
         self.task = claimed.task
         self.tenant_has_due_work = True
@@ -98,7 +98,7 @@ class Attempt:
         """Run `work` in one transaction, with the conversation locked and the lease checked. Raises Fenced."""
 
         def locked(conn: Connection) -> T:
-            leases.hold(conn, self.task)
+            leases.lock(conn, self.task)
             return work(conn)
 
         return self.transaction(locked)
@@ -109,7 +109,7 @@ class Attempt:
         A step uses it after it has done something that must not be done twice. Raises Fenced when the lease is lost,
         and StoreUnavailable only when this process is to stop.
         """
-        return self._persist(lambda: self.in_locked_conversation(work))
+        return self._retry_until_stored(lambda: self.in_locked_conversation(work))
 
     def put_back(self, conn: Connection, seconds: float | None, *, why: str) -> None:
         """Put the task back, due in `seconds` or, with None, when another task releases it. This was no attempt.
@@ -138,8 +138,8 @@ class Attempt:
             return
         calls = self.calls
         ended = {"state": state, "action_state": action_state, "reason": reason}
-        self.tenant_has_due_work = self._persist(
-            lambda: self.resources.pool.run_alone(
+        self.tenant_has_due_work = self._retry_until_stored(
+            lambda: self.resources.pool.run_autocommit(
                 lambda conn: settling.end_with_action(
                     conn, self.task, **ended, calls=calls, answered=front_answered(calls)
                 )
@@ -179,9 +179,9 @@ class Attempt:
 
     def _wrap_up(self, conn: Connection, outcome: str, code: str | None, detail: str | None) -> None:
         calls = self.calls
-        self.tenant_has_due_work = settling.wrap_up(
+        self.tenant_has_due_work = settling.end_attempt(
             conn, self.task, outcome=outcome, code=code, detail=detail, calls=calls, answered=front_answered(calls)
         )
 
-    def _persist(self, write: Callable[[], T]) -> T:
-        return persist(write, stop=self.resources.stop, event="settling_waits", task_id=self.task.id)
+    def _retry_until_stored(self, write: Callable[[], T]) -> T:
+        return retry_until_stored(write, stop=self.resources.stop, event="settling_waits", task_id=self.task.id)

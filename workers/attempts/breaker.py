@@ -14,7 +14,7 @@ import structlog
 
 from shared.db.core.pool import Connection
 from shared.db.tasks import outages
-from shared.db.tasks.outages import What
+from shared.db.tasks.outages import Service
 from shared.errors import FrontUnavailable, MailroomError, NotYet, StorageUnavailable, StoreUnavailable
 from shared.models import Task
 from workers.attempts.attempt import Attempt
@@ -46,21 +46,21 @@ def is_outage(attempt: Attempt, error: BaseException) -> bool:
         return False
 
 
-def _is_away(conn: Connection, service: What, task: Task) -> bool | None:
+def _is_away(conn: Connection, service: Service, task: Task) -> bool | None:
     """Whether the service is known to be away; None when it must be checked.
 
     A failure that is no reason for a check yet is noted as unanswered.
     """
-    if any(outage.what == service for outage in outages.standing(conn)):
+    if any(outage.what == service for outage in outages.current_outages(conn)):
         return True
-    other_tasks = outages.unanswered_besides(conn, task.id)
+    other_tasks = outages.count_other_unanswered(conn, task.id)
     if service == "storage" or calls_for_check(other_tasks=other_tasks, attempt=task.attempts):
         return None
     outages.note_unanswered(conn, task.id)
     return False
 
 
-def _found_away(attempt: Attempt, service: What) -> bool:
+def _found_away(attempt: Attempt, service: Service) -> bool:
     """Check the service and begin an outage if it is away."""
     try:
         _check(attempt, service)
@@ -75,7 +75,7 @@ def _found_away(attempt: Attempt, service: What) -> bool:
     return False
 
 
-def _check(attempt: Attempt, service: What) -> None:
+def _check(attempt: Attempt, service: Service) -> None:
     """Call the service without any conversation or file of a task. Raises the error that shows that it is away."""
     if service == "storage":
         attempt.resources.storage.check()
@@ -100,7 +100,7 @@ def _answers_another_tenant(attempt: Attempt) -> bool:
     return front_answered(front.calls)
 
 
-def _begin_outage(attempt: Attempt, service: What, error: MailroomError) -> None:
+def _begin_outage(attempt: Attempt, service: Service, error: MailroomError) -> None:
     if attempt.transaction(
         lambda conn: outages.begin(
             conn, service, code=error.code, detail=str(error), probe_seconds=OUTAGE_PROBE_SECONDS
@@ -109,7 +109,7 @@ def _begin_outage(attempt: Attempt, service: What, error: MailroomError) -> None
         log.error("outage_began", service=service, code=error.code, reason=str(error))
 
 
-def _end_outage(attempt: Attempt, service: What) -> None:
+def _end_outage(attempt: Attempt, service: Service) -> None:
     if outage := attempt.transaction(lambda conn: outages.end(conn, service)):
         lasted = (datetime.now(UTC) - outage.since).total_seconds()
         log.warning("outage_ended", service=service, code=outage.code, seconds=round(lasted))

@@ -62,7 +62,9 @@ def describe_failure(error: BaseException) -> str:
 def _claim(resources: Resources, task_id: int) -> Attempt | None:
     claimed_at = time.monotonic()
     lease = resources.settings.lease_seconds
-    claimed = resources.pool.run_alone(lambda conn: leases.claim(conn, task_id, resources.name, lease_seconds=lease))
+    claimed = resources.pool.run_autocommit(
+        lambda conn: leases.claim(conn, task_id, resources.name, lease_seconds=lease)
+    )
     return Attempt(resources, claimed, claimed_at) if claimed else None
 
 
@@ -73,7 +75,7 @@ def _run(attempt: Attempt, step: Step) -> None:
         _do_or_fail(attempt, step)
     except Fenced:
         log.warning("fenced", task_id=task.id, kind=task.kind, epoch=task.lease_epoch)
-        attempt.transaction(lambda conn: leases.let_go(conn, task))
+        attempt.transaction(lambda conn: leases.release(conn, task))
 
 
 def _do_or_fail(attempt: Attempt, step: Step) -> None:

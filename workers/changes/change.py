@@ -12,7 +12,7 @@ from typing import Protocol, TypeVar
 from shared import failpoints
 from shared.connection.vault import UnreadableSecret
 from shared.db.core.pool import Connection
-from shared.db.tasks.events import note_merge
+from shared.db.tasks.events import record_merge
 from shared.errors import ConversationMoved, FrontUnavailable, NotYet, Parking, PermanentError, UnsafeRedirect
 from shared.front.client import MAX_MERGES, TenantClient
 from shared.models import Task
@@ -82,7 +82,7 @@ def make_change(attempt: Attempt, change: ConversationChange[F]) -> None:
         try:
             return _make(attempt, change)
         except ConversationMoved as moved:
-            _note_merge(attempt, moved)
+            _record_merge(attempt, moved)
     raise UnsafeRedirect(f"the conversation was redirected {MAX_MERGES + 1} times; it was not followed further")
 
 
@@ -172,8 +172,8 @@ def _send(attempt: Attempt, change: ConversationChange[F], facts: F) -> None:
         raise
 
 
-def _note_merge(attempt: Attempt, moved: ConversationMoved) -> None:
-    attempt.transaction(lambda conn: note_merge(conn, attempt.task.tenant_id, moved.merged_id, moved.surviving_id))
+def _record_merge(attempt: Attempt, moved: ConversationMoved) -> None:
+    attempt.transaction(lambda conn: record_merge(conn, attempt.task.tenant_id, moved.merged_id, moved.surviving_id))
 
 
 def _settle(attempt: Attempt, change: ConversationChange[F], settled: Settle) -> None:

@@ -60,7 +60,7 @@ def record_chunk(
     All rows are read before the first is written: in a pipeline nothing waits for PostgreSQL after that. Conversations
     are locked once, at the end, so that all transactions lock several of them in one order.
     """
-    now = statements.begin(conn)
+    now = statements.begin_writing(conn)
     prepared = prepared or prepare(conn, chunk, now)
     items = _without_erased(conn, chunk)
     recorded = statements.known_events(conn, prepared.ids)
@@ -69,7 +69,7 @@ def record_chunk(
     tenant_ids = _write_new(conn, prepared, new)
     ids = {**prepared.ids, **recorded}
     statements.insert_deliveries(conn, [delivery_row(item, ids[item.key]) for item in repeated])
-    statements.wake_actions(conn, _changed_conversations(new, prepared.tenants))
+    statements.make_actions_due(conn, _changed_conversations(new, prepared.tenants))
     if seen_types:
         seen_types.note(conn, _webhook_types(items))
     return tenant_ids
@@ -90,7 +90,7 @@ def adopt_parked_events(pool: Pool) -> set[int]:
         reason = f"recording it for its tenant failed ({type(exc).__name__})"
         pool.run(lambda conn: statements.fail_parked(conn, [offender.event_id], reason))
 
-    if parked := pool.run(statements.adoptable):
+    if parked := pool.run(statements.adoptable_deliveries):
         bisect_failures(parked, adopt, give_up)
     return tenant_ids
 
@@ -131,12 +131,12 @@ def _write_new(conn: Connection, prepared: PreparedChunk, new: Iterable[Parsed])
 
 def _adopt(conn: Connection, parked: Sequence[ParkedDelivery]) -> set[int]:
     """Do the work of parked events as if they came now; their event and delivery rows exist already."""
-    now = statements.begin(conn)
+    now = statements.begin_writing(conn)
     plan = plan_chunk(conn, _without_erased(conn, [_parse_parked(each) for each in parked]), now)
     ids = statements.adopt_events(conn, plan.event_rows())
     work = chunk_work(plan, ids)
     write_work(conn, work)
-    statements.wake_actions(conn, _changed_conversations((plan.first[key] for key in ids), plan.tenants))
+    statements.make_actions_due(conn, _changed_conversations((plan.first[key] for key in ids), plan.tenants))
     statements.fail_parked(conn, [each.event_id for each in parked], "its body reads as another event now")
     return work.tenant_ids()
 

@@ -70,7 +70,7 @@ class DeliveryReader:
             for each in spooled
         ]
         parsed = self.mark_and_parse(_without_suspects(incoming, suspects))
-        return Batch(incoming=incoming, parsed=parsed, may_be_more=spool.fills(spooled, self._size))
+        return Batch(incoming=incoming, parsed=parsed, may_be_more=spool.may_have_more(spooled, self._size))
 
     def mark_and_parse(self, incoming: Sequence[Incoming]) -> list[Parsed]:
         """Mark the deliveries as in flight, commit that, and parse them."""
@@ -143,7 +143,7 @@ class BackgroundResult(Generic[T]):
 
 
 def _prepare(conn: Connection, chunk: Sequence[Parsed]) -> PreparedChunk:
-    return prepare(conn, chunk, statements.begin_look_up(conn))
+    return prepare(conn, chunk, statements.begin_reading(conn))
 
 
 def _incoming(entry: Entry) -> Incoming:

@@ -20,7 +20,7 @@ from shared.models import EventKey, Message, Owners, Plan, Tenant
 from workers.matching import keys_to_look_up
 from workers.recording.parse import Parsed
 from workers.recording.plan import plan_message
-from workers.recording.write import PlannedEvent, WorkRows, has_work, recipients_json, work_rows
+from workers.recording.write import PlannedEvent, WorkRows, has_work, recipients_column, work_rows
 
 #: The number of events whose rows are sent together. The next group is sent while PostgreSQL writes this one.
 GROUP_SIZE = 250
@@ -174,7 +174,7 @@ def _event_row(item: Parsed, tenants: Mapping[str, Tenant], plan: Plan | None) -
         received_at=item.incoming.delivery.received_at,
         state=state,
         cause=cause,
-        recipients=recipients_json(plan) if plan else None,
+        recipients=recipients_column(plan) if plan else None,
     )
 
 

@@ -61,8 +61,8 @@ class Recorder:
         self._role.close()
 
     def _drain(self, until: float) -> int:
-        self._forgive_survived()
-        suspects = self._pool.run(statements.marked_in_flight)
+        self._take_back_survived_tries()
+        suspects = self._pool.run(statements.tries_in_flight)
         try:
             return self._record_all(suspects, until)
         finally:
@@ -128,8 +128,8 @@ class Recorder:
             )
         except Exception:
             self._survived.update(each.incoming.entry_id for each in chunk)
-            with suppress(StoreUnavailable):  # if it is away, they are forgiven before marks are read again
-                self._forgive_survived()
+            with suppress(StoreUnavailable):  # if it is away, it happens before marks are read again
+                self._take_back_survived_tries()
             raise
 
     def _record_chunk(self, chunk: Sequence[Parsed], prepared: PreparedChunk | None = None) -> None:
@@ -148,11 +148,11 @@ class Recorder:
         reason = f"recording it failed ({type(exc).__name__}); the body is kept unparsed"
         self._record_chunk([parse(incoming._replace(unreadable=reason))])
 
-    def _forgive_survived(self) -> None:
+    def _take_back_survived_tries(self) -> None:
         """Take back the last try of the entries that this recorder survived. They stay marked, to be tried alone."""
         if self._survived:
             entry_ids = sorted(self._survived)
-            self._pool.run(lambda conn: statements.forgive_in_flight(conn, entry_ids))
+            self._pool.run(lambda conn: statements.take_back_tries(conn, entry_ids))
             self._survived.clear()
 
     def _unmark_vanished(self, suspects: Mapping[str, int]) -> None:

@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 from shared.db.core.pool import Connection
 from shared.db.recording import statements
-from shared.db.recording.rows import ActionRow, AttachmentRow, RecipientRow, TaskRow, as_json
+from shared.db.recording.rows import ActionRow, AttachmentRow, RecipientRow, TaskRow, recipients_json
 from shared.models import Plan
 
 
@@ -67,9 +67,9 @@ def write_work(conn: Connection, rows: WorkRows) -> None:
     statements.insert_tasks(conn, rows.tasks)
 
 
-def recipients_json(plan: Plan) -> str | None:
+def recipients_column(plan: Plan) -> str | None:
     """Encode the plan's recipients, with user and reason, for the event's row."""
-    return as_json(
+    return recipients_json(
         [
             RecipientRow(recipient.handle, recipient.role, user.user_id if user else None, reason)
             for recipient, user, reason in plan.matches

@@ -134,12 +134,12 @@ class _Slice:
             return Span(since=repair.since, until=repair.until)
         span = span_to_compare(
             requested_since=repair.asked_since,
-            repaired_until=repair.mark,
+            repaired_until=repair.repaired_until,
             connected_at=repair.connected_at,
             kept_days=self._resources.settings.retention_events_days,
             now=datetime.now(UTC),
         )
-        self._transaction(lambda conn: repairs.begin(conn, repair, span.since, span.until))
+        self._transaction(lambda conn: repairs.set_span(conn, repair, span.since, span.until))
         return span
 
     def _give_way(self) -> None:
@@ -197,14 +197,14 @@ class _Slice:
         if isinstance(error, MissingScope):
             # Only repairs need this permission, so the tenant's live work goes on.
             repairs.fail(conn, repair, **reason)
-            repairs.look_again(conn, repair.tenant_id, seconds=MISSING_SCOPE_SECONDS)
+            repairs.postpone_periodic(conn, repair.tenant_id, seconds=MISSING_SCOPE_SECONDS)
             return
         match decision:
             case Park():
                 repairs.put_back(conn, repair, seconds=PAUSE_SECONDS, **reason)
                 self._park_tenant(conn, decision.code)
             case Retry():
-                repairs.try_again(conn, repair, seconds=decision.delay, **reason)
+                repairs.retry_later(conn, repair, seconds=decision.delay, **reason)
             case GiveBack():
                 seconds = decision.delay if isinstance(error, GivesWay) else max(decision.delay, PAUSE_SECONDS)
                 repairs.put_back(conn, repair, seconds=seconds, **reason)
@@ -247,8 +247,8 @@ def _record_page(conn: Connection, repair: Repair, page: _ComparedPage) -> int:
         position=page.position,
         next_page=page.next_path,
     )
-    if repairs.move(conn, repair, progress, seconds=CLAIM_SECONDS) and missing and not repair.dry_run:
-        spool.feed(conn, [_delivery(repair, event) for event in missing])
+    if repairs.count_page(conn, repair, progress, seconds=CLAIM_SECONDS) and missing and not repair.dry_run:
+        spool.add_repaired(conn, [_delivery(repair, event) for event in missing])
     return len(missing)
 
 

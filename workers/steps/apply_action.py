@@ -37,7 +37,7 @@ class _PlannedChange:
     recorded_conversation_id: str
 
     def load_facts(self, conn: Connection, task: Task) -> ActionFacts:
-        return actions.hold(conn, task, changes=CHANGE_WEBHOOKS, api_sources=API_SOURCES)
+        return actions.lock_action(conn, task, changes=CHANGE_WEBHOOKS, api_sources=API_SOURCES)
 
     def as_untried(self, facts: ActionFacts) -> ActionFacts:
         return replace(facts, state="planned", intent_at=None, age_seconds=0.0)
@@ -53,13 +53,13 @@ class _PlannedChange:
         return decide_from_front(facts, front)
 
     def record_intent(self, conn: Connection, event_id: int) -> None:
-        actions.intend(conn, event_id)
+        actions.record_intent(conn, event_id)
 
     def withdraw_intent(self, conn: Connection, event_id: int) -> None:
-        actions.unintend(conn, event_id)
+        actions.withdraw_intent(conn, event_id)
 
     def record_wait(self, conn: Connection, event_id: int, reason: str) -> None:
-        actions.explain(conn, event_id, reason)
+        actions.set_reason(conn, event_id, reason)
 
     def send(self, front: TenantClient, facts: ActionFacts) -> None:
         if status := STATUS_AFTER.get(facts.kind):

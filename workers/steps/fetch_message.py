@@ -16,7 +16,7 @@ from shared.models import Message, Tenant
 from workers.attempts.attempt import Attempt
 from workers.recording.plan import plan_message
 from workers.recording.prepare import find_owners
-from workers.recording.write import PlannedEvent, recipients_json, work_rows, write_work
+from workers.recording.write import PlannedEvent, recipients_column, work_rows, write_work
 
 
 def fetch_message(attempt: Attempt) -> None:
@@ -35,7 +35,7 @@ def fetch_message(attempt: Attempt) -> None:
 def _write(conn: Connection, event: events.Event, message: Message) -> None:
     # A part that Front's own answer leaves out does not exist.
     message = replace(message, recipients=message.recipients or (), attachments=message.attachments or ())
-    now = statements.begin(conn)
+    now = statements.begin_writing(conn)
     tenant = statements.tenants_of(conn, [event.company_id])[event.company_id]
     plan = plan_message(
         tenant,
@@ -47,7 +47,7 @@ def _write(conn: Connection, event: events.Event, message: Message) -> None:
         now=now,
         inbox_ids=_inbox_ids(conn, tenant, event.id),
     )
-    events.complete(conn, event.id, message_id=message.id, recipients=recipients_json(plan))
+    events.save_message(conn, event.id, message_id=message.id, recipients=recipients_column(plan))
     planned = PlannedEvent(
         event_id=event.id,
         tenant_id=tenant.id,

@@ -45,8 +45,8 @@ def _storable_front_id(conn: Connection, tenant_id: int, attachment_id: int) -> 
 
     Raises GivesWay while retention may be deleting the same file, which an older event left.
     """
-    front_id = events.front_id_of(conn, attachment_id)
-    if seconds := retention.being_deleted(conn, tenant_id, front_id):
+    front_id = events.attachment_front_id(conn, attachment_id)
+    if seconds := retention.deletion_seconds_left(conn, tenant_id, front_id):
         raise GivesWay("the same file of an older event is being deleted", retry_after=min(seconds, DELETING_SECONDS))
     return front_id
 

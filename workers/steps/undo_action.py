@@ -38,7 +38,7 @@ class _Undo:
     """The change that undoes an action."""
 
     def load_facts(self, conn: Connection, task: Task) -> UndoFacts:
-        leases.hold(conn, task)
+        leases.lock(conn, task)
         return actions.undo_facts(conn, task.event_id, changes=CHANGE_WEBHOOKS, api_sources=API_SOURCES)
 
     def as_untried(self, facts: UndoFacts) -> UndoFacts:
@@ -55,10 +55,10 @@ class _Undo:
         return decide_undo_from_front(facts, front)
 
     def record_intent(self, conn: Connection, event_id: int) -> None:
-        actions.intend_undo(conn, event_id)
+        actions.record_undo_intent(conn, event_id)
 
     def withdraw_intent(self, conn: Connection, event_id: int) -> None:
-        actions.unintend_undo(conn, event_id)
+        actions.withdraw_undo_intent(conn, event_id)
 
     def record_wait(self, conn: Connection, event_id: int, reason: str) -> None:
         """Do nothing: the attempt's row has the reason, and the action keeps its own."""
@@ -75,15 +75,15 @@ class _Undo:
             raise FrontRejected("Front took the change and left the conversation in the trash; restore it in Front")
 
     def confirm(self, attempt: Attempt, facts: UndoFacts) -> None:
-        attempt.finish("done", lambda conn: actions.undone(conn, facts.event_id))
+        attempt.finish("done", lambda conn: actions.mark_undone(conn, facts.event_id))
 
     def settle(self, attempt: Attempt, task_state: str, settled: Settle) -> None:
         event_id = attempt.task.event_id
         if settled.state == "confirmed":
-            attempt.finish(task_state, lambda conn: actions.undone(conn, event_id))
+            attempt.finish(task_state, lambda conn: actions.mark_undone(conn, event_id))
         else:
             attempt.finish(task_state, lambda conn: _note_skipped(conn, event_id, settled.reason))
 
 
 def _note_skipped(conn: Connection, event_id: int, reason: str) -> None:
-    settling.note(conn, event_id, "undo skipped", detail=reason)
+    settling.add_journal_entry(conn, event_id, "undo skipped", detail=reason)

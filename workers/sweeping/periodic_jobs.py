@@ -92,10 +92,10 @@ def probe(resources: Resources) -> None:
 
 def take_back(resources: Resources) -> None:
     """Make tasks due again whose message or worker was lost. Tasks that lost too many workers fail."""
-    for lost in resources.pool.run(rescue.take_back):
+    for lost in resources.pool.run(rescue.reclaim_lost_tasks):
         log.warning("task_rescued", task_id=lost.id, was=lost.was)
         failpoints.reach("taken_back_before_dispatch")
-    for lost in resources.pool.run(rescue.doomed):
+    for lost in resources.pool.run(rescue.tasks_to_give_up):
         resources.pool.run(partial(_give_up, lost=lost))
         log.warning("task_given_up", task_id=lost.id)
 
@@ -136,19 +136,19 @@ def expire(resources: Resources) -> None:
 def begin_repairs(resources: Resources) -> None:
     """Begin the periodic repairs that are due."""
     if minutes := resources.settings.repair_minutes:
-        resources.pool.run(partial(repairs.begin_periodic, every_seconds=60.0 * minutes))
+        resources.pool.run(partial(repairs.request_periodic, every_seconds=60.0 * minutes))
 
 
 def repair(resources: Resources) -> None:
     """Send the repairs that are due, also those that a dead worker left."""
-    for repair_id in resources.pool.run(repairs.take_back_repairs):
+    for repair_id in resources.pool.run(repairs.reclaim_repairs):
         log.warning("repair_taken_back", repair_id=repair_id)
     resources.dispatcher.send_repairs()
 
 
 def forget_processes(resources: Resources) -> None:
     """Delete the rows of processes that are gone."""
-    resources.pool.run(capacity.forget_processes)
+    resources.pool.run(capacity.remove_stale_processes)
 
 
 def _drain(resources: Resources) -> int:
@@ -157,12 +157,12 @@ def _drain(resources: Resources) -> int:
 
 def _release(conn: Connection, tenant_id: int, conversation_id: str) -> None:
     lock_conversation(conn, tenant_id, conversation_id)
-    counters.increase(conn, "rescued", settling.release(conn, tenant_id, conversation_id))
+    counters.increase(conn, "rescued", settling.release_actions(conn, tenant_id, conversation_id))
 
 
-def _give_up(conn: Connection, lost: rescue.Lost) -> None:
+def _give_up(conn: Connection, lost: rescue.LostTask) -> None:
     conversation = settling.conversation_of(conn, lost.event_id)
     lock_conversation(conn, *conversation)
-    rescue.give_up_lost(conn, lost)
-    settling.release(conn, *conversation)
-    settling.update_event(conn, lost.event_id)
+    rescue.give_up(conn, lost)
+    settling.release_actions(conn, *conversation)
+    settling.update_event_state(conn, lost.event_id)

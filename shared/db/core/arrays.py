@@ -1,8 +1,8 @@
 """Sends columns of values as PostgreSQL's binary arrays.
 
 psycopg sends a list item by item, which took a third of the time of recording. In the binary format an array is a
-header, then each value after its length. The header names the number of dimensions, whether any value is null, the type
-of the elements, their number and the first index.
+header, then each value after its length. The header has the number of dimensions, a flag for nulls, the type of the
+elements, their number, and the first index.
 https://www.postgresql.org/docs/current/protocol-overview.html
 """
 

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 
 import psycopg
 
-from shared.db.core.pool import KEEPALIVES, Connection, is_away
+from shared.db.core.pool import KEEPALIVES, Connection, is_unavailable
 from shared.errors import StoreUnavailable
 
 # All locks but those of conversations share one class id; their object id tells them apart.
@@ -45,12 +45,12 @@ def try_lock_retention(conn: Connection) -> bool:
     return _try_lock(conn, _RETENTION)
 
 
-def hold_off_erasing(conn: Connection) -> None:
+def prevent_erasing(conn: Connection) -> None:
     """Let no erasure begin until the transaction ends, so that the companies it read stay as they were."""
     conn.execute("SELECT pg_advisory_xact_lock_shared(%s, %s)", (_LOCKS, _ERASING))
 
 
-def begin_erasing(conn: Connection) -> None:
+def lock_for_erasing(conn: Connection) -> None:
     """Wait for all transactions that hold erasing off, and lock them out until this one ends. Keep it short."""
     conn.execute("SELECT pg_advisory_xact_lock(%s, %s)", (_LOCKS, _ERASING))
 
@@ -77,7 +77,7 @@ class Role:
             is_ours = self._try_take(conn)
         except psycopg.Error as exc:
             self.close()
-            if not is_away(exc):
+            if not is_unavailable(exc):
                 raise
             raise StoreUnavailable(f"PostgreSQL did not give the role of {self._name}; check DATABASE_URL") from exc
         try:

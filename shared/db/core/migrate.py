@@ -1,7 +1,7 @@
 """Brings the schema up to date: applies numbered SQL files, each in one transaction, under one lock.
 
-Migrations only add. A change of the schema is a new file in `migrations/`, and the same change in `schema.sql`, which
-only tests read.
+Migrations only add. A change of the schema is a new file in `migrations/`, and the same change in `schema.sql`. Only
+tests read `schema.sql`.
 """
 
 from __future__ import annotations

@@ -27,8 +27,8 @@ Connection: TypeAlias = psycopg.Connection[tuple[Any, ...]]
 
 #: Seconds a thread waits for a free connection.
 WAIT_FOR_CONNECTION = 5.0
-#: psycopg_pool doubles its pause after each failed connection, up to minutes, which would double the length of an
-#: outage for us. The pool gives up after these seconds; then the next caller starts a new connection at once.
+#: psycopg_pool doubles its pause after each failed connection, up to minutes. An outage would last twice as long for
+#: us. So the pool gives up after these seconds; then the next caller starts a new connection at once.
 RECONNECT_SECONDS = 2.0
 TIMEOUTS = "SET lock_timeout = '5s'; SET statement_timeout = '30s'; SET idle_in_transaction_session_timeout = '30s'"
 #: The kernel notices a host that vanished after a minute. On a Unix socket libpq ignores these.
@@ -51,12 +51,14 @@ CONTENDED_TRIES = 5
 class Pool:
     """Up to `size` connections, opened when first needed; safe to use from many threads.
 
-    `longest`: seconds after which a transaction is given up. The pool counts them itself, because a server that is
+    `max_seconds`: seconds after which a transaction is given up. The pool counts them itself, because a server that is
     stopped keeps to no timeout.
     """
 
-    def __init__(self, database_url: str, *, size: int, application_name: str, longest: float | None = None) -> None:
-        self._longest = longest
+    def __init__(
+        self, database_url: str, *, size: int, application_name: str, max_seconds: float | None = None
+    ) -> None:
+        self._max_seconds = max_seconds
         self._pool: ConnectionPool[Connection] = ConnectionPool(
             database_url,
             kwargs={"application_name": application_name, "connect_timeout": 5, **KEEPALIVES},
@@ -92,12 +94,12 @@ class Pool:
         """
         return self._repeat(work, self._in_transaction)
 
-    def run_alone(self, work: Callable[[Connection], T]) -> T:
+    def run_autocommit(self, work: Callable[[Connection], T]) -> T:
         """Run `work` like `run`, but with each statement as its own transaction: this saves BEGIN and COMMIT.
 
-        A pool whose transactions have a `longest` runs `work` in one transaction all the same.
+        A pool whose transactions have a `max_seconds` runs `work` in one transaction all the same.
         """
-        return self._repeat(work, self._in_autocommit if self._longest is None else self._in_transaction)
+        return self._repeat(work, self._in_autocommit if self._max_seconds is None else self._in_transaction)
 
     def close(self) -> None:
         """Close every connection; those in use are closed when they are given back."""
@@ -136,10 +138,10 @@ class Pool:
     @contextmanager
     def _connection(self) -> Iterator[Connection]:
         with self._pool.connection() as conn:
-            if self._longest is None:
+            if self._max_seconds is None:
                 yield conn
             else:
-                with transaction_within(conn, self._longest):
+                with transaction_within(conn, self._max_seconds):
                     yield conn
 
     def _prepare_next_attempt(self, exc: psycopg.Error, attempt: int) -> None:
@@ -149,9 +151,11 @@ class Pool:
             time.sleep(random.uniform(0, 0.02 * 2**attempt))  # noqa: S311 - a pause
 
 
-def open_pool(settings: Settings, *, size: int, application_name: str, longest: float | None = None) -> Pool:
+def open_pool(settings: Settings, *, size: int, application_name: str, max_seconds: float | None = None) -> Pool:
     """Open a pool on DATABASE_URL. Returns at once, even while PostgreSQL is away."""
-    return Pool(settings.database_url.get_secret_value(), size=size, application_name=application_name, longest=longest)
+    return Pool(
+        settings.database_url.get_secret_value(), size=size, application_name=application_name, max_seconds=max_seconds
+    )
 
 
 def is_lost(exc: BaseException) -> bool:
@@ -168,7 +172,7 @@ def is_contended(exc: BaseException) -> bool:
     return isinstance(exc, psycopg.Error) and exc.sqlstate in CONTENDED
 
 
-def is_away(exc: BaseException) -> bool:
+def is_unavailable(exc: BaseException) -> bool:
     """Whether waiting helps, because nothing is wrong with the statement or its values."""
     busy = isinstance(exc, psycopg.Error) and (exc.sqlstate or "").startswith(BUSY)
     return busy or isinstance(exc, PoolTimeout) or is_lost(exc) or is_contended(exc)
@@ -220,7 +224,7 @@ def _errors_translated() -> Iterator[None]:
     try:
         yield
     except psycopg.Error as exc:
-        if not is_away(exc):
+        if not is_unavailable(exc):
             raise
         reason = exc.diag.message_primary or type(exc).__name__
         raise StoreUnavailable(f"PostgreSQL did not take the transaction ({reason}); check DATABASE_URL") from exc

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, TypeVar
 import psycopg
 import structlog
 
-from shared.db.core.pool import is_away
+from shared.db.core.pool import is_unavailable
 from shared.errors import MailroomError, StoreUnavailable
 
 if TYPE_CHECKING:
@@ -38,26 +38,26 @@ def session(database_url: str) -> Iterator[Connection]:
     Raises StoreUnavailable, NotMigrated.
     """
     with (
-        told_to_operator(),
+        operator_errors(),
         psycopg.connect(database_url, autocommit=True, application_name="mailroom command", connect_timeout=5) as conn,
     ):
         yield conn
 
 
 @contextmanager
-def told_to_operator() -> Iterator[None]:
+def operator_errors() -> Iterator[None]:
     """Turn the errors of psycopg that an operator can repair into StoreUnavailable or NotMigrated."""
     try:
         yield
     except (psycopg.errors.UndefinedTable, psycopg.errors.UndefinedColumn) as exc:
         raise NotMigrated("the database does not have the tables of this release; run `mailroom migrate`") from exc
     except psycopg.Error as exc:
-        if not is_away(exc):
+        if not is_unavailable(exc):
             raise
         raise StoreUnavailable(f"PostgreSQL does not answer ({_reason(exc)}); check DATABASE_URL") from exc
 
 
-def persist(write: Callable[[], T], *, stop: threading.Event, event: str, **log_values: int) -> T:
+def retry_until_stored(write: Callable[[], T], *, stop: threading.Event, event: str, **log_values: int) -> T:
     """Call `write` until PostgreSQL takes it, and return its result; log `event` after each failure.
 
     Raises StoreUnavailable only once `stop` is set.

@@ -209,7 +209,7 @@ ATTEMPTS_ORDER = "ORDER BY a.started_at, a.task_id, a.epoch"
 JOURNAL = "SELECT at, what, who, detail FROM journal WHERE event_id = %s ORDER BY id"
 
 
-def newest(conn: Connection, wanted: Filter, *, limit: int) -> list[EventSummary]:
+def latest(conn: Connection, wanted: Filter, *, limit: int) -> list[EventSummary]:
     """Return the latest events that match the filter, latest first."""
     order = "s.received_at DESC, s.id DESC" if wanted.tenant_id is not None else "s.id DESC"
     query = sql.SQL(SUMMARIES) + where(wanted, CONDITIONS) + sql.SQL(" ORDER BY " + order + " LIMIT %(limit)s")
@@ -217,7 +217,7 @@ def newest(conn: Connection, wanted: Filter, *, limit: int) -> list[EventSummary
         return cursor.execute(query, {**wanted.values(), "limit": limit}).fetchall()
 
 
-def named(conn: Connection, name: str, *, company_id: str | None = None) -> list[EventSummary]:
+def find_by_any_id(conn: Connection, name: str, *, company_id: str | None = None) -> list[EventSummary]:
     """Return the events with this id, which may be Front's, our number, or the id of a delivery."""
     name = clean(name, LONGEST_NAME)
     conditions = ["s.front_id = %(name)s"]

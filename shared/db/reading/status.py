@@ -47,7 +47,7 @@ class EventCount:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Spool:
+class SpoolStatus:
     """The deliveries that wait in PostgreSQL for the recorder, because Redis was away."""
 
     count: int
@@ -55,7 +55,7 @@ class Spool:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Process:
+class RunningProcess:
     """A process with a heartbeat in the last minute."""
 
     name: str
@@ -66,7 +66,7 @@ class Process:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Parked:
+class ParkedWork:
     """All work that waits for one cause. `companies` counts the tenants, also those without waiting work.
 
     `oldest_at`: when the first tenant was parked; for unknown companies, when the first event came.
@@ -94,25 +94,25 @@ def count_tasks(conn: Connection) -> dict[str, int]:
     return dict.fromkeys(TASK_STATES, 0) | dict(rows.fetchall())
 
 
-def spool(conn: Connection) -> Spool:
+def spool_status(conn: Connection) -> SpoolStatus:
     """Return how much waits in the spool."""
-    with conn.cursor(row_factory=class_row(Spool)) as cursor:
+    with conn.cursor(row_factory=class_row(SpoolStatus)) as cursor:
         row = cursor.execute(
             "SELECT count(*) AS count, "
             "coalesce(extract(epoch FROM now() - min(received_at)), 0)::float AS oldest_age_seconds "
             "FROM spooled_deliveries"
         ).fetchone()
-    return row or Spool(count=0, oldest_age_seconds=0.0)
+    return row or SpoolStatus(count=0, oldest_age_seconds=0.0)
 
 
-def dry_runs(conn: Connection) -> list[str]:
+def tenants_in_dry_run(conn: Connection) -> list[str]:
     """Return the names of the tenants whose policy runs dry."""
     return [name for (name,) in conn.execute("SELECT name FROM tenants WHERE dry_run ORDER BY name")]
 
 
-def alive(conn: Connection) -> list[Process]:
+def running_processes(conn: Connection) -> list[RunningProcess]:
     """Return the processes that run."""
-    with conn.cursor(row_factory=class_row(Process)) as cursor:
+    with conn.cursor(row_factory=class_row(RunningProcess)) as cursor:
         return cursor.execute(
             "SELECT name, kind, slots, started_at, seen_at FROM processes "
             "WHERE seen_at > now() - make_interval(secs => %s) ORDER BY kind, name",
@@ -120,9 +120,9 @@ def alive(conn: Connection) -> list[Process]:
         ).fetchall()
 
 
-def parked(conn: Connection) -> list[Parked]:
+def parked_work(conn: Connection) -> list[ParkedWork]:
     """Return the parked work by cause."""
-    with conn.cursor(row_factory=class_row(Parked)) as cursor:
+    with conn.cursor(row_factory=class_row(ParkedWork)) as cursor:
         return cursor.execute(PARKED).fetchall()
 
 

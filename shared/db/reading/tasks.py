@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, kw_only=True)
-class ListedTask:
+class TaskSummary:
     """A task as a list shows it; `event` is Front's id. `due_at` is None while it waits for another task."""
 
     id: int
@@ -35,10 +35,10 @@ class ListedTask:
 
 
 @dataclass(frozen=True, kw_only=True)
-class WholeTask:
+class TaskDetails:
     """A task with its attempts, the first one first."""
 
-    task: ListedTask
+    task: TaskSummary
     attempts: list[AttemptView]
 
 
@@ -54,7 +54,7 @@ class TaskGroup:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Outcome:
+class UndoProgress:
     """The results of undos so far, counted by conversation or tag.
 
     `stopped`: actions that ended before they were applied. `skipped` and `failed` are counted by cause. `open`: the
@@ -100,20 +100,20 @@ FROM waiting WHERE state IN ('planned', 'superseded') OR state = 'failed' AND in
 """).format(open=_OPEN)
 
 
-def newest(conn: Connection, wanted: Filter, *, limit: int) -> list[ListedTask]:
+def latest(conn: Connection, wanted: Filter, *, limit: int) -> list[TaskSummary]:
     """Return the latest tasks that match the filter, latest first."""
     query = SQL(COLUMNS + SOURCE) + where(wanted, CONDITIONS) + SQL(" ORDER BY k.id DESC LIMIT %(limit)s")
-    with conn.cursor(row_factory=class_row(ListedTask)) as cursor:
+    with conn.cursor(row_factory=class_row(TaskSummary)) as cursor:
         return cursor.execute(query, {**wanted.values(), "limit": limit}).fetchall()
 
 
-def one(conn: Connection, task_id: int) -> WholeTask | None:
+def task_details(conn: Connection, task_id: int) -> TaskDetails | None:
     """Return a task and its attempts, or None. Call it inside a transaction, so that both are of one moment."""
-    found = newest(conn, Filter(ids=(task_id,)), limit=1)
-    return WholeTask(task=found[0], attempts=attempts_of_task(conn, task_id)) if found else None
+    found = latest(conn, Filter(ids=(task_id,)), limit=1)
+    return TaskDetails(task=found[0], attempts=attempts_of_task(conn, task_id)) if found else None
 
 
-def groups(conn: Connection, wanted: Filter, states: tuple[str, ...]) -> list[TaskGroup]:
+def count_groups(conn: Connection, wanted: Filter, states: tuple[str, ...]) -> list[TaskGroup]:
     """Count the tasks that match the filter and are in one of these states, by tenant, kind, state and code."""
     columns = f"SELECT t.name AS tenant, k.kind, {SHOWN_TASK_STATE} AS state, k.code, count(*) AS count "
     query = SQL(columns + SOURCE) + _in_states(wanted) + SQL(" GROUP BY 1, 2, 3, 4 ORDER BY 5 DESC")
@@ -121,7 +121,7 @@ def groups(conn: Connection, wanted: Filter, states: tuple[str, ...]) -> list[Ta
         return cursor.execute(query, {**wanted.values(), "states": list(states)}).fetchall()
 
 
-def batches(conn: Connection, wanted: Filter, states: tuple[str, ...], *, size: int) -> Iterator[list[int]]:
+def id_batches(conn: Connection, wanted: Filter, states: tuple[str, ...], *, size: int) -> Iterator[list[int]]:
     """Yield the ids of those tasks in order, in batches. Each batch is read only when the caller asks for it."""
     after = 0
     query = SQL("SELECT k.id " + SOURCE) + _in_states(wanted)
@@ -135,7 +135,7 @@ def batches(conn: Connection, wanted: Filter, states: tuple[str, ...], *, size: 
         after = batch[-1]
 
 
-def standing_since(conn: Connection, tenant_id: int) -> datetime:
+def oldest_open_undo(conn: Connection, tenant_id: int) -> datetime:
     """Return when the oldest open undo was asked for; now when none is open."""
     query = SQL("""
         SELECT coalesce(min(created_at), now()) FROM tasks
@@ -146,7 +146,7 @@ def standing_since(conn: Connection, tenant_id: int) -> datetime:
     return row[0]  # type: ignore[no-any-return]
 
 
-def outcome(conn: Connection, tenant_id: int, since: datetime) -> Outcome:
+def undo_progress(conn: Connection, tenant_id: int, since: datetime) -> UndoProgress:
     """Count the results of the undos that were asked for since then."""
     rows = conn.execute(_UNDO_COUNTS, {"tenant": tenant_id, "since": since}).fetchall()
 
@@ -156,7 +156,7 @@ def outcome(conn: Connection, tenant_id: int, since: datetime) -> Outcome:
     def total(state: str) -> int:
         return sum(count for row_state, _, count in rows if row_state == state)
 
-    return Outcome(
+    return UndoProgress(
         undone=total("undone"),
         stopped=total("stopped"),
         open=total("open"),

@@ -40,7 +40,7 @@ class EventRow(NamedTuple):
     received_at: datetime
     state: str
     cause: str | None
-    recipients: str | None  # as `as_json` returns them
+    recipients: str | None  # as `recipients_json` returns them
 
 
 class DeliveryRow(NamedTuple):
@@ -100,7 +100,7 @@ class TaskRow(NamedTuple):
     detail: str | None = None
 
 
-def as_json(recipients: Sequence[RecipientRow]) -> str | None:
+def recipients_json(recipients: Sequence[RecipientRow]) -> str | None:
     """Return the recipients, in their order, as an event's row stores them."""
     return orjson.dumps([tuple(row) for row in recipients]).decode() if recipients else None
 

@@ -44,7 +44,7 @@ def add(conn: Connection, deliveries: Sequence[Delivery]) -> None:
     )
 
 
-def feed(conn: Connection, deliveries: Sequence[Delivery]) -> None:
+def add_repaired(conn: Connection, deliveries: Sequence[Delivery]) -> None:
     """Store, like `add`, events of Front's list that were missing here."""
     conn.execute(
         """
@@ -86,12 +86,12 @@ def oldest(conn: Connection, limit: int) -> list[Spooled]:
     ]
 
 
-def fills(spooled: Sequence[Spooled], limit: int) -> bool:
+def may_have_more(spooled: Sequence[Spooled], limit: int) -> bool:
     """Whether more deliveries may wait than `oldest` returned for this limit."""
     return len(spooled) == limit or sum(len(each.delivery.body) for each in spooled) >= MAX_BYTES
 
 
-def mentioning(conn: Connection, word: bytes, *, after: str | None, limit: int) -> list[tuple[str, bytes]]:
+def containing(conn: Connection, word: bytes, *, after: str | None, limit: int) -> list[tuple[str, bytes]]:
     """Return the next deliveries after this id with the word in their body, as (id, body), sorted by id."""
     rows = conn.execute(
         """

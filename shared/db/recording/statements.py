@@ -10,7 +10,7 @@ from typing import Any
 from psycopg.rows import class_row
 
 from shared.db.core.arrays import Bigints, Texts
-from shared.db.core.locks import hold_off_erasing, lock_conversations
+from shared.db.core.locks import lock_conversations, prevent_erasing
 from shared.db.core.pool import Connection
 from shared.db.recording.rows import ActionRow, AttachmentRow, DeliveryRow, EventRow, TaskRow, columns
 from shared.errors import MalformedEnvelope
@@ -51,17 +51,17 @@ class ParkedDelivery:
     body: bytes
 
 
-def begin(conn: Connection) -> datetime:
+def begin_writing(conn: Connection) -> datetime:
     """Start a transaction that writes, and return the database's time. No company can be erased until it ends."""
-    hold_off_erasing(conn)
-    return begin_look_up(conn)
+    prevent_erasing(conn)
+    return begin_reading(conn)
 
 
-def begin_look_up(conn: Connection) -> datetime:
+def begin_reading(conn: Connection) -> datetime:
     """Start a transaction that only reads, and return the database's time.
 
-    It turns sequential scans off. Foreign-key checks are planned once for each session; planned while the tables are
-    still empty, they would scan the tables for ever after (384 instead of 7,761 events/s in a prototype).
+    It turns sequential scans off, because foreign-key checks are planned once for each session. Plans made while the
+    tables are still empty would scan them for ever after: 384 instead of 7,761 events/s in a prototype.
     """
     row = conn.execute("SELECT now(), set_config('enable_seqscan', 'off', true)").fetchone()
     assert row is not None  # noqa: S101 -- SELECT without FROM gives one row
@@ -155,7 +155,7 @@ def known_events(conn: Connection, keys: Iterable[EventKey]) -> dict[EventKey, i
     return {(company_id, front_id): event_id for company_id, front_id, event_id in rows}
 
 
-def adoptable(conn: Connection, limit: int = 200) -> list[ParkedDelivery]:
+def adoptable_deliveries(conn: Connection, limit: int = 200) -> list[ParkedDelivery]:
     """Return deliveries of parked events whose company now has a tenant, oldest first.
 
     There are at most `limit`, and fewer when their bodies exceed MAX_BYTES.
@@ -282,7 +282,7 @@ def insert_tasks(conn: Connection, tasks: Sequence[TaskRow]) -> None:
         )
 
 
-def wake_actions(conn: Connection, conversations: Iterable[tuple[int, str]]) -> None:
+def make_actions_due(conn: Connection, conversations: Iterable[tuple[int, str]]) -> None:
     """Make the waiting actions of these conversations due, because somebody changed the conversations."""
     changed = set(conversations)
     if changed:
@@ -328,7 +328,7 @@ def mark_in_flight(conn: Connection, entry_ids: Sequence[str]) -> None:
     )
 
 
-def forgive_in_flight(conn: Connection, entry_ids: Sequence[str]) -> None:
+def take_back_tries(conn: Connection, entry_ids: Sequence[str]) -> None:
     """Take the last try of these entries back, because the recorder survived it.
 
     The entries stay marked, so that each is tried alone.
@@ -343,7 +343,7 @@ def unmark_in_flight(conn: Connection, entry_ids: Sequence[str]) -> None:
     conn.execute("DELETE FROM in_flight_entries WHERE entry_id = ANY(%s)", (Texts(entry_ids),))
 
 
-def marked_in_flight(conn: Connection) -> dict[str, int]:
+def tries_in_flight(conn: Connection) -> dict[str, int]:
     """Return the entries that a recorder left marked, with the number of recorders that died with each."""
     return dict(conn.execute("SELECT entry_id, tries FROM in_flight_entries").fetchall())
 

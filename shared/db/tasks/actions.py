@@ -9,7 +9,7 @@ from psycopg.sql import SQL
 
 from shared.actions import ActionFacts, UndoFacts
 from shared.db.core.pool import Connection
-from shared.db.tasks.leases import check_held
+from shared.db.tasks.leases import check_owned
 from shared.models import Task
 
 # The facts that other events of the conversation's family add to an action. A later event was emitted later, or at the
@@ -58,7 +58,7 @@ FROM lock_action(%s, %s, %s, %s, %s)
 """
 
 #: The part of a conversation that an action changes: archive and trash change its status, each tag changes itself.
-THING = SQL("CASE WHEN {action}.kind IN ('archive', 'trash') THEN 'status' ELSE {action}.kind END")
+CHANGED_PART = SQL("CASE WHEN {action}.kind IN ('archive', 'trash') THEN 'status' ELSE {action}.kind END")
 
 _UNDO_FACTS = SQL("""
 WITH own AS (SELECT * FROM actions WHERE event_id = %(event)s),
@@ -85,7 +85,7 @@ SELECT own.event_id, surviving_conversation(own.tenant_id, own.conversation_id) 
           AND {own_thing} = 'status' AND e.type = ANY(%(changes)s) AND NOT coalesce(e.source, '') = ANY(%(api)s)
           AND e.emitted_at > sent.intent_at LIMIT 1) AS change
 FROM own LEFT JOIN sent ON true
-""").format(a_thing=THING.format(action=SQL("a")), own_thing=THING.format(action=SQL("own")))
+""").format(a_thing=CHANGED_PART.format(action=SQL("a")), own_thing=CHANGED_PART.format(action=SQL("own")))
 
 _MARK_UNDONE = SQL("""
 UPDATE actions a SET state = 'undone', undone_at = now(), reason = 'undone: asked for by ' || a.undo_asked_by
@@ -94,11 +94,11 @@ WHERE own.event_id = %(event)s AND e.tenant_id = own.tenant_id AND a.event_id = 
   AND e.conversation_id = ANY(ARRAY(SELECT conversation_family(own.tenant_id, own.conversation_id)))
   AND {a_thing} = {own_thing} AND a.undo_asked_at IS NOT NULL
   AND a.state IN ('confirmed', 'failed') AND a.intent_at IS NOT NULL
-""").format(a_thing=THING.format(action=SQL("a")), own_thing=THING.format(action=SQL("own")))
+""").format(a_thing=CHANGED_PART.format(action=SQL("a")), own_thing=CHANGED_PART.format(action=SQL("own")))
 
 
-def hold(conn: Connection, task: Task, *, changes: Sequence[str], api_sources: Iterable[str]) -> ActionFacts:
-    """Lock the task and its conversation like `leases.hold`, and return the facts of its event's action.
+def lock_action(conn: Connection, task: Task, *, changes: Sequence[str], api_sources: Iterable[str]) -> ActionFacts:
+    """Lock the task and its conversation like `leases.lock`, and return the facts of its event's action.
 
     `changes` are the event types by which somebody changes a conversation; events from `api_sources` do not count.
     Raises Fenced unless this attempt owns the task, and LookupError when the event has no action.
@@ -108,7 +108,7 @@ def hold(conn: Connection, task: Task, *, changes: Sequence[str], api_sources: I
             _LOCK_ACTION, (task.tenant_id, task.conversation_id, task.id, task.lease_epoch, task.event_id)
         ).fetchone()
         assert own is not None  # noqa: S101 -- a function of one row
-        check_held(own.pop("held"))
+        check_owned(own.pop("held"))
         if own["event_id"] is None:
             raise LookupError(f"event {task.event_id} has no action")
         values = {"event": task.event_id, "changes": list(changes), "api": list(api_sources)}
@@ -116,12 +116,12 @@ def hold(conn: Connection, task: Task, *, changes: Sequence[str], api_sources: I
     return ActionFacts(**own, **(others or {}))
 
 
-def intend(conn: Connection, event_id: int) -> None:
+def record_intent(conn: Connection, event_id: int) -> None:
     """Record the intent to send the change. Only after the commit is it safe to send it."""
     conn.execute("UPDATE actions SET state = 'intent', intent_at = now() WHERE event_id = %s", (event_id,))
 
 
-def unintend(conn: Connection, event_id: int) -> None:
+def withdraw_intent(conn: Connection, event_id: int) -> None:
     """Take the intent back, because nothing was sent or Front certainly refused it."""
     conn.execute("UPDATE actions SET state = 'planned', intent_at = NULL WHERE event_id = %s", (event_id,))
 
@@ -131,7 +131,7 @@ def settle(conn: Connection, event_id: int, state: str, reason: str) -> None:
     conn.execute("SELECT settle_action(%s, %s, %s)", (event_id, state, reason))
 
 
-def explain(conn: Connection, event_id: int, reason: str) -> None:
+def set_reason(conn: Connection, event_id: int, reason: str) -> None:
     """Record why the action waits."""
     conn.execute("UPDATE actions SET reason = %s WHERE event_id = %s", (reason, event_id))
 
@@ -149,16 +149,16 @@ def undo_facts(conn: Connection, event_id: int, *, changes: Sequence[str], api_s
     return facts
 
 
-def intend_undo(conn: Connection, event_id: int) -> None:
+def record_undo_intent(conn: Connection, event_id: int) -> None:
     """Record the intent to send the undo. Only after the commit is it safe to send it."""
     conn.execute("UPDATE actions SET undo_intent_at = now() WHERE event_id = %s", (event_id,))
 
 
-def unintend_undo(conn: Connection, event_id: int) -> None:
+def withdraw_undo_intent(conn: Connection, event_id: int) -> None:
     """Take the intent to undo back, because nothing was sent or Front certainly refused it."""
     conn.execute("UPDATE actions SET undo_intent_at = NULL WHERE event_id = %s", (event_id,))
 
 
-def undone(conn: Connection, event_id: int) -> None:
+def mark_undone(conn: Connection, event_id: int) -> None:
     """Mark all sent actions as undone whose undo was asked for: those of the event's conversation and kind."""
     conn.execute(_MARK_UNDONE, {"event": event_id})

@@ -30,7 +30,7 @@ _LOAD = SQL("""
 SELECT coalesce((SELECT nullif(sum(slots), 0)::int FROM processes WHERE kind = 'worker' AND {alive}), {assumed})
            AS slots,
        count(*) FILTER (WHERE {others})::int AS others, count(*) FILTER (WHERE {files})::int AS files,
-       ARRAY(SELECT what FROM outages) AS away
+       ARRAY(SELECT what FROM outages) AS outages
 FROM tasks f WHERE {in_flight}
 """).format(alive=_ALIVE, assumed=Literal(ASSUMED_SLOTS), others=OTHERS, files=FILES, in_flight=IN_FLIGHT)
 _LOAD_BYTES = _LOAD.as_bytes()
@@ -50,10 +50,10 @@ WHERE due.others OR due.files
 
 
 @dataclass(frozen=True, kw_only=True)
-class Busy:
+class WorkerLoad:
     """The slots of all workers, and how many files and other tasks are in flight: sent to workers or run by them.
 
-    `away` names the outages, during which nothing that needs the service is sent. `waiting` counts the messages that
+    `outages` names the services that are away, and nothing that needs them is sent. `waiting` counts the messages that
     no worker has taken. More than the workers could run at once mean that the workers are away or behind: then nothing
     is sent, since each task would be sent again and again.
     """
@@ -62,60 +62,60 @@ class Busy:
     others: int
     files: int
     waiting: int = 0
-    away: Sequence[str] = ()
+    outages: Sequence[str] = ()
 
     @property
-    def room_for_files(self) -> int:
+    def capacity_for_files(self) -> int:
         """How many more files may be sent: files get half of the slots."""
-        return 0 if self.away else min(self._room_for_messages, max(1, self.slots // 2) - self.files)
+        return 0 if self.outages else min(self._capacity_for_messages, max(1, self.slots // 2) - self.files)
 
     @property
-    def room_in_rounds(self) -> int:
+    def capacity_for_round(self) -> int:
         """How many other tasks a round may send: with the files in flight, twice the slots."""
-        if "front" in self.away:
+        if "front" in self.outages:
             return 0
-        return min(self._room_for_messages, 2 * self.slots - self.files - self.others)
+        return min(self._capacity_for_messages, 2 * self.slots - self.files - self.others)
 
     @property
-    def room_besides_rounds(self) -> int:
+    def capacity_for_top_up(self) -> int:
         """How many other tasks a top-up of single tenants may send; the rest is left for rounds of all tenants."""
-        return 0 if "front" in self.away else min(self._room_for_messages, self.slots - self.others)
+        return 0 if "front" in self.outages else min(self._capacity_for_messages, self.slots - self.others)
 
     @property
-    def _room_for_messages(self) -> int:
+    def _capacity_for_messages(self) -> int:
         return 2 * self.slots - self.waiting
 
 
 @dataclass(frozen=True, kw_only=True)
-class Look(Busy):
+class DueWork(WorkerLoad):
     """The load of the workers when some tenants have tasks due, and of which lane those are."""
 
     others_are_due: bool
     files_are_due: bool
 
     @property
-    def has_room(self) -> bool:
+    def has_capacity(self) -> bool:
         """Whether any of the due tasks may be sent."""
-        return (self.others_are_due and self.room_besides_rounds > 0) or (
-            self.files_are_due and self.room_for_files > 0
+        return (self.others_are_due and self.capacity_for_top_up > 0) or (
+            self.files_are_due and self.capacity_for_files > 0
         )
 
 
-def busy(conn: Connection, waiting: int) -> Busy:
+def worker_load(conn: Connection, waiting: int) -> WorkerLoad:
     """Return the load of the workers, with `waiting` messages that no worker has taken."""
-    with conn.cursor(row_factory=class_row(Busy)) as cur:
+    with conn.cursor(row_factory=class_row(WorkerLoad)) as cur:
         row = cur.execute(_LOAD_BYTES).fetchone()
     assert row is not None  # noqa: S101 -- an aggregate gives one row
     return replace(row, waiting=waiting)
 
 
-def look(conn: Connection, tenant_ids: Sequence[int]) -> Look | None:
+def due_work(conn: Connection, tenant_ids: Sequence[int]) -> DueWork | None:
     """Return the load of the workers if these tenants have tasks due, else None. Needs no transaction."""
-    with conn.cursor(row_factory=class_row(Look)) as cur:
+    with conn.cursor(row_factory=class_row(DueWork)) as cur:
         return cur.execute(_LOAD_IF_DUE, {"tenants": list(tenant_ids)}).fetchone()
 
 
-def beat(conn: Connection, name: str, kind: str, slots: int = 0) -> None:
+def record_heartbeat(conn: Connection, name: str, kind: str, slots: int = 0) -> None:
     """Record that the process is alive, and runs `slots` tasks at once."""
     conn.execute(
         """
@@ -126,11 +126,11 @@ def beat(conn: Connection, name: str, kind: str, slots: int = 0) -> None:
     )
 
 
-def leave_processes(conn: Connection, name: str) -> None:
+def remove_process(conn: Connection, name: str) -> None:
     """Remove a process that stops."""
     conn.execute("DELETE FROM processes WHERE name = %s", (name,))
 
 
-def forget_processes(conn: Connection) -> None:
+def remove_stale_processes(conn: Connection) -> None:
     """Remove the processes without a heartbeat for an hour."""
     conn.execute("DELETE FROM processes WHERE seen_at < now() - interval '1 hour'")

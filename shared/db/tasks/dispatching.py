@@ -1,7 +1,7 @@
 """Chooses the due tasks that go to the workers next: fair to all tenants, and never more than the workers can take.
 
-Files have their own lane with half of the slots. So a few tenants with large, slow files delay nobody's other work, and
-no query reads through a backlog of one kind to find a task of the other.
+Files have their own lane with half of the slots. So a few tenants with large, slow files delay nobody's other work. Nor
+does a query read through a backlog of files to find another task, or the reverse.
 """
 
 from __future__ import annotations
@@ -13,9 +13,9 @@ from psycopg.sql import SQL, Composed
 
 from shared.db.core.locks import try_lock_files
 from shared.db.core.pool import Connection
-from shared.db.tasks.capacity import FILES, IN_FLIGHT, OTHERS, Look, busy
+from shared.db.tasks.capacity import FILES, IN_FLIGHT, OTHERS, DueWork, worker_load
 
-#: At most this many tasks of a tenant are in flight, so that its backlog never stands before another tenant's event.
+#: At most this many tasks of a tenant are in flight, so that its backlog never delays another tenant's event.
 PER_TENANT = 8
 #: At most this many files of a tenant are in flight as well.
 FILES_PER_TENANT = 4
@@ -110,30 +110,30 @@ _ONE_OF_OTHERS, _ONE_OF_FILES = _round(OTHERS, _BY_TURNS).as_bytes(), _round(FIL
 
 
 @dataclass(frozen=True, kw_only=True)
-class Picked:
+class QueuedTask:
     """A task to be sent. `behind`: after the tasks of tenants without a backlog."""
 
     id: int
     behind: bool = False
 
 
-def queue_of_tenants(conn: Connection, tenant_ids: Sequence[int], seen: Look) -> list[Picked]:
-    """Queue due tasks of these tenants and return them, as far as `seen` shows capacity."""
+def queue_for_tenants(conn: Connection, tenant_ids: Sequence[int], due: DueWork) -> list[QueuedTask]:
+    """Queue due tasks of these tenants and return them, as far as `due` shows capacity."""
     tenants = list(tenant_ids)
-    picked: list[Picked] = []
-    if seen.others_are_due:
-        picked = _queue(conn, _TOP_UP_OTHERS, PER_TENANT, seen.room_besides_rounds, tenants=tenants)
-    if seen.files_are_due:
-        picked += _queue_files(conn, seen.waiting, tenants)
+    picked: list[QueuedTask] = []
+    if due.others_are_due:
+        picked = _queue(conn, _TOP_UP_OTHERS, PER_TENANT, due.capacity_for_top_up, tenants=tenants)
+    if due.files_are_due:
+        picked += _queue_files(conn, due.waiting, tenants)
     return picked
 
 
-def queue_round(conn: Connection, *, waiting: int) -> list[Picked]:
+def queue_round(conn: Connection, *, waiting: int) -> list[QueuedTask]:
     """Queue due tasks of all tenants by turns and return them; `waiting` is the number of messages nobody has taken."""
     with_files = try_lock_files(conn)  # before counting, as in `_queue_files`
-    seen = busy(conn, waiting)
-    picked = _queue(conn, _ROUND_OTHERS, PER_TENANT, seen.room_in_rounds)
-    return picked + (_queue(conn, _ROUND_FILES, FILES_PER_TENANT, seen.room_for_files) if with_files else [])
+    load = worker_load(conn, waiting)
+    picked = _queue(conn, _ROUND_OTHERS, PER_TENANT, load.capacity_for_round)
+    return picked + (_queue(conn, _ROUND_FILES, FILES_PER_TENANT, load.capacity_for_files) if with_files else [])
 
 
 def queue_one(conn: Connection, *, files_only: bool) -> int | None:
@@ -212,17 +212,17 @@ def _queue_probes(conn: Connection, query: Composed, again_seconds: float, *, li
     return [task_id for (task_id,) in conn.execute(query, parameters)]
 
 
-def _queue_files(conn: Connection, waiting: int, tenants: list[int]) -> list[Picked]:
+def _queue_files(conn: Connection, waiting: int, tenants: list[int]) -> list[QueuedTask]:
     """Queue files, unless another transaction does: two that counted the same capacity would both use it.
 
     The next round follows soon.
     """
     if not try_lock_files(conn):
         return []
-    return _queue(conn, _TOP_UP_FILES, FILES_PER_TENANT, busy(conn, waiting).room_for_files, tenants=tenants)
+    return _queue(conn, _TOP_UP_FILES, FILES_PER_TENANT, worker_load(conn, waiting).capacity_for_files, tenants=tenants)
 
 
-def _queue(conn: Connection, query: bytes, per_tenant: int, capacity: int, **parameters: list[int]) -> list[Picked]:
+def _queue(conn: Connection, query: bytes, per_tenant: int, capacity: int, **parameters: list[int]) -> list[QueuedTask]:
     if capacity <= 0:
         return []
     limits = {"capacity": capacity, "per_tenant": per_tenant, "resend": RESEND_SECONDS}
@@ -235,4 +235,4 @@ def _queue(conn: Connection, query: bytes, per_tenant: int, capacity: int, **par
             """,
             ([tenant_id for _, tenant_id, _ in rows],),
         )
-    return [Picked(id=task_id, behind=has_backlog) for task_id, _, has_backlog in rows]
+    return [QueuedTask(id=task_id, behind=has_backlog) for task_id, _, has_backlog in rows]

@@ -36,15 +36,15 @@ def get(conn: Connection, event_id: int) -> Event:
     return event
 
 
-def complete(conn: Connection, event_id: int, *, message_id: str | None, recipients: str | None) -> None:
-    """Store the id of the fetched message and its recipients, as `rows.as_json` returns them."""
+def save_message(conn: Connection, event_id: int, *, message_id: str | None, recipients: str | None) -> None:
+    """Store the id of the fetched message and its recipients, as `rows.recipients_json` returns them."""
     conn.execute(
         "UPDATE events SET message_id = coalesce(message_id, %s), recipients = %s::json WHERE id = %s",
         (message_id, recipients, event_id),
     )
 
 
-def front_id_of(conn: Connection, attachment_id: int) -> str:
+def attachment_front_id(conn: Connection, attachment_id: int) -> str:
     """Return Front's id of the attachment. Raises LookupError when the attachment was deleted."""
     row = conn.execute("SELECT front_id FROM attachments WHERE id = %s", (attachment_id,)).fetchone()
     if row is None:
@@ -65,7 +65,7 @@ def mark_file(conn: Connection, attachment_id: int, state: str) -> None:
     conn.execute("UPDATE attachments SET state = %s WHERE id = %s AND state <> 'stored'", (state, attachment_id))
 
 
-def note_merge(conn: Connection, tenant_id: int, old_id: str, new_id: str) -> None:
+def record_merge(conn: Connection, tenant_id: int, old_id: str, new_id: str) -> None:
     """Record that Front merged one conversation into another. It locks both, so it needs its own transaction.
 
     Front's latest answer counts: the surviving conversation is merged into none, so no chain becomes a circle.

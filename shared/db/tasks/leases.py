@@ -15,7 +15,7 @@ from shared.db.core.pool import Connection
 from shared.errors import Fenced
 from shared.models import Grant, Task
 
-# No cause and no outage holds the task back, or the task is the one that probes whether that is over.
+# No cause and no outage holds the task back, or this task probes whether that is over.
 _FREE = SQL("""
 (tenants.not_before <= now()
  AND (tenants.parked_cause IS NULL
@@ -70,14 +70,14 @@ _GRANT_FIELDS = ("company_id", "kind", "secret", "version", "expires_at", "updat
 
 
 @dataclass(frozen=True, kw_only=True)
-class Claimed:
+class ClaimedTask:
     """A task that was just claimed, and its tenant's grant at that moment."""
 
     task: Task
     grant: Grant | None
 
 
-def claim(conn: Connection, task_id: int, worker: str, *, lease_seconds: float) -> Claimed | None:
+def claim(conn: Connection, task_id: int, worker: str, *, lease_seconds: float) -> ClaimedTask | None:
     """Claim the task for a new attempt, if it is due and nothing holds it back. Needs no transaction.
 
     A task that was sent before its tenant was parked or an outage began is not queued any more: it is dispatched
@@ -88,23 +88,21 @@ def claim(conn: Connection, task_id: int, worker: str, *, lease_seconds: float) 
         conn.execute(_HAND_BACK, (task_id,))
         return None
     task = Task(**dict(zip(_TASK_FIELDS, row, strict=False)))
-    return Claimed(task=task, grant=_grant(task.tenant_id, row[len(_TASK_FIELDS) :]))
+    return ClaimedTask(task=task, grant=_grant(task.tenant_id, row[len(_TASK_FIELDS) :]))
 
 
 def renew(conn: Connection, task: Task, *, lease_seconds: float) -> None:
     """Extend the lease of the attempt. Raises Fenced when the lease is lost or the tenant is being erased."""
-    check_held(
-        conn.execute(
-            "UPDATE tasks SET lease_until = now() + make_interval(secs => %s)"
-            " WHERE id = %s AND lease_epoch = %s AND state = 'running'"
-            " AND NOT EXISTS (SELECT FROM tenants WHERE tenants.id = tasks.tenant_id AND parked_cause = 'erasing')",
-            (lease_seconds, task.id, task.lease_epoch),
-        ).rowcount
-        == 1
+    renewed = conn.execute(
+        "UPDATE tasks SET lease_until = now() + make_interval(secs => %s)"
+        " WHERE id = %s AND lease_epoch = %s AND state = 'running'"
+        " AND NOT EXISTS (SELECT FROM tenants WHERE tenants.id = tasks.tenant_id AND parked_cause = 'erasing')",
+        (lease_seconds, task.id, task.lease_epoch),
     )
+    check_owned(renewed.rowcount == 1)
 
 
-def let_go(conn: Connection, task: Task) -> None:
+def release(conn: Connection, task: Task) -> None:
     """End the lease of a fenced attempt that still owns the task, so that nobody waits for it to expire."""
     conn.execute(
         "UPDATE tasks SET lease_until = now() WHERE id = %s AND lease_epoch = %s AND state = 'running'",
@@ -112,7 +110,7 @@ def let_go(conn: Connection, task: Task) -> None:
     )
 
 
-def hold(conn: Connection, task: Task) -> None:
+def lock(conn: Connection, task: Task) -> None:
     """Lock the task, and its conversation like `lock_conversation`, until the transaction ends.
 
     Raises Fenced unless this attempt owns the task.
@@ -120,7 +118,7 @@ def hold(conn: Connection, task: Task) -> None:
     row = conn.execute(
         "SELECT lock_task(%s, %s, %s, %s)", (task.tenant_id, task.conversation_id, task.id, task.lease_epoch)
     ).fetchone()
-    check_held(row and row[0])
+    check_owned(row and row[0])
 
 
 def finish(conn: Connection, task: Task, state: str, *, code: str | None = None, detail: str | None = None) -> None:
@@ -128,7 +126,7 @@ def finish(conn: Connection, task: Task, state: str, *, code: str | None = None,
     row = conn.execute(
         "SELECT end_task(%s, %s, %s, %s, %s)", (task.id, task.lease_epoch, state, code, detail)
     ).fetchone()
-    check_held(row and row[0])
+    check_owned(row and row[0])
 
 
 def put_back(  # noqa: PLR0913 -- the columns of a task after an attempt, each named at the call
@@ -144,29 +142,27 @@ def put_back(  # noqa: PLR0913 -- the columns of a task after an attempt, each n
 
     Raises Fenced when this attempt no longer owns the task.
     """
-    check_held(
-        conn.execute(
-            """
-            UPDATE tasks SET state = 'ready', lease_until = NULL, code = %(code)s, detail = %(detail)s,
-                   attempts = attempts - CASE WHEN %(counts)s THEN 0 ELSE 1 END,
-                   due_at = CASE WHEN %(seconds)s::float8 IS NULL THEN 'infinity'
-                                 ELSE now() + make_interval(secs => %(seconds)s) END
-            WHERE id = %(id)s AND lease_epoch = %(epoch)s AND state = 'running'
-            """,
-            {
-                "id": task.id,
-                "epoch": task.lease_epoch,
-                "seconds": seconds,
-                "counts": counts,
-                "code": code,
-                "detail": detail,
-            },
-        ).rowcount
-        == 1
+    updated = conn.execute(
+        """
+        UPDATE tasks SET state = 'ready', lease_until = NULL, code = %(code)s, detail = %(detail)s,
+               attempts = attempts - CASE WHEN %(counts)s THEN 0 ELSE 1 END,
+               due_at = CASE WHEN %(seconds)s::float8 IS NULL THEN 'infinity'
+                             ELSE now() + make_interval(secs => %(seconds)s) END
+        WHERE id = %(id)s AND lease_epoch = %(epoch)s AND state = 'running'
+        """,
+        {
+            "id": task.id,
+            "epoch": task.lease_epoch,
+            "seconds": seconds,
+            "counts": counts,
+            "code": code,
+            "detail": detail,
+        },
     )
+    check_owned(updated.rowcount == 1)
 
 
-def check_held(held: object) -> None:
+def check_owned(held: object) -> None:
     """Raise Fenced unless the attempt owns its task."""
     if not held:
         raise Fenced("another attempt owns this task now; this one writes nothing")

@@ -1,7 +1,7 @@
 """Changes that people ask for: retry or discard tasks, and undo the actions of a policy.
 
-A request for an undo is stored in the action's row. So a second request undoes nothing twice, and an action that was
-not sent yet ends before its worker would send it. Only a change that Front has must be undone there. One task does it,
+A request for an undo is stored in the action's row, so a second request undoes nothing twice. An action that was not
+sent yet ends before its worker would send it. Only a change that Front has must be undone there. One task does it,
 which belongs to the latest such event of the conversation.
 """
 
@@ -17,7 +17,7 @@ from psycopg.sql import SQL
 from shared.db.core.locks import lock_conversations
 from shared.db.core.pool import Connection
 from shared.db.tasks import settling
-from shared.db.tasks.actions import THING
+from shared.db.tasks.actions import CHANGED_PART
 
 # Actions that can be undone: sent since then; perhaps sent; planned since then; failed, but a retry may send them.
 _UNDOABLE_STATES = (
@@ -43,7 +43,7 @@ SELECT %(tenant)s, event_id, 'undo_action', 'ready' FROM (
     ORDER BY surviving_conversation(a.tenant_id, a.conversation_id), {thing}, a.emitted_at DESC, a.event_id DESC
 ) latest
 RETURNING event_id
-""").format(thing=THING.format(action=SQL("a")))
+""").format(thing=CHANGED_PART.format(action=SQL("a")))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -82,16 +82,16 @@ def plan_undo(conn: Connection, tenant_id: int, since: datetime) -> list[Undoabl
         return cur.execute(query, {"tenant": tenant_id, "since": since}).fetchall()
 
 
-def next_conversations(conn: Connection, tenant_id: int, since: datetime, *, size: int) -> list[str]:
+def conversations_to_undo(conn: Connection, tenant_id: int, since: datetime, *, size: int) -> list[str]:
     """Return some of the conversations that an undo would reach.
 
-    After `ask_for_undo` for these, it returns other ones, and none in the end.
+    After `request_undo` for these, it returns other ones, and none in the end.
     """
     rows = conn.execute(_NEXT_CONVERSATIONS, {"tenant": tenant_id, "since": since, "size": size})
     return [conversation for (conversation,) in rows]
 
 
-def ask_for_undo(
+def request_undo(
     conn: Connection, tenant_id: int, conversation_ids: Sequence[str], *, since: datetime, who: str
 ) -> int:
     """Ask for the undo in these conversations, in a transaction of its own; return the number of actions."""
@@ -107,9 +107,11 @@ def ask_for_undo(
     _make_waiting_actions_due(conn, asked)
     started = [event_id for (event_id,) in conn.execute(_START_UNDOS, {"tenant": tenant_id, "asked": asked})]
     for event_id in asked:
-        settling.note(conn, event_id, "undo asked", who=who, detail=f"of everything since {since:%Y-%m-%d %H:%M:%S %Z}")
+        settling.add_journal_entry(
+            conn, event_id, "undo asked", who=who, detail=f"of everything since {since:%Y-%m-%d %H:%M:%S %Z}"
+        )
     for event_id in started:
-        settling.update_event(conn, event_id)
+        settling.update_event_state(conn, event_id)
     return len(asked)
 
 
@@ -134,8 +136,8 @@ def _retry(conn: Connection, task_id: int, who: str) -> bool:
         """,
         (task_id,),
     )
-    settling.update_event(conn, event_id)
-    settling.note(conn, event_id, "task_retried", who=who, detail=f"task {task_id}")
+    settling.update_event_state(conn, event_id)
+    settling.add_journal_entry(conn, event_id, "task_retried", who=who, detail=f"task {task_id}")
     return True
 
 
@@ -158,9 +160,9 @@ def _discard(conn: Connection, task_id: int, who: str, reason: str) -> bool:
         """,
         (f"discarded: {reason}", task_id),
     )
-    settling.release(conn, *settling.conversation_of(conn, event_id))
-    settling.update_event(conn, event_id)
-    settling.note(conn, event_id, "task_discarded", who=who, detail=f"task {task_id}: {reason}")
+    settling.release_actions(conn, *settling.conversation_of(conn, event_id))
+    settling.update_event_state(conn, event_id)
+    settling.add_journal_entry(conn, event_id, "task_discarded", who=who, detail=f"task {task_id}: {reason}")
     return True
 
 

@@ -10,26 +10,26 @@ from psycopg.rows import class_row
 
 from shared.db.core.pool import Connection
 
-What = Literal["front", "storage"]
+Service = Literal["front", "storage"]
 
 
 @dataclass(frozen=True, kw_only=True)
 class Outage:
     """An outage of `what`; `code` and `detail` describe the failure that showed it."""
 
-    what: What
+    what: Service
     since: datetime
     code: str
     detail: str
 
 
-def standing(conn: Connection) -> list[Outage]:
+def current_outages(conn: Connection) -> list[Outage]:
     """Return the current outages."""
     with conn.cursor(row_factory=class_row(Outage)) as cur:
         return cur.execute("SELECT what, since, code, detail FROM outages ORDER BY what").fetchall()
 
 
-def begin(conn: Connection, what: What, *, code: str, detail: str, probe_seconds: float) -> bool:
+def begin(conn: Connection, what: Service, *, code: str, detail: str, probe_seconds: float) -> bool:
     """Record that an outage began. False when it was known.
 
     The attempts that Front left unanswered are given back to their tasks, which are due again. Because this changes
@@ -50,7 +50,7 @@ def begin(conn: Connection, what: What, *, code: str, detail: str, probe_seconds
     return begun == 1
 
 
-def end(conn: Connection, what: What) -> Outage | None:
+def end(conn: Connection, what: Service) -> Outage | None:
     """End an outage and return it; None when there was none."""
     with conn.cursor(row_factory=class_row(Outage)) as cur:
         return cur.execute(
@@ -72,7 +72,7 @@ def note_answer(conn: Connection) -> None:
     conn.execute("DELETE FROM unanswered_tasks")
 
 
-def unanswered_besides(conn: Connection, task_id: int) -> int:
+def count_other_unanswered(conn: Connection, task_id: int) -> int:
     """Count the other tasks that Front left unanswered since its last answer to anybody."""
     row = conn.execute("SELECT count(*) FROM unanswered_tasks WHERE task_id <> %s", (task_id,)).fetchone()
     return row[0] if row else 0

@@ -12,7 +12,7 @@ from shared.db.core.pool import Connection
 from shared.db.tasks import actions, events
 
 #: A task whose worker died this often is not tried again: the task itself may kill its workers.
-DEATHS = 5
+MAX_WORKER_DEATHS = 5
 WORKER_LOST = "worker_lost"
 
 _LOST = SQL("tasks.state IN ('queued', 'running') AND tasks.lease_until < now()")
@@ -23,7 +23,7 @@ _TOO_OFTEN = SQL("""
 
 
 @dataclass(frozen=True, kw_only=True)
-class Lost:
+class LostTask:
     """A task with an expired lease. `was` is its state then: queued (message lost) or running (worker lost)."""
 
     id: int
@@ -32,7 +32,7 @@ class Lost:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Stranded:
+class StrandedActions:
     """Conversations whose waiting actions nothing will release, and the id of the last task that was examined.
 
     `until` is 0 when no more tasks wait.
@@ -42,7 +42,7 @@ class Stranded:
     until: int
 
 
-def take_back(conn: Connection, limit: int = 500) -> list[Lost]:
+def reclaim_lost_tasks(conn: Connection, limit: int = 500) -> list[LostTask]:
     """Make tasks with an expired lease due again, except those that lost too many workers; return them."""
     query = SQL("""
         WITH lost AS (
@@ -54,23 +54,23 @@ def take_back(conn: Connection, limit: int = 500) -> list[Lost]:
         FROM lost WHERE t.id = lost.id
         RETURNING t.id, t.event_id, lost.was
     """).format(lost=_LOST, too_often=_TOO_OFTEN)
-    with conn.cursor(row_factory=class_row(Lost)) as cur:
-        lost = cur.execute(query, {"deaths": DEATHS, "limit": limit, "code": WORKER_LOST}).fetchall()
+    with conn.cursor(row_factory=class_row(LostTask)) as cur:
+        lost = cur.execute(query, {"deaths": MAX_WORKER_DEATHS, "limit": limit, "code": WORKER_LOST}).fetchall()
     counters.increase(conn, "rescued", len(lost))
     return lost
 
 
-def doomed(conn: Connection, limit: int = 500) -> list[Lost]:
+def tasks_to_give_up(conn: Connection, limit: int = 500) -> list[LostTask]:
     """Return the tasks with an expired lease that lost too many workers, except those with a locked row."""
     query = SQL("""
         SELECT id, event_id, state AS was FROM tasks WHERE {lost} AND {too_often}
         ORDER BY lease_until LIMIT %(limit)s FOR UPDATE SKIP LOCKED
     """).format(lost=_LOST, too_often=_TOO_OFTEN)
-    with conn.cursor(row_factory=class_row(Lost)) as cur:
-        return cur.execute(query, {"deaths": DEATHS, "limit": limit}).fetchall()
+    with conn.cursor(row_factory=class_row(LostTask)) as cur:
+        return cur.execute(query, {"deaths": MAX_WORKER_DEATHS, "limit": limit}).fetchall()
 
 
-def give_up_lost(conn: Connection, lost: Lost) -> None:
+def give_up(conn: Connection, lost: LostTask) -> None:
     """Let such a task fail, together with its file or action. The caller has locked its conversation."""
     query = SQL("""
         UPDATE tasks SET state = 'failed', code = %s, lease_until = NULL, settled_at = now() WHERE id = %s AND {lost}
@@ -87,10 +87,10 @@ def give_up_lost(conn: Connection, lost: Lost) -> None:
     counters.increase(conn, "rescued", 1)
 
 
-def stranded_conversations(conn: Connection, *, after: int = 0, looks_at: int = 2_000) -> Stranded:
+def stranded_conversations(conn: Connection, *, after: int = 0, limit: int = 2_000) -> StrandedActions:
     """Find conversations with a waiting action and nothing left to wait for. There should be none.
 
-    Examines the next `looks_at` waiting actions after the task `after`, where the last call ended.
+    Examines the next `limit` waiting actions after the task `after`, where the last call ended.
     """
     # OFFSET 0 keeps each look-up by key from becoming a join over whole tables.
     rows = conn.execute(
@@ -98,7 +98,7 @@ def stranded_conversations(conn: Connection, *, after: int = 0, looks_at: int = 
         WITH waiting AS MATERIALIZED (
             SELECT id, event_id FROM tasks
             WHERE state = 'ready' AND due_at = 'infinity' AND kind = 'apply_action' AND id > %(after)s
-            ORDER BY id LIMIT %(looks_at)s
+            ORDER BY id LIMIT %(limit)s
         ), alone AS MATERIALIZED (
             SELECT DISTINCT a.tenant_id, a.conversation_id
             FROM waiting CROSS JOIN LATERAL (SELECT * FROM actions WHERE event_id = waiting.event_id OFFSET 0) a
@@ -115,8 +115,8 @@ def stranded_conversations(conn: Connection, *, after: int = 0, looks_at: int = 
                          JOIN attachments f ON f.tenant_id = alone.tenant_id AND f.conversation_id = family.id
                          WHERE f.state <> 'stored')
         """,
-        {"after": after, "looks_at": looks_at},
+        {"after": after, "limit": limit},
     ).fetchall()
     examined, last, *_ = rows[0]
     conversations = [(tenant_id, conversation_id) for *_, tenant_id, conversation_id in rows if tenant_id is not None]
-    return Stranded(conversations=conversations, until=last if examined == looks_at else 0)
+    return StrandedActions(conversations=conversations, until=last if examined == limit else 0)

@@ -14,7 +14,7 @@ from psycopg.types.json import Jsonb
 
 from shared.actions import UnstoredFiles, wait_reason
 from shared.db.core.pool import Connection
-from shared.db.tasks.leases import check_held
+from shared.db.tasks.leases import check_owned
 from shared.models import Call, Task
 
 _WAITING_ACTIONS: Final = """
@@ -32,7 +32,7 @@ FROM (SELECT) AS once LEFT JOIN ({_WAITING_ACTIONS}) waiting ON true
 """  # noqa: S608 -- put together from our own statements
 
 
-def update_event(conn: Connection, event_id: int) -> None:
+def update_event_state(conn: Connection, event_id: int) -> None:
     """Derive the event's state from its tasks: failed if any failed, else processing if any is open, else done."""
     conn.execute("SELECT update_event_state(%s)", (event_id,))
 
@@ -49,8 +49,9 @@ def end_with_action(  # noqa: PLR0913 -- the columns of three rows, and the call
 ) -> bool:
     """End an action, its task and its attempt in one statement; return whether the tenant has work due.
 
-    It does the work of `leases.hold`, `actions.settle`, `leases.finish` and `wrap_up`, but releases no action: actions
-    wait for files only. It needs no transaction. Raises Fenced when this attempt no longer owns the task.
+    It does the work of `leases.lock`, `actions.settle`, `leases.finish` and `end_attempt`. It releases no action,
+    because actions wait for files only. It needs no transaction. Raises Fenced when this attempt no longer owns the
+    task.
     """
     row = conn.execute(
         "SELECT end_with_action(%s, %s, %s, %s, %s, %s, %s, %s, %s, %s)",
@@ -67,11 +68,11 @@ def end_with_action(  # noqa: PLR0913 -- the columns of three rows, and the call
             answered,
         ),
     ).fetchone()
-    check_held(row and row[0] is not None)
+    check_owned(row and row[0] is not None)
     return bool(row and row[0])
 
 
-def wrap_up(  # noqa: PLR0913 -- the columns of one row, and the calls of the attempt
+def end_attempt(  # noqa: PLR0913 -- the columns of one row, and the calls of the attempt
     conn: Connection,
     task: Task,
     *,
@@ -119,13 +120,13 @@ def conversation_of(conn: Connection, event_id: int) -> tuple[int, str]:
     return row[0], row[1]
 
 
-def release(conn: Connection, tenant_id: int, conversation_id: str) -> int:
+def release_actions(conn: Connection, tenant_id: int, conversation_id: str) -> int:
     """Make the waiting actions of the conversation due that nothing blocks any more; return their number."""
     waiting = conn.execute(_WAITING_ACTIONS, {"tenant": tenant_id, "conversation": conversation_id}).fetchall()
     return _release(conn, tenant_id, conversation_id, waiting)
 
 
-def note(conn: Connection, event_id: int, what: str, *, who: str = "mailroom", detail: str = "") -> None:
+def add_journal_entry(conn: Connection, event_id: int, what: str, *, who: str = "mailroom", detail: str = "") -> None:
     """Add a decision to the event's journal."""
     conn.execute(
         "INSERT INTO journal (event_id, what, who, detail) VALUES (%s, %s, %s, %s)", (event_id, what, who, detail)

@@ -79,7 +79,7 @@ def add(conn: Connection, token: NewApiToken) -> None:
         raise TokenNameTaken(f"there is a token {token.name!r} in use; revoke it or choose another name")
 
 
-def every(conn: Connection) -> list[ApiToken]:
+def list_all(conn: Connection) -> list[ApiToken]:
     """Return all tokens sorted by name, revoked ones last."""
     with conn.cursor(row_factory=class_row(ApiToken)) as cursor:
         return cursor.execute(
@@ -98,7 +98,7 @@ def revoke(conn: Connection, name: str) -> bool:
     return cursor.rowcount == 1
 
 
-def bearer(conn: Connection, digest: bytes) -> Bearer | None:
+def find_bearer(conn: Connection, digest: bytes) -> Bearer | None:
     """Return the bearer of the token with this digest, whatever its state. Notes the use at most once a minute."""
     with conn.cursor(row_factory=class_row(Bearer)) as cursor:
         found = cursor.execute(

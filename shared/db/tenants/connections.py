@@ -19,7 +19,7 @@ from shared.db.tenants import tenants
 from shared.errors import BeingErased, NeedsReconnect, TokenUnavailable
 from shared.models import Grant
 
-#: Front gives a new refresh token only in the last 24 hours of the old one's half year, so we ask more than once a day.
+#: A refresh token lives for half a year, and Front gives a new one only in its last 24 hours. So we ask twice a day.
 KEEP_ALIVE_AFTER = timedelta(hours=12)
 
 GRANTS = """
@@ -29,7 +29,7 @@ GRANTS = """
 
 
 @dataclass(frozen=True, kw_only=True)
-class Sealed:
+class SealedSecret:
     """A tenant's secret as it is stored, encrypted."""
 
     tenant_id: int
@@ -88,7 +88,7 @@ def read(conn: Connection, tenant_id: int) -> Grant | None:
         return cursor.execute(GRANTS + " WHERE c.tenant_id = %s", (tenant_id,)).fetchone()
 
 
-def another(conn: Connection, tenant_id: int) -> Grant | None:
+def grant_of_another_tenant(conn: Connection, tenant_id: int) -> Grant | None:
     """Return the grant of another tenant that may call Front now, preferably of one that Front answered lately."""
     query = f"""{GRANTS}
     WHERE c.tenant_id <> %s AND coalesce(t.parked_cause, 'missing_scope') = 'missing_scope' AND t.not_before <= now()
@@ -185,7 +185,7 @@ def count_sealed(conn: Connection) -> int:
     return int(row[0]) if row else 0
 
 
-def sealed_batches(conn: Connection, *, size: int) -> Iterator[list[Sealed]]:
+def sealed_batches(conn: Connection, *, size: int) -> Iterator[list[SealedSecret]]:
     """Yield all stored secrets in batches. Each batch is read only when the caller asks for it."""
     after = 0
     while batch := _next_batch(conn, after, size):
@@ -209,8 +209,8 @@ def replace_sealed(conn: Connection, old: Mapping[int, bytes], new: Mapping[int,
     ).rowcount
 
 
-def _next_batch(conn: Connection, after: int, size: int) -> list[Sealed]:
-    with conn.cursor(row_factory=class_row(Sealed)) as cursor:
+def _next_batch(conn: Connection, after: int, size: int) -> list[SealedSecret]:
+    with conn.cursor(row_factory=class_row(SealedSecret)) as cursor:
         return cursor.execute(
             """
             SELECT c.tenant_id, t.name, c.secret FROM connections c JOIN tenants t ON t.id = c.tenant_id

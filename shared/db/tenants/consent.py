@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Literal
 import psycopg
 from psycopg.rows import class_row
 
-from shared.db.core.locks import hold_off_erasing
+from shared.db.core.locks import prevent_erasing
 from shared.errors import MailroomError
 
 if TYPE_CHECKING:
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 VALID_FOR = timedelta(minutes=10)
-#: A state is stored for longer than it is valid, so that an admin who comes back late is told so.
+#: A state is stored for longer than it is valid, so that an admin who is late is told so.
 KEPT_FOR = timedelta(hours=1)
 
 
@@ -100,7 +100,7 @@ def find_link(conn: Connection, digest: bytes) -> ConnectLink | None:
         ).fetchone()
 
 
-def ask_consent(conn: Connection, *, state: bytes, link: bytes, browser: bytes) -> None:
+def save_state(conn: Connection, *, state: bytes, link: bytes, browser: bytes) -> None:
     """Store the `state` that this browser will bring back, and delete old ones. All arguments are digests."""
     conn.execute("DELETE FROM oauth_states WHERE expires_at < now() - %s", (KEPT_FOR - VALID_FOR,))
     conn.execute(
@@ -110,7 +110,7 @@ def ask_consent(conn: Connection, *, state: bytes, link: bytes, browser: bytes) 
     )
 
 
-def take_consent(conn: Connection, *, state: bytes, browser: bytes) -> Consent | None:
+def take_state(conn: Connection, *, state: bytes, browser: bytes) -> Consent | None:
     """Remove the `state`, so that it works once, and return its consent.
 
     None when the `state` is unknown or was used already.
@@ -126,12 +126,12 @@ def take_consent(conn: Connection, *, state: bytes, browser: bytes) -> Consent |
         ).fetchone()
 
 
-def bind(conn: Connection, tenant_id: int, company_id: str) -> None:
+def bind_company(conn: Connection, tenant_id: int, company_id: str) -> None:
     """Bind the company to the tenant, if the tenant has none yet. Raises CompanyTaken, OtherCompany.
 
     Two transactions that bind the tenant wait for each other. After CompanyTaken the transaction must be rolled back.
     """
-    hold_off_erasing(conn)  # before the tenant's row is locked: an erasure locks in the same order
+    prevent_erasing(conn)  # before the tenant's row is locked: an erasure locks in the same order
     row = conn.execute("SELECT company_id FROM tenants WHERE id = %s FOR NO KEY UPDATE", (tenant_id,)).fetchone()
     known = row[0] if row else None
     if known not in {None, company_id}:

@@ -13,7 +13,7 @@ from datetime import datetime
 from psycopg.rows import class_row
 from psycopg.sql import SQL, Composed, Identifier
 
-from shared.db.core.locks import begin_erasing
+from shared.db.core.locks import lock_for_erasing
 from shared.db.core.pool import Connection
 from shared.errors import MailroomError
 
@@ -48,7 +48,7 @@ class ErasedCompany:
 
 def mark_tenant(conn: Connection, tenant_id: int) -> Subject:
     """Stop all work for the tenant and its company, and delete its connection. Raises NotErasing."""
-    begin_erasing(conn)
+    lock_for_erasing(conn)
     row = conn.execute(
         "UPDATE tenants SET parked_cause = %(mark)s, parked_at = CASE parked_cause WHEN %(mark)s THEN parked_at"
         " ELSE now() END, probe_at = NULL, probe_task_id = NULL WHERE id = %(tenant)s RETURNING company_id",
@@ -64,7 +64,7 @@ def mark_tenant(conn: Connection, tenant_id: int) -> Subject:
 
 def mark_company(conn: Connection, company_id: str) -> Subject:
     """Record nothing more of a company without a tenant. Raises NotErasing when a tenant has it."""
-    begin_erasing(conn)
+    lock_for_erasing(conn)
     owner = conn.execute("SELECT name FROM tenants WHERE company_id = %s", (company_id,)).fetchone()
     if owner is not None:
         raise NotErasing(f"{company_id} belongs to the tenant {owner[0]!r}; erase that one by its name")
@@ -72,7 +72,7 @@ def mark_company(conn: Connection, company_id: str) -> Subject:
     return Subject(tenant_id=None, company_id=company_id)
 
 
-def running(conn: Connection, tenant_id: int) -> int:
+def count_running_tasks(conn: Connection, tenant_id: int) -> int:
     """Count the tenant's tasks that run under a lease which has not expired."""
     row = conn.execute(
         "SELECT count(*) FROM tasks WHERE tenant_id = %s AND state = 'running' AND lease_until > now()", (tenant_id,)
@@ -88,13 +88,13 @@ def is_erased(conn: Connection, tenant_id: int) -> bool:
     return bool(row and row[0])
 
 
-def count(conn: Connection, subject: Subject) -> dict[str, int]:
+def count_rows(conn: Connection, subject: Subject) -> dict[str, int]:
     """Count the rows by table, without those that have none, however long that takes."""
     conn.execute("SET LOCAL statement_timeout = 0")
     counts = {"events": _count(conn, SQL("SELECT count(*) FROM events WHERE company_id = %s"), subject.company_id)}
     for table in _tables(conn, "event_id"):
         counts[table] = _count(conn, _COUNT_OF_EVENTS.format(Identifier(table)), subject.company_id)
-    for table in of_tenants(conn):
+    for table in tenant_tables(conn):
         counts[table] = _count(conn, _COUNT_OF_TENANT.format(Identifier(table)), subject.tenant_id)
     return {table: number for table, number in counts.items() if number}
 
@@ -110,10 +110,10 @@ def delete_events(conn: Connection, company_id: str, *, after: str, limit: int) 
         "SELECT id, front_id FROM events WHERE company_id = %s AND front_id > %s ORDER BY front_id LIMIT %s",
         (company_id, after, limit),
     ).fetchall()
-    return delete_these(conn, [event_id for event_id, _ in rows]), rows[-1][1] if rows else after
+    return delete_events_by_id(conn, [event_id for event_id, _ in rows]), rows[-1][1] if rows else after
 
 
-def delete_these(conn: Connection, event_ids: Sequence[int]) -> int:
+def delete_events_by_id(conn: Connection, event_ids: Sequence[int]) -> int:
     """Delete events with all their rows; return the number of events."""
     conn.execute("DELETE FROM tasks WHERE event_id = ANY(%s)", (list(event_ids),))
     return conn.execute("DELETE FROM events WHERE id = ANY(%s)", (list(event_ids),)).rowcount
@@ -130,7 +130,7 @@ def unread_bodies(conn: Connection, *, after: int, limit: int) -> list[tuple[int
     ).fetchall()
 
 
-def of_tenants(conn: Connection) -> list[str]:
+def tenant_tables(conn: Connection) -> list[str]:
     """Return the tables whose rows belong to a tenant, except those whose rows belong to an event."""
     return sorted(set(_tables(conn, "tenant_id")) - {"events", *_tables(conn, "event_id")})
 
@@ -141,7 +141,7 @@ def delete_rows(conn: Connection, table: str, tenant_id: int, *, limit: int) -> 
     return conn.execute(query.format(Identifier(table)), (tenant_id, limit)).rowcount
 
 
-def finish(conn: Connection, tenant_id: int) -> None:
+def delete_tenant(conn: Connection, tenant_id: int) -> None:
     """Delete the tenant itself, unless it was deleted already. Raises NotErasing when it was not marked."""
     deleted = conn.execute("DELETE FROM tenants WHERE id = %s AND parked_cause = %s", (tenant_id, MARK)).rowcount
     if not deleted and conn.execute("SELECT FROM tenants WHERE id = %s", (tenant_id,)).rowcount:

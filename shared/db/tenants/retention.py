@@ -1,8 +1,8 @@
 """Deletes old events with all their rows, and then their files.
 
 Only finished events are deleted, and only while no event of their conversation is open or failed: failed work waits for
-a person, and open work reads the files and events of its conversation. The events must also be too old to be acted on,
-because a deleted event counts as new when Front sends it again.
+a person, and open work reads the files and events of its conversation. The events must also be too old to be acted on:
+a deleted event counts as new when Front sends it again.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ EXPIRE_FILES = """
     SELECT tenant_id, front_id, max(path) FROM attachments WHERE event_id = ANY(%s) GROUP BY tenant_id, front_id
     ON CONFLICT (tenant_id, front_id) DO UPDATE SET path = coalesce(excluded.path, expired_files.path)
 """
-# Cascades, like foreign-key checks, are planned once for each session: see recording.statements.begin_look_up. The old
+# Cascades, like foreign-key checks, are planned once for each session: see recording.statements.begin_reading. The old
 # events of a tenant are read in the order of their index; to sort all of them for the oldest hundred would take longer
 # the more there are.
 PLAN_BY_INDEX = """
@@ -115,7 +115,7 @@ def expired_files(conn: Connection, claimed: Sequence[FileKey]) -> list[ExpiredF
         ).fetchall()
 
 
-def being_deleted(conn: Connection, tenant_id: int, front_id: str) -> float:
+def deletion_seconds_left(conn: Connection, tenant_id: int, front_id: str) -> float:
     """Return for how many seconds at most the file may still be deleted from the storage; 0 when it is not."""
     row = conn.execute(
         "SELECT extract(epoch FROM deleting_until - now())::float8 FROM expired_files"

@@ -102,7 +102,7 @@ def add(conn: Connection, name: str, company_id: str | None, *, customer: str | 
     return int(row[0])
 
 
-def every(conn: Connection, *, customer: str | None = None) -> list[TenantOverview]:
+def list_all(conn: Connection, *, customer: str | None = None) -> list[TenantOverview]:
     """Return all tenants, or those of one customer, sorted by name."""
     query = sql.SQL(OVERVIEW + "WHERE %(customer)s::text IS NULL OR t.customer = %(customer)s ORDER BY t.name")
     with conn.cursor(row_factory=class_row(TenantOverview)) as cursor:
@@ -125,7 +125,7 @@ def find(conn: Connection, name: str) -> TenantOverview | None:
         return cursor.execute(query, {"name": clean(name, LONGEST_NAME)}).fetchone()
 
 
-def of_id(conn: Connection, tenant_id: int) -> TenantOverview | None:
+def get(conn: Connection, tenant_id: int) -> TenantOverview | None:
     """Return the tenant with this id."""
     with conn.cursor(row_factory=class_row(TenantOverview)) as cursor:
         return cursor.execute(sql.SQL(OVERVIEW + "WHERE t.id = %s"), (tenant_id,)).fetchone()
@@ -140,13 +140,13 @@ def without_connection(conn: Connection) -> list[str]:
     return [name for (name,) in rows]
 
 
-def hold(conn: Connection, tenant_id: int) -> bool:
+def lock(conn: Connection, tenant_id: int) -> bool:
     """Lock the tenant against changes until the transaction ends. False if there is none."""
     row = conn.execute("SELECT FROM tenants WHERE id = %s FOR NO KEY UPDATE", (tenant_id,)).fetchone()
     return row is not None
 
 
-def keep(conn: Connection, tenant_id: int) -> bool:
+def lock_against_removal(conn: Connection, tenant_id: int) -> bool:
     """Lock the tenant against removal until the transaction ends. False if there is none."""
     return conn.execute("SELECT FROM tenants WHERE id = %s FOR KEY SHARE", (tenant_id,)).fetchone() is not None
 

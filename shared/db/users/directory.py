@@ -41,7 +41,7 @@ class SyncedUser:
     address: str | None
 
 
-def concerned_users(
+def users_to_compare(
     conn: Connection, tenant_id: int, *, external_ids: Sequence[str], address_keys: Sequence[str]
 ) -> list[KnownUser]:
     """Return the users who came from Front, and all others with one of these external ids or addresses."""
@@ -135,7 +135,7 @@ def put_inbox_addresses(conn: Connection, tenant_id: int, addresses: Iterable[In
     )
 
 
-def remove_inbox_address(conn: Connection, tenant_id: int, keys: Sequence[str]) -> int:
+def remove_inbox_addresses(conn: Connection, tenant_id: int, keys: Sequence[str]) -> int:
     """Delete these addresses; return how many there were."""
     cursor = conn.execute(
         "DELETE FROM inbox_addresses WHERE tenant_id = %s AND address = ANY(%s)", (tenant_id, list(keys))

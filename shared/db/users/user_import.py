@@ -1,6 +1,7 @@
 """Imports a tenant's users from a list: stages the lines in temporary tables, checks them, and writes them in batches.
 
-The calls come in this order: `prepare`, `stage`, `leave_out_repeated`, `leave_out_taken`, `give_up_addresses`, `write`.
+The calls come in this order: `create_staging_tables`, `stage`, `remove_repeated_lines`, `remove_taken_addresses`,
+`delete_old_addresses`, `write_users`.
 """
 
 from __future__ import annotations
@@ -92,7 +93,7 @@ class Mistake:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Move:
+class AddressMove:
     """An address that moves from its owner to another user; both are given by their external ids."""
 
     address: str
@@ -100,7 +101,7 @@ class Move:
     heir: str
 
 
-def prepare(conn: Connection) -> None:
+def create_staging_tables(conn: Connection) -> None:
     """Create the staging tables, which end with the transaction."""
     conn.execute(
         """
@@ -128,7 +129,7 @@ def stage(conn: Connection, lines: Sequence[ImportedUser]) -> None:
                     copy.write_row((entry.line, position, address.key, address.as_given))
 
 
-def leave_out_repeated(conn: Connection) -> Iterator[Mistake]:
+def remove_repeated_lines(conn: Connection) -> Iterator[Mistake]:
     """Remove the lines with an external id of an earlier line, and yield a mistake for each."""
     conn.execute("ANALYZE imported_users, imported_addresses")
     rows = _stream(
@@ -148,11 +149,11 @@ def leave_out_repeated(conn: Connection) -> Iterator[Mistake]:
     )
 
 
-def leave_out_taken(conn: Connection, tenant_id: int, *, move: bool = False) -> Iterator[Mistake]:
+def remove_taken_addresses(conn: Connection, tenant_id: int, *, move: bool = False) -> Iterator[Mistake]:
     """Remove the addresses that belong to somebody else, and yield a mistake for each; the rest of the lines stays.
 
-    A stored address stays with its user, unless the list names that user without it, or `move` allows addresses to
-    leave users whom the list does not name. A new address goes to the first line with it.
+    A stored address stays with its user, unless the list names that user without it. With `move`, addresses also leave
+    users whom the list does not name. A new address goes to the first line with it.
     """
     conn.execute(
         "UPDATE imported_users i SET user_id = u.id FROM users u "
@@ -182,7 +183,7 @@ def leave_out_taken(conn: Connection, tenant_id: int, *, move: bool = False) -> 
         yield Mistake(line=line, what=f"{address} belongs to user {owner!r}", address=address)
 
 
-def moves(conn: Connection, tenant_id: int) -> Iterator[Move]:
+def moves(conn: Connection, tenant_id: int) -> Iterator[AddressMove]:
     """Yield the stored addresses that will move to another user, in the order of the list.
 
     The connection takes no other statement before the last row.
@@ -194,11 +195,11 @@ def moves(conn: Connection, tenant_id: int) -> Iterator[Move]:
         JOIN users h ON h.tenant_id = o.tenant_id AND h.id = o.user_id
         WHERE o.user_id IS DISTINCT FROM u.user_id ORDER BY a.line, a.position
     """
-    with conn.cursor(row_factory=class_row(Move)) as cursor:
+    with conn.cursor(row_factory=class_row(AddressMove)) as cursor:
         yield from cursor.stream(query, {"tenant": tenant_id})
 
 
-def give_up_addresses(conn: Connection, tenant_id: int) -> None:
+def delete_old_addresses(conn: Connection, tenant_id: int) -> None:
     """Delete addresses of listed users that their lines no longer name, and addresses of others that will move."""
     conn.execute(
         """
@@ -221,13 +222,13 @@ def give_up_addresses(conn: Connection, tenant_id: int) -> None:
     )
 
 
-def staged(conn: Connection) -> int:
-    """Return the number of lines that `write` covers."""
+def count_lines(conn: Connection) -> int:
+    """Return the number of lines that `write_users` covers."""
     first, last = _line_numbers(conn)
     return last - first + 1
 
 
-def write(conn: Connection, tenant_id: int, *, with_actions: bool) -> Iterator[int]:
+def write_users(conn: Connection, tenant_id: int, *, with_actions: bool) -> Iterator[int]:
     """Add and change the users in batches; yield the number of lines after each batch.
 
     Without `with_actions` users keep their action.
@@ -242,7 +243,7 @@ def write(conn: Connection, tenant_id: int, *, with_actions: bool) -> Iterator[i
         yield min(BATCH, last - start + 1)
 
 
-def outcomes(conn: Connection) -> dict[str, int]:
+def count_outcomes(conn: Connection) -> dict[str, int]:
     """Count the users that were added, changed and left unchanged."""
     return dict(conn.execute("SELECT outcome, count(*) FROM imported_users GROUP BY outcome").fetchall())
 

@@ -71,14 +71,14 @@ PAGE = """
 """
 
 
-def hold(conn: Connection, tenant_id: int) -> None:
+def lock(conn: Connection, tenant_id: int) -> None:
     """Lock this tenant's users against changes by others until the transaction ends. Reading goes on."""
     conn.execute("SELECT pg_advisory_xact_lock(hashtextextended('users', %s))", (tenant_id,))
 
 
 def add(conn: Connection, tenant_id: int, user: NewUser) -> None:
     """Add a user. Raises UserTaken, which names the user who has the external id or an address."""
-    hold(conn, tenant_id)
+    lock(conn, tenant_id)
     row = conn.execute(
         "INSERT INTO users (tenant_id, external_id, name, action, active) VALUES (%s, %s, %s, %s, coalesce(%s, true)) "
         "ON CONFLICT (tenant_id, external_id) DO NOTHING RETURNING id",
@@ -95,7 +95,7 @@ def add(conn: Connection, tenant_id: int, user: NewUser) -> None:
         )
 
 
-def of_tenant(  # noqa: PLR0913 -- a filter each
+def page(  # noqa: PLR0913 -- a filter each
     conn: Connection,
     tenant_id: int,
     *,
@@ -134,7 +134,7 @@ def activate(conn: Connection, tenant_id: int, external_id: str) -> bool:
     return _set_active(conn, tenant_id, external_id, active=True)
 
 
-def choose_action(conn: Connection, tenant_id: int, external_id: str, action: str | None) -> bool:
+def set_action(conn: Connection, tenant_id: int, external_id: str, action: str | None) -> bool:
     """Set the user's action; None means the tenant's action. False if there is no such user."""
     cursor = conn.execute(
         "UPDATE users SET action = %s, updated_at = now() WHERE tenant_id = %s AND external_id = %s",

@@ -224,9 +224,9 @@ def test_a_running_attempt_gets_no_more_time_and_lets_go(rig: Rig, acme: int) ->
     mark(rig, acme)
     with pytest.raises(Fenced):
         rig.resources.pool.run(lambda conn: leases.renew(conn, task, lease_seconds=120))
-    assert rig.resources.pool.run(lambda conn: erasing.running(conn, acme)) == 1
-    rig.resources.pool.run(lambda conn: leases.let_go(conn, task))
-    assert rig.resources.pool.run(lambda conn: erasing.running(conn, acme)) == 0
+    assert rig.resources.pool.run(lambda conn: erasing.count_running_tasks(conn, acme)) == 1
+    rig.resources.pool.run(lambda conn: leases.release(conn, task))
+    assert rig.resources.pool.run(lambda conn: erasing.count_running_tasks(conn, acme)) == 0
 
 
 @pytest.mark.usefixtures("acme")
@@ -239,7 +239,7 @@ def test_interrupted_anywhere_it_goes_on_when_it_is_run_again(
     file_task(rig)
     rig.work()
     monkeypatch.setattr("console.erasing.EVENTS_AT_ONCE", 2)
-    for broken in ("delete_events", "unread_bodies", "delete_rows", "finish"):
+    for broken in ("delete_events", "unread_bodies", "delete_rows", "delete_tenant"):
         with monkeypatch.context() as interrupted:
             interrupted.setattr(erasing, broken, killed_at_second_call(getattr(erasing, broken)))
             mailroom(rig, *ERASE_ACME, code=1)

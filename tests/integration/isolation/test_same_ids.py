@@ -102,7 +102,7 @@ def test_an_undo_concerns_its_own_company_only(rig: Rig, twins: dict[str, int]) 
     rig.work()
     since = datetime.now(UTC) - timedelta(hours=1)
     ask = partial(
-        manual_changes.ask_for_undo, tenant_id=twins[ACME], conversation_ids=["cnv_1"], since=since, who="olga"
+        manual_changes.request_undo, tenant_id=twins[ACME], conversation_ids=["cnv_1"], since=since, who="olga"
     )
     assert rig.resources.pool.run(ask) == 1
     rig.work()

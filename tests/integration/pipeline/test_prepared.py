@@ -13,7 +13,7 @@ from shared.db.core.pool import Connection
 from shared.db.recording import statements
 from shared.models import EventKey
 from tests.integration.pipeline.rig import NORA, Rig
-from tests.integration.pipeline.test_marks import by_ones
+from tests.integration.pipeline.test_in_flight import by_ones
 from tests.integration.pipeline.test_recording import envelope, receive
 from workers.recording import prefetch, prepare
 from workers.recording.chunk import record_chunk
