@@ -50,7 +50,7 @@ def waiting(rig: Rig, *names: str, company: str = "cmp_acme") -> list[Parsed]:
 
 
 def prepared(rig: Rig, chunk: Sequence[Parsed]) -> PreparedChunk:
-    return rig.resources.pool.run(lambda conn: prepare.prepare(conn, chunk, statements.begin_look_up(conn)))
+    return rig.resources.pool.run(lambda conn: prepare.prepare(conn, chunk, statements.begin_reading(conn)))
 
 
 def record(rig: Rig, chunk: Sequence[Parsed], found: PreparedChunk | None = None) -> set[int]:
