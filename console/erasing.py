@@ -43,7 +43,7 @@ def wait_for_running(places: Places, subject: Subject, tell: Callable[[int], Non
     """Return when no worker is at work for the tenant; `tell` hears how many tasks still run when that changes."""
     told = 0
     while subject.tenant_id is not None:
-        running = places.pool.run(partial(erasing.running, tenant_id=subject.tenant_id))
+        running = places.pool.run(partial(erasing.count_running_tasks, tenant_id=subject.tenant_id))
         if not running:
             return
         if running != told:
@@ -67,7 +67,7 @@ def remove(places: Places, subject: Subject, advance: Advance) -> dict[str, int]
     if subject.tenant_id is not None:
         _delete_of_tenant(places.pool, subject.tenant_id, advance)
         removed["files"] = places.storage.delete_tenant(subject.tenant_id)
-        places.pool.run(partial(erasing.finish, tenant_id=subject.tenant_id))
+        places.pool.run(partial(erasing.delete_tenant, tenant_id=subject.tenant_id))
     return {what: number for what, number in removed.items() if number}
 
 
@@ -87,7 +87,7 @@ def _from_intake(intake: Intake, company_id: str) -> int:
 def _from_spool(pool: Pool, company_id: str) -> int:
     last: str | None = None
     removed = 0
-    look = partial(spool.mentioning, word=company_id.encode(), limit=BODIES_AT_ONCE)
+    look = partial(spool.containing, word=company_id.encode(), limit=BODIES_AT_ONCE)
     while found := pool.run(partial(look, after=last)):
         last = found[-1][0]
         theirs = [delivery_id for delivery_id, body in found if company_of(body) == company_id]
@@ -110,12 +110,12 @@ def _delete_unread(pool: Pool, company_id: str) -> int:
     while found := pool.run(partial(erasing.unread_bodies, after=last, limit=BODIES_AT_ONCE)):
         last = found[-1][0]
         theirs = [event_id for event_id, body in found if company_of(zlib.decompress(body)) == company_id]
-        removed += pool.run(partial(erasing.delete_these, event_ids=theirs))
+        removed += pool.run(partial(erasing.delete_events_by_id, event_ids=theirs))
     return removed
 
 
 def _delete_of_tenant(pool: Pool, tenant_id: int, advance: Advance) -> None:
-    for table in pool.run(erasing.of_tenants):
+    for table in pool.run(erasing.tenant_tables):
         delete = partial(erasing.delete_rows, table=table, tenant_id=tenant_id, limit=ROWS_AT_ONCE)
         while deleted := pool.run(delete):
             advance(deleted)

@@ -30,5 +30,5 @@ pool = open_pool(settings, size=THREADS, application_name="tasks of the benchmar
 def process_webhook(body: str) -> None:
     """Record one."""
     delivery = Delivery(id=uuid.uuid4().hex, received_at=datetime.now(UTC), body=body.encode())
-    parsed = parse(Incoming(delivery=delivery, origin="webhook", mark=delivery.id))
+    parsed = parse(Incoming(delivery=delivery, origin="webhook", entry_id=delivery.id))
     pool.run(lambda conn: record_chunk(conn, [parsed]))

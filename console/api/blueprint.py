@@ -125,7 +125,7 @@ def _bearer() -> Bearer:
     if authorization is None or authorization.type != "bearer" or not authorization.token:
         raise Unauthorized("send the header Authorization: Bearer mr_…; `mailroom api-token create` makes a token")
     digest = digest_of(authorization.token)
-    found = current_resources().pool.run(lambda conn: api_tokens.bearer(conn, digest))
+    found = current_resources().pool.run(lambda conn: api_tokens.find_bearer(conn, digest))
     if found is None:
         raise InvalidToken("nobody has this token")
     if found.state != "valid":
@@ -166,19 +166,19 @@ def unknown_tenant(tenant_id: int) -> UnknownTenant:
 
 def keep_tenant(conn: Connection, tenant_id: int) -> None:
     """Keep the tenant from being removed until the transaction ends. Raises UnknownTenant."""
-    if not tenants.keep(conn, tenant_id):
+    if not tenants.lock_against_removal(conn, tenant_id):
         raise unknown_tenant(tenant_id)
 
 
 def lock_tenant(conn: Connection, tenant_id: int) -> None:
     """Keep others from changing the tenant until the transaction ends. Raises UnknownTenant."""
-    if not tenants.hold(conn, tenant_id):
+    if not tenants.lock(conn, tenant_id):
         raise unknown_tenant(tenant_id)
 
 
 def read_tenant(conn: Connection, tenant_id: int) -> TenantOverview:
     """Read the tenant. Raises UnknownTenant."""
-    found = tenants.of_id(conn, tenant_id)
+    found = tenants.get(conn, tenant_id)
     if found is None:
         raise unknown_tenant(tenant_id)
     return found

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
 
     from shared.db.core.pool import Connection
-    from shared.db.users.user_import import Mistake, Move
+    from shared.db.users.user_import import AddressMove, Mistake
     from shared.db.users.users import NewUser
 
 T = TypeVar("T")
@@ -47,7 +47,7 @@ class WriteResult:
 
     outcomes: dict[str, int]
     deactivated: int
-    moves: list[Move]
+    moves: list[AddressMove]
     mistakes: list[Mistake]
 
 
@@ -105,20 +105,22 @@ def put_user(conn: Connection, tenant_id: int, user: NewUser, *, move: bool) -> 
 
 def put_users(conn: Connection, tenant_id: int, lines: Sequence[ImportedUser], options: WriteOptions) -> WriteResult:
     """Add or replace these users. Raises UsersRejected for a mistake, unless the options are `partial`."""
-    users.hold(conn, tenant_id)
-    user_import.prepare(conn)
+    users.lock(conn, tenant_id)
+    user_import.create_staging_tables(conn)
     user_import.stage(conn, lines)
-    mistakes = list(user_import.leave_out_repeated(conn))
-    mistakes += user_import.leave_out_taken(conn, tenant_id, move=options.move)
+    mistakes = list(user_import.remove_repeated_lines(conn))
+    mistakes += user_import.remove_taken_addresses(conn, tenant_id, move=options.move)
     if mistakes and not options.partial:
         raise UsersRejected(sorted(mistakes, key=lambda mistake: mistake.line))
     moves = list(user_import.moves(conn, tenant_id))
-    user_import.give_up_addresses(conn, tenant_id)
-    for _ in user_import.write(conn, tenant_id, with_actions=True):
+    user_import.delete_old_addresses(conn, tenant_id)
+    for _ in user_import.write_users(conn, tenant_id, with_actions=True):
         pass
     spared = options.deactivate_except
     deactivated = 0 if spared is None else user_import.deactivate_others(conn, tenant_id, but=spared)
-    return WriteResult(outcomes=user_import.outcomes(conn), deactivated=deactivated, moves=moves, mistakes=mistakes)
+    return WriteResult(
+        outcomes=user_import.count_outcomes(conn), deactivated=deactivated, moves=moves, mistakes=mistakes
+    )
 
 
 def _document(result: WriteResult, faults: Sequence[Fault]) -> dict[str, Any]:

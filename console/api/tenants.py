@@ -21,7 +21,7 @@ from console.api.blueprint import (
 from console.api.schemas import BIGGEST_ID, Parameters, RequestBody, ResponseBody, TenantPath
 from console.issued_secrets import new_link
 from console.web.resources import current_resources
-from shared.actions import checked_action, checked_inboxes, refuse_hasty_trash
+from shared.actions import validate_wait_for, validated_action, validated_inboxes
 from shared.db.tenants import tenants
 from shared.db.tenants.tenants import LONGEST_NAME, is_name
 from shared.front.envelope import COMPANY
@@ -193,7 +193,7 @@ def change_policy(path: TenantPath, body: PolicyPatch) -> Document:
     change = _policy_change(body)
 
     def write(conn: Connection, found: TenantOverview) -> None:
-        refuse_hasty_trash(change.action or found.action, change.wait_for or found.wait_for)
+        validate_wait_for(change.action or found.action, change.wait_for or found.wait_for)
         tenants.set_policy(conn, found.id, change)
 
     return _changed(path, write)
@@ -235,12 +235,12 @@ def _changed(path: TenantPath, change: Callable[[Connection, TenantOverview], ob
 
 def _policy_change(body: PolicyPatch) -> PolicyChange:
     return tenants.PolicyChange(
-        action=None if body.action is None else checked_action(body.action),
+        action=None if body.action is None else validated_action(body.action),
         wait_for=body.wait_for,
         only_when_matched=body.only_when_matched,
         fold_plus=body.fold_plus,
         act_within=None if body.act_within_seconds is None else timedelta(seconds=body.act_within_seconds),
-        only_inboxes=checked_inboxes(body.only_inboxes) if body.only_inboxes else body.only_inboxes,
+        only_inboxes=validated_inboxes(body.only_inboxes) if body.only_inboxes else body.only_inboxes,
         dry_run=body.dry_run,
     )
 

@@ -45,7 +45,7 @@ def list_users(path: TenantPath, query: UsersQuery) -> Document:
 
     def read(conn: Connection) -> list[User]:
         keep_tenant(conn, path.tenant_id)
-        return users.of_tenant(conn, path.tenant_id, limit=query.limit + 1, after=after, active=query.active, key=key)
+        return users.page(conn, path.tenant_id, limit=query.limit + 1, after=after, active=query.active, key=key)
 
     found = current_resources().pool.run(read)
     page = found[: query.limit]
@@ -81,7 +81,7 @@ def change_user(path: UserPath, query: PutQuery, body: UserPatch) -> Document:
 
     def write(conn: Connection) -> Document:
         keep_tenant(conn, path.tenant_id)
-        users.hold(conn, path.tenant_id)
+        users.lock(conn, path.tenant_id)
         present = _find(conn, path)
         changes = {name: value for name, value in vars(body).items() if _is_changed(body, name)}
         fields = UserFields.model_construct(**vars(present) | changes)
@@ -97,7 +97,7 @@ def delete_user(path: UserPath, query: DeleteQuery) -> tuple[str, int]:
 
     def write(conn: Connection) -> None:
         keep_tenant(conn, path.tenant_id)
-        users.hold(conn, path.tenant_id)
+        users.lock(conn, path.tenant_id)
         remove = users.erase if query.erase else users.deactivate
         remove(conn, path.tenant_id, _find(conn, path).external_id)
 

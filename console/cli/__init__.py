@@ -41,11 +41,11 @@ def migrate(dry_run: bool) -> None:
     Example: mailroom migrate --dry-run
     """
     from shared.db.core import migrate as runner
-    from shared.db.core.session import told_to_operator
+    from shared.db.core.session import operator_errors
     from shared.settings import load
 
     settings = load().require("database_url")
-    with told_to_operator():
+    with operator_errors():
         applied = runner.migrate(settings.database_url.get_secret_value(), dry_run=dry_run)
     for migration in applied:
         click.echo(f"{'would apply' if dry_run else 'applied'} {migration.name}")

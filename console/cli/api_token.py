@@ -64,7 +64,7 @@ def list_(as_json: bool) -> None:
     from shared.db.tenants import api_tokens
 
     with database() as conn:
-        found = api_tokens.every(conn)
+        found = api_tokens.list_all(conn)
     if as_json:
         print_json(found)
         return

@@ -14,7 +14,7 @@ from console.cli.commands import PARTLY_FAILED, NothingMatched
 from console.cli.output import progress, say
 from shared.db.core.pool import Connection
 from shared.db.reading.filters import Filter
-from shared.db.reading.tasks import TaskGroup, batches, groups
+from shared.db.reading.tasks import TaskGroup, count_groups, id_batches
 
 BATCH = 200
 GROUPS_SHOWN = 12
@@ -37,7 +37,7 @@ class Change:
 
 def run(conn: Connection, change: Change, wanted: Filter, *, dry_run: bool, yes: bool) -> None:
     """Do it after asking. Raises NothingMatched; exits with PARTLY_FAILED when some tasks had moved on."""
-    plan = groups(conn, wanted, change.states)
+    plan = count_groups(conn, wanted, change.states)
     total = sum(group.count for group in plan)
     if not total:
         raise NothingMatched(f"no task to {change.verb}: none that was asked for is {' or '.join(change.states)}")
@@ -55,7 +55,7 @@ def run(conn: Connection, change: Change, wanted: Filter, *, dry_run: bool, yes:
 def _apply(conn: Connection, change: Change, wanted: Filter, total: int) -> int:
     changed, who = 0, getpass.getuser()
     with progress(change.verb, total) as advance:
-        for batch in batches(conn, wanted, change.states, size=BATCH):
+        for batch in id_batches(conn, wanted, change.states, size=BATCH):
             with conn.transaction():
                 changed += len(change.apply(conn, batch, who=who))
             advance(len(batch))

@@ -116,7 +116,7 @@ def storage(settings: Settings) -> Iterator[Finding]:
 def outages_standing(settings: Settings) -> Iterator[Finding]:
     """Nothing that everybody needs is known to be away; it goes on by itself when it is back."""
     with session(settings.database_url.get_secret_value()) as conn:
-        for outage in outages.standing(conn):
+        for outage in outages.current_outages(conn):
             found = f"since {stamp(outage.since)} UTC: {outage.detail}"
             yield Finding(name=f"{outage.what} is away", ok=False, found=found, fix=AWAY[outage.what])
 
@@ -157,7 +157,7 @@ def oauth_app(settings: Settings) -> Iterator[Finding]:
 
 def _all_by_api_token(settings: Settings) -> bool:
     with session(settings.database_url.get_secret_value()) as conn:
-        kinds = [tenant.connection for tenant in tenants.every(conn)]
+        kinds = [tenant.connection for tenant in tenants.list_all(conn)]
     return bool(kinds) and set(kinds) == {"api_token"}
 
 

@@ -90,7 +90,7 @@ def remove(address: str, tenant: str) -> None:
     from shared.db.users import directory
 
     with database() as conn:
-        if not directory.remove_inbox_address(conn, the_tenant(conn, tenant).id, [_address(address).key]):
+        if not directory.remove_inbox_addresses(conn, the_tenant(conn, tenant).id, [_address(address).key]):
             raise NothingMatched(f"no shared inbox of {tenant} has {address}; `mailroom inbox list` names all")
     click.echo(f"removed {address}")
 

@@ -13,15 +13,15 @@ from rich.text import Text
 from console.cli.options import Since, dry_run_option, json_option, yes_option
 from console.cli.output import columns_of, print_table, screen, share, shown
 from console.cli.times import short_stamp
-from shared.db.reading.repairs import ShownRepair, named
-from shared.db.reading.status import alive
+from shared.db.reading.repairs import RepairView, repairs_by_id
+from shared.db.reading.status import running_processes
 from shared.errors import MailroomError
 
 if TYPE_CHECKING:
     from datetime import datetime
 
     from shared.db.core.pool import Connection
-    from shared.db.reading.repairs import Candidate
+    from shared.db.reading.repairs import RepairableTenant
 
 
 STRIP = 30
@@ -32,12 +32,12 @@ LOOK_EVERY = 0.5
 NEEDED = ("sweeper", "worker")
 
 
-def as_document(repairs: Sequence[ShownRepair]) -> dict[str, Any]:
+def as_document(repairs: Sequence[RepairView]) -> dict[str, Any]:
     """The one document of `--json`; hours oldest first."""
     return {"repairs": [{**asdict(each), "hours": _hours(each)} for each in repairs]}
 
 
-def print_repairs(repairs: Sequence[ShownRepair]) -> None:
+def print_repairs(repairs: Sequence[RepairView]) -> None:
     """The page."""
     print_table(COLUMNS, map(_row, repairs), right=COLUMNS[3:7], whole=("from (UTC)",))
     for repair in repairs:
@@ -46,20 +46,20 @@ def print_repairs(repairs: Sequence[ShownRepair]) -> None:
             screen().print(columns_of(_strip(repair)))
 
 
-def _row(repair: ShownRepair) -> tuple[object, ...]:
+def _row(repair: RepairView) -> tuple[object, ...]:
     since = short_stamp(repair.since) if repair.since else None
     why = repair.detail or repair.parked or repair.code
     return repair.tenant, repair.state, since, repair.seen, repair.known, repair.missing, repair.fed, why
 
 
-def _hours(repair: ShownRepair) -> list[dict[str, Any]]:
+def _hours(repair: RepairView) -> list[dict[str, Any]]:
     return [
         {"hour": hour, "seen": seen, "recorded": seen - missing, "missing": missing}
         for hour, (seen, missing) in sorted(repair.hours.items())
     ]
 
 
-def _strip(repair: ShownRepair) -> list[list[Text]]:
+def _strip(repair: RepairView) -> list[list[Text]]:
     hours = _hours(repair)
     most = max(each["seen"] for each in hours)
     return [
@@ -85,11 +85,11 @@ class NobodyWorks(MailroomError):
     code = "nobody_works"
 
 
-def follow(conn: Connection, repair_ids: Sequence[int], label: str) -> list[ShownRepair]:
+def follow(conn: Connection, repair_ids: Sequence[int], label: str) -> list[RepairView]:
     """The repairs once each is over or waits for a person. Raises NobodyWorks."""
     with share(label) as tell:
         while True:
-            repairs = named(conn, repair_ids)
+            repairs = repairs_by_id(conn, repair_ids)
             tell(sum(map(_done, repairs)) / max(len(repairs), 1), _told(repairs))
             if all(map(_is_over, repairs)):
                 return repairs
@@ -99,7 +99,7 @@ def follow(conn: Connection, repair_ids: Sequence[int], label: str) -> list[Show
 
 def check_alive(conn: Connection) -> None:
     """Raise NobodyWorks when a process is missing that repairs need."""
-    running = {process.kind for process in alive(conn)}
+    running = {process.kind for process in running_processes(conn)}
     if missing := [kind for kind in NEEDED if kind not in running]:
         raise NobodyWorks(
             f"no {' and no '.join(missing)} is alive; what was asked for is done when they run: "
@@ -107,11 +107,11 @@ def check_alive(conn: Connection) -> None:
         )
 
 
-def _is_over(repair: ShownRepair) -> bool:
+def _is_over(repair: RepairView) -> bool:
     return repair.state not in {"waiting", "running"} or repair.parked is not None
 
 
-def _done(repair: ShownRepair) -> float:
+def _done(repair: RepairView) -> float:
     """The share of its time that was compared."""
     if _is_over(repair):
         return 1.0
@@ -120,7 +120,7 @@ def _done(repair: ShownRepair) -> float:
     return (repair.position - repair.since) / (repair.until - repair.since)
 
 
-def _told(repairs: Sequence[ShownRepair]) -> str:
+def _told(repairs: Sequence[RepairView]) -> str:
     over = f"{sum(map(_is_over, repairs)):,} of {len(repairs):,} tenants, " if len(repairs) > 1 else ""
     pages, missing, fed = (sum(getattr(each, name) for each in repairs) for name in ("pages", "missing", "fed"))
     return f"{over}{pages:,} pages, {missing:,} missing, {fed:,} fed"
@@ -170,7 +170,7 @@ def repair(  # noqa: PLR0913 -- one parameter an option
 
 def _repair(
     conn: Connection, tenant_id: int | None, since: datetime, *, dry_run: bool, yes: bool
-) -> Sequence[ShownRepair]:
+) -> Sequence[RepairView]:
     import getpass
 
     from console.cli.bulk import ask
@@ -187,7 +187,7 @@ def _repair(
     if not dry_run:
         ask(f"work through what is missing of {_tenants(chosen)}?", yes=yes)
     ids = [each.id for each in chosen]
-    asked = repairs.ask_for_repair(conn, ids, since=since, dry_run=dry_run, who=getpass.getuser())
+    asked = repairs.request_repairs(conn, ids, since=since, dry_run=dry_run, who=getpass.getuser())
     try:
         return follow(conn, asked, "compare" if dry_run else "repair")
     except KeyboardInterrupt:
@@ -195,13 +195,13 @@ def _repair(
         raise
 
 
-def _chosen(conn: Connection, tenant_id: int | None) -> list[Candidate]:
+def _chosen(conn: Connection, tenant_id: int | None) -> list[RepairableTenant]:
     """The connected tenants that nothing stands against; the others are named."""
     from console.cli.commands import NothingMatched
     from console.cli.output import say
-    from shared.db.reading.repairs import candidates
+    from shared.db.reading.repairs import repairable_tenants
 
-    connected = candidates(conn, tenant_id)
+    connected = repairable_tenants(conn, tenant_id)
     for each in connected:
         if each.parked:
             say(f"left out: {each.name} is parked ({each.parked})")
@@ -222,11 +222,11 @@ def _stop(conn: Connection, tenant_id: int | None) -> None:
     click.echo(f"stopped: {stopped:,}")
 
 
-def _tenants(chosen: Sequence[Candidate]) -> str:
+def _tenants(chosen: Sequence[RepairableTenant]) -> str:
     return chosen[0].name if len(chosen) == 1 else f"{len(chosen):,} tenants"
 
 
-def _exit_code(repairs: Sequence[ShownRepair]) -> int:
+def _exit_code(repairs: Sequence[RepairView]) -> int:
     from console.cli.commands import FAILED, PARTLY_FAILED
 
     done = sum(each.state == "done" for each in repairs)

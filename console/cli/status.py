@@ -15,8 +15,8 @@ from shared.db.reading import repairs
 
 if TYPE_CHECKING:
     from shared.db.core.pool import Connection
-    from shared.db.reading.repairs import ShownRepair
-    from shared.db.reading.status import EventCount, Parked, Process
+    from shared.db.reading.repairs import RepairView
+    from shared.db.reading.status import EventCount, ParkedWork, RunningProcess
     from shared.db.tenants.erasing import ErasedCompany
 
 
@@ -35,7 +35,7 @@ FACTS = ("id", "tenant", "state", "dry_run", "since", "until", "position", "miss
 NAMED = 5
 
 
-def parked_line(group: Parked, now: datetime, unclaimed_days: int) -> str:
+def parked_line(group: ParkedWork, now: datetime, unclaimed_days: int) -> str:
     """How much waits for a cause, since when, and what to do; what nobody claims is deleted after so many days."""
     age = spoken((now - group.oldest_at).total_seconds())
     if group.cause == "unknown_company":
@@ -55,7 +55,7 @@ def read_repairs(conn: Connection) -> dict[str, Any]:
     gap = repairs.last_gap(conn)
     return {
         "under_way": [_facts(each) for each in repairs.under_way(conn)],
-        "failed": [_facts(each) for each in repairs.refused(conn)],
+        "failed": [_facts(each) for each in repairs.unresolved_failures(conn)],
         "last_gap": gap and {**_facts(gap), "settled_at": gap.settled_at},
     }
 
@@ -80,7 +80,7 @@ def _span(repair: dict[str, Any]) -> str:
     return f"between {stamp(repair['since'])} and {stamp(repair['until'])} UTC" if repair["until"] else ""
 
 
-def _facts(repair: ShownRepair) -> dict[str, Any]:
+def _facts(repair: RepairView) -> dict[str, Any]:
     return {name: getattr(repair, name) for name in FACTS}
 
 
@@ -95,12 +95,12 @@ def status(ctx: click.Context, as_json: bool) -> None:
     from console.cli.commands import FAILED
     from console.cli.options import database
     from console.cli.output import print_json
-    from shared.db.reading.status import alive, count_events
+    from shared.db.reading.status import count_events, running_processes
 
     with database() as conn, conn.transaction():
         events = count_events(conn)
         document = read_status(conn, events)
-        processes = alive(conn)
+        processes = running_processes(conn)
     if as_json:
         print_json(document)
     else:
@@ -112,8 +112,9 @@ def status(ctx: click.Context, as_json: bool) -> None:
 def read_status(conn: Connection, events: list[EventCount]) -> dict[str, Any]:
     """The status as design and scripts know it. `depth` is None while Redis does not answer."""
     # DROPPED
-    from shared.db.reading.status import count_tasks, counter, counters, dry_runs, parked, spool
-    from shared.db.tasks.outages import standing
+    from shared.db.counters import read_counter, read_counters
+    from shared.db.reading.status import count_tasks, parked_work, spool_status, tenants_in_dry_run
+    from shared.db.tasks.outages import current_outages
     from shared.db.tenants import erasing
     from shared.models import EVENT_STATES
     from shared.settings import load
@@ -122,7 +123,7 @@ def read_status(conn: Connection, events: list[EventCount]) -> dict[str, Any]:
     by_state: Counter[str] = Counter(dict.fromkeys(EVENT_STATES, 0))
     for group in events:
         by_state[group.state] += group.count
-    spooled = spool(conn)
+    spooled = spool_status(conn)
     depth, oldest = _intake()
     return {
         "intake": {
@@ -131,18 +132,18 @@ def read_status(conn: Connection, events: list[EventCount]) -> dict[str, Any]:
             "spooled": spooled.count,
         },
         "events": dict(by_state),
-        "parked": parked(conn),
+        "parked": parked_work(conn),
         "tasks": count_tasks(conn),
-        "rescued": counter(conn, "rescued"),
-        "token_refreshes": counters(conn, "token_refreshes:"),
+        "rescued": read_counter(conn, "rescued"),
+        "token_refreshes": read_counters(conn, "token_refreshes:"),
         "retention": {
             "unclaimed_days": settings.retention_unclaimed_days,
             "events_days": settings.retention_events_days,
-            "deleted": dict.fromkeys(("unclaimed", "events", "files"), 0) | counters(conn, "deleted:"),
+            "deleted": dict.fromkeys(("unclaimed", "events", "files"), 0) | read_counters(conn, "deleted:"),
         },
-        "dry_run": dry_runs(conn),
+        "dry_run": tenants_in_dry_run(conn),
         "repairs": read_repairs(conn),
-        "outages": [{"what": each.what, "since": each.since, "code": each.code} for each in standing(conn)],
+        "outages": [{"what": each.what, "since": each.since, "code": each.code} for each in current_outages(conn)],
         "erased": erasing.still_sending(conn),
     }
 
@@ -164,7 +165,7 @@ def _intake() -> tuple[int | None, float]:
         intake.close()
 
 
-def _print(document: dict[str, Any], processes: list[Process]) -> None:
+def _print(document: dict[str, Any], processes: list[RunningProcess]) -> None:
     from console.cli.output import print_facts
 
     # DROPPED
@@ -219,7 +220,7 @@ def _counts(states: dict[str, int]) -> str:
     return ", ".join(f"{count:,} {state}" for state, count in states.items() if count) or "none"
 
 
-def _alive(processes: list[Process]) -> str:
+def _alive(processes: list[RunningProcess]) -> str:
     kinds = Counter(process.kind for process in processes)
     slots = sum(process.slots for process in processes)
     if not kinds:

@@ -10,8 +10,8 @@ from rich.text import Text
 from console.cli.options import dry_run_option, filter_of, filter_options, json_option, limit_option, yes_option
 from console.cli.output import call_line, print_facts, screen, shown, state_style
 from console.cli.times import spoken, stamp
-from shared.db.reading.event import AttemptRow
-from shared.db.reading.tasks import ListedTask, WholeTask
+from shared.db.reading.events import AttemptView
+from shared.db.reading.tasks import TaskDetails, TaskSummary
 from shared.models import TASK_STATES
 
 if TYPE_CHECKING:
@@ -22,7 +22,7 @@ LONGEST_REASON = 1_000
 ids_argument = click.argument("ids", type=int, nargs=-1, metavar="[TASK]…")
 
 
-def print_task(found: WholeTask) -> None:
+def print_task(found: TaskDetails) -> None:
     """Print the task and its attempts."""
     task, page = found.task, screen()
     page.print(Text.assemble((f"task {task.id}", "bold"), f"  {task.kind}  ", (task.state, state_style(task.state))))
@@ -39,11 +39,11 @@ def print_task(found: WholeTask) -> None:
         page.print(_attempt(attempt))
 
 
-def _due(task: ListedTask) -> str:
+def _due(task: TaskSummary) -> str:
     return stamp(task.due_at) if task.due_at else "when another task of its conversation releases it"
 
 
-def _attempt(attempt: AttemptRow) -> Text:
+def _attempt(attempt: AttemptView) -> Text:
     ended = spoken((attempt.ended_at - attempt.started_at).total_seconds()) if attempt.ended_at else "no end"
     parts = (
         stamp(attempt.started_at),
@@ -79,7 +79,7 @@ def list_(limit: int, as_json: bool, **chosen: Any) -> None:
     from shared.db.reading import tasks
 
     with database() as conn:
-        found = tasks.newest(conn, filter_of(conn, chosen), limit=limit)
+        found = tasks.latest(conn, filter_of(conn, chosen), limit=limit)
     if as_json:
         print_json(found)
         return
@@ -102,7 +102,7 @@ def show(number: int, as_json: bool) -> None:
     from shared.db.reading import tasks
 
     with database() as conn, conn.transaction():
-        found = tasks.one(conn, number)
+        found = tasks.task_details(conn, number)
     if found is None:
         raise NothingMatched(f"there is no task {number}; `mailroom task list` shows the newest")
     if as_json:

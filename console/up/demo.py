@@ -151,7 +151,7 @@ def _report_when_done(settings: Settings, event_id: str, stop: stopping.Stop) ->
     """Wait up to 10 s for the first event, and say what to try next when it is done."""
     with session(settings.database_url.get_secret_value()) as conn:
         for _ in range(100):
-            if any(event.state == "done" for event in events.named(conn, event_id)):
+            if any(event.state == "done" for event in events.find_by_any_id(conn, event_id)):
                 _print(_next_steps(event_id, settings.mailroom_data / TOKEN_FILE))
                 return
             if stop.wait(0.1):

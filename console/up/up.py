@@ -15,7 +15,7 @@ from console.up.data_folder import ensure_secrets, locked, program_environment, 
 from console.up.embedded import Postgres, Server, Valkey
 from console.up.runner import EXIT_CONFIGURATION, Program, Runner, say
 from shared.db.core.migrate import migrate
-from shared.db.core.session import told_to_operator
+from shared.db.core.session import operator_errors
 from shared.errors import ConfigurationError, MailroomError
 from shared.process import stopping
 from shared.settings import Settings, load
@@ -74,7 +74,7 @@ def _run(demo: bool, data: Path, stop: stopping.Stop, stack: ExitStack) -> int:
     _refuse_taken(ports)
     servers = _start_servers(settings, data, stack)
     values = stack.enter_context(published(data, _temporary_settings(servers, settings, demo=demo)))
-    with told_to_operator():
+    with operator_errors():
         migrate(load().database_url.get_secret_value())
     environment = _environment(values, data)
     programs = [Program(name, text, environment=environment, folder=ROOT) for name, text in command_of.items()]

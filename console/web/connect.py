@@ -91,7 +91,7 @@ def callback() -> ResponseReturnValue:
     """Take the code or the denial with which Front sends the browser back. Each state works once."""
     resources = current_resources()
     digests = {"state": digest_of(request.args.get("state", "")), "browser": digest_of(known_browser_secret())}
-    consent = resources.pool.run(lambda conn: consent_rows.take_consent(conn, **digests))
+    consent = resources.pool.run(lambda conn: consent_rows.take_state(conn, **digests))
     if consent is None:
         return _refused(connect_refusals.STATES["unknown"])
     code = request.args.get("code", "")
@@ -137,7 +137,7 @@ def connect_with_code(resources: ConsoleResources, consent: Consent, code: str) 
         consent.tenant_id, {"access_token": tokens.access_token, "refresh_token": tokens.refresh_token}
     )
     with resources.pool.transaction() as conn:
-        consent_rows.bind(conn, consent.tenant_id, owner.company_id)
+        consent_rows.bind_company(conn, consent.tenant_id, owner.company_id)
         at = consent_rows.use_link(conn, consent.link)
         connections.connect(conn, consent.tenant_id, kind="oauth", secret=secret, expires_at=tokens.expires_at)
     log.info("tenant_connected", tenant_id=consent.tenant_id, company_id=owner.company_id)
@@ -163,7 +163,7 @@ def _owner(resources: ConsoleResources, consent: Consent, tokens: Tokens) -> Ide
 
 def _consent_page_url(resources: ConsoleResources, link: bytes) -> str:
     state = secrets.token_urlsafe(32)
-    ask = partial(consent_rows.ask_consent, state=digest_of(state), link=link, browser=digest_of(browser_secret()))
+    ask = partial(consent_rows.save_state, state=digest_of(state), link=link, browser=digest_of(browser_secret()))
     resources.pool.run(ask)
     settings = resources.settings
     return authorization_url(

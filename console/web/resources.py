@@ -63,7 +63,7 @@ def open_resources(settings: Settings) -> ConsoleResources:
     return ConsoleResources(
         name=name,
         settings=settings,
-        pool=open_pool(settings, size=CONNECTIONS, application_name=name, longest=LONGEST_SECONDS),
+        pool=open_pool(settings, size=CONNECTIONS, application_name=name, max_seconds=LONGEST_SECONDS),
         front=front_client(settings),
         token_endpoint=token_endpoint(settings),
         vault=TokenVault(settings.token_keys),

@@ -1,4 +1,7 @@
-"""A repair as its worker sees it: claimed, moved on page by page, settled; every write names its claim."""
+"""Repairs: asked for, dispatched, claimed by a worker, counted page by page, and settled.
+
+Every write of a worker names its claim. A worker whose repair was stopped or given to another one gets `Fenced`.
+"""
 
 from __future__ import annotations
 
@@ -18,20 +21,45 @@ from shared.errors import Fenced
 
 Hours = dict[str, list[int]]
 
-#: Of the workers' slots one in so many may repair: the rest is for live work.
+#: One in so many of the workers' slots may repair; the rest is for live work.
 SHARE = 4
+#: At most this many periodic repairs are asked for at once.
 ROUND = 50
+
+_OURS = SQL("id = %(id)s AND state = 'running' AND claims = %(claims)s")
+_SET_SETTLED = SQL("settled_at = now(), claimed_until = NULL, next_page = NULL, code = %(code)s, detail = %(detail)s")
+_SET_WAITING = SQL("""
+state = 'waiting', due_at = now() + make_interval(secs => %(seconds)s), claimed_until = NULL,
+code = %(code)s, detail = %(detail)s
+""")
+_CLAIM = """
+UPDATE repairs r SET state = 'running', claims = claims + 1, claimed_until = now() + make_interval(secs => %(seconds)s),
+       started_at = coalesce(started_at, now()), code = NULL, detail = NULL
+FROM tenants t
+WHERE r.id = %(id)s AND r.state = 'waiting' AND r.due_at <= now() AND t.id = r.tenant_id
+  AND t.parked_cause IS NULL AND t.connected_at IS NOT NULL AND t.company_id IS NOT NULL
+  AND NOT EXISTS (SELECT FROM repairs o WHERE o.tenant_id = r.tenant_id AND o.state = 'running')
+"""
+_READ = """
+SELECT r.id, r.tenant_id, t.company_id, t.connected_at, m.repaired_until, r.asked_since, r.dry_run, r.claims,
+       r.failures, r.since, r.until, r.position, r.next_page, r.pages, r.hours
+FROM repairs r JOIN tenants t ON t.id = r.tenant_id LEFT JOIN repair_progress m ON m.tenant_id = r.tenant_id
+WHERE r.id = %s
+"""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Repair:
-    """A claimed repair, and what bounds it."""
+    """A claimed repair.
+
+    `asked_since` is the start that a person asked for. Earlier repairs compared all events before `repaired_until`.
+    """
 
     id: int
     tenant_id: int
     company_id: str
     connected_at: datetime
-    mark: datetime | None
+    repaired_until: datetime | None
     asked_since: datetime | None
     dry_run: bool
     claims: int
@@ -46,7 +74,7 @@ class Repair:
 
 @dataclass(frozen=True, kw_only=True)
 class Progress:
-    """What one page brought; `pages` are those before it."""
+    """The results of one page; `pages` counts the pages before it."""
 
     pages: int
     seen: int
@@ -56,172 +84,34 @@ class Progress:
     next_page: str | None
 
 
-def claim(conn: Connection, repair_id: int, *, seconds: float) -> Repair | None:
-    """Be the one who works on it; None when it is not due, somebody else's, or the tenant has another in work."""
-    try:
-        with conn.transaction():
-            claimed = conn.execute(_CLAIM, {"id": repair_id, "seconds": seconds})
-    except UniqueViolation:
-        return None
-    if not claimed.rowcount:
-        return None
-    with conn.cursor(row_factory=class_row(Repair)) as cur:
-        return cur.execute(_READ, (repair_id,)).fetchone()
-
-
-def begin(conn: Connection, repair: Repair, since: datetime, until: datetime) -> None:
-    """Fix what is compared, for all slices to come. Raises Fenced."""
-    _update(conn, repair, SQL("since = %(since)s, until = %(until)s, position = %(since)s"), since=since, until=until)
-
-
-def move(conn: Connection, repair: Repair, progress: Progress, *, seconds: float) -> bool:
-    """Count a page and renew the claim; False when this very page is counted already. Raises Fenced.
-
-    A commit whose answer was lost is repeated, and must not count twice.
-    """
-    row = conn.execute(
-        SQL("SELECT pages, hours FROM repairs WHERE {} FOR UPDATE").format(_HELD),
-        {"id": repair.id, "claims": repair.claims},
-    ).fetchone()
-    if row is None:
-        raise _fenced(repair)
-    pages, hours = row
-    if pages != progress.pages:
-        return False
-    _update(
-        conn,
-        repair,
-        SQL("""
-        pages = pages + 1, seen = seen + %(seen)s, known = known + %(seen)s - %(missing)s,
-        missing = missing + %(missing)s, fed = fed + CASE WHEN dry_run THEN 0 ELSE %(missing)s END,
-        hours = %(hours)s, position = greatest(position, %(position)s), next_page = %(next_page)s,
-        failures = 0, claimed_until = now() + make_interval(secs => %(seconds)s)
-        """),
-        seen=progress.seen,
-        missing=progress.missing,
-        hours=Jsonb(_added(hours, progress.hours)),
-        position=progress.position,
-        next_page=progress.next_page,
-        seconds=seconds,
-    )
-    return True
-
-
-def put_back(conn: Connection, repair: Repair, *, seconds: float, code: str | None, detail: str | None) -> None:
-    """Let it go on after so long. Raises Fenced."""
-    _update(conn, repair, _PUT_BACK, seconds=seconds, code=code, detail=detail)
-
-
-def try_again(conn: Connection, repair: Repair, *, seconds: float, code: str, detail: str) -> None:
-    """Like `put_back`, after a failure that counts. Raises Fenced."""
-    _update(
-        conn, repair, SQL("{}, failures = failures + 1").format(_PUT_BACK), seconds=seconds, code=code, detail=detail
-    )
-
-
-def forget_page(conn: Connection, repair: Repair) -> None:
-    """Front does not know the next page any more: go on from the position, and at once. Raises Fenced."""
-    _update(conn, repair, SQL("{}, next_page = NULL").format(_PUT_BACK), seconds=0.0, code=None, detail=None)
-
-
-def fail(conn: Connection, repair: Repair, *, code: str, detail: str) -> None:
-    """Give it up. Raises Fenced."""
-    _update(conn, repair, SQL("state = 'failed', {}").format(_SETTLED), code=code, detail=detail)
-
-
-def finish(conn: Connection, repair: Repair, *, detail: str | None) -> None:
-    """It came to its end: move the tenant's mark, unless that would leave out what lies between. Raises Fenced.
-
-    Earlier periodic ones that found nothing have told all they had to.
-    """
-    _update(conn, repair, SQL("state = 'done', position = until, {}").format(_SETTLED), code=None, detail=detail)
-    conn.execute("INSERT INTO repair_progress (tenant_id) VALUES (%s) ON CONFLICT DO NOTHING", (repair.tenant_id,))
-    conn.execute(
+def request_repairs(
+    conn: Connection, tenant_ids: Sequence[int], *, since: datetime, dry_run: bool, who: str
+) -> list[int]:
+    """Ask for a repair of each of these tenants; return the ids of the repairs."""
+    rows = conn.execute(
         """
-        UPDATE repair_progress m SET repaired_until = greatest(m.repaired_until, r.until)
-        FROM repairs r JOIN tenants t ON t.id = r.tenant_id
-        WHERE r.id = %s AND m.tenant_id = r.tenant_id AND NOT r.dry_run AND r.pages > 0
-          AND (r.asked_since IS NULL OR r.since <= coalesce(m.repaired_until, t.connected_at))
+        INSERT INTO repairs (tenant_id, asked_since, dry_run, requested_by)
+        SELECT id, %s, %s, %s FROM unnest(%s::bigint[]) AS listed(id) ORDER BY id RETURNING id
         """,
-        (repair.id,),
+        (since, dry_run, who, list(tenant_ids)),
     )
-    conn.execute(
+    return [repair_id for (repair_id,) in rows]
+
+
+def stop_repairs(conn: Connection, tenant_id: int | None, *, who: str) -> int:
+    """Stop the open repairs of one tenant or of all; return their number. Deliveries fed so far stay."""
+    return conn.execute(
         """
-        DELETE FROM repairs WHERE tenant_id = %s AND id < %s AND requested_by IS NULL AND missing = 0
-          AND state IN ('done', 'failed')
+        UPDATE repairs SET state = 'stopped', settled_at = now(), claimed_until = NULL, next_page = NULL, code = NULL,
+               detail = %(who)s
+        WHERE state IN ('waiting', 'running') AND tenant_id = coalesce(%(tenant)s, tenant_id)
         """,
-        (repair.tenant_id, repair.id),
-    )
+        {"tenant": tenant_id, "who": f"stopped by {who}"},
+    ).rowcount
 
 
-def look_again(conn: Connection, tenant_id: int, *, seconds: float) -> None:
-    """Begin no periodic repair of this tenant for so long."""
-    conn.execute(
-        """
-        INSERT INTO repair_progress (tenant_id, next_at) VALUES (%s, now() + make_interval(secs => %s))
-        ON CONFLICT (tenant_id) DO UPDATE SET next_at = excluded.next_at
-        """,
-        (tenant_id, seconds),
-    )
-
-
-def has_work_due(conn: Connection, tenant_id: int) -> bool:
-    """Whether the tenant's own work waits for Front; each part has its index."""
-    row = conn.execute(
-        """
-        SELECT EXISTS (SELECT FROM tasks WHERE tenant_id = %(tenant)s AND state = 'ready'
-                       AND kind <> 'store_attachment' AND due_at <= now())
-            OR EXISTS (SELECT FROM tasks WHERE tenant_id = %(tenant)s AND state = 'ready'
-                       AND kind = 'store_attachment' AND due_at <= now())
-            OR EXISTS (SELECT FROM tasks WHERE tenant_id = %(tenant)s AND state = 'queued')
-        """,
-        {"tenant": tenant_id},
-    ).fetchone()
-    return bool(row and row[0])
-
-
-_HELD = SQL("id = %(id)s AND state = 'running' AND claims = %(claims)s")
-_SETTLED = SQL("settled_at = now(), claimed_until = NULL, next_page = NULL, code = %(code)s, detail = %(detail)s")
-_PUT_BACK = SQL("""
-state = 'waiting', due_at = now() + make_interval(secs => %(seconds)s), claimed_until = NULL,
-code = %(code)s, detail = %(detail)s
-""")
-_CLAIM = """
-UPDATE repairs r SET state = 'running', claims = claims + 1, claimed_until = now() + make_interval(secs => %(seconds)s),
-       started_at = coalesce(started_at, now()), code = NULL, detail = NULL
-FROM tenants t
-WHERE r.id = %(id)s AND r.state = 'waiting' AND r.due_at <= now() AND t.id = r.tenant_id
-  AND t.parked_cause IS NULL AND t.connected_at IS NOT NULL AND t.company_id IS NOT NULL
-  AND NOT EXISTS (SELECT FROM repairs o WHERE o.tenant_id = r.tenant_id AND o.state = 'running')
-"""
-_READ = """
-SELECT r.id, r.tenant_id, t.company_id, t.connected_at, m.repaired_until AS mark, r.asked_since, r.dry_run, r.claims,
-       r.failures, r.since, r.until, r.position, r.next_page, r.pages, r.hours
-FROM repairs r JOIN tenants t ON t.id = r.tenant_id LEFT JOIN repair_progress m ON m.tenant_id = r.tenant_id
-WHERE r.id = %s
-"""
-
-
-def _update(conn: Connection, repair: Repair, assignments: SQL | Composed, **values: object) -> None:
-    query = SQL("UPDATE repairs SET {} WHERE {}").format(assignments, _HELD)
-    if not conn.execute(query, {**values, "id": repair.id, "claims": repair.claims}).rowcount:
-        raise _fenced(repair)
-
-
-def _fenced(repair: Repair) -> Fenced:
-    return Fenced(f"repair {repair.id} was stopped, or belongs to another worker")
-
-
-def _added(hours: Hours, more: Mapping[str, tuple[int, int]]) -> Hours:
-    both = dict(hours)
-    for hour, (seen, missing) in more.items():
-        before = both.get(hour, [0, 0])
-        both[hour] = [before[0] + seen, before[1] + missing]
-    return both
-
-
-def begin_periodic(conn: Connection, *, every_seconds: float) -> int:
-    """Ask for a repair of the tenants whose last one is long ago; how many."""
+def request_periodic(conn: Connection, *, every_seconds: float) -> int:
+    """Ask for repairs of the tenants that are due for a periodic one; return their number."""
     return conn.execute(
         """
         WITH due AS (
@@ -231,7 +121,7 @@ def begin_periodic(conn: Connection, *, every_seconds: float) -> int:
               AND NOT EXISTS (SELECT FROM repairs r WHERE r.tenant_id = t.id AND r.requested_by IS NULL
                               AND r.state IN ('waiting', 'running'))
             ORDER BY m.next_at NULLS FIRST LIMIT %(limit)s
-        ), marked AS (
+        ), postponed AS (
             INSERT INTO repair_progress (tenant_id, next_at)
             SELECT id, now() + make_interval(secs => %(every)s) FROM due
             ON CONFLICT (tenant_id) DO UPDATE SET next_at = excluded.next_at
@@ -242,8 +132,8 @@ def begin_periodic(conn: Connection, *, every_seconds: float) -> int:
     ).rowcount
 
 
-def take_back_repairs(conn: Connection) -> list[int]:
-    """Let repairs go on whose worker said nothing for too long; their ids."""
+def reclaim_repairs(conn: Connection) -> list[int]:
+    """Make repairs due again whose worker let the claim expire; return their ids."""
     rows = conn.execute(
         """
         UPDATE repairs SET state = 'waiting', due_at = now(), claimed_until = NULL
@@ -254,7 +144,10 @@ def take_back_repairs(conn: Connection) -> list[int]:
 
 
 def pick_repairs(conn: Connection) -> list[int]:
-    """The repairs to send now: one of a tenant, what a person asked for first. Each is picked again if nobody comes."""
+    """Pick the repairs to send now, and return their ids: one for each tenant, those that a person asked for first.
+
+    A repair that no worker claims is picked again after RESEND_SECONDS.
+    """
     rows = conn.execute(
         """
         WITH heads AS (
@@ -279,27 +172,144 @@ def pick_repairs(conn: Connection) -> list[int]:
     return [repair_id for (repair_id,) in rows]
 
 
-def ask_for_repair(
-    conn: Connection, tenant_ids: Sequence[int], *, since: datetime, dry_run: bool, who: str
-) -> list[int]:
-    """Ask for a repair of each of these tenants; their ids."""
-    rows = conn.execute(
-        """
-        INSERT INTO repairs (tenant_id, asked_since, dry_run, requested_by)
-        SELECT id, %s, %s, %s FROM unnest(%s::bigint[]) AS wanted(id) ORDER BY id RETURNING id
-        """,
-        (since, dry_run, who, list(tenant_ids)),
+def claim(conn: Connection, repair_id: int, *, seconds: float) -> Repair | None:
+    """Claim the repair; None when it is not due, is claimed already, or the tenant has another one running."""
+    try:
+        with conn.transaction():
+            claimed = conn.execute(_CLAIM, {"id": repair_id, "seconds": seconds})
+    except UniqueViolation:
+        return None
+    if not claimed.rowcount:
+        return None
+    with conn.cursor(row_factory=class_row(Repair)) as cur:
+        return cur.execute(_READ, (repair_id,)).fetchone()
+
+
+def set_span(conn: Connection, repair: Repair, since: datetime, until: datetime) -> None:
+    """Set the span of time that all slices of the repair compare. Raises Fenced."""
+    _update(conn, repair, SQL("since = %(since)s, until = %(until)s, position = %(since)s"), since=since, until=until)
+
+
+def count_page(conn: Connection, repair: Repair, progress: Progress, *, seconds: float) -> bool:
+    """Count a page and renew the claim; False when this page was counted already. Raises Fenced.
+
+    A commit may be repeated because its answer was lost; then the page must not count twice.
+    """
+    row = conn.execute(
+        SQL("SELECT pages, hours FROM repairs WHERE {} FOR UPDATE").format(_OURS),
+        {"id": repair.id, "claims": repair.claims},
+    ).fetchone()
+    if row is None:
+        raise _fenced(repair)
+    pages, hours = row
+    if pages != progress.pages:
+        return False
+    _update(
+        conn,
+        repair,
+        SQL("""
+        pages = pages + 1, seen = seen + %(seen)s, known = known + %(seen)s - %(missing)s,
+        missing = missing + %(missing)s, fed = fed + CASE WHEN dry_run THEN 0 ELSE %(missing)s END,
+        hours = %(hours)s, position = greatest(position, %(position)s), next_page = %(next_page)s,
+        failures = 0, claimed_until = now() + make_interval(secs => %(seconds)s)
+        """),
+        seen=progress.seen,
+        missing=progress.missing,
+        hours=Jsonb(_add_hours(hours, progress.hours)),
+        position=progress.position,
+        next_page=progress.next_page,
+        seconds=seconds,
     )
-    return [repair_id for (repair_id,) in rows]
+    return True
 
 
-def stop_repairs(conn: Connection, tenant_id: int | None, *, who: str) -> int:
-    """End what runs or waits, of one tenant or of all; how many. What was fed so far stays."""
-    return conn.execute(
+def put_back(conn: Connection, repair: Repair, *, seconds: float, code: str | None, detail: str | None) -> None:
+    """Make the repair due again after so long. Raises Fenced."""
+    _update(conn, repair, _SET_WAITING, seconds=seconds, code=code, detail=detail)
+
+
+def retry_later(conn: Connection, repair: Repair, *, seconds: float, code: str, detail: str) -> None:
+    """Make the repair due again like `put_back`, and count a failure. Raises Fenced."""
+    _update(
+        conn, repair, SQL("{}, failures = failures + 1").format(_SET_WAITING), seconds=seconds, code=code, detail=detail
+    )
+
+
+def forget_page(conn: Connection, repair: Repair) -> None:
+    """Make the repair due at once, from its position: Front no longer knows the next page. Raises Fenced."""
+    _update(conn, repair, SQL("{}, next_page = NULL").format(_SET_WAITING), seconds=0.0, code=None, detail=None)
+
+
+def fail(conn: Connection, repair: Repair, *, code: str, detail: str) -> None:
+    """End the repair as failed. Raises Fenced."""
+    _update(conn, repair, SQL("state = 'failed', {}").format(_SET_SETTLED), code=code, detail=detail)
+
+
+def finish(conn: Connection, repair: Repair, *, detail: str | None) -> None:
+    """End the repair as done, and note how far the tenant is repaired. Raises Fenced.
+
+    `repaired_until` moves only if no gap is left before the repair's start. Earlier periodic repairs of the tenant
+    that found nothing are deleted.
+    """
+    _update(conn, repair, SQL("state = 'done', position = until, {}").format(_SET_SETTLED), code=None, detail=detail)
+    conn.execute("INSERT INTO repair_progress (tenant_id) VALUES (%s) ON CONFLICT DO NOTHING", (repair.tenant_id,))
+    conn.execute(
         """
-        UPDATE repairs SET state = 'stopped', settled_at = now(), claimed_until = NULL, next_page = NULL, code = NULL,
-               detail = %(who)s
-        WHERE state IN ('waiting', 'running') AND tenant_id = coalesce(%(tenant)s, tenant_id)
+        UPDATE repair_progress m SET repaired_until = greatest(m.repaired_until, r.until)
+        FROM repairs r JOIN tenants t ON t.id = r.tenant_id
+        WHERE r.id = %s AND m.tenant_id = r.tenant_id AND NOT r.dry_run AND r.pages > 0
+          AND (r.asked_since IS NULL OR r.since <= coalesce(m.repaired_until, t.connected_at))
         """,
-        {"tenant": tenant_id, "who": f"stopped by {who}"},
-    ).rowcount
+        (repair.id,),
+    )
+    conn.execute(
+        """
+        DELETE FROM repairs WHERE tenant_id = %s AND id < %s AND requested_by IS NULL AND missing = 0
+          AND state IN ('done', 'failed')
+        """,
+        (repair.tenant_id, repair.id),
+    )
+
+
+def postpone_periodic(conn: Connection, tenant_id: int, *, seconds: float) -> None:
+    """Begin no periodic repair of the tenant for so long."""
+    conn.execute(
+        """
+        INSERT INTO repair_progress (tenant_id, next_at) VALUES (%s, now() + make_interval(secs => %s))
+        ON CONFLICT (tenant_id) DO UPDATE SET next_at = excluded.next_at
+        """,
+        (tenant_id, seconds),
+    )
+
+
+def has_work_due(conn: Connection, tenant_id: int) -> bool:
+    """Whether the tenant has live work that waits for Front. Each part of the query has its index."""
+    row = conn.execute(
+        """
+        SELECT EXISTS (SELECT FROM tasks WHERE tenant_id = %(tenant)s AND state = 'ready'
+                       AND kind <> 'store_attachment' AND due_at <= now())
+            OR EXISTS (SELECT FROM tasks WHERE tenant_id = %(tenant)s AND state = 'ready'
+                       AND kind = 'store_attachment' AND due_at <= now())
+            OR EXISTS (SELECT FROM tasks WHERE tenant_id = %(tenant)s AND state = 'queued')
+        """,
+        {"tenant": tenant_id},
+    ).fetchone()
+    return bool(row and row[0])
+
+
+def _update(conn: Connection, repair: Repair, assignments: SQL | Composed, **values: object) -> None:
+    query = SQL("UPDATE repairs SET {} WHERE {}").format(assignments, _OURS)
+    if not conn.execute(query, {**values, "id": repair.id, "claims": repair.claims}).rowcount:
+        raise _fenced(repair)
+
+
+def _fenced(repair: Repair) -> Fenced:
+    return Fenced(f"repair {repair.id} was stopped, or belongs to another worker")
+
+
+def _add_hours(hours: Hours, more: Mapping[str, tuple[int, int]]) -> Hours:
+    total = dict(hours)
+    for hour, (seen, missing) in more.items():
+        before = total.get(hour, [0, 0])
+        total[hour] = [before[0] + seen, before[1] + missing]
+    return total

@@ -689,7 +689,7 @@ CREATE TABLE erased_companies (
 COMMENT ON TABLE erased_companies IS
     'A company whose data was erased. What it still sends is dropped and counted, until a tenant has it again.';
 
--- The lock is the one of shared/db/locks.py that holds erasing off. An eraser takes it alone, so it either sees the
+-- The lock is the one of shared/db/core/locks.py that holds erasing off. An eraser takes it alone, so it either sees the
 -- tenant of this transaction, or this transaction sees the row of the eraser.
 CREATE FUNCTION forget_erased_company() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN

@@ -12,16 +12,16 @@ if TYPE_CHECKING:
 
 
 class Stop:
-    """A request to stop: a signal or another thread makes it, one thread waits for it.
+    """A request to stop, made by a signal handler or by another thread. One thread waits for it.
 
-    This is no `threading.Event`. Python runs a signal handler inside the main thread. If that thread is inside
-    `Event.wait`, then `Event.set` waits for ever for a lock that its own thread holds. SimpleQueue may be filled from
-    a handler.
+    A threading.Event would not do. Python runs a signal handler inside the code that the main thread runs. If that code
+    is `Event.wait`, then `set` waits for ever for a lock that its own thread holds. SimpleQueue may be filled from a
+    handler.
     """
 
     def __init__(self) -> None:
         self._requests = 0
-        self._wakes: SimpleQueue[None] = SimpleQueue()
+        self._wake_ups: SimpleQueue[None] = SimpleQueue()
 
     @property
     def requests(self) -> int:
@@ -29,24 +29,24 @@ class Stop:
         return self._requests
 
     def set(self) -> None:
-        """Make the request: `wait` returns at once, now and later."""
+        """Ask the process to stop: from now on `wait` returns at once."""
         self._requests += 1
-        self._wakes.put(None)
+        self._wake_ups.put(None)
 
     def is_set(self) -> bool:
-        """Whether somebody made the request."""
+        """Whether the process was asked to stop."""
         return self._requests > 0
 
     def wait(self, seconds: float) -> bool:
-        """Return after so many seconds, or as soon as the request is made; whether it was made."""
-        if not self._requests:
+        """Wait so many seconds, or until the process is asked to stop, and return whether it was."""
+        if not self.is_set():
             with suppress(Empty):
-                self._wakes.get(timeout=seconds)
+                self._wake_ups.get(timeout=seconds)
         return self.is_set()
 
 
 def on_signals(*others: signal.Signals) -> Stop:
-    """Take TERM, Ctrl-C and the `others` as requests to stop from now on; call it from the main thread."""
+    """Return a request to stop that TERM, Ctrl-C and the `others` make from now on; for the main thread only."""
     stop = Stop()
 
     def handle(_number: int, _frame: FrameType | None) -> None:

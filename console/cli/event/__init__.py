@@ -33,7 +33,7 @@ def list_(limit: int, as_json: bool, **chosen: Any) -> None:
     from shared.db.reading import events
 
     with database() as conn:
-        found = events.newest(conn, filter_of(conn, chosen), limit=limit)
+        found = events.latest(conn, filter_of(conn, chosen), limit=limit)
     if as_json:
         print_json(found)
         return
@@ -58,14 +58,14 @@ def show(evt: str, tenant: str | None, company: str | None, raw: bool, as_json: 
     from console.cli.event.page import print_event
     from console.cli.options import database
     from console.cli.output import print_json
-    from shared.db.reading.event import whole
+    from shared.db.reading.events import event_details
 
     with database() as conn, conn.transaction():
         number = _number(conn, evt, tenant, company)
         if raw:
             click.echo(_body(conn, number), nl=False)
             return
-        found = whole(conn, number)
+        found = event_details(conn, number)
     if found is None:
         raise LookupError(evt)
     document = event_document(found)
@@ -79,10 +79,10 @@ def _number(conn: Connection, evt: str, tenant: str | None, company: str | None)
     """Our number of the one event meant."""
     from console.cli.commands import NothingMatched
     from console.cli.options import the_tenant
-    from shared.db.reading.events import named
+    from shared.db.reading.events import find_by_any_id
 
     company = the_tenant(conn, tenant).company_id if tenant else company
-    found = named(conn, evt, company_id=company)
+    found = find_by_any_id(conn, evt, company_id=company)
     if not found:
         raise NothingMatched(f"there is no event {evt!r}; `mailroom event list` shows the newest")
     if len(found) > 1:

@@ -6,12 +6,12 @@ from collections.abc import Iterable, Iterator
 from datetime import datetime
 from typing import Any
 
-from shared.db.reading.event import ActionRow, AttachmentRow, AttemptRow, RecipientRow, WholeEvent
+from shared.db.reading.events import ActionView, AttachmentView, AttemptView, EventDetails, RecipientView
 
 Moment = dict[str, Any]
 
 
-def timeline(event: WholeEvent) -> list[Moment]:
+def timeline(event: EventDetails) -> list[Moment]:
     """Each moment as `at`, `what` and what belongs to it; moments of the same time in the order of the work."""
     moments = [
         *_deliveries(event),
@@ -31,25 +31,25 @@ def _moment(at: datetime, what: str, **parts: Any) -> Moment:
     return {"at": at, "what": what, **{name: part for name, part in parts.items() if part is not None}}
 
 
-def _deliveries(event: WholeEvent) -> Iterator[Moment]:
+def _deliveries(event: EventDetails) -> Iterator[Moment]:
     for delivery in event.deliveries:
         yield _moment(delivery.received_at, "received", delivery=delivery.id.hex, origin=delivery.origin)
 
 
-def _planning_time(event: WholeEvent) -> datetime:
+def _planning_time(event: EventDetails) -> datetime:
     """When recipients and action became known: at record, or when the message was fetched."""
     fetched = (a.ended_at for a in event.attempts if a.kind == "fetch_message" and a.outcome == "done" and a.ended_at)
     return min(fetched, default=event.header.recorded_at)
 
 
-def _matches(event: WholeEvent) -> Iterator[Moment]:
+def _matches(event: EventDetails) -> Iterator[Moment]:
     if event.recipients:
         people = sorted({recipient.user_id for recipient in event.recipients if recipient.user_id})
         what = "matched" if people else "matched nobody"
         yield _moment(_planning_time(event), what, users=people or None, recipients=len(event.recipients))
 
 
-def _planned(event: WholeEvent) -> Iterator[Moment]:
+def _planned(event: EventDetails) -> Iterator[Moment]:
     if event.action:
         skipped = event.action.state == "skipped" and event.action.settled_at is None  # by the policy, at once
         what = "action skipped" if skipped else "action planned"
@@ -59,7 +59,7 @@ def _planned(event: WholeEvent) -> Iterator[Moment]:
         yield _moment(_planning_time(event), what, kind=event.action.kind, reason=why)
 
 
-def _attempts(attempts: Iterable[AttemptRow]) -> Iterator[Moment]:
+def _attempts(attempts: Iterable[AttemptView]) -> Iterator[Moment]:
     for attempt in attempts:
         yield _moment(
             attempt.started_at,
@@ -76,7 +76,7 @@ def _attempts(attempts: Iterable[AttemptRow]) -> Iterator[Moment]:
         )
 
 
-def _stored(attachments: Iterable[AttachmentRow]) -> Iterator[Moment]:
+def _stored(attachments: Iterable[AttachmentView]) -> Iterator[Moment]:
     for file in attachments:
         if file.stored_at:
             yield _moment(
@@ -84,7 +84,7 @@ def _stored(attachments: Iterable[AttachmentRow]) -> Iterator[Moment]:
             )
 
 
-def _acted(action: ActionRow | None) -> Iterator[Moment]:
+def _acted(action: ActionView | None) -> Iterator[Moment]:
     if action and action.intent_at:
         yield _moment(action.intent_at, "action intent", kind=action.kind)
     if action and action.settled_at and not action.undone_at:
@@ -94,12 +94,12 @@ def _acted(action: ActionRow | None) -> Iterator[Moment]:
         yield _moment(action.undone_at, "action undone", kind=action.kind, reason=action.reason)
 
 
-def _journal(event: WholeEvent) -> Iterator[Moment]:
+def _journal(event: EventDetails) -> Iterator[Moment]:
     for note in event.journal:
         yield _moment(note.at, note.what, who=note.who, detail=note.detail or None)
 
 
-def _parked(event: WholeEvent) -> Iterator[Moment]:
+def _parked(event: EventDetails) -> Iterator[Moment]:
     if event.header.state == "parked":
         since = event.header.recorded_at if event.header.tenant is None else event.header.parked_at
         yield _moment(
@@ -107,7 +107,7 @@ def _parked(event: WholeEvent) -> Iterator[Moment]:
         )
 
 
-def event_document(event: WholeEvent) -> dict[str, Any]:
+def event_document(event: EventDetails) -> dict[str, Any]:
     """Everything known of the event, without any body."""
     header = event.header
     return {
@@ -137,6 +137,6 @@ def event_document(event: WholeEvent) -> dict[str, Any]:
     }
 
 
-def _recipient(recipient: RecipientRow) -> dict[str, Any]:
+def _recipient(recipient: RecipientView) -> dict[str, Any]:
     user = {"id": recipient.user_id, "name": recipient.user_name} if recipient.user_id is not None else None
     return {"handle": recipient.handle, "role": recipient.role, "user": user, "reason": recipient.reason}

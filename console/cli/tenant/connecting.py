@@ -140,7 +140,7 @@ def _with_token(name: str, token_file: Path, *, check: bool) -> None:
         token = token_in(token_file)
         company = company_of(token, known=found.company_id, check=check)
         with conn.transaction():
-            consent.bind(conn, found.id, company)
+            consent.bind_company(conn, found.id, company)
             version = seal_and_store(conn, found.id, token)
     click.echo(f"connected {found.name} (token version {version})")
 

@@ -34,7 +34,7 @@ def erase(name: str | None, company: str | None, confirm: str | None, as_json: b
     with database() as conn:
         subject, called = _subject(conn, name, company)
         with conn.transaction():
-            _tell(called, erasing.count(conn, subject))
+            _tell(called, erasing.count_rows(conn, subject))
     _ask(called, confirm)
     removed = _erase(subject)
     if as_json:
@@ -88,8 +88,8 @@ def _erase(subject: Subject) -> dict[str, int]:
         places = _places(stack)
         subject = places.pool.run(partial(_mark, subject=subject))
         wait_for_running(places, subject, lambda running: say(f"waiting for {running} running tasks"))
-        found = places.pool.run(partial(erasing.count, subject=subject))
-        rows = found.get("events", 0) + sum(found.get(table, 0) for table in places.pool.run(erasing.of_tenants))
+        found = places.pool.run(partial(erasing.count_rows, subject=subject))
+        rows = found.get("events", 0) + sum(found.get(table, 0) for table in places.pool.run(erasing.tenant_tables))
         with progress("erase", rows) as advance:
             return found | remove(places, subject, advance)
 

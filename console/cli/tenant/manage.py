@@ -32,7 +32,7 @@ def list_(customer: str | None, as_json: bool) -> None:
 
     chosen = customer and clean(customer, tenants.LONGEST_NAME)
     with database() as conn, conn.transaction():
-        every, waiting = tenants.every(conn, customer=chosen), waiting_tasks(conn)
+        every, waiting = tenants.list_all(conn, customer=chosen), waiting_tasks(conn)
     if as_json:
         print_json([{**asdict(each), "parked_tasks": waiting.get(each.name, 0)} for each in every])
         return

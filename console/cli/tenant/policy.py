@@ -17,8 +17,8 @@ from console.cli.options import Duration, Since, database, json_option, the_tena
 from console.cli.output import print_json, progress, say
 from console.cli.times import stamp
 from shared.db.core.pool import Connection
-from shared.db.reading.status import alive
-from shared.db.reading.tasks import Outcome, outcome, standing_since
+from shared.db.reading.status import running_processes
+from shared.db.reading.tasks import UndoProgress, oldest_open_undo, undo_progress
 from shared.db.tasks import manual_changes
 from shared.db.tasks.manual_changes import Undoable
 from shared.db.tenants.tenants import TenantOverview
@@ -32,9 +32,9 @@ def undo(name: str, since: datetime, *, dry_run: bool, yes: bool, as_json: bool)
     """Undo it after asking. Raises NothingMatched; exits with PARTLY_FAILED when something could not be undone."""
     with database() as conn:
         tenant = the_tenant(conn, name)
-        asked_from = standing_since(conn, tenant.id)
+        asked_from = oldest_open_undo(conn, tenant.id)
         plan = manual_changes.plan_undo(conn, tenant.id, since)
-        standing = outcome(conn, tenant.id, asked_from).open
+        standing = undo_progress(conn, tenant.id, asked_from).open
         if not plan and not standing:
             raise NothingMatched(
                 f"nothing to undo: {tenant.name} has no action since {stamp(since)} that was not undone"
@@ -44,7 +44,7 @@ def undo(name: str, since: datetime, *, dry_run: bool, yes: bool, as_json: bool)
             ask("undo it?", yes=yes or not plan)
             _ask_for_it(conn, tenant, since, plan)
             _watch(conn, tenant, asked_from)
-        came_of_it = outcome(conn, tenant.id, asked_from)
+        came_of_it = undo_progress(conn, tenant.id, asked_from)
     if as_json:
         shown = {"tenant": tenant.name, "since": since, "dry_run": dry_run, "plan": plan}
         print_json(shown | dataclasses.asdict(came_of_it))
@@ -77,15 +77,15 @@ def _did(kind: str) -> str:
 def _ask_for_it(conn: Connection, tenant: TenantOverview, since: datetime, plan: Sequence[Undoable]) -> None:
     who = getpass.getuser()
     with progress("asking", sum(part.conversations for part in plan)) as advance:
-        while batch := manual_changes.next_conversations(conn, tenant.id, since, size=BATCH):
+        while batch := manual_changes.conversations_to_undo(conn, tenant.id, since, size=BATCH):
             with conn.transaction():
-                manual_changes.ask_for_undo(conn, tenant.id, batch, since=since, who=who)
+                manual_changes.request_undo(conn, tenant.id, batch, since=since, who=who)
             advance(len(batch))
 
 
 def _watch(conn: Connection, tenant: TenantOverview, asked_from: datetime) -> None:
     """Show how far the workers are, until they are done; Ctrl-C leaves them at it."""
-    total = left = outcome(conn, tenant.id, asked_from).open
+    total = left = undo_progress(conn, tenant.id, asked_from).open
     if reason := _nobody_works(conn, tenant):
         say(f"{total:,} to be undone; {reason}. {_how_to_watch(tenant)}")
         return
@@ -93,7 +93,7 @@ def _watch(conn: Connection, tenant: TenantOverview, asked_from: datetime) -> No
         with progress("undoing", total) as advance:
             while left:
                 time.sleep(LOOK_SECONDS)
-                now_left = outcome(conn, tenant.id, asked_from).open
+                now_left = undo_progress(conn, tenant.id, asked_from).open
                 advance(left - now_left)
                 left = now_left
     except KeyboardInterrupt:
@@ -103,7 +103,7 @@ def _watch(conn: Connection, tenant: TenantOverview, asked_from: datetime) -> No
 def _nobody_works(conn: Connection, tenant: TenantOverview) -> str | None:
     if tenant.parked_cause:
         return f"the tenant is parked ({tenant.parked_cause}), and it goes on when that is over"
-    if not any(process.kind == "worker" for process in alive(conn)):
+    if not any(process.kind == "worker" for process in running_processes(conn)):
         return "no worker is alive, and it goes on when one is"
     return None
 
@@ -114,7 +114,7 @@ def _how_to_watch(tenant: TenantOverview) -> str:
     )
 
 
-def _print(came_of_it: Outcome) -> None:
+def _print(came_of_it: UndoProgress) -> None:
     counts = ((came_of_it.undone, "undone"), (came_of_it.stopped, "stopped before"), (came_of_it.open, "under way"))
     click.echo(", ".join(f"{count:,} {what}" for count, what in counts))
     for what, causes in (("left as it is", came_of_it.skipped), ("failed", came_of_it.failed)):
@@ -165,26 +165,26 @@ def _set(
 ) -> None:
     from console.cli.options import database, the_tenant
     from console.cli.tenant.manage import show_tenant
-    from shared.actions import checked_action, refuse_hasty_trash
+    from shared.actions import validate_wait_for, validated_action
     from shared.db.tenants import tenants
 
     change = tenants.PolicyChange(
-        action=None if action is None else checked_action(action),
+        action=None if action is None else validated_action(action),
         only_inboxes=_inboxes(inboxes, all_inboxes),
         **parts,
     )
     with database() as conn, conn.transaction():
-        tenants.hold(conn, the_tenant(conn, name).id)
+        tenants.lock(conn, the_tenant(conn, name).id)
         found = the_tenant(conn, name)
-        refuse_hasty_trash(change.action or found.action, change.wait_for or found.wait_for)
+        validate_wait_for(change.action or found.action, change.wait_for or found.wait_for)
         tenants.set_policy(conn, found.id, change)
         show_tenant(the_tenant(conn, name), as_json=as_json)
 
 
 def _inboxes(named: tuple[str, ...], every: bool) -> list[str] | None:
     """The inboxes to narrow the policy to, none for all of them, None to leave it as it is."""
-    from shared.actions import checked_inboxes
+    from shared.actions import validated_inboxes
 
     if named and every:
         raise click.UsageError("--only-inbox and --all-inboxes exclude each other")
-    return checked_inboxes(named) if named else [] if every else None
+    return validated_inboxes(named) if named else [] if every else None

@@ -52,13 +52,13 @@ def policy(external_id: str, tenant: str, action: str | None, no_action: bool) -
 
     Example: mailroom user policy tea_b7x2c --tenant Acme --action archive
     """
-    from shared.actions import checked_action
+    from shared.actions import validated_action
     from shared.db.users import users
 
     if (action is None) != no_action:
         raise click.UsageError("say either --action ACTION or --no-action")
-    chosen = None if action is None else checked_action(action)
-    _change(tenant, external_id, lambda conn, tenant_id, user: users.choose_action(conn, tenant_id, user, chosen))
+    chosen = None if action is None else validated_action(action)
+    _change(tenant, external_id, lambda conn, tenant_id, user: users.set_action(conn, tenant_id, user, chosen))
     click.echo(f"{external_id}: {chosen or 'the action of the tenant'}")
 
 
@@ -111,7 +111,7 @@ def list_(tenant: str, limit: int, as_json: bool) -> None:
     from shared.db.users import users
 
     with database() as conn:
-        found = users.of_tenant(conn, the_tenant(conn, tenant).id, limit=limit)
+        found = users.page(conn, the_tenant(conn, tenant).id, limit=limit)
     if as_json:
         print_json(found)
         return

@@ -45,19 +45,19 @@ def import_file(  # noqa: PLR0913 -- what is to be done, each named at the call
     With `move` they get addresses of users whom the file does not name; `moved` counts all that change hands.
     """
     with conn.transaction(force_rollback=dry_run), _opened(path) as file:
-        users.hold(conn, tenant_id)
-        user_import.prepare(conn)
+        users.lock(conn, tenant_id)
+        user_import.create_staging_tables(conn)
         columns = _stage(conn, file, path.stat().st_size, mistakes)
-        for mistake in user_import.leave_out_repeated(conn):
+        for mistake in user_import.remove_repeated_lines(conn):
             mistakes.add(mistake)
-        for mistake in user_import.leave_out_taken(conn, tenant_id, move=move):
+        for mistake in user_import.remove_taken_addresses(conn, tenant_id, move=move):
             mistakes.add(mistake)
         moved = _told_moves(conn, tenant_id)
-        user_import.give_up_addresses(conn, tenant_id)
-        with progress("writing", user_import.staged(conn)) as advance:
-            for written in user_import.write(conn, tenant_id, with_actions=columns.action is not None):
+        user_import.delete_old_addresses(conn, tenant_id)
+        with progress("writing", user_import.count_lines(conn)) as advance:
+            for written in user_import.write_users(conn, tenant_id, with_actions=columns.action is not None):
                 advance(written)
-        return {**user_import.outcomes(conn), "moved": moved}
+        return {**user_import.count_outcomes(conn), "moved": moved}
 
 
 def _told_moves(conn: Connection, tenant_id: int) -> int:

@@ -1,7 +1,7 @@
-"""Brings the schema up to date: numbered SQL files, each in one transaction, under one lock.
+"""Brings the schema up to date: applies numbered SQL files, each in one transaction, under one lock.
 
-From here on migrations only add. A change of the schema is a new file in `migrations/`, and the same change in
-`schema.sql`, which nothing but tests reads.
+Migrations only add. A change of the schema is a new file in `migrations/`, and the same change in `schema.sql`. Only
+tests read `schema.sql`.
 """
 
 from __future__ import annotations
@@ -19,27 +19,27 @@ from shared.errors import MailroomError
 
 MIGRATIONS = Path(__file__).parent.parent / "migrations"
 FIRST = "0001_initial"
-LOCK = 0x6D61696C  # "mail": advisory, so that two releases at once take turns
-#: Who works meanwhile waits behind a migration that waits, and gives up after five seconds; the door after one.
+LOCK = 0x6D61696C  # "mail": an advisory lock, so that two releases at once take turns
+#: Other processes queue behind a migration that waits for a lock. They give up after five seconds, the door after one.
 LOCK_TIMEOUT = "2s"
 TRIES = 30
 PAUSE_SECONDS = 1.0
 
 
 class MigrationChanged(MailroomError):
-    """A file that was applied before now reads differently; write a new migration instead."""
+    """A file was changed after it was applied; write a new migration instead."""
 
     code = "migration_changed"
 
 
 class MigrationBlocked(MailroomError):
-    """Others hold what a migration changes; it was tried for minutes. What was applied before it stays."""
+    """A migration did not get its locks in minutes. The migrations applied before it stay."""
 
     code = "migration_blocked"
 
 
 class MigrationRefused(MailroomError):
-    """Rows stand against a migration; nothing of it was done. What was applied before it stays."""
+    """Rows violate a constraint of a migration, which was rolled back. The migrations applied before it stay."""
 
     code = "migration_refused"
 
@@ -53,64 +53,55 @@ class Migration:
 
     @property
     def checksum(self) -> str:
-        """Tells whether the file still is what was applied."""
+        """The SHA-256 of the file, which shows whether it was changed after it was applied."""
         return hashlib.sha256(self.sql.encode()).hexdigest()
 
 
 def known(folder: Path = MIGRATIONS) -> list[Migration]:
-    """Every migration of this release, in order."""
+    """Return every migration of this release, in order."""
     return [Migration(name=path.stem, sql=path.read_text(encoding="utf-8")) for path in sorted(folder.glob("*.sql"))]
 
 
 def pending(conn: psycopg.Connection[TupleRow], migrations: list[Migration]) -> list[Migration]:
-    """Those not yet applied. Raises MigrationChanged when one was applied with other content."""
+    """Return the migrations not yet applied. Raises MigrationChanged when one was applied with other content."""
     if conn.execute("SELECT to_regclass('schema_migrations') IS NOT NULL").fetchone() != (True,):
         return migrations
-    applied = {str(name): str(sum_) for name, sum_ in conn.execute("SELECT name, checksum FROM schema_migrations")}
+    applied = {
+        str(name): str(checksum) for name, checksum in conn.execute("SELECT name, checksum FROM schema_migrations")
+    }
     for migration in migrations:
         if applied.get(migration.name, migration.checksum) != migration.checksum:
-            raise MigrationChanged(_changed(migration.name))
+            raise MigrationChanged(_how_to_repair(migration.name))
     return [migration for migration in migrations if migration.name not in applied]
 
 
-def _changed(name: str) -> str:
-    """Say what to do. Development versions before 0.1.0 had another first file, and nothing upgrades theirs."""
-    remedy = "undo the edit and add a new file"
-    if name == FIRST:
-        remedy += (
-            ". If a development version before 0.1.0 made this database, it cannot be upgraded: "
-            "delete the folder .mailroom, or the database, and start again"
-        )
-    return f"{name} was applied with other content; {remedy}"
-
-
 def migrate(database_url: str, *, dry_run: bool = False) -> list[Migration]:
-    """Apply what is missing and return it; with `dry_run` only return it.
+    """Apply the pending migrations and return them; with `dry_run` only return them.
 
     Raises MigrationChanged, MigrationBlocked, MigrationRefused.
     """
     with psycopg.connect(database_url, autocommit=True) as conn:
         conn.execute("SELECT pg_advisory_lock(%s)", (LOCK,))
-        todo = pending(conn, known())
+        missing = pending(conn, known())
         if not dry_run:
-            for migration in todo:
+            for migration in missing:
                 apply(conn, migration)
-        return todo
+        return missing
 
 
 def apply(conn: psycopg.Connection[TupleRow], migration: Migration, *, tries: int = TRIES) -> None:
-    """Apply one migration beside processes that work: what they hold is waited for in short pieces.
+    """Apply one migration while other processes work: wait for its locks in short turns.
 
     Raises MigrationBlocked, MigrationRefused.
     """
-    beside_others = Retrying(
+    retrying = Retrying(
         retry=retry_if_exception_type((DeadlockDetected, LockNotAvailable)),
         stop=stop_after_attempt(tries),
         wait=wait_random(0, 2 * PAUSE_SECONDS),
         reraise=True,
     )
     try:
-        beside_others(_apply, conn, migration)
+        retrying(_apply, conn, migration)
     except (DeadlockDetected, LockNotAvailable) as exc:
         raise MigrationBlocked(
             f"{migration.name} did not get its locks ({exc.diag.message_primary}); end long transactions, or stop "
@@ -118,7 +109,18 @@ def apply(conn: psycopg.Connection[TupleRow], migration: Migration, *, tries: in
         ) from exc
     except IntegrityError as exc:
         reason = exc.diag.message_detail or exc.diag.message_primary
-        raise MigrationRefused(f"rows stand against {migration.name} ({reason}); mend them and run it again") from exc
+        raise MigrationRefused(f"rows violate {migration.name} ({reason}); correct them and run it again") from exc
+
+
+def _how_to_repair(name: str) -> str:
+    """Explain the repair. Development versions before 0.1.0 had another first file, and have no upgrade."""
+    remedy = "undo the edit and add a new file"
+    if name == FIRST:
+        remedy += (
+            ". If a development version before 0.1.0 made this database, it cannot be upgraded: "
+            "delete the folder .mailroom, or the database, and start again"
+        )
+    return f"{name} was applied with other content; {remedy}"
 
 
 def _apply(conn: psycopg.Connection[TupleRow], migration: Migration) -> None:

@@ -1,4 +1,4 @@
-"""The connections to PostgreSQL that the threads of one process share."""
+"""The connection pool: the connections to PostgreSQL that the threads of one process share."""
 
 from __future__ import annotations
 
@@ -25,12 +25,13 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 Connection: TypeAlias = psycopg.Connection[tuple[Any, ...]]
 
-WAIT_FOR_CONNECTION = 5.0  # seconds
-# psycopg_pool doubles its pause after each failed connection, up to minutes: an outage would last up to twice as long
-# for us. Given up this early, the next caller starts a new connection at once.
+#: Seconds a thread waits for a free connection.
+WAIT_FOR_CONNECTION = 5.0
+#: psycopg_pool doubles its pause after each failed connection, up to minutes. An outage would last twice as long for
+#: us. So the pool gives up after these seconds; then the next caller starts a new connection at once.
 RECONNECT_SECONDS = 2.0
 TIMEOUTS = "SET lock_timeout = '5s'; SET statement_timeout = '30s'; SET idle_in_transaction_session_timeout = '30s'"
-# A host that vanished is noticed after a minute; on a Unix socket libpq ignores these.
+#: The kernel notices a host that vanished after a minute. On a Unix socket libpq ignores these.
 KEEPALIVES: dict[str, Any] = {
     "keepalives_idle": 30,
     "keepalives_interval": 10,
@@ -38,64 +39,26 @@ KEEPALIVES: dict[str, Any] = {
     "tcp_user_timeout": 30_000,
 }
 
-# https://www.postgresql.org/docs/current/errcodes-appendix.html
-LOST = ("08", "57P01", "57P02", "57P03", "57P05", "25P03")  # the session is gone; another one may do
-CONTENDED = ("40001", "40P01")  # the server chose this transaction to give way to another
+# SQLSTATE codes, by how they begin: https://www.postgresql.org/docs/current/errcodes-appendix.html
+LOST = ("08", "57P01", "57P02", "57P03", "57P05", "25P03")  # the session is gone; another connection may work
+CONTENDED = ("40001", "40P01")  # the server rolled this transaction back in favour of another
 BUSY = ("53", "55P03", "57014", "25006")  # full, locked for longer than we wait, too slow, or a standby
-OVERTAKEN = ("23503",)  # a row that was read is gone by now: what is read again does not name it
+OVERTAKEN = ("23503",)  # a row that was read has been deleted since; a second run no longer reads it
 LOST_TRIES = 2
 CONTENDED_TRIES = 5
-
-
-@contextmanager
-def transaction_within(conn: psycopg.Connection[Any], seconds: float) -> Iterator[None]:
-    """One transaction, whose connection is hung up after `seconds`. Raises StoreUnavailable then."""
-    line = _Line(conn)
-    timer = threading.Timer(seconds, line.hang_up)
-    timer.daemon = True
-    timer.start()
-    try:
-        with conn.transaction():
-            yield
-    except psycopg.Error as exc:
-        if line.was_hung_up:
-            raise StoreUnavailable(f"PostgreSQL did not answer within {seconds:.0f} s; check DATABASE_URL") from exc
-        raise
-    finally:
-        timer.cancel()
-        line.leave()
-
-
-class _Line:
-    """A connection while it is ours: what comes too late must not meet the next one who has it."""
-
-    def __init__(self, conn: psycopg.Connection[Any]):
-        self._conn: psycopg.Connection[Any] | None = conn
-        self._lock = threading.Lock()
-        self.was_hung_up = False
-
-    def hang_up(self) -> None:
-        """Let whoever waits for an answer read the end of the connection."""
-        with self._lock:
-            if self._conn is None or self._conn.closed:
-                return
-            self.was_hung_up = True
-            with socket.socket(fileno=os.dup(self._conn.fileno())) as line:
-                line.shutdown(socket.SHUT_RDWR)
-
-    def leave(self) -> None:
-        with self._lock:
-            self._conn = None
 
 
 class Pool:
     """Up to `size` connections, opened when first needed; safe to use from many threads.
 
-    `longest`: seconds after which a transaction is given up, even if the server is stopped and keeps to no timeout.
+    `max_seconds`: seconds after which a transaction is given up. The pool counts them itself, because a server that is
+    stopped keeps to no timeout.
     """
 
-    def __init__(self, database_url: str, *, size: int, application_name: str, longest: float | None = None) -> None:
-        self._longest = longest
+    def __init__(
+        self, database_url: str, *, size: int, application_name: str, max_seconds: float | None = None
+    ) -> None:
+        self._max_seconds = max_seconds
         self._pool: ConnectionPool[Connection] = ConnectionPool(
             database_url,
             kwargs={"application_name": application_name, "connect_timeout": 5, **KEEPALIVES},
@@ -103,7 +66,7 @@ class Pool:
             max_size=size,
             timeout=WAIT_FOR_CONNECTION,
             reconnect_timeout=RECONNECT_SECONDS,
-            configure=_configure,
+            configure=_set_timeouts,
             name=application_name,
             open=True,
         )
@@ -112,11 +75,11 @@ class Pool:
     def transaction(self) -> Iterator[Connection]:
         """Give a connection; commit at the end, roll back on an exception.
 
-        Raises StoreUnavailable when PostgreSQL is away or too busy; other errors of psycopg pass as they are.
+        Raises StoreUnavailable when PostgreSQL is away or too busy. Other errors of psycopg pass as they are.
         """
-        with _translated():
+        with _errors_translated():
             try:
-                with self._lent() as conn:
+                with self._connection() as conn:
                     yield conn
             except psycopg.Error as exc:
                 if is_lost(exc):
@@ -124,32 +87,22 @@ class Pool:
                 raise
 
     def run(self, work: Callable[[Connection], T]) -> T:
-        """Do `work` in one transaction, again if the connection was lost, others came first, or a row it names is gone.
+        """Run `work` in one transaction; repeat it after a lost connection, a deadlock or a deleted foreign key.
 
-        The answer to a commit may be lost after it happened: `work` must be safe to repeat.
+        The answer to a commit may be lost after the commit happened, so `work` must be safe to repeat.
+        Raises StoreUnavailable when PostgreSQL is away or too busy.
         """
-        return self._repeated(work, self._once)
+        return self._repeat(work, self._in_transaction)
 
-    def run_alone(self, work: Callable[[Connection], T]) -> T:
-        """As `run`, but each statement is a transaction of its own, which nobody has to begin and to end.
+    def run_autocommit(self, work: Callable[[Connection], T]) -> T:
+        """Run `work` like `run`, but with each statement as its own transaction: this saves BEGIN and COMMIT.
 
-        Where transactions have a `longest`, it is one that does.
+        A pool whose transactions have a `max_seconds` runs `work` in one transaction all the same.
         """
-        return self._repeated(work, self._each_alone if self._longest is None else self._once)
-
-    def _repeated(self, work: Callable[[Connection], T], do: Callable[[Callable[[Connection], T]], T]) -> T:
-        with _translated():
-            for tried in itertools.count(1):
-                try:
-                    return do(work)
-                except psycopg.Error as exc:
-                    if tried >= _tries(exc):
-                        raise
-                    self._before_another(exc, tried)
-        raise AssertionError("counting has no end")
+        return self._repeat(work, self._in_autocommit if self._max_seconds is None else self._in_transaction)
 
     def close(self) -> None:
-        """Close every connection; those in use are closed when given back."""
+        """Close every connection; those in use are closed when they are given back."""
         self._pool.close()
 
     def __enter__(self) -> Self:
@@ -158,12 +111,23 @@ class Pool:
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    def _once(self, work: Callable[[Connection], T]) -> T:
-        with self._lent() as conn:
+    def _repeat(self, work: Callable[[Connection], T], run_once: Callable[[Callable[[Connection], T]], T]) -> T:
+        with _errors_translated():
+            for attempt in itertools.count(1):
+                try:
+                    return run_once(work)
+                except psycopg.Error as exc:
+                    if attempt >= _most_attempts(exc):
+                        raise
+                    self._prepare_next_attempt(exc, attempt)
+        raise AssertionError("counting has no end")
+
+    def _in_transaction(self, work: Callable[[Connection], T]) -> T:
+        with self._connection() as conn:
             return work(conn)
 
-    def _each_alone(self, work: Callable[[Connection], T]) -> T:
-        with self._lent() as conn:
+    def _in_autocommit(self, work: Callable[[Connection], T]) -> T:
+        with self._connection() as conn:
             conn.autocommit = True
             try:
                 return work(conn)
@@ -172,28 +136,30 @@ class Pool:
                     conn.autocommit = False
 
     @contextmanager
-    def _lent(self) -> Iterator[Connection]:
+    def _connection(self) -> Iterator[Connection]:
         with self._pool.connection() as conn:
-            if self._longest is None:
+            if self._max_seconds is None:
                 yield conn
             else:
-                with transaction_within(conn, self._longest):
+                with transaction_within(conn, self._max_seconds):
                     yield conn
 
-    def _before_another(self, exc: psycopg.Error, tried: int) -> None:
+    def _prepare_next_attempt(self, exc: psycopg.Error, attempt: int) -> None:
         if is_lost(exc):
-            self._pool.check()  # when one connection is lost, all are: without this each would fail one more caller
+            self._pool.check()  # all connections are lost together; each one left would fail another caller
         else:
-            time.sleep(random.uniform(0, 0.02 * 2**tried))  # noqa: S311 - a pause
+            time.sleep(random.uniform(0, 0.02 * 2**attempt))  # noqa: S311 - a pause
 
 
-def open_pool(settings: Settings, *, size: int, application_name: str, longest: float | None = None) -> Pool:
+def open_pool(settings: Settings, *, size: int, application_name: str, max_seconds: float | None = None) -> Pool:
     """Open a pool on DATABASE_URL. Returns at once, even while PostgreSQL is away."""
-    return Pool(settings.database_url.get_secret_value(), size=size, application_name=application_name, longest=longest)
+    return Pool(
+        settings.database_url.get_secret_value(), size=size, application_name=application_name, max_seconds=max_seconds
+    )
 
 
 def is_lost(exc: BaseException) -> bool:
-    """Whether the session is gone, so that the same on another connection may succeed."""
+    """Whether the session is gone, so that the same work may succeed on another connection."""
     if not isinstance(exc, psycopg.Error) or isinstance(exc, PoolTimeout):
         return False
     if exc.sqlstate is None:
@@ -202,34 +168,75 @@ def is_lost(exc: BaseException) -> bool:
 
 
 def is_contended(exc: BaseException) -> bool:
-    """Whether the server rolled this transaction back for the sake of another."""
+    """Whether the server rolled this transaction back in favour of another."""
     return isinstance(exc, psycopg.Error) and exc.sqlstate in CONTENDED
 
 
-def is_away(exc: BaseException) -> bool:
-    """Whether waiting helps: nothing is wrong with the statement or its values."""
+def is_unavailable(exc: BaseException) -> bool:
+    """Whether waiting helps, because nothing is wrong with the statement or its values."""
     busy = isinstance(exc, psycopg.Error) and (exc.sqlstate or "").startswith(BUSY)
     return busy or isinstance(exc, PoolTimeout) or is_lost(exc) or is_contended(exc)
 
 
 @contextmanager
-def _translated() -> Iterator[None]:
+def transaction_within(conn: psycopg.Connection[Any], seconds: float) -> Iterator[None]:
+    """Run one transaction, and shut its socket down after `seconds`. Raises StoreUnavailable then."""
+    deadline = _ConnectionDeadline(conn)
+    timer = threading.Timer(seconds, deadline.shut_down)
+    timer.daemon = True
+    timer.start()
+    try:
+        with conn.transaction():
+            yield
+    except psycopg.Error as exc:
+        if deadline.has_passed:
+            raise StoreUnavailable(f"PostgreSQL did not answer within {seconds:.0f} s; check DATABASE_URL") from exc
+        raise
+    finally:
+        timer.cancel()
+        deadline.cancel()
+
+
+class _ConnectionDeadline:
+    """Shuts a connection's socket down, unless it was cancelled: then the connection may be somebody else's."""
+
+    def __init__(self, conn: psycopg.Connection[Any]):
+        self._conn: psycopg.Connection[Any] | None = conn
+        self._lock = threading.Lock()
+        self.has_passed = False
+
+    def shut_down(self) -> None:
+        """End the connection for the thread that waits for an answer on it."""
+        with self._lock:
+            if self._conn is None or self._conn.closed:
+                return
+            self.has_passed = True
+            with socket.socket(fileno=os.dup(self._conn.fileno())) as duplicate:
+                duplicate.shutdown(socket.SHUT_RDWR)
+
+    def cancel(self) -> None:
+        with self._lock:
+            self._conn = None
+
+
+@contextmanager
+def _errors_translated() -> Iterator[None]:
     try:
         yield
     except psycopg.Error as exc:
-        if not is_away(exc):
+        if not is_unavailable(exc):
             raise
         reason = exc.diag.message_primary or type(exc).__name__
         raise StoreUnavailable(f"PostgreSQL did not take the transaction ({reason}); check DATABASE_URL") from exc
 
 
-def _configure(conn: Connection) -> None:
+def _set_timeouts(conn: Connection) -> None:
     conn.execute(TIMEOUTS)
     conn.commit()
 
 
-def _tries(exc: psycopg.Error) -> int:
-    """How often in all it is worth while: where others were faster it may succeed, a mistake of ours fails again."""
+def _most_attempts(exc: psycopg.Error) -> int:
+    """Return how many attempts are worthwhile; a mistake of ours fails each time."""
     if is_contended(exc) or exc.sqlstate in OVERTAKEN:
         return CONTENDED_TRIES
     return LOST_TRIES if is_lost(exc) else 1

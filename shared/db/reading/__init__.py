@@ -1,1 +1,1 @@
-"""What people look at: counts, lists and single events, never changing anything."""
+"""Queries for the people who operate Mailroom: lists, details and figures. They change no rows."""

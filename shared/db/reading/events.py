@@ -1,28 +1,30 @@
-"""Lists events and finds one by any of its names."""
+"""Events as people see them: lists, the search by any id, and all that is known of one event."""
 
 from __future__ import annotations
 
 import re
 from dataclasses import dataclass
 from datetime import datetime
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, TypeVar
+from uuid import UUID
 
 from psycopg import sql
 from psycopg.rows import class_row
 
-from shared.db.reading.filters import Filter, where
+from shared.db.reading.filters import SHOWN_TASK_STATE, Filter, where
 from shared.text import clean
 
 if TYPE_CHECKING:
     from shared.db.core.pool import Connection
 
+T = TypeVar("T")
 
 LONGEST_NAME = 200
 DELIVERY_ID = re.compile(r"[0-9a-f]{32}|[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 
 
 @dataclass(frozen=True, kw_only=True)
-class EventRow:
+class EventSummary:
     """An event as a list shows it; `number` is our id of it, `id` Front's."""
 
     id: str
@@ -36,59 +38,9 @@ class EventRow:
     received_at: datetime
 
 
-ROWS = """
-    SELECT s.front_id AS id, s.id AS number, s.company_id, s.tenant, s.type, s.state, s.cause, s.conversation_id,
-        s.received_at
-    FROM shown_events s
-"""
-
-CONDITIONS = {
-    "tenant_id": "s.tenant_id = %(tenant_id)s",
-    # The second half lets the index on unfinished events find them: parked may be derived from processing.
-    "state": "s.state = %(state)s AND EXISTS (SELECT FROM events b WHERE b.id = s.id AND b.state IN "
-    "(%(state)s, CASE %(state)s WHEN 'parked' THEN 'processing' END))",
-    "code": "(s.cause = %(code)s OR EXISTS (SELECT FROM tasks k WHERE k.event_id = s.id AND k.code = %(code)s))",
-    "kind": "EXISTS (SELECT FROM tasks k WHERE k.event_id = s.id AND k.kind = %(kind)s)",
-    "since": "s.received_at >= %(since)s",
-}
-
-
-def newest(conn: Connection, wanted: Filter, *, limit: int) -> list[EventRow]:
-    """The newest events that fit, newest first."""
-    order = "s.received_at DESC, s.id DESC" if wanted.tenant_id is not None else "s.id DESC"
-    query = sql.SQL(ROWS) + where(wanted, CONDITIONS) + sql.SQL(" ORDER BY " + order + " LIMIT %(limit)s")
-    with conn.cursor(row_factory=class_row(EventRow)) as cursor:
-        return cursor.execute(query, {**wanted.values(), "limit": limit}).fetchall()
-
-
-def named(conn: Connection, name: str, *, company_id: str | None = None) -> list[EventRow]:
-    """The events that `name` may mean: Front's id, our number, or the id of a delivery."""
-    name = clean(name, LONGEST_NAME)
-    conditions = ["s.front_id = %(name)s"]
-    if name.isascii() and name.isdigit() and len(name) < 19:
-        conditions.append("s.id = %(name)s::bigint")
-    if DELIVERY_ID.fullmatch(name):
-        conditions.append("s.id = (SELECT event_id FROM deliveries WHERE id = %(name)s::uuid)")
-    either = sql.SQL(" OR ".join(conditions))
-    query = sql.SQL(ROWS) + sql.SQL("WHERE ({}) AND (%(company)s::text IS NULL OR s.company_id = %(company)s)").format(
-        either
-    )
-    with conn.cursor(row_factory=class_row(EventRow)) as cursor:
-        return cursor.execute(query, {"name": name, "company": company_id}).fetchall()
-
-
-def first_body(conn: Connection, number: int) -> bytes | None:
-    """The body that was kept of the event, compressed; None when retention removed it."""
-    row = conn.execute(
-        "SELECT body FROM deliveries WHERE event_id = %s AND body IS NOT NULL ORDER BY received_at, id LIMIT 1",
-        (number,),
-    ).fetchone()
-    return bytes(row[0]) if row else None
-
-
 @dataclass(frozen=True, kw_only=True)
 class FirstEvent:
-    """An event by its outside: no address and no word of what was written."""
+    """An event without any address or content; `recipients` and `matched` are numbers of recipients."""
 
     id: str
     type: str
@@ -99,8 +51,188 @@ class FirstEvent:
     matched: int
 
 
+@dataclass(frozen=True, kw_only=True)
+class EventHeader:
+    """The event itself, in its shown state; `number` is our id of it, `id` Front's."""
+
+    number: int
+    id: str
+    company_id: str
+    tenant: str | None
+    type: str
+    state: str
+    cause: str | None
+    conversation_id: str | None
+    message_id: str | None
+    emitted_at: datetime | None
+    received_at: datetime
+    recorded_at: datetime
+    parked_at: datetime | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class DeliveryView:
+    """A delivery of the event."""
+
+    id: UUID
+    received_at: datetime
+    origin: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class RecipientView:
+    """A recipient, the user it was matched with, and the reason for the match or for none."""
+
+    handle: str
+    role: str
+    reason: str
+    user_id: str | None
+    user_name: str | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class AttachmentView:
+    """A file and its state; `size` and `sha256` are of the stored bytes."""
+
+    id: str
+    filename: str
+    state: str
+    size: int | None
+    sha256: str | None
+    path: str | None
+    stored_at: datetime | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class ActionView:
+    """The change of the conversation: planned, sent, or not to be made, with the reason."""
+
+    kind: str
+    state: str
+    reason: str
+    intent_at: datetime | None
+    settled_at: datetime | None
+    dry_run: bool = False
+    undone_at: datetime | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class TaskView:
+    """A task of the event."""
+
+    id: int
+    kind: str
+    state: str
+    code: str | None
+    detail: str | None
+    attempts: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class AttemptView:
+    """One run of a task, with the calls it made to Front."""
+
+    task_id: int
+    kind: str
+    epoch: int
+    worker: str
+    started_at: datetime
+    ended_at: datetime | None
+    outcome: str | None
+    code: str | None
+    detail: str | None
+    calls: list[dict[str, Any]]
+
+
+@dataclass(frozen=True, kw_only=True)
+class JournalView:
+    """A decision about the event that no other row tells."""
+
+    at: datetime
+    what: str
+    who: str
+    detail: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class EventDetails:
+    """One event with everything that belongs to it."""
+
+    header: EventHeader
+    deliveries: list[DeliveryView]
+    recipients: list[RecipientView]
+    attachments: list[AttachmentView]
+    action: ActionView | None
+    tasks: list[TaskView]
+    attempts: list[AttemptView]
+    journal: list[JournalView]
+
+
+SUMMARIES = """
+    SELECT s.front_id AS id, s.id AS number, s.company_id, s.tenant, s.type, s.state, s.cause, s.conversation_id,
+        s.received_at
+    FROM shown_events s
+"""
+CONDITIONS = {
+    "tenant_id": "s.tenant_id = %(tenant_id)s",
+    # The second half lets the index on unfinished events find them: parked may be derived from processing.
+    "state": "s.state = %(state)s AND EXISTS (SELECT FROM events b WHERE b.id = s.id AND b.state IN "
+    "(%(state)s, CASE %(state)s WHEN 'parked' THEN 'processing' END))",
+    "code": "(s.cause = %(code)s OR EXISTS (SELECT FROM tasks k WHERE k.event_id = s.id AND k.code = %(code)s))",
+    "kind": "EXISTS (SELECT FROM tasks k WHERE k.event_id = s.id AND k.kind = %(kind)s)",
+    "since": "s.received_at >= %(since)s",
+}
+
+HEADER = """
+    SELECT s.id AS number, s.front_id AS id, s.company_id, s.tenant, s.type, s.state, s.cause, s.conversation_id,
+        s.message_id, s.emitted_at, s.received_at, s.recorded_at, t.parked_at
+    FROM shown_events s LEFT JOIN tenants t ON t.id = s.tenant_id WHERE s.id = %s
+"""
+DELIVERIES = "SELECT id, received_at, origin FROM deliveries WHERE event_id = %s ORDER BY received_at, id"
+RECIPIENTS = """
+    SELECT r.handle, r.role, r.reason, u.external_id AS user_id, u.name AS user_name
+    FROM recipients r LEFT JOIN users u ON u.tenant_id = r.tenant_id AND u.id = r.user_id
+    WHERE r.event_id = %s ORDER BY r.position
+"""
+ATTACHMENTS = """
+    SELECT front_id AS id, filename, state, size, sha256, path, stored_at
+    FROM attachments a WHERE event_id = %s ORDER BY a.id
+"""
+ACTION = "SELECT kind, state, reason, intent_at, settled_at, dry_run, undone_at FROM actions WHERE event_id = %s"
+TASK_COLUMNS = f"SELECT k.id, k.kind, {SHOWN_TASK_STATE} AS state, k.code, k.detail, k.attempts"
+TASKS = "FROM tasks k LEFT JOIN tenants t ON t.id = k.tenant_id WHERE k.event_id = %s ORDER BY k.id"
+ATTEMPTS = """
+    SELECT a.task_id, k.kind, a.epoch, a.worker, a.started_at, a.ended_at, a.outcome, a.code, a.detail, a.calls
+    FROM tasks k JOIN attempts a ON a.task_id = k.id
+"""
+ATTEMPTS_ORDER = "ORDER BY a.started_at, a.task_id, a.epoch"
+JOURNAL = "SELECT at, what, who, detail FROM journal WHERE event_id = %s ORDER BY id"
+
+
+def latest(conn: Connection, wanted: Filter, *, limit: int) -> list[EventSummary]:
+    """Return the latest events that match the filter, latest first."""
+    order = "s.received_at DESC, s.id DESC" if wanted.tenant_id is not None else "s.id DESC"
+    query = sql.SQL(SUMMARIES) + where(wanted, CONDITIONS) + sql.SQL(" ORDER BY " + order + " LIMIT %(limit)s")
+    with conn.cursor(row_factory=class_row(EventSummary)) as cursor:
+        return cursor.execute(query, {**wanted.values(), "limit": limit}).fetchall()
+
+
+def find_by_any_id(conn: Connection, name: str, *, company_id: str | None = None) -> list[EventSummary]:
+    """Return the events with this id, which may be Front's, our number, or the id of a delivery."""
+    name = clean(name, LONGEST_NAME)
+    conditions = ["s.front_id = %(name)s"]
+    if name.isascii() and name.isdigit() and len(name) < 19:
+        conditions.append("s.id = %(name)s::bigint")
+    if DELIVERY_ID.fullmatch(name):
+        conditions.append("s.id = (SELECT event_id FROM deliveries WHERE id = %(name)s::uuid)")
+    any_id = sql.SQL(" OR ".join(conditions))
+    narrowed = sql.SQL("WHERE ({}) AND (%(company)s::text IS NULL OR s.company_id = %(company)s)").format(any_id)
+    with conn.cursor(row_factory=class_row(EventSummary)) as cursor:
+        return cursor.execute(sql.SQL(SUMMARIES) + narrowed, {"name": name, "company": company_id}).fetchall()
+
+
 def first_since(conn: Connection, tenant_id: int, since: datetime) -> FirstEvent | None:
-    """The tenant's first event whose delivery was received after `since`."""
+    """Return the tenant's first event with a delivery received after `since`."""
     with conn.cursor(row_factory=class_row(FirstEvent)) as cursor:
         return cursor.execute(
             """
@@ -113,3 +245,42 @@ def first_since(conn: Connection, tenant_id: int, since: datetime) -> FirstEvent
             """,
             (tenant_id, since),
         ).fetchone()
+
+
+def first_body(conn: Connection, number: int) -> bytes | None:
+    """Return the stored body of the event, compressed; None when retention removed it."""
+    row = conn.execute(
+        "SELECT body FROM deliveries WHERE event_id = %s AND body IS NOT NULL ORDER BY received_at, id LIMIT 1",
+        (number,),
+    ).fetchone()
+    return bytes(row[0]) if row else None
+
+
+def event_details(conn: Connection, number: int) -> EventDetails | None:
+    """Return all that is known of the event with this number of ours, or None.
+
+    Call it inside a transaction, so that all parts are of one moment.
+    """
+    header = _rows(conn, EventHeader, HEADER, number)
+    if not header:
+        return None
+    return EventDetails(
+        header=header[0],
+        deliveries=_rows(conn, DeliveryView, DELIVERIES, number),
+        recipients=_rows(conn, RecipientView, RECIPIENTS, number),
+        attachments=_rows(conn, AttachmentView, ATTACHMENTS, number),
+        action=next(iter(_rows(conn, ActionView, ACTION, number)), None),
+        tasks=_rows(conn, TaskView, f"{TASK_COLUMNS} {TASKS}", number),
+        attempts=_rows(conn, AttemptView, f"{ATTEMPTS} WHERE k.event_id = %s {ATTEMPTS_ORDER}", number),
+        journal=_rows(conn, JournalView, JOURNAL, number),
+    )
+
+
+def attempts_of_task(conn: Connection, task_id: int) -> list[AttemptView]:
+    """Return the attempts of one task, the first one first."""
+    return _rows(conn, AttemptView, f"{ATTEMPTS} WHERE k.id = %s {ATTEMPTS_ORDER}", task_id)
+
+
+def _rows(conn: Connection, row_class: type[T], query: str, number: int) -> list[T]:
+    with conn.cursor(row_factory=class_row(row_class)) as cursor:
+        return cursor.execute(query.encode(), (number,)).fetchall()

@@ -1,4 +1,4 @@
-"""Turns what was asked for into the conditions of a query."""
+"""Turns a filter that a person chose into the conditions of a query."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from psycopg import sql
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-# Parked is not stored: it follows from what stands against the tenant.
+#: No row stores that a task is parked: its tenant's cause parks it.
 SHOWN_TASK_STATE = (
     "CASE WHEN k.state IN ('ready', 'queued') AND t.parked_cause IS NOT NULL THEN 'parked' ELSE k.state END"
 )
@@ -19,7 +19,7 @@ SHOWN_TASK_STATE = (
 
 @dataclass(frozen=True, kw_only=True)
 class Filter:
-    """What a list is narrowed to; None does not narrow."""
+    """The conditions of a list, all of which must hold; None is no condition."""
 
     tenant_id: int | None = None
     state: str | None = None
@@ -30,11 +30,11 @@ class Filter:
 
     @property
     def is_open(self) -> bool:
-        """Whether nothing narrows the list."""
+        """Whether there is no condition at all."""
         return self == Filter()
 
     def values(self) -> dict[str, Any]:
-        """The values that conditions name."""
+        """Return the parameters of the query."""
         return {
             "tenant_id": self.tenant_id,
             "state": self.state,
@@ -46,6 +46,6 @@ class Filter:
 
 
 def where(wanted: Filter, conditions: Mapping[str, str]) -> sql.SQL:
-    """A WHERE clause of the conditions whose field is set in `wanted`."""
+    """Return a WHERE clause of those `conditions` whose field is set in the filter."""
     given = [text for name, text in conditions.items() if wanted.values()[name] is not None]
     return sql.SQL("WHERE " + " AND ".join(given) if given else "")

@@ -1,4 +1,4 @@
-"""Repairs as people see them."""
+"""Repairs as people see them, and the tenants that can be repaired."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, kw_only=True)
-class ShownRepair:
-    """A repair; `hours` are [events on Front's list, missing ones] by the hour."""
+class RepairView:
+    """A repair; `hours` maps each hour to [events on Front's list, missing events]."""
 
     id: int
     tenant: str
@@ -40,7 +40,7 @@ class ShownRepair:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Candidate:
+class RepairableTenant:
     """A connected tenant; while it is parked its repair waits."""
 
     id: int
@@ -48,7 +48,7 @@ class Candidate:
     parked: str | None
 
 
-_SHOWN = SQL("""
+_REPAIRS = SQL("""
 SELECT r.id, t.name AS tenant, r.requested_by, r.dry_run, r.state, coalesce(r.since, r.asked_since) AS since, r.until,
        r.position, r.pages, r.seen, r.known, r.missing, r.fed, r.hours,
        r.code, r.detail, t.parked_cause AS parked, r.created_at, r.settled_at
@@ -56,41 +56,41 @@ FROM repairs r JOIN tenants t ON t.id = r.tenant_id
 """)
 
 
-def named(conn: Connection, repair_ids: Sequence[int]) -> list[ShownRepair]:
-    """These repairs by tenant."""
-    with conn.cursor(row_factory=class_row(ShownRepair)) as cur:
-        return cur.execute(_SHOWN + SQL("WHERE r.id = ANY(%s) ORDER BY t.name, r.id"), (list(repair_ids),)).fetchall()
+def repairs_by_id(conn: Connection, repair_ids: Sequence[int]) -> list[RepairView]:
+    """Return the repairs with these ids, sorted by tenant."""
+    with conn.cursor(row_factory=class_row(RepairView)) as cur:
+        return cur.execute(_REPAIRS + SQL("WHERE r.id = ANY(%s) ORDER BY t.name, r.id"), (list(repair_ids),)).fetchall()
 
 
-def under_way(conn: Connection) -> list[ShownRepair]:
-    """What a person asked for and what has begun, by tenant."""
-    query = _SHOWN + SQL("""
+def under_way(conn: Connection) -> list[RepairView]:
+    """Return the open repairs that a person asked for or that have begun, sorted by tenant."""
+    query = _REPAIRS + SQL("""
     WHERE r.state IN ('waiting', 'running') AND (r.requested_by IS NOT NULL OR r.pages > 0) ORDER BY t.name, r.id
     """)
-    with conn.cursor(row_factory=class_row(ShownRepair)) as cur:
+    with conn.cursor(row_factory=class_row(RepairView)) as cur:
         return cur.execute(query).fetchall()
 
 
-def last_gap(conn: Connection) -> ShownRepair | None:
-    """The newest repair that found something missing."""
-    with conn.cursor(row_factory=class_row(ShownRepair)) as cur:
-        return cur.execute(_SHOWN + SQL("WHERE r.missing > 0 ORDER BY r.id DESC LIMIT 1")).fetchone()
+def last_gap(conn: Connection) -> RepairView | None:
+    """Return the latest repair that found missing events."""
+    with conn.cursor(row_factory=class_row(RepairView)) as cur:
+        return cur.execute(_REPAIRS + SQL("WHERE r.missing > 0 ORDER BY r.id DESC LIMIT 1")).fetchone()
 
 
-def refused(conn: Connection) -> list[ShownRepair]:
-    """Failed repairs that no later one of their tenant made up for."""
-    query = _SHOWN + SQL("""
+def unresolved_failures(conn: Connection) -> list[RepairView]:
+    """Return each tenant's last finished repair where that one failed, sorted by tenant."""
+    query = _REPAIRS + SQL("""
     WHERE r.state = 'failed' AND r.id = (SELECT max(id) FROM repairs n WHERE n.tenant_id = r.tenant_id
                                          AND n.state IN ('done', 'failed'))
     ORDER BY t.name
     """)
-    with conn.cursor(row_factory=class_row(ShownRepair)) as cur:
+    with conn.cursor(row_factory=class_row(RepairView)) as cur:
         return cur.execute(query).fetchall()
 
 
-def candidates(conn: Connection, tenant_id: int | None) -> list[Candidate]:
-    """The connected tenants, or the one, if it is connected."""
-    with conn.cursor(row_factory=class_row(Candidate)) as cur:
+def repairable_tenants(conn: Connection, tenant_id: int | None) -> list[RepairableTenant]:
+    """Return all connected tenants, or only this one if it is connected."""
+    with conn.cursor(row_factory=class_row(RepairableTenant)) as cur:
         return cur.execute(
             """
             SELECT t.id, t.name, t.parked_cause AS parked FROM tenants t JOIN connections c ON c.tenant_id = t.id

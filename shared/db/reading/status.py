@@ -1,4 +1,4 @@
-"""Counts what waits, runs and is done, and who is running."""
+"""The figures of `mailroom status`: how much waits, runs and is parked, and which processes run."""
 
 from __future__ import annotations
 
@@ -16,106 +16,7 @@ if TYPE_CHECKING:
     from shared.db.core.pool import Connection
 
 
-ALIVE_SECONDS = 60  # a process says that it lives far more often
-
-
-@dataclass(frozen=True, kw_only=True)
-class EventCount:
-    """How many events are in a state for a cause."""
-
-    state: str
-    cause: str | None
-    count: int
-
-
-@dataclass(frozen=True, kw_only=True)
-class Spool:
-    """Deliveries that PostgreSQL keeps for the recorder because Redis was away."""
-
-    count: int
-    oldest_age_seconds: float
-
-
-@dataclass(frozen=True, kw_only=True)
-class Process:
-    """A process that was heard of within the last minute."""
-
-    name: str
-    kind: str
-    slots: int
-    started_at: datetime
-    seen_at: datetime
-
-
-def count_events(conn: Connection) -> list[EventCount]:
-    """The events by state and cause."""
-    with conn.cursor(row_factory=class_row(EventCount)) as cursor:
-        return cursor.execute(
-            "SELECT state, cause, count(*) AS count FROM shown_events GROUP BY state, cause ORDER BY count(*) DESC"
-        ).fetchall()
-
-
-def count_tasks(conn: Connection) -> dict[str, int]:
-    """The tasks by state, every state named; those that wait for their tenant count as parked."""
-    query = sql.SQL("SELECT {}, count(*) FROM tasks k LEFT JOIN tenants t ON t.id = k.tenant_id GROUP BY 1")
-    rows = conn.execute(query.format(sql.SQL(SHOWN_TASK_STATE)))
-    return dict.fromkeys(TASK_STATES, 0) | dict(rows.fetchall())
-
-
-def spool(conn: Connection) -> Spool:
-    """What waits in PostgreSQL to be recorded."""
-    with conn.cursor(row_factory=class_row(Spool)) as cursor:
-        row = cursor.execute(
-            "SELECT count(*) AS count, "
-            "coalesce(extract(epoch FROM now() - min(received_at)), 0)::float AS oldest_age_seconds "
-            "FROM spooled_deliveries"
-        ).fetchone()
-    return row or Spool(count=0, oldest_age_seconds=0.0)
-
-
-def dry_runs(conn: Connection) -> list[str]:
-    """The names of the tenants whose policy is only tried."""
-    return [name for (name,) in conn.execute("SELECT name FROM tenants WHERE dry_run ORDER BY name")]
-
-
-def counter(conn: Connection, name: str) -> int:
-    """The value of a counter; 0 where nothing was counted yet."""
-    row = conn.execute("SELECT value FROM counters WHERE name = %s", (name,)).fetchone()
-    return int(row[0]) if row else 0
-
-
-def counters(conn: Connection, prefix: str) -> dict[str, int]:
-    """The counters whose name begins so, by the rest of it."""
-    rows = conn.execute(
-        "SELECT substr(name, %s), value FROM counters WHERE starts_with(name, %s) ORDER BY name",
-        (len(prefix) + 1, prefix),
-    )
-    return dict(rows.fetchall())
-
-
-def alive(conn: Connection) -> list[Process]:
-    """The processes that run."""
-    with conn.cursor(row_factory=class_row(Process)) as cursor:
-        return cursor.execute(
-            "SELECT name, kind, slots, started_at, seen_at FROM processes "
-            "WHERE seen_at > now() - make_interval(secs => %s) ORDER BY kind, name",
-            (ALIVE_SECONDS,),
-        ).fetchall()
-
-
-@dataclass(frozen=True, kw_only=True)
-class Parked:
-    """All that waits for one cause. `companies` counts tenants too, also those that nothing waits for.
-
-    `oldest_at`: when the first event came of an unknown company, else when the first tenant was parked.
-    """
-
-    cause: str
-    events: int
-    tasks: int
-    companies: int
-    oldest_at: datetime
-
+ALIVE_SECONDS = 60  # a process writes a heartbeat far more often
 
 PARKED = """
     SELECT 'unknown_company' AS cause, count(*) AS events, 0 AS tasks, count(DISTINCT company_id) AS companies,
@@ -130,18 +31,101 @@ PARKED = """
         ON k.tenant_id = t.id
     WHERE t.parked_cause IS NOT NULL GROUP BY t.parked_cause ORDER BY 2 DESC, 1)
 """
-WAITING = """
+WAITING_TASKS = """
     SELECT t.name, count(*) FROM tenants t JOIN tasks k ON k.tenant_id = t.id AND k.state IN ('ready', 'queued')
     WHERE t.parked_cause IS NOT NULL GROUP BY t.name
 """
 
 
-def parked(conn: Connection) -> list[Parked]:
-    """What is parked, by cause."""
-    with conn.cursor(row_factory=class_row(Parked)) as cursor:
+@dataclass(frozen=True, kw_only=True)
+class EventCount:
+    """The number of events in one state for one cause."""
+
+    state: str
+    cause: str | None
+    count: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class SpoolStatus:
+    """The deliveries that wait in PostgreSQL for the recorder, because Redis was away."""
+
+    count: int
+    oldest_age_seconds: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunningProcess:
+    """A process with a heartbeat in the last minute."""
+
+    name: str
+    kind: str
+    slots: int
+    started_at: datetime
+    seen_at: datetime
+
+
+@dataclass(frozen=True, kw_only=True)
+class ParkedWork:
+    """All work that waits for one cause. `companies` counts the tenants, also those without waiting work.
+
+    `oldest_at`: when the first tenant was parked; for unknown companies, when the first event came.
+    """
+
+    cause: str
+    events: int
+    tasks: int
+    companies: int
+    oldest_at: datetime
+
+
+def count_events(conn: Connection) -> list[EventCount]:
+    """Count the events by state and cause."""
+    with conn.cursor(row_factory=class_row(EventCount)) as cursor:
+        return cursor.execute(
+            "SELECT state, cause, count(*) AS count FROM shown_events GROUP BY state, cause ORDER BY count(*) DESC"
+        ).fetchall()
+
+
+def count_tasks(conn: Connection) -> dict[str, int]:
+    """Count the tasks by state, with every state as a key. Tasks of parked tenants count as parked."""
+    query = sql.SQL("SELECT {}, count(*) FROM tasks k LEFT JOIN tenants t ON t.id = k.tenant_id GROUP BY 1")
+    rows = conn.execute(query.format(sql.SQL(SHOWN_TASK_STATE)))
+    return dict.fromkeys(TASK_STATES, 0) | dict(rows.fetchall())
+
+
+def spool_status(conn: Connection) -> SpoolStatus:
+    """Return how much waits in the spool."""
+    with conn.cursor(row_factory=class_row(SpoolStatus)) as cursor:
+        row = cursor.execute(
+            "SELECT count(*) AS count, "
+            "coalesce(extract(epoch FROM now() - min(received_at)), 0)::float AS oldest_age_seconds "
+            "FROM spooled_deliveries"
+        ).fetchone()
+    return row or SpoolStatus(count=0, oldest_age_seconds=0.0)
+
+
+def tenants_in_dry_run(conn: Connection) -> list[str]:
+    """Return the names of the tenants whose policy runs dry."""
+    return [name for (name,) in conn.execute("SELECT name FROM tenants WHERE dry_run ORDER BY name")]
+
+
+def running_processes(conn: Connection) -> list[RunningProcess]:
+    """Return the processes that run."""
+    with conn.cursor(row_factory=class_row(RunningProcess)) as cursor:
+        return cursor.execute(
+            "SELECT name, kind, slots, started_at, seen_at FROM processes "
+            "WHERE seen_at > now() - make_interval(secs => %s) ORDER BY kind, name",
+            (ALIVE_SECONDS,),
+        ).fetchall()
+
+
+def parked_work(conn: Connection) -> list[ParkedWork]:
+    """Return the parked work by cause."""
+    with conn.cursor(row_factory=class_row(ParkedWork)) as cursor:
         return cursor.execute(PARKED).fetchall()
 
 
 def waiting_tasks(conn: Connection) -> dict[str, int]:
-    """How many tasks wait for each parked tenant, by its name; those without any are left out."""
-    return dict(conn.execute(WAITING).fetchall())
+    """Count the waiting tasks of each parked tenant, by its name; tenants without any are left out."""
+    return dict(conn.execute(WAITING_TASKS).fetchall())

@@ -1,6 +1,6 @@
-"""The rows the recorder writes, column by column.
+"""The rows that the recorder writes, and their columns.
 
-Named tuples: a frozen dataclass takes several times longer to make, and there are about ten of these to an event.
+They are named tuples: a frozen dataclass takes several times as long to create, and an event has about ten rows.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import orjson
 
 from shared.db.core.arrays import Bigints, Bodies, Booleans, Column, Ids, Texts, Times
 
-#: How a field is sent, by what it is declared as.
+#: The column class of a field, by its declared type.
 COLUMNS: dict[str, type[Column[Any]]] = {
     "str": Texts,
     "int": Bigints,
@@ -40,11 +40,11 @@ class EventRow(NamedTuple):
     received_at: datetime
     state: str
     cause: str | None
-    recipients: str | None  # see as_json
+    recipients: str | None  # as `recipients_json` returns them
 
 
 class DeliveryRow(NamedTuple):
-    """A delivery of an event; `body` is compressed, None where an earlier delivery holds it."""
+    """A delivery of an event; `body` is compressed, or None when an earlier delivery has it."""
 
     id: DeliveryId
     event_id: int
@@ -54,7 +54,7 @@ class DeliveryRow(NamedTuple):
 
 
 class RecipientRow(NamedTuple):
-    """A recipient of an event, matched or not: a part of the event's row."""
+    """A recipient of an event, matched or not. It becomes a part of the event's row."""
 
     handle: str
     role: str
@@ -63,7 +63,7 @@ class RecipientRow(NamedTuple):
 
 
 class AttachmentRow(NamedTuple):
-    """A file that is to be stored, by a task of its own."""
+    """A file of a message. Its own task will store it."""
 
     tenant_id: int
     event_id: int
@@ -76,7 +76,7 @@ class AttachmentRow(NamedTuple):
 
 
 class ActionRow(NamedTuple):
-    """What will be done to the conversation, or why nothing will."""
+    """The planned change of the conversation, or the reason why there is none."""
 
     event_id: int
     tenant_id: int
@@ -90,7 +90,7 @@ class ActionRow(NamedTuple):
 
 
 class TaskRow(NamedTuple):
-    """A new task; `waits`: due when another task releases it; `failed`: the code of one that is born failed."""
+    """A new task. `waits`: another task will make it due. `failed`: the code of a task that failed from the start."""
 
     tenant_id: int | None
     event_id: int
@@ -100,19 +100,21 @@ class TaskRow(NamedTuple):
     detail: str | None = None
 
 
-def as_json(recipients: Sequence[RecipientRow]) -> str | None:
-    """An event's recipients, in their order, as its row has them."""
+def recipients_json(recipients: Sequence[RecipientRow]) -> str | None:
+    """Return the recipients, in their order, as an event's row stores them."""
     return orjson.dumps([tuple(row) for row in recipients]).decode() if recipients else None
 
 
-def columns(rows: Sequence[NamedTuple], kind: type[NamedTuple]) -> list[Column[Any]]:
-    """The rows turned into a column for each field, in the order of the class: what unnest() takes."""
-    kinds = _kinds(kind)
+def columns(rows: Sequence[NamedTuple], row_class: type[NamedTuple]) -> list[Column[Any]]:
+    """Return the rows as one column for each field, in the order of the class: the arguments of unnest()."""
+    column_classes = _column_classes(row_class)
     if not rows:
-        return [column() for column in kinds]
-    return [column(values) for column, values in zip(kinds, zip(*rows, strict=True), strict=True)]
+        return [column() for column in column_classes]
+    return [column(values) for column, values in zip(column_classes, zip(*rows, strict=True), strict=True)]
 
 
 @cache
-def _kinds(kind: type[NamedTuple]) -> list[type[Column[Any]]]:
-    return [COLUMNS[declared.__forward_arg__.removesuffix(" | None")] for declared in kind.__annotations__.values()]
+def _column_classes(row_class: type[NamedTuple]) -> list[type[Column[Any]]]:
+    return [
+        COLUMNS[declared.__forward_arg__.removesuffix(" | None")] for declared in row_class.__annotations__.values()
+    ]

@@ -1,6 +1,7 @@
-"""The spool: where the door puts deliveries while Redis is away, repairs what was missing; the recorder takes them.
+"""The spool: deliveries that wait in PostgreSQL to be recorded.
 
-The door imports this file: psycopg itself must not come with it.
+The door adds deliveries while Redis is away, and repairs add events that were missing; the recorder takes both.
+The door imports this module, so it must not import psycopg.
 """
 
 from __future__ import annotations
@@ -25,14 +26,14 @@ MAX_BYTES = 4 * 2**20  # of bodies read at once; a single larger one is read alo
 
 @dataclass(frozen=True, kw_only=True)
 class Spooled:
-    """A delivery that waits in the spool, and who put it there."""
+    """A delivery that waits in the spool, and its origin."""
 
     delivery: Delivery
     origin: Origin
 
 
 def add(conn: Connection, deliveries: Sequence[Delivery]) -> None:
-    """Keep deliveries, all or none; one that is there already stays as it is."""
+    """Store deliveries, all or none; one that is stored already stays as it is."""
     conn.execute(
         """
         INSERT INTO spooled_deliveries (id, received_at, body)
@@ -43,8 +44,8 @@ def add(conn: Connection, deliveries: Sequence[Delivery]) -> None:
     )
 
 
-def feed(conn: Connection, deliveries: Sequence[Delivery]) -> None:
-    """Keep what Front's event list had and we had not; like `add`."""
+def add_repaired(conn: Connection, deliveries: Sequence[Delivery]) -> None:
+    """Store, like `add`, events of Front's list that were missing here."""
     conn.execute(
         """
         INSERT INTO spooled_deliveries (id, received_at, body, origin)
@@ -55,26 +56,24 @@ def feed(conn: Connection, deliveries: Sequence[Delivery]) -> None:
     )
 
 
-def _columns(deliveries: Sequence[Delivery]) -> tuple[list[str], list[datetime], list[bytes]]:
-    return (
-        [each.id for each in deliveries],
-        [each.received_at for each in deliveries],
-        [each.body for each in deliveries],
-    )
-
-
 def check_writable(conn: Connection) -> None:
-    """Raise psycopg's error unless `add` would work now: also where the table is missing or a standby answers."""
+    """Raise psycopg's error unless `add` would work now: also when the table is missing or a standby answers."""
     conn.execute("INSERT INTO spooled_deliveries (id, received_at, body) SELECT NULL, NULL, NULL WHERE false")
 
 
+def has_deliveries(conn: Connection) -> bool:
+    """Whether anything waits in the spool."""
+    row = conn.execute("SELECT EXISTS (SELECT 1 FROM spooled_deliveries)").fetchone()
+    return bool(row and row[0])
+
+
 def oldest(conn: Connection, limit: int) -> list[Spooled]:
-    """The first `limit` deliveries in the order they came, fewer where the bodies are large."""
+    """Return the oldest `limit` deliveries, oldest first; fewer when their bodies exceed MAX_BYTES."""
     rows: Iterable[tuple[UUID, datetime, bytes, Origin]] = conn.execute(
         """
         SELECT id, received_at, body, origin FROM (
             SELECT *, sum(octet_length(body)) OVER (ORDER BY received_at, id) - octet_length(body) AS bytes_before
-            FROM (SELECT * FROM spooled_deliveries ORDER BY received_at, id LIMIT %s) first_come
+            FROM (SELECT * FROM spooled_deliveries ORDER BY received_at, id LIMIT %s) oldest
         ) counted
         WHERE bytes_before < %s
         ORDER BY received_at, id
@@ -87,13 +86,13 @@ def oldest(conn: Connection, limit: int) -> list[Spooled]:
     ]
 
 
-def fills(spooled: Sequence[Spooled], limit: int) -> bool:
-    """Whether `oldest` may have left some behind these."""
+def may_have_more(spooled: Sequence[Spooled], limit: int) -> bool:
+    """Whether more deliveries may wait than `oldest` returned for this limit."""
     return len(spooled) == limit or sum(len(each.delivery.body) for each in spooled) >= MAX_BYTES
 
 
-def mentioning(conn: Connection, word: bytes, *, after: str | None, limit: int) -> list[tuple[str, bytes]]:
-    """Id and body of deliveries that hold these bytes, in order of the ids, beginning behind one of them."""
+def containing(conn: Connection, word: bytes, *, after: str | None, limit: int) -> list[tuple[str, bytes]]:
+    """Return the next deliveries after this id with the word in their body, as (id, body), sorted by id."""
     rows = conn.execute(
         """
         SELECT id, body FROM spooled_deliveries
@@ -106,6 +105,14 @@ def mentioning(conn: Connection, word: bytes, *, after: str | None, limit: int) 
 
 
 def delete(conn: Connection, delivery_ids: Sequence[str]) -> None:
-    """Remove deliveries whose rows are written in the same transaction."""
+    """Remove deliveries, in the transaction that records them."""
     if delivery_ids:
         conn.execute("DELETE FROM spooled_deliveries WHERE id = ANY(%s::uuid[])", (list(delivery_ids),))
+
+
+def _columns(deliveries: Sequence[Delivery]) -> tuple[list[str], list[datetime], list[bytes]]:
+    return (
+        [each.id for each in deliveries],
+        [each.received_at for each in deliveries],
+        [each.body for each in deliveries],
+    )

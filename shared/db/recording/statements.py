@@ -1,21 +1,26 @@
-"""The recorder's statements: one per table and chunk, whatever the chunk holds."""
+"""The recorder's statements: one for each table and chunk, however many rows the chunk has."""
 
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Sequence
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
 from psycopg.rows import class_row
 
 from shared.db.core.arrays import Bigints, Texts
-from shared.db.core.locks import hold_off_erasing, lock_conversations
+from shared.db.core.locks import lock_conversations, prevent_erasing
 from shared.db.core.pool import Connection
 from shared.db.recording.rows import ActionRow, AttachmentRow, DeliveryRow, EventRow, TaskRow, columns
+from shared.errors import MalformedEnvelope
 from shared.models import AddressOwner, EventKey, MatchedUser, Owners, SharedInbox, Tenant
 
-# Address by address, by key alone: `OFFSET 0` leaves the planner no other way. As plain joins, tables that were filled
-# and not yet analysed had every user read for every chunk: of a million that was 4,100 us for each event.
+#: Of compressed bodies read at once; a single larger one is read alone.
+MAX_BYTES = 4 * 2**20
+
+# Looks each address up by its key; `OFFSET 0` leaves the planner no other plan. With plain joins, PostgreSQL read every
+# user for every chunk while filled tables were not yet analysed: with a million users, 4,100 us for each event.
 OWNERS = """
     SELECT k.tenant_id, k.address, a.position, i.inbox_name,
         u.id, u.external_id, u.active, u.action, d.id, d.external_id, d.active, d.action
@@ -35,17 +40,28 @@ OWNERS = """
 """
 
 
-def begin(conn: Connection) -> datetime:
-    """Start a transaction that writes; the database's clock. Whoever has its company erased waits until it ends."""
-    hold_off_erasing(conn)
-    return begin_look_up(conn)
+@dataclass(frozen=True, kw_only=True)
+class ParkedDelivery:
+    """The first delivery of an event that was parked because nobody had its company; `body` is compressed."""
+
+    event_id: int
+    id: str
+    received_at: datetime
+    origin: str
+    body: bytes
 
 
-def begin_look_up(conn: Connection) -> datetime:
-    """Start a transaction that only reads; the database's clock.
+def begin_writing(conn: Connection) -> datetime:
+    """Start a transaction that writes, and return the database's time. No company can be erased until it ends."""
+    prevent_erasing(conn)
+    return begin_reading(conn)
 
-    Foreign-key checks plan once a session: planned against still empty tables they would scan them for ever after
-    (384 instead of 7,761 events/s in a prototype), hence no sequential scans here.
+
+def begin_reading(conn: Connection) -> datetime:
+    """Start a transaction that only reads, and return the database's time.
+
+    It turns sequential scans off, because foreign-key checks are planned once for each session. Plans made while the
+    tables are still empty would scan them for ever after: 384 instead of 7,761 events/s in a prototype.
     """
     row = conn.execute("SELECT now(), set_config('enable_seqscan', 'off', true)").fetchone()
     assert row is not None  # noqa: S101 -- SELECT without FROM gives one row
@@ -53,7 +69,7 @@ def begin_look_up(conn: Connection) -> datetime:
 
 
 def tenants_of(conn: Connection, company_ids: Iterable[str]) -> dict[str, Tenant]:
-    """The tenants that have these companies, by company id."""
+    """Return the tenants of these companies, by company id."""
     with conn.cursor(row_factory=class_row(Tenant)) as cur:
         cur.execute(
             """
@@ -66,11 +82,31 @@ def tenants_of(conn: Connection, company_ids: Iterable[str]) -> dict[str, Tenant
         return {tenant.company_id: tenant for tenant in cur}
 
 
+def owners_of(conn: Connection, keys: Iterable[tuple[int, str]]) -> dict[int, Owners]:
+    """Find the owners of these (tenant id, address key) pairs, by tenant id and address key.
+
+    An address of both a user and a shared inbox belongs to the user.
+    """
+    pairs = list(keys)
+    if not pairs:
+        return {}
+    rows = conn.execute(OWNERS, (Bigints(tenant_id for tenant_id, _ in pairs), Texts(address for _, address in pairs)))
+    owners: dict[int, dict[str, AddressOwner | SharedInbox]] = {}
+    for tenant_id, address, position, inbox_name, *users in rows:
+        own, default = users[:4], users[4:]
+        owners.setdefault(tenant_id, {})[address] = (
+            SharedInbox(name=inbox_name, user=_user(own), default_owner=_user(default))
+            if position is None
+            else AddressOwner(user_id=own[0], external_id=own[1], active=own[2], action=own[3], position=position)
+        )
+    return dict(owners)
+
+
 def new_event_ids(conn: Connection, count: int) -> list[int]:
-    """Ids for events to be inserted, so that what hangs on them can be sent before they are answered for."""
+    """Draw ids for new events, so that rows that point at the events are sent without waiting for an answer."""
     if not count:
         return []
-    # Its name is looked up once: in the place of `name` it would be for each of them.
+    # OFFSET 0 has the sequence's name looked up once instead of for each id.
     rows = conn.execute(
         """
         SELECT nextval(name) FROM (SELECT pg_get_serial_sequence('events', 'id')::regclass AS name OFFSET 0) sequence,
@@ -82,10 +118,10 @@ def new_event_ids(conn: Connection, count: int) -> list[int]:
 
 
 def insert_events(conn: Connection, ids: Sequence[int], events: Sequence[EventRow]) -> None:
-    """Insert events that were not known a moment ago, in key order: then two recorders never deadlock.
+    """Insert new events. The caller sorts them by key, so that two recorders never deadlock.
 
-    One that another recorder has inserted meanwhile stays as that one wrote it. What hangs on ours violates a foreign
-    key then, and the transaction is to be repeated.
+    An event that another recorder inserted meanwhile stays as it is. Then rows that point at our event violate a
+    foreign key, and the transaction is to be repeated.
     """
     conn.execute(
         """
@@ -105,22 +141,47 @@ def insert_events(conn: Connection, ids: Sequence[int], events: Sequence[EventRo
 
 
 def known_events(conn: Connection, keys: Iterable[EventKey]) -> dict[EventKey, int]:
-    """The ids of these events, as far as they are recorded."""
-    wanted = list(keys)
-    if not wanted:
+    """Return the ids of those events that are recorded."""
+    event_keys = list(keys)
+    if not event_keys:
         return {}
     rows = conn.execute(
         """
         SELECT e.company_id, e.front_id, e.id
         FROM unnest(%s::text[], %s::text[]) AS k(company_id, front_id) JOIN events e USING (company_id, front_id)
         """,
-        (Texts(company_id for company_id, _ in wanted), Texts(front_id for _, front_id in wanted)),
+        (Texts(company_id for company_id, _ in event_keys), Texts(front_id for _, front_id in event_keys)),
     )
     return {(company_id, front_id): event_id for company_id, front_id, event_id in rows}
 
 
+def adoptable_deliveries(conn: Connection, limit: int = 200) -> list[ParkedDelivery]:
+    """Return deliveries of parked events whose company now has a tenant, oldest first.
+
+    There are at most `limit`, and fewer when their bodies exceed MAX_BYTES.
+    """
+    with conn.cursor(row_factory=class_row(ParkedDelivery)) as cur:
+        return cur.execute(
+            """
+            SELECT event_id, id, received_at, origin, body FROM (
+                SELECT *, sum(octet_length(body)) OVER (ORDER BY event_id, id) - octet_length(body) AS bytes_before
+                FROM (SELECT parked.* FROM tenants t CROSS JOIN LATERAL (
+                          SELECT e.id AS event_id, replace(d.id::text, '-', '') AS id, d.received_at, d.origin, d.body
+                          FROM events e JOIN deliveries d ON d.event_id = e.id AND d.body IS NOT NULL
+                          WHERE e.company_id = t.company_id AND e.state = 'parked' AND e.tenant_id IS NULL
+                          ORDER BY e.id LIMIT %(limit)s) parked
+                      WHERE t.connected_at IS NOT NULL AND t.parked_cause IS DISTINCT FROM 'erasing'
+                      ORDER BY event_id LIMIT %(limit)s) oldest
+            ) counted
+            WHERE bytes_before < %(bytes)s
+            ORDER BY event_id, id
+            """,
+            {"limit": limit, "bytes": MAX_BYTES},
+        ).fetchall()
+
+
 def adopt_events(conn: Connection, events: Sequence[EventRow]) -> dict[EventKey, int]:
-    """Give parked events of an unknown company to the tenant that has it now; return the ids of those that changed."""
+    """Give parked events of an unknown company to the tenant that has the company now; return the ids it got."""
     rows = conn.execute(
         """
         UPDATE events e
@@ -142,8 +203,25 @@ def adopt_events(conn: Connection, events: Sequence[EventRow]) -> dict[EventKey,
     return {(company_id, front_id): event_id for company_id, front_id, event_id in rows}
 
 
+def fail_parked(conn: Connection, event_ids: Sequence[int], reason: str) -> None:
+    """Let those of the events fail visibly that are still parked although their company has a tenant."""
+    conn.execute(
+        """
+        WITH failed AS (
+            UPDATE events SET state = 'failed', cause = %(code)s
+            WHERE id = ANY(%(ids)s) AND state = 'parked' AND tenant_id IS NULL
+              AND EXISTS (SELECT FROM tenants WHERE tenants.company_id = events.company_id
+                          AND parked_cause IS DISTINCT FROM 'erasing') RETURNING id
+        )
+        INSERT INTO tasks (event_id, kind, state, code, detail, settled_at)
+        SELECT id, 'record', 'failed', %(code)s, %(detail)s, now() FROM failed
+        """,
+        {"code": MalformedEnvelope.code, "ids": list(event_ids), "detail": reason},
+    )
+
+
 def insert_deliveries(conn: Connection, deliveries: Sequence[DeliveryRow]) -> None:
-    """Keep deliveries; one that is already kept (an entry recorded but not yet deleted) stays as it is."""
+    """Insert deliveries. A known one stays as it is: its entry was recorded before, but not deleted yet."""
     if deliveries:
         conn.execute(
             """
@@ -156,11 +234,11 @@ def insert_deliveries(conn: Connection, deliveries: Sequence[DeliveryRow]) -> No
 
 
 def insert_attachments(conn: Connection, attachments: Sequence[AttachmentRow]) -> None:
-    """Write the files, each with the task that stores it: whose ids nobody here has to wait for."""
+    """Insert attachments, each with the task that stores it; nobody waits for their ids."""
     if attachments:
         conn.execute(
             """
-            WITH announced AS (
+            WITH inserted AS (
                 INSERT INTO attachments (tenant_id, event_id, conversation_id, front_id, filename, content_type,
                                          declared_size, is_inline)
                 SELECT * FROM unnest(%s::bigint[], %s::bigint[], %s::text[], %s::text[], %s::text[], %s::text[],
@@ -168,14 +246,14 @@ def insert_attachments(conn: Connection, attachments: Sequence[AttachmentRow]) -
                 RETURNING tenant_id, event_id, id
             )
             INSERT INTO tasks (tenant_id, event_id, kind, attachment_id, state)
-            SELECT tenant_id, event_id, 'store_attachment', id, 'ready' FROM announced
+            SELECT tenant_id, event_id, 'store_attachment', id, 'ready' FROM inserted
             """,
             columns(attachments, AttachmentRow),
         )
 
 
 def insert_actions(conn: Connection, actions: Sequence[ActionRow]) -> None:
-    """Write what will be done to the conversations."""
+    """Insert the planned changes of conversations."""
     if actions:
         conn.execute(
             """
@@ -189,7 +267,7 @@ def insert_actions(conn: Connection, actions: Sequence[ActionRow]) -> None:
 
 
 def insert_tasks(conn: Connection, tasks: Sequence[TaskRow]) -> None:
-    """Write the work, due now unless it waits to be released."""
+    """Insert tasks: due now, unless another task will release them or they failed already."""
     if tasks:
         conn.execute(
             """
@@ -204,8 +282,8 @@ def insert_tasks(conn: Connection, tasks: Sequence[TaskRow]) -> None:
         )
 
 
-def wake_actions(conn: Connection, conversations: Iterable[tuple[int, str]]) -> None:
-    """Have the waiting actions of these conversations decided anew: somebody changed the conversation."""
+def make_actions_due(conn: Connection, conversations: Iterable[tuple[int, str]]) -> None:
+    """Make the waiting actions of these conversations due, because somebody changed the conversations."""
     changed = set(conversations)
     if changed:
         lock_conversations(conn, changed)
@@ -221,34 +299,8 @@ def wake_actions(conn: Connection, conversations: Iterable[tuple[int, str]]) -> 
         )
 
 
-def owners_of(conn: Connection, keys: Iterable[tuple[int, str]]) -> dict[int, Owners]:
-    """Whose these (tenant id, address key) pairs are, by tenant id; a user's own address is no inbox's."""
-    wanted = list(keys)
-    if not wanted:
-        return {}
-    rows = conn.execute(
-        OWNERS, (Bigints(tenant_id for tenant_id, _ in wanted), Texts(address for _, address in wanted))
-    )
-    owners: dict[int, dict[str, AddressOwner | SharedInbox]] = {}
-    for tenant_id, address, position, inbox_name, *users in rows:
-        own, default = users[:4], users[4:]
-        owners.setdefault(tenant_id, {})[address] = (
-            SharedInbox(name=inbox_name, user=_user(own), default_owner=_user(default))
-            if position is None
-            else AddressOwner(user_id=own[0], external_id=own[1], active=own[2], action=own[3], position=position)
-        )
-    return dict(owners)
-
-
-def _user(columns: Sequence[Any]) -> MatchedUser | None:
-    user_id, external_id, active, action = columns
-    if user_id is None:
-        return None
-    return MatchedUser(user_id=user_id, external_id=external_id, active=active, action=action)
-
-
 def add_seen_types(conn: Connection, types: Collection[str]) -> set[str]:
-    """Keep these types; those that were not there before."""
+    """Store these event types, and return those that are new."""
     rows = conn.execute(
         "INSERT INTO seen_event_types (type) SELECT unnest(%s::text[]) ON CONFLICT DO NOTHING RETURNING type",
         (sorted(types),),
@@ -257,12 +309,15 @@ def add_seen_types(conn: Connection, types: Collection[str]) -> set[str]:
 
 
 def seen_types(conn: Connection) -> list[str]:
-    """All types that came by webhook."""
+    """Return all event types that webhooks have brought."""
     return [event_type for (event_type,) in conn.execute("SELECT type FROM seen_event_types ORDER BY type")]
 
 
 def mark_in_flight(conn: Connection, entry_ids: Sequence[str]) -> None:
-    """Note that these are being recorded. Survives the recorder, not a crash of PostgreSQL: the table is unlogged."""
+    """Mark these entries as being recorded.
+
+    The marks survive the recorder, but not a crash of PostgreSQL: the table is unlogged.
+    """
     conn.execute("SET LOCAL synchronous_commit = off")
     conn.execute(
         """
@@ -273,18 +328,28 @@ def mark_in_flight(conn: Connection, entry_ids: Sequence[str]) -> None:
     )
 
 
-def forgive_in_flight(conn: Connection, entry_ids: Sequence[str]) -> None:
-    """The recorder outlived its last try of these. They stay marked, so that each is tried alone."""
+def take_back_tries(conn: Connection, entry_ids: Sequence[str]) -> None:
+    """Take the last try of these entries back, because the recorder survived it.
+
+    The entries stay marked, so that each is tried alone.
+    """
     conn.execute(
         "UPDATE in_flight_entries SET tries = greatest(tries - 1, 0) WHERE entry_id = ANY(%s)", (Texts(entry_ids),)
     )
 
 
 def unmark_in_flight(conn: Connection, entry_ids: Sequence[str]) -> None:
-    """These are recorded."""
+    """Remove the marks of entries that are recorded."""
     conn.execute("DELETE FROM in_flight_entries WHERE entry_id = ANY(%s)", (Texts(entry_ids),))
 
 
-def marked_in_flight(conn: Connection) -> dict[str, int]:
-    """What was being recorded when a recorder died or gave up, and how many died of it."""
+def tries_in_flight(conn: Connection) -> dict[str, int]:
+    """Return the entries that a recorder left marked, with the number of recorders that died with each."""
     return dict(conn.execute("SELECT entry_id, tries FROM in_flight_entries").fetchall())
+
+
+def _user(columns: Sequence[Any]) -> MatchedUser | None:
+    user_id, external_id, active, action = columns
+    if user_id is None:
+        return None
+    return MatchedUser(user_id=user_id, external_id=external_id, active=active, action=action)

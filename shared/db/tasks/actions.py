@@ -1,4 +1,4 @@
-"""The action of an event: what our rows know about it, and how far it got."""
+"""The action of an event and its undo: the facts that decide what happens to it, and its progress."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from psycopg.sql import SQL
 
 from shared.actions import ActionFacts, UndoFacts
 from shared.db.core.pool import Connection
-from shared.db.tasks.leases import check_held
+from shared.db.tasks.leases import check_owned
 from shared.models import Task
 
-# What else was recorded of the conversation, where anything was. A later event is one emitted later, or at the same
-# moment and recorded later. Undos are looked up by event, hence the OFFSET: a tenant may have very many open ones.
-_BESIDE = """
+# The facts that other events of the conversation's family add to an action. A later event was emitted later, or at the
+# same moment and recorded later. OFFSET 0 has undos looked up by event, because a tenant may have very many open ones.
+_OTHER_EVENTS = """
 WITH own AS (
     SELECT *, conversation_family_array(tenant_id, conversation_id) AS family FROM actions WHERE event_id = %(event)s
 ), later AS (
@@ -51,16 +51,16 @@ SELECT
     coalesce((SELECT due_seconds FROM open_before), 0) AS earlier_due_seconds
 FROM own
 """
-_HELD = """
+_LOCK_ACTION = """
 SELECT held, alone, event_id, survivor AS conversation_id, kind, wait_for, state, emitted_at, intent_at, age_seconds,
        dry_run, undo_asked, waiting, failed, discarded
 FROM lock_action(%s, %s, %s, %s, %s)
 """
 
-# Archive and trash are one thing, the status; each tag is one of its own.
-THING = SQL("CASE WHEN {action}.kind IN ('archive', 'trash') THEN 'status' ELSE {action}.kind END")
+#: The part of a conversation that an action changes: archive and trash change its status, each tag changes itself.
+CHANGED_PART = SQL("CASE WHEN {action}.kind IN ('archive', 'trash') THEN 'status' ELSE {action}.kind END")
 
-_FACTS = SQL("""
+_UNDO_FACTS = SQL("""
 WITH own AS (SELECT * FROM actions WHERE event_id = %(event)s),
 family AS (SELECT conversation_family(own.tenant_id, own.conversation_id) AS id FROM own),
 ours AS (
@@ -85,78 +85,80 @@ SELECT own.event_id, surviving_conversation(own.tenant_id, own.conversation_id) 
           AND {own_thing} = 'status' AND e.type = ANY(%(changes)s) AND NOT coalesce(e.source, '') = ANY(%(api)s)
           AND e.emitted_at > sent.intent_at LIMIT 1) AS change
 FROM own LEFT JOIN sent ON true
-""").format(a_thing=THING.format(action=SQL("a")), own_thing=THING.format(action=SQL("own")))
+""").format(a_thing=CHANGED_PART.format(action=SQL("a")), own_thing=CHANGED_PART.format(action=SQL("own")))
 
-
-def hold(conn: Connection, task: Task, *, changes: Sequence[str], api_sources: Iterable[str]) -> ActionFacts:
-    """The action of the task's event, with task and conversation held until the transaction ends, as `tasks.hold` does.
-
-    `changes` are the types of events by which somebody changes a conversation, but for those from `api_sources`.
-    Raises Fenced unless this attempt owns the task, LookupError when its event has no action.
-    """
-    with conn.cursor(row_factory=dict_row) as cur:
-        own = cur.execute(
-            _HELD, (task.tenant_id, task.conversation_id, task.id, task.lease_epoch, task.event_id)
-        ).fetchone()
-        assert own is not None  # noqa: S101 -- a function of one row
-        check_held(own.pop("held"))
-        if own["event_id"] is None:
-            raise LookupError(f"event {task.event_id} has no action")
-        values = {"event": task.event_id, "changes": list(changes), "api": list(api_sources)}
-        beside = None if own.pop("alone") else cur.execute(_BESIDE, values).fetchone()
-    return ActionFacts(**own, **(beside or {}))
-
-
-def intend(conn: Connection, event_id: int) -> None:
-    """Write down that the change is about to be sent. Only the commit of this makes sending it safe."""
-    conn.execute("UPDATE actions SET state = 'intent', intent_at = now() WHERE event_id = %s", (event_id,))
-
-
-def unintend(conn: Connection, event_id: int) -> None:
-    """Take the intent back: nothing was sent, or Front refused it for certain."""
-    conn.execute("UPDATE actions SET state = 'planned', intent_at = NULL WHERE event_id = %s", (event_id,))
-
-
-def settle(conn: Connection, event_id: int, state: str, reason: str) -> None:
-    """End the action."""
-    conn.execute("SELECT settle_action(%s, %s, %s)", (event_id, state, reason))
-
-
-def explain(conn: Connection, event_id: int, reason: str) -> None:
-    """Say why the action waits."""
-    conn.execute("UPDATE actions SET reason = %s WHERE event_id = %s", (reason, event_id))
-
-
-def undo_facts(conn: Connection, event_id: int, *, changes: Sequence[str], api_sources: frozenset[str]) -> UndoFacts:
-    """What our rows say of the undo that is a task of this event; call with the conversation locked."""
-    values = {"event": event_id, "changes": list(changes), "api": list(api_sources)}
-    with conn.cursor(row_factory=class_row(UndoFacts)) as cur:
-        found = cur.execute(_FACTS, values).fetchone()
-    if found is None:
-        raise LookupError(f"event {event_id} has no action")
-    return found
-
-
-def intend_undo(conn: Connection, event_id: int) -> None:
-    """Write down that the undo is about to be sent. Only the commit of this makes sending it safe."""
-    conn.execute("UPDATE actions SET undo_intent_at = now() WHERE event_id = %s", (event_id,))
-
-
-def unintend_undo(conn: Connection, event_id: int) -> None:
-    """Take the intent back: nothing was sent, or Front refused it for certain."""
-    conn.execute("UPDATE actions SET undo_intent_at = NULL WHERE event_id = %s", (event_id,))
-
-
-_UNDONE = SQL("""
+_MARK_UNDONE = SQL("""
 UPDATE actions a SET state = 'undone', undone_at = now(), reason = 'undone: asked for by ' || a.undo_asked_by
 FROM events e, actions own
 WHERE own.event_id = %(event)s AND e.tenant_id = own.tenant_id AND a.event_id = e.id
   AND e.conversation_id = ANY(ARRAY(SELECT conversation_family(own.tenant_id, own.conversation_id)))
   AND {a_thing} = {own_thing} AND a.undo_asked_at IS NOT NULL
   AND a.state IN ('confirmed', 'failed') AND a.intent_at IS NOT NULL
-""").format(a_thing=THING.format(action=SQL("a")), own_thing=THING.format(action=SQL("own")))
+""").format(a_thing=CHANGED_PART.format(action=SQL("a")), own_thing=CHANGED_PART.format(action=SQL("own")))
 
 
-def undone(conn: Connection, event_id: int) -> None:
-    """All that was asked for of this event's conversation and kind is undone."""
-    conn.execute(_UNDONE, {"event": event_id})
+def lock_action(conn: Connection, task: Task, *, changes: Sequence[str], api_sources: Iterable[str]) -> ActionFacts:
+    """Lock the task and its conversation like `leases.lock`, and return the facts of its event's action.
+
+    `changes` are the event types by which somebody changes a conversation; events from `api_sources` do not count.
+    Raises Fenced unless this attempt owns the task, and LookupError when the event has no action.
+    """
+    with conn.cursor(row_factory=dict_row) as cur:
+        own = cur.execute(
+            _LOCK_ACTION, (task.tenant_id, task.conversation_id, task.id, task.lease_epoch, task.event_id)
+        ).fetchone()
+        assert own is not None  # noqa: S101 -- a function of one row
+        check_owned(own.pop("held"))
+        if own["event_id"] is None:
+            raise LookupError(f"event {task.event_id} has no action")
+        values = {"event": task.event_id, "changes": list(changes), "api": list(api_sources)}
+        others = None if own.pop("alone") else cur.execute(_OTHER_EVENTS, values).fetchone()
+    return ActionFacts(**own, **(others or {}))
+
+
+def record_intent(conn: Connection, event_id: int) -> None:
+    """Record the intent to send the change. Only after the commit is it safe to send it."""
+    conn.execute("UPDATE actions SET state = 'intent', intent_at = now() WHERE event_id = %s", (event_id,))
+
+
+def withdraw_intent(conn: Connection, event_id: int) -> None:
+    """Take the intent back, because nothing was sent or Front certainly refused it."""
+    conn.execute("UPDATE actions SET state = 'planned', intent_at = NULL WHERE event_id = %s", (event_id,))
+
+
+def settle(conn: Connection, event_id: int, state: str, reason: str) -> None:
+    """End the action in this state, for this reason."""
+    conn.execute("SELECT settle_action(%s, %s, %s)", (event_id, state, reason))
+
+
+def set_reason(conn: Connection, event_id: int, reason: str) -> None:
+    """Record why the action waits."""
+    conn.execute("UPDATE actions SET reason = %s WHERE event_id = %s", (reason, event_id))
+
+
+def undo_facts(conn: Connection, event_id: int, *, changes: Sequence[str], api_sources: frozenset[str]) -> UndoFacts:
+    """Return the facts of this event's undo. The caller has locked the conversation.
+
+    Raises LookupError when the event has no action.
+    """
+    values = {"event": event_id, "changes": list(changes), "api": list(api_sources)}
+    with conn.cursor(row_factory=class_row(UndoFacts)) as cur:
+        facts = cur.execute(_UNDO_FACTS, values).fetchone()
+    if facts is None:
+        raise LookupError(f"event {event_id} has no action")
+    return facts
+
+
+def record_undo_intent(conn: Connection, event_id: int) -> None:
+    """Record the intent to send the undo. Only after the commit is it safe to send it."""
+    conn.execute("UPDATE actions SET undo_intent_at = now() WHERE event_id = %s", (event_id,))
+
+
+def withdraw_undo_intent(conn: Connection, event_id: int) -> None:
+    """Take the intent to undo back, because nothing was sent or Front certainly refused it."""
+    conn.execute("UPDATE actions SET undo_intent_at = NULL WHERE event_id = %s", (event_id,))
+
+
+def mark_undone(conn: Connection, event_id: int) -> None:
+    """Mark all sent actions as undone whose undo was asked for: those of the event's conversation and kind."""
+    conn.execute(_MARK_UNDONE, {"event": event_id})

@@ -1,7 +1,7 @@
-"""Which due tasks go to the workers next: fair over tenants, and never more than they can hold.
+"""Chooses the due tasks that go to the workers next: fair to all tenants, and never more than the workers can take.
 
-Files go in a lane of their own with half of the slots: a few tenants with large, slow files delay nobody's other work,
-and a backlog of one kind is never read to find a task of the other.
+Files have their own lane with half of the slots. So a few tenants with large, slow files delay nobody's other work. Nor
+does a query read through a backlog of files to find another task, or the reverse.
 """
 
 from __future__ import annotations
@@ -13,30 +13,31 @@ from psycopg.sql import SQL, Composed
 
 from shared.db.core.locks import try_lock_files
 from shared.db.core.pool import Connection
-from shared.db.tasks.capacity import FILES, IN_FLIGHT, OTHERS, Look, busy
+from shared.db.tasks.capacity import FILES, IN_FLIGHT, OTHERS, DueWork, worker_load
 
-#: Of one tenant at most this many tasks are in Celery, so that its backlog is never in front of another's event.
+#: At most this many tasks of a tenant are in flight, so that its backlog never delays another tenant's event.
 PER_TENANT = 8
-#: And this many files besides.
+#: At most this many files of a tenant are in flight as well.
 FILES_PER_TENANT = 4
+#: A task whose message no worker takes is sent again after this, then after twice as long, and so on.
 RESEND_SECONDS = 30
 
-_SINGLES_FIRST, _IN_TURN = SQL("has_backlog, last_served_at"), SQL("last_served_at")
+_BACKLOGS_LAST, _BY_TURNS = SQL("has_backlog, last_served_at"), SQL("last_served_at")
 
 _FILES = SQL("state = 'ready' AND kind = 'store_attachment'")
 _ANY = SQL("(state = 'ready' AND kind <> 'store_attachment' OR {})").format(_FILES)  # each part has its index
-_IN_TIME = SQL("probe_at <= now() AND NOT EXISTS (SELECT FROM outages WHERE what = 'front')")
+_PROBE_IS_DUE = SQL("probe_at <= now() AND NOT EXISTS (SELECT FROM outages WHERE what = 'front')")
 
 
-def _parts(lane: SQL) -> dict[str, SQL | Composed]:
-    """What both ways of queueing share."""
+def _shared_sql(lane: SQL) -> dict[str, SQL | Composed]:
+    """Return the SQL that top-ups and rounds share."""
     is_due = SQL("tenant_id = tenants.id AND state = 'ready' AND {} AND due_at <= now()").format(lane)
     return {
         "lane": lane,
-        "served": SQL("tenants.parked_cause IS NULL AND tenants.not_before <= now()"),
+        "is_dispatchable": SQL("tenants.parked_cause IS NULL AND tenants.not_before <= now()"),
         "is_due": is_due,
         "has_more": SQL("EXISTS (SELECT FROM tasks WHERE {} OFFSET %(per_tenant)s LIMIT 1)").format(is_due),
-        "tenants_room": SQL("""
+        "tenants_capacity": SQL("""
 greatest(0, %(per_tenant)s - (SELECT count(*) FROM tasks f WHERE f.tenant_id = tenants.id AND {} AND {}))
 """).format(lane, IN_FLIGHT),
         "queue": SQL("""
@@ -49,27 +50,27 @@ RETURNING tasks.id, tasks.tenant_id, picked.has_backlog
 
 
 def _top_up(lane: SQL) -> Composed:
-    """Per tenant one index probe; the room left is shared in tenant order of the list."""
+    """Return the query of a top-up: one index scan for each of the listed tenants, as far as capacity is left."""
     return SQL("""
 WITH picked AS (
-    SELECT due.id, {has_more} AS has_backlog FROM unnest(%(tenants)s::bigint[]) AS wanted(tenant_id)
-    JOIN tenants ON tenants.id = wanted.tenant_id AND {served}
+    SELECT due.id, {has_more} AS has_backlog FROM unnest(%(tenants)s::bigint[]) AS listed(tenant_id)
+    JOIN tenants ON tenants.id = listed.tenant_id AND {is_dispatchable}
     CROSS JOIN LATERAL (
-        SELECT id FROM tasks WHERE {is_due} ORDER BY due_at, id LIMIT {tenants_room} FOR UPDATE SKIP LOCKED
+        SELECT id FROM tasks WHERE {is_due} ORDER BY due_at, id LIMIT {tenants_capacity} FOR UPDATE SKIP LOCKED
     ) due
-    LIMIT %(room)s
+    LIMIT %(capacity)s
 )
 {queue}
-""").format(**_parts(lane))
+""").format(**_shared_sql(lane))
 
 
-def _round(lane: SQL, first: SQL = _SINGLES_FIRST) -> Composed:
-    """Every tenant with waiting work by a loose scan of the index: those that had nothing waiting when they were served
-    last come before those with a backlog, the longest unserved first; one task of each, then the second, and so on.
+def _round(lane: SQL, order: SQL = _BACKLOGS_LAST) -> Composed:
+    """Return the query of a round: one task of each tenant with due work, then a second one, and so on.
 
-    With turns alone a single event would wait for one task of everybody who has a backlog: a thousand tenants are
-    seconds. Whoever comes after as many tenants as there is room for cannot get any. A row that somebody holds is left
-    for the next round: it must not hold up the others.
+    Tenants without a backlog come before tenants with one; the tenant that was served longest ago comes first. Turns
+    alone would let a single event wait for a task of each tenant with a backlog: seconds with a thousand tenants. No
+    more tenants are considered than there is capacity. Locked rows are left for the next round, so that they hold up no
+    other tenant. A loose index scan finds the tenants.
     """
     return SQL("""
 WITH RECURSIVE waiting(tenant_id, due_at) AS (
@@ -79,84 +80,152 @@ WITH RECURSIVE waiting(tenant_id, due_at) AS (
     SELECT next.* FROM waiting CROSS JOIN LATERAL (
         SELECT tenant_id, due_at FROM tasks WHERE state = 'ready' AND {lane} AND tenant_id > waiting.tenant_id
         ORDER BY tenant_id, due_at LIMIT 1) next
-), turns AS (
-    SELECT tenants.id, last_served_at, given.room, waiting.due_at <= last_served_at OR {has_more} AS has_backlog
+), ready AS (
+    SELECT tenants.id, last_served_at, own.capacity, waiting.due_at <= last_served_at OR {has_more} AS has_backlog
     FROM waiting
-    JOIN tenants ON tenants.id = waiting.tenant_id AND {served}
-    CROSS JOIN LATERAL (SELECT {tenants_room} AS room OFFSET 0) given
-    WHERE waiting.due_at <= now() AND given.room > 0
-    ORDER BY {first}, tenants.id LIMIT %(room)s
+    JOIN tenants ON tenants.id = waiting.tenant_id AND {is_dispatchable}
+    CROSS JOIN LATERAL (SELECT {tenants_capacity} AS capacity OFFSET 0) own
+    WHERE waiting.due_at <= now() AND own.capacity > 0
+    ORDER BY {order}, tenants.id LIMIT %(capacity)s
 ), chosen AS (
-    SELECT due.id, has_backlog FROM turns AS tenants
+    SELECT due.id, has_backlog FROM ready AS tenants
     CROSS JOIN LATERAL (
         SELECT id, row_number() OVER (ORDER BY due_at, id) AS rank FROM (
-            SELECT id, due_at FROM tasks WHERE {is_due} ORDER BY due_at, id LIMIT tenants.room
+            SELECT id, due_at FROM tasks WHERE {is_due} ORDER BY due_at, id LIMIT tenants.capacity
         ) oldest
     ) due
-    ORDER BY due.rank, {first}, tenants.id LIMIT %(room)s
+    ORDER BY due.rank, {order}, tenants.id LIMIT %(capacity)s
 ), picked AS (
     SELECT tasks.id, has_backlog FROM tasks JOIN chosen USING (id)
     WHERE tasks.state = 'ready' FOR UPDATE OF tasks SKIP LOCKED
 )
 {queue}
-""").format(first=first, **_parts(lane))
+""").format(order=order, **_shared_sql(lane))
 
 
-# Rendered once: psycopg would do so at each execution.
+# Rendered once, because psycopg would render them at each execution.
 _TOP_UP_OTHERS, _TOP_UP_FILES = _top_up(OTHERS).as_bytes(), _top_up(FILES).as_bytes()
 _ROUND_OTHERS, _ROUND_FILES = _round(OTHERS).as_bytes(), _round(FILES).as_bytes()
-_ONE_OF_OTHERS, _ONE_OF_FILES = _round(OTHERS, _IN_TURN).as_bytes(), _round(FILES, _IN_TURN).as_bytes()
+_ONE_OF_OTHERS, _ONE_OF_FILES = _round(OTHERS, _BY_TURNS).as_bytes(), _round(FILES, _BY_TURNS).as_bytes()
 
 
 @dataclass(frozen=True, kw_only=True)
-class Picked:
-    """A task to be sent; `behind` those of tenants without a backlog."""
+class QueuedTask:
+    """A task to be sent. `behind`: after the tasks of tenants without a backlog."""
 
     id: int
     behind: bool = False
 
 
-def queue_of_tenants(conn: Connection, tenant_ids: Sequence[int], seen: Look) -> list[Picked]:
-    """Queue due tasks of these tenants and return them, as far as there was room when one looked."""
+def queue_for_tenants(conn: Connection, tenant_ids: Sequence[int], due: DueWork) -> list[QueuedTask]:
+    """Queue due tasks of these tenants and return them, as far as `due` shows capacity."""
     tenants = list(tenant_ids)
-    picked: list[Picked] = []
-    if seen.others_are_due:
-        picked = _queued(conn, _TOP_UP_OTHERS, PER_TENANT, seen.room_besides_rounds, tenants=tenants)
-    if seen.files_are_due:
-        picked += _queued_files(conn, seen.waiting, tenants)
+    picked: list[QueuedTask] = []
+    if due.others_are_due:
+        picked = _queue(conn, _TOP_UP_OTHERS, PER_TENANT, due.capacity_for_top_up, tenants=tenants)
+    if due.files_are_due:
+        picked += _queue_files(conn, due.waiting, tenants)
     return picked
 
 
-def queue_round(conn: Connection, *, waiting: int) -> list[Picked]:
-    """Queue due tasks of all tenants in fair turns and return them; `waiting` messages were not taken yet."""
-    with_files = try_lock_files(conn)  # before counting, as in `_queued_files`
-    seen = busy(conn, waiting)
-    picked = _queued(conn, _ROUND_OTHERS, PER_TENANT, seen.room_in_rounds)
-    return picked + (_queued(conn, _ROUND_FILES, FILES_PER_TENANT, seen.room_for_files) if with_files else [])
+def queue_round(conn: Connection, *, waiting: int) -> list[QueuedTask]:
+    """Queue due tasks of all tenants by turns and return them; `waiting` is the number of messages nobody has taken."""
+    with_files = try_lock_files(conn)  # before counting, as in `_queue_files`
+    load = worker_load(conn, waiting)
+    picked = _queue(conn, _ROUND_OTHERS, PER_TENANT, load.capacity_for_round)
+    return picked + (_queue(conn, _ROUND_FILES, FILES_PER_TENANT, load.capacity_for_files) if with_files else [])
 
 
 def queue_one(conn: Connection, *, files_only: bool) -> int | None:
-    """Queue one due task, whatever room there is; of each tenant in turn, since one alone may have trouble of its own.
+    """Queue one due task whatever the capacity, and return its id; None when no task is due.
 
-    Its id, None when none is due.
+    The tenants take turns, since the cause of one tenant's failures may concern that tenant alone.
     """
     for query in (_ONE_OF_FILES,) if files_only else (_ONE_OF_OTHERS, _ONE_OF_FILES):
-        if picked := _queued(conn, query, PER_TENANT, room=1):
+        if picked := _queue(conn, query, PER_TENANT, capacity=1):
             return picked[0].id
     return None
 
 
-def _queued_files(conn: Connection, waiting: int, tenants: list[int]) -> list[Picked]:
-    """One at a time: two that counted the same room would give away twice of it. The next round is not far."""
+def unqueue(conn: Connection, task_ids: Sequence[int]) -> None:
+    """Make tasks ready again that could not be sent. A message that was sent after all does no harm."""
+    conn.execute(
+        "UPDATE tasks SET state = 'ready', lease_until = NULL, sends = greatest(sends - 1, 0)"
+        " WHERE id = ANY(%s) AND state = 'queued'",
+        (list(task_ids),),
+    )
+
+
+def queue_probe(conn: Connection, *, every_seconds: float, again_seconds: float) -> list[int]:
+    """Queue a task that probes the current outages, if a probe is due; return its id in a list.
+
+    While Front is away no file can be stored either, so one task probes both. When all tenants with work lack a
+    permission, a task of theirs probes the outage; else neither would ever end.
+    """
+    away: dict[str, bool] = dict(conn.execute("SELECT what, probe_at <= now() FROM outages FOR UPDATE").fetchall())
+    if not away.get("front", away.get("storage")):
+        return []
+    files_only = "front" not in away
+    task_id = queue_one(conn, files_only=files_only)
+    if task_id is not None:
+        probes = [task_id]
+    else:
+        probes = _queue_probes(conn, _probe_query(_FILES if files_only else _ANY, SQL("true")), again_seconds, limit=1)
+    if probes:
+        conn.execute(
+            "UPDATE outages SET probe_task_id = %s, probe_at = now() + make_interval(secs => %s)",
+            (probes[0], every_seconds),
+        )
+    return probes
+
+
+def queue_scope_probes(conn: Connection, *, again_seconds: float, limit: int = 50) -> list[int]:
+    """Queue one task of each tenant whose missing permission may have been added by now; return their ids.
+
+    A task that was refused for the permission is preferred. A task that neither succeeds nor is refused shows nothing:
+    another one follows after `again_seconds`.
+    """
+    return _queue_probes(conn, _probe_query(_ANY, _PROBE_IS_DUE), again_seconds, limit=limit)
+
+
+def _probe_query(which: SQL | Composed, when: SQL) -> Composed:
+    """Return the query of probes: one due task of each tenant that lacks a permission."""
+    return SQL("""
+WITH picked AS (
+    SELECT tenants.id AS tenant_id, due.id FROM tenants CROSS JOIN LATERAL (
+        SELECT id FROM tasks WHERE tenant_id = tenants.id AND {which} AND due_at <= now()
+        ORDER BY code IS DISTINCT FROM 'missing_scope', due_at, id LIMIT 1 FOR UPDATE SKIP LOCKED
+    ) due
+    WHERE parked_cause = 'missing_scope' AND not_before <= now() AND {when}
+    ORDER BY probe_at LIMIT %(limit)s FOR NO KEY UPDATE OF tenants SKIP LOCKED
+), probing AS (
+    UPDATE tenants SET probe_task_id = picked.id, probe_at = now() + make_interval(secs => %(again)s)
+    FROM picked WHERE tenants.id = picked.tenant_id
+)
+UPDATE tasks SET state = 'queued', lease_until = now() + make_interval(secs => %(resend)s)
+FROM picked WHERE tasks.id = picked.id RETURNING tasks.id
+""").format(which=which, when=when)
+
+
+def _queue_probes(conn: Connection, query: Composed, again_seconds: float, *, limit: int) -> list[int]:
+    parameters = {"limit": limit, "again": again_seconds, "resend": RESEND_SECONDS}
+    return [task_id for (task_id,) in conn.execute(query, parameters)]
+
+
+def _queue_files(conn: Connection, waiting: int, tenants: list[int]) -> list[QueuedTask]:
+    """Queue files, unless another transaction does: two that counted the same capacity would both use it.
+
+    The next round follows soon.
+    """
     if not try_lock_files(conn):
         return []
-    return _queued(conn, _TOP_UP_FILES, FILES_PER_TENANT, busy(conn, waiting).room_for_files, tenants=tenants)
+    return _queue(conn, _TOP_UP_FILES, FILES_PER_TENANT, worker_load(conn, waiting).capacity_for_files, tenants=tenants)
 
 
-def _queued(conn: Connection, query: bytes, per_tenant: int, room: int, **parameters: list[int]) -> list[Picked]:
-    if room <= 0:
+def _queue(conn: Connection, query: bytes, per_tenant: int, capacity: int, **parameters: list[int]) -> list[QueuedTask]:
+    if capacity <= 0:
         return []
-    limits = {"room": room, "per_tenant": per_tenant, "resend": RESEND_SECONDS}
+    limits = {"capacity": capacity, "per_tenant": per_tenant, "resend": RESEND_SECONDS}
     rows = conn.execute(query, {**limits, **parameters}).fetchall()
     if rows:
         conn.execute(
@@ -166,73 +235,4 @@ def _queued(conn: Connection, query: bytes, per_tenant: int, room: int, **parame
             """,
             ([tenant_id for _, tenant_id, _ in rows],),
         )
-    return [Picked(id=task_id, behind=has_backlog) for task_id, _, has_backlog in rows]
-
-
-def unqueue(conn: Connection, task_ids: Sequence[int]) -> None:
-    """These could not be sent: any later dispatch may take them. A message that went out after all does no harm."""
-    conn.execute(
-        "UPDATE tasks SET state = 'ready', lease_until = NULL, sends = greatest(sends - 1, 0)"
-        " WHERE id = ANY(%s) AND state = 'queued'",
-        (list(task_ids),),
-    )
-
-
-def queue_probe(conn: Connection, *, every_seconds: float, again_seconds: float) -> list[int]:
-    """Queue a task that asks whether what is away is back, when it is time to; its id.
-
-    While Front is away no file can be stored either: then the one task asks for both. When all who have work lack a
-    permission it is one of theirs, or neither would ever be found out.
-    """
-    away: dict[str, bool] = dict(conn.execute("SELECT what, probe_at <= now() FROM outages FOR UPDATE").fetchall())
-    if not away.get("front", away.get("storage")):
-        return []
-    files_only = "front" not in away
-    task_id = queue_one(conn, files_only=files_only)
-    asking = (
-        [task_id]
-        if task_id is not None
-        else _queued_probe(conn, _of_the_lacking(files_only=files_only), again_seconds, 1)
-    )
-    if asking:
-        conn.execute(
-            "UPDATE outages SET probe_task_id = %s, probe_at = now() + make_interval(secs => %s)",
-            (asking[0], every_seconds),
-        )
-    return asking
-
-
-def queue_scope_probes(conn: Connection, *, again_seconds: float, limit: int = 50) -> list[int]:
-    """Queue one task of each tenant whose permission may have been added by now, best one that was refused; their ids.
-
-    One that neither goes through nor is refused says nothing: another follows after `again_seconds`.
-    """
-    return _queued_probe(conn, _one_each(_ANY, _IN_TIME), again_seconds, limit)
-
-
-def _of_the_lacking(*, files_only: bool) -> Composed:
-    return _one_each(_FILES if files_only else _ANY, SQL("true"))
-
-
-def _one_each(which: SQL | Composed, when: SQL) -> Composed:
-    """One due task of each tenant that lacks a permission."""
-    return SQL("""
-WITH picked AS (
-    SELECT tenants.id AS tenant_id, due.id FROM tenants CROSS JOIN LATERAL (
-        SELECT id FROM tasks WHERE tenant_id = tenants.id AND {which} AND due_at <= now()
-        ORDER BY code IS DISTINCT FROM 'missing_scope', due_at, id LIMIT 1 FOR UPDATE SKIP LOCKED
-    ) due
-    WHERE parked_cause = 'missing_scope' AND not_before <= now() AND {when}
-    ORDER BY probe_at LIMIT %(limit)s FOR NO KEY UPDATE OF tenants SKIP LOCKED
-), named AS (
-    UPDATE tenants SET probe_task_id = picked.id, probe_at = now() + make_interval(secs => %(again)s)
-    FROM picked WHERE tenants.id = picked.tenant_id
-)
-UPDATE tasks SET state = 'queued', lease_until = now() + make_interval(secs => %(resend)s)
-FROM picked WHERE tasks.id = picked.id RETURNING tasks.id
-""").format(which=which, when=when)
-
-
-def _queued_probe(conn: Connection, query: Composed, again_seconds: float, limit: int) -> list[int]:
-    parameters = {"limit": limit, "again": again_seconds, "resend": RESEND_SECONDS}
-    return [task_id for (task_id,) in conn.execute(query, parameters)]
+    return [QueuedTask(id=task_id, behind=has_backlog) for task_id, _, has_backlog in rows]

@@ -1,4 +1,4 @@
-"""A recorded event, as the worker's steps need it."""
+"""Events and attachments as the workers' steps read and update them, and merged conversations."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from shared.db.core.pool import Connection
 
 @dataclass(frozen=True, kw_only=True)
 class Event:
-    """An event of a known tenant."""
+    """A recorded event of a known tenant."""
 
     id: int
     company_id: str
@@ -24,7 +24,7 @@ class Event:
 
 
 def get(conn: Connection, event_id: int) -> Event:
-    """The event. Raises LookupError when it is gone."""
+    """Return the event. Raises LookupError when it was deleted."""
     with conn.cursor(row_factory=class_row(Event)) as cur:
         event = cur.execute(
             "SELECT id, company_id, type, conversation_id, message_id, coalesce(emitted_at, received_at) AS emitted_at"
@@ -36,16 +36,16 @@ def get(conn: Connection, event_id: int) -> Event:
     return event
 
 
-def complete(conn: Connection, event_id: int, *, message_id: str | None, recipients: str | None) -> None:
-    """Keep what was fetched for the event: its message's id, and the recipients as `rows.as_json` spells them."""
+def save_message(conn: Connection, event_id: int, *, message_id: str | None, recipients: str | None) -> None:
+    """Store the id of the fetched message and its recipients, as `rows.recipients_json` returns them."""
     conn.execute(
         "UPDATE events SET message_id = coalesce(message_id, %s), recipients = %s::json WHERE id = %s",
         (message_id, recipients, event_id),
     )
 
 
-def front_id_of(conn: Connection, attachment_id: int) -> str:
-    """Front's id of the attachment. Raises LookupError when it is gone."""
+def attachment_front_id(conn: Connection, attachment_id: int) -> str:
+    """Return Front's id of the attachment. Raises LookupError when the attachment was deleted."""
     row = conn.execute("SELECT front_id FROM attachments WHERE id = %s", (attachment_id,)).fetchone()
     if row is None:
         raise LookupError(f"attachment {attachment_id} is gone")
@@ -53,7 +53,7 @@ def front_id_of(conn: Connection, attachment_id: int) -> str:
 
 
 def mark_file_stored(conn: Connection, attachment_id: int, *, size: int, sha256: str, path: str) -> None:
-    """The bytes are durable."""
+    """Record that the file is durable in the storage."""
     conn.execute(
         "UPDATE attachments SET state = 'stored', size = %s, sha256 = %s, path = %s, stored_at = now() WHERE id = %s",
         (size, sha256, path, attachment_id),
@@ -61,14 +61,14 @@ def mark_file_stored(conn: Connection, attachment_id: int, *, size: int, sha256:
 
 
 def mark_file(conn: Connection, attachment_id: int, state: str) -> None:
-    """The file is waiting, failed or discarded."""
+    """Set the file's state to waiting, failed or discarded, unless the file is stored."""
     conn.execute("UPDATE attachments SET state = %s WHERE id = %s AND state <> 'stored'", (state, attachment_id))
 
 
-def note_merge(conn: Connection, tenant_id: int, old_id: str, new_id: str) -> None:
-    """Remember that a conversation lives on as another. A transaction of its own: it locks both, in everybody's order.
+def record_merge(conn: Connection, tenant_id: int, old_id: str, new_id: str) -> None:
+    """Record that Front merged one conversation into another. It locks both, so it needs its own transaction.
 
-    Front's latest word counts: what it leads to now is merged into nothing, so no chain ever ends where it began.
+    Front's latest answer counts: the surviving conversation is merged into none, so no chain becomes a circle.
     """
     lock_conversations(conn, [(tenant_id, old_id), (tenant_id, new_id)])
     conn.execute("DELETE FROM merged_conversations WHERE tenant_id = %s AND conversation_id = %s", (tenant_id, new_id))

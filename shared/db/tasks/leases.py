@@ -1,6 +1,6 @@
-"""One task's way: claimed under a lease, settled by whoever still holds it.
+"""The lease of a task: claimed by a worker, renewed, and ended by the attempt that still owns it.
 
-Every write after the claim names the lease epoch it was claimed with. A worker that was paused beyond its lease finds
+Every write after the claim names the lease epoch of the claim. A worker that was paused for longer than its lease finds
 no row, gets `Fenced`, and writes nothing.
 """
 
@@ -15,7 +15,7 @@ from shared.db.core.pool import Connection
 from shared.errors import Fenced
 from shared.models import Grant, Task
 
-# Nothing stands against the task, or it is the one that finds out whether that is over.
+# No cause and no outage holds the task back, or this task probes whether that is over.
 _FREE = SQL("""
 (tenants.not_before <= now()
  AND (tenants.parked_cause IS NULL
@@ -54,79 +54,82 @@ WHERE tasks.id = %s AND tasks.state = 'queued' AND tenants.id = tasks.tenant_id 
     .format(free=_FREE)
     .as_bytes()
 )
-#: What the claim tells, in its order: of the task, then of the grant.
-_TASK = ("id", "kind", "event_id", "tenant_id", "attachment_id", "lease_epoch", "attempts", "probes", "conversation_id")
-_GRANT = ("company_id", "kind", "secret", "version", "expires_at", "updated_at")
+# The columns of a claimed row, in its order: first the fields of Task, then those of Grant.
+_TASK_FIELDS = (
+    "id",
+    "kind",
+    "event_id",
+    "tenant_id",
+    "attachment_id",
+    "lease_epoch",
+    "attempts",
+    "probes",
+    "conversation_id",
+)
+_GRANT_FIELDS = ("company_id", "kind", "secret", "version", "expires_at", "updated_at")
 
 
 @dataclass(frozen=True, kw_only=True)
-class Claimed:
-    """A task that was just claimed, and its tenant's grant as it stood at that moment."""
+class ClaimedTask:
+    """A task that was just claimed, and its tenant's grant at that moment."""
 
     task: Task
     grant: Grant | None
 
 
-def claim(conn: Connection, task_id: int, worker: str, *, lease_seconds: float) -> Claimed | None:
-    """Take the task when it is due and nothing stands against it; this counts as an attempt. Needs no transaction.
+def claim(conn: Connection, task_id: int, worker: str, *, lease_seconds: float) -> ClaimedTask | None:
+    """Claim the task for a new attempt, if it is due and nothing holds it back. Needs no transaction.
 
-    A message that outran its tenant's trouble or an outage hands the task back: it is dispatched when that is over.
+    A task that was sent before its tenant was parked or an outage began is not queued any more: it is dispatched
+    again when that is over.
     """
     row = conn.execute(_CLAIM, {"id": task_id, "lease": lease_seconds, "worker": worker}).fetchone()
     if row is None:
         conn.execute(_HAND_BACK, (task_id,))
         return None
-    task = Task(**dict(zip(_TASK, row, strict=False)))
-    return Claimed(task=task, grant=_grant(task.tenant_id, row[len(_TASK) :]))
-
-
-def _grant(tenant_id: int, columns: tuple[Any, ...]) -> Grant | None:
-    """None where the tenant has none: its columns are empty then."""
-    grant = dict(zip(_GRANT, columns, strict=True))
-    return Grant(tenant_id=tenant_id, **grant) if grant["kind"] else None
+    task = Task(**dict(zip(_TASK_FIELDS, row, strict=False)))
+    return ClaimedTask(task=task, grant=_grant(task.tenant_id, row[len(_TASK_FIELDS) :]))
 
 
 def renew(conn: Connection, task: Task, *, lease_seconds: float) -> None:
-    """Extend the lease of an attempt that makes progress. Raises Fenced when it is lost, or its tenant is erased."""
-    check_held(
-        conn.execute(
-            "UPDATE tasks SET lease_until = now() + make_interval(secs => %s)"
-            " WHERE id = %s AND lease_epoch = %s AND state = 'running'"
-            " AND NOT EXISTS (SELECT FROM tenants WHERE tenants.id = tasks.tenant_id AND parked_cause = 'erasing')",
-            (lease_seconds, task.id, task.lease_epoch),
-        ).rowcount
-        == 1
+    """Extend the lease of the attempt. Raises Fenced when the lease is lost or the tenant is being erased."""
+    renewed = conn.execute(
+        "UPDATE tasks SET lease_until = now() + make_interval(secs => %s)"
+        " WHERE id = %s AND lease_epoch = %s AND state = 'running'"
+        " AND NOT EXISTS (SELECT FROM tenants WHERE tenants.id = tasks.tenant_id AND parked_cause = 'erasing')",
+        (lease_seconds, task.id, task.lease_epoch),
     )
+    check_owned(renewed.rowcount == 1)
 
 
-def let_go(conn: Connection, task: Task) -> None:
-    """A fenced attempt is over: where nobody else has the task, nobody needs to wait for its lease."""
+def release(conn: Connection, task: Task) -> None:
+    """End the lease of a fenced attempt that still owns the task, so that nobody waits for it to expire."""
     conn.execute(
         "UPDATE tasks SET lease_until = now() WHERE id = %s AND lease_epoch = %s AND state = 'running'",
         (task.id, task.lease_epoch),
     )
 
 
-def hold(conn: Connection, task: Task) -> None:
-    """Hold the task and, as `lock_conversation` does, its conversation until the transaction ends.
+def lock(conn: Connection, task: Task) -> None:
+    """Lock the task, and its conversation like `lock_conversation`, until the transaction ends.
 
     Raises Fenced unless this attempt owns the task.
     """
     row = conn.execute(
         "SELECT lock_task(%s, %s, %s, %s)", (task.tenant_id, task.conversation_id, task.id, task.lease_epoch)
     ).fetchone()
-    check_held(row and row[0])
+    check_owned(row and row[0])
 
 
 def finish(conn: Connection, task: Task, state: str, *, code: str | None = None, detail: str | None = None) -> None:
-    """End the task. Raises Fenced when this attempt no longer holds it."""
+    """End the task. Raises Fenced when this attempt no longer owns it."""
     row = conn.execute(
         "SELECT end_task(%s, %s, %s, %s, %s)", (task.id, task.lease_epoch, state, code, detail)
     ).fetchone()
-    check_held(row and row[0])
+    check_owned(row and row[0])
 
 
-def put_back(  # noqa: PLR0913 -- where the task stands after the attempt, each part named at the call
+def put_back(  # noqa: PLR0913 -- the columns of a task after an attempt, each named at the call
     conn: Connection,
     task: Task,
     *,
@@ -135,33 +138,37 @@ def put_back(  # noqa: PLR0913 -- where the task stands after the attempt, each 
     code: str | None = None,
     detail: str | None = None,
 ) -> None:
-    """Make the task due in `seconds` (None: when another task releases it). `counts`: this was an attempt.
+    """Make the task due in `seconds`; None: when another task releases it. `counts`: whether this was an attempt.
 
-    Raises Fenced when this attempt no longer holds it.
+    Raises Fenced when this attempt no longer owns the task.
     """
-    check_held(
-        conn.execute(
-            """
-            UPDATE tasks SET state = 'ready', lease_until = NULL, code = %(code)s, detail = %(detail)s,
-                   attempts = attempts - CASE WHEN %(counts)s THEN 0 ELSE 1 END,
-                   due_at = CASE WHEN %(seconds)s::float8 IS NULL THEN 'infinity'
-                                 ELSE now() + make_interval(secs => %(seconds)s) END
-            WHERE id = %(id)s AND lease_epoch = %(epoch)s AND state = 'running'
-            """,
-            {
-                "id": task.id,
-                "epoch": task.lease_epoch,
-                "seconds": seconds,
-                "counts": counts,
-                "code": code,
-                "detail": detail,
-            },
-        ).rowcount
-        == 1
+    updated = conn.execute(
+        """
+        UPDATE tasks SET state = 'ready', lease_until = NULL, code = %(code)s, detail = %(detail)s,
+               attempts = attempts - CASE WHEN %(counts)s THEN 0 ELSE 1 END,
+               due_at = CASE WHEN %(seconds)s::float8 IS NULL THEN 'infinity'
+                             ELSE now() + make_interval(secs => %(seconds)s) END
+        WHERE id = %(id)s AND lease_epoch = %(epoch)s AND state = 'running'
+        """,
+        {
+            "id": task.id,
+            "epoch": task.lease_epoch,
+            "seconds": seconds,
+            "counts": counts,
+            "code": code,
+            "detail": detail,
+        },
     )
+    check_owned(updated.rowcount == 1)
 
 
-def check_held(held: object) -> None:
-    """Raise Fenced unless the attempt held its task."""
+def check_owned(held: object) -> None:
+    """Raise Fenced unless the attempt owns its task."""
     if not held:
         raise Fenced("another attempt owns this task now; this one writes nothing")
+
+
+def _grant(tenant_id: int, columns: tuple[Any, ...]) -> Grant | None:
+    """Return the grant of these columns, which are null when the tenant has none."""
+    grant = dict(zip(_GRANT_FIELDS, columns, strict=True))
+    return Grant(tenant_id=tenant_id, **grant) if grant["kind"] else None

@@ -1,7 +1,8 @@
-"""Asks for what a policy did to be undone.
+"""Changes that people ask for: retry or discard tasks, and undo the actions of a policy.
 
-That somebody asked stands on the action's row: asking again undoes nothing twice, and an action that still waits ends
-where its worker would have written. What is to be changed in Front is a task of the conversation's newest such event.
+A request for an undo is stored in the action's row, so a second request undoes nothing twice. An action that was not
+sent yet ends before its worker would send it. Only a change that Front has must be undone there. One task does it,
+which belongs to the latest such event of the conversation.
 """
 
 from __future__ import annotations
@@ -16,39 +17,102 @@ from psycopg.sql import SQL
 from shared.db.core.locks import lock_conversations
 from shared.db.core.pool import Connection
 from shared.db.tasks import settling
-from shared.db.tasks.actions import THING
+from shared.db.tasks.actions import CHANGED_PART
 
-# Sent by us since then; perhaps sent; or planned by a policy that was read since then, and only a retry away.
-_KINDS = (
+# Actions that can be undone: sent since then; perhaps sent; planned since then; failed, but a retry may send them.
+_UNDOABLE_STATES = (
     SQL("a.state = 'confirmed' AND a.intent_at IS NOT NULL AND a.settled_at >= %(since)s"),
     SQL("a.state = 'intent'"),
     SQL("a.state = 'planned' AND a.planned_at >= %(since)s"),
     SQL("a.state = 'failed' AND a.planned_at >= %(since)s"),
 )
-_ASKABLE = SQL("a.tenant_id = %(tenant)s AND a.undo_asked_at IS NULL AND NOT a.dry_run AND ")
-_WANTED = SQL("{}(({}))").format(_ASKABLE, SQL(") OR (").join(_KINDS))
-# Each kind by its own index, and no more of it than is asked for.
-_NEXT = SQL('SELECT DISTINCT conversation_id COLLATE "C" FROM ({}) wanted ORDER BY 1').format(
+_NOT_ASKED = SQL("a.tenant_id = %(tenant)s AND a.undo_asked_at IS NULL AND NOT a.dry_run AND ")
+_UNDOABLE = SQL("{}(({}))").format(_NOT_ASKED, SQL(") OR (").join(_UNDOABLE_STATES))
+# Each state has its own index, and no more rows are read than are asked for.
+_NEXT_CONVERSATIONS = SQL('SELECT DISTINCT conversation_id COLLATE "C" FROM ({}) undoable ORDER BY 1').format(
     SQL(" UNION ALL ").join(
-        SQL("(SELECT a.conversation_id FROM actions a WHERE {}{} LIMIT %(size)s)").format(_ASKABLE, kind)
-        for kind in _KINDS
+        SQL("(SELECT a.conversation_id FROM actions a WHERE {}{} LIMIT %(size)s)").format(_NOT_ASKED, state)
+        for state in _UNDOABLE_STATES
     )
 )
+_START_UNDOS = SQL("""
+INSERT INTO tasks (tenant_id, event_id, kind, state)
+SELECT %(tenant)s, event_id, 'undo_action', 'ready' FROM (
+    SELECT DISTINCT ON (surviving_conversation(a.tenant_id, a.conversation_id), {thing}) a.event_id
+    FROM actions a WHERE a.event_id = ANY(%(asked)s) AND a.intent_at IS NOT NULL
+    ORDER BY surviving_conversation(a.tenant_id, a.conversation_id), {thing}, a.emitted_at DESC, a.event_id DESC
+) latest
+RETURNING event_id
+""").format(thing=CHANGED_PART.format(action=SQL("a")))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Undoable:
+    """The number of conversations and actions of one kind that can be undone; `waiting`: not sent to Front yet."""
+
+    kind: str
+    waiting: bool
+    conversations: int
+    actions: int
 
 
 def retry(conn: Connection, task_ids: Sequence[int], *, who: str) -> list[int]:
-    """Make failed tasks due again, with all their tries; the ids of those that were failed.
+    """Make failed tasks due again with their full number of attempts; return the ids of those that were failed.
 
-    A task of kind `record` is not among them: its body cannot be read, and trying again changes nothing.
+    Tasks of kind `record` stay as they are: their body cannot be read, however often it is tried.
     """
-    _lock(conn, task_ids)
+    _lock_conversations_of(conn, task_ids)
     return [task_id for task_id in sorted(task_ids) if _retry(conn, task_id, who)]
 
 
 def discard(conn: Connection, task_ids: Sequence[int], *, who: str, reason: str) -> list[int]:
-    """Give up on failed or waiting tasks; the ids of those that were. What waited for them is released."""
-    _lock(conn, task_ids)
+    """Discard failed or waiting tasks, and release actions that waited for them; return the ids of the tasks."""
+    _lock_conversations_of(conn, task_ids)
     return [task_id for task_id in sorted(task_ids) if _discard(conn, task_id, who, reason)]
+
+
+def plan_undo(conn: Connection, tenant_id: int, since: datetime) -> list[Undoable]:
+    """Count the actions that an undo would reach now."""
+    query = SQL("""
+        SELECT a.kind, a.intent_at IS NULL AS waiting, count(*) AS actions,
+               count(DISTINCT surviving_conversation(a.tenant_id, a.conversation_id)) AS conversations
+        FROM actions a WHERE {} GROUP BY 1, 2 ORDER BY 2, 1
+    """).format(_UNDOABLE)
+    with conn.cursor(row_factory=class_row(Undoable)) as cur:
+        return cur.execute(query, {"tenant": tenant_id, "since": since}).fetchall()
+
+
+def conversations_to_undo(conn: Connection, tenant_id: int, since: datetime, *, size: int) -> list[str]:
+    """Return some of the conversations that an undo would reach.
+
+    After `request_undo` for these, it returns other ones, and none in the end.
+    """
+    rows = conn.execute(_NEXT_CONVERSATIONS, {"tenant": tenant_id, "since": since, "size": size})
+    return [conversation for (conversation,) in rows]
+
+
+def request_undo(
+    conn: Connection, tenant_id: int, conversation_ids: Sequence[str], *, since: datetime, who: str
+) -> int:
+    """Ask for the undo in these conversations, in a transaction of its own; return the number of actions."""
+    lock_conversations(conn, [(tenant_id, conversation) for conversation in conversation_ids])
+    query = SQL("""
+        UPDATE actions a SET undo_asked_at = now(), undo_asked_by = %(who)s
+        WHERE a.event_id = ANY(ARRAY(SELECT id FROM events WHERE tenant_id = %(tenant)s
+                                     AND conversation_id = ANY(%(conversations)s)))
+          AND {} RETURNING a.event_id
+    """).format(_UNDOABLE)
+    values = {"tenant": tenant_id, "since": since, "who": who, "conversations": list(conversation_ids)}
+    asked = [event_id for (event_id,) in conn.execute(query, values)]
+    _make_waiting_actions_due(conn, asked)
+    started = [event_id for (event_id,) in conn.execute(_START_UNDOS, {"tenant": tenant_id, "asked": asked})]
+    for event_id in asked:
+        settling.add_journal_entry(
+            conn, event_id, "undo asked", who=who, detail=f"of everything since {since:%Y-%m-%d %H:%M:%S %Z}"
+        )
+    for event_id in started:
+        settling.update_event_state(conn, event_id)
+    return len(asked)
 
 
 def _retry(conn: Connection, task_id: int, who: str) -> bool:
@@ -64,7 +128,7 @@ def _retry(conn: Connection, task_id: int, who: str) -> bool:
         return False
     event_id = int(changed[0])
     conn.execute("UPDATE attempts SET outcome = 'lost' WHERE task_id = %s AND outcome IS NULL", (task_id,))
-    _attachment_of(conn, task_id, "waiting")
+    _set_attachment_state(conn, task_id, "waiting")
     conn.execute(
         """
         UPDATE actions SET state = CASE WHEN intent_at IS NULL THEN 'planned' ELSE 'intent' END, settled_at = NULL
@@ -72,8 +136,8 @@ def _retry(conn: Connection, task_id: int, who: str) -> bool:
         """,
         (task_id,),
     )
-    settling.update_event(conn, event_id)
-    settling.note(conn, event_id, "task_retried", who=who, detail=f"task {task_id}")
+    settling.update_event_state(conn, event_id)
+    settling.add_journal_entry(conn, event_id, "task_retried", who=who, detail=f"task {task_id}")
     return True
 
 
@@ -88,7 +152,7 @@ def _discard(conn: Connection, task_id: int, who: str, reason: str) -> bool:
     if changed is None:
         return False
     event_id = int(changed[0])
-    _attachment_of(conn, task_id, "discarded")
+    _set_attachment_state(conn, task_id, "discarded")
     conn.execute(
         """
         UPDATE actions SET state = 'discarded', reason = %s, settled_at = now() WHERE state <> 'confirmed'
@@ -96,14 +160,14 @@ def _discard(conn: Connection, task_id: int, who: str, reason: str) -> bool:
         """,
         (f"discarded: {reason}", task_id),
     )
-    settling.release(conn, *settling.conversation_of(conn, event_id))
-    settling.update_event(conn, event_id)
-    settling.note(conn, event_id, "task_discarded", who=who, detail=f"task {task_id}: {reason}")
+    settling.release_actions(conn, *settling.conversation_of(conn, event_id))
+    settling.update_event_state(conn, event_id)
+    settling.add_journal_entry(conn, event_id, "task_discarded", who=who, detail=f"task {task_id}: {reason}")
     return True
 
 
-def _lock(conn: Connection, task_ids: Sequence[int]) -> None:
-    """Lock the tasks' conversations."""
+def _lock_conversations_of(conn: Connection, task_ids: Sequence[int]) -> None:
+    """Lock the conversations of the tasks."""
     conversations = conn.execute(
         """
         SELECT DISTINCT coalesce(e.tenant_id, 0), coalesce(e.conversation_id, '')
@@ -114,7 +178,7 @@ def _lock(conn: Connection, task_ids: Sequence[int]) -> None:
     lock_conversations(conn, conversations)
 
 
-def _attachment_of(conn: Connection, task_id: int, state: str) -> None:
+def _set_attachment_state(conn: Connection, task_id: int, state: str) -> None:
     conn.execute(
         "UPDATE attachments SET state = %s"
         " WHERE state <> 'stored' AND id = (SELECT attachment_id FROM tasks WHERE id = %s)",
@@ -122,55 +186,8 @@ def _attachment_of(conn: Connection, task_id: int, state: str) -> None:
     )
 
 
-@dataclass(frozen=True, kw_only=True)
-class Undoable:
-    """How many conversations and actions of one kind could be undone; `waiting`: nothing was sent to Front yet."""
-
-    kind: str
-    waiting: bool
-    conversations: int
-    actions: int
-
-
-def plan_undo(conn: Connection, tenant_id: int, since: datetime) -> list[Undoable]:
-    """What asking for an undo now would reach."""
-    query = SQL("""
-        SELECT a.kind, a.intent_at IS NULL AS waiting, count(*) AS actions,
-               count(DISTINCT surviving_conversation(a.tenant_id, a.conversation_id)) AS conversations
-        FROM actions a WHERE {} GROUP BY 1, 2 ORDER BY 2, 1
-    """).format(_WANTED)
-    with conn.cursor(row_factory=class_row(Undoable)) as cur:
-        return cur.execute(query, {"tenant": tenant_id, "since": since}).fetchall()
-
-
-def next_conversations(conn: Connection, tenant_id: int, since: datetime, *, size: int) -> list[str]:
-    """Some of the conversations it would reach; others when it was asked for in these, none in the end."""
-    rows = conn.execute(_NEXT, {"tenant": tenant_id, "since": since, "size": size})
-    return [conversation for (conversation,) in rows]
-
-
-def ask_for_undo(conn: Connection, tenant_id: int, named: Sequence[str], *, since: datetime, who: str) -> int:
-    """Ask for the undo in these conversations, in a transaction of its own; how many actions are asked for."""
-    lock_conversations(conn, [(tenant_id, conversation) for conversation in named])
-    query = SQL("""
-        UPDATE actions a SET undo_asked_at = now(), undo_asked_by = %(who)s
-        WHERE a.event_id = ANY(ARRAY(SELECT id FROM events WHERE tenant_id = %(tenant)s
-                                     AND conversation_id = ANY(%(named)s)))
-          AND {} RETURNING a.event_id
-    """).format(_WANTED)
-    values = {"tenant": tenant_id, "since": since, "who": who, "named": list(named)}
-    asked = [event_id for (event_id,) in conn.execute(query, values)]
-    _wake(conn, asked)
-    started = [event_id for (event_id,) in conn.execute(_START, {"tenant": tenant_id, "asked": asked})]
-    for event_id in asked:
-        settling.note(conn, event_id, "undo asked", who=who, detail=f"of everything since {since:%Y-%m-%d %H:%M:%S %Z}")
-    for event_id in started:
-        settling.update_event(conn, event_id)
-    return len(asked)
-
-
-def _wake(conn: Connection, event_ids: Sequence[int]) -> None:
-    """Have those that wait decided anew: they end."""
+def _make_waiting_actions_due(conn: Connection, event_ids: Sequence[int]) -> None:
+    """Make the waiting actions of these events due: their workers will end them."""
     conn.execute(
         """
         UPDATE tasks t SET due_at = now() FROM actions a
@@ -179,14 +196,3 @@ def _wake(conn: Connection, event_ids: Sequence[int]) -> None:
         """,
         (event_ids,),
     )
-
-
-_START = SQL("""
-INSERT INTO tasks (tenant_id, event_id, kind, state)
-SELECT %(tenant)s, event_id, 'undo_action', 'ready' FROM (
-    SELECT DISTINCT ON (surviving_conversation(a.tenant_id, a.conversation_id), {thing}) a.event_id
-    FROM actions a WHERE a.event_id = ANY(%(asked)s) AND a.intent_at IS NOT NULL
-    ORDER BY surviving_conversation(a.tenant_id, a.conversation_id), {thing}, a.emitted_at DESC, a.event_id DESC
-) newest
-RETURNING event_id
-""").format(thing=THING.format(action=SQL("a")))

@@ -1,4 +1,4 @@
-"""What is away for everybody, Front or the storage, and the suspicion that Front is."""
+"""Outages for everybody, of Front or the storage, and the unanswered tasks that make an outage of Front likely."""
 
 from __future__ import annotations
 
@@ -10,29 +10,30 @@ from psycopg.rows import class_row
 
 from shared.db.core.pool import Connection
 
-What = Literal["front", "storage"]
+Service = Literal["front", "storage"]
 
 
 @dataclass(frozen=True, kw_only=True)
 class Outage:
-    """Something that is away for everybody; `code` and `detail` are those of the failure that showed it."""
+    """An outage of `what`; `code` and `detail` describe the failure that showed it."""
 
-    what: What
+    what: Service
     since: datetime
     code: str
     detail: str
 
 
-def standing(conn: Connection) -> list[Outage]:
-    """What is away now."""
+def current_outages(conn: Connection) -> list[Outage]:
+    """Return the current outages."""
     with conn.cursor(row_factory=class_row(Outage)) as cur:
         return cur.execute("SELECT what, since, code, detail FROM outages ORDER BY what").fetchall()
 
 
-def begin(conn: Connection, what: What, *, code: str, detail: str, probe_seconds: float) -> bool:
-    """It is away. False when that was known. Attempts that Front left unanswered were none, and are due again.
+def begin(conn: Connection, what: Service, *, code: str, detail: str, probe_seconds: float) -> bool:
+    """Record that an outage began. False when it was known.
 
-    Changes other tasks: not for the transaction that settles one.
+    The attempts that Front left unanswered are given back to their tasks, which are due again. Because this changes
+    other tasks, it must not run in the transaction that settles one.
     """
     begun = conn.execute(
         """
@@ -45,12 +46,12 @@ def begin(conn: Connection, what: What, *, code: str, detail: str, probe_seconds
         {"what": what, "code": code, "detail": detail, "probe": probe_seconds},
     ).rowcount
     if begun and what == "front":
-        _give_back(conn)
+        _give_attempts_back(conn)
     return begun == 1
 
 
-def end(conn: Connection, what: What) -> Outage | None:
-    """It is back; what was away, None when it was known to be there."""
+def end(conn: Connection, what: Service) -> Outage | None:
+    """End an outage and return it; None when there was none."""
     with conn.cursor(row_factory=class_row(Outage)) as cur:
         return cur.execute(
             "DELETE FROM outages WHERE what = %s RETURNING what, since, code, detail", (what,)
@@ -58,7 +59,7 @@ def end(conn: Connection, what: What) -> Outage | None:
 
 
 def note_unanswered(conn: Connection, task_id: int) -> None:
-    """An attempt at the task was counted, and Front had not answered."""
+    """Record that Front did not answer an attempt that counts."""
     conn.execute(
         "INSERT INTO unanswered_tasks AS u (task_id) SELECT id FROM tasks WHERE id = %s"
         " ON CONFLICT (task_id) DO UPDATE SET attempts = u.attempts + 1",
@@ -67,22 +68,22 @@ def note_unanswered(conn: Connection, task_id: int) -> None:
 
 
 def note_answer(conn: Connection) -> None:
-    """Front answered somebody. Writes nothing when there is nothing to forget."""
+    """Forget all unanswered tasks, because Front answered one."""
     conn.execute("DELETE FROM unanswered_tasks")
 
 
-def unanswered_besides(conn: Connection, task_id: int) -> int:
-    """How many other tasks Front did not answer since it last answered anybody."""
+def count_other_unanswered(conn: Connection, task_id: int) -> int:
+    """Count the other tasks that Front left unanswered since its last answer to anybody."""
     row = conn.execute("SELECT count(*) FROM unanswered_tasks WHERE task_id <> %s", (task_id,)).fetchone()
     return row[0] if row else 0
 
 
-def _give_back(conn: Connection) -> None:
+def _give_attempts_back(conn: Connection) -> None:
     conn.execute(
         """
-        WITH gone AS (DELETE FROM unanswered_tasks RETURNING task_id, attempts)
-        UPDATE tasks t SET attempts = greatest(t.attempts - gone.attempts, 0),
+        WITH unanswered AS (DELETE FROM unanswered_tasks RETURNING task_id, attempts)
+        UPDATE tasks t SET attempts = greatest(t.attempts - unanswered.attempts, 0),
                due_at = CASE WHEN t.state = 'ready' THEN least(t.due_at, now()) ELSE t.due_at END
-        FROM gone WHERE t.id = gone.task_id AND t.state IN ('ready', 'queued', 'running')
+        FROM unanswered WHERE t.id = unanswered.task_id AND t.state IN ('ready', 'queued', 'running')
         """
     )

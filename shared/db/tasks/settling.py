@@ -1,8 +1,7 @@
-"""What follows when a task of a conversation ends: released actions and the event's state.
+"""Settles the end of an attempt: its own row, the event's state, the event's journal, and the actions it releases.
 
-Everything here runs with the conversation locked (`lock_conversation`), in the transaction that ends the task: two
-files that are stored at the same moment take turns, and the second one sees the first. A conversation is always all
-that Front merged with it.
+The functions run in the transaction that ends the task, after `lock_conversation`. So two files that are stored at the
+same moment take turns, and the second one sees the first. A conversation includes all that Front merged with it.
 """
 
 from __future__ import annotations
@@ -10,34 +9,35 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Final
 
+from psycopg.rows import class_row
 from psycopg.types.json import Jsonb
 
-from shared.actions import Unstored, blocked
+from shared.actions import UnstoredFiles, wait_reason
 from shared.db.core.pool import Connection
-from shared.db.tasks.leases import check_held
+from shared.db.tasks.leases import check_owned
 from shared.models import Call, Task
 
-_WAITING: Final = """
+_WAITING_ACTIONS: Final = """
 SELECT t.id, a.kind, a.wait_for FROM actions a
 JOIN tasks t ON t.event_id = a.event_id AND t.kind = 'apply_action'
 WHERE a.tenant_id = %(tenant)s AND a.state IN ('planned', 'intent')
   AND a.conversation_id = ANY(conversation_family_array(%(tenant)s, %(conversation)s))
   AND t.state = 'ready' AND t.due_at = 'infinity'
 """
-_WRAP_UP: Final = f"""
+_END_ATTEMPT: Final = f"""
 SELECT end_attempt(%(task)s, %(epoch)s, %(event)s, %(tenant)s, %(outcome)s, %(code)s, %(detail)s, %(calls)s,
                    %(answered)s),
     waiting.*
-FROM (SELECT) AS once LEFT JOIN ({_WAITING}) waiting ON true
+FROM (SELECT) AS once LEFT JOIN ({_WAITING_ACTIONS}) waiting ON true
 """  # noqa: S608 -- put together from our own statements
 
 
-def update_event(conn: Connection, event_id: int) -> None:
-    """Derive the event's state from its tasks: any failed, else any open, else done."""
+def update_event_state(conn: Connection, event_id: int) -> None:
+    """Derive the event's state from its tasks: failed if any failed, else processing if any is open, else done."""
     conn.execute("SELECT update_event_state(%s)", (event_id,))
 
 
-def end_with_action(  # noqa: PLR0913 -- three rows' columns, and what the attempt showed
+def end_with_action(  # noqa: PLR0913 -- the columns of three rows, and the calls of the attempt
     conn: Connection,
     task: Task,
     *,
@@ -47,10 +47,11 @@ def end_with_action(  # noqa: PLR0913 -- three rows' columns, and what the attem
     calls: list[Call],
     answered: bool,
 ) -> bool:
-    """End an action, its task and its attempt, all at once; whether the tenant has work due. Needs no transaction.
+    """End an action, its task and its attempt in one statement; return whether the tenant has work due.
 
-    As `tasks.hold`, `actions.settle`, `tasks.finish` and `wrap_up` would, but that nothing is released: what waits in
-    the conversation waits for files. Raises Fenced when this attempt no longer holds the task.
+    It does the work of `leases.lock`, `actions.settle`, `leases.finish` and `end_attempt`. It releases no action,
+    because actions wait for files only. It needs no transaction. Raises Fenced when this attempt no longer owns the
+    task.
     """
     row = conn.execute(
         "SELECT end_with_action(%s, %s, %s, %s, %s, %s, %s, %s, %s, %s)",
@@ -63,15 +64,15 @@ def end_with_action(  # noqa: PLR0913 -- three rows' columns, and what the attem
             state,
             action_state,
             reason,
-            _calls(calls),
+            _calls_json(calls),
             answered,
         ),
     ).fetchone()
-    check_held(row and row[0] is not None)
+    check_owned(row and row[0] is not None)
     return bool(row and row[0])
 
 
-def wrap_up(  # noqa: PLR0913 -- one row's columns, and what the attempt showed
+def end_attempt(  # noqa: PLR0913 -- the columns of one row, and the calls of the attempt
     conn: Connection,
     task: Task,
     *,
@@ -81,13 +82,13 @@ def wrap_up(  # noqa: PLR0913 -- one row's columns, and what the attempt showed
     calls: list[Call],
     answered: bool,
 ) -> bool:
-    """What follows the end of an attempt, once its task's row says where it stands; whether its tenant has work due.
+    """End the attempt after its task's row was updated; return whether the tenant has work due.
 
-    Writes how the attempt ended and what it asked of Front, derives the event's state, releases actions, and forgets
-    who was left unanswered when Front `answered` somebody.
+    Writes the attempt's outcome and its calls to Front, derives the event's state, and releases actions. When Front
+    `answered` a call, all unanswered tasks are forgotten.
     """
     rows = conn.execute(
-        _WRAP_UP,
+        _END_ATTEMPT,
         {
             "event": task.event_id,
             "tenant": task.tenant_id,
@@ -97,7 +98,7 @@ def wrap_up(  # noqa: PLR0913 -- one row's columns, and what the attempt showed
             "outcome": outcome,
             "code": code,
             "detail": detail,
-            "calls": _calls(calls),
+            "calls": _calls_json(calls),
             "answered": answered,
         },
     ).fetchall()
@@ -107,7 +108,10 @@ def wrap_up(  # noqa: PLR0913 -- one row's columns, and what the attempt showed
 
 
 def conversation_of(conn: Connection, event_id: int) -> tuple[int, str]:
-    """What to lock before anything of this event is settled: its tenant and conversation."""
+    """Return the event's tenant and conversation, which must be locked before anything of the event is settled.
+
+    Raises LookupError when the event was deleted.
+    """
     row = conn.execute(
         "SELECT coalesce(tenant_id, 0), coalesce(conversation_id, '') FROM events WHERE id = %s", (event_id,)
     ).fetchone()
@@ -116,43 +120,44 @@ def conversation_of(conn: Connection, event_id: int) -> tuple[int, str]:
     return row[0], row[1]
 
 
-def unstored(conn: Connection, tenant_id: int, conversation_id: str) -> Unstored:
-    """How many files of the conversation wait, failed, were discarded; an unread message counts like a file."""
-    row = conn.execute(
-        "SELECT waiting, failed, discarded FROM unstored_files(%s, %s)", (tenant_id, conversation_id)
-    ).fetchone()
-    assert row is not None  # noqa: S101 -- an aggregate gives one row
-    return Unstored(waiting=row[0], failed=row[1], discarded=row[2])
-
-
-def release(conn: Connection, tenant_id: int, conversation_id: str) -> int:
-    """Make due the waiting actions that nothing blocks any more; how many."""
-    waiting = conn.execute(_WAITING, {"tenant": tenant_id, "conversation": conversation_id}).fetchall()
+def release_actions(conn: Connection, tenant_id: int, conversation_id: str) -> int:
+    """Make the waiting actions of the conversation due that nothing blocks any more; return their number."""
+    waiting = conn.execute(_WAITING_ACTIONS, {"tenant": tenant_id, "conversation": conversation_id}).fetchall()
     return _release(conn, tenant_id, conversation_id, waiting)
 
 
-def _release(conn: Connection, tenant_id: int, conversation_id: str, waiting: Sequence[tuple[int, str, str]]) -> int:
-    """Of these, as (task id, kind, wait_for)."""
-    if not waiting:
-        return 0
-    missing = unstored(conn, tenant_id, conversation_id)
-    free = [task_id for task_id, kind, wait_for in waiting if blocked(kind, wait_for, missing) is None]
-    conn.execute("UPDATE tasks SET due_at = now() WHERE id = ANY(%s) AND state = 'ready'", (free,))
-    return len(free)
-
-
-def note(conn: Connection, event_id: int, what: str, *, who: str = "mailroom", detail: str = "") -> None:
+def add_journal_entry(conn: Connection, event_id: int, what: str, *, who: str = "mailroom", detail: str = "") -> None:
     """Add a decision to the event's journal."""
     conn.execute(
         "INSERT INTO journal (event_id, what, who, detail) VALUES (%s, %s, %s, %s)", (event_id, what, who, detail)
     )
 
 
-def _calls(calls: Sequence[Call]) -> Jsonb:
-    return Jsonb([_call(call) for call in calls])
+def _release(conn: Connection, tenant_id: int, conversation_id: str, waiting: Sequence[tuple[int, str, str]]) -> int:
+    """Release those of the waiting actions, given as (task id, kind, wait_for), that nothing blocks."""
+    if not waiting:
+        return 0
+    unstored = _unstored_files(conn, tenant_id, conversation_id)
+    free = [task_id for task_id, kind, wait_for in waiting if wait_reason(kind, wait_for, unstored) is None]
+    conn.execute("UPDATE tasks SET due_at = now() WHERE id = ANY(%s) AND state = 'ready'", (free,))
+    return len(free)
 
 
-def _call(call: Call) -> dict[str, object]:
+def _unstored_files(conn: Connection, tenant_id: int, conversation_id: str) -> UnstoredFiles:
+    """Count the conversation's files that wait, failed or were discarded. A message not read yet counts as a file."""
+    with conn.cursor(row_factory=class_row(UnstoredFiles)) as cur:
+        counts = cur.execute(
+            "SELECT waiting, failed, discarded FROM unstored_files(%s, %s)", (tenant_id, conversation_id)
+        ).fetchone()
+    assert counts is not None  # noqa: S101 -- an aggregate gives one row
+    return counts
+
+
+def _calls_json(calls: Sequence[Call]) -> Jsonb:
+    return Jsonb([_call_json(call) for call in calls])
+
+
+def _call_json(call: Call) -> dict[str, object]:
     return {
         "method": call.method,
         "path": call.path,

@@ -1,4 +1,4 @@
-"""API tokens: who may use the REST API, for which tenant, and until when. Their text is never here."""
+"""API tokens: who may use the REST API, for which tenant, and until when. Only digests of the tokens are stored."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ State = Literal["valid", "expired", "revoked"]
 
 
 class TokenNameTaken(MailroomError):
-    """A token in use has this name already."""
+    """A token that is not revoked has this name already."""
 
     code = "token_name_taken"
 
 
 @dataclass(frozen=True, kw_only=True)
 class NewApiToken:
-    """A token as it is made; without a `tenant_id` it is good for every tenant."""
+    """A token to add; without a `tenant_id` it is valid for every tenant."""
 
     name: str
     digest: bytes
@@ -37,7 +37,7 @@ class NewApiToken:
 
 @dataclass(frozen=True, kw_only=True)
 class ApiToken:
-    """A token as people see it; `last_used_at` is right to the minute."""
+    """A token as people see it; `last_used_at` is accurate to a minute."""
 
     name: str
     scope: Scope
@@ -51,7 +51,7 @@ class ApiToken:
 
 @dataclass(frozen=True, kw_only=True)
 class Bearer:
-    """Who sent a request, as its token says."""
+    """The sender of a request, identified by its token."""
 
     id: int
     name: str
@@ -66,7 +66,7 @@ STATE = """
 
 
 def add(conn: Connection, token: NewApiToken) -> None:
-    """Let a new token in. Raises TokenNameTaken."""
+    """Add a token. Raises TokenNameTaken."""
     row = conn.execute(
         """
         INSERT INTO api_tokens (name, digest, scope, tenant_id, expires_at)
@@ -79,8 +79,8 @@ def add(conn: Connection, token: NewApiToken) -> None:
         raise TokenNameTaken(f"there is a token {token.name!r} in use; revoke it or choose another name")
 
 
-def every(conn: Connection) -> list[ApiToken]:
-    """All tokens by name, those of old last."""
+def list_all(conn: Connection) -> list[ApiToken]:
+    """Return all tokens sorted by name, revoked ones last."""
     with conn.cursor(row_factory=class_row(ApiToken)) as cursor:
         return cursor.execute(
             f"""
@@ -93,13 +93,13 @@ def every(conn: Connection) -> list[ApiToken]:
 
 
 def revoke(conn: Connection, name: str) -> bool:
-    """Refuse the token called so from now on. False if none in use has the name."""
+    """Revoke the token with this name. False if there is none, or it is revoked already."""
     cursor = conn.execute("UPDATE api_tokens SET revoked_at = now() WHERE name = %s AND revoked_at IS NULL", (name,))
     return cursor.rowcount == 1
 
 
-def bearer(conn: Connection, digest: bytes) -> Bearer | None:
-    """Whose token has this digest, whatever its state. The use is noted at most once a minute."""
+def find_bearer(conn: Connection, digest: bytes) -> Bearer | None:
+    """Return the bearer of the token with this digest, whatever its state. Notes the use at most once a minute."""
     with conn.cursor(row_factory=class_row(Bearer)) as cursor:
         found = cursor.execute(
             f"SELECT t.id, t.name, t.scope, t.tenant_id, {STATE} AS state FROM api_tokens t WHERE t.digest = %s",  # noqa: S608 -- a constant of ours

@@ -1,7 +1,7 @@
-"""Refreshing a connection's OAuth tokens: who may ask Front for new ones, and what came of it.
+"""Connections: the grant with which we call Front for a tenant, the refresh of its OAuth tokens, and its secrets.
 
-Whoever asks has claimed it for some seconds; no row is locked meanwhile. What it brings back is stored unless another
-grant has taken the place of the one it asked with, whoever asked in between.
+A worker claims the refresh of a grant for some seconds; no row is locked while it calls Front. It stores the new tokens
+unless another grant has replaced the one it refreshed.
 """
 
 from __future__ import annotations
@@ -13,19 +13,28 @@ from typing import Literal
 
 from psycopg.rows import class_row
 
+from shared.db import counters
 from shared.db.core.pool import Connection
-from shared.db.tasks import rescue
+from shared.db.tenants import tenants
 from shared.errors import BeingErased, NeedsReconnect, TokenUnavailable
 from shared.models import Grant
 
-#: Front gives a new refresh token in the last 24 hours of the old one's half year: a day may never pass without asking.
+#: A refresh token lives for half a year, and Front gives a new one only in its last 24 hours. So we ask twice a day.
 KEEP_ALIVE_AFTER = timedelta(hours=12)
-
 
 GRANTS = """
     SELECT c.tenant_id, t.company_id, c.kind, c.secret, c.version, c.expires_at, c.updated_at
     FROM connections c JOIN tenants t ON t.id = c.tenant_id
 """
+
+
+@dataclass(frozen=True, kw_only=True)
+class SealedSecret:
+    """A tenant's secret as it is stored, encrypted."""
+
+    tenant_id: int
+    name: str
+    secret: bytes
 
 
 def connect(
@@ -36,9 +45,9 @@ def connect(
     secret: bytes,
     expires_at: datetime | None = None,
 ) -> int:
-    """Give the tenant this grant in place of any older one, release what waited for it, and return its version.
+    """Give the tenant this grant in place of any older one, release its work, and return the grant's version.
 
-    `connected_at` is that of the first connection: events between two connections may still be acted on.
+    `connected_at` stays at the first connection, so that events between two connections may still be acted on.
     Raises BeingErased; then the transaction must not be committed.
     """
     row = conn.execute(
@@ -74,13 +83,13 @@ def connect(
 
 
 def read(conn: Connection, tenant_id: int) -> Grant | None:
-    """The tenant's grant as it stands now."""
+    """Return the tenant's current grant."""
     with conn.cursor(row_factory=class_row(Grant)) as cursor:
         return cursor.execute(GRANTS + " WHERE c.tenant_id = %s", (tenant_id,)).fetchone()
 
 
-def another(conn: Connection, tenant_id: int) -> Grant | None:
-    """The grant of another tenant that may be used now, best of one that Front answered lately."""
+def grant_of_another_tenant(conn: Connection, tenant_id: int) -> Grant | None:
+    """Return the grant of another tenant that may call Front now, preferably of one that Front answered lately."""
     query = f"""{GRANTS}
     WHERE c.tenant_id <> %s AND coalesce(t.parked_cause, 'missing_scope') = 'missing_scope' AND t.not_before <= now()
     ORDER BY EXISTS (SELECT FROM unanswered_tasks u JOIN tasks ON tasks.id = u.task_id WHERE tasks.tenant_id = t.id),
@@ -92,22 +101,20 @@ def another(conn: Connection, tenant_id: int) -> Grant | None:
 
 
 def claim_refresh(conn: Connection, grant: Grant, *, seconds: float) -> bool:
-    """Be the one who refreshes this grant for so long; False when somebody else is, or has."""
-    return (
-        conn.execute(
-            """
-            UPDATE connections SET refreshing_until = clock_timestamp() + make_interval(secs => %s)
-            WHERE tenant_id = %s AND version = %s
-              AND (refreshing_until IS NULL OR refreshing_until < clock_timestamp())
-            """,
-            (seconds, grant.tenant_id, grant.version),
-        ).rowcount
-        == 1
+    """Claim the refresh of this grant for so long. False when another worker has the claim or replaced the grant."""
+    claimed = conn.execute(
+        """
+        UPDATE connections SET refreshing_until = clock_timestamp() + make_interval(secs => %s)
+        WHERE tenant_id = %s AND version = %s
+          AND (refreshing_until IS NULL OR refreshing_until < clock_timestamp())
+        """,
+        (seconds, grant.tenant_id, grant.version),
     )
+    return claimed.rowcount == 1
 
 
 def postpone_refresh(conn: Connection, grant: Grant, *, seconds: float) -> None:
-    """Let nobody ask again for so long: Front did not answer, or not now."""
+    """Let nobody refresh the grant for so long, because Front did not answer or asked to wait."""
     conn.execute(
         "UPDATE connections SET refreshing_until = clock_timestamp() + make_interval(secs => %s)"
         " WHERE tenant_id = %s AND version = %s",
@@ -117,9 +124,9 @@ def postpone_refresh(conn: Connection, grant: Grant, *, seconds: float) -> None:
 
 
 def store_refreshed(conn: Connection, grant: Grant, *, secret: bytes, expires_at: datetime) -> None:
-    """Put new tokens in the place of this grant's, unless it has been replaced.
+    """Store new tokens in place of this grant's, unless the grant was replaced.
 
-    It may have been found useless meanwhile, while these were on their way: then what waited is released.
+    If an attempt parked the tenant because of the old tokens meanwhile, its work is released.
     """
     stored = conn.execute(
         """
@@ -130,7 +137,7 @@ def store_refreshed(conn: Connection, grant: Grant, *, secret: bytes, expires_at
         (secret, expires_at, KEEP_ALIVE_AFTER, grant.tenant_id, grant.version),
     )
     if stored.rowcount:
-        # Whatever its cause: this waits for somebody who parks it just now, with the old version before their eyes.
+        # Unconditional, to wait for the row lock of an attempt that is just parking the tenant for the old version.
         conn.execute(
             """
             UPDATE tenants SET parked_cause = nullif(parked_cause, %(cause)s),
@@ -143,20 +150,23 @@ def store_refreshed(conn: Connection, grant: Grant, *, secret: bytes, expires_at
 
 
 def refuse_grant(conn: Connection, grant: Grant) -> bool:
-    """Front refuses this grant for good: park its tenant and ask no more. False when it has been replaced."""
+    """Park the tenant and refresh no more, because Front refused the grant for good. False when it was replaced."""
     refused = conn.execute(
         "UPDATE connections SET refreshing_until = NULL, keep_alive_at = 'infinity'"
         " WHERE tenant_id = %s AND version = %s",
         (grant.tenant_id, grant.version),
     )
     if refused.rowcount:
-        rescue.park(conn, grant.tenant_id, NeedsReconnect.code, token_version=grant.version, probe_seconds=0.0)
+        tenants.park(conn, grant.tenant_id, NeedsReconnect.code, token_version=grant.version, probe_seconds=0.0)
         _count(conn, NeedsReconnect.code)
     return refused.rowcount == 1
 
 
 def pick_idle_connections(conn: Connection, *, again_seconds: float, limit: int = 50) -> list[int]:
-    """Tenants whose tokens were not refreshed for long; each is picked again after `again_seconds` until they are."""
+    """Pick tenants whose tokens were not refreshed for long, and return their ids.
+
+    A tenant is picked again after `again_seconds`, until its tokens are refreshed.
+    """
     rows = conn.execute(
         """
         UPDATE connections SET keep_alive_at = now() + make_interval(secs => %s)
@@ -169,38 +179,24 @@ def pick_idle_connections(conn: Connection, *, again_seconds: float, limit: int 
     return [tenant_id for (tenant_id,) in rows]
 
 
-def _count(conn: Connection, result: str) -> None:
-    """Count a call of the token endpoint: the last lock of its transaction, since all tenants share the row."""
-    rescue.count(conn, f"token_refreshes:{result}", 1)
-
-
-@dataclass(frozen=True, kw_only=True)
-class Sealed:
-    """A tenant's token as it is stored."""
-
-    tenant_id: int
-    name: str
-    secret: bytes
-
-
 def count_sealed(conn: Connection) -> int:
-    """How many tokens are stored."""
+    """Count the stored secrets."""
     row = conn.execute("SELECT count(*) FROM connections").fetchone()
     return int(row[0]) if row else 0
 
 
-def sealed_batches(conn: Connection, *, size: int) -> Iterator[list[Sealed]]:
-    """All stored tokens, a batch at a time; each batch is read when it is asked for."""
+def sealed_batches(conn: Connection, *, size: int) -> Iterator[list[SealedSecret]]:
+    """Yield all stored secrets in batches. Each batch is read only when the caller asks for it."""
     after = 0
-    while batch := _following(conn, after, size):
+    while batch := _next_batch(conn, after, size):
         yield batch
         after = batch[-1].tenant_id
 
 
 def replace_sealed(conn: Connection, old: Mapping[int, bytes], new: Mapping[int, bytes]) -> int:
-    """Store `new` for the tenants whose token still is the `old` one, byte for byte; how many.
+    """Store the `new` secret of each tenant that still has exactly the `old` one; return their number.
 
-    The version stays: it is the same token, and an attempt that reads it now must not look as if it held a stale one.
+    The version stays, because the token inside is the same: an attempt that read the old secret has a current token.
     """
     tenants = list(new)
     return conn.execute(
@@ -213,8 +209,8 @@ def replace_sealed(conn: Connection, old: Mapping[int, bytes], new: Mapping[int,
     ).rowcount
 
 
-def _following(conn: Connection, after: int, size: int) -> list[Sealed]:
-    with conn.cursor(row_factory=class_row(Sealed)) as cursor:
+def _next_batch(conn: Connection, after: int, size: int) -> list[SealedSecret]:
+    with conn.cursor(row_factory=class_row(SealedSecret)) as cursor:
         return cursor.execute(
             """
             SELECT c.tenant_id, t.name, c.secret FROM connections c JOIN tenants t ON t.id = c.tenant_id
@@ -222,3 +218,8 @@ def _following(conn: Connection, after: int, size: int) -> list[Sealed]:
             """,
             (after, size),
         ).fetchall()
+
+
+def _count(conn: Connection, result: str) -> None:
+    """Count a call of the token endpoint. It comes last in its transaction, since all tenants share the row."""
+    counters.increase(conn, f"token_refreshes:{result}", 1)

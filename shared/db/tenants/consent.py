@@ -1,4 +1,7 @@
-"""Ties a tenant to the company whose admin consented: one company, one tenant, both ways and for good."""
+"""Connect links, the `state` of OAuth authorizations, and the binding of a tenant to its company.
+
+A tenant has one company, and a company one tenant, for good. The company's admin consents by opening a connect link.
+"""
 
 from __future__ import annotations
 
@@ -9,7 +12,7 @@ from typing import TYPE_CHECKING, Literal
 import psycopg
 from psycopg.rows import class_row
 
-from shared.db.core.locks import hold_off_erasing
+from shared.db.core.locks import prevent_erasing
 from shared.errors import MailroomError
 
 if TYPE_CHECKING:
@@ -17,83 +20,12 @@ if TYPE_CHECKING:
 
 
 VALID_FOR = timedelta(minutes=10)
-#: Remembered for longer, so that somebody who comes back late is told so.
+#: A state is stored for longer than it is valid, so that an admin who is late is told so.
 KEPT_FOR = timedelta(hours=1)
 
 
-@dataclass(frozen=True, kw_only=True)
-class ConnectLink:
-    """A link as it stands now."""
-
-    tenant_id: int
-    tenant: str
-    state: Literal["open", "expired", "used", "replaced"]
-
-
-def add_link(conn: Connection, tenant_id: int, digest: bytes, *, valid_for: timedelta) -> datetime:
-    """Make the tenant's only open link; gives its end. Call in a transaction: older ones end here."""
-    # Two at once: the second waits here, then ends the first one's link.
-    conn.execute("SELECT FROM tenants WHERE id = %s FOR NO KEY UPDATE", (tenant_id,))
-    conn.execute("UPDATE connect_links SET ended = 'replaced' WHERE tenant_id = %s AND ended IS NULL", (tenant_id,))
-    row = conn.execute(
-        "INSERT INTO connect_links (digest, tenant_id, expires_at) VALUES (%s, %s, now() + %s) RETURNING expires_at",
-        (digest, tenant_id, valid_for),
-    ).fetchone()
-    if row is None:
-        raise RuntimeError("INSERT … RETURNING gave no row")
-    expires_at: datetime = row[0]
-    return expires_at
-
-
-def find_link(conn: Connection, digest: bytes) -> ConnectLink | None:
-    """The link with this digest, good or not."""
-    with conn.cursor(row_factory=class_row(ConnectLink)) as cursor:
-        return cursor.execute(
-            """
-            SELECT l.tenant_id, t.name AS tenant,
-                coalesce(l.ended, CASE WHEN l.expires_at <= now() THEN 'expired' ELSE 'open' END) AS state
-            FROM connect_links l JOIN tenants t ON t.id = l.tenant_id WHERE l.digest = %s
-            """,
-            (digest,),
-        ).fetchone()
-
-
-@dataclass(frozen=True, kw_only=True)
-class Consent:
-    """A state that came back: the link it was given out for, and whether it may be acted on."""
-
-    link: bytes
-    tenant_id: int
-    company_id: str | None
-    in_time: bool
-    same_browser: bool
-
-
-def ask_consent(conn: Connection, *, state: bytes, link: bytes, browser: bytes) -> None:
-    """Expect this state back from this browser (digests all), and forget those that nobody came back with."""
-    conn.execute("DELETE FROM oauth_states WHERE expires_at < now() - %s", (KEPT_FOR - VALID_FOR,))
-    conn.execute(
-        "INSERT INTO oauth_states (digest, link, browser, expires_at) VALUES (%s, %s, %s, now() + %s)"
-        " ON CONFLICT DO NOTHING",
-        (state, link, browser, VALID_FOR),
-    )
-
-
-def take_consent(conn: Connection, *, state: bytes, browser: bytes) -> Consent | None:
-    """Take the state out, so that it works once, whoever brings it; None when nobody was given it, or it was taken."""
-    with conn.cursor(row_factory=class_row(Consent)) as cursor:
-        return cursor.execute(
-            """
-            DELETE FROM oauth_states c USING connect_links l, tenants t
-            WHERE c.digest = %s AND l.digest = c.link AND t.id = l.tenant_id
-            RETURNING c.link, l.tenant_id, t.company_id, c.expires_at > now() AS in_time, c.browser = %s AS same_browser
-            """,
-            (state, browser),
-        ).fetchone()
-
-
 class NotBound(MailroomError):
-    """The company may not be tied to this tenant; nothing was changed."""
+    """The company cannot be bound to this tenant; nothing was changed."""
 
     code = "not_bound"
 
@@ -117,15 +49,89 @@ class LinkEnded(NotBound):
 
 
 class LinkReplaced(LinkEnded):
-    """A newer link took its place in the meantime."""
+    """A newer link replaced this one in the meantime."""
 
 
-def bind(conn: Connection, tenant_id: int, company_id: str) -> None:
-    """Make the company the tenant's, if it has none yet. Raises CompanyTaken, OtherCompany.
+@dataclass(frozen=True, kw_only=True)
+class ConnectLink:
+    """A connect link and its current state."""
 
-    Of two that bind at once one waits for the other's end. After CompanyTaken the transaction can only be rolled back.
+    tenant_id: int
+    tenant: str
+    state: Literal["open", "expired", "used", "replaced"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Consent:
+    """A `state` that a browser brought back, its link, and whether it came in time and from the same browser."""
+
+    link: bytes
+    tenant_id: int
+    company_id: str | None
+    in_time: bool
+    same_browser: bool
+
+
+def add_link(conn: Connection, tenant_id: int, digest: bytes, *, valid_for: timedelta) -> datetime:
+    """Add a link in place of the tenant's open one, and return when it expires. Call it in a transaction."""
+    # Of two calls at once, the second one waits here, then ends the link of the first.
+    conn.execute("SELECT FROM tenants WHERE id = %s FOR NO KEY UPDATE", (tenant_id,))
+    conn.execute("UPDATE connect_links SET ended = 'replaced' WHERE tenant_id = %s AND ended IS NULL", (tenant_id,))
+    row = conn.execute(
+        "INSERT INTO connect_links (digest, tenant_id, expires_at) VALUES (%s, %s, now() + %s) RETURNING expires_at",
+        (digest, tenant_id, valid_for),
+    ).fetchone()
+    if row is None:
+        raise RuntimeError("INSERT … RETURNING gave no row")
+    expires_at: datetime = row[0]
+    return expires_at
+
+
+def find_link(conn: Connection, digest: bytes) -> ConnectLink | None:
+    """Return the link with this digest, whatever its state."""
+    with conn.cursor(row_factory=class_row(ConnectLink)) as cursor:
+        return cursor.execute(
+            """
+            SELECT l.tenant_id, t.name AS tenant,
+                coalesce(l.ended, CASE WHEN l.expires_at <= now() THEN 'expired' ELSE 'open' END) AS state
+            FROM connect_links l JOIN tenants t ON t.id = l.tenant_id WHERE l.digest = %s
+            """,
+            (digest,),
+        ).fetchone()
+
+
+def save_state(conn: Connection, *, state: bytes, link: bytes, browser: bytes) -> None:
+    """Store the `state` that this browser will bring back, and delete old ones. All arguments are digests."""
+    conn.execute("DELETE FROM oauth_states WHERE expires_at < now() - %s", (KEPT_FOR - VALID_FOR,))
+    conn.execute(
+        "INSERT INTO oauth_states (digest, link, browser, expires_at) VALUES (%s, %s, %s, now() + %s)"
+        " ON CONFLICT DO NOTHING",
+        (state, link, browser, VALID_FOR),
+    )
+
+
+def take_state(conn: Connection, *, state: bytes, browser: bytes) -> Consent | None:
+    """Remove the `state`, so that it works once, and return its consent.
+
+    None when the `state` is unknown or was used already.
     """
-    hold_off_erasing(conn)  # before the tenant's row, as whoever erases does
+    with conn.cursor(row_factory=class_row(Consent)) as cursor:
+        return cursor.execute(
+            """
+            DELETE FROM oauth_states c USING connect_links l, tenants t
+            WHERE c.digest = %s AND l.digest = c.link AND t.id = l.tenant_id
+            RETURNING c.link, l.tenant_id, t.company_id, c.expires_at > now() AS in_time, c.browser = %s AS same_browser
+            """,
+            (state, browser),
+        ).fetchone()
+
+
+def bind_company(conn: Connection, tenant_id: int, company_id: str) -> None:
+    """Bind the company to the tenant, if the tenant has none yet. Raises CompanyTaken, OtherCompany.
+
+    Two transactions that bind the tenant wait for each other. After CompanyTaken the transaction must be rolled back.
+    """
+    prevent_erasing(conn)  # before the tenant's row is locked: an erasure locks in the same order
     row = conn.execute("SELECT company_id FROM tenants WHERE id = %s FOR NO KEY UPDATE", (tenant_id,)).fetchone()
     known = row[0] if row else None
     if known not in {None, company_id}:
@@ -138,17 +144,17 @@ def bind(conn: Connection, tenant_id: int, company_id: str) -> None:
 
 
 def use_link(conn: Connection, link: bytes) -> datetime:
-    """End the link as used; gives the moment. Raises LinkEnded, LinkReplaced."""
+    """End the link as used, and return the time. Raises LinkEnded, LinkReplaced."""
     row = conn.execute(
         "UPDATE connect_links SET ended = 'used' WHERE digest = %s AND ended IS NULL RETURNING now()", (link,)
     ).fetchone()
     if row is None:
-        raise _ended(conn, link)
+        raise _link_ended(conn, link)
     used_at: datetime = row[0]
     return used_at
 
 
-def _ended(conn: Connection, link: bytes) -> LinkEnded:
+def _link_ended(conn: Connection, link: bytes) -> LinkEnded:
     replaced = conn.execute("SELECT FROM connect_links WHERE digest = %s AND ended = 'replaced'", (link,)).rowcount
     if replaced:
         return LinkReplaced("a newer link took the place of this one in the meantime")

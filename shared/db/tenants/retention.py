@@ -1,8 +1,8 @@
-"""Deletes what is older than it shall be kept: events with all that belongs to them, then their files.
+"""Deletes old events with all their rows, and then their files.
 
-Only finished events, and only where nothing of their conversation is open: what is failed waits for a person, and open
-work looks at the files and events of its conversation. And only those that are too old to be acted on: the same event,
-should Front send it once more, is a new one to us afterwards.
+Only finished events are deleted, and only while no event of their conversation is open or failed: failed work waits for
+a person, and open work reads the files and events of its conversation. The events must also be too old to be acted on:
+a deleted event counts as new when Front sends it again.
 """
 
 from __future__ import annotations
@@ -12,9 +12,9 @@ from dataclasses import dataclass
 
 from psycopg.rows import class_row
 
+from shared.db import counters
 from shared.db.core.locks import try_lock_retention
 from shared.db.core.pool import Connection
-from shared.db.tasks import rescue
 
 OLD_EVENTS = """
     SELECT old.id FROM tenants t CROSS JOIN LATERAL (
@@ -29,7 +29,7 @@ OLD_EVENTS = """
     ) old
     LIMIT %(limit)s
 """
-# Ordered as the index is, read backwards: tenants that are null come first, with their oldest event.
+# The order of the index, read backwards: events without a tenant come first, with the oldest event.
 UNCLAIMED = """
     SELECT e.id FROM events e
     WHERE e.tenant_id IS NULL AND e.received_at < now() - make_interval(days => %(days)s)
@@ -42,23 +42,24 @@ EXPIRE_FILES = """
     SELECT tenant_id, front_id, max(path) FROM attachments WHERE event_id = ANY(%s) GROUP BY tenant_id, front_id
     ON CONFLICT (tenant_id, front_id) DO UPDATE SET path = coalesce(excluded.path, expired_files.path)
 """
-# Cascades, like foreign-key checks, are planned once a session: see recording.begin. And a tenant's old events are read
-# in the order of their index: to sort all of them for the oldest hundred takes the longer the more there are.
-IN_ORDER = """
+# Cascades, like foreign-key checks, are planned once for each session: see recording.statements.begin_reading. The old
+# events of a tenant are read in the order of their index; to sort all of them for the oldest hundred would take longer
+# the more there are.
+PLAN_BY_INDEX = """
     SELECT set_config('enable_seqscan', 'off', true), set_config('enable_bitmapscan', 'off', true),
         set_config('enable_sort', 'off', true)
 """
 QUERIES = {"events": OLD_EVENTS, "unclaimed": UNCLAIMED}
 
-#: A file by its tenant and Front's id.
+#: The tenant's id and Front's id of a file.
 FileKey = tuple[int, str]
 
 
 @dataclass(frozen=True, kw_only=True)
 class ExpiredFile:
-    """A file of deleted events; `path` is None where it was never said to be stored, though it may be.
+    """A file of deleted events. `path` is None when no row says that the file is stored, though it may be.
 
-    `is_needed`: another event has it, too.
+    `is_needed`: another event has the file too.
     """
 
     tenant_id: int
@@ -68,24 +69,24 @@ class ExpiredFile:
 
 
 def delete_older(conn: Connection, what: str, *, days: int, limit: int) -> int:
-    """Delete some events that came more than `days` ago, and name their files as expired; how many.
+    """Delete up to `limit` events received more than `days` ago, and list their files as expired; return their number.
 
-    `what`: "events", those of tenants, or "unclaimed", those of companies that nobody connected. Deletes nothing while
-    somebody else does.
+    `what` is "events" for those of tenants, or "unclaimed" for those of companies without a tenant. While another
+    transaction deletes old events, this one deletes none.
     """
     if not try_lock_retention(conn):
         return 0
-    conn.execute(IN_ORDER)
+    conn.execute(PLAN_BY_INDEX)
     ids = [event_id for (event_id,) in conn.execute(QUERIES[what].encode(), {"days": days, "limit": limit})]
     if ids:
         conn.execute(EXPIRE_FILES, (ids,))
         conn.execute("DELETE FROM events WHERE id = ANY(%s)", (ids,))
-        rescue.count(conn, f"deleted:{what}", len(ids))
+        counters.increase(conn, f"deleted:{what}", len(ids))
     return len(ids)
 
 
 def claim_files(conn: Connection, *, limit: int, seconds: float) -> list[FileKey]:
-    """Be the one who deletes some files of deleted events, for so long. Commit before `expired_files` is asked."""
+    """Claim the deletion of some expired files for so long. Commit before calling `expired_files`."""
     return conn.execute(
         """
         WITH free AS (
@@ -100,7 +101,7 @@ def claim_files(conn: Connection, *, limit: int, seconds: float) -> list[FileKey
 
 
 def expired_files(conn: Connection, claimed: Sequence[FileKey]) -> list[ExpiredFile]:
-    """These files of deleted events. An event that has one and is recorded later waits for us to end."""
+    """Return the claimed files. An event that is recorded later and has one of them waits until the claim ends."""
     with conn.cursor(row_factory=class_row(ExpiredFile)) as cursor:
         return cursor.execute(
             """
@@ -114,8 +115,8 @@ def expired_files(conn: Connection, claimed: Sequence[FileKey]) -> list[ExpiredF
         ).fetchall()
 
 
-def being_deleted(conn: Connection, tenant_id: int, front_id: str) -> float:
-    """For how many seconds at most the file of a deleted event may be on its way out of the storage; 0: it is not."""
+def deletion_seconds_left(conn: Connection, tenant_id: int, front_id: str) -> float:
+    """Return for how many seconds at most the file may still be deleted from the storage; 0 when it is not."""
     row = conn.execute(
         "SELECT extract(epoch FROM deleting_until - now())::float8 FROM expired_files"
         " WHERE tenant_id = %s AND front_id = %s AND deleting_until > now()",
@@ -125,7 +126,7 @@ def being_deleted(conn: Connection, tenant_id: int, front_id: str) -> float:
 
 
 def release_files(conn: Connection, claimed: Sequence[FileKey]) -> None:
-    """These could not be deleted: anybody may try again."""
+    """Give up the claim of files that could not be deleted, so that anybody may try again."""
     conn.execute(
         "UPDATE expired_files f SET deleting_until = NULL"
         " FROM unnest(%s::bigint[], %s::text[]) AS k(tenant_id, front_id)"
@@ -135,13 +136,13 @@ def release_files(conn: Connection, claimed: Sequence[FileKey]) -> None:
 
 
 def forget_files(conn: Connection, files: Sequence[ExpiredFile]) -> None:
-    """These are gone from the storage, or needed by another event, with which they will go."""
+    """Remove files from the list: they are deleted, or another event needs them and will list them again."""
     conn.execute(
         "DELETE FROM expired_files f USING unnest(%s::bigint[], %s::text[]) AS k(tenant_id, front_id)"
         " WHERE f.tenant_id = k.tenant_id AND f.front_id = k.front_id",
         _columns([(file.tenant_id, file.front_id) for file in files]),
     )
-    rescue.count(conn, "deleted:files", sum(not file.is_needed for file in files))
+    counters.increase(conn, "deleted:files", sum(not file.is_needed for file in files))
 
 
 def _columns(files: Sequence[FileKey]) -> tuple[list[int], list[str]]:

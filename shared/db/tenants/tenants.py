@@ -1,4 +1,4 @@
-"""Tenants: who they are, what they want done, and what stands against their work."""
+"""Tenants: their names and companies, their policies, and the causes that park their work."""
 
 from __future__ import annotations
 
@@ -20,6 +20,15 @@ if TYPE_CHECKING:
 
 LONGEST_NAME = 200
 
+OVERVIEW = """
+    SELECT t.id, t.name, t.company_id, t.customer, t.connected_at,
+        c.kind AS connection, c.version AS connection_version,
+        (SELECT count(*) FROM users u WHERE u.tenant_id = t.id) AS users,
+        (SELECT count(*) FROM users u WHERE u.tenant_id = t.id AND u.action IS NOT NULL) AS users_with_action,
+        t.action, t.only_when_matched, t.wait_for, t.fold_plus, t.act_within, t.only_inboxes, t.dry_run,
+        t.parked_cause, t.parked_at
+    FROM tenants t LEFT JOIN connections c ON c.tenant_id = t.id
+"""
 PAGE = """
     WHERE t.id > %(after)s AND (%(only)s::bigint IS NULL OR t.id = %(only)s)
         AND (%(customer)s::text IS NULL OR t.customer = %(customer)s)
@@ -28,14 +37,14 @@ PAGE = """
 
 
 class TenantTaken(MailroomError):
-    """The name or the company already belongs to a tenant."""
+    """A tenant has the name or the company already."""
 
     code = "tenant_taken"
 
 
 @dataclass(frozen=True, kw_only=True)
 class TenantOverview:
-    """A tenant as people see it; `connection` is the kind of its grant, None where there is none."""
+    """A tenant as people see it; `connection` is the kind of its grant, or None."""
 
     id: int
     name: str
@@ -59,7 +68,7 @@ class TenantOverview:
 
 @dataclass(frozen=True, kw_only=True)
 class PolicyChange:
-    """The parts of a policy to set; None leaves a part as it is, and no inbox at all stands for every inbox."""
+    """The parts of a policy to set; None leaves a part as it is. An empty `only_inboxes` means every inbox."""
 
     action: str | None = None
     wait_for: str | None = None
@@ -70,21 +79,15 @@ class PolicyChange:
     dry_run: bool | None = None
 
 
-OVERVIEW = """
-    SELECT t.id, t.name, t.company_id, t.customer, t.connected_at,
-        c.kind AS connection, c.version AS connection_version,
-        (SELECT count(*) FROM users u WHERE u.tenant_id = t.id) AS users,
-        (SELECT count(*) FROM users u WHERE u.tenant_id = t.id AND u.action IS NOT NULL) AS users_with_action,
-        t.action, t.only_when_matched, t.wait_for, t.fold_plus, t.act_within, t.only_inboxes, t.dry_run,
-        t.parked_cause, t.parked_at
-    FROM tenants t LEFT JOIN connections c ON c.tenant_id = t.id
-"""
+def is_name(value: str) -> bool:
+    """Whether the value can name a tenant or a customer: printable, not blank, not too long."""
+    return bool(value.strip()) and value.isprintable() and len(value) <= LONGEST_NAME
 
 
 def add(conn: Connection, name: str, company_id: str | None, *, customer: str | None = None) -> int:
-    """Make a tenant, waiting for its connection, and give its id. Raises TenantTaken for a known name or company.
+    """Add a tenant, parked until it is connected, and return its id. Raises TenantTaken.
 
-    Without a company it gets that of the admin who connects it; several tenants may be of one `customer`.
+    Without a company the tenant gets the company of the admin who connects it. A `customer` may have several tenants.
     """
     row = conn.execute(
         """
@@ -95,39 +98,77 @@ def add(conn: Connection, name: str, company_id: str | None, *, customer: str | 
         (name, company_id, customer),
     ).fetchone()
     if row is None:
-        raise TenantTaken(_why_taken(conn, name, company_id))
+        raise TenantTaken(_explain_taken(conn, name, company_id))
     return int(row[0])
 
 
-def every(conn: Connection, *, customer: str | None = None) -> list[TenantOverview]:
-    """All tenants by name, or those of one customer."""
+def list_all(conn: Connection, *, customer: str | None = None) -> list[TenantOverview]:
+    """Return all tenants, or those of one customer, sorted by name."""
+    query = sql.SQL(OVERVIEW + "WHERE %(customer)s::text IS NULL OR t.customer = %(customer)s ORDER BY t.name")
     with conn.cursor(row_factory=class_row(TenantOverview)) as cursor:
-        query = sql.SQL(OVERVIEW + "WHERE %(customer)s::text IS NULL OR t.customer = %(customer)s ORDER BY t.name")
         return cursor.execute(query, {"customer": customer}).fetchall()
 
 
-def find(conn: Connection, name: str) -> TenantOverview | None:
-    """The tenant with this name, or else with this company id."""
+def page(
+    conn: Connection, *, after: int, limit: int, only: int | None = None, customer: str | None = None
+) -> list[TenantOverview]:
+    """Return the next `limit` tenants after this id, sorted by id; `only` and `customer` narrow the list."""
+    values = {"after": after, "limit": limit, "only": only, "customer": customer}
     with conn.cursor(row_factory=class_row(TenantOverview)) as cursor:
-        query = sql.SQL(OVERVIEW + "WHERE t.name = %(name)s OR t.company_id = %(name)s ORDER BY t.name <> %(name)s")
+        return cursor.execute(sql.SQL(OVERVIEW + PAGE), values).fetchall()
+
+
+def find(conn: Connection, name: str) -> TenantOverview | None:
+    """Return the tenant with this name, or else with this company id."""
+    query = sql.SQL(OVERVIEW + "WHERE t.name = %(name)s OR t.company_id = %(name)s ORDER BY t.name <> %(name)s")
+    with conn.cursor(row_factory=class_row(TenantOverview)) as cursor:
         return cursor.execute(query, {"name": clean(name, LONGEST_NAME)}).fetchone()
 
 
+def get(conn: Connection, tenant_id: int) -> TenantOverview | None:
+    """Return the tenant with this id."""
+    with conn.cursor(row_factory=class_row(TenantOverview)) as cursor:
+        return cursor.execute(sql.SQL(OVERVIEW + "WHERE t.id = %s"), (tenant_id,)).fetchone()
+
+
+def without_connection(conn: Connection) -> list[str]:
+    """Return the names of the tenants without a connection, except those that are being erased."""
+    rows = conn.execute(
+        "SELECT name FROM tenants t WHERE NOT EXISTS (SELECT FROM connections c WHERE c.tenant_id = t.id)"
+        " AND parked_cause IS DISTINCT FROM 'erasing' ORDER BY name"
+    )
+    return [name for (name,) in rows]
+
+
+def lock(conn: Connection, tenant_id: int) -> bool:
+    """Lock the tenant against changes until the transaction ends. False if there is none."""
+    row = conn.execute("SELECT FROM tenants WHERE id = %s FOR NO KEY UPDATE", (tenant_id,)).fetchone()
+    return row is not None
+
+
+def lock_against_removal(conn: Connection, tenant_id: int) -> bool:
+    """Lock the tenant against removal until the transaction ends. False if there is none."""
+    return conn.execute("SELECT FROM tenants WHERE id = %s FOR KEY SHARE", (tenant_id,)).fetchone() is not None
+
+
 def set_policy(conn: Connection, tenant_id: int, change: PolicyChange) -> None:
-    """Change what is done with this tenant's future events; actions already planned keep their policy."""
-    wanted = {f.name: value for f in fields(change) if (value := getattr(change, f.name)) is not None}
+    """Change the tenant's policy for future events; actions that are planned already keep theirs."""
+    values = {f.name: value for f in fields(change) if (value := getattr(change, f.name)) is not None}
     if change.only_inboxes is not None:
-        wanted["only_inboxes"] = list(change.only_inboxes) or None
-    if wanted:
+        values["only_inboxes"] = list(change.only_inboxes) or None
+    if values:
         assignments = sql.SQL(", ").join(
-            sql.SQL("{} = {}").format(sql.Identifier(column), sql.Placeholder(column)) for column in wanted
+            sql.SQL("{} = {}").format(sql.Identifier(column), sql.Placeholder(column)) for column in values
         )
         query = sql.SQL("UPDATE tenants SET {} WHERE id = {}").format(assignments, sql.Placeholder("id"))
-        conn.execute(query, {**wanted, "id": tenant_id})
+        conn.execute(query, {**values, "id": tenant_id})
 
 
 def pause(conn: Connection, tenant_id: int) -> bool:
-    """Hold the tenant's work back; deliveries are still received and recorded. False if it was paused, or is erased."""
+    """Stop the tenant's work; deliveries are still received and recorded.
+
+    False if the tenant was paused already, or is being erased.
+    """
     cursor = conn.execute(
         "UPDATE tenants SET parked_cause = 'paused', parked_at = now() "
         "WHERE id = %s AND coalesce(parked_cause, '') NOT IN ('paused', 'erasing')",
@@ -137,7 +178,7 @@ def pause(conn: Connection, tenant_id: int) -> bool:
 
 
 def resume(conn: Connection, tenant_id: int) -> bool:
-    """Let a paused tenant's work go on, if it is connected. False if it was not paused."""
+    """Release a paused tenant's work, if the tenant is connected. False if it was not paused."""
     cursor = conn.execute(
         """
         UPDATE tenants t SET
@@ -151,48 +192,45 @@ def resume(conn: Connection, tenant_id: int) -> bool:
     return cursor.rowcount == 1
 
 
-def without_connection(conn: Connection) -> list[str]:
-    """Names of the tenants that nobody connected, but for those that are being erased."""
-    rows = conn.execute(
-        "SELECT name FROM tenants t WHERE NOT EXISTS (SELECT FROM connections c WHERE c.tenant_id = t.id)"
-        " AND parked_cause IS DISTINCT FROM 'erasing' ORDER BY name"
+def park(conn: Connection, tenant_id: int, cause: str, *, token_version: int, probe_seconds: float) -> bool:
+    """Park the tenant's tasks for `cause`. False if the tenant was connected again since this token was read.
+
+    A `token_version` of 0 means that there was no token. For a missing permission, one task tries again after
+    `probe_seconds`.
+    """
+    # The lock is a statement of its own: after a wait for a new connection, the UPDATE must see its version.
+    conn.execute("SELECT FROM tenants WHERE id = %s FOR NO KEY UPDATE", (tenant_id,))
+    parked = conn.execute(
+        """
+        UPDATE tenants SET parked_cause = %(cause)s, parked_at = coalesce(parked_at, now()),
+               probe_at = CASE %(cause)s WHEN 'missing_scope' THEN now() + make_interval(secs => %(probe)s) END
+        WHERE id = %(tenant)s AND (parked_cause IS NULL OR parked_cause = 'missing_scope')
+          AND coalesce((SELECT version FROM connections c WHERE c.tenant_id = %(tenant)s), 0) = %(version)s
+        """,
+        {"cause": cause, "tenant": tenant_id, "version": token_version, "probe": probe_seconds},
     )
-    return [name for (name,) in rows]
+    return parked.rowcount == 1
 
 
-def _why_taken(conn: Connection, name: str, company_id: str | None) -> str:
+def release_scope(conn: Connection, tenant_id: int) -> None:
+    """Release a tenant that was parked for a missing permission: one of its tasks has succeeded."""
+    conn.execute(
+        "UPDATE tenants SET parked_cause = NULL, parked_at = NULL, probe_at = NULL, probe_task_id = NULL"
+        " WHERE id = %s AND parked_cause = 'missing_scope'",
+        (tenant_id,),
+    )
+
+
+def hold_back(conn: Connection, tenant_id: int, seconds: float) -> None:
+    """Dispatch none of the tenant's tasks for so long, because Front's budget for its company is used up."""
+    conn.execute(
+        "UPDATE tenants SET not_before = greatest(not_before, now() + make_interval(secs => %s)) WHERE id = %s",
+        (seconds, tenant_id),
+    )
+
+
+def _explain_taken(conn: Connection, name: str, company_id: str | None) -> str:
     row = conn.execute("SELECT name FROM tenants WHERE company_id = %s", (company_id,)).fetchone()
     if row is not None:
         return f"{company_id} belongs to the tenant {row[0]!r}; a company has one tenant"
     return f"there is a tenant {name!r} already; `mailroom tenant connect` gives it a new token"
-
-
-def of_id(conn: Connection, tenant_id: int) -> TenantOverview | None:
-    """The tenant with this id."""
-    with conn.cursor(row_factory=class_row(TenantOverview)) as cursor:
-        return cursor.execute(sql.SQL(OVERVIEW) + sql.SQL("WHERE t.id = %s"), (tenant_id,)).fetchone()
-
-
-def page(
-    conn: Connection, *, after: int, limit: int, only: int | None = None, customer: str | None = None
-) -> list[TenantOverview]:
-    """The first tenants by id, `after` one of them; `only` this one and those of a `customer`, where given."""
-    values = {"after": after, "limit": limit, "only": only, "customer": customer}
-    with conn.cursor(row_factory=class_row(TenantOverview)) as cursor:
-        return cursor.execute(sql.SQL(OVERVIEW) + sql.SQL(PAGE), values).fetchall()
-
-
-def hold(conn: Connection, tenant_id: int) -> bool:
-    """Keep everybody else from changing the tenant until the transaction ends. False if there is none."""
-    row = conn.execute("SELECT FROM tenants WHERE id = %s FOR NO KEY UPDATE", (tenant_id,)).fetchone()
-    return row is not None
-
-
-def keep(conn: Connection, tenant_id: int) -> bool:
-    """Keep the tenant from being removed until the transaction ends. False if there is none."""
-    return conn.execute("SELECT FROM tenants WHERE id = %s FOR KEY SHARE", (tenant_id,)).fetchone() is not None
-
-
-def is_name(value: str) -> bool:
-    """Whether it does for a tenant's name or a customer's id: something printable of bounded length."""
-    return bool(value.strip()) and value.isprintable() and len(value) <= LONGEST_NAME

@@ -1,4 +1,4 @@
-"""Users that came from Front's list of teammates: what is known of them, and what is changed."""
+"""The directory that a tenant takes over from Front: teammates as users, and the addresses of shared inboxes."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True)
 class KnownUser:
-    """A user as a sync with Front finds one; `addresses` in the form they are compared in.
+    """A stored user before a sync with Front; `addresses` are in the form in which addresses are compared.
 
-    `deactivated_by_front`: it was a sync that set the user inactive, so that a sync may take it back.
+    `deactivated_by_front`: a sync set the user inactive, so a sync may activate the user again.
     """
 
     external_id: str
@@ -32,7 +32,7 @@ class KnownUser:
 
 @dataclass(frozen=True, kw_only=True)
 class SyncedUser:
-    """A user as Front has one; without an `address_key` the addresses stay as they are."""
+    """A user as Front has it; without an `address_key` the stored addresses stay as they are."""
 
     external_id: str
     name: str
@@ -41,10 +41,10 @@ class SyncedUser:
     address: str | None
 
 
-def concerned_users(
+def users_to_compare(
     conn: Connection, tenant_id: int, *, external_ids: Sequence[str], address_keys: Sequence[str]
 ) -> list[KnownUser]:
-    """Everybody who came from Front, and who else has one of these external ids or addresses."""
+    """Return the users who came from Front, and all others with one of these external ids or addresses."""
     with conn.cursor(row_factory=class_row(KnownUser)) as cursor:
         return cursor.execute(
             """
@@ -64,13 +64,13 @@ def concerned_users(
 
 
 def put_synced_users(conn: Connection, tenant_id: int, users: Iterable[SyncedUser]) -> None:
-    """Make or change these users; given users, and everybody's own action, stay as they are."""
+    """Add or change users of Front. Users that the tenant gave, and the action of each user, stay as they are."""
     users = list(users)
     conn.execute(
         """
         INSERT INTO users AS u (tenant_id, external_id, name, active, origin)
         SELECT %s, external_id, name, active, 'front'
-        FROM unnest(%s::text[], %s::text[], %s::boolean[]) AS wanted(external_id, name, active)
+        FROM unnest(%s::text[], %s::text[], %s::boolean[]) AS synced(external_id, name, active)
         ON CONFLICT (tenant_id, external_id) DO UPDATE SET name = excluded.name, updated_at = now(),
             active = excluded.active, deactivated_by_front = NOT excluded.active
             WHERE u.origin = 'front'
@@ -81,7 +81,7 @@ def put_synced_users(conn: Connection, tenant_id: int, users: Iterable[SyncedUse
 
 
 def _put_addresses(conn: Connection, tenant_id: int, users: Sequence[SyncedUser]) -> None:
-    """Each of them gets its one address, also from another user who came from Front."""
+    """Give each user its one address, even if another user who came from Front has it."""
     ids, keys = [user.external_id for user in users], [user.address_key for user in users]
     conn.execute(
         """
@@ -94,16 +94,16 @@ def _put_addresses(conn: Connection, tenant_id: int, users: Sequence[SyncedUser]
     conn.execute(
         """
         INSERT INTO user_addresses (tenant_id, address, user_id, position, as_given)
-        SELECT u.tenant_id, wanted.address, u.id, 1, wanted.as_given
-        FROM unnest(%s::text[], %s::text[], %s::text[]) AS wanted(external_id, address, as_given)
-        JOIN users u ON u.tenant_id = %s AND u.external_id = wanted.external_id AND u.origin = 'front'
+        SELECT u.tenant_id, synced.address, u.id, 1, synced.as_given
+        FROM unnest(%s::text[], %s::text[], %s::text[]) AS synced(external_id, address, as_given)
+        JOIN users u ON u.tenant_id = %s AND u.external_id = synced.external_id AND u.origin = 'front'
         """,
         (ids, keys, [user.address for user in users], tenant_id),
     )
 
 
 def inbox_addresses(conn: Connection, tenant_id: int) -> list[InboxAddress]:
-    """All of the tenant's, by inbox and address."""
+    """Return the tenant's inbox addresses, sorted by inbox and address."""
     with conn.cursor(row_factory=class_row(InboxAddress)) as cursor:
         return cursor.execute(
             """
@@ -117,8 +117,8 @@ def inbox_addresses(conn: Connection, tenant_id: int) -> list[InboxAddress]:
 
 
 def put_inbox_addresses(conn: Connection, tenant_id: int, addresses: Iterable[InboxAddress]) -> None:
-    """Make these addresses those of their inboxes; whoever is mapped to one stays so."""
-    found = list(addresses)
+    """Add or change addresses of inboxes. The users mapped to them stay."""
+    rows = list(addresses)
     conn.execute(
         """
         INSERT INTO inbox_addresses (tenant_id, address, as_given, inbox_id, inbox_name)
@@ -127,16 +127,16 @@ def put_inbox_addresses(conn: Connection, tenant_id: int, addresses: Iterable[In
         """,
         (
             tenant_id,
-            [each.key for each in found],
-            [each.address for each in found],
-            [each.inbox_id for each in found],
-            [each.inbox for each in found],
+            [each.key for each in rows],
+            [each.address for each in rows],
+            [each.inbox_id for each in rows],
+            [each.inbox for each in rows],
         ),
     )
 
 
-def remove_inbox_address(conn: Connection, tenant_id: int, keys: Sequence[str]) -> int:
-    """Forget these addresses; how many there were."""
+def remove_inbox_addresses(conn: Connection, tenant_id: int, keys: Sequence[str]) -> int:
+    """Delete these addresses; return how many there were."""
     cursor = conn.execute(
         "DELETE FROM inbox_addresses WHERE tenant_id = %s AND address = ANY(%s)", (tenant_id, list(keys))
     )
@@ -144,7 +144,7 @@ def remove_inbox_address(conn: Connection, tenant_id: int, keys: Sequence[str]) 
 
 
 def map_inbox_address(conn: Connection, tenant_id: int, address: Address, user: str | None) -> bool:
-    """Have this user, or nobody, stand for the address, known or not; False when there is no such user."""
+    """Map a user, or nobody, to the address, which is added if it is new. False when there is no such user."""
     cursor = conn.execute(
         """
         INSERT INTO inbox_addresses (tenant_id, address, as_given, user_id)
@@ -159,7 +159,7 @@ def map_inbox_address(conn: Connection, tenant_id: int, address: Address, user: 
 
 
 def default_owner(conn: Connection, tenant_id: int) -> str | None:
-    """The external id of who stands for the inboxes that nobody active is mapped to."""
+    """Return the external id of the user who gets the mail of inboxes without an active user."""
     row = conn.execute(
         "SELECT u.external_id FROM tenants t JOIN users u ON u.tenant_id = t.id AND u.id = t.default_owner "
         "WHERE t.id = %s",
@@ -169,7 +169,7 @@ def default_owner(conn: Connection, tenant_id: int) -> str | None:
 
 
 def set_default_owner(conn: Connection, tenant_id: int, user: str | None) -> bool:
-    """Make this user, or nobody, the default owner; False when there is no such user."""
+    """Make a user, or nobody, the default owner. False when there is no such user."""
     cursor = conn.execute(
         """
         UPDATE tenants t SET default_owner = u.id

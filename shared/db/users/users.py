@@ -1,4 +1,4 @@
-"""Users: the people of a tenant, and the addresses they are matched by."""
+"""Users: the people of a tenant, and the addresses by which recipients are matched with them."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ if TYPE_CHECKING:
 
 
 class UserTaken(MailroomError):
-    """The external id or an address already belongs to a user of this tenant."""
+    """A user of this tenant has the external id or an address already."""
 
     code = "user_taken"
 
 
 @dataclass(frozen=True, kw_only=True)
 class Address:
-    """An address in the form it is compared in, and as it was given."""
+    """An address as it was given, and its `key`: the form in which addresses are compared."""
 
     key: str
     as_given: str
@@ -32,9 +32,9 @@ class Address:
 
 @dataclass(frozen=True, kw_only=True)
 class NewUser:
-    """A user as somebody describes one; without an `action` the tenant's applies.
+    """The values of a user to add or change.
 
-    Without `active` a user stays what it is; a new one is active.
+    Without an `action` the tenant's action applies. Without `active` a user stays as it is; a new one is active.
     """
 
     external_id: str
@@ -46,7 +46,7 @@ class NewUser:
 
 @dataclass(frozen=True, kw_only=True)
 class User:
-    """A user with the addresses as they were given, in order."""
+    """A user, with the addresses as they were given, in order."""
 
     external_id: str
     name: str
@@ -71,14 +71,14 @@ PAGE = """
 """
 
 
-def hold(conn: Connection, tenant_id: int) -> None:
-    """Keep everybody else from changing this tenant's users until the transaction ends; reading goes on."""
+def lock(conn: Connection, tenant_id: int) -> None:
+    """Lock this tenant's users against changes by others until the transaction ends. Reading goes on."""
     conn.execute("SELECT pg_advisory_xact_lock(hashtextextended('users', %s))", (tenant_id,))
 
 
 def add(conn: Connection, tenant_id: int, user: NewUser) -> None:
-    """Make one user. Raises UserTaken, naming who has the external id or an address."""
-    hold(conn, tenant_id)
+    """Add a user. Raises UserTaken, which names the user who has the external id or an address."""
+    lock(conn, tenant_id)
     row = conn.execute(
         "INSERT INTO users (tenant_id, external_id, name, action, active) VALUES (%s, %s, %s, %s, coalesce(%s, true)) "
         "ON CONFLICT (tenant_id, external_id) DO NOTHING RETURNING id",
@@ -86,7 +86,7 @@ def add(conn: Connection, tenant_id: int, user: NewUser) -> None:
     ).fetchone()
     if row is None:
         raise UserTaken(f"there is a user {user.external_id!r} already; `mailroom user import` changes users")
-    if owned := _owned(conn, tenant_id, user.addresses):
+    if owned := _owners(conn, tenant_id, user.addresses):
         raise UserTaken("; ".join(f"{address} belongs to user {owner!r}" for owner, address in owned))
     with conn.cursor() as cursor:
         cursor.executemany(
@@ -95,7 +95,7 @@ def add(conn: Connection, tenant_id: int, user: NewUser) -> None:
         )
 
 
-def of_tenant(  # noqa: PLR0913 -- a filter each
+def page(  # noqa: PLR0913 -- a filter each
     conn: Connection,
     tenant_id: int,
     *,
@@ -104,9 +104,10 @@ def of_tenant(  # noqa: PLR0913 -- a filter each
     active: bool | None = None,
     key: str | None = None,
 ) -> list[User]:
-    """The tenant's first users by external id, `after` one of them; only those `active` or not, or with this address.
+    """Return the tenant's next users after this external id, sorted by it.
 
-    `key` is the form in which addresses are compared.
+    `active` selects the active or the inactive users. `key` selects the owner of an address, in the form in which
+    addresses are compared.
     """
     with conn.cursor(row_factory=class_row(User)) as cursor:
         return cursor.execute(
@@ -116,7 +117,7 @@ def of_tenant(  # noqa: PLR0913 -- a filter each
 
 
 def find(conn: Connection, tenant_id: int, external_id: str) -> User | None:
-    """The user with this external id."""
+    """Return the user with this external id."""
     with conn.cursor(row_factory=class_row(User)) as cursor:
         return cursor.execute(
             sql.SQL(USERS) + sql.SQL("AND u.external_id = %(id)s"), {"tenant": tenant_id, "id": external_id}
@@ -124,17 +125,17 @@ def find(conn: Connection, tenant_id: int, external_id: str) -> User | None:
 
 
 def deactivate(conn: Connection, tenant_id: int, external_id: str) -> bool:
-    """Match nobody with this user any more; what was matched before keeps its reason. False if there is none."""
+    """Match no recipient with this user any more; earlier matches stay. False if there is no such user."""
     return _set_active(conn, tenant_id, external_id, active=False)
 
 
 def activate(conn: Connection, tenant_id: int, external_id: str) -> bool:
-    """Match this user again. False if there is none."""
+    """Match recipients with this user again. False if there is no such user."""
     return _set_active(conn, tenant_id, external_id, active=True)
 
 
-def choose_action(conn: Connection, tenant_id: int, external_id: str, action: str | None) -> bool:
-    """Have this action done for the user, or without one the tenant's. False if there is no such user."""
+def set_action(conn: Connection, tenant_id: int, external_id: str, action: str | None) -> bool:
+    """Set the user's action; None means the tenant's action. False if there is no such user."""
     cursor = conn.execute(
         "UPDATE users SET action = %s, updated_at = now() WHERE tenant_id = %s AND external_id = %s",
         (action, tenant_id, external_id),
@@ -143,13 +144,13 @@ def choose_action(conn: Connection, tenant_id: int, external_id: str, action: st
 
 
 def erase(conn: Connection, tenant_id: int, external_id: str) -> bool:
-    """Forget a user and the addresses. False if there is none."""
+    """Delete a user with the addresses. False if there is no such user."""
     cursor = conn.execute("DELETE FROM users WHERE tenant_id = %s AND external_id = %s", (tenant_id, external_id))
     return cursor.rowcount == 1
 
 
 def _set_active(conn: Connection, tenant_id: int, external_id: str, *, active: bool) -> bool:
-    """A person's decision: a sync with Front does not take it back."""
+    """Record a person's decision, which a sync with Front does not take back."""
     cursor = conn.execute(
         "UPDATE users SET updated_at = CASE WHEN active <> %(active)s THEN now() ELSE updated_at END, "
         "active = %(active)s, deactivated_by_front = false WHERE tenant_id = %(tenant)s AND external_id = %(id)s",
@@ -158,8 +159,8 @@ def _set_active(conn: Connection, tenant_id: int, external_id: str, *, active: b
     return cursor.rowcount == 1
 
 
-def _owned(conn: Connection, tenant_id: int, addresses: Sequence[Address]) -> list[tuple[str, str]]:
-    """Which of these addresses somebody has: the owner's external id and the address."""
+def _owners(conn: Connection, tenant_id: int, addresses: Sequence[Address]) -> list[tuple[str, str]]:
+    """Return the owners of these addresses, as (external id, address), where an address has one."""
     return conn.execute(
         """
         SELECT u.external_id, a.as_given

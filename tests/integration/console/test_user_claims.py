@@ -8,7 +8,7 @@ import pytest
 
 from shared.db.tenants import tenants
 from shared.db.users import user_import, users
-from shared.db.users.user_import import ImportedUser, Mistake, Move
+from shared.db.users.user_import import AddressMove, ImportedUser, Mistake
 from shared.db.users.users import Address, NewUser
 
 if TYPE_CHECKING:
@@ -22,20 +22,20 @@ def person(external_id: str, *addresses: str, active: bool | None = None) -> New
 
 def written(
     conn: psycopg.Connection, tenant: int, *people: NewUser, move: bool = False
-) -> tuple[dict[str, int], list[Mistake], list[Move]]:
+) -> tuple[dict[str, int], list[Mistake], list[AddressMove]]:
     with conn.transaction():
-        user_import.prepare(conn)
+        user_import.create_staging_tables(conn)
         user_import.stage(conn, [ImportedUser(line=line, user=user) for line, user in enumerate(people)])
-        mistakes = list(user_import.leave_out_repeated(conn))
-        mistakes += user_import.leave_out_taken(conn, tenant, move=move)
+        mistakes = list(user_import.remove_repeated_lines(conn))
+        mistakes += user_import.remove_taken_addresses(conn, tenant, move=move)
         moves = list(user_import.moves(conn, tenant))
-        user_import.give_up_addresses(conn, tenant)
-        list(user_import.write(conn, tenant, with_actions=True))
-        return user_import.outcomes(conn), mistakes, moves
+        user_import.delete_old_addresses(conn, tenant)
+        list(user_import.write_users(conn, tenant, with_actions=True))
+        return user_import.count_outcomes(conn), mistakes, moves
 
 
 def addresses(conn: psycopg.Connection, tenant: int) -> dict[str, list[str]]:
-    return {user.external_id: user.addresses for user in users.of_tenant(conn, tenant, limit=10)}
+    return {user.external_id: user.addresses for user in users.page(conn, tenant, limit=10)}
 
 
 @pytest.fixture
@@ -53,7 +53,7 @@ def test_an_address_is_taken_from_somebody_not_listed_only_when_asked(conn: psyc
     )
     outcomes, mistakes, moves = written(conn, tenant, person("1", "ap@acme.example"), move=True)
     assert (outcomes, mistakes) == ({"changed": 1}, [])
-    assert moves == [Move(address="ap@acme.example", owner="9", heir="1")]
+    assert moves == [AddressMove(address="ap@acme.example", owner="9", heir="1")]
     assert addresses(conn, tenant) == {"1": ["ap@acme.example"], "9": ["ann@acme.example"]}
 
 
@@ -77,7 +77,7 @@ def test_of_two_who_claim_an_outsiders_address_the_first_gets_it(conn: psycopg.C
 def test_activity_changes_only_where_the_list_says_so(conn: psycopg.Connection, tenant: int) -> None:
     assert written(conn, tenant, person("1", "a@acme.example", active=False))[0] == {"added": 1}
     assert written(conn, tenant, person("1", "a@acme.example"))[0] == {"unchanged": 1}
-    assert [user.active for user in users.of_tenant(conn, tenant, limit=1)] == [False]
+    assert [user.active for user in users.page(conn, tenant, limit=1)] == [False]
     assert written(conn, tenant, person("1", "a@acme.example", active=True))[0] == {"changed": 1}
 
 
@@ -88,10 +88,10 @@ def test_who_is_missing_from_the_list_is_set_inactive_once(conn: psycopg.Connect
     counts = []
     for _ in range(2):
         with conn.transaction():
-            user_import.prepare(conn)
+            user_import.create_staging_tables(conn)
             user_import.stage(conn, [ImportedUser(line=0, user=person("1", "a@acme.example"))])
-            list(user_import.leave_out_taken(conn, tenant))
+            list(user_import.remove_taken_addresses(conn, tenant))
             counts.append(user_import.deactivate_others(conn, tenant, but=["2"]))
     assert counts == [1, 0]
-    assert [user.active for user in users.of_tenant(conn, tenant, limit=9)] == [True, True, False]
-    assert [user.active for user in users.of_tenant(conn, other, limit=9)] == [True]
+    assert [user.active for user in users.page(conn, tenant, limit=9)] == [True, True, False]
+    assert [user.active for user in users.page(conn, other, limit=9)] == [True]

@@ -46,7 +46,7 @@ def test_a_task_that_breaks_fails_and_its_worker_runs_the_next(site: Site) -> No
 
 def test_a_task_that_kills_its_worker_for_the_fifth_time_fails_and_the_others_are_done(site: Site) -> None:
     poison, other = tasks(site, 2)
-    for _ in range(rescue.DEATHS - 1):
+    for _ in range(rescue.MAX_WORKER_DEATHS - 1):
         site.rig.claim(poison)
         site.rig.sql(EXPIRE, poison)
         site.rig.sweep("take_back")
@@ -54,10 +54,10 @@ def test_a_task_that_kills_its_worker_for_the_fifth_time_fails_and_the_others_ar
     site.tell(queue.RUN_TASK, poison, consumes="deadly")
     dying.died_of(signal.SIGSEGV)
     site.worker()
-    site.tell(queue.RUN_TASK, other, consumes=queue.WORK)
+    site.tell(queue.RUN_TASK, other, consumes=queue.WORK_QUEUE)
     site.until(lambda: ended(site, other) == [("done", None)], "the other task is done")
     site.rig.sql(EXPIRE, poison)
     site.rig.sweep("take_back")
     assert ended(site, poison) == [("failed", rescue.WORKER_LOST)]
-    assert site.rig.one("SELECT count(*)::int FROM attempts WHERE task_id = %s", poison) == rescue.DEATHS
+    assert site.rig.one("SELECT count(*)::int FROM attempts WHERE task_id = %s", poison) == rescue.MAX_WORKER_DEATHS
     assert site.verdict() == CLEAN

@@ -29,13 +29,13 @@ SEGFAULTS = """
 import ctypes, sys
 from shared import queue
 from shared.settings import load
-from workers.recording import read
+from workers.recording import parse
 from workers.resources import open_resources
 
-parse = read.parse_envelope
+parse_envelope = parse.parse_envelope
 def deadly(body):
-    return ctypes.string_at(0) if b"evt_deadly" in body else parse(body)
-read.parse_envelope = deadly
+    return ctypes.string_at(0) if b"evt_deadly" in body else parse_envelope(body)
+parse.parse_envelope = deadly
 settings = load()
 resources = open_resources(settings, queue.celery_app(settings), kind="recorder")
 recorder = resources.recorder
@@ -50,7 +50,7 @@ def test_a_recorder_that_dies_is_followed_by_one_that_records_once(site: Site, p
     rig = site.rig
     rig.send("inbound_received", "cmp_acme", recipients=[{"handle": NORA, "role": "to"}], expect="archived")
     dying = site.recorder(crash_at=point)
-    site.tell(queue.RECORD_INTAKE, consumes=queue.RECORD)
+    site.tell(queue.RECORD_INTAKE, consumes=queue.RECORD_QUEUE)
     dying.died_of(signal.SIGKILL)
     [(events, marks)] = rig.sql(STATES)
     tasks = rig.sql("SELECT state FROM tasks")

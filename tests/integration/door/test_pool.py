@@ -124,7 +124,7 @@ def test_opening_does_not_wait_for_an_absent_server() -> None:
 
 
 def test_a_stopped_server_is_given_up_and_used_again_when_it_goes_on(own_postgres: Postgres) -> None:
-    with Pool(own_postgres.url_of("postgres"), size=2, application_name="pool-test", longest=3.0) as pool:
+    with Pool(own_postgres.url_of("postgres"), size=2, application_name="pool-test", max_seconds=3.0) as pool:
         assert pool.run(one) == 1
         with stopped(own_postgres), pytest.raises(StoreUnavailable, match="did not answer within 3 s"):
             pool.run(one)
@@ -132,7 +132,7 @@ def test_a_stopped_server_is_given_up_and_used_again_when_it_goes_on(own_postgre
 
 
 def test_what_takes_too_long_is_rolled_back(own_postgres: Postgres) -> None:
-    with Pool(own_postgres.url_of("postgres"), size=2, application_name="pool-test", longest=3.0) as pool:
+    with Pool(own_postgres.url_of("postgres"), size=2, application_name="pool-test", max_seconds=3.0) as pool:
         pool.run(lambda conn: conn.execute("CREATE TABLE numbers (n int)"))
         with pytest.raises(StoreUnavailable):
             pool.run(lambda conn: (conn.execute("INSERT INTO numbers VALUES (1)"), conn.execute("SELECT pg_sleep(60)")))
@@ -140,7 +140,7 @@ def test_what_takes_too_long_is_rolled_back(own_postgres: Postgres) -> None:
 
 
 def test_an_error_of_ours_is_not_taken_for_a_silence(own_postgres: Postgres) -> None:
-    with Pool(own_postgres.url_of("postgres"), size=2, application_name="pool-test", longest=60.0) as pool:
+    with Pool(own_postgres.url_of("postgres"), size=2, application_name="pool-test", max_seconds=60.0) as pool:
         with pytest.raises(errors.UndefinedTable):
             pool.run(lambda conn: conn.execute("SELECT FROM nothing"))
         assert pool.run(one) == 1
@@ -152,17 +152,17 @@ def test_a_statement_alone_is_kept_whatever_follows(pool: Pool) -> None:
         raise KeyError
 
     with pytest.raises(KeyError):
-        pool.run_alone(insert_and_fail)
+        pool.run_autocommit(insert_and_fail)
     assert pool.run(lambda conn: conn.execute("SELECT count(*) FROM numbers").fetchone()) == (3,)
 
 
 def test_who_has_a_connection_after_a_statement_alone_has_a_transaction(pool: Pool) -> None:
     with ThreadPoolExecutor(4) as threads:
-        list(threads.map(lambda _: pool.run_alone(one), range(20)))
+        list(threads.map(lambda _: pool.run_autocommit(one), range(20)))
         assert set(threads.map(lambda _: pool.run(lambda conn: conn.autocommit), range(20))) == {False}
 
 
 def test_a_statement_alone_survives_the_loss_of_all_connections(pool: Pool, database: str) -> None:
-    assert pool.run_alone(one) == 1
+    assert pool.run_autocommit(one) == 1
     end_all_sessions(database)
-    assert pool.run_alone(one) == 1
+    assert pool.run_autocommit(one) == 1

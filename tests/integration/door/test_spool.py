@@ -46,7 +46,7 @@ def test_a_delivery_added_twice_is_there_once(conn: psycopg.Connection) -> None:
 
 def test_what_was_fed_is_told_from_what_the_door_put_there(conn: psycopg.Connection) -> None:
     spool.add(conn, [delivery(1)])
-    spool.feed(conn, [delivery(2), delivery(1)])
+    spool.add_repaired(conn, [delivery(2), delivery(1)])
     assert [(each.delivery.id[-1], each.origin) for each in spool.oldest(conn, 10)] == [
         ("1", "spooled"),
         ("2", "repaired"),

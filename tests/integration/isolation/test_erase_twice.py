@@ -30,5 +30,5 @@ def test_who_finds_the_tenant_gone_in_the_middle_ends_well(rig: Rig) -> None:
 def test_a_tenant_that_nobody_marked_is_not_deleted(rig: Rig) -> None:
     acme = rig.tenant(ACME)
     with pytest.raises(NotErasing):
-        rig.resources.pool.run(partial(erasing.finish, tenant_id=acme))
+        rig.resources.pool.run(partial(erasing.delete_tenant, tenant_id=acme))
     assert rig.one("SELECT name FROM tenants") == "Acme"

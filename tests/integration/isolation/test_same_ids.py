@@ -101,7 +101,9 @@ def test_a_merge_concerns_its_own_company_only(rig: Rig, twins: dict[str, int]) 
 def test_an_undo_concerns_its_own_company_only(rig: Rig, twins: dict[str, int]) -> None:
     rig.work()
     since = datetime.now(UTC) - timedelta(hours=1)
-    ask = partial(manual_changes.ask_for_undo, tenant_id=twins[ACME], named=["cnv_1"], since=since, who="olga")
+    ask = partial(
+        manual_changes.request_undo, tenant_id=twins[ACME], conversation_ids=["cnv_1"], since=since, who="olga"
+    )
     assert rig.resources.pool.run(ask) == 1
     rig.work()
     assert states(rig) == [(ACME, "undone"), (OTHER, "confirmed")]

@@ -38,7 +38,7 @@ def mail(rig: Rig, **order: Any) -> list[dict[str, Any]]:
 def ask(rig: Rig, *tenants: int, hours: float = 1.0, dry_run: bool = False) -> None:
     since = datetime.now(UTC) - timedelta(hours=hours)
     rig.resources.pool.run(
-        lambda conn: repairs.ask_for_repair(conn, tenants, since=since, dry_run=dry_run, who="a person")
+        lambda conn: repairs.request_repairs(conn, tenants, since=since, dry_run=dry_run, who="a person")
     )
 
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from shared.db.tasks import rescue
+from shared.db.recording import statements
 from tests.integration.pipeline.test_recording import receive
 
 if TYPE_CHECKING:
@@ -50,7 +50,7 @@ def test_those_that_read_differently_now_do_not_keep_the_others_waiting(
 ) -> None:
     """As after a release that reads event ids in another way."""
     parked.sql("UPDATE events SET front_id = 'renamed_' || id WHERE id <= 2")
-    monkeypatch.setattr(rescue.adoptable, "__defaults__", (2,))
+    monkeypatch.setattr(statements.adoptable_deliveries, "__defaults__", (2,))
     adopt(parked, times=5)
     assert parked.sql(STATES) == [("done", 3), ("failed", 2)]
 
@@ -59,6 +59,6 @@ def test_those_whose_bodies_are_gone_do_not_keep_the_others_waiting(
     parked: Rig, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     parked.sql("UPDATE deliveries SET body = NULL WHERE event_id <= 2")
-    monkeypatch.setattr(rescue.adoptable, "__defaults__", (2,))
+    monkeypatch.setattr(statements.adoptable_deliveries, "__defaults__", (2,))
     adopt(parked, times=5)
     assert parked.sql(STATES) == [("done", 3), ("parked", 2)]

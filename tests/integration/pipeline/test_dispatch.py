@@ -29,7 +29,7 @@ def tenant_with_work(rig: Rig, company: str, events: int) -> int:
 
 def sent(rig: Rig) -> int:
     """Dispatch a round; how many tasks went out."""
-    return rig.resources.dispatcher.round()
+    return rig.resources.dispatcher.send_round()
 
 
 def test_a_redis_that_was_away_does_not_make_the_next_lost_message_cost_half_an_hour(
@@ -71,7 +71,7 @@ def test_tasks_of_dead_workers_take_no_room_from_the_living(rig: Rig) -> None:
 def test_tasks_of_a_dead_worker_do_not_count_against_their_tenant(rig: Rig) -> None:
     tenant_with_work(rig, "cmp_acme", dispatching.PER_TENANT + 1)
     claimed = [task_id for (task_id,) in rig.sql("SELECT id FROM tasks ORDER BY id LIMIT %s", dispatching.PER_TENANT)]
-    rig.resources.pool.run(lambda conn: capacity.beat(conn, "alive", "worker", 16))
+    rig.resources.pool.run(lambda conn: capacity.record_heartbeat(conn, "alive", "worker", 16))
     for task_id in claimed:
         assert rig.claim(task_id, "alive") is not None
     assert sent(rig) == 0

@@ -41,8 +41,8 @@ def test_a_task_is_claimed_by_one(rig: Rig, task_id: int) -> None:
         lambda conn, task: leases.finish(conn, task, "done"),
         lambda conn, task: leases.put_back(conn, task, seconds=1, counts=True),
         lambda conn, task: leases.renew(conn, task, lease_seconds=120),
-        leases.hold,
-        lambda conn, task: actions.hold(conn, task, changes=(), api_sources=()),
+        leases.lock,
+        lambda conn, task: actions.lock_action(conn, task, changes=(), api_sources=()),
         lambda conn, task: settling.end_with_action(
             conn, task, state="done", action_state="confirmed", reason="", calls=[], answered=True
         ),
@@ -74,7 +74,7 @@ def test_each_send_doubles_the_wait_before_the_next(rig: Rig, task_id: int) -> N
             rig.one("SELECT round(extract(epoch FROM lease_until - now()) / 30)::int FROM tasks WHERE id = %s", task_id)
         )
         lose_lease(rig)
-        rig.resources.dispatcher.round()
+        rig.resources.dispatcher.send_round()
     assert waits == [1, 2, 4]
 
 
@@ -123,7 +123,7 @@ def test_running_a_task_twice_acts_once(rig: Rig, task_id: int) -> None:
 
 def test_a_claim_brings_the_grant_as_it_stands(rig: Rig, task_id: int) -> None:
     rig.sql("UPDATE connections SET version = 7")
-    claimed = rig.resources.pool.run_alone(lambda conn: leases.claim(conn, task_id, "test", lease_seconds=120))
+    claimed = rig.resources.pool.run_autocommit(lambda conn: leases.claim(conn, task_id, "test", lease_seconds=120))
     assert claimed is not None
     assert claimed.grant == rig.resources.pool.run(lambda conn: connections.read(conn, claimed.task.tenant_id))
     assert claimed.grant is not None
@@ -132,6 +132,6 @@ def test_a_claim_brings_the_grant_as_it_stands(rig: Rig, task_id: int) -> None:
 
 def test_a_claim_of_a_tenant_without_connection_brings_none(rig: Rig, task_id: int) -> None:
     rig.sql("DELETE FROM connections")
-    claimed = rig.resources.pool.run_alone(lambda conn: leases.claim(conn, task_id, "test", lease_seconds=120))
+    claimed = rig.resources.pool.run_autocommit(lambda conn: leases.claim(conn, task_id, "test", lease_seconds=120))
     assert claimed is not None
     assert claimed.grant is None

@@ -79,7 +79,7 @@ def test_an_action_on_the_survivor_waits_for_files_that_were_recorded_before_the
     rig.work()
     assert changes(rig) == [survivor]
     merge(rig, gone, survivor)
-    rig.resources.pool.run(lambda conn: events.note_merge(conn, 1, gone, survivor))
+    rig.resources.pool.run(lambda conn: events.record_merge(conn, 1, gone, survivor))
     newer = mail(rig, conversation=survivor)
     rig.work()
     assert newer == survivor
@@ -101,7 +101,7 @@ def test_a_newer_message_of_the_survivor_overrules_an_action_from_before_the_mer
     gone = mail(rig, attachment_count=1)
     survivor = mail(rig, to="stranger@acme.example")
     merge(rig, gone, survivor)
-    rig.resources.pool.run(lambda conn: events.note_merge(conn, 1, gone, survivor))
+    rig.resources.pool.run(lambda conn: events.record_merge(conn, 1, gone, survivor))
     rig.heal()
     rig.work()
     rig.hurry()
@@ -114,7 +114,7 @@ def test_a_newer_message_of_the_survivor_overrules_an_action_from_before_the_mer
 def test_equal_actions_of_merged_conversations_are_done_by_the_newest(rig: Rig) -> None:
     gone, survivor = mail(rig), mail(rig)
     merge(rig, gone, survivor)
-    rig.resources.pool.run(lambda conn: events.note_merge(conn, 1, gone, survivor))
+    rig.resources.pool.run(lambda conn: events.record_merge(conn, 1, gone, survivor))
     rig.work()
     assert action_of(rig, gone) == ("superseded", "coalesced")
     assert changes(rig) == [survivor]
@@ -125,7 +125,7 @@ def test_a_conversation_that_was_merged_before_and_is_merged_again_is_followed(r
     first, second, third = (mail(rig, to=to) for to in (NORA, "stranger@acme.example", "stranger@acme.example"))
     rig.sql("UPDATE events SET emitted_at = emitted_at - interval '5 seconds' WHERE conversation_id <> %s", first)
     merge(rig, first, second)
-    rig.resources.pool.run(lambda conn: events.note_merge(conn, 1, first, second))
+    rig.resources.pool.run(lambda conn: events.record_merge(conn, 1, first, second))
     merge(rig, second, third)
     rig.work()
     assert action_of(rig, first)[0] == "confirmed"
@@ -148,7 +148,7 @@ class Restless:
         return nullcontext()
 
     def set_status(self, conversation: str, _: str) -> None:
-        raise ConversationMoved("merged", asked=conversation, survivor=f"{conversation}x")
+        raise ConversationMoved("merged", merged_id=conversation, surviving_id=f"{conversation}x")
 
 
 @pytest.mark.usefixtures("tenant")
@@ -165,7 +165,7 @@ def test_a_merge_back_leads_to_where_it_leads_now(rig: Rig, tenant: int) -> None
         return str(rig.one("SELECT surviving_conversation(%s, %s)", tenant, conversation))
 
     for old, new in (("cnv_a", "cnv_b"), ("cnv_b", "cnv_c"), ("cnv_c", "cnv_a")):
-        rig.resources.pool.run(lambda conn, old=old, new=new: events.note_merge(conn, tenant, old, new))
+        rig.resources.pool.run(lambda conn, old=old, new=new: events.record_merge(conn, tenant, old, new))
     assert {survivor(each) for each in ("cnv_a", "cnv_b", "cnv_c")} == {"cnv_a"}
     assert survivor("cnv_other") == "cnv_other"
 
@@ -176,7 +176,7 @@ def test_merges_and_locks_of_many_at_once_never_wait_for_each_other_in_a_circle(
 
     def merge_and_lock(turn: tuple[str, str]) -> None:
         if len(set(turn)) == 2:
-            _patiently(rig, lambda conn: events.note_merge(conn, tenant, *turn))
+            _patiently(rig, lambda conn: events.record_merge(conn, tenant, *turn))
         _patiently(rig, lambda conn: lock_conversation(conn, tenant, turn[1]))
 
     with ThreadPoolExecutor(6) as threads:
@@ -202,12 +202,12 @@ def test_a_merge_while_a_task_waits_for_its_lock_lets_it_begin_anew(rig: Rig, te
         psycopg.connect(database) as waiting,
         ThreadPoolExecutor(1) as thread,
     ):
-        events.note_merge(other, tenant, conversation, "cnv_survivor")
-        held = thread.submit(leases.hold, waiting, task)
+        events.record_merge(other, tenant, conversation, "cnv_survivor")
+        held = thread.submit(leases.lock, waiting, task)
         until_somebody_waits(rig)
         other.commit()
         with pytest.raises(SerializationFailure):
             held.result()
         waiting.rollback()
-        leases.hold(waiting, task)
+        leases.lock(waiting, task)
         assert rig.one("SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND granted") == 2

@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 
-from shared.db.tasks import outages, rescue
+from shared.db.tasks import outages
+from shared.db.tenants.tenants import park
 from tests.integration.pipeline.rig import Rig
 from workers.resources import Resources, open_resources
 
@@ -151,7 +152,7 @@ def test_an_answer_to_anybody_ends_the_suspicion(rig: Rig) -> None:
 
 def test_a_message_that_outran_an_outage_hands_its_task_back(rig: Rig, tenants: list[int]) -> None:
     mail(rig, 3)
-    rig.resources.dispatcher.round()
+    rig.resources.dispatcher.send_round()
     assert len(rig.messages.sent) == 3
     begin(rig.resources)
     before = calls(rig)
@@ -165,7 +166,7 @@ def test_a_message_that_outran_an_outage_hands_its_task_back(rig: Rig, tenants: 
 def test_all_processes_see_an_outage_and_it_begins_once(rig: Rig, other_process: Resources) -> None:
     assert begin(rig.resources) is True
     assert begin(other_process) is False
-    assert [outage.what for outage in other_process.pool.run(outages.standing)] == ["front"]
+    assert [outage.what for outage in other_process.pool.run(outages.current_outages)] == ["front"]
     assert other_process.pool.run(lambda conn: outages.end(conn, "front")) is not None
     assert rig.resources.pool.run(lambda conn: outages.end(conn, "front")) is None
 
@@ -225,6 +226,4 @@ def test_a_full_storage_is_asked_though_every_tenant_with_files_lacks_a_permissi
 
 def lack_permission(rig: Rig, tenant_id: int) -> None:
     """It was refused a moment ago: it is not time to try again."""
-    rig.resources.pool.run(
-        lambda conn: rescue.park(conn, tenant_id, "missing_scope", token_version=1, probe_seconds=3_600)
-    )
+    rig.resources.pool.run(lambda conn: park(conn, tenant_id, "missing_scope", token_version=1, probe_seconds=3_600))

@@ -8,7 +8,6 @@ import time
 import psycopg
 
 from shared.connection.vault import TokenVault
-from shared.db.tasks import rescue
 from shared.db.tenants import connections, tenants
 from tests.integration.pipeline.rig import Rig
 
@@ -60,7 +59,7 @@ def test_a_token_revoked_in_the_middle_of_a_backlog_is_used_no_more_and_costs_no
     rig.user(tenant, NORA)
     rig.send("inbound_received", "cmp_acme", recipients=TO_NORA, count=40)
     rig.record()
-    rig.resources.dispatcher.round()
+    rig.resources.dispatcher.send_round()
     rig.control("companies/cmp_acme/tokens", {"do": "revoke"})
     rig.work()
     assert [call["status"] for call in rig.control("ledger/calls")["calls"]] == [401]
@@ -91,7 +90,7 @@ def test_an_old_token_never_parks_a_tenant_that_was_connected_anew(rig: Rig) -> 
 
     def park(version: int) -> bool:
         return rig.resources.pool.run(
-            lambda conn: rescue.park(conn, tenant, "needs_reconnect", token_version=version, probe_seconds=60)
+            lambda conn: tenants.park(conn, tenant, "needs_reconnect", token_version=version, probe_seconds=60)
         )
 
     assert park(old) is False
@@ -205,7 +204,7 @@ def test_a_tenant_that_is_being_connected_is_not_parked_for_its_old_token(rig: R
         connections.connect(connecting, tenant, kind="api_token", secret=b"newer")
         parking = threading.Thread(
             target=rig.resources.pool.run,
-            args=(lambda conn: rescue.park(conn, tenant, "needs_reconnect", token_version=old, probe_seconds=60),),
+            args=(lambda conn: tenants.park(conn, tenant, "needs_reconnect", token_version=old, probe_seconds=60),),
         )
         parking.start()
         until_somebody_waits(rig)

@@ -95,7 +95,7 @@ def test_two_companies_may_share_every_id(rig: Rig) -> None:
 
 
 def test_pieces_of_a_chunk_are_recorded_as_one(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(prepare, "PIECE", 2)
+    monkeypatch.setattr(prepare, "GROUP_SIZE", 2)
     rig.tenant("cmp_acme")
     for number in (3, 1, 2, 5, 1, 4, 3):
         receive(rig, payload={"id": f"evt_{number}"})
@@ -292,7 +292,7 @@ def test_what_killed_five_recorders_is_kept_unparsed(rig: Rig) -> None:
         ("evt_2", rig.one("SELECT state FROM events WHERE front_id = 'evt_2'"))
     ]
     assert "recorders died" in rig.one("SELECT detail FROM tasks WHERE state = 'failed'")
-    assert rig.resources.pool.run(statements.marked_in_flight) == {}
+    assert rig.resources.pool.run(statements.tries_in_flight) == {}
 
 
 def test_a_row_the_database_refuses_does_not_take_the_chunk_with_it(rig: Rig) -> None:

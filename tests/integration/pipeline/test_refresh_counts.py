@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from shared.db.reading import status
+from shared.db import counters
 from tests.integration.pipeline.consent import PAST, UNCLAIMED, consent
 from tests.integration.pipeline.rig import Rig
 
@@ -29,5 +29,5 @@ def test_calls_of_the_token_endpoint_are_counted_by_how_they_ended(rig: Rig) -> 
     rig.control(f"companies/{ACME}/tokens", {"do": "revoke"})
     mail(rig)
     rig.work()
-    counted = rig.resources.pool.run(lambda conn: status.counters(conn, "token_refreshes:"))
+    counted = rig.resources.pool.run(lambda conn: counters.read_counters(conn, "token_refreshes:"))
     assert counted == {"needs_reconnect": 1, "ok": 1, "token_unavailable": 1}

@@ -147,7 +147,8 @@ def test_a_page_counted_twice_by_a_repeated_commit_counts_once(rig: Rig, gap: in
     assert repair is not None
     page = repairs.Progress(pages=0, seen=15, missing=3, hours={"h": (15, 3)}, position=None, next_page=None)
     moved = [
-        rig.resources.pool.run(lambda conn: repairs.move(conn, repair, page, seconds=CLAIM_SECONDS)) for _ in range(2)
+        rig.resources.pool.run(lambda conn: repairs.count_page(conn, repair, page, seconds=CLAIM_SECONDS))
+        for _ in range(2)
     ]
     assert moved == [True, False]
     assert rig.sql("SELECT pages, seen, missing, hours FROM repairs") == [(1, 15, 3, {"h": [15, 3]})]

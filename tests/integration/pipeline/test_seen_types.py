@@ -35,7 +35,7 @@ def test_a_type_noted_in_a_chunk_that_was_rolled_back_is_noted_again(rig: Rig) -
 def test_what_was_fed_is_recorded_as_repaired_and_says_nothing_of_webhooks(rig: Rig) -> None:
     body = json.dumps(envelope(payload={"id": "evt_fed"})).encode()
     fed = Delivery(id=f"{1:032x}", received_at=datetime.now(UTC), body=body)
-    rig.resources.pool.run(lambda conn: spool.feed(conn, [fed]))
+    rig.resources.pool.run(lambda conn: spool.add_repaired(conn, [fed]))
     assert rig.record() == 1
     assert rig.sql("SELECT origin FROM deliveries") == [("repaired",)]
     assert rig.sql("SELECT 1 FROM spooled_deliveries UNION ALL SELECT 1 FROM seen_event_types") == []

@@ -26,13 +26,13 @@ def conversations(rig: Rig) -> list[str]:
     return [event["conversation_id"] for event in events]
 
 
-def look(rig: Rig, *, after: int, looks_at: int) -> rescue.Stranded:
-    return rig.resources.pool.run(lambda conn: rescue.stranded_conversations(conn, after=after, looks_at=looks_at))
+def look(rig: Rig, *, after: int, limit: int) -> rescue.StrandedActions:
+    return rig.resources.pool.run(lambda conn: rescue.stranded_conversations(conn, after=after, limit=limit))
 
 
 def test_each_look_goes_on_where_the_last_one_ended(rig: Rig, conversations: list[str]) -> None:
-    first = look(rig, after=0, looks_at=2)
-    second = look(rig, after=first.until, looks_at=2)
+    first = look(rig, after=0, limit=2)
+    second = look(rig, after=first.until, limit=2)
     assert [len(first.conversations), len(second.conversations)] == [2, 1]
     assert {conversation for _, conversation in first.conversations + second.conversations} == set(conversations)
     assert second.until == 0
@@ -41,7 +41,7 @@ def test_each_look_goes_on_where_the_last_one_ended(rig: Rig, conversations: lis
 @pytest.mark.usefixtures("conversations")
 def test_a_look_that_finds_nobody_stranded_goes_on_too(rig: Rig) -> None:
     rig.sql("UPDATE attachments SET state = 'waiting'")
-    first = look(rig, after=0, looks_at=2)
+    first = look(rig, after=0, limit=2)
     assert first.conversations == []
     assert first.until > 0
 

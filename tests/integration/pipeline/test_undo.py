@@ -10,7 +10,7 @@ import pytest
 
 from sandbox.models import Source
 from sandbox.world import Cause, set_tags
-from shared.db.reading.tasks import outcome
+from shared.db.reading.tasks import undo_progress
 from shared.db.tasks import manual_changes
 from tests.integration.pipeline.rig import NORA, TO_NORA, Rig
 
@@ -36,15 +36,15 @@ def ask(rig: Rig, tenant: int, since: datetime | None = None) -> int:
     """Ask for everything of the last hour, or since then."""
     since, asked = since or datetime.now(UTC) - AN_HOUR, 0
     run = rig.resources.pool.run
-    while batch := run(lambda conn: manual_changes.next_conversations(conn, tenant, since, size=7)):
+    while batch := run(lambda conn: manual_changes.conversations_to_undo(conn, tenant, since, size=7)):
         asked += run(
-            lambda conn, batch=batch: manual_changes.ask_for_undo(conn, tenant, batch, since=since, who="olga")
+            lambda conn, batch=batch: manual_changes.request_undo(conn, tenant, batch, since=since, who="olga")
         )
     return asked
 
 
 def came_of_it(rig: Rig, tenant: int) -> dict[str, Any]:
-    return asdict(rig.resources.pool.run(lambda conn: outcome(conn, tenant, datetime.now(UTC) - AN_HOUR)))
+    return asdict(rig.resources.pool.run(lambda conn: undo_progress(conn, tenant, datetime.now(UTC) - AN_HOUR)))
 
 
 def finish(rig: Rig) -> None:

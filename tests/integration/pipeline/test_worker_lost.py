@@ -25,7 +25,7 @@ def task_id(rig: Rig) -> int:
     inbound(rig, attachment_count=1)
     rig.record()
     task_id = int(rig.one("SELECT id FROM tasks WHERE kind = 'store_attachment'"))
-    for _ in range(rescue.DEATHS - 1):
+    for _ in range(rescue.MAX_WORKER_DEATHS - 1):
         die(rig, task_id)
         rig.sweep("take_back")
     return task_id
@@ -59,7 +59,7 @@ def test_a_sweeper_that_dies_between_leaves_nothing_half_done(
         raise StoreUnavailable("the sweeper was killed here")
 
     with monkeypatch.context() as dying:
-        dying.setattr(periodic_jobs.settling, "update_event", killed)
+        dying.setattr(periodic_jobs.settling, "update_event_state", killed)
         with pytest.raises(StoreUnavailable):
             rig.sweep("take_back")
     rig.sweep("take_back")

@@ -7,7 +7,7 @@ from typing import Any
 import psycopg
 import pytest
 
-from shared.db.core.locks import begin_erasing
+from shared.db.core.locks import lock_for_erasing
 from tests.integration.schema.builders import insert, insert_id
 
 
@@ -46,7 +46,7 @@ def test_a_tenant_that_keeps_its_company_changes_nothing(conn: psycopg.Connectio
 def test_an_eraser_is_waited_for(conn: psycopg.Connection[Any], other: psycopg.Connection[Any]) -> None:
     conn.execute("SET lock_timeout = '100ms'")
     with other.transaction():
-        begin_erasing(other)
+        lock_for_erasing(other)
         with pytest.raises(psycopg.errors.LockNotAvailable):
             insert(conn, "tenants", name="Acme", company_id="cmp_1")
     assert left(conn) == ["cmp_1", "cmp_2"]

@@ -96,7 +96,7 @@ def test_what_is_held_for_too_long_is_said_and_nothing_is_half_done(
 def test_rows_that_do_not_fit_are_named(conn: psycopg.Connection[Any]) -> None:
     conn.execute("INSERT INTO tenants (name, company_id) VALUES ('Acme', 'cmp_acme')")
     stricter = Migration(name="9999_stricter", sql="ALTER TABLE tenants ADD CHECK (name <> 'Acme')")
-    with pytest.raises(MigrationRefused, match="rows stand against 9999_stricter"):
+    with pytest.raises(MigrationRefused, match="rows violate 9999_stricter"):
         apply(conn, stricter)
 
 

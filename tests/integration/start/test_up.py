@@ -82,7 +82,7 @@ def test_a_worker_that_heard_nothing_any_more_is_started_again(
     with queue.celery_app(Settings(redis_url=redis_db)) as app, redis.Redis.from_url(redis_db) as client:
         queue.send(app, queue.RUN_TASK, -1)
         up.wait_for("worker ended (status 70); starting it again")
-        wait_until(lambda: client.llen(queue.WORK) == 0, "the next one takes the message")
+        wait_until(lambda: client.llen(queue.WORK_QUEUE) == 0, "the next one takes the message")
 
 
 def test_a_wrong_configuration_ends_everything(start: Start, given_servers: dict[str, str]) -> None:

@@ -6,7 +6,7 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 from console.cli.event.document import timeline
-from shared.db.reading.event import ActionRow, AttemptRow, EventHeader, RecipientRow, WholeEvent
+from shared.db.reading.events import ActionView, AttemptView, EventDetails, EventHeader, RecipientView
 
 START = datetime(2026, 3, 1, 8, 0, tzinfo=UTC)
 
@@ -30,12 +30,12 @@ HEADER = EventHeader(
     recorded_at=at(1),
     parked_at=None,
 )
-EVENT = WholeEvent(
+EVENT = EventDetails(
     header=HEADER, deliveries=[], recipients=[], attachments=[], action=None, tasks=[], attempts=[], journal=[]
 )
-NOBODY = RecipientRow(handle="ap@a.example", role="to", reason="no user", user_id=None, user_name=None)
-SKIPPED = ActionRow(kind="archive", state="skipped", reason="too_old: …", intent_at=None, settled_at=None)
-FETCH = AttemptRow(
+NOBODY = RecipientView(handle="ap@a.example", role="to", reason="no user", user_id=None, user_name=None)
+SKIPPED = ActionView(kind="archive", state="skipped", reason="too_old: …", intent_at=None, settled_at=None)
+FETCH = AttemptView(
     task_id=7,
     kind="fetch_message",
     epoch=1,
@@ -49,7 +49,7 @@ FETCH = AttemptRow(
 )
 
 
-def told(event: WholeEvent) -> list[tuple[str, datetime]]:
+def told(event: EventDetails) -> list[tuple[str, datetime]]:
     return [(moment["what"], moment["at"]) for moment in timeline(event)]
 
 

@@ -7,7 +7,7 @@ import pytest
 from psycopg import errors
 from psycopg_pool import PoolTimeout
 
-from shared.db.core.pool import is_away, is_contended, is_lost
+from shared.db.core.pool import is_contended, is_lost, is_unavailable
 
 
 @pytest.mark.parametrize(
@@ -38,4 +38,4 @@ from shared.db.core.pool import is_away, is_contended, is_lost
     ids=lambda value: type(value).__name__ if isinstance(value, Exception) else None,
 )
 def test_errors_are_told_apart(error: Exception, lost: bool, contended: bool, away: bool) -> None:
-    assert (is_lost(error), is_contended(error), is_away(error)) == (lost, contended, away)
+    assert (is_lost(error), is_contended(error), is_unavailable(error)) == (lost, contended, away)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from shared.db.users.users import hold
+from shared.db.users.users import lock
 from tests.integration.console.api.sending import wait_until_blocked
 
 if TYPE_CHECKING:
@@ -186,7 +186,7 @@ def test_requests_that_wait_for_an_import_of_their_tenants_hold_one_connection(
 ) -> None:
     with ThreadPoolExecutor(6) as programs:
         with conn.transaction():
-            hold(conn, tenant)
+            lock(conn, tenant)
             sent = [programs.submit(api.answer, "POST", f"{users}/bulk", {"users": [NORA]}) for _ in range(6)]
             wait_until_blocked(conn)
             time.sleep(0.3)

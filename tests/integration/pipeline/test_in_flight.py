@@ -15,6 +15,7 @@ from shared.errors import StoreUnavailable
 from tests.integration.pipeline.rig import Rig
 from tests.integration.pipeline.test_recording import receive
 from workers.recording import recorder
+from workers.recording.prefetch import DeliveryReader
 
 TYPES = "SELECT type, count(*)::int FROM events GROUP BY 1"
 
@@ -39,7 +40,7 @@ def test_a_long_outage_counts_against_no_delivery(rig: Rig) -> None:
     refuse_for_now(rig, times=2 * recorder.DEADLY_TRIES)
     assert rig.record() == 3
     assert rig.sql(TYPES) == [("inbound_received", 3)]
-    assert rig.resources.pool.run(statements.marked_in_flight) == {}
+    assert rig.resources.pool.run(statements.tries_in_flight) == {}
 
 
 def test_what_could_not_be_recorded_together_is_tried_alone(rig: Rig) -> None:
@@ -47,7 +48,7 @@ def test_what_could_not_be_recorded_together_is_tried_alone(rig: Rig) -> None:
     for number in range(3):
         receive(rig, payload={"id": f"evt_{number}"})
     refuse_for_now(rig, times=1)
-    assert sorted(rig.resources.pool.run(statements.marked_in_flight).values()) == [0, 0, 0]
+    assert sorted(rig.resources.pool.run(statements.tries_in_flight).values()) == [0, 0, 0]
 
 
 def test_looking_for_a_refused_delivery_counts_once_against_its_neighbours(
@@ -59,13 +60,13 @@ def test_looking_for_a_refused_delivery_counts_once_against_its_neighbours(
         receive(rig, payload={"id": f"evt_{number}"})
     rig.sql("ALTER TABLE events ADD CHECK (front_id <> 'evt_7')")
     counts: list[int] = []
-    commit = recorder._commit
+    commit = recorder._commit_chunk
 
     def watched(*given: Any) -> set[int]:
-        counts.extend(rig.resources.pool.run(statements.marked_in_flight).values())
+        counts.extend(rig.resources.pool.run(statements.tries_in_flight).values())
         return commit(*given)
 
-    monkeypatch.setattr(recorder, "_commit", watched)
+    monkeypatch.setattr(recorder, "_commit_chunk", watched)
     rig.record()
     assert set(counts) == {1}
 
@@ -88,14 +89,14 @@ def test_the_marks_of_what_was_lost_with_redis_go_when_nothing_waits(rig: Rig) -
     refuse_for_now(rig, times=1)
     rig.resources.intake._redis.flushdb()
     assert rig.record() == 0
-    assert rig.resources.pool.run(statements.marked_in_flight) == {}
+    assert rig.resources.pool.run(statements.tries_in_flight) == {}
 
 
 def by_ones(rig: Rig) -> recorder.Recorder:
     """A recorder whose chunks are of one delivery, so that the next is always read ahead."""
     pool, intake = rig.resources.pool, rig.resources.intake
     role = Role(rig.settings.database_url.get_secret_value(), RECORDER, name="recorder of this test")
-    return recorder.Recorder(pool, intake, role, rig.resources.dispatcher.top_up, recorder.Reader(pool, intake, 1))
+    return recorder.Recorder(pool, intake, role, rig.resources.dispatcher.top_up, DeliveryReader(pool, intake, 1))
 
 
 def test_what_is_read_ahead_is_recorded_in_its_turn(rig: Rig) -> None:
@@ -108,7 +109,7 @@ def test_what_is_read_ahead_is_recorded_in_its_turn(rig: Rig) -> None:
     recorder.close()
     assert [name for (name,) in rig.sql("SELECT front_id FROM events ORDER BY id")] == names
     assert rig.resources.intake.depth() == 0
-    assert rig.resources.pool.run(statements.marked_in_flight) == {}
+    assert rig.resources.pool.run(statements.tries_in_flight) == {}
 
 
 def test_what_was_read_ahead_of_a_refused_chunk_is_not_marked(rig: Rig) -> None:
@@ -119,7 +120,7 @@ def test_what_was_read_ahead_of_a_refused_chunk_is_not_marked(rig: Rig) -> None:
     [first, *_] = rig.resources.intake.read()
     recorder = by_ones(rig)
     refuse_for_now(rig, times=1, record=recorder.drain)
-    assert rig.resources.pool.run(statements.marked_in_flight) == {first.entry_id: 0}
+    assert rig.resources.pool.run(statements.tries_in_flight) == {first.entry_id: 0}
     assert recorder.drain() == 3
     recorder.close()
 
@@ -131,7 +132,7 @@ def test_what_was_read_ahead_stays_when_time_is_up(rig: Rig, monkeypatch: pytest
     recorder = by_ones(rig)
     ticks = itertools.count(0.0, 1.0)
     monkeypatch.setattr("workers.recording.recorder.time.monotonic", lambda: next(ticks))
-    assert recorder.drain(most_seconds=1.5) == 1
+    assert recorder.drain(max_seconds=1.5) == 1
     recorder.close()
-    assert rig.resources.pool.run(statements.marked_in_flight) == {}
+    assert rig.resources.pool.run(statements.tries_in_flight) == {}
     assert rig.record() == 2

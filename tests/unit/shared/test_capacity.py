@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from shared.db.tasks.capacity import Busy
+from shared.db.tasks.capacity import WorkerLoad
 
 
 @pytest.mark.parametrize(
@@ -22,10 +22,14 @@ from shared.db.tasks.capacity import Busy
 def test_others_have_the_room_that_files_do_not_use(
     others: int, files: int, waiting: int, in_rounds: int, besides: int, for_files: int
 ) -> None:
-    busy = Busy(slots=16, others=others, files=files, waiting=waiting)
-    assert (busy.room_in_rounds, busy.room_besides_rounds, busy.room_for_files) == (in_rounds, besides, for_files)
+    busy = WorkerLoad(slots=16, others=others, files=files, waiting=waiting)
+    assert (busy.capacity_for_round, busy.capacity_for_top_up, busy.capacity_for_files) == (
+        in_rounds,
+        besides,
+        for_files,
+    )
 
 
 def test_nothing_is_sent_to_a_front_that_is_away() -> None:
-    busy = Busy(slots=16, others=0, files=0, away=("front",))
-    assert (busy.room_in_rounds, busy.room_besides_rounds, busy.room_for_files) == (0, 0, 0)
+    busy = WorkerLoad(slots=16, others=0, files=0, outages=("front",))
+    assert (busy.capacity_for_round, busy.capacity_for_top_up, busy.capacity_for_files) == (0, 0, 0)

@@ -60,9 +60,9 @@ def test_an_address_becomes_the_same_hash_each_time() -> None:
 @pytest.mark.usefixtures("_own_logging")
 def test_the_delivery_is_the_first_word(capsys: pytest.CaptureFixture[str]) -> None:
     configure(Settings(log_format="json"), "door")
-    structlog.get_logger().info("kept", place="intake", delivery="0" * 32)
+    structlog.get_logger().info("kept", place="intake", delivery_id="0" * 32)
     [line] = lines(capsys)
-    assert next(iter(line.items())) == ("delivery", "0" * 32)
+    assert next(iter(line.items())) == ("delivery_id", "0" * 32)
     assert (line["event"], line["process"], line["level"]) == ("kept", "door", "info")
 
 
@@ -96,5 +96,5 @@ def test_less_important_lines_are_left_out(capsys: pytest.CaptureFixture[str]) -
 @pytest.mark.usefixtures("_own_logging")
 def test_lines_for_people_begin_with_the_delivery_too(capsys: pytest.CaptureFixture[str]) -> None:
     configure(Settings(log_format="console"), "door")
-    structlog.get_logger().info("kept", delivery="abc")
+    structlog.get_logger().info("kept", delivery_id="abc")
     assert "abc kept" in capsys.readouterr().err
