@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, TypeVar
 from tenacity import RetryCallState, Retrying, retry_if_exception_type, stop_after_delay
 
 from console.directory_changes import Change, InboxChange, address_keys, changes, inbox_changes
-from shared.connection.client import Access
-from shared.connection.tokens import FrontMeans, front_client, token_endpoint
+from shared.connection.client import TenantConnection
+from shared.connection.tokens import FrontResources, front_client, token_endpoint
 from shared.connection.vault import TokenVault
 from shared.db.core.pool import open_pool
 from shared.db.users import directory, users
@@ -38,7 +38,7 @@ def ask_front(tenant_id: int, question: Callable[[TenantClient], T]) -> T:
     """
     settings = load().require("database_url", "redis_url", "token_keys")
     with open_pool(settings, size=2, application_name="mailroom command") as pool:
-        means = FrontMeans(
+        resources = FrontResources(
             pool=pool,
             vault=TokenVault(settings.token_keys),
             token_endpoint=token_endpoint(settings),
@@ -50,17 +50,17 @@ def ask_front(tenant_id: int, question: Callable[[TenantClient], T]) -> T:
             wait=_as_told,
             reraise=True,
         )
-        access = Access(means, tenant_id)
-        return patiently(lambda: _ask(access, question))
+        connection = TenantConnection(resources, tenant_id)
+        return patiently(lambda: _ask(connection, question))
 
 
-def _ask(access: Access, question: Callable[[TenantClient], T]) -> T:
+def _ask(connection: TenantConnection, question: Callable[[TenantClient], T]) -> T:
     try:
-        return question(access.front())
+        return question(connection.front())
     except NeedsReconnect:
-        if not access.renew():
+        if not connection.renew():
             raise
-        return question(access.front())
+        return question(connection.front())
 
 
 def _as_told(state: RetryCallState) -> float:

@@ -52,10 +52,10 @@ def survey(conn: Connection, vault: TokenVault) -> Keyring:
     for batch in connections.sealed_batches(conn, size=BATCH):
         for sealed in batch:
             try:
-                keys[vault.key_of(sealed.tenant_id, sealed.secret)] += 1
+                keys[vault.key_position(sealed.tenant_id, sealed.secret)] += 1
             except UnreadableSecret as error:
                 unreadable.append(Unreadable(tenant=sealed.name, reason=str(error)))
-    return Keyring(by_key=tuple(keys[position] for position in range(vault.keys)), unreadable=tuple(unreadable))
+    return Keyring(by_key=tuple(keys[position] for position in range(vault.key_count)), unreadable=tuple(unreadable))
 
 
 def reseal(conn: Connection, vault: TokenVault, advance: Callable[[int], None]) -> int:
@@ -76,7 +76,7 @@ def reseal(conn: Connection, vault: TokenVault, advance: Callable[[int], None]) 
 def _sealed_anew(vault: TokenVault, sealed: SealedSecret) -> bytes | None:
     """None where there is nothing to do, or nothing that can be done."""
     try:
-        if vault.key_of(sealed.tenant_id, sealed.secret) == 0:
+        if vault.key_position(sealed.tenant_id, sealed.secret) == 0:
             return None
         return vault.seal(sealed.tenant_id, vault.open(sealed.tenant_id, sealed.secret))
     except UnreadableSecret:

@@ -7,7 +7,7 @@ import unicodedata
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
-from shared.actions import checked_action
+from shared.actions import validated_action
 from shared.addresses import match_key
 from shared.db.users.users import Address, NewUser
 from shared.errors import InvalidPolicy, MailroomError
@@ -81,6 +81,6 @@ def _wrong_addresses(given: list[str]) -> Iterator[WrongField]:
 
 def _wrong_action(action: str) -> Iterator[WrongField]:
     try:
-        checked_action(action or "none")
+        validated_action(action or "none")
     except InvalidPolicy as error:
         yield WrongField(field="action", what=str(error))

@@ -16,8 +16,8 @@ from shared.settings import SECRETS, Settings
 
 BEGIN, END = "<!-- settings -->", "<!-- /settings -->"
 INTRODUCTION = """\
-# Every setting with its default. Set what differs in the environment, or for docker compose in a copy named .env.
-# A secret may instead be given as NAME_FILE, the path of a file that holds it.
+# Lists every setting with its default. Set others in the environment; docker compose also reads a copy named .env.
+# Each secret may instead come from a file: NAME_FILE holds the file's path.
 """
 
 

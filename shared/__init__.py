@@ -1,1 +1,1 @@
-"""What door, workers and console all speak."""
+"""The code that door, workers and console share."""

@@ -1,4 +1,4 @@
-"""What our own rows say about the undo of an action: pure."""
+"""The actions that a policy may choose, and the facts by which one is applied, held back or undone. Pure."""
 
 from __future__ import annotations
 
@@ -9,33 +9,33 @@ from datetime import datetime
 
 from shared.errors import InvalidPolicy
 
-TAG = re.compile(r"tag:tag_[A-Za-z0-9]{1,64}")
-INBOX = re.compile(r"inb_[A-Za-z0-9]{1,64}")
+_TAG = re.compile(r"tag:tag_[A-Za-z0-9]{1,64}")
+_INBOX = re.compile(r"inb_[A-Za-z0-9]{1,64}")
 
 
-def checked_action(action: str) -> str:
-    """The action itself when it is one. Raises InvalidPolicy saying what can be chosen."""
+def validated_action(action: str) -> str:
+    """Return the action. Raises InvalidPolicy, which lists the actions that can be chosen."""
     if action == "mark_read":
         raise InvalidPolicy(
             "mark_read: Front's API cannot set read or unread; choose none, archive, trash or tag:TAG_ID"
         )
-    if action not in {"none", "archive", "trash"} and not TAG.fullmatch(action):
+    if action not in {"none", "archive", "trash"} and not _TAG.fullmatch(action):
         raise InvalidPolicy(
             f"{action[:40]!r} is no action; choose none, archive, trash or tag:TAG_ID (as in tag:tag_3vq81c)"
         )
     return action
 
 
-def refuse_hasty_trash(action: str, wait_for: str) -> None:
-    """Raise InvalidPolicy where a trash is not to wait for every file: what it destroys must be stored."""
+def validate_wait_for(action: str, wait_for: str) -> None:
+    """Raise InvalidPolicy when trash would not wait for every file: a file must be stored before trash destroys it."""
     if action == "trash" and wait_for == "settled":
         raise InvalidPolicy("trash always waits until every file is stored; use --wait-for stored")
 
 
-def checked_inboxes(inbox_ids: Sequence[str]) -> list[str]:
-    """The inboxes that a policy is narrowed to, each once. Raises InvalidPolicy for none, and for what is no id."""
+def validated_inboxes(inbox_ids: Sequence[str]) -> list[str]:
+    """Return the inboxes that a policy is limited to, each once. Raises InvalidPolicy for none, and for a wrong id."""
     for inbox_id in inbox_ids:
-        if not INBOX.fullmatch(inbox_id):
+        if not _INBOX.fullmatch(inbox_id):
             raise InvalidPolicy(f"{inbox_id[:40]!r} is no inbox; Front's look like inb_3vq81c")
     if not inbox_ids:
         raise InvalidPolicy("no inbox is named; name one, or take all of them")
@@ -43,16 +43,16 @@ def checked_inboxes(inbox_ids: Sequence[str]) -> list[str]:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Unstored:
-    """How many files of a conversation are not stored, by why; a message still to be read counts as waiting."""
+class UnstoredFiles:
+    """How many files of a conversation are not stored, by reason. A message still to be read counts as `waiting`."""
 
     waiting: int = 0
     failed: int = 0
     discarded: int = 0
 
 
-def blocked(kind: str, wait_for: str, unstored: Unstored) -> str | None:
-    """Why an action must wait for files, or None. Trash always waits until every file is stored."""
+def wait_reason(kind: str, wait_for: str, unstored: UnstoredFiles) -> str | None:
+    """Return why an action must wait for files, or None. Trash always waits until every file is stored."""
     if unstored.waiting:
         return f"waits for {unstored.waiting} file(s) of the conversation to be stored"
     if unstored.failed and (kind == "trash" or wait_for == "stored"):
@@ -62,11 +62,16 @@ def blocked(kind: str, wait_for: str, unstored: Unstored) -> str | None:
 
 @dataclass(frozen=True, kw_only=True)
 class UndoFacts:
-    """One undo; the event ids are Front's. `conversation_id`: its id at Front now, another one when it was merged.
+    """The facts about one undo, from our rows.
 
-    Undone is the newest of the conversation's actions that is to be undone and was sent by us: `kind`, of an event
-    `emitted_at`, sent at `sent_at` (None: there is none). `intent_at`: when the undo itself was about to be sent.
-    `looked`: Front was looked at just now.
+    An undo takes back the latest of the conversation's actions that we sent and that somebody wants undone. Its `kind`
+    is that action's; `emitted_at` is the time of that action's event, and `sent_at` the time at which we sent it (None:
+    there is no such action). `intent_at`: the time at which the undo itself was about to be sent. `conversation_id` is
+    the conversation's id at Front now, which a merge changes. `conversation_read`: Front was asked just now.
+
+    The other fields hold Front's event id, or None. `unsettled`: an action to be undone whose own outcome is unknown.
+    `newer_undo`: a newer event with an undo that is still to run. `sent_again`: an event whose action we sent later,
+    and which nobody wants undone. `change`: an event by which somebody else changed the status later.
     """
 
     event_id: int
@@ -79,17 +84,19 @@ class UndoFacts:
     newer_undo: str | None = None
     sent_again: str | None = None
     change: str | None = None
-    looked: bool = False
+    conversation_read: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
 class ActionFacts:
-    """An action as it stands, and what else our rows know about its conversation since its event.
+    """The facts about one action, and about its conversation since the action's event, from our rows.
 
-    `conversation_id`: its id at Front now, another one when it was merged. `age_seconds` since Front emitted its event,
-    by the database's clock. `waiting`, `failed` and `discarded`: files of the conversation that are not stored.
-    `change`, `equal_newer`, `newer_message` and `earlier_open` may overrule or precede the action; each names Front's
-    event, or is None. `earlier_due_seconds`: until the earlier one is tried again.
+    `conversation_id` is the conversation's id at Front now, which a merge changes. `age_seconds`: the time since Front
+    emitted the event, by the database's clock. `waiting`, `failed` and `discarded` count the conversation's files that
+    are not stored.
+
+    `change`, `equal_newer`, `newer_message` and `earlier_open` may overrule the action or go before it. Each holds
+    Front's event id, or None. `earlier_due_seconds`: the time until the earlier action is tried again.
     """
 
     event_id: int
@@ -112,6 +119,6 @@ class ActionFacts:
     earlier_due_seconds: float = 0.0
 
     @property
-    def unstored(self) -> Unstored:
-        """The files that are not stored."""
-        return Unstored(waiting=self.waiting, failed=self.failed, discarded=self.discarded)
+    def unstored(self) -> UnstoredFiles:
+        """Return the counts of the files that are not stored."""
+        return UnstoredFiles(waiting=self.waiting, failed=self.failed, discarded=self.discarded)

@@ -1,46 +1,46 @@
-"""What can go wrong, and whether trying again can help.
+"""The errors that Mailroom raises, grouped by whether another try can help.
 
 MailroomError
 ├── ConfigurationError          a setting is wrong; exit 78
-├── Refused                     the door says no to a request
+├── Refused                     the door refuses a request
 │   ├── InvalidSignature        401  invalid_signature
 │   ├── StaleTimestamp          401  stale_timestamp
 │   ├── BodyTooLarge            413  body_too_large
 │   ├── BodyTooSlow             408  body_too_slow
 │   ├── EncodedBody             415  encoded_body
 │   └── ChallengeTooLong        400  challenge_too_long
-├── ComeBack                    the door asks the sender to send it again
+├── ComeBack                    the door asks the sender to send the request again
 │   ├── NothingStored           503  nothing_stored: neither Redis nor PostgreSQL took the delivery in time
-│   └── DoorFull                503  door_full: more large bodies, or questions, at once than there is room for
-├── PermanentError              trying again cannot help: the task fails at once
+│   └── DoorFull                503  door_full: the door holds too many large bodies or requests
+├── PermanentError              another try cannot help: the task fails at once
 │   ├── MalformedEnvelope       malformed_envelope
 │   ├── FrontRejected           front_rejected: a 4xx that stays
 │   ├── ConversationGone        conversation_gone: 404 on a conversation
 │   ├── UnsafeRedirect          unsafe_redirect
 │   ├── AttachmentTooLarge      attachment_too_large
 │   └── InvalidPolicy           invalid_policy
-├── TransientError              trying again later may help
+├── TransientError              a later try may help
 │   ├── FrontUnavailable        front_unavailable: 5xx, timeout, reset
 │   ├── AttachmentMissing       attachment_missing: 404 of a file that may lag behind its event
 │   ├── DownloadIncomplete      download_incomplete
 │   ├── StorageUnavailable      storage_unavailable
 │   │   └── StorageFull         storage_full
-│   ├── UnclearAnswer           unclear_answer: a write went out and no answer came back
+│   ├── UnclearAnswer           unclear_answer: a write went out, and no clear answer came back
 │   └── StoreUnavailable        store_unavailable: PostgreSQL or Redis is away
-├── NotYet                      give the task back; this was no attempt
+├── NotYet                      the task goes back as it was; this was no attempt
 │   ├── BudgetExhausted         budget_exhausted: Front's 429, or our own count
-│   ├── TokenUnavailable        token_unavailable: a token has ended, and Front's token endpoint gives no new one yet
-│   ├── ConversationMoved       conversation_moved: merged; nothing happened under the old id
-│   ├── LeaseTooShort           lease_too_short: too little lease left for a write
+│   ├── TokenUnavailable        token_unavailable: the token has expired, and Front gives no new one yet
+│   ├── ConversationMoved       conversation_moved: it was merged; nothing happened under the old id
+│   ├── LeaseTooShort           lease_too_short: too little of the lease is left for a write
 │   ├── GivesWay                gives_way: something else goes first
 │   └── ShuttingDown            shutting_down
-├── Parking                     the tenant's connection needs somebody; this was no attempt
+├── Parking                     a person must repair the tenant's connection; this was no attempt
 │   ├── NeedsReconnect          needs_reconnect
 │   └── MissingScope            missing_scope
-├── BeingErased                 being_erased: the tenant is about to be gone
-└── Fenced                      fenced: another attempt owns the task; write nothing
+├── BeingErased                 being_erased: the tenant is being erased
+└── Fenced                      fenced: another attempt owns the task; nothing may be written
 
-Every class carries a stable one-word `code`: the same word in log, metric, filter and test.
+Every class has a stable one-word `code`: logs, metrics, filters and tests use the same word.
 """
 
 from __future__ import annotations
@@ -49,26 +49,26 @@ from typing import ClassVar
 
 
 class MailroomError(Exception):
-    """Anything Mailroom itself raises."""
+    """The base of every error that Mailroom raises itself."""
 
     code: ClassVar[str] = "error"
 
 
 class ConfigurationError(MailroomError):
-    """The settings are wrong; the message lists every mistake and never a secret's value."""
+    """A setting is wrong; the message lists every mistake and never the value of a secret."""
 
     code = "configuration"
 
 
 class Refused(MailroomError):
-    """The door does not take this request; the sender must change it."""
+    """The door refuses this request; the sender must change it."""
 
     code = "refused"
     status: ClassVar[int] = 400
 
 
 class InvalidSignature(Refused):
-    """The signature does not fit the bytes; check FRONT_SIGNING_KEYS against the app's signing key."""
+    """The signature does not match the body; check FRONT_SIGNING_KEYS against the app's signing key."""
 
     code = "invalid_signature"
     status = 401
@@ -89,27 +89,27 @@ class BodyTooLarge(Refused):
 
 
 class BodyTooSlow(Refused):
-    """The body was not here in time."""
+    """The body did not arrive in time."""
 
     code = "body_too_slow"
     status = 408
 
 
 class EncodedBody(Refused):
-    """The body is compressed; Front sends plain bodies, and the door does not inflate."""
+    """The body is compressed; Front sends plain bodies, and the door decompresses nothing."""
 
     code = "encoded_body"
     status = 415
 
 
 class ChallengeTooLong(Refused):
-    """The challenge is longer than any of Front's; the door does not echo it."""
+    """The challenge is longer than Front's challenges are; the door does not echo it."""
 
     code = "challenge_too_long"
 
 
 class ComeBack(MailroomError):
-    """The door cannot take the request now; the sender is asked to come back."""
+    """The door cannot take the request now, and asks the sender to send it again."""
 
     code = "come_back"
 
@@ -121,25 +121,25 @@ class NothingStored(ComeBack):
 
 
 class DoorFull(ComeBack):
-    """More at once than the door has room for."""
+    """The door holds as many large bodies or requests as it has room for."""
 
     code = "door_full"
 
 
 class PermanentError(MailroomError):
-    """Trying again cannot help."""
+    """Another try cannot help."""
 
     code = "permanent"
 
 
 class MalformedEnvelope(PermanentError):
-    """The signed body is not an envelope of Front's."""
+    """The signed body is not one of Front's envelopes."""
 
     code = "malformed_envelope"
 
 
 class FrontRejected(PermanentError):
-    """Front answered a 4xx that will stay the same."""
+    """Front answered a 4xx that another try would not change."""
 
     code = "front_rejected"
 
@@ -151,7 +151,7 @@ class ConversationGone(PermanentError):
 
 
 class UnsafeRedirect(PermanentError):
-    """Front's answer points somewhere a token must not go."""
+    """Front's answer points to a place that must not get a token."""
 
     code = "unsafe_redirect"
 
@@ -163,13 +163,16 @@ class AttachmentTooLarge(PermanentError):
 
 
 class InvalidPolicy(PermanentError):
-    """The wanted action does not exist or cannot be done through Front's API."""
+    """The action does not exist, or Front's API cannot do it."""
 
     code = "invalid_policy"
 
 
 class TransientError(MailroomError):
-    """Trying again later may help."""
+    """A later try may help.
+
+    `retry_after`: the seconds to wait that Front names, None when it names none.
+    """
 
     code = "transient"
 
@@ -185,13 +188,13 @@ class FrontUnavailable(TransientError):
 
 
 class AttachmentMissing(TransientError):
-    """Front does not know the file (yet): files may lag behind their event."""
+    """Front does not know the file, perhaps not yet: a file may lag behind its event."""
 
     code = "attachment_missing"
 
 
 class DownloadIncomplete(TransientError):
-    """Fewer bytes arrived than were announced."""
+    """Fewer bytes arrived than Front announced."""
 
     code = "download_incomplete"
 
@@ -209,7 +212,7 @@ class StorageFull(StorageUnavailable):
 
 
 class UnclearAnswer(TransientError):
-    """A write went out and no clear answer came back: it may have happened."""
+    """A write went out, and no clear answer came back: the change may have happened."""
 
     code = "unclear_answer"
 
@@ -221,10 +224,14 @@ class StoreUnavailable(TransientError):
 
 
 class NotYet(MailroomError):
-    """The task goes back as it was; this was no attempt. `of_tenant`: the tenant's other tasks had to go back, too."""
+    """The task goes back as it was, and this does not count as an attempt.
+
+    `retry_after`: the seconds until another try makes sense. `affects_tenant`: the tenant's other tasks would go back
+    for the same reason.
+    """
 
     code = "not_yet"
-    of_tenant: ClassVar[bool] = False
+    affects_tenant: ClassVar[bool] = False
 
     def __init__(self, message: str, *, retry_after: float = 0.0):
         super().__init__(message)
@@ -235,25 +242,25 @@ class BudgetExhausted(NotYet):
     """The company's share of Front's rate limit is used up."""
 
     code = "budget_exhausted"
-    of_tenant = True
+    affects_tenant = True
 
 
 class TokenUnavailable(NotYet):
-    """The tenant's token has ended and Front's token endpoint gives no new one yet, or gives it to another worker."""
+    """The token has expired, and Front's token endpoint gives no new one yet, or gives it to another worker."""
 
     code = "token_unavailable"
-    of_tenant = True
+    affects_tenant = True
 
 
 class ConversationMoved(NotYet):
-    """The conversation was merged into another one; nothing was changed under the id that was asked for."""
+    """The conversation was merged into another one; nothing was changed under its old id."""
 
     code = "conversation_moved"
 
-    def __init__(self, message: str, *, asked: str = "", survivor: str = ""):
+    def __init__(self, message: str, *, merged_id: str = "", surviving_id: str = ""):
         super().__init__(message)
-        self.asked = asked
-        self.survivor = survivor
+        self.merged_id = merged_id
+        self.surviving_id = surviving_id
 
 
 class LeaseTooShort(NotYet):
@@ -263,7 +270,7 @@ class LeaseTooShort(NotYet):
 
 
 class GivesWay(NotYet):
-    """Something else goes before this; it goes on later."""
+    """Other work goes first; this continues later."""
 
     code = "gives_way"
 
@@ -275,7 +282,7 @@ class ShuttingDown(NotYet):
 
 
 class Parking(MailroomError):
-    """The tenant's connection needs somebody; its tasks wait with a cause."""
+    """A person must repair the tenant's connection; its tasks wait with a cause."""
 
     code = "parked"
 

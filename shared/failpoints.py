@@ -1,7 +1,8 @@
-"""Named places where a process can be made to die, freeze or break: for tests that show that nothing is lost there.
+"""Failpoints: named places where a test makes a process die, freeze or break, to show that nothing is lost there.
 
-`MAILROOM_CRASH_AT=point[:how[:of]]`, read once when a process starts, fires the first time this process gets there;
-`of` narrows it down where the place says what it works on (`claimed_before_run` names the task's kind).
+A process reads `MAILROOM_CRASH_AT=point[:how[:of]]` once, when it starts. The failpoint fires the first time that the
+process reaches the point. `of` limits it to one kind of work, at points that name theirs: `claimed_before_run` names
+the kind of the task.
 """
 
 from __future__ import annotations
@@ -14,10 +15,10 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 POINTS = (
-    "received_before_keep",  # the door: nothing is kept yet, Front hears nothing
+    "received_before_keep",  # the door: nothing is kept yet, and Front gets no answer
     "kept_before_answer",
-    "kept_before_ring",  # no recorder is told
-    "marked_before_record",  # the recorder: the chunk is in work
+    "kept_before_ring",  # the door: no recorder is woken
+    "marked_before_record",  # the recorder: the chunk is marked as in work
     "recorded_before_dispatch",
     "recorded_before_delete",
     "queued_before_send",
@@ -26,24 +27,24 @@ POINTS = (
     "stored_before_settle",
     "intent_before_patch",
     "patched_before_confirm",
-    "refreshed_before_commit",  # Front gave new tokens, and no row has them
-    "deleted_before_forgotten",  # retention: files are gone, and still named as to be deleted
-    "page_fed_before_next",  # a repair, between two pages of Front's list
-    "taken_back_before_dispatch",  # the sweeper, in the middle of a round
+    "refreshed_before_commit",  # Front gave new tokens, and no row has them yet
+    "deleted_before_forgotten",  # retention: files are gone, and the rows still list them as to be deleted
+    "page_fed_before_next",  # a repair: between two pages of Front's list
+    "taken_back_before_dispatch",  # the sweeper: in the middle of a round
 )
 
 
 @dataclass(frozen=True, kw_only=True)
 class Crash:
-    """Where, how, and at what kind of work (empty: any)."""
+    """The point at which a process crashes, how, and at what kind of work; an empty `of` is any kind."""
 
     point: str
     how: str = "kill"
     of: str = ""
 
 
-def read(text: str) -> Crash | None:
-    """What a value of MAILROOM_CRASH_AT asks for; None for an empty one. Raises ValueError that lists what is known."""
+def parse(text: str) -> Crash | None:
+    """Parse a value of MAILROOM_CRASH_AT; None when it is empty. Raises ValueError, which lists the known words."""
     if not text:
         return None
     point, _, rest = text.partition(":")
@@ -51,27 +52,27 @@ def read(text: str) -> Crash | None:
     crash = Crash(point=point, how=how or "kill", of=of)
     if crash.point not in POINTS:
         raise ValueError(f"no such point; one of {', '.join(POINTS)}")
-    if crash.how not in HOW:
-        raise ValueError(f"no such way; one of {', '.join(HOW)}")
+    if crash.how not in EFFECTS:
+        raise ValueError(f"no such way; one of {', '.join(EFFECTS)}")
     return crash
 
 
 def arm(text: str) -> None:
-    """Fire as this value of MAILROOM_CRASH_AT says, once."""
-    _Armed.crash = read(text)
+    """Let this process crash once, as a value of MAILROOM_CRASH_AT says. Raises ValueError as `parse` does."""
+    _Armed.crash = parse(text)
 
 
 def reach(point: str, *, of: str = "") -> None:
-    """This process gets to the point now. Does nothing unless it is armed for it."""
+    """Crash here if this process is armed for this point and this kind of work; otherwise do nothing."""
     crash = _Armed.crash
     if crash is not None and crash.point == point and crash.of in {"", of}:
         _Armed.crash = None
         os.write(2, f"failpoint {point}: {crash.how}\n".encode())
-        HOW[crash.how]()
+        EFFECTS[crash.how]()
 
 
 class _Armed:
-    """What this process waits for."""
+    """The crash that this process is armed for, until it fires."""
 
     crash: Crash | None = None
 
@@ -81,7 +82,7 @@ def _kill() -> None:
 
 
 def _stop() -> None:
-    # Sent to the process, another thread may take it, and this one would get on for a moment.
+    # If the signal went to the process, another thread might take it, and this one would run on for a moment.
     signal.pthread_kill(threading.get_ident(), signal.SIGSTOP)
 
 
@@ -101,7 +102,7 @@ def _segv() -> None:
     ctypes.string_at(0)
 
 
-HOW: Mapping[str, Callable[[], None]] = {
+EFFECTS: Mapping[str, Callable[[], None]] = {
     "kill": _kill,
     "stop": _stop,
     "exit": _exit,

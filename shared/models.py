@@ -1,6 +1,7 @@
-"""The records that cross module borders: frozen, and named with the words of docs/architecture.md.
+"""The records that modules pass to each other: immutable, and named with the words of docs/architecture.md.
 
-What the recorder makes for each event is a named tuple: a frozen dataclass takes two to three times as long to make.
+The recorder makes some of them for each event. Those are named tuples, because making a frozen dataclass takes two to
+three times as long.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any, Literal, NamedTuple
 
-#: What a task may find to be over: an outage for everybody, or a permission that its tenant's token lacked.
+#: An obstacle that a task may find to be gone: an outage for everybody, or a permission that its tenant's token lacked.
 Probe = Literal["front", "storage", "missing_scope"]
 Origin = Literal["webhook", "spooled", "repaired"]
 EventKey = tuple[str, str]  # company id, Front's event id
@@ -20,7 +21,7 @@ TASK_STATES = ("ready", "queued", "running", "parked", "done", "failed", "discar
 
 
 class Delivery(NamedTuple):
-    """One HTTP request from Front, as received. `id` is ours: 32 hex digits that start every log line about it."""
+    """One HTTP request from Front, as received. `id` is ours: 32 hex digits, which start every log line about it."""
 
     id: str
     received_at: datetime
@@ -28,14 +29,14 @@ class Delivery(NamedTuple):
 
 
 class Recipient(NamedTuple):
-    """A handle and its role on a message, as Front sent them; a handle may be no address at all."""
+    """A handle and its role on a message, as Front sent them. A handle need not be an address."""
 
     handle: str
     role: str
 
 
 class Attachment(NamedTuple):
-    """A file of a message as Front announces it. Name, type and size are the sender's words."""
+    """A file of a message, as Front announces it. The sender chose its name, type and size."""
 
     front_id: str
     filename: str
@@ -46,7 +47,7 @@ class Attachment(NamedTuple):
 
 @dataclass(frozen=True, kw_only=True)
 class Message:
-    """What Mailroom needs of a message; a part is None where Front left it out (not where it is empty)."""
+    """The parts of a message that Mailroom needs. A part that Front left out is None; an empty one is not."""
 
     id: str | None
     recipients: tuple[Recipient, ...] | None
@@ -54,9 +55,9 @@ class Message:
 
 
 class Envelope(NamedTuple):
-    """A delivery's parsed body. `front_id` is Front's event id, None where the body names none.
+    """The parsed body of a delivery. `front_id` is Front's event id, None when the body has none.
 
-    `inbox_ids`: where it happened; empty where the body does not tell.
+    `inbox_ids`: the inboxes in which the event happened; empty when the body names none.
     """
 
     type: str
@@ -71,7 +72,7 @@ class Envelope(NamedTuple):
 
 @dataclass(frozen=True, kw_only=True)
 class Grant:
-    """What a tenant was connected with. `secret` is sealed by the token vault; `updated_at` is when Front gave it."""
+    """The grant of a tenant's connection. The token vault sealed `secret`; Front gave it at `updated_at`."""
 
     tenant_id: int
     company_id: str
@@ -84,7 +85,7 @@ class Grant:
 
 @dataclass(frozen=True, kw_only=True)
 class Token:
-    """A tenant's access token, decrypted; never printed, never stored outside `connections`."""
+    """A tenant's access token, decrypted. It is never printed, and stored in `connections` only."""
 
     tenant_id: int
     company_id: str
@@ -94,7 +95,7 @@ class Token:
 
 @dataclass(frozen=True, kw_only=True)
 class Tokens:
-    """One answer of Front's token endpoint; never printed, never stored unsealed."""
+    """The tokens in one answer of Front's token endpoint. They are never printed, and stored only sealed."""
 
     access_token: str = field(repr=False)
     refresh_token: str = field(repr=False)
@@ -103,7 +104,7 @@ class Tokens:
 
 @dataclass(frozen=True, kw_only=True)
 class Call:
-    """One request to Front as it went: for the attempt's record, without query, token or body."""
+    """One request that was sent to Front: for the attempt's record, without query, token and body."""
 
     method: str
     path: str
@@ -114,14 +115,14 @@ class Call:
 
 @dataclass(frozen=True, kw_only=True)
 class EventPage:
-    """Events of Front's list, each like `payload` of a webhook, and the path of the page that follows, if any."""
+    """One page of Front's event list: each event is like `payload` of a webhook. `next_path`: the next page, if any."""
 
     events: tuple[dict[str, Any], ...]
-    following: str | None
+    next_path: str | None
 
 
 class Tenant(NamedTuple):
-    """A tenant and its policy, as the recorder needs them; `only_inboxes` None: all of them."""
+    """A tenant and its policy, as the recorder needs them. `only_inboxes` is None for all inboxes."""
 
     id: int
     company_id: str
@@ -137,7 +138,7 @@ class Tenant(NamedTuple):
 
 @dataclass(frozen=True, kw_only=True)
 class MatchedUser:
-    """A user as matching and policy need one; without an `action` the tenant's applies."""
+    """A user, as matching and policy need one. Without an `action` of the user, the tenant's action applies."""
 
     user_id: int
     external_id: str
@@ -147,26 +148,26 @@ class MatchedUser:
 
 @dataclass(frozen=True, kw_only=True)
 class AddressOwner(MatchedUser):
-    """The user who owns an address; `position` counts the user's addresses from 1."""
+    """The user who owns an address. `position` counts the user's addresses from 1."""
 
     position: int
 
 
 @dataclass(frozen=True, kw_only=True)
 class SharedInbox:
-    """Whom the mail to an address of a shared inbox is for: the user mapped to it, else the tenant's default owner."""
+    """A shared inbox, whose mail is for the user mapped to it, or else for the tenant's default owner."""
 
     name: str | None
     user: MatchedUser | None
     default_owner: MatchedUser | None
 
 
-#: Whose an address is, by its key.
+#: The owner of each address, by the address's key.
 Owners = Mapping[str, AddressOwner | SharedInbox]
 
 
 class Match(NamedTuple):
-    """A recipient and the user it is (None: nobody), with the reason in words."""
+    """A recipient and the user it belongs to (None: nobody), with the reason in words."""
 
     recipient: Recipient
     user: MatchedUser | None
@@ -174,7 +175,7 @@ class Match(NamedTuple):
 
 
 class PlannedAction(NamedTuple):
-    """What will be done to the conversation, or why nothing will; `dry_run`: all of it but the change itself."""
+    """The action planned for a conversation, or the reason for none. `dry_run`: everything but the change is done."""
 
     kind: str
     wait_for: str
@@ -184,7 +185,7 @@ class PlannedAction(NamedTuple):
 
 
 class Plan(NamedTuple):
-    """What follows from a message: matches, files and action; `fetch` where the message must be read first."""
+    """The consequences of a message: matches, files and an action. `fetch`: the message must be read at Front first."""
 
     fetch: bool = False
     matches: tuple[Match, ...] = ()
@@ -194,9 +195,10 @@ class Plan(NamedTuple):
 
 @dataclass(frozen=True, kw_only=True)
 class Task:
-    """One claimed task: whoever holds `lease_epoch` may write. `probes`: what else stands against it.
+    """One claimed task. An attempt may write only while the task still has its `lease_epoch`.
 
-    `conversation_id` is that of its event, empty where that has none.
+    `conversation_id` is that of the task's event, empty when the event has none. `probes`: the obstacles that stood
+    against the task when it was claimed; its attempt shows whether they are gone.
     """
 
     id: int
@@ -212,9 +214,10 @@ class Task:
 
 @dataclass(frozen=True, kw_only=True)
 class InboxAddress:
-    """An address of a shared inbox; `inbox_id` is None where a person named it, `user` where nobody is mapped to it.
+    """An address of a shared inbox. `key` is the form in which addresses are compared.
 
-    `key` is the form in which addresses are compared, `user` an external id.
+    `inbox_id` and `inbox` are None when a person named the address. `user` is the external id of the user mapped to the
+    address, None when there is none.
     """
 
     key: str

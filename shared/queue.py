@@ -1,4 +1,4 @@
-"""The Celery application: task and queue names, and a way to send that never waits long."""
+"""The Celery application: the names of tasks and queues, and sends that never wait long."""
 
 from __future__ import annotations
 
@@ -27,15 +27,25 @@ RUN_TASK = "mailroom.run_task"
 KEEP_ALIVE = "mailroom.keep_alive"
 EXPIRE = "mailroom.expire"
 REPAIR = "mailroom.repair"
-RECORD = "record"
-WORK = "work"
-QUEUES = {RECORD_INTAKE: RECORD, RUN_TASK: WORK, KEEP_ALIVE: WORK, EXPIRE: WORK, REPAIR: WORK}
-#: Redis keeps messages of this priority in a list of their own, which is read when the ordinary one is empty.
-BEHIND = 9
+RECORD_QUEUE = "record"
+WORK_QUEUE = "work"
+QUEUES = {
+    RECORD_INTAKE: RECORD_QUEUE,
+    RUN_TASK: WORK_QUEUE,
+    KEEP_ALIVE: WORK_QUEUE,
+    EXPIRE: WORK_QUEUE,
+    REPAIR: WORK_QUEUE,
+}
+#: Redis keeps messages of this priority in a list of their own, which is read when the ordinary list is empty.
+LOW_PRIORITY = 9
 
-CONSUME = {
-    # kombu would write down in Redis what is taken and what is done: two writes more for each message, one after the
-    # other and each waiting for the disk. A message is only a hint; what a killed worker had comes back by its lease.
+WORKER_TIMEOUT_SECONDS = 1.0
+DOOR_TIMEOUT_SECONDS = 0.3
+
+_CONSUMER_OPTIONS = {
+    # kombu would record in Redis which messages are taken and done. That takes two more writes for each message, one
+    # after the other, and each waits for the disk. A message is only a hint: a killed worker's tasks come back when
+    # their leases end.
     "ack_emulation": False,
     "queue_order_strategy": "round_robin",
     "socket_connect_timeout": 2.0,
@@ -44,94 +54,100 @@ CONSUME = {
     "health_check_interval": 10,
     "retry_on_timeout": False,
 }
-# One try: without these a send waits 6 s on a refused port and without end on a silent one.
-PUBLISH = {"max_retries": 0, "interval_start": 0, "interval_step": 0, "interval_max": 0, "connect_retries_timeout": 1}
-# Nothing is declared for a message, which goes to its queue by name, and nothing is kept to ask for a result by: kombu
-# and Celery would spend a third of a send on these (measured).
-HOW_TO_SEND: dict[str, Any] = {
+# One try. With the defaults a send waits 6 s for a refused port, and without end for a silent one.
+_PUBLISHER_OPTIONS = {
+    "max_retries": 0,
+    "interval_start": 0,
+    "interval_step": 0,
+    "interval_max": 0,
+    "connect_retries_timeout": 1,
+}
+# A message goes to its queue by name, so kombu need not declare it. Nobody asks for a result, so Celery need not keep
+# track of one. Both would take a third of the time of a send (measured).
+_SEND_OPTIONS: dict[str, Any] = {
     "argsrepr": "-",
     "kwargsrepr": "-",
     "declare": (),
     "ignore_result": True,
     "add_to_parent": False,
 }
-WORKER_ANSWERS_WITHIN = 1.0
-DOOR_ANSWERS_WITHIN = 0.3
 
 
-class Queue(Celery):
-    """Celery with other deadlines for sending than for waiting: a worker's read may take seconds, a send may not."""
+class CeleryApp(Celery):
+    """Celery with shorter timeouts for sends than for reads: a worker may wait seconds for a message."""
 
-    answers_within = WORKER_ANSWERS_WITHIN
+    send_timeout_seconds = WORKER_TIMEOUT_SECONDS
 
     def connection_for_write(
         self, url: str | None = None, *args: Any, transport_options: dict[str, Any] | None = None, **options: Any
     ) -> Connection:
-        """The connection that sends use."""
-        deadlines = {"socket_connect_timeout": self.answers_within, "socket_timeout": self.answers_within}
-        bounded = {**(transport_options or {}), **PUBLISH, **deadlines}
+        """Return the connection that sends use."""
+        seconds = self.send_timeout_seconds
+        timeouts = {"socket_connect_timeout": seconds, "socket_timeout": seconds}
+        bounded = {**(transport_options or {}), **_PUBLISHER_OPTIONS, **timeouts}
         return super().connection_for_write(url, *args, transport_options=bounded, **options)
 
 
-class _Held(threading.local):
-    """What a thread sends together, by list of Redis; None: each by itself."""
+class _Batch(threading.local):
+    """The messages that a thread sends as one batch, by Redis list; None while it sends each by itself."""
 
     lists: dict[str, list[str]] | None = None
 
 
-class ThriftyChannel(Channel):
-    """Keeps its client: kombu makes one for each command, which takes longer than sending it (measured).
+class BatchingChannel(Channel):
+    """A channel of kombu's that keeps its client, and can send several messages in one write.
 
-    And sends what belongs together at once: each write to a durable Redis waits for the disk.
+    kombu makes a client for each command, which takes longer than sending the command (measured). A durable Redis waits
+    for the disk with each write.
     """
 
-    #: Messages of running tasks are not put back by a channel that lost Redis: kombu would write them to a file.
+    #: kombu would write the messages of running tasks to a file when it loses Redis; they come back by their leases.
     do_restore = False
-    _kept: Any = None
-    _held = _Held()
+    _cached_client: Any = None
+    _batch = _Batch()
 
     @contextmanager
-    def together(self) -> Iterator[None]:
-        """Send what this thread puts inside at the end, in its order and with a command for each list."""
+    def batched(self) -> Iterator[None]:
+        """Collect the messages that this thread sends, and send them at the end: in order, one command a list."""
         lists: dict[str, list[str]] = defaultdict(list)
-        self._held.lists = lists
+        self._batch.lists = lists
         try:
             yield
         finally:
-            self._held.lists = None
+            self._batch.lists = None
         with self.conn_or_acquire() as client:
             for name, messages in lists.items():
                 client.lpush(name, *messages)
 
     def _put(self, queue: str, message: dict[str, Any], **options: Any) -> None:
-        if self._held.lists is None:
+        if self._batch.lists is None:
             super()._put(queue, message, **options)
             return
         priority = self._get_message_priority(message, reverse=False)
         name = self._q_for_pri(queue, priority)  # type: ignore[attr-defined]  # kombu has no types
-        self._held.lists[name].append(dumps(message))
+        self._batch.lists[name].append(dumps(message))
 
     def _create_client(self, asynchronous: bool = False) -> Any:
-        """A client may be shared by threads; it goes with its pool, which is another one after an outage."""
+        """Return the same client for all threads until the channel has a new connection pool, as after an outage."""
         if asynchronous:
             return super()._create_client(asynchronous=True)  # type: ignore[misc]  # kombu has no types
-        if self._kept is None or self._kept.connection_pool is not self.pool:
-            self._kept = super()._create_client()  # type: ignore[misc]
-        return self._kept
+        if self._cached_client is None or self._cached_client.connection_pool is not self.pool:
+            self._cached_client = super()._create_client()  # type: ignore[misc]
+        return self._cached_client
 
 
-def celery_app(settings: Settings, *, door: bool = False) -> Queue:
-    """The application of a worker, or of the door, which only sends and has less time."""
-    Transport.Channel = ThriftyChannel
-    app = Queue("mailroom", broker=_broker_url(settings.redis_url.get_secret_value()), set_as_current=not door)
-    app.answers_within = DOOR_ANSWERS_WITHIN if door else WORKER_ANSWERS_WITHIN
+def celery_app(settings: Settings, *, door: bool = False) -> CeleryApp:
+    """Return the application for a worker, or for the door, which only sends and has a shorter timeout."""
+    Transport.Channel = BatchingChannel
+    app = CeleryApp("mailroom", broker=_broker_url(settings.redis_url.get_secret_value()), set_as_current=not door)
+    app.send_timeout_seconds = DOOR_TIMEOUT_SECONDS if door else WORKER_TIMEOUT_SECONDS
     app.conf.update(
         result_backend=None,
         task_ignore_result=True,
         task_serializer="json",
         accept_content=["json"],
-        task_default_queue=WORK,
-        # Queue names only: a message sent to an exchange before a worker declared its queue is thrown away.
+        task_default_queue=WORK_QUEUE,
+        # Queue names only: an exchange drops a message when no worker has declared the queue yet.
         task_routes={name: {"queue": queue} for name, queue in QUEUES.items()},
         task_acks_late=True,
         task_reject_on_worker_lost=False,
@@ -146,50 +162,43 @@ def celery_app(settings: Settings, *, door: bool = False) -> Queue:
         broker_connection_retry_on_startup=True,
         broker_connection_max_retries=None,
         broker_pool_limit=settings.worker_threads + 2,  # a send must not wait for another thread's connection
-        broker_transport_options=CONSUME,
+        broker_transport_options=_CONSUMER_OPTIONS,
     )
     return app
 
 
-def send(app: Celery, name: str, *args: Any, behind: bool = False) -> None:
-    """Send one task, once; `behind`: after all others. Raises StoreUnavailable; even then the message may have arrived.
+def send(app: Celery, name: str, *args: Any, low_priority: bool = False) -> None:
+    """Send one task, once. Workers take one of `low_priority` after all others.
 
-    The arguments stay out of the message's headers: logs and event viewers show those.
+    Raises StoreUnavailable; the message may have arrived all the same. The arguments stay out of the message's headers,
+    because logs and event viewers show those.
     """
-    with _translated(name):
-        app.send_task(name, args=args, priority=BEHIND if behind else 0, **HOW_TO_SEND)
+    with _redis_errors(name):
+        app.send_task(name, args=args, priority=LOW_PRIORITY if low_priority else 0, **_SEND_OPTIONS)
 
 
 def send_all(app: Celery, name: str, sends: Iterable[tuple[Any, bool]]) -> None:
-    """Send a task for each (argument, behind), as `send` would, in one write. Raises StoreUnavailable.
+    """Send a task for each (argument, low_priority) as `send` does, all in one write.
 
-    Even then some or all of the messages may have arrived.
+    Raises StoreUnavailable; some or all of the messages may have arrived all the same.
     """
-    with _translated(name), app.producer_or_acquire() as producer, producer.channel.together():
-        for argument, behind in sends:
-            priority = BEHIND if behind else 0
-            app.send_task(name, args=(argument,), priority=priority, producer=producer, **HOW_TO_SEND)
+    with _redis_errors(name), app.producer_or_acquire() as producer, producer.channel.batched():
+        for argument, low_priority in sends:
+            priority = LOW_PRIORITY if low_priority else 0
+            app.send_task(name, args=(argument,), priority=priority, producer=producer, **_SEND_OPTIONS)
 
 
-@contextmanager
-def _translated(name: str) -> Iterator[None]:
-    try:
-        yield
-    except (OperationalError, redis.RedisError, OSError) as exc:
-        raise StoreUnavailable(f"Redis did not take the task {name} ({exc}); check REDIS_URL and the server") from exc
-
-
-class Waiting:
-    """Counts the messages in queues that nobody has taken yet."""
+class QueueDepth:
+    """Counts the messages in queues that no worker has taken yet."""
 
     def __init__(self, redis_url: str, *queues: str):
         self._redis = redis.Redis.from_url(
-            redis_url, socket_timeout=WORKER_ANSWERS_WITHIN, socket_connect_timeout=WORKER_ANSWERS_WITHIN
+            redis_url, socket_timeout=WORKER_TIMEOUT_SECONDS, socket_connect_timeout=WORKER_TIMEOUT_SECONDS
         )
-        self._lists = [name for queue in queues for name in (queue, f"{queue}{Channel.sep}{BEHIND}")]
+        self._lists = [name for queue in queues for name in (queue, f"{queue}{Channel.sep}{LOW_PRIORITY}")]
 
     def count(self) -> int:
-        """How many there are. Raises StoreUnavailable."""
+        """Return the number of waiting messages. Raises StoreUnavailable."""
         try:
             with self._redis.pipeline(transaction=False) as pipe:
                 for name in self._lists:
@@ -199,12 +208,21 @@ class Waiting:
             raise StoreUnavailable(f"Redis did not count its messages ({exc}); check REDIS_URL and the server") from exc
 
     def close(self) -> None:
-        """Give up the connections."""
+        """Close the connections."""
         self._redis.close()
 
 
+@contextmanager
+def _redis_errors(name: str) -> Iterator[None]:
+    """Turn every error of a send into StoreUnavailable."""
+    try:
+        yield
+    except (OperationalError, redis.RedisError, OSError) as exc:
+        raise StoreUnavailable(f"Redis did not take the task {name} ({exc}); check REDIS_URL and the server") from exc
+
+
 def _broker_url(redis_url: str) -> str:
-    """REDIS_URL as kombu spells it, which has other words for a Unix socket than redis-py."""
+    """Return REDIS_URL in kombu's form, which differs from redis-py's for a Unix socket."""
     if not redis_url.startswith("unix://"):
         return redis_url
     return redis_url.replace("unix://", "redis+socket://", 1).replace("?db=", "?virtual_host=")

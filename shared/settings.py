@@ -1,4 +1,4 @@
-"""The settings: one typed object, read from the environment once, every mistake told at once."""
+"""The settings: one typed object, read once from the environment. All mistakes are reported together."""
 
 from __future__ import annotations
 
@@ -22,6 +22,7 @@ from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 from shared import failpoints
 from shared.errors import ConfigurationError
 
+#: Each of these may also be given as NAME_FILE, the path of a file that holds it.
 SECRETS = (
     "DATABASE_URL",
     "REDIS_URL",
@@ -35,15 +36,15 @@ SECRETS = (
 T = TypeVar("T")
 
 
-def _split(value: Any) -> Any:
+def _split_at_commas(value: Any) -> Any:
     return [part.strip() for part in value.split(",") if part.strip()] if isinstance(value, str) else value
 
 
-def _without_slash(value: str) -> str:
+def _without_trailing_slash(value: str) -> str:
     return value.rstrip("/")
 
 
-def _fernet_key(value: SecretStr) -> SecretStr:
+def _checked_fernet_key(value: SecretStr) -> SecretStr:
     try:
         Fernet(value.get_secret_value())
     except ValueError:
@@ -51,15 +52,17 @@ def _fernet_key(value: SecretStr) -> SecretStr:
     return value
 
 
-Url = Annotated[str, AfterValidator(_without_slash)]
-Keys = Annotated[list[SecretStr], NoDecode, BeforeValidator(_split)]
-FernetKeys = Annotated[list[Annotated[SecretStr, AfterValidator(_fernet_key)]], NoDecode, BeforeValidator(_split)]
+Url = Annotated[str, AfterValidator(_without_trailing_slash)]
+Keys = Annotated[list[SecretStr], NoDecode, BeforeValidator(_split_at_commas)]
+FernetKeys = Annotated[
+    list[Annotated[SecretStr, AfterValidator(_checked_fernet_key)]], NoDecode, BeforeValidator(_split_at_commas)
+]
 
 
 class Settings(BaseSettings):
     """Everything that differs between two installations.
 
-    A field's description is its line in the README's configuration table; a test compares the two.
+    The README's configuration table repeats each field's description; a test compares the two.
     """
 
     model_config = SettingsConfigDict(
@@ -130,42 +133,42 @@ class Settings(BaseSettings):
         "(`shared/failpoints.py`); refused in production",
     )
 
-    # A check per field, not one of the whole: pydantic leaves that one out while any field is wrong.
+    # Each field has its own check, because pydantic skips a check of the whole object while any field is wrong.
     @field_validator("database_url", "redis_url", "storage_url", "front_signing_keys", "token_keys", "secret_key")
     @classmethod
-    def _is_given_in_production(cls, value: T, info: ValidationInfo) -> T:
-        if _in_production(info) and not _given(value):
+    def _require_in_production(cls, value: T, info: ValidationInfo) -> T:
+        if _in_production(info) and not _is_set(value):
             raise ValueError("required in production")
         return value
 
     @field_validator("front_api_url", "front_app_url")
     @classmethod
-    def _is_https_in_production(cls, value: str, info: ValidationInfo) -> str:
+    def _require_https_in_production(cls, value: str, info: ValidationInfo) -> str:
         if _in_production(info) and not value.startswith("https://"):
             raise ValueError("must be https in production")
         return value
 
     @field_validator("mailroom_crash_at")
     @classmethod
-    def _crashes_in_tests_only(cls, value: str, info: ValidationInfo) -> str:
+    def _check_crash_point(cls, value: str, info: ValidationInfo) -> str:
         if value and _in_production(info):
             raise ValueError("crashes are for tests, not for production; unset it")
-        failpoints.read(value)
+        failpoints.parse(value)
         return value
 
     @property
     def storage(self) -> str:
-        """The storage URL in force."""
+        """Return STORAGE_URL, or the URL of a folder below MAILROOM_DATA when it is unset."""
         return self.storage_url or f"file://{(self.mailroom_data / 'files').resolve()}"
 
     @property
     def signing_keys(self) -> tuple[bytes, ...]:
-        """The signing keys as bytes, newest first."""
+        """Return the signing keys as bytes, newest first."""
         return tuple(key.get_secret_value().encode() for key in self.front_signing_keys)
 
     def require(self, *names: str) -> Self:
-        """Fail with every one of `names` that is unset; for programs that cannot run without them."""
-        missing = [name.upper() for name in names if not _given(getattr(self, name))]
+        """Return the settings. Raises ConfigurationError, which lists all of `names` that are unset."""
+        missing = [name.upper() for name in names if not _is_set(getattr(self, name))]
         if missing:
             raise ConfigurationError(
                 f"{', '.join(missing)} not set, and no servers of `mailroom up` found in {self.mailroom_data}: "
@@ -178,12 +181,30 @@ def _in_production(info: ValidationInfo) -> bool:
     return info.data.get("mailroom_env") == "production"
 
 
-def _given(value: Any) -> bool:
+def _is_set(value: Any) -> bool:
     return bool(value.get_secret_value() if isinstance(value, SecretStr) else value)
 
 
+def load() -> Settings:
+    """Read the settings now. Raises ConfigurationError, which lists every mistake and never a secret.
+
+    The environment wins over `MAILROOM_DATA/environment`, which `mailroom up` writes for its embedded servers.
+    """
+    data = Path(os.environ.get("MAILROOM_DATA") or ".mailroom")
+    try:
+        return Settings(_env_file=data / "environment", **_read_secret_files())  # type: ignore[arg-type]
+    except ValidationError as exc:
+        raise ConfigurationError(_explain(exc)) from None
+
+
+@cache
+def current() -> Settings:
+    """Return the settings of this process, which are read once."""
+    return load()
+
+
 def _read_secret_files() -> dict[str, str]:
-    """Secrets given as NAME_FILE; NAME itself wins."""
+    """Read the secrets that are given as NAME_FILE. When NAME is set too, it wins."""
     found = {}
     for name in SECRETS:
         path = os.environ.get(f"{name}_FILE")
@@ -196,27 +217,10 @@ def _read_secret_files() -> dict[str, str]:
 
 
 def _explain(error: ValidationError) -> str:
+    """Write one line for each mistake, without the values."""
     lines = []
     for mistake in error.errors(include_input=False, include_url=False):
         name = ".".join(str(part) for part in mistake["loc"][:1]).upper()
         text = mistake["msg"].removeprefix("Value error, ")
         lines.append(f"{name}: {text}" if name else text)
     return "\n".join(lines)
-
-
-def load() -> Settings:
-    """Read the settings now. Raises ConfigurationError naming every mistake, never a secret.
-
-    The environment wins over `MAILROOM_DATA/environment`, the file `mailroom up` writes for its embedded servers.
-    """
-    data = Path(os.environ.get("MAILROOM_DATA") or ".mailroom")
-    try:
-        return Settings(_env_file=data / "environment", **_read_secret_files())  # type: ignore[arg-type]
-    except ValidationError as exc:
-        raise ConfigurationError(_explain(exc)) from None
-
-
-@cache
-def current() -> Settings:
-    """The settings of this process, read once."""
-    return load()

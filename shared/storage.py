@@ -1,4 +1,4 @@
-"""Keeps attachments' bytes: in a folder or an object store, streamed, and durable before anybody says so."""
+"""Stores the bytes of attachments in a folder or an object store: streamed, and durable when a write returns."""
 
 from __future__ import annotations
 
@@ -24,81 +24,81 @@ from obstore.store import LocalStore, ObjectStore, from_url
 
 from shared.errors import ConfigurationError, StorageFull, StorageUnavailable
 
-_OWN_NAME: Final = re.compile(r"fil_[a-z0-9]{1,64}")
-_READ_BYTES: Final = 256 * 1024
-_LOCAL_PART_BYTES: Final = 2**20
-_CHECK_BYTES: Final = 2**20  # a few bytes find room where no file does
-_PART_BYTES: Final = 5 * 2**20  # the least S3 takes
 _CLIENT_SECONDS: Final = {"timeout": "60s", "connect_timeout": "5s"}
 _RETRIES: Final[Any] = {"max_retries": 2, "retry_timeout": timedelta(seconds=60)}
-#: No space, no quota, or no file this large: the same to whoever waits for room.
+
+_READ_BYTES: Final = 256 * 1024
+_LOCAL_PART_BYTES: Final = 2**20
+_S3_PART_BYTES: Final = 5 * 2**20  # the smallest part that S3 takes
+_CHECK_BYTES: Final = 2**20  # a nearly full storage has room for a few bytes, but not for a file
+
+#: The form of Front's ids of files. Anything else is hashed before it becomes part of a path.
+_FRONT_FILE_ID: Final = re.compile(r"fil_[a-z0-9]{1,64}")
+#: No space, no quota, or no room for a file of this size: the task waits for room in each case.
 _FULL: Final = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG, HTTPStatus.INSUFFICIENT_STORAGE})
-_NUMBER: Final = re.compile(r"os error (\d+)|\b(507) ")
-#: What a cause may say: an object store's whole answer names keys and accounts.
-_CAUSE: Final = re.compile(r"[A-Z][\w ]+ \(os error \d+\)|\b[345]\d\d [A-Z]\w+")
+_ERROR_NUMBER: Final = re.compile(r"os error (\d+)|\b(507) ")
+#: The only part of an error text that is repeated. The whole answer of an object store names keys and accounts.
+_SAFE_CAUSE: Final = re.compile(r"[A-Z][\w ]+ \(os error \d+\)|\b[345]\d\d [A-Z]\w+")
 
 
 @dataclass(frozen=True, kw_only=True)
-class Stored:
-    """What was written, counted and hashed on its way."""
+class StoredFile:
+    """The size and hash of the bytes that were written."""
 
     size: int
     sha256: str
 
 
 class Storage:
-    """The place of STORAGE_URL: `file:///folder`, `s3://bucket/prefix?region=…&endpoint=…`, or `memory://` for tests.
+    """The storage at STORAGE_URL: `file:///folder`, `s3://bucket/prefix?region=…&endpoint=…`, or `memory://` for tests.
 
-    Options of an object store stand in the URL's query or in its usual environment variables. May be shared by threads.
+    The URL's query or the usual environment variables hold the options of an object store. Threads may share a storage.
     """
 
     def __init__(self, url: str):
         self._root: Path | None = None
         if url.startswith("file://"):
-            self._root = _made(Path(unquote(urlsplit(url).path)))
+            self._root = _durable_folder(Path(unquote(urlsplit(url).path)))
             self._store: ObjectStore = LocalStore(self._root)
         else:
             self._store = _object_store(url)
 
-    def put(self, path: str, chunks: Iterable[bytes]) -> Stored:
-        """Write the bytes as they come; what was there is replaced. When this returns they survive a power cut.
+    def put(self, path: str, chunks: Iterable[bytes]) -> StoredFile:
+        """Write the bytes as they come, and replace a file at this path. When this returns, they survive a power cut.
 
-        When `chunks` raises, nothing is left behind and its error is passed on; what killed writers of the same path
-        left goes too, in a folder. Raises StorageUnavailable, StorageFull where there is no room.
+        When `chunks` raises, nothing is left behind and its error is passed on. In a folder, the half-written files of
+        killed writers of the same path are removed too. Raises StorageUnavailable, StorageFull.
         """
-        began = time.time()
-        counted = _Counted(chunks)
-        part = _LOCAL_PART_BYTES if self._root else _PART_BYTES
-        with _translated("writing a file"):
-            obstore.put(self._store, path, iter(counted), chunk_size=part, max_concurrency=1, use_multipart=True)
+        started_at = time.time()
+        hashed = _HashedChunks(chunks)
+        part = _LOCAL_PART_BYTES if self._root else _S3_PART_BYTES
+        with _storage_errors("writing a file"):
+            obstore.put(self._store, path, iter(hashed), chunk_size=part, max_concurrency=1, use_multipart=True)
         if self._root:
-            _sync(self._root / path, below=self._root)
-            _remove_halves(self._root / path, before=began)
-        return Stored(size=counted.size, sha256=counted.hash.hexdigest())
+            _sync(self._root / path, root=self._root)
+            _remove_half_written(self._root / path, before=started_at)
+        return StoredFile(size=hashed.size, sha256=hashed.sha256.hexdigest())
 
     def read(self, path: str) -> Iterator[bytes]:
-        """The bytes, in pieces. Raises StorageUnavailable, also when nothing is there."""
-        with _translated("reading a file"):
+        """Return the bytes in chunks. Raises StorageUnavailable, also when there is no file."""
+        with _storage_errors("reading a file"):
             for chunk in obstore.get(self._store, path).stream(min_chunk_size=_READ_BYTES):
                 yield bytes(chunk)
 
     def delete(self, *paths: str) -> None:
-        """Remove files for good; those that are not there are fine. Raises StorageUnavailable."""
-        with _translated("deleting files"):
-            for some in [[path] for path in paths] if self._root else [list(paths)]:
+        """Remove files for good, and ignore missing ones. Raises StorageUnavailable."""
+        with _storage_errors("deleting files"):
+            for batch in [[path] for path in paths] if self._root else [list(paths)]:
                 with suppress(FileNotFoundError):
-                    obstore.delete(self._store, some)
+                    obstore.delete(self._store, batch)
             for folder in {(self._root / path).parent for path in paths} if self._root else ():
                 with suppress(FileNotFoundError):
                     _fsync(folder)
 
     def delete_tenant(self, tenant_id: int) -> int:
-        """Remove everything of a tenant, half-written files of killed processes too; how many files.
-
-        Raises StorageUnavailable.
-        """
+        """Remove all files of a tenant, half-written ones too, and return their number. Raises StorageUnavailable."""
         deleted = 0
-        with _translated("deleting a tenant's files"), suppress(FileNotFoundError):
+        with _storage_errors("deleting a tenant's files"), suppress(FileNotFoundError):
             if self._root:
                 return _remove_folder(self._root / str(int(tenant_id)))
             for batch in obstore.list(self._store, prefix=f"{int(tenant_id)}/"):
@@ -107,7 +107,7 @@ class Storage:
         return deleted
 
     def check(self) -> None:
-        """Write, read back and delete a file of a MiB. Raises StorageUnavailable with what does not work."""
+        """Write, read back and delete a file of 1 MiB. Raises StorageUnavailable, which says what does not work."""
         path, content = f"check/{uuid.uuid4().hex}", b"mailroom" * (_CHECK_BYTES // 8)
         self.put(path, [content])
         if b"".join(self.read(path)) != content:
@@ -115,25 +115,25 @@ class Storage:
         self.delete(path)
 
 
-def path_for(tenant_id: int, attachment_front_id: str) -> str:
-    """Where a tenant's attachment lies: a path of ours, in which no word of a sender's appears."""
+def attachment_path(tenant_id: int, attachment_front_id: str) -> str:
+    """Return the path at which a tenant's attachment is stored. It contains nothing that a sender wrote."""
     digest = hashlib.sha256(attachment_front_id.encode("utf-8", "surrogatepass")).hexdigest()
-    name = attachment_front_id if _OWN_NAME.fullmatch(attachment_front_id) else digest
+    name = attachment_front_id if _FRONT_FILE_ID.fullmatch(attachment_front_id) else digest
     return f"{int(tenant_id)}/{digest[:2]}/{name}"
 
 
-class _Counted:
-    """Passes chunks on, and knows afterwards how many bytes they were and their hash."""
+class _HashedChunks:
+    """Passes chunks on, and counts and hashes their bytes."""
 
     def __init__(self, chunks: Iterable[bytes]):
         self.size = 0
-        self.hash = hashlib.sha256()
+        self.sha256 = hashlib.sha256()
         self._chunks = chunks
 
     def __iter__(self) -> Iterator[bytes]:
         for chunk in self._chunks:
             self.size += len(chunk)
-            self.hash.update(chunk)
+            self.sha256.update(chunk)
             yield chunk
 
 
@@ -148,65 +148,66 @@ def _object_store(url: str) -> ObjectStore:
         raise ConfigurationError(f"STORAGE_URL: {str(exc).splitlines()[0]}") from exc
 
 
-def _made(folder: Path) -> Path:
-    """The folder, with every folder above it that had to be made written down in its own parent."""
-    missing = [place for place in (folder, *folder.parents) if not place.exists()]
+def _durable_folder(folder: Path) -> Path:
+    """Create the folder and its parents, and make each new one durable. Raises ConfigurationError."""
+    missing = [each for each in (folder, *folder.parents) if not each.exists()]
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        for place in missing:
-            _fsync(place.parent)
+        for each in missing:
+            _fsync(each.parent)
     except OSError as exc:
         raise ConfigurationError(f"STORAGE_URL: cannot use {folder}: {exc.strerror}") from exc
     return folder.resolve()
 
 
-def _sync(file: Path, *, below: Path) -> None:
-    """Make a file and the folders it may have brought with it durable; obstore's local store leaves that to us."""
-    with _translated("writing a file"):
-        for place in (file, *file.parents):
-            _fsync(place)
-            if place == below:
+def _sync(file: Path, *, root: Path) -> None:
+    """Make a file, and the folders up to the root, durable; obstore's local store does not."""
+    with _storage_errors("writing a file"):
+        for each in (file, *file.parents):
+            _fsync(each)
+            if each == root:
                 return
 
 
-def _remove_halves(file: Path, *, before: float) -> None:
-    """Remove what earlier writers of the file began and never ended: obstore writes to `NAME#1`, `NAME#2`, …"""
-    for half in file.parent.glob(f"{file.name}#*"):
+def _remove_half_written(file: Path, *, before: float) -> None:
+    """Remove the files that killed writers of this file left: obstore writes to `NAME#1`, `NAME#2`, …"""
+    for part in file.parent.glob(f"{file.name}#*"):
         with suppress(FileNotFoundError):
-            if half.stat().st_mtime < before:
-                half.unlink()
+            if part.stat().st_mtime < before:
+                part.unlink()
 
 
 def _remove_folder(folder: Path) -> int:
-    """Remove it with all files in it, also for a power cut; how many files there were."""
-    count = sum(1 for place in folder.rglob("*") if not place.is_dir())
+    """Remove the folder and all files in it, durably, and return the number of files."""
+    count = sum(1 for each in folder.rglob("*") if not each.is_dir())
     shutil.rmtree(folder)
     _fsync(folder.parent)
     return count
 
 
-def _fsync(place: Path) -> None:
-    number = os.open(place, os.O_RDONLY)
+def _fsync(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
     try:
-        os.fsync(number)
+        os.fsync(descriptor)
     finally:
-        os.close(number)
+        os.close(descriptor)
 
 
 @contextmanager
-def _translated(what: str) -> Iterator[None]:
+def _storage_errors(operation: str) -> Iterator[None]:
+    """Turn errors of the library and the system into StorageFull or StorageUnavailable."""
     try:
         yield
     except (BaseError, OSError) as exc:
-        found = _CAUSE.search(str(exc))
+        found = _SAFE_CAUSE.search(str(exc))
         cause = (isinstance(exc, OSError) and exc.strerror) or (found.group() if found else type(exc).__name__)
-        if _means_full(exc):
-            raise StorageFull(f"{what} failed ({cause}); make room at STORAGE_URL") from exc
-        raise StorageUnavailable(f"{what} failed ({cause}); check the space and rights at STORAGE_URL") from exc
+        if _is_full(exc):
+            raise StorageFull(f"{operation} failed ({cause}); make room at STORAGE_URL") from exc
+        raise StorageUnavailable(f"{operation} failed ({cause}); check the space and rights at STORAGE_URL") from exc
 
 
-def _means_full(exc: Exception) -> bool:
+def _is_full(exc: Exception) -> bool:
     number = exc.errno if isinstance(exc, OSError) and exc.errno else None
-    if number is None and (found := _NUMBER.search(str(exc))):
+    if number is None and (found := _ERROR_NUMBER.search(str(exc))):
         number = int(found[1] or found[2])
     return number in _FULL

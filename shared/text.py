@@ -1,4 +1,4 @@
-"""Makes any text from outside storable."""
+"""Cleans text from outside, so that PostgreSQL can store it."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ REPLACEMENT = "\N{REPLACEMENT CHARACTER}"
 
 
 def clean(text: str, limit: int) -> str:
-    """The text without NUL and lone surrogates, which PostgreSQL cannot hold, cut to `limit` characters."""
+    """Replace NUL and lone surrogates, which PostgreSQL cannot store, and cut the text to `limit` characters."""
     if len(text) > limit:
         text = text[:limit]
     if text.isascii():

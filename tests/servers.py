@@ -14,7 +14,8 @@ import psycopg
 import pytest
 import redis
 
-from console.up.embedded import AlreadyRunning, Postgres, Valkey, hold
+from console.up.data_folder import AlreadyRunning, locked
+from console.up.embedded import Postgres, Valkey
 from shared.db.core.migrate import migrate
 
 if TYPE_CHECKING:
@@ -35,7 +36,7 @@ def servers_folder() -> Iterator[Path]:
         _remove_unless_held(old)
     folder = Path(tempfile.mkdtemp(prefix=PREFIX, dir=place))
     folder.chmod(0o711)  # PostgreSQL runs as another account when we are root
-    with hold(folder):
+    with locked(folder):
         yield folder
     shutil.rmtree(folder, ignore_errors=True)  # another run that begins now may be removing it too
 
@@ -130,7 +131,7 @@ def _copy_of_template(postgres: Postgres, name: str) -> str:
 
 def _remove_unless_held(folder: Path) -> None:
     try:
-        with hold(folder):
+        with locked(folder):
             shutil.rmtree(folder, ignore_errors=True)
     except (AlreadyRunning, PermissionError):
         return

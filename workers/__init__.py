@@ -1,1 +1,1 @@
-"""Everything behind the queue."""
+"""The processes behind the queue: recorder, worker and sweeper."""

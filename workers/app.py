@@ -1,4 +1,4 @@
-"""The Celery application: `celery -A workers.app worker -Q record` or `-Q work`."""
+"""The Celery application of recorders and workers: `celery -A workers.app worker -Q record`, or `-Q work`."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from celery.concurrency import prefork
 from shared import failpoints, queue
 from shared.connection.tokens import keep_alive
 from shared.errors import MailroomError, StoreUnavailable
-from shared.http.transport import Deadlines
+from shared.http.transport import CallDeadlines
 from shared.process import logs
 from shared.process.heartbeat import Heartbeat
 from shared.settings import Settings, load
@@ -22,34 +22,67 @@ from workers.attempts.run import run_task
 from workers.process.waking import add_waker
 from workers.process.watchdog import Watchdog
 from workers.repairing.slice import run_repair
-from workers.resources import Resources, open_resources
+from workers.resources import EXIT_CONFIGURATION, NEEDED_SETTINGS, Resources, open_resources
 from workers.steps import STEPS
-from workers.sweeping.retention import expire
+from workers.sweeping import retention
 
-EXIT_CONFIGURATION = 78
-#: Added to the deadline of the largest file: for the storage, and for whatever else a task may wait for.
-STUCK_SECONDS = 600.0
+#: Added to the deadline of the largest download, for the storage and for whatever else a task may wait for.
+STUCK_MARGIN_SECONDS = 600.0
 log = structlog.get_logger()
 
 
-def _settings() -> Settings:
+def _load_settings() -> Settings:
     try:
-        return load().require("database_url", "redis_url", "token_keys")
+        return load().require(*NEEDED_SETTINGS)
     except MailroomError as exc:
         sys.stderr.write(f"{exc}\n")
         sys.exit(EXIT_CONFIGURATION)
 
 
-settings = _settings()
+settings = _load_settings()
 failpoints.arm(settings.mailroom_crash_at)
 app = queue.celery_app(settings)
 add_waker(app)
 
 
-class Process:
-    """This process' resources and heartbeat; made when it starts, not at import. With prefork each child is one.
+@app.task(name=queue.RECORD_INTAKE)
+def record_intake() -> None:
+    """Record the deliveries that wait in the intake and in the spool."""
+    try:
+        WorkerProcess.resources.recorder.drain()
+    except StoreUnavailable as exc:
+        log.warning("recording_postponed", reason=str(exc))
 
-    The watchdog looks after the process that consumes: with prefork that is the children's parent.
+
+@app.task(name=queue.RUN_TASK)
+def run(task_id: int) -> None:
+    """Run one task."""
+    run_task(WorkerProcess.resources, STEPS, int(task_id))
+
+
+@app.task(name=queue.KEEP_ALIVE)
+def refresh_tokens(tenant_id: int) -> None:
+    """Refresh an idle tenant's tokens before they expire."""
+    keep_alive(WorkerProcess.resources, int(tenant_id))
+
+
+@app.task(name=queue.EXPIRE)
+def delete_expired() -> None:
+    """Delete rows and files that are older than the retention settings allow."""
+    retention.delete_expired(WorkerProcess.resources)
+
+
+@app.task(name=queue.REPAIR)
+def repair(repair_id: int) -> None:
+    """Do one slice of a repair."""
+    run_repair(WorkerProcess.resources, int(repair_id))
+
+
+class WorkerProcess:
+    """The resources and the heartbeat of this process, made when it starts and not at import.
+
+    With prefork each child has its own, and the parent has none: it runs no tasks. The watchdog belongs to the process
+    that consumes the queue, which with prefork is the parent.
     """
 
     kind: str
@@ -58,112 +91,76 @@ class Process:
     heartbeat: Heartbeat
     watchdog: Watchdog
 
-
-def kind_of(queues: Any) -> str:
-    """What a worker that consumes these queues is called."""
-    return "recorder" if queue.RECORD in queues else "worker"
-
-
-def is_open() -> bool:
-    """Whether this process runs tasks itself; the parent of prefork's children does not."""
-    return hasattr(Process, "resources")
+    @classmethod
+    def runs_tasks(cls) -> bool:
+        """Whether this process runs tasks itself."""
+        return hasattr(cls, "resources")
 
 
 @signals.setup_logging.connect
 def set_up_logging(**_: Any) -> None:
-    """Take over Celery's logging."""
+    """Configure logging in place of Celery."""
     logs.configure(settings, "worker")
 
 
 @signals.celeryd_after_setup.connect
 def open_process(instance: Any, **_: Any) -> None:
-    """Open this process' resources; a worker that cannot must not consume. Children open their own after the fork."""
-    Process.kind = kind_of(instance.app.amqp.queues.consume_from)
+    """Open this process's resources before it consumes. With prefork each child opens its own after the fork."""
+    queues = instance.app.amqp.queues.consume_from
+    WorkerProcess.kind = "recorder" if queue.RECORD_QUEUE in queues else "worker"
     forks = issubclass(instance.pool_cls, prefork.TaskPool)
-    Process.slots = 0 if Process.kind == "recorder" else 1 if forks else instance.concurrency
-    Process.watchdog = Watchdog(instance, settings.redis_url.get_secret_value(), stuck_seconds=_longest_task())
+    WorkerProcess.slots = 0 if WorkerProcess.kind == "recorder" else 1 if forks else instance.concurrency
+    redis_url = settings.redis_url.get_secret_value()
+    WorkerProcess.watchdog = Watchdog(instance, redis_url, stuck_seconds=_longest_task_seconds())
     if not forks:
-        _open()
+        _open_resources()
 
 
 @signals.worker_process_init.connect
 def open_child(**_: Any) -> None:
-    """Open a child's resources and be counted: it runs one task at a time."""
-    _open()
-    Process.heartbeat.start()
-
-
-def _open() -> None:
-    try:
-        Process.resources = open_resources(settings, app, kind=Process.kind)
-    except Exception:
-        # Celery swallows what a signal handler raises, and would run on without resources.
-        log.exception("worker_not_started", kind=Process.kind)
-        os._exit(1)
-    resources = Process.resources
-    Process.heartbeat = Heartbeat(resources.pool, resources.name, Process.kind, Process.slots)
-
-
-def _longest_task() -> float:
-    """Seconds. Recording goes on for as long as it has to."""
-    if Process.kind == "recorder":
-        return math.inf
-    return Deadlines().for_file(settings.max_attachment_bytes) + STUCK_SECONDS
+    """Open a prefork child's resources and start its heartbeat; a child runs one task at a time."""
+    _open_resources()
+    WorkerProcess.heartbeat.start()
 
 
 @signals.worker_ready.connect
 def begin(**_: Any) -> None:
-    """Be counted, and looked after, once tasks can be taken."""
-    if is_open():
-        Process.heartbeat.start()
-    Process.watchdog.start()
+    """Start heartbeat and watchdog once the process can take tasks."""
+    if WorkerProcess.runs_tasks():
+        WorkerProcess.heartbeat.start()
+    WorkerProcess.watchdog.start()
 
 
 @signals.worker_shutting_down.connect
 def ask_to_stop(**_: Any) -> None:
-    """Running downloads give their tasks back; everything shorter finishes."""
-    Process.watchdog.stop()
-    if is_open():
-        Process.resources.stop.set()
+    """Ask running downloads to give their tasks back; every shorter step finishes."""
+    WorkerProcess.watchdog.stop()
+    if WorkerProcess.runs_tasks():
+        WorkerProcess.resources.stop.set()
 
 
 @signals.worker_shutdown.connect
 @signals.worker_process_shutdown.connect
 def close_process(**_: Any) -> None:
-    """Leave once the last task is done."""
-    if is_open():
-        Process.heartbeat.stop()
-        Process.resources.close()
+    """Stop the heartbeat and close the resources after the last task has ended."""
+    if WorkerProcess.runs_tasks():
+        WorkerProcess.heartbeat.stop()
+        WorkerProcess.resources.close()
 
 
-@app.task(name=queue.RECORD_INTAKE)
-def record_intake() -> None:
-    """Record what waits in the intake and the spool."""
+def _open_resources() -> None:
+    kind = WorkerProcess.kind
     try:
-        Process.resources.recorder.drain()
-    except StoreUnavailable as exc:
-        log.warning("recording_postponed", reason=str(exc))
+        WorkerProcess.resources = resources = open_resources(settings, app, kind=kind)
+    except Exception:
+        # Celery swallows the exceptions of signal handlers and would go on to consume without resources.
+        log.exception("worker_not_started", kind=kind)
+        os._exit(1)
+    WorkerProcess.heartbeat = Heartbeat(resources.pool, resources.name, kind, WorkerProcess.slots)
 
 
-@app.task(name=queue.RUN_TASK)
-def run(task_id: int) -> None:
-    """Run one task."""
-    run_task(Process.resources, STEPS, int(task_id))
-
-
-@app.task(name=queue.KEEP_ALIVE)
-def refresh_tokens(tenant_id: int) -> None:
-    """Keep an idle tenant's tokens from dying of age."""
-    keep_alive(Process.resources, int(tenant_id))
-
-
-@app.task(name=queue.EXPIRE)
-def delete_expired() -> None:
-    """Delete what is too old to be kept."""
-    expire(Process.resources)
-
-
-@app.task(name=queue.REPAIR)
-def repair(repair_id: int) -> None:
-    """Do a slice of a repair."""
-    run_repair(Process.resources, int(repair_id))
+def _longest_task_seconds() -> float:
+    """Return how long a task may take. A recorder's task goes on for as long as deliveries wait."""
+    if WorkerProcess.kind == "recorder":
+        return math.inf
+    return CallDeadlines().for_file(settings.max_attachment_bytes) + STUCK_MARGIN_SECONDS

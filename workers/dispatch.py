@@ -1,4 +1,4 @@
-"""Sends due tasks to the workers: rows first, then the message, which is only a hint."""
+"""Sends due tasks to the workers: a committed row first, then a Celery message, which is only a hint."""
 
 from __future__ import annotations
 
@@ -17,28 +17,29 @@ from shared.db.tasks import capacity, dispatching
 from shared.db.tasks.dispatching import QueuedTask
 from shared.db.tenants import connections
 from shared.errors import StoreUnavailable
-from workers.attempts.outage import PROBE_SECONDS, SCOPE_AGAIN_SECONDS
+from workers.attempts.outage import OUTAGE_PROBE_SECONDS, SCOPE_PROBE_RETRY_SECONDS
 
-#: A tenant's token is tried to be kept alive this often, until it is: far within a day, since a message may be lost.
-KEEP_ALIVE_AGAIN_SECONDS = 3_600.0
-#: Workers that were full are taken to be so for this long: rounds come hardly less often.
+#: The pause between two messages that ask for the same tenant's token refresh. It is far shorter than a day, since a
+#: message may be lost.
+KEEP_ALIVE_RETRY_SECONDS = 3_600.0
+#: The time for which full workers are taken to stay full. Rounds come hardly less often.
 FULL_SECONDS = 0.02
 log = structlog.get_logger()
 
 
 class Dispatcher:
-    """Queues due tasks and tells the workers."""
+    """Queues due tasks in their rows and sends them to the workers."""
 
-    def __init__(self, pool: Pool, app: Celery, waiting: queue.Waiting):
+    def __init__(self, pool: Pool, app: Celery, queue_depth: queue.QueueDepth):
         self._pool = pool
         self._app = app
-        self._waiting = waiting
+        self._queue_depth = queue_depth
         self._full_until = 0.0
 
     def top_up(self, tenant_ids: Iterable[int]) -> None:
-        """Send what is due of these tenants, as far as the workers have room. Never raises: the sweeper comes later.
+        """Send the due tasks of these tenants, as far as the workers have room. Never raises: the sweeper comes later.
 
-        Who found no room a moment ago does not look again: while there is more than the workers can do, rounds send it.
+        For `FULL_SECONDS` after the workers were full it does nothing. The sweeper's rounds send the backlog.
         """
         if time.monotonic() < self._full_until:
             return
@@ -48,51 +49,52 @@ class Dispatcher:
             except StoreUnavailable as exc:
                 log.warning("dispatch_postponed", reason=str(exc))
 
-    def _top_up(self, tenants: list[int]) -> None:
-        seen = self._pool.run_autocommit(lambda conn: capacity.due_work(conn, tenants))
-        if seen is None:
-            return
-        if not seen.has_capacity:
-            self._full_until = time.monotonic() + FULL_SECONDS
-            return
-        seen = replace(seen, waiting=self._waiting.count())
-        self._dispatch(partial(dispatching.queue_for_tenants, tenant_ids=tenants, due=seen))
-
-    def round(self) -> int:
-        """Send what is due of all tenants in fair turns; how many. Raises StoreUnavailable."""
-        waiting = self._waiting.count()
+    def send_round(self) -> int:
+        """Send due tasks of all tenants in fair turns and return their number. Raises StoreUnavailable."""
+        waiting = self._queue_depth.count()
         return self._dispatch(lambda conn: dispatching.queue_round(conn, waiting=waiting))
 
-    def probe(self) -> int:
-        """Send the tasks that find out whether what held others back is over, when it is time. Raises StoreUnavailable.
+    def send_probes(self) -> int:
+        """Send the probes that are due and return their number. Raises StoreUnavailable.
 
-        One for what is away for everybody, and one for each tenant that lacks a permission.
+        A probe is a task that finds out whether the cause that holds others back is gone. There is one for an outage,
+        and one for each tenant that lacks a permission.
         """
-        again = SCOPE_AGAIN_SECONDS
-        asking = self._dispatch(
-            lambda conn: _ahead(dispatching.queue_probe(conn, every_seconds=PROBE_SECONDS, again_seconds=again))
+        retry = SCOPE_PROBE_RETRY_SECONDS
+        sent = self._dispatch(
+            lambda conn: _queued(dispatching.queue_probe(conn, every_seconds=OUTAGE_PROBE_SECONDS, again_seconds=retry))
         )
-        return asking + self._dispatch(lambda conn: _ahead(dispatching.queue_scope_probes(conn, again_seconds=again)))
+        return sent + self._dispatch(lambda conn: _queued(dispatching.queue_scope_probes(conn, again_seconds=retry)))
 
-    def keep_alive(self) -> None:
-        """Have the tokens of tenants refreshed that were not for long. Raises StoreUnavailable: then later."""
-        again = partial(connections.pick_idle_connections, again_seconds=KEEP_ALIVE_AGAIN_SECONDS)
-        for tenant_id in self._pool.run(again):
-            queue.send(self._app, queue.KEEP_ALIVE, tenant_id, behind=True)
+    def send_token_refreshes(self) -> None:
+        """Have the tokens of tenants refreshed that were idle for long. Raises StoreUnavailable: then later."""
+        pick = partial(connections.pick_idle_connections, again_seconds=KEEP_ALIVE_RETRY_SECONDS)
+        for tenant_id in self._pool.run(pick):
+            queue.send(self._app, queue.KEEP_ALIVE, tenant_id, low_priority=True)
 
-    def expire(self) -> None:
-        """Have what is too old deleted. Raises StoreUnavailable: then later."""
-        queue.send(self._app, queue.EXPIRE, behind=True)
+    def send_retention(self) -> None:
+        """Have a worker delete expired rows and files. Raises StoreUnavailable: then later."""
+        queue.send(self._app, queue.EXPIRE, low_priority=True)
 
-    def repair(self) -> None:
+    def send_repairs(self) -> None:
         """Send the repairs that are due, unless live work waits for the workers already. Raises StoreUnavailable."""
-        if self._waiting.count() < capacity.ASSUMED_SLOTS:
+        if self._queue_depth.count() < capacity.ASSUMED_SLOTS:
             for repair_id in self._pool.run(repairs.pick_repairs):
-                queue.send(self._app, queue.REPAIR, repair_id, behind=True)
+                queue.send(self._app, queue.REPAIR, repair_id, low_priority=True)
 
     def close(self) -> None:
-        """Give up the connection."""
-        self._waiting.close()
+        """Close the connections to Redis."""
+        self._queue_depth.close()
+
+    def _top_up(self, tenants: list[int]) -> None:
+        due = self._pool.run_autocommit(lambda conn: capacity.due_work(conn, tenants))
+        if due is None:
+            return
+        if not due.has_capacity:
+            self._full_until = time.monotonic() + FULL_SECONDS
+            return
+        due = replace(due, waiting=self._queue_depth.count())
+        self._dispatch(partial(dispatching.queue_for_tenants, tenant_ids=tenants, due=due))
 
     def _dispatch(self, pick: Callable[[Connection], list[QueuedTask]]) -> int:
         picked = self._pool.run(pick)
@@ -106,5 +108,6 @@ class Dispatcher:
         return len(picked)
 
 
-def _ahead(task_ids: Iterable[int]) -> list[QueuedTask]:
+def _queued(task_ids: Iterable[int]) -> list[QueuedTask]:
+    """Return these tasks as ones to be sent ahead of every backlog."""
     return [QueuedTask(id=task_id) for task_id in task_ids]

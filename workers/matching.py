@@ -11,7 +11,7 @@ MATCHED_ROLES = frozenset({"to", "cc", "bcc"})
 
 
 def keys_to_look_up(recipients: Iterable[Recipient], *, fold_plus: bool) -> set[str]:
-    """The address keys whose owners `match_recipients` needs."""
+    """Return the address keys whose owners `match_recipients` needs."""
     return {key for r in recipients if r.role in MATCHED_ROLES for key in _keys(r.handle, fold_plus=fold_plus)}
 
 
@@ -28,38 +28,40 @@ def _match(recipient: Recipient, owners: Owners, *, fold_plus: bool) -> Match:
     for key in keys:
         if key in owners:
             owner = owners[key]
-            return _owned(owner, recipient) if isinstance(owner, AddressOwner) else _through(owner, recipient)
+            if isinstance(owner, AddressOwner):
+                return _match_owner(recipient, owner)
+            return _match_shared_inbox(recipient, owner)
     return Match(recipient, None, f"no user with {' or '.join(keys)}" if keys else "not an address")
 
 
-def _owned(owner: AddressOwner, recipient: Recipient) -> Match:
+def _match_owner(recipient: Recipient, owner: AddressOwner) -> Match:
     if not owner.active:
         return Match(recipient, None, f"user {owner.external_id} is inactive")
     handle, role = recipient
     return Match(recipient, owner, f"{role} {handle} = user {owner.external_id}, address {owner.position}")
 
 
-def _through(inbox: SharedInbox, recipient: Recipient) -> Match:
-    """The first who may stand for the inbox; without one, why each of the two does not."""
+def _match_shared_inbox(recipient: Recipient, inbox: SharedInbox) -> Match:
+    """Match the inbox's user, else the tenant's default owner; with neither, say why for both."""
     place = f"{recipient.role} {recipient.handle} = shared inbox" + (f" {inbox.name}" if inbox.name else "")
-    own, instead = inbox.user, inbox.default_owner
-    if own and own.active:
-        return Match(recipient=recipient, user=own, reason=f"{place} → user {own.external_id}")
-    if instead and instead.active:
-        return Match(recipient=recipient, user=instead, reason=f"{place} → default owner, user {instead.external_id}")
-    return Match(
-        recipient=recipient,
-        user=None,
-        reason=f"{place}, for nobody: {_absent('no user', own)}, {_absent('no default owner', instead)}",
-    )
+    user, default = inbox.user, inbox.default_owner
+    if user and user.active:
+        return Match(recipient=recipient, user=user, reason=f"{place} → user {user.external_id}")
+    if default and default.active:
+        return Match(recipient=recipient, user=default, reason=f"{place} → default owner, user {default.external_id}")
+    why_not = f"{_why_not(user, 'no user')}, {_why_not(default, 'no default owner')}"
+    return Match(recipient=recipient, user=None, reason=f"{place}, for nobody: {why_not}")
 
 
-def _absent(nobody: str, user: MatchedUser | None) -> str:
-    return f"user {user.external_id} is inactive" if user else nobody
+def _why_not(user: MatchedUser | None, if_none: str) -> str:
+    return f"user {user.external_id} is inactive" if user else if_none
 
 
 def _keys(handle: str, *, fold_plus: bool) -> tuple[str, ...]:
-    """The address itself first, then without its tag where the tenant folds tags; nothing for what is no address."""
+    """Return the keys to compare: the address itself, then without its tag if the tenant folds tags.
+
+    Returns none for a handle that is no address.
+    """
     exact = match_key(handle)
     if exact is None:
         return ()

@@ -7,8 +7,8 @@ from datetime import datetime
 
 from shared.models import MatchedUser, PlannedAction, Tenant
 
-#: The least destructive first; with several users the least destructive wish wins.
-DESTRUCTION = ("none", "tag", "archive", "trash")
+#: Of several users' choices the least destructive wins.
+LEAST_DESTRUCTIVE_FIRST = ("none", "tag", "archive", "trash")
 
 
 def plan_action(
@@ -19,7 +19,7 @@ def plan_action(
     now: datetime,
     inbox_ids: Sequence[str] = (),
 ) -> PlannedAction:
-    """Choose the action for an inbound message in these inboxes that these users were addressed in."""
+    """Choose the action for an inbound message to these users, in these inboxes."""
     users = list(users)
     kind, why = _choose(tenant, users)
     if not users and tenant.only_when_matched:
@@ -27,7 +27,7 @@ def plan_action(
     if kind == "none":
         return _skip(tenant, kind, f"no_action: {why}")
     if tenant.only_inboxes is not None and not set(tenant.only_inboxes) & set(inbox_ids):
-        return _skip(tenant, kind, f"other_inbox: {_place(inbox_ids)}")
+        return _skip(tenant, kind, f"other_inbox: {_why_other_inbox(inbox_ids)}")
     if tenant.connected_at is None or emitted_at < tenant.connected_at:
         return _skip(tenant, kind, "too_old: emitted before the tenant connected")
     if emitted_at < now - tenant.act_within:
@@ -36,28 +36,28 @@ def plan_action(
 
 
 def _choose(tenant: Tenant, users: list[MatchedUser]) -> tuple[str, str]:
-    """The action and whose wish it is."""
+    """Return the action and the reason for choosing it."""
     if not users:
         return tenant.action, "the tenant's policy"
-    wishes = {user.external_id: user.action or tenant.action for user in users}
-    differ = len(set(wishes.values())) > 1
-    winner = min(wishes, key=lambda external_id: _destruction(wishes[external_id])) if differ else next(iter(wishes))
-    own = any(user.action for user in users if user.external_id == winner)
-    why = f"the choice of user {winner}" if own else "the tenant's policy"
+    choices = {user.external_id: user.action or tenant.action for user in users}
+    differ = len(set(choices.values())) > 1
+    winner = min(choices, key=lambda external_id: _destruction(choices[external_id])) if differ else next(iter(choices))
+    is_own = any(user.action for user in users if user.external_id == winner)
+    why = f"the choice of user {winner}" if is_own else "the tenant's policy"
     if differ:
-        why += f", the least destructive of {len(wishes)} users' wishes"
-    return wishes[winner], why
+        why += f", the least destructive of {len(choices)} users' wishes"
+    return choices[winner], why
 
 
 def _destruction(action: str) -> int:
-    return DESTRUCTION.index(action.partition(":")[0])
+    return LEAST_DESTRUCTIVE_FIRST.index(action.partition(":")[0])
 
 
 def _skip(tenant: Tenant, kind: str, reason: str) -> PlannedAction:
     return PlannedAction(kind=kind, wait_for=tenant.wait_for, state="skipped", reason=reason)
 
 
-def _place(inbox_ids: Sequence[str]) -> str:
+def _why_other_inbox(inbox_ids: Sequence[str]) -> str:
     if not inbox_ids:
         return "the policy is for some inboxes only, and the event does not say which it was in"
     return f"the policy is not for {', '.join(inbox_ids[:3])}"

@@ -1,4 +1,4 @@
-"""What a worker works with: chosen once per process."""
+"""The connections and clients of a recorder, worker or sweeper, opened once per process."""
 
 from __future__ import annotations
 
@@ -8,24 +8,26 @@ from dataclasses import dataclass
 
 from celery import Celery
 
-from shared.connection.tokens import FrontMeans, front_client, token_endpoint
+from shared.connection.tokens import FrontResources, front_client, token_endpoint
 from shared.connection.vault import TokenVault
 from shared.db.core.locks import RECORDER, Role
 from shared.db.core.pool import open_pool
 from shared.intake.client import Intake, open_intake
-from shared.queue import WORK, Waiting
+from shared.queue import WORK_QUEUE, QueueDepth
 from shared.settings import Settings
 from shared.storage import Storage
 from workers.dispatch import Dispatcher
-from workers.recording.prefetch import Reader
+from workers.recording.prefetch import DeliveryReader
 from workers.recording.recorder import Recorder
 
-NEEDED = ("database_url", "redis_url", "token_keys")
+#: The exit status for wrong or missing settings.
+EXIT_CONFIGURATION = 78
+NEEDED_SETTINGS = ("database_url", "redis_url", "token_keys")
 
 
 @dataclass(frozen=True, kw_only=True)
-class Resources(FrontMeans):
-    """The real things behind a worker's steps; a set `stop` asks running steps to give their tasks back."""
+class Resources(FrontResources):
+    """The connections and clients that steps and jobs use. Once `stop` is set, running steps give their tasks back."""
 
     name: str
     settings: Settings
@@ -43,15 +45,14 @@ class Resources(FrontMeans):
 
 
 def open_resources(settings: Settings, app: Celery, *, kind: str) -> Resources:
-    """Everything a process of this kind needs; connects when first used."""
-    settings.require(*NEEDED)
+    """Make the resources of a process of this kind; each connects when it is first used."""
+    settings.require(*NEEDED_SETTINGS)
     database_url = settings.database_url.get_secret_value()
     name = f"{kind}@{socket.gethostname()}:{os.getpid()}"
-    # Threads hold a connection for milliseconds and Front for much longer: 8 connections served 32 threads (measured).
+    # A thread needs a connection for milliseconds and Front for longer: 8 connections served 32 threads (measured).
     pool = open_pool(settings, size=max(4, settings.worker_threads // 2), application_name=name)
     intake = open_intake(settings)
-    waiting = Waiting(settings.redis_url.get_secret_value(), WORK)
-    dispatcher = Dispatcher(pool, app, waiting)
+    dispatcher = Dispatcher(pool, app, QueueDepth(settings.redis_url.get_secret_value(), WORK_QUEUE))
     role = Role(database_url, RECORDER, name=f"recorder of {name}")
     return Resources(
         name=name,
@@ -59,7 +60,7 @@ def open_resources(settings: Settings, app: Celery, *, kind: str) -> Resources:
         pool=pool,
         intake=intake,
         dispatcher=dispatcher,
-        recorder=Recorder(pool, intake, role, dispatcher.top_up, Reader(pool, intake)),
+        recorder=Recorder(pool, intake, role, dispatcher.top_up, DeliveryReader(pool, intake)),
         front=front_client(settings),
         token_endpoint=token_endpoint(settings),
         storage=Storage(settings.storage),

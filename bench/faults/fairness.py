@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from bench.faults.run import Run
 from bench.harness.mail import seconds_to_change
 from bench.harness.mailroom import add_backlog, drop_backlog
-from shared.queue import WORK, Waiting
+from shared.queue import WORK_QUEUE, QueueDepth
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -60,7 +60,7 @@ def away_workers(suite: Suite) -> Result:
 
 def _longest_queue(scene: Scene, *, seconds: float) -> int:
     """Return the most messages that were seen to wait for a worker."""
-    waiting = Waiting(scene.mailroom.redis_url, WORK)
+    waiting = QueueDepth(scene.mailroom.redis_url, WORK_QUEUE)
     until, longest = time.monotonic() + seconds, 0
     while time.monotonic() < until:
         longest = max(longest, waiting.count())

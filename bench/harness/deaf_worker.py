@@ -15,8 +15,8 @@ from celery import bootsteps
 
 from workers.process import watchdog
 
-watchdog.LOOK_SECONDS, watchdog.GRACE_SECONDS = 0.2, 3.0
-watchdog.DEAF_SECONDS = float(os.environ.get("DEAF_SECONDS", "2"))
+watchdog.SAMPLE_SECONDS, watchdog.GRACE_SECONDS = 0.2, 3.0
+watchdog.NOT_CONSUMING_SECONDS = float(os.environ.get("DEAF_SECONDS", "2"))
 
 from workers.app import app  # noqa: E402 -- the watchdog reads the values above when it is made
 

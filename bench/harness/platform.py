@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Self
 import psutil
 
 from bench.harness.processes import children_of, is_alive, wait_until
-from console.up.embedded.spawn import Guard
+from console.up.child_processes import Guard
 
 if TYPE_CHECKING:
     from collections.abc import Container, Mapping, Sequence

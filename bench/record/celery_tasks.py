@@ -30,5 +30,5 @@ pool = open_pool(settings, size=TASK_THREADS, application_name="tasks of the ben
 def process_webhook(body: str) -> None:
     """Record one webhook."""
     delivery = Delivery(id=uuid.uuid4().hex, received_at=datetime.now(UTC), body=body.encode())
-    parsed = parse(Incoming(delivery=delivery, origin="webhook", mark=delivery.id))
+    parsed = parse(Incoming(delivery=delivery, origin="webhook", entry_id=delivery.id))
     pool.run(lambda conn: record_chunk(conn, [parsed]))

@@ -18,7 +18,7 @@ from shared import queue
 from shared.db.core.locks import RECORDER, Role
 from shared.process import logs
 from shared.settings import load
-from workers.recording.prefetch import Reader
+from workers.recording.prefetch import DeliveryReader
 from workers.recording.recorder import Recorder
 from workers.resources import Resources, open_resources
 
@@ -53,7 +53,7 @@ def main(chunk: int, *, with_shares: bool) -> None:
 def _recorder(resources: Resources, chunk: int, *, one_thread: bool = False) -> Recorder:
     """Return the recorder of the product with another chunk; a profiler sees one thread only."""
     role = Role(resources.settings.database_url.get_secret_value(), RECORDER, name="recorder of the benchmark")
-    reader = Reader(resources.pool, resources.intake, chunk, reads_ahead=not one_thread)
+    reader = DeliveryReader(resources.pool, resources.intake, chunk, prefetches=not one_thread)
     return Recorder(resources.pool, resources.intake, role, resources.dispatcher.top_up, reader)
 
 

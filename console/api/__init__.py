@@ -1,1 +1,1 @@
-"""The REST API below /api/v1: users and tenants for the programs of whoever runs Mailroom."""
+"""The REST API below /api/v1, with which programs of an operator manage tenants and users."""

@@ -1,4 +1,4 @@
-"""Knows who sends a request by its bearer token, and what that token may see and do."""
+"""The API's blueprint: checks of each request (token, encoding, body), and helpers that its routes share."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from flask_openapi3.models.tag import Tag
 from pydantic import BaseModel
 from werkzeug.exceptions import BadRequest
 
-from console.api import problems
 from console.api.problems import (
+    MEDIA_TYPE,
     Fault,
     ForEveryTenantOnly,
     Invalid,
@@ -23,9 +23,10 @@ from console.api.problems import (
     ScopeTooSmall,
     Unauthorized,
     UnknownTenant,
+    register_problems,
 )
 from console.issued_secrets import digest_of
-from console.web.resources import current
+from console.web.resources import current_resources
 from shared.db.tenants import api_tokens, tenants
 
 if TYPE_CHECKING:
@@ -33,46 +34,80 @@ if TYPE_CHECKING:
     from shared.db.tenants.api_tokens import Bearer
     from shared.db.tenants.tenants import TenantOverview
 
+Responses: TypeAlias = dict[str | int | HTTPStatus, type[BaseModel] | dict[Any, Any] | None]
 
-#: Endpoints whose bodies may be larger than the application's MAX_CONTENT_LENGTH, in bytes.
-LARGER = {"api.put_users_of_list": 4 * 2**20}
+#: Endpoints that take larger bodies than the application's MAX_CONTENT_LENGTH, with their limit in bytes.
+LARGE_BODIES = {"api.put_users_of_list": 4 * 2**20}
+READ_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
 
-READING = frozenset({"GET", "HEAD", "OPTIONS"})
-
-Answers: TypeAlias = dict[str | int | HTTPStatus, type[BaseModel] | dict[Any, Any] | None]
-
+# The OpenAPI document.
 SECURITY = "token"
-USERS = Tag(name="users", description="The people a tenant's mail is matched with.")
-TENANTS = Tag(name="tenants", description="Your customers, and what is done with their conversations.")
+USERS = Tag(name="users", description="The people with whom a tenant's mail is matched.")
+TENANTS = Tag(name="tenants", description="Your customers, and the actions on their conversations.")
 
 
-def refuse_other_encodings() -> None:
-    """Raise Invalid unless path and query of the current request are UTF-8."""
+def problem_responses(*statuses: int) -> Responses:
+    """Document these statuses as problems of a route."""
+    schema = {"$ref": "#/components/schemas/Problem"}
+    return {
+        status: {"description": HTTPStatus(status).phrase, "content": {MEDIA_TYPE: {"schema": schema}}}
+        for status in statuses
+    }
+
+
+def _operation_id(*, name: str, path: str, method: str) -> str:  # noqa: ARG001 -- the library passes all three
+    """Name an operation after its function."""
+    return name
+
+
+#: The problems that a route with a body has besides those of every route.
+BODY_PROBLEMS = problem_responses(400, 413, 415)
+#: The problem of a route that may give somebody a name or an address that another one has.
+CONFLICT = problem_responses(409)
+
+api = APIBlueprint(
+    "api",
+    __name__,
+    url_prefix="/api/v1",
+    operation_id_callback=_operation_id,
+    abp_security=[{SECURITY: []}],
+    abp_responses=problem_responses(401, 403, 404, 422, 500, 503),
+)
+register_problems(api)
+
+
+# Checks before each request, in this order.
+
+
+@api.before_request
+def authorize() -> None:
+    """Let the request pass if its token may do this. Raises Unauthorized, ScopeTooSmall or UnknownTenant."""
+    g.bearer = bearer = _bearer()
+    g.token_name = bearer.name
+    if request.method not in READ_METHODS and bearer.scope != "write":
+        raise ScopeTooSmall(f"the token {bearer.name!r} may only read")
+    tenant_id = (request.view_args or {}).get("tenant_id")
+    if tenant_id is not None and bearer.tenant_id not in {None, tenant_id}:
+        raise unknown_tenant(tenant_id)
+
+
+@api.before_request
+def require_utf8() -> None:
+    """Raise Invalid unless path and query of the request are UTF-8."""
     path: str = request.environ["PATH_INFO"]  # its bytes, each as a character (PEP 3333)
     parts = {"path": path.encode("latin-1"), "query": unquote_to_bytes(request.query_string)}
-    if faults := [_fault(part) for part, text in parts.items() if not _is_utf8(text)]:
+    if faults := [_encoding_fault(part) for part, text in parts.items() if not _is_utf8(text)]:
         raise Invalid("the address is not encoded in UTF-8", faults=faults)
 
 
-def _is_utf8(text: bytes) -> bool:
-    try:
-        text.decode()
-    except UnicodeDecodeError:
-        return False
-    return True
-
-
-def _fault(part: str) -> Fault:
-    return Fault(code="bad_encoding", detail=f"encode the {part} in UTF-8 before it is percent-encoded", parameter=part)
-
-
-def read_body() -> None:
-    """Read the body where the view wants one. Raises NotJson, MalformedJson, or what HTTP has for too large."""
+@api.before_request
+def require_json() -> None:
+    """Read the body if the view takes one. Raises NotJson or MalformedJson, or HTTP's error for a large body."""
     view = current_app.view_functions[request.endpoint or ""]
     if request.method == "OPTIONS" or "body" not in view.__annotations__:
         return
-    if request.endpoint in LARGER:
-        request.max_content_length = LARGER[request.endpoint]
+    if request.endpoint in LARGE_BODIES:
+        request.max_content_length = LARGE_BODIES[request.endpoint]
     if not request.is_json or request.headers.get("Content-Encoding", "identity") != "identity":
         raise NotJson("send the body as plain JSON with Content-Type: application/json")
     try:
@@ -85,39 +120,12 @@ def read_body() -> None:
         raise MalformedJson("the body is no JSON object")
 
 
-def admit() -> None:
-    """Let the current request in. Raises Unauthorized, ScopeTooSmall, or UnknownTenant for a tenant out of sight."""
-    g.sender = sender = _bearer()
-    g.token_name = sender.name
-    if request.method not in READING and sender.scope != "write":
-        raise ScopeTooSmall(f"the token {sender.name!r} may only read")
-    asked = (request.view_args or {}).get("tenant_id")
-    if asked is not None and sender.tenant_id not in {None, asked}:
-        raise no_tenant(asked)
-
-
-def only_tenant() -> int | None:
-    """The one tenant that the sender sees; None: every."""
-    return cast("int | None", g.sender.tenant_id)
-
-
-def for_every_tenant() -> None:
-    """Raises ForEveryTenantOnly where the sender's token is bound to a tenant."""
-    if only_tenant() is not None:
-        raise ForEveryTenantOnly("this token is for one tenant; making tenants takes one for every tenant")
-
-
-def no_tenant(tenant_id: int) -> UnknownTenant:
-    """The refusal that tells the same about a tenant out of sight and one that is not there."""
-    return UnknownTenant(f"there is no tenant {tenant_id}")
-
-
 def _bearer() -> Bearer:
-    given = request.authorization
-    if given is None or given.type != "bearer" or not given.token:
+    authorization = request.authorization
+    if authorization is None or authorization.type != "bearer" or not authorization.token:
         raise Unauthorized("send the header Authorization: Bearer mr_…; `mailroom api-token create` makes a token")
-    digest = digest_of(given.token)
-    found = current().pool.run(lambda conn: api_tokens.find_bearer(conn, digest))
+    digest = digest_of(authorization.token)
+    found = current_resources().pool.run(lambda conn: api_tokens.find_bearer(conn, digest))
     if found is None:
         raise InvalidToken("nobody has this token")
     if found.state != "valid":
@@ -125,52 +133,52 @@ def _bearer() -> Bearer:
     return found
 
 
-def keep(conn: Connection, tenant_id: int) -> None:
-    """Keep the tenant there for this transaction. Raises UnknownTenant."""
+def _is_utf8(text: bytes) -> bool:
+    try:
+        text.decode()
+    except UnicodeDecodeError:
+        return False
+    return True
+
+
+def _encoding_fault(part: str) -> Fault:
+    return Fault(code="bad_encoding", detail=f"encode the {part} in UTF-8 before you percent-encode it", parameter=part)
+
+
+# The tenants that a route may work on.
+
+
+def bound_tenant() -> int | None:
+    """Return the tenant to which the token is bound; None: it is good for every tenant."""
+    return cast("int | None", g.bearer.tenant_id)
+
+
+def require_unbound_token() -> None:
+    """Raise ForEveryTenantOnly if the token is bound to a tenant."""
+    if bound_tenant() is not None:
+        raise ForEveryTenantOnly("this token is for one tenant; making tenants takes one for every tenant")
+
+
+def unknown_tenant(tenant_id: int) -> UnknownTenant:
+    """Make the refusal that is the same for a missing tenant and for one that the token may not see."""
+    return UnknownTenant(f"there is no tenant {tenant_id}")
+
+
+def keep_tenant(conn: Connection, tenant_id: int) -> None:
+    """Keep the tenant from being removed until the transaction ends. Raises UnknownTenant."""
     if not tenants.lock_against_removal(conn, tenant_id):
-        raise no_tenant(tenant_id)
+        raise unknown_tenant(tenant_id)
 
 
-def hold(conn: Connection, tenant_id: int) -> None:
-    """Keep the tenant as it is for this transaction, but for what it changes itself. Raises UnknownTenant."""
+def lock_tenant(conn: Connection, tenant_id: int) -> None:
+    """Keep others from changing the tenant until the transaction ends. Raises UnknownTenant."""
     if not tenants.lock(conn, tenant_id):
-        raise no_tenant(tenant_id)
+        raise unknown_tenant(tenant_id)
 
 
-def overview(conn: Connection, tenant_id: int) -> TenantOverview:
-    """The tenant. Raises UnknownTenant."""
+def read_tenant(conn: Connection, tenant_id: int) -> TenantOverview:
+    """Read the tenant. Raises UnknownTenant."""
     found = tenants.get(conn, tenant_id)
     if found is None:
-        raise no_tenant(tenant_id)
+        raise unknown_tenant(tenant_id)
     return found
-
-
-def said(*statuses: int) -> Answers:
-    """Problems as a route's documentation lists them."""
-    schema = {"$ref": "#/components/schemas/Problem"}
-    return {
-        status: {"description": HTTPStatus(status).phrase, "content": {problems.MEDIA_TYPE: {"schema": schema}}}
-        for status in statuses
-    }
-
-
-def _named(*, name: str, path: str, method: str) -> str:  # noqa: ARG001 -- as the library calls it
-    """An operation is called like the function that does it."""
-    return name
-
-
-#: What a route with a body may say besides.
-BODY = said(400, 413, 415)
-
-api = APIBlueprint(
-    "api",
-    __name__,
-    url_prefix="/api/v1",
-    operation_id_callback=_named,
-    abp_security=[{SECURITY: []}],
-    abp_responses=said(401, 403, 404, 422, 500, 503),
-)
-api.before_request(admit)
-api.before_request(refuse_other_encodings)
-api.before_request(read_body)
-problems.register_problems(api)

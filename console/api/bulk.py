@@ -1,46 +1,49 @@
-"""Many users in one request."""
+"""Write users, and take many of them in one request."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from console.api.blueprint import BODY, USERS, api, keep
-from console.api.problems import Fault, Invalid, as_members
+from console.api.blueprint import BODY_PROBLEMS, USERS, api, keep_tenant
+from console.api.problems import Fault, Invalid, fault_members
 from console.api.schemas import TenantPath, pointer_to
-from console.api.user_schemas import MOST_FAULTS, BulkAnswer, BulkQuery, UserItem, UserList, WrongItem
+from console.api.user_schemas import MOST_FAULTS, BulkQuery, BulkResult, UserItem, UserList, WrongItem
 from console.user_description import LONGEST_ID, BadUser, described_user
-from console.web.resources import current
+from console.web.resources import current_resources
 from shared.db.users import user_import, users
 from shared.db.users.user_import import ImportedUser
 from shared.db.users.users import UserTaken
 from shared.text import clean
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Sequence
 
     from shared.db.core.pool import Connection
     from shared.db.users.user_import import AddressMove, Mistake
     from shared.db.users.users import NewUser
 
-
 T = TypeVar("T")
 
-NOT_TAKEN = "nothing was written: see errors"
+NOTHING_WRITTEN = "nothing was written: see errors"
 
 
 @dataclass(frozen=True, kw_only=True)
-class Wish:
-    """How users are to be written. `spared` are not set inactive with those missing; None: nobody is."""
+class WriteOptions:
+    """The choices of a request that writes users.
+
+    `deactivate_except`: set inactive all users of the tenant but those written and those with these external ids. With
+    None, nobody is set inactive.
+    """
 
     move: bool
     partial: bool = False
-    spared: Sequence[str] | None = None
+    deactivate_except: Sequence[str] | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
-class Written:
-    """What became of users."""
+class WriteResult:
+    """The outcome of a request that writes users."""
 
     outcomes: dict[str, int]
     deactivated: int
@@ -48,85 +51,88 @@ class Written:
     mistakes: list[Mistake]
 
 
-class Mistaken(Exception):
-    """Nothing was written: these lines are wrong."""
+class UsersRejected(Exception):
+    """Nothing was written; `mistakes` says which lines are wrong."""
 
     def __init__(self, mistakes: list[Mistake]):
         super().__init__(f"{len(mistakes)} mistakes")
         self.mistakes = mistakes
 
 
-def change(tenant_id: int, write: Callable[[Connection], T]) -> T:
-    """What `write` gives, in one transaction and in the tenant's turn. Raises Crowded."""
-    held = current()
-    with held.turns.of(tenant_id):
-        return held.pool.run(write)
-
-
-def put_users(conn: Connection, tenant_id: int, lines: Sequence[ImportedUser], wish: Wish) -> Written:
-    """Make these users what they are described as. Raises Mistaken unless what is right may go in alone."""
-    users.lock(conn, tenant_id)
-    user_import.create_staging_tables(conn)
-    user_import.stage(conn, lines)
-    mistakes = list(user_import.remove_repeated_lines(conn))
-    mistakes += user_import.remove_taken_addresses(conn, tenant_id, move=wish.move)
-    if mistakes and not wish.partial:
-        raise Mistaken(sorted(mistakes, key=lambda mistake: mistake.line))
-    moves = list(user_import.moves(conn, tenant_id))
-    user_import.delete_old_addresses(conn, tenant_id)
-    for _ in user_import.write_users(conn, tenant_id, with_actions=True):
-        pass
-    gone = 0 if wish.spared is None else user_import.deactivate_others(conn, tenant_id, but=wish.spared)
-    return Written(outcomes=user_import.count_outcomes(conn), deactivated=gone, moves=moves, mistakes=mistakes)
-
-
-def put_user(conn: Connection, tenant_id: int, user: NewUser, *, move: bool) -> str:
-    """Make one user what it is described as; whether it was added, changed or unchanged. Raises UserTaken."""
-    line = user_import.ImportedUser(line=0, user=user)
-    try:
-        written = put_users(conn, tenant_id, [line], Wish(move=move))
-    except Mistaken as exc:
-        raise UserTaken("; ".join(mistake.what for mistake in exc.mistakes)) from None
-    return next(iter(written.outcomes))
-
-
-@api.post("/tenants/<int:tenant_id>/users/bulk", tags=[USERS], responses={200: BulkAnswer, **BODY})
+@api.post("/tenants/<int:tenant_id>/users/bulk", tags=[USERS], responses={200: BulkResult, **BODY_PROBLEMS})
 def put_users_of_list(path: TenantPath, query: BulkQuery, body: UserList) -> dict[str, Any]:
-    """Make and replace up to 5,000 users in one transaction; doing it again changes nothing.
+    """Make and replace up to 5,000 users in one transaction. The same request again changes nothing.
 
-    All or nothing. With `partial=true` wrong users are left out, and of a user with an address that belongs to somebody
-    else only that address is, as `mailroom user import` does it.
+    All or nothing. With `partial=true` wrong users are left out. If an address of a user belongs to somebody else, only
+    that address is left out, as `mailroom user import` does it.
     """
     items: Sequence[UserItem | WrongItem] = body.users
     faults: list[Fault] = []
     lines = [line for index, item in enumerate(items) if (line := _line(index, item, faults))]
-    spared = _named(items) if body.missing == "deactivate" else None
-    wish = Wish(move=body.addresses_of_others == "move", partial=query.partial, spared=spared)
+    listed = _external_ids(items) if body.missing == "deactivate" else None
+    options = WriteOptions(move=body.addresses_of_others == "move", partial=query.partial, deactivate_except=listed)
 
-    def write(conn: Connection) -> Written:
-        keep(conn, path.tenant_id)
-        written = put_users(conn, path.tenant_id, lines, wish)
+    def write(conn: Connection) -> WriteResult:
+        keep_tenant(conn, path.tenant_id)
+        result = put_users(conn, path.tenant_id, lines, options)
         if faults and not query.partial:
-            raise Mistaken([])
-        return written
+            raise UsersRejected([])
+        return result
 
     try:
-        written = change(path.tenant_id, write)
-    except Mistaken as exc:
-        raise Invalid(NOT_TAKEN, faults=[*faults, *_faults(exc.mistakes, items)]) from None
-    return _answer(written, [*faults, *_faults(written.mistakes, items)])
+        result = in_tenants_turn(path.tenant_id, write)
+    except UsersRejected as exc:
+        raise Invalid(NOTHING_WRITTEN, faults=[*faults, *_faults(exc.mistakes, items)]) from None
+    return _document(result, [*faults, *_faults(result.mistakes, items)])
 
 
-def _answer(written: Written, faults: Sequence[Fault]) -> dict[str, Any]:
-    counts = {name: written.outcomes.get(name, 0) for name in ("added", "changed", "unchanged")}
-    moved = [{"address": move.address, "was": move.owner, "now": move.heir} for move in written.moves]
-    return {**counts, "deactivated": written.deactivated, "moved": moved, "errors": as_members(faults)}
+def in_tenants_turn(tenant_id: int, write: Callable[[Connection], T]) -> T:
+    """Run `write` in a transaction when it is the tenant's turn, and return its result. Raises Crowded."""
+    resources = current_resources()
+    with resources.turns.of(tenant_id):
+        return resources.pool.run(write)
+
+
+def put_user(conn: Connection, tenant_id: int, user: NewUser, *, move: bool) -> str:
+    """Add or replace one user; return "added", "changed" or "unchanged". Raises UserTaken."""
+    line = user_import.ImportedUser(line=0, user=user)
+    try:
+        result = put_users(conn, tenant_id, [line], WriteOptions(move=move))
+    except UsersRejected as exc:
+        raise UserTaken("; ".join(mistake.what for mistake in exc.mistakes)) from None
+    return next(iter(result.outcomes))
+
+
+def put_users(conn: Connection, tenant_id: int, lines: Sequence[ImportedUser], options: WriteOptions) -> WriteResult:
+    """Add or replace these users. Raises UsersRejected for a mistake, unless the options are `partial`."""
+    users.lock(conn, tenant_id)
+    user_import.create_staging_tables(conn)
+    user_import.stage(conn, lines)
+    mistakes = list(user_import.remove_repeated_lines(conn))
+    mistakes += user_import.remove_taken_addresses(conn, tenant_id, move=options.move)
+    if mistakes and not options.partial:
+        raise UsersRejected(sorted(mistakes, key=lambda mistake: mistake.line))
+    moves = list(user_import.moves(conn, tenant_id))
+    user_import.delete_old_addresses(conn, tenant_id)
+    for _ in user_import.write_users(conn, tenant_id, with_actions=True):
+        pass
+    spared = options.deactivate_except
+    deactivated = 0 if spared is None else user_import.deactivate_others(conn, tenant_id, but=spared)
+    return WriteResult(
+        outcomes=user_import.count_outcomes(conn), deactivated=deactivated, moves=moves, mistakes=mistakes
+    )
+
+
+def _document(result: WriteResult, faults: Sequence[Fault]) -> dict[str, Any]:
+    counts = {name: result.outcomes.get(name, 0) for name in ("added", "changed", "unchanged")}
+    moved = [{"address": move.address, "was": move.owner, "now": move.heir} for move in result.moves]
+    return {**counts, "deactivated": result.deactivated, "moved": moved, "errors": fault_members(faults)}
 
 
 def _line(index: int, item: UserItem | WrongItem, faults: list[Fault]) -> ImportedUser | None:
-    """The user an item describes; else what is wrong with it joins the faults."""
+    """Return the user that an item describes; if it describes none, add its mistakes to the faults."""
     if isinstance(item, WrongItem):
-        faults += (_placed(index, fault) for fault in item.faults)
+        faults += (_fault_in_list(index, fault) for fault in item.faults)
         return None
     try:
         user = described_user(item.external_id, item.name, item.addresses, item.action or "", active=item.active)
@@ -139,39 +145,38 @@ def _line(index: int, item: UserItem | WrongItem, faults: list[Fault]) -> Import
     return ImportedUser(line=index, user=user)
 
 
-def _placed(index: int, fault: Fault) -> Fault:
-    """A fault found within an item, where it is in the list."""
-    inside = (fault.pointer or "#").removeprefix("#")
-    pointer = pointer_to("users", index) + inside
-    return Fault(code=fault.code, detail=fault.detail, pointer=pointer, index=index)
+def _external_ids(items: Sequence[UserItem | WrongItem]) -> list[str]:
+    """Return the external ids of all items, wrong ones included. Raises Invalid for an item without one."""
+    faults = [
+        _fault(index, "nameless", "without its external_id, everybody could be missing", "external_id")
+        for index, item in enumerate(items)
+        if item.external_id is None
+    ]
+    if faults:
+        raise Invalid(NOTHING_WRITTEN, faults=faults)
+    # No user has an id that cannot be stored. Cleaned, it spares the user with the closest id.
+    return [clean(item.external_id.strip(), LONGEST_ID + 1) for item in items if item.external_id is not None]
 
 
-def _fault(index: int, code: str, detail: str, *inside: str | int) -> Fault:
-    return Fault(code=code, detail=detail, pointer=pointer_to("users", index, *inside), index=index)
-
-
-def _faults(mistakes: Iterable[Mistake], items: Sequence[UserItem | WrongItem]) -> Iterable[Fault]:
-    """What staging found wrong, told by item."""
+def _faults(mistakes: Iterable[Mistake], items: Sequence[UserItem | WrongItem]) -> Iterator[Fault]:
+    """Turn the mistakes that staging found into faults of the items."""
     for mistake in mistakes:
         item = items[mistake.line]
         if isinstance(item, WrongItem):
             raise TypeError(f"item {mistake.line} was never staged")
         if mistake.address is None:
-            what = f"external_id {item.external_id!r} is that of item {mistake.earlier} already"
-            yield _fault(mistake.line, "user_repeated", what, "external_id")
+            detail = f"item {mistake.earlier} has the external_id {item.external_id!r} already"
+            yield _fault(mistake.line, "user_repeated", detail, "external_id")
         else:
             place = item.addresses.index(mistake.address)
             yield _fault(mistake.line, "user_taken", mistake.what, "addresses", place)
 
 
-def _named(items: Sequence[UserItem | WrongItem]) -> list[str]:
-    """Everybody the list names, wrongly described or not. Raises Invalid where an item does not say whom it means."""
-    nameless = [
-        _fault(index, "nameless", "without its external_id, everybody could be missing", "external_id")
-        for index, item in enumerate(items)
-        if item.external_id is None
-    ]
-    if nameless:
-        raise Invalid(NOT_TAKEN, faults=nameless)
-    # What cannot be stored is nobody's; as close as it can be, it spares whoever is called so.
-    return [clean(item.external_id.strip(), LONGEST_ID + 1) for item in items if item.external_id is not None]
+def _fault(index: int, code: str, detail: str, *path: str | int) -> Fault:
+    return Fault(code=code, detail=detail, pointer=pointer_to("users", index, *path), index=index)
+
+
+def _fault_in_list(index: int, fault: Fault) -> Fault:
+    """Turn a fault of an item into one of the list."""
+    path = (fault.pointer or "#").removeprefix("#")
+    return Fault(code=fault.code, detail=fault.detail, pointer=pointer_to("users", index) + path, index=index)

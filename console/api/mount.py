@@ -1,73 +1,109 @@
-"""Puts the API into the console's application, with its document and the page that shows it."""
+"""Mount the API in the console's application: its routes, the log lines of its requests, its OpenAPI document."""
 
 from __future__ import annotations
 
+import time
 from typing import TYPE_CHECKING, Any
 
-from flask import render_template
+import structlog
+from flask import g, render_template, request
 from flask_openapi3.models.security_scheme import SecurityScheme
 from werkzeug.routing import BaseConverter
 
-from console.api import bulk, problems, tenants, users  # noqa: F401 -- for the routes that they declare
+from console.api import bulk, tenants, users  # noqa: F401 -- each declares routes of the blueprint
 from console.api.blueprint import SECURITY, api
-from console.api.problems import codes
-from console.api.schemas import Problem, refuse
+from console.api.problems import REQUEST_ID_HEADER, is_api_request, problem_codes, request_id
+from console.api.schemas import Problem, raise_invalid
 
 if TYPE_CHECKING:
+    from flask import Flask, Response
     from flask_openapi3.openapi import OpenAPI
 
-
-ABOUT = (
+DESCRIPTION = (
     "Send a token with each request: `Authorization: Bearer mr_…`; `mailroom api-token create` makes one. "
     "Errors are problem details (RFC 9457) with a stable `code`. Every answer has the id of its request in "
     "`X-Request-ID`: yours, if you send one of 8 to 64 letters, digits, dots, dashes or underscores."
 )
+TOKEN_DESCRIPTION = "`mailroom api-token create` makes one; it reads or writes, one tenant or all"  # noqa: S105
+#: A header of the answers with this status.
 HEADERS = {
     "401": ("WWW-Authenticate", "How to authenticate (RFC 6750)"),
-    "403": ("WWW-Authenticate", "Which scope it takes"),
-    "503": ("Retry-After", "Seconds after which to send it again"),
+    "403": ("WWW-Authenticate", "The scope that the request needs"),
+    "503": ("Retry-After", "Seconds to wait before you send the request again"),
 }
 
-ABOUT_TOKENS = "`mailroom api-token create` makes one; it reads or writes, one tenant or all"
 
-
-def complete(document: dict[str, Any]) -> dict[str, Any]:
-    """The document with plain descriptions, and with the headers that answers carry."""
-    document["info"]["description"] = ABOUT
-    for operations in document["paths"].values():
-        for operation in operations.values():
-            _complete(operation)
-    return document
-
-
-def _complete(operation: dict[str, Any]) -> None:
-    if "description" in operation:
-        operation["description"] = operation["description"].replace("<br/>", " ").strip()
-    for status, (name, meaning) in HEADERS.items():
-        operation["responses"][status]["headers"] = {name: {"description": meaning, "schema": {"type": "string"}}}
+log = structlog.get_logger(__name__)
 
 
 class AnythingConverter(BaseConverter):
-    """The rest of a path whatever it holds, slashes at either end included."""
+    """Matches the rest of a path whatever it is, with slashes at either end."""
 
     regex = ".+"
     part_isolating = False
     weight = 300
 
 
-def mount(app: OpenAPI) -> None:
+def mount_api(app: OpenAPI) -> None:
     """Serve the API below /api/v1, its document at /api/openapi.json and a page about it at /api/docs."""
     app.url_map.converters["anything"] = AnythingConverter
-    app.url_map.merge_slashes = False  # an external id may hold several in a row
-    app.security_schemes = {SECURITY: SecurityScheme(type="http", scheme="bearer", description=ABOUT_TOKENS)}
+    app.url_map.merge_slashes = False  # an external id may have several in a row
+    app.security_schemes = {SECURITY: SecurityScheme(type="http", scheme="bearer", description=TOKEN_DESCRIPTION)}
     app.validation_error_model = Problem
-    app.validation_error_callback = refuse
-    problems.accompany(app)
+    app.validation_error_callback = raise_invalid
+    _trace_requests(app)
     app.register_api(api)
-    document = complete(app.api_doc)
+    document = _complete(app.api_doc)
     app.add_url_rule("/api/openapi.json", "openapi", lambda: document)
     app.add_url_rule("/api/docs", "api_docs", lambda: _page(document))
 
 
+def _trace_requests(app: Flask) -> None:
+    """Give every request below /api/ an id and a log line, even if its address is unknown."""
+    app.before_request(_begin)
+    app.after_request(_end)
+    app.teardown_request(_forget)
+
+
+def _begin() -> None:
+    g.began = time.perf_counter()
+    if is_api_request():
+        structlog.contextvars.bind_contextvars(request_id=request_id())
+
+
+def _end(response: Response) -> Response:
+    if is_api_request():
+        response.headers[REQUEST_ID_HEADER] = request_id()
+        log.info(
+            "api_request",
+            method=request.method,
+            route=request.url_rule.rule if request.url_rule else None,
+            status=response.status_code,
+            milliseconds=round((time.perf_counter() - g.began) * 1000, 1),
+            token_name=g.get("token_name"),
+        )
+    return response
+
+
+def _forget(_: BaseException | None) -> None:
+    structlog.contextvars.unbind_contextvars("request_id")
+
+
+def _complete(document: dict[str, Any]) -> dict[str, Any]:
+    """Add to the document what the library leaves out: a description, and the headers of problems."""
+    document["info"]["description"] = DESCRIPTION
+    for operations in document["paths"].values():
+        for operation in operations.values():
+            _complete_operation(operation)
+    return document
+
+
+def _complete_operation(operation: dict[str, Any]) -> None:
+    if "description" in operation:
+        operation["description"] = operation["description"].replace("<br/>", " ").strip()
+    for status, (name, meaning) in HEADERS.items():
+        operation["responses"][status]["headers"] = {name: {"description": meaning, "schema": {"type": "string"}}}
+
+
 def _page(document: dict[str, Any]) -> str:
-    return render_template("api_docs.html", document=document, codes=codes())
+    return render_template("api_docs.html", document=document, codes=problem_codes())

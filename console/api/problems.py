@@ -1,10 +1,9 @@
-"""Why the API refuses a request, and which HTTP status each of our errors is."""
+"""The API's errors: their classes, the HTTP status of each error, and the problem documents that answer them."""
 
 from __future__ import annotations
 
 import json
 import re
-import time
 import uuid
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
@@ -22,27 +21,26 @@ from shared.db.users.users import UserTaken
 from shared.errors import ConfigurationError, InvalidPolicy, MailroomError, StoreUnavailable
 
 if TYPE_CHECKING:
-    from flask import Blueprint, Flask
+    from flask import Blueprint
 
-
-API = "/api/"
-HEADER = "X-Request-ID"
-SANE = re.compile(r"[A-Za-z0-9._-]{8,64}")
+API_PATH = "/api/"
+MEDIA_TYPE = "application/problem+json"
+REQUEST_ID_HEADER = "X-Request-ID"
+REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{8,64}")  # another one is not taken from the sender
+RETRY_AFTER = "5"  # seconds
+MOST_FAULTS = 1_000  # of one request; the rest is only counted
+# Details of errors whose own words stay in the log.
+STORE_UNAVAILABLE = "PostgreSQL does not answer; send the request again"
+BUG = "something went wrong on our side; the log has it under this request's id"
 
 log = structlog.get_logger(__name__)
-
-MEDIA_TYPE = "application/problem+json"
-RETRY_AFTER = "5"  # seconds
-MOST_FAULTS = 1_000  # told of one request; the others are counted
-AWAY = "PostgreSQL does not answer; send it again"
-OUR_FAULT = "something went wrong on our side; the log has it under this request's id"
 
 
 @dataclass(frozen=True, kw_only=True)
 class Fault:
-    """What is wrong with one part of a request.
+    """A mistake in one part of a request.
 
-    `pointer` is a JSON pointer into the body (RFC 6901 as a fragment), `parameter` a part of the address, `index` the
+    `pointer` is a JSON pointer into the body (RFC 6901, as a fragment), `parameter` a part of the address, `index` the
     item of a list.
     """
 
@@ -54,7 +52,7 @@ class Fault:
 
 
 class ApiRefusal(MailroomError):
-    """The API says no; the sender must change something."""
+    """The API refuses the request; the sender must change something."""
 
     code = "refused"
     status: ClassVar[int] = 400
@@ -65,8 +63,11 @@ class ApiRefusal(MailroomError):
 
     @property
     def headers(self) -> dict[str, str]:
-        """What the answer carries besides."""
+        """Return the headers that the answer carries besides."""
         return {}
+
+
+# The first paragraph of each docstring from here on is shown to people, on the page about the API.
 
 
 class MalformedJson(ApiRefusal):
@@ -76,14 +77,14 @@ class MalformedJson(ApiRefusal):
 
 
 class NotJson(ApiRefusal):
-    """The body says that it is something else than plain JSON."""
+    """The body is declared as something other than plain JSON."""
 
     code = "not_json"
     status = 415
 
 
 class Invalid(ApiRefusal):
-    """The request is understood, and parts of it are wrong: `faults` names them."""
+    """Parts of the request are wrong; `errors` names them."""
 
     code = "invalid"
     status = 422
@@ -104,25 +105,25 @@ class UnknownUser(ApiRefusal):
 
 
 class Unauthorized(ApiRefusal):
-    """No token, or one that is no longer good."""
+    """The request has no token."""
 
     code = "token_missing"
     status = 401
 
     @property
     def headers(self) -> dict[str, str]:
-        """How to authenticate (RFC 6750)."""
+        """Tell how to authenticate (RFC 6750)."""
         return {"WWW-Authenticate": 'Bearer realm="mailroom"'}
 
 
 class InvalidToken(Unauthorized):
-    """Nobody has this token (any more)."""
+    """The token is unknown, expired or revoked."""
 
     code = "token_invalid"
 
     @property
     def headers(self) -> dict[str, str]:
-        """How to authenticate, and that the token is what is wrong."""
+        """Tell how to authenticate, and that the token is wrong."""
         return {"WWW-Authenticate": 'Bearer realm="mailroom", error="invalid_token"'}
 
 
@@ -134,17 +135,18 @@ class ScopeTooSmall(ApiRefusal):
 
     @property
     def headers(self) -> dict[str, str]:
-        """Which scope it takes."""
+        """Tell the scope that the request needs."""
         return {"WWW-Authenticate": 'Bearer realm="mailroom", error="insufficient_scope", scope="write"'}
 
 
 class ForEveryTenantOnly(ApiRefusal):
-    """This takes a token that is not bound to one tenant."""
+    """This request needs a token that is not bound to one tenant."""
 
     code = "token_of_one_tenant"
     status = 403
 
 
+#: The status of errors that are not the API's own.
 STATUS: dict[type[MailroomError], int] = {
     BadUser: 422,
     InvalidPolicy: 422,
@@ -158,74 +160,54 @@ STATUS: dict[type[MailroomError], int] = {
 
 
 def status_of(error: MailroomError) -> int:
-    """The HTTP status of this error; 500 for what is no fault of the sender's."""
+    """Return the HTTP status of this error: 500 if the sender is not to blame and cannot wait it out."""
     if isinstance(error, ApiRefusal):
         return error.status
     return next((status for kind, status in STATUS.items() if isinstance(error, kind)), 500)
 
 
-def codes() -> list[tuple[int, str, str]]:
-    """Every code of ours that a problem may have, with its status and its meaning."""
-    kinds = [*STATUS, *_below(ApiRefusal)]
-    told = [(STATUS.get(kind) or kind.status, kind.code, (kind.__doc__ or "").split("\n\n")[0]) for kind in kinds]  # type: ignore[attr-defined]
-    return sorted(told)
+def problem_codes() -> list[tuple[int, str, str]]:
+    """List every code of ours that a problem may have: status, code, meaning."""
+    kinds = [*STATUS, *_subclasses(ApiRefusal)]
+    rows = [(STATUS.get(kind) or kind.status, kind.code, (kind.__doc__ or "").split("\n\n")[0]) for kind in kinds]  # type: ignore[attr-defined]
+    return sorted(rows)
 
 
-def _below(kind: type[ApiRefusal]) -> list[type[ApiRefusal]]:
-    return [each for child in kind.__subclasses__() for each in (child, *_below(child))]
+def _subclasses(kind: type[ApiRefusal]) -> list[type[ApiRefusal]]:
+    return [each for child in kind.__subclasses__() for each in (child, *_subclasses(child))]
 
 
-def as_members(faults: Sequence[Fault]) -> list[dict[str, Any]]:
-    """The faults as a problem document lists them: without what they do not have."""
-    return [{name: value for name, value in asdict(fault).items() if value is not None} for fault in faults]
+# Answers.
 
 
-def request_id() -> str:
-    """The id of the current request: the sender's if it is sane, else one of ours."""
-    if "request_id" not in g:
-        given = request.headers.get(HEADER, "")
-        g.request_id = given if SANE.fullmatch(given) else uuid.uuid4().hex
-    return str(g.request_id)
+def register_problems(api: Blueprint) -> None:
+    """Answer every error below the API with a problem document."""
+    api.register_error_handler(HTTPException, http_problem)
+    api.register_error_handler(Exception, error_problem)
 
 
-def accompany(app: Flask) -> None:
-    """Follow every request below /api/ from its beginning to its answer, those of unknown addresses, too."""
-    app.before_request(_begin)
-    app.after_request(_end)
-    app.teardown_request(_forget)
-
-
-def is_api() -> bool:
-    """Whether the current request is to the API rather than to a page."""
-    return request.path.startswith(API)
-
-
-def _begin() -> None:
-    g.began = time.perf_counter()
-    if is_api():
-        structlog.contextvars.bind_contextvars(request=request_id())
-
-
-def _end(response: Response) -> Response:
-    if is_api():
-        response.headers[HEADER] = request_id()
-        log.info(
-            "api_request",
-            method=request.method,
-            route=request.url_rule.rule if request.url_rule else None,
-            status=response.status_code,
-            milliseconds=round((time.perf_counter() - g.began) * 1000, 1),
-            token=g.get("token_name"),
-        )
+def http_problem(exc: HTTPException) -> Response:
+    """Answer an error of HTTP itself, with its headers."""
+    response = problem(exc.code or 500, exc.name.lower().replace(" ", "_"), exc.description or exc.name)
+    for name, value in exc.get_headers():
+        if name != "Content-Type":
+            response.headers[name] = value  # Allow, for example
     return response
 
 
-def _forget(_: BaseException | None) -> None:
-    structlog.contextvars.unbind_contextvars("request")
+def error_problem(exc: Exception) -> Response:
+    """Answer one of our errors under its code. A bug is a 500 that tells nothing of itself."""
+    if isinstance(exc, MailroomError) and status_of(exc) < 500:
+        return _refusal(exc)
+    if isinstance(exc, MailroomError) and status_of(exc) == 503:
+        log.warning("request_unanswered", endpoint=request.endpoint, code=exc.code, reason=str(exc))
+        return _unavailable(exc)
+    log.error("request_failed", endpoint=request.endpoint, exc_info=exc)
+    return problem(500, "bug", BUG)
 
 
 def problem(status: int, code: str, detail: str, **members: Any) -> Response:
-    """An answer that people and programs can read."""
+    """Make a problem document (RFC 9457) that people and programs can read."""
     body = {
         "type": f"urn:mailroom:problem:{code}",
         "title": code.replace("_", " "),
@@ -237,44 +219,35 @@ def problem(status: int, code: str, detail: str, **members: Any) -> Response:
     return Response(json.dumps(body | members, ensure_ascii=False), status, content_type=MEDIA_TYPE)
 
 
-def register_problems(api: Blueprint) -> None:
-    """Answer every error below the API with a problem."""
-    api.register_error_handler(HTTPException, of_http)
-    api.register_error_handler(Exception, of_error)
+def fault_members(faults: Sequence[Fault]) -> list[dict[str, Any]]:
+    """Write the faults as a problem document lists them: without the members that they lack."""
+    return [{name: value for name, value in asdict(fault).items() if value is not None} for fault in faults]
 
 
-def of_http(exc: HTTPException) -> Response:
-    """What HTTP itself has a name for."""
-    answer = problem(exc.code or 500, exc.name.lower().replace(" ", "_"), exc.description or exc.name)
-    for name, value in exc.get_headers():
-        if name != "Content-Type":
-            answer.headers[name] = value  # Allow, for example
-    return answer
-
-
-def of_error(exc: Exception) -> Response:
-    """One of our errors under its code; a bug is a 500 that says nothing of itself."""
-    if isinstance(exc, MailroomError) and status_of(exc) < 500:
-        return _of_ours(exc)
-    if isinstance(exc, MailroomError) and status_of(exc) == 503:
-        log.warning("request_unanswered", endpoint=request.endpoint, code=exc.code, reason=str(exc))
-        return _unanswered(exc)
-    log.error("request_failed", endpoint=request.endpoint, exc_info=exc)
-    return problem(500, "bug", OUR_FAULT)
-
-
-def _unanswered(exc: MailroomError) -> Response:
-    """PostgreSQL's own words stay in the log."""
-    answer = problem(503, exc.code, AWAY if isinstance(exc, StoreUnavailable) else str(exc))
-    answer.headers["Retry-After"] = RETRY_AFTER
-    return answer
-
-
-def _of_ours(exc: MailroomError) -> Response:
+def _refusal(exc: MailroomError) -> Response:
     faults = exc.faults if isinstance(exc, ApiRefusal) else ()
-    members: dict[str, Any] = {"errors": as_members(faults[:MOST_FAULTS])} if faults else {}
+    members: dict[str, Any] = {"errors": fault_members(faults[:MOST_FAULTS])} if faults else {}
     if len(faults) > MOST_FAULTS:
         members["errors_left_out"] = len(faults) - MOST_FAULTS
-    answer = problem(status_of(exc), exc.code, str(exc), **members)
-    answer.headers.update(exc.headers if isinstance(exc, ApiRefusal) else {})
-    return answer
+    response = problem(status_of(exc), exc.code, str(exc), **members)
+    response.headers.update(exc.headers if isinstance(exc, ApiRefusal) else {})
+    return response
+
+
+def _unavailable(exc: MailroomError) -> Response:
+    response = problem(503, exc.code, STORE_UNAVAILABLE if isinstance(exc, StoreUnavailable) else str(exc))
+    response.headers["Retry-After"] = RETRY_AFTER
+    return response
+
+
+def is_api_request() -> bool:
+    """Whether the current request is one to the API rather than to a page."""
+    return request.path.startswith(API_PATH)
+
+
+def request_id() -> str:
+    """Return the id of the current request: the sender's if it has the right form, else a new one."""
+    if "request_id" not in g:
+        given = request.headers.get(REQUEST_ID_HEADER, "")
+        g.request_id = given if REQUEST_ID.fullmatch(given) else uuid.uuid4().hex
+    return str(g.request_id)

@@ -1,4 +1,4 @@
-"""Users as the API takes and shows them."""
+"""The schemas of users: as the API takes them and as it shows them."""
 
 from __future__ import annotations
 
@@ -17,23 +17,23 @@ from pydantic import (
 )
 
 from console.api.problems import Fault
-from console.api.schemas import Answer, Body, Parameters, TenantId, faults_of
+from console.api.schemas import Parameters, RequestBody, ResponseBody, TenantId, faults_of
 from console.user_description import LONGEST_ID, LONGEST_NAME
 
 MOST_USERS = 5_000  # of one request
 MOST_ADDRESSES = 100  # of one user
-MOST_FAULTS = 10  # told of one user of a list: who sends 4 MB of nonsense is not answered with 50
+MOST_FAULTS = 10  # reported of one user of a list: 4 MB of nonsense must not be answered with 50 MB
 LONGEST_PAGE = 500
 
 
 def _stripped(value: str) -> str:
-    """As `described_user` strips it: pydantic leaves four separators (U+001C to U+001F) at the ends."""
+    """Strip as `described_user` does: pydantic leaves four separators (U+001C to U+001F) at the ends."""
     if not (stripped := value.strip()):
         raise ValueError("an address of nothing but spaces")
     return stripped
 
 
-Given = Annotated[
+AddressText = Annotated[
     str, StringConstraints(strip_whitespace=True, min_length=1, max_length=400), AfterValidator(_stripped)
 ]
 ExternalId = Annotated[
@@ -41,12 +41,16 @@ ExternalId = Annotated[
     StringConstraints(strip_whitespace=True, min_length=1, max_length=LONGEST_ID),
     Field(description="Your own id of this user: any printable characters"),
 ]
-Name = Annotated[str, StringConstraints(min_length=1, max_length=LONGEST_NAME), Field(description="As people read it")]
+Name = Annotated[
+    str, StringConstraints(min_length=1, max_length=LONGEST_NAME), Field(description="The name for people")
+]
 Addresses = Annotated[
-    list[Given], Field(min_length=1, max_length=MOST_ADDRESSES, description="The first is shown first")
+    list[AddressText],
+    Field(min_length=1, max_length=MOST_ADDRESSES, description="All addresses, in the order to show them"),
 ]
 Action = Annotated[
-    str | None, Field(description="none, archive, trash or tag:TAG_ID in place of the tenant's; null: the tenant's")
+    str | None,
+    Field(description="none, archive, trash or tag:TAG_ID; null: the tenant's action"),
 ]
 EXAMPLE: dict[str, JsonValue] = {
     "name": "Nora Lind",
@@ -68,43 +72,43 @@ class UserPath(Parameters):
 
 
 class PutQuery(Parameters):
-    """How a user is put."""
+    """The choices of a PUT or PATCH of a user."""
 
-    move: bool = Field(default=False, description="Take addresses from users who have them; else that is refused (409)")
+    move: bool = Field(default=False, description="Take addresses away from other users; else refuse them (409)")
 
 
 class DeleteQuery(Parameters):
-    """How a user goes."""
+    """The choices of a DELETE of a user."""
 
     erase: bool = Field(
-        default=False, description="Forget the user; else it is set inactive, so that history keeps its reasons"
+        default=False, description="Erase the user; else it is set inactive, so that history keeps its reasons"
     )
 
 
 class UsersQuery(Parameters):
     """A page of users, by external id."""
 
-    limit: int = Field(100, ge=1, le=LONGEST_PAGE, description="Most users of a page")
-    after: str | None = Field(None, max_length=2_000, description="`next` of the page before")
-    active: bool | None = Field(None, description="Only users that are active, or that are not")
+    limit: int = Field(100, ge=1, le=LONGEST_PAGE, description="Most users on a page")
+    after: str | None = Field(None, max_length=2_000, description="`next` of the previous page")
+    active: bool | None = Field(None, description="true: only active users; false: only inactive ones")
     address: str | None = Field(None, max_length=400, description="Only the user with this address")
 
 
 class BulkQuery(Parameters):
-    """How a list of users is put."""
+    """The choices of a list of users."""
 
-    partial: bool = Field(default=False, description="Take what is right and list the rest; else all or nothing")
+    partial: bool = Field(default=False, description="Take the correct users and list the others; else all or nothing")
 
 
-class UserFields(Body):
-    """A user, whole: what is left out gets its default."""
+class UserFields(RequestBody):
+    """A complete user: a field that is left out gets its default."""
 
     model_config = ConfigDict(json_schema_extra={"example": EXAMPLE})
 
     name: Name
     addresses: Addresses
     action: Action = None
-    active: bool = Field(default=True, description="An inactive user is matched with nothing")
+    active: bool = Field(default=True, description="No mail is matched with an inactive user")
 
 
 class UserItem(UserFields):
@@ -115,83 +119,83 @@ class UserItem(UserFields):
     external_id: ExternalId
 
 
-class UserPatch(Body):
-    """The parts of a user to change; what is left out stays, and so does what is null but for the action."""
+class UserPatch(RequestBody):
+    """The fields of a user to change. A field that is left out or null stays; only for the action, null is a value."""
 
     model_config = ConfigDict(json_schema_extra={"example": {"active": False}})
 
-    name: Name | None = Field(None, description="As people read it")
-    addresses: Addresses | None = Field(None, description="All of them; the first is shown first")
+    name: Name | None = Field(None, description="The name for people")
+    addresses: Addresses | None = Field(None, description="All addresses, in the order to show them")
     action: Action = None
-    active: bool | None = Field(None, description="An inactive user is matched with nothing")
+    active: bool | None = Field(None, description="No mail is matched with an inactive user")
 
 
 @dataclass(frozen=True, kw_only=True)
 class WrongItem:
-    """An item that is no user; `external_id` where it names one."""
+    """An item that describes no user; `external_id` if the item has one."""
 
     external_id: str | None
     faults: list[Fault]
 
 
-def _or_wrong(value: Any, handler: ValidatorFunctionWrapHandler) -> Any:
-    """One wrong item costs itself and hides none of the others' mistakes."""
+def _item_or_wrong(value: Any, handler: ValidatorFunctionWrapHandler) -> Any:
+    """Turn a wrong item into a WrongItem, so that the mistakes of the other items are found too."""
     try:
         return handler(value)
     except ValidationError as error:
-        named = value.get("external_id") if isinstance(value, dict) else None
+        external_id = value.get("external_id") if isinstance(value, dict) else None
         faults = faults_of(error, most=MOST_FAULTS)
-        return WrongItem(external_id=named if isinstance(named, str) else None, faults=faults)
+        return WrongItem(external_id=external_id if isinstance(external_id, str) else None, faults=faults)
 
 
-class UserList(Body):
-    """Many users, each whole."""
+class UserList(RequestBody):
+    """Many complete users."""
 
     model_config = ConfigDict(
         json_schema_extra={"example": {"users": [ITEM], "missing": "keep", "addresses_of_others": "refuse"}}
     )
 
     users: Annotated[
-        list[Annotated[UserItem, WrapValidator(_or_wrong)]],
+        list[Annotated[UserItem, WrapValidator(_item_or_wrong)]],
         Field(min_length=1, max_length=MOST_USERS, description=f"At most {MOST_USERS:,}"),
     ]
     missing: Literal["keep", "deactivate"] = Field(
         "keep",
-        description="What becomes of the tenant's users that the list does not name; `deactivate` takes the whole list",
+        description="What becomes of the tenant's users that are not in the list; `deactivate` needs a complete list",
     )
     addresses_of_others: Literal["refuse", "move"] = Field(
         "refuse",
-        description="Whether an address may move from a user whom the list does not name; within the list it may",
+        description="Whether an address may move from a user who is not in the list; within the list it may",
     )
 
 
-class UserShown(Answer):
+class UserShown(ResponseBody):
     """A user."""
 
     external_id: str
     name: str
-    addresses: list[str] = Field(description="As they were given")
+    addresses: list[str] = Field(description="The addresses as they were given")
     action: str | None
     active: bool
 
 
-class UserPage(Answer):
+class UserPage(ResponseBody):
     """A page of users."""
 
     users: list[UserShown]
     next: str | None = Field(description="Where the next page begins; null: this is the last")
 
 
-class MovedAddress(Answer):
-    """An address that changed hands; users by external id."""
+class MovedAddress(ResponseBody):
+    """An address that moved from one user to another; both by external id."""
 
     address: str
     was: str
     now: str
 
 
-class BulkItemFault(Answer):
-    """What is wrong with an item."""
+class BulkItemFault(ResponseBody):
+    """A mistake in an item."""
 
     index: int
     code: str
@@ -199,8 +203,8 @@ class BulkItemFault(Answer):
     pointer: str
 
 
-class BulkAnswer(Answer):
-    """What became of a list."""
+class BulkResult(ResponseBody):
+    """The outcome of a list."""
 
     model_config = ConfigDict(
         json_schema_extra={
@@ -214,5 +218,5 @@ class BulkAnswer(Answer):
     deactivated: int
     moved: list[MovedAddress]
     errors: list[BulkItemFault] = Field(
-        description=f"Only with partial=true: what was left out; at most {MOST_FAULTS} faults of a description"
+        description=f"Only with partial=true: the parts that were left out; at most {MOST_FAULTS} mistakes of a user"
     )

@@ -1,4 +1,4 @@
-"""Users, one by one and page by page."""
+"""The routes of users, one by one and page by page."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ import binascii
 import json
 from typing import TYPE_CHECKING, Any
 
-from console.api.blueprint import BODY, USERS, api, keep, said
-from console.api.bulk import change, put_user
+from console.api.blueprint import BODY_PROBLEMS, CONFLICT, USERS, api, keep_tenant
+from console.api.bulk import in_tenants_turn, put_user
 from console.api.problems import Fault, Invalid, UnknownUser
 from console.api.schemas import TenantPath, pointer_to
 from console.api.user_schemas import (
@@ -22,7 +22,7 @@ from console.api.user_schemas import (
     UsersQuery,
 )
 from console.user_description import LONGEST_ID, BadUser, described_user
-from console.web.resources import current
+from console.web.resources import current_resources
 from shared.addresses import match_key
 from shared.db.users import users
 from shared.text import clean
@@ -33,112 +33,94 @@ if TYPE_CHECKING:
     from shared.db.users.users import NewUser, User
 
 
-ONE = "/tenants/<int:tenant_id>/users/<anything:external_id>"
-Shown = dict[str, Any]
-
-
-def cursor_after(tenant_id: int, external_id: str) -> str:
-    """The word for what comes after this user."""
-    place = json.dumps([tenant_id, external_id], ensure_ascii=False)  # else an id of emoji makes three times the word
-    return base64.urlsafe_b64encode(place.encode()).decode().rstrip("=")
-
-
-def read_cursor(cursor: str, tenant_id: int) -> str:
-    """The external id to go on after. Raises Invalid for a word that is none of ours, or another tenant's."""
-    try:
-        whose, external_id = json.loads(base64.urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4)))
-    except (ValueError, TypeError, binascii.Error, RecursionError):
-        whose, external_id = None, None
-    if whose != tenant_id or not isinstance(external_id, str):
-        fault = Fault(code="bad_cursor", detail="no cursor of this list; take `next` as it came", parameter="after")
-        raise Invalid("the list cannot be continued there", faults=[fault])
-    return clean(external_id, LONGEST_ID)
+USER_ROUTE = "/tenants/<int:tenant_id>/users/<anything:external_id>"
+Document = dict[str, Any]
 
 
 @api.get("/tenants/<int:tenant_id>/users", tags=[USERS], responses={200: UserPage})
-def list_users(path: TenantPath, query: UsersQuery) -> Shown:
+def list_users(path: TenantPath, query: UsersQuery) -> Document:
     """List a tenant's users by external id."""
-    after = "" if query.after is None else read_cursor(query.after, path.tenant_id)
+    after = "" if query.after is None else _read_cursor(query.after, path.tenant_id)
     key = None if query.address is None else match_key(query.address) or ""
 
     def read(conn: Connection) -> list[User]:
-        keep(conn, path.tenant_id)
+        keep_tenant(conn, path.tenant_id)
         return users.page(conn, path.tenant_id, limit=query.limit + 1, after=after, active=query.active, key=key)
 
-    found = current().pool.run(read)
+    found = current_resources().pool.run(read)
     page = found[: query.limit]
     more = len(found) > len(page)
     return {
         "users": [vars(user) for user in page],
-        "next": cursor_after(path.tenant_id, page[-1].external_id) if more else None,
+        "next": _cursor_after(path.tenant_id, page[-1].external_id) if more else None,
     }
 
 
-@api.get(ONE, tags=[USERS], responses={200: UserShown})
-def show_user(path: UserPath) -> Shown:
+@api.get(USER_ROUTE, tags=[USERS], responses={200: UserShown})
+def show_user(path: UserPath) -> Document:
     """Show one user."""
-    return vars(current().pool.run(lambda conn: _found(conn, path)))
+    return vars(current_resources().pool.run(lambda conn: _find(conn, path)))
 
 
-@api.put(ONE, tags=[USERS], responses={200: UserShown, 201: UserShown, **BODY, **said(409)})
-def replace_user(path: UserPath, query: PutQuery, body: UserFields) -> tuple[Shown, int]:
-    """Make one user, or replace the one with this external id. Doing it again changes nothing."""
-    user = _described(path.external_id, body)
+@api.put(USER_ROUTE, tags=[USERS], responses={200: UserShown, 201: UserShown, **BODY_PROBLEMS, **CONFLICT})
+def replace_user(path: UserPath, query: PutQuery, body: UserFields) -> tuple[Document, int]:
+    """Make one user, or replace the one with this external id. The same request again changes nothing."""
+    user = _new_user(path.external_id, body)
 
-    def write(conn: Connection) -> tuple[Shown, int]:
-        keep(conn, path.tenant_id)
+    def write(conn: Connection) -> tuple[Document, int]:
+        keep_tenant(conn, path.tenant_id)
         outcome = put_user(conn, path.tenant_id, user, move=query.move)
-        return vars(_found(conn, path)), 201 if outcome == "added" else 200
+        return vars(_find(conn, path)), 201 if outcome == "added" else 200
 
-    return change(path.tenant_id, write)
+    return in_tenants_turn(path.tenant_id, write)
 
 
-@api.patch(ONE, tags=[USERS], responses={200: UserShown, **BODY, **said(409)})
-def change_user(path: UserPath, query: PutQuery, body: UserPatch) -> Shown:
-    """Change parts of one user."""
+@api.patch(USER_ROUTE, tags=[USERS], responses={200: UserShown, **BODY_PROBLEMS, **CONFLICT})
+def change_user(path: UserPath, query: PutQuery, body: UserPatch) -> Document:
+    """Change fields of one user."""
 
-    def write(conn: Connection) -> Shown:
-        keep(conn, path.tenant_id)
+    def write(conn: Connection) -> Document:
+        keep_tenant(conn, path.tenant_id)
         users.lock(conn, path.tenant_id)
-        present = _found(conn, path)
-        wanted = {name: value for name, value in vars(body).items() if _is_wanted(body, name)}
-        fields = UserFields.model_construct(**vars(present) | wanted)
-        put_user(conn, path.tenant_id, _described(present.external_id, fields), move=query.move)
-        return vars(_found(conn, path))
+        present = _find(conn, path)
+        changes = {name: value for name, value in vars(body).items() if _is_changed(body, name)}
+        fields = UserFields.model_construct(**vars(present) | changes)
+        put_user(conn, path.tenant_id, _new_user(present.external_id, fields), move=query.move)
+        return vars(_find(conn, path))
 
-    return change(path.tenant_id, write)
+    return in_tenants_turn(path.tenant_id, write)
 
 
-@api.delete(ONE, tags=[USERS], responses={204: None})
+@api.delete(USER_ROUTE, tags=[USERS], responses={204: None})
 def delete_user(path: UserPath, query: DeleteQuery) -> tuple[str, int]:
-    """Set one user inactive, or erase it."""
+    """Set one user inactive, or erase the user."""
 
     def write(conn: Connection) -> None:
-        keep(conn, path.tenant_id)
+        keep_tenant(conn, path.tenant_id)
         users.lock(conn, path.tenant_id)
         remove = users.erase if query.erase else users.deactivate
-        remove(conn, path.tenant_id, _found(conn, path).external_id)
+        remove(conn, path.tenant_id, _find(conn, path).external_id)
 
-    change(path.tenant_id, write)
+    in_tenants_turn(path.tenant_id, write)
     return "", 204
 
 
-def _found(conn: Connection, path: UserPath) -> User:
+def _find(conn: Connection, path: UserPath) -> User:
     user = users.find(conn, path.tenant_id, clean(path.external_id, LONGEST_ID + 1))
     if user is None:
         raise UnknownUser(f"tenant {path.tenant_id} has no user {path.external_id[:LONGEST_ID]!r}")
     return user
 
 
-def _described(external_id: str, fields: UserFields) -> NewUser:
+def _new_user(external_id: str, fields: UserFields) -> NewUser:
     try:
         return described_user(external_id, fields.name, fields.addresses, fields.action or "", active=fields.active)
     except BadUser as error:
-        raise Invalid("the user does not do: see errors", faults=[_fault(each) for each in error.fields]) from None
+        raise Invalid("the user has mistakes: see errors", faults=[_fault(each) for each in error.fields]) from None
 
 
-def _is_wanted(body: UserPatch, name: str) -> bool:
-    """Whether the body changes this; only an action may be null."""
+def _is_changed(body: UserPatch, name: str) -> bool:
+    """Whether the body changes this field; only for the action, null is a value."""
     return name in body.model_fields_set and (name == "action" or getattr(body, name) is not None)
 
 
@@ -147,3 +129,21 @@ def _fault(wrong: WrongField) -> Fault:
         return Fault(code="bad_user", detail=wrong.what, parameter=wrong.field)
     place = [] if wrong.place is None else [wrong.place]
     return Fault(code="bad_user", detail=wrong.what, pointer=pointer_to(wrong.field, *place))
+
+
+def _cursor_after(tenant_id: int, external_id: str) -> str:
+    """Encode the place after this user, as `next` has it."""
+    place = json.dumps([tenant_id, external_id], ensure_ascii=False)  # escapes would make an id of emoji thrice as long
+    return base64.urlsafe_b64encode(place.encode()).decode().rstrip("=")
+
+
+def _read_cursor(cursor: str, tenant_id: int) -> str:
+    """Return the external id after which to go on. Raises Invalid for a cursor of another tenant, or of nobody."""
+    try:
+        cursor_tenant_id, external_id = json.loads(base64.urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4)))
+    except (ValueError, TypeError, binascii.Error, RecursionError):
+        cursor_tenant_id, external_id = None, None
+    if cursor_tenant_id != tenant_id or not isinstance(external_id, str):
+        fault = Fault(code="bad_cursor", detail="no cursor of this list; send `next` as you got it", parameter="after")
+        raise Invalid("the list cannot be continued there", faults=[fault])
+    return clean(external_id, LONGEST_ID)

@@ -1,1 +1,1 @@
-"""Runs all of Mailroom on one machine: `mailroom up`."""
+"""Run all of Mailroom on one machine: `mailroom up`."""

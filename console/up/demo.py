@@ -1,4 +1,4 @@
-"""The demo of `mailroom up --demo`: a customer with people, and mail that keeps coming to it."""
+"""Run the demo of `mailroom up --demo`: a customer with users, and mail that keeps coming to it."""
 
 from __future__ import annotations
 
@@ -23,10 +23,12 @@ from shared.errors import MailroomError, StoreUnavailable
 from shared.process import stopping
 from shared.settings import Settings, load
 
-COMPANY, STRANGER = "cmp_harbour", "cmp_lighthouse"
+# The tenant's company, and a company that no tenant has.
+COMPANY, UNCLAIMED_COMPANY = "cmp_harbour", "cmp_lighthouse"
 TENANT = "Harbour Goods"
 TOKEN_FILE = "lighthouse.token"  # noqa: S105 -- a file's name
-PEOPLE = {
+# By external id: name, addresses, and an action in place of the tenant's.
+USERS = {
     "u-100": ("Ines Moreau", ("ines.moreau@harbour.example", "ines@harbour.example"), None),
     "u-101": ("Tomasz Brandt", ("tomasz.brandt@harbour.example",), None),
     "u-102": ("Accounts payable", ("invoices@harbour.example",), "trash"),
@@ -34,56 +36,76 @@ PEOPLE = {
 SENDER = {"handle": "office@supplier.example", "role": "from"}
 INVOICE = {"filename": "Invoice 2026-118.pdf", "size": 184_233, "content_type": "application/pdf"}
 PHOTO = {"filename": "quay at dawn.jpg", "size": 2_400_000, "content_type": "image/jpeg"}
-EVERY_SECONDS = 4.0
+MEAN_PAUSE = 4.0  # seconds between two messages
 
 
-def to(handle: str, role: str = "to") -> dict[str, str]:
-    """A recipient."""
+def recipient(handle: str, role: str = "to") -> dict[str, str]:
+    """Make a recipient as Front's messages have it."""
     return {"handle": handle, "role": role}
 
 
-#: What comes in, over and over: a variety of what Mailroom tells apart.
+#: The webhooks of the demo, over and over: one for each kind of case that Mailroom distinguishes.
 MAIL: tuple[dict[str, Any], ...] = (
     {
-        "recipients": [SENDER, to("Ines@harbour.example"), to("partner@quay.example", "cc")],
+        "recipients": [SENDER, recipient("Ines@harbour.example"), recipient("partner@quay.example", "cc")],
         "attachments": [INVOICE, PHOTO],
     },
-    {"recipients": [SENDER, to("orders@harbour.example"), to("tomasz.brandt@harbour.example", "cc")]},
-    {"recipients": [SENDER, to("invoices@harbour.example")], "attachments": [INVOICE]},
-    {"recipients": [SENDER, to("nobody@harbour.example")]},
+    {"recipients": [SENDER, recipient("orders@harbour.example"), recipient("tomasz.brandt@harbour.example", "cc")]},
+    {"recipients": [SENDER, recipient("invoices@harbour.example")], "attachments": [INVOICE]},
+    {"recipients": [SENDER, recipient("nobody@harbour.example")]},
     {"type": "tag_added"},
     {"type": "outbound_sent"},
-    {"recipients": [SENDER, to("ines.moreau@harbour.example")], "fault": "preview", "attachments": [INVOICE]},
-    {"recipients": [SENDER, to("keeper@lighthouse.example")], "company": STRANGER},
+    {"recipients": [SENDER, recipient("ines.moreau@harbour.example")], "fault": "preview", "attachments": [INVOICE]},
+    {"recipients": [SENDER, recipient("keeper@lighthouse.example")], "company": UNCLAIMED_COMPANY},
 )
 
 
-def seed(conn: Connection, token: str) -> None:
-    """Make the demo's tenant and users, once; connect it with the token."""
-    with conn.transaction():
-        known = tenants.find(conn, TENANT)
-        tenant_id = known.id if known else tenants.add(conn, TENANT, COMPANY)
-        if not known:
-            tenants.set_policy(conn, tenant_id, tenants.PolicyChange(action="archive"))
-            for external_id, (name, handles, action) in PEOPLE.items():
-                keys = [users.Address(key=match_key(handle) or handle, as_given=handle) for handle in handles]
-                user = users.NewUser(external_id=external_id, name=name, action=action, addresses=tuple(keys))
-                users.add(conn, tenant_id, user)
-        seal_and_store(conn, tenant_id, token)
+def main() -> int:
+    """Run until TERM or Ctrl-C (0), or until something fails that waiting does not mend (1)."""
+    stop = stopping.on_signals()
+    while not stop.is_set():
+        try:
+            play(load(), stop)
+        except StoreUnavailable as exc:
+            _print(f"the demo waits: {exc}")
+            stop.wait(1.0)
+        except requests.HTTPError:
+            _print("the sandbox was killed and has forgotten its mail; setting it up again")
+            stop.wait(1.0)
+        except (MailroomError, requests.RequestException) as exc:
+            _print(f"the demo stopped: {exc}")
+            return 1
+    return 0
+
+
+def play(settings: Settings, stop: stopping.Stop) -> None:
+    """Set up the sandbox and the tenant, then send mail until `stop`."""
+    sandbox = Sandbox(settings, stop)
+    _set_up(sandbox, settings)
+    while not stop.is_set() and sandbox.post("challenge", {})["status"] != HTTPStatus.OK:
+        stop.wait(0.2)  # the door is still starting
+    for number, mail in enumerate(itertools.cycle(MAIL)):
+        order = {"type": "inbound_received", "company": COMPANY, **mail}
+        [event] = sandbox.post("send", order)["events"]
+        _print(f"sent {event['event_id']}  {describe(order)}")
+        if number == 0:
+            _report_when_done(settings, event["event_id"], stop)
+        if stop.wait(MEAN_PAUSE * random.uniform(0.5, 1.5)):  # noqa: S311 -- mail does not come by the clock
+            return
 
 
 class Sandbox:
-    """The small Front's control, as soon as it listens."""
+    """Controls the sandbox, which may not listen yet."""
 
     def __init__(self, settings: Settings, stop: stopping.Stop):
         self._url = f"http://127.0.0.1:{settings.sandbox_port}/sandbox"
         self._stop = stop
 
-    def tell(self, what: str, body: dict[str, Any]) -> Any:
-        """POST something; waits while nothing listens yet."""
+    def post(self, path: str, body: dict[str, Any]) -> Any:
+        """POST the body and return the answer's document; wait until somebody listens. Raises SystemExit on stop."""
         while not self._stop.is_set():
             try:
-                answer = requests.post(f"{self._url}/{what}", json=body, timeout=60)
+                answer = requests.post(f"{self._url}/{path}", json=body, timeout=60)
                 answer.raise_for_status()
                 return answer.json()
             except requests.ConnectionError:
@@ -91,81 +113,66 @@ class Sandbox:
         raise SystemExit(0)
 
 
-def play(settings: Settings, stop: stopping.Stop) -> None:
-    """Set the demo up, then send mail until stopped."""
-    sandbox = Sandbox(settings, stop)
-    token = sandbox.tell("companies", {"id": COMPANY, "name": TENANT})["api_token"]
-    stranger = sandbox.tell("companies", {"id": STRANGER, "name": "Lighthouse Keepers"})["api_token"]
-    (settings.mailroom_data / TOKEN_FILE).write_text(f"{stranger}\n", encoding="utf-8")
-    with session(settings.database_url.get_secret_value()) as conn:
-        seed(conn, token)
-    while not stop.is_set() and sandbox.tell("challenge", {})["status"] != HTTPStatus.OK:
-        stop.wait(0.2)  # the door is still opening
-    for number, mail in enumerate(itertools.cycle(MAIL)):
-        order = {"type": "inbound_received", "company": COMPANY, **mail}
-        [event] = sandbox.tell("send", order)["events"]
-        _say(f"sent {event['event_id']}  {described(order)}")
-        if number == 0:
-            _tell_when_done(settings, event["event_id"], stop)
-        if stop.wait(EVERY_SECONDS * random.uniform(0.5, 1.5)):  # noqa: S311 -- mail does not come by the clock
-            return
-
-
-def described(order: dict[str, Any]) -> str:
-    """What is sent, in a line."""
-    handles = [recipient["handle"] for recipient in order.get("recipients", ()) if recipient["role"] != "from"]
+def describe(order: dict[str, Any]) -> str:
+    """Describe a webhook in a line: its type, its recipients and the number of its files."""
+    handles = [each["handle"] for each in order.get("recipients", ()) if each["role"] != "from"]
     files = len(order.get("attachments", ()))
     parts = (order["type"], f"to {', '.join(handles)}" if handles else "", f"files: {files}" if files else "")
     return "  ".join(part for part in parts if part)
 
 
-def _tell_when_done(settings: Settings, event_id: str, stop: stopping.Stop) -> None:
-    """Say once what became of the first message."""
+def shell_word(path: Path) -> str:
+    """Quote the path as one word of a shell command; relative, if it is below the current folder."""
+    here = Path.cwd()
+    return shlex.quote(str(path.relative_to(here) if path.is_relative_to(here) else path))
+
+
+def _set_up(sandbox: Sandbox, settings: Settings) -> None:
+    token = sandbox.post("companies", {"id": COMPANY, "name": TENANT})["api_token"]
+    unclaimed = sandbox.post("companies", {"id": UNCLAIMED_COMPANY, "name": "Lighthouse Keepers"})["api_token"]
+    (settings.mailroom_data / TOKEN_FILE).write_text(f"{unclaimed}\n", encoding="utf-8")
+    with session(settings.database_url.get_secret_value()) as conn, conn.transaction():
+        tenant = tenants.find(conn, TENANT)
+        tenant_id = tenant.id if tenant else _add_tenant(conn)
+        seal_and_store(conn, tenant_id, token)
+
+
+def _add_tenant(conn: Connection) -> int:
+    tenant_id = tenants.add(conn, TENANT, COMPANY)
+    tenants.set_policy(conn, tenant_id, tenants.PolicyChange(action="archive"))
+    for external_id, (name, handles, action) in USERS.items():
+        addresses = tuple(users.Address(key=match_key(handle) or handle, as_given=handle) for handle in handles)
+        user = users.NewUser(external_id=external_id, name=name, action=action, addresses=addresses)
+        users.add(conn, tenant_id, user)
+    return tenant_id
+
+
+def _report_when_done(settings: Settings, event_id: str, stop: stopping.Stop) -> None:
+    """Wait up to 10 s for the first event, and say what to try next when it is done."""
     with session(settings.database_url.get_secret_value()) as conn:
         for _ in range(100):
             if any(event.state == "done" for event in events.find_by_any_id(conn, event_id)):
-                token_file = as_typed(settings.mailroom_data / TOKEN_FILE)
-                _say(
-                    f"the first message went all the way: matched, files stored, conversation archived.\n"
-                    f"  ./run event show {event_id}\n"
-                    f"mail for a company that no tenant has is parked, until somebody connects it:\n"
-                    f"  ./run tenant add Lighthouse\n"
-                    f"  ./run user add --tenant Lighthouse --id 1 --name Keeper --email keeper@lighthouse.example\n"
-                    f"  ./run tenant connect Lighthouse      prints a link: open it in a browser and allow access\n"
-                    f"  ./run tenant connect Lighthouse --api-token-file {token_file}      is the same without one"
-                )
+                _print(_next_steps(event_id, settings.mailroom_data / TOKEN_FILE))
                 return
             if stop.wait(0.1):
                 return
 
 
-def as_typed(path: Path) -> str:
-    """The path as one word for a shell, from here where it is below."""
-    here = Path.cwd()
-    return shlex.quote(str(path.relative_to(here) if path.is_relative_to(here) else path))
+def _next_steps(event_id: str, token_file: Path) -> str:
+    return (
+        "the first message went all the way: matched, files stored, conversation archived.\n"
+        f"  ./run event show {event_id}\n"
+        "mail for a company without a tenant is parked until somebody connects the company:\n"
+        "  ./run tenant add Lighthouse\n"
+        "  ./run user add --tenant Lighthouse --id 1 --name Keeper --email keeper@lighthouse.example\n"
+        "  ./run tenant connect Lighthouse      prints a link: open it in a browser and allow access\n"
+        f"  ./run tenant connect Lighthouse --api-token-file {shell_word(token_file)}      connects without a browser"
+    )
 
 
-def _say(text: str) -> None:
+def _print(text: str) -> None:
     sys.stdout.write(f"{text}\n")
     sys.stdout.flush()
-
-
-def main() -> int:
-    """Run until TERM or Ctrl-C."""
-    stop = stopping.on_signals()
-    while not stop.is_set():
-        try:
-            play(load(), stop)
-        except StoreUnavailable as exc:
-            _say(f"the demo waits: {exc}")
-            stop.wait(1.0)
-        except requests.HTTPError:
-            _say("the sandbox was killed and has forgotten its mail; setting it up again")
-            stop.wait(1.0)
-        except (MailroomError, requests.RequestException) as exc:
-            _say(f"the demo stopped: {exc}")
-            return 1
-    return 0
 
 
 if __name__ == "__main__":

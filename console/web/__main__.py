@@ -1,4 +1,8 @@
-"""Runs the console: `python -m console.web`."""
+"""Serve the console: `python -m console.web`.
+
+Granian forks a process and imports this module there a second time, by its name, to call `application`. The module only
+defines things, so that the second import changes nothing.
+"""
 
 from __future__ import annotations
 
@@ -9,7 +13,7 @@ from typing import TYPE_CHECKING
 from granian.constants import Interfaces
 
 from console.web.app import create_app
-from console.web.resources import THREADS, open_resources, usable
+from console.web.resources import THREADS, open_resources, require_usable
 from shared.errors import ConfigurationError
 from shared.process.heartbeat import Heartbeat
 from shared.process.logs import configure
@@ -20,25 +24,13 @@ if TYPE_CHECKING:
     from flask import Flask
 
 EXIT_CONFIGURATION = 78
-WAITING = 256  # requests beyond those that are answered just now
-
-
-def application() -> Flask:
-    """Make the application in Granian's process, and say every few seconds that this process is alive."""
-    configure(current(), "console")
-    resources = open_resources(current())
-    heartbeat = Heartbeat(resources.pool, resources.name, "console")
-    heartbeat.start()
-    # A forked process runs these at its end, and nothing that is registered with atexit.
-    Finalize(None, resources.pool.close, exitpriority=1)
-    Finalize(None, heartbeat.stop, exitpriority=2)
-    return create_app(current(), resources=resources)
+MOST_WAITING = 256  # requests beyond those that the threads answer
 
 
 def main() -> int:
-    """Serve until TERM or INT (0); 78 when the settings are wrong."""
+    """Serve until TERM or INT (0); return 78 if the settings are wrong."""
     try:
-        settings = usable(current())
+        settings = require_usable(current())
     except ConfigurationError as exc:
         print(exc, file=sys.stderr)
         return EXIT_CONFIGURATION
@@ -52,9 +44,21 @@ def main() -> int:
         workers=1,
         factory=True,
         blocking_threads=THREADS,
-        backpressure=WAITING,
+        backpressure=MOST_WAITING,
     ).serve()
     return 0
+
+
+def application() -> Flask:
+    """Make the application in Granian's process, and start its heartbeat."""
+    configure(current(), "console")
+    resources = open_resources(current())
+    heartbeat = Heartbeat(resources.pool, resources.name, "console")
+    heartbeat.start()
+    # At its end a forked process runs these, and nothing that is registered with atexit.
+    Finalize(None, resources.pool.close, exitpriority=1)
+    Finalize(None, heartbeat.stop, exitpriority=2)
+    return create_app(current(), resources=resources)
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""The console as a WSGI application."""
+"""Make the console's WSGI application."""
 
 from __future__ import annotations
 
@@ -8,16 +8,16 @@ from flask_openapi3.models.info import Info
 from flask_openapi3.openapi import OpenAPI
 
 from console import installed
-from console.api.mount import mount
-from console.web import connect, problems
-from console.web.resources import lend, open_resources
+from console.api.mount import mount_api
+from console.web import connect
+from console.web.problems import register_problems
+from console.web.resources import attach_resources, open_resources
 
 if TYPE_CHECKING:
     from flask import Flask, Response
 
-    from console.web.resources import Resources
+    from console.web.resources import ConsoleResources
     from shared.settings import Settings
-
 
 POLICY = (
     "default-src 'none'; style-src 'self'; img-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
@@ -25,50 +25,44 @@ POLICY = (
 HEADERS = {
     "Content-Security-Policy": POLICY,
     "X-Content-Type-Options": "nosniff",
-    "Referrer-Policy": "no-referrer",  # a connect link's address is a secret
+    "Referrer-Policy": "no-referrer",  # the address of a connect link is a secret
     "Cross-Origin-Opener-Policy": "same-origin",
     "Cache-Control": "no-store",
 }
-HTTPS_ONLY = {"Strict-Transport-Security": "max-age=31536000"}
+HTTPS_HEADERS = {"Strict-Transport-Security": "max-age=31536000"}
+MAX_BODY_BYTES = 2**20
 
-MOST_BYTES = 2**20
+
+def create_app(settings: Settings, *, resources: ConsoleResources | None = None) -> OpenAPI:
+    """Make the application; it connects at first use. Raises ConfigurationError."""
+    app = OpenAPI(
+        __name__,
+        info=Info(title="Mailroom", version=installed() or "0"),
+        doc_ui=False,  # the library's pages for the document load scripts from other hosts
+        static_folder="static",
+        template_folder="templates",
+    )
+    attach_resources(app, resources or open_resources(settings))
+    https = settings.public_url.startswith("https://")
+    app.config.update(
+        SECRET_KEY=settings.secret_key.get_secret_value(),
+        MAX_CONTENT_LENGTH=MAX_BODY_BYTES,
+        SESSION_COOKIE_NAME="__Host-mailroom" if https else "mailroom",
+        SESSION_COOKIE_SECURE=https,
+        SESSION_COOKIE_SAMESITE="Lax",  # "Strict" would leave it out when Front sends the browser back
+    )
+    _add_security_headers(app, https=https)
+    register_problems(app)
+    app.add_url_rule("/livez", "livez", lambda: {"alive": True})
+    mount_api(app)
+    app.register_blueprint(connect.bp)
+    return app
 
 
-def guard(app: Flask, *, https: bool) -> None:
-    """Send these headers with every answer."""
-    headers = HEADERS | (HTTPS_ONLY if https else {})
+def _add_security_headers(app: Flask, *, https: bool) -> None:
+    headers = HEADERS | (HTTPS_HEADERS if https else {})
 
     @app.after_request
     def add(response: Response) -> Response:
         response.headers.update(headers)
         return response
-
-
-def create_app(settings: Settings, *, resources: Resources | None = None) -> OpenAPI:
-    """The application; connects when first used. Raises ConfigurationError.
-
-    The library's own pages for the API's document load scripts from elsewhere and are off.
-    """
-    app = OpenAPI(
-        __name__,
-        info=Info(title="Mailroom", version=installed() or "0"),
-        doc_ui=False,
-        static_folder="static",
-        template_folder="templates",
-    )
-    lend(app, resources or open_resources(settings))
-    https = settings.public_url.startswith("https://")
-    app.config.update(
-        SECRET_KEY=settings.secret_key.get_secret_value(),
-        MAX_CONTENT_LENGTH=MOST_BYTES,
-        SESSION_COOKIE_NAME="__Host-mailroom" if https else "mailroom",
-        SESSION_COOKIE_SECURE=https,
-        SESSION_COOKIE_SAMESITE="Lax",  # strict would leave it out when Front sends the browser back
-    )
-    guard(app, https=https)
-    problems.register_problems(app)
-    app.add_url_rule("/livez", "livez", lambda: {"alive": True})
-    mount(app)
-    for room in (connect.bp, connect.connected_bp):
-        app.register_blueprint(room)
-    return app

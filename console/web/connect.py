@@ -1,4 +1,8 @@
-"""Leads an admin who connects Front from our link to Front's consent page, and back."""
+"""Lead an admin who connects Front from our link to Front's consent page, and back.
+
+A browser opens `/connect/<token>` and goes to Front. Front sends it back to `/oauth/callback` with a code, which we
+exchange for tokens. `/connected` then shows the first event that comes in.
+"""
 
 from __future__ import annotations
 
@@ -14,8 +18,8 @@ from flask import Blueprint, make_response, redirect, render_template, request, 
 
 from console.issued_secrets import digest_of, require_app
 from console.web import connect_refusals
-from console.web.problems import page
-from console.web.resources import current
+from console.web.problems import problem_page
+from console.web.resources import current_resources
 from shared.db.reading import events
 from shared.db.tenants import connections
 from shared.db.tenants import consent as consent_rows
@@ -30,24 +34,20 @@ if TYPE_CHECKING:
     from flask.wrappers import Response
 
     from console.web.connect_refusals import Refusal
-    from console.web.resources import Resources
+    from console.web.resources import ConsoleResources
     from shared.db.reading.events import FirstEvent
     from shared.db.tenants.consent import Consent
     from shared.front.objects import Identity
     from shared.models import Tokens
     from shared.settings import Settings
 
-
-MOST_LINKS = 5
-
 EXCHANGE_SECONDS = 10.0
 IDENTITY_SECONDS = 8.0
-log = structlog.get_logger(__name__)
-
-LISTENS_FOR = timedelta(minutes=10)
-AGAIN_SECONDS = 3
-#: What a state means to somebody who has never seen Mailroom.
-STATES = {
+MOST_LINKS = 5  # remembered for one browser, which may have several tabs
+LISTENING_TIME = timedelta(minutes=10)
+REFRESH_SECONDS = 3
+#: Each state of an event in words for somebody who has never seen Mailroom.
+STATE_TEXTS = {
     "processing": "it is being worked on",
     "done": "nothing is left to do",
     "ignored": "nothing has to be done for events of this type",
@@ -55,14 +55,13 @@ STATES = {
     "failed": "the work on it failed; tell the people who sent you the link",
 }
 
-connected_bp = Blueprint("connected", __name__)
-
-bp = Blueprint("connecting", __name__)
+log = structlog.get_logger(__name__)
+bp = Blueprint("connect", __name__)
 
 
 @dataclass(frozen=True, kw_only=True)
-class Connected:
-    """Which tenant this browser connected, to which company, and when."""
+class NewConnection:
+    """The tenant that this browser connected, its company, and the moment."""
 
     tenant_id: int
     company_id: str
@@ -70,138 +69,103 @@ class Connected:
     at: datetime
 
 
-def secret() -> str:
-    """What only this browser holds; made when it first comes."""
-    found: str = session.setdefault("browser", secrets.token_urlsafe(32))
-    return found
+@bp.get("/connect/<token>")
+def start(token: str) -> ResponseReturnValue:
+    """Send the browser to Front's consent page, if the link is open. The link stays open."""
+    resources = current_resources()
+    digest = digest_of(token)
+    link = resources.pool.run(lambda conn: consent_rows.find_link(conn, digest))
+    if link is None or link.state != "open":
+        refusal = connect_refusals.LINKS[link.state if link else "unknown"]
+        return _refused(refusal, tenant_id=link.tenant_id if link else None)
+    try:
+        require_app(resources.settings)
+    except ConfigurationError as exc:
+        return _failed(exc, tenant_id=link.tenant_id)
+    remember_link(digest, token)
+    return redirect(_consent_page_url(resources, digest), 302)
 
 
-def known_secret() -> str:
-    """The same, empty for a browser that never came."""
-    return str(session.get("browser", ""))
+@bp.get("/oauth/callback")
+def callback() -> ResponseReturnValue:
+    """Take the code or the denial with which Front sends the browser back. Each state works once."""
+    resources = current_resources()
+    digests = {"state": digest_of(request.args.get("state", "")), "browser": digest_of(known_browser_secret())}
+    consent = resources.pool.run(lambda conn: consent_rows.take_state(conn, **digests))
+    if consent is None:
+        return _refused(connect_refusals.STATES["unknown"])
+    code = request.args.get("code", "")
+    if reason := _refusal_reason(consent, is_given=bool(code) and "error" not in request.args):
+        return _refused(connect_refusals.STATES[reason], tenant_id=consent.tenant_id, again=_link_url(consent))
+    try:
+        connection = connect_with_code(resources, consent, code)
+    except MailroomError as exc:
+        return _failed(exc, tenant_id=consent.tenant_id, again=_link_url(consent))
+    remember_connection(connection)
+    return redirect(url_for("connect.connected"), 303)
 
 
-def remember_link(digest: bytes, token: str) -> None:
-    """Keep the link that this browser came with, to lead it back there; a few, since there may be several tabs."""
-    links = {**session.get("links", {}), digest.hex(): token}
-    session["links"] = dict(list(links.items())[-MOST_LINKS:])
-
-
-def link_of(digest: bytes) -> str | None:
-    """The link's token, if this browser came with it."""
-    token: str | None = session.get("links", {}).get(digest.hex())
-    return token
-
-
-def remember_connected(connected: Connected) -> None:
-    """Let this browser watch the first event come in."""
-    session["connected"] = {**asdict(connected), "at": connected.at.isoformat()}
-
-
-def read_connected() -> Connected | None:
-    """What this browser connected last."""
-    kept: dict[str, Any] | None = session.get("connected")
-    return Connected(**{**kept, "at": datetime.fromisoformat(kept["at"])}) if kept else None
-
-
-def redirect_uri(settings: Settings) -> str:
-    """Where Front sends browsers back to; the app's OAuth page must list it."""
-    return f"{settings.public_url}/oauth/callback"
-
-
-def connect_with_code(held: Resources, consent: Consent, code: str) -> Connected:
-    """Connect the tenant whose link the consent was given with, and end the link.
-
-    Raises what TokenEndpoint.exchange and TenantClient.me raise, and NotBound; then nothing was changed and the tokens
-    are forgotten.
-    """
-    tokens = held.token_endpoint.exchange(
-        code, redirect_uri=redirect_uri(held.settings), until=time.monotonic() + EXCHANGE_SECONDS
+@bp.get("/connected")
+def connected() -> Response:
+    """Show the browser that connected a tenant what it connected, and the first event since."""
+    connection = remembered_connection()
+    if connection is None:
+        return problem_page(
+            404, "Nothing was connected in this browser", "Open the link that you were sent, and allow access in Front."
+        )
+    first = current_resources().pool.run(lambda conn: events.first_since(conn, connection.tenant_id, connection.at))
+    listening = datetime.now(UTC) - connection.at < LISTENING_TIME
+    page = render_template(
+        "connected.html", connection=connection, first=first, listening=listening, state_texts=STATE_TEXTS
     )
-    owner = _owner(held, consent, tokens)
-    secret = held.vault.seal(
+    answer = make_response(page)
+    if listening and _may_change(first):
+        answer.headers["Refresh"] = str(REFRESH_SECONDS)
+    return answer
+
+
+def connect_with_code(resources: ConsoleResources, consent: Consent, code: str) -> NewConnection:
+    """Exchange the code, connect the tenant of the consent's link, and end the link.
+
+    Raises NotBound and whatever TokenEndpoint.exchange and TenantClient.me raise. Then nothing was changed, and nobody
+    keeps the tokens.
+    """
+    until = time.monotonic() + EXCHANGE_SECONDS
+    tokens = resources.token_endpoint.exchange(code, redirect_uri=redirect_uri(resources.settings), until=until)
+    owner = _owner(resources, consent, tokens)
+    secret = resources.vault.seal(
         consent.tenant_id, {"access_token": tokens.access_token, "refresh_token": tokens.refresh_token}
     )
-    with held.pool.transaction() as conn:
+    with resources.pool.transaction() as conn:
         consent_rows.bind_company(conn, consent.tenant_id, owner.company_id)
         at = consent_rows.use_link(conn, consent.link)
         connections.connect(conn, consent.tenant_id, kind="oauth", secret=secret, expires_at=tokens.expires_at)
-    log.info("tenant_connected", tenant=consent.tenant_id, company=owner.company_id)
-    # Browsers drop a cookie over 4 kB, and forget with it what was connected.
+    log.info("tenant_connected", tenant_id=consent.tenant_id, company_id=owner.company_id)
+    # A browser drops a cookie over 4 kB, and with it this connection.
     name = clean(owner.name, LONGEST_NAME)
-    return Connected(tenant_id=consent.tenant_id, company_id=owner.company_id, company=name, at=at)
+    return NewConnection(tenant_id=consent.tenant_id, company_id=owner.company_id, company=name, at=at)
 
 
-def _owner(held: Resources, consent: Consent, tokens: Tokens) -> Identity:
-    """The company that the tokens are of."""
-    # Until Front has said which company it is, its calls are counted for the tenant.
-    counted_for = consent.company_id or f"tenant-{consent.tenant_id}"
-    token = Token(tenant_id=consent.tenant_id, company_id=counted_for, version=0, access_token=tokens.access_token)
-    client = held.front.for_tenant(token)
+def redirect_uri(settings: Settings) -> str:
+    """Return the URL to which Front sends browsers back; the app's OAuth page must list it."""
+    return f"{settings.public_url}/oauth/callback"
+
+
+def _owner(resources: ConsoleResources, consent: Consent, tokens: Tokens) -> Identity:
+    """Ask Front for the company that the tokens belong to."""
+    # Until Front has named the company, its calls count against a budget of the tenant.
+    budget_owner = consent.company_id or f"tenant-{consent.tenant_id}"
+    token = Token(tenant_id=consent.tenant_id, company_id=budget_owner, version=0, access_token=tokens.access_token)
+    client = resources.front.for_tenant(token)
     with client.until(time.monotonic() + IDENTITY_SECONDS):
         return client.me()
 
 
-@connected_bp.get("/connected")
-def show() -> Response:
-    """What was connected, and the first event since. Only the browser that connected it gets to see it."""
-    connected = read_connected()
-    if connected is None:
-        return page(
-            404, "Nothing was connected in this browser", "Open the link that you were sent, and allow access in Front."
-        )
-    first = current().pool.run(lambda conn: events.first_since(conn, connected.tenant_id, connected.at))
-    listens = datetime.now(UTC) - connected.at < LISTENS_FOR
-    answer = make_response(
-        render_template("connected.html", connected=connected, first=first, listens=listens, states=STATES)
-    )
-    if listens and _is_open(first):
-        answer.headers["Refresh"] = str(AGAIN_SECONDS)
-    return answer
-
-
-def _is_open(first: FirstEvent | None) -> bool:
-    return first is None or first.state == "processing"
-
-
-@bp.get("/connect/<token>")
-def begin(token: str) -> ResponseReturnValue:
-    """Send the browser to Front's consent page, if the link is good. The link stays good."""
-    held = current()
-    digest = digest_of(token)
-    link = held.pool.run(lambda conn: consent_rows.find_link(conn, digest))
-    if link is None or link.state != "open":
-        return _refused(
-            connect_refusals.LINKS[link.state if link else "unknown"], tenant=link.tenant_id if link else None
-        )
-    try:
-        require_app(held.settings)
-    except ConfigurationError as exc:
-        log.warning("not_connected", tenant=link.tenant_id, code=exc.code, reason=str(exc))
-        return connect_refusals.shown(connect_refusals.of_error(exc))
-    remember_link(digest, token)
-    return redirect(_to_front(held, digest), 302)
-
-
-@bp.get("/oauth/callback")
-def come_back() -> ResponseReturnValue:
-    """Take the code or the denial that Front sends the browser back with. Each state works once."""
-    held = current()
-    digests = {"state": digest_of(request.args.get("state", "")), "browser": digest_of(known_secret())}
-    consent = held.pool.run(lambda conn: consent_rows.take_state(conn, **digests))
-    if consent is None:
-        return _refused(connect_refusals.STATES["unknown"])
-    code = request.args.get("code", "")
-    if reason := _objection(consent, is_given=bool(code) and "error" not in request.args):
-        return _refused(connect_refusals.STATES[reason], tenant=consent.tenant_id, again=_again(consent))
-    return _connect(held, consent, code)
-
-
-def _to_front(held: Resources, link: bytes) -> str:
+def _consent_page_url(resources: ConsoleResources, link: bytes) -> str:
     state = secrets.token_urlsafe(32)
-    ask = partial(consent_rows.save_state, state=digest_of(state), link=link, browser=digest_of(secret()))
-    held.pool.run(ask)
-    settings = held.settings
+    ask = partial(consent_rows.save_state, state=digest_of(state), link=link, browser=digest_of(browser_secret()))
+    resources.pool.run(ask)
+    settings = resources.settings
     return authorization_url(
         settings.front_app_url,
         client_id=settings.front_client_id,
@@ -210,7 +174,7 @@ def _to_front(held: Resources, link: bytes) -> str:
     )
 
 
-def _objection(consent: Consent, *, is_given: bool) -> str | None:
+def _refusal_reason(consent: Consent, *, is_given: bool) -> str | None:
     if not consent.same_browser:
         return "elsewhere"
     if not consent.in_time:
@@ -218,22 +182,58 @@ def _objection(consent: Consent, *, is_given: bool) -> str | None:
     return None if is_given else "denied"
 
 
-def _connect(held: Resources, consent: Consent, code: str) -> ResponseReturnValue:
-    try:
-        connected = connect_with_code(held, consent, code)
-    except MailroomError as exc:
-        log.warning("not_connected", tenant=consent.tenant_id, code=exc.code, reason=str(exc))
-        return connect_refusals.shown(connect_refusals.of_error(exc), again=_again(consent))
-    remember_connected(connected)
-    return redirect(url_for("connected.show"), 303)
+def _may_change(first: FirstEvent | None) -> bool:
+    return first is None or first.state == "processing"
 
 
-def _again(consent: Consent) -> str | None:
+def _link_url(consent: Consent) -> str | None:
     """Return the URL of the link, for the browser that opened it."""
-    token = link_of(consent.link)
-    return token and url_for("connecting.begin", token=token)
+    token = remembered_token(consent.link)
+    return token and url_for("connect.start", token=token)
 
 
-def _refused(refusal: Refusal, *, tenant: int | None = None, again: str | None = None) -> Response:
-    log.info("not_connected", tenant=tenant, reason=refusal.title)
-    return connect_refusals.shown(refusal, again=again)
+def _refused(refusal: Refusal, *, tenant_id: int | None = None, again: str | None = None) -> Response:
+    log.info("not_connected", tenant_id=tenant_id, reason=refusal.title)
+    return connect_refusals.refusal_page(refusal, again=again)
+
+
+def _failed(error: MailroomError, *, tenant_id: int, again: str | None = None) -> Response:
+    log.warning("not_connected", tenant_id=tenant_id, code=error.code, reason=str(error))
+    return connect_refusals.refusal_page(connect_refusals.refusal_of(error), again=again)
+
+
+# The browser's session, a signed cookie, from here on.
+
+
+def browser_secret() -> str:
+    """Return the secret that only this browser holds; make it at the first visit."""
+    found: str = session.setdefault("browser", secrets.token_urlsafe(32))
+    return found
+
+
+def known_browser_secret() -> str:
+    """Return the same secret, empty for a browser without one."""
+    return str(session.get("browser", ""))
+
+
+def remember_link(digest: bytes, token: str) -> None:
+    """Keep the link that this browser opened, to lead it back there; only the latest few."""
+    links = {**session.get("links", {}), digest.hex(): token}
+    session["links"] = dict(list(links.items())[-MOST_LINKS:])
+
+
+def remembered_token(digest: bytes) -> str | None:
+    """Return the link's token, if this browser opened the link."""
+    token: str | None = session.get("links", {}).get(digest.hex())
+    return token
+
+
+def remember_connection(connection: NewConnection) -> None:
+    """Let this browser watch the first event come in."""
+    session["connected"] = {**asdict(connection), "at": connection.at.isoformat()}
+
+
+def remembered_connection() -> NewConnection | None:
+    """Return the last connection that this browser made."""
+    stored: dict[str, Any] | None = session.get("connected")
+    return NewConnection(**{**stored, "at": datetime.fromisoformat(stored["at"])}) if stored else None

@@ -1,11 +1,11 @@
-"""Why connecting did not go on, in words for an admin who is no engineer: a row for each reason."""
+"""Explain why connecting does not go on, in words for an admin who is no engineer."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from console.web.problems import page
+from console.web.problems import problem_page
 from shared.db.tenants.consent import CompanyTaken, LinkEnded, LinkReplaced, OtherCompany
 from shared.errors import BeingErased, ConfigurationError, MailroomError, StoreUnavailable, TokenUnavailable
 from shared.front.oauth import AppUnknown, CodeRefused, NoRefreshToken
@@ -13,14 +13,13 @@ from shared.front.oauth import AppUnknown, CodeRefused, NoRefreshToken
 if TYPE_CHECKING:
     from flask import Response
 
-
 NEW_LINK = "Ask the people who sent you this link for a new one."
 TELL_THEM = "Tell the people who sent you the link; nothing is wrong on your side."
 
 
 @dataclass(frozen=True, kw_only=True)
 class Refusal:
-    """One reason; `again`: trying once more with the same link may help."""
+    """One reason. `again`: a second try with the same link may help."""
 
     status: int
     title: str
@@ -43,7 +42,7 @@ LINKS = {
     "replaced": Refusal(
         status=410,
         title="There is a newer link",
-        text="Open the newest link that you were sent; it took the place of this one.",
+        text="Open the latest link that you were sent; it took the place of this one.",
     ),
 }
 STATES = {
@@ -55,7 +54,7 @@ STATES = {
     "late": Refusal(
         status=400,
         title="That took too long",
-        text="Between opening the link and allowing access there may be ten minutes. Open the link again.",
+        text="You have ten minutes from opening the link to allowing access. Open the link again.",
         again=True,
     ),
     "elsewhere": Refusal(
@@ -66,8 +65,8 @@ STATES = {
     "denied": Refusal(
         status=403,
         title="Access was not allowed",
-        text="Nothing was connected and nothing was changed. If that was not meant, try again and choose to allow "
-        "access; Front lets admins of the company do that.",
+        text="Nothing was connected and nothing was changed. If you did not mean that, try again and allow access. "
+        "Front lets admins of the company do that.",
         again=True,
     ),
 }
@@ -77,14 +76,14 @@ UNANSWERED = Refusal(
     text="Nothing was connected and nothing was changed. Try again in a minute; the link is still good.",
     again=True,
 )
-#: The first that fits; what is not here says that Front did not answer.
+#: The first row that fits is shown; for other errors the page says that Front did not answer.
 ERRORS: tuple[tuple[type[MailroomError], Refusal], ...] = (
     (
         CodeRefused,
         Refusal(
             status=400,
             title="Front no longer knew of your consent",
-            text="It is good once and for a few minutes. Try again and allow access once more.",
+            text="Your consent is good once, for a few minutes. Try again and allow access once more.",
             again=True,
         ),
     ),
@@ -97,7 +96,7 @@ ERRORS: tuple[tuple[type[MailroomError], Refusal], ...] = (
         Refusal(
             status=502,
             title="Front gave access for an hour only",
-            text=f"It could not be renewed, so nothing was connected. {TELL_THEM}",
+            text=f"We could not renew that access, so nothing was connected. {TELL_THEM}",
         ),
     ),
     (TokenUnavailable, UNANSWERED),
@@ -134,7 +133,7 @@ ERRORS: tuple[tuple[type[MailroomError], Refusal], ...] = (
     (LinkEnded, LINKS["used"]),
     (
         BeingErased,
-        Refusal(status=410, title="This account is being deleted", text=f"Nothing can be connected to it. {NEW_LINK}"),
+        Refusal(status=410, title="This account is being deleted", text=f"You can connect nothing to it. {NEW_LINK}"),
     ),
     (
         ConfigurationError,
@@ -143,11 +142,11 @@ ERRORS: tuple[tuple[type[MailroomError], Refusal], ...] = (
 )
 
 
-def of_error(error: MailroomError) -> Refusal:
-    """What the admin is told about it."""
+def refusal_of(error: MailroomError) -> Refusal:
+    """Find the words for an error."""
     return next((refusal for kind, refusal in ERRORS if isinstance(error, kind)), UNANSWERED)
 
 
-def shown(refusal: Refusal, *, again: str | None = None) -> Response:
-    """The page; with the way back to the link where that may help."""
-    return page(refusal.status, refusal.title, refusal.text, again=again if refusal.again else None)
+def refusal_page(refusal: Refusal, *, again: str | None = None) -> Response:
+    """Render the page; with the link's URL, `again`, if a second try may help."""
+    return problem_page(refusal.status, refusal.title, refusal.text, again=again if refusal.again else None)

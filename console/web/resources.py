@@ -1,4 +1,4 @@
-"""What the console's requests work with: chosen once per process."""
+"""The clients and pools that the console's requests work with, made once per process."""
 
 from __future__ import annotations
 
@@ -22,21 +22,22 @@ if TYPE_CHECKING:
     from shared.front.oauth import TokenEndpoint
     from shared.settings import Settings
 
-NEEDED = ("database_url", "redis_url", "token_keys", "secret_key")
-NAME = "mailroom"
-#: Threads that answer; each holds a connection for milliseconds.
+REQUIRED_SETTINGS = ("database_url", "redis_url", "token_keys", "secret_key")
+EXTENSION = "mailroom"
+#: Threads that answer requests; each holds a connection for milliseconds.
 THREADS = 16
 CONNECTIONS = 6
-#: Of those threads one tenant's changes of users may take this many, for this long; the others are everybody's.
-MOST_OF_A_TENANT = 12
+#: Of those threads, one tenant's changes of users may take this many; the rest serves the other tenants.
+MOST_THREADS_OF_A_TENANT = 12
+#: Such a change waits so long for those of the same tenant.
 TURN_SECONDS = 5.0
-#: A sender is told within this time; a statement has 30 s by the server's clock.
+#: A sender gets an answer within this time; PostgreSQL's own limit for a statement is 30 s.
 LONGEST_SECONDS = 35.0
 
 
 @dataclass(frozen=True, kw_only=True)
-class Resources:
-    """The real things behind the pages and the API."""
+class ConsoleResources:
+    """The connections and clients behind the pages and the API."""
 
     name: str
     settings: Settings
@@ -44,22 +45,22 @@ class Resources:
     front: FrontClient
     token_endpoint: TokenEndpoint
     vault: TokenVault
-    turns: Turns = field(default_factory=lambda: Turns(most=MOST_OF_A_TENANT, seconds=TURN_SECONDS))
+    turns: Turns = field(default_factory=lambda: Turns(most=MOST_THREADS_OF_A_TENANT, seconds=TURN_SECONDS))
 
 
-def usable(settings: Settings) -> Settings:
-    """The settings, if a console can be run with them. Raises ConfigurationError."""
-    settings.require(*NEEDED)
+def require_usable(settings: Settings) -> Settings:
+    """Return the settings if a console can run with them. Raises ConfigurationError."""
+    settings.require(*REQUIRED_SETTINGS)
     if settings.mailroom_env == "production" and not settings.public_url.startswith("https://"):
         raise ConfigurationError("PUBLIC_URL: must be https in production; it is where people reach the console")
     return settings
 
 
-def open_resources(settings: Settings) -> Resources:
-    """Everything the console needs; connects when first used. Raises ConfigurationError."""
-    usable(settings)
+def open_resources(settings: Settings) -> ConsoleResources:
+    """Make everything that the console needs; it connects at first use. Raises ConfigurationError."""
+    require_usable(settings)
     name = f"console@{socket.gethostname()}:{os.getpid()}"
-    return Resources(
+    return ConsoleResources(
         name=name,
         settings=settings,
         pool=open_pool(settings, size=CONNECTIONS, application_name=name, max_seconds=LONGEST_SECONDS),
@@ -69,11 +70,11 @@ def open_resources(settings: Settings) -> Resources:
     )
 
 
-def lend(app: Flask, resources: Resources) -> None:
-    """Give the app its resources."""
-    app.extensions[NAME] = resources
+def attach_resources(app: Flask, resources: ConsoleResources) -> None:
+    """Give the application its resources."""
+    app.extensions[EXTENSION] = resources
 
 
-def current() -> Resources:
-    """The resources of the app that answers the current request."""
-    return cast("Resources", current_app.extensions[NAME])
+def current_resources() -> ConsoleResources:
+    """Return the resources of the application that answers the current request."""
+    return cast("ConsoleResources", current_app.extensions[EXTENSION])

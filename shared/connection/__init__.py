@@ -1,1 +1,1 @@
-"""A tenant's connection to Front: its grant, sealed tokens and share of the rate limit."""
+"""A tenant's connection to Front: its grant, its encrypted tokens, and its company's rate limit."""

@@ -1,24 +1,26 @@
-"""Front as a tenant, for one attempt or command: with another token once the first is refused."""
+"""A tenant's connection to Front for one attempt or command, with a newer token when Front refuses the first."""
 
 from __future__ import annotations
 
-from shared.connection.tokens import FrontMeans, opened, token_of
+from shared.connection.tokens import FrontResources, current_token, decrypted_token
 from shared.connection.vault import UnreadableSecret
 from shared.db.tenants import connections
 from shared.front.client import TenantClient
 from shared.models import Call, Grant, Token
 
 
-class Access:
-    """The tenant's token and the client that uses it, from when they are first needed.
+class TenantConnection:
+    """The tenant's token and the client that uses it. Both are made when they are first needed.
 
-    `leaving`: the share of Front's budget that these calls leave to others. `grant`: the tenant's, where it was read
-    just now.
+    `reserved_share` is the share of Front's budget that these calls leave to others. A caller that has just read the
+    tenant's `grant` passes it on.
     """
 
-    def __init__(self, means: FrontMeans, tenant_id: int, *, leaving: float = 0.0, grant: Grant | None = None):
-        self._means = means
-        self._leaving = leaving
+    def __init__(
+        self, resources: FrontResources, tenant_id: int, *, reserved_share: float = 0.0, grant: Grant | None = None
+    ):
+        self._resources = resources
+        self._reserved_share = reserved_share
         self._tenant_id = tenant_id
         self._grant = grant
         self._front: TenantClient | None = None
@@ -27,31 +29,31 @@ class Access:
 
     @property
     def calls(self) -> list[Call]:
-        """What was asked of Front so far."""
+        """Return the requests that were sent to Front so far."""
         return self._calls_before + (self._front.calls if self._front else [])
 
     @property
     def token_version(self) -> int:
-        """The version of the token in use; 0 when none was needed yet."""
+        """Return the version of the token in use, 0 when none was needed yet."""
         return self._token.version if self._token else 0
 
     def front(self) -> TenantClient:
-        """Front as the tenant. Raises NeedsReconnect when the tenant has no token, TokenUnavailable when not yet."""
-        return self._front or self._use(token_of(self._means, self._tenant_id, grant=self._grant))
+        """Return Front's API as the tenant. Raises NeedsReconnect when it has no token, TokenUnavailable."""
+        return self._front or self._use(current_token(self._resources, self._tenant_id, grant=self._grant))
 
-    def front_of_another(self) -> TenantClient | None:
-        """Front as a tenant that has nothing to do with the task: only to ask whether it answers. None: nobody can."""
-        grant = self._means.pool.run(lambda conn: connections.grant_of_another_tenant(conn, self._tenant_id))
+    def front_as_another_tenant(self) -> TenantClient | None:
+        """Return Front's API as some other tenant, to test whether Front answers. None when there is no such tenant."""
+        grant = self._resources.pool.run(lambda conn: connections.grant_of_another_tenant(conn, self._tenant_id))
         try:
-            return self._client(opened(self._means, grant)) if grant else None
+            return self._client(decrypted_token(self._resources, grant)) if grant else None
         except UnreadableSecret:
             return None
 
     def renew(self) -> bool:
-        """Take another token, once Front refused the one in use; False when there is no other."""
+        """Replace the token that Front refused. False when there is no other one."""
         if self._token is None:
             return False
-        token = token_of(self._means, self._tenant_id, refused=self._token.version)
+        token = current_token(self._resources, self._tenant_id, refused=self._token.version)
         if token.version == self._token.version:
             return False
         self._use(token)
@@ -64,4 +66,4 @@ class Access:
         return self._front
 
     def _client(self, token: Token) -> TenantClient:
-        return self._means.front.for_tenant(token, stop=self._means.stop, leaving=self._leaving)
+        return self._resources.front.for_tenant(token, stop=self._resources.stop, reserved_share=self._reserved_share)

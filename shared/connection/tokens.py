@@ -1,8 +1,8 @@
-"""A tenant's token for Front: refreshed ahead of its end or when Front refuses it, by one process at a time.
+"""A tenant's token for Front. One process at a time refreshes it: before it expires, or when Front refuses it.
 
-A process claims the refresh in a row, and then calls Front with no transaction open. A lock would hold a connection of
-the pool for as long as Front takes, and so would everybody who waits for the lock. Meanwhile the others use the
-expiring token, or give their tasks back for a second. The claim outlives the last moment at which the call may leave.
+A process claims the refresh in a row, and then calls Front with no transaction open. With a row lock, the process and
+all that wait for it would each hold a connection of the pool for as long as Front takes. Meanwhile the other processes
+use the expiring token, or give their tasks back for a second. The claim ends later than the call may be sent.
 """
 
 from __future__ import annotations
@@ -31,14 +31,14 @@ from shared.settings import Settings
 
 CALL_SECONDS = 10.0
 CLAIM_SECONDS = 20.0
-#: The wait for a refresh of another process; most calls to Front take less.
-OTHERS_SECONDS = 1.0
+#: The wait for another process that refreshes the token; most calls to Front take less.
+OTHER_REFRESH_SECONDS = 1.0
 log = structlog.get_logger()
 
 
 @dataclass(frozen=True, kw_only=True)
-class FrontMeans:
-    """The grants, what they are sealed with, who renews them, and Front; a set `stop` ends what waits."""
+class FrontResources:
+    """Everything that is needed to call Front as a tenant. Setting `stop` ends every wait."""
 
     pool: Pool
     vault: TokenVault
@@ -48,12 +48,12 @@ class FrontMeans:
 
 
 def front_client(settings: Settings) -> FrontClient:
-    """Front's API, with the budget that all processes share."""
+    """Return a client of Front's API with the budget that all processes share."""
     return FrontClient(settings.front_api_url, Budget.from_url(settings.redis_url.get_secret_value()))
 
 
 def token_endpoint(settings: Settings) -> TokenEndpoint:
-    """Front's token endpoint for our app."""
+    """Return Front's token endpoint for our app."""
     return TokenEndpoint(
         settings.front_app_url,
         client_id=settings.front_client_id,
@@ -61,43 +61,44 @@ def token_endpoint(settings: Settings) -> TokenEndpoint:
     )
 
 
-def token_of(means: FrontMeans, tenant_id: int, *, refused: int = 0, grant: Grant | None = None) -> Token:
-    """Get the tenant's token; a token of the version `refused` is replaced by a newer one.
+def current_token(resources: FrontResources, tenant_id: int, *, refused: int = 0, grant: Grant | None = None) -> Token:
+    """Return the tenant's token, refreshed when that is due.
 
-    A caller that has just read the tenant's `grant` passes it on. A refused API token comes back as it is. Raises
-    NeedsReconnect, TokenUnavailable, UnreadableSecret.
+    `refused` is the version of a token that Front refused. An OAuth token of this version is replaced; an API token is
+    returned as it is. A caller that has just read the tenant's `grant` passes it on. Raises NeedsReconnect,
+    TokenUnavailable, UnreadableSecret.
     """
-    grant = grant or _read(means, tenant_id)
+    grant = grant or _read_grant(resources, tenant_id)
     match _freshness(grant, refused):
         case "expiring":
-            grant = _refreshed(means, grant)
+            grant = _try_refresh(resources, grant)
         case "expired":
-            grant = _replaced(means, grant)
-    return opened(means, grant)
+            grant = _refresh(resources, grant)
+    return decrypted_token(resources, grant)
 
 
-def opened(means: FrontMeans, grant: Grant) -> Token:
-    """Decrypt the grant's token, as fresh as it is. Raises UnreadableSecret."""
+def decrypted_token(resources: FrontResources, grant: Grant) -> Token:
+    """Decrypt the grant's token, however old it is. Raises UnreadableSecret."""
     return Token(
         tenant_id=grant.tenant_id,
         company_id=grant.company_id,
         version=grant.version,
-        access_token=_secret(means, grant)["access_token"],
+        access_token=_tokens(resources, grant)["access_token"],
     )
 
 
-def keep_alive(means: FrontMeans, tenant_id: int) -> None:
-    """Refresh the tokens of a tenant that was idle for long. A failure is logged, and tried again later."""
+def keep_alive(resources: FrontResources, tenant_id: int) -> None:
+    """Refresh the tokens of a tenant that was idle for long. A failure is logged, and a later job tries again."""
     try:
-        grant = _read(means, tenant_id)
+        grant = _read_grant(resources, tenant_id)
         if grant.kind == "oauth" and datetime.now(UTC) - grant.updated_at > KEEP_ALIVE_AFTER / 2:
-            _refreshed(means, grant)
+            _try_refresh(resources, grant)
     except MailroomError as exc:
-        log.warning("not_kept_alive", tenant=tenant_id, code=exc.code, reason=str(exc))
+        log.warning("keep_alive_failed", tenant_id=tenant_id, code=exc.code, reason=str(exc))
 
 
-def _read(means: FrontMeans, tenant_id: int) -> Grant:
-    grant = means.pool.run(lambda conn: connections.read(conn, tenant_id))
+def _read_grant(resources: FrontResources, tenant_id: int) -> Grant:
+    grant = resources.pool.run(lambda conn: connections.read(conn, tenant_id))
     if grant is None:
         raise NeedsReconnect("the tenant has no connection; run `mailroom tenant connect`")
     return grant
@@ -111,60 +112,61 @@ def _freshness(grant: Grant, refused: int) -> Freshness:
     return freshness(issued_at=grant.updated_at, expires_at=grant.expires_at, now=datetime.now(UTC))
 
 
-def _secret(means: FrontMeans, grant: Grant) -> dict[str, str]:
-    return means.vault.open(grant.tenant_id, grant.secret)
+def _tokens(resources: FrontResources, grant: Grant) -> dict[str, str]:
+    return resources.vault.open(grant.tenant_id, grant.secret)
 
 
-def _refreshed(means: FrontMeans, grant: Grant) -> Grant:
-    """Get a newer grant, or keep this one, which is still good, when Front gives none now."""
+def _try_refresh(resources: FrontResources, grant: Grant) -> Grant:
+    """Return a newer grant, or this one, which is still valid, when Front gives none now."""
     try:
-        return _replaced(means, grant)
+        return _refresh(resources, grant)
     except TokenUnavailable:
         return grant
 
 
-def _replaced(means: FrontMeans, grant: Grant) -> Grant:
-    """Get a newer grant from Front, or from another process. Raises NeedsReconnect, TokenUnavailable."""
-    refresh_token = _secret(means, grant)["refresh_token"]
-    began = time.monotonic()
-    if not means.pool.run(lambda conn: connections.claim_refresh(conn, grant, seconds=CLAIM_SECONDS)):
-        return _others(means, grant)
+def _refresh(resources: FrontResources, grant: Grant) -> Grant:
+    """Return a newer grant, from Front or from another process. Raises NeedsReconnect, TokenUnavailable."""
+    refresh_token = _tokens(resources, grant)["refresh_token"]
+    started = time.monotonic()
+    if not resources.pool.run(lambda conn: connections.claim_refresh(conn, grant, seconds=CLAIM_SECONDS)):
+        return _refreshed_elsewhere(resources, grant)
     try:
-        tokens = means.token_endpoint.refresh(refresh_token, until=began + CALL_SECONDS)
+        tokens = resources.token_endpoint.refresh(refresh_token, until=started + CALL_SECONDS)
     except NeedsReconnect as exc:
-        return _refused(means, grant, exc)
+        return _replaced_or_refused(resources, grant, exc)
     except TokenUnavailable as exc:
-        log.warning("token_not_refreshed", tenant=grant.tenant_id, reason=str(exc))
-        means.pool.run(partial(connections.postpone_refresh, grant=grant, seconds=exc.retry_after))
+        log.warning("token_not_refreshed", tenant_id=grant.tenant_id, reason=str(exc))
+        resources.pool.run(partial(connections.postpone_refresh, grant=grant, seconds=exc.retry_after))
         raise
     failpoints.reach("refreshed_before_commit")
-    return _stored(means, grant, tokens)
+    return _store(resources, grant, tokens)
 
 
-def _others(means: FrontMeans, grant: Grant) -> Grant:
-    newest = _read(means, grant.tenant_id)
-    if newest.version == grant.version:
-        raise TokenUnavailable("a new token is on its way or was asked for just now", retry_after=OTHERS_SECONDS)
-    return newest
+def _refreshed_elsewhere(resources: FrontResources, grant: Grant) -> Grant:
+    """Return the grant that another process has stored. Raises TokenUnavailable when there is none yet."""
+    latest = _read_grant(resources, grant.tenant_id)
+    if latest.version == grant.version:
+        raise TokenUnavailable("a new token is on its way or was asked for just now", retry_after=OTHER_REFRESH_SECONDS)
+    return latest
 
 
-def _refused(means: FrontMeans, grant: Grant, refusal: NeedsReconnect) -> Grant:
-    """Park the tenant and raise the refusal, unless another process has replaced the grant by now."""
-    if means.pool.run(lambda conn: connections.refuse_grant(conn, grant)):
-        log.warning("token_refused", tenant=grant.tenant_id, version=grant.version, reason=str(refusal))
+def _replaced_or_refused(resources: FrontResources, grant: Grant, refusal: NeedsReconnect) -> Grant:
+    """Park the tenant and raise the refusal. If another process has replaced the grant, return that one instead."""
+    if resources.pool.run(lambda conn: connections.refuse_grant(conn, grant)):
+        log.warning("token_refused", tenant_id=grant.tenant_id, version=grant.version, reason=str(refusal))
         raise refusal
-    return _read(means, grant.tenant_id)
+    return _read_grant(resources, grant.tenant_id)
 
 
-def _stored(means: FrontMeans, grant: Grant, tokens: Tokens) -> Grant:
-    """Store the tokens, however long PostgreSQL is away, as they may be the only good ones. Return the newest grant."""
-    secret = means.vault.seal(
+def _store(resources: FrontResources, grant: Grant, tokens: Tokens) -> Grant:
+    """Store the tokens and return the latest grant. They may be the only valid ones: wait while PostgreSQL is away."""
+    secret = resources.vault.seal(
         grant.tenant_id, {"access_token": tokens.access_token, "refresh_token": tokens.refresh_token}
     )
     store = partial(connections.store_refreshed, grant=grant, secret=secret, expires_at=tokens.expires_at)
     retry_until_stored(
-        lambda: means.pool.run(store), stop=means.stop, event="storing_tokens_waits", tenant=grant.tenant_id
+        lambda: resources.pool.run(store), stop=resources.stop, event="tokens_not_stored", tenant_id=grant.tenant_id
     )
-    newest = _read(means, grant.tenant_id)
-    log.info("token_refreshed", tenant=grant.tenant_id, version=newest.version)
-    return newest
+    latest = _read_grant(resources, grant.tenant_id)
+    log.info("token_refreshed", tenant_id=grant.tenant_id, version=latest.version)
+    return latest

@@ -1,4 +1,4 @@
-"""Seals tenants' tokens for the database: encrypted, and bound to the tenant they belong to."""
+"""Encrypts tenants' tokens for the database, and binds each to its tenant."""
 
 from __future__ import annotations
 
@@ -16,48 +16,47 @@ if TYPE_CHECKING:
 
     from pydantic import SecretStr
 
-
-#: A worker opens the same few for each of its tasks; the log's net (known_secrets) keeps as many.
-KEPT_OPEN = 256
+#: A worker opens the same few tokens for each of its tasks. The log hides as many (MAX_SECRETS in scrub.py).
+_CACHE_SIZE = 256
 
 
 class UnreadableSecret(TransientError):
-    """A stored token does not open for this tenant; check that TOKEN_KEYS still lists the key it was sealed with."""
+    """A stored token cannot be decrypted for this tenant; check that TOKEN_KEYS still lists the key that sealed it."""
 
     code = "unreadable_secret"
 
 
 class TokenVault:
-    """Seals with the newest of the keys and opens with any of them."""
+    """Encrypts with the newest key, and decrypts with any of the keys."""
 
     def __init__(self, keys: Sequence[SecretStr]):
         if not keys:
             raise ConfigurationError("TOKEN_KEYS is not set; `mailroom keys generate` prints a key")
         self._fernets = [Fernet(key.get_secret_value()) for key in keys]
-        self._opened = lru_cache(maxsize=KEPT_OPEN)(self._open)
+        self._opened = lru_cache(maxsize=_CACHE_SIZE)(self._open)
 
     @property
-    def keys(self) -> int:
-        """How many keys there are."""
+    def key_count(self) -> int:
+        """Return the number of keys."""
         return len(self._fernets)
 
     def seal(self, tenant_id: int, secret: dict[str, str]) -> bytes:
-        """Encrypt a tenant's tokens; only `open` with the same tenant id gives them back."""
+        """Encrypt a tenant's tokens. Only `open` with the same tenant id decrypts them."""
         remember(*secret.values())
         return self._fernets[0].encrypt(json.dumps({"tenant_id": tenant_id, "secret": secret}).encode())
 
     def open(self, tenant_id: int, sealed: bytes) -> dict[str, str]:
-        """The tokens as they were sealed. Raises UnreadableSecret for a wrong key, tenant or content."""
+        """Decrypt a tenant's tokens. Raises UnreadableSecret for a wrong key, a wrong tenant or damaged content."""
         secret: dict[str, str] = dict(self._opened(tenant_id, sealed)[1])
         remember(*secret.values())
         return secret
 
-    def key_of(self, tenant_id: int, sealed: bytes) -> int:
-        """With which key it was sealed, 0 being the newest. Raises UnreadableSecret as `open` does."""
+    def key_position(self, tenant_id: int, sealed: bytes) -> int:
+        """Return the position of the key that sealed it; 0 is the newest. Raises UnreadableSecret as `open` does."""
         return self._opened(tenant_id, sealed)[0]
 
     def _open(self, tenant_id: int, sealed: bytes) -> tuple[int, Any]:
-        """Fernet names no key, so each is tried."""
+        """Return the position of the key, and the content. A Fernet token names no key, so each key is tried."""
         for position, fernet in enumerate(self._fernets):
             try:
                 content = json.loads(fernet.decrypt(sealed))

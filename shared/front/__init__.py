@@ -1,1 +1,1 @@
-"""The only code that knows Front's wire."""
+"""Front's API, OAuth and webhooks: no other code knows their wire formats."""

@@ -1,4 +1,4 @@
-"""What an answer of Front's means: pure, from status and headers to an allowance, a wait or an error."""
+"""The meaning of Front's answers: from status and headers to a rate limit, a wait or an error. Pure."""
 
 from __future__ import annotations
 
@@ -23,20 +23,23 @@ from shared.errors import (
     UnsafeRedirect,
 )
 
-T = TypeVar("T")
-
 MOVED: Final = 301
-LONGEST_WAIT: Final = 3600.0
-#: 4xx that pass by themselves (timeout, conflict, too early); every other one stays.
-_PASSING: Final = frozenset({408, 409, 425})
+MAX_WAIT_SECONDS: Final = 3600.0
+#: A later try may succeed after these 4xx (timeout, conflict, too early), and after no other.
+_TEMPORARY: Final = frozenset({408, 409, 425})
+#: A reset time from here on is in milliseconds.
 _MILLISECONDS: Final = 10**11
-#: A title that is more may be a token of ours.
-_WORDS: Final = re.compile(r"(?=.{1,80}\Z)[A-Za-z']{1,20}(?: [A-Za-z']{1,20})*")
+#: A title of plain words only. Any other text may repeat a token of ours.
+_PLAIN_WORDS: Final = re.compile(r"(?=.{1,80}\Z)[A-Za-z']{1,20}(?: [A-Za-z']{1,20})*")
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, kw_only=True)
 class Route:
-    """One call. Its `str()` names it in messages, without any id."""
+    """One call of Front's API. Its `str()` names the call in messages, without an id.
+
+    `missing`: the error that a 404 stands for. `may_move`: a merged conversation answers 301.
+    """
 
     method: str
     path: str
@@ -54,7 +57,7 @@ class Route:
 
 
 def _conversation(method: str, part: str, scope: str) -> Route:
-    """A merged conversation answers 301 on every sub-path, one that is gone or hidden 404."""
+    """Return a route below a conversation: it answers 301 after a merge, and 404 when it is gone or hidden."""
     return Route(
         method=method, path=f"/conversations/{{id}}{part}", scope=scope, missing=ConversationGone, may_move=True
     )
@@ -77,14 +80,14 @@ REMOVE_TAG: Final = _conversation("DELETE", "/tags", "conversations:write")
 
 @dataclass(frozen=True, kw_only=True)
 class Answer:
-    """A whole answer: nothing more will come. Header names are read in any case."""
+    """A whole answer. `headers` ignores the case of names."""
 
     status: int
     headers: Mapping[str, str]
     body: bytes = b""
 
     def json(self) -> Any:
-        """The body's JSON, None where it is none."""
+        """Return the parsed body, None when it is not JSON."""
         try:
             return json.loads(self.body)
         except (ValueError, RecursionError):
@@ -92,19 +95,19 @@ class Answer:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Allowance:
-    """What Front's headers say about the company's rate limit; a header that is missing or junk is None."""
+class RateLimit:
+    """The company's rate limit, as Front's headers give it. A missing or invalid header is None."""
 
     limit: int | None
     remaining: int | None
     reset_at: float | None
 
 
-def allowance(headers: Mapping[str, str]) -> Allowance:
+def rate_limit(headers: Mapping[str, str]) -> RateLimit:
     """Read the x-ratelimit-* headers."""
     limit, remaining = (_number(headers.get(f"x-ratelimit-{name}")) for name in ("limit", "remaining"))
     reset = _number(headers.get("x-ratelimit-reset"))
-    return Allowance(
+    return RateLimit(
         limit=int(limit) if limit is not None else None,
         remaining=int(remaining) if remaining is not None else None,
         reset_at=reset / 1000 if reset and reset >= _MILLISECONDS else reset,
@@ -112,7 +115,10 @@ def allowance(headers: Mapping[str, str]) -> Allowance:
 
 
 def retry_after(headers: Mapping[str, str], *, now: float) -> float | None:
-    """The wait Front asks for, in seconds from 0 to an hour: a number or an HTTP date, None without or with junk."""
+    """Return the seconds to wait that Front names, from 0 to an hour; None for a missing or invalid header.
+
+    The header is a number or an HTTP date.
+    """
     value = headers.get("retry-after")
     seconds = _number(value)
     if seconds is None and value:
@@ -123,16 +129,16 @@ def retry_after(headers: Mapping[str, str], *, now: float) -> float | None:
     return None if seconds is None else _clamped(seconds)
 
 
-def throttled_for(headers: Mapping[str, str], *, now: float) -> float:
-    """How long a 429 keeps us away: what it says, else until the limit resets; at least a second."""
+def throttle_seconds(headers: Mapping[str, str], *, now: float) -> float:
+    """Return how long a 429 makes us wait: as long as it says, else until the limit resets; at least a second."""
     wait = retry_after(headers, now=now)
     if not wait:
-        wait = _clamped((allowance(headers).reset_at or now) - now)
+        wait = _clamped((rate_limit(headers).reset_at or now) - now)
     return max(1.0, wait)
 
 
 def failure(route: Route, answer: Answer, *, now: float) -> MailroomError | None:
-    """The error an answer stands for, None when it is an answer to work with (2xx, or 301 where a merge may move)."""
+    """Return the error that an answer stands for, None for 2xx, and for 301 where a merge may move."""
     status = answer.status
     if 200 <= status < 300 or (status == MOVED and route.may_move):
         return None
@@ -147,6 +153,14 @@ def failure(route: Route, answer: Answer, *, now: float) -> MailroomError | None
     return _unavailable(route, answer, now=now)
 
 
+def parse_answer(route: Route, parse: Callable[[Any], T | None], answer: Answer) -> T:
+    """Return the parsed body. Raises FrontUnavailable for anything else, which may be the page of a proxy."""
+    found = parse(answer.json())
+    if found is None:
+        raise FrontUnavailable(f"the answer to {route} is not what Front documents; it is tried again later")
+    return found
+
+
 def _refusal(route: Route, answer: Answer, *, now: float) -> MailroomError:
     status = answer.status
     if status == 401:
@@ -158,9 +172,9 @@ def _refusal(route: Route, answer: Answer, *, now: float) -> MailroomError:
             f"Front answered 404 to {route}; it is gone, not there yet, or hidden from this connection"
         )
     if status == 429:
-        wait = throttled_for(answer.headers, now=now)
+        wait = throttle_seconds(answer.headers, now=now)
         return BudgetExhausted(f"Front answered 429 to {route}; asking again in {wait:.0f} s", retry_after=wait)
-    if status in _PASSING:
+    if status in _TEMPORARY:
         return _unavailable(route, answer, now=now)
     return FrontRejected(f"Front answered {status}{_title(answer)} to {route}; trying again would not help")
 
@@ -171,11 +185,11 @@ def _unavailable(route: Route, answer: Answer, *, now: float) -> FrontUnavailabl
 
 
 def _title(answer: Answer) -> str:
-    """Front's own short word for an error; its longer `message` may repeat what was sent."""
+    """Return Front's short title of an error. Its longer `message` may repeat parts of the request."""
     body = answer.json()
     error = body.get("_error") if isinstance(body, dict) else None
     title = error.get("title") if isinstance(error, dict) else None
-    return f" ({title})" if isinstance(title, str) and _WORDS.fullmatch(title) else ""
+    return f" ({title})" if isinstance(title, str) and _PLAIN_WORDS.fullmatch(title) else ""
 
 
 def _number(value: str | None) -> float | None:
@@ -187,12 +201,4 @@ def _number(value: str | None) -> float | None:
 
 
 def _clamped(seconds: float) -> float:
-    return min(max(seconds, 0.0), LONGEST_WAIT)
-
-
-def expected(route: Route, parse: Callable[[Any], T | None], answer: Answer) -> T:
-    """What the answer's body says; something that is not Front's wording may be a proxy's page and pass."""
-    found = parse(answer.json())
-    if found is None:
-        raise FrontUnavailable(f"the answer to {route} is not what Front documents; it is tried again later")
-    return found
+    return min(max(seconds, 0.0), MAX_WAIT_SECONDS)

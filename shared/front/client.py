@@ -1,4 +1,4 @@
-"""Calls Front's API as a tenant: reads that may be tried again, writes that are sent once, downloads."""
+"""Front's API as a tenant: reads, which are retried; writes, which are sent once; and downloads."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ from typing import Any, Final, Literal, TypeVar
 from shared.connection.budget import Budget
 from shared.errors import ConversationMoved, FrontRejected, UnsafeRedirect
 from shared.front import answers
-from shared.front.answers import MOVED, Answer, Route, expected
+from shared.front.answers import MOVED, Answer, Route, parse_answer
 from shared.front.download import Download, Downloads
 from shared.front.envelope import front_id, parse_message
-from shared.front.exchange import Api, Exchange, patiently
+from shared.front.exchange import Api, Exchange, with_retries
 from shared.front.objects import (
     Channel,
     Conversation,
@@ -34,80 +34,82 @@ from shared.front.objects import (
     parse_teammate,
 )
 from shared.http.destinations import is_public
-from shared.http.transport import Deadlines, Line
+from shared.http.transport import CallDeadlines, HttpClient
 from shared.models import Call, EventPage, Message, Token
 
-MOST_PAGES: Final = 20
+MAX_PAGES: Final = 20
 #: A conversation may be merged into one that was merged itself.
-MOST_MERGES: Final = 3
+MAX_MERGES: Final = 3
 _CONVERSATION_PATH: Final = re.compile(r"/conversations/(cnv_[A-Za-z0-9]+)(?:[/?].*)?")
 Status = Literal["archived", "deleted", "open"]
 T = TypeVar("T")
 
 
 class FrontClient:
-    """Front's API; one for a process, for all its threads and tenants."""
+    """Front's API. All threads and tenants of a process share one client."""
 
     def __init__(
-        self, api_url: str, budget: Budget, *, user_agent: str = "mailroom", deadlines: Deadlines | None = None
+        self, api_url: str, budget: Budget, *, user_agent: str = "mailroom", deadlines: CallDeadlines | None = None
     ):
         self._api = Api(url=api_url.rstrip("/"))
         self._budget = budget
         self._user_agent = user_agent
-        self._deadlines = deadlines or Deadlines()
-        self._of_thread = threading.local()
+        self._deadlines = deadlines or CallDeadlines()
+        self._thread = threading.local()
 
-    def for_tenant(self, token: Token, *, stop: threading.Event | None = None, leaving: float = 0.0) -> TenantClient:
-        """Front as this tenant sees it, for use on this thread; a set `stop` ends waits and downloads.
+    def for_tenant(
+        self, token: Token, *, stop: threading.Event | None = None, reserved_share: float = 0.0
+    ) -> TenantClient:
+        """Return the API as this tenant, for this thread only. Setting `stop` ends waits and downloads.
 
-        `leaving`: the share of the company's budget that these calls leave to others.
+        `reserved_share`: the share of the company's budget that these calls leave to others.
         """
-        line, elsewhere = self._lines()
-        exchange = Exchange(api=self._api, budget=self._budget, token=token, line=line, leaving=leaving)
-        return TenantClient(exchange, elsewhere=elsewhere, deadlines=self._deadlines, stop=stop or threading.Event())
+        http, file_http = self._http_clients()
+        exchange = Exchange(api=self._api, budget=self._budget, token=token, http=http, reserved_share=reserved_share)
+        return TenantClient(exchange, file_http=file_http, deadlines=self._deadlines, stop=stop or threading.Event())
 
-    def _lines(self) -> tuple[Line, Line]:
-        """This thread's connections: to the API, and to public addresses a file may lie at."""
-        if not hasattr(self._of_thread, "lines"):
-            line = partial(Line, user_agent=self._user_agent)
-            self._of_thread.lines = line(), line(may_reach=is_public)
-        lines: tuple[Line, Line] = self._of_thread.lines
-        return lines
+    def _http_clients(self) -> tuple[HttpClient, HttpClient]:
+        """Return this thread's clients: for the API, and for files on servers with public addresses."""
+        if not hasattr(self._thread, "http_clients"):
+            new_client = partial(HttpClient, user_agent=self._user_agent)
+            self._thread.http_clients = new_client(), new_client(is_allowed=is_public)
+        clients: tuple[HttpClient, HttpClient] = self._thread.http_clients
+        return clients
 
 
 class TenantClient:
-    """Front with one tenant's token. Every method raises classes of shared.errors and nothing else."""
+    """Front's API with one tenant's token. Every method raises errors of shared.errors only."""
 
-    def __init__(self, exchange: Exchange, *, elsewhere: Line, deadlines: Deadlines, stop: threading.Event):
+    def __init__(self, exchange: Exchange, *, file_http: HttpClient, deadlines: CallDeadlines, stop: threading.Event):
         self._exchange = exchange
-        self._downloads = Downloads(exchange, elsewhere=elsewhere, deadlines=deadlines, stop=stop)
+        self._downloads = Downloads(exchange, file_http=file_http, deadlines=deadlines, stop=stop)
         self._deadlines = deadlines
         self._stop = stop
 
     @property
     def calls(self) -> list[Call]:
-        """Every request tried so far, in order."""
+        """Return the requests tried so far, in order."""
         return self._exchange.calls
 
-    def until(self, moment: float) -> AbstractContextManager[None]:
-        """Have nothing inside leave or be waited for after this moment of the monotonic clock, not even late."""
-        return self._exchange.line.until(moment)
+    def until(self, deadline: float) -> AbstractContextManager[None]:
+        """Set a deadline, a time of the monotonic clock: nothing inside is sent or waited for later."""
+        return self._exchange.http.until(deadline)
 
     def me(self) -> Identity:
-        """The company the token belongs to."""
-        return expected(answers.ME, parse_identity, self._read(answers.ME, answers.ME.path))
+        """Return the company that the token belongs to."""
+        return parse_answer(answers.ME, parse_identity, self._read(answers.ME, answers.ME.path))
 
     def conversation(self, conversation_id: str) -> Conversation:
-        """The conversation as it stands; the surviving one when it was merged."""
+        """Return the conversation as it is now, or the surviving one when it was merged."""
         answer = self._read_conversation(answers.CONVERSATION, conversation_id)
-        return expected(answers.CONVERSATION, parse_conversation, answer)
+        return parse_answer(answers.CONVERSATION, parse_conversation, answer)
 
     def conversation_events(self, conversation_id: str, *, since: datetime) -> list[ConversationEvent]:
-        """What happened to the conversation at `since` or later, newest first; events without a time are included."""
+        """Return the conversation's events from `since` on, newest first. Events without a time are included."""
         route, events = answers.CONVERSATION_EVENTS, list[ConversationEvent]()
-        with self._exchange.line.within(self._deadlines.pages):
+        with self._exchange.http.within(self._deadlines.pages):
             first = self._read_conversation(route, conversation_id, limit=100)
-            for page in self._pages(route, first, most=MOST_PAGES):
+            for page in self._pages(route, first, max_pages=MAX_PAGES):
                 found = [event for event in map(parse_event, page) if event]
                 events += [event for event in found if event.emitted_at is None or event.emitted_at >= since]
                 if any(event.emitted_at and event.emitted_at < since for event in found):
@@ -115,21 +117,21 @@ class TenantClient:
         return events
 
     def inboxes(self) -> list[Inbox]:
-        """All inboxes that the token can see, private ones included."""
-        return self._every(answers.INBOXES, parse_inbox)
+        """Return all inboxes that the token can see, private ones included."""
+        return self._all(answers.INBOXES, parse_inbox)
 
     def channels(self) -> list[Channel]:
-        """All channels that the token can see, private ones included."""
-        return self._every(answers.CHANNELS, parse_channel)
+        """Return all channels that the token can see, private ones included."""
+        return self._all(answers.CHANNELS, parse_channel)
 
     def teammates(self) -> list[Teammate]:
-        """All people, bots and blocked people included."""
-        return self._every(answers.TEAMMATES, parse_teammate)
+        """Return all teammates, bots and blocked people included."""
+        return self._all(answers.TEAMMATES, parse_teammate)
 
     def events(
         self, *, types: Sequence[str], after: datetime, before: datetime, inboxes: Sequence[str] = ()
     ) -> EventPage:
-        """The first page of the company's events, oldest first; only of these inboxes, or of all without any."""
+        """Return the first page of the company's events, oldest first. Without `inboxes`, all inboxes count."""
         query = {
             "limit": 15,  # Front's maximum for this list
             "sort_by": "created_at",
@@ -141,75 +143,76 @@ class TenantClient:
         }
         return self._event_page(self._read(answers.EVENTS, answers.EVENTS.path, **query))
 
-    def more_events(self, page: str) -> EventPage:
-        """The page that another one named as its next; Front may have forgotten it (FrontRejected)."""
-        return self._event_page(self._read(answers.EVENTS, page))
+    def more_events(self, next_path: str) -> EventPage:
+        """Return the page that follows another. Raises FrontRejected when Front has forgotten it."""
+        return self._event_page(self._read(answers.EVENTS, next_path))
 
     def _event_page(self, answer: Answer) -> EventPage:
-        found, link = expected(answers.EVENTS, parse_page, answer)
-        return EventPage(events=tuple(found), following=self._own_path(answers.EVENTS, link) if link else None)
+        found, link = parse_answer(answers.EVENTS, parse_page, answer)
+        return EventPage(events=tuple(found), next_path=self._page_path(answers.EVENTS, link) if link else None)
 
     def message(self, message_id: str) -> Message:
-        """The message with its recipients and attachments."""
+        """Return the message with its recipients and attachments."""
         answer = self._read(answers.MESSAGE, answers.MESSAGE.path.format(id=front_id(message_id)))
-        return expected(answers.MESSAGE, _message, answer)
+        return parse_answer(answers.MESSAGE, _message, answer)
 
     def latest_message(self, conversation_id: str) -> Message:
-        """The conversation's newest message."""
+        """Return the conversation's latest message. Raises FrontRejected when it has none."""
         route = answers.CONVERSATION_MESSAGES
         answer = self._read_conversation(route, conversation_id, limit=1)
-        messages, _ = expected(route, parse_page, answer)
+        messages, _ = parse_answer(route, parse_page, answer)
         if not messages:
             raise FrontRejected(f"Front's answer to {route} holds no message; there is nothing to read")
         return parse_message(messages[0])
 
     def set_status(self, conversation_id: str, status: Status) -> None:
-        """Archive, trash (`deleted`) or reopen, once. Raises UnclearAnswer; ConversationMoved, and then nothing was."""
+        """Archive, trash (`deleted`) or reopen, once. Raises UnclearAnswer; after ConversationMoved nothing changed."""
         self._write(answers.SET_STATUS, conversation_id, {"status": status})
 
     def add_tag(self, conversation_id: str, tag_id: str) -> None:
-        """Add one tag, once. Raises UnclearAnswer; ConversationMoved, and then nothing was added."""
+        """Add one tag, once. Raises UnclearAnswer; after ConversationMoved nothing changed."""
         self._write(answers.ADD_TAG, conversation_id, {"tag_ids": [front_id(tag_id)]})
 
     def remove_tag(self, conversation_id: str, tag_id: str) -> None:
-        """Take one tag off, once. Raises UnclearAnswer; ConversationMoved, and then nothing was taken off."""
+        """Remove one tag, once. Raises UnclearAnswer; after ConversationMoved nothing changed."""
         self._write(answers.REMOVE_TAG, conversation_id, {"tag_ids": [front_id(tag_id)]})
 
     def download(self, attachment_id: str, *, max_bytes: int) -> AbstractContextManager[Download]:
-        """The file's bytes as they come. AttachmentTooLarge over `max_bytes`, DownloadIncomplete when cut."""
+        """Return the file's bytes as they arrive. Raises AttachmentTooLarge, DownloadIncomplete when they end early."""
         return self._downloads.open(attachment_id, max_bytes=max_bytes)
 
     def _read(self, route: Route, path: str, **query: Any) -> Answer:
-        with self._exchange.line.within(self._deadlines.call):
-            return patiently(lambda: self._exchange.ask(route, path, query=query), stop=self._stop)
+        with self._exchange.http.within(self._deadlines.call):
+            return with_retries(lambda: self._exchange.send(route, path, query=query), stop=self._stop)
 
     def _read_conversation(self, route: Route, conversation_id: str, **query: Any) -> Answer:
-        """Ask, and again at the conversation this one was merged into."""
-        with self._exchange.line.within(self._deadlines.call):
+        """Read the conversation, or the one that it was merged into."""
+        with self._exchange.http.within(self._deadlines.call):
             path = route.path.format(id=front_id(conversation_id))
-            for _ in range(MOST_MERGES + 1):
+            for _ in range(MAX_MERGES + 1):
                 answer = self._read(route, path, **query)
                 if answer.status != MOVED:
                     return answer
-                path = route.path.format(id=self._survivor(route, path, answer))
-        raise UnsafeRedirect(f"{route} was redirected {MOST_MERGES + 1} times; it was not followed further")
+                path = route.path.format(id=self._surviving_id(route, path, answer))
+        raise UnsafeRedirect(f"{route} was redirected {MAX_MERGES + 1} times; it was not followed further")
 
     def _write(self, route: Route, conversation_id: str, body: dict[str, Any]) -> None:
-        """Ask once. What a merge means for the change is for the caller to decide: it is not followed here."""
-        with self._exchange.line.within(self._deadlines.call):
+        """Send the change once. A merge is not followed, because the caller decides what it means for the change."""
+        with self._exchange.http.within(self._deadlines.call):
             path = route.path.format(id=front_id(conversation_id))
-            answer = self._exchange.ask(route, path, body=body)
+            answer = self._exchange.send(route, path, body=body)
             if answer.status == MOVED:
-                survivor = self._survivor(route, path, answer)
+                surviving_id = self._surviving_id(route, path, answer)
                 raise ConversationMoved(
-                    f"{route} says that the conversation was merged into {survivor}",
-                    asked=conversation_id,
-                    survivor=survivor,
+                    f"{route} says that the conversation was merged into {surviving_id}",
+                    merged_id=conversation_id,
+                    surviving_id=surviving_id,
                 )
 
-    def _survivor(self, route: Route, path: str, answer: Answer) -> str:
+    def _surviving_id(self, route: Route, path: str, answer: Answer) -> str:
+        """Return the id of the conversation that a redirect names. Raises UnsafeRedirect when it names no other one."""
         link = answer.headers.get("location", "")
-        target = self._exchange.api.own_path(link, seen_at=self._exchange.api.url + path) or ""
+        target = self._exchange.api.path_of(link, base_url=self._exchange.api.url + path) or ""
         found = _CONVERSATION_PATH.fullmatch(target)
         if found is None or target == path:
             raise UnsafeRedirect(
@@ -217,24 +220,24 @@ class TenantClient:
             )
         return found.group(1)
 
-    def _every(self, route: Route, parse: Callable[[Any], T | None]) -> list[T]:
-        """The elements of a list that Front does not page; were it to begin, nobody would be missing."""
-        pages = self._pages(route, self._read(route, route.path), most=MOST_PAGES)
+    def _all(self, route: Route, parse: Callable[[Any], T | None]) -> list[T]:
+        """Return all elements of a list. Front does not page it today, but pages would be followed."""
+        pages = self._pages(route, self._read(route, route.path), max_pages=MAX_PAGES)
         return [element for page in pages for element in map(parse, page) if element]
 
-    def _pages(self, route: Route, answer: Answer, *, most: int | None = None) -> Iterator[list[dict[str, Any]]]:
-        """The pages of a list, by its own links; each is asked of the configured API, wherever the link points."""
+    def _pages(self, route: Route, answer: Answer, *, max_pages: int) -> Iterator[list[dict[str, Any]]]:
+        """Follow a list from page to page. The configured API is asked for each page, whatever host a link names."""
         for number in count(1):
-            elements, link = expected(route, parse_page, answer)
+            elements, link = parse_answer(route, parse_page, answer)
             yield elements
             if link is None:
                 return
-            if number == most:
-                raise FrontRejected(f"{route} goes on after {most} pages; it was not read to the end")
-            answer = self._read(route, self._own_path(route, link))
+            if number == max_pages:
+                raise FrontRejected(f"{route} goes on after {max_pages} pages; it was not read to the end")
+            answer = self._read(route, self._page_path(route, link))
 
-    def _own_path(self, route: Route, link: str) -> str:
-        path = self._exchange.api.own_path(link, seen_at=self._exchange.api.url)
+    def _page_path(self, route: Route, link: str) -> str:
+        path = self._exchange.api.path_of(link, base_url=self._exchange.api.url)
         if path is None:
             raise UnsafeRedirect(f"the next page of {route} is at a place that is not this API; it was not asked")
         return path

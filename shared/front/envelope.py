@@ -1,8 +1,8 @@
-"""Reads the body of an application webhook: pure, and tolerant field by field.
+"""Parses the bodies of webhooks, and the events of Front's list, which are read like webhooks. Pure.
 
-Front documents the envelope `{type, authorization: {id}, payload: <Event>}`; real bodies differ from the published
-schema (null authors, absent targets, sources that are lists, objects or null), and new fields and event types appear.
-So a field that is missing or of the wrong type is None, and only a body without company or type is malformed.
+Front documents the envelope `{type, authorization: {id}, payload: <Event>}`. Real bodies differ from the published
+schema: authors are null, targets are absent, sources are lists, objects or null. New fields and event types appear. So
+a field that is missing or of the wrong type is None, and only a body without a company or a type is malformed.
 """
 
 from __future__ import annotations
@@ -19,13 +19,9 @@ from shared.errors import FrontRejected, MalformedEnvelope
 from shared.models import Attachment, Envelope, Message, Recipient
 from shared.text import clean
 
-_FRONT_ID = re.compile(r"[a-z]+_[A-Za-z0-9]{1,64}")
-COMPANY = re.compile(r"cmp_[A-Za-z0-9]{1,60}")
-
 SYNC: Final = "sync"
 INBOUND: Final = "inbound_received"
-
-#: Application event -> the names Front's API uses for it (`GET /events`, `payload.type`).
+#: The names that Front's API uses for each application event (`GET /events`, `payload.type`).
 API_NAMES: Final[dict[str, tuple[str, ...]]] = {
     INBOUND: ("inbound",),
     "outbound_sent": ("outbound", "out_reply"),
@@ -45,38 +41,41 @@ API_NAMES: Final[dict[str, tuple[str, ...]]] = {
     "message_delivery_failed": ("sending_error", "message_bounce_error"),
 }
 MESSAGE_TYPES: Final = frozenset({INBOUND, "outbound_sent"})
-_APPLICATION_NAME: Final = {api: name for name, apis in API_NAMES.items() for api in apis}
+_APPLICATION_NAMES: Final = {api: name for name, apis in API_NAMES.items() for api in apis}
 
-MAX_RECIPIENTS = 5_000
-MAX_ATTACHMENTS = 1_000
-MAX_INBOXES = 1_000
-_ID = re.compile(r"[A-Za-z0-9_:.-]{1,100}")
-_MILLISECONDS = 10**12
-#: The last second of the year 9998: a day that no time zone moves out of what Python and PostgreSQL share.
-_LATEST = 253_370_764_799
+MAX_RECIPIENTS: Final = 5_000
+MAX_ATTACHMENTS: Final = 1_000
+MAX_INBOXES: Final = 1_000
 
-_CLAIM: Final = re.compile(rb'"authorization"\s*:\s*\{[^{}]*?"id"\s*:\s*"([A-Za-z0-9_:.-]{1,100})"')
+COMPANY: Final = re.compile(r"cmp_[A-Za-z0-9]{1,60}")
+_FRONT_ID: Final = re.compile(r"[a-z]+_[A-Za-z0-9]{1,64}")
+#: The ids that a body may contain; the pattern allows more than Front's own form.
+_BODY_ID: Final = re.compile(r"[A-Za-z0-9_:.-]{1,100}")
+_COMPANY_CLAIM: Final = re.compile(rb'"authorization"\s*:\s*\{[^{}]*?"id"\s*:\s*"([A-Za-z0-9_:.-]{1,100})"')
 
-
-def front_id(value: str) -> str:
-    """The id itself. Raises FrontRejected for anything else, aliases (`alt:email:…`) included."""
-    if not _FRONT_ID.fullmatch(value):
-        raise FrontRejected("the id is none of Front's (letters, an underscore, letters and digits); nothing was asked")
-    return value
+#: A larger time is in milliseconds.
+_MILLISECONDS: Final = 10**12
+#: The last second of the year 9998. In every time zone, Python and PostgreSQL can represent it.
+_LATEST: Final = 253_370_764_799
 
 
-def application_name(event_type: str) -> str:
-    """The application event's name for either vocabulary; an unknown type stays as it is."""
-    return _APPLICATION_NAME.get(event_type, event_type)
+@dataclass(frozen=True, kw_only=True)
+class ListedEvent:
+    """An event of Front's list. `body` is the body of the webhook that announces it.
 
+    `inbox_ids` holds the inboxes that are its source. Most kinds of events name none.
+    """
 
-def is_known(event_type: str) -> bool:
-    """Whether Mailroom knows what this application event means."""
-    return event_type in API_NAMES
+    front_id: str
+    type: str
+    emitted_at: datetime
+    inbox_ids: frozenset[str]
+    is_private: bool
+    body: bytes
 
 
 def parse_envelope(body: bytes) -> Envelope:
-    """Read a delivery's body. Raises MalformedEnvelope when it cannot be told whose or what it is."""
+    """Parse the body of a delivery. Raises MalformedEnvelope when it names no company or no type."""
     raw = _object(_load(body))
     if not raw:
         raise MalformedEnvelope("the body is no JSON object")
@@ -90,6 +89,78 @@ def parse_envelope(body: bytes) -> Envelope:
     return _envelope(application_name(event_type), company_id, event)
 
 
+def parse_message(raw: Any) -> Message:
+    """Parse a message as webhooks and `GET /messages/{id}` have it. Parts that are left out are None."""
+    message = _object(raw)
+    return Message(
+        id=_id(message.get("id")),
+        recipients=_recipients(message.get("recipients")),
+        attachments=_attachments(message.get("attachments")),
+    )
+
+
+def parse_listed_event(event: dict[str, Any], company_id: str) -> ListedEvent | None:
+    """Parse an event of Front's list. None without an id or a time: it cannot be identified or ordered."""
+    event_type = event.get("type")
+    name = application_name(event_type) if isinstance(event_type, str) else ""
+    body = json.dumps({"type": name, "authorization": {"id": company_id}, "payload": event}).encode()
+    try:
+        envelope = parse_envelope(body)
+    except MalformedEnvelope:
+        return None
+    if envelope.front_id is None or envelope.emitted_at is None:
+        return None
+    return ListedEvent(
+        front_id=envelope.front_id,
+        type=envelope.type,
+        emitted_at=envelope.emitted_at,
+        inbox_ids=_listed_inbox_ids(event.get("source")),
+        is_private=_object(event.get("conversation")).get("is_private") is True,
+        body=body,
+    )
+
+
+def parse_time(value: Any) -> datetime | None:
+    """Return the time of Front's Unix seconds, or milliseconds if the number is large; None for anything else."""
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return None
+    if not 0 <= value <= _LATEST * 1000:
+        return None
+    seconds = value / 1000 if value >= _MILLISECONDS else value
+    return datetime.fromtimestamp(seconds, UTC) if seconds <= _LATEST else None
+
+
+def company_of(body: bytes) -> str | None:
+    """Return the company that a body comes from, None when the body names none."""
+    try:
+        return parse_envelope(body).company_id
+    except MalformedEnvelope:
+        return claimed_company(body)
+
+
+def claimed_company(body: bytes) -> str | None:
+    """Return the company in `authorization.id`, whatever else is wrong with the body."""
+    found = _COMPANY_CLAIM.search(body)
+    return found[1].decode() if found else None
+
+
+def front_id(value: str) -> str:
+    """Return the id. Raises FrontRejected for anything else, aliases (`alt:email:…`) included."""
+    if not _FRONT_ID.fullmatch(value):
+        raise FrontRejected("the id is none of Front's (letters, an underscore, letters and digits); nothing was asked")
+    return value
+
+
+def application_name(event_type: str) -> str:
+    """Return the application event's name for a name of the API. Any other name is returned unchanged."""
+    return _APPLICATION_NAMES.get(event_type, event_type)
+
+
+def is_known(event_type: str) -> bool:
+    """Whether Mailroom knows this application event."""
+    return event_type in API_NAMES
+
+
 def _envelope(event_type: str, company_id: str, event: dict[str, Any]) -> Envelope:
     target, source = _object(event.get("target")), event.get("source")
     return Envelope(
@@ -100,32 +171,12 @@ def _envelope(event_type: str, company_id: str, event: dict[str, Any]) -> Envelo
         source=_text(_object(_object(source).get("_meta")).get("type"), 50),
         emitted_at=parse_time(event.get("emitted_at")),
         message=parse_message(target.get("data")) if event_type in MESSAGE_TYPES else None,
-        inbox_ids=_inboxes(source),
+        inbox_ids=_inbox_ids(source),
     )
-
-
-def parse_message(raw: Any) -> Message:
-    """Read a message as webhooks and `GET /messages/{id}` carry it; parts that are left out are None."""
-    message = _object(raw)
-    return Message(
-        id=_id(message.get("id")),
-        recipients=_recipients(message.get("recipients")),
-        attachments=_attachments(message.get("attachments")),
-    )
-
-
-def parse_time(value: Any) -> datetime | None:
-    """Front's Unix seconds since 1970 (integer or fraction; milliseconds are told by size), None for anything else."""
-    if isinstance(value, bool) or not isinstance(value, int | float):
-        return None
-    if not 0 <= value <= _LATEST * 1000:
-        return None
-    seconds = value / 1000 if value >= _MILLISECONDS else value
-    return datetime.fromtimestamp(seconds, UTC) if seconds <= _LATEST else None
 
 
 def _load(body: bytes) -> Any:
-    """What the body says as JSON. What orjson refuses (half a surrogate pair, for one) the standard library judges."""
+    """Parse JSON. The standard library decides about a body that orjson refuses, as one with half a surrogate pair."""
     try:
         return orjson.loads(body)
     except ValueError:
@@ -146,38 +197,38 @@ def _refuse_constant(name: str) -> None:
 _DECODER: Final = json.JSONDecoder(parse_constant=_refuse_constant)
 
 
-def _recipients(listed: Any) -> tuple[Recipient, ...] | None:
-    """Whoever has a handle."""
-    if not isinstance(listed, list):
+def _recipients(value: Any) -> tuple[Recipient, ...] | None:
+    """Return the recipients that have a handle."""
+    if not isinstance(value, list):
         return None
     return tuple(
         [
             Recipient(handle, _text(raw.get("role"), 20) or "unknown")
-            for _, raw in _objects(listed, MAX_RECIPIENTS)
+            for _, raw in _objects(value, MAX_RECIPIENTS)
             if (handle := _text(raw.get("handle"), 1_000))
         ]
     )
 
 
-def _attachments(listed: Any) -> tuple[Attachment, ...] | None:
-    """Each once; of a file that is named twice the last."""
-    if not isinstance(listed, list):
+def _attachments(value: Any) -> tuple[Attachment, ...] | None:
+    """Return each attachment once. The last entry with an id wins."""
+    if not isinstance(value, list):
         return None
-    read = [_attachment(position, raw) for position, raw in _objects(listed, MAX_ATTACHMENTS)]
-    return tuple({attachment.front_id: attachment for attachment in read}.values())
+    attachments = [_attachment(position, raw) for position, raw in _objects(value, MAX_ATTACHMENTS)]
+    return tuple({attachment.front_id: attachment for attachment in attachments}.values())
 
 
-def _objects(listed: list[Any], most: int) -> list[tuple[int, dict[str, Any]]]:
-    """The objects of a list, each with its place there."""
-    if len(listed) > most:
-        raise MalformedEnvelope(f"{len(listed)} recipients or attachments; at most {most} are taken")
-    return [(position, raw) for position, raw in enumerate(listed) if isinstance(raw, dict)]
+def _objects(values: list[Any], limit: int) -> list[tuple[int, dict[str, Any]]]:
+    """Return the objects of a list, each with its position. Raises MalformedEnvelope for more than `limit` values."""
+    if len(values) > limit:
+        raise MalformedEnvelope(f"{len(values)} recipients or attachments; at most {limit} are taken")
+    return [(position, raw) for position, raw in enumerate(values) if isinstance(raw, dict)]
 
 
 def _attachment(position: int, raw: dict[str, Any]) -> Attachment:
     size = raw.get("size")
     return Attachment(
-        _id(raw.get("id")) or _last_segment(raw.get("url")) or f"unnamed:{position}",
+        _id(raw.get("id")) or _id_in_url(raw.get("url")) or f"unnamed:{position}",
         _text(raw.get("filename"), 1_000) or "unnamed",
         _text(raw.get("content_type"), 200) or "application/octet-stream",
         size if type(size) is int and 0 <= size < 2**62 else None,
@@ -185,17 +236,27 @@ def _attachment(position: int, raw: dict[str, Any]) -> Attachment:
     )
 
 
-def _inboxes(source: Any) -> tuple[str, ...]:
-    """The inboxes a source names: in a list, as one object, or without the object around them."""
-    named = source.get("data") if isinstance(source, dict) else source
-    each = named if isinstance(named, list) else [named]
-    ids = [_id(inbox.get("id")) for inbox in each[:MAX_INBOXES] if isinstance(inbox, dict)]
+def _id_in_url(url: Any) -> str | None:
+    """Return the last part of the URL: attachments from before 2020 have their id only there."""
+    return _id(url.partition("?")[0].rpartition("/")[2]) if isinstance(url, str) else None
+
+
+def _inbox_ids(source: Any) -> tuple[str, ...]:
+    """Return the inboxes in the source of a webhook: a list or one object, with or without an object around it."""
+    found = source.get("data") if isinstance(source, dict) else source
+    inboxes = found if isinstance(found, list) else [found]
+    ids = [_id(inbox.get("id")) for inbox in inboxes[:MAX_INBOXES] if isinstance(inbox, dict)]
     return tuple(dict.fromkeys([inbox_id for inbox_id in ids if inbox_id and inbox_id.startswith("inb_")]))
 
 
-def _last_segment(url: Any) -> str | None:
-    """Attachments of before 2020 carry no id; the last part of their url is it."""
-    return _id(url.partition("?")[0].rpartition("/")[2]) if isinstance(url, str) else None
+def _listed_inbox_ids(source: Any) -> frozenset[str]:
+    """Return the inboxes in the source of a listed event, a list or one object, if its type is `inboxes`."""
+    found = _object(source)
+    if _object(found.get("_meta")).get("type") != "inboxes":
+        return frozenset()
+    data = found.get("data")
+    ids = [_object(inbox).get("id") for inbox in (data if isinstance(data, list) else [data])]
+    return frozenset(inbox_id for inbox_id in ids if isinstance(inbox_id, str))
 
 
 def _object(value: Any) -> dict[str, Any]:
@@ -207,61 +268,4 @@ def _text(value: Any, limit: int) -> str | None:
 
 
 def _id(value: Any) -> str | None:
-    return value if isinstance(value, str) and _ID.fullmatch(value) else None
-
-
-@dataclass(frozen=True, kw_only=True)
-class Listed:
-    """An event of the list. `inbox_ids`: those it names itself, none for most kinds; `body`: as a webhook has it."""
-
-    front_id: str
-    type: str
-    emitted_at: datetime
-    inbox_ids: frozenset[str]
-    is_private: bool
-    body: bytes
-
-
-def read_listed(event: dict[str, Any], company_id: str) -> Listed | None:
-    """None for what has no id or time: it can neither be told apart nor be placed."""
-    event_type = event.get("type")
-    name = application_name(event_type) if isinstance(event_type, str) else ""
-    body = json.dumps({"type": name, "authorization": {"id": company_id}, "payload": event}).encode()
-    try:
-        envelope = parse_envelope(body)
-    except MalformedEnvelope:
-        return None
-    if envelope.front_id is None or envelope.emitted_at is None:
-        return None
-    return Listed(
-        front_id=envelope.front_id,
-        type=envelope.type,
-        emitted_at=envelope.emitted_at,
-        inbox_ids=_inbox_ids(event.get("source")),
-        is_private=_object(event.get("conversation")).get("is_private") is True,
-        body=body,
-    )
-
-
-def _inbox_ids(source: Any) -> frozenset[str]:
-    """The inboxes that are an event's source: a list, sometimes a single one."""
-    found = _object(source)
-    if _object(found.get("_meta")).get("type") != "inboxes":
-        return frozenset()
-    inboxes = found.get("data")
-    named = [_object(each).get("id") for each in (inboxes if isinstance(inboxes, list) else [inboxes])]
-    return frozenset(each for each in named if isinstance(each, str))
-
-
-def company_of(body: bytes) -> str | None:
-    """The company that sent it; None where it does not say."""
-    try:
-        return parse_envelope(body).company_id
-    except MalformedEnvelope:
-        return claimed_company(body)
-
-
-def claimed_company(body: bytes) -> str | None:
-    """The company that a body names as its own in the way of Front, whatever else is wrong with it."""
-    found = _CLAIM.search(body)
-    return found[1].decode() if found else None
+    return value if isinstance(value, str) and _BODY_ID.fullmatch(value) else None

@@ -1,4 +1,4 @@
-"""One tenant's requests to Front: each takes from the budget, goes to the configured API only, and is noted."""
+"""One tenant's requests to Front: each counts in the budget, goes to the configured API only, and is recorded."""
 
 from __future__ import annotations
 
@@ -24,124 +24,96 @@ from shared.errors import (
     ShuttingDown,
     UnclearAnswer,
 )
-from shared.front.answers import Answer, Route, allowance, failure
+from shared.front.answers import Answer, Route, failure, rate_limit
 from shared.http.destinations import origin_of, resolve_link
-from shared.http.transport import Line, NoAnswer
+from shared.http.transport import HttpClient, NoAnswer
 from shared.models import Call, Token
 
-MOST_TRIES: Final = 3
-MOST_SECONDS: Final = 10.0
-T = TypeVar("T")
-
-MOST_BYTES = 32 * 2**20
-#: Anything else would end in a library's error that repeats the header.
+MAX_TRIES: Final = 3
+MAX_RETRY_SECONDS: Final = 10.0
+MAX_ANSWER_BYTES: Final = 32 * 2**20
+#: With any other character in a token, a library's error would repeat the header.
 _TOKEN = re.compile(r"[\x21-\x7e]+")
-
-
-# Front answers with links to either host and serves every path on both:
-# https://dev.frontapp.com/docs/base-url
-_FRONTS_HOSTS = re.compile(r"api2\.frontapp\.com|[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?\.api\.frontapp\.com")
+#: Front answers with links to either host and serves every path on both: https://dev.frontapp.com/docs/base-url
+_FRONT_HOSTS = re.compile(r"api2\.frontapp\.com|[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?\.api\.frontapp\.com")
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, kw_only=True)
 class Api:
-    """Front's API as configured. Every URL a token is sent to starts with `url`."""
+    """Front's API as configured. A token is sent only to URLs that begin with `url`."""
 
     url: str
 
-    def own_path(self, link: str, *, seen_at: str) -> str | None:
-        """Path and query of a link that means this API, None when it means another place.
+    def path_of(self, link: str, *, base_url: str) -> str | None:
+        """Return path and query of a link into this API, None when it leads to another place.
 
-        Front's company hosts are this API too when it is Front's; the caller asks `url`, never the link's own host.
+        When `url` is Front's, a link to a company's host of Front leads into this API too. The caller sends the request
+        to `url`, and never to the host in the link.
         """
-        base, target = urlsplit(self.url), resolve_link(link, seen_at=seen_at)
+        base, target = urlsplit(self.url), resolve_link(link, base_url=base_url)
         if target is None or "@" in target.netloc or ".." in unquote(target.path):
             return None
         if origin_of(target) == origin_of(base):
             path = target.path.removeprefix(base.path) if target.path.startswith(base.path) else ""
         else:
-            path = target.path if _is_fronts(base) and _is_fronts(target) else ""
+            path = target.path if _is_front_host(base) and _is_front_host(target) else ""
         if not path.startswith("/"):
             return None
         return f"{path}?{target.query}" if target.query else path
 
 
-def _is_fronts(url: SplitResult) -> bool:
-    scheme, host, port = origin_of(url)
-    return scheme == "https" and port == 443 and _FRONTS_HOSTS.fullmatch(host or "") is not None
-
-
-def patiently(ask: Callable[[], T], *, stop: threading.Event) -> T:
-    """What `ask` returns, within 3 tries and 10 seconds. Never for writes: a second one may be a second change."""
-
-    def sleep(seconds: float) -> None:
-        if stop.wait(seconds):
-            raise ShuttingDown("this worker is stopping; the task goes back")
-
-    retrying = tenacity.Retrying(
-        stop=tenacity.stop_after_attempt(MOST_TRIES) | tenacity.stop_before_delay(MOST_SECONDS),
-        wait=tenacity.wait_random_exponential(multiplier=0.25, max=2),
-        retry=tenacity.retry_if_exception(_may_pass_soon),
-        sleep=sleep,
-        reraise=True,
-    )
-    return retrying(ask)
-
-
-def _may_pass_soon(error: BaseException) -> bool:
-    """Front unreachable or failing, unless it has named a time itself."""
-    return isinstance(error, FrontUnavailable) and not error.retry_after
-
-
 class Exchange:
-    """Front as one tenant sees it, on one thread. `calls` grows by one for every request that was tried."""
+    """Front's API for one tenant, on one thread. `calls` has an entry for every request that was tried."""
 
-    def __init__(self, *, api: Api, budget: Budget, token: Token, line: Line, leaving: float = 0.0):
+    def __init__(self, *, api: Api, budget: Budget, token: Token, http: HttpClient, reserved_share: float = 0.0):
         self.api = api
-        self.line = line
+        self.http = http
         self.calls: list[Call] = []
         self._budget = budget
         self._token = token
-        self._leaving = leaving
+        self._reserved_share = reserved_share
 
-    def ask(self, route: Route, path: str, *, query: Mapping[str, Any] | None = None, body: Any = None) -> Answer:
-        """The whole answer: 2xx, or 301 where a merge may have moved the conversation. Any other raises what it means.
+    def send(self, route: Route, path: str, *, query: Mapping[str, Any] | None = None, body: Any = None) -> Answer:
+        """Return the whole answer: 2xx, or 301 where a merge may have moved the conversation. Raises for any other.
 
-        `path` is below the API's URL and may carry a query already (a page's successor).
+        `path` is relative to the API's URL, and may have a query already, as the path of a next page does.
         """
         try:
             with self.open(route, _with_query(path, query), body=body) as response:
-                return self._whole(route, response)
+                return self._read_answer(route, response)
         except NoAnswer as exc:
-            raise _silence(route, exc) from None
+            raise _no_answer_error(route, exc) from None
 
     @contextmanager
     def open(self, route: Route, path: str, *, body: Any = None) -> Iterator[requests.Response]:
-        """The answer as soon as its headers are here, whatever its status. Raises NoAnswer."""
-        self._budget.take(self._token.company_id, leaving=self._leaving)
+        """Return the answer as soon as its headers have arrived, whatever its status. Raises NoAnswer."""
+        self._budget.take(self._token.company_id, reserved_share=self._reserved_share)
         started = time.monotonic()
         response: requests.Response | None = None
         try:
-            with self.line.open(route.method, self.api.url + path, headers=self._headers(), body=body) as response:
+            with self.http.open(route.method, self.api.url + path, headers=self._headers(), body=body) as response:
                 self._learn(response)
                 yield response
         finally:
-            self.calls.append(_noted(route, path, response, started))
+            self.calls.append(_call(route, path, response, started))
 
-    def refuse(self, route: Route, answer: Answer) -> None:
-        """Raise what the answer's status means; a 429 keeps the whole company waiting."""
+    def raise_for_status(self, route: Route, answer: Answer) -> None:
+        """Raise the error that the answer's status stands for. A 429 pauses the whole company."""
         error = failure(route, answer, now=time.time())
         if isinstance(error, BudgetExhausted):
             self._budget.pause(self._token.company_id, error.retry_after)
         if error:
             raise error
 
-    def _whole(self, route: Route, response: requests.Response) -> Answer:
-        body = self.line.read(response, most=MOST_BYTES)
+    def _read_answer(self, route: Route, response: requests.Response) -> Answer:
+        body = self.http.read(response, max_bytes=MAX_ANSWER_BYTES)
         if body is None:
-            raise FrontRejected(f"Front's answer to {route} is over {MOST_BYTES} bytes; it was not read to the end")
+            raise FrontRejected(
+                f"Front's answer to {route} is over {MAX_ANSWER_BYTES} bytes; it was not read to the end"
+            )
         answer = Answer(status=response.status_code, headers=response.headers, body=body)
-        self.refuse(route, answer)
+        self.raise_for_status(route, answer)
         return answer
 
     def _headers(self) -> dict[str, str]:
@@ -150,29 +122,59 @@ class Exchange:
         return {
             "Authorization": f"Bearer {self._token.access_token}",
             "Accept": "application/json",
-            "Accept-Encoding": "identity",  # nothing to inflate, nothing to explode
+            "Accept-Encoding": "identity",  # a compressed answer could expand without limit
         }
 
     def _learn(self, response: requests.Response) -> None:
-        said = allowance(response.headers)
-        self._budget.learn(self._token.company_id, limit=said.limit, remaining=said.remaining, reset_at=said.reset_at)
+        seen = rate_limit(response.headers)
+        self._budget.learn(self._token.company_id, limit=seen.limit, remaining=seen.remaining, reset_at=seen.reset_at)
+
+
+def with_retries(read: Callable[[], T], *, stop: threading.Event) -> T:
+    """Return the result of `read`, with up to 3 tries in 10 seconds. Raises ShuttingDown when `stop` ends a wait.
+
+    Not for writes: a second write may be a second change.
+    """
+
+    def sleep(seconds: float) -> None:
+        if stop.wait(seconds):
+            raise ShuttingDown("this worker is stopping; the task goes back")
+
+    retrying = tenacity.Retrying(
+        stop=tenacity.stop_after_attempt(MAX_TRIES) | tenacity.stop_before_delay(MAX_RETRY_SECONDS),
+        wait=tenacity.wait_random_exponential(multiplier=0.25, max=2),
+        retry=tenacity.retry_if_exception(_may_succeed_soon),
+        sleep=sleep,
+        reraise=True,
+    )
+    return retrying(read)
+
+
+def _may_succeed_soon(error: BaseException) -> bool:
+    """Whether Front cannot be reached or fails, and has not said how long to wait."""
+    return isinstance(error, FrontUnavailable) and not error.retry_after
+
+
+def _is_front_host(url: SplitResult) -> bool:
+    scheme, host, port = origin_of(url)
+    return scheme == "https" and port == 443 and _FRONT_HOSTS.fullmatch(host or "") is not None
 
 
 def _with_query(path: str, query: Mapping[str, Any] | None) -> str:
     return f"{path}?{urlencode(query, doseq=True)}" if query else path
 
 
-def _noted(route: Route, path: str, response: requests.Response | None, started: float) -> Call:
+def _call(route: Route, path: str, response: requests.Response | None, started: float) -> Call:
     return Call(
         method=route.method,
         path=path.partition("?")[0],
         status=None if response is None else response.status_code,
         milliseconds=round((time.monotonic() - started) * 1000),
-        budget_left=None if response is None else allowance(response.headers).remaining,
+        budget_left=None if response is None else rate_limit(response.headers).remaining,
     )
 
 
-def _silence(route: Route, exc: NoAnswer) -> MailroomError:
+def _no_answer_error(route: Route, exc: NoAnswer) -> MailroomError:
     if route.is_write and exc.sent:
         return UnclearAnswer(f"{route} {exc}; whether it happened is read before anything is sent again")
     return FrontUnavailable(f"{route} {exc}; it is tried again later")

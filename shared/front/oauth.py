@@ -1,15 +1,15 @@
 """OAuth with Front, by requests-oauthlib: the authorization URL, the code exchange and the refresh.
 
-Four habits of the libraries do not fit, and each is met by a public hook of theirs:
+Four habits of the libraries do not fit. Public hooks of the libraries correct each of them:
 
-- oauthlib refuses http, which a Front on this machine speaks; only a process-wide environment variable allows it. So
-  the session knows Front as `https://front.invalid`, and its only adapter sends to FRONT_APP_URL. Our settings see to
-  it that FRONT_APP_URL is https in production.
-- requests has no deadline by the wall clock and no limit of size; it follows redirects and keeps cookies. The adapter
-  sends over our own line, and makes a response without a place to be redirected to and without cookies.
-- oauthlib raises on an `expires_in` or a `scope` in an odd form, and ignores the status. The compliance hooks judge the
-  status, read the tokens, and leave a body that oauthlib parses.
-- A session remembers the tokens it saw. So each request has a session of its own.
+- oauthlib refuses http, which a Front on this machine uses; only a process-wide environment variable allows it. So the
+  session knows Front as `https://front.invalid`, and its only adapter sends to FRONT_APP_URL. Our settings require
+  https for FRONT_APP_URL in production.
+- requests has no deadline for a whole request and no limit of size. It follows redirects and keeps cookies. The adapter
+  sends with our own HTTP client, and returns a response without the redirect's target and without cookies.
+- oauthlib raises on an unusual `expires_in` or `scope`, and ignores the status. The compliance hooks check the status,
+  read the tokens, and leave a body that oauthlib parses.
+- A session remembers the tokens it has seen. So each request has a session of its own.
 """
 
 from __future__ import annotations
@@ -35,27 +35,28 @@ from requests_oauthlib import OAuth2Session
 from shared.errors import MailroomError, NeedsReconnect, TokenUnavailable
 from shared.front.answers import Answer, retry_after
 from shared.front.token_lifetime import expiry
-from shared.http.transport import Line, NoAnswer
+from shared.http.transport import HttpClient, NoAnswer
 from shared.models import Tokens
 
-AUTHORIZE: Final = "/oauth/authorize"
-PATH: Final = "/oauth/token"
-MOST_BYTES: Final = 64 * 1024
-#: The wait after a request that failed, when Front names none itself.
-AGAIN_SECONDS: Final = 10.0
-#: Only an operator can correct FRONT_CLIENT_SECRET; the correction should show soon.
-APP_SECONDS: Final = 60.0
-#: The name of FRONT_APP_URL within a session. It never resolves, so nothing leaves but through our adapter.
+AUTHORIZE_PATH: Final = "/oauth/authorize"
+ENDPOINT_PATH: Final = "/oauth/token"
+MAX_ANSWER_BYTES: Final = 64 * 1024
+#: The wait after a failed request when Front names none.
+RETRY_SECONDS: Final = 10.0
+#: Only an operator can correct FRONT_CLIENT_SECRET, and the correction should take effect soon.
+APP_RETRY_SECONDS: Final = 60.0
+#: The name of FRONT_APP_URL within a session. It never resolves, so requests can leave through our adapter only.
 _FRONT: Final = "https://front.invalid"
 _TOKEN: Final = re.compile(r"[\x21-\x7e]+")
 _APP_ERRORS: Final = ("invalid_client", "unauthorized_client")
 
-# At DEBUG the library logs headers, bodies and tokens.
-logging.getLogger("requests_oauthlib").setLevel(logging.INFO)
+# At DEBUG the libraries log headers, bodies and tokens. This holds in every program, however that sets up its log.
+for _library in ("requests_oauthlib", "oauthlib"):
+    logging.getLogger(_library).setLevel(logging.INFO)
 
 
 class CodeRefused(MailroomError):
-    """Front does not take the code of a consent: it is too old, or was used before."""
+    """Front refuses the code of a consent: it is too old, or was used before."""
 
     code = "code_refused"
 
@@ -65,21 +66,21 @@ class AppUnknown(TokenUnavailable):
 
 
 class NoRefreshToken(MailroomError):
-    """Front gave a token that ends within the hour and none to renew it with."""
+    """Front gave an access token, which ends within the hour, and no refresh token."""
 
     code = "no_refresh_token"
 
 
 def authorization_url(app_url: str, *, client_id: str, redirect_uri: str, state: str) -> str:
-    """Build the URL where an admin consents. Front sends the browser to `redirect_uri` with a code and `state`."""
-    url, _ = OAuth2Session(client_id, redirect_uri=redirect_uri).authorization_url(_FRONT + AUTHORIZE, state=state)
+    """Build the URL where an admin consents. Front then sends the browser to `redirect_uri` with a code and `state`."""
+    url, _ = OAuth2Session(client_id, redirect_uri=redirect_uri).authorization_url(_FRONT + AUTHORIZE_PATH, state=state)
     return app_url.rstrip("/") + url.removeprefix(_FRONT)
 
 
 class TokenEndpoint:
-    """Front's token endpoint for our app; one object serves all threads and tenants of a process.
+    """Front's token endpoint for our app. All threads and tenants of a process share one object.
 
-    After a failed connection it is left alone for some seconds, so that other tenants do not wait for it too.
+    After a failed connection it sends no request for some seconds, so that other tenants do not wait for it too.
     """
 
     def __init__(self, app_url: str, *, client_id: str, client_secret: str, user_agent: str = "mailroom"):
@@ -89,27 +90,27 @@ class TokenEndpoint:
         self._auth = HTTPBasicAuth(client_id.encode(), client_secret.encode())
         self._is_known = bool(client_id and client_secret)
         self._user_agent = user_agent
-        self._of_thread = threading.local()
+        self._thread = threading.local()
         self._silent_until = 0.0
 
     def refresh(self, refresh_token: str, *, until: float) -> Tokens:
-        """Get new tokens for this refresh token, which may end with it. Nothing leaves after `until` (monotonic clock).
+        """Get new tokens for a refresh token, which may expire by it. Nothing is sent after `until` (monotonic clock).
 
-        Raises NeedsReconnect when Front refuses the refresh token for good, TokenUnavailable for everything else.
+        Raises NeedsReconnect when Front refuses the refresh token for good, TokenUnavailable for every other failure.
         """
         refused = NeedsReconnect("Front no longer accepts the refresh token; connect the tenant again")
         with self._session(until, refused) as session:
-            # Where the answer names no refresh token, the old one stays (RFC 6749, section 6).
-            return _tokens(session.refresh_token(_FRONT + PATH, refresh_token=refresh_token, auth=self._auth))
+            # An answer without a refresh token leaves the old one valid (RFC 6749, section 6).
+            return _tokens(session.refresh_token(_FRONT + ENDPOINT_PATH, refresh_token=refresh_token, auth=self._auth))
 
     def exchange(self, code: str, *, redirect_uri: str, until: float) -> Tokens:
-        """Get the tokens for the code of a consent, which ends with it. Nothing leaves after `until` (monotonic clock).
+        """Get the tokens for the code of a consent, which works once. Nothing is sent after `until` (monotonic clock).
 
-        Raises CodeRefused, NoRefreshToken, AppUnknown, and TokenUnavailable for everything else.
+        Raises CodeRefused, NoRefreshToken, AppUnknown, and TokenUnavailable for every other failure.
         """
         refused = CodeRefused("Front refused the code of the consent: too old, or used before")
         with self._session(until, refused, redirect_uri=redirect_uri) as session:
-            tokens = _tokens(session.fetch_token(_FRONT + PATH, code=code, auth=self._auth))
+            tokens = _tokens(session.fetch_token(_FRONT + ENDPOINT_PATH, code=code, auth=self._auth))
         if not tokens.refresh_token:
             raise NoRefreshToken("Front gave no refresh token with the access token; check the app's OAuth settings")
         return tokens
@@ -118,84 +119,88 @@ class TokenEndpoint:
     def _session(
         self, until: float, refused: MailroomError, *, redirect_uri: str | None = None
     ) -> Iterator[OAuth2Session]:
-        """Lend a session for one request; raise `refused` where Front refuses the code or the refresh token."""
+        """Give a session for one request. Raises `refused` when Front refuses the code or the refresh token."""
         self._check_is_usable()
-        line = self._line()
+        http = self._http_client()
         try:
-            with line.until(until):
-                yield self._new_session(line, refused, redirect_uri)
+            with http.until(until):
+                yield self._new_session(http, refused, redirect_uri)
         except MissingTokenError:
-            raise TokenUnavailable(f"Front's answer to POST {PATH} holds no token", retry_after=AGAIN_SECONDS) from None
+            raise TokenUnavailable(
+                f"Front's answer to POST {ENDPOINT_PATH} holds no token", retry_after=RETRY_SECONDS
+            ) from None
         except NoAnswer as exc:
-            self._silent_until = time.monotonic() + AGAIN_SECONDS
-            raise TokenUnavailable(f"POST {PATH} {exc}; it is asked again later", retry_after=AGAIN_SECONDS) from None
+            self._silent_until = time.monotonic() + RETRY_SECONDS
+            raise TokenUnavailable(
+                f"POST {ENDPOINT_PATH} {exc}; it is asked again later", retry_after=RETRY_SECONDS
+            ) from None
 
     def _check_is_usable(self) -> None:
         if not self._is_known:
-            raise TokenUnavailable("FRONT_CLIENT_ID and FRONT_CLIENT_SECRET are not set", retry_after=APP_SECONDS)
+            raise TokenUnavailable("FRONT_CLIENT_ID and FRONT_CLIENT_SECRET are not set", retry_after=APP_RETRY_SECONDS)
         if (wait := self._silent_until - time.monotonic()) > 0:
-            raise TokenUnavailable(f"POST {PATH} was not answered; it is asked again later", retry_after=wait)
+            raise TokenUnavailable(f"POST {ENDPOINT_PATH} was not answered; it is asked again later", retry_after=wait)
 
-    def _new_session(self, line: Line, refused: MailroomError, redirect_uri: str | None) -> OAuth2Session:
+    def _new_session(self, http: HttpClient, refused: MailroomError, redirect_uri: str | None) -> OAuth2Session:
         session = OAuth2Session(self._client_id, redirect_uri=redirect_uri)
         session.trust_env = False  # no proxy, no .netrc
         session.headers.clear()
         session.headers["Accept-Encoding"] = "identity"
         session.adapters.clear()
-        session.mount(_FRONT, _FrontAdapter(line, self._app_url))
-        read = partial(_readable, refused=refused)
+        session.mount(_FRONT, _FrontAdapter(http, self._app_url))
+        read = partial(_readable_response, refused=refused)
         session.register_compliance_hook("access_token_response", read)
         session.register_compliance_hook("refresh_token_response", read)
         return session
 
-    def _line(self) -> Line:
-        if not hasattr(self._of_thread, "line"):
-            self._of_thread.line = Line(user_agent=self._user_agent)
-        line: Line = self._of_thread.line
-        return line
+    def _http_client(self) -> HttpClient:
+        if not hasattr(self._thread, "http"):
+            self._thread.http = HttpClient(user_agent=self._user_agent)
+        http: HttpClient = self._thread.http
+        return http
 
 
 class _FrontAdapter(BaseAdapter):
-    """Sends every request to FRONT_APP_URL within the line's deadline, and reads a short answer to its end."""
+    """Sends every request to FRONT_APP_URL within the deadline, and reads a short answer to its end."""
 
-    def __init__(self, line: Line, app_url: str):
+    def __init__(self, http: HttpClient, app_url: str):
         super().__init__()
-        self._line = line
+        self._http = http
         self._app_url = app_url
 
     def send(self, request: PreparedRequest, *_: Any, **__: Any) -> Response:
-        """Send the request; redirects are answers like any other. Raises NoAnswer."""
+        """Send the request. A redirect is an answer too. Raises NoAnswer."""
         method, url = request.method or "POST", self._app_url + request.path_url
-        with self._line.open(method, url, headers=request.headers, form=cast("str", request.body)) as response:
-            body = self._line.read(response, most=MOST_BYTES) or b""
+        with self._http.open(method, url, headers=request.headers, form=cast("str", request.body)) as response:
+            body = self._http.read(response, max_bytes=MAX_ANSWER_BYTES) or b""
         answer = _response(response.status_code, response.headers, body)
         answer.request = request
         return answer
 
     def close(self) -> None:
-        """Close nothing: the line stays open for the next session."""
+        """Close nothing: the connections stay open for the next session."""
 
 
 def _response(status: int, headers: Mapping[str, str], body: bytes) -> Response:
-    """Make a response that is whole, with neither a place to be redirected to nor a cookie to keep."""
+    """Make a complete response, without the target of a redirect and without cookies."""
     response = Response()
     response.status_code = status
     response.headers.update(headers)
     response.headers.pop("Location", None)
-    response.encoding = "utf-8"  # requests would guess it, slowly
+    response.encoding = "utf-8"  # otherwise requests guesses it, slowly
     response.raw = BytesIO(body)
     return response
 
 
-def _readable(response: Response, /, *, refused: MailroomError) -> Response:
-    """Reduce an answer to the tokens and their end, in a form that oauthlib parses. Raises the error of a refusal."""
+def _readable_response(response: Response, /, *, refused: MailroomError) -> Response:
+    """Reduce an answer to its tokens and their expiry, in oauthlib's form. Raises the error of a refusal."""
     answer = Answer(status=response.status_code, headers=response.headers, body=response.content)
-    said = answer.json()
-    if answer.status != 200 or not isinstance(said, dict):
-        raise _refusal(answer, said, refused)
-    found = {name: said.get(name) for name in ("access_token", "refresh_token")}
+    content = answer.json()
+    if answer.status != 200 or not isinstance(content, dict):
+        raise _refusal(answer, content, refused)
+    found = {name: content.get(name) for name in ("access_token", "refresh_token")}
     known: dict[str, Any] = {name: token for name, token in found.items() if _is_token(token)}
-    known |= {"token_type": "Bearer", "expires_at": expiry(said, now=datetime.now(UTC)).timestamp()}
+    known |= {"token_type": "Bearer", "expires_at": expiry(content, now=datetime.now(UTC)).timestamp()}
     return _response(answer.status, {}, json.dumps(known).encode())
 
 
@@ -211,17 +216,18 @@ def _tokens(parsed: Mapping[str, Any]) -> Tokens:
     )
 
 
-def _refusal(answer: Answer, said: Any, refused: MailroomError) -> MailroomError:
-    """Choose the error by the answer's word: Front was seen to use both 400 and 401 for the same word."""
-    word = said.get("error") if isinstance(said, dict) else None
-    if word == "invalid_grant":
+def _refusal(answer: Answer, content: Any, refused: MailroomError) -> MailroomError:
+    """Choose the error by the code in the body. Front was seen to use both 400 and 401 with the same code."""
+    code = content.get("error") if isinstance(content, dict) else None
+    if code == "invalid_grant":
         return refused
-    if word in _APP_ERRORS:
+    if code in _APP_ERRORS:
         return AppUnknown(
-            f"Front does not know this app ({word}); check FRONT_CLIENT_ID and FRONT_CLIENT_SECRET",
-            retry_after=APP_SECONDS,
+            f"Front does not know this app ({code}); check FRONT_CLIENT_ID and FRONT_CLIENT_SECRET",
+            retry_after=APP_RETRY_SECONDS,
         )
     wait = retry_after(answer.headers, now=time.time()) or 0.0
     return TokenUnavailable(
-        f"Front answered {answer.status} to POST {PATH}; it is asked again later", retry_after=max(wait, AGAIN_SECONDS)
+        f"Front answered {answer.status} to POST {ENDPOINT_PATH}; it is asked again later",
+        retry_after=max(wait, RETRY_SECONDS),
     )

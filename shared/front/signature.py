@@ -1,4 +1,4 @@
-"""Tells whether bytes come from Front: its signature, and the age of what it signed. Pure."""
+"""Checks that a webhook comes from Front: its signature and its age. Pure."""
 
 from __future__ import annotations
 
@@ -12,38 +12,39 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 MAX_DIGITS = 15
-FUTURE_SECONDS = 60
-SECONDS_BELOW = 10**12  # Front's older documents speak of seconds; as milliseconds this would be September 2001
+MAX_AHEAD_SECONDS = 60
+#: A smaller number is in seconds, as in Front's older documents. In milliseconds it would be before September 2001.
+FIRST_MILLISECONDS = 10**12
 
 
 def verify(body: bytes, *, timestamp: str, signature: str, keys: Sequence[bytes]) -> int:
     """Return the position of the key that signed `timestamp` and `body`. Raises InvalidSignature.
 
-    The signature is base64(HMAC-SHA256(key, timestamp + ":" + body)), over the bytes as received. It is compared as
-    text with the one canonical spelling, in a time that tells neither which key was tried nor how much fits.
+    The signature is base64(HMAC-SHA256(key, timestamp + ":" + body)) over the bytes as received. It is compared as
+    text, in a time that depends neither on the key nor on the number of equal characters.
     """
     signed = timestamp.encode("utf-8", "replace") + b":" + body
-    given = signature.encode("utf-8", "replace")
-    fits = [hmac.compare_digest(b64encode(hmac.digest(key, signed, "sha256")), given) for key in keys]
-    if True not in fits:
+    received = signature.encode("utf-8", "replace")
+    matches = [hmac.compare_digest(b64encode(hmac.digest(key, signed, "sha256")), received) for key in keys]
+    if True not in matches:
         raise InvalidSignature(
             "X-Front-Signature does not fit the request; check FRONT_SIGNING_KEYS: it takes the app's signing key, "
             "not the OAuth client secret, and nothing on the way may change the body"
         )
-    return fits.index(True)
+    return matches.index(True)
 
 
 def check_freshness(timestamp: str, *, now: float, window: float) -> None:
-    """Accept a timestamp (milliseconds, or seconds by its size) up to `window` seconds old, 60 s ahead.
+    """Accept a timestamp that is up to `window` seconds old, or up to 60 s ahead. Raises StaleTimestamp.
 
-    Raises StaleTimestamp, also for what is no timestamp.
+    The timestamp is in milliseconds, or in seconds if it is small.
     """
     age = now - _seconds(timestamp)
     if age > window:
         raise StaleTimestamp(
             f"X-Front-Request-Timestamp is {age:.0f} s old; check this machine's clock, or raise FRESHNESS_SECONDS"
         )
-    if age < -FUTURE_SECONDS:
+    if age < -MAX_AHEAD_SECONDS:
         raise StaleTimestamp(f"X-Front-Request-Timestamp is {-age:.0f} s ahead; check this machine's clock")
 
 
@@ -51,4 +52,4 @@ def _seconds(timestamp: str) -> float:
     if not (timestamp.isascii() and timestamp.isdigit() and len(timestamp) <= MAX_DIGITS):
         raise StaleTimestamp(f"X-Front-Request-Timestamp must be 1 to {MAX_DIGITS} digits: milliseconds since 1970")
     number = int(timestamp)
-    return float(number) if number < SECONDS_BELOW else number / 1000
+    return float(number) if number < FIRST_MILLISECONDS else number / 1000

@@ -1,1 +1,1 @@
-"""Outgoing HTTP: deadlines by the wall clock, and rules about where a request may go."""
+"""Outgoing HTTP: deadlines that end a whole request, and rules about where a request may go."""

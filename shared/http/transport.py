@@ -1,4 +1,4 @@
-"""Sends a request and reads its answer, within a deadline by the wall clock."""
+"""Sends a request and reads its answer, all within one deadline."""
 
 from __future__ import annotations
 
@@ -15,32 +15,32 @@ import requests
 import urllib3
 from requests.structures import CaseInsensitiveDict
 
-from shared.http.sockets import CONNECT_SECONDS, IDLE_SECONDS, Watch, WatchedAdapter
+from shared.http.sockets import CONNECT_SECONDS, IDLE_SECONDS, DeadlineAdapter, RequestContext
 
 CHUNK_BYTES = 256 * 1024
-#: An address that requests would leave as it is, which takes it longer to find out than anything else here.
-_PLAIN = re.compile(r"https?://[a-z0-9][a-z0-9.-]*(?::[1-9]\d*)?(?:/[A-Za-z0-9_-]+)+")
+#: A URL that requests would leave unchanged. To find that out takes requests longer than everything else here.
+_PLAIN_URL = re.compile(r"https?://[a-z0-9][a-z0-9.-]*(?::[1-9]\d*)?(?:/[A-Za-z0-9_-]+)+")
 _TIMEOUTS = (TimeoutError, requests.Timeout, urllib3.exceptions.TimeoutError)
 _LIBRARY_ERRORS = (requests.RequestException, urllib3.exceptions.HTTPError, http.client.HTTPException, OSError)
 
 
 @dataclass(frozen=True, kw_only=True)
-class Deadlines:
-    """Seconds. A call's tries and a merge's second request are inside its ten."""
+class CallDeadlines:
+    """The deadlines of calls, in seconds. `call` includes the tries of a call and the second request after a merge."""
 
     call: float = 10.0
     pages: float = 60.0
     file: float = 60.0
-    #: The slowest rate at which a file still arrives; its size adds to `file`.
+    #: The slowest rate at which a file may arrive; its size at this rate is added to `file`.
     bytes_per_second: int = 128 * 1024
 
     def for_file(self, size: int) -> float:
-        """The whole time for the bytes of a file."""
+        """Return the time in which a file of this size must arrive."""
         return self.file + size / self.bytes_per_second
 
 
 class NoAnswer(Exception):
-    """No whole answer came. `sent`: some of the request may have left. `timed_out`: it took too long."""
+    """No whole answer arrived. `sent`: some of the request may have left. `timed_out`: a deadline ended it."""
 
     def __init__(self, cause: str, *, sent: bool, timed_out: bool):
         super().__init__(f"{'took too long' if timed_out else 'broke off'} ({cause})")
@@ -48,43 +48,43 @@ class NoAnswer(Exception):
         self.timed_out = timed_out
 
 
-class Line:
-    """One thread's kept-alive connections; a request inside another's deadline only has less time."""
+class HttpClient:
+    """Sends requests over one thread's kept-alive connections. Deadlines nest, and the earliest one counts."""
 
-    def __init__(self, *, user_agent: str, may_reach: Callable[[str], bool] | None = None):
-        self._watch = Watch(may_reach=may_reach)
-        # No session: it would look for cookies, proxies and passwords, and prepare to follow redirects.
-        self._adapter = WatchedAdapter(self._watch)
+    def __init__(self, *, user_agent: str, is_allowed: Callable[[str], bool] | None = None):
+        self._context = RequestContext(is_allowed=is_allowed)
+        # A session of requests would look for cookies, proxies and passwords, and prepare to follow redirects.
+        self._adapter = DeadlineAdapter(self._context)
         self._headers = {"User-Agent": user_agent, "Accept": "*/*", "Connection": "keep-alive"}
 
     @contextmanager
     def within(self, seconds: float) -> Iterator[None]:
-        """Give everything inside `seconds` in all, or less when less was left before."""
+        """Set a deadline in `seconds` for everything inside."""
         with self.until(time.monotonic() + seconds):
             yield
 
     @contextmanager
-    def until(self, moment: float) -> Iterator[None]:
-        """Have nothing inside leave or be waited for after this moment of the monotonic clock."""
-        before = self._watch.ends_at
-        self._watch.ends_at = min(before, moment)
+    def until(self, deadline: float) -> Iterator[None]:
+        """Set a deadline, a time of the monotonic clock: nothing inside is sent or waited for later."""
+        outer = self._context.deadline
+        self._context.deadline = min(outer, deadline)
         try:
             yield
         finally:
-            self._watch.ends_at = before
+            self._context.deadline = outer
 
     @contextmanager
     def open(
         self, method: str, url: str, *, headers: Mapping[str, str], body: Any = None, form: str | None = None
     ) -> Iterator[requests.Response]:
-        """The answer as soon as its headers are here. Raises NoAnswer; redirects are answers like any other.
+        """Return the answer as soon as its headers have arrived. A redirect is an answer too. Raises NoAnswer.
 
-        `body` is sent as JSON, `form` as it is, by the type that `headers` name.
+        `body` is sent as JSON, `form` unchanged, with the content type in `headers`.
         """
-        self._watch.sent = False
-        with self._translated():
-            self._watch.left()
-            self._watch.sent = True  # unless a new connection proves that nothing left
+        self._context.sent = False
+        with self._library_errors():
+            self._context.seconds_left()
+            self._context.sent = True  # a new connection sets it to False until it sends
             request = _prepared(method, url, {**self._headers, **headers}, body, form)
             response = self._adapter.send(request, stream=True, timeout=(CONNECT_SECONDS, IDLE_SECONDS))
         try:
@@ -93,28 +93,29 @@ class Line:
             response.close()
 
     def chunks(self, response: requests.Response) -> Iterator[bytes]:
-        """The body as it arrives, in pieces of at most 256 KiB, as sent: nothing is decompressed. Raises NoAnswer."""
-        with self._translated():
+        """Return the body as it arrives, in chunks of at most 256 KiB, without decompressing it. Raises NoAnswer."""
+        with self._library_errors():
             while chunk := response.raw.read1(CHUNK_BYTES, decode_content=False):
                 yield chunk
 
-    def read(self, response: requests.Response, *, most: int) -> bytes | None:
-        """The whole body, None when it is over `most` bytes. Raises NoAnswer."""
+    def read(self, response: requests.Response, *, max_bytes: int) -> bytes | None:
+        """Return the whole body, None when it has more than `max_bytes`. Raises NoAnswer."""
         body = bytearray()
         for chunk in self.chunks(response):
             body += chunk
-            if len(body) > most:
+            if len(body) > max_bytes:
                 return None
         return bytes(body)
 
     @contextmanager
-    def _translated(self) -> Iterator[None]:
+    def _library_errors(self) -> Iterator[None]:
+        """Turn errors of the libraries into NoAnswer."""
         try:
             yield
         except _LIBRARY_ERRORS as exc:
-            timed_out = isinstance(exc, _TIMEOUTS) or time.monotonic() >= self._watch.ends_at
-            # From None: the libraries' texts hold URLs and headers, and a traceback prints the whole chain.
-            raise NoAnswer(_first_cause(exc), sent=self._watch.sent, timed_out=timed_out) from None
+            timed_out = isinstance(exc, _TIMEOUTS) or time.monotonic() >= self._context.deadline
+            # From None, because a traceback prints the whole chain, and the libraries' messages hold URLs and headers.
+            raise NoAnswer(_first_cause(exc), sent=self._context.sent, timed_out=timed_out) from None
 
 
 def _prepared(method: str, url: str, headers: dict[str, str], body: Any, form: str | None) -> requests.PreparedRequest:
@@ -123,7 +124,7 @@ def _prepared(method: str, url: str, headers: dict[str, str], body: Any, form: s
         content = json.dumps(body, allow_nan=False)
         headers["Content-Type"] = "application/json"
     request = requests.PreparedRequest()
-    if _PLAIN.fullmatch(url) is None:
+    if _PLAIN_URL.fullmatch(url) is None:
         request.prepare(method=method, url=url, headers=headers, data=content)
         return request
     if content is not None:
@@ -133,7 +134,7 @@ def _prepared(method: str, url: str, headers: dict[str, str], body: Any, form: s
 
 
 def _first_cause(exc: BaseException) -> str:
-    """The name of the error at the bottom: what the libraries wrapped around it says less."""
+    """Return the name of the first error of the chain. The errors that libraries wrap around it say less."""
     while inner := exc.__cause__ or exc.__context__:
         exc = inner
     return type(exc).__name__

@@ -1,1 +1,1 @@
-"""How a process runs: its log, metrics, server, heartbeat and end."""
+"""The parts of every process: log, metrics, server, heartbeat and stop."""

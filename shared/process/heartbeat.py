@@ -1,4 +1,4 @@
-"""Says every few seconds that a process is alive, and how many tasks it runs at a time."""
+"""The heartbeat of a process: a row says that it is alive, and how many tasks it can run at a time."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from shared.db.core.pool import Pool
 from shared.db.tasks import capacity
 from shared.errors import StoreUnavailable
 
-EVERY_SECONDS = 4.0
+INTERVAL_SECONDS = 4.0
 log = structlog.get_logger()
 
 
 class Heartbeat:
-    """A thread that beats until stopped."""
+    """A thread that renews the process's row until it is stopped."""
 
     def __init__(self, pool: Pool, name: str, kind: str, slots: int = 0):
         self._pool = pool
@@ -26,19 +26,19 @@ class Heartbeat:
         self._thread = threading.Thread(target=self._beat, name="heartbeat", daemon=True)
 
     def start(self) -> None:
-        """Beat from now on."""
+        """Start the thread."""
         self._thread.start()
 
     def stop(self) -> None:
-        """Stop, and say that the process is leaving."""
+        """Stop the thread, and delete the process's row."""
         self._stopped.set()
         if not self._thread.is_alive():
             return
-        self._thread.join(EVERY_SECONDS)
+        self._thread.join(INTERVAL_SECONDS)
         try:
             self._pool.run(lambda conn: capacity.remove_process(conn, self._name))
         except StoreUnavailable as exc:
-            log.warning("left_unsaid", reason=str(exc))
+            log.warning("process_not_removed", reason=str(exc))
 
     def _beat(self) -> None:
         while not self._stopped.is_set():
@@ -46,6 +46,6 @@ class Heartbeat:
                 self._pool.run(lambda conn: capacity.record_heartbeat(conn, self._name, self._kind, self._slots))
             except StoreUnavailable as exc:
                 log.warning("heartbeat_missed", reason=str(exc))
-            except Exception:  # a silent worker counts as dead for as long as the process lives
+            except Exception:  # without the thread, a live process would count as dead
                 log.exception("heartbeat_missed")
-            self._stopped.wait(EVERY_SECONDS)
+            self._stopped.wait(INTERVAL_SECONDS)

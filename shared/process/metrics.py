@@ -1,6 +1,6 @@
-"""The numbers a process shows on /metrics.
+"""The metrics that a process shows on /metrics.
 
-With PROMETHEUS_MULTIPROC_DIR in the environment before this file is imported, the processes of a door add up.
+When PROMETHEUS_MULTIPROC_DIR is set before this module is imported, the counts of the door's processes are added up.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from functools import cache
 from prometheus_client import REGISTRY, CollectorRegistry, Counter, Histogram, generate_latest
 from prometheus_client.multiprocess import MultiProcessCollector
 
-MULTIPROCESS = "PROMETHEUS_MULTIPROC_DIR"
+_MULTIPROCESS = "PROMETHEUS_MULTIPROC_DIR"
 
 DELIVERIES = Counter(
     "mailroom_deliveries",
@@ -33,14 +33,14 @@ BELLS = Counter(
 )
 STORES_AWAY = Counter("mailroom_store_away", "How often the door found a store away", ["store"])
 
-#: One count of a counter, found without the lock and the checks of `labels`; for what each webhook counts.
+#: These return one series of a counter without the lock and the checks of `labels`, because each webhook counts there.
 deliveries = cache(DELIVERIES.labels)
 signing_keys = cache(SIGNING_KEYS.labels)
 
 
 def exposition() -> bytes:
-    """All numbers, in the text format of Prometheus."""
-    if MULTIPROCESS not in os.environ:
+    """Return all metrics in the text format of Prometheus."""
+    if _MULTIPROCESS not in os.environ:
         return generate_latest(REGISTRY)
     registry = CollectorRegistry()
     MultiProcessCollector(registry)  # type: ignore[no-untyped-call]

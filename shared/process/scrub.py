@@ -1,4 +1,4 @@
-"""Remembers the secrets that this process holds, so that no line of its log repeats one: the last net."""
+"""Removes secrets from log lines, as the last safeguard: known values, and forms of secrets."""
 
 from __future__ import annotations
 
@@ -13,78 +13,80 @@ from pydantic import SecretStr
 if TYPE_CHECKING:
     from shared.settings import Settings
 
+HIDDEN = "[hidden]"  # its last character is never part of an address
 
-HIDDEN = "[hidden]"  # no character that an address may end in
+#: A shorter value, from somebody's experiments, would cut holes into ordinary words.
+MIN_LENGTH = 8
+#: Each line is searched for every value. A token is remembered again whenever it is opened, so those in use stay.
+MAX_SECRETS = 256
 
-TOKEN = re.compile(r"(?i)\b(bearer|basic)\s+[\w.~+/=-]{6,}")
-NAMED = re.compile(
+_AUTHORIZATION = re.compile(r"(?i)\b(bearer|basic)\s+[\w.~+/=-]{6,}")
+_NAMED_VALUE = re.compile(
     r"""(?ix) ( (?: \b (?:access_|refresh_|api_)? token | \b client_secret | \b password | [?&] (?:code|state) )
                 ["']? \s* [=:] \s* ["']? ) [^\s"'&,}]+"""
 )
-OURS = re.compile(r"\bmr_[\w-]{20,}")  # a token of our own API
-LINK = re.compile(r"(/connect/)[\w-]{20,}")  # who has it may connect a tenant
-IN_URL = re.compile(r"(://[^\s/:@]*):[^\s/@]+@")
-ADDRESS = re.compile(r"[\w.!#$%&'*+/=?^`{|}~-]+@[\w-]+(?:\.[\w-]+)+")
-
-#: Shorter ones, of somebody's experiments, would tear holes into ordinary words.
-SHORTEST = 8
-#: Each is looked for in every line. A token is remembered anew whenever it is opened, so the latest are those in use.
-MOST = 256
+_API_TOKEN = re.compile(r"\bmr_[\w-]{20,}")  # a token of our REST API
+_CONNECT_LINK = re.compile(r"(/connect/)[\w-]{20,}")  # anybody who has the link may connect a tenant
+_URL_PASSWORD = re.compile(r"(://[^\s/:@]*):[^\s/@]+@")
+_ADDRESS = re.compile(r"[\w.!#$%&'*+/=?^`{|}~-]+@[\w-]+(?:\.[\w-]+)+")
 
 
 def scrub(text: str) -> str:
-    """The text without secrets; an address becomes a short hash, so that lines about one person can be told to be."""
-    text = TOKEN.sub(rf"\1 {HIDDEN}", text)
-    text = NAMED.sub(rf"\1{HIDDEN}", text)
-    text = OURS.sub(HIDDEN, text)
-    text = LINK.sub(rf"\1{HIDDEN}", text)
-    text = IN_URL.sub(rf"\1:{HIDDEN}@", text)
-    return ADDRESS.sub(_hashed, text) if "@" in text else text
+    """Return the text without anything in the form of a secret.
+
+    Each address becomes a short hash, so that lines about one person still have something in common.
+    """
+    text = _AUTHORIZATION.sub(rf"\1 {HIDDEN}", text)
+    text = _NAMED_VALUE.sub(rf"\1{HIDDEN}", text)
+    text = _API_TOKEN.sub(HIDDEN, text)
+    text = _CONNECT_LINK.sub(rf"\1{HIDDEN}", text)
+    text = _URL_PASSWORD.sub(rf"\1:{HIDDEN}@", text)
+    return _ADDRESS.sub(_hash, text) if "@" in text else text
 
 
-def _hashed(address: re.Match[str]) -> str:
+def _hash(address: re.Match[str]) -> str:
     digest = hashlib.sha256(address[0].casefold().encode("utf-8", "surrogatepass")).hexdigest()
     return f"address:{digest[:8]}"
 
 
 class KnownSecrets:
-    """The latest secrets, whatever their number. Safe to use from many threads."""
+    """The latest secrets, up to a number. Threads may share it."""
 
-    def __init__(self, most: int = MOST):
-        self._most = most
+    def __init__(self, max_secrets: int = MAX_SECRETS):
+        self._max_secrets = max_secrets
         self._lock = threading.Lock()
         self._values: tuple[str, ...] = ()
 
     def remember(self, values: Iterable[str]) -> None:
-        """Let no text repeat these from here on."""
+        """Hide these values from now on."""
         with self._lock:
-            new = [value for value in values if len(value) >= SHORTEST and value not in self._values]
+            new = [value for value in values if len(value) >= MIN_LENGTH and value not in self._values]
             if new:
-                self._values = (*self._values, *new)[-self._most :]
+                self._values = (*self._values, *new)[-self._max_secrets :]
 
     def hide(self, text: str) -> str:
-        """The text without the secrets that are known."""
+        """Return the text with each known secret replaced."""
         for value in self._values:
             if value in text:
                 text = text.replace(value, HIDDEN)
         return text
 
 
-_OF_SETTINGS, _OPENED = KnownSecrets(), KnownSecrets()
+_settings_secrets, _token_secrets = KnownSecrets(), KnownSecrets()
 
 
 def remember_settings(settings: Settings) -> None:
-    """Hide the secrets among the settings for as long as this process lives."""
+    """Hide the secrets among the settings for the life of this process."""
     for value in dict(settings).values():
-        each = value if isinstance(value, list) else [value]
-        _OF_SETTINGS.remember(secret.get_secret_value() for secret in each if isinstance(secret, SecretStr))
+        values = value if isinstance(value, list) else [value]
+        _settings_secrets.remember(secret.get_secret_value() for secret in values if isinstance(secret, SecretStr))
 
 
 def remember(*values: str) -> None:
-    """Hide these, until many newer ones have come."""
-    _OPENED.remember(values)
+    """Hide these values until MAX_SECRETS newer ones have come."""
+    _token_secrets.remember(values)
 
 
 def hide(text: str) -> str:
-    """The text without any secret of the settings, nor any token that was sealed or opened lately."""
-    return _OPENED.hide(_OF_SETTINGS.hide(text))
+    """Return the text without the secrets of the settings and without tokens that were lately sealed or opened."""
+    return _token_secrets.hide(_settings_secrets.hide(text))

@@ -1,4 +1,4 @@
-"""What our Granian servers share: how they serve, where their lines go, and what their processes do first."""
+"""Granian as all our servers run it: its options, its log, and the signals of its forked processes."""
 
 from __future__ import annotations
 
@@ -19,12 +19,11 @@ if TYPE_CHECKING:
 
     from shared.settings import Settings
 
-
 HEADER_SECONDS = 10
 DRAIN_SECONDS = 20
-LOOK_EVERY = 1.0  # seconds
-# Granian's lines go where ours go.
-TO_OUR_LOG: dict[str, Any] = {
+ORPHAN_CHECK_SECONDS = 1.0
+#: Granian adds no handlers of its own, so that its lines reach our log.
+_LOG_CONFIG: dict[str, Any] = {
     "formatters": {},
     "handlers": {},
     "loggers": {"_granian": {"handlers": [], "propagate": True}},
@@ -32,9 +31,9 @@ TO_OUR_LOG: dict[str, Any] = {
 
 
 def server(
-    target: str, settings: Settings, *, port: int, interface: Interfaces, workers: int, **own: Any
+    target: str, settings: Settings, *, port: int, interface: Interfaces, workers: int, **options: Any
 ) -> AbstractServer[Any]:
-    """A server of ours for an application; `own`: what Granian takes besides and only this one needs."""
+    """Return a server for the application `target`. `options`: arguments of Granian that only this server needs."""
     return Granian(
         target,
         address=settings.host,
@@ -47,34 +46,34 @@ def server(
         respawn_failed_workers=True,
         workers_kill_timeout=DRAIN_SECONDS,
         log_level=LogLevels(settings.log_level.lower()),
-        log_dictconfig=TO_OUR_LOG,
-        **own,
+        log_dictconfig=_LOG_CONFIG,
+        **options,
     )
 
 
 def prepare_forks() -> None:
-    """From now on, a forked process stops when told while it starts, and when its parent is gone."""
-    os.register_at_fork(before=_hold_term, after_in_parent=_let_term_come, after_in_child=_begin)
+    """Let each process forked from now on stop when TERM comes while it starts, and when its parent has died."""
+    os.register_at_fork(before=_block_term, after_in_parent=_unblock_term, after_in_child=_start_child)
 
 
-def _begin() -> None:
-    # The parent's handler comes along with the fork and swallows a TERM until Granian has set its own. One that came
-    # before this line was held and ends the process now.
+def _start_child() -> None:
+    # A forked process inherits the parent's handler, which would swallow TERM until Granian sets its own. A TERM that
+    # came before this line was blocked, and ends the process now.
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
-    _let_term_come()
+    _unblock_term()
     threading.Thread(target=_stop_as_orphan, args=(os.getppid(),), name="orphan-watch", daemon=True).start()
 
 
-def _hold_term() -> None:
+def _block_term() -> None:
     signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
 
 
-def _let_term_come() -> None:
+def _unblock_term() -> None:
     signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGTERM})
 
 
 def _stop_as_orphan(parent: int) -> None:
-    # After a kill -9 of the parent nobody else would: the port stays taken by a server that no one can stop.
+    # Nothing else stops this process after a kill -9 of its parent, and it would keep the port.
     while os.getppid() == parent:
-        time.sleep(LOOK_EVERY)
+        time.sleep(ORPHAN_CHECK_SECONDS)
     os.kill(os.getpid(), signal.SIGTERM)

@@ -1,4 +1,4 @@
-"""A request to stop that a signal may make at any moment."""
+"""A request to stop, which a signal may make at any moment."""
 
 from __future__ import annotations
 
@@ -12,40 +12,46 @@ if TYPE_CHECKING:
 
 
 class Stop:
-    """Asked for by a signal or by another thread; one thread waits for it.
+    """A request to stop, made by a signal handler or by another thread. One thread waits for it.
 
-    Not threading.Event: Python runs a handler inside whatever the main thread does, and where that is `wait` itself,
-    `set` waits for ever for the lock that its own thread holds. SimpleQueue is made to be filled from a handler.
+    A threading.Event would not do. Python runs a signal handler inside the code that the main thread runs. If that code
+    is `Event.wait`, then `set` waits for ever for a lock that its own thread holds. SimpleQueue may be filled from a
+    handler.
     """
 
     def __init__(self) -> None:
-        self._asked = False
-        self._wakes: SimpleQueue[None] = SimpleQueue()
+        self._requests = 0
+        self._wake_ups: SimpleQueue[None] = SimpleQueue()
+
+    @property
+    def requests(self) -> int:
+        """Count the requests: a second signal means that somebody does not want to wait."""
+        return self._requests
 
     def set(self) -> None:
-        """Ask for it: `wait` returns at once, now and later."""
-        self._asked = True
-        self._wakes.put(None)
+        """Ask the process to stop: from now on `wait` returns at once."""
+        self._requests += 1
+        self._wake_ups.put(None)
 
     def is_set(self) -> bool:
-        """Whether somebody asked."""
-        return self._asked
+        """Whether the process was asked to stop."""
+        return self._requests > 0
 
     def wait(self, seconds: float) -> bool:
-        """Return after so many seconds, or as soon as somebody asks; whether somebody did."""
-        if not self._asked:
+        """Wait so many seconds, or until the process is asked to stop, and return whether it was."""
+        if not self.is_set():
             with suppress(Empty):
-                self._wakes.get(timeout=seconds)
-        return self._asked
+                self._wake_ups.get(timeout=seconds)
+        return self.is_set()
 
 
-def on_signals() -> Stop:
-    """What TERM and Ctrl-C ask for from now on; for the main thread."""
+def on_signals(*others: signal.Signals) -> Stop:
+    """Return a request to stop that TERM, Ctrl-C and the `others` make from now on; for the main thread only."""
     stop = Stop()
 
-    def heed(_number: int, _frame: FrameType | None) -> None:
+    def handle(_number: int, _frame: FrameType | None) -> None:
         stop.set()
 
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, heed)
+    for number in (signal.SIGTERM, signal.SIGINT, *others):
+        signal.signal(number, handle)
     return stop

@@ -1,1 +1,1 @@
-"""Attempts at tasks: run, retried, and held back during an outage."""
+"""Runs tasks: one attempt at a time, each under a lease."""

@@ -1,80 +1,83 @@
-"""Tells an outage for everybody from one bad conversation or file, by a neutral question; holds work back meanwhile.
+"""Holds all work back during an outage of Front or the storage, and lets it go on afterwards.
 
-A failure of the outage's kind is only a suspicion. Front is away when `GET /me` fails too, for another tenant as well,
-and the storage when it does not take a file of ours. While an outage stands, tasks are not run and lose no attempt; one
-at a time asks again.
+A failed attempt only raises a suspicion; a health check decides. Front is away when `GET /me` fails as well, also for
+another tenant. The storage is away when it does not take a test file. During an outage tasks do not run and
+lose no attempt. One task at a time probes whether it is over.
 """
 
 from __future__ import annotations
 
 from contextlib import suppress
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING
 
 import structlog
 
+from shared.db.core.pool import Connection
 from shared.db.tasks import outages
+from shared.db.tasks.outages import Service
 from shared.errors import FrontUnavailable, MailroomError, NotYet, StorageUnavailable, StoreUnavailable
-from workers.attempts.outage import PROBE_SECONDS, answered, blamed, is_suspicious
-
-if TYPE_CHECKING:
-    from shared.db.core.pool import Connection
-    from shared.db.tasks.outages import Service
-    from shared.models import Task
-    from workers.attempts.attempt import Attempt
-
+from shared.models import Task
+from workers.attempts.attempt import Attempt
+from workers.attempts.outage import OUTAGE_PROBE_SECONDS, calls_for_check, front_answered, suspected_service
 
 log = structlog.get_logger()
 
 
-def find_out(attempt: Attempt) -> None:
-    """Ask whether what this attempt probes is back: raises what shows that it is not, ends the outage when it is."""
-    for outage in attempt.task.probes:
-        if outage != "missing_scope":
-            _ask(attempt, outage)
-            _end(attempt, outage)
+def run_probes(attempt: Attempt) -> None:
+    """Check each service whose outage this attempt probes, and end the outages that are over.
+
+    Raises the error that shows that a service is still away.
+    """
+    for probe in attempt.task.probes:
+        if probe != "missing_scope":
+            _check(attempt, probe)
+            _end_outage(attempt, probe)
 
 
 def is_outage(attempt: Attempt, error: BaseException) -> bool:
-    """Whether the attempt failed because something is away for everybody; asks it when that is not known yet."""
-    what = blamed(error)
-    if what is None:
+    """Whether the attempt failed because a service is away for everybody; checks the service if nobody knows yet."""
+    service = suspected_service(error)
+    if service is None:
         return False
     try:
-        known = attempt.transaction(lambda conn: _known(conn, what, attempt.task))
-        return _asked(attempt, what) if known is None else known
+        known = attempt.transaction(lambda conn: _is_away(conn, service, attempt.task))
+        return _found_away(attempt, service) if known is None else known
     except StoreUnavailable:
         return False
 
 
-def _known(conn: Connection, what: Service, task: Task) -> bool | None:
-    """Whether it is away, None when it must be asked. A failure that is no reason to ask yet is kept in mind."""
-    if any(outage.what == what for outage in outages.current_outages(conn)):
+def _is_away(conn: Connection, service: Service, task: Task) -> bool | None:
+    """Whether the service is known to be away; None when it must be checked.
+
+    A failure that is no reason for a check yet is noted as unanswered.
+    """
+    if any(outage.what == service for outage in outages.current_outages(conn)):
         return True
-    others = outages.count_other_unanswered(conn, task.id)
-    if what == "storage" or is_suspicious(others=others, attempt=task.attempts):
+    other_tasks = outages.count_other_unanswered(conn, task.id)
+    if service == "storage" or calls_for_check(other_tasks=other_tasks, attempt=task.attempts):
         return None
     outages.note_unanswered(conn, task.id)
     return False
 
 
-def _asked(attempt: Attempt, what: Service) -> bool:
+def _found_away(attempt: Attempt, service: Service) -> bool:
+    """Check the service and begin an outage if it is away."""
     try:
-        _ask(attempt, what)
+        _check(attempt, service)
     except (FrontUnavailable, StorageUnavailable) as exc:
-        if what == "storage" or not _answers_another(attempt):
-            _begin(attempt, what, exc)
+        if service == "storage" or not _answers_another_tenant(attempt):
+            _begin_outage(attempt, service, exc)
             return True
-    except NotYet:  # it could not be asked: the next failure does
+    except NotYet:  # the check was not possible; the next failure makes another one
         return False
-    if what == "front":
+    if service == "front":
         attempt.transaction(outages.note_answer)
     return False
 
 
-def _ask(attempt: Attempt, what: Service) -> None:
-    """A question that concerns no conversation and no file. Raises what shows that nobody is there to answer it."""
-    if what == "storage":
+def _check(attempt: Attempt, service: Service) -> None:
+    """Call the service without any conversation or file of a task. Raises the error that shows that it is away."""
+    if service == "storage":
         attempt.resources.storage.check()
         return
     front = attempt.front()
@@ -82,29 +85,31 @@ def _ask(attempt: Attempt, what: Service) -> None:
         front.me()
     except FrontUnavailable:
         raise
-    except MailroomError:  # that the token is not accepted is an answer, too
-        if not answered(attempt.calls):
+    except MailroomError:  # a refused token is an answer, too
+        if not front_answered(attempt.calls):
             raise
 
 
-def _answers_another(attempt: Attempt) -> bool:
-    """Whether Front is there for another tenant: what it keeps from one company alone is nobody else's trouble."""
-    front = attempt.front_of_another()
+def _answers_another_tenant(attempt: Attempt) -> bool:
+    """Whether Front answers another tenant; then only this tenant's company is affected."""
+    front = attempt.front_as_another_tenant()
     if front is None:
         return False
     with suppress(MailroomError):
         front.me()
-    return answered(front.calls)
+    return front_answered(front.calls)
 
 
-def _begin(attempt: Attempt, what: Service, error: MailroomError) -> None:
+def _begin_outage(attempt: Attempt, service: Service, error: MailroomError) -> None:
     if attempt.transaction(
-        lambda conn: outages.begin(conn, what, code=error.code, detail=str(error), probe_seconds=PROBE_SECONDS)
+        lambda conn: outages.begin(
+            conn, service, code=error.code, detail=str(error), probe_seconds=OUTAGE_PROBE_SECONDS
+        )
     ):
-        log.error("outage_began", what=what, code=error.code, reason=str(error))
+        log.error("outage_began", service=service, code=error.code, reason=str(error))
 
 
-def _end(attempt: Attempt, what: Service) -> None:
-    if over := attempt.transaction(lambda conn: outages.end(conn, what)):
-        lasted = (datetime.now(UTC) - over.since).total_seconds()
-        log.warning("outage_ended", what=what, code=over.code, seconds=round(lasted))
+def _end_outage(attempt: Attempt, service: Service) -> None:
+    if outage := attempt.transaction(lambda conn: outages.end(conn, service)):
+        lasted = (datetime.now(UTC) - outage.since).total_seconds()
+        log.warning("outage_ended", service=service, code=outage.code, seconds=round(lasted))

@@ -8,20 +8,20 @@ from typing import Literal
 from shared.errors import FrontUnavailable, StorageUnavailable, UnclearAnswer
 from shared.models import Call
 
-#: Other tasks that Front left unanswered, without an answer to anybody in between, before it is suspected.
-OTHERS = 4
-#: With little work there are no others: a task that failed this often by itself is enough.
-ATTEMPTS = 3
-#: While something is away, one task this often finds out whether it is back.
-PROBE_SECONDS = 15.0
-#: A permission is missing until somebody adds it, which Front tells nobody: one task of the tenant tries this often.
-SCOPE_SECONDS = 3_600.0
-#: And this soon, when that task came to an end which tells nothing about the permission.
-SCOPE_AGAIN_SECONDS = 300.0
+#: Front is suspected when this many other tasks went unanswered, with no answer to anybody in between.
+SUSPECT_AFTER_TASKS = 4
+#: With little work there are no other tasks. Then Front is suspected when one task has failed this often.
+SUSPECT_AFTER_ATTEMPTS = 3
+#: During an outage one task probes this often whether it is over.
+OUTAGE_PROBE_SECONDS = 15.0
+#: Front does not tell when somebody adds a missing permission. One task of the tenant probes for it this often.
+SCOPE_PROBE_SECONDS = 3_600.0
+#: The next probe comes this soon when the task ended without telling anything about the permission.
+SCOPE_PROBE_RETRY_SECONDS = 300.0
 
 
-def blamed(error: BaseException) -> Literal["front", "storage"] | None:
-    """Who may be away, when this is how an attempt ended."""
+def suspected_service(error: BaseException) -> Literal["front", "storage"] | None:
+    """Return the service that may be away when an attempt ended with this error; None when there is none."""
     match error:
         case FrontUnavailable() | UnclearAnswer():
             return "front"
@@ -31,11 +31,14 @@ def blamed(error: BaseException) -> Literal["front", "storage"] | None:
             return None
 
 
-def answered(calls: Sequence[Call]) -> bool:
-    """Whether the last call shows that Front is there: any answer but a 5xx does."""
+def front_answered(calls: Sequence[Call]) -> bool:
+    """Whether the last call shows that Front is up: any answer but a 5xx does."""
     return bool(calls) and calls[-1].status is not None and calls[-1].status < 500
 
 
-def is_suspicious(*, others: int, attempt: int) -> bool:
-    """Whether Front is to be asked something that concerns no conversation: once for many, since it may be down."""
-    return others >= OTHERS or attempt >= ATTEMPTS
+def calls_for_check(*, other_tasks: int, attempt: int) -> bool:
+    """Whether an unanswered attempt is reason enough for a health check of Front.
+
+    `other_tasks` went unanswered, too. Front may be down already, so one check serves for many failures.
+    """
+    return other_tasks >= SUSPECT_AFTER_TASKS or attempt >= SUSPECT_AFTER_ATTEMPTS

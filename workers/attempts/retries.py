@@ -18,16 +18,16 @@ from shared.errors import (
 
 #: Seconds before attempt 2, 3, …; about eight hours in all.
 SCHEDULE = (10, 30, 120, 600, 1_800, 3_600, 3_600, 3_600, 3_600, 3_600, 3_600, 3_600)
-#: A file may lag behind its event: Front's 404 is believed after these.
+#: A file may appear later than its event, so Front's 404 is believed only after these.
 MISSING_SCHEDULE = (5, 15, 60, 300)
-#: A file that does not fit is tried without end; whoever made room need not wait long.
+#: A file that does not fit into the storage is tried without end, and soon after somebody made room.
 STORAGE_SCHEDULE = (10, 30, 120, 600)
 SCHEDULES: Mapping[type[TransientError], tuple[int, ...]] = {
     AttachmentMissing: MISSING_SCHEDULE,
     StorageUnavailable: STORAGE_SCHEDULE,
 }
 LONGEST = SCHEDULE[-1]
-#: An outage of PostgreSQL is nobody's attempt: whoever can write this down has seen its end.
+#: A failure without PostgreSQL is no attempt. Its delay is short: PostgreSQL is back when the failure can be written.
 STORE_SECONDS = 1.0
 
 
@@ -41,7 +41,10 @@ class Retry:
 
 @dataclass(frozen=True, kw_only=True)
 class GiveBack:
-    """Put the task back as if it had not been tried, due in `delay` seconds; `tenant`: all of the tenant's work too."""
+    """Put the task back as if it had not been tried, due in `delay` seconds.
+
+    With `tenant`, all work of its tenant is held back for as long.
+    """
 
     delay: float
     code: str
@@ -50,14 +53,14 @@ class GiveBack:
 
 @dataclass(frozen=True, kw_only=True)
 class Park:
-    """Put the task back and let the tenant's work wait for `code` to be mended."""
+    """Put the task back, and let the tenant's work wait until the cause `code` is gone."""
 
     code: str
 
 
 @dataclass(frozen=True, kw_only=True)
 class GiveUp:
-    """The task has failed."""
+    """Let the task fail."""
 
     code: str
 
@@ -66,9 +69,9 @@ Decision = Retry | GiveBack | Park | GiveUp
 
 
 def decide(error: BaseException, *, attempt: int, jitter: float = 0.5, outage: bool = False) -> Decision:
-    """Decide what follows the failure of attempt number `attempt` (the first is 1); `jitter` is a random 0..1.
+    """Decide what follows the failure of attempt number `attempt`, where the first is 1; `jitter` is a random 0..1.
 
-    `outage`: it failed because something is away for everybody; then the task is held back elsewhere.
+    `outage` says that the attempt failed because a service is away for everybody: the breaker holds the task back then.
     """
     match error:
         case Parking():
@@ -76,17 +79,17 @@ def decide(error: BaseException, *, attempt: int, jitter: float = 0.5, outage: b
         case StoreUnavailable():
             return GiveBack(delay=STORE_SECONDS, code=error.code)
         case NotYet():
-            return GiveBack(delay=max(0.0, error.retry_after), code=error.code, tenant=error.of_tenant)
+            return GiveBack(delay=max(0.0, error.retry_after), code=error.code, tenant=error.affects_tenant)
         case TransientError():
-            return GiveBack(delay=0.0, code=error.code) if outage else _again(error, attempt, jitter)
+            return GiveBack(delay=0.0, code=error.code) if outage else _retry_or_give_up(error, attempt, jitter)
         case PermanentError() | MailroomError():
             return GiveUp(code=error.code)
         case _:
             return GiveUp(code="bug")
 
 
-def _again(error: TransientError, attempt: int, jitter: float) -> Retry | GiveUp:
-    schedule = next((waits for kind, waits in SCHEDULES.items() if isinstance(error, kind)), SCHEDULE)
+def _retry_or_give_up(error: TransientError, attempt: int, jitter: float) -> Retry | GiveUp:
+    schedule = next((delays for kind, delays in SCHEDULES.items() if isinstance(error, kind)), SCHEDULE)
     if attempt > len(schedule) and not isinstance(error, StorageUnavailable):
         return GiveUp(code=error.code)
     delay = schedule[min(attempt, len(schedule)) - 1] * (0.75 + jitter / 2)

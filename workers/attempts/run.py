@@ -1,35 +1,62 @@
-"""Runs a task once: claims it, does its step, and settles what came of it."""
+"""Runs a task once: claims it, does its step, and settles how the step ended."""
 
 from __future__ import annotations
 
+import logging
 import random
 import time
+import traceback
 from collections.abc import Mapping
 
 import structlog
 
 from shared import failpoints
 from shared.db.tasks import leases
-from shared.errors import Fenced, NeedsReconnect, StoreUnavailable
-from workers.attempts.attempt import Attempt, Step, detail_of, log_failure
-from workers.attempts.breaker import find_out, is_outage
+from shared.errors import Fenced, MailroomError, NeedsReconnect, NotYet, StoreUnavailable
+from shared.models import Task
+from shared.process.scrub import hide
+from workers.attempts.attempt import Attempt, Step
+from workers.attempts.breaker import is_outage, run_probes
 from workers.attempts.retries import decide
 from workers.resources import Resources
 
+#: Of a failure's description, in characters.
+MAX_DESCRIPTION = 4_000
 log = structlog.get_logger()
 
 
 def run_task(resources: Resources, steps: Mapping[str, Step], task_id: int) -> None:
-    """Run the task if it is due and free. Never raises: whatever happens is a row, or the sweeper's to find."""
+    """Run the task if it is due and free.
+
+    Never raises: a failure is settled in the task's row. Without PostgreSQL the task is left to the sweeper.
+    """
     try:
         attempt = _claim(resources, task_id)
         if attempt is None:
             return
         _run(attempt, steps[attempt.task.kind])
-        if attempt.more_is_due:
+        if attempt.tenant_has_due_work:
             resources.dispatcher.top_up([attempt.task.tenant_id])
     except StoreUnavailable as exc:
-        log.warning("task_left_to_the_sweeper", task=task_id, reason=str(exc))
+        log.warning("task_left_to_the_sweeper", task_id=task_id, reason=str(exc))
+
+
+def log_level_of(error: BaseException) -> int:
+    """Return the log level for an error that ended an attempt. A wait for budget is common, a bug is not."""
+    if isinstance(error, NotYet):
+        return logging.DEBUG
+    return logging.INFO if isinstance(error, MailroomError) else logging.ERROR
+
+
+def describe_failure(error: BaseException) -> str:
+    """Describe the failure for the task's row: our own error's message, or the traceback of a bug without its message.
+
+    The message of a foreign error may hold a secret.
+    """
+    if isinstance(error, MailroomError):
+        return hide(str(error))[:MAX_DESCRIPTION]
+    frames = "".join(traceback.format_tb(error.__traceback__)[-12:])
+    return f"{frames}{type(error).__name__}"[-MAX_DESCRIPTION:]
 
 
 def _claim(resources: Resources, task_id: int) -> Attempt | None:
@@ -42,24 +69,29 @@ def _claim(resources: Resources, task_id: int) -> Attempt | None:
 
 
 def _run(attempt: Attempt, step: Step) -> None:
+    """Do the step and settle its end, unless the lease is lost meanwhile: then the task is somebody else's."""
     task = attempt.task
     try:
-        try:
-            failpoints.reach("claimed_before_run", of=task.kind)
-            find_out(attempt)
-            _do(attempt, step)
-        except Fenced:
-            raise
-        except BaseException as exc:  # noqa: BLE001 -- MemoryError, SystemExit: the task fails, the worker lives on
-            log_failure(task, exc)
-            _fail(attempt, exc)
+        _do_or_fail(attempt, step)
     except Fenced:
-        log.warning("fenced", task=task.id, kind=task.kind, epoch=task.lease_epoch)
+        log.warning("fenced", task_id=task.id, kind=task.kind, epoch=task.lease_epoch)
         attempt.transaction(lambda conn: leases.release(conn, task))
 
 
+def _do_or_fail(attempt: Attempt, step: Step) -> None:
+    try:
+        failpoints.reach("claimed_before_run", of=attempt.task.kind)
+        run_probes(attempt)
+        _do(attempt, step)
+    except Fenced:
+        raise
+    except BaseException as exc:  # noqa: BLE001 -- MemoryError, SystemExit: the task fails, the worker lives on
+        _log_failure(attempt.task, exc)
+        _settle_failure(attempt, exc)
+
+
 def _do(attempt: Attempt, step: Step) -> None:
-    """Do the step, once more when Front refused a token and there is a newer one: this costs no attempt."""
+    """Do the step. Do it again, in the same attempt, when Front refused a token and there is a newer one."""
     try:
         step(attempt)
     except NeedsReconnect:
@@ -68,9 +100,15 @@ def _do(attempt: Attempt, step: Step) -> None:
         step(attempt)
 
 
-def _fail(attempt: Attempt, error: BaseException) -> None:
-    """Decide what follows the failure, and settle it. Raises Fenced when the lease is lost."""
+def _settle_failure(attempt: Attempt, error: BaseException) -> None:
+    """Decide what follows the failure and write it down. Raises Fenced when the lease is lost."""
     outage = is_outage(attempt, error)
     jitter = random.random()  # noqa: S311 -- spreads retries
     decision = decide(error, attempt=attempt.task.attempts, jitter=jitter, outage=outage)
-    attempt.fail(decision, detail_of(error))
+    attempt.fail(decision, describe_failure(error))
+
+
+def _log_failure(task: Task, error: BaseException) -> None:
+    code = error.code if isinstance(error, MailroomError) else "bug"
+    event = "task_put_back" if isinstance(error, NotYet) else "attempt_failed"
+    log.log(log_level_of(error), event, task_id=task.id, kind=task.kind, code=code, attempt=task.attempts)

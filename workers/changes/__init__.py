@@ -1,1 +1,1 @@
-"""Changes of conversations in Front: sent once, and only if nothing else decided otherwise."""
+"""Changes conversations in Front: each change is sent once, and only if nothing has overruled it."""

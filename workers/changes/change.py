@@ -1,4 +1,8 @@
-"""Makes one change of a conversation at Front, once: intent first, then the write, then the confirmation."""
+"""Makes one change of a conversation in Front, once: records the intent, writes to Front, records the confirmation.
+
+An intent without a confirmation means that nobody knows whether the write happened. The next attempt then reads the
+conversation in Front before it decides.
+"""
 
 from __future__ import annotations
 
@@ -10,14 +14,14 @@ from shared.connection.vault import UnreadableSecret
 from shared.db.core.pool import Connection
 from shared.db.tasks.events import record_merge
 from shared.errors import ConversationMoved, FrontUnavailable, NotYet, Parking, PermanentError, UnsafeRedirect
-from shared.front.client import MOST_MERGES, TenantClient
+from shared.front.client import MAX_MERGES, TenantClient
 from shared.models import Task
 from workers.attempts.attempt import Attempt
-from workers.changes.precedence import CLOCK_SLACK, Observation, Proceed, Seen, Settle, Wait
+from workers.changes.precedence import CLOCK_SKEW, Observation, ObservedEvent, Precedence, Proceed, Settle, Wait
 
 
 class Facts(Protocol):
-    """What our own rows say about a change: its event, and the conversation as it is called at Front now."""
+    """The state of a change by our rows. `conversation_id` is the conversation's id at Front now."""
 
     @property
     def event_id(self) -> int: ...
@@ -27,125 +31,116 @@ class Facts(Protocol):
 
 
 F = TypeVar("F", bound=Facts)
-Decided = tuple[F, Settle | Wait | Proceed]
 
 
-class Change(Protocol[F]):
-    """What one kind of change has of its own: its rows, its decisions and its call."""
+class ConversationChange(Protocol[F]):
+    """The parts of a change that depend on its kind: its rows, its decisions and its call to Front."""
 
-    def facts(self, conn: Connection, task: Task) -> F:
-        """What our rows say, with task and conversation held from here on. Raises Fenced."""
+    def load_facts(self, conn: Connection, task: Task) -> F:
+        """Read our rows; lock task and conversation until the transaction ends. Raises Fenced."""
 
-    def untried(self, facts: F) -> F:
-        """The same as if nothing had been tried and Front had just been looked at."""
+    def as_untried(self, facts: F) -> F:
+        """Return the facts as if nothing had been tried and the conversation had just been read."""
 
-    def before(self, facts: F) -> Settle | Wait | Proceed:
+    def decide_from_rows(self, facts: F) -> Precedence:
         """Decide from our own rows."""
 
-    def events_since(self, facts: F, status: str) -> datetime | None:
-        """Since when the conversation's events matter; None where its status and tags tell enough."""
+    def events_needed_since(self, facts: F, status: str) -> datetime | None:
+        """Return since when the conversation's events matter; None where its status and tags tell enough."""
 
-    def after(self, facts: F, front: Observation) -> Settle | None:
-        """Decide from what Front shows; None: write."""
+    def decide_from_front(self, facts: F, front: Observation) -> Settle | None:
+        """Decide from the conversation in Front; None means that the change is to be written."""
 
-    def intend(self, conn: Connection, event_id: int) -> None:
-        """Write down that the change is about to be sent."""
+    def record_intent(self, conn: Connection, event_id: int) -> None:
+        """Record that the change is about to be sent."""
 
-    def unintend(self, conn: Connection, event_id: int) -> None:
-        """Take that back."""
+    def withdraw_intent(self, conn: Connection, event_id: int) -> None:
+        """Record that the change was not sent after all."""
 
-    def explain(self, conn: Connection, event_id: int, reason: str) -> None:
-        """Say why it waits."""
+    def record_wait(self, conn: Connection, event_id: int, reason: str) -> None:
+        """Record why the change waits."""
 
     def send(self, front: TenantClient, facts: F) -> None:
-        """Ask Front once."""
+        """Send the change to Front, once."""
 
-    def check(self, front: TenantClient, facts: F) -> None:
-        """Look whether what Front took was done, where its documents do not say so. Raises what stands against it."""
+    def verify(self, front: TenantClient, facts: F) -> None:
+        """Check that Front did what it accepted, where its documents do not promise it. Raises what shows otherwise."""
 
     def confirm(self, attempt: Attempt, facts: F) -> None:
-        """End the attempt: the change was done. Raises Fenced."""
+        """End the attempt: the change was made. Raises Fenced."""
 
-    def settle(self, attempt: Attempt, state: str, settled: Settle) -> None:
-        """End the attempt, with its task in `state`, without a write to Front. Raises Fenced."""
+    def settle(self, attempt: Attempt, task_state: str, settled: Settle) -> None:
+        """End the attempt without a write to Front, with its task in this state. Raises Fenced."""
 
 
-def make_change(attempt: Attempt, change: Change[F]) -> None:
-    """Make the change, unless something overruled it meanwhile.
+def make_change(attempt: Attempt, change: ConversationChange[F]) -> None:
+    """Make the change, unless something has overruled it.
 
-    Where the conversation turns out to have been merged, everything is decided anew for the two as one: the other's
-    files count, too.
+    When Front has merged the conversation, everything is decided anew for both as one: the other's files count, too.
     """
-    for _ in range(MOST_MERGES + 1):
+    for _ in range(MAX_MERGES + 1):
         try:
             return _make(attempt, change)
         except ConversationMoved as moved:
-            _note_merge(attempt, moved)
-    raise UnsafeRedirect(f"the conversation was redirected {MOST_MERGES + 1} times; it was not followed further")
+            _record_merge(attempt, moved)
+    raise UnsafeRedirect(f"the conversation was redirected {MAX_MERGES + 1} times; it was not followed further")
 
 
-def _make(attempt: Attempt, change: Change[F]) -> None:
+def _make(attempt: Attempt, change: ConversationChange[F]) -> None:
     facts, decision = attempt.transaction(lambda conn: _decide(conn, attempt, change))
-    if isinstance(decision, Proceed) and decision.look_first:
-        if settled := change.after(facts, _look(attempt, change, facts)):
+    if isinstance(decision, Proceed) and decision.read_first:
+        if settled := change.decide_from_front(facts, _read_conversation(attempt, change, facts)):
             _settle(attempt, change, settled)
             return
-        facts, decision = attempt.transaction(lambda conn: _decide_after_looking(conn, attempt, change))
+        facts, decision = attempt.transaction(lambda conn: _decide_after_reading(conn, attempt, change))
     match decision:
         case Settle():
             _settle(attempt, change, decision)
         case Proceed():
-            _act(attempt, change, facts)
+            _write(attempt, change, facts)
 
 
-def _decide(conn: Connection, attempt: Attempt, change: Change[F]) -> Decided[F]:
-    """Decide; in the same transaction wait, or write the intent where nothing needs to be looked at first."""
-    facts = change.facts(conn, attempt.task)
-    decision = change.before(facts)
-    if isinstance(decision, Proceed) and not decision.look_first:
-        change.intend(conn, facts.event_id)
-    _wait_if_so(conn, attempt, change, decision)
+def _decide(conn: Connection, attempt: Attempt, change: ConversationChange[F]) -> tuple[F, Precedence]:
+    """Decide from our rows. The same transaction puts the task back to wait, or records the intent to write."""
+    facts = change.load_facts(conn, attempt.task)
+    decision = change.decide_from_rows(facts)
+    if isinstance(decision, Proceed) and not decision.read_first:
+        change.record_intent(conn, facts.event_id)
+    _put_back_to_wait(conn, attempt, change, decision)
     return facts, decision
 
 
-def _decide_after_looking(conn: Connection, attempt: Attempt, change: Change[F]) -> Decided[F]:
-    """Decide as if nothing had been tried, since nothing happened: files or messages may have come meanwhile."""
-    facts = change.untried(change.facts(conn, attempt.task))
-    decision = change.before(facts)
+def _decide_after_reading(conn: Connection, attempt: Attempt, change: ConversationChange[F]) -> tuple[F, Precedence]:
+    """Decide again from our rows, since Front shows that nothing happened: files or messages may be new."""
+    facts = change.as_untried(change.load_facts(conn, attempt.task))
+    decision = change.decide_from_rows(facts)
     if isinstance(decision, Proceed):
-        change.intend(conn, facts.event_id)
+        change.record_intent(conn, facts.event_id)
     else:
-        change.unintend(conn, facts.event_id)
-    _wait_if_so(conn, attempt, change, decision)
+        change.withdraw_intent(conn, facts.event_id)
+    _put_back_to_wait(conn, attempt, change, decision)
     return facts, decision
 
 
-def _wait_if_so(conn: Connection, attempt: Attempt, change: Change[F], decision: Settle | Wait | Proceed) -> None:
+def _put_back_to_wait(conn: Connection, attempt: Attempt, change: ConversationChange[F], decision: Precedence) -> None:
     if isinstance(decision, Wait):
-        change.explain(conn, attempt.task.event_id, decision.reason)
-        attempt.wait(conn, decision.seconds, why=decision.reason)
+        change.record_wait(conn, attempt.task.event_id, decision.reason)
+        attempt.put_back(conn, decision.seconds, why=decision.reason)
 
 
-def _act(attempt: Attempt, change: Change[F], facts: F) -> None:
-    _write(attempt, change, facts)
-    failpoints.reach("patched_before_confirm", of=attempt.task.kind)
-    change.check(attempt.front(), facts)
-    change.confirm(attempt, facts)
-
-
-def _look(attempt: Attempt, change: Change[F], facts: F) -> Observation:
-    """Read the conversation, and its events where its status alone does not tell."""
+def _read_conversation(attempt: Attempt, change: ConversationChange[F], facts: F) -> Observation:
+    """Read the conversation in Front, and its events where status and tags alone do not tell."""
     front = attempt.front()
     found = front.conversation(facts.conversation_id)
     if found.id != facts.conversation_id:
-        raise ConversationMoved("merged, as reading it showed", asked=facts.conversation_id, survivor=found.id)
-    since = change.events_since(facts, found.status)
-    events = front.conversation_events(found.id, since=since - CLOCK_SLACK) if since else []
+        raise ConversationMoved("merged, as reading it showed", merged_id=facts.conversation_id, surviving_id=found.id)
+    since = change.events_needed_since(facts, found.status)
+    events = front.conversation_events(found.id, since=since - CLOCK_SKEW) if since else []
     return Observation(
         status=found.status,
         tag_ids=found.tag_ids,
         events=tuple(
-            Seen(
+            ObservedEvent(
                 front_id=event.id,
                 type=event.type,
                 source=event.source,
@@ -158,23 +153,30 @@ def _look(attempt: Attempt, change: Change[F], facts: F) -> Observation:
     )
 
 
-def _write(attempt: Attempt, change: Change[F], facts: F) -> None:
-    """Send the change. When it certainly did not happen, the intent is taken back: nothing is left unclear."""
+def _write(attempt: Attempt, change: ConversationChange[F], facts: F) -> None:
+    _send(attempt, change, facts)
+    failpoints.reach("patched_before_confirm", of=attempt.task.kind)
+    change.verify(attempt.front(), facts)
+    change.confirm(attempt, facts)
+
+
+def _send(attempt: Attempt, change: ConversationChange[F], facts: F) -> None:
+    """Send the change. When it certainly did not happen, withdraw the intent, so that nothing is left unclear."""
     try:
         front = attempt.front()
-        with front.until(attempt.last_moment_to_write()):
+        with front.until(attempt.write_deadline()):
             failpoints.reach("intent_before_patch", of=attempt.task.kind)
             change.send(front, facts)
     except (NotYet, Parking, PermanentError, FrontUnavailable, UnreadableSecret):
-        attempt.settle(lambda conn: change.unintend(conn, facts.event_id))
+        attempt.commit_despite_outage(lambda conn: change.withdraw_intent(conn, facts.event_id))
         raise
 
 
-def _note_merge(attempt: Attempt, moved: ConversationMoved) -> None:
-    attempt.transaction(lambda conn: record_merge(conn, attempt.task.tenant_id, moved.asked, moved.survivor))
+def _record_merge(attempt: Attempt, moved: ConversationMoved) -> None:
+    attempt.transaction(lambda conn: record_merge(conn, attempt.task.tenant_id, moved.merged_id, moved.surviving_id))
 
 
-def _settle(attempt: Attempt, change: Change[F], settled: Settle) -> None:
-    """End without a write. The task's end is the change's, but for one that was found to be made already."""
-    state = "done" if settled.state == "confirmed" else settled.state
-    change.settle(attempt, state, settled)
+def _settle(attempt: Attempt, change: ConversationChange[F], settled: Settle) -> None:
+    """End the attempt without a write. The task takes the change's state, or `done` if the change was found made."""
+    task_state = "done" if settled.state == "confirmed" else settled.state
+    change.settle(attempt, task_state, settled)

@@ -1,1 +1,1 @@
-"""How a worker process keeps going: waking Celery's loop, and ending when it is stuck."""
+"""Keeps a worker process going: wakes Celery's event loop, and ends a process that is stuck."""

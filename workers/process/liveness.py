@@ -1,4 +1,7 @@
-"""Decides whether a process that is alive has stopped doing its work: deaf to its queue, or stuck in every slot."""
+"""Decides whether a running process has stopped doing its work: pure.
+
+It may have stopped consuming its queue, or be stuck with every slot busy.
+"""
 
 from __future__ import annotations
 
@@ -6,8 +9,8 @@ from dataclasses import dataclass
 
 
 @dataclass(frozen=True, kw_only=True)
-class Look:
-    """What is seen of the process at a moment; `waiting` messages in its queues, None when Redis did not answer."""
+class ProcessSample:
+    """The state of the process at one moment. `waiting` messages are in its queues, or None without an answer."""
 
     at: float
     waiting: int | None
@@ -17,57 +20,62 @@ class Look:
 
     @property
     def finished(self) -> int:
-        """How many of the received messages are done with."""
+        """The number of received messages that are done."""
         return self.received - self.busy
 
 
 @dataclass(frozen=True, kw_only=True)
-class Patience:
-    """Seconds: how often to look, and for how long to bear what should not be."""
+class Limits:
+    """The seconds between two samples, and the seconds without consuming or without progress that are too many."""
 
-    look: float
-    deaf: float
+    interval: float
+    not_consuming: float
     stuck: float
 
 
 @dataclass(frozen=True, kw_only=True)
-class Watched:
-    """The last look, and for how long what should not be was seen."""
+class Liveness:
+    """The last sample, and the seconds without consuming and without progress so far."""
 
-    last: Look
-    deaf: float = 0.0
+    last: ProcessSample
+    not_consuming: float = 0.0
     stuck: float = 0.0
 
 
-def watch(before: Watched, look: Look, patience: Patience) -> Watched:
-    """What is known after one more look.
+def with_sample(liveness: Liveness, sample: ProcessSample, limits: Limits) -> Liveness:
+    """Return the liveness after one more sample.
 
-    A pause of the whole process counts as one look: nobody listens then, and that is no fault of the listening.
+    A pause of the whole process counts as two intervals at most. Nothing is consumed during it, which is no fault of
+    the consumer.
     """
-    passed = min(look.at - before.last.at, 2 * patience.look)
-    return Watched(
-        last=look,
-        deaf=_deaf(before, look, passed),
-        stuck=before.stuck + passed if look.busy >= look.slots and look.finished == before.last.finished else 0.0,
+    passed = min(sample.at - liveness.last.at, 2 * limits.interval)
+    makes_no_progress = sample.busy >= sample.slots and sample.finished == liveness.last.finished
+    return Liveness(
+        last=sample,
+        not_consuming=_not_consuming(liveness, sample, passed),
+        stuck=liveness.stuck + passed if makes_no_progress else 0.0,
     )
 
 
-def _deaf(before: Watched, look: Look, passed: float) -> float:
-    """Only what was taken from the queue ends the silence, an empty queue does not: others may have emptied it."""
-    if look.waiting is None or look.received != before.last.received:
-        return 0.0
-    listens = look.waiting > 0 and look.busy < look.slots
-    return before.deaf + passed if listens else before.deaf
-
-
-def complaint(watched: Watched, patience: Patience) -> str | None:
-    """What is wrong for too long, in words; None while there is hope."""
-    look = watched.last
-    if watched.deaf >= patience.deaf:
+def problem(liveness: Liveness, limits: Limits) -> str | None:
+    """Describe what has been wrong for too long; None while there is hope."""
+    last = liveness.last
+    if liveness.not_consuming >= limits.not_consuming:
         return (
-            f"{look.waiting} messages wait, {look.slots - look.busy} of {look.slots} slots are free, and nothing was "
-            f"taken from the queue in {watched.deaf:.0f} s of that"
+            f"{last.waiting} messages wait, {last.slots - last.busy} of {last.slots} slots are free, and nothing was "
+            f"taken from the queue in {liveness.not_consuming:.0f} s of that"
         )
-    if watched.stuck >= patience.stuck:
-        return f"all {look.slots} slots are busy and none was done in {watched.stuck:.0f} s, beyond every deadline"
+    if liveness.stuck >= limits.stuck:
+        return f"all {last.slots} slots are busy and none was done in {liveness.stuck:.0f} s, beyond every deadline"
     return None
+
+
+def _not_consuming(liveness: Liveness, sample: ProcessSample, passed: float) -> float:
+    """Add up the time without a message taken, though one waits and a slot is free.
+
+    An empty queue does not set it back, since other processes may have emptied it; only a message taken does.
+    """
+    if sample.waiting is None or sample.received != liveness.last.received:
+        return 0.0
+    could_consume = sample.waiting > 0 and sample.busy < sample.slots
+    return liveness.not_consuming + passed if could_consume else liveness.not_consuming

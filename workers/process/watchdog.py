@@ -1,7 +1,7 @@
-"""Ends a worker or recorder that lives and does nothing, so that the platform starts another.
+"""Ends a worker or recorder that runs and does nothing, so that the platform starts another.
 
-A Celery consumer that lost its broker has been seen to come back and consume nothing, while the process and its
-heartbeat look well. Nothing is lost by ending it: what it held comes back when its lease ends.
+A Celery consumer that lost its broker sometimes comes back and consumes nothing. The process and its heartbeat look
+well then. Ending the process loses nothing: its tasks come back when their leases end.
 """
 
 from __future__ import annotations
@@ -16,26 +16,26 @@ from celery import signals
 from celery.worker import state
 
 from shared.errors import StoreUnavailable
-from shared.queue import Waiting
-from workers.process.liveness import Look, Patience, Watched, complaint, watch
+from shared.queue import QueueDepth
+from workers.process.liveness import Limits, Liveness, ProcessSample, problem, with_sample
 
-#: The status of a process that gave itself up: not 0, or some platforms would leave it at that.
+#: The exit status of a process that gave up. It is not 0: some platforms would not start another one then.
 EXIT_GAVE_UP = 70
-LOOK_SECONDS = 5.0
-#: Celery tries to reach a broker that is back every 30 s at the latest.
-DEAF_SECONDS = 60.0
-#: For a warm stop; then the process ends itself, whatever it is stuck in.
+SAMPLE_SECONDS = 5.0
+#: Celery reconnects to a broker that is back after 30 s at the latest.
+NOT_CONSUMING_SECONDS = 60.0
+#: The time for a warm stop. After it the process ends at once, whatever it is stuck in.
 GRACE_SECONDS = 30.0
 log = structlog.get_logger()
 
 
 class Watchdog:
-    """A thread that looks after the process of a Celery worker until that is to stop."""
+    """A thread that watches the process of a Celery worker until it is told to stop."""
 
     def __init__(self, worker: Any, redis_url: str, *, stuck_seconds: float):
         self._worker = worker
-        self._queued = Waiting(redis_url, *worker.app.amqp.queues.consume_from)
-        self._patience = Patience(look=LOOK_SECONDS, deaf=DEAF_SECONDS, stuck=stuck_seconds)
+        self._queue_depth = QueueDepth(redis_url, *worker.app.amqp.queues.consume_from)
+        self._limits = Limits(interval=SAMPLE_SECONDS, not_consuming=NOT_CONSUMING_SECONDS, stuck=stuck_seconds)
         self._stopped = threading.Event()
         self._received = 0
         self._thread = threading.Thread(target=self._watch, name="watchdog", daemon=True)
@@ -46,22 +46,22 @@ class Watchdog:
         self._thread.start()
 
     def stop(self) -> None:
-        """A stopping process takes nothing from its queue, and that is right."""
+        """Stop watching: a process that stops rightly takes nothing from its queue."""
         self._stopped.set()
 
     def _count(self, **_: Any) -> None:
         self._received += 1
 
     def _watch(self) -> None:
-        watched = Watched(last=self._look())
-        while not self._stopped.wait(self._patience.look):
-            watched = watch(watched, self._look(), self._patience)
-            if reason := complaint(watched, self._patience):
+        liveness = Liveness(last=self._sample())
+        while not self._stopped.wait(self._limits.interval):
+            liveness = with_sample(liveness, self._sample(), self._limits)
+            if reason := problem(liveness, self._limits):
                 self._give_up(reason)
                 return
 
-    def _look(self) -> Look:
-        return Look(
+    def _sample(self) -> ProcessSample:
+        return ProcessSample(
             at=time.monotonic(),
             waiting=self._waiting(),
             received=self._received,
@@ -71,23 +71,23 @@ class Watchdog:
 
     def _waiting(self) -> int | None:
         try:
-            return self._queued.count()
+            return self._queue_depth.count()
         except StoreUnavailable:
             return None
 
     def _give_up(self, reason: str) -> None:
-        """A stop like after TERM, but with a status that says why; by force when even that does not work any more."""
+        """Stop the process as TERM does, but with an exit status of its own. Kill it when that does not work."""
         log.critical(
             "worker_gives_up", reason=reason, next=f"it ends within {GRACE_SECONDS:g} s and is to be restarted"
         )
         signals.worker_shutting_down.send(sender=self._worker.hostname, sig="", how="Warm", exitcode=EXIT_GAVE_UP)
-        state.should_stop = EXIT_GAVE_UP  # type: ignore[assignment]  # None until somebody asks
+        state.should_stop = EXIT_GAVE_UP  # type: ignore[assignment]  # typed as None, its value until a stop is asked for
         if self._worker.hub:
-            self._worker.hub.call_soon(_look_up)
+            self._worker.hub.call_soon(_wake)
         time.sleep(GRACE_SECONDS)
         log.critical("worker_ends_by_force", reason="the stop it asked for did not end it")
         os._exit(EXIT_GAVE_UP)
 
 
-def _look_up() -> None:
-    """Ends the event loop's sleep (`workers.process.waking`); the loop then sees that it is to stop."""
+def _wake() -> None:
+    """Do nothing: the call itself ends the event loop's sleep, and the loop then sees that it is to stop."""

@@ -1,1 +1,1 @@
-"""From the intake to rows."""
+"""Records deliveries: takes them from the intake and the spool, and writes their rows."""

@@ -1,4 +1,8 @@
-"""Records a chunk of deliveries in one transaction: every row of every delivery, or none."""
+"""Records a chunk of deliveries in one transaction: every row of every delivery, or none.
+
+New deliveries come from the recorder (`record_chunk`). Parked events are recorded again, from their stored bodies, when
+a tenant has connected their company (`adopt_parked_events`). A chunk that fails is bisected (`bisect_failures`).
+"""
 
 from __future__ import annotations
 
@@ -11,165 +15,164 @@ import structlog
 
 from shared.db.core.pool import Connection, Pool
 from shared.db.recording import statements
+from shared.db.recording.statements import ParkedDelivery
 from shared.db.tenants import erasing
 from shared.errors import StoreUnavailable
 from shared.front.envelope import claimed_company, is_known
 from shared.models import Delivery, Origin, Tenant
-from workers.changes.precedence import API_SOURCES, CHANGES
+from workers.changes.precedence import API_SOURCES, CHANGE_WEBHOOKS
 from workers.recording.parse import Incoming, Parsed, parse
-from workers.recording.prepare import Prepared, delivery_row, prepare, think, with_tenant, work_rows
+from workers.recording.prepare import PreparedChunk, chunk_work, delivery_row, plan_chunk, prepare, with_tenant
 from workers.recording.write import write_work
 
 T = TypeVar("T")
-
 log = structlog.get_logger()
 
 
-def by_halves(items: Sequence[T], do: Callable[[Sequence[T]], None], alone: Callable[[T, Exception], None]) -> None:
-    """Do all together; where that fails, each half by itself, and give `alone` each single one that fails.
+class SeenTypes:
+    """The event types known to be stored as seen; no statement is sent for them any more."""
 
-    StoreUnavailable is nobody's fault and passes.
+    def __init__(self) -> None:
+        self._stored: set[str] = set()
+
+    def note(self, conn: Connection, types: Set[str]) -> None:
+        """Store the types that came by webhook.
+
+        A type counts as stored only when its row was there before: this transaction may still be rolled back.
+        """
+        if unsure := types - self._stored:
+            self._stored |= unsure - statements.add_seen_types(conn, unsure)
+
+
+def record_chunk(
+    conn: Connection,
+    chunk: Sequence[Parsed],
+    *,
+    prepared: PreparedChunk | None = None,
+    seen_types: SeenTypes | None = None,
+) -> set[int]:
+    """Record the chunk and return the ids of the tenants that have new work.
+
+    `prepared` is the result of `prepare` for this chunk, if there is one. Events that were recorded since and companies
+    that were erased since are left out. If another row that it refers to is gone, a foreign key is violated. The caller
+    then repeats the transaction without `prepared`. `seen_types` notes the types that this app gets webhooks of.
+
+    All rows are read before the first is written: in a pipeline nothing waits for PostgreSQL after that. Conversations
+    are locked once, at the end, so that all transactions lock several of them in one order.
+    """
+    now = statements.begin_writing(conn)
+    prepared = prepared or prepare(conn, chunk, now)
+    items = _without_erased(conn, chunk)
+    recorded = statements.known_events(conn, prepared.ids)
+    new = [item for item in items if item.key not in recorded and prepared.first[item.key] is item]
+    repeated = [item for item in items if item.key in recorded or prepared.first[item.key] is not item]
+    tenant_ids = _write_new(conn, prepared, new)
+    ids = {**prepared.ids, **recorded}
+    statements.insert_deliveries(conn, [delivery_row(item, ids[item.key]) for item in repeated])
+    statements.make_actions_due(conn, _changed_conversations(new, prepared.tenants))
+    if seen_types:
+        seen_types.note(conn, _webhook_types(items))
+    return tenant_ids
+
+
+def adopt_parked_events(pool: Pool) -> set[int]:
+    """Record parked events for the tenants that have their company now; return the ids of those with new work.
+
+    An event that cannot be recorded fails visibly: it must not hold up the others for ever.
+    """
+    tenant_ids: set[int] = set()
+
+    def adopt(parked: Sequence[ParkedDelivery]) -> None:
+        tenant_ids.update(pool.run(lambda conn: _adopt(conn, parked)))
+
+    def give_up(offender: ParkedDelivery, exc: Exception) -> None:
+        log.warning("unrecordable", delivery_id=offender.id, error=type(exc).__name__)
+        reason = f"recording it for its tenant failed ({type(exc).__name__})"
+        pool.run(lambda conn: statements.fail_parked(conn, [offender.event_id], reason))
+
+    if parked := pool.run(statements.adoptable_deliveries):
+        bisect_failures(parked, adopt, give_up)
+    return tenant_ids
+
+
+def bisect_failures(
+    items: Sequence[T], do: Callable[[Sequence[T]], None], give_up: Callable[[T, Exception], None]
+) -> None:
+    """Do all items together. If that fails, bisect them, and give up each single item that fails.
+
+    StoreUnavailable is no item's fault and passes.
     """
     try:
         do(items)
     except StoreUnavailable:
         raise
-    except Exception as exc:  # noqa: BLE001 -- whatever one does must not stop the others
+    except Exception as exc:  # noqa: BLE001 -- one item's failure, whatever it is, must not stop the others
         if len(items) == 1:
-            alone(items[0], exc)
+            give_up(items[0], exc)
             return
         half = len(items) // 2
-        by_halves(items[:half], do, alone)
-        by_halves(items[half:], do, alone)
+        bisect_failures(items[:half], do, give_up)
+        bisect_failures(items[half:], do, give_up)
 
 
-def drop_erased(conn: Connection, parsed: Sequence[Parsed]) -> list[Parsed]:
-    """What is to be recorded; the rest is counted and leaves nothing behind, also where it cannot be read."""
-    companies = [_company(item) for item in parsed]
-    erased = erasing.erased_among(conn, {company for company in companies if company})
-    if not erased:
-        return list(parsed)
-    erasing.note_dropped(conn, Counter(company for company in companies if company in erased))
-    return [item for item, company in zip(parsed, companies, strict=True) if company not in erased]
-
-
-def _company(item: Parsed) -> str | None:
-    return item.envelope.company_id or claimed_company(item.incoming.delivery.body)
-
-
-class SeenTypes:
-    """The types whose rows are known to be committed: of those no statement is sent any more."""
-
-    def __init__(self) -> None:
-        self._kept: set[str] = set()
-
-    def note(self, conn: Connection, seen: Set[str]) -> None:
-        """Keep types that came by webhook, in the transaction that records: once, it may still be rolled back."""
-        if unsure := seen - self._kept:
-            self._kept |= unsure - statements.add_seen_types(conn, unsure)
-
-
-def came_by_webhook(parsed: Iterable[Parsed]) -> set[str]:
-    """The types among them that Front sends webhooks of."""
-    seen = {item.envelope.type for item in parsed if item.incoming.origin != "repaired"}
-    return {each for each in seen if is_known(each)}
-
-
-def record_chunk(
-    conn: Connection, chunk: Sequence[Parsed], *, prepared: Prepared | None = None, types: SeenTypes | None = None
-) -> set[int]:
-    """Record the chunk and return the ids of the tenants that have new work.
-
-    `prepared` is what `prepare` made of it a moment ago, if anything: what was recorded or erased since is left out.
-    Should something else that it names be gone by now, a foreign key is violated, and the transaction is to be
-    repeated without. `types` notes which events this app gets webhooks of.
-
-    Everything is looked up before anything is written: in a pipeline nobody waits for PostgreSQL after that.
-    Conversations are locked once, at the end: whoever locks several takes them all in one order.
-    """
-    now = statements.begin_writing(conn)
-    prepared = prepared or prepare(conn, chunk, now)
-    left = drop_erased(conn, chunk)
-    old = statements.known_events(conn, prepared.ids)
-    new = [item for item in left if item.key not in old and prepared.first[item.key] is item]
-    working = _write(conn, prepared, new)
-    others = [item for item in left if item.key in old or prepared.first[item.key] is not item]
-    ids = {**prepared.ids, **old}
-    statements.insert_deliveries(conn, [delivery_row(item, ids[item.key]) for item in others])
-    statements.make_actions_due(conn, _changed(new, prepared.tenants))
-    if types:
-        types.note(conn, came_by_webhook(left))
-    return working
-
-
-def adopt_chunk(conn: Connection, chunk: Sequence[Parsed]) -> set[int]:
-    """Work through events that were parked for their unknown company, as if they came now.
-
-    Their event and delivery rows are there already. Gives the ids of the tenants that have new work.
-    """
-    now = statements.begin_writing(conn)
-    thought = think(conn, drop_erased(conn, chunk), now)
-    ids = statements.adopt_events(conn, thought.events())
-    work = work_rows(thought, ids)
-    write_work(conn, work)
-    statements.make_actions_due(conn, _changed((thought.first[key] for key in ids), thought.tenants))
-    return work.tenants()
-
-
-def _write(conn: Connection, prepared: Prepared, new: Iterable[Parsed]) -> set[int]:
-    """Write all rows of these events; the tenants that have work by them."""
-    gone = set(prepared.ids.values()) - {prepared.ids[item.key] for item in new}
-    working: set[int] = set()
-    for piece in prepared.pieces:
-        rows = piece.without(gone)
+def _write_new(conn: Connection, prepared: PreparedChunk, new: Iterable[Parsed]) -> set[int]:
+    """Write all rows of the new events, and return the ids of the tenants that have work by them."""
+    left_out = set(prepared.ids.values()) - {prepared.ids[item.key] for item in new}
+    tenant_ids: set[int] = set()
+    for group in prepared.groups:
+        rows = group.without(left_out)
         if rows.ids:
             statements.insert_events(conn, rows.ids, rows.events)
             statements.insert_deliveries(conn, rows.deliveries)
             write_work(conn, rows.work)
-        working |= rows.work.tenants()
-    return working
+        tenant_ids |= rows.work.tenant_ids()
+    return tenant_ids
 
 
-def _changed(new: Iterable[Parsed], tenants: Mapping[str, Tenant]) -> list[tuple[int, str]]:
-    """The conversations that somebody else changed."""
+def _adopt(conn: Connection, parked: Sequence[ParkedDelivery]) -> set[int]:
+    """Do the work of parked events as if they came now; their event and delivery rows exist already."""
+    now = statements.begin_writing(conn)
+    plan = plan_chunk(conn, _without_erased(conn, [_parse_parked(each) for each in parked]), now)
+    ids = statements.adopt_events(conn, plan.event_rows())
+    work = chunk_work(plan, ids)
+    write_work(conn, work)
+    statements.make_actions_due(conn, _changed_conversations((plan.first[key] for key in ids), plan.tenants))
+    statements.fail_parked(conn, [each.event_id for each in parked], "its body reads as another event now")
+    return work.tenant_ids()
+
+
+def _parse_parked(parked: ParkedDelivery) -> Parsed:
+    delivery = Delivery(id=parked.id, received_at=parked.received_at, body=zlib.decompress(parked.body))
+    return parse(Incoming(delivery=delivery, origin=cast("Origin", parked.origin), entry_id=parked.id))
+
+
+def _without_erased(conn: Connection, items: Sequence[Parsed]) -> list[Parsed]:
+    """Return the deliveries to be recorded. Those of erased companies are counted and leave nothing else behind."""
+    companies = [_company(item) for item in items]
+    erased = erasing.erased_among(conn, {company for company in companies if company})
+    if not erased:
+        return list(items)
+    erasing.note_dropped(conn, Counter(company for company in companies if company in erased))
+    return [item for item, company in zip(items, companies, strict=True) if company not in erased]
+
+
+def _company(item: Parsed) -> str | None:
+    """Return the company id, also that of a body that cannot be parsed."""
+    return item.envelope.company_id or claimed_company(item.incoming.delivery.body)
+
+
+def _changed_conversations(new: Iterable[Parsed], tenants: Mapping[str, Tenant]) -> list[tuple[int, str]]:
+    """Return tenant id and conversation id of each conversation that somebody else changed."""
     return [
         (tenant.id, item.envelope.conversation_id)
         for item, tenant in with_tenant(new, tenants)
-        if item.envelope.type in CHANGES and item.envelope.source not in API_SOURCES and item.envelope.conversation_id
+        if item.envelope.type in CHANGE_WEBHOOKS
+        and item.envelope.source not in API_SOURCES
+        and item.envelope.conversation_id
     ]
 
 
-def adopt_parked(pool: Pool) -> set[int]:
-    """Record parked events for the tenants that have their company now; the tenants that got new work.
-
-    One that cannot be recorded any more fails visibly: it must not stand in front of the others for ever.
-    """
-    tenants: set[int] = set()
-
-    def adopt(parked: Sequence[statements.ParkedDelivery]) -> None:
-        tenants.update(pool.run(lambda conn: _adopt_chunk(conn, parked)))
-
-    def give_up(offender: statements.ParkedDelivery, exc: Exception) -> None:
-        log.warning("unrecordable", delivery_id=offender.id, error=type(exc).__name__)
-        reason = f"recording it for its tenant failed ({type(exc).__name__})"
-        pool.run(lambda conn: statements.fail_parked(conn, [offender.event_id], reason))
-
-    if found := pool.run(statements.adoptable_deliveries):
-        by_halves(found, adopt, give_up)
-    return tenants
-
-
-def _adopt_chunk(conn: Connection, parked: Sequence[statements.ParkedDelivery]) -> set[int]:
-    chunk = [
-        parse(
-            Incoming(
-                delivery=Delivery(id=each.id, received_at=each.received_at, body=zlib.decompress(each.body)),
-                origin=cast("Origin", each.origin),
-                mark=each.id,
-            )
-        )
-        for each in parked
-    ]
-    tenants = adopt_chunk(conn, chunk)
-    statements.fail_parked(conn, [each.event_id for each in parked], "its body reads as another event now")
-    return tenants
+def _webhook_types(items: Iterable[Parsed]) -> set[str]:
+    """Return the known event types that came by webhook, and not by a repair."""
+    types = {item.envelope.type for item in items if item.incoming.origin != "repaired"}
+    return {event_type for event_type in types if is_known(event_type)}

@@ -1,4 +1,4 @@
-"""Reads deliveries for the recorder: pure. What cannot be read becomes an event of type `malformed`."""
+"""Parses deliveries for the recorder: pure. An unreadable delivery becomes an event of type `malformed`."""
 
 from __future__ import annotations
 
@@ -10,22 +10,26 @@ from shared.front.envelope import parse_envelope
 from shared.models import Delivery, Envelope, EventKey, Origin
 
 MALFORMED = "malformed"
-_UNREAD = Envelope(
+_MALFORMED_ENVELOPE = Envelope(
     type=MALFORMED, company_id="", front_id=None, conversation_id=None, source=None, emitted_at=None, message=None
 )
 
 
 class Incoming(NamedTuple):
-    """A delivery to record. `mark` names it across restarts; `unreadable`: keep it unparsed, for this reason."""
+    """A delivery to record.
+
+    `entry_id` names it among the in-flight entries, also for the next recorder. With a reason in `unreadable`, the
+    delivery is kept unparsed.
+    """
 
     delivery: Delivery
     origin: Origin
-    mark: str
+    entry_id: str
     unreadable: str | None = None
 
 
 class Parsed(NamedTuple):
-    """A delivery read; `key` is the same for every delivery of one event, `problem` says why it is malformed."""
+    """A parsed delivery. All deliveries of one event have the same `key`; `problem` says why a body is malformed."""
 
     incoming: Incoming
     envelope: Envelope
@@ -34,7 +38,7 @@ class Parsed(NamedTuple):
 
 
 def parse(incoming: Incoming) -> Parsed:
-    """Read a delivery; never raises, whatever the body holds."""
+    """Parse a delivery. Never raises, whatever its body holds."""
     envelope, problem = _parse(incoming)
     if envelope.emitted_at is None:
         envelope = envelope._replace(emitted_at=incoming.delivery.received_at)
@@ -44,10 +48,10 @@ def parse(incoming: Incoming) -> Parsed:
 
 def _parse(incoming: Incoming) -> tuple[Envelope, str | None]:
     if incoming.unreadable:
-        return _UNREAD, incoming.unreadable
+        return _MALFORMED_ENVELOPE, incoming.unreadable
     try:
         return parse_envelope(incoming.delivery.body), None
     except MalformedEnvelope as exc:
-        return _UNREAD, str(exc)
+        return _MALFORMED_ENVELOPE, str(exc)
     except MemoryError:
-        return _UNREAD, "the body takes more memory to read than there is"
+        return _MALFORMED_ENVELOPE, "the body takes more memory to read than there is"

@@ -1,4 +1,4 @@
-"""Decides what rows follow from a message: pure."""
+"""Decides which rows follow from a message: pure."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def plan_message(  # noqa: PLR0913 -- the facts of one message, each named at th
     now: datetime,
     inbox_ids: Sequence[str] = (),
 ) -> Plan:
-    """What to write for a message event; with parts of the message missing, that it must be fetched first."""
+    """Plan matches, attachments and action of a message event. An incomplete message must be fetched first."""
     if message.recipients is None or message.attachments is None:
         return Plan(fetch=True)
     matches = match_recipients(message.recipients, owners, fold_plus=tenant.fold_plus)

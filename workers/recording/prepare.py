@@ -1,4 +1,7 @@
-"""Thinks a chunk through before it is written: whose each message is, what follows from it, and all of its rows."""
+"""Prepares a chunk of deliveries: finds each event's tenant, plans the work, and makes all rows to be written.
+
+Preparing writes nothing and takes no locks, so it may happen while PostgreSQL still writes the chunk before.
+"""
 
 from __future__ import annotations
 
@@ -11,88 +14,83 @@ from isal import isal_zlib
 from shared.db.core.pool import Connection
 from shared.db.recording import statements
 from shared.db.recording.rows import DeliveryRow, EventRow, TaskRow
-from shared.db.recording.statements import owners_of
 from shared.errors import MalformedEnvelope
 from shared.front.envelope import is_known
 from shared.models import EventKey, Message, Owners, Plan, Tenant
 from workers.matching import keys_to_look_up
 from workers.recording.parse import Parsed
 from workers.recording.plan import plan_message
-from workers.recording.write import PlannedEvent, Work, has_work, recipients_of, work_of
+from workers.recording.write import PlannedEvent, WorkRows, has_work, recipients_column, work_rows
 
-#: So many events are written together. While PostgreSQL writes them, the next ones are sent.
-PIECE = 250
-Ids = Mapping[EventKey, int]
+#: The number of events whose rows are sent together. The next group is sent while PostgreSQL writes this one.
+GROUP_SIZE = 250
+EventIds = Mapping[EventKey, int]
 
 
-class Thought(NamedTuple):
-    """Each event once, by its earliest delivery, with what the database said of its company when it was asked."""
+class ChunkPlan(NamedTuple):
+    """Each event of a chunk once, by its first delivery, with its tenant and its plan.
+
+    `tenants` are by company id; `plans` has only message events whose company is known.
+    """
 
     first: Mapping[EventKey, Parsed]
     tenants: Mapping[str, Tenant]
     plans: Mapping[EventKey, Plan]
 
-    def events(self) -> list[EventRow]:
-        """The events' own rows, in key order: two recorders never deadlock."""
-        return [event_row(self.first[key], self.tenants, self.plans.get(key)) for key in sorted(self.first)]
+    def event_rows(self) -> list[EventRow]:
+        """Make the events' own rows, in key order: then two recorders never deadlock."""
+        return [_event_row(self.first[key], self.tenants, self.plans.get(key)) for key in sorted(self.first)]
 
 
-class Piece(NamedTuple):
-    """All rows of some events, whose `ids` are as many and in the same order."""
+class RowGroup(NamedTuple):
+    """All rows of some events. `ids`, `events` and `deliveries` are in the same order, one per event."""
 
     ids: Sequence[int]
     events: Sequence[EventRow]
     deliveries: Sequence[DeliveryRow]
-    work: Work
+    work: WorkRows
 
-    def without(self, ids: Collection[int]) -> Piece:
-        """The rows of the others."""
-        if not ids:
+    def without(self, event_ids: Collection[int]) -> RowGroup:
+        """Return the rows of all other events."""
+        if not event_ids:
             return self
-        left = [place for place, event_id in enumerate(self.ids) if event_id not in ids]
-        return Piece(
-            ids=[self.ids[place] for place in left],
-            events=[self.events[place] for place in left],
-            deliveries=[self.deliveries[place] for place in left],
-            work=self.work.without(ids),
+        left = [index for index, event_id in enumerate(self.ids) if event_id not in event_ids]
+        return RowGroup(
+            ids=[self.ids[index] for index in left],
+            events=[self.events[index] for index in left],
+            deliveries=[self.deliveries[index] for index in left],
+            work=self.work.without(event_ids),
         )
 
 
-class Prepared(NamedTuple):
-    """A chunk as it is to be written; `ids` of all its events, as if none of them were known."""
+class PreparedChunk(NamedTuple):
+    """A chunk with all of its rows. `ids` has a new id for each event, as if none of them were recorded yet."""
 
     first: Mapping[EventKey, Parsed]
     tenants: Mapping[str, Tenant]
-    ids: Ids
-    pieces: Sequence[Piece]
+    ids: EventIds
+    groups: Sequence[RowGroup]
 
 
-def prepare(conn: Connection, chunk: Sequence[Parsed], now: datetime) -> Prepared:
-    """Look up and plan; writes nothing, and takes no locks: before it is written, it is asked what has come between."""
-    thought = think(conn, chunk, now)
-    keys = sorted(thought.first)
+def prepare(conn: Connection, chunk: Sequence[Parsed], now: datetime) -> PreparedChunk:
+    """Plan the chunk and make its rows. `record_chunk` leaves out the events that were recorded since."""
+    plan = plan_chunk(conn, chunk, now)
+    keys = sorted(plan.first)
     ids = dict(zip(keys, statements.new_event_ids(conn, len(keys)), strict=True))
-    pieces = [_piece(thought, keys[begin : begin + PIECE], ids) for begin in range(0, len(keys), PIECE)]
-    return Prepared(first=thought.first, tenants=thought.tenants, ids=ids, pieces=pieces)
+    groups = [_row_group(plan, keys[begin : begin + GROUP_SIZE], ids) for begin in range(0, len(keys), GROUP_SIZE)]
+    return PreparedChunk(first=plan.first, tenants=plan.tenants, ids=ids, groups=groups)
 
 
-def think(conn: Connection, chunk: Sequence[Parsed], now: datetime) -> Thought:
-    """Find each event's tenant, and what follows from its message."""
+def plan_chunk(conn: Connection, chunk: Sequence[Parsed], now: datetime) -> ChunkPlan:
+    """Find each event's tenant, and plan the work that follows from its message."""
     first = {item.key: item for item in reversed(chunk)}
     tenants = statements.tenants_of(conn, {item.envelope.company_id for item in first.values()})
-    return Thought(first=first, tenants=tenants, plans=_plans(conn, first.values(), tenants, now))
-
-
-def with_tenant(items: Iterable[Parsed], tenants: Mapping[str, Tenant]) -> Iterator[tuple[Parsed, Tenant]]:
-    """Those whose company somebody has."""
-    for item in items:
-        if tenant := tenants.get(item.envelope.company_id):
-            yield item, tenant
+    return ChunkPlan(first=first, tenants=tenants, plans=_plans(conn, first.values(), tenants, now))
 
 
 def find_owners(conn: Connection, messages: Iterable[tuple[Tenant, Message]]) -> dict[int, Owners]:
-    """Whose every address is that the messages were sent to, by tenant id."""
-    return owners_of(
+    """Find the owner of each recipient address, by tenant id."""
+    return statements.owners_of(
         conn,
         {
             (tenant.id, key)
@@ -102,29 +100,15 @@ def find_owners(conn: Connection, messages: Iterable[tuple[Tenant, Message]]) ->
     )
 
 
-def event_row(item: Parsed, tenants: Mapping[str, Tenant], plan: Plan | None) -> EventRow:
-    """The row of a new event."""
-    envelope, tenant = item.envelope, tenants.get(item.envelope.company_id)
-    state, cause = _state(item, tenant, plan)
-    company_id, front_id = item.key
-    return EventRow(
-        company_id=company_id,
-        front_id=front_id,
-        tenant_id=tenant.id if tenant else None,
-        type=envelope.type,
-        conversation_id=envelope.conversation_id,
-        message_id=envelope.message.id if envelope.message else None,
-        source=envelope.source,
-        emitted_at=envelope.emitted_at,
-        received_at=item.incoming.delivery.received_at,
-        state=state,
-        cause=cause,
-        recipients=recipients_of(plan) if plan else None,
-    )
+def with_tenant(items: Iterable[Parsed], tenants: Mapping[str, Tenant]) -> Iterator[tuple[Parsed, Tenant]]:
+    """Yield the deliveries whose company belongs to a tenant, with the tenant."""
+    for item in items:
+        if tenant := tenants.get(item.envelope.company_id):
+            yield item, tenant
 
 
 def delivery_row(item: Parsed, event_id: int, *, keeps_body: bool = False) -> DeliveryRow:
-    """The row of a delivery of that event; the first one keeps the body."""
+    """Make the row of a delivery of this event. Only an event's first delivery keeps the body."""
     delivery = item.incoming.delivery
     return DeliveryRow(
         id=delivery.id,
@@ -135,27 +119,26 @@ def delivery_row(item: Parsed, event_id: int, *, keeps_body: bool = False) -> De
     )
 
 
-def work_rows(thought: Thought, ids: Ids) -> Work:
-    """What is to be done for these events."""
-    work = work_of([_planned(thought, key, event_id) for key, event_id in ids.items() if key in thought.plans])
-    failed = [_failed(thought.first[key], event_id) for key, event_id in ids.items() if thought.first[key].problem]
+def chunk_work(plan: ChunkPlan, ids: EventIds) -> WorkRows:
+    """Make the rows of the work for these events; a malformed one gets a failed task."""
+    work = work_rows([_planned_event(plan, key, event_id) for key, event_id in ids.items() if key in plan.plans])
+    failed = [_failed_task(plan.first[key], event_id) for key, event_id in ids.items() if plan.first[key].problem]
     return work._replace(tasks=[*work.tasks, *failed])
 
 
-def _piece(thought: Thought, keys: Sequence[EventKey], ids: Ids) -> Piece:
-    items = [thought.first[key] for key in keys]
-    return Piece(
+def _row_group(plan: ChunkPlan, keys: Sequence[EventKey], ids: EventIds) -> RowGroup:
+    items = [plan.first[key] for key in keys]
+    return RowGroup(
         ids=[ids[key] for key in keys],
-        events=[event_row(item, thought.tenants, thought.plans.get(item.key)) for item in items],
+        events=[_event_row(item, plan.tenants, plan.plans.get(item.key)) for item in items],
         deliveries=[delivery_row(item, ids[item.key], keeps_body=True) for item in items],
-        work=work_rows(thought, {key: ids[key] for key in keys}),
+        work=chunk_work(plan, {key: ids[key] for key in keys}),
     )
 
 
 def _plans(
     conn: Connection, items: Collection[Parsed], tenants: Mapping[str, Tenant], now: datetime
 ) -> dict[EventKey, Plan]:
-    """The plan of each message event whose company is known."""
     messages = [
         (item, tenant, item.envelope.message) for item, tenant in with_tenant(items, tenants) if item.envelope.message
     ]
@@ -175,7 +158,28 @@ def _plans(
     }
 
 
-def _state(item: Parsed, tenant: Tenant | None, plan: Plan | None) -> tuple[str, str | None]:
+def _event_row(item: Parsed, tenants: Mapping[str, Tenant], plan: Plan | None) -> EventRow:
+    envelope, tenant = item.envelope, tenants.get(item.envelope.company_id)
+    state, cause = _event_state(item, tenant, plan)
+    company_id, front_id = item.key
+    return EventRow(
+        company_id=company_id,
+        front_id=front_id,
+        tenant_id=tenant.id if tenant else None,
+        type=envelope.type,
+        conversation_id=envelope.conversation_id,
+        message_id=envelope.message.id if envelope.message else None,
+        source=envelope.source,
+        emitted_at=envelope.emitted_at,
+        received_at=item.incoming.delivery.received_at,
+        state=state,
+        cause=cause,
+        recipients=recipients_column(plan) if plan else None,
+    )
+
+
+def _event_state(item: Parsed, tenant: Tenant | None, plan: Plan | None) -> tuple[str, str | None]:
+    """Return the new event's state and cause."""
     if item.problem:
         return "failed", MalformedEnvelope.code
     if not is_known(item.envelope.type):
@@ -185,18 +189,18 @@ def _state(item: Parsed, tenant: Tenant | None, plan: Plan | None) -> tuple[str,
     return ("processing", None) if plan and has_work(plan) else ("done", None)
 
 
-def _planned(thought: Thought, key: EventKey, event_id: int) -> PlannedEvent:
-    item = thought.first[key]
+def _planned_event(plan: ChunkPlan, key: EventKey, event_id: int) -> PlannedEvent:
+    item = plan.first[key]
     return PlannedEvent(
         event_id=event_id,
-        tenant_id=thought.tenants[item.envelope.company_id].id,
+        tenant_id=plan.tenants[item.envelope.company_id].id,
         conversation_id=item.envelope.conversation_id or "",
         emitted_at=_emitted_at(item),
-        plan=thought.plans[key],
+        plan=plan.plans[key],
     )
 
 
-def _failed(item: Parsed, event_id: int) -> TaskRow:
+def _failed_task(item: Parsed, event_id: int) -> TaskRow:
     return TaskRow(tenant_id=None, event_id=event_id, kind="record", failed=MalformedEnvelope.code, detail=item.problem)
 
 

@@ -1,4 +1,8 @@
-"""Empties the intake and the spool into rows, one chunk after the other, one recorder at a time."""
+"""Empties the intake and the spool into rows, chunk after chunk, one recorder at a time.
+
+An entry is marked as in flight before it is parsed, and unmarked in the transaction that records it. A dead recorder's
+marks show which entries may have killed it. The next recorder tries each of them alone.
+"""
 
 from __future__ import annotations
 
@@ -16,156 +20,125 @@ from shared.db.core.pool import Connection, Pool
 from shared.db.recording import spool, statements
 from shared.errors import StoreUnavailable
 from shared.intake.client import Intake
-from workers.recording.chunk import SeenTypes, by_halves, record_chunk
+from workers.recording.chunk import SeenTypes, bisect_failures, record_chunk
 from workers.recording.parse import Parsed, parse
-from workers.recording.prefetch import Batch, Reader
-from workers.recording.prepare import Prepared
+from workers.recording.prefetch import Batch, DeliveryReader
+from workers.recording.prepare import PreparedChunk
 
-EVERY_SECONDS = 60.0
-
-#: A delivery in work when this many recorders died is kept unparsed.
+#: An entry that was in flight when this many recorders died is kept unparsed.
 DEADLY_TRIES = 5
+#: The pause between two runs of the garbage collector while recording.
+GC_EVERY_SECONDS = 60.0
 log = structlog.get_logger()
 
-Dispatch = Callable[[set[int]], None]
-
-
-@contextmanager
-def rarely_collecting() -> Iterator[Callable[[], None]]:
-    """Collect no cycles inside, in the whole process, but when what this gives is called: then once a minute."""
-    was_on = gc.isenabled()
-    gc.disable()
-    try:
-        yield _Minutely()
-    finally:
-        if was_on:
-            gc.enable()
-
-
-class _Minutely:
-    def __init__(self) -> None:
-        self._due = time.perf_counter() + EVERY_SECONDS
-
-    def __call__(self) -> None:
-        if (now := time.perf_counter()) >= self._due:
-            gc.collect()
-            self._due = now + EVERY_SECONDS
+TopUp = Callable[[set[int]], None]
 
 
 class Recorder:
-    """Records what `reader` gives; `drain` is called by the recorder's task, or by the sweeper in its stead."""
+    """Records what waits in intake and spool. The recorder's Celery task calls `drain`, or the sweeper in its place."""
 
-    def __init__(self, pool: Pool, intake: Intake, role: Role, dispatch: Dispatch, reader: Reader):
+    def __init__(self, pool: Pool, intake: Intake, role: Role, top_up: TopUp, reader: DeliveryReader):
         self._pool = pool
         self._intake = intake
         self._reader = reader
         self._role = role
-        self._dispatch = dispatch
+        self._top_up = top_up
         self._survived: set[str] = set()
-        self._types = SeenTypes()
+        self._seen_types = SeenTypes()
 
-    def drain(self, *, most_seconds: float = math.inf) -> int:
-        """Record until nothing waits, or for about that long; how many deliveries. 0 when another recorder is at it.
+    def drain(self, *, max_seconds: float = math.inf) -> int:
+        """Record until nothing waits, or for about `max_seconds`, and return the number of deliveries.
 
-        Raises StoreUnavailable when PostgreSQL or Redis is away; nothing is lost then, and nothing is consumed.
+        Returns 0 while another recorder is at work. Raises StoreUnavailable when PostgreSQL or Redis is away; then
+        nothing is lost and nothing is consumed.
         """
-        with self._role.held() as held:
-            return self._drain(time.monotonic() + most_seconds) if held else 0
+        with self._role.held() as is_recorder:
+            return self._drain(time.monotonic() + max_seconds) if is_recorder else 0
 
     def close(self) -> None:
-        """Give up the recorder's connection."""
+        """Close the recorder's own connection and end its thread."""
         self._reader.close()
         self._role.close()
 
     def _drain(self, until: float) -> int:
-        self._forgive()
+        self._take_back_survived_tries()
         suspects = self._pool.run(statements.tries_in_flight)
         try:
             return self._record_all(suspects, until)
         finally:
-            self._survived.update(self._reader.leave())
+            self._survived.update(self._reader.drop_prefetched())
 
     def _record_all(self, suspects: dict[str, int], until: float) -> int:
         total = 0
-        with rarely_collecting() as collect:
+        with paused_garbage_collector() as collect_if_due:
             while time.monotonic() < until:
-                collect()
-                done, was_all = self._record_next(suspects)
-                total += done
-                if was_all:
+                collect_if_due()
+                count, is_empty = self._record_next(suspects)
+                total += count
+                if is_empty:
                     break
         return total
 
     def _record_next(self, suspects: dict[str, int]) -> tuple[int, bool]:
-        """Record a chunk of what waits; how many, and whether nothing is left."""
+        """Record the next chunk; return its number of deliveries, and whether nothing waits any more."""
         spooled, may_be_more = self._record_spooled(suspects)
         if may_be_more:
-            return spooled, False  # the whole backlog before the intake is asked: Redis may still be away
-        if done := self._record_intake(suspects):
-            return spooled + done, False
+            return spooled, False  # the whole backlog before the intake is read: Redis may still be away
+        if count := self._record_intake(suspects):
+            return spooled + count, False
         self._intake.stop_bell()
-        if done := self._record_intake(suspects):
-            return spooled + done, False
-        self._forget(suspects)
+        if count := self._record_intake(suspects):
+            return spooled + count, False
+        self._unmark_vanished(suspects)
         return spooled, True
 
     def _record_intake(self, suspects: dict[str, int]) -> int:
-        batch = self._reader.from_intake(suspects)
+        batch = self._reader.read_intake(suspects)
         self._record(batch, suspects)
         if batch.incoming:
             failpoints.reach("recorded_before_delete")
-        self._intake.delete(each.mark for each in batch.incoming)
+        self._intake.delete(each.entry_id for each in batch.incoming)
         return len(batch.incoming)
 
     def _record_spooled(self, suspects: dict[str, int]) -> tuple[int, bool]:
-        batch = self._reader.from_spool(suspects)
+        batch = self._reader.read_spool(suspects)
         self._record(batch, suspects)
         return len(batch.incoming), batch.may_be_more
 
     def _record(self, batch: Batch, suspects: dict[str, int]) -> None:
-        """Record together what never made trouble, and alone what was in work when a recorder died or gave up."""
-        self._record_marked(batch.together, batch.prepared)
-        for each in batch.incoming:
-            if each.mark in suspects:
-                tries = suspects.pop(each.mark)
+        """Record the unsuspected deliveries together and each suspect alone."""
+        self._record_marked(batch.parsed, batch.prepared)
+        for incoming in batch.incoming:
+            if incoming.entry_id in suspects:
+                tries = suspects.pop(incoming.entry_id)
                 deadly = f"{tries} recorders died while recording it" if tries >= DEADLY_TRIES else None
-                self._record_marked(self._reader.marked([each._replace(unreadable=each.unreadable or deadly)]))
+                suspect = incoming._replace(unreadable=incoming.unreadable or deadly)
+                self._record_marked(self._reader.mark_and_parse([suspect]))
 
-    def _record_marked(self, chunk: Sequence[Parsed], prepared: Prepared | None = None) -> None:
-        """Record the chunk, which is marked. Only a death leaves the marks counted: whoever gets here survived."""
+    def _record_marked(self, chunk: Sequence[Parsed], prepared: PreparedChunk | None = None) -> None:
+        """Record a chunk that is marked as in flight. On an error, the marks are noted as survived: nothing died."""
         if not chunk:
             return
         try:
-            # Of its halves, nothing is prepared.
-            by_halves(
+            bisect_failures(
                 chunk,
+                # The prepared rows are those of the whole chunk, not of a half.
                 lambda part: self._record_chunk(part, prepared if part is chunk else None),
                 self._keep_unparsed,
             )
         except Exception:
-            self._survived.update(each.incoming.mark for each in chunk)
-            with suppress(StoreUnavailable):  # then before the next marks are read
-                self._forgive()
+            self._survived.update(each.incoming.entry_id for each in chunk)
+            with suppress(StoreUnavailable):  # if it is away, it happens before marks are read again
+                self._take_back_survived_tries()
             raise
 
-    def _forgive(self) -> None:
-        if self._survived:
-            names = sorted(self._survived)
-            self._pool.run(lambda conn: statements.take_back_tries(conn, names))
-            self._survived.clear()
-
-    def _forget(self, gone: Mapping[str, int]) -> None:
-        """Marks of what is nowhere any more, once nothing waits: Redis was emptied after a recorder had died."""
-        if gone:
-            self._pool.run(lambda conn: statements.unmark_in_flight(conn, sorted(gone)))
-
-    def _record_chunk(self, chunk: Sequence[Parsed], prepared: Prepared | None = None) -> None:
+    def _record_chunk(self, chunk: Sequence[Parsed], prepared: PreparedChunk | None = None) -> None:
         failpoints.reach("marked_before_record")
-        first = iter([prepared])  # what has to be repeated is looked up again
-        tenants = self._pool.run(lambda conn: _commit(conn, chunk, next(first, None), self._types))
+        once = iter([prepared])  # a repeated transaction prepares anew
+        tenant_ids = self._pool.run(lambda conn: _commit_chunk(conn, chunk, next(once, None), self._seen_types))
         failpoints.reach("recorded_before_dispatch")
         log.debug("recorded", deliveries=len(chunk))
-        self._dispatch(tenants)
+        self._top_up(tenant_ids)
 
     def _keep_unparsed(self, offender: Parsed, exc: Exception) -> None:
         incoming = offender.incoming
@@ -175,11 +148,50 @@ class Recorder:
         reason = f"recording it failed ({type(exc).__name__}); the body is kept unparsed"
         self._record_chunk([parse(incoming._replace(unreadable=reason))])
 
+    def _take_back_survived_tries(self) -> None:
+        """Take back the last try of the entries that this recorder survived. They stay marked, to be tried alone."""
+        if self._survived:
+            entry_ids = sorted(self._survived)
+            self._pool.run(lambda conn: statements.take_back_tries(conn, entry_ids))
+            self._survived.clear()
 
-def _commit(conn: Connection, chunk: Sequence[Parsed], prepared: Prepared | None, types: SeenTypes) -> set[int]:
-    with conn.pipeline():  # only answers that are needed are waited for
-        tenants = record_chunk(conn, chunk, prepared=prepared, types=types)
+    def _unmark_vanished(self, suspects: Mapping[str, int]) -> None:
+        """Remove the marks of entries that are gone though nothing waits: Redis was emptied after a recorder died."""
+        if suspects:
+            self._pool.run(lambda conn: statements.unmark_in_flight(conn, sorted(suspects)))
+
+
+def _commit_chunk(
+    conn: Connection, chunk: Sequence[Parsed], prepared: PreparedChunk | None, seen_types: SeenTypes
+) -> set[int]:
+    with conn.pipeline():  # waits only for results that are needed
+        tenant_ids = record_chunk(conn, chunk, prepared=prepared, seen_types=seen_types)
         incoming = [each.incoming for each in chunk]
         spool.delete(conn, [each.delivery.id for each in incoming if each.origin != "webhook"])
-        statements.unmark_in_flight(conn, [each.mark for each in incoming])
-    return tenants
+        statements.unmark_in_flight(conn, [each.entry_id for each in incoming])
+    return tenant_ids
+
+
+@contextmanager
+def paused_garbage_collector() -> Iterator[Callable[[], None]]:
+    """Pause this process's garbage collector; the yielded function runs it, once in `GC_EVERY_SECONDS` at most.
+
+    The objects of a chunk are in no cycles, and the collector would go through them again and again.
+    """
+    was_enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield _PeriodicCollection()
+    finally:
+        if was_enabled:
+            gc.enable()
+
+
+class _PeriodicCollection:
+    def __init__(self) -> None:
+        self._due = time.perf_counter() + GC_EVERY_SECONDS
+
+    def __call__(self) -> None:
+        if (now := time.perf_counter()) >= self._due:
+            gc.collect()
+            self._due = now + GC_EVERY_SECONDS

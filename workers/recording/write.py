@@ -1,4 +1,4 @@
-"""Writes what follows from messages: files, actions and the tasks behind them; and spells recipients."""
+"""Writes the rows that follow from message events: attachments, actions, tasks, and the recipients' JSON."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from shared.models import Plan
 
 @dataclass(frozen=True, kw_only=True)
 class PlannedEvent:
-    """A recorded message event and what follows from it."""
+    """A message event with an id, and the plan for its message."""
 
     event_id: int
     tenant_id: int
@@ -25,56 +25,56 @@ class PlannedEvent:
     plan: Plan
 
 
-def has_work(plan: Plan) -> bool:
-    """Whether any task follows from the plan."""
-    return plan.fetch or bool(plan.attachments) or _acts(plan)
-
-
-def recipients_of(plan: Plan) -> str | None:
-    """The plan's recipients as the event's row has them."""
-    return recipients_json(
-        [
-            RecipientRow(recipient.handle, recipient.role, user.user_id if user else None, reason)
-            for recipient, user, reason in plan.matches
-        ]
-    )
-
-
-class Work(NamedTuple):
-    """The rows of what is to be done; an action waits while its event has files to store."""
+class WorkRows(NamedTuple):
+    """The rows of the work to be done. An action's task waits while its event has attachments to store."""
 
     attachments: Sequence[AttachmentRow]
     actions: Sequence[ActionRow]
     tasks: Sequence[TaskRow]
 
-    def without(self, event_ids: Collection[int]) -> Work:
-        """What is to be done for other events."""
-        return Work(
+    def without(self, event_ids: Collection[int]) -> WorkRows:
+        """Return the rows of all other events."""
+        return WorkRows(
             attachments=[row for row in self.attachments if row.event_id not in event_ids],
             actions=[row for row in self.actions if row.event_id not in event_ids],
             tasks=[row for row in self.tasks if row.event_id not in event_ids],
         )
 
-    def tenants(self) -> set[int]:
-        """Those that have something to do."""
+    def tenant_ids(self) -> set[int]:
+        """Return the ids of the tenants that have tasks among these rows."""
         rows: Iterable[AttachmentRow | TaskRow] = chain(self.attachments, self.tasks)
         return {row.tenant_id for row in rows if row.tenant_id is not None}
 
 
-def work_of(events: Sequence[PlannedEvent]) -> Work:
-    """What follows from messages; the recipients stand in the events' own rows."""
-    return Work(
+def has_work(plan: Plan) -> bool:
+    """Whether any task follows from the plan."""
+    return plan.fetch or bool(plan.attachments) or _acts(plan)
+
+
+def work_rows(events: Sequence[PlannedEvent]) -> WorkRows:
+    """Make the rows that follow from these events. Their recipients are a column of the events' own rows."""
+    return WorkRows(
         attachments=[row for event in events for row in _attachments(event)],
         actions=[row for event in events for row in _actions(event)],
         tasks=[row for event in events for row in _tasks(event)],
     )
 
 
-def write_work(conn: Connection, work: Work) -> None:
-    """Write it."""
-    statements.insert_attachments(conn, work.attachments)
-    statements.insert_actions(conn, work.actions)
-    statements.insert_tasks(conn, work.tasks)
+def write_work(conn: Connection, rows: WorkRows) -> None:
+    """Insert the rows; each attachment gets a task that stores it."""
+    statements.insert_attachments(conn, rows.attachments)
+    statements.insert_actions(conn, rows.actions)
+    statements.insert_tasks(conn, rows.tasks)
+
+
+def recipients_column(plan: Plan) -> str | None:
+    """Encode the plan's recipients, with user and reason, for the event's row."""
+    return recipients_json(
+        [
+            RecipientRow(recipient.handle, recipient.role, user.user_id if user else None, reason)
+            for recipient, user, reason in plan.matches
+        ]
+    )
 
 
 def _acts(plan: Plan) -> bool:

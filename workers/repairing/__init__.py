@@ -1,1 +1,1 @@
-"""Finds what no webhook brought, in Front's own list of events."""
+"""Repairs gaps: finds the events that no webhook brought in Front's own list of events."""

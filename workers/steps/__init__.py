@@ -1,4 +1,4 @@
-"""What each kind of task does, by kind."""
+"""The step for each kind of task."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Applies an action to its conversation, unless something overruled it meanwhile."""
+"""Applies an action to its conversation, unless something has overruled it."""
 
 from __future__ import annotations
 
@@ -14,67 +14,67 @@ from workers.attempts.attempt import Attempt
 from workers.changes.change import make_change
 from workers.changes.precedence import (
     API_SOURCES,
-    CHANGES,
-    STATUS,
+    CHANGE_WEBHOOKS,
+    STATUS_AFTER,
     Observation,
-    Proceed,
+    Precedence,
     Settle,
-    Wait,
-    after_looking,
-    before,
+    decide_from_front,
+    decide_from_rows,
+    tag_of,
 )
 
 
 def apply_action(attempt: Attempt) -> None:
-    """Do to the conversation what its event's policy says."""
-    make_change(attempt, _Applying(recorded_as=attempt.task.conversation_id))
+    """Do to the conversation what the policy planned for its event."""
+    make_change(attempt, _PlannedChange(recorded_conversation_id=attempt.task.conversation_id))
 
 
 @dataclass(frozen=True, kw_only=True)
-class _Applying:
-    """An action of a policy, for a conversation that was recorded under this id."""
+class _PlannedChange:
+    """The change of a planned action. The event named the conversation by `recorded_conversation_id`."""
 
-    recorded_as: str
+    recorded_conversation_id: str
 
-    def facts(self, conn: Connection, task: Task) -> ActionFacts:
-        return actions.lock_action(conn, task, changes=CHANGES, api_sources=API_SOURCES)
+    def load_facts(self, conn: Connection, task: Task) -> ActionFacts:
+        return actions.lock_action(conn, task, changes=CHANGE_WEBHOOKS, api_sources=API_SOURCES)
 
-    def untried(self, facts: ActionFacts) -> ActionFacts:
+    def as_untried(self, facts: ActionFacts) -> ActionFacts:
         return replace(facts, state="planned", intent_at=None, age_seconds=0.0)
 
-    def before(self, facts: ActionFacts) -> Settle | Wait | Proceed:
-        return before(facts)
+    def decide_from_rows(self, facts: ActionFacts) -> Precedence:
+        return decide_from_rows(facts)
 
-    def events_since(self, facts: ActionFacts, status: str) -> datetime | None:
-        wanted = STATUS.get(facts.kind)
-        return None if wanted is None or status == wanted else facts.intent_at or facts.emitted_at
+    def events_needed_since(self, facts: ActionFacts, status: str) -> datetime | None:
+        status_after = STATUS_AFTER.get(facts.kind)
+        return None if status_after is None or status == status_after else facts.intent_at or facts.emitted_at
 
-    def after(self, facts: ActionFacts, front: Observation) -> Settle | None:
-        return after_looking(facts, front)
+    def decide_from_front(self, facts: ActionFacts, front: Observation) -> Settle | None:
+        return decide_from_front(facts, front)
 
-    def intend(self, conn: Connection, event_id: int) -> None:
+    def record_intent(self, conn: Connection, event_id: int) -> None:
         actions.record_intent(conn, event_id)
 
-    def unintend(self, conn: Connection, event_id: int) -> None:
+    def withdraw_intent(self, conn: Connection, event_id: int) -> None:
         actions.withdraw_intent(conn, event_id)
 
-    def explain(self, conn: Connection, event_id: int, reason: str) -> None:
+    def record_wait(self, conn: Connection, event_id: int, reason: str) -> None:
         actions.set_reason(conn, event_id, reason)
 
     def send(self, front: TenantClient, facts: ActionFacts) -> None:
-        if status := STATUS.get(facts.kind):
+        if status := STATUS_AFTER.get(facts.kind):
             front.set_status(facts.conversation_id, status)
         else:
-            front.add_tag(facts.conversation_id, facts.kind.partition(":")[2])
+            front.add_tag(facts.conversation_id, tag_of(facts.kind))
 
-    def check(self, front: TenantClient, facts: ActionFacts) -> None:
-        """Front says what its answers to these calls mean."""
+    def verify(self, front: TenantClient, facts: ActionFacts) -> None:
+        """Do nothing: Front documents the meaning of its answers to these calls."""
 
     def confirm(self, attempt: Attempt, facts: ActionFacts) -> None:
         reason = "applied"
-        if facts.conversation_id != self.recorded_as:
+        if facts.conversation_id != self.recorded_conversation_id:
             reason = f"applied to {facts.conversation_id}, which the conversation was merged into"
         attempt.finish_action("done", "confirmed", reason)
 
-    def settle(self, attempt: Attempt, state: str, settled: Settle) -> None:
-        attempt.finish_action(state, settled.state, settled.reason)
+    def settle(self, attempt: Attempt, task_state: str, settled: Settle) -> None:
+        attempt.finish_action(task_state, settled.state, settled.reason)

@@ -1,4 +1,4 @@
-"""Reads a message whose webhook left out recipients or attachments, and plans what follows from it."""
+"""Fetches a message whose webhook left out recipients or attachments, and plans the work that follows from it."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ from shared.models import Message, Tenant
 from workers.attempts.attempt import Attempt
 from workers.recording.plan import plan_message
 from workers.recording.prepare import find_owners
-from workers.recording.write import PlannedEvent, recipients_of, work_of, write_work
+from workers.recording.write import PlannedEvent, recipients_column, work_rows, write_work
 
 
 def fetch_message(attempt: Attempt) -> None:
-    """Fetch the event's message and write what its webhook would have led to."""
+    """Fetch the event's message, and write the rows that a complete webhook would have led to."""
     event = attempt.transaction(lambda conn: events.get(conn, attempt.task.event_id))
     front = attempt.front()
     if event.message_id:
@@ -33,7 +33,7 @@ def fetch_message(attempt: Attempt) -> None:
 
 
 def _write(conn: Connection, event: events.Event, message: Message) -> None:
-    # What Front's own answer leaves out is not there.
+    # A part that Front's own answer leaves out does not exist.
     message = replace(message, recipients=message.recipients or (), attachments=message.attachments or ())
     now = statements.begin_writing(conn)
     tenant = statements.tenants_of(conn, [event.company_id])[event.company_id]
@@ -45,9 +45,9 @@ def _write(conn: Connection, event: events.Event, message: Message) -> None:
         conversation_id=event.conversation_id,
         emitted_at=event.emitted_at,
         now=now,
-        inbox_ids=_inboxes(conn, tenant, event.id),
+        inbox_ids=_inbox_ids(conn, tenant, event.id),
     )
-    events.save_message(conn, event.id, message_id=message.id, recipients=recipients_of(plan))
+    events.save_message(conn, event.id, message_id=message.id, recipients=recipients_column(plan))
     planned = PlannedEvent(
         event_id=event.id,
         tenant_id=tenant.id,
@@ -55,10 +55,10 @@ def _write(conn: Connection, event: events.Event, message: Message) -> None:
         emitted_at=event.emitted_at,
         plan=plan,
     )
-    write_work(conn, work_of([planned]))
+    write_work(conn, work_rows([planned]))
 
 
-def _inboxes(conn: Connection, tenant: Tenant, event_id: int) -> Sequence[str]:
-    """Where the event happened, as its own body says: read again only for the few tenants that ask."""
+def _inbox_ids(conn: Connection, tenant: Tenant, event_id: int) -> Sequence[str]:
+    """Return the event's inboxes from its own body, which is read again only for tenants whose policy names inboxes."""
     body = first_body(conn, event_id) if tenant.only_inboxes is not None else None
     return parse_envelope(zlib.decompress(body)).inbox_ids if body else ()

@@ -1,4 +1,4 @@
-"""Undoes what an action did to its conversation, when a person asked for that."""
+"""Undoes an action's change of its conversation when a person asked for that."""
 
 from __future__ import annotations
 
@@ -7,76 +7,83 @@ from datetime import datetime
 
 from shared.actions import UndoFacts
 from shared.db.core.pool import Connection
-from shared.db.tasks import actions as undo_rows
-from shared.db.tasks import leases, settling
+from shared.db.tasks import actions, leases, settling
 from shared.errors import ConversationGone, FrontRejected
 from shared.front.client import TenantClient
 from shared.models import Task
 from workers.attempts.attempt import Attempt
 from workers.changes.change import make_change
-from workers.changes.precedence import API_SOURCES, CHANGES, STATUS, Observation, Proceed, Settle, Wait
-from workers.changes.undo import after_looking_to_undo, before_undoing
+from workers.changes.precedence import (
+    API_SOURCES,
+    CHANGE_WEBHOOKS,
+    STATUS_AFTER,
+    Observation,
+    Precedence,
+    Settle,
+    tag_of,
+)
+from workers.changes.undo import decide_undo_from_front, decide_undo_from_rows
 
 
 def undo_action(attempt: Attempt) -> None:
-    """Reopen the conversation or take the tag off, if it is still as we left it."""
+    """Reopen the conversation or remove the tag, if the conversation is still as we left it."""
     try:
-        make_change(attempt, _Undoing())
+        make_change(attempt, _Undo())
     except ConversationGone:
         event_id = attempt.task.event_id
-        attempt.finish("skipped", lambda conn: _skip(conn, event_id, "conversation_gone: Front has it no more"))
+        attempt.finish("skipped", lambda conn: _note_skipped(conn, event_id, "conversation_gone: Front has it no more"))
 
 
-class _Undoing:
-    """The undo of an action."""
+class _Undo:
+    """The change that undoes an action."""
 
-    def facts(self, conn: Connection, task: Task) -> UndoFacts:
+    def load_facts(self, conn: Connection, task: Task) -> UndoFacts:
         leases.lock(conn, task)
-        return undo_rows.undo_facts(conn, task.event_id, changes=CHANGES, api_sources=API_SOURCES)
+        return actions.undo_facts(conn, task.event_id, changes=CHANGE_WEBHOOKS, api_sources=API_SOURCES)
 
-    def untried(self, facts: UndoFacts) -> UndoFacts:
-        return replace(facts, intent_at=None, looked=True)
+    def as_untried(self, facts: UndoFacts) -> UndoFacts:
+        return replace(facts, intent_at=None, conversation_read=True)
 
-    def before(self, facts: UndoFacts) -> Settle | Wait | Proceed:
-        return before_undoing(facts)
+    def decide_from_rows(self, facts: UndoFacts) -> Precedence:
+        return decide_undo_from_rows(facts)
 
-    def events_since(self, facts: UndoFacts, status: str) -> datetime | None:
-        as_we_left_it = status == STATUS.get(facts.kind, status)
-        return facts.emitted_at if as_we_left_it or facts.intent_at else None
+    def events_needed_since(self, facts: UndoFacts, status: str) -> datetime | None:
+        is_as_we_left_it = status == STATUS_AFTER.get(facts.kind, status)
+        return facts.emitted_at if is_as_we_left_it or facts.intent_at else None
 
-    def after(self, facts: UndoFacts, front: Observation) -> Settle | None:
-        return after_looking_to_undo(facts, front)
+    def decide_from_front(self, facts: UndoFacts, front: Observation) -> Settle | None:
+        return decide_undo_from_front(facts, front)
 
-    def intend(self, conn: Connection, event_id: int) -> None:
-        undo_rows.record_undo_intent(conn, event_id)
+    def record_intent(self, conn: Connection, event_id: int) -> None:
+        actions.record_undo_intent(conn, event_id)
 
-    def unintend(self, conn: Connection, event_id: int) -> None:
-        undo_rows.withdraw_undo_intent(conn, event_id)
+    def withdraw_intent(self, conn: Connection, event_id: int) -> None:
+        actions.withdraw_undo_intent(conn, event_id)
 
-    def explain(self, conn: Connection, event_id: int, reason: str) -> None:
-        """The attempt tells; the action keeps its own reason."""
+    def record_wait(self, conn: Connection, event_id: int, reason: str) -> None:
+        """Do nothing: the attempt's row has the reason, and the action keeps its own."""
 
     def send(self, front: TenantClient, facts: UndoFacts) -> None:
-        if facts.kind in STATUS:
+        if facts.kind in STATUS_AFTER:
             front.set_status(facts.conversation_id, "open")
         else:
-            front.remove_tag(facts.conversation_id, facts.kind.partition(":")[2])
+            front.remove_tag(facts.conversation_id, tag_of(facts.kind))
 
-    def check(self, front: TenantClient, facts: UndoFacts) -> None:
-        """Nothing of Front's says that `open` also takes a conversation out of the trash."""
-        if facts.kind == "trash" and front.conversation(facts.conversation_id).status == STATUS["trash"]:
+    def verify(self, front: TenantClient, facts: UndoFacts) -> None:
+        """Check that the trash is left: Front's documents do not say that `open` takes a conversation out of it."""
+        if facts.kind == "trash" and front.conversation(facts.conversation_id).status == STATUS_AFTER["trash"]:
             raise FrontRejected("Front took the change and left the conversation in the trash; restore it in Front")
 
     def confirm(self, attempt: Attempt, facts: UndoFacts) -> None:
-        attempt.finish("done", lambda conn: undo_rows.mark_undone(conn, facts.event_id))
+        attempt.finish("done", lambda conn: actions.mark_undone(conn, facts.event_id))
 
-    def settle(self, attempt: Attempt, state: str, settled: Settle) -> None:
+    def settle(self, attempt: Attempt, task_state: str, settled: Settle) -> None:
         event_id = attempt.task.event_id
         if settled.state == "confirmed":
-            attempt.finish(state, lambda conn: undo_rows.mark_undone(conn, event_id))
+            attempt.finish(task_state, lambda conn: actions.mark_undone(conn, event_id))
         else:
-            attempt.finish(state, lambda conn: _skip(conn, event_id, settled.reason))
+            attempt.finish(task_state, lambda conn: _note_skipped(conn, event_id, settled.reason))
 
 
-def _skip(conn: Connection, event_id: int, reason: str) -> None:
+def _note_skipped(conn: Connection, event_id: int, reason: str) -> None:
     settling.add_journal_entry(conn, event_id, "undo skipped", detail=reason)

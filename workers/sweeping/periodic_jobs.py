@@ -1,4 +1,4 @@
-"""What the sweeper does, each duty for itself."""
+"""The sweeper's periodic jobs: a function for each, and how often it runs."""
 
 from __future__ import annotations
 
@@ -14,124 +14,145 @@ from shared.db.core.locks import lock_conversation
 from shared.db.core.pool import Connection
 from shared.db.recording import spool
 from shared.db.tasks import capacity, rescue, settling
-from workers.recording.chunk import adopt_parked
+from workers.recording.chunk import adopt_parked_events
 from workers.resources import Resources
-from workers.sweeping.retention import kept
+from workers.sweeping import retention
 
-#: A delivery that waits longer than this is recorded by the sweeper itself.
+#: The sweeper itself records a delivery that has waited longer than this.
 RECORDER_IS_LATE_SECONDS = 1.0
-#: However much waits to be recorded, the other duties get their turn after this.
+#: Recording ends after this, however much waits: the other jobs get their turn.
 RECORD_SECONDS = 1.0
-#: Leases that ran out while PostgreSQL was away are no deaths: workers that live settle within this.
+#: Workers settle within this after an outage of PostgreSQL. A lease that ran out meanwhile does not mean a death.
 SETTLING_SECONDS = 10.0
 log = structlog.get_logger()
 
 
 @dataclass(kw_only=True)
-class Duty:
-    """Something to do every so often; `due` by the monotonic clock.
+class PeriodicJob:
+    """A job that runs every `every` seconds; `due` is by the monotonic clock.
 
-    `do` may say that there is more to do: then it is done again after `soon`. `after_outage`: how long it leaves
-    PostgreSQL to others when that was away.
+    If `run` returns True there is more to do, and the job runs again after `again_after`. A job with `after_outage`
+    leaves the workers that many seconds after an outage of PostgreSQL.
     """
 
     name: str
     every: float
-    do: Callable[[Resources], bool | None]
-    soon: float = 0.0
+    run: Callable[[Resources], bool | None]
+    again_after: float = 0.0
     after_outage: float = 0.0
     due: float = 0.0
 
 
+def periodic_jobs() -> list[PeriodicJob]:
+    """Make the sweeper's jobs, all of them due at once."""
+    return [
+        PeriodicJob(name="record_late", every=0.25, run=record_late),
+        PeriodicJob(name="move_old_entries", every=60.0, run=move_old_entries),
+        PeriodicJob(name="dispatch", every=0.1, again_after=0.05, run=dispatch),
+        PeriodicJob(name="probe", every=1.0, run=probe),
+        PeriodicJob(name="record_spooled", every=1.0, run=record_spooled),
+        PeriodicJob(name="take_back", every=1.0, run=take_back, after_outage=SETTLING_SECONDS),
+        PeriodicJob(name="adopt", every=1.0, run=adopt),
+        PeriodicJob(name="release_stranded", every=2.0, run=ReleaseStranded()),
+        PeriodicJob(name="keep_alive", every=60.0, run=keep_alive),
+        PeriodicJob(name="expire", every=60.0, run=expire),
+        PeriodicJob(name="begin_repairs", every=15.0, run=begin_repairs),
+        PeriodicJob(name="repair", every=1.0, run=repair, after_outage=SETTLING_SECONDS),
+        PeriodicJob(name="forget_processes", every=60.0, run=forget_processes),
+    ]
+
+
 def record_late(resources: Resources) -> None:
-    """Record what the recorder leaves waiting: it may be dead, or Redis too full for Celery."""
+    """Record what waits too long: the recorder may be dead, or Redis too full for Celery."""
     if resources.intake.oldest_age_seconds() > RECORDER_IS_LATE_SECONDS and (count := _drain(resources)):
         resources.pool.run(lambda conn: counters.increase(conn, "rescued", count))
-        log.warning("recorded_in_the_recorders_stead", deliveries=count)
+        log.warning("recorded_by_sweeper", deliveries=count)
 
 
 def record_spooled(resources: Resources) -> None:
-    """Record what the door put into PostgreSQL while Redis was away."""
+    """Record what the door spooled into PostgreSQL while Redis was away."""
     if resources.pool.run(spool.has_deliveries):
         _drain(resources)
 
 
 def move_old_entries(resources: Resources) -> bool:
-    """Take over what an older release left in Redis under its own key; whether there was anything."""
+    """Move entries of an older release's Redis stream into the intake; True when there were any."""
     return resources.intake.move_old_entries() > 0
 
 
 def dispatch(resources: Resources) -> bool:
-    """Send due tasks of all tenants, in fair turns; whether there were any, so that the workers may soon have room."""
-    return resources.dispatcher.round() > 0
+    """Send due tasks of all tenants in fair turns; True when there were any: workers may soon have room again."""
+    return resources.dispatcher.send_round() > 0
 
 
 def probe(resources: Resources) -> None:
-    """Let one task find out whether what holds others back is over: an outage, a missing permission."""
-    resources.dispatcher.probe()
+    """Send the tasks that find out whether an outage is over, or a missing permission was added."""
+    resources.dispatcher.send_probes()
 
 
 def take_back(resources: Resources) -> None:
-    """Make tasks due again whose message or worker was lost; those that lost too many workers fail."""
+    """Make tasks due again whose message or worker was lost. Tasks that lost too many workers fail."""
     for lost in resources.pool.run(rescue.reclaim_lost_tasks):
-        log.warning("rescued", task=lost.id, was=lost.was)
+        log.warning("task_rescued", task_id=lost.id, was=lost.was)
         failpoints.reach("taken_back_before_dispatch")
     for lost in resources.pool.run(rescue.tasks_to_give_up):
         resources.pool.run(partial(_give_up, lost=lost))
-        log.warning("gave_up", task=lost.id)
+        log.warning("task_given_up", task_id=lost.id)
 
 
 def adopt(resources: Resources) -> None:
-    """Work through events whose company a tenant has connected since."""
-    resources.dispatcher.top_up(adopt_parked(resources.pool))
+    """Record the parked events of companies that a tenant has connected since, and send their tasks."""
+    resources.dispatcher.top_up(adopt_parked_events(resources.pool))
 
 
 class ReleaseStranded:
-    """Releases actions that wait for nothing; any found is a rescue. Each time it looks at some, in turns at all."""
+    """Releases actions that wait though nothing blocks them. There should be none: each one counts as rescued.
+
+    Each run checks the next of the waiting actions, and after the last ones begins anew.
+    """
 
     def __init__(self) -> None:
-        self._until = 0
+        self._after_task_id = 0
 
     def __call__(self, resources: Resources) -> None:
-        """Look at the next ones."""
-        look = partial(rescue.stranded_conversations, after=self._until)
-        found = resources.pool.run(look)
-        for tenant_id, conversation_id in found.conversations:
+        """Check the next waiting actions."""
+        stranded = resources.pool.run(partial(rescue.stranded_conversations, after=self._after_task_id))
+        for tenant_id, conversation_id in stranded.conversations:
             resources.pool.run(partial(_release, tenant_id=tenant_id, conversation_id=conversation_id))
-        self._until = found.until
+        self._after_task_id = stranded.until
 
 
 def keep_alive(resources: Resources) -> None:
-    """Have the tokens of idle tenants refreshed before they die of age."""
-    resources.dispatcher.keep_alive()
+    """Have the tokens of idle tenants refreshed before they expire."""
+    resources.dispatcher.send_token_refreshes()
 
 
 def expire(resources: Resources) -> None:
-    """Have a worker delete what is too old to be kept."""
-    if kept(resources.settings):
-        resources.dispatcher.expire()
+    """Have a worker delete expired rows and files, if the settings limit any retention."""
+    if retention.days_by_kind(resources.settings):
+        resources.dispatcher.send_retention()
 
 
 def begin_repairs(resources: Resources) -> None:
-    """Ask for the periodic repairs whose time has come."""
+    """Begin the periodic repairs that are due."""
     if minutes := resources.settings.repair_minutes:
         resources.pool.run(partial(repairs.request_periodic, every_seconds=60.0 * minutes))
 
 
 def repair(resources: Resources) -> None:
-    """Have gaps repaired, and go on with what a dead worker left."""
+    """Send the repairs that are due, also those that a dead worker left."""
     for repair_id in resources.pool.run(repairs.reclaim_repairs):
-        log.warning("repair_taken_back", repair=repair_id)
-    resources.dispatcher.repair()
+        log.warning("repair_taken_back", repair_id=repair_id)
+    resources.dispatcher.send_repairs()
 
 
 def forget_processes(resources: Resources) -> None:
-    """Drop processes that are gone."""
+    """Delete the rows of processes that are gone."""
     resources.pool.run(capacity.remove_stale_processes)
 
 
 def _drain(resources: Resources) -> int:
-    return resources.recorder.drain(most_seconds=RECORD_SECONDS)
+    return resources.recorder.drain(max_seconds=RECORD_SECONDS)
 
 
 def _release(conn: Connection, tenant_id: int, conversation_id: str) -> None:
@@ -145,22 +166,3 @@ def _give_up(conn: Connection, lost: rescue.LostTask) -> None:
     rescue.give_up(conn, lost)
     settling.release_actions(conn, *conversation)
     settling.update_event_state(conn, lost.event_id)
-
-
-def duties() -> list[Duty]:
-    """What the sweeper does, and how often."""
-    return [
-        Duty(name="record_late", every=0.25, do=record_late),
-        Duty(name="move_old_entries", every=60.0, do=move_old_entries),
-        Duty(name="dispatch", every=0.1, soon=0.05, do=dispatch),
-        Duty(name="probe", every=1.0, do=probe),
-        Duty(name="record_spooled", every=1.0, do=record_spooled),
-        Duty(name="take_back", every=1.0, do=take_back, after_outage=SETTLING_SECONDS),
-        Duty(name="adopt", every=1.0, do=adopt),
-        Duty(name="release_stranded", every=2.0, do=ReleaseStranded()),
-        Duty(name="keep_alive", every=60.0, do=keep_alive),
-        Duty(name="expire", every=60.0, do=expire),
-        Duty(name="begin_repairs", every=15.0, do=begin_repairs),
-        Duty(name="repair", every=1.0, do=repair, after_outage=SETTLING_SECONDS),
-        Duty(name="forget_processes", every=60.0, do=forget_processes),
-    ]

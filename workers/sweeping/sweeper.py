@@ -1,7 +1,8 @@
-"""The net under everything: `python -m workers.sweeping.sweeper`. Independent of Celery but for the messages it sends.
+"""The sweeper, `python -m workers.sweeping.sweeper`: it catches the work that the other processes lose.
 
-It records when nobody else does, dispatches in fair turns, takes back what lost its message or its worker, and compares
-every cause of waiting with the present, so that no release can be missed. A second copy waits as a stand-by.
+It records when the recorder does not, and dispatches in fair turns. It takes back tasks that lost their message or
+worker. It compares every cause of waiting with the present, so that no release is missed. Of Celery it only needs to
+send messages. A second copy is a standby.
 """
 
 from __future__ import annotations
@@ -17,79 +18,23 @@ from shared.errors import MailroomError, StoreUnavailable
 from shared.process import logs, stopping
 from shared.process.heartbeat import Heartbeat
 from shared.settings import load
-from workers.resources import Resources, open_resources
-from workers.sweeping.periodic_jobs import Duty, duties
+from workers.resources import EXIT_CONFIGURATION, Resources, open_resources
+from workers.sweeping.periodic_jobs import PeriodicJob, periodic_jobs
 
-TICK_SECONDS = 0.1
-#: Between two looks at what is due, whatever is: the others need the processor, too.
-BREATH_SECONDS = 0.02
+#: The longest pause between two rounds of due jobs.
+MAX_PAUSE_SECONDS = 0.1
+#: The shortest pause, whatever is due: other processes need the processor, too.
+MIN_PAUSE_SECONDS = 0.02
+#: The pause before another try to become the sweeper, or to reach PostgreSQL.
+STANDBY_SECONDS = 1.0
 AFTER_A_BUG_SECONDS = 10.0
-#: After a duty that took this long PostgreSQL hung, or this process was frozen; Redis is given up on earlier.
+#: If a job took this long, PostgreSQL hung or this process was frozen. Calls to Redis give up earlier.
 HUNG_SECONDS = 8.0
 log = structlog.get_logger()
 
 
-def sweep(resources: Resources, role: Role, stop: stopping.Stop) -> None:
-    """Do the duties until `stop`, while this process is the sweeper."""
-    todo = duties()
-    while not stop.wait(TICK_SECONDS):
-        try:
-            with role.held() as held:
-                if held:
-                    log.info("sweeping")
-                    _leave_time_to_settle(todo)  # the role is lost with PostgreSQL, and only then
-                while held and not stop.is_set():
-                    _do_due(resources, role, todo)
-                    role.check()
-                    stop.wait(_pause(todo))
-        except StoreUnavailable as exc:
-            log.warning("sweeper_waits", reason=str(exc))
-        stop.wait(1.0)
-
-
-def _do_due(resources: Resources, role: Role, todo: list[Duty]) -> None:
-    """One duty's trouble does not stop the others: Redis may be away, or a row be one that nobody foresaw.
-
-    Raises StoreUnavailable before a duty that leaves others time when PostgreSQL was away, though it may be back; after
-    a PostgreSQL that hung the duty is left out.
-    """
-    for duty in todo:
-        if (began := time.monotonic()) >= duty.due:
-            duty.due = began + duty.every
-            if duty.after_outage:
-                role.check()
-            if time.monotonic() - began <= HUNG_SECONDS:
-                _do(resources, duty, began)
-            if time.monotonic() - began > HUNG_SECONDS:
-                _leave_time_to_settle(todo)
-
-
-def _do(resources: Resources, duty: Duty, began: float) -> None:
-    try:
-        if duty.do(resources):
-            duty.due = began + duty.soon
-    except StoreUnavailable as exc:
-        duty.due = began + max(duty.every, 1.0)
-        log.warning("duty_postponed", duty=duty.name, reason=str(exc))
-    except Exception:
-        duty.due = began + max(duty.every, AFTER_A_BUG_SECONDS)
-        log.exception("duty_failed", duty=duty.name)
-
-
-def _pause(todo: list[Duty]) -> float:
-    """Seconds until the next duty, within bounds."""
-    until_due = min(duty.due for duty in todo) - time.monotonic()
-    return min(max(until_due, BREATH_SECONDS), TICK_SECONDS)
-
-
-def _leave_time_to_settle(todo: list[Duty]) -> None:
-    """Workers that did their work while PostgreSQL was away write it down before their leases are looked at."""
-    for duty in todo:
-        duty.due = max(duty.due, time.monotonic() + duty.after_outage)
-
-
 def main() -> int:
-    """Run until TERM or Ctrl-C; 78 when the configuration is wrong."""
+    """Run until TERM or Ctrl-C (0); 78 when the settings are wrong."""
     try:
         settings = load()
         logs.configure(settings, "sweeper")
@@ -97,7 +42,7 @@ def main() -> int:
         resources = open_resources(settings, queue.celery_app(settings), kind="sweeper")
     except MailroomError as exc:
         sys.stderr.write(f"{exc}\n")
-        return 78
+        return EXIT_CONFIGURATION
     stop = stopping.on_signals()
     heartbeat = Heartbeat(resources.pool, resources.name, "sweeper")
     heartbeat.start()
@@ -107,6 +52,65 @@ def main() -> int:
     role.close()
     resources.close()
     return 0
+
+
+def sweep(resources: Resources, role: Role, stop: stopping.Stop) -> None:
+    """Run the periodic jobs until `stop`, while this process is the sweeper."""
+    jobs = periodic_jobs()
+    while not stop.wait(MAX_PAUSE_SECONDS):
+        try:
+            with role.held() as is_sweeper:
+                if is_sweeper:
+                    log.info("sweeping")
+                    _leave_time_to_settle(jobs)  # the role is lost with PostgreSQL, and only then
+                while is_sweeper and not stop.is_set():
+                    _run_due(resources, role, jobs)
+                    role.check()
+                    stop.wait(_pause_seconds(jobs))
+        except StoreUnavailable as exc:
+            log.warning("sweeper_waits", reason=str(exc))
+        stop.wait(STANDBY_SECONDS)
+
+
+def _run_due(resources: Resources, role: Role, jobs: list[PeriodicJob]) -> None:
+    """Run the due jobs; the failure of one does not stop the others.
+
+    Raises StoreUnavailable before a job with `after_outage` if PostgreSQL was away, even when it is back. If PostgreSQL
+    hung, that job is left out.
+    """
+    for job in jobs:
+        if (began := time.monotonic()) >= job.due:
+            job.due = began + job.every
+            if job.after_outage:
+                role.check()
+            if time.monotonic() - began <= HUNG_SECONDS:
+                _run(resources, job, began)
+            if time.monotonic() - began > HUNG_SECONDS:
+                _leave_time_to_settle(jobs)
+
+
+def _run(resources: Resources, job: PeriodicJob, began: float) -> None:
+    try:
+        if job.run(resources):
+            job.due = began + job.again_after
+    except StoreUnavailable as exc:
+        job.due = began + max(job.every, 1.0)
+        log.warning("job_postponed", job=job.name, reason=str(exc))
+    except Exception:
+        job.due = began + max(job.every, AFTER_A_BUG_SECONDS)
+        log.exception("job_failed", job=job.name)
+
+
+def _pause_seconds(jobs: list[PeriodicJob]) -> float:
+    """Return the seconds until the next job is due, within bounds."""
+    until_due = min(job.due for job in jobs) - time.monotonic()
+    return min(max(until_due, MIN_PAUSE_SECONDS), MAX_PAUSE_SECONDS)
+
+
+def _leave_time_to_settle(jobs: list[PeriodicJob]) -> None:
+    """Postpone the jobs with `after_outage`: workers that went on during the outage write down their results first."""
+    for job in jobs:
+        job.due = max(job.due, time.monotonic() + job.after_outage)
 
 
 if __name__ == "__main__":

@@ -165,26 +165,26 @@ def _set(
 ) -> None:
     from console.cli.options import database, the_tenant
     from console.cli.tenant.manage import show_tenant
-    from shared.actions import checked_action, refuse_hasty_trash
+    from shared.actions import validate_wait_for, validated_action
     from shared.db.tenants import tenants
 
     change = tenants.PolicyChange(
-        action=None if action is None else checked_action(action),
+        action=None if action is None else validated_action(action),
         only_inboxes=_inboxes(inboxes, all_inboxes),
         **parts,
     )
     with database() as conn, conn.transaction():
         tenants.lock(conn, the_tenant(conn, name).id)
         found = the_tenant(conn, name)
-        refuse_hasty_trash(change.action or found.action, change.wait_for or found.wait_for)
+        validate_wait_for(change.action or found.action, change.wait_for or found.wait_for)
         tenants.set_policy(conn, found.id, change)
         show_tenant(the_tenant(conn, name), as_json=as_json)
 
 
 def _inboxes(named: tuple[str, ...], every: bool) -> list[str] | None:
     """The inboxes to narrow the policy to, none for all of them, None to leave it as it is."""
-    from shared.actions import checked_inboxes
+    from shared.actions import validated_inboxes
 
     if named and every:
         raise click.UsageError("--only-inbox and --all-inboxes exclude each other")
-    return checked_inboxes(named) if named else [] if every else None
+    return validated_inboxes(named) if named else [] if every else None

@@ -52,12 +52,12 @@ def policy(external_id: str, tenant: str, action: str | None, no_action: bool) -
 
     Example: mailroom user policy tea_b7x2c --tenant Acme --action archive
     """
-    from shared.actions import checked_action
+    from shared.actions import validated_action
     from shared.db.users import users
 
     if (action is None) != no_action:
         raise click.UsageError("say either --action ACTION or --no-action")
-    chosen = None if action is None else checked_action(action)
+    chosen = None if action is None else validated_action(action)
     _change(tenant, external_id, lambda conn, tenant_id, user: users.set_action(conn, tenant_id, user, chosen))
     click.echo(f"{external_id}: {chosen or 'the action of the tenant'}")
 

@@ -1,30 +1,24 @@
-"""What PostgreSQL and Valkey have in common when we run them ourselves."""
+"""The common part of the embedded servers: start, stop and kill one, and end one that a killed run left behind."""
 
 from __future__ import annotations
 
-import fcntl
 import os
 import signal
 import subprocess
 import time
 from abc import ABC, abstractmethod
-from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar, Self
 
-from console.up.embedded.spawn import end
+from console.up.child_processes import stop_process
 from shared.errors import MailroomError
 
 if TYPE_CHECKING:
-    import signal
-    import subprocess
-    from collections.abc import Iterator
+    from collections.abc import Callable
 
-
-PATIENCE = 15.0  # seconds for a clean stop
-
-START_WITHIN = 60.0  # seconds, recovery after a crash included
-FAILS_AFTER = 3.0  # seconds in which a start is tried again: what a killed server left may still be going
+STOP_SECONDS = 15.0  # for a clean stop, before SIGKILL
+START_SECONDS = 60.0  # recovery after a crash included
+RETRY_SECONDS = 3.0  # a server that ends at once is started again: what a killed one left may still be ending
 
 
 class CannotStart(MailroomError):
@@ -33,99 +27,29 @@ class CannotStart(MailroomError):
     code = "cannot_start"
 
     @classmethod
-    def see(cls, what: str, log: Path, setting: str) -> CannotStart:
-        """Point at the log, with its last line, and at the setting that makes the server unnecessary."""
+    def with_log(cls, problem: str, log: Path, setting: str) -> CannotStart:
+        """Quote the log's last line, and name the setting that makes the server unnecessary."""
         lines = log.read_text(errors="replace").splitlines() if log.exists() else []
-        return cls(f"{what}: {lines[-1] if lines else 'no output'} (see {log}, or set {setting})")
-
-
-def end_leftover(pid_file: Path, mark: str) -> None:
-    """Stop the process named in `pid_file` if its command line holds `mark`; forget a stranger's file.
-
-    Call it only under the folder's lock: then nobody else can own that server.
-    """
-    pid = _pid_in(pid_file)
-    if pid is None or not _command_line(pid):
-        return  # PostgreSQL itself knows what to do with the file of a dead server
-    if mark not in _command_line(pid):
-        pid_file.unlink(missing_ok=True)  # the number was given to a stranger since
-        return
-    for number in (signal.SIGINT, signal.SIGKILL):
-        os.kill(pid, number)
-        if _gone(pid, mark):
-            return
-
-
-def _pid_in(pid_file: Path) -> int | None:
-    try:
-        return int(pid_file.read_text().split()[0])
-    except (OSError, ValueError, IndexError):
-        return None
-
-
-def _command_line(pid: int) -> str:
-    if Path("/proc/self").exists():
-        try:
-            return Path(f"/proc/{pid}/cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")
-        except OSError:
-            return ""
-    shown = subprocess.run(["/bin/ps", "-o", "command=", "-p", str(pid)], capture_output=True, text=True, check=False)
-    return shown.stdout.strip()
-
-
-def _gone(pid: int, mark: str) -> bool:
-    deadline = time.monotonic() + PATIENCE
-    while mark in _command_line(pid):
-        if time.monotonic() > deadline:
-            return False
-        time.sleep(0.05)
-    return True
-
-
-class AlreadyRunning(MailroomError):
-    """Another process works in this folder."""
-
-    code = "already_running"
-
-
-@contextmanager
-def hold(folder: Path) -> Iterator[None]:
-    """Hold the folder; the kernel lets go when the process ends, however it ends."""
-    folder.mkdir(parents=True, exist_ok=True)
-    with (folder / "lock").open("w") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise AlreadyRunning(f"Mailroom is already running on {folder}") from None
-        yield
-
-
-def memory_bytes() -> int:
-    """What this machine, or this container, has."""
-    whole = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    try:
-        return min(whole, int(Path("/sys/fs/cgroup/memory.max").read_text()))
-    except (OSError, ValueError):  # not a container, or "max"
-        return whole
+        return cls(f"{problem}: {lines[-1] if lines else 'no output'} (see {log}, or set {setting})")
 
 
 class Server(ABC):
-    """One embedded server. Its URL stays the same over `kill()` and `start()`; its data too when durable."""
+    """An embedded server. Its URL stays the same over `kill()` and `start()`; so does its data, when durable."""
 
     name: ClassVar[str]
     setting: ClassVar[str]
-    stops_on: ClassVar[signal.Signals]
+    stop_signal: ClassVar[signal.Signals]
     process: subprocess.Popen[bytes] | None = None
 
     @property
     @abstractmethod
     def url(self) -> str:
-        """How a client connects."""
+        """Return the URL for clients."""
 
     @property
     @abstractmethod
     def log(self) -> Path:
-        """Where the server's own words go."""
+        """Return the path of the server's own log."""
 
     @abstractmethod
     def spawn(self) -> None:
@@ -133,38 +57,39 @@ class Server(ABC):
 
     @abstractmethod
     def answers(self) -> bool:
-        """Whether a client is served now."""
+        """Whether it serves a client now."""
 
     @property
     def pid(self) -> int:
-        """The main process; only while it runs."""
+        """Return the id of the main process. Raises RuntimeError before the first start."""
         if self.process is None:
             raise RuntimeError(f"{self.name} is not running")
         return self.process.pid
 
     @property
     def running(self) -> bool:
+        """Whether the main process runs."""
         return self.process is not None and self.process.poll() is None
 
     def start(self) -> Self:
-        """Start, unless it runs, and return when clients are served."""
+        """Start it unless it runs, and return when it serves clients. Raises CannotStart."""
         began = time.monotonic()
         if not self.running:
             self.spawn()
         while not self.answers():
             elapsed = time.monotonic() - began
-            if elapsed > (START_WITHIN if self.running else FAILS_AFTER):
+            if elapsed > (START_SECONDS if self.running else RETRY_SECONDS):
                 self.stop()
-                raise CannotStart.see(f"{self.name} did not start", self.log, self.setting)
+                raise CannotStart.with_log(f"{self.name} did not start", self.log, self.setting)
             time.sleep(0.02)
             if not self.running:
                 self.spawn()
         return self
 
     def stop(self) -> None:
-        """Stop cleanly."""
+        """Stop it cleanly."""
         if self.process is not None:
-            end(self.process, self.stops_on, grace=15)
+            stop_process(self.process, self.stop_signal, STOP_SECONDS)
 
     def kill(self) -> None:
         """End it as a power cut would (SIGKILL); `start()` brings it back."""
@@ -177,3 +102,56 @@ class Server(ABC):
 
     def __exit__(self, *_: object) -> None:
         self.stop()
+
+
+def end_leftover(pid_file: Path, marker: str) -> None:
+    """Stop the process named in `pid_file` if its command line contains `marker`; remove the file of a stranger.
+
+    Call it only under the folder's lock: then nobody else can own that server.
+    """
+    pid = _read_pid(pid_file)
+    if pid is None or not _command_line(pid):
+        return  # PostgreSQL itself knows what to do with the file of a dead server
+    if marker not in _command_line(pid):
+        pid_file.unlink(missing_ok=True)  # the system has given the number to a stranger since
+        return
+    for number in (signal.SIGINT, signal.SIGKILL):
+        os.kill(pid, number)
+        if _wait_until(lambda: marker not in _command_line(pid), STOP_SECONDS):
+            return
+
+
+def memory_bytes() -> int:
+    """Return the memory of this machine, or of this container."""
+    machine = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    try:
+        return min(machine, int(Path("/sys/fs/cgroup/memory.max").read_text()))
+    except (OSError, ValueError):  # no container, or no limit ("max")
+        return machine
+
+
+def _read_pid(pid_file: Path) -> int | None:
+    try:
+        return int(pid_file.read_text().split()[0])
+    except (OSError, ValueError, IndexError):
+        return None
+
+
+def _command_line(pid: int) -> str:
+    """Return the command line of a process; empty if it is gone."""
+    if Path("/proc/self").exists():
+        try:
+            return Path(f"/proc/{pid}/cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")
+        except OSError:
+            return ""
+    listed = subprocess.run(["/bin/ps", "-o", "command=", "-p", str(pid)], capture_output=True, text=True, check=False)
+    return listed.stdout.strip()
+
+
+def _wait_until(condition: Callable[[], bool], seconds: float) -> bool:
+    deadline = time.monotonic() + seconds
+    while not condition():
+        if time.monotonic() > deadline:
+            return False
+        time.sleep(0.05)
+    return True

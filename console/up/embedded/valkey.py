@@ -1,4 +1,4 @@
-"""Runs Valkey, a fork of Redis that speaks the same protocol, on a free port of this machine."""
+"""Run Valkey, a fork of Redis that speaks the same protocol, on a free port of this machine."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from pathlib import Path
 
 import redis
 
+from console.up.child_processes import spawn
 from console.up.embedded.programs import valkey_server
 from console.up.embedded.server import Server, end_leftover, memory_bytes
-from console.up.embedded.spawn import spawn
 
-MEMORY_SHARE = 0.6
-# Every acknowledged write is in the file, and a full server refuses instead of forgetting. Without `durable`
-# the kernel writes the file when it likes: that survives SIGKILL, but no power cut.
+MEMORY_SHARE = 0.6  # of this machine's memory
+# Each acknowledged write is in the append-only file, and a full server refuses writes instead of evicting keys.
+# Without `durable` the kernel decides when the file is written: that survives SIGKILL, but no power cut.
 CONFIGURATION = """\
 bind 127.0.0.1
 port {port}
@@ -35,11 +35,14 @@ appendfsync {fsync}
 
 
 class Valkey(Server):
-    """A Valkey of our own in `folder`; `program` is run in place of the server, and becomes it."""
+    """A Valkey with its data below `folder`.
+
+    `program`, if given, is started in place of the server; it must become the server by exec.
+    """
 
     name = "Valkey"
     setting = "REDIS_URL"
-    stops_on = signal.SIGTERM
+    stop_signal = signal.SIGTERM
 
     def __init__(self, folder: Path, *, durable: bool = True, program: Path | None = None) -> None:
         self.folder = folder.resolve() / "valkey"
@@ -47,23 +50,26 @@ class Valkey(Server):
         self._program = program
         self._password = secrets.token_urlsafe(18)
         self._port = _free_port()
-        self._answered = False
+        self._has_answered = False
 
     @property
     def url(self) -> str:
+        """Return the URL of database 0."""
         return f"redis://:{self._password}@127.0.0.1:{self._port}/0"
 
     @property
     def log(self) -> Path:
+        """Return the path of the server's own log."""
         return self.folder / "valkey.log"
 
     def spawn(self) -> None:
+        """Start the process without waiting until it answers."""
         self.folder.mkdir(parents=True, exist_ok=True)
         self.folder.chmod(0o700)  # holds the password
         end_leftover(self._pid_file, str(self._configuration))
-        if self.process is not None and not self._answered:
-            self._port = _free_port()  # somebody else took it between choosing and binding
-        self._configuration.write_text(self._settings())
+        if self.process is not None and not self._has_answered:
+            self._port = _free_port()  # another program took it between choosing and binding
+        self._configuration.write_text(self._configuration_text())
         with self.log.open("ab") as log:
             self.process = spawn(
                 [self._program or valkey_server(), self._configuration],
@@ -74,9 +80,10 @@ class Valkey(Server):
             )
 
     def answers(self) -> bool:
+        """Whether it answers a PING now."""
         with contextlib.closing(redis.Redis.from_url(self.url)) as client:
             try:
-                self._answered = bool(client.ping())
+                self._has_answered = bool(client.ping())
             except (redis.ConnectionError, redis.ResponseError):
                 return False
             return True
@@ -89,7 +96,7 @@ class Valkey(Server):
     def _pid_file(self) -> Path:
         return self.folder / "valkey.pid"
 
-    def _settings(self) -> str:
+    def _configuration_text(self) -> str:
         return CONFIGURATION.format(
             port=self._port,
             password=self._password,

@@ -12,7 +12,7 @@ from typing import Final
 from psycopg.rows import class_row
 from psycopg.types.json import Jsonb
 
-from shared.actions import Unstored, blocked
+from shared.actions import UnstoredFiles, wait_reason
 from shared.db.core.pool import Connection
 from shared.db.tasks.leases import check_owned
 from shared.models import Call, Task
@@ -138,14 +138,14 @@ def _release(conn: Connection, tenant_id: int, conversation_id: str, waiting: Se
     if not waiting:
         return 0
     unstored = _unstored_files(conn, tenant_id, conversation_id)
-    free = [task_id for task_id, kind, wait_for in waiting if blocked(kind, wait_for, unstored) is None]
+    free = [task_id for task_id, kind, wait_for in waiting if wait_reason(kind, wait_for, unstored) is None]
     conn.execute("UPDATE tasks SET due_at = now() WHERE id = ANY(%s) AND state = 'ready'", (free,))
     return len(free)
 
 
-def _unstored_files(conn: Connection, tenant_id: int, conversation_id: str) -> Unstored:
+def _unstored_files(conn: Connection, tenant_id: int, conversation_id: str) -> UnstoredFiles:
     """Count the conversation's files that wait, failed or were discarded. A message not read yet counts as a file."""
-    with conn.cursor(row_factory=class_row(Unstored)) as cur:
+    with conn.cursor(row_factory=class_row(UnstoredFiles)) as cur:
         counts = cur.execute(
             "SELECT waiting, failed, discarded FROM unstored_files(%s, %s)", (tenant_id, conversation_id)
         ).fetchone()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 from typing import TYPE_CHECKING
 
-from shared.connection.tokens import token_of
+from shared.connection.tokens import current_token
 from workers import app as worker
 from workers.steps import STEPS, apply_action
 
@@ -20,14 +20,14 @@ seen = itertools.count()
 def break_at_first(attempt: Attempt) -> None:
     """Break for the first tasks, and do what is to be done for all others."""
     if next(seen) < BUGS:
-        token = token_of(attempt.resources, attempt.task.tenant_id).access_token
+        token = current_token(attempt.resources, attempt.task.tenant_id).access_token
         raise RuntimeError(f"a bug with {token}")
     apply_action(attempt)
 
 
 def break_with_token(resources: Resources, tenant_id: int) -> None:
     """Leave the handling of it to Celery."""
-    token = token_of(resources, tenant_id).access_token
+    token = current_token(resources, tenant_id).access_token
     raise ValueError(f"another bug with {token}")
 
 

@@ -81,7 +81,7 @@ class Stage:
             wait_until(lambda url=url: answers(url), f"{url} answers")
 
     def leaky_worker(self) -> Any:
-        words = ("-q", "-A", "tests.integration.canary.leaky_app", "worker", "-n", "leaky@%h", "-Q", queue.WORK)
+        words = ("-q", "-A", "tests.integration.canary.leaky_app", "worker", "-n", "leaky@%h", "-Q", queue.WORK_QUEUE)
         return self.site.run("leaky", "-m", "celery", *words, "--concurrency", "4", *CELERY)
 
     def mailroom(self, *arguments: str) -> str:

@@ -100,7 +100,7 @@ def test_no_secret_is_left_anywhere_and_none_goes_elsewhere(stage: Stage) -> Non
         stage.settle()
     assert "bug" in {code for (code,) in stage.rig.sql("SELECT code FROM tasks WHERE state = 'failed'")}
     for (tenant_id,) in stage.rig.sql("SELECT id FROM tenants"):
-        stage.site.tell(queue.KEEP_ALIVE, tenant_id, consumes=queue.WORK)
+        stage.site.tell(queue.KEEP_ALIVE, tenant_id, consumes=queue.WORK_QUEUE)
     wait_until(
         lambda: stage.worker.shown.count("raised unexpected: ValueError('another bug") == 2, "both bugs are in the log"
     )
@@ -108,7 +108,10 @@ def test_no_secret_is_left_anywhere_and_none_goes_elsewhere(stage: Stage) -> Non
     stage.worker.stop()
     stage.mail(1)
     with redis.Redis.from_url(stage.redis_url) as client:
-        wait_until(lambda: client.llen(queue.WORK) + client.llen(f"{queue.WORK}\x06\x169") > 0, "tasks wait in Celery")
+        wait_until(
+            lambda: client.llen(queue.WORK_QUEUE) + client.llen(f"{queue.WORK_QUEUE}\x06\x169") > 0,
+            "tasks wait in Celery",
+        )
     found = places.leaks(
         stage.secrets(),
         [

@@ -124,13 +124,13 @@ class Site:
         self._programs.append(Program(name=name, process=process, log=log))
         return self._programs[-1]
 
-    def worker(self, *, consumes: str = queue.WORK, crash_at: str = "", slots: int = 4) -> Program:
+    def worker(self, *, consumes: str = queue.WORK_QUEUE, crash_at: str = "", slots: int = 4) -> Program:
         """A worker of this queue: one that is to crash gets a queue of its own, so that it finds just its task."""
         return self._celery(f"worker-{consumes}", consumes, slots, crash_at)
 
     def recorder(self, *, crash_at: str = "") -> Program:
         """A recorder."""
-        return self._celery("recorder", queue.RECORD, 1, crash_at)
+        return self._celery("recorder", queue.RECORD_QUEUE, 1, crash_at)
 
     def sweeper(self, *, crash_at: str = "") -> Program:
         """A sweeper."""

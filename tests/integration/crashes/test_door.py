@@ -52,7 +52,7 @@ def die_at(site: Site, redis_url: str, point: str, port: int) -> None:
     dying.wait_for(f"failpoint {point}: kill")
     wait_until(lambda: not victim.is_running() or victim.status() == psutil.STATUS_ZOMBIE, "the door is dead")
     with redis.Redis.from_url(redis_url) as client:
-        kept, told = bool(rig.resources.intake.depth()), bool(client.llen(queue.RECORD))
+        kept, told = bool(rig.resources.intake.depth()), bool(client.llen(queue.RECORD_QUEUE))
     dying.end()
     assert (kept, told if LEFT[point][1] is not None else None) == LEFT[point]
 

@@ -54,7 +54,7 @@ def test_a_task_that_kills_its_worker_for_the_fifth_time_fails_and_the_others_ar
     site.tell(queue.RUN_TASK, poison, consumes="deadly")
     dying.died_of(signal.SIGSEGV)
     site.worker()
-    site.tell(queue.RUN_TASK, other, consumes=queue.WORK)
+    site.tell(queue.RUN_TASK, other, consumes=queue.WORK_QUEUE)
     site.until(lambda: ended(site, other) == [("done", None)], "the other task is done")
     site.rig.sql(EXPIRE, poison)
     site.rig.sweep("take_back")

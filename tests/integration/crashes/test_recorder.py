@@ -50,7 +50,7 @@ def test_a_recorder_that_dies_is_followed_by_one_that_records_once(site: Site, p
     rig = site.rig
     rig.send("inbound_received", "cmp_acme", recipients=[{"handle": NORA, "role": "to"}], expect="archived")
     dying = site.recorder(crash_at=point)
-    site.tell(queue.RECORD_INTAKE, consumes=queue.RECORD)
+    site.tell(queue.RECORD_INTAKE, consumes=queue.RECORD_QUEUE)
     dying.died_of(signal.SIGKILL)
     [(events, marks)] = rig.sql(STATES)
     tasks = rig.sql("SELECT state FROM tasks")

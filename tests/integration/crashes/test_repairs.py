@@ -24,7 +24,7 @@ def test_a_killed_workers_repair_is_gone_on_with_and_nothing_is_done_twice(site:
     mail(rig, count=40, deliver=False)
     ask(rig, rig.one("SELECT id FROM tenants"))
     worker = site.worker(crash_at="page_fed_before_next")
-    site.tell(queue.REPAIR, rig.one("SELECT id FROM repairs"), consumes=queue.WORK)
+    site.tell(queue.REPAIR, rig.one("SELECT id FROM repairs"), consumes=queue.WORK_QUEUE)
     worker.died_of(signal.SIGKILL)
     assert outcome(rig) == [("running", 15, 1, 14, 14)]
     assert rig.one("SELECT count(*)::int FROM spooled_deliveries") == 14

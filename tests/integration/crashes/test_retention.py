@@ -8,7 +8,7 @@ from pathlib import Path
 from shared import queue
 from tests.integration.crashes.conftest import NORA
 from tests.integration.crashes.site import CLEAN, Site
-from workers.sweeping.retention import expire
+from workers.sweeping.retention import delete_expired
 
 
 def test_a_file_whose_end_was_not_written_down_is_looked_for_again(site: Site) -> None:
@@ -26,7 +26,7 @@ def test_a_file_whose_end_was_not_written_down_is_looked_for_again(site: Site) -
     assert rig.sql("SELECT 1 FROM attachments") == []
     assert rig.one("SELECT count(*)::int FROM expired_files") == 2
     rig.sql("UPDATE expired_files SET deleting_until = now()")  # five minutes later
-    expire(rig.resources)
+    delete_expired(rig.resources)
     assert rig.one("SELECT count(*)::int FROM expired_files") == 0
     assert site.verdict() == CLEAN
 

@@ -38,7 +38,7 @@ def test_a_task_whose_message_was_never_sent_is_sent_again(site: Site, redis_db:
     recorded(site)
     site.sweeper(crash_at="queued_before_send").died_of(signal.SIGKILL)
     with redis.Redis.from_url(redis_db) as client:
-        assert (site.rig.one(STATE), client.llen(queue.WORK)) == ("queued", 0)
+        assert (site.rig.one(STATE), client.llen(queue.WORK_QUEUE)) == ("queued", 0)
     site.rig.sql(EXPIRE)  # or wait half a minute
     site.rig.sweep("take_back")
     site.rig.work()
@@ -48,7 +48,7 @@ def test_a_task_whose_message_was_never_sent_is_sent_again(site: Site, redis_db:
 
 def test_work_whose_messages_were_wiped_from_redis_is_done(site: Site, redis_db: str) -> None:
     recorded(site)
-    site.rig.resources.dispatcher.round()
+    site.rig.resources.dispatcher.send_round()
     site.rig.messages.sent.clear()
     with redis.Redis.from_url(redis_db) as client:
         client.flushdb()

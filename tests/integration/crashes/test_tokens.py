@@ -118,7 +118,7 @@ def refresh_once(site: Site, expire: Callable[[Site], Any], count: int, *, refre
     """Have all workers run so many tasks at once, all with a token that has ended."""
     expire(site)
     for task_id in mail(site, count):
-        site.tell(queue.RUN_TASK, task_id, consumes=queue.WORK)
+        site.tell(queue.RUN_TASK, task_id, consumes=queue.WORK_QUEUE)
     site.settle()
     assert refreshes(site.rig) == [200] * refreshed
 

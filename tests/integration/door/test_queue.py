@@ -14,7 +14,7 @@ import redis
 from kombu.exceptions import EncodeError
 
 from shared.errors import StoreUnavailable
-from shared.queue import RECORD_INTAKE, RUN_TASK, Queue, celery_app, send, send_all
+from shared.queue import RECORD_INTAKE, RUN_TASK, CeleryApp, celery_app, send, send_all
 from shared.settings import Settings
 
 if TYPE_CHECKING:
@@ -30,7 +30,7 @@ def silent_url() -> Iterator[str]:
         yield f"redis://:secret@127.0.0.1:{listener.getsockname()[1]}/0"
 
 
-def seconds_to_fail(app: Queue) -> float:
+def seconds_to_fail(app: CeleryApp) -> float:
     began = time.monotonic()
     with pytest.raises(StoreUnavailable):
         send(app, RECORD_INTAKE)

@@ -13,13 +13,13 @@ from sandbox.server import RunningSandbox, start_in_thread
 from sandbox.settings import SandboxSettings
 from shared.connection.budget import Budget
 from shared.front.client import FrontClient, TenantClient
-from shared.http.transport import Deadlines
+from shared.http.transport import CallDeadlines
 from shared.models import Token
 from tests.integration.front.peers import Peer
 
 Fault = Callable[..., None]
 # Short, and still enough for an answer on a machine that has much else to do.
-SHORT = Deadlines(call=3.0, pages=6.0, file=3.0, bytes_per_second=2**20)
+SHORT = CallDeadlines(call=3.0, pages=6.0, file=3.0, bytes_per_second=2**20)
 
 
 def token(name: str = "canary-token", company_id: str = "cmp_1") -> Token:

@@ -154,8 +154,8 @@ def test_after_a_merge_the_survivor_is_named(client: TenantClient, fault: Fault)
     fault("merged_301", path_regex=CONVERSATION)
     with pytest.raises(errors.ConversationMoved) as moved:
         client.set_status("cnv_1", "archived")
-    assert (moved.value.asked, moved.value.survivor != "cnv_1") == ("cnv_1", True)
-    assert client.conversation("cnv_1").id == moved.value.survivor
+    assert (moved.value.merged_id, moved.value.surviving_id != "cnv_1") == ("cnv_1", True)
+    assert client.conversation("cnv_1").id == moved.value.surviving_id
 
 
 def test_a_change_whose_answer_was_lost_is_found_in_the_events(client: TenantClient, fault: Fault) -> None:

@@ -18,8 +18,8 @@ def _receive(sandbox: RunningSandbox, count: int) -> None:
 def every_event(client: TenantClient, **wanted: Any) -> list[dict[str, Any]]:
     page = client.events(**wanted)
     found = [*page.events]
-    while page.following:
-        page = client.more_events(page.following)
+    while page.next_path:
+        page = client.more_events(page.next_path)
         found += page.events
     return found
 

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from shared.errors import ShuttingDown, StorageUnavailable
-from shared.storage import Storage, path_for
+from shared.storage import Storage, attachment_path
 from tests.integration.front.small_s3 import SmallS3, small_s3
 
 CONTENT = bytes(range(256)) * 4 * 8_192  # 8 MiB: two parts of S3
@@ -99,9 +99,9 @@ def test_an_object_store_passes_the_probe(s3: SmallS3) -> None:
 def test_an_object_store_forgets_one_tenant(s3: SmallS3) -> None:
     storage = Storage(s3.storage_url)
     for tenant in (1, 10):
-        storage.put(path_for(tenant, "fil_1"), [b"x"])
+        storage.put(attachment_path(tenant, "fil_1"), [b"x"])
     storage.delete_tenant(1)
-    assert list(s3.objects) == [f"files/{path_for(10, 'fil_1')}"]
+    assert list(s3.objects) == [f"files/{attachment_path(10, 'fil_1')}"]
 
 
 def test_a_refusal_is_told_without_a_key(s3: SmallS3) -> None:

@@ -20,7 +20,7 @@ from shared.db.tasks import leases
 from shared.db.tenants import connections, erasing, tenants
 from shared.db.tenants.erasing import NotErasing, Subject
 from shared.errors import BeingErased, Fenced
-from shared.storage import Storage, Stored
+from shared.storage import Storage, StoredFile
 from tests.integration.isolation.commanding import mailroom
 from tests.integration.isolation.searching import places_of
 from tests.integration.pipeline.rig import Rig
@@ -138,7 +138,7 @@ def test_nothing_is_dispatched_or_claimed_after_the_mark(rig: Rig, acme: int) ->
     rig.sql("UPDATE tasks SET state = 'ready'")
     mark(rig, acme)
     rig.messages.sent.clear()
-    rig.resources.dispatcher.round()
+    rig.resources.dispatcher.send_round()
     rig.resources.dispatcher.top_up([acme])
     rig.sweep("dispatch", "probe", "take_back", "adopt", "release_stranded")
     assert rig.messages.sent == []
@@ -157,7 +157,7 @@ def test_a_download_in_the_middle_is_waited_for_and_its_file_is_gone(
 ) -> None:
     task_id, gate, real = file_task(rig), Gate(), Storage.put
 
-    def slow(storage: Storage, path: str, chunks: Any) -> Stored:
+    def slow(storage: Storage, path: str, chunks: Any) -> StoredFile:
         gate()
         return real(storage, path, chunks)
 
@@ -182,7 +182,7 @@ def test_a_frozen_download_removes_its_file_when_it_wakes_after_all(
     """Its lease ended while it stood still: nobody waited for it."""
     task_id, gate, real = file_task(rig, size=1_000), Gate(), Storage.put
 
-    def frozen(storage: Storage, path: str, chunks: Any) -> Stored:
+    def frozen(storage: Storage, path: str, chunks: Any) -> StoredFile:
         stored = real(storage, path, chunks)
         gate()
         storage_again = real(storage, path, [b"again"])  # what it still had to write
@@ -207,7 +207,7 @@ def test_an_attempt_that_only_lost_its_lease_leaves_the_file_to_the_next_one(
 ) -> None:
     task_id, real = file_task(rig, size=1_000), Storage.put
 
-    def overtaken(storage: Storage, path: str, chunks: Any) -> Stored:
+    def overtaken(storage: Storage, path: str, chunks: Any) -> StoredFile:
         stored = real(storage, path, chunks)
         rig.sql("UPDATE tasks SET lease_epoch = lease_epoch + 1")
         return stored

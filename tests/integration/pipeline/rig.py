@@ -26,7 +26,7 @@ from shared.settings import Settings
 from workers.attempts.run import run_task
 from workers.resources import Resources, open_resources
 from workers.steps import STEPS
-from workers.sweeping.periodic_jobs import duties
+from workers.sweeping.periodic_jobs import periodic_jobs
 
 NORA = "nora@acme.example"
 TO_NORA = [{"handle": "sender@elsewhere.example", "role": "from"}, {"handle": NORA, "role": "to"}]
@@ -50,7 +50,7 @@ class Messages:
         return self
 
     @contextmanager
-    def together(self) -> Iterator[None]:
+    def batched(self) -> Iterator[None]:
         yield
 
 
@@ -140,7 +140,7 @@ class Rig:
     def work(self, rounds: int = 200) -> None:
         """Run due tasks until none is left."""
         for _ in range(rounds):
-            self.resources.dispatcher.round()
+            self.resources.dispatcher.send_round()
             todo, self.messages.sent = self.messages.sent, []
             if not todo:
                 return
@@ -164,10 +164,10 @@ class Rig:
         self.sql("UPDATE tenants SET not_before = '-infinity'")
 
     def sweep(self, *names: str) -> None:
-        """Do these duties of the sweeper once."""
-        for duty in duties():
-            if duty.name in names:
-                duty.do(self.resources)
+        """Run these jobs of the sweeper once."""
+        for job in periodic_jobs():
+            if job.name in names:
+                job.run(self.resources)
 
     def sql(self, query: str, *values: Any) -> list[tuple[Any, ...]]:
         """Rows of a query, or none."""

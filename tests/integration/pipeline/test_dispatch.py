@@ -29,7 +29,7 @@ def tenant_with_work(rig: Rig, company: str, events: int) -> int:
 
 def sent(rig: Rig) -> int:
     """Dispatch a round; how many tasks went out."""
-    return rig.resources.dispatcher.round()
+    return rig.resources.dispatcher.send_round()
 
 
 def test_a_redis_that_was_away_does_not_make_the_next_lost_message_cost_half_an_hour(

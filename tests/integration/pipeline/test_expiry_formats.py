@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from shared.connection.tokens import token_of
+from shared.connection.tokens import current_token
 from shared.front.oauth import TokenEndpoint
 from tests.integration.front.peers import Peer, answer
 from tests.integration.pipeline.consent import PAST, consent
@@ -67,7 +67,7 @@ def endpoint(rig: Rig, said: dict[str, Any]) -> Iterator[Peer]:
 def test_the_end_of_a_token_is_understood_from_the_answer_to_the_next_refresh(rig: Rig, tenant: int, said: str) -> None:
     with endpoint(rig, FORMATS[said]()) as peer:
         for _ in range(3):
-            assert token_of(rig.resources, tenant).access_token == "a-new-token"
+            assert current_token(rig.resources, tenant).access_token == "a-new-token"
         assert len(peer.requests) == 1
         expected = UNSAID if said in {"absent", "null"} else SAID
         assert (
@@ -75,5 +75,5 @@ def test_the_end_of_a_token_is_understood_from_the_answer_to_the_next_refresh(ri
         )
         rig.sql(LATER)
         for _ in range(3):
-            token_of(rig.resources, tenant)
+            current_token(rig.resources, tenant)
         assert len(peer.requests) == 2

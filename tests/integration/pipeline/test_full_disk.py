@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from shared.errors import StorageFull
-from shared.storage import Storage, Stored
+from shared.storage import Storage, StoredFile
 from tests.integration.pipeline.rig import Rig
 
 NORA = "nora@acme.example"
@@ -22,7 +22,7 @@ class Disk(Storage):
         super().__init__(url)
         self.room = 0
 
-    def put(self, path: str, chunks: Iterable[bytes]) -> Stored:
+    def put(self, path: str, chunks: Iterable[bytes]) -> StoredFile:
         content = b"".join(chunks)
         if len(content) > self.room:
             raise StorageFull("no space left; make room at STORAGE_URL")

@@ -15,6 +15,7 @@ from shared.errors import StoreUnavailable
 from tests.integration.pipeline.rig import Rig
 from tests.integration.pipeline.test_recording import receive
 from workers.recording import recorder
+from workers.recording.prefetch import DeliveryReader
 
 TYPES = "SELECT type, count(*)::int FROM events GROUP BY 1"
 
@@ -59,13 +60,13 @@ def test_looking_for_a_refused_delivery_counts_once_against_its_neighbours(
         receive(rig, payload={"id": f"evt_{number}"})
     rig.sql("ALTER TABLE events ADD CHECK (front_id <> 'evt_7')")
     counts: list[int] = []
-    commit = recorder._commit
+    commit = recorder._commit_chunk
 
     def watched(*given: Any) -> set[int]:
         counts.extend(rig.resources.pool.run(statements.tries_in_flight).values())
         return commit(*given)
 
-    monkeypatch.setattr(recorder, "_commit", watched)
+    monkeypatch.setattr(recorder, "_commit_chunk", watched)
     rig.record()
     assert set(counts) == {1}
 
@@ -95,7 +96,7 @@ def by_ones(rig: Rig) -> recorder.Recorder:
     """A recorder whose chunks are of one delivery, so that the next is always read ahead."""
     pool, intake = rig.resources.pool, rig.resources.intake
     role = Role(rig.settings.database_url.get_secret_value(), RECORDER, name="recorder of this test")
-    return recorder.Recorder(pool, intake, role, rig.resources.dispatcher.top_up, recorder.Reader(pool, intake, 1))
+    return recorder.Recorder(pool, intake, role, rig.resources.dispatcher.top_up, DeliveryReader(pool, intake, 1))
 
 
 def test_what_is_read_ahead_is_recorded_in_its_turn(rig: Rig) -> None:
@@ -131,7 +132,7 @@ def test_what_was_read_ahead_stays_when_time_is_up(rig: Rig, monkeypatch: pytest
     recorder = by_ones(rig)
     ticks = itertools.count(0.0, 1.0)
     monkeypatch.setattr("workers.recording.recorder.time.monotonic", lambda: next(ticks))
-    assert recorder.drain(most_seconds=1.5) == 1
+    assert recorder.drain(max_seconds=1.5) == 1
     recorder.close()
     assert rig.resources.pool.run(statements.tries_in_flight) == {}
     assert rig.record() == 2

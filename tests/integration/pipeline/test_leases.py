@@ -74,7 +74,7 @@ def test_each_send_doubles_the_wait_before_the_next(rig: Rig, task_id: int) -> N
             rig.one("SELECT round(extract(epoch FROM lease_until - now()) / 30)::int FROM tasks WHERE id = %s", task_id)
         )
         lose_lease(rig)
-        rig.resources.dispatcher.round()
+        rig.resources.dispatcher.send_round()
     assert waits == [1, 2, 4]
 
 

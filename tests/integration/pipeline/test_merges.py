@@ -148,7 +148,7 @@ class Restless:
         return nullcontext()
 
     def set_status(self, conversation: str, _: str) -> None:
-        raise ConversationMoved("merged", asked=conversation, survivor=f"{conversation}x")
+        raise ConversationMoved("merged", merged_id=conversation, surviving_id=f"{conversation}x")
 
 
 @pytest.mark.usefixtures("tenant")

@@ -152,7 +152,7 @@ def test_an_answer_to_anybody_ends_the_suspicion(rig: Rig) -> None:
 
 def test_a_message_that_outran_an_outage_hands_its_task_back(rig: Rig, tenants: list[int]) -> None:
     mail(rig, 3)
-    rig.resources.dispatcher.round()
+    rig.resources.dispatcher.send_round()
     assert len(rig.messages.sent) == 3
     begin(rig.resources)
     before = calls(rig)

@@ -59,7 +59,7 @@ def test_a_token_revoked_in_the_middle_of_a_backlog_is_used_no_more_and_costs_no
     rig.user(tenant, NORA)
     rig.send("inbound_received", "cmp_acme", recipients=TO_NORA, count=40)
     rig.record()
-    rig.resources.dispatcher.round()
+    rig.resources.dispatcher.send_round()
     rig.control("companies/cmp_acme/tokens", {"do": "revoke"})
     rig.work()
     assert [call["status"] for call in rig.control("ledger/calls")["calls"]] == [401]

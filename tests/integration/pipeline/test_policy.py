@@ -8,7 +8,7 @@ import pytest
 
 from shared.queue import RUN_TASK
 from tests.integration.pipeline.rig import NORA, TO_NORA, Rig
-from workers.sweeping.periodic_jobs import duties
+from workers.sweeping.periodic_jobs import periodic_jobs
 
 
 @pytest.fixture
@@ -114,7 +114,7 @@ def test_a_changed_policy_runs_no_old_event_again(rig: Rig, tenant: int) -> None
     conversations = [receive(rig, attachment_count=count) for count in (0, 1)]
     before = rig.sql("SELECT count(*)::int, max(id) FROM tasks")
     rig.sql("UPDATE tenants SET action = 'archive', only_when_matched = false WHERE id = %s", tenant)
-    rig.sweep(*(duty.name for duty in duties()))
+    rig.sweep(*(job.name for job in periodic_jobs()))
     rig.messages.sent = [message for message in rig.messages.sent if message[0] == RUN_TASK]
     rig.work()
     assert rig.sql("SELECT count(*)::int, max(id) FROM tasks") == before

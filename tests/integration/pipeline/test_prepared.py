@@ -18,7 +18,7 @@ from tests.integration.pipeline.test_recording import envelope, receive
 from workers.recording import prefetch, prepare
 from workers.recording.chunk import record_chunk
 from workers.recording.parse import Incoming, Parsed, parse
-from workers.recording.prepare import Prepared
+from workers.recording.prepare import PreparedChunk
 
 FILE = {
     "id": "fil_1",
@@ -49,11 +49,11 @@ def waiting(rig: Rig, *names: str, company: str = "cmp_acme") -> list[Parsed]:
     return [parse(Incoming(each.delivery, "webhook", each.entry_id)) for each in entries]
 
 
-def prepared(rig: Rig, chunk: Sequence[Parsed]) -> Prepared:
+def prepared(rig: Rig, chunk: Sequence[Parsed]) -> PreparedChunk:
     return rig.resources.pool.run(lambda conn: prepare.prepare(conn, chunk, statements.begin_reading(conn)))
 
 
-def record(rig: Rig, chunk: Sequence[Parsed], found: Prepared | None = None) -> set[int]:
+def record(rig: Rig, chunk: Sequence[Parsed], found: PreparedChunk | None = None) -> set[int]:
     return rig.resources.pool.run(lambda conn: record_chunk(conn, chunk, prepared=found))
 
 
@@ -110,7 +110,7 @@ def test_what_cannot_be_written_as_prepared_is_looked_up_again(
 
     went: list[tuple[str]] = []
 
-    def and_gone(conn: Connection, chunk: Sequence[Parsed], now: datetime) -> Prepared:
+    def and_gone(conn: Connection, chunk: Sequence[Parsed], now: datetime) -> PreparedChunk:
         found = prepare.prepare(conn, chunk, now)
         if "cmp_other" in found.tenants:
             went.extend(rig.sql("DELETE FROM tenants WHERE company_id = 'cmp_other' RETURNING company_id"))
@@ -128,7 +128,7 @@ def test_what_cannot_be_prepared_is_recorded_nevertheless(rig: Rig, acme: int, m
     for number in range(3):
         receive(rig, payload={"id": f"evt_{number}"})
 
-    def refused(*_: object) -> Prepared:
+    def refused(*_: object) -> PreparedChunk:
         raise psycopg.errors.DataError
 
     record_by_ones(rig, monkeypatch, refused)
@@ -142,7 +142,7 @@ def test_an_event_that_waits_twice_in_a_row_is_written_once(
         receive(rig)
     known: list[EventKey] = []
 
-    def noted(conn: Connection, chunk: Sequence[Parsed], now: datetime) -> Prepared:
+    def noted(conn: Connection, chunk: Sequence[Parsed], now: datetime) -> PreparedChunk:
         found = prepare.prepare(conn, chunk, now)
         known.extend(found.ids)
         return found
@@ -153,7 +153,7 @@ def test_an_event_that_waits_twice_in_a_row_is_written_once(
     assert rig.one("SELECT count(*)::int FROM events") == 1
 
 
-def record_by_ones(rig: Rig, monkeypatch: pytest.MonkeyPatch, prepares: Callable[..., Prepared]) -> None:
+def record_by_ones(rig: Rig, monkeypatch: pytest.MonkeyPatch, prepares: Callable[..., PreparedChunk]) -> None:
     """One delivery is a chunk; they are prepared like this."""
     monkeypatch.setattr(prefetch, "prepare", prepares)
     recorder = by_ones(rig)

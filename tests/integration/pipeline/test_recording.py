@@ -95,7 +95,7 @@ def test_two_companies_may_share_every_id(rig: Rig) -> None:
 
 
 def test_pieces_of_a_chunk_are_recorded_as_one(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(prepare, "PIECE", 2)
+    monkeypatch.setattr(prepare, "GROUP_SIZE", 2)
     rig.tenant("cmp_acme")
     for number in (3, 1, 2, 5, 1, 4, 3):
         receive(rig, payload={"id": f"evt_{number}"})

@@ -14,7 +14,7 @@ from shared.db.tenants import tenants
 from tests.integration.pipeline.rig import Rig
 from tests.integration.pipeline.test_parking import connect
 from workers.sweeping import retention
-from workers.sweeping.retention import expire
+from workers.sweeping.retention import delete_expired
 
 ACME, NORA = "cmp_acme", "nora@acme.example"
 TO_NORA = [{"handle": NORA, "role": "to"}]
@@ -69,7 +69,7 @@ def test_a_finished_event_goes_with_everything_that_belongs_to_it(rig: Rig) -> N
     mail(rig, days_ago=11, attachment_count=2)
     mail(rig, days_ago=9, attachment_count=1)
     assert len(files(rig)) == 3
-    expire(rig.resources)
+    delete_expired(rig.resources)
     assert [left(rig, table) for table in ("events", "deliveries", "actions")] == [1, 1, 1]
     assert rig.one("SELECT count(DISTINCT event_id)::int FROM recipients") == 1
     assert rig.sql("SELECT kind, count(*)::int FROM tasks GROUP BY 1 ORDER BY 1") == [
@@ -86,7 +86,7 @@ def test_nothing_of_tenants_is_deleted_where_it_shall_be_kept_for_ever(rig: Rig)
     tenant(rig)
     mail(rig, days_ago=4_000)
     mail(rig, "cmp_nobody", days_ago=4_000)
-    expire(rig.resources)
+    delete_expired(rig.resources)
     assert left(rig) == 2
     rig.sweep("expire")
     assert rig.messages.sent == []
@@ -102,16 +102,16 @@ def test_open_and_failed_events_stay_and_so_does_what_belongs_to_their_conversat
     [first] = mail(rig, days_ago=12, attachment_count=1)
     rig.resources.pool.run(lambda conn: tenants.pause(conn, tenant_id))
     mail(rig, days_ago=11, conversation=first["conversation_id"])
-    expire(rig.resources)
+    delete_expired(rig.resources)
     assert left(rig) == 2
     rig.resources.pool.run(lambda conn: tenants.resume(conn, tenant_id))
     rig.sql("UPDATE events SET state = 'failed' WHERE state = 'processing'")
-    expire(rig.resources)
+    delete_expired(rig.resources)
     assert left(rig) == 2
     rig.sql("UPDATE events SET state = 'processing' WHERE state = 'failed'")
     rig.work()
     rig.sql("UPDATE events SET received_at = now() - interval '11 days'")
-    expire(rig.resources)
+    delete_expired(rig.resources)
     assert (left(rig), files(rig)) == (0, [])
 
 
@@ -126,17 +126,17 @@ def test_what_belongs_to_a_conversation_that_was_merged_with_an_open_one_stays(r
         first["conversation_id"],
         second["conversation_id"],
     )
-    expire(rig.resources)
+    delete_expired(rig.resources)
     assert left(rig) == 2
 
 
 def test_an_event_that_may_still_be_acted_on_stays_so_that_it_is_acted_on_once(rig: Rig) -> None:
     tenant(rig, act_within="20 days")
     mail(rig, days_ago=11)
-    expire(rig.resources)
+    delete_expired(rig.resources)
     assert left(rig) == 1
     rig.sql(OLDER, 10, ACME)
-    expire(rig.resources)
+    delete_expired(rig.resources)
     assert left(rig) == 0
 
 
@@ -146,11 +146,11 @@ def test_a_file_of_two_events_goes_with_the_last(rig: Rig) -> None:
     mail(rig, days_ago=9, attachment_count=1)
     rig.sql("UPDATE attachments SET (front_id, path) = (SELECT front_id, path FROM attachments ORDER BY id LIMIT 1)")
     shared = rig.one("SELECT DISTINCT front_id FROM attachments")
-    expire(rig.resources)
+    delete_expired(rig.resources)
     assert left(rig) == 1
     assert shared in files(rig)
     rig.sql(OLDER, 2, ACME)
-    expire(rig.resources)
+    delete_expired(rig.resources)
     assert left(rig) == 0
     assert shared not in files(rig)
     assert deleted(rig) == {"events": 2, "files": 1}
@@ -160,7 +160,7 @@ def test_a_file_that_was_stored_without_anybody_saying_so_goes_too(rig: Rig) -> 
     tenant(rig)
     mail(rig, days_ago=11, attachment_count=1)
     rig.sql("UPDATE attachments SET state = 'discarded', path = NULL, size = NULL, sha256 = NULL")
-    expire(rig.resources)
+    delete_expired(rig.resources)
     assert files(rig) == []
 
 
@@ -170,11 +170,11 @@ def test_a_file_that_could_not_be_deleted_is_tried_again(rig: Rig) -> None:
     folder = Path(rig.settings.storage.removeprefix("file://"))
     folder.rename(folder.with_name("away"))
     folder.write_text("no folder")
-    expire(rig.resources)
+    delete_expired(rig.resources)
     assert (left(rig), left(rig, "expired_files")) == (0, 1)
     folder.unlink()
     folder.with_name("away").rename(folder)
-    expire(rig.resources)
+    delete_expired(rig.resources)
     assert (files(rig), left(rig, "expired_files")) == ([], 0)
 
 
@@ -191,7 +191,7 @@ def test_a_file_that_comes_again_while_it_is_deleted_is_stored_after_that(
         delete(*paths)
 
     monkeypatch.setattr(rig.resources.storage, "delete", slowly)
-    expire(rig.resources)
+    delete_expired(rig.resources)
     rig.hurry()
     rig.work()
     assert rig.sql("SELECT state FROM attachments") == [("stored",)]
@@ -202,7 +202,7 @@ def test_a_file_that_comes_again_while_it_is_deleted_is_stored_after_that(
 def test_mail_of_companies_that_nobody_connected_goes_after_its_days(rig: Rig) -> None:
     mail(rig, "cmp_nobody", days_ago=31, count=3)
     mail(rig, "cmp_nobody", days_ago=29)
-    expire(rig.resources)
+    delete_expired(rig.resources)
     assert (left(rig), left(rig, "deliveries")) == (1, 1)
     assert deleted(rig) == {"unclaimed": 3}
 
@@ -210,7 +210,7 @@ def test_mail_of_companies_that_nobody_connected_goes_after_its_days(rig: Rig) -
 def test_mail_of_a_company_that_got_a_tenant_is_kept_until_the_tenant_is_connected(rig: Rig) -> None:
     [event] = mail(rig, ACME, days_ago=31)
     tenant_id = rig.resources.pool.run(lambda conn: tenants.add(conn, "Acme", ACME))
-    expire(rig.resources)
+    delete_expired(rig.resources)
     assert left(rig) == 1
     token = rig.control("companies", {"id": ACME, "name": "Acme"})["api_token"]
     connect(rig, tenant_id, token)
@@ -221,7 +221,7 @@ def test_mail_of_a_company_that_got_a_tenant_is_kept_until_the_tenant_is_connect
 def test_more_than_one_piece_is_deleted_in_one_run(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(retention, "EVENTS_AT_ONCE", 2)
     mail(rig, "cmp_nobody", days_ago=31, count=7)
-    expire(rig.resources)
+    delete_expired(rig.resources)
     assert left(rig) == 0
 
 
@@ -230,7 +230,7 @@ def test_while_somebody_else_deletes_nothing_is_deleted_twice(rig: Rig) -> None:
 
     def delete(conn: Any) -> None:
         conn.execute("SELECT pg_advisory_xact_lock(%s, %s)", (0x6D720001, 4))
-        expire(rig.resources)
+        delete_expired(rig.resources)
 
     rig.resources.pool.run(delete)
     assert left(rig) == 3

@@ -31,7 +31,7 @@ def broker(rig: Rig) -> Iterator[redis.Redis]:
 @pytest.fixture
 def dispatcher(rig: Rig) -> Iterator[Dispatcher]:
     """One that really sends."""
-    waiting = queue.Waiting(rig.settings.redis_url.get_secret_value(), queue.WORK)
+    waiting = queue.QueueDepth(rig.settings.redis_url.get_secret_value(), queue.WORK_QUEUE)
     with queue.celery_app(rig.settings) as app:
         dispatcher = Dispatcher(rig.resources.pool, app, waiting)
         yield dispatcher
@@ -67,7 +67,7 @@ def test_ten_thousand_tasks_without_a_worker_are_a_few_messages(
     backlog(rig)
     longest = 0
     for _ in range(50):
-        dispatcher.round()
+        dispatcher.send_round()
         dispatcher.top_up([1, 2, 3])
         longest = max(longest, queue_length(broker))
         leases_end(rig)
@@ -80,16 +80,16 @@ def test_a_redis_that_was_emptied_gets_its_messages_again(
     rig: Rig, dispatcher: Dispatcher, broker: redis.Redis
 ) -> None:
     backlog(rig)
-    before = dispatcher.round()
+    before = dispatcher.send_round()
     broker.flushdb()
     leases_end(rig)
-    assert (dispatcher.round(), queue_length(broker)) == (before, before)
+    assert (dispatcher.send_round(), queue_length(broker)) == (before, before)
 
 
 def test_a_message_is_all_that_sending_leaves_in_redis(rig: Rig, dispatcher: Dispatcher, broker: redis.Redis) -> None:
     tenant_with_work(rig, "cmp_acme", 1)
     broker.flushdb()
-    assert (dispatcher.round(), queue_length(broker)) == (1, 1)
+    assert (dispatcher.send_round(), queue_length(broker)) == (1, 1)
     assert not list(broker.scan_iter("_kombu*"))
 
 
@@ -97,8 +97,8 @@ def test_a_single_event_is_sent_ahead_of_backlogs(rig: Rig, dispatcher: Dispatch
     backlog(rig)
     quiet = tenant_with_work(rig, "cmp_acme", 1)
     rig.sql("UPDATE tasks SET due_at = now() WHERE tenant_id = %s", quiet)
-    sent = dispatcher.round()
-    assert (broker.llen(queue.WORK), queue_length(broker)) == (1, sent)
+    sent = dispatcher.send_round()
+    assert (broker.llen(queue.WORK_QUEUE), queue_length(broker)) == (1, sent)
 
 
 def test_slow_files_of_many_tenants_do_not_delay_the_work_of_others(rig: Rig, dispatcher: Dispatcher) -> None:
@@ -111,14 +111,14 @@ def test_slow_files_of_many_tenants_do_not_delay_the_work_of_others(rig: Rig, di
     rig.sql("UPDATE tasks SET state = 'ready'")
     running = "SELECT kind, count(*)::int FROM tasks WHERE state = 'running' GROUP BY 1"
     with running_worker(rig, slots=4):
-        dispatcher.round()
+        dispatcher.send_round()
         assert wait_until(lambda: rig.sql(running) == [("store_attachment", 2)], PATIENCE)
         quiet = tenant_with_work(rig, "cmp_quiet", 3)
-        dispatcher.round()
+        dispatcher.send_round()
         assert wait_until(lambda: rig.one(DONE, quiet) == 3, PATIENCE)
         assert rig.sql(running) == [("store_attachment", 2)]
 
 
 def queue_length(broker: redis.Redis) -> int:
     """The messages in all lists of the workers' queue."""
-    return sum(broker.llen(name) for name in broker.scan_iter(f"{queue.WORK}*"))  # type: ignore[misc]
+    return sum(broker.llen(name) for name in broker.scan_iter(f"{queue.WORK_QUEUE}*"))  # type: ignore[misc]

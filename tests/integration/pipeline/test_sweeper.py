@@ -1,4 +1,4 @@
-"""The sweeper's duties do not stand in each other's way."""
+"""The sweeper's jobs do not stand in each other's way."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from shared.db.core.pool import KEEPALIVES
 from shared.errors import StoreUnavailable
 from shared.process import heartbeat
 from tests.integration.pipeline.test_recording import envelope, receive
-from workers.sweeping.periodic_jobs import Duty
-from workers.sweeping.sweeper import BREATH_SECONDS, TICK_SECONDS, _do_due, _pause
+from workers.sweeping.periodic_jobs import PeriodicJob
+from workers.sweeping.sweeper import MAX_PAUSE_SECONDS, MIN_PAUSE_SECONDS, _pause_seconds, _run_due
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -31,7 +31,7 @@ def role(database: str) -> Iterator[Role]:
     role.close()
 
 
-def test_a_bug_in_one_duty_stops_neither_the_others_nor_the_sweeper(rig: Rig, role: Role) -> None:
+def test_a_bug_in_one_job_stops_neither_the_others_nor_the_sweeper(rig: Rig, role: Role) -> None:
     done: list[str] = []
 
     def broken(_: Resources) -> None:
@@ -40,20 +40,20 @@ def test_a_bug_in_one_duty_stops_neither_the_others_nor_the_sweeper(rig: Rig, ro
     def works(_: Resources) -> None:
         done.append("works")
 
-    duties = [Duty(name="broken", every=0.0, do=broken), Duty(name="works", every=0.0, do=works)]
-    _do_due(rig.resources, role, duties)
-    _do_due(rig.resources, role, duties)
+    jobs = [PeriodicJob(name="broken", every=0.0, run=broken), PeriodicJob(name="works", every=0.0, run=works)]
+    _run_due(rig.resources, role, jobs)
+    _run_due(rig.resources, role, jobs)
     assert done == ["works", "works"]
 
 
 def test_leases_are_not_looked_at_when_postgresql_was_away_meanwhile(rig: Rig, role: Role) -> None:
     done: list[str] = []
-    duty = Duty(name="take_back", every=0.0, after_outage=10.0, do=lambda _: done.append("took back"))
+    job = PeriodicJob(name="take_back", every=0.0, after_outage=10.0, run=lambda _: done.append("took back"))
     with role.held():
-        _do_due(rig.resources, role, [duty])
+        _run_due(rig.resources, role, [job])
         rig.sql("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'the test''s sweeper'")
         with pytest.raises(StoreUnavailable):
-            _do_due(rig.resources, role, [duty])
+            _run_due(rig.resources, role, [job])
     assert done == ["took back"]
 
 
@@ -61,20 +61,20 @@ def test_leases_are_not_looked_at_when_postgresql_hung_until_now(
     rig: Rig, role: Role, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     done: list[str] = []
-    duty = Duty(name="take_back", every=0.0, after_outage=10.0, do=lambda _: done.append("took back"))
+    job = PeriodicJob(name="take_back", every=0.0, after_outage=10.0, run=lambda _: done.append("took back"))
     monkeypatch.setattr("workers.sweeping.sweeper.HUNG_SECONDS", 0.1)
     monkeypatch.setattr(role, "check", lambda: time.sleep(0.2))
-    _do_due(rig.resources, role, [duty])
+    _run_due(rig.resources, role, [job])
     assert done == []
-    assert duty.due > time.monotonic() + 5.0
+    assert job.due > time.monotonic() + 5.0
 
 
-def test_a_backlog_is_recorded_in_turns_with_the_other_duties(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_backlog_is_recorded_in_turns_with_the_other_jobs(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
     rig.tenant("cmp_acme")
     for number in range(100):
         receive(rig, payload={"id": f"evt_{number}"})
     monkeypatch.setattr(rig.resources.recorder._reader, "_size", 1)
-    recorded = rig.resources.recorder.drain(most_seconds=0.01)
+    recorded = rig.resources.recorder.drain(max_seconds=0.01)
     assert 0 < recorded < 100
     assert rig.resources.intake.depth() == 100 - recorded
 
@@ -96,7 +96,7 @@ def test_what_an_older_release_left_in_redis_is_recorded(rig: Rig) -> None:
 
 
 def test_a_process_is_heard_of_again_after_whatever_kept_it_silent(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(heartbeat, "EVERY_SECONDS", 0.02)
+    monkeypatch.setattr(heartbeat, "INTERVAL_SECONDS", 0.02)
     rig.sql("ALTER TABLE processes RENAME TO not_migrated")
     beating = heartbeat.Heartbeat(rig.resources.pool, "worker@test", "worker", 16)
     beating.start()
@@ -118,18 +118,21 @@ def test_a_database_host_that_vanished_is_noticed_by_who_holds_a_role(database: 
     assert {name: int(parameters[name]) for name in KEEPALIVES} == KEEPALIVES
 
 
-def test_a_duty_that_has_more_to_do_is_due_again_soon(rig: Rig, role: Role) -> None:
-    duties = [Duty(name=str(more), every=60.0, soon=1.0, do=lambda _, more=more: more) for more in (True, False)]
+def test_a_job_that_has_more_to_do_is_due_again_soon(rig: Rig, role: Role) -> None:
+    jobs = [
+        PeriodicJob(name=str(more), every=60.0, again_after=1.0, run=lambda _, more=more: more)
+        for more in (True, False)
+    ]
     began = time.monotonic()
-    _do_due(rig.resources, role, duties)
+    _run_due(rig.resources, role, jobs)
     ended = time.monotonic()
-    assert began + 1.0 <= duties[0].due <= ended + 1.0
-    assert began + 60.0 <= duties[1].due <= ended + 60.0
+    assert began + 1.0 <= jobs[0].due <= ended + 1.0
+    assert began + 60.0 <= jobs[1].due <= ended + 60.0
 
 
 def test_the_sweeper_sleeps_until_something_is_due_but_never_long_nor_not_at_all() -> None:
     now = time.monotonic()
-    duties = [Duty(name="later", every=1.0, due=now + 60.0, do=lambda _: None)]
-    assert _pause(duties) == TICK_SECONDS
-    duties.append(Duty(name="overdue", every=1.0, due=now - 1.0, do=lambda _: None))
-    assert _pause(duties) == BREATH_SECONDS
+    jobs = [PeriodicJob(name="later", every=1.0, due=now + 60.0, run=lambda _: None)]
+    assert _pause_seconds(jobs) == MAX_PAUSE_SECONDS
+    jobs.append(PeriodicJob(name="overdue", every=1.0, due=now - 1.0, run=lambda _: None))
+    assert _pause_seconds(jobs) == MIN_PAUSE_SECONDS

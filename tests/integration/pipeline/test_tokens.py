@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 
 from shared import queue
-from shared.connection.client import Access
-from shared.connection.tokens import keep_alive, token_of
+from shared.connection.client import TenantConnection
+from shared.connection.tokens import current_token, keep_alive
 from shared.db.tenants import connections
 from shared.models import Grant
 from tests.integration.pipeline.consent import PAST, UNCLAIMED, changes, consent, refreshes, stored
@@ -76,7 +76,7 @@ def test_a_token_that_is_about_to_end_is_refreshed_before_it_is_used(rig: Rig, t
 
 def test_a_token_that_front_refuses_in_the_middle_is_replaced_and_costs_no_attempt(rig: Rig, tenant: int) -> None:
     mail(rig, attachment_count=3)
-    rig.resources.dispatcher.round()
+    rig.resources.dispatcher.send_round()
     expire(rig)
     rig.work()
     assert refreshes(rig) == [200]
@@ -166,7 +166,7 @@ def test_an_old_token_never_parks_a_tenant_that_was_connected_anew(rig: Rig, ten
     new = consent(rig, tenant, ACME)
     assert rig.resources.pool.run(lambda conn: connections.refuse_grant(conn, old)) is False
     assert rig.one("SELECT parked_cause FROM tenants") is None
-    assert token_of(rig.resources, tenant, refused=old.version).access_token == new.access_token
+    assert current_token(rig.resources, tenant, refused=old.version).access_token == new.access_token
     assert refreshes(rig) == []
 
 
@@ -244,7 +244,7 @@ def test_no_token_is_in_a_log_a_row_or_a_message(
     first = stored(rig, tenant)
     expire(rig)
     mail(rig, attachment_count=1)
-    rig.resources.dispatcher.round()
+    rig.resources.dispatcher.send_round()
     messages = list(rig.messages.sent)
     rig.work()
     second = stored(rig, tenant)
@@ -256,7 +256,9 @@ def test_no_token_is_in_a_log_a_row_or_a_message(
     tables = rig.sql("SELECT tablename FROM pg_tables WHERE schemaname = 'public'")
     rows = [rig.sql(f'SELECT t::text FROM "{name}" t') for (name,) in tables]
     shown = capsys.readouterr()
-    everything = json.dumps([rows, messages, caplog.text, shown.out, shown.err, repr(Access(rig.resources, tenant))])
+    everything = json.dumps(
+        [rows, messages, caplog.text, shown.out, shown.err, repr(TenantConnection(rig.resources, tenant))]
+    )
     secrets = {*vars(first).values(), *vars(second).values()}
     assert len(secrets) == 4
     assert [secret for secret in secrets if secret in everything] == []

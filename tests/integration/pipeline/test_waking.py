@@ -35,15 +35,15 @@ def test_a_persons_change_that_is_recorded_while_the_action_decides_to_wait_is_h
     rig.record()
     rig.sql("UPDATE tasks SET due_at = now() WHERE kind = 'apply_action'")
     rig.send("conversation_archived", "cmp_acme", conversation=event["conversation_id"])
-    first_transaction = Attempt.in_conversation
+    first_transaction = Attempt.in_locked_conversation
 
     def then_record(attempt: Attempt, work: Callable[[Any], Any]) -> Any:
-        monkeypatch.setattr(Attempt, "in_conversation", first_transaction)
+        monkeypatch.setattr(Attempt, "in_locked_conversation", first_transaction)
         result = first_transaction(attempt, work)
         rig.record()
         return result
 
-    monkeypatch.setattr(Attempt, "in_conversation", then_record)
+    monkeypatch.setattr(Attempt, "in_locked_conversation", then_record)
     run_task(rig.resources, STEPS, rig.one("SELECT id FROM tasks WHERE kind = 'apply_action'"))
     rig.work()
     assert action_of(rig, event) == ("superseded", "changed_by_somebody")

@@ -15,7 +15,7 @@ import psutil
 import pytest
 
 from bench.harness.ports import free_port
-from console.up import environment
+from console.up import data_folder
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -75,7 +75,7 @@ class Started:
 
     def published(self) -> dict[str, str]:
         """What other commands read."""
-        return environment.read(self.data)
+        return data_folder.read_settings(self.data)
 
 
 @pytest.fixture

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import redis
 
-from console.up.environment import file_in
+from console.up.data_folder import settings_file
 from shared import queue
 from shared.settings import Settings
 from tests.integration.start.conftest import wait_until
@@ -82,7 +82,7 @@ def test_a_worker_that_heard_nothing_any_more_is_started_again(
     with queue.celery_app(Settings(redis_url=redis_db)) as app, redis.Redis.from_url(redis_db) as client:
         queue.send(app, queue.RUN_TASK, -1)
         up.wait_for("worker ended (status 70); starting it again")
-        wait_until(lambda: client.llen(queue.WORK) == 0, "the next one takes the message")
+        wait_until(lambda: client.llen(queue.WORK_QUEUE) == 0, "the next one takes the message")
 
 
 def test_a_wrong_configuration_ends_everything(start: Start, given_servers: dict[str, str]) -> None:
@@ -122,7 +122,7 @@ def test_secrets_outlive_a_start_and_are_nobody_elses(start: Start, given_server
     second = start(shell("worker: exit 78"), **given_servers, folder=first.data.parent)
     second.ended()
     assert second.published() == before
-    assert file_in(second.data).stat().st_mode & 0o777 == 0o600
+    assert settings_file(second.data).stat().st_mode & 0o777 == 0o600
 
 
 def test_the_console_is_where_it_listens_unless_somebody_says_otherwise(

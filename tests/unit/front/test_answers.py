@@ -9,7 +9,7 @@ import pytest
 
 from shared import errors
 from shared.front import answers
-from shared.front.answers import Allowance, Answer, Route, allowance, failure, retry_after, throttled_for
+from shared.front.answers import Answer, RateLimit, Route, failure, rate_limit, retry_after, throttle_seconds
 
 NOW = 1_786_443_600.0
 
@@ -99,7 +99,7 @@ def test_retry_after(value: str, seconds: float | None) -> None:
     ],
 )
 def test_throttled_for(headers: dict[str, str], seconds: float) -> None:
-    assert throttled_for(headers, now=NOW) == seconds
+    assert throttle_seconds(headers, now=NOW) == seconds
 
 
 @pytest.mark.parametrize(
@@ -107,17 +107,17 @@ def test_throttled_for(headers: dict[str, str], seconds: float) -> None:
     [
         (
             {"x-ratelimit-limit": "120", "x-ratelimit-remaining": "0", "x-ratelimit-reset": "1786443660.5"},
-            Allowance(limit=120, remaining=0, reset_at=1786443660.5),
+            RateLimit(limit=120, remaining=0, reset_at=1786443660.5),
         ),
-        ({}, Allowance(limit=None, remaining=None, reset_at=None)),
+        ({}, RateLimit(limit=None, remaining=None, reset_at=None)),
         (
             {"x-ratelimit-limit": "many", "x-ratelimit-remaining": "", "x-ratelimit-reset": "nan"},
-            Allowance(limit=None, remaining=None, reset_at=None),
+            RateLimit(limit=None, remaining=None, reset_at=None),
         ),
     ],
 )
-def test_allowance(headers: dict[str, str], expected: Allowance) -> None:
-    assert allowance(headers) == expected
+def test_allowance(headers: dict[str, str], expected: RateLimit) -> None:
+    assert rate_limit(headers) == expected
 
 
 def test_a_missing_scope_is_named_so_that_it_can_be_added() -> None:

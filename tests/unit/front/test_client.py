@@ -163,7 +163,7 @@ def test_a_change_of_a_merged_conversation_is_not_made_and_told_where_it_lives_o
     front.patch(CONVERSATION, status=301, headers={"location": location})
     with pytest.raises(errors.ConversationMoved) as moved:
         client.set_status("cnv_1", "archived")
-    assert (moved.value.asked, moved.value.survivor) == ("cnv_1", "cnv_2")
+    assert (moved.value.merged_id, moved.value.surviving_id) == ("cnv_1", "cnv_2")
     assert len(front.calls) == 1
 
 
@@ -248,9 +248,9 @@ def test_the_companys_events_come_page_by_page(client: TenantClient, front: resp
     first = client.events(
         types=["inbound", "out_reply"], after=AT, before=AT + timedelta(minutes=1), inboxes=["inb_1", "inb_2"]
     )
-    assert first.following == "/events?page_token=a"
-    second = client.more_events(first.following)
-    assert [first.events, second.events, second.following] == [(_event(1),), (_event(2),), None]
+    assert first.next_path == "/events?page_token=a"
+    second = client.more_events(first.next_path)
+    assert [first.events, second.events, second.next_path] == [(_event(1),), (_event(2),), None]
 
 
 def test_an_inbox_that_front_does_not_call_shared_is_private(

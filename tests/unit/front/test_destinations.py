@@ -6,7 +6,7 @@ import pytest
 
 from shared.errors import UnsafeRedirect
 from shared.front.exchange import Api
-from shared.http.destinations import foreign_url, is_public
+from shared.http.destinations import external_url, is_public
 
 FRONT = Api(url="https://api2.frontapp.com")
 SANDBOX = Api(url="http://127.0.0.1:8082")
@@ -49,12 +49,12 @@ BELOW_A_PATH = Api(url="https://proxy.example/front")
         (BELOW_A_PATH, "https://proxy.example/other", None),
     ],
 )
-def test_own_path(api: Api, link: str, path: str | None) -> None:
-    assert api.own_path(link, seen_at=api.url + "/conversations/cnv_1") == path
+def test_a_path_of_this_api(api: Api, link: str, path: str | None) -> None:
+    assert api.path_of(link, base_url=api.url + "/conversations/cnv_1") == path
 
 
 def test_a_file_may_lie_at_any_https_address() -> None:
-    assert foreign_url("https://files.example/a?signature=b", seen_at="x") == "https://files.example/a?signature=b"
+    assert external_url("https://files.example/a?signature=b", base_url="x") == "https://files.example/a?signature=b"
 
 
 @pytest.mark.parametrize(
@@ -71,7 +71,7 @@ def test_a_file_may_lie_at_any_https_address() -> None:
 )
 def test_a_file_lies_nowhere_else(link: str) -> None:
     with pytest.raises(UnsafeRedirect):
-        foreign_url(link, seen_at="http://127.0.0.1/download/fil_1")
+        external_url(link, base_url="http://127.0.0.1/download/fil_1")
 
 
 @pytest.mark.parametrize(

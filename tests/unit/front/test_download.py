@@ -13,7 +13,7 @@ import responses
 from shared import errors
 from shared.connection.budget import Budget
 from shared.front.client import FrontClient, TenantClient
-from shared.http.transport import Deadlines
+from shared.http.transport import CallDeadlines
 from tests.unit.front.conftest import API, TOKEN
 
 FILE = f"{API}/download/fil_1"
@@ -170,7 +170,7 @@ def test_a_stranger_says_nothing_about_the_connection(
 
 
 def test_a_file_has_a_minute_and_its_size() -> None:
-    assert Deadlines().for_file(128 * 1024 * 100) == 160
+    assert CallDeadlines().for_file(128 * 1024 * 100) == 160
 
 
 def test_a_body_can_be_hashed_on_its_way(client: TenantClient, front: responses.RequestsMock) -> None:

@@ -8,7 +8,7 @@ import pytest
 import requests
 import responses
 
-from shared.http.transport import Line
+from shared.http.transport import HttpClient
 
 PLAIN = "https://api2.frontapp.com/conversations/cnv_1"
 HEADERS = {"Accept": "application/json", "Accept-Encoding": "identity", "Authorization": "Bearer token"}
@@ -18,7 +18,7 @@ def sent(method: str, url: str, **content: Any) -> requests.PreparedRequest:
     """The request as it left."""
     with responses.RequestsMock() as front:
         front.add(responses.Response(method, url.partition("?")[0]))
-        with Line(user_agent="mailroom").open(method, url, headers=HEADERS, **content):
+        with HttpClient(user_agent="mailroom").open(method, url, headers=HEADERS, **content):
             return front.calls[0].request
 
 

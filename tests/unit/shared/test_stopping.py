@@ -22,7 +22,7 @@ LONG = 100.0
 @pytest.fixture
 def _handlers() -> Iterator[None]:
     """Whatever handled the signals before does so afterwards."""
-    numbers = (signal.SIGTERM, signal.SIGINT, signal.SIGALRM)
+    numbers = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGALRM)
     before = {number: signal.getsignal(number) for number in numbers}
     yield
     signal.setitimer(signal.ITIMER_REAL, 0)
@@ -39,6 +39,15 @@ def test_a_signal_asks_for_it(number: signal.Signals) -> None:
     assert stop.wait(LONG)
     assert stop.is_set()
     assert stop.wait(LONG)  # once asked, always
+
+
+@pytest.mark.usefixtures("_handlers")
+def test_every_signal_is_counted() -> None:
+    stop = stopping.on_signals(signal.SIGHUP)
+    assert stop.requests == 0
+    for number in (signal.SIGHUP, signal.SIGINT):
+        os.kill(os.getpid(), number)
+    assert (stop.requests, stop.is_set()) == (2, True)
 
 
 def test_another_thread_asks_for_it() -> None:

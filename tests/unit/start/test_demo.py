@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from console.up.demo import MAIL, as_typed, described
+from console.up.demo import MAIL, describe, shell_word
 
 
 @pytest.mark.parametrize(
@@ -22,10 +22,10 @@ from console.up.demo import MAIL, as_typed, described
 def test_a_path_is_one_word(path: str, typed: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "here").mkdir()
     monkeypatch.chdir(tmp_path / "here")
-    assert as_typed(tmp_path / path) == typed.format(root=tmp_path)
-    assert len(shlex.split(as_typed(tmp_path / path))) == 1
+    assert shell_word(tmp_path / path) == typed.format(root=tmp_path)
+    assert len(shlex.split(shell_word(tmp_path / path))) == 1
 
 
 def test_a_mail_is_described_by_whom_it_is_for_and_its_files() -> None:
     order = {"type": "inbound_received", **MAIL[0]}
-    assert described(order) == "inbound_received  to Ines@harbour.example, partner@quay.example  files: 2"
+    assert describe(order) == "inbound_received  to Ines@harbour.example, partner@quay.example  files: 2"

@@ -26,7 +26,7 @@ def checkout(tmp_path: Path) -> Path:
     (programs / "python").write_text(f'[ "$1" = -c ] || exec "{programs}/mailroom" python "$@"\n')
     for program in programs.iterdir():
         program.chmod(0o755)
-    script = (folder / "run").read_text().partition("fits || set_up")[0] + 'wanted >"$venv/.made-from"\n'
+    script = (folder / "run").read_text().partition("up_to_date || set_up")[0] + 'fingerprint >"$venv/.made-from"\n'
     subprocess.run(["sh", "-c", script, folder / "run"], check=True)
     return folder
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from console.up.runner import pause_before_restart
-from console.up.up import commands
+from console.up.up import ROOT, commands
 
 PROCFILE = Path(__file__).parents[3] / "Procfile"
 
@@ -40,3 +40,7 @@ def test_no_worker_waits_for_others_of_its_kind() -> None:
     workers = [line for line in PROCFILE.read_text().splitlines() if "celery" in line]
     assert len(workers) == 2
     assert all("-P threads" in line and "--without-mingle" in line for line in workers)
+
+
+def test_the_projects_own_procfile_is_found() -> None:
+    assert ROOT / "Procfile" == PROCFILE

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, TypeAlias
 import pytest
 
 from console.web.app import create_app
-from console.web.resources import Resources
+from console.web.resources import ConsoleResources
 from shared.connection.budget import Budget
 from shared.connection.vault import TokenVault
 from shared.errors import StoreUnavailable
@@ -49,7 +49,7 @@ def console() -> Console:
 
     def make(pool: Away | Finds | None = None, **given: str) -> OpenAPI:
         settings = Settings(**{"secret_key": "s", "token_keys": [KEY], "front_api_url": NOWHERE, **given})  # type: ignore[arg-type]
-        resources = Resources(
+        resources = ConsoleResources(
             name="console@test",
             settings=settings,
             pool=pool or Away(),  # type: ignore[arg-type]

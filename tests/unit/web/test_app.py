@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 from flask import request
 
-from console.web.app import MOST_BYTES
+from console.web.app import MAX_BODY_BYTES
 
 if TYPE_CHECKING:
     from tests.unit.web.conftest import Console
@@ -84,7 +84,7 @@ def test_a_bug_says_nothing_of_itself(console: Console) -> None:
 def test_a_body_that_is_too_large_is_not_read(console: Console) -> None:
     app = console()
     app.add_url_rule("/take", view_func=lambda: str(len(request.get_data())), methods=["POST"])
-    assert app.test_client().post("/take", data=b"x" * (MOST_BYTES + 1)).status_code == 413
+    assert app.test_client().post("/take", data=b"x" * (MAX_BODY_BYTES + 1)).status_code == 413
 
 
 def test_pages_load_nothing_from_elsewhere_and_run_nothing() -> None:

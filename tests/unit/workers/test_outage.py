@@ -17,7 +17,7 @@ from shared.errors import (
     UnclearAnswer,
 )
 from shared.models import Call
-from workers.attempts.outage import answered, blamed, is_suspicious
+from workers.attempts.outage import calls_for_check, front_answered, suspected_service
 
 
 @pytest.mark.parametrize(
@@ -38,7 +38,7 @@ from workers.attempts.outage import answered, blamed, is_suspicious
     ],
 )
 def test_who_may_be_away(error: MailroomError, what: str | None) -> None:
-    assert blamed(error) == what
+    assert suspected_service(error) == what
 
 
 @pytest.mark.parametrize(
@@ -56,7 +56,7 @@ def test_who_may_be_away(error: MailroomError, what: str | None) -> None:
 )
 def test_the_last_call_shows_whether_front_is_there(statuses: list[int | None], there: bool) -> None:
     calls = [Call(method="GET", path="/me", status=each, milliseconds=1, budget_left=None) for each in statuses]
-    assert answered(calls) is there
+    assert front_answered(calls) is there
 
 
 @pytest.mark.parametrize(
@@ -70,4 +70,4 @@ def test_the_last_call_shows_whether_front_is_there(statuses: list[int | None], 
     ],
 )
 def test_a_few_failures_are_no_reason_to_ask(others: int, attempt: int, suspicious: bool) -> None:
-    assert is_suspicious(others=others, attempt=attempt) is suspicious
+    assert calls_for_check(other_tasks=others, attempt=attempt) is suspicious

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from shared.models import AddressOwner
 from tests.unit.workers.people import CONNECTED, EMITTED, NORA, NOW, OMAR, tenant
-from workers.policy import DESTRUCTION, plan_action
+from workers.policy import LEAST_DESTRUCTIVE_FIRST, plan_action
 
 POLICY = "the tenant's policy"
 OF_TWO = "the least destructive of 2 users' wishes"
@@ -165,5 +165,7 @@ def test_nobody_gets_more_destroyed_than_wished_in_any_order(wishes: list[str | 
     plans = {
         plan_action(tenant(action=policy), order, emitted_at=EMITTED, now=NOW).kind for order in permutations(users)
     }
-    mildest = min((wish or policy for wish in wishes), key=lambda wish: DESTRUCTION.index(wish.partition(":")[0]))
+    mildest = min(
+        (wish or policy for wish in wishes), key=lambda wish: LEAST_DESTRUCTIVE_FIRST.index(wish.partition(":")[0])
+    )
     assert plans == {mildest}

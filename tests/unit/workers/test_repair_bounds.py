@@ -6,8 +6,8 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from shared.front.envelope import Listed, application_name
-from workers.repairing.bounds import MOST_INBOXES, Span, api_types, queried, sift, span_of
+from shared.front.envelope import ListedEvent, application_name
+from workers.repairing.bounds import MAX_INBOXES, Span, api_types, expected_events, inboxes_to_query, span_to_compare
 
 NOON = datetime(2026, 8, 11, 12, tzinfo=UTC)
 
@@ -30,9 +30,9 @@ def at(minutes: float) -> datetime:
     ],
 )
 def test_where_a_repair_begins(asked: int | None, mark: int | None, connected: int, kept_days: int, since: int) -> None:
-    span = span_of(
-        asked=None if asked is None else at(asked),
-        mark=None if mark is None else at(mark),
+    span = span_to_compare(
+        requested_since=None if asked is None else at(asked),
+        repaired_until=None if mark is None else at(mark),
         connected_at=at(connected),
         kept_days=kept_days,
         now=NOON,
@@ -42,7 +42,7 @@ def test_where_a_repair_begins(asked: int | None, mark: int | None, connected: i
 
 @pytest.mark.parametrize("asked", [-1, 60])
 def test_what_is_too_young_to_be_missed_is_an_empty_span(asked: int) -> None:
-    span = span_of(asked=at(asked), mark=None, connected_at=at(-600), kept_days=0, now=NOON)
+    span = span_to_compare(requested_since=at(asked), repaired_until=None, connected_at=at(-600), kept_days=0, now=NOON)
     assert span.since == span.until
 
 
@@ -60,7 +60,7 @@ def test_the_lists_names_for_what_came_by_webhook(seen: list[str], names: list[s
     assert api_types(seen) == names
 
 
-def _listed(**changed: object) -> Listed:
+def _listed(**changed: object) -> ListedEvent:
     usual = {
         "front_id": "evt_1",
         "type": application_name("inbound"),
@@ -69,7 +69,7 @@ def _listed(**changed: object) -> Listed:
         "is_private": False,
         "body": b"{}",
     }
-    return Listed(**{**usual, **changed})  # type: ignore[arg-type]
+    return ListedEvent(**{**usual, **changed})  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize(
@@ -87,18 +87,20 @@ def _listed(**changed: object) -> Listed:
     ],
 )
 def test_what_a_webhook_should_have_brought(changed: dict[str, object], counts: bool) -> None:
-    found = sift(
+    found = expected_events(
         [_listed(**changed)],
         span=Span(since=at(-60), until=at(-2)),
         types=["inbound"],
-        shared={"inb_1", "inb_2"},
+        shared_ids={"inb_1", "inb_2"},
     )
     assert len(found) == counts
 
 
 def test_with_more_inboxes_than_a_query_holds_each_event_must_name_one() -> None:
-    few, many = ({f"inb_{number}" for number in range(count)} for count in (MOST_INBOXES, MOST_INBOXES + 1))
-    assert [len(queried(few)), len(queried(many))] == [MOST_INBOXES, 0]
+    few, many = ({f"inb_{number}" for number in range(count)} for count in (MAX_INBOXES, MAX_INBOXES + 1))
+    assert [len(inboxes_to_query(few)), len(inboxes_to_query(many))] == [MAX_INBOXES, 0]
     span = Span(since=at(-60), until=at(-2))
     events = [_listed(), _listed(inbox_ids=frozenset())]
-    assert [len(sift(events, span=span, types=["inbound"], shared=shared)) for shared in (few, many)] == [2, 1]
+    assert [
+        len(expected_events(events, span=span, types=["inbound"], shared_ids=shared)) for shared in (few, many)
+    ] == [2, 1]

@@ -44,4 +44,4 @@ def test_a_hub_that_was_reset_is_watched_again(hub: Hub) -> None:
 def test_a_worker_without_an_event_loop_is_left_alone() -> None:
     waker = Waker(None)
     waker.start(SimpleNamespace(hub=None))
-    assert waker._ends is None
+    assert waker._pipe is None

@@ -160,8 +160,8 @@ def test_a_log_line_names_route_and_token_and_nothing_private(
     captured = capsys.readouterr()
     logged = captured.out + captured.err + caplog.text
     assert "route=/api/v1/tenants/<int:tenant_id>/users/<anything:external_id>" in logged
-    assert "token=everything" in logged
-    assert "request=from-the-crm-1" in logged
+    assert "token_name=everything" in logged
+    assert "request_id=from-the-crm-1" in logged
     assert "nora" not in logged.lower()
     assert api.token not in logged
 

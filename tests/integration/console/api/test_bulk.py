@@ -79,7 +79,7 @@ def test_what_a_list_gives_twice_is_an_error_that_names_both(api: Api, users: st
     ]
     assert [error["detail"] for error in refused["errors"]] == [
         "Nora@acme.example belongs to user '1'",
-        "external_id '1' is that of item 0 already",
+        "item 0 has the external_id '1' already",
     ]
 
 

@@ -10,7 +10,7 @@ import pytest
 from jsonschema import Draft202012Validator
 from openapi_spec_validator import OpenAPIV31SpecValidator
 
-from console.api.problems import codes
+from console.api.problems import problem_codes
 
 if TYPE_CHECKING:
     from flask_openapi3 import OpenAPI
@@ -76,7 +76,7 @@ def test_every_body_has_an_example_that_fits_its_schema(document: dict[str, Any]
 
 def test_answers_and_problems_are_as_described(api: Api, users: str, document: dict[str, Any]) -> None:
     body = {"users": [{"external_id": "1", "name": "N", "addresses": ["n@acme.example"]}]}
-    of_schema(document, "BulkAnswer").validate(api("POST", f"{users}/bulk", body))
+    of_schema(document, "BulkResult").validate(api("POST", f"{users}/bulk", body))
     of_schema(document, "UserPage").validate(api("GET", users))
     of_schema(document, "UserShown").validate(api("GET", f"{users}/1"))
     of_schema(document, "TenantPage").validate(api("GET", "/tenants"))
@@ -118,6 +118,6 @@ def test_the_page_for_people_names_every_operation_and_loads_nothing_of_others(
     Loads().feed(page)
     assert loaded == ["/static/mailroom.css"]
     assert answer.content_type.startswith("text/html")
-    assert [code for _, code, _ in codes() if f"<code>{code}</code>" not in page] == []
+    assert [code for _, code, _ in problem_codes() if f"<code>{code}</code>" not in page] == []
     for path, operations in document["paths"].items():
         assert [f"{method.upper()} {path}" in page for method in operations] == [True] * len(operations)

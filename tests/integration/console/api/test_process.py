@@ -44,7 +44,7 @@ def test_a_user_goes_in_over_http_whatever_its_id(
     assert "/api/v1/tenants/{tenant_id}/users/{external_id}" in document["paths"]
     assert [user["external_id"] for user in mailroom.json("user", "list", "--tenant", "Acme")] == [ODD]
     printed = console.printed()
-    assert '"token": "crm"' in printed
+    assert '"token_name": "crm"' in printed
     assert (token in printed, "nora" in printed.lower()) == (False, False)
 
 

@@ -113,7 +113,7 @@ def test_a_user_is_found_by_address(api: Api, users: str, address: str, found: l
 def test_what_is_no_cursor_of_this_list_is_refused(api: Api, users: str, cursor: str) -> None:
     refused = api("GET", f"{users}?after={cursor}", code=422)
     assert refused["errors"] == [
-        {"code": "bad_cursor", "detail": "no cursor of this list; take `next` as it came", "parameter": "after"}
+        {"code": "bad_cursor", "detail": "no cursor of this list; send `next` as you got it", "parameter": "after"}
     ]
 
 

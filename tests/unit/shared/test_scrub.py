@@ -36,7 +36,7 @@ def test_known_secrets_are_hidden(secrets: list[str], text: str, expected: str) 
 
 
 def test_the_latest_are_known_however_many_there_were() -> None:
-    known = KnownSecrets(most=2)
+    known = KnownSecrets(max_secrets=2)
     known.remember(f"secret-number-{number}" for number in range(4))
     assert known.hide("secret-number-1 secret-number-2 secret-number-3") == "secret-number-1 [hidden] [hidden]"
 

@@ -19,7 +19,7 @@ RECEIVED = datetime(2026, 8, 11, 9, 0, tzinfo=UTC)
 
 def read(body: bytes, *, unreadable: str | None = None, delivery_id: str = "0a" * 16) -> Parsed:
     delivery = Delivery(id=delivery_id, received_at=RECEIVED, body=body)
-    return parse(Incoming(delivery=delivery, origin="webhook", mark="1-0", unreadable=unreadable))
+    return parse(Incoming(delivery=delivery, origin="webhook", entry_id="1-0", unreadable=unreadable))
 
 
 def body(**payload: Any) -> bytes:

@@ -7,7 +7,7 @@ import logging
 import pytest
 
 from shared.errors import BudgetExhausted, FrontUnavailable
-from workers.attempts.attempt import importance
+from workers.attempts.run import log_level_of
 
 
 @pytest.mark.parametrize(
@@ -20,4 +20,4 @@ from workers.attempts.attempt import importance
     ],
 )
 def test_what_ended_an_attempt_is_as_loud_as_it_is_rare(error: BaseException, level: int) -> None:
-    assert importance(error) == level
+    assert log_level_of(error) == level

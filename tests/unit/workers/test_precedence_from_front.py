@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from shared.actions import ActionFacts
-from workers.changes.precedence import CLOCK_SLACK, Observation, Seen, Settle, after_looking
+from workers.changes.precedence import CLOCK_SKEW, Observation, ObservedEvent, Settle, decide_from_front
 
 EMITTED = datetime(2026, 8, 11, 9, 0, tzinfo=UTC)
 INTENT = EMITTED + timedelta(minutes=2)
@@ -30,14 +30,14 @@ def action(kind: str = "archive", *, intent_at: datetime | None = None) -> Actio
     )
 
 
-def front(status: str, *events: Seen, tags: tuple[str, ...] = ()) -> Observation:
+def front(status: str, *events: ObservedEvent, tags: tuple[str, ...] = ()) -> Observation:
     return Observation(status=status, tag_ids=frozenset(tags), events=events)
 
 
 def seen(
     type_: str, source: str | None, at: datetime = INTENT + timedelta(seconds=3), *, front_id: str = "evt_9"
-) -> Seen:
-    return Seen(front_id=front_id, type=type_, source=source, emitted_at=at)
+) -> ObservedEvent:
+    return ObservedEvent(front_id=front_id, type=type_, source=source, emitted_at=at)
 
 
 def confirmed(reason: str) -> Settle:
@@ -70,8 +70,8 @@ NEWER = seen("inbound", "inboxes", INTENT + timedelta(seconds=9), front_id="evt_
         ("archive", front("deleted", seen("archive", "oauth_client")), OURS),
         ("archive", front("unassigned", seen("archive", "api"), NEWER), OURS),
         # Front's clock may be a little behind the database's
-        ("archive", front("unassigned", seen("archive", "api", INTENT - CLOCK_SLACK)), OURS),
-        ("archive", front("unassigned", seen("archive", "api", INTENT - CLOCK_SLACK - MOMENT)), WRITE),
+        ("archive", front("unassigned", seen("archive", "api", INTENT - CLOCK_SKEW)), OURS),
+        ("archive", front("unassigned", seen("archive", "api", INTENT - CLOCK_SKEW - MOMENT)), WRITE),
         # Another kind of change through the API is not ours, and nobody's objection
         ("archive", front("unassigned", seen("reopen", "api")), WRITE),
         ("archive", front("unassigned", seen("trash", "api")), WRITE),
@@ -112,7 +112,7 @@ NEWER = seen("inbound", "inboxes", INTENT + timedelta(seconds=9), front_id="evt_
     ],
 )
 def test_what_an_unclear_answer_came_to(kind: str, observation: Observation, decision: Settle | None) -> None:
-    assert after_looking(action(kind, intent_at=INTENT), observation) == decision
+    assert decide_from_front(action(kind, intent_at=INTENT), observation) == decision
 
 
 @pytest.mark.parametrize(
@@ -136,18 +136,18 @@ def test_what_an_unclear_answer_came_to(kind: str, observation: Observation, dec
 def test_what_an_old_action_comes_to_that_was_never_sent(
     kind: str, observation: Observation, decision: Settle | None
 ) -> None:
-    assert after_looking(action(kind), observation) == decision
+    assert decide_from_front(action(kind), observation) == decision
 
 
 def test_the_archive_of_an_earlier_message_is_not_ours() -> None:
     at_once = action(intent_at=EMITTED + timedelta(seconds=1))
     earlier = seen("archive", "oauth_client", EMITTED - MOMENT)
-    assert after_looking(at_once, front("unassigned", earlier)) is WRITE
+    assert decide_from_front(at_once, front("unassigned", earlier)) is WRITE
 
 
 EVENTS = st.lists(
     st.builds(
-        Seen,
+        ObservedEvent,
         front_id=st.sampled_from(["evt_7", "evt_8"]),
         type=st.sampled_from(["archive", "trash", "reopen", "restore", "inbound", "comment"]),
         source=st.sampled_from(["api", "oauth_client", "teammate", "rule", "inboxes", None]),
@@ -159,15 +159,15 @@ EVENTS = st.lists(
 
 @given(st.sampled_from(["archive", "trash"]), EVENTS, st.booleans())
 def test_a_conversation_that_is_where_it_should_be_is_never_written_to(
-    kind: str, events: list[Seen], sent: bool
+    kind: str, events: list[ObservedEvent], sent: bool
 ) -> None:
     status = {"archive": "archived", "trash": "deleted"}[kind]
-    decision = after_looking(action(kind, intent_at=INTENT if sent else None), front(status, *events))
+    decision = decide_from_front(action(kind, intent_at=INTENT if sent else None), front(status, *events))
     assert decision is not None
     assert decision.state == "confirmed"
 
 
 @given(st.sampled_from(["archive", "trash"]), st.sampled_from(["assigned", "unassigned"]), EVENTS)
-def test_nothing_is_written_over_a_persons_later_change(kind: str, status: str, events: list[Seen]) -> None:
+def test_nothing_is_written_over_a_persons_later_change(kind: str, status: str, events: list[ObservedEvent]) -> None:
     later = seen("reopen", "teammate")
-    assert after_looking(action(kind, intent_at=INTENT), front(status, *events, later)) is not WRITE
+    assert decide_from_front(action(kind, intent_at=INTENT), front(status, *events, later)) is not WRITE

@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 from shared.actions import UndoFacts
-from workers.changes.precedence import CLOCK_SLACK, Observation, Proceed, Seen, Settle, Wait
-from workers.changes.undo import UNSETTLED_SECONDS, after_looking_to_undo, before_undoing
+from workers.changes.precedence import CLOCK_SKEW, Observation, ObservedEvent, Proceed, Settle, Wait
+from workers.changes.undo import UNSETTLED_SECONDS, decide_undo_from_front, decide_undo_from_rows
 
 EMITTED = datetime(2026, 8, 11, 9, 0, tzinfo=UTC)
 SENT = EMITTED + timedelta(seconds=3)
@@ -44,9 +44,9 @@ def somebody(what: str) -> Settle:
     ("changes", "decision"),
     [
         # Never without a look
-        ({}, Proceed(look_first=True)),
-        ({"looked": True}, Proceed(look_first=False)),
-        ({"intent_at": INTENT}, Proceed(look_first=True)),
+        ({}, Proceed(read_first=True)),
+        ({"conversation_read": True}, Proceed(read_first=False)),
+        ({"intent_at": INTENT}, Proceed(read_first=True)),
         # Two of one conversation: the newest does it for both
         (
             {"newer_undo": "evt_2"},
@@ -60,21 +60,21 @@ def somebody(what: str) -> Settle:
         ({"sent_at": None}, skipped("not_ours: nothing was sent to Front")),
         # A newer mail was archived by the policy of today
         ({"sent_again": "evt_3"}, skipped("applied_again: evt_3 did it again")),
-        ({"sent_again": "evt_3", "looked": True}, skipped("applied_again: evt_3 did it again")),
+        ({"sent_again": "evt_3", "conversation_read": True}, skipped("applied_again: evt_3 did it again")),
         ({"change": "evt_4"}, somebody("evt_4")),
         # An undo that may have been sent is looked at whatever came since
-        ({"intent_at": INTENT, "change": "evt_4"}, Proceed(look_first=True)),
+        ({"intent_at": INTENT, "change": "evt_4"}, Proceed(read_first=True)),
     ],
 )
 def test_our_rows_decide_first(changes: dict[str, Any], decision: Settle | Wait | Proceed) -> None:
-    assert before_undoing(facts(**changes)) == decision
+    assert decide_undo_from_rows(facts(**changes)) == decision
 
 
-def seen(type_: str, source: str, at: datetime = SENT, *, target: str | None = None) -> Seen:
-    return Seen(front_id="evt_9", type=type_, source=source, emitted_at=at, target_id=target)
+def seen(type_: str, source: str, at: datetime = SENT, *, target: str | None = None) -> ObservedEvent:
+    return ObservedEvent(front_id="evt_9", type=type_, source=source, emitted_at=at, target_id=target)
 
 
-def front(status: str, *events: Seen, tags: tuple[str, ...] = ()) -> Observation:
+def front(status: str, *events: ObservedEvent, tags: tuple[str, ...] = ()) -> Observation:
     return Observation(status=status, tag_ids=frozenset(tags), events=events)
 
 
@@ -113,7 +113,7 @@ REOPENED_BY_US = seen("reopen", "api", INTENT + MOMENT)
         (facts(), front("archived"), skipped("not_ours: Front shows no change of ours; it was so before")),
         (
             facts(),
-            front("archived", seen("archive", "api", EMITTED - CLOCK_SLACK - MOMENT)),
+            front("archived", seen("archive", "api", EMITTED - CLOCK_SKEW - MOMENT)),
             skipped("not_ours: Front shows no change of ours; it was so before"),
         ),
         # An undo whose answer was lost: done, done and closed by a person since, or not done
@@ -143,7 +143,7 @@ REOPENED_BY_US = seen("reopen", "api", INTENT + MOMENT)
 def test_only_what_is_as_we_left_it_is_reopened(
     undo: UndoFacts, observation: Observation, decision: Settle | None
 ) -> None:
-    assert after_looking_to_undo(undo, observation) == decision
+    assert decide_undo_from_front(undo, observation) == decision
 
 
 TAGGED = seen("tag", "api", target="tag_1")
@@ -185,4 +185,4 @@ UNTAGGED_BY_US = seen("untag", "api", INTENT, target="tag_1")
 def test_only_a_tag_that_we_put_on_is_taken_off(
     intent_at: datetime | None, observation: Observation, decision: Settle | None
 ) -> None:
-    assert after_looking_to_undo(facts("tag:tag_1", intent_at=intent_at), observation) == decision
+    assert decide_undo_from_front(facts("tag:tag_1", intent_at=intent_at), observation) == decision

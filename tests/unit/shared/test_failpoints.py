@@ -12,10 +12,10 @@ from pathlib import Path
 import pytest
 
 from shared import failpoints
-from shared.failpoints import HOW, POINTS, Crash, arm, reach, read
+from shared.failpoints import EFFECTS, POINTS, Crash, arm, parse, reach
 from shared.settings import Settings
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 HERE = "claimed_before_run"
 REACH = f"from shared.failpoints import arm, reach; arm('{HERE}:%s'); reach('{HERE}')"
 
@@ -36,13 +36,13 @@ def _unarmed() -> Iterator[None]:
     ],
 )
 def test_a_crash_is_a_point_and_a_way(text: str, crash: Crash | None) -> None:
-    assert read(text) == crash
+    assert parse(text) == crash
 
 
-@pytest.mark.parametrize(("text", "known"), [("nowhere", POINTS), (f"{HERE}:loudly", tuple(HOW))])
+@pytest.mark.parametrize(("text", "known"), [("nowhere", POINTS), (f"{HERE}:loudly", tuple(EFFECTS))])
 def test_what_is_unknown_is_refused_with_what_is_known(text: str, known: tuple[str, ...]) -> None:
     with pytest.raises(ValueError, match=", ".join(known)):
-        read(text)
+        parse(text)
 
 
 @pytest.mark.parametrize("program", ["ingest", "workers.sweeping.sweeper", "workers.app"])

@@ -10,7 +10,7 @@ from kombu.transport.virtual import base
 from redis import ConnectionPool, Redis
 from redis.exceptions import ConnectionError as RedisIsGone
 
-from shared.queue import EXPIRE, KEEP_ALIVE, QUEUES, RECORD_INTAKE, REPAIR, RUN_TASK, ThriftyChannel, celery_app
+from shared.queue import EXPIRE, KEEP_ALIVE, QUEUES, RECORD_INTAKE, REPAIR, RUN_TASK, BatchingChannel, celery_app
 from shared.settings import Settings
 
 
@@ -52,7 +52,7 @@ def test_a_channel_that_lost_redis_leaves_no_file_of_messages(monkeypatch: pytes
     taken.restore_unacked_once()
 
 
-class ChannelWithoutRedis(ThriftyChannel):
+class ChannelWithoutRedis(BatchingChannel):
     """A channel whose connection is gone."""
 
     def __init__(self) -> None:
@@ -66,7 +66,7 @@ class ChannelWithoutRedis(ThriftyChannel):
 
 
 def test_a_channel_keeps_its_client_for_as_long_as_its_connections() -> None:
-    channel: Any = ThriftyChannel.__new__(ThriftyChannel)  # without connecting
+    channel: Any = BatchingChannel.__new__(BatchingChannel)  # without connecting
     channel.Client = Redis
     channel._pool = first = ConnectionPool()
     with channel.conn_or_acquire() as client, channel.conn_or_acquire() as another:

@@ -38,32 +38,32 @@ def _taken(budget: Budget, company_id: str = "cmp_1", *, most: int = 1_000) -> i
     return most
 
 
-def _spare(budget: Budget, leaving: float = 0.5) -> int:
+def _spare(budget: Budget, reserved_share: float = 0.5) -> int:
     """How many requests are let through that leave this share to others."""
     for taken in range(1_000):
         try:
-            budget.take("cmp_1", leaving=leaving)
+            budget.take("cmp_1", reserved_share=reserved_share)
         except BudgetExhausted:
             return taken
     return 1_000
 
 
 @pytest.mark.parametrize(
-    ("taken_before", "leaving", "spare"),
+    ("taken_before", "reserved_share", "spare"),
     [
         (0, 0.5, 5),  # half of the ten
         (3, 0.5, 2),
         (5, 0.5, 0),
         (9, 0.5, 0),
-        (0, 0.0, 10),  # leaving nothing is asking like everybody
+        (0, 0.0, 10),  # nothing is reserved
         (0, 1.0, 1),  # nothing else happens: then one may
     ],
 )
 def test_what_leaves_a_share_to_others_takes_only_the_rest(
-    budget: Budget, taken_before: int, leaving: float, spare: int
+    budget: Budget, taken_before: int, reserved_share: float, spare: int
 ) -> None:
     _taken(budget, most=taken_before)
-    assert _spare(budget, leaving) == spare
+    assert _spare(budget, reserved_share) == spare
 
 
 def test_others_have_all_that_was_left_to_them(budget: Budget) -> None:
@@ -73,7 +73,7 @@ def test_others_have_all_that_was_left_to_them(budget: Budget) -> None:
 def test_what_leaves_a_share_is_told_when_there_is_room(budget: Budget) -> None:
     _spare(budget)
     with pytest.raises(BudgetExhausted) as exhausted:
-        budget.take("cmp_1", leaving=0.5)
+        budget.take("cmp_1", reserved_share=0.5)
     assert 55 < exhausted.value.retry_after <= 60
 
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from shared.front.envelope import parse_envelope, read_listed
+from shared.front.envelope import parse_envelope, parse_listed_event
 
 SMALL: dict[str, Any] = {"id": "evt_1", "type": "inbound", "emitted_at": 1786440070.93}
 
@@ -19,7 +19,7 @@ def source(data: Any, kind: str = "inboxes") -> dict[str, Any]:
 
 def test_fronts_own_events_become_webhook_bodies(front_answer: Callable[[str], Any]) -> None:
     for event in front_answer("events_page")["_results"]:
-        listed = read_listed(event, "cmp_4k2p9")
+        listed = parse_listed_event(event, "cmp_4k2p9")
         assert listed is not None
         envelope = parse_envelope(listed.body)
         assert (envelope.company_id, envelope.front_id) == ("cmp_4k2p9", event["id"])
@@ -40,7 +40,7 @@ def test_fronts_own_events_become_webhook_bodies(front_answer: Callable[[str], A
     ],
 )
 def test_the_inboxes_an_event_names_itself(event: dict[str, Any], inboxes: set[str]) -> None:
-    listed = read_listed(event, "cmp_1")
+    listed = parse_listed_event(event, "cmp_1")
     assert listed is not None
     assert listed.inbox_ids == inboxes
 
@@ -50,7 +50,7 @@ def test_the_inboxes_an_event_names_itself(event: dict[str, Any], inboxes: set[s
     [({"is_private": True}, True), ({"is_private": False}, False), ({}, False), (None, False), ("cnv_1", False)],
 )
 def test_whether_the_conversation_is_private(conversation: Any, private: bool) -> None:
-    listed = read_listed({**SMALL, "conversation": conversation}, "cmp_1")
+    listed = parse_listed_event({**SMALL, "conversation": conversation}, "cmp_1")
     assert listed is not None
     assert listed.is_private is private
 
@@ -65,10 +65,10 @@ def test_whether_the_conversation_is_private(conversation: Any, private: bool) -
     ],
 )
 def test_what_cannot_be_told_apart_or_placed_is_left_out(event: dict[str, Any]) -> None:
-    assert read_listed(event, "cmp_1") is None
+    assert parse_listed_event(event, "cmp_1") is None
 
 
 def test_text_that_is_no_text_passes() -> None:
-    listed = read_listed({**SMALL, "subject": "\ud800 \x00"}, "cmp_1")
+    listed = parse_listed_event({**SMALL, "subject": "\ud800 \x00"}, "cmp_1")
     assert listed is not None
     assert parse_envelope(listed.body).front_id == "evt_1"

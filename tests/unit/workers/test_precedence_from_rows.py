@@ -10,12 +10,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shared.actions import ActionFacts, Unstored
-from workers.changes.precedence import FRESH_SECONDS, Proceed, Settle, Wait, before
+from shared.actions import ActionFacts, UnstoredFiles
+from workers.changes.precedence import FRESH_SECONDS, Proceed, Settle, Wait, decide_from_rows
 
 AT = datetime(2026, 8, 11, 9, 0, tzinfo=UTC)
-AT_ONCE = Proceed(look_first=False)
-LOOK_FIRST = Proceed(look_first=True)
+AT_ONCE = Proceed(read_first=False)
+READ_FIRST = Proceed(read_first=True)
 
 
 def superseded(reason: str) -> Settle:
@@ -34,13 +34,13 @@ def facts(**changes: Any) -> ActionFacts:
         "intent_at": None,
         "age_seconds": 2.0,
     }
-    unstored = changes.pop("unstored", Unstored())
+    unstored = changes.pop("unstored", UnstoredFiles())
     return ActionFacts(**(plain | asdict(unstored) | changes))
 
 
-WAITING = Unstored(waiting=1)
-FAILED = Unstored(failed=1)
-DISCARDED = Unstored(discarded=1)
+WAITING = UnstoredFiles(waiting=1)
+FAILED = UnstoredFiles(failed=1)
+DISCARDED = UnstoredFiles(discarded=1)
 UNTIL_STORED = Wait(reason="waits for 1 file(s) of the conversation to be stored", seconds=None)
 UNTIL_RETRIED = Wait(
     reason="1 file(s) of the conversation could not be stored; retry or discard their tasks", seconds=None
@@ -56,8 +56,8 @@ FILE_DISCARDED = Settle(state="skipped", reason="file_discarded: trash never des
         ({"kind": "tag:tag_1"}, AT_ONCE),
         # Much can have happened in a minute
         ({"age_seconds": FRESH_SECONDS}, AT_ONCE),
-        ({"age_seconds": FRESH_SECONDS + 0.1}, LOOK_FIRST),
-        ({"age_seconds": 86_400.0, "kind": "tag:tag_1"}, LOOK_FIRST),
+        ({"age_seconds": FRESH_SECONDS + 0.1}, READ_FIRST),
+        ({"age_seconds": 86_400.0, "kind": "tag:tag_1"}, READ_FIRST),
         # A clock behind Front's makes an event younger than nothing
         ({"age_seconds": -3.0}, AT_ONCE),
         # Files
@@ -71,7 +71,7 @@ FILE_DISCARDED = Settle(state="skipped", reason="file_discarded: trash never des
         ({"unstored": DISCARDED, "kind": "tag:tag_1"}, AT_ONCE),
         ({"unstored": DISCARDED, "kind": "trash"}, FILE_DISCARDED),
         ({"unstored": DISCARDED, "kind": "trash", "wait_for": "settled"}, FILE_DISCARDED),
-        ({"unstored": Unstored(waiting=1, discarded=1), "kind": "trash"}, UNTIL_STORED),
+        ({"unstored": UnstoredFiles(waiting=1, discarded=1), "kind": "trash"}, UNTIL_STORED),
         # Somebody else decided meanwhile, or a newer message came
         ({"change": "evt_2"}, superseded("changed_by_somebody: evt_2")),
         ({"change": "evt_2", "kind": "trash"}, superseded("changed_by_somebody: evt_2")),
@@ -104,33 +104,33 @@ FILE_DISCARDED = Settle(state="skipped", reason="file_discarded: trash never des
     ],
 )
 def test_what_stands_against_an_action(changes: dict[str, Any], decision: Settle | Wait | Proceed) -> None:
-    assert before(facts(**changes)) == decision
+    assert decide_from_rows(facts(**changes)) == decision
 
 
 @given(
     st.sampled_from(["archive", "trash", "tag:tag_1"]),
-    st.sampled_from([Unstored(), WAITING, FAILED, DISCARDED]),
+    st.sampled_from([UnstoredFiles(), WAITING, FAILED, DISCARDED]),
     st.none() | st.just("evt_2"),
     st.none() | st.just("evt_3"),
     st.floats(0, 1e6),
 )
 def test_an_action_that_may_have_been_sent_is_looked_at_whatever_our_rows_say(
-    kind: str, unstored: Unstored, change: str | None, equal: str | None, age: float
+    kind: str, unstored: UnstoredFiles, change: str | None, equal: str | None, age: float
 ) -> None:
     sent = facts(
         kind=kind, state="intent", intent_at=AT, unstored=unstored, change=change, equal_newer=equal, age_seconds=age
     )
-    assert before(sent) == LOOK_FIRST
+    assert decide_from_rows(sent) == READ_FIRST
 
 
 @given(
-    st.builds(Unstored, waiting=st.integers(0, 2), failed=st.integers(0, 2), discarded=st.integers(0, 2)),
+    st.builds(UnstoredFiles, waiting=st.integers(0, 2), failed=st.integers(0, 2), discarded=st.integers(0, 2)),
     st.sampled_from(["stored", "settled"]),
     st.floats(0, 1e6),
 )
-def test_trash_never_acts_while_a_file_is_not_stored(unstored: Unstored, wait_for: str, age: float) -> None:
-    decision = before(facts(kind="trash", unstored=unstored, wait_for=wait_for, age_seconds=age))
-    assert isinstance(decision, Proceed) is (unstored == Unstored())
+def test_trash_never_acts_while_a_file_is_not_stored(unstored: UnstoredFiles, wait_for: str, age: float) -> None:
+    decision = decide_from_rows(facts(kind="trash", unstored=unstored, wait_for=wait_for, age_seconds=age))
+    assert isinstance(decision, Proceed) is (unstored == UnstoredFiles())
 
 
 @pytest.mark.parametrize(
@@ -142,7 +142,7 @@ def test_trash_never_acts_while_a_file_is_not_stored(unstored: Unstored, wait_fo
     ],
 )
 def test_a_dry_run_ends_where_it_would_be_written(changes: dict[str, Any], decision: str) -> None:
-    assert before(facts(dry_run=True, **changes)) == Settle(state="skipped", reason=decision)
+    assert decide_from_rows(facts(dry_run=True, **changes)) == Settle(state="skipped", reason=decision)
 
 
 @pytest.mark.parametrize(
@@ -156,7 +156,7 @@ def test_a_dry_run_ends_where_it_would_be_written(changes: dict[str, Any], decis
     ],
 )
 def test_until_then_a_dry_run_goes_the_way_of_its_action(changes: dict[str, Any]) -> None:
-    assert before(facts(dry_run=True, **changes)) == before(facts(**changes))
+    assert decide_from_rows(facts(dry_run=True, **changes)) == decide_from_rows(facts(**changes))
 
 
 @pytest.mark.parametrize(
@@ -165,8 +165,8 @@ def test_until_then_a_dry_run_goes_the_way_of_its_action(changes: dict[str, Any]
 )
 def test_an_action_that_somebody_wants_undone_ends_before_it_is_applied(changes: dict[str, Any]) -> None:
     reason = "undone: somebody asked for that before it was applied"
-    assert before(facts(undo_asked=True, **changes)) == superseded(reason)
+    assert decide_from_rows(facts(undo_asked=True, **changes)) == superseded(reason)
 
 
 def test_one_that_may_have_been_sent_is_looked_at_first_whoever_wants_it_undone() -> None:
-    assert before(facts(undo_asked=True, state="intent", intent_at=AT)) == LOOK_FIRST
+    assert decide_from_rows(facts(undo_asked=True, state="intent", intent_at=AT)) == READ_FIRST

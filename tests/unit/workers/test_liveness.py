@@ -6,23 +6,23 @@ from dataclasses import replace
 
 import pytest
 
-from workers.process.liveness import Look, Patience, Watched, complaint, watch
+from workers.process.liveness import Limits, Liveness, ProcessSample, problem, with_sample
 
-PATIENCE = Patience(look=5, deaf=60, stuck=600)
-IDLE = Look(at=0, waiting=0, received=10, busy=0, slots=16)
+LIMITS = Limits(interval=5, not_consuming=60, stuck=600)
+IDLE = ProcessSample(at=0, waiting=0, received=10, busy=0, slots=16)
 WAITING = replace(IDLE, waiting=3)
 
 
-def after(*looks: Look, every: float = 5, first: Look = IDLE) -> Watched:
-    """What is known after these looks, one every so many seconds."""
-    watched = Watched(last=first)
-    for number, look in enumerate(looks, 1):
-        watched = watch(watched, replace(look, at=number * every), PATIENCE)
-    return watched
+def after(*samples: ProcessSample, every: float = 5, first: ProcessSample = IDLE) -> Liveness:
+    """What is known after these samples, one every so many seconds."""
+    liveness = Liveness(last=first)
+    for number, sample in enumerate(samples, 1):
+        liveness = with_sample(liveness, replace(sample, at=number * every), LIMITS)
+    return liveness
 
 
 @pytest.mark.parametrize(
-    ("looks", "complains"),
+    ("samples", "complains"),
     [
         # Nothing to do
         ([IDLE] * 20, False),
@@ -42,12 +42,12 @@ def after(*looks: Look, every: float = 5, first: Look = IDLE) -> Watched:
         ([replace(WAITING, busy=1)] * 12, True),
     ],
 )
-def test_deaf(looks: list[Look], complains: bool) -> None:
-    assert (complaint(after(*looks), PATIENCE) is not None) is complains
+def test_deaf(samples: list[ProcessSample], complains: bool) -> None:
+    assert (problem(after(*samples), LIMITS) is not None) is complains
 
 
 @pytest.mark.parametrize(
-    ("looks", "complains"),
+    ("samples", "complains"),
     [
         # All slots busy, none ever done
         ([replace(IDLE, received=26, busy=16)] * 122, True),
@@ -57,15 +57,15 @@ def test_deaf(looks: list[Look], complains: bool) -> None:
         ([replace(IDLE, received=25, busy=15)] * 122, False),
     ],
 )
-def test_stuck(looks: list[Look], complains: bool) -> None:
-    assert (complaint(after(*looks), PATIENCE) is not None) is complains
+def test_stuck(samples: list[ProcessSample], complains: bool) -> None:
+    assert (problem(after(*samples), LIMITS) is not None) is complains
 
 
 def test_a_process_that_was_frozen_did_not_listen_badly() -> None:
-    assert complaint(after(WAITING, WAITING, every=3_600), PATIENCE) is None
+    assert problem(after(WAITING, WAITING, every=3_600), LIMITS) is None
 
 
 def test_the_complaint_has_the_figures() -> None:
-    assert complaint(after(*[WAITING] * 12), PATIENCE) == (
+    assert problem(after(*[WAITING] * 12), LIMITS) == (
         "3 messages wait, 16 of 16 slots are free, and nothing was taken from the queue in 60 s of that"
     )

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from shared.process.logs import quieten
+from shared.process.logs import filter_libraries
 
 ADVICE = "Configuration allows spawning up to 512 Python threads, which seems quite high"
 
@@ -15,7 +15,7 @@ ADVICE = "Configuration allows spawning up to 512 Python threads, which seems qu
 @pytest.fixture(autouse=True)
 def _as_before() -> Iterator[None]:
     yield
-    quieten(logging.DEBUG)
+    filter_libraries(logging.DEBUG)
     for name in ("_granian", "celery.app.trace", "py.warnings"):
         logging.getLogger(name).setLevel(logging.NOTSET)
 
@@ -40,13 +40,13 @@ def test_what_is_shown_by_default(
 ) -> None:
     caplog.set_level(logging.INFO)
     logging.getLogger(name).setLevel(logging.INFO)
-    quieten(logging.INFO)
+    filter_libraries(logging.INFO)
     logging.getLogger(name).log(level, text)
     assert bool(caplog.records) is shown
 
 
 def test_a_lost_connection_is_told_without_a_traceback(caplog: pytest.LogCaptureFixture) -> None:
-    quieten(logging.INFO)
+    filter_libraries(logging.INFO)
     try:
         raise ConnectionError("closed by server")
     except ConnectionError:
@@ -56,8 +56,8 @@ def test_a_lost_connection_is_told_without_a_traceback(caplog: pytest.LogCapture
 
 def test_everything_is_shown_at_debug(caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.DEBUG)
-    quieten(logging.INFO)
-    quieten(logging.DEBUG)
+    filter_libraries(logging.INFO)
+    filter_libraries(logging.DEBUG)
     logging.getLogger("_granian").warning(ADVICE)
     logging.getLogger("celery.app.trace").info("Task succeeded")
     assert len(caplog.records) == 2

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from console.up.environment import file_in, for_programs, keep_secrets, published, read
+from console.up.data_folder import ensure_secrets, program_environment, published, read_settings, settings_file
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -15,40 +15,40 @@ URL = "postgresql://postgres@/mailroom?host=/tmp/x&port=5432"
 
 
 def test_there_is_nothing_before_the_first_start(tmp_path: Path) -> None:
-    assert read(tmp_path) == {}
+    assert read_settings(tmp_path) == {}
 
 
 def test_secrets_are_made_once(tmp_path: Path) -> None:
-    assert keep_secrets(tmp_path) == keep_secrets(tmp_path)
+    assert ensure_secrets(tmp_path) == ensure_secrets(tmp_path)
 
 
 def test_a_secret_set_by_hand_is_kept(tmp_path: Path) -> None:
-    file_in(tmp_path).write_text("SECRET_KEY=mine\n")
-    assert keep_secrets(tmp_path)["SECRET_KEY"] == "mine"
+    settings_file(tmp_path).write_text("SECRET_KEY=mine\n")
+    assert ensure_secrets(tmp_path)["SECRET_KEY"] == "mine"
 
 
 def test_urls_are_there_while_the_servers_run(tmp_path: Path) -> None:
     with published(tmp_path, {"DATABASE_URL": URL}):
-        assert read(tmp_path)["DATABASE_URL"] == URL
-    assert "DATABASE_URL" not in read(tmp_path)
+        assert read_settings(tmp_path)["DATABASE_URL"] == URL
+    assert "DATABASE_URL" not in read_settings(tmp_path)
 
 
 def test_urls_left_by_a_killed_run_are_forgotten(tmp_path: Path) -> None:
-    file_in(tmp_path).write_text(f"DATABASE_URL={URL}\n")
-    keep_secrets(tmp_path)
-    assert "DATABASE_URL" not in read(tmp_path)
+    settings_file(tmp_path).write_text(f"DATABASE_URL={URL}\n")
+    ensure_secrets(tmp_path)
+    assert "DATABASE_URL" not in read_settings(tmp_path)
 
 
 def test_nobody_else_may_read_the_file(tmp_path: Path) -> None:
-    keep_secrets(tmp_path)
-    assert file_in(tmp_path).stat().st_mode & 0o777 == 0o600
+    ensure_secrets(tmp_path)
+    assert settings_file(tmp_path).stat().st_mode & 0o777 == 0o600
 
 
 def test_what_was_given_to_us_wins_for_programs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SECRET_KEY", "given")
-    assert for_programs({"SECRET_KEY": "made"}, tmp_path)["SECRET_KEY"] == "given"
+    assert program_environment({"SECRET_KEY": "made"}, tmp_path)["SECRET_KEY"] == "given"
 
 
 def test_an_empty_setting_counts_as_not_given(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("DATABASE_URL", "")
-    assert for_programs({"DATABASE_URL": URL}, tmp_path)["DATABASE_URL"] == URL
+    assert program_environment({"DATABASE_URL": URL}, tmp_path)["DATABASE_URL"] == URL

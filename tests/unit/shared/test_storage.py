@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from shared.errors import ConfigurationError, ShuttingDown, StorageUnavailable
-from shared.storage import Storage, Stored, path_for
+from shared.storage import Storage, StoredFile, attachment_path
 
 CONTENT = bytes(range(256)) * 8_192  # two parts of the local store
 
@@ -50,12 +50,12 @@ def _everything_below(folder: Path) -> list[str]:
 
 def test_what_is_written_is_counted_hashed_and_read_back(storage: Storage) -> None:
     stored = storage.put("1/ab/fil_1", _pieces())
-    assert stored == Stored(size=len(CONTENT), sha256=hashlib.sha256(CONTENT).hexdigest())
+    assert stored == StoredFile(size=len(CONTENT), sha256=hashlib.sha256(CONTENT).hexdigest())
     assert b"".join(storage.read("1/ab/fil_1")) == CONTENT
 
 
 def test_an_empty_file_is_a_file(storage: Storage) -> None:
-    assert storage.put("1/ab/fil_1", []) == Stored(size=0, sha256=hashlib.sha256().hexdigest())
+    assert storage.put("1/ab/fil_1", []) == StoredFile(size=0, sha256=hashlib.sha256().hexdigest())
     assert b"".join(storage.read("1/ab/fil_1")) == b""
 
 
@@ -87,11 +87,11 @@ def test_the_file_and_each_folder_are_durable_before_it_is_said(tmp_path: Path, 
 
 def test_a_tenants_files_go_and_no_other_tenants(storage: Storage) -> None:
     for tenant in (1, 10):
-        storage.put(path_for(tenant, "fil_1"), [b"x"])
+        storage.put(attachment_path(tenant, "fil_1"), [b"x"])
     storage.delete_tenant(1)
     with pytest.raises(StorageUnavailable):
-        list(storage.read(path_for(1, "fil_1")))
-    assert b"".join(storage.read(path_for(10, "fil_1"))) == b"x"
+        list(storage.read(attachment_path(1, "fil_1")))
+    assert b"".join(storage.read(attachment_path(10, "fil_1"))) == b"x"
 
 
 def test_a_tenants_half_written_files_go_too(tmp_path: Path) -> None:
@@ -143,6 +143,6 @@ def test_a_url_that_is_no_storage_is_a_mistake_in_the_settings(url: str) -> None
         ("CON", None),
     ],
 )
-def test_path_for(front_id: str, path: str | None) -> None:
+def test_a_path_holds_no_word_of_a_sender(front_id: str, path: str | None) -> None:
     digest = hashlib.sha256(front_id.encode("utf-8", "surrogatepass")).hexdigest()
-    assert path_for(7, front_id) == (path or f"7/{digest[:2]}/{digest}")
+    assert attachment_path(7, front_id) == (path or f"7/{digest[:2]}/{digest}")

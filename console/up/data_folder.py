@@ -1,0 +1,117 @@
+"""The folder of one Mailroom: its lock, its secrets, and the settings through which later commands find what runs.
+
+`python -m console.up.data_folder` makes the secrets, for an installation without `mailroom up`.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import secrets
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+from cryptography.fernet import Fernet
+
+from shared.errors import MailroomError
+from shared.settings import load
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping
+    from pathlib import Path
+
+# Made once for a folder and kept: nobody could read the stored tokens with new keys.
+SECRETS: Mapping[str, Callable[[], str]] = {
+    "FRONT_SIGNING_KEYS": lambda: secrets.token_hex(32),
+    "TOKEN_KEYS": lambda: Fernet.generate_key().decode(),
+    "SECRET_KEY": lambda: secrets.token_urlsafe(32),
+}
+# True only while `mailroom up` runs.
+TEMPORARY = (
+    "DATABASE_URL",
+    "REDIS_URL",
+    "FRONT_API_URL",
+    "FRONT_APP_URL",
+    "FRONT_CLIENT_ID",
+    "FRONT_CLIENT_SECRET",
+    "PUBLIC_URL",
+)
+
+
+class AlreadyRunning(MailroomError):
+    """Another process works in this folder."""
+
+    code = "already_running"
+
+
+@contextmanager
+def locked(folder: Path) -> Iterator[None]:
+    """Lock the folder for this process; raise AlreadyRunning if another one has it.
+
+    The kernel releases the lock when the process ends, however it ends.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    with (folder / "lock").open("w") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise AlreadyRunning(f"Mailroom is already running on {folder}") from None
+        yield
+
+
+def settings_file(data: Path) -> Path:
+    """Return the path of the file that `shared.settings` reads below the real environment."""
+    return data / "environment"
+
+
+def read_settings(data: Path) -> dict[str, str]:
+    """Return the settings in the file; none if there is no file."""
+    try:
+        lines = settings_file(data).read_text(encoding="utf-8").splitlines()
+    except FileNotFoundError:
+        return {}
+    pairs = (line.partition("=") for line in lines if "=" in line and not line.startswith("#"))
+    return {name.strip(): value.strip() for name, _, value in pairs}
+
+
+def ensure_secrets(data: Path) -> dict[str, str]:
+    """Make the missing secrets, drop the temporary settings of a killed run, and return what is in the file now."""
+    known = {name: value for name, value in read_settings(data).items() if name not in TEMPORARY}
+    lasting = {name: make() for name, make in SECRETS.items() if name not in known} | known
+    _write(data, lasting)
+    return lasting
+
+
+@contextmanager
+def published(data: Path, temporary: Mapping[str, str]) -> Iterator[dict[str, str]]:
+    """Publish these settings to other commands until the block ends; give all settings in the file."""
+    settings = ensure_secrets(data) | dict(temporary)
+    _write(data, settings)
+    try:
+        yield settings
+    finally:
+        ensure_secrets(data)
+
+
+def program_environment(settings: Mapping[str, str], data: Path) -> dict[str, str]:
+    """Return the environment of the programs: the published settings, and over them our own environment.
+
+    An empty variable of ours does not hide a published setting.
+    """
+    own = {name: value for name, value in os.environ.items() if value or name not in settings}
+    return {**settings, **own, "MAILROOM_DATA": str(data), "PYTHONUNBUFFERED": "1"}
+
+
+def _write(data: Path, settings: Mapping[str, str]) -> None:
+    """Replace the file in one step; nobody but its owner may read it at any moment."""
+    text = "".join(f"{name}={value}\n" for name, value in settings.items())
+    data.mkdir(parents=True, exist_ok=True)
+    new = settings_file(data).with_suffix(".new")
+    new.unlink(missing_ok=True)
+    with os.fdopen(os.open(new, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w", encoding="utf-8") as file:
+        file.write(text)
+    new.replace(settings_file(data))
+
+
+if __name__ == "__main__":
+    ensure_secrets(load().mailroom_data)
