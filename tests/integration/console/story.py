@@ -8,7 +8,7 @@ from typing import Any
 from uuid import UUID
 
 import psycopg
-from psycopg.types.json import Jsonb
+from psycopg.types.json import Json, Jsonb
 
 START = datetime(2026, 3, 1, 8, 0, tzinfo=UTC)
 BODY = b'{"type":"inbound_received","payload":{"target":{"data":{"body":"a secret sentence"}}}}'
@@ -74,9 +74,11 @@ def tell_whole_story(conn: psycopg.Connection[Any]) -> int:
     conn.execute("INSERT INTO users (tenant_id, external_id, name) VALUES (%s, '17', 'Nora Lind')", (tenant,))
     [nora] = conn.execute("SELECT id FROM users").fetchone() or (None,)
     insert(conn, "deliveries", id=UUID(int=10**6), event_id=event, received_at=at(5), origin="spooled")
-    recipient = {"event_id": event, "tenant_id": tenant, "role": "to"}
-    insert(conn, "recipients", **recipient, position=0, handle="Nora@acme.example", user_id=nora, reason="to = user 17")
-    insert(conn, "recipients", **recipient, position=1, handle="ap@acme.example", reason="no user with ap@acme.example")
+    recipients = [
+        ["Nora@acme.example", "to", nora, "to = user 17"],
+        ["ap@acme.example", "to", None, "no user with ap@acme.example"],
+    ]
+    conn.execute("UPDATE events SET recipients = %s WHERE id = %s", (Json(recipients), event))
     file = {"tenant_id": tenant, "event_id": event, "conversation_id": "cnv_1", "content_type": "application/pdf"}
     name = "\x1b[31m[bold]invoice[/bold]\u202efdp.exe"
     stored = {"state": "stored", "size": 3, "sha256": "ab" * 32, "path": "1/xy/fil_1", "stored_at": at(1.2)}
