@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from flask_openapi3.models.info import Info
 from flask_openapi3.openapi import OpenAPI
 
-from console import installed
+from console import installed_version
 from console.api.mount import mount
 from console.web import connect, problems
 from console.web.resources import lend, open_resources
@@ -51,7 +51,7 @@ def create_app(settings: Settings, *, resources: Resources | None = None) -> Ope
     """
     app = OpenAPI(
         __name__,
-        info=Info(title="Mailroom", version=installed() or "0"),
+        info=Info(title="Mailroom", version=installed_version() or "0"),
         doc_ui=False,
         static_folder="static",
         template_folder="templates",

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import structlog
 from flask import Blueprint, make_response, redirect, render_template, request, session, url_for
 
-from console.issued_secrets import digest_of, require_app
+from console.issued_secrets import digest_of, require_oauth_app
 from console.web import connect_refusals
 from console.web.problems import page
 from console.web.resources import current
@@ -175,7 +175,7 @@ def begin(token: str) -> ResponseReturnValue:
             connect_refusals.LINKS[link.state if link else "unknown"], tenant=link.tenant_id if link else None
         )
     try:
-        require_app(held.settings)
+        require_oauth_app(held.settings)
     except ConfigurationError as exc:
         log.warning("not_connected", tenant=link.tenant_id, code=exc.code, reason=str(exc))
         return connect_refusals.shown(connect_refusals.of_error(exc))
