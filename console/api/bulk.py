@@ -9,7 +9,7 @@ from console.api.blueprint import BODY, USERS, api, keep
 from console.api.problems import Fault, Invalid, as_members
 from console.api.schemas import TenantPath, pointer_to
 from console.api.user_schemas import MOST_FAULTS, BulkAnswer, BulkQuery, UserItem, UserList, WrongItem
-from console.user_description import LONGEST_ID, BadUser, described_user
+from console.user_validation import LONGEST_ID, BadUser, validated_user
 from console.web.resources import current
 from shared.db.users import user_import, users
 from shared.db.users.user_import import ImportedUser
@@ -129,7 +129,7 @@ def _line(index: int, item: UserItem | WrongItem, faults: list[Fault]) -> Import
         faults += (_placed(index, fault) for fault in item.faults)
         return None
     try:
-        user = described_user(item.external_id, item.name, item.addresses, item.action or "", active=item.active)
+        user = validated_user(item.external_id, item.name, item.addresses, item.action or "", active=item.active)
     except BadUser as error:
         faults += (
             _fault(index, "bad_user", each.what, each.field, *([] if each.place is None else [each.place]))

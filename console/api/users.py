@@ -21,14 +21,14 @@ from console.api.user_schemas import (
     UserShown,
     UsersQuery,
 )
-from console.user_description import LONGEST_ID, BadUser, described_user
+from console.user_validation import LONGEST_ID, BadUser, validated_user
 from console.web.resources import current
 from shared.addresses import match_key
 from shared.db.users import users
 from shared.text import clean
 
 if TYPE_CHECKING:
-    from console.user_description import WrongField
+    from console.user_validation import WrongField
     from shared.db.core.pool import Connection
     from shared.db.users.users import NewUser, User
 
@@ -132,7 +132,7 @@ def _found(conn: Connection, path: UserPath) -> User:
 
 def _described(external_id: str, fields: UserFields) -> NewUser:
     try:
-        return described_user(external_id, fields.name, fields.addresses, fields.action or "", active=fields.active)
+        return validated_user(external_id, fields.name, fields.addresses, fields.action or "", active=fields.active)
     except BadUser as error:
         raise Invalid("the user does not do: see errors", faults=[_fault(each) for each in error.fields]) from None
 

@@ -93,10 +93,10 @@ def add(tenant: str, external_id: str, name: str, emails: tuple[str, ...], actio
 
     Example: mailroom user add --tenant Acme --id 17 --name "Nora Lind" --email nora@acme.example
     """
-    from console.user_description import described_user
+    from console.user_validation import validated_user
     from shared.db.users import users
 
-    new_user = described_user(external_id, name, emails, action)
+    new_user = validated_user(external_id, name, emails, action)
     with database() as conn, conn.transaction():
         users.add(conn, find_tenant(conn, tenant).id, new_user)
     click.echo(f"added {new_user.external_id}")

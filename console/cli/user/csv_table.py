@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, TextIO
 
-from console.user_description import BadUser, described_user
+from console.user_validation import BadUser, validated_user
 from shared.db.users.user_import import ImportedUser, Mistake
 from shared.errors import MailroomError
 
@@ -115,7 +115,7 @@ def _user(number: int, cells: list[str], columns: Columns) -> ImportedUser | Mis
     if active not in ACTIVE:
         return Mistake(line=number, what=f"active is {active[:80]!r}; yes or no")
     try:
-        user = described_user(cells[columns.external_id], cells[columns.name], emails, action, active=ACTIVE[active])
+        user = validated_user(cells[columns.external_id], cells[columns.name], emails, action, active=ACTIVE[active])
     except BadUser as error:
         return Mistake(line=number, what=str(error))
     return ImportedUser(line=number, user=user)

@@ -36,7 +36,7 @@ class BadUser(MailroomError):
         self.fields = fields
 
 
-def described_user(
+def validated_user(
     external_id: str, name: str, emails: Iterable[str], action: str, *, active: bool | None = None
 ) -> NewUser:
     """The user described by these texts. Raises BadUser with all that is wrong."""
