@@ -59,7 +59,7 @@ class Mistaken(Exception):
 def change(tenant_id: int, write: Callable[[Connection], T]) -> T:
     """What `write` gives, in one transaction and in the tenant's turn. Raises Crowded."""
     held = current()
-    with held.turns.of(tenant_id):
+    with held.tenant_locks.lock(tenant_id):
         return held.pool.run(write)
 
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, cast
 
 from flask import current_app
 
-from console.tenant_concurrency import Turns
+from console.tenant_concurrency import TenantLocks
 from shared.connection.tokens import front_client, token_endpoint
 from shared.connection.vault import TokenVault
 from shared.db.core.pool import Pool, open_pool
@@ -44,7 +44,9 @@ class Resources:
     front: FrontClient
     token_endpoint: TokenEndpoint
     vault: TokenVault
-    turns: Turns = field(default_factory=lambda: Turns(most=MOST_OF_A_TENANT, seconds=TURN_SECONDS))
+    tenant_locks: TenantLocks = field(
+        default_factory=lambda: TenantLocks(max_requests=MOST_OF_A_TENANT, timeout_seconds=TURN_SECONDS)
+    )
 
 
 def usable(settings: Settings) -> Settings:
