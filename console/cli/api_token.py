@@ -87,5 +87,5 @@ def revoke(name: str) -> None:
     with database() as conn:
         revoked = api_tokens.revoke(conn, name)
     if not revoked:
-        raise NothingMatched(f"no token in use is called {name!r}; `mailroom api-token list` names all")
+        raise NothingMatched(f"no token in use is called {name!r}; `mailroom api-token list` lists all")
     click.echo(f"revoked {name}")

@@ -87,7 +87,7 @@ def remove(address: str, tenant: str) -> None:
 
     with database() as conn:
         if not directory.remove_inbox_address(conn, find_tenant(conn, tenant).id, [_address(address).key]):
-            raise NothingMatched(f"no shared inbox of {tenant} has {address}; `mailroom inbox list` names all")
+            raise NothingMatched(f"no shared inbox of {tenant} has {address}; `mailroom inbox list` lists all")
     click.echo(f"removed {address}")
 
 

@@ -100,10 +100,10 @@ def find_tenant(conn: Connection, name: str) -> TenantOverview:
 
     tenant = tenants.find(conn, name)
     if tenant is None:
-        raise NothingMatched(f"there is no tenant {name!r}; `mailroom tenant list` names all")
+        raise NothingMatched(f"there is no tenant {name!r}; `mailroom tenant list` lists all")
     return tenant
 
 
 def unknown_user(external_id: str | None) -> NothingMatched:
     """Make the error for a user that the tenant does not have."""
-    return NothingMatched(f"there is no user {external_id!r}; `mailroom user list` names all")
+    return NothingMatched(f"there is no user {external_id!r}; `mailroom user list` lists all")

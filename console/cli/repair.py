@@ -154,7 +154,7 @@ def _check_processes(conn: Connection) -> None:
     running = {process.kind for process in alive(conn)}
     if missing := [kind for kind in NEEDED_PROCESSES if kind not in running]:
         raise NobodyWorks(
-            f"no {' and no '.join(missing)} is alive; what was asked for is done when they run: "
+            f"no {' and no '.join(missing)} is alive; the repair waits until they run: "
             "start them with `mailroom up` or your platform"
         )
 

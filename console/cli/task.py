@@ -174,7 +174,7 @@ def _show_plan(conn: Connection, change: BulkChange, tasks: Filter) -> int:
     plan = groups(conn, tasks, change.states)
     total = sum(group.count for group in plan)
     if not total:
-        raise NothingMatched(f"no task to {change.verb}: none that was asked for is {' or '.join(change.states)}")
+        raise NothingMatched(f"no task to {change.verb}: no matching task is {' or '.join(change.states)}")
     say(f"{change.verb} {_tasks(total)}:")
     for group in plan[:MAX_GROUPS]:
         parts = (group.kind, group.state, group.code, group.tenant)

@@ -63,7 +63,7 @@ def _subject(conn: Connection, name: str | None, company: str | None) -> tuple[S
 def _print_plan(subject_name: str, counts: dict[str, int]) -> None:
     found = ", ".join(f"{number:,} {table.replace('_', ' ')}" for table, number in counts.items())
     say(f"erase {subject_name}, for good: " + (found or "nothing of it is in the database"))
-    say("and what waits of it in the intake, its files and its tokens")
+    say("and its waiting deliveries, its files and its tokens")
 
 
 def _check_confirmation(subject_name: str, confirm: str | None) -> None:
