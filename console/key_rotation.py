@@ -1,4 +1,4 @@
-"""Seals all stored tokens with the newest key, while workers refresh them."""
+"""Seal all stored tokens with the newest key, while workers refresh them."""
 
 from __future__ import annotations
 
@@ -11,70 +11,70 @@ from shared.db.core.pool import Connection
 from shared.db.tenants import connections
 from shared.db.tenants.connections import SealedSecret
 
-BATCH = 200
+BATCH = 200  # tokens
 
 
 @dataclass(frozen=True, kw_only=True)
-class Unreadable:
-    """A tenant whose token does not open, and what to do about it."""
+class UnreadableToken:
+    """A tenant whose token cannot be opened; the reason says what to do about it."""
 
     tenant: str
     reason: str
 
 
 @dataclass(frozen=True, kw_only=True)
-class Keyring:
-    """How the stored tokens are sealed: `by_key` counts them for each of TOKEN_KEYS, the newest first."""
+class KeyUsage:
+    """Which keys seal the stored tokens: `by_key` counts the tokens of each of TOKEN_KEYS, the newest key first."""
 
     by_key: tuple[int, ...]
-    unreadable: tuple[Unreadable, ...]
+    unreadable: tuple[UnreadableToken, ...]
 
     @property
     def tokens(self) -> int:
-        """How many tokens are stored."""
+        """The number of stored tokens."""
         return sum(self.by_key) + len(self.unreadable)
 
     @property
     def older(self) -> int:
-        """How many open, though not with the newest key."""
+        """The number of tokens that only an older key opens."""
         return sum(self.by_key[1:])
 
     @property
     def unused_keys(self) -> list[int]:
-        """The positions in TOKEN_KEYS, from 2 on, of keys with which no token is sealed any more."""
+        """The positions in TOKEN_KEYS, from 2 on, of keys that seal no token any more."""
         return [position for position, count in enumerate(self.by_key[1:], 2) if not count]
 
 
-def survey(conn: Connection, vault: TokenVault) -> Keyring:
-    """Look at every stored token."""
+def key_usage(conn: Connection, vault: TokenVault) -> KeyUsage:
+    """Find the key of every stored token."""
     keys: Counter[int] = Counter()
-    unreadable: list[Unreadable] = []
+    unreadable: list[UnreadableToken] = []
     for batch in connections.sealed_batches(conn, size=BATCH):
         for sealed in batch:
             try:
                 keys[vault.key_position(sealed.tenant_id, sealed.secret)] += 1
             except UnreadableSecret as error:
-                unreadable.append(Unreadable(tenant=sealed.name, reason=str(error)))
-    return Keyring(by_key=tuple(keys[position] for position in range(vault.key_count)), unreadable=tuple(unreadable))
+                unreadable.append(UnreadableToken(tenant=sealed.name, reason=str(error)))
+    return KeyUsage(by_key=tuple(keys[position] for position in range(vault.key_count)), unreadable=tuple(unreadable))
 
 
 def reseal(conn: Connection, vault: TokenVault, advance: Callable[[int], None]) -> int:
-    """Seal with the newest key what was sealed with an older one; how many. `advance` is told of each batch.
+    """Seal every token of an older key with the newest one, and return how many. `advance` takes each batch's size.
 
-    A token that was replaced while it was looked at is left as it is. A run that was broken off loses nothing: each
-    batch is kept by itself, and the next run finds what is left.
+    A token that was replaced meanwhile stays as it is. An interrupted run loses nothing: each batch is committed, and
+    the next run seals the rest.
     """
     resealed = 0
     for batch in connections.sealed_batches(conn, size=BATCH):
         old = {sealed.tenant_id: sealed.secret for sealed in batch}
-        new = {sealed.tenant_id: anew for sealed in batch if (anew := _sealed_anew(vault, sealed))}
+        new = {sealed.tenant_id: secret for sealed in batch if (secret := _resealed(vault, sealed))}
         resealed += connections.replace_sealed(conn, old, new)
         advance(len(batch))
     return resealed
 
 
-def _sealed_anew(vault: TokenVault, sealed: SealedSecret) -> bytes | None:
-    """None where there is nothing to do, or nothing that can be done."""
+def _resealed(vault: TokenVault, sealed: SealedSecret) -> bytes | None:
+    """Return the secret sealed with the newest key; None when it already is, or cannot be opened."""
     try:
         if vault.key_position(sealed.tenant_id, sealed.secret) == 0:
             return None

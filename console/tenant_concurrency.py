@@ -1,4 +1,4 @@
-"""Lets a tenant's requests change users in turns: in PostgreSQL they would wait for each other, a connection each."""
+"""Let one request at a time change a tenant's users: in PostgreSQL each waiting request would keep a connection."""
 
 from __future__ import annotations
 
@@ -14,52 +14,52 @@ if TYPE_CHECKING:
 
 
 class Crowded(MailroomError):
-    """Too many requests of this tenant's change users just now; send it again."""
+    """Too many requests change this tenant's users at once; send it again."""
 
     code = "crowded"
 
 
 @dataclass
-class _Queue:
-    """Those of one tenant: who has its turn and how many there are with those who wait."""
+class _TenantLock:
+    """The lock of one tenant; `requests` counts the request that has it and those that wait."""
 
-    turn: threading.Lock = field(default_factory=threading.Lock)
-    length: int = 0
+    lock: threading.Lock = field(default_factory=threading.Lock)
+    requests: int = 0
 
 
-class Turns:
-    """One turn at a time for each tenant; of one tenant at most `most` requests wait, and no longer than `seconds`."""
+class TenantLocks:
+    """A lock for each tenant, for at most `max_requests` at once; a request waits `timeout_seconds` at most."""
 
-    def __init__(self, *, most: int, seconds: float):
-        self._most = most
-        self._seconds = seconds
-        self._queues: dict[int, _Queue] = {}
-        self._lock = threading.Lock()
+    def __init__(self, *, max_requests: int, timeout_seconds: float):
+        self._max_requests = max_requests
+        self._timeout_seconds = timeout_seconds
+        self._locks: dict[int, _TenantLock] = {}
+        self._guard = threading.Lock()
 
     @contextmanager
-    def of(self, tenant_id: int) -> Iterator[None]:
-        """The tenant's turn. Raises Crowded."""
-        queue = self._join(tenant_id)
+    def lock(self, tenant_id: int) -> Iterator[None]:
+        """Hold the tenant's lock. Raises Crowded after the timeout, and at once when too many requests are there."""
+        tenant = self._join(tenant_id)
         try:
-            if not queue.turn.acquire(timeout=self._seconds):
+            if not tenant.lock.acquire(timeout=self._timeout_seconds):
                 raise Crowded("other requests change this tenant's users for too long; send it again")
             try:
                 yield
             finally:
-                queue.turn.release()
+                tenant.lock.release()
         finally:
-            self._leave(tenant_id, queue)
+            self._leave(tenant_id, tenant)
 
-    def _join(self, tenant_id: int) -> _Queue:
-        with self._lock:
-            queue = self._queues.setdefault(tenant_id, _Queue())
-            if queue.length >= self._most:
-                raise Crowded(f"{queue.length} requests change this tenant's users at once; send it again")
-            queue.length += 1
-            return queue
+    def _join(self, tenant_id: int) -> _TenantLock:
+        with self._guard:
+            tenant = self._locks.setdefault(tenant_id, _TenantLock())
+            if tenant.requests >= self._max_requests:
+                raise Crowded(f"{tenant.requests} requests change this tenant's users at once; send it again")
+            tenant.requests += 1
+            return tenant
 
-    def _leave(self, tenant_id: int, queue: _Queue) -> None:
-        with self._lock:
-            queue.length -= 1
-            if not queue.length:
-                del self._queues[tenant_id]
+    def _leave(self, tenant_id: int, tenant: _TenantLock) -> None:
+        with self._guard:
+            tenant.requests -= 1
+            if not tenant.requests:
+                del self._locks[tenant_id]

@@ -1,6 +1,6 @@
-"""Writes down every setting, from Settings itself: `python -m docs.settings_table [env]`.
+"""Print the README's configuration table from Settings: `python -m docs.settings_table`.
 
-Prints the README's configuration table, or with `env` the file `.env.example`.
+With the argument `env` print the file `.env.example` instead.
 """
 
 from __future__ import annotations
@@ -22,13 +22,13 @@ INTRODUCTION = """\
 
 
 def table() -> str:
-    """The README's configuration table, between its two marks."""
-    rows = [f"| {_names(name)} | {_shown(_default(field))} | {field.description} |" for name, field in _fields()]
+    """Return the README's configuration table, between its two marks."""
+    rows = [f"| {_names(name)} | {_code(_default(field))} | {field.description} |" for name, field in _fields()]
     return "\n".join([BEGIN, "| setting | default | meaning |", "| --- | --- | --- |", *rows, END]) + "\n"
 
 
 def example() -> str:
-    """The content of `.env.example`: every setting, switched off, at its default."""
+    """Return the content of `.env.example`: every setting with its default, commented out."""
     return INTRODUCTION + "".join(
         f"\n# {field.description}{_file_note(name)}\n#{name}={_default(field)}\n" for name, field in _fields()
     )
@@ -49,7 +49,7 @@ def _names(name: str) -> str:
     return f"`{name}`, `{name}_FILE`" if name in SECRETS else f"`{name}`"
 
 
-def _shown(default: str) -> str:
+def _code(default: str) -> str:
     return f"`{default}`" if default else ""
 
 

@@ -9,7 +9,7 @@ from console.api.blueprint import BODY_PROBLEMS, USERS, api, keep_tenant
 from console.api.problems import Fault, Invalid, fault_members
 from console.api.schemas import TenantPath, pointer_to
 from console.api.user_schemas import MOST_FAULTS, BulkQuery, BulkResult, UserItem, UserList, WrongItem
-from console.user_description import LONGEST_ID, BadUser, described_user
+from console.user_validation import LONGEST_ID, BadUser, validated_user
 from console.web.resources import current_resources
 from shared.db.users import user_import, users
 from shared.db.users.user_import import ImportedUser
@@ -80,16 +80,16 @@ def put_users_of_list(path: TenantPath, query: BulkQuery, body: UserList) -> dic
         return result
 
     try:
-        result = in_tenants_turn(path.tenant_id, write)
+        result = with_tenant_lock(path.tenant_id, write)
     except UsersRejected as exc:
         raise Invalid(NOTHING_WRITTEN, faults=[*faults, *_faults(exc.mistakes, items)]) from None
     return _document(result, [*faults, *_faults(result.mistakes, items)])
 
 
-def in_tenants_turn(tenant_id: int, write: Callable[[Connection], T]) -> T:
-    """Run `write` in a transaction when it is the tenant's turn, and return its result. Raises Crowded."""
+def with_tenant_lock(tenant_id: int, write: Callable[[Connection], T]) -> T:
+    """Run `write` in a transaction under the tenant's lock, and return its result. Raises Crowded."""
     resources = current_resources()
-    with resources.turns.of(tenant_id):
+    with resources.tenant_locks.lock(tenant_id):
         return resources.pool.run(write)
 
 
@@ -135,7 +135,7 @@ def _line(index: int, item: UserItem | WrongItem, faults: list[Fault]) -> Import
         faults += (_fault_in_list(index, fault) for fault in item.faults)
         return None
     try:
-        user = described_user(item.external_id, item.name, item.addresses, item.action or "", active=item.active)
+        user = validated_user(item.external_id, item.name, item.addresses, item.action or "", active=item.active)
     except BadUser as error:
         faults += (
             _fault(index, "bad_user", each.what, each.field, *([] if each.place is None else [each.place]))

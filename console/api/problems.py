@@ -14,7 +14,7 @@ from flask import Response, g, request
 from werkzeug.exceptions import HTTPException
 
 from console.tenant_concurrency import Crowded
-from console.user_description import BadUser
+from console.user_validation import BadUser
 from shared.db.tenants.api_tokens import TokenNameTaken
 from shared.db.tenants.tenants import TenantTaken
 from shared.db.users.users import UserTaken

@@ -18,7 +18,7 @@ from pydantic import (
 
 from console.api.problems import Fault
 from console.api.schemas import Parameters, RequestBody, ResponseBody, TenantId, faults_of
-from console.user_description import LONGEST_ID, LONGEST_NAME
+from console.user_validation import LONGEST_ID, LONGEST_NAME
 
 MOST_USERS = 5_000  # of one request
 MOST_ADDRESSES = 100  # of one user
@@ -27,7 +27,7 @@ LONGEST_PAGE = 500
 
 
 def _stripped(value: str) -> str:
-    """Strip as `described_user` does: pydantic leaves four separators (U+001C to U+001F) at the ends."""
+    """Strip as `validated_user` does: pydantic leaves four separators (U+001C to U+001F) at the ends."""
     if not (stripped := value.strip()):
         raise ValueError("an address of nothing but spaces")
     return stripped

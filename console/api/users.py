@@ -8,7 +8,7 @@ import json
 from typing import TYPE_CHECKING, Any
 
 from console.api.blueprint import BODY_PROBLEMS, CONFLICT, USERS, api, keep_tenant
-from console.api.bulk import in_tenants_turn, put_user
+from console.api.bulk import put_user, with_tenant_lock
 from console.api.problems import Fault, Invalid, UnknownUser
 from console.api.schemas import TenantPath, pointer_to
 from console.api.user_schemas import (
@@ -21,14 +21,14 @@ from console.api.user_schemas import (
     UserShown,
     UsersQuery,
 )
-from console.user_description import LONGEST_ID, BadUser, described_user
+from console.user_validation import LONGEST_ID, BadUser, validated_user
 from console.web.resources import current_resources
 from shared.addresses import match_key
 from shared.db.users import users
 from shared.text import clean
 
 if TYPE_CHECKING:
-    from console.user_description import WrongField
+    from console.user_validation import WrongField
     from shared.db.core.pool import Connection
     from shared.db.users.users import NewUser, User
 
@@ -72,7 +72,7 @@ def replace_user(path: UserPath, query: PutQuery, body: UserFields) -> tuple[Doc
         outcome = put_user(conn, path.tenant_id, user, move=query.move)
         return vars(_find(conn, path)), 201 if outcome == "added" else 200
 
-    return in_tenants_turn(path.tenant_id, write)
+    return with_tenant_lock(path.tenant_id, write)
 
 
 @api.patch(USER_ROUTE, tags=[USERS], responses={200: UserShown, **BODY_PROBLEMS, **CONFLICT})
@@ -88,7 +88,7 @@ def change_user(path: UserPath, query: PutQuery, body: UserPatch) -> Document:
         put_user(conn, path.tenant_id, _new_user(present.external_id, fields), move=query.move)
         return vars(_find(conn, path))
 
-    return in_tenants_turn(path.tenant_id, write)
+    return with_tenant_lock(path.tenant_id, write)
 
 
 @api.delete(USER_ROUTE, tags=[USERS], responses={204: None})
@@ -101,7 +101,7 @@ def delete_user(path: UserPath, query: DeleteQuery) -> tuple[str, int]:
         remove = users.erase if query.erase else users.deactivate
         remove(conn, path.tenant_id, _find(conn, path).external_id)
 
-    in_tenants_turn(path.tenant_id, write)
+    with_tenant_lock(path.tenant_id, write)
     return "", 204
 
 
@@ -114,7 +114,7 @@ def _find(conn: Connection, path: UserPath) -> User:
 
 def _new_user(external_id: str, fields: UserFields) -> NewUser:
     try:
-        return described_user(external_id, fields.name, fields.addresses, fields.action or "", active=fields.active)
+        return validated_user(external_id, fields.name, fields.addresses, fields.action or "", active=fields.active)
     except BadUser as error:
         raise Invalid("the user has mistakes: see errors", faults=[_fault(each) for each in error.fields]) from None
 

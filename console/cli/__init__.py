@@ -1,11 +1,15 @@
-"""`mailroom up` and `mailroom migrate`: starts everything here, brings the schema up to date."""
+"""The command line `mailroom`, with `mailroom up` and `mailroom migrate`.
+
+The modules of the commands import databases, HTTP and tables inside their functions, so that `mailroom --help` answers
+without them: in a tenth of the time.
+"""
 
 from __future__ import annotations
 
 import click
 
 from console.cli.api_token import api_token
-from console.cli.commands import Commands
+from console.cli.commands import RootGroup
 from console.cli.doctor import doctor
 from console.cli.event import event
 from console.cli.inbox import inbox
@@ -17,6 +21,22 @@ from console.cli.status import status
 from console.cli.task import task
 from console.cli.tenant import tenant
 from console.cli.user import user
+
+
+@click.group(cls=RootGroup, context_settings={"help_option_names": ["-h", "--help"]})
+@click.option(
+    "--version",
+    is_flag=True,
+    expose_value=False,
+    is_eager=True,
+    callback=RootGroup.print_version,
+    help="Show the version.",
+)
+def main() -> None:
+    """Take Front's webhooks in, never lose one, and do the work behind them.
+
+    Exit codes: 0 ok, 1 failed, 2 usage, 3 nothing matched, 4 partly failed, 78 configuration.
+    """
 
 
 @click.command()
@@ -51,22 +71,6 @@ def migrate(dry_run: bool) -> None:
         click.echo(f"{'would apply' if dry_run else 'applied'} {migration.name}")
     if not applied:
         click.echo("the schema is up to date")
-
-
-@click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})
-@click.option(
-    "--version",
-    is_flag=True,
-    expose_value=False,
-    is_eager=True,
-    callback=Commands.show_version,
-    help="Show the version.",
-)
-def main() -> None:
-    """Take Front's webhooks in, never lose one, and do the work behind them.
-
-    Exit codes: 0 ok, 1 failed, 2 usage, 3 nothing matched, 4 partly failed, 78 configuration.
-    """
 
 
 for command in (up, migrate, status, doctor, tenant, user, inbox, event, task, repair, sandbox, keys, api_token):

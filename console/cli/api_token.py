@@ -1,14 +1,21 @@
-"""`mailroom api-token`: who may use the REST API."""
+"""`mailroom api-token`: make, list and revoke the tokens that the REST API accepts."""
 
 from __future__ import annotations
 
 from datetime import timedelta
+from typing import TYPE_CHECKING
 
 import click
 
-from console.cli.options import Duration, json_option
+from console.cli.commands import NothingMatched
+from console.cli.options import Duration, database, find_tenant, json_option
+from console.cli.output import print_json, print_table, say, say_if_empty
+from console.cli.times import format_time
 
-LONGEST_NAME = 100
+if TYPE_CHECKING:
+    from shared.db.tenants.api_tokens import ApiToken
+
+LONGEST_NAME = 100  # characters
 
 
 @click.group("api-token")
@@ -22,31 +29,28 @@ def api_token() -> None:
     "--scope", type=click.Choice(("read", "write")), default="read", show_default=True, help="What it may do."
 )
 @click.option("--tenant", metavar="T", help="Only this tenant (name or company id); the token sees no other.")
-@click.option("--expires", "valid_for", type=Duration(), help="How long it is good for.")
+@click.option("--expires", "valid_for", type=Duration(), help="How long it is valid; for ever without.")
 @json_option
 def create(name: str, scope: str, tenant: str | None, valid_for: timedelta | None, as_json: bool) -> None:
     """Make a token and print it once; nobody can read it again.
 
     Example: mailroom api-token create nightly-sync --scope write --tenant Acme --expires 90d
     """
-    from console.cli.options import database, the_tenant
-    from console.cli.output import print_json, say
-    from console.issued_secrets import digest_of, new_token
+    from console.issued_secrets import digest_of, new_api_token
     from shared.db.tenants import api_tokens
 
     if not name.strip() or not name.isprintable() or len(name) > LONGEST_NAME:
         raise click.UsageError(f"a token's name is up to {LONGEST_NAME} printable characters")
-    token = new_token()
+    token = new_api_token()
     with database() as conn:
-        tenant_id = the_tenant(conn, tenant).id if tenant else None
-        made = api_tokens.NewApiToken(
+        new = api_tokens.NewApiToken(
             name=name,
             digest=digest_of(token),
             scope="write" if scope == "write" else "read",
-            tenant_id=tenant_id,
+            tenant_id=find_tenant(conn, tenant).id if tenant else None,
             valid_for=valid_for,
         )
-        api_tokens.add(conn, made)
+        api_tokens.add(conn, new)
     say(f"{name} may {scope} {tenant or 'every tenant'}; this is the only time its token is shown")
     if as_json:
         print_json({"name": name, "token": token})
@@ -57,10 +61,7 @@ def create(name: str, scope: str, tenant: str | None, valid_for: timedelta | Non
 @api_token.command("list")
 @json_option
 def list_(as_json: bool) -> None:
-    """List all tokens; what they read like is nowhere."""
-    from console.cli.options import database
-    from console.cli.output import print_json, print_table, say_when_none
-    from console.cli.times import stamp
+    """List all tokens by name; the tokens themselves are not stored."""
     from shared.db.tenants import api_tokens
 
     with database() as conn:
@@ -68,30 +69,23 @@ def list_(as_json: bool) -> None:
     if as_json:
         print_json(found)
         return
-    rows = [
-        (
-            t.name,
-            t.scope,
-            t.tenant or "every tenant",
-            t.state,
-            *(at and stamp(at) for at in (t.last_used_at, t.expires_at)),
-        )
-        for t in found
-    ]
-    print_table(("name", "may", "tenant", "state", "last used", "expires"), rows)
-    say_when_none(found, "API tokens")
+    print_table(("name", "may", "tenant", "state", "last used", "expires"), map(_row, found))
+    say_if_empty(found, "API tokens")
+
+
+def _row(token: ApiToken) -> tuple[object, ...]:
+    times = (at and format_time(at) for at in (token.last_used_at, token.expires_at))
+    return token.name, token.scope, token.tenant or "every tenant", token.state, *times
 
 
 @api_token.command()
 @click.argument("name")
 def revoke(name: str) -> None:
     """Refuse a token from now on."""
-    from console.cli.commands import NothingMatched
-    from console.cli.options import database
     from shared.db.tenants import api_tokens
 
     with database() as conn:
         revoked = api_tokens.revoke(conn, name)
     if not revoked:
-        raise NothingMatched(f"no token in use is called {name!r}; `mailroom api-token list` names all")
+        raise NothingMatched(f"no token in use is called {name!r}; `mailroom api-token list` lists all")
     click.echo(f"revoked {name}")

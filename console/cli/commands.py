@@ -1,4 +1,4 @@
-"""Ends every command the same way: an exit code scripts can rely on, and one line that says what to do."""
+"""The root group of all commands: a failure ends in an exit code for scripts and one line that says what to do."""
 
 from __future__ import annotations
 
@@ -12,20 +12,20 @@ FAILED, NOTHING_MATCHED, PARTLY_FAILED, CONFIGURATION = 1, 3, 4, 78
 
 
 class NothingMatched(click.ClickException):
-    """What was asked for does not exist."""
+    """No tenant, task or event matches the arguments."""
 
     exit_code = NOTHING_MATCHED
 
 
-class Commands(click.Group):
-    """The root of all commands."""
+class RootGroup(click.Group):
+    """Lists its commands in the order they were added, and turns Mailroom's errors into exit codes."""
 
     def list_commands(self, _: click.Context) -> list[str]:
-        """The commands in the order somebody new needs them."""
+        """Return the commands in the order a newcomer needs them."""
         return list(self.commands)
 
     def invoke(self, ctx: click.Context) -> Any:
-        """Run the command; our own errors become a line and an exit code instead of a traceback."""
+        """Run the command; print a MailroomError as one line and exit, instead of a traceback."""
         try:
             return super().invoke(ctx)
         except ConfigurationError as error:
@@ -36,11 +36,11 @@ class Commands(click.Group):
             ctx.exit(FAILED)
 
     @staticmethod
-    def show_version(ctx: click.Context, _: click.Parameter, wanted: bool) -> None:
-        """Print the version and stop."""
-        if wanted:
-            from console import installed
+    def print_version(ctx: click.Context, _: click.Parameter, value: bool) -> None:
+        """Print the version and exit, where --version is given."""
+        if value:
+            from console import installed_version
 
-            found = installed()
-            click.echo(f"mailroom {found}" if found else "mailroom, not installed: run from its source folder")
+            version = installed_version()
+            click.echo(f"mailroom {version}" if version else "mailroom, not installed: run from its source folder")
             ctx.exit()

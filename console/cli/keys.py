@@ -1,4 +1,4 @@
-"""`mailroom keys`: makes the keys that settings ask for, and puts a new one to use."""
+"""`mailroom keys`: make keys for TOKEN_KEYS, and seal the stored tokens with a new one."""
 
 from __future__ import annotations
 
@@ -6,10 +6,12 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from console.cli.options import dry_run_option, json_option
+from console.cli.commands import PARTLY_FAILED
+from console.cli.options import database, dry_run_option, json_option
+from console.cli.output import count_progress, print_json
 
 if TYPE_CHECKING:
-    from console.key_rotation import Keyring
+    from console.key_rotation import KeyUsage
 
 
 @click.group()
@@ -36,14 +38,11 @@ def generate() -> None:
 def rotate(ctx: click.Context, dry_run: bool, as_json: bool) -> None:
     """Seal every stored token with the newest of TOKEN_KEYS.
 
-    First restart all processes with the new key in front of the old ones. May be run at any time, beside working
-    processes, and again after it was broken off. Exits 4 when a token does not open, or was sealed with an older key
-    meanwhile.
+    First restart all processes with the new key in front of the old ones. The command may run at any time, while
+    processes work, and again after an interruption. Exits 4 when a token cannot be opened, or was sealed with an older
+    key meanwhile.
     """
-    from console.cli.commands import PARTLY_FAILED
-    from console.cli.options import database
-    from console.cli.output import print_json, progress
-    from console.key_rotation import reseal, survey
+    from console.key_rotation import key_usage, reseal
     from shared.connection.vault import TokenVault
     from shared.db.tenants import connections
     from shared.settings import load
@@ -51,40 +50,44 @@ def rotate(ctx: click.Context, dry_run: bool, as_json: bool) -> None:
     vault, resealed = TokenVault(load().token_keys), 0
     with database() as conn:
         if not dry_run:
-            with progress("seal again", connections.count_sealed(conn)) as advance:
+            with count_progress("seal again", connections.count_sealed(conn)) as advance:
                 resealed = reseal(conn, vault, advance)
-        keyring = survey(conn, vault)
+        usage = key_usage(conn, vault)
     if as_json:
-        print_json(_document(keyring, resealed))
+        print_json(_document(usage, resealed))
     else:
-        _print(keyring, resealed, dry_run=dry_run)
-    if keyring.unreadable or (keyring.older and not dry_run):
+        _print(usage, resealed, dry_run=dry_run)
+    if usage.unreadable or (usage.older and not dry_run):
         ctx.exit(PARTLY_FAILED)
 
 
-def _document(keyring: Keyring, resealed: int) -> dict[str, Any]:
+def _document(usage: KeyUsage, resealed: int) -> dict[str, Any]:
     return {
-        "tokens": keyring.tokens,
-        "already_newest": max(0, keyring.by_key[0] - resealed),
+        "tokens": usage.tokens,
+        "already_newest": _already_newest(usage, resealed),
         "resealed": resealed,
-        "older": keyring.older,
-        "by_key": keyring.by_key,
-        "unreadable": [{"tenant": each.tenant, "reason": each.reason} for each in keyring.unreadable],
-        "removable_keys": keyring.unused_keys,
+        "older": usage.older,
+        "by_key": usage.by_key,
+        "unreadable": [{"tenant": each.tenant, "reason": each.reason} for each in usage.unreadable],
+        "removable_keys": usage.unused_keys,
     }
 
 
-def _print(keyring: Keyring, resealed: int, *, dry_run: bool) -> None:
-    already = max(0, keyring.by_key[0] - resealed)
-    click.echo(f"{already:,} of {keyring.tokens:,} tokens were sealed with the newest key already")
-    click.echo(f"{keyring.older:,} would be sealed again" if dry_run else f"{resealed:,} sealed again")
-    if keyring.older and not dry_run:
+def _print(usage: KeyUsage, resealed: int, *, dry_run: bool) -> None:
+    already = _already_newest(usage, resealed)
+    click.echo(f"{already:,} of {usage.tokens:,} tokens were sealed with the newest key already")
+    click.echo(f"{usage.older:,} would be sealed again" if dry_run else f"{resealed:,} sealed again")
+    if usage.older and not dry_run:
         click.echo(
-            f"{keyring.older:,} sealed with an older key meanwhile: restart all processes with these TOKEN_KEYS, then "
+            f"{usage.older:,} sealed with an older key meanwhile: restart all processes with these TOKEN_KEYS, then "
             "run this again"
         )
-    for each in keyring.unreadable:
+    for each in usage.unreadable:
         click.echo(f"{each.tenant}: {each.reason}")
-    for position in range(2, len(keyring.by_key) + 1):
-        unused = position in keyring.unused_keys
+    for position in range(2, len(usage.by_key) + 1):
+        unused = position in usage.unused_keys
         click.echo(f"key {position} of TOKEN_KEYS " + ("seals no token and may be removed" if unused else "is in use"))
+
+
+def _already_newest(usage: KeyUsage, resealed: int) -> int:
+    return max(0, usage.by_key[0] - resealed)

@@ -1,4 +1,4 @@
-"""Options that several commands share, and what they turn into."""
+"""Options that several commands share, and the connection, tenant or filter that they stand for."""
 
 from __future__ import annotations
 
@@ -11,9 +11,7 @@ import click
 
 from console.cli.commands import NothingMatched
 from console.cli.times import parse_duration, parse_since
-from shared.db.core.session import session
-from shared.db.tenants import tenants
-from shared.settings import load
+from shared.text import clean
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -22,29 +20,8 @@ if TYPE_CHECKING:
     from shared.db.reading.filters import Filter
     from shared.db.tenants.tenants import TenantOverview
 
-
-LONGEST_WORD = 100
+LONGEST_WORD = 100  # characters of a filter value
 Command = TypeVar("Command", bound=Callable[..., Any])
-
-
-@contextmanager
-def database() -> Iterator[Connection]:
-    """A connection to DATABASE_URL, or to the server of a `mailroom up` with the same MAILROOM_DATA."""
-    with session(load().require("database_url").database_url.get_secret_value()) as conn:
-        yield conn
-
-
-def the_tenant(conn: Connection, name: str) -> TenantOverview:
-    """The tenant called so. Raises NothingMatched with what to try."""
-    tenant = tenants.find(conn, name)
-    if tenant is None:
-        raise NothingMatched(f"there is no tenant {name!r}; `mailroom tenant list` names all")
-    return tenant
-
-
-def no_such_user(external_id: str | None) -> NothingMatched:
-    """What to raise for a user whom the tenant does not have."""
-    return NothingMatched(f"there is no user {external_id!r}; `mailroom user list` names all")
 
 
 class Since(click.ParamType[datetime]):
@@ -53,7 +30,7 @@ class Since(click.ParamType[datetime]):
     name = "2h|7d|ISO time"
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> datetime:
-        """The moment in UTC."""
+        """Return the moment in UTC."""
         try:
             return parse_since(str(value), datetime.now(UTC))
         except ValueError as error:
@@ -66,7 +43,7 @@ class Duration(click.ParamType[timedelta]):
     name = "7d|36h|90m"
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> timedelta:
-        """The length of time."""
+        """Return the length of time."""
         try:
             return value if isinstance(value, timedelta) else parse_duration(str(value))
         except ValueError as error:
@@ -81,7 +58,7 @@ limit_option = click.option("--limit", type=click.IntRange(1, 10_000), default=5
 
 
 def filter_options(states: tuple[str, ...]) -> Callable[[Command], Command]:
-    """The options that narrow a list, in one order everywhere."""
+    """Add the options that narrow a list, in one order everywhere; `filter_from` reads them."""
     options = (
         click.option("--tenant", metavar="T", help="Only this tenant (name or company id)."),
         click.option("--state", type=click.Choice(states), help="Only this state."),
@@ -98,12 +75,35 @@ def filter_options(states: tuple[str, ...]) -> Callable[[Command], Command]:
     return decorate
 
 
-def filter_of(conn: Connection, chosen: dict[str, Any], ids: tuple[int, ...] | None = None) -> Filter:
-    """What the filter options ask for."""
-    # DROPPED
+def filter_from(conn: Connection, chosen: dict[str, Any], ids: tuple[int, ...] | None = None) -> Filter:
+    """Build the filter that the filter options describe. Raises NothingMatched for an unknown tenant."""
     from shared.db.reading.filters import Filter
-    from shared.text import clean
 
     words = {name: chosen[name] and clean(chosen[name], LONGEST_WORD) for name in ("state", "code", "kind")}
-    tenant_id = the_tenant(conn, chosen["tenant"]).id if chosen["tenant"] else None
+    tenant_id = find_tenant(conn, chosen["tenant"]).id if chosen["tenant"] else None
     return Filter(tenant_id=tenant_id, ids=ids, since=chosen["since"], **words)
+
+
+@contextmanager
+def database() -> Iterator[Connection]:
+    """Connect to DATABASE_URL, or to the server of a `mailroom up` with the same MAILROOM_DATA."""
+    from shared.db.core.session import session
+    from shared.settings import load
+
+    with session(load().require("database_url").database_url.get_secret_value()) as conn:
+        yield conn
+
+
+def find_tenant(conn: Connection, name: str) -> TenantOverview:
+    """Return the tenant with this name or company id. Raises NothingMatched, which says how to list the tenants."""
+    from shared.db.tenants import tenants
+
+    tenant = tenants.find(conn, name)
+    if tenant is None:
+        raise NothingMatched(f"there is no tenant {name!r}; `mailroom tenant list` lists all")
+    return tenant
+
+
+def unknown_user(external_id: str | None) -> NothingMatched:
+    """Make the error for a user that the tenant does not have."""
+    return NothingMatched(f"there is no user {external_id!r}; `mailroom user list` lists all")

@@ -1,4 +1,4 @@
-"""Prints for people and for scripts: documents on stdout, everything else on stderr."""
+"""Print results on stdout, as tables for people or JSON for scripts; notes, questions and progress go to stderr."""
 
 from __future__ import annotations
 
@@ -13,41 +13,43 @@ from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
 import click
-from rich.text import Text
 
 if TYPE_CHECKING:
     from rich.console import Console, JustifyMethod
     from rich.table import Table
+    from rich.text import Text
 
-
-PAGE_WIDTH = 100  # where no terminal tells its own
-
-
-QUIET_SECONDS = 5.0
+PAGE_WIDTH = 100  # characters, where stdout is no terminal
+QUIET_SECONDS = 5.0  # between two lines of progress, where stderr is no terminal
+STATE_COLOURS = {"done": "green", "stored": "green", "confirmed": "green", "failed": "red", "parked": "yellow"}
 
 
 def say(message: str) -> None:
-    """A line about the progress or the outcome, for people."""
+    """Print a line for people on stderr: progress, a note or the outcome."""
     click.echo(message, err=True)
 
 
+def say_if_empty(found: Sequence[object], things: str) -> None:
+    """Tell a person that a list is empty: a header alone does not."""
+    if not found:
+        say(f"no {things}")
+
+
+def confirm(question: str, *, yes: bool) -> None:
+    """Ask on a terminal and abort unless the answer is yes. With `yes` nothing is asked.
+
+    Raises UsageError where stdin is no terminal.
+    """
+    if yes:
+        return
+    if not sys.stdin.isatty():
+        raise click.UsageError("nobody can be asked here: add --yes, or --dry-run to only see the plan")
+    click.confirm(question, abort=True, err=True)
+
+
 def print_json(document: object) -> None:
-    """The one document a `--json` command prints."""
+    """Print the one document of a `--json` command."""
     click.echo(json.dumps(document, ensure_ascii=False, indent=2, default=_as_json))
-
-
-def screen() -> Console:
-    """Standard output for people; colours go where it is no terminal or NO_COLOR is set."""
-    from rich.console import Console
-
-    return Console(file=sys.stdout, width=None if sys.stdout.isatty() else PAGE_WIDTH, highlight=False)
-
-
-def shown(text: object, style: str = "") -> Text:
-    """Text of others, safe on a terminal: no control or bidi character reaches it, and no markup is read from it."""
-    from rich.text import Text
-
-    return Text("".join(char if char.isprintable() else "\N{REPLACEMENT CHARACTER}" for char in str(text)), style)
 
 
 def print_table(
@@ -55,33 +57,44 @@ def print_table(
     rows: Iterable[Sequence[object]],
     *,
     right: Sequence[str] = (),
-    whole: Sequence[str] = (),
+    unwrapped: Sequence[str] = (),
 ) -> None:
-    """A plain table; None is left blank, `right` names the columns of numbers, `whole` those to copy from."""
+    """Print a plain table; a cell of None stays blank.
+
+    `right` names the columns of numbers, `unwrapped` the columns that a person copies from.
+    """
     from rich.table import Table
 
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="dim")
     for column in columns:
         justify: JustifyMethod = "right" if column in right else "left"
-        table.add_column(column, justify=justify, overflow="fold", no_wrap=column in whole)
+        table.add_column(column, justify=justify, overflow="fold", no_wrap=column in unwrapped)
     for row in rows:
-        table.add_row(*("" if cell is None else shown(cell, state_style(str(cell))) for cell in row))
-    screen().print(table)
+        table.add_row(*("" if cell is None else safe_text(cell, state_style(str(cell))) for cell in row))
+    stdout_page().print(table)
 
 
-def say_when_none(found: Sequence[object], what: str) -> None:
-    """Tell a person that a list is empty, which a header alone does not."""
-    if not found:
-        say(f"no {what}")
+def print_pairs(pairs: Iterable[tuple[str, object]]) -> None:
+    """Print names and values, one pair a line."""
+    stdout_page().print(text_grid([safe_text(name, "dim"), safe_text(value)] for name, value in pairs))
 
 
-def print_facts(facts: Iterable[tuple[str, object]]) -> None:
-    """Names and values, one pair a line."""
-    screen().print(columns_of([shown(name, "dim"), shown(value)] for name, value in facts))
+def stdout_page() -> Console:
+    """Return stdout as rich prints on it: without colours where it is no terminal or NO_COLOR is set."""
+    from rich.console import Console
+
+    return Console(file=sys.stdout, width=None if sys.stdout.isatty() else PAGE_WIDTH, highlight=False)
 
 
-def columns_of(rows: Iterable[Sequence[Text]]) -> Table:
-    """Lines of text under each other in columns; what is too long goes on below."""
+def safe_text(text: object, style: str = "") -> Text:
+    """Make a foreign text safe to print: control and bidi characters are replaced, markup is not interpreted."""
+    from rich.text import Text
+
+    return Text("".join(char if char.isprintable() else "\N{REPLACEMENT CHARACTER}" for char in str(text)), style)
+
+
+def text_grid(rows: Iterable[Sequence[Text]]) -> Table:
+    """Align texts in columns without a header; a long text continues on the next line of its column."""
     from rich.table import Table
 
     grid = Table.grid(padding=(0, 2, 0, 0))
@@ -94,8 +107,77 @@ def columns_of(rows: Iterable[Sequence[Text]]) -> Table:
 
 
 def state_style(word: str) -> str:
-    """The calm colour of a state; none for other words."""
-    return {"done": "green", "stored": "green", "confirmed": "green", "failed": "red", "parked": "yellow"}.get(word, "")
+    """Return the colour of a state, and no colour for any other word."""
+    return STATE_COLOURS.get(word, "")
+
+
+def call_line(call: dict[str, Any]) -> Text:
+    """Format a request to Front on a line of its own: method, path, status, time and the rate limit that was left."""
+    from rich.text import Text
+
+    status = call.get("status") or "no answer"
+    left = f", {call['budget_left']} left" if call.get("budget_left") is not None else ""
+    line = safe_text(f"    {call.get('method')} {call.get('path')} → {status} in {call.get('ms')} ms{left}", "dim")
+    return Text.assemble("\n", line)
+
+
+@contextmanager
+def count_progress(label: str, total: int) -> Iterator[Callable[[int], None]]:
+    """Show progress on stderr. Yields a function that takes how many more are done."""
+    if not sys.stderr.isatty():
+        yield _count_lines(label, total)
+        return
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=Console(stderr=True)) as bar:
+        job = bar.add_task(label, total=total)
+        yield lambda more: bar.advance(job, more)
+
+
+@contextmanager
+def share_progress(label: str) -> Iterator[Callable[[float, str], None]]:
+    """Show progress on stderr. Yields a function that takes the share done, from 0 to 1, and a note about it."""
+    if not sys.stderr.isatty():
+        yield _share_lines(label)
+        return
+    from rich.console import Console
+    from rich.progress import BarColumn, Progress, TextColumn
+
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        TextColumn("{task.percentage:.0f} %, {task.fields[note]}"),
+    )
+    with Progress(*columns, console=Console(stderr=True)) as bar:
+        job = bar.add_task(label, total=1.0, note="")
+        yield lambda done, note: bar.update(job, completed=done, note=note)
+
+
+def _count_lines(label: str, total: int) -> Callable[[int], None]:
+    done, last = 0, time.monotonic()
+
+    def advance(more: int) -> None:
+        nonlocal done, last
+        done += more
+        if time.monotonic() - last >= QUIET_SECONDS:
+            last = time.monotonic()
+            say(f"{label}: {done:,} of {total:,}")
+
+    return advance
+
+
+def _share_lines(label: str) -> Callable[[float, str], None]:
+    last = time.monotonic()
+
+    def update(done: float, note: str) -> None:
+        nonlocal last
+        if time.monotonic() - last >= QUIET_SECONDS:
+            last = time.monotonic()
+            say(f"{label}: {done:.0%}, {note}")
+
+    return update
 
 
 def _as_json(value: object) -> Any:
@@ -108,76 +190,3 @@ def _as_json(value: object) -> Any:
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
         return dataclasses.asdict(value)
     raise TypeError(f"{type(value).__name__} has no JSON form")
-
-
-def call_line(call: dict[str, Any]) -> Text:
-    """Method, path, status, time and the budget that was left, on a line of its own."""
-    status = call.get("status") or "no answer"
-    left = f", {call['budget_left']} left" if call.get("budget_left") is not None else ""
-    words = shown(f"    {call.get('method')} {call.get('path')} → {status} in {call.get('ms')} ms{left}", "dim")
-    return Text.assemble("\n", words)
-
-
-@contextmanager
-def progress(label: str, total: int) -> Iterator[Callable[[int], None]]:
-    """Gives a function to be told how much more was done."""
-    if sys.stderr.isatty():
-        with _bar(label, total) as advance:
-            yield advance
-    else:
-        yield _plain_lines(label, total)
-
-
-@contextmanager
-def share(label: str) -> Iterator[Callable[[float, str], None]]:
-    """Gives a function to be told which share is done, from 0 to 1, and a few words about it."""
-    if not sys.stderr.isatty():
-        yield _plain_shares(label)
-        return
-    from rich.console import Console
-    from rich.progress import BarColumn, Progress, TextColumn
-
-    columns = (
-        TextColumn("{task.description}"),
-        BarColumn(),
-        TextColumn("{task.percentage:.0f} %, {task.fields[told]}"),
-    )
-    with Progress(*columns, console=Console(stderr=True)) as bar:
-        job = bar.add_task(label, total=1.0, told="")
-        yield lambda done, told: bar.update(job, completed=done, told=told)
-
-
-def _plain_shares(label: str) -> Callable[[float, str], None]:
-    last = time.monotonic()
-
-    def tell(done: float, told: str) -> None:
-        nonlocal last
-        if time.monotonic() - last >= QUIET_SECONDS:
-            last = time.monotonic()
-            say(f"{label}: {done:.0%}, {told}")
-
-    return tell
-
-
-@contextmanager
-def _bar(label: str, total: int) -> Iterator[Callable[[int], None]]:
-    from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=Console(stderr=True)) as bar:
-        job = bar.add_task(label, total=total)
-        yield lambda more: bar.advance(job, more)
-
-
-def _plain_lines(label: str, total: int) -> Callable[[int], None]:
-    done, told = 0, time.monotonic()
-
-    def advance(more: int) -> None:
-        nonlocal done, told
-        done += more
-        if time.monotonic() - told >= QUIET_SECONDS:
-            told = time.monotonic()
-            say(f"{label}: {done:,} of {total:,}")
-
-    return advance

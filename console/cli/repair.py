@@ -1,129 +1,48 @@
-"""`mailroom repair`: finds what no webhook brought, in Front's own list of events."""
+"""`mailroom repair`: compare Front's list of events with the recorded ones, and feed the missing events in."""
 
 from __future__ import annotations
 
+import getpass
 import time
 from collections.abc import Sequence
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 import click
-from rich.text import Text
 
-from console.cli.options import Since, dry_run_option, json_option, yes_option
-from console.cli.output import columns_of, print_table, screen, share, shown
-from console.cli.times import short_stamp
-from shared.db.reading.repairs import RepairView, repairs_by_id
-from shared.db.reading.status import running_processes
+from console.cli.commands import FAILED, PARTLY_FAILED, NothingMatched
+from console.cli.options import Since, database, dry_run_option, find_tenant, json_option, yes_option
+from console.cli.output import (
+    confirm,
+    print_json,
+    print_table,
+    safe_text,
+    say,
+    share_progress,
+    stdout_page,
+    text_grid,
+)
+from console.cli.times import format_short_time
 from shared.errors import MailroomError
 
 if TYPE_CHECKING:
     from datetime import datetime
 
+    from rich.text import Text
+
     from shared.db.core.pool import Connection
-    from shared.db.reading.repairs import RepairableTenant
+    from shared.db.reading.repairs import RepairableTenant, RepairView
 
-
-STRIP = 30
+BAR_WIDTH = 30  # characters
 COLUMNS = ("tenant", "state", "from (UTC)", "on Front's list", "recorded", "missing", "fed", "")
-
-LOOK_EVERY = 0.5
-#: Processes whose work a repair is.
-NEEDED = ("sweeper", "worker")
-
-
-def as_document(repairs: Sequence[RepairView]) -> dict[str, Any]:
-    """The one document of `--json`; hours oldest first."""
-    return {"repairs": [{**asdict(each), "hours": _hours(each)} for each in repairs]}
-
-
-def print_repairs(repairs: Sequence[RepairView]) -> None:
-    """The page."""
-    print_table(COLUMNS, map(_row, repairs), right=COLUMNS[3:7], whole=("from (UTC)",))
-    for repair in repairs:
-        if repair.dry_run and repair.hours:
-            screen().print(shown(f"\n{repair.tenant}, by the hour (UTC): recorded █, missing ░".lstrip("\n"), "dim"))
-            screen().print(columns_of(_strip(repair)))
-
-
-def _row(repair: RepairView) -> tuple[object, ...]:
-    since = short_stamp(repair.since) if repair.since else None
-    why = repair.detail or repair.parked or repair.code
-    return repair.tenant, repair.state, since, repair.seen, repair.known, repair.missing, repair.fed, why
-
-
-def _hours(repair: RepairView) -> list[dict[str, Any]]:
-    return [
-        {"hour": hour, "seen": seen, "recorded": seen - missing, "missing": missing}
-        for hour, (seen, missing) in sorted(repair.hours.items())
-    ]
-
-
-def _strip(repair: RepairView) -> list[list[Text]]:
-    hours = _hours(repair)
-    most = max(each["seen"] for each in hours)
-    return [
-        [
-            shown(each["hour"].replace("T", " ").rstrip("Z")[5:]),
-            _bar(each["recorded"], each["missing"], most),
-            shown(f"{each['recorded']:,} of {each['seen']:,}"),
-            shown(f"{each['missing']:,} missing", "red") if each["missing"] else shown(""),
-        ]
-        for each in hours
-    ]
-
-
-def _bar(recorded: int, missing: int, most: int) -> Text:
-    """At least one mark for anything that is missing."""
-    gap = max(round(STRIP * missing / most), 1) if missing else 0
-    return shown("█" * min(round(STRIP * recorded / most), STRIP - gap), "green") + shown("░" * gap, "red")
+POLL_SECONDS = 0.5
+NEEDED_PROCESSES = ("sweeper", "worker")
 
 
 class NobodyWorks(MailroomError):
-    """What was asked for waits for processes that do not run."""
+    """A process that repairs need is not alive; the repair waits for it."""
 
     code = "nobody_works"
-
-
-def follow(conn: Connection, repair_ids: Sequence[int], label: str) -> list[RepairView]:
-    """The repairs once each is over or waits for a person. Raises NobodyWorks."""
-    with share(label) as tell:
-        while True:
-            repairs = repairs_by_id(conn, repair_ids)
-            tell(sum(map(_done, repairs)) / max(len(repairs), 1), _told(repairs))
-            if all(map(_is_over, repairs)):
-                return repairs
-            check_alive(conn)
-            time.sleep(LOOK_EVERY)
-
-
-def check_alive(conn: Connection) -> None:
-    """Raise NobodyWorks when a process is missing that repairs need."""
-    running = {process.kind for process in running_processes(conn)}
-    if missing := [kind for kind in NEEDED if kind not in running]:
-        raise NobodyWorks(
-            f"no {' and no '.join(missing)} is alive; what was asked for is done when they run: "
-            "start them with `mailroom up` or your platform"
-        )
-
-
-def _is_over(repair: RepairView) -> bool:
-    return repair.state not in {"waiting", "running"} or repair.parked is not None
-
-
-def _done(repair: RepairView) -> float:
-    """The share of its time that was compared."""
-    if _is_over(repair):
-        return 1.0
-    if not (repair.since and repair.until and repair.position) or repair.until <= repair.since:
-        return 0.0
-    return (repair.position - repair.since) / (repair.until - repair.since)
-
-
-def _told(repairs: Sequence[RepairView]) -> str:
-    over = f"{sum(map(_is_over, repairs)):,} of {len(repairs):,} tenants, " if len(repairs) > 1 else ""
-    pages, missing, fed = (sum(getattr(each, name) for each in repairs) for name in ("pages", "missing", "fed"))
-    return f"{over}{pages:,} pages, {missing:,} missing, {fed:,} fed"
 
 
 @click.command()
@@ -144,76 +63,27 @@ def repair(  # noqa: PLR0913 -- one parameter an option
     yes: bool,
     as_json: bool,
 ) -> None:
-    """Find events that no webhook brought, in Front's own list, and work through them.
+    """Find events in Front's own list that no webhook brought, and work through them.
 
-    The workers do it with what Front's rate limit has to spare; this command follows them, and Ctrl-C leaves them
+    The workers do it with the part of Front's rate limit that is free. This command follows them; Ctrl-C leaves them
     running. Example: mailroom repair --since 6h --dry-run
     """
-    from console.cli.options import database, the_tenant
-    from console.cli.output import print_json
-    # DROPPED
-
     if stop == (since is not None):
         raise click.UsageError("say from when to compare: --since 6h, or --stop to end what runs")
     with database() as conn:
-        tenant_id = the_tenant(conn, tenant).id if tenant else None
+        tenant_id = find_tenant(conn, tenant).id if tenant else None
         if since is None:
             _stop(conn, tenant_id)
             return
         repairs = _repair(conn, tenant_id, since, dry_run=dry_run, yes=yes)
     if as_json:
-        print_json(as_document(repairs))
+        print_json({"repairs": [{**asdict(each), "hours": _hours(each)} for each in repairs]})
     else:
-        print_repairs(repairs)
+        _print(repairs)
     ctx.exit(_exit_code(repairs))
 
 
-def _repair(
-    conn: Connection, tenant_id: int | None, since: datetime, *, dry_run: bool, yes: bool
-) -> Sequence[RepairView]:
-    import getpass
-
-    from console.cli.bulk import ask
-    from console.cli.commands import NothingMatched
-
-    # DROPPED
-    from console.cli.output import say
-    from shared.db import repairs
-    from shared.db.recording import statements
-
-    chosen = _chosen(conn, tenant_id)
-    if not statements.seen_types(conn):
-        raise NothingMatched("no webhook was received yet: which events to compare is learned from them")
-    if not dry_run:
-        ask(f"work through what is missing of {_tenants(chosen)}?", yes=yes)
-    ids = [each.id for each in chosen]
-    asked = repairs.request_repairs(conn, ids, since=since, dry_run=dry_run, who=getpass.getuser())
-    try:
-        return follow(conn, asked, "compare" if dry_run else "repair")
-    except KeyboardInterrupt:
-        say("it goes on without this command; `mailroom status` shows it, `mailroom repair --stop` ends it")
-        raise
-
-
-def _chosen(conn: Connection, tenant_id: int | None) -> list[RepairableTenant]:
-    """The connected tenants that nothing stands against; the others are named."""
-    from console.cli.commands import NothingMatched
-    from console.cli.output import say
-    from shared.db.reading.repairs import repairable_tenants
-
-    connected = repairable_tenants(conn, tenant_id)
-    for each in connected:
-        if each.parked:
-            say(f"left out: {each.name} is parked ({each.parked})")
-    if chosen := [each for each in connected if not each.parked]:
-        return chosen
-    raise NothingMatched("no connected tenant can be compared; `mailroom tenant list` shows where they stand")
-
-
 def _stop(conn: Connection, tenant_id: int | None) -> None:
-    import getpass
-
-    from console.cli.commands import NothingMatched
     from shared.db import repairs
 
     stopped = repairs.stop_repairs(conn, tenant_id, who=getpass.getuser())
@@ -222,12 +92,131 @@ def _stop(conn: Connection, tenant_id: int | None) -> None:
     click.echo(f"stopped: {stopped:,}")
 
 
-def _tenants(chosen: Sequence[RepairableTenant]) -> str:
-    return chosen[0].name if len(chosen) == 1 else f"{len(chosen):,} tenants"
+def _repair(
+    conn: Connection, tenant_id: int | None, since: datetime, *, dry_run: bool, yes: bool
+) -> Sequence[RepairView]:
+    from shared.db import repairs
+    from shared.db.recording import statements
+
+    candidates = _candidates(conn, tenant_id)
+    if not statements.seen_types(conn):
+        raise NothingMatched("no webhook was received yet: which events to compare is learned from them")
+    if not dry_run:
+        confirm(f"work through what is missing of {_tenants(candidates)}?", yes=yes)
+    ids = [each.id for each in candidates]
+    requested = repairs.request_repairs(conn, ids, since=since, dry_run=dry_run, who=getpass.getuser())
+    try:
+        return _follow(conn, requested, "compare" if dry_run else "repair")
+    except KeyboardInterrupt:
+        say("it goes on without this command; `mailroom status` shows it, `mailroom repair --stop` ends it")
+        raise
+
+
+def _candidates(conn: Connection, tenant_id: int | None) -> list[RepairableTenant]:
+    """Return the connected tenants that are not parked, and name the parked ones on stderr."""
+    from shared.db.reading.repairs import repairable_tenants
+
+    connected = repairable_tenants(conn, tenant_id)
+    for each in connected:
+        if each.parked:
+            say(f"left out: {each.name} is parked ({each.parked})")
+    if free := [each for each in connected if not each.parked]:
+        return free
+    raise NothingMatched("no connected tenant can be compared; `mailroom tenant list` shows where they stand")
+
+
+def _tenants(candidates: Sequence[RepairableTenant]) -> str:
+    return candidates[0].name if len(candidates) == 1 else f"{len(candidates):,} tenants"
 
 
 def _exit_code(repairs: Sequence[RepairView]) -> int:
-    from console.cli.commands import FAILED, PARTLY_FAILED
-
     done = sum(each.state == "done" for each in repairs)
     return 0 if done == len(repairs) else PARTLY_FAILED if done else FAILED
+
+
+def _follow(conn: Connection, repair_ids: Sequence[int], label: str) -> list[RepairView]:
+    """Show progress until each repair is over or parked, and return the repairs. Raises NobodyWorks."""
+    from shared.db.reading.repairs import repairs_by_id
+
+    with share_progress(label) as update:
+        while True:
+            repairs = repairs_by_id(conn, repair_ids)
+            update(sum(map(_share_done, repairs)) / max(len(repairs), 1), _progress_note(repairs))
+            if all(map(_is_over, repairs)):
+                return repairs
+            _check_processes(conn)
+            time.sleep(POLL_SECONDS)
+
+
+def _check_processes(conn: Connection) -> None:
+    from shared.db.reading.status import running_processes
+
+    running = {process.kind for process in running_processes(conn)}
+    if missing := [kind for kind in NEEDED_PROCESSES if kind not in running]:
+        raise NobodyWorks(
+            f"no {' and no '.join(missing)} is alive; the repair waits until they run: "
+            "start them with `mailroom up` or your platform"
+        )
+
+
+def _is_over(repair: RepairView) -> bool:
+    return repair.state not in {"waiting", "running"} or repair.parked is not None
+
+
+def _share_done(repair: RepairView) -> float:
+    """Return the share of the repair's time span that was compared."""
+    if _is_over(repair):
+        return 1.0
+    if not (repair.since and repair.until and repair.position) or repair.until <= repair.since:
+        return 0.0
+    return (repair.position - repair.since) / (repair.until - repair.since)
+
+
+def _progress_note(repairs: Sequence[RepairView]) -> str:
+    over = f"{sum(map(_is_over, repairs)):,} of {len(repairs):,} tenants, " if len(repairs) > 1 else ""
+    pages, missing, fed = (sum(getattr(each, name) for each in repairs) for name in ("pages", "missing", "fed"))
+    return f"{over}{pages:,} pages, {missing:,} missing, {fed:,} fed"
+
+
+def _print(repairs: Sequence[RepairView]) -> None:
+    print_table(COLUMNS, map(_row, repairs), right=COLUMNS[3:7], unwrapped=("from (UTC)",))
+    page = stdout_page()
+    for repair in repairs:
+        if repair.dry_run and repair.hours:
+            page.print(safe_text(f"{repair.tenant}, by the hour (UTC): recorded █, missing ░", "dim"))
+            page.print(text_grid(_chart(repair)))
+
+
+def _row(repair: RepairView) -> tuple[object, ...]:
+    since = format_short_time(repair.since) if repair.since else None
+    why = repair.detail or repair.parked or repair.code
+    return repair.tenant, repair.state, since, repair.seen, repair.known, repair.missing, repair.fed, why
+
+
+def _hours(repair: RepairView) -> list[dict[str, Any]]:
+    """Return the counts of each hour, the oldest first."""
+    return [
+        {"hour": hour, "seen": seen, "recorded": seen - missing, "missing": missing}
+        for hour, (seen, missing) in sorted(repair.hours.items())
+    ]
+
+
+def _chart(repair: RepairView) -> list[list[Text]]:
+    hours = _hours(repair)
+    most = max(each["seen"] for each in hours)
+    return [
+        [
+            safe_text(each["hour"].replace("T", " ").rstrip("Z")[5:]),
+            _bar(each["recorded"], each["missing"], most),
+            safe_text(f"{each['recorded']:,} of {each['seen']:,}"),
+            safe_text(f"{each['missing']:,} missing" if each["missing"] else "", "red"),
+        ]
+        for each in hours
+    ]
+
+
+def _bar(recorded: int, missing: int, most: int) -> Text:
+    """Draw one hour; anything missing takes at least one character."""
+    gap = max(round(BAR_WIDTH * missing / most), 1) if missing else 0
+    drawn = min(round(BAR_WIDTH * recorded / most), BAR_WIDTH - gap)
+    return safe_text("█" * drawn, "green") + safe_text("░" * gap, "red")

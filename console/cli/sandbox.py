@@ -1,12 +1,15 @@
-"""`mailroom sandbox`: runs the small Front, and has it send webhooks."""
+"""`mailroom sandbox`: run the small Front, and make it send webhooks."""
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import TYPE_CHECKING, Any
 
 import click
 
+from console.cli.commands import PARTLY_FAILED
 from console.cli.options import json_option
+from console.cli.output import print_json, print_table
 from shared.errors import MailroomError
 
 if TYPE_CHECKING:
@@ -14,16 +17,18 @@ if TYPE_CHECKING:
 
     from shared.settings import Settings
 
+MAX_ROWS = 20  # events listed one by one
+
 
 class SandboxAway(MailroomError):
-    """Nothing listens where the sandbox should."""
+    """The sandbox does not listen on SANDBOX_PORT."""
 
     code = "sandbox_away"
 
 
 @click.group()
 def sandbox() -> None:
-    """A small Front on this machine, to try everything without an account."""
+    """Run a small Front on this machine, to try everything without an account."""
 
 
 @sandbox.command(context_settings={"ignore_unknown_options": True})
@@ -37,48 +42,45 @@ def serve(options: tuple[str, ...]) -> None:
     from sandbox.__main__ import main as run
     from shared.settings import load
 
-    run(["serve", *_given(load().require("front_signing_keys")), *options])
+    run(["serve", *_sandbox_options(load().require("front_signing_keys")), *options])
 
 
 @sandbox.command()
 @click.argument("type_", metavar="TYPE")
-@click.option("--company", metavar="cmp_…", help="Whose; else of the company that the sandbox has had longest.")
+@click.option("--company", metavar="cmp_…", help="The company; without it the sandbox's oldest company.")
 @click.option("--count", type=click.IntRange(min=1), default=1, show_default=True)
 @click.option(
-    "--rate", type=click.FloatRange(min=0, min_open=True), help="Events a second; as fast as possible without."
+    "--rate", type=click.FloatRange(min=0, min_open=True), help="Events a second; without it as fast as possible."
 )
 @click.option("--to", "handles", multiple=True, metavar="ADDRESS", help="A recipient; may be given several times.")
-@click.option("--attachments", "attachment_count", type=click.IntRange(min=0), help="Files of each message.")
+@click.option("--attachments", "attachment_count", type=click.IntRange(min=0), help="Files in each message.")
 @click.option("--conversation", metavar="cnv_…", help="An existing conversation.")
-@click.option("--duplicates", type=click.FloatRange(0, 1), help="Share of events that are delivered twice.")
+@click.option("--duplicates", type=click.FloatRange(0, 1), help="Share of events to deliver twice.")
 @click.option("--shuffle", is_flag=True, default=None, help="Deliver them in random order.")
 @click.option("--fault", help="What is wrong with them, as in bad_signature; a wrong name lists all.")
 @json_option
 @click.pass_context
 def send(ctx: click.Context, /, type_: str, handles: tuple[str, ...], as_json: bool, **order: Any) -> None:
-    """Have the sandbox send webhooks of a TYPE, as in inbound_received; `mixed` sends all kinds.
+    """Send webhooks of a TYPE from the sandbox, as in inbound_received; `mixed` sends all types.
 
-    Exits 4 when the door did not take all. Example: mailroom sandbox send inbound_received --count 10 --attachments 2
+    Exits 4 when the door did not accept all. Example: mailroom sandbox send inbound_received --count 10 --attachments 2
     """
-    from console.cli.commands import PARTLY_FAILED
-    from console.cli.output import print_json
     from shared.settings import load
 
     settings = load()
     order["type"], order["company"] = type_, order["company"] or _first_company(settings)
     order["recipients"] = [{"handle": handle, "role": "to"} for handle in handles] or None
     answer = _call(settings, "POST", "send", {name: value for name, value in order.items() if value is not None})
-    taken = sum(1 for event in answer["events"] if event["acknowledged"])
+    accepted = sum(1 for event in answer["events"] if event["acknowledged"])
     if as_json:
         print_json(answer)
     else:
         _print(answer["events"])
-    if taken < len(answer["events"]):
+    if accepted < len(answer["events"]):
         ctx.exit(PARTLY_FAILED)
 
 
-def _given(settings: Settings) -> list[str]:
-    """Our settings as the sandbox's options."""
+def _sandbox_options(settings: Settings) -> list[str]:
     options = {
         "--port": str(settings.sandbox_port),
         "--door": f"http://127.0.0.1:{settings.port}/webhooks/front",
@@ -96,10 +98,10 @@ def _first_company(settings: Settings) -> str:
     raise click.UsageError("--company is needed: the sandbox has none yet")
 
 
-def _call(settings: Settings, method: str, what: str, body: object = None) -> dict[str, Any]:
+def _call(settings: Settings, method: str, path: str, body: object = None) -> dict[str, Any]:
     import requests
 
-    url = f"http://127.0.0.1:{settings.sandbox_port}/sandbox/{what}"
+    url = f"http://127.0.0.1:{settings.sandbox_port}/sandbox/{path}"
     try:
         with requests.Session() as session:
             session.trust_env = False
@@ -118,18 +120,14 @@ def _document(answer: requests.Response) -> dict[str, Any]:
     except ValueError:
         document = None
     if not isinstance(document, dict):
-        raise click.ClickException(f"what listens there is no sandbox (it answered {answer.status_code})")
+        raise click.ClickException(f"{answer.url} is no sandbox: it answered {answer.status_code}")
     if not answer.ok:
         raise click.UsageError(str(document.get("error") or document))
     return document
 
 
 def _print(events: list[dict[str, Any]]) -> None:
-    from collections import Counter
-
-    from console.cli.output import print_table
-
-    if len(events) <= 20:
+    if len(events) <= MAX_ROWS:
         rows = [(event["event_id"], event["conversation_id"], event["status"] or "no answer") for event in events]
         print_table(("event", "conversation", "door"), rows)
     statuses = Counter(str(event["status"] or "no answer") for event in events)

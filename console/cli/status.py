@@ -1,4 +1,4 @@
-"""`mailroom status`: how much waits, how long, and who works on it."""
+"""`mailroom status`: how much waits, for how long, and which processes work on it."""
 
 from __future__ import annotations
 
@@ -9,9 +9,12 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from console.cli.options import json_option
-from console.cli.times import spoken, stamp
-from shared.db.reading import repairs
+from console.cli.commands import FAILED
+from console.cli.options import database, json_option
+from console.cli.output import print_json, print_pairs, say
+from console.cli.times import format_duration, format_time
+from shared.errors import StoreUnavailable
+from shared.models import EVENT_STATES
 
 if TYPE_CHECKING:
     from shared.db.core.pool import Connection
@@ -19,69 +22,29 @@ if TYPE_CHECKING:
     from shared.db.reading.status import EventCount, ParkedWork, RunningProcess
     from shared.db.tenants.erasing import ErasedCompany
 
-
-#: What ends each cause; the work goes on by itself then.
-RELEASES = {
+#: How each cause of parking ends; parked work then continues by itself.
+REMEDIES = {
     "unknown_company": "add and connect the tenant: `mailroom tenant add NAME --company cmp_…`",
     "needs_reconnect": "`mailroom tenant connect NAME` gives it a new token",
     "missing_scope": "give the app or token its permissions in Front; one task an hour tries",
     "paused": "`mailroom tenant resume NAME`",
     "erasing": "`mailroom tenant erase NAME` again, if nobody runs it now",
 }
-
-FACTS = ("id", "tenant", "state", "dry_run", "since", "until", "position", "missing", "fed", "code", "detail", "parked")
-
-
-NAMED = 5
-
-
-def parked_line(group: ParkedWork, now: datetime, unclaimed_days: int) -> str:
-    """How much waits for a cause, since when, and what to do; what nobody claims is deleted after so many days."""
-    age = spoken((now - group.oldest_at).total_seconds())
-    if group.cause == "unknown_company":
-        amount = f"{group.events:,} of {_count(group.companies, 'company', 'companies')}, oldest {age}"
-        amount += f"; deleted after {unclaimed_days} d" if unclaimed_days else "; kept for ever"
-    else:
-        amount = f"{group.events:,} of {_count(group.companies, 'tenant', 'tenants')}, parked {age}"
-    return f"{amount}; {RELEASES.get(group.cause, 'released by itself')}"
-
-
-def _count(number: int, one: str, many: str) -> str:
-    return f"{number:,} {one if number == 1 else many}"
-
-
-def read_repairs(conn: Connection) -> dict[str, Any]:
-    """What runs, what failed and was not made up for, and the last gap."""
-    gap = repairs.last_gap(conn)
-    return {
-        "under_way": [_facts(each) for each in repairs.under_way(conn)],
-        "failed": [_facts(each) for each in repairs.unresolved_failures(conn)],
-        "last_gap": gap and {**_facts(gap), "settled_at": gap.settled_at},
-    }
-
-
-def repair_lines(found: dict[str, Any]) -> Iterator[tuple[str, str]]:
-    """Names and values for the page."""
-    for each in found["under_way"]:
-        yield f"repair of {each['tenant']}", _under_way(each)
-    for each in found["failed"]:
-        yield f"repair of {each['tenant']}", f"failed: {each['code']}: {each['detail']}"
-    if gap := found["last_gap"]:
-        yield "last gap", f"{gap['missing']:,} missing of {gap['tenant']} {_span(gap)}, {gap['fed']:,} fed"
-
-
-def _under_way(repair: dict[str, Any]) -> str:
-    why = repair["parked"] or repair["code"]
-    reached = f", at {stamp(repair['position'])} UTC" if repair["position"] else ""
-    return f"{repair['state']}{f' ({why})' if why else ''}{reached}, {repair['missing']:,} missing so far"
-
-
-def _span(repair: dict[str, Any]) -> str:
-    return f"between {stamp(repair['since'])} and {stamp(repair['until'])} UTC" if repair["until"] else ""
-
-
-def _facts(repair: RepairView) -> dict[str, Any]:
-    return {name: getattr(repair, name) for name in FACTS}
+REPAIR_KEYS = (
+    "id",
+    "tenant",
+    "state",
+    "dry_run",
+    "since",
+    "until",
+    "position",
+    "missing",
+    "fed",
+    "code",
+    "detail",
+    "parked",
+)
+MAX_NAMES = 5  # dry-run tenants named in one line
 
 
 @click.command()
@@ -92,14 +55,10 @@ def status(ctx: click.Context, as_json: bool) -> None:
 
     Exits 1 when Redis does not answer; the rest is shown all the same. Example: mailroom status --json
     """
-    from console.cli.commands import FAILED
-    from console.cli.options import database
-    from console.cli.output import print_json
     from shared.db.reading.status import count_events, running_processes
 
     with database() as conn, conn.transaction():
-        events = count_events(conn)
-        document = read_status(conn, events)
+        document = status_document(conn, count_events(conn))
         processes = running_processes(conn)
     if as_json:
         print_json(document)
@@ -109,14 +68,12 @@ def status(ctx: click.Context, as_json: bool) -> None:
         ctx.exit(FAILED)
 
 
-def read_status(conn: Connection, events: list[EventCount]) -> dict[str, Any]:
-    """The status as design and scripts know it. `depth` is None while Redis does not answer."""
-    # DROPPED
+def status_document(conn: Connection, events: list[EventCount]) -> dict[str, Any]:
+    """Return the document of `status --json`. The intake's `depth` is None while Redis does not answer."""
     from shared.db.counters import read_counter, read_counters
     from shared.db.reading.status import count_tasks, parked_work, spool_status, tenants_in_dry_run
     from shared.db.tasks.outages import current_outages
     from shared.db.tenants import erasing
-    from shared.models import EVENT_STATES
     from shared.settings import load
 
     settings = load()
@@ -142,16 +99,14 @@ def read_status(conn: Connection, events: list[EventCount]) -> dict[str, Any]:
             "deleted": dict.fromkeys(("unclaimed", "events", "files"), 0) | read_counters(conn, "deleted:"),
         },
         "dry_run": tenants_in_dry_run(conn),
-        "repairs": read_repairs(conn),
+        "repairs": _repairs(conn),
         "outages": [{"what": each.what, "since": each.since, "code": each.code} for each in current_outages(conn)],
         "erased": erasing.still_sending(conn),
     }
 
 
 def _intake() -> tuple[int | None, float]:
-    """Depth and oldest age of the stream; says so on stderr when Redis does not answer."""
-    from console.cli.output import say
-    from shared.errors import StoreUnavailable
+    """Return the intake's depth and its oldest age in seconds; note on stderr when Redis does not answer."""
     from shared.intake.client import open_intake
     from shared.settings import load
 
@@ -165,64 +120,100 @@ def _intake() -> tuple[int | None, float]:
         intake.close()
 
 
+def _repairs(conn: Connection) -> dict[str, Any]:
+    from shared.db.reading import repairs
+
+    gap = repairs.last_gap(conn)
+    return {
+        "under_way": [_repair_facts(each) for each in repairs.under_way(conn)],
+        "failed": [_repair_facts(each) for each in repairs.unresolved_failures(conn)],
+        "last_gap": gap and {**_repair_facts(gap), "settled_at": gap.settled_at},
+    }
+
+
+def _repair_facts(repair: RepairView) -> dict[str, Any]:
+    return {key: getattr(repair, key) for key in REPAIR_KEYS}
+
+
 def _print(document: dict[str, Any], processes: list[RunningProcess]) -> None:
-    from console.cli.output import print_facts
-
-    # DROPPED
-    # DROPPED
-    from console.cli.times import spoken
-
     intake, unclaimed_days = document["intake"], document["retention"]["unclaimed_days"]
+    waits = intake["depth"] or intake["spooled"]
     depth = "unknown: Redis does not answer" if intake["depth"] is None else f"{intake['depth']:,}"
+    now = datetime.now(UTC)
     rows: list[tuple[str, str]] = [
-        (
-            "oldest unrecorded",
-            spoken(intake["oldest_age_seconds"]) if intake["depth"] or intake["spooled"] else "none",
-        ),
+        ("oldest unrecorded", format_duration(intake["oldest_age_seconds"]) if waits else "none"),
         ("intake", depth + (f", {intake['spooled']:,} spooled in PostgreSQL" if intake["spooled"] else "")),
         ("events", _counts(document["events"])),
-        *(
-            (f"  parked: {group.cause}", parked_line(group, datetime.now(UTC), unclaimed_days))
-            for group in document["parked"]
-        ),
+        *((f"  parked: {group.cause}", _parked(group, now, unclaimed_days)) for group in document["parked"]),
         ("tasks", _counts(document["tasks"])),
-        *((f"{each['what']} is away", _away(each)) for each in document["outages"]),
-        *repair_lines(document["repairs"]),
+        *((f"{each['what']} is away", _outage(each)) for each in document["outages"]),
+        *_repair_rows(document["repairs"]),
         *((("dry run", _dry_runs(document["dry_run"])),) if document["dry_run"] else ()),
         *(("erased, still sending", _still_sending(each)) for each in document["erased"]),
         ("rescued", f"{document['rescued']:,}"),
         ("deleted for age", _counts(document["retention"]["deleted"])),
         ("token refreshes", _counts(document["token_refreshes"])),
-        ("processes", _alive(processes)),
+        ("processes", _processes(processes)),
     ]
-    print_facts(rows)
+    print_pairs(rows)
+
+
+def _parked(group: ParkedWork, now: datetime, unclaimed_days: int) -> str:
+    age = format_duration((now - group.oldest_at).total_seconds())
+    if group.cause == "unknown_company":
+        amount = f"{group.events:,} of {_count(group.companies, 'company', 'companies')}, oldest {age}"
+        amount += f"; deleted after {unclaimed_days} d" if unclaimed_days else "; kept for ever"
+    else:
+        amount = f"{group.events:,} of {_count(group.companies, 'tenant', 'tenants')}, parked {age}"
+    return f"{amount}; {REMEDIES.get(group.cause, 'released by itself')}"
+
+
+def _outage(outage: dict[str, Any]) -> str:
+    return f"since {format_time(outage['since'])} UTC: {outage['code']}; one task at a time asks whether it is back"
+
+
+def _repair_rows(repairs: dict[str, Any]) -> Iterator[tuple[str, str]]:
+    for each in repairs["under_way"]:
+        yield f"repair of {each['tenant']}", _under_way(each)
+    for each in repairs["failed"]:
+        yield f"repair of {each['tenant']}", f"failed: {each['code']}: {each['detail']}"
+    if gap := repairs["last_gap"]:
+        yield "last gap", f"{gap['missing']:,} missing of {gap['tenant']} {_span(gap)}, {gap['fed']:,} fed"
+
+
+def _under_way(repair: dict[str, Any]) -> str:
+    why = repair["parked"] or repair["code"]
+    reached = f", at {format_time(repair['position'])} UTC" if repair["position"] else ""
+    return f"{repair['state']}{f' ({why})' if why else ''}{reached}, {repair['missing']:,} missing so far"
+
+
+def _span(repair: dict[str, Any]) -> str:
+    if not repair["until"]:
+        return ""
+    return f"between {format_time(repair['since'])} and {format_time(repair['until'])} UTC"
 
 
 def _dry_runs(tenants: list[str]) -> str:
-    more = f" and {len(tenants) - NAMED} more" if len(tenants) > NAMED else ""
-    return ", ".join(tenants[:NAMED]) + more + ": nothing is changed in Front"
-
-
-def _away(outage: dict[str, Any]) -> str:
-    from console.cli.times import stamp
-
-    return f"since {stamp(outage['since'])} UTC: {outage['code']}; one task at a time asks whether it is back"
+    more = f" and {len(tenants) - MAX_NAMES} more" if len(tenants) > MAX_NAMES else ""
+    return ", ".join(tenants[:MAX_NAMES]) + more + ": nothing is changed in Front"
 
 
 def _still_sending(company: ErasedCompany) -> str:
-    from console.cli.times import stamp
-
-    last = f", last {stamp(company.last_dropped_at)} UTC" if company.last_dropped_at else ""
+    last = f", last {format_time(company.last_dropped_at)} UTC" if company.last_dropped_at else ""
     return f"{company.company_id}: {company.dropped:,} deliveries dropped{last}; its admin can remove the app in Front"
 
 
-def _counts(states: dict[str, int]) -> str:
-    return ", ".join(f"{count:,} {state}" for state, count in states.items() if count) or "none"
-
-
-def _alive(processes: list[RunningProcess]) -> str:
+def _processes(processes: list[RunningProcess]) -> str:
     kinds = Counter(process.kind for process in processes)
     slots = sum(process.slots for process in processes)
     if not kinds:
         return "none alive; start them with `mailroom up` or your platform"
     return ", ".join(f"{count} {kind}" for kind, count in sorted(kinds.items())) + f" ({slots} slots)"
+
+
+def _count(number: int, one: str, many: str) -> str:
+    return f"{number:,} {one if number == 1 else many}"
+
+
+def _counts(states: dict[str, int]) -> str:
+    return ", ".join(f"{count:,} {state}" for state, count in states.items() if count) or "none"

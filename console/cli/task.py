@@ -1,62 +1,69 @@
-"""`mailroom task`: the work behind events; failed work is tried again or given up here."""
+"""`mailroom task`: list and show the tasks behind events; retry or discard them one by one or in bulk."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+import getpass
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Protocol
 
 import click
-from rich.text import Text
 
-from console.cli.options import dry_run_option, filter_of, filter_options, json_option, limit_option, yes_option
-from console.cli.output import call_line, print_facts, screen, shown, state_style
-from console.cli.times import spoken, stamp
-from shared.db.reading.events import AttemptView
-from shared.db.reading.tasks import TaskDetails, TaskSummary
+from console.cli.commands import PARTLY_FAILED, NothingMatched
+from console.cli.options import (
+    database,
+    dry_run_option,
+    filter_from,
+    filter_options,
+    json_option,
+    limit_option,
+    yes_option,
+)
+from console.cli.output import (
+    call_line,
+    confirm,
+    count_progress,
+    print_json,
+    print_pairs,
+    print_table,
+    safe_text,
+    say,
+    say_if_empty,
+    state_style,
+    stdout_page,
+)
+from console.cli.times import format_duration, format_short_time, format_time
 from shared.models import TASK_STATES
+from shared.text import clean
 
 if TYPE_CHECKING:
-    from console.cli.bulk import Change
+    from rich.text import Text
 
+    from shared.db.core.pool import Connection
+    from shared.db.reading.events import AttemptView
+    from shared.db.reading.filters import Filter
+    from shared.db.reading.tasks import TaskDetails, TaskSummary
 
-LONGEST_REASON = 1_000
+LONGEST_REASON = 1_000  # characters
+BATCH_SIZE = 200  # tasks changed in one transaction
+MAX_GROUPS = 12  # groups of the plan that are shown
+
 ids_argument = click.argument("ids", type=int, nargs=-1, metavar="[TASK]…")
 
 
-def print_task(found: TaskDetails) -> None:
-    """Print the task and its attempts."""
-    task, page = found.task, screen()
-    page.print(Text.assemble((f"task {task.id}", "bold"), f"  {task.kind}  ", (task.state, state_style(task.state))))
-    facts = [
-        ("event", task.event),
-        ("tenant", task.tenant),
-        ("code", task.code),
-        ("detail", task.detail),
-        ("due", _due(task) if task.state in {"ready", "queued", "parked"} else None),
-        ("attempts", task.attempts),
-    ]
-    print_facts((name, value) for name, value in facts if value is not None)
-    for attempt in found.attempts:
-        page.print(_attempt(attempt))
+class ApplyChange(Protocol):
+    """Changes these tasks as far as their state still allows it, and returns the ids of those it changed."""
+
+    def __call__(self, conn: Connection, task_ids: Sequence[int], /, *, who: str) -> list[int]: ...
 
 
-def _due(task: TaskSummary) -> str:
-    return stamp(task.due_at) if task.due_at else "when another task of its conversation releases it"
+@dataclass(frozen=True, kw_only=True)
+class BulkChange:
+    """A change of many tasks, and the states from which it is possible."""
 
-
-def _attempt(attempt: AttemptView) -> Text:
-    ended = spoken((attempt.ended_at - attempt.started_at).total_seconds()) if attempt.ended_at else "no end"
-    parts = (
-        stamp(attempt.started_at),
-        attempt.outcome or "no outcome",
-        attempt.code,
-        ended,
-        attempt.worker,
-        attempt.detail,
-    )
-    text = shown("  " + " · ".join(part for part in parts if part))
-    for call in attempt.calls:
-        text.append_text(call_line(call))
-    return text
+    verb: str
+    states: tuple[str, ...]
+    apply: ApplyChange
 
 
 @click.group()
@@ -73,20 +80,19 @@ def list_(limit: int, as_json: bool, **chosen: Any) -> None:
 
     Example: mailroom task list --state failed --code front_unavailable
     """
-    from console.cli.options import database
-    from console.cli.output import print_json, print_table, say_when_none
-    from console.cli.times import short_stamp
     from shared.db.reading import tasks
 
     with database() as conn:
-        found = tasks.latest(conn, filter_of(conn, chosen), limit=limit)
+        found = tasks.latest(conn, filter_from(conn, chosen), limit=limit)
     if as_json:
         print_json(found)
         return
-    rows = [(t.id, short_stamp(t.created_at), t.kind, t.state, t.code, t.attempts, t.tenant, t.event) for t in found]
     columns = ("task", "made (UTC)", "kind", "state", "code", "attempts", "tenant", "event")
-    print_table(columns, rows, right=("task", "attempts"), whole=("task", "made (UTC)", "state", "event"))
-    say_when_none(found, "such tasks")
+    rows = [
+        (t.id, format_short_time(t.created_at), t.kind, t.state, t.code, t.attempts, t.tenant, t.event) for t in found
+    ]
+    print_table(columns, rows, right=("task", "attempts"), unwrapped=("task", "made (UTC)", "state", "event"))
+    say_if_empty(found, "such tasks")
 
 
 @task.command()
@@ -94,11 +100,6 @@ def list_(limit: int, as_json: bool, **chosen: Any) -> None:
 @json_option
 def show(number: int, as_json: bool) -> None:
     """Show one task and its attempts."""
-    from console.cli.commands import NothingMatched
-    from console.cli.options import database
-    from console.cli.output import print_json
-
-    # DROPPED
     from shared.db.reading import tasks
 
     with database() as conn, conn.transaction():
@@ -108,7 +109,7 @@ def show(number: int, as_json: bool) -> None:
     if as_json:
         print_json(found)
     else:
-        print_task(found)
+        _print(found)
 
 
 @task.command()
@@ -121,10 +122,10 @@ def retry(ids: tuple[int, ...], dry_run: bool, yes: bool, **chosen: Any) -> None
 
     Example: mailroom task retry --code front_unavailable --since 6h --yes
     """
-    from console.cli.bulk import Change
     from shared.db.tasks import manual_changes
 
-    _change(Change(verb="retry", states=("failed",), apply=manual_changes.retry), ids, chosen, dry_run=dry_run, yes=yes)
+    change = BulkChange(verb="retry", states=("failed",), apply=manual_changes.retry)
+    _run(change, ids, chosen, dry_run=dry_run, yes=yes)
 
 
 @task.command()
@@ -140,24 +141,105 @@ def discard(ids: tuple[int, ...], reason: str, dry_run: bool, yes: bool, **chose
     """
     from functools import partial
 
-    from console.cli.bulk import Change
     from shared.db.tasks import manual_changes
-    from shared.text import clean
 
     reason = clean(reason.strip(), LONGEST_REASON)
     if not reason:
         raise click.UsageError("--reason must say something")
-    waiting = ("failed", "ready", "queued")
     apply = partial(manual_changes.discard, reason=reason)
-    _change(Change(verb="discard", states=waiting, apply=apply), ids, chosen, dry_run=dry_run, yes=yes)
+    change = BulkChange(verb="discard", states=("failed", "ready", "queued"), apply=apply)
+    _run(change, ids, chosen, dry_run=dry_run, yes=yes)
 
 
-def _change(change: Change, ids: tuple[int, ...], chosen: dict[str, Any], *, dry_run: bool, yes: bool) -> None:
-    from console.cli.bulk import run
-    from console.cli.options import database
+def _run(change: BulkChange, ids: tuple[int, ...], chosen: dict[str, Any], *, dry_run: bool, yes: bool) -> None:
+    """Show the plan, ask, and change the tasks in batches.
 
+    Raises UsageError without ids or a filter, and NothingMatched without such a task. Exits with PARTLY_FAILED when
+    some tasks changed their state meanwhile.
+    """
     with database() as conn:
-        wanted = filter_of(conn, chosen, ids or None)
-        if wanted.is_open:
+        tasks = filter_from(conn, chosen, ids or None)
+        if tasks.is_open:
             raise click.UsageError("name tasks or narrow them: --state, --code, --kind, --tenant or --since")
-        run(conn, change, wanted, dry_run=dry_run, yes=yes)
+        total = _show_plan(conn, change, tasks)
+        if not dry_run:
+            confirm(f"{change.verb} {_tasks(total)}?", yes=yes)
+            _report(change.verb, _apply(conn, change, tasks, total), total)
+
+
+def _show_plan(conn: Connection, change: BulkChange, tasks: Filter) -> int:
+    """Show how many tasks of each group can be changed, and return their total."""
+    from shared.db.reading.tasks import count_groups
+
+    plan = count_groups(conn, tasks, change.states)
+    total = sum(group.count for group in plan)
+    if not total:
+        raise NothingMatched(f"no task to {change.verb}: no matching task is {' or '.join(change.states)}")
+    say(f"{change.verb} {_tasks(total)}:")
+    for group in plan[:MAX_GROUPS]:
+        parts = (group.kind, group.state, group.code, group.tenant)
+        say(f"  {group.count:>8,}  {'  '.join(part for part in parts if part)}")
+    if len(plan) > MAX_GROUPS:
+        say(f"  and {len(plan) - MAX_GROUPS} smaller groups")
+    return total
+
+
+def _apply(conn: Connection, change: BulkChange, tasks: Filter, total: int) -> int:
+    from shared.db.reading.tasks import id_batches
+
+    changed, who = 0, getpass.getuser()
+    with count_progress(change.verb, total) as advance:
+        for batch in id_batches(conn, tasks, change.states, size=BATCH_SIZE):
+            with conn.transaction():
+                changed += len(change.apply(conn, batch, who=who))
+            advance(len(batch))
+    return changed
+
+
+def _report(verb: str, changed: int, total: int) -> None:
+    click.echo(f"{verb}: {changed:,} of {total:,}")
+    if changed < total:
+        say("the others moved on meanwhile or cannot be run again; `mailroom task list` shows where they stand")
+        click.get_current_context().exit(PARTLY_FAILED)
+
+
+def _tasks(count: int) -> str:
+    return f"{count:,} task{'s' if count != 1 else ''}"
+
+
+def _print(found: TaskDetails) -> None:
+    from rich.text import Text
+
+    task, page = found.task, stdout_page()
+    page.print(Text.assemble((f"task {task.id}", "bold"), f"  {task.kind}  ", (task.state, state_style(task.state))))
+    pairs = [
+        ("event", task.event),
+        ("tenant", task.tenant),
+        ("code", task.code),
+        ("detail", task.detail),
+        ("due", _due(task) if task.state in {"ready", "queued", "parked"} else None),
+        ("attempts", task.attempts),
+    ]
+    print_pairs((name, value) for name, value in pairs if value is not None)
+    for attempt in found.attempts:
+        page.print(_attempt_line(attempt))
+
+
+def _due(task: TaskSummary) -> str:
+    return format_time(task.due_at) if task.due_at else "when another task of its conversation releases it"
+
+
+def _attempt_line(attempt: AttemptView) -> Text:
+    took = (attempt.ended_at - attempt.started_at).total_seconds() if attempt.ended_at else None
+    parts = (
+        format_time(attempt.started_at),
+        attempt.outcome or "no outcome",
+        attempt.code,
+        "no end" if took is None else format_duration(took),
+        attempt.worker,
+        attempt.detail,
+    )
+    line = safe_text("  " + " · ".join(part for part in parts if part))
+    for call in attempt.calls:
+        line.append_text(call_line(call))
+    return line

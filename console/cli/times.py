@@ -1,4 +1,4 @@
-"""Reads and writes times the way people type and say them: pure."""
+"""Parse the times that people type, and format times for them: pure."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ LONGEST = timedelta(days=3650)
 
 
 def parse_duration(text: str) -> timedelta:
-    """`90s`, `15m`, `2h`, `7d` or `1w`. Raises ValueError for anything else and for more than ten years."""
+    """Parse `90s`, `15m`, `2h`, `7d` or `1w`. Raises ValueError for anything else and for more than ten years."""
     match = DURATION.fullmatch(text.strip().lower())
     length = timedelta(seconds=int(match[1]) * SECONDS[match[2]]) if match else None
     if length is None or length > LONGEST:
@@ -20,7 +20,7 @@ def parse_duration(text: str) -> timedelta:
 
 
 def parse_since(text: str, now: datetime) -> datetime:
-    """A duration back from `now`, or an ISO 8601 time (UTC unless it says otherwise). Raises ValueError."""
+    """Parse a duration back from `now`, or an ISO 8601 time: UTC unless it names an offset. Raises ValueError."""
     try:
         return now - parse_duration(text)
     except ValueError:
@@ -32,8 +32,8 @@ def parse_since(text: str, now: datetime) -> datetime:
     return since if since.tzinfo else since.replace(tzinfo=UTC)
 
 
-def spoken(seconds: float) -> str:
-    """A length of time in its two largest units: `0.4 s`, `12 s`, `3 min 5 s`, `2 h 10 min`, `4 d 1 h`."""
+def format_duration(seconds: float) -> str:
+    """Format a length of time in its two largest units: `0.4 s`, `12 s`, `3 min 5 s`, `2 h 10 min`, `4 d 1 h`."""
     if seconds < 10:
         return f"{seconds:.1f} s"
     for unit, size, smaller, part in (("d", 86_400, "h", 3_600), ("h", 3_600, "min", 60), ("min", 60, "s", 1)):
@@ -43,11 +43,11 @@ def spoken(seconds: float) -> str:
     return f"{seconds:.0f} s"
 
 
-def stamp(at: datetime) -> str:
-    """A moment in UTC to the second."""
+def format_time(at: datetime) -> str:
+    """Format a moment in UTC, to the second."""
     return at.astimezone(UTC).strftime("%Y-%m-%d %H:%M:%S")
 
 
-def short_stamp(at: datetime) -> str:
-    """The same for a narrow column; a list is of one year."""
+def format_short_time(at: datetime) -> str:
+    """Format a moment for a narrow column: as `format_time` without the year."""
     return at.astimezone(UTC).strftime("%m-%d %H:%M:%S")

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from flask_openapi3.models.info import Info
 from flask_openapi3.openapi import OpenAPI
 
-from console import installed
+from console import installed_version
 from console.api.mount import mount_api
 from console.web import connect
 from console.web.problems import register_problems
@@ -37,7 +37,7 @@ def create_app(settings: Settings, *, resources: ConsoleResources | None = None)
     """Make the application; it connects at first use. Raises ConfigurationError."""
     app = OpenAPI(
         __name__,
-        info=Info(title="Mailroom", version=installed() or "0"),
+        info=Info(title="Mailroom", version=installed_version() or "0"),
         doc_ui=False,  # the library's pages for the document load scripts from other hosts
         static_folder="static",
         template_folder="templates",

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 import structlog
 from flask import Blueprint, make_response, redirect, render_template, request, session, url_for
 
-from console.issued_secrets import digest_of, require_app
+from console.issued_secrets import digest_of, require_oauth_app
 from console.web import connect_refusals
 from console.web.problems import problem_page
 from console.web.resources import current_resources
@@ -79,7 +79,7 @@ def start(token: str) -> ResponseReturnValue:
         refusal = connect_refusals.LINKS[link.state if link else "unknown"]
         return _refused(refusal, tenant_id=link.tenant_id if link else None)
     try:
-        require_app(resources.settings)
+        require_oauth_app(resources.settings)
     except ConfigurationError as exc:
         return _failed(exc, tenant_id=link.tenant_id)
     remember_link(digest, token)

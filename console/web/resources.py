@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, cast
 
 from flask import current_app
 
-from console.tenant_concurrency import Turns
+from console.tenant_concurrency import TenantLocks
 from shared.connection.tokens import front_client, token_endpoint
 from shared.connection.vault import TokenVault
 from shared.db.core.pool import Pool, open_pool
@@ -30,7 +30,7 @@ CONNECTIONS = 6
 #: Of those threads, one tenant's changes of users may take this many; the rest serves the other tenants.
 MOST_THREADS_OF_A_TENANT = 12
 #: Such a change waits so long for those of the same tenant.
-TURN_SECONDS = 5.0
+LOCK_SECONDS = 5.0
 #: A sender gets an answer within this time; PostgreSQL's own limit for a statement is 30 s.
 LONGEST_SECONDS = 35.0
 
@@ -45,7 +45,9 @@ class ConsoleResources:
     front: FrontClient
     token_endpoint: TokenEndpoint
     vault: TokenVault
-    turns: Turns = field(default_factory=lambda: Turns(most=MOST_THREADS_OF_A_TENANT, seconds=TURN_SECONDS))
+    tenant_locks: TenantLocks = field(
+        default_factory=lambda: TenantLocks(max_requests=MOST_THREADS_OF_A_TENANT, timeout_seconds=LOCK_SECONDS)
+    )
 
 
 def require_usable(settings: Settings) -> Settings:

@@ -1,4 +1,4 @@
-"""Derives what happened to an event, in order of time: pure."""
+"""Build the document of `event show --json`, with the event's timeline: pure."""
 
 from __future__ import annotations
 
@@ -11,104 +11,8 @@ from shared.db.reading.events import ActionView, AttachmentView, AttemptView, Ev
 Moment = dict[str, Any]
 
 
-def timeline(event: EventDetails) -> list[Moment]:
-    """Each moment as `at`, `what` and what belongs to it; moments of the same time in the order of the work."""
-    moments = [
-        *_deliveries(event),
-        _moment(event.header.recorded_at, "recorded", state=event.header.state if not event.tasks else None),
-        *_matches(event),
-        *_planned(event),
-        *_attempts(event.attempts),
-        *_stored(event.attachments),
-        *_acted(event.action),
-        *_journal(event),
-        *_parked(event),
-    ]
-    return sorted(moments, key=lambda moment: moment["at"])
-
-
-def _moment(at: datetime, what: str, **parts: Any) -> Moment:
-    return {"at": at, "what": what, **{name: part for name, part in parts.items() if part is not None}}
-
-
-def _deliveries(event: EventDetails) -> Iterator[Moment]:
-    for delivery in event.deliveries:
-        yield _moment(delivery.received_at, "received", delivery=delivery.id.hex, origin=delivery.origin)
-
-
-def _planning_time(event: EventDetails) -> datetime:
-    """When recipients and action became known: at record, or when the message was fetched."""
-    fetched = (a.ended_at for a in event.attempts if a.kind == "fetch_message" and a.outcome == "done" and a.ended_at)
-    return min(fetched, default=event.header.recorded_at)
-
-
-def _matches(event: EventDetails) -> Iterator[Moment]:
-    if event.recipients:
-        people = sorted({recipient.user_id for recipient in event.recipients if recipient.user_id})
-        what = "matched" if people else "matched nobody"
-        yield _moment(_planning_time(event), what, users=people or None, recipients=len(event.recipients))
-
-
-def _planned(event: EventDetails) -> Iterator[Moment]:
-    if event.action:
-        skipped = event.action.state == "skipped" and event.action.settled_at is None  # by the policy, at once
-        what = "action skipped" if skipped else "action planned"
-        if event.action.dry_run:
-            what += " as a dry run"
-        why = event.action.reason if skipped or event.action.settled_at is None else None
-        yield _moment(_planning_time(event), what, kind=event.action.kind, reason=why)
-
-
-def _attempts(attempts: Iterable[AttemptView]) -> Iterator[Moment]:
-    for attempt in attempts:
-        yield _moment(
-            attempt.started_at,
-            "attempt",
-            task=attempt.task_id,
-            kind=attempt.kind,
-            epoch=attempt.epoch,
-            worker=attempt.worker,
-            ended_at=attempt.ended_at,
-            outcome=attempt.outcome or "never came back" if attempt.ended_at else "running or lost",
-            code=attempt.code,
-            detail=attempt.detail,
-            calls=attempt.calls,
-        )
-
-
-def _stored(attachments: Iterable[AttachmentView]) -> Iterator[Moment]:
-    for file in attachments:
-        if file.stored_at:
-            yield _moment(
-                file.stored_at, "attachment stored", attachment=file.id, filename=file.filename, size=file.size
-            )
-
-
-def _acted(action: ActionView | None) -> Iterator[Moment]:
-    if action and action.intent_at:
-        yield _moment(action.intent_at, "action intent", kind=action.kind)
-    if action and action.settled_at and not action.undone_at:
-        yield _moment(action.settled_at, f"action {action.state}", kind=action.kind, reason=action.reason)
-    if action and action.settled_at and action.undone_at:
-        yield _moment(action.settled_at, "action confirmed", kind=action.kind)
-        yield _moment(action.undone_at, "action undone", kind=action.kind, reason=action.reason)
-
-
-def _journal(event: EventDetails) -> Iterator[Moment]:
-    for note in event.journal:
-        yield _moment(note.at, note.what, who=note.who, detail=note.detail or None)
-
-
-def _parked(event: EventDetails) -> Iterator[Moment]:
-    if event.header.state == "parked":
-        since = event.header.recorded_at if event.header.tenant is None else event.header.parked_at
-        yield _moment(
-            max(since or event.header.recorded_at, event.header.recorded_at), "parked", cause=event.header.cause
-        )
-
-
 def event_document(event: EventDetails) -> dict[str, Any]:
-    """Everything known of the event, without any body."""
+    """Return everything known of the event, without any body."""
     header = event.header
     return {
         "id": header.id,
@@ -140,3 +44,97 @@ def event_document(event: EventDetails) -> dict[str, Any]:
 def _recipient(recipient: RecipientView) -> dict[str, Any]:
     user = {"id": recipient.user_id, "name": recipient.user_name} if recipient.user_id is not None else None
     return {"handle": recipient.handle, "role": recipient.role, "user": user, "reason": recipient.reason}
+
+
+def timeline(event: EventDetails) -> list[Moment]:
+    """Return the moments by time, each with `at`, `what` and its details; at the same time in the order of the work."""
+    moments = [
+        *_deliveries(event),
+        _moment(event.header.recorded_at, "recorded", state=event.header.state if not event.tasks else None),
+        *_matching(event),
+        *_planning(event),
+        *_attempts(event.attempts),
+        *_stored_attachments(event.attachments),
+        *_action(event.action),
+        *_journal(event),
+        *_parking(event),
+    ]
+    return sorted(moments, key=lambda moment: moment["at"])
+
+
+def _moment(at: datetime, what: str, **details: Any) -> Moment:
+    return {"at": at, "what": what, **{name: detail for name, detail in details.items() if detail is not None}}
+
+
+def _deliveries(event: EventDetails) -> Iterator[Moment]:
+    for delivery in event.deliveries:
+        yield _moment(delivery.received_at, "received", delivery=delivery.id.hex, origin=delivery.origin)
+
+
+def _planned_at(event: EventDetails) -> datetime:
+    """Return when recipients and action became known: with the record, or when the message was fetched."""
+    fetched = (a.ended_at for a in event.attempts if a.kind == "fetch_message" and a.outcome == "done" and a.ended_at)
+    return min(fetched, default=event.header.recorded_at)
+
+
+def _matching(event: EventDetails) -> Iterator[Moment]:
+    if event.recipients:
+        users = sorted({recipient.user_id for recipient in event.recipients if recipient.user_id})
+        what = "matched" if users else "matched nobody"
+        yield _moment(_planned_at(event), what, users=users or None, recipients=len(event.recipients))
+
+
+def _planning(event: EventDetails) -> Iterator[Moment]:
+    if event.action:
+        skipped = event.action.state == "skipped" and event.action.settled_at is None  # by the policy, at once
+        what = "action skipped" if skipped else "action planned"
+        if event.action.dry_run:
+            what += " as a dry run"
+        why = event.action.reason if skipped or event.action.settled_at is None else None
+        yield _moment(_planned_at(event), what, kind=event.action.kind, reason=why)
+
+
+def _attempts(attempts: Iterable[AttemptView]) -> Iterator[Moment]:
+    for attempt in attempts:
+        yield _moment(
+            attempt.started_at,
+            "attempt",
+            task=attempt.task_id,
+            kind=attempt.kind,
+            epoch=attempt.epoch,
+            worker=attempt.worker,
+            ended_at=attempt.ended_at,
+            outcome=attempt.outcome or "never came back" if attempt.ended_at else "running or lost",
+            code=attempt.code,
+            detail=attempt.detail,
+            calls=attempt.calls,
+        )
+
+
+def _stored_attachments(attachments: Iterable[AttachmentView]) -> Iterator[Moment]:
+    for file in attachments:
+        if file.stored_at:
+            details = {"attachment": file.id, "filename": file.filename, "size": file.size}
+            yield _moment(file.stored_at, "attachment stored", **details)
+
+
+def _action(action: ActionView | None) -> Iterator[Moment]:
+    if action and action.intent_at:
+        yield _moment(action.intent_at, "action intent", kind=action.kind)
+    if action and action.settled_at and not action.undone_at:
+        yield _moment(action.settled_at, f"action {action.state}", kind=action.kind, reason=action.reason)
+    if action and action.settled_at and action.undone_at:
+        yield _moment(action.settled_at, "action confirmed", kind=action.kind)
+        yield _moment(action.undone_at, "action undone", kind=action.kind, reason=action.reason)
+
+
+def _journal(event: EventDetails) -> Iterator[Moment]:
+    for entry in event.journal:
+        yield _moment(entry.at, entry.what, who=entry.who, detail=entry.detail or None)
+
+
+def _parking(event: EventDetails) -> Iterator[Moment]:
+    header = event.header
+    if header.state == "parked":
+        since = header.recorded_at if header.tenant is None else header.parked_at
+        yield _moment(max(since or header.recorded_at, header.recorded_at), "parked", cause=header.cause)

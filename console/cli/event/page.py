@@ -1,4 +1,4 @@
-"""Shows one event to a person: what it is, its parts, and what happened when."""
+"""Print one event for a person: its head, its parts, and its timeline."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from typing import Any
 
 from rich.text import Text
 
-from console.cli.output import call_line, columns_of, screen, shown, state_style
-from console.cli.times import spoken, stamp
+from console.cli.output import call_line, safe_text, state_style, stdout_page, text_grid
+from console.cli.times import format_duration, format_time
 
-# How a part of a moment is said where its value alone says too little.
-WORDS = {
+# The wording of details whose value alone says too little.
+WORDING = {
     "users": "users {}",
     "recipients": "of {} recipients",
     "size": "{:,} bytes",
@@ -20,14 +20,14 @@ WORDS = {
     "delivery": "as {}",
     "worker": "by {}",
 }
-# Said elsewhere on the line, or of no use to a person.
-UNSAID = {"at", "what", "calls", "ended_at", "outcome", "task", "epoch"}
+# Details that stand elsewhere on the line, or are of no use to a person.
+OMITTED = {"at", "what", "calls", "ended_at", "outcome", "task", "epoch"}
 
 
 def print_event(event: dict[str, Any]) -> None:
     """Print the document of `event_document`."""
-    page = screen()
-    page.print(_headline(event))
+    page = stdout_page()
+    page.print(_head(event))
     for title, rows in (
         ("recipients", [(r["role"], r["handle"], r["reason"]) for r in event["recipients"]]),
         ("files", [(a["state"], a["filename"], _size(a["size"])) for a in event["attachments"]]),
@@ -35,26 +35,26 @@ def print_event(event: dict[str, Any]) -> None:
     ):
         if rows:
             page.print(Text(f"\n{title}", "dim"))
-            page.print(columns_of([Text(""), *(shown(cell, state_style(cell)) for cell in row)] for row in rows))
+            page.print(text_grid([Text(""), *(safe_text(cell, state_style(cell)) for cell in row)] for row in rows))
     page.print(Text("\ntimeline (UTC)", "dim"))
-    page.print(columns_of(_timeline(event["timeline"])))
+    page.print(text_grid(_timeline(event["timeline"])))
 
 
-def _headline(event: dict[str, Any]) -> Text:
+def _head(event: dict[str, Any]) -> Text:
     cause = f": {event['cause']}" if event["cause"] else ""
-    line = Text.assemble(
-        shown(event["id"], "bold"),
+    head = Text.assemble(
+        safe_text(event["id"], "bold"),
         "  ",
-        shown(event["type"]),
+        safe_text(event["type"]),
         "  ",
         (event["state"], state_style(event["state"])),
-        shown(cause),
+        safe_text(cause),
     )
     places = (event["tenant"] or f"{event['company_id']} (no tenant)", event["conversation_id"], event["message_id"])
-    line.append("\n").append_text(shown("  ".join(place for place in places if place), "dim"))
+    head.append("\n").append_text(safe_text("  ".join(place for place in places if place), "dim"))
     if action := event["action"]:
-        line.append("\n").append_text(shown(f"action {action['kind']}: {action['state']}, {action['reason']}"))
-    return line
+        head.append("\n").append_text(safe_text(f"action {action['kind']}: {action['state']}, {action['reason']}"))
+    return head
 
 
 def _size(size: int | None) -> str:
@@ -62,18 +62,19 @@ def _size(size: int | None) -> str:
 
 
 def _attempts(task: dict[str, Any]) -> str:
-    return f"{task['attempts']} attempt{'s'[: task['attempts'] != 1]}" + (f", {task['code']}" if task["code"] else "")
+    attempts = f"{task['attempts']} attempt" + ("s" if task["attempts"] != 1 else "")
+    return attempts + (f", {task['code']}" if task["code"] else "")
 
 
 def _timeline(moments: list[dict[str, Any]]) -> Iterator[list[Text]]:
     before: datetime | None = None
     for moment in moments:
-        since = f"+{spoken((moment['at'] - before).total_seconds())}" if before else ""
+        since = f"+{format_duration((moment['at'] - before).total_seconds())}" if before else ""
         before = moment["at"]
-        yield [Text(f"  {stamp(before)}", "dim"), Text(since, "dim", justify="right"), _told(moment)]
+        yield [Text(f"  {format_time(before)}", "dim"), Text(since, "dim", justify="right"), _moment(moment)]
 
 
-def _told(moment: dict[str, Any]) -> Text:
+def _moment(moment: dict[str, Any]) -> Text:
     text = Text(" · ", "dim").join(_parts(moment))
     for call in moment.get("calls", ()):
         text.append_text(call_line(call))
@@ -81,14 +82,21 @@ def _told(moment: dict[str, Any]) -> Text:
 
 
 def _parts(moment: dict[str, Any]) -> Iterator[Text]:
-    is_attempt = moment["what"] == "attempt"
-    yield shown(f"attempt: {moment['kind']} (task {moment['task']})" if is_attempt else moment["what"])
-    if is_attempt:
-        yield shown(moment["outcome"], state_style(moment["outcome"]))
-        yield shown(spoken((moment["ended_at"] - moment["at"]).total_seconds()) if "ended_at" in moment else "no end")
-    for name in (name for name in moment if name not in UNSAID and not (is_attempt and name == "kind")):
-        yield _part(name, moment[name])
+    omitted = OMITTED
+    if moment["what"] == "attempt":
+        omitted = OMITTED | {"kind"}
+        yield from _attempt(moment)
+    else:
+        yield safe_text(moment["what"])
+    yield from (_detail(name, value) for name, value in moment.items() if name not in omitted)
 
 
-def _part(name: str, value: Any) -> Text:
-    return shown(WORDS.get(name, "{}").format(", ".join(value) if isinstance(value, list) else value))
+def _attempt(moment: dict[str, Any]) -> Iterator[Text]:
+    yield safe_text(f"attempt: {moment['kind']} (task {moment['task']})")
+    yield safe_text(moment["outcome"], state_style(moment["outcome"]))
+    ended_at = moment.get("ended_at")
+    yield safe_text(format_duration((ended_at - moment["at"]).total_seconds()) if ended_at else "no end")
+
+
+def _detail(name: str, value: Any) -> Text:
+    return safe_text(WORDING.get(name, "{}").format(", ".join(value) if isinstance(value, list) else value))

@@ -1,17 +1,19 @@
-"""`mailroom tenant erase`: removes a tenant and everything of it."""
+"""`mailroom tenant erase`: remove a tenant and everything of it."""
 
 from __future__ import annotations
 
 import sys
 from contextlib import ExitStack
+from functools import partial
 from typing import TYPE_CHECKING
 
 import click
 
-from console.cli.options import json_option
+from console.cli.options import database, find_tenant, json_option
+from console.cli.output import count_progress, print_json, print_table, say
 
 if TYPE_CHECKING:
-    from console.erasing import Places
+    from console.erasing import Stores
     from shared.db.core.pool import Connection
     from shared.db.tenants.erasing import Subject
 
@@ -22,37 +24,34 @@ if TYPE_CHECKING:
 @click.option("--confirm", metavar="NAME", help="The same name again, where nobody can be asked.")
 @json_option
 def erase(name: str | None, company: str | None, confirm: str | None, as_json: bool) -> None:
-    """Remove a tenant for good: events, files, users, tokens, and what still waits to be recorded.
+    """Remove a tenant for good: events, files, users, tokens, and deliveries that wait to be recorded.
 
-    What its company sends later is dropped and counted, until a tenant has that company again. Interrupted, it goes on
-    when it is run again. Example: mailroom tenant erase Acme --confirm Acme
+    Later deliveries of its company are dropped and counted, until a tenant has that company again. After an
+    interruption run it again: it goes on. Example: mailroom tenant erase Acme --confirm Acme
     """
-    from console.cli.options import database
-    from console.cli.output import print_json
     from shared.db.tenants import erasing
 
     with database() as conn:
-        subject, called = _subject(conn, name, company)
+        subject, subject_name = _subject(conn, name, company)
         with conn.transaction():
-            _tell(called, erasing.count_rows(conn, subject))
-    _ask(called, confirm)
+            _print_plan(subject_name, erasing.count_rows(conn, subject))
+    _check_confirmation(subject_name, confirm)
     removed = _erase(subject)
     if as_json:
-        print_json({"erased": called, "company_id": subject.company_id, "removed": removed})
+        print_json({"erased": subject_name, "company_id": subject.company_id, "removed": removed})
     else:
-        _print(called, removed)
-    _warn(subject.company_id)
+        _print(subject_name, removed)
+    _print_warning(subject.company_id)
 
 
 def _subject(conn: Connection, name: str | None, company: str | None) -> tuple[Subject, str]:
-    """Who is meant, and by what name to confirm it."""
-    from console.cli.options import the_tenant
+    """Return the tenant or company to erase, and the name that confirms it."""
     from shared.db.tenants import tenants
     from shared.db.tenants.erasing import Subject
 
     if name is not None and company is None:
-        found = the_tenant(conn, name)
-        return Subject(tenant_id=found.id, company_id=found.company_id), found.name
+        tenant = find_tenant(conn, name)
+        return Subject(tenant_id=tenant.id, company_id=tenant.company_id), tenant.name
     if company is None or name is not None:
         raise click.UsageError("name a tenant, or a company that no tenant has with --company")
     owner = tenants.find(conn, company)
@@ -61,49 +60,38 @@ def _subject(conn: Connection, name: str | None, company: str | None) -> tuple[S
     return Subject(tenant_id=None, company_id=company), company
 
 
-def _tell(called: str, counts: dict[str, int]) -> None:
-    from console.cli.output import say
+def _print_plan(subject_name: str, counts: dict[str, int]) -> None:
+    found = ", ".join(f"{number:,} {table.replace('_', ' ')}" for table, number in counts.items())
+    say(f"erase {subject_name}, for good: " + (found or "nothing of it is in the database"))
+    say("and its waiting deliveries, its files and its tokens")
 
-    say(f"erase {called}, for good: " + (_spoken(counts) or "nothing of it is in the database"))
-    say("and what waits of it in the intake, its files and its tokens")
 
-
-def _ask(called: str, confirm: str | None) -> None:
+def _check_confirmation(subject_name: str, confirm: str | None) -> None:
     if confirm is None:
         if not sys.stdin.isatty():
-            raise click.UsageError(f"nobody can be asked here: add --confirm {called!r}")
+            raise click.UsageError(f"nobody can be asked here: add --confirm {subject_name!r}")
         confirm = click.prompt("type the name to go on", err=True)
-    if confirm != called:
-        raise click.UsageError(f"{confirm!r} is not {called!r}; nothing was changed")
+    if confirm != subject_name:
+        raise click.UsageError(f"{confirm!r} is not {subject_name!r}; nothing was changed")
 
 
 def _erase(subject: Subject) -> dict[str, int]:
-    from functools import partial
-
-    from console.cli.output import progress, say
-    from console.erasing import remove, wait_for_running
+    """Erase the subject, and return the number of things removed, by kind."""
+    from console.erasing import erase_everything, wait_for_running_tasks
     from shared.db.tenants import erasing
 
     with ExitStack() as stack:
-        places = _places(stack)
-        subject = places.pool.run(partial(_mark, subject=subject))
-        wait_for_running(places, subject, lambda running: say(f"waiting for {running} running tasks"))
-        found = places.pool.run(partial(erasing.count_rows, subject=subject))
-        rows = found.get("events", 0) + sum(found.get(table, 0) for table in places.pool.run(erasing.tenant_tables))
-        with progress("erase", rows) as advance:
-            return found | remove(places, subject, advance)
+        stores = _open_stores(stack)
+        subject = stores.pool.run(partial(_mark, subject=subject))
+        wait_for_running_tasks(stores, subject, lambda running: say(f"waiting for {running} running tasks"))
+        found = stores.pool.run(partial(erasing.count_rows, subject=subject))
+        rows = found.get("events", 0) + sum(found.get(table, 0) for table in stores.pool.run(erasing.tenant_tables))
+        with count_progress("erase", rows) as advance:
+            return found | erase_everything(stores, subject, advance)
 
 
-def _mark(conn: Connection, subject: Subject) -> Subject:
-    from shared.db.tenants import erasing
-
-    if subject.tenant_id is not None:
-        return erasing.mark_tenant(conn, subject.tenant_id)
-    return erasing.mark_company(conn, subject.company_id or "")
-
-
-def _places(stack: ExitStack) -> Places:
-    from console.erasing import Places
+def _open_stores(stack: ExitStack) -> Stores:
+    from console.erasing import Stores
     from shared.connection.budget import Budget
     from shared.db.core.pool import open_pool
     from shared.intake.client import open_intake
@@ -115,26 +103,26 @@ def _places(stack: ExitStack) -> Places:
     intake = open_intake(settings)
     stack.callback(intake.close)
     budget = Budget.from_url(settings.redis_url.get_secret_value())
-    return Places(pool=pool, intake=intake, budget=budget, storage=Storage(settings.storage))
+    return Stores(pool=pool, intake=intake, budget=budget, storage=Storage(settings.storage))
 
 
-def _print(called: str, removed: dict[str, int]) -> None:
-    from console.cli.output import print_table
+def _mark(conn: Connection, subject: Subject) -> Subject:
+    from shared.db.tenants import erasing
 
-    click.echo(f"erased {called}")
+    if subject.tenant_id is not None:
+        return erasing.mark_tenant(conn, subject.tenant_id)
+    return erasing.mark_company(conn, subject.company_id or "")
+
+
+def _print(subject_name: str, removed: dict[str, int]) -> None:
+    click.echo(f"erased {subject_name}")
     rows = [(what.replace("_", " "), f"{number:,}") for what, number in removed.items()]
     print_table(("what", "removed"), rows, right=("removed",))
 
 
-def _warn(company_id: str | None) -> None:
-    from console.cli.output import say
-
+def _print_warning(company_id: str | None) -> None:
     if company_id is not None:
         say(
             f"Front sends webhooks of {company_id} until its admin removes the app there; they are dropped, and "
             "`mailroom status` counts them"
         )
-
-
-def _spoken(counts: dict[str, int]) -> str:
-    return ", ".join(f"{number:,} {table.replace('_', ' ')}" for table, number in counts.items())

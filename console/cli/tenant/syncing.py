@@ -1,4 +1,4 @@
-"""`mailroom tenant sync-teammates` and `sync-inboxes`: whom mail is for, as Front knows it."""
+"""`mailroom tenant sync-teammates` and `sync-inboxes`: take over users and shared inboxes from Front."""
 
 from __future__ import annotations
 
@@ -7,9 +7,11 @@ from collections.abc import Sequence
 
 import click
 
-from console.cli.options import dry_run_option, json_option
+from console.cli.commands import NothingMatched
+from console.cli.options import database, dry_run_option, find_tenant, json_option
+from console.cli.output import print_json, print_table, say
 
-UNTOLD = "unchanged"
+UNCHANGED = "unchanged"
 FIELDS = ("what", "id", "name", "why")
 Row = tuple[str, str, str, str]
 
@@ -19,27 +21,24 @@ Row = tuple[str, str, str, str]
 @dry_run_option
 @json_option
 def sync_teammates(name: str, dry_run: bool, as_json: bool) -> None:
-    """Make users of a tenant's teammates in Front, and set inactive who is blocked or gone there.
+    """Make users of a tenant's teammates in Front; deactivate users who are blocked or gone there.
 
-    Users from a list, the API or `user add` are never touched, nor is the action that you chose for somebody. Needs the
+    Users from a list, the API or `user add` are never changed, nor is an action that you chose for a user. Needs the
     permission teammates:read. Example: mailroom tenant sync-teammates Acme --dry-run
     """
-    from console.cli.commands import NothingMatched
-    from console.cli.options import database, the_tenant
-    from console.cli.output import say
-    from console.directory_sync import ask_front
+    from console.directory_sync import call_front
     from console.directory_sync import sync_teammates as sync
 
     with database() as conn:
-        tenant_id = the_tenant(conn, name).id
-        teammates = ask_front(tenant_id, lambda front: front.teammates())
+        tenant_id = find_tenant(conn, name).id
+        teammates = call_front(tenant_id, lambda front: front.teammates())
         say(f"{len(teammates):,} teammates in Front")
-        if not teammates:  # an app that may see nobody is told the same: that would set everybody inactive
+        if not teammates:  # an app that may see nobody gets the same answer: it would deactivate everybody
             raise NothingMatched("Front names no teammate, not even an admin; nothing was changed")
-        found = sync(conn, tenant_id, teammates, dry_run=dry_run)
-    _tell(
-        [(each.what, each.external_id, each.name, each.why) for each in found],
-        ("added", "changed", "deactivated", UNTOLD, "left_alone"),
+        changes = sync(conn, tenant_id, teammates, dry_run=dry_run)
+    _print(
+        [(each.outcome, each.external_id, each.name, each.reason) for each in changes],
+        ("added", "changed", "deactivated", UNCHANGED, "left_alone"),
         dry_run=dry_run,
         as_json=as_json,
     )
@@ -50,39 +49,35 @@ def sync_teammates(name: str, dry_run: bool, as_json: bool) -> None:
 @dry_run_option
 @json_option
 def sync_inboxes(name: str, dry_run: bool, as_json: bool) -> None:
-    """Take in the addresses of a tenant's shared inboxes; `mailroom inbox map` then says who stands for each.
+    """Take in the addresses of a tenant's shared inboxes; `mailroom inbox map` then maps them to users.
 
-    Whoever is mapped to an address stays so. Needs the permissions inboxes:read and channels:read; without them
-    `mailroom inbox map` names addresses by hand. Example: mailroom tenant sync-inboxes Acme --dry-run
+    Mapped addresses keep their user. Needs the permissions inboxes:read and channels:read; without them
+    `mailroom inbox map` adds addresses by hand. Example: mailroom tenant sync-inboxes Acme --dry-run
     """
-    from console.cli.options import database, the_tenant
-    from console.cli.output import say
-    from console.directory_sync import ask_front
+    from console.directory_sync import call_front
     from console.directory_sync import sync_inboxes as sync
 
     with database() as conn:
-        tenant_id = the_tenant(conn, name).id
-        inboxes, channels = ask_front(tenant_id, lambda front: (front.inboxes(), front.channels()))
+        tenant_id = find_tenant(conn, name).id
+        inboxes, channels = call_front(tenant_id, lambda front: (front.inboxes(), front.channels()))
         say(f"{len(inboxes):,} inboxes and {len(channels):,} channels in Front")
-        found = sync(conn, tenant_id, inboxes, channels, dry_run=dry_run)
-    _tell(
-        [(each.what, each.address.address, each.address.inbox or "", each.why) for each in found],
-        ("added", "changed", "removed", UNTOLD, "left_alone"),
+        changes = sync(conn, tenant_id, inboxes, channels, dry_run=dry_run)
+    _print(
+        [(each.outcome, each.address.address, each.address.inbox or "", each.reason) for each in changes],
+        ("added", "changed", "removed", UNCHANGED, "left_alone"),
         dry_run=dry_run,
         as_json=as_json,
     )
 
 
-def _tell(rows: Sequence[Row], outcomes: Sequence[str], *, dry_run: bool, as_json: bool) -> None:
-    from console.cli.output import print_json, print_table
-
-    counts = Counter(what for what, *_ in rows)
-    told = [row for row in rows if row[0] != UNTOLD]
+def _print(rows: Sequence[Row], outcomes: Sequence[str], *, dry_run: bool, as_json: bool) -> None:
+    counts = Counter(outcome for outcome, *_ in rows)
+    changed = [row for row in rows if row[0] != UNCHANGED]
     if as_json:
-        changes = [dict(zip(FIELDS, row, strict=True)) for row in told]
+        changes = [dict(zip(FIELDS, row, strict=True)) for row in changed]
         print_json({**{each: counts[each] for each in outcomes}, "dry_run": dry_run, "changes": changes})
         return
-    if told:
-        print_table(("", *FIELDS[1:]), [(what.replace("_", " "), *rest) for what, *rest in told])
+    if changed:
+        print_table(("", *FIELDS[1:]), [(outcome.replace("_", " "), *rest) for outcome, *rest in changed])
     line = ", ".join(f"{counts[each]:,} {each.replace('_', ' ')}" for each in outcomes)
     click.echo(("would be: " if dry_run else "") + line)

@@ -1,4 +1,4 @@
-"""`mailroom user`: the people a tenant's mail is matched with."""
+"""`mailroom user`: add, import and change the users that a tenant's mail is matched with."""
 
 from __future__ import annotations
 
@@ -9,50 +9,64 @@ from typing import TYPE_CHECKING
 
 import click
 
-from console.cli.options import dry_run_option, json_option, limit_option, tenant_option
+from console.cli.commands import PARTLY_FAILED
+from console.cli.options import (
+    database,
+    dry_run_option,
+    find_tenant,
+    json_option,
+    limit_option,
+    tenant_option,
+    unknown_user,
+)
+from console.cli.output import print_json, print_table, say
+from shared.actions import validated_action
 
 if TYPE_CHECKING:
     from console.cli.user.importing import Mistakes
     from shared.db.core.pool import Connection
 
-
 InFile = click.Path(exists=True, dir_okay=False, path_type=Path)
 OutFile = click.Path(dir_okay=False, writable=True, path_type=Path)
 
 
-@click.command()
+@click.group()
+def user() -> None:
+    """Add, list, import and change users."""
+
+
+@user.command()
 @click.argument("external_id")
 @tenant_option
 def deactivate(external_id: str, tenant: str) -> None:
-    """Match nobody with a user any more. What was matched before keeps its reason; no sync takes this back."""
+    """Match no more mail with a user. Earlier matches keep their reason; no sync takes this back."""
     from shared.db.users import users
 
     _change(tenant, external_id, users.deactivate)
     click.echo(f"deactivated {external_id}")
 
 
-@click.command()
+@user.command()
 @click.argument("external_id")
 @tenant_option
 def activate(external_id: str, tenant: str) -> None:
-    """Match a user again. The next sync sets inactive whoever is blocked in Front."""
+    """Match a user again. The next sync deactivates a user who is blocked in Front."""
     from shared.db.users import users
 
     _change(tenant, external_id, users.activate)
     click.echo(f"activated {external_id}")
 
 
-@click.command()
+@user.command()
 @click.argument("external_id")
 @tenant_option
 @click.option("--action", metavar="none|archive|trash|tag:ID", help="In place of the tenant's.")
 @click.option("--no-action", is_flag=True, help="The tenant's action again.")
 def policy(external_id: str, tenant: str, action: str | None, no_action: bool) -> None:
-    """Choose what is done with a user's mail from now on. Lists without the column and syncs keep the choice.
+    """Choose what is done with a user's mail from now on. Syncs, and lists without an action column, keep it.
 
     Example: mailroom user policy tea_b7x2c --tenant Acme --action archive
     """
-    from shared.actions import validated_action
     from shared.db.users import users
 
     if (action is None) != no_action:
@@ -63,20 +77,9 @@ def policy(external_id: str, tenant: str, action: str | None, no_action: bool) -
 
 
 def _change(tenant: str, external_id: str, change: Callable[[Connection, int, str], bool]) -> None:
-    from console.cli.options import database, no_such_user, the_tenant
-
     with database() as conn:
-        if not change(conn, the_tenant(conn, tenant).id, external_id):
-            raise no_such_user(external_id)
-
-
-@click.group()
-def user() -> None:
-    """Add, list, import and change users."""
-
-
-for command in (deactivate, activate, policy):
-    user.add_command(command)
+        if not change(conn, find_tenant(conn, tenant).id, external_id):
+            raise unknown_user(external_id)
 
 
 @user.command()
@@ -90,14 +93,13 @@ def add(tenant: str, external_id: str, name: str, emails: tuple[str, ...], actio
 
     Example: mailroom user add --tenant Acme --id 17 --name "Nora Lind" --email nora@acme.example
     """
-    from console.cli.options import database, the_tenant
-    from console.user_description import described_user
+    from console.user_validation import validated_user
     from shared.db.users import users
 
-    described = described_user(external_id, name, emails, action)
+    new_user = validated_user(external_id, name, emails, action)
     with database() as conn, conn.transaction():
-        users.add(conn, the_tenant(conn, tenant).id, described)
-    click.echo(f"added {described.external_id}")
+        users.add(conn, find_tenant(conn, tenant).id, new_user)
+    click.echo(f"added {new_user.external_id}")
 
 
 @user.command("list")
@@ -106,12 +108,10 @@ def add(tenant: str, external_id: str, name: str, emails: tuple[str, ...], actio
 @json_option
 def list_(tenant: str, limit: int, as_json: bool) -> None:
     """List a tenant's users by id."""
-    from console.cli.options import database, the_tenant
-    from console.cli.output import print_json, print_table
     from shared.db.users import users
 
     with database() as conn:
-        found = users.page(conn, the_tenant(conn, tenant).id, limit=limit)
+        found = users.page(conn, find_tenant(conn, tenant).id, limit=limit)
     if as_json:
         print_json(found)
         return
@@ -124,31 +124,28 @@ def list_(tenant: str, limit: int, as_json: bool) -> None:
 @tenant_option
 @dry_run_option
 @click.option("--move-addresses", "move", is_flag=True, help="Take addresses from users whom the file does not name.")
-@click.option("--errors", "errors_file", type=OutFile, help="Write every wrong line there.")
+@click.option("--errors", "errors_file", type=OutFile, help="Write all wrong lines to this file.")
 @json_option
 @click.pass_context
-def import_(  # noqa: PLR0913, PLR0917 -- an option each
+def import_(  # noqa: PLR0913, PLR0917 -- one parameter an option
     ctx: click.Context, file: Path, tenant: str, dry_run: bool, move: bool, errors_file: Path | None, as_json: bool
 ) -> None:
     """Add and change users from a CSV file with the columns external_id,name,email[,email…][,action][,active].
 
-    A user's addresses become those of the line; `active` is yes or no, empty leaves it. Wrong lines are told with their
-    numbers (exit code 4), the others go in. Users the file does not name stay.
+    A line replaces its user's addresses; `active` is yes or no, and empty changes nothing. Wrong lines are printed with
+    their numbers (exit code 4), all others go in. Users whom the file does not name stay.
     Example: mailroom user import people.csv --tenant Acme --dry-run
     """
-    from console.cli.commands import PARTLY_FAILED
-    from console.cli.options import database, the_tenant
-    from console.cli.output import print_json
     from console.cli.user.importing import Mistakes, import_file
 
     with ExitStack() as stack:
-        out = stack.enter_context(errors_file.open("w", encoding="utf-8")) if errors_file else None
-        mistakes = Mistakes(file=out)
+        errors = stack.enter_context(errors_file.open("w", encoding="utf-8")) if errors_file else None
+        mistakes = Mistakes(file=errors)
         conn = stack.enter_context(database())
-        outcomes = import_file(conn, the_tenant(conn, tenant).id, file, mistakes, move=move, dry_run=dry_run)
+        outcomes = import_file(conn, find_tenant(conn, tenant).id, file, mistakes, move=move, dry_run=dry_run)
     counts = {name: outcomes.get(name, 0) for name in ("added", "changed", "unchanged", "moved")}
     counts["invalid"] = len(mistakes.lines)
-    _tell(mistakes, errors_file)
+    _print_mistakes(mistakes, errors_file)
     if as_json:
         print_json({**counts, "dry_run": dry_run})
     else:
@@ -157,9 +154,7 @@ def import_(  # noqa: PLR0913, PLR0917 -- an option each
         ctx.exit(PARTLY_FAILED)
 
 
-def _tell(mistakes: Mistakes, errors_file: Path | None) -> None:
-    from console.cli.output import say
-
+def _print_mistakes(mistakes: Mistakes, errors_file: Path | None) -> None:
     for line, what in mistakes.first:
         say(f"line {line}: {what}")
     more = len(mistakes.lines) - len({line for line, _ in mistakes.first})

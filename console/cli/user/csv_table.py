@@ -1,4 +1,4 @@
-"""Reads a list of users from a CSV file of whatever program wrote it, a line at a time."""
+"""Read users from a CSV file line by line, whichever delimiter, quoting and encoding its program chose."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, TextIO
 
-from console.user_description import BadUser, described_user
+from console.user_validation import BadUser, validated_user
 from shared.db.users.user_import import ImportedUser, Mistake
 from shared.errors import MailroomError
 
@@ -17,8 +17,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 
-LONGEST_LINE = 100_000
-LONGEST_RECORD = 10  # lines a quoted field may go over before the quote counts as forgotten
+LONGEST_LINE = 100_000  # characters
+LONGEST_RECORD = 10  # lines of a quoted field, before its opening quote counts as a mistake
 EMAIL = re.compile(r"e-?mail[ _-]?\d*")
 NEEDED = ("external_id", "name", "email")
 SINGLE = ("external_id", "name", "action", "active")
@@ -36,7 +36,7 @@ class BadHeader(MailroomError):
 
 @dataclass(frozen=True, kw_only=True)
 class Columns:
-    """Where the header puts what; `ignored` are columns nobody here knows."""
+    """The position of each column, from the header; `ignored` names the unknown columns."""
 
     delimiter: str
     width: int
@@ -48,16 +48,16 @@ class Columns:
     ignored: tuple[str, ...]
 
 
-def encoding_of(path: Path) -> str:
-    """UTF-8 if the whole file is (UTF-16 if it says so), else Windows-1252, else Latin-1."""
+def detect_encoding(path: Path) -> str:
+    """Return UTF-16 if the file starts with its mark, else the first that decodes all: UTF-8, Windows-1252, Latin-1."""
     with path.open("rb") as file:
         if file.read(2) in {b"\xff\xfe", b"\xfe\xff"}:
             return "utf-16"
-    return next(encoding for encoding in ("utf-8-sig", "cp1252", "latin-1") if _reads_as(path, encoding))
+    return next(encoding for encoding in ("utf-8-sig", "cp1252", "latin-1") if _decodes(path, encoding))
 
 
 def numbered_lines(file: TextIO) -> Iterator[Line]:
-    """The lines with their numbers; of an endless one only the beginning, in bounded memory."""
+    """Number the lines, and cut each at LONGEST_LINE: an endless line takes bounded memory."""
     number = 0
     while line := file.readline(LONGEST_LINE):
         number += 1
@@ -67,10 +67,10 @@ def numbered_lines(file: TextIO) -> Iterator[Line]:
         yield number, line
 
 
-def columns_of(header: str) -> Columns:
-    """Understand the header, whichever delimiter it uses. Raises BadHeader naming what is missing."""
-    readings = [(delimiter, _names(header, delimiter)) for delimiter in ",;\t"]
-    delimiter, names = max(readings, key=lambda reading: sum(_known(name) for name in reading[1]))
+def parse_header(header: str) -> Columns:
+    """Parse the header, with the delimiter that finds most known columns. Raises BadHeader naming what is missing."""
+    readings = [(delimiter, _column_names(header, delimiter)) for delimiter in ",;\t"]
+    delimiter, names = max(readings, key=lambda reading: sum(_is_known(name) for name in reading[1]))
     kinds = ["email" if EMAIL.fullmatch(name) else name for name in names]
     missing = [name for name in NEEDED if name not in kinds]
     twice = [name for name in SINGLE if kinds.count(name) > 1]
@@ -85,22 +85,22 @@ def columns_of(header: str) -> Columns:
         emails=tuple(place for place, kind in enumerate(kinds) if kind == "email"),
         action=kinds.index("action") if "action" in kinds else None,
         active=kinds.index("active") if "active" in kinds else None,
-        ignored=tuple(name for name in names if name and not _known(name)),
+        ignored=tuple(name for name in names if name and not _is_known(name)),
     )
 
 
-def header_of(lines: Iterator[Line]) -> Columns:
-    """The columns, named by the first line that is not blank; `lines` goes on after it."""
+def read_header(lines: Iterator[Line]) -> Columns:
+    """Parse the first line that is not blank as the header; `lines` continues after it. Raises BadHeader."""
     for number, text in lines:
         if text.strip(" \t\r\n,;"):
-            return columns_of(text)
+            return parse_header(text)
         if number > LONGEST_RECORD:
             break
     raise BadHeader(f"the file has no first line with column names: {HEADER}")
 
 
 def read_users(lines: Iterable[Line], columns: Columns) -> Iterator[ImportedUser | Mistake]:
-    """Each line as the user it describes, or as what is wrong with it; blank lines are passed over."""
+    """Turn each line into its user, or into the mistake in it; blank lines are skipped."""
     for number, cells in _records(lines, columns):
         if isinstance(cells, str):
             yield Mistake(line=number, what=cells)
@@ -115,39 +115,41 @@ def _user(number: int, cells: list[str], columns: Columns) -> ImportedUser | Mis
     if active not in ACTIVE:
         return Mistake(line=number, what=f"active is {active[:80]!r}; yes or no")
     try:
-        user = described_user(cells[columns.external_id], cells[columns.name], emails, action, active=ACTIVE[active])
+        user = validated_user(cells[columns.external_id], cells[columns.name], emails, action, active=ACTIVE[active])
     except BadUser as error:
         return Mistake(line=number, what=str(error))
     return ImportedUser(line=number, user=user)
 
 
 def _records(lines: Iterable[Line], columns: Columns) -> Iterator[tuple[int, list[str] | str]]:
-    """The cells of each record, or what is wrong with its line.
+    """Yield the line number of each record with its cells, or with the mistake in it.
 
-    A quoted field may go over lines; a forgotten quote costs its own line and none of the following.
+    A quoted field may span lines. A quote that is never closed spoils its own line and none of the following.
     """
-    source, given_back = iter(lines), deque[Line]()
-    while (first := _next(source, given_back)) is not None:
-        taken = [first]
-        while _is_open(taken) and len(taken) < LONGEST_RECORD and (more := _next(source, given_back)) is not None:
-            taken.append(more)
-        cells = _cells("".join(text for _, text in taken), columns)
-        if isinstance(cells, str) and len(taken) > 1:
-            given_back.extendleft(reversed(taken[1:]))
+    source, pushed_back = iter(lines), deque[Line]()
+    while (first := _next(source, pushed_back)) is not None:
+        record = [first]
+        while _is_unclosed(record) and len(record) < LONGEST_RECORD:
+            if (more := _next(source, pushed_back)) is None:
+                break
+            record.append(more)
+        cells = _cells("".join(text for _, text in record), columns)
+        if isinstance(cells, str) and len(record) > 1:
+            pushed_back.extendleft(reversed(record[1:]))
             cells = "a quote is not closed"
         yield first[0], cells
 
 
-def _next(source: Iterator[Line], given_back: deque[Line]) -> Line | None:
-    return given_back.popleft() if given_back else next(source, None)
+def _next(source: Iterator[Line], pushed_back: deque[Line]) -> Line | None:
+    return pushed_back.popleft() if pushed_back else next(source, None)
 
 
-def _is_open(taken: list[Line]) -> bool:
-    return sum(text.count('"') for _, text in taken) % 2 == 1
+def _is_unclosed(record: list[Line]) -> bool:
+    return sum(text.count('"') for _, text in record) % 2 == 1
 
 
 def _cells(text: str, columns: Columns) -> list[str] | str:
-    """The cells, exactly as many as the header has, or what is wrong."""
+    """Return the cells, exactly as many as the header has, or the mistake."""
     if len(text) >= LONGEST_LINE:
         return f"longer than {LONGEST_LINE:,} characters"
     try:
@@ -168,18 +170,18 @@ def _split(text: str, delimiter: str) -> list[str]:
     return next(csv.reader([text], delimiter=delimiter, strict=True), [])
 
 
-def _names(header: str, delimiter: str) -> list[str]:
+def _column_names(header: str, delimiter: str) -> list[str]:
     try:
         return [name.strip().casefold() for name in _split(header, delimiter)]
     except csv.Error:
         return []
 
 
-def _known(name: str) -> bool:
+def _is_known(name: str) -> bool:
     return name in SINGLE or EMAIL.fullmatch(name) is not None
 
 
-def _reads_as(path: Path, encoding: str) -> bool:
+def _decodes(path: Path, encoding: str) -> bool:
     try:
         with path.open(encoding=encoding, newline="") as file:
             while file.read(2**20):

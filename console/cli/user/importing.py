@@ -1,4 +1,4 @@
-"""Imports a list of users: file to staging tables to users, in one transaction, with what was wrong kept apart."""
+"""Import users from a CSV file through staging tables, in one transaction, and collect the wrong lines."""
 
 from __future__ import annotations
 
@@ -9,42 +9,42 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TextIO
 
-from console.cli.output import progress, say
-from console.cli.user.csv_table import Columns, encoding_of, header_of, numbered_lines, read_users
+from console.cli.output import count_progress, say
+from console.cli.user.csv_table import Columns, detect_encoding, numbered_lines, read_header, read_users
 from shared.db.core.pool import Connection
 from shared.db.users import user_import, users
 from shared.db.users.user_import import ImportedUser, Mistake
 
-SHOWN = 20
-TOGETHER = 2_000  # lines in memory at a time
+MAX_SHOWN = 20  # mistakes, and moved addresses, printed one by one
+BATCH_SIZE = 2_000  # lines in memory at a time
 
 
 @dataclass(kw_only=True)
 class Mistakes:
-    """Counts wrong lines, keeps the first few to show, and writes all to a file where one is wanted."""
+    """Counts wrong lines, keeps the first few to show, and writes all to a file where one is given."""
 
     file: TextIO | None
     lines: set[int] = field(default_factory=set)
     first: list[tuple[int, str]] = field(default_factory=list)
 
     def add(self, mistake: Mistake) -> None:
-        """Take note of one."""
+        """Record one mistake."""
         what = mistake.what + ("; the rest of the line went in" if mistake.address else "")
         self.lines.add(mistake.line)
         bisect.insort(self.first, (mistake.line, what))
-        del self.first[SHOWN:]
+        del self.first[MAX_SHOWN:]
         if self.file:
             self.file.write(f"line {mistake.line}: {what}\n")
 
 
-def import_file(  # noqa: PLR0913 -- what is to be done, each named at the call
+def import_file(  # noqa: PLR0913 -- each choice is named at the call
     conn: Connection, tenant_id: int, path: Path, mistakes: Mistakes, *, move: bool, dry_run: bool
 ) -> dict[str, int]:
-    """Bring the file's users in and count them by outcome; nothing stays when it is a dry run or is interrupted.
+    """Import the file's users and count them by outcome. A dry run, or an interruption, changes nothing.
 
-    With `move` they get addresses of users whom the file does not name; `moved` counts all that change hands.
+    With `move` they get addresses of users whom the file does not name; `moved` counts all addresses with a new owner.
     """
-    with conn.transaction(force_rollback=dry_run), _opened(path) as file:
+    with conn.transaction(force_rollback=dry_run), _open(path) as file:
         users.lock(conn, tenant_id)
         user_import.create_staging_tables(conn)
         columns = _stage(conn, file, path.stat().st_size, mistakes)
@@ -52,28 +52,17 @@ def import_file(  # noqa: PLR0913 -- what is to be done, each named at the call
             mistakes.add(mistake)
         for mistake in user_import.remove_taken_addresses(conn, tenant_id, move=move):
             mistakes.add(mistake)
-        moved = _told_moves(conn, tenant_id)
+        moved = _print_moves(conn, tenant_id)
         user_import.delete_old_addresses(conn, tenant_id)
-        with progress("writing", user_import.count_lines(conn)) as advance:
+        with count_progress("writing", user_import.count_lines(conn)) as advance:
             for written in user_import.write_users(conn, tenant_id, with_actions=columns.action is not None):
                 advance(written)
         return {**user_import.count_outcomes(conn), "moved": moved}
 
 
-def _told_moves(conn: Connection, tenant_id: int) -> int:
-    """How many addresses change hands; the first are named."""
-    moved = 0
-    for moved, move in enumerate(user_import.moves(conn, tenant_id), 1):
-        if moved <= SHOWN:
-            say(f"{move.address} moves from user {move.owner} to user {move.heir}")
-    if moved > SHOWN:
-        say(f"and {moved - SHOWN:,} more addresses move")
-    return moved
-
-
 @contextmanager
-def _opened(path: Path) -> Iterator[TextIO]:
-    encoding = encoding_of(path)
+def _open(path: Path) -> Iterator[TextIO]:
+    encoding = detect_encoding(path)
     if encoding != "utf-8-sig":
         say(f"{path.name} is not UTF-8; read as {encoding}")
     with path.open(encoding=encoding, newline="") as file:
@@ -82,10 +71,10 @@ def _opened(path: Path) -> Iterator[TextIO]:
 
 def _stage(conn: Connection, file: TextIO, size: int, mistakes: Mistakes) -> Columns:
     lines = numbered_lines(file)
-    columns = header_of(lines)
+    columns = read_header(lines)
     if columns.ignored:
         say(f"ignored columns: {', '.join(columns.ignored)}")
-    with progress("reading", size) as advance:
+    with count_progress("reading", size) as advance:
         read = 0
         for batch in _batches(read_users(lines, columns)):
             user_import.stage(conn, [entry for entry in batch if isinstance(entry, ImportedUser)])
@@ -101,7 +90,18 @@ def _batches(entries: Iterable[ImportedUser | Mistake]) -> Iterator[list[Importe
     batch: list[ImportedUser | Mistake] = []
     for entry in entries:
         batch.append(entry)
-        if len(batch) == TOGETHER:
+        if len(batch) == BATCH_SIZE:
             yield batch
             batch = []
     yield batch
+
+
+def _print_moves(conn: Connection, tenant_id: int) -> int:
+    """Print the first addresses with a new owner, and return the number of all."""
+    moved = 0
+    for moved, move in enumerate(user_import.moves(conn, tenant_id), 1):
+        if moved <= MAX_SHOWN:
+            say(f"{move.address} moves from user {move.owner} to user {move.heir}")
+    if moved > MAX_SHOWN:
+        say(f"and {moved - MAX_SHOWN:,} more addresses move")
+    return moved

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import psycopg
 import pytest
 
-from console.cli.status import RELEASES
+from console.cli.status import REMEDIES
 from shared.db.tenants import tenants
 from tests.integration.console.story import insert, tell_event, tell_task
 
@@ -65,7 +65,7 @@ def test_people_are_told_what_lets_each_cause_go_on(mailroom: Mailroom) -> None:
     page = " ".join(mailroom("status").stdout.split())
     assert "parked: unknown_company 3 of 2 companies, oldest 4 d; deleted after 30 d" in page
     assert "parked: needs_reconnect 2 of 2 tenants, parked 6 h" in page
-    for cause, release in RELEASES.items():
+    for cause, release in REMEDIES.items():
         assert f"parked: {cause}" in page
         assert release in page
 

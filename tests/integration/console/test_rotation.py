@@ -13,7 +13,7 @@ import pytest
 from cryptography.fernet import Fernet
 from pydantic import SecretStr
 
-from console.key_rotation import BATCH, Keyring, reseal, survey
+from console.key_rotation import BATCH, KeyUsage, key_usage, reseal
 from shared.connection.vault import TokenVault
 from shared.db.tenants import connections, tenants
 
@@ -218,8 +218,8 @@ def test_a_rotation_that_was_broken_off_is_ended_by_the_next(conn: psycopg.Conne
 
     with pytest.raises(KeyboardInterrupt):
         reseal(conn, BOTH, interrupt)
-    assert survey(conn, BOTH) == Keyring(by_key=(BATCH, BATCH + 1), unreadable=())
+    assert key_usage(conn, BOTH) == KeyUsage(by_key=(BATCH, BATCH + 1), unreadable=())
     told: list[int] = []
     assert reseal(conn, BOTH, told.append) == BATCH + 1
     assert told == [BATCH, BATCH, 1]
-    assert survey(conn, BOTH) == Keyring(by_key=(many, 0), unreadable=())
+    assert key_usage(conn, BOTH) == KeyUsage(by_key=(many, 0), unreadable=())

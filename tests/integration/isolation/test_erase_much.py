@@ -6,7 +6,7 @@ from functools import partial
 
 import pytest
 
-from console.erasing import remove
+from console.erasing import erase_everything
 from shared.db.tenants import erasing
 from tests.integration.isolation.test_erase_races import places
 from tests.integration.pipeline.rig import Rig
@@ -37,6 +37,6 @@ def test_others_events_are_not_read_again_with_every_batch(rig: Rig, monkeypatch
     monkeypatch.setattr("console.erasing.EVENTS_AT_ONCE", 20)
     subject = rig.resources.pool.run(partial(erasing.mark_tenant, tenant_id=acme))
     before = fetched(rig)
-    remove(places(rig), subject, lambda _: None)
+    erase_everything(places(rig), subject, lambda _: None)
     assert rig.one("SELECT count(*)::int FROM events") == ALL - THEIRS
     assert fetched(rig) - before < 10 * THEIRS

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from bench.harness.processes import wait_until
-from console.erasing import Places, remove, wait_for_running
+from console.erasing import Stores, erase_everything, wait_for_running_tasks
 from shared.connection.vault import TokenVault
 from shared.db.core.pool import Connection
 from shared.db.recording import statements
@@ -48,8 +48,8 @@ def mark(rig: Rig, tenant: int) -> Subject:
     return rig.resources.pool.run(lambda conn: erasing.mark_tenant(conn, tenant))
 
 
-def places(rig: Rig) -> Places:
-    return Places(
+def places(rig: Rig) -> Stores:
+    return Stores(
         pool=rig.resources.pool,
         intake=rig.resources.intake,
         budget=rig.resources.front._budget,
@@ -147,7 +147,7 @@ def test_nothing_is_dispatched_or_claimed_after_the_mark(rig: Rig, acme: int) ->
 
 def test_a_message_of_a_deleted_task_does_no_harm(rig: Rig, acme: int) -> None:
     task_id = file_task(rig)
-    remove(places(rig), mark(rig, acme), lambda _: None)
+    erase_everything(places(rig), mark(rig, acme), lambda _: None)
     rig.run(task_id)
     assert rig.sql("SELECT 1 FROM tasks") == []
 
@@ -167,11 +167,11 @@ def test_a_download_in_the_middle_is_waited_for_and_its_file_is_gone(
         assert gate.reached.wait(WAITS)
         told: list[int] = []
         subject = mark(rig, acme)
-        waited = pool.submit(wait_for_running, places(rig), subject, lambda n: (told.append(n), gate.open.set()))
+        waited = pool.submit(wait_for_running_tasks, places(rig), subject, lambda n: (told.append(n), gate.open.set()))
         waited.result()
         run.result()
     assert told == [1]
-    remove(places(rig), subject, lambda _: None)
+    erase_everything(places(rig), subject, lambda _: None)
     assert list(folder.iterdir()) == []
     assert places_of(rig, folder, ACME) == {"erased_companies"}
 
@@ -195,8 +195,8 @@ def test_a_frozen_download_removes_its_file_when_it_wakes_after_all(
         assert gate.reached.wait(WAITS)
         rig.sql("UPDATE tasks SET lease_until = now() - interval '1 second' WHERE state = 'running'")
         subject = mark(rig, acme)
-        wait_for_running(places(rig), subject, lambda _: pytest.fail("its lease has ended"))
-        remove(places(rig), subject, lambda _: None)
+        wait_for_running_tasks(places(rig), subject, lambda _: pytest.fail("its lease has ended"))
+        erase_everything(places(rig), subject, lambda _: None)
         gate.open.set()
         run.result()
     assert [place for place in folder.rglob("*") if place.is_file()] == []
@@ -292,7 +292,7 @@ def test_a_company_that_gets_a_tenant_meanwhile_keeps_what_is_left(rig: Rig) -> 
     rig.resources.pool.run(partial(erasing.delete_events, company_id=ACME, after="", limit=1))
     rig.tenant(ACME)
     with pytest.raises(NotErasing, match="given to a tenant"):
-        remove(places(rig), subject, lambda _: None)
+        erase_everything(places(rig), subject, lambda _: None)
     with pytest.raises(NotErasing, match="belongs to the tenant 'Acme'"):
         rig.resources.pool.run(lambda conn: erasing.mark_company(conn, ACME))
     assert rig.one("SELECT count(*)::int FROM events") == 2
@@ -319,7 +319,7 @@ def test_a_tenant_that_is_being_added_is_seen_before_its_company_is_marked(rig: 
 
 
 def test_what_recorders_died_of_is_dropped_too(rig: Rig, acme: int) -> None:
-    remove(places(rig), mark(rig, acme), lambda _: None)
+    erase_everything(places(rig), mark(rig, acme), lambda _: None)
     rig.receive(json.dumps({"authorization": {"type": "company", "id": ACME}}).encode())
     rig.record()
     assert rig.sql("SELECT 1 FROM events UNION ALL SELECT 1 FROM deliveries") == []

@@ -6,7 +6,7 @@ from functools import partial
 
 import pytest
 
-from console.erasing import remove
+from console.erasing import erase_everything
 from shared.db.tenants import erasing
 from shared.db.tenants.erasing import NotErasing
 from tests.integration.isolation.test_erase_races import ACME, mark, places
@@ -21,9 +21,9 @@ def test_who_finds_the_tenant_gone_in_the_middle_ends_well(rig: Rig) -> None:
     subject = mark(rig, acme)
 
     def another_is_faster(_: int) -> None:
-        remove(places(rig), subject, lambda _: None)
+        erase_everything(places(rig), subject, lambda _: None)
 
-    remove(places(rig), subject, another_is_faster)
+    erase_everything(places(rig), subject, another_is_faster)
     assert rig.sql("SELECT 1 FROM tenants") == []
 
 

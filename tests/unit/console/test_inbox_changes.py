@@ -51,7 +51,7 @@ def test_an_address_follows_front(
     inbox: Inbox, channel: Channel, known: list[InboxAddress], what: str, why: str
 ) -> None:
     (change,) = inbox_changes([inbox], [channel], known)
-    assert (change.address.key, change.what, change.why) == ("support@acme.example", what, why)
+    assert (change.address.key, change.outcome, change.reason) == ("support@acme.example", what, why)
 
 
 @pytest.mark.parametrize(

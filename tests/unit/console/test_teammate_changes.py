@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from console.directory_changes import changes
+from console.directory_changes import teammate_changes
 from shared.db.users.directory import KnownUser
 from shared.front.objects import Teammate
 
@@ -52,24 +52,24 @@ GIVEN = replace(SYNCED, external_id="17", origin="given")
 def test_a_teammate_becomes_a_user_or_is_left_alone(
     teammate: Teammate, known: list[KnownUser], what: str, why: str
 ) -> None:
-    (change,) = changes([teammate], known)
-    assert (change.external_id, change.what, change.why) == (teammate.id, what, why)
+    (change,) = teammate_changes([teammate], known)
+    assert (change.external_id, change.outcome, change.reason) == (teammate.id, what, why)
 
 
 def test_who_is_gone_from_front_is_set_inactive() -> None:
-    (change,) = changes([], [SYNCED])
-    assert (change.what, change.external_id, change.why) == ("deactivated", "tea_nora", "gone from Front")
+    (change,) = teammate_changes([], [SYNCED])
+    assert (change.outcome, change.external_id, change.reason) == ("deactivated", "tea_nora", "gone from Front")
 
 
 @pytest.mark.parametrize("known", [LEFT, GIVEN], ids=["inactive already", "never from Front"])
 def test_who_is_gone_already_or_was_never_there_is_no_change(known: KnownUser) -> None:
-    assert changes([], [known]) == []
+    assert teammate_changes([], [known]) == []
 
 
 def test_an_address_goes_from_who_left_to_who_has_it_now() -> None:
     heir = replace(OMAR, email="nora@acme.example")
-    found = changes([replace(NORA, is_blocked=True), heir], [SYNCED])
-    assert [(change.external_id, change.what, change.address_key) for change in found] == [
+    found = teammate_changes([replace(NORA, is_blocked=True), heir], [SYNCED])
+    assert [(change.external_id, change.outcome, change.address_key) for change in found] == [
         ("tea_nora", "deactivated", None),
         ("tea_omar", "added", "nora@acme.example"),
     ]
@@ -77,16 +77,16 @@ def test_an_address_goes_from_who_left_to_who_has_it_now() -> None:
 
 def test_two_teammates_may_swap_their_addresses() -> None:
     omar = replace(SYNCED, external_id="tea_omar", name="Omar Diaz", addresses=["omar@acme.example"])
-    found = changes([replace(NORA, email=OMAR.email), replace(OMAR, email=NORA.email)], [SYNCED, omar])
-    assert [(change.what, change.address_key) for change in found] == [
+    found = teammate_changes([replace(NORA, email=OMAR.email), replace(OMAR, email=NORA.email)], [SYNCED, omar])
+    assert [(change.outcome, change.address_key) for change in found] == [
         ("changed", "omar@acme.example"),
         ("changed", "nora@acme.example"),
     ]
 
 
 def test_the_first_of_two_teammates_with_one_address_gets_it() -> None:
-    found = changes([NORA, replace(OMAR, email="NORA@acme.example")], [])
-    assert [(change.what, change.why) for change in found] == [
+    found = teammate_changes([NORA, replace(OMAR, email="NORA@acme.example")], [])
+    assert [(change.outcome, change.reason) for change in found] == [
         ("added", "Nora@acme.example"),
         ("left_alone", "NORA@acme.example belongs to user tea_nora"),
     ]

@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from console.cli.times import parse_duration, parse_since, spoken
+from console.cli.times import format_duration, parse_duration, parse_since
 
 NOW = datetime(2026, 3, 1, 8, 0, tzinfo=UTC)
 
@@ -64,4 +64,4 @@ def test_what_is_no_time_says_what_to_write(text: str) -> None:
     ],
 )
 def test_lengths_of_time_in_words(seconds: float, words: str) -> None:
-    assert spoken(seconds) == words
+    assert format_duration(seconds) == words

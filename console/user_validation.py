@@ -1,4 +1,4 @@
-"""Decides whether what somebody wrote about a user makes one: pure."""
+"""Validate the texts that describe a user: pure."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from shared.addresses import match_key
 from shared.db.users.users import Address, NewUser
 from shared.errors import InvalidPolicy, MailroomError
 
-LONGEST_ID, LONGEST_NAME = 200, 300
-# Where real addresses never have one, but a list in one field or a display name does.
-NOT_ALONE = re.compile(r"[\s<>,;]")
+LONGEST_ID, LONGEST_NAME = 200, 300  # characters
+# No real address contains one of these, but several addresses in one field or a display name do.
+NO_SINGLE_ADDRESS = re.compile(r"[\s<>,;]")
 
 
 @dataclass(frozen=True, kw_only=True)
 class WrongField:
-    """What is wrong with a field; `place` counts from 0 among several addresses."""
+    """The mistake in a field; `place` is the position among several addresses, from 0."""
 
     field: str
     what: str
@@ -27,7 +27,7 @@ class WrongField:
 
 
 class BadUser(MailroomError):
-    """The description is wrong; the message and `fields` list everything that is."""
+    """The description is wrong; the message and `fields` list every mistake."""
 
     code = "bad_user"
 
@@ -36,30 +36,23 @@ class BadUser(MailroomError):
         self.fields = fields
 
 
-def described_user(
+def validated_user(
     external_id: str, name: str, emails: Iterable[str], action: str, *, active: bool | None = None
 ) -> NewUser:
-    """The user described by these texts. Raises BadUser with all that is wrong."""
+    """Return the user that these texts describe. Raises BadUser with every mistake."""
     external_id, name, action = external_id.strip(), " ".join(name.split()), action.strip()
-    given = [email.strip() for email in emails if email.strip()]
+    addresses = [email.strip() for email in emails if email.strip()]
     wrong = [
         *_wrong_text("external_id", external_id, LONGEST_ID),
         *_wrong_text("name", name, LONGEST_NAME),
-        *_wrong_addresses(given),
+        *_wrong_addresses(addresses),
         *_wrong_action(action),
     ]
     if wrong:
         raise BadUser(wrong)
     return NewUser(
-        external_id=external_id, name=name, action=action or None, addresses=_addresses(given), active=active
+        external_id=external_id, name=name, action=action or None, addresses=_unique(addresses), active=active
     )
-
-
-def _addresses(given: list[str]) -> tuple[Address, ...]:
-    """Each address once, as first written."""
-    keyed = ((match_key(email), email) for email in reversed(given))
-    first = {key: email for key, email in keyed if key}
-    return tuple(Address(key=key, as_given=email) for key, email in reversed(first.items()))
 
 
 def _wrong_text(field: str, text: str, longest: int) -> Iterator[WrongField]:
@@ -71,11 +64,11 @@ def _wrong_text(field: str, text: str, longest: int) -> Iterator[WrongField]:
         yield WrongField(field=field, what=f"{field} has a control character")
 
 
-def _wrong_addresses(given: list[str]) -> Iterator[WrongField]:
-    if not given:
+def _wrong_addresses(addresses: list[str]) -> Iterator[WrongField]:
+    if not addresses:
         yield WrongField(field="addresses", what="no address")
-    for place, email in enumerate(given):
-        if NOT_ALONE.search(email) or match_key(email) is None:
+    for place, email in enumerate(addresses):
+        if NO_SINGLE_ADDRESS.search(email) or match_key(email) is None:
             yield WrongField(field="addresses", what=f"{email[:80]!r} is no address", place=place)
 
 
@@ -84,3 +77,10 @@ def _wrong_action(action: str) -> Iterator[WrongField]:
         validated_action(action or "none")
     except InvalidPolicy as error:
         yield WrongField(field="action", what=str(error))
+
+
+def _unique(addresses: list[str]) -> tuple[Address, ...]:
+    """Return each address once, in its first spelling."""
+    keyed = ((match_key(email), email) for email in reversed(addresses))
+    first = {key: email for key, email in keyed if key}
+    return tuple(Address(key=key, as_given=email) for key, email in reversed(first.items()))

@@ -8,14 +8,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from console.cli.user.csv_table import LONGEST_LINE, BadHeader, columns_of, header_of, numbered_lines, read_users
+from console.cli.user.csv_table import LONGEST_LINE, BadHeader, numbered_lines, parse_header, read_header, read_users
 from shared.db.users.user_import import ImportedUser, Mistake
 
 
 def read(text: str) -> dict[int, str]:
     """What became of each line: the user's id, or what is wrong."""
     lines = numbered_lines(io.StringIO(text, newline=""))
-    entries = read_users(lines, header_of(lines))
+    entries = read_users(lines, read_header(lines))
     return {entry.line: entry.what if isinstance(entry, Mistake) else entry.user.external_id for entry in entries}
 
 
@@ -55,7 +55,7 @@ def test_lines(text: str, entries: dict[int, str]) -> None:
 )
 def test_a_line_may_say_whether_its_user_is_active(cell: str, active: bool | None) -> None:
     lines = numbered_lines(io.StringIO(f"external_id,name,email,Active\n1,Nora,a@b.example,{cell}\n"))
-    (entry,) = read_users(lines, header_of(lines))
+    (entry,) = read_users(lines, read_header(lines))
     assert isinstance(entry, ImportedUser)
     assert entry.user.active is active
 
@@ -74,11 +74,11 @@ def test_an_endless_line_is_told_and_passed_over() -> None:
     [("external_id,name,email", ","), ("External_ID;Name;E-Mail", ";"), ("name\temail\texternal_id", "\t")],
 )
 def test_the_delimiter_is_the_one_that_makes_sense_of_the_header(header: str, delimiter: str) -> None:
-    assert columns_of(header).delimiter == delimiter
+    assert parse_header(header).delimiter == delimiter
 
 
 def test_several_email_columns_and_unknown_ones() -> None:
-    columns = columns_of("email,phone,external_id,email 2,name,action,E-Mail_3")
+    columns = parse_header("email,phone,external_id,email 2,name,action,E-Mail_3")
     assert (columns.emails, columns.action, columns.ignored) == ((0, 3, 6), 5, ("phone",))
 
 
@@ -88,12 +88,12 @@ def test_several_email_columns_and_unknown_ones() -> None:
 )
 def test_a_header_that_does_not_do_says_why(header: str, problem: str) -> None:
     with pytest.raises(BadHeader, match=problem):
-        header_of(numbered_lines(io.StringIO(header)))
+        read_header(numbered_lines(io.StringIO(header)))
 
 
 def test_an_address_written_twice_on_a_line_is_one() -> None:
     lines = numbered_lines(io.StringIO("external_id,name,email,email\n1,Nora,N@b.example,n@B.example\n"))
-    [entry] = read_users(lines, header_of(lines))
+    [entry] = read_users(lines, read_header(lines))
     assert isinstance(entry, ImportedUser)
     assert [address.as_given for address in entry.user.addresses] == ["N@b.example"]
 
@@ -101,5 +101,5 @@ def test_an_address_written_twice_on_a_line_is_one() -> None:
 @given(st.text(st.sampled_from('abc@.,;"\n\r\t\x00 é'), max_size=200))
 def test_no_content_raises_and_no_line_is_told_twice(text: str) -> None:
     lines = numbered_lines(io.StringIO(HEADER + text, newline=""))
-    numbers = [entry.line for entry in read_users(lines, header_of(lines))]
+    numbers = [entry.line for entry in read_users(lines, read_header(lines))]
     assert numbers == sorted(set(numbers))

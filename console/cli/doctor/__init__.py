@@ -1,0 +1,55 @@
+"""`mailroom doctor`: run every check and print what to fix."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING
+
+import click
+
+from console.cli.commands import FAILED
+from console.cli.options import json_option
+from console.cli.output import print_json, safe_text, stdout_page
+from shared.errors import ConfigurationError
+
+if TYPE_CHECKING:
+    from console.cli.doctor.checks import Finding
+
+
+@click.command()
+@json_option
+@click.pass_context
+def doctor(ctx: click.Context, as_json: bool) -> None:
+    """Check settings, servers, storage and tokens; exits 1 when something must be fixed."""
+    findings = list(_findings())
+    healthy = all(finding.ok for finding in findings)
+    if as_json:
+        print_json({"ok": healthy, "checks": findings})
+    else:
+        _print(findings)
+    if not healthy:
+        ctx.exit(FAILED)
+
+
+def _findings() -> Iterator[Finding]:
+    from console.cli.doctor.checks import Finding, run_checks
+    from shared.settings import load
+
+    try:
+        settings = load()
+    except ConfigurationError as error:
+        yield Finding(name="settings", ok=False, found=str(error), fix="correct the environment")
+        return
+    yield Finding(name="settings", ok=True, found="can be read")
+    yield from run_checks(settings)
+
+
+def _print(findings: Sequence[Finding]) -> None:
+    from rich.text import Text
+
+    page = stdout_page()
+    for finding in findings:
+        mark = Text("ok    ", "green") if finding.ok else Text("WRONG ", "red")
+        page.print(mark + safe_text(f"{finding.name}: {finding.found}"), soft_wrap=True)
+        if not finding.ok:
+            page.print(Text(f"      fix: {finding.fix}"), soft_wrap=True)

@@ -1,0 +1,186 @@
+"""The checks of `mailroom doctor`: each looks at one thing and says how to fix it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import urlsplit
+
+import redis
+
+from console.cli.times import format_time
+from console.issued_secrets import OAUTH_SETTINGS, missing_oauth_settings
+from console.key_rotation import KeyUsage, key_usage
+from shared.connection.vault import TokenVault
+from shared.db.core import migrate
+from shared.db.core.session import session
+from shared.db.tasks import outages
+from shared.db.tenants import connections, erasing, tenants
+from shared.errors import MailroomError
+from shared.settings import Settings
+from shared.storage import Storage
+
+OLDEST_REDIS = (7, 0)
+LOOPBACK_HOSTS = {"localhost", "127.0.0.1", "::1"}
+OUTAGE_FIXES = {
+    "front": "wait for Front, or check FRONT_API_URL and the way to it; work goes on by itself",
+    "storage": "make room at STORAGE_URL, or check who may write there; files go on by themselves",
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Finding:
+    """The result of one check; `fix` says what to do where it is not ok."""
+
+    name: str
+    ok: bool
+    found: str
+    fix: str = ""
+
+
+def run_checks(settings: Settings) -> Iterator[Finding]:
+    """Run every check; a check that cannot run is a finding, too."""
+    for name, check, fix in CHECKS:
+        try:
+            yield from check(settings)
+        except MailroomError as error:
+            yield Finding(name=name, ok=False, found=str(error), fix=fix)
+
+
+def _check_settings(settings: Settings) -> Iterator[Finding]:
+    settings.require("database_url", "redis_url")
+    for name, fix in (
+        ("front_signing_keys", "the door refuses every webhook; copy the signing key from the Front app"),
+        ("token_keys", "no tenant can be connected; set TOKEN_KEYS to what `mailroom keys generate` prints"),
+    ):
+        keys = getattr(settings, name)
+        yield Finding(name=name, ok=bool(keys), found=f"{len(keys)} set" if keys else "not set", fix=fix)
+
+
+def _check_postgresql(settings: Settings) -> Iterator[Finding]:
+    with session(settings.database_url.get_secret_value()) as conn:
+        yield Finding(name="postgresql", ok=True, found=f"answers, version {conn.info.server_version // 10_000}")
+        pending = migrate.pending(conn, migrate.known())
+    missing = ", ".join(migration.name for migration in pending)
+    yield Finding(
+        name="migrations",
+        ok=not pending,
+        found=f"missing: {missing}" if pending else "applied",
+        fix="run `mailroom migrate`",
+    )
+
+
+def _check_redis(settings: Settings) -> Iterator[Finding]:
+    settings.require("redis_url")
+    try:
+        with redis.Redis.from_url(
+            settings.redis_url.get_secret_value(), socket_timeout=3, socket_connect_timeout=3, decode_responses=True
+        ) as client:
+            facts: Any = client.info()
+            sync = _appendfsync(client)
+    except redis.RedisError as error:
+        yield Finding(name="redis", ok=False, found=f"does not answer ({error})", fix="check REDIS_URL and the server")
+        return
+    version = tuple(int(part) for part in str(facts["redis_version"]).split(".")[:2])
+    yield Finding(
+        name="redis",
+        ok=version >= OLDEST_REDIS,
+        found=f"answers, version {facts['redis_version']}",
+        fix="use Redis 7.0 or newer",
+    )
+    policy = facts["maxmemory_policy"]
+    fix = "set maxmemory-policy noeviction: another policy deletes acknowledged deliveries when memory is full"
+    yield Finding(name="redis eviction", ok=policy == "noeviction", found=policy, fix=fix)
+    aof = bool(facts["aof_enabled"])
+    yield Finding(name="redis log", ok=aof, found="on" if aof else "off", fix="set appendonly yes")
+    fix = "set appendfsync always: with everysec a power cut takes up to a second of acknowledged deliveries"
+    yield Finding(name="redis sync", ok=sync in {"always", "unknown"}, found=sync, fix=fix)
+
+
+def _appendfsync(client: redis.Redis) -> str:
+    """Return the server's setting, or `unknown`: managed servers refuse CONFIG GET, and their documentation says it."""
+    try:
+        answer: Any = client.config_get("appendfsync")
+    except redis.ResponseError:
+        return "unknown"
+    return str(answer.get("appendfsync", "unknown"))
+
+
+def _check_storage(settings: Settings) -> Iterator[Finding]:
+    place, _, _ = settings.storage.partition("?")  # the query may hold keys
+    Storage(settings.storage).check()
+    yield Finding(name="storage", ok=True, found=f"writes, reads and deletes at {place}")
+
+
+def _check_outages(settings: Settings) -> Iterator[Finding]:
+    with session(settings.database_url.get_secret_value()) as conn:
+        for outage in outages.current_outages(conn):
+            found = f"since {format_time(outage.since)} UTC: {outage.detail}"
+            yield Finding(name=f"{outage.what} is away", ok=False, found=found, fix=OUTAGE_FIXES[outage.what])
+
+
+def _check_tokens(settings: Settings) -> Iterator[Finding]:
+    """Check that every tenant is connected, its token can be opened, and no token needs an older key."""
+    with session(settings.database_url.get_secret_value()) as conn:
+        unconnected, stored = tenants.without_connection(conn), connections.count_sealed(conn)
+        fix = "send each one's admin the link of `mailroom tenant connect NAME`, or give an --api-token-file"
+        found = f"without a connection: {', '.join(unconnected)}" if unconnected else f"{stored} connected"
+        yield Finding(name="tenants", ok=not unconnected, found=found, fix=fix)
+        if stored:
+            yield from _sealing(key_usage(conn, TokenVault(settings.token_keys)))
+
+
+def _sealing(usage: KeyUsage) -> Iterator[Finding]:
+    unreadable = ", ".join(each.tenant for each in usage.unreadable)
+    found = f"cannot be read: those of {unreadable}" if unreadable else f"{usage.tokens} can be read"
+    fix = "list the key they were sealed with in TOKEN_KEYS, or connect these tenants again"
+    yield Finding(name="tokens", ok=not unreadable, found=found, fix=fix)
+    found = f"{usage.older} sealed with an older key" if usage.older else "no token needs an older key"
+    yield Finding(name="token keys in use", ok=not usage.older, found=found, fix="run `mailroom keys rotate`")
+
+
+def _check_oauth_app(settings: Settings) -> Iterator[Finding]:
+    """Check that links can connect tenants: Front knows the app, and the console has a public https address."""
+    missing = missing_oauth_settings(settings)
+    if len(missing) == len(OAUTH_SETTINGS) and _all_by_api_token(settings):
+        yield Finding(name="oauth app", ok=True, found="not set; every tenant is connected by an API token")
+        return
+    found = f"not set: {', '.join(missing)}" if missing else "client id and secret set"
+    fix = "copy client id and secret from the OAuth page of the Front app: without them no link connects a tenant"
+    yield Finding(name="oauth app", ok=not missing, found=found, fix=fix)
+    local = settings.mailroom_env == "development" and urlsplit(settings.public_url).hostname in LOOPBACK_HOSTS
+    yield Finding(
+        name="public url",
+        ok=local or settings.public_url.startswith("https://"),
+        found=settings.public_url,
+        fix="set PUBLIC_URL to the https address at which your proxy passes requests to the console, and list "
+        "PUBLIC_URL/oauth/callback as a redirect URL of the Front app",
+    )
+
+
+def _all_by_api_token(settings: Settings) -> bool:
+    with session(settings.database_url.get_secret_value()) as conn:
+        kinds = [tenant.connection for tenant in tenants.list_all(conn)]
+    return bool(kinds) and set(kinds) == {"api_token"}
+
+
+def _check_erased_companies(settings: Settings) -> Iterator[Finding]:
+    """Name the erased companies that still send. Each is ok: only an admin of the company can end it."""
+    with session(settings.database_url.get_secret_value()) as conn:
+        for company in erasing.still_sending(conn):
+            found = f"{company.company_id} still sends, {company.dropped:,} deliveries dropped; its admin can end it"
+            yield Finding(name="erased company", ok=True, found=found)
+
+
+#: The checks in order. Name and fix are those of the finding when the check itself cannot run.
+CHECKS: tuple[tuple[str, Callable[[Settings], Iterator[Finding]], str], ...] = (
+    ("settings_given", _check_settings, "set it, or start `mailroom up` with the same MAILROOM_DATA"),
+    ("postgresql", _check_postgresql, "start PostgreSQL, or check DATABASE_URL"),
+    ("redis_server", _check_redis, "check REDIS_URL"),
+    ("storage", _check_storage, "check STORAGE_URL, the space left and who may write there"),
+    ("outages_standing", _check_outages, "see the lines above"),
+    ("tokens", _check_tokens, "see the lines above"),
+    ("oauth_app", _check_oauth_app, "see the lines above"),
+    ("erased_companies", _check_erased_companies, "start PostgreSQL, or check DATABASE_URL"),
+)

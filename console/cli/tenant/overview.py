@@ -1,0 +1,97 @@
+"""`mailroom tenant list` and `tenant show`."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from typing import TYPE_CHECKING
+
+import click
+
+from console.cli.options import database, find_tenant, json_option
+from console.cli.output import print_json, print_pairs, print_table
+from console.cli.times import format_duration, format_time
+from shared.text import clean
+
+if TYPE_CHECKING:
+    from shared.db.tenants.tenants import TenantOverview
+
+WAITS = {
+    "stored": "stored: until every file of the conversation is stored",
+    "settled": "settled: until no file of the conversation is under way any more; trash waits until all are stored",
+}
+
+
+@click.command("list")
+@click.option("--customer", metavar="ID", help="Only the tenants of this customer, by your own id of it.")
+@json_option
+def list_(customer: str | None, as_json: bool) -> None:
+    """List all tenants, or those of a customer: one for each of its Front companies."""
+    from shared.db.reading.status import waiting_tasks
+    from shared.db.tenants import tenants
+
+    customer = customer and clean(customer, tenants.LONGEST_NAME)
+    with database() as conn, conn.transaction():
+        found, waiting = tenants.list_all(conn, customer=customer), waiting_tasks(conn)
+    if as_json:
+        print_json([{**asdict(each), "parked_tasks": waiting.get(each.name, 0)} for each in found])
+        return
+    rows = [
+        (t.name, t.company_id, t.connection or "not connected", t.users, _action(t), _parked(t, waiting.get(t.name, 0)))
+        for t in found
+    ]
+    print_table(("name", "company", "connection", "users", "action", "parked"), rows, right=("users",))
+
+
+@click.command()
+@click.argument("name")
+@json_option
+def show(name: str, as_json: bool) -> None:
+    """Show one tenant, by name or company id."""
+    with database() as conn:
+        print_tenant(find_tenant(conn, name), as_json=as_json)
+
+
+def print_tenant(tenant: TenantOverview, *, as_json: bool) -> None:
+    """Print a tenant with its policy, as JSON or one pair a line."""
+    if as_json:
+        print_json(tenant)
+    else:
+        print_pairs(_pairs(tenant))
+
+
+def _action(tenant: TenantOverview) -> str:
+    return f"{tenant.action} (dry run)" if tenant.dry_run else tenant.action
+
+
+def _parked(tenant: TenantOverview, tasks: int) -> str | None:
+    return f"{tenant.parked_cause}, {tasks:,} tasks wait" if tenant.parked_cause and tasks else tenant.parked_cause
+
+
+def _pairs(tenant: TenantOverview) -> list[tuple[str, str]]:
+    connection = f"{tenant.connection}, version {tenant.connection_version}" if tenant.connection else "none"
+    return [
+        ("tenant", tenant.name),
+        ("company", tenant.company_id or "not known before an admin connects it"),
+        *([("customer", tenant.customer)] if tenant.customer else []),
+        ("connection", connection),
+        ("connected", format_time(tenant.connected_at) if tenant.connected_at else "never"),
+        ("parked", _parked_since(tenant)),
+        ("users", _users(tenant)),
+        ("action", tenant.action + (" when a recipient is a user" if tenant.only_when_matched else " always")),
+        ("dry run", "yes: everything is planned, nothing is changed in Front" if tenant.dry_run else "no"),
+        ("inboxes", "all" if tenant.only_inboxes is None else "only " + ", ".join(tenant.only_inboxes)),
+        ("waits for files", WAITS[tenant.wait_for]),
+        ("acts within", format_duration(tenant.act_within.total_seconds())),
+        ("folds +tags", "yes" if tenant.fold_plus else "no"),
+    ]
+
+
+def _parked_since(tenant: TenantOverview) -> str:
+    if not (tenant.parked_cause and tenant.parked_at):
+        return "no"
+    return f"{tenant.parked_cause} since {format_time(tenant.parked_at)}"
+
+
+def _users(tenant: TenantOverview) -> str:
+    own = tenant.users_with_action
+    return f"{tenant.users:,}" + (f", {own:,} with an action of their own" if own else "")
