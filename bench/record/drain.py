@@ -26,7 +26,7 @@ from workers.resources import Resources, open_resources
 PARTS = {
     "intake": ("shared/intake/client.py", "read"),
     "parse": ("workers/recording/parse.py", "parse"),
-    "match_and_plan": ("workers/recording/plan.py", "plan_message"),
+    "match_and_plan": ("workers/policy.py", "plan_message"),
     "compress": ("~", "<built-in method isal.isal_zlib.compress>"),
     "sql": ("psycopg/cursor.py", "execute"),
 }

@@ -61,7 +61,7 @@ def migrate(dry_run: bool) -> None:
     Example: mailroom migrate --dry-run
     """
     from shared.db.core import migrate as runner
-    from shared.db.core.session import operator_errors
+    from shared.db.core.pool import operator_errors
     from shared.settings import load
 
     settings = load().require("database_url")

@@ -14,8 +14,7 @@ import requests
 
 from console.cli.tenant.connecting import seal_and_store
 from shared.addresses import match_key
-from shared.db.core.pool import Connection
-from shared.db.core.session import session
+from shared.db.core.pool import Connection, session
 from shared.db.reading import events
 from shared.db.tenants import tenants
 from shared.db.users import users

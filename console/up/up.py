@@ -15,7 +15,7 @@ from console.up.data_folder import ensure_secrets, locked, program_environment, 
 from console.up.embedded import Postgres, Server, Valkey
 from console.up.runner import EXIT_CONFIGURATION, Program, Runner, say
 from shared.db.core.migrate import migrate
-from shared.db.core.session import operator_errors
+from shared.db.core.pool import operator_errors
 from shared.errors import ConfigurationError, MailroomError
 from shared.process import stopping
 from shared.settings import Settings, load

@@ -17,7 +17,7 @@ import structlog
 from flask import Blueprint, make_response, redirect, render_template, request, session, url_for
 
 from console.issued_secrets import digest_of, require_oauth_app
-from console.web import connect_refusals
+from console.web import problems
 from console.web.problems import problem_page
 from console.web.resources import current_resources
 from shared.db.reading import events
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from flask.typing import ResponseReturnValue
     from flask.wrappers import Response
 
-    from console.web.connect_refusals import Refusal
+    from console.web.problems import Refusal
     from console.web.resources import ConsoleResources
     from shared.db.reading.events import FirstEvent
     from shared.db.tenants.consent import Consent
@@ -76,7 +76,7 @@ def start(token: str) -> ResponseReturnValue:
     digest = digest_of(token)
     link = resources.pool.run(lambda conn: consent_rows.find_link(conn, digest))
     if link is None or link.state != "open":
-        refusal = connect_refusals.LINKS[link.state if link else "unknown"]
+        refusal = problems.LINKS[link.state if link else "unknown"]
         return _refused(refusal, tenant_id=link.tenant_id if link else None)
     try:
         require_oauth_app(resources.settings)
@@ -93,10 +93,10 @@ def callback() -> ResponseReturnValue:
     digests = {"state": digest_of(request.args.get("state", "")), "browser": digest_of(known_browser_secret())}
     consent = resources.pool.run(lambda conn: consent_rows.take_state(conn, **digests))
     if consent is None:
-        return _refused(connect_refusals.STATES["unknown"])
+        return _refused(problems.STATES["unknown"])
     code = request.args.get("code", "")
     if reason := _refusal_reason(consent, is_given=bool(code) and "error" not in request.args):
-        return _refused(connect_refusals.STATES[reason], tenant_id=consent.tenant_id, again=_link_url(consent))
+        return _refused(problems.STATES[reason], tenant_id=consent.tenant_id, again=_link_url(consent))
     try:
         connection = connect_with_code(resources, consent, code)
     except MailroomError as exc:
@@ -194,12 +194,12 @@ def _link_url(consent: Consent) -> str | None:
 
 def _refused(refusal: Refusal, *, tenant_id: int | None = None, again: str | None = None) -> Response:
     log.info("not_connected", tenant_id=tenant_id, reason=refusal.title)
-    return connect_refusals.refusal_page(refusal, again=again)
+    return problems.refusal_page(refusal, again=again)
 
 
 def _failed(error: MailroomError, *, tenant_id: int, again: str | None = None) -> Response:
     log.warning("not_connected", tenant_id=tenant_id, code=error.code, reason=str(error))
-    return connect_refusals.refusal_page(connect_refusals.refusal_of(error), again=again)
+    return problems.refusal_page(problems.refusal_of(error), again=again)
 
 
 # The browser's session, a signed cookie, from here on.

@@ -18,8 +18,7 @@ import structlog
 from shared import failpoints
 from shared.connection.budget import Budget
 from shared.connection.vault import TokenVault
-from shared.db.core.pool import Pool
-from shared.db.core.session import retry_until_stored
+from shared.db.core.pool import Pool, retry_until_stored
 from shared.db.tenants import connections
 from shared.db.tenants.connections import KEEP_ALIVE_AFTER
 from shared.errors import MailroomError, NeedsReconnect, TokenUnavailable

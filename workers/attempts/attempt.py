@@ -10,8 +10,7 @@ from collections.abc import Callable
 from typing import TypeVar
 
 from shared.connection.client import TenantConnection
-from shared.db.core.pool import Connection
-from shared.db.core.session import retry_until_stored
+from shared.db.core.pool import Connection, retry_until_stored
 from shared.db.tasks import actions as action_rows
 from shared.db.tasks import events, leases, settling
 from shared.db.tenants import tenants

@@ -18,8 +18,8 @@ from shared.errors import MalformedEnvelope
 from shared.front.envelope import is_known
 from shared.models import EventKey, Message, Owners, Plan, Tenant
 from workers.matching import keys_to_look_up
+from workers.policy import plan_message
 from workers.recording.parse import Parsed
-from workers.recording.plan import plan_message
 from workers.recording.write import PlannedEvent, WorkRows, has_work, recipients_column, work_rows
 
 #: The number of events whose rows are sent together. The next group is sent while PostgreSQL writes this one.

@@ -14,7 +14,7 @@ from shared.errors import FrontRejected
 from shared.front.envelope import parse_envelope
 from shared.models import Message, Tenant
 from workers.attempts.attempt import Attempt
-from workers.recording.plan import plan_message
+from workers.policy import plan_message
 from workers.recording.prepare import find_owners
 from workers.recording.write import PlannedEvent, recipients_column, work_rows, write_work
 

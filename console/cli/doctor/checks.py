@@ -14,7 +14,7 @@ from console.issued_secrets import OAUTH_SETTINGS, missing_oauth_settings
 from console.key_rotation import KeyUsage, key_usage
 from shared.connection.vault import TokenVault
 from shared.db.core import migrate
-from shared.db.core.session import session
+from shared.db.core.pool import session
 from shared.db.tasks import outages
 from shared.db.tenants import connections, erasing, tenants
 from shared.errors import MailroomError

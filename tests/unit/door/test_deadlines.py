@@ -7,7 +7,7 @@ import time
 
 import pytest
 
-from ingest.deadlines import Deadlines
+from ingest.keeper import Deadlines
 
 
 async def answer(seconds: float) -> str:

@@ -9,7 +9,7 @@ import pytest
 
 from shared.models import Attachment, Message, Plan, PlannedAction
 from tests.unit.workers.people import EMITTED, IDA, NORA, NOW, OMAR, cc, tenant, to
-from workers.recording.plan import plan_message
+from workers.policy import plan_message
 from workers.recording.write import has_work
 
 OWNERS = {
