@@ -50,7 +50,7 @@ class Messages:
         return self
 
     @contextmanager
-    def together(self) -> Iterator[None]:
+    def batched(self) -> Iterator[None]:
         yield
 
 
