@@ -6,7 +6,7 @@ import re
 from typing import TYPE_CHECKING
 
 from sandbox.control import companies, conversations
-from sandbox.faults import read_rule
+from sandbox.faults import REFRESH_KINDS, read_rule
 from sandbox.http_messages import BadRequest, Response, json_response
 from sandbox.send_request import read_send_request
 
@@ -25,6 +25,8 @@ def send_webhooks(front: Front, request: Request, _: str) -> Response:
         raise BadRequest(f"no such company: {send_request.company}; create it first")
     if send_request.inbox and send_request.inbox not in {inbox.id for inbox in company.inboxes}:
         raise BadRequest(f"no such inbox: {send_request.inbox}")
+    if send_request.fault in REFRESH_KINDS:
+        front.refuse_refreshes(company.id, send_request.fault)
     return json_response(front.jobs.start(send_request))
 
 
