@@ -182,7 +182,7 @@ class Serializer:
             **self._links(f"/custom_fields/{field.id}"),
             "id": field.id,
             "name": field.name,
-            "description": None,
+            "description": "",
             "type": "string",
         }
 
