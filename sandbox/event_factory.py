@@ -5,7 +5,19 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from sandbox.models import EVENT_TYPES, Asked, Comment, Link, Message, PersonChanged, Source, WebhookEvent
+from sandbox.models import (
+    EVENT_TYPES,
+    Asked,
+    Comment,
+    CustomField,
+    Link,
+    MergedConversations,
+    Message,
+    PersonChanged,
+    Source,
+    WebhookEvent,
+    stable_id,
+)
 from sandbox.sample_data import message_attachments, message_recipients, message_subject, message_text
 from sandbox.world import Cause, add_message, ensure_conversation, make_event
 
@@ -14,7 +26,9 @@ if TYPE_CHECKING:
     from sandbox.send_request import SendRequest
     from sandbox.world import World
 
-MESSAGE_TYPES = frozenset({"inbound_received", "outbound_sent"})
+OUTBOUND_TYPES = frozenset({"outbound_sent", "out_reply"})
+MESSAGE_TYPES = OUTBOUND_TYPES | {"inbound_received"}
+MESSAGE_TARGETS = MESSAGE_TYPES | {"forward", "message_delivery_failed", "sending_error", "message_bounce_error"}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -71,7 +85,7 @@ class EventFactory:
         earlier = self.world.message_ids[key]
         if earlier and webhook_type not in MESSAGE_TYPES:
             return self.world.messages[key[0], earlier[-1]]
-        message = self._new_message(key, is_inbound=webhook_type != "outbound_sent")
+        message = self._new_message(key, is_inbound=webhook_type not in OUTBOUND_TYPES)
         add_message(self.world, message)
         return message
 
@@ -99,7 +113,7 @@ class EventFactory:
         if not self.request.is_forged:
             self._change_conversation(webhook_type, key, source)
         cause = Cause(source=source, at=self.at)
-        target = self._target(webhook_type, message)
+        target = self._target(webhook_type, key, message)
         event = make_event(self.world, key, event_type.name, cause, target)
         event = replace(event, id=self.request.event or event.id)
         if event_type.in_event_list and not self.request.is_forged:
@@ -116,6 +130,8 @@ class EventFactory:
                 conversation = replace(conversation, inbox_id=self.company.inboxes[1].id)
             case "assignee_changed":
                 conversation = replace(conversation, assignee=self.company.teammates[1])
+            case "unassign":
+                conversation = replace(conversation, assignee=None)
             case "tag_added":
                 conversation = replace(conversation, tags=(*others, tag))
             case "tag_removed":
@@ -127,23 +143,36 @@ class EventFactory:
             self.world.histories[key].append(PersonChanged(at=self.at, do=event_type.name, by=by))
         self.world.put_conversation(conversation)
 
-    def _target(self, webhook_type: str, message: Message) -> Target | None:
-        teammate, tag, ids = self.company.teammates[1], self.company.tags[1], self.world.ids
-        if webhook_type == "new_comment_added":
-            body = "Who takes this one?"
-            return Comment(id=ids.new("com"), author=teammate, body=body, posted_at=self.at)
-        if webhook_type in {"link_added", "link_removed"}:
-            return Link(id=ids.new("top"), name="TASK-12", external_url="https://tasks.example/12")
+    def _target(self, webhook_type: str, key: Key, message: Message) -> Target | None:
+        teammate, tag = self.company.teammates[1], self.company.tags[1]
+        match webhook_type:
+            case "new_comment_added" | "mention":
+                body = "Who takes this one?"
+                return Comment(id=self.world.ids.new("com"), author=teammate, body=body, posted_at=self.at)
+            case "link_added" | "link_removed":
+                return Link(id=self.world.ids.new("top"), name="TASK-12", external_url="https://tasks.example/12")
+            case "conversations_merged":
+                return self._merge(key)
+            case "custom_field_updated":
+                return CustomField(id=stable_id("fld", self.company.id), name="Order number")
         targets: dict[str, Target] = {
-            "inbound_received": message,
-            "outbound_sent": message,
-            "message_delivery_failed": message,
+            **dict.fromkeys(MESSAGE_TARGETS, message),
             "conversation_moved": self.company.inboxes[1],
             "assignee_changed": teammate,
             "tag_added": tag,
             "tag_removed": tag,
         }
         return targets.get(webhook_type)
+
+    def _merge(self, key: Key) -> MergedConversations:
+        """Merge the requested conversations, or a new one, into this one. A forged event only names them."""
+        ids = self.request.merges or (self.world.ids.new("cnv"),)
+        for conversation_id in () if self.request.is_forged else ids:
+            inbox_id, subject = self.company.inboxes[0].id, message_subject(self.request, self.at)
+            gone = ensure_conversation(self.world, (self.company.id, conversation_id), inbox_id, subject, self.at)
+            if gone != key:
+                self.world.merge(gone, self.at, key[1])
+        return MergedConversations(ids=ids)
 
 
 def _is_fulfilled(conversation: Conversation, wish: str | None) -> bool:

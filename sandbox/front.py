@@ -5,10 +5,11 @@ from __future__ import annotations
 import logging
 import pickle
 import time
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from sandbox.event_factory import EventFactory
-from sandbox.faults import FaultRules
+from sandbox.faults import FaultRule, FaultRules
 from sandbox.grants import Grants
 from sandbox.http_messages import BadRequest
 from sandbox.ledger import Ledger
@@ -29,7 +30,7 @@ if TYPE_CHECKING:
     from sandbox.settings import SandboxSettings
 
 log = logging.getLogger("sandbox")
-FILE_FORMAT = 3
+FILE_FORMAT = 4
 """Increase it when a pickled class changes or moves: pickle would misread or refuse an older file."""
 NOT_SAVED = {"ids", "lock", "_lock", "_access_seconds", "_rotate"}
 
@@ -61,10 +62,10 @@ class Front:
         """The time in seconds, with milliseconds as Front sends it."""
         return round(time.time(), 3)
 
-    def ensure_company(self, company_id: str, name: str, api_token: str | None) -> Company:
+    def ensure_company(self, company_id: str, name: str, api_token: str | None, host: str | None = None) -> Company:
         """Return the company with this id, made from sample data if it is new, and admit its API token."""
         with self.world.lock:
-            company = self.world.companies.setdefault(company_id, sample_company(company_id, name))
+            company = self.world.companies.setdefault(company_id, replace(sample_company(company_id, name), host=host))
         self.grants.add_api_token(api_token or self.api_token(company_id), company_id)
         return company
 
@@ -74,7 +75,13 @@ class Front:
 
     def serializer(self, company_id: str) -> Serializer:
         """The serializer of a company's resources."""
-        return Serializer(self.base, self.world.companies[company_id])
+        company = self.world.companies[company_id]
+        return Serializer(company.host or self.base, company)
+
+    def refuse_refreshes(self, company_id: str, kind: str) -> None:
+        """Expire a company's access tokens, and refuse its refreshes in this form until the faults are cleared."""
+        self.faults.add(FaultRule(kind=kind, company=company_id))
+        self.grants.expire(company_id)
 
     def make_event(self, request: SendRequest, webhook_type: str) -> tuple[WebhookEvent, Serializer]:
         """Let a requested event happen."""

@@ -86,6 +86,10 @@ class Grants:
                 token = secrets.token_urlsafe(32)
             return self._issue(company, token, now)
 
+    def owner(self, refresh_token: str) -> str | None:
+        """Return the company of a refresh token, or None if the token is unknown."""
+        return self._refresh.get(refresh_token)
+
     def expire(self, company: str) -> None:
         """Expire the access tokens of a company. Refresh tokens stay valid."""
         with self._lock:

@@ -6,15 +6,16 @@ import json
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache
-from typing import Any, Literal, get_args, get_type_hints
+from typing import Any, Literal, get_args, get_origin, get_type_hints
 from urllib.parse import parse_qs, urlsplit
 
-WireFault = Literal["silent", "reset", "cut", "slow", "oversized"]
+WireFault = Literal["silent", "reset", "cut", "cut_chunked", "cut_unframed", "unframed", "slow", "oversized"]
 TITLES = {
     400: "Bad request",
     401: "Unauthenticated",
     403: "Forbidden",
     404: "Not found",
+    406: "Not acceptable",
     429: "Too many requests",
     500: "Internal server error",
     503: "Service unavailable",
@@ -47,6 +48,15 @@ class Response:
     wire_fault: WireFault | None = None
     seconds: float = 0.0
     extra_bytes: int = 0
+
+    @property
+    def length(self) -> int:
+        """The number of bytes of the body."""
+        return self.body.length if isinstance(self.body, Stream) else len(self.body)
+
+    def chunks(self) -> Iterator[bytes]:
+        """The body, piece by piece."""
+        return self.body.chunks() if isinstance(self.body, Stream) else iter([self.body])
 
 
 def json_response(value: Any, status: int = 200, headers: Mapping[str, str] | None = None) -> Response:
@@ -114,6 +124,14 @@ class Request:
         """The first value of a query parameter."""
         return next(iter(self.query.get(name, [])), None)
 
+    @property
+    def parameters(self) -> dict[str, Any]:
+        """The fields of the body, which is a form or a JSON object."""
+        if self.headers.get("content-type", "").startswith("application/json"):
+            body = self.json()
+            return body if isinstance(body, dict) else {}
+        return {name: values[0] for name, values in parse_qs(self.body.decode()).items()}
+
     def json(self) -> Any:
         """The body as JSON, or None for an empty one. Broken JSON raises the 400 that Front sends."""
         try:
@@ -142,7 +160,7 @@ def read_fields(body: Any, record: type) -> dict[str, Any]:
 def _fits(value: Any, hint: Any) -> bool:
     """Check scalars only; the caller checks lists and objects."""
     allowed = set(get_args(hint) or (hint,)) & SCALARS
-    if not allowed:
+    if not allowed or get_origin(hint) is tuple:
         return True
     if isinstance(value, int) and not isinstance(value, bool) and float in allowed:
         return True

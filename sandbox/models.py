@@ -90,7 +90,10 @@ class Recipient:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Attachment:
-    """A file of a message. `url` is set only where it differs from Front's own address."""
+    """A file of a message.
+
+    `url` is set only where it differs from Front's own address. `fault` is the kind of fault of every download.
+    """
 
     id: str
     filename: str
@@ -98,6 +101,7 @@ class Attachment:
     size: int
     is_inline: bool = False
     url: str | None = None
+    fault: str | None = None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -137,6 +141,21 @@ class Link:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class CustomField:
+    """A custom field of conversations."""
+
+    id: str
+    name: str
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class MergedConversations:
+    """The ids of the conversations that were merged into another one."""
+
+    ids: tuple[str, ...]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Conversation:
     """The state of a conversation at one moment. Every change makes a new record."""
 
@@ -162,7 +181,7 @@ class Source:
     teammate: Teammate | None = None
 
 
-Target = Message | Comment | Tag | Link | Teammate | Inbox
+Target = Message | Comment | Tag | Link | Teammate | Inbox | CustomField | MergedConversations
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -179,7 +198,10 @@ class Event:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Company:
-    """A customer of Front with its people, inboxes and tags."""
+    """A customer of Front with its people, inboxes and tags.
+
+    `host` is the base address that its links point to, where that is not the sandbox itself.
+    """
 
     id: str
     name: str
@@ -189,6 +211,7 @@ class Company:
     tags: tuple[Tag, ...]
     team_id: str
     rule_id: str
+    host: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -201,7 +224,7 @@ class EventType:
     in_event_list: bool = True
 
 
-EVENT_TYPES = {
+APPLICATION_EVENTS = {
     "inbound_received": EventType("inbound", "inboxes"),
     "outbound_sent": EventType("outbound", "inboxes"),
     "conversation_archived": EventType("archive", "teammate", "archived"),
@@ -222,7 +245,42 @@ EVENT_TYPES = {
 }
 """The types of application webhooks, and the API event each one carries."""
 
-WEBHOOK_TYPES = {each.name: webhook_type for webhook_type, each in EVENT_TYPES.items() if each.in_event_list}
+CALL_EVENTS = (
+    "call_started",
+    "call_abandoned",
+    "call_queued",
+    "call_on_hold",
+    "call_parked",
+    "call_resumed",
+    "call_connected",
+    "call_missed",
+    "call_hangup",
+    "call_transferred",
+    "call_transcript_added",
+    "call_voicemail_transcript_added",
+)
+OTHER_EVENTS = {
+    "unassign": EventType("unassign", "teammate"),
+    "out_reply": EventType("out_reply", "inboxes"),
+    "mention": EventType("mention", "teammate"),
+    "forward": EventType("forward", "teammate"),
+    "sending_error": EventType("sending_error", "recipient"),
+    "message_bounce_error": EventType("message_bounce_error", "recipient"),
+    "conversations_merged": EventType("conversations_merged", "teammate"),
+    "custom_field_updated": EventType("custom_field_updated", "teammate"),
+    # Front documents neither source nor target of those below.
+    "macro_triggered": EventType("macro_triggered", "teammate"),
+    "topic_identified": EventType("topic_identified", "rule"),
+    "ticket_status_update": EventType("ticket_status_update", "teammate"),
+    **{name: EventType(name, "teammate") for name in CALL_EVENTS},
+}
+"""The other events of the API. Their webhooks carry the same type twice, as rule webhooks do."""
+
+EVENT_TYPES = APPLICATION_EVENTS | OTHER_EVENTS
+"""The events that can be requested, each by the type of its webhook."""
+
+WEBHOOK_TYPES = {each.name: name for name, each in OTHER_EVENTS.items()}
+WEBHOOK_TYPES |= {each.name: name for name, each in APPLICATION_EVENTS.items() if each.in_event_list}
 WEBHOOK_TYPES |= {"unassign": "assignee_changed"}
 """The type of the webhook that carries an API event."""
 

@@ -11,6 +11,7 @@ import re
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
+from sandbox.faults import DOWNLOAD_KINDS
 from sandbox.models import Attachment, Company, Inbox, Recipient, Tag, Teammate, stable_id
 
 if TYPE_CHECKING:
@@ -124,15 +125,21 @@ def message_recipients(request: SendRequest, company: Company, *, is_inbound: bo
 
 
 def message_attachments(request: SendRequest, ids: IdSequence, elsewhere: str) -> tuple[Attachment, ...]:
-    """The requested attachments. The fault `attachment_elsewhere` puts them on another host, at `elsewhere`."""
+    """The requested attachments, at least one if the fault is about downloads.
+
+    The fault `attachment_elsewhere` puts them on another host, at `elsewhere`.
+    """
     if request.fault == "hostile_filename":
         return tuple(
             Attachment(id=ids.new("fil"), filename=name, content_type="text/plain", size=100 + number)
             for number, name in enumerate(HOSTILE_FILENAMES)
         )
     described = [_described_attachment(each, ids) for each in request.attachments]
-    samples = [_sample_attachment(number, ids) for number in range(request.attachment_count)]
+    count = request.attachment_count or (request.fault in DOWNLOAD_KINDS and not described)
+    samples = [_sample_attachment(number, ids) for number in range(count)]
     attachments = (*described, *samples)
+    if request.fault in DOWNLOAD_KINDS:
+        return tuple(replace(each, fault=request.fault) for each in attachments)
     if request.fault == "attachment_elsewhere":
         return tuple(replace(each, url=f"{elsewhere}/{each.id}") for each in attachments)
     return attachments
@@ -146,6 +153,7 @@ def _described_attachment(body: dict[str, Any], ids: IdSequence) -> Attachment:
         size=int(body.get("size", 10_000)),
         is_inline=bool(body.get("is_inline", False)),
         url=body.get("url"),
+        fault=body.get("fault"),
     )
 
 

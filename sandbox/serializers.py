@@ -6,9 +6,11 @@ import hashlib
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from sandbox.models import Comment, Inbox, Link, Message, Tag, Teammate
+from sandbox.models import Comment, CustomField, Inbox, Link, MergedConversations, Message, Tag, Teammate
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from sandbox.models import Attachment, Company, Conversation, Event, Recipient, Target
 
 Json = dict[str, Any]
@@ -174,6 +176,16 @@ class Serializer:
             "custom_fields": {},
         }
 
+    def custom_field(self, field: CustomField) -> Json:
+        """A custom field of conversations."""
+        return {
+            **self._links(f"/custom_fields/{field.id}"),
+            "id": field.id,
+            "name": field.name,
+            "description": "",
+            "type": "string",
+        }
+
     def rule(self) -> Json:
         """The company's one rule."""
         return {
@@ -234,20 +246,14 @@ class Serializer:
             return {**meta, "data": self.rule()}
         return {**meta, "data": source.teammate and self.teammate(source.teammate)}
 
-    def _target(self, target: Target, conversation_id: str) -> tuple[str, Json]:
-        match target:
-            case Message():
-                return "message", self.message(target)
-            case Comment():
-                return "comment", self.comment(target, conversation_id)
-            case Tag():
-                return "tag", self.tag(target)
-            case Link():
-                return "link", self.link(target)
-            case Teammate():
-                return "teammate", self.teammate(target)
-            case Inbox():
-                return "inboxes", self.inbox(target)
+    def _target(self, target: Target, conversation_id: str) -> tuple[str, Json | list[str]]:
+        if isinstance(target, MergedConversations):
+            # Front names this target and documents no form of it.
+            return "deleted_conversation_ids", list(target.ids)
+        if isinstance(target, Comment):
+            return "comment", self.comment(target, conversation_id)
+        name, serialize = TARGETS[type(target)]
+        return name, serialize(self, target)
 
     def _conversation_links(self, conversation: Conversation) -> Json:
         path = f"/conversations/{conversation.id}"
@@ -263,3 +269,13 @@ class Serializer:
         if related:
             links["related"] = {name: to and self.base + to for name, to in related.items()}
         return {"_links": links}
+
+
+TARGETS: dict[type, tuple[str, Callable[[Serializer, Any], Json]]] = {
+    Message: ("message", Serializer.message),
+    Tag: ("tag", Serializer.tag),
+    Link: ("link", Serializer.link),
+    Teammate: ("teammate", Serializer.teammate),
+    Inbox: ("inboxes", Serializer.inbox),
+    CustomField: ("custom_field", Serializer.custom_field),
+}

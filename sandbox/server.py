@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 from sandbox.api.routes import handle_api_request
 from sandbox.control.routes import handle_control_request
 from sandbox.front import Front
-from sandbox.http_messages import HttpError, Request, Response, Stream, json_response
+from sandbox.http_messages import HttpError, Request, Response, WireFault, json_response
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -29,6 +29,7 @@ ELSEWHERE = "/elsewhere"
 LONGEST_LINE = 65_536
 SLOW_PIECES = 20
 PADDING = b" " * 65_536
+CHUNKED = "Transfer-Encoding: chunked"
 STATUSES_WITHOUT_BODY = frozenset({204, 304})
 
 
@@ -177,20 +178,10 @@ def _other_host(front: Front, request: Request) -> Response:
 
 def write(connection: socket.socket, response: Response, stopping: threading.Event) -> bool:
     """Send a response, with its wire fault. True if the connection may serve another request."""
-    match response.wire_fault:
-        case None:
-            _send_all(connection, response)
-            return True
-        case "silent":
-            stopping.wait(response.seconds)
-        case "reset":
-            _reset_on_close(connection)
-        case "cut":
-            _send_half(connection, response)
-        case "slow":
-            _send_slowly(connection, response, stopping)
-        case "oversized":
-            _send_padded(connection, response)
+    if response.wire_fault is None:
+        _send_all(connection, response)
+        return True
+    SPOILED[response.wire_fault](connection, response, stopping)
     return False
 
 
@@ -203,55 +194,65 @@ def _will_reset(connection: socket.socket) -> bool:
     return bool(connection.getsockopt(socket.SOL_SOCKET, socket.SO_LINGER, 8)[0])
 
 
-def _head(response: Response, *, length: int | None) -> bytes:
-    """The status line and headers; without a length the body is chunked."""
+def _head(response: Response, framing: str) -> bytes:
+    """The status line and headers. `framing` is the header that says where the body ends."""
     reason = HTTPStatus(response.status).phrase
     lines = [f"HTTP/1.1 {response.status} {reason}"]
     lines += [f"{name}: {value}" for name, value in response.headers.items()]
     if response.status not in STATUSES_WITHOUT_BODY:
-        lines.append("Transfer-Encoding: chunked" if length is None else f"Content-Length: {length}")
+        lines.append(framing)
     return "\r\n".join([*lines, "", ""]).encode("latin-1")
 
 
-def _length(response: Response) -> int:
-    return response.body.length if isinstance(response.body, Stream) else len(response.body)
+def _content_length(response: Response) -> str:
+    return f"Content-Length: {response.length}"
 
 
-def _chunks(response: Response) -> Iterator[bytes]:
-    if isinstance(response.body, Stream):
-        return response.body.chunks()
-    return iter([response.body])
+def _first_half(response: Response) -> Iterator[bytes]:
+    left = response.length // 2
+    for chunk in response.chunks():
+        if not left:
+            return
+        yield chunk[:left]
+        left -= len(chunk[:left])
 
 
 def _send_all(connection: socket.socket, response: Response) -> None:
-    head = _head(response, length=_length(response))
+    head = _head(response, _content_length(response))
     if isinstance(response.body, bytes):
         connection.sendall(head + response.body)
         return
     connection.sendall(head)
-    for chunk in _chunks(response):
+    for chunk in response.chunks():
         connection.sendall(chunk)
 
 
 def _send_half(connection: socket.socket, response: Response) -> None:
     """Promise the whole body and stop in the middle of it; without a body, in the middle of the head."""
-    head, length = _head(response, length=_length(response)), _length(response)
-    if not length:
-        connection.sendall(head[: len(head) // 2])
-        return
-    connection.sendall(head)
-    left = length // 2
-    for chunk in _chunks(response):
-        connection.sendall(chunk[:left])
-        left -= len(chunk[:left])
-        if not left:
-            return
+    head = _head(response, _content_length(response))
+    connection.sendall(head if response.length else head[: len(head) // 2])
+    for chunk in _first_half(response):
+        connection.sendall(chunk)
+
+
+def _send_half_chunked(connection: socket.socket, response: Response) -> None:
+    """Send half of the body as chunks, and no last chunk."""
+    connection.sendall(_head(response, CHUNKED))
+    for chunk in _first_half(response):
+        _send_chunk(connection, chunk)
+
+
+def _send_unframed(connection: socket.socket, response: Response, chunks: Iterator[bytes]) -> None:
+    """Send a body that ends where the connection ends."""
+    connection.sendall(_head(response, "Connection: close"))
+    for chunk in chunks:
+        connection.sendall(chunk)
 
 
 def _send_slowly(connection: socket.socket, response: Response, stopping: threading.Event) -> None:
     """Spread the body, or the head of an empty response, over the given time."""
-    head = _head(response, length=_length(response))
-    content = b"".join(_chunks(response))
+    head = _head(response, _content_length(response))
+    content = b"".join(response.chunks())
     if content:
         connection.sendall(head)
     else:
@@ -265,8 +266,8 @@ def _send_slowly(connection: socket.socket, response: Response, stopping: thread
 
 def _send_padded(connection: socket.socket, response: Response) -> None:
     """Send the body and then blanks, chunked, so that no Content-Length announces them."""
-    connection.sendall(_head(response, length=None))
-    for chunk in _chunks(response):
+    connection.sendall(_head(response, CHUNKED))
+    for chunk in response.chunks():
         _send_chunk(connection, chunk)
     for start in range(0, response.extra_bytes, len(PADDING)):
         _send_chunk(connection, PADDING[: response.extra_bytes - start])
@@ -276,3 +277,15 @@ def _send_padded(connection: socket.socket, response: Response) -> None:
 def _send_chunk(connection: socket.socket, chunk: bytes) -> None:
     if chunk:
         connection.sendall(f"{len(chunk):x}\r\n".encode() + chunk + b"\r\n")
+
+
+SPOILED: dict[WireFault, Callable[[socket.socket, Response, threading.Event], object]] = {
+    "silent": lambda _, response, stopping: stopping.wait(response.seconds),
+    "reset": lambda connection, *_: _reset_on_close(connection),
+    "cut": lambda connection, response, _: _send_half(connection, response),
+    "cut_chunked": lambda connection, response, _: _send_half_chunked(connection, response),
+    "cut_unframed": lambda connection, response, _: _send_unframed(connection, response, _first_half(response)),
+    "unframed": lambda connection, response, _: _send_unframed(connection, response, response.chunks()),
+    "slow": _send_slowly,
+    "oversized": lambda connection, response, _: _send_padded(connection, response),
+}

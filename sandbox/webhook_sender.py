@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar
 import requests
 
 from sandbox.ledger import DeliveryAttempt
-from sandbox.models import EVENT_TYPES
+from sandbox.models import APPLICATION_EVENTS
 from sandbox.webhooks import compact_json, webhook_body, webhook_headers
 
 if TYPE_CHECKING:
@@ -279,7 +279,7 @@ class SendJob:
         if self._request.type != "mixed":
             return [self._request.type] * self._request.count
         # New mail is the most frequent event, as in a real company.
-        choices = [*EVENT_TYPES, *["inbound_received"] * len(EVENT_TYPES)]
+        choices = [*APPLICATION_EVENTS, *["inbound_received"] * len(APPLICATION_EVENTS)]
         return [self._rng.choice(choices) for _ in range(self._request.count)]
 
     def _delivery(self, webhook_type: str) -> Delivery:

@@ -7,21 +7,26 @@ import hashlib
 import hmac
 import json
 import re
+from dataclasses import replace
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
 
-    from sandbox.models import WebhookEvent
+    from sandbox.models import Company, WebhookEvent
     from sandbox.serializers import Json, Serializer
 
 HOUR_MS = 3_600_000
 TOO_LARGE_BYTES = 11 * 1024 * 1024
+PREVIEWED = ("source", "target", "conversation")
 LONE_SURROGATE = re.compile("[\ud800-\udfff]")
 
 
 def webhook_body(serializer: Serializer, webhook_event: WebhookEvent, fault: str | None = None) -> bytes:
     """The raw body of a webhook, with the fault in it."""
+    if fault == "underscore_host":
+        serializer = replace(serializer, base=underscore_host(serializer.company))
     body = {
         "type": webhook_event.webhook_type,
         "authorization": {"id": serializer.company.id},
@@ -71,6 +76,61 @@ def _without_zero_fractions(value: Any) -> Any:
     return value
 
 
+def underscore_host(company: Company) -> str:
+    """A company host with underscores, as links of Front name one."""
+    return f"https://{company.domain.removesuffix('.example').replace('-', '_')}.api.frontapp.com"
+
+
+def event_preview(event: Json, parts: Iterable[str]) -> Json:
+    """Reduce these parts of an event to Front's preview of it: the type, the link and the id of each."""
+    reduced = {part: _part_preview(part, event[part]) for part in parts if part in event}
+    return {**event, **reduced}
+
+
+def _part_preview(part: str, whole: Json) -> Json:
+    if part == "conversation":
+        return {"_links": whole["_links"], "id": whole["id"]}
+    data = whole["data"]
+    first = data[0] if isinstance(data, list) and data else data
+    if isinstance(first, str):
+        return whole  # conversation ids are no resource with a link
+    resource = {"_links": {"self": first["_links"]["self"]}, "id": first["id"]} if first else {}
+    return {"_meta": whole["_meta"], **resource}
+
+
+def _preview(*parts: str) -> Callable[[Json], None]:
+    def reduce(body: Json) -> None:
+        body["payload"] = event_preview(body["payload"], parts)
+
+    return reduce
+
+
+def _preview_links_only(body: Json) -> None:
+    body["payload"] = event_preview(body["payload"], PREVIEWED)
+    for part in PREVIEWED:
+        body["payload"].get(part, {}).pop("id", None)
+
+
+def _emitted_at(write: Callable[[float], str]) -> Callable[[Json], None]:
+    def rewrite(body: Json) -> None:
+        body["payload"]["emitted_at"] = write(body["payload"]["emitted_at"])
+
+    return rewrite
+
+
+def _no_emitted_at(body: Json) -> None:
+    del body["payload"]["emitted_at"]
+
+
+def _iso(seconds: float) -> str:
+    return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def _sync(body: Json) -> None:
+    body["type"] = "sync"
+    del body["payload"]
+
+
 def _without(*names: str) -> Callable[[Json], None]:
     """Make a fault that removes these keys from the message."""
 
@@ -102,7 +162,17 @@ BODY_FAULTS: dict[str | None, Callable[[Json], Any]] = {
     "no_recipients": _without("recipients"),
     "no_attachments": _without("attachments"),
     "preview": _without("recipients", "attachments", "body", "text", "author", "metadata"),
+    "preview_event": _preview(*PREVIEWED),
+    "preview_source": _preview("source"),
+    "preview_target": _preview("target"),
+    "preview_conversation": _preview("conversation"),
+    "preview_links_only": _preview_links_only,
     "no_target": _no_target,
+    "emitted_at_text": _emitted_at(str),
+    "emitted_at_iso": _emitted_at(_iso),
+    "emitted_at_unreadable": _emitted_at(lambda _: "last Tuesday"),
+    "no_emitted_at": _no_emitted_at,
+    "sync_without_challenge": _sync,
     "too_large": _too_large,
     "unknown_type": _unknown_type,
     "unknown_company": _unknown_company,

@@ -74,7 +74,7 @@ class Call:
         if self.key in world.merged:
             surviving_id = world.surviving(self.key)[1]
             target = self.request.target.replace(self.resource, surviving_id, 1)
-            location = f"http://{self.request.host}{target}"
+            location = f"{self.company.host or f'http://{self.request.host}'}{target}"
             raise ConversationMerged(Response(status=301, headers={"Location": location}))
         return self.find("conversation", world.conversations)
 
@@ -97,13 +97,13 @@ class Call:
         has_more = start + limit < len(items)
         return {
             "_pagination": {"next": self._next_url(limit, item_id(shown[-1])) if has_more else None},
-            "_links": {"self": self.front.base + self.request.target},
+            "_links": {"self": self.serializer.base + self.request.target},
             "_results": [serialize(item) for item in shown],
         }
 
     def unpaged(self, results: list[Json]) -> Json:
         """A list that Front sends without pages."""
-        return {"_links": {"self": self.front.base + self.request.path}, "_results": results}
+        return {"_links": {"self": self.serializer.base + self.request.path}, "_results": results}
 
     def _limit(self, max_limit: int, default_limit: int) -> int:
         given = self.request.first("limit")
@@ -126,4 +126,4 @@ class Call:
     def _next_url(self, limit: int, token: str) -> str:
         kept = {name: values for name, values in self.request.query.items() if name not in {"limit", "page_token"}}
         query = urlencode({**kept, "limit": limit, "page_token": token}, doseq=True, safe="[]")
-        return f"{self.front.base}{self.request.path}?{query}"
+        return f"{self.serializer.base}{self.request.path}?{query}"

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import base64
 import html
-from typing import TYPE_CHECKING
-from urllib.parse import parse_qs, urlencode
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlencode
 
 from sandbox.grants import InvalidGrant
 from sandbox.http_messages import Response, json_response
@@ -65,9 +65,8 @@ def issue_tokens(front: Front, request: Request) -> Response:
     """Issue tokens for a code or a refresh token. The client authenticates with HTTP Basic."""
     if request.headers.get("authorization") != _client_authorization(front):
         return json_response({"error": "invalid_client"}, 401)
-    given = _parameters(request)
     try:
-        return _token_response(_granted_tokens(front, given))
+        return _token_response(_granted_tokens(front, request.parameters))
     except InvalidGrant:
         return json_response({"error": "invalid_grant"}, 400)
     except KeyError:
@@ -79,14 +78,7 @@ def _client_authorization(front: Front) -> str:
     return f"Basic {base64.b64encode(pair.encode()).decode()}"
 
 
-def _parameters(request: Request) -> dict[str, str]:
-    if request.headers.get("content-type", "").startswith("application/json"):
-        body = request.json()
-        return body if isinstance(body, dict) else {}
-    return {name: values[0] for name, values in parse_qs(request.body.decode()).items()}
-
-
-def _granted_tokens(front: Front, given: dict[str, str]) -> Tokens:
+def _granted_tokens(front: Front, given: dict[str, Any]) -> Tokens:
     if given["grant_type"] == "authorization_code":
         return front.grants.exchange(given["code"], given["redirect_uri"], front.now())
     if given["grant_type"] == "refresh_token":

@@ -8,6 +8,7 @@ import sys
 from typing import TYPE_CHECKING
 from urllib.parse import quote
 
+from sandbox.faults import UTF8_FILE
 from sandbox.http_messages import Response, Stream, http_error, json_response
 from sandbox.sample_data import attachment_chunks
 
@@ -54,8 +55,13 @@ def show_message(call: Call) -> Response:
 
 
 def download_attachment(call: Call) -> Response:
-    """The bytes of an attachment, exactly as many as its description says."""
+    """The bytes of an attachment, exactly as many as its description says.
+
+    After the redirect of `redirect_utf8`, only a client that kept the name in the address finds the file.
+    """
     attachment = call.find("attachment", call.front.world.attachments)
+    if call.request.first("file") not in {None, UTF8_FILE}:
+        raise http_error(404, "Unknown file")
     company_id, attachment_id = call.key
     filename = quote(attachment.filename.encode("utf-8", "replace"), safe="")
     return Response(

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from sandbox.api import conversations, oauth, resources
 from sandbox.api.call import Call, ConversationMerged, WrongToken
-from sandbox.faults import RETRY_AFTER_SECONDS, replace_response, spoil_response
+from sandbox.faults import RETRY_AFTER_SECONDS, FaultRule, replace_response, spoil_response
 from sandbox.http_messages import HttpError, Response, error_response
 from sandbox.ledger import ApiCall
 from sandbox.rate_limits import too_many_requests
@@ -17,7 +17,6 @@ from sandbox.rate_limits import too_many_requests
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from sandbox.faults import FaultRule
     from sandbox.front import Front
     from sandbox.grants import Grant
     from sandbox.http_messages import Request
@@ -120,7 +119,7 @@ def _respond(front: Front, request: Request, routed: RoutedCall) -> Response:
         monitor.note_refusal(grant.company, resource if limits.is_burst else None, now, limits.retry_after)
         return too_many_requests(limits)
     rule = _fault(front, request, routed, grant.company)
-    if rule and (response := replace_response(rule, limits, front.now(), front.elsewhere + request.target)):
+    if rule and (response := replace_response(rule, request, limits, front.now(), front.elsewhere)):
         if "retry-after" in response.headers:
             refused = resource if rule.kind == "429_burst" else None
             monitor.note_refusal(grant.company, refused, now, rule.seconds_or(RETRY_AFTER_SECONDS))
@@ -140,7 +139,7 @@ def _grant(front: Front, request: Request) -> Grant:
 
 def _fault(front: Front, request: Request, routed: RoutedCall, company_id: str) -> FaultRule | None:
     """Choose the fault of this call. A merge happens here, and the handler then finds the old id gone."""
-    rule = front.faults.choose(request.method, request.path, company_id)
+    rule = front.faults.choose(request, company_id) or _fault_of_file(front, request, routed, company_id)
     if rule is None or rule.kind != "merged_301":
         routed.fault = rule.kind if rule else None
         return rule
@@ -148,6 +147,15 @@ def _fault(front: Front, request: Request, routed: RoutedCall, company_id: str) 
     if key in world.conversations and routed.resource not in world.merged.values():
         world.merge(key, front.now())
     return None
+
+
+def _fault_of_file(front: Front, request: Request, routed: RoutedCall, company_id: str) -> FaultRule | None:
+    """The fault that every download of this attachment has."""
+    attachment = front.world.attachments.get((company_id, routed.resource))
+    if attachment is None or attachment.fault is None:
+        return None
+    rule = FaultRule(kind=attachment.fault)
+    return rule if rule.matches(request, company_id) else None
 
 
 def _handle(
@@ -162,11 +170,16 @@ def _handle(
 
 
 def _respond_to_oauth(front: Front, request: Request, routed: RoutedCall) -> Response:
-    """Respond on an OAuth route, which has no token and no rate limits, but can have faults."""
-    rule = front.faults.choose(request.method, request.path, None)
+    """Respond on an OAuth route, which has no access token and no rate limits, but can have faults."""
+    rule = front.faults.choose(request, _company_of_refresh(front, request))
     routed.fault = rule.kind if rule else None
-    limits, offsite_url = front.rate_limits.peek(NO_COMPANY, front.now()), front.elsewhere + request.target
-    if rule and (response := replace_response(rule, limits, front.now(), offsite_url)):
+    limits = front.rate_limits.peek(NO_COMPANY, front.now())
+    if rule and (response := replace_response(rule, request, limits, front.now(), front.elsewhere)):
         return response
     response = OAUTH_ROUTES[request.method, request.path](front, request)
     return spoil_response(rule, response) if rule else response
+
+
+def _company_of_refresh(front: Front, request: Request) -> str | None:
+    refresh_token = request.parameters.get("refresh_token") if request.method == "POST" else None
+    return front.grants.owner(refresh_token) if isinstance(refresh_token, str) else None

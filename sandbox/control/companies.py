@@ -44,8 +44,9 @@ def create_company(front: Front, request: Request, _: str) -> Response:
     """Create a company, or return the existing one with this id."""
     body = request.json()
     if not isinstance(body, dict) or not isinstance(body.get("id"), str):
-        raise BadRequest("a company is {id, name, api_token?}")
-    company = front.ensure_company(body["id"], str(body.get("name") or body["id"]), body.get("api_token"))
+        raise BadRequest("a company is {id, name, api_token?, host?}")
+    name, token, host = str(body.get("name") or body["id"]), body.get("api_token"), body.get("host")
+    company = front.ensure_company(body["id"], name, token, host)
     token = body.get("api_token") or front.api_token(company.id)
     return json_response({**_company_json(company), "api_token": token})
 

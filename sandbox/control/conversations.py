@@ -6,9 +6,9 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from sandbox.http_messages import BadRequest, Response, json_response
-from sandbox.models import PersonChanged, Recalled, Source
+from sandbox.models import MergedConversations, PersonChanged, Recalled, Source
 from sandbox.sample_data import attachment_sha256
-from sandbox.world import Cause, set_status
+from sandbox.world import Cause, emit_event, set_status
 
 if TYPE_CHECKING:
     from collections.abc import Container
@@ -92,7 +92,14 @@ def _merge(front: Front, body: dict[str, Any], conversation_id: str) -> Response
     into = _conversation_key(front, key[0], str(body.get("into")))
     if into == key:
         raise BadRequest("a conversation cannot be merged into itself")
-    return json_response({"merged_into": front.world.merge(key, front.now(), into[1])})
+    at, person = front.now(), front.world.companies[key[0]].teammates[0]
+    with front.world.lock:
+        merged_into = front.world.merge(key, at, into[1])
+        if body.get("webhook"):
+            cause = Cause(source=Source(type="teammate", teammate=person), at=at)
+            target = MergedConversations(ids=(conversation_id,))
+            front.announce(emit_event(front.world, into, "conversations_merged", cause, target))
+    return json_response({"merged_into": merged_into})
 
 
 def _conversation_key(front: Front, company_id: str | None, conversation_id: str) -> Key:

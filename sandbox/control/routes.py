@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import re
+from ipaddress import ip_address
 from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
 
 from sandbox.control import companies, conversations
-from sandbox.faults import read_rule
+from sandbox.faults import REFRESH_KINDS, read_rule
 from sandbox.http_messages import BadRequest, Response, json_response
 from sandbox.send_request import read_send_request
 
@@ -25,6 +27,8 @@ def send_webhooks(front: Front, request: Request, _: str) -> Response:
         raise BadRequest(f"no such company: {send_request.company}; create it first")
     if send_request.inbox and send_request.inbox not in {inbox.id for inbox in company.inboxes}:
         raise BadRequest(f"no such inbox: {send_request.inbox}")
+    if send_request.fault in REFRESH_KINDS:
+        front.refuse_refreshes(company.id, send_request.fault)
     return json_response(front.jobs.start(send_request))
 
 
@@ -121,9 +125,39 @@ PATTERNS = [(method, re.compile(route.replace("{id}", r"([^/]+)")), handler) for
 
 
 def handle_control_request(front: Front, request: Request) -> Response:
-    """Run the handler of a route, or respond with 404 and a list of all routes."""
+    """Run the handler of a route, or respond with 404 and a list of all routes.
+
+    Refuse what a page of another site could send through a browser: a foreign Host or Origin, or a body that is
+    not JSON.
+    """
+    if reason := _foreign(front, request):
+        return json_response({"error": reason}, 403)
+    if request.body and _media_type(request) != "application/json":
+        return json_response({"error": "the content type of a body is application/json"}, 415)
     for method, pattern, handler in PATTERNS:
         if method == request.method and (match := pattern.fullmatch(request.path)):
             return handler(front, request, match[1] if pattern.groups else "")
     routes = [f"{method} {route}" for method, route, _ in ROUTES]
     return json_response({"error": "no such route", "routes": routes}, 404)
+
+
+def _foreign(front: Front, request: Request) -> str | None:
+    """Return the reason to refuse a request of another site, or None."""
+    own = urlsplit(front.base)
+    if not _names_this_machine(front, f"//{request.host}"):
+        return "Host is no name of this machine"
+    origin = request.headers.get("origin", front.base)
+    is_own = _names_this_machine(front, origin) and urlsplit(origin).scheme == own.scheme
+    return None if is_own and urlsplit(origin).port == own.port else "Origin is not this sandbox"
+
+
+def _names_this_machine(front: Front, url: str) -> bool:
+    try:
+        name, _ = urlsplit(url).hostname, urlsplit(url).port
+        return name in {"localhost", front.settings.host} or ip_address(name or "").is_loopback
+    except ValueError:
+        return False
+
+
+def _media_type(request: Request) -> str:
+    return request.headers.get("content-type", "").partition(";")[0].strip().lower()

@@ -9,6 +9,8 @@ from urllib.parse import parse_qs, urlsplit
 import pytest
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     import requests
 
     from tests.integration.sandbox.conftest import Client, Start
@@ -114,6 +116,60 @@ def test_after_revocation_nothing_works_and_restoring_brings_the_api_token_back(
     assert client.call("GET", "/me").status_code == 401
     client.control("POST", "/companies/cmp_kettle/tokens", do="restore")
     assert client.call("GET", "/me").status_code == 200
+
+
+REFUSALS = [
+    # kind, status, body
+    (
+        "refresh_400_error",
+        400,
+        {"_error": {"status": 400, "title": "Bad request", "message": "Invalid refresh token"}},
+    ),
+    ("refresh_400_invalid_grant", 400, {"error": "invalid_grant"}),
+    ("refresh_400_invalid_request", 400, {"error": "invalid_request"}),
+    ("refresh_401_invalid_grant", 401, {"error": "invalid_grant"}),
+    ("refresh_401_empty", 401, None),
+    ("refresh_200_invalid_grant", 200, {"error": "invalid_grant"}),
+]
+
+
+def by_rule(client: Client, kind: str) -> None:
+    client.fault(kind, company="cmp_kettle")
+
+
+def by_webhook(client: Client, kind: str) -> None:
+    client.send(fault=kind)
+
+
+@pytest.mark.parametrize("ask", [by_rule, by_webhook])
+@pytest.mark.parametrize(("kind", "status", "body"), REFUSALS)
+def test_a_refresh_is_refused_in_every_form_and_a_new_consent_is_not(
+    kind: str, status: int, body: object, ask: Callable[[Client, str], None], client: Client
+) -> None:
+    refresh_token = tokens(client)["refresh_token"]
+    ask(client, kind)
+    for _ in range(2):
+        refused = exchange(client, grant_type="refresh_token", refresh_token=refresh_token)
+        assert refused.status_code == status
+        assert (refused.json() if refused.content else None) == body
+    assert "access_token" in tokens(client)
+    client.control("DELETE", "/faults")
+    assert "access_token" in exchange(client, grant_type="refresh_token", refresh_token=refresh_token).json()
+
+
+def test_refused_refreshes_come_with_expired_tokens_when_a_webhook_asks_for_them(client: Client) -> None:
+    granted = tokens(client)
+    client.fault("refresh_401_empty")
+    assert client.call("GET", "/me", token=granted["access_token"]).status_code == 200
+    client.send(fault="refresh_401_empty")
+    assert client.call("GET", "/me", token=granted["access_token"]).status_code == 401
+    assert client.call("GET", "/me").status_code == 200  # with the API token
+
+
+def test_refreshes_of_one_company_are_refused_and_those_of_others_are_not(client: Client) -> None:
+    refresh_token = tokens(client)["refresh_token"]
+    client.fault("refresh_400_error", company="cmp_other")
+    assert exchange(client, grant_type="refresh_token", refresh_token=refresh_token).status_code == 200
 
 
 def test_a_change_by_an_app_is_marked_as_such(client: Client) -> None:

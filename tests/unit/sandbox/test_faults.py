@@ -5,13 +5,17 @@ from __future__ import annotations
 import pytest
 
 from sandbox.faults import FaultRule, FaultRules, read_rule
-from sandbox.http_messages import BadRequest
+from sandbox.http_messages import BadRequest, Request
 
 PATH = "/conversations/cnv_1"
 
 
+def get(target: str, **headers: str) -> Request:
+    return Request(method="GET", target=target, headers=headers)
+
+
 def kinds(rules: FaultRules, times: int, path: str = PATH) -> list[str | None]:
-    chosen = [rules.choose("GET", path, "cmp_a") for _ in range(times)]
+    chosen = [rules.choose(get(path), "cmp_a") for _ in range(times)]
     return [rule.kind if rule else None for rule in chosen]
 
 
@@ -29,7 +33,40 @@ def kinds(rules: FaultRules, times: int, path: str = PATH) -> list[str | None]:
     ],
 )
 def test_a_rule_matches_the_calls_it_names(rule: FaultRule, fits: bool) -> None:
-    assert rule.matches("GET", PATH, "cmp_a") is fits
+    assert rule.matches(get(PATH), "cmp_a") is fits
+
+
+@pytest.mark.parametrize(
+    ("kind", "request_", "fits"),
+    [
+        ("file_empty", get("/download/fil_1"), True),
+        ("file_empty", get("/messages/msg_1"), False),
+        ("406_accept", get("/download/fil_1", accept="application/json"), True),
+        ("406_accept", get("/download/fil_1", accept="application/json, */*;q=0.1"), False),
+        ("406_accept", get("/download/fil_1"), False),
+        ("406_accept", get("/me", accept="application/json"), False),
+        ("redirect_utf8", get("/download/fil_1"), True),
+        # The redirect was followed
+        ("redirect_utf8", get("/download/fil_1?file=x"), False),
+        ("refresh_401_empty", get("/me"), False),
+    ],
+)
+def test_a_kind_matches_only_the_calls_where_it_makes_sense(kind: str, request_: Request, fits: bool) -> None:
+    assert FaultRule(kind=kind).matches(request_, "cmp_a") is fits
+
+
+@pytest.mark.parametrize(
+    ("content_type", "body", "fits"),
+    [
+        ("application/x-www-form-urlencoded", b"grant_type=refresh_token&refresh_token=r", True),
+        ("application/json", b'{"grant_type": "refresh_token", "refresh_token": "r"}', True),
+        ("application/x-www-form-urlencoded", b"grant_type=authorization_code&code=c", False),
+        ("application/json", b"[]", False),
+    ],
+)
+def test_a_refused_refresh_is_no_refused_code(content_type: str, body: bytes, fits: bool) -> None:
+    request = Request(method="POST", target="/oauth/token", headers={"content-type": content_type}, body=body)
+    assert FaultRule(kind="refresh_400_error").matches(request, None) is fits
 
 
 def test_a_count_ends_a_rule_and_the_next_one_takes_over() -> None:

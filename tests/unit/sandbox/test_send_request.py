@@ -26,8 +26,13 @@ PLAIN = {"type": "inbound_received", "company": "cmp_a"}
         {"expect": "tag:red"},
         {"recipients": [{"role": "to"}]},
         {"recipients": [{"handle": "a@b.example", "role": "boss"}]},
+        {"attachments": ["a.pdf"]},
+        {"attachments": [{"fault": "500"}]},
+        {"merges": [1]},
+        {"merges": ["cnv_1"], "conversation": "cnv_1"},
         # A forged webhook must have no effect
         {"fault": "bad_signature", "expect": "archived"},
+        {"fault": "sync_without_challenge", "expect": "archived"},
     ],
 )
 def test_a_request_that_makes_no_sense_is_refused(words: dict[str, Any]) -> None:

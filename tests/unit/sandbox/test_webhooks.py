@@ -32,6 +32,12 @@ SHAPES = [
     ("link_added", "link_added", "teammate", "link", "unassigned"),
     ("link_removed", "link_removed", "teammate", "link", "unassigned"),
     ("message_delivery_failed", "sending_error", "recipient", "message", "unassigned"),
+    ("unassign", "unassign", "teammate", None, "unassigned"),
+    ("out_reply", "out_reply", "inboxes", "message", "unassigned"),
+    ("mention", "mention", "teammate", "comment", "unassigned"),
+    ("forward", "forward", "teammate", "message", "unassigned"),
+    ("conversations_merged", "conversations_merged", "teammate", "deleted_conversation_ids", "unassigned"),
+    ("custom_field_updated", "custom_field_updated", "teammate", "custom_field", "unassigned"),
 ]
 
 
