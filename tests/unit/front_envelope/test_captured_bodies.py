@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from shared.errors import MalformedEnvelope
-from shared.front.envelope import parse_envelope, parse_message, read_listed
+from shared.front.envelope import parse_envelope, parse_message, parse_listed_event
 from shared.models import Envelope, Message
 
 CAPTURED = Path(__file__).parents[4] / "shared" / "front" / "captured"
@@ -156,7 +156,7 @@ def test_such_a_body_is_read_with_a_company(name: str) -> None:
 @pytest.mark.parametrize("name", EVENTS)
 def test_a_bare_event_is_read_as_one_of_fronts_list(name: str) -> None:
     event = EVENTS[name]
-    listed = read_listed(event, COMPANY)
+    listed = parse_listed_event(event, COMPANY)
     assert listed is not None
     assert listed.front_id == event["id"]
     assert listed.type == APPLICATION_NAMES.get(event["type"], event["type"])
