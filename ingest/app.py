@@ -15,7 +15,7 @@ from flask import request
 from werkzeug.exceptions import HTTPException
 
 from ingest.checks import Checks
-from ingest.flask_app import Answer, DoorFlask, Hold
+from ingest.minimal_flask import Answer, DoorFlask, Hold
 from shared.errors import ComeBack, DoorFull, Refused
 from shared.models import Delivery
 from shared.process import metrics

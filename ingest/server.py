@@ -19,8 +19,8 @@ from werkzeug.exceptions import ClientDisconnected
 
 from ingest.app import METRICS, READYZ, WEBHOOKS, create_app
 from ingest.checks import check_size
-from ingest.flask_app import Hold
 from ingest.keeper import Deadlines, open_keeper
+from ingest.minimal_flask import Hold
 from shared import failpoints
 from shared.errors import BodyTooSlow, DoorFull
 from shared.process import metrics

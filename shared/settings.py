@@ -110,8 +110,8 @@ class Settings(BaseSettings):
         0,
         ge=0,
         le=36_500,
-        description="Days that finished events and their files are kept, though never less than a tenant's actions may "
-        "be late; 0: for ever",
+        description="Days that finished events and their files are kept; an event that a policy may still act on stays "
+        "longer; 0: for ever",
     )
     web_concurrency: int = Field(2, ge=1, le=64, description="Processes of the door")
     worker_threads: int = Field(16, ge=1, le=256, description="Tasks one worker process runs at a time")
@@ -129,8 +129,8 @@ class Settings(BaseSettings):
     )
     mailroom_crash_at: str = Field(
         "",
-        description="For tests of crashes: `point[:how[:of]]`, where a process dies, freezes or breaks "
-        "(`shared/failpoints.py`); refused in production",
+        description="For tests of crashes: where and how a process dies, freezes or breaks, as `POINT[:HOW[:OF]]` "
+        "(`shared/failpoints.py` lists them); refused in production",
     )
 
     # Each field has its own check, because pydantic skips a check of the whole object while any field is wrong.

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from ingest.flask_app import Answer, DoorFlask
 from ingest.keeper import open_keeper
+from ingest.minimal_flask import Answer, DoorFlask
 from ingest.server import Server
 from shared.settings import current
 

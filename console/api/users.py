@@ -8,7 +8,6 @@ import json
 from typing import TYPE_CHECKING, Any
 
 from console.api.blueprint import BODY_PROBLEMS, CONFLICT, USERS, api, keep_tenant
-from console.api.bulk import put_user, with_tenant_lock
 from console.api.problems import Fault, Invalid, UnknownUser
 from console.api.schemas import TenantPath, pointer_to
 from console.api.user_schemas import (
@@ -21,6 +20,7 @@ from console.api.user_schemas import (
     UserShown,
     UsersQuery,
 )
+from console.api.user_writes import put_user, with_tenant_lock
 from console.user_validation import LONGEST_ID, BadUser, validated_user
 from console.web.resources import current_resources
 from shared.addresses import match_key

@@ -17,7 +17,6 @@ from shared.front import answers
 from shared.front.answers import MOVED, Answer, Route, parse_answer
 from shared.front.download import Download, Downloads
 from shared.front.envelope import front_id, parse_message
-from shared.front.exchange import Api, Exchange, with_retries
 from shared.front.objects import (
     Channel,
     Conversation,
@@ -33,6 +32,7 @@ from shared.front.objects import (
     parse_page,
     parse_teammate,
 )
+from shared.front.tenant_requests import Api, Exchange, with_retries
 from shared.http.destinations import is_public
 from shared.http.transport import CallDeadlines, HttpClient
 from shared.models import Call, EventPage, Message, Token

@@ -21,7 +21,7 @@ from shared.errors import (
 )
 from shared.front.answers import DOWNLOAD, Answer
 from shared.front.envelope import front_id
-from shared.front.exchange import Exchange, with_retries
+from shared.front.tenant_requests import Exchange, with_retries
 from shared.http.destinations import external_url
 from shared.http.transport import CallDeadlines, HttpClient, NoAnswer
 

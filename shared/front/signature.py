@@ -50,6 +50,8 @@ def check_freshness(timestamp: str, *, now: float, window: float) -> None:
 
 def _seconds(timestamp: str) -> float:
     if not (timestamp.isascii() and timestamp.isdigit() and len(timestamp) <= MAX_DIGITS):
-        raise StaleTimestamp(f"X-Front-Request-Timestamp must be 1 to {MAX_DIGITS} digits: milliseconds since 1970")
+        raise StaleTimestamp(
+            f"X-Front-Request-Timestamp must be 1 to {MAX_DIGITS} digits: milliseconds or seconds since 1970"
+        )
     number = int(timestamp)
     return float(number) if number < FIRST_MILLISECONDS else number / 1000

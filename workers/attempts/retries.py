@@ -16,11 +16,11 @@ from shared.errors import (
     TransientError,
 )
 
-#: Seconds before attempt 2, 3, …; about eight hours in all.
+#: Seconds between attempt 1 and 2, 2 and 3, …; about eight hours in all, each with jitter. For all errors but two.
 SCHEDULE = (10, 30, 120, 600, 1_800, 3_600, 3_600, 3_600, 3_600, 3_600, 3_600, 3_600)
-#: A file may appear later than its event, so Front's 404 is believed only after these.
+#: The same for a file that Front does not find: it may appear later than its event, so a 404 is believed only then.
 MISSING_SCHEDULE = (5, 15, 60, 300)
-#: A file that does not fit into the storage is tried without end, and soon after somebody made room.
+#: The same for a storage that is full or refuses: tried without end, and soon after somebody made room.
 STORAGE_SCHEDULE = (10, 30, 120, 600)
 SCHEDULES: Mapping[type[TransientError], tuple[int, ...]] = {
     AttachmentMissing: MISSING_SCHEDULE,

@@ -1,4 +1,10 @@
-"""The step for each kind of task."""
+"""The step for each kind of task.
+
+A new kind needs more than its step here. The check on `tasks.kind` must allow it (`shared/db/schema.sql` and a
+migration). Something must create the task: `workers/policy.py` with `workers/recording/write.py`, or a statement of its
+own. It runs in the lane of all tasks but files, and waits while Front is away (`shared/db/tasks/dispatching.py`,
+`leases.py`).
+"""
 
 from __future__ import annotations
 

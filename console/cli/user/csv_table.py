@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, TextIO
 
 from console.user_validation import BadUser, validated_user
-from shared.db.users.user_import import ImportedUser, Mistake
+from shared.db.users.user_writes import ImportedUser, Mistake
 from shared.errors import MailroomError
 
 if TYPE_CHECKING:

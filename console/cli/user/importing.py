@@ -12,8 +12,8 @@ from typing import TextIO
 from console.cli.output import count_progress, say
 from console.cli.user.csv_table import Columns, detect_encoding, numbered_lines, read_header, read_users
 from shared.db.core.pool import Connection
-from shared.db.users import user_import, users
-from shared.db.users.user_import import ImportedUser, Mistake
+from shared.db.users import user_writes, users
+from shared.db.users.user_writes import ImportedUser, Mistake
 
 MAX_SHOWN = 20  # mistakes, and moved addresses, printed one by one
 BATCH_SIZE = 2_000  # lines in memory at a time
@@ -46,18 +46,18 @@ def import_file(  # noqa: PLR0913 -- each choice is named at the call
     """
     with conn.transaction(force_rollback=dry_run), _open(path) as file:
         users.lock(conn, tenant_id)
-        user_import.create_staging_tables(conn)
+        user_writes.create_staging_tables(conn)
         columns = _stage(conn, file, path.stat().st_size, mistakes)
-        for mistake in user_import.remove_repeated_lines(conn):
+        for mistake in user_writes.remove_repeated_lines(conn):
             mistakes.add(mistake)
-        for mistake in user_import.remove_taken_addresses(conn, tenant_id, move=move):
+        for mistake in user_writes.remove_taken_addresses(conn, tenant_id, move=move):
             mistakes.add(mistake)
         moved = _print_moves(conn, tenant_id)
-        user_import.delete_old_addresses(conn, tenant_id)
-        with count_progress("writing", user_import.count_lines(conn)) as advance:
-            for written in user_import.write_users(conn, tenant_id, with_actions=columns.action is not None):
+        user_writes.delete_old_addresses(conn, tenant_id)
+        with count_progress("writing", user_writes.count_lines(conn)) as advance:
+            for written in user_writes.write_users(conn, tenant_id, with_actions=columns.action is not None):
                 advance(written)
-        return {**user_import.count_outcomes(conn), "moved": moved}
+        return {**user_writes.count_outcomes(conn), "moved": moved}
 
 
 @contextmanager
@@ -77,7 +77,7 @@ def _stage(conn: Connection, file: TextIO, size: int, mistakes: Mistakes) -> Col
     with count_progress("reading", size) as advance:
         read = 0
         for batch in _batches(read_users(lines, columns)):
-            user_import.stage(conn, [entry for entry in batch if isinstance(entry, ImportedUser)])
+            user_writes.stage(conn, [entry for entry in batch if isinstance(entry, ImportedUser)])
             for entry in batch:
                 if isinstance(entry, Mistake):
                     mistakes.add(entry)
@@ -99,7 +99,7 @@ def _batches(entries: Iterable[ImportedUser | Mistake]) -> Iterator[list[Importe
 def _print_moves(conn: Connection, tenant_id: int) -> int:
     """Print the first addresses with a new owner, and return the number of all."""
     moved = 0
-    for moved, move in enumerate(user_import.moves(conn, tenant_id), 1):
+    for moved, move in enumerate(user_writes.moves(conn, tenant_id), 1):
         if moved <= MAX_SHOWN:
             say(f"{move.address} moves from user {move.owner} to user {move.heir}")
     if moved > MAX_SHOWN:

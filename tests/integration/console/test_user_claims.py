@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from shared.db.tenants import tenants
-from shared.db.users import user_import, users
-from shared.db.users.user_import import AddressMove, ImportedUser, Mistake
+from shared.db.users import user_writes, users
+from shared.db.users.user_writes import AddressMove, ImportedUser, Mistake
 from shared.db.users.users import Address, NewUser
 
 if TYPE_CHECKING:
@@ -24,14 +24,14 @@ def written(
     conn: psycopg.Connection, tenant: int, *people: NewUser, move: bool = False
 ) -> tuple[dict[str, int], list[Mistake], list[AddressMove]]:
     with conn.transaction():
-        user_import.create_staging_tables(conn)
-        user_import.stage(conn, [ImportedUser(line=line, user=user) for line, user in enumerate(people)])
-        mistakes = list(user_import.remove_repeated_lines(conn))
-        mistakes += user_import.remove_taken_addresses(conn, tenant, move=move)
-        moves = list(user_import.moves(conn, tenant))
-        user_import.delete_old_addresses(conn, tenant)
-        list(user_import.write_users(conn, tenant, with_actions=True))
-        return user_import.count_outcomes(conn), mistakes, moves
+        user_writes.create_staging_tables(conn)
+        user_writes.stage(conn, [ImportedUser(line=line, user=user) for line, user in enumerate(people)])
+        mistakes = list(user_writes.remove_repeated_lines(conn))
+        mistakes += user_writes.remove_taken_addresses(conn, tenant, move=move)
+        moves = list(user_writes.moves(conn, tenant))
+        user_writes.delete_old_addresses(conn, tenant)
+        list(user_writes.write_users(conn, tenant, with_actions=True))
+        return user_writes.count_outcomes(conn), mistakes, moves
 
 
 def addresses(conn: psycopg.Connection, tenant: int) -> dict[str, list[str]]:
@@ -88,10 +88,10 @@ def test_who_is_missing_from_the_list_is_set_inactive_once(conn: psycopg.Connect
     counts = []
     for _ in range(2):
         with conn.transaction():
-            user_import.create_staging_tables(conn)
-            user_import.stage(conn, [ImportedUser(line=0, user=person("1", "a@acme.example"))])
-            list(user_import.remove_taken_addresses(conn, tenant))
-            counts.append(user_import.deactivate_others(conn, tenant, but=["2"]))
+            user_writes.create_staging_tables(conn)
+            user_writes.stage(conn, [ImportedUser(line=0, user=person("1", "a@acme.example"))])
+            list(user_writes.remove_taken_addresses(conn, tenant))
+            counts.append(user_writes.deactivate_others(conn, tenant, but=["2"]))
     assert counts == [1, 0]
     assert [user.active for user in users.page(conn, tenant, limit=9)] == [True, True, False]
     assert [user.active for user in users.page(conn, other, limit=9)] == [True]

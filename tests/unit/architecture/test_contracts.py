@@ -57,7 +57,7 @@ VIOLATIONS = [
     ("console/embedding.py", "from psycopg_pool import ConnectionPool", SQL),
     ("workers/resources.py", "import requests", HTTP),
     ("shared/storage.py", "import urllib3", HTTP),
-    ("workers/attempts/attempt.py", "from shared.front.exchange import Exchange", WIRE),
+    ("workers/attempts/attempt.py", "from shared.front.tenant_requests import Exchange", WIRE),
     ("console/cli/tenant/connecting.py", "from shared.front import answers", WIRE),
     ("shared/db/core/locks.py", "from shared.db.tasks import leases", CORE),
     ("shared/db/reading/tasks.py", "from shared.db.tasks.leases import claim", READING),

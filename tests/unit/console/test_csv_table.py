@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from console.cli.user.csv_table import LONGEST_LINE, BadHeader, numbered_lines, parse_header, read_header, read_users
-from shared.db.users.user_import import ImportedUser, Mistake
+from shared.db.users.user_writes import ImportedUser, Mistake
 
 
 def read(text: str) -> dict[int, str]:

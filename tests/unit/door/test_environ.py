@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from ingest.flask_app import Hold
+from ingest.minimal_flask import Hold
 from ingest.server import environ_of
 from tests.unit.door.rsgi import Headers, Scope
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from flask import Flask, session
 
-from ingest.flask_app import Answer, DoorFlask, Hold
+from ingest.minimal_flask import Answer, DoorFlask, Hold
 
 
 @pytest.mark.parametrize("name", [name for name in vars(DoorFlask) if not name.startswith("_")])

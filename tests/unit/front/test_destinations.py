@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from shared.errors import UnsafeRedirect
-from shared.front.exchange import Api
+from shared.front.tenant_requests import Api
 from shared.http.destinations import external_url, is_public
 
 FRONT = Api(url="https://api2.frontapp.com")

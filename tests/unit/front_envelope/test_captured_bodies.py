@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from shared.errors import MalformedEnvelope
-from shared.front.envelope import parse_envelope, parse_message, parse_listed_event
+from shared.front.envelope import parse_envelope, parse_listed_event, parse_message
 from shared.models import Envelope, Message
 
 CAPTURED = Path(__file__).parents[4] / "shared" / "front" / "captured"

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
     from shared.models import Delivery
 
+
 F = TypeVar("F")
 
 

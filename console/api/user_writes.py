@@ -11,8 +11,8 @@ from console.api.schemas import TenantPath, pointer_to
 from console.api.user_schemas import MOST_FAULTS, BulkQuery, BulkResult, UserItem, UserList, WrongItem
 from console.user_validation import LONGEST_ID, BadUser, validated_user
 from console.web.resources import current_resources
-from shared.db.users import user_import, users
-from shared.db.users.user_import import ImportedUser
+from shared.db.users import user_writes, users
+from shared.db.users.user_writes import ImportedUser
 from shared.db.users.users import UserTaken
 from shared.text import clean
 
@@ -20,8 +20,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
 
     from shared.db.core.pool import Connection
-    from shared.db.users.user_import import AddressMove, Mistake
+    from shared.db.users.user_writes import AddressMove, Mistake
     from shared.db.users.users import NewUser
+
 
 T = TypeVar("T")
 
@@ -95,7 +96,7 @@ def with_tenant_lock(tenant_id: int, write: Callable[[Connection], T]) -> T:
 
 def put_user(conn: Connection, tenant_id: int, user: NewUser, *, move: bool) -> str:
     """Add or replace one user; return "added", "changed" or "unchanged". Raises UserTaken."""
-    line = user_import.ImportedUser(line=0, user=user)
+    line = user_writes.ImportedUser(line=0, user=user)
     try:
         result = put_users(conn, tenant_id, [line], WriteOptions(move=move))
     except UsersRejected as exc:
@@ -106,20 +107,20 @@ def put_user(conn: Connection, tenant_id: int, user: NewUser, *, move: bool) -> 
 def put_users(conn: Connection, tenant_id: int, lines: Sequence[ImportedUser], options: WriteOptions) -> WriteResult:
     """Add or replace these users. Raises UsersRejected for a mistake, unless the options are `partial`."""
     users.lock(conn, tenant_id)
-    user_import.create_staging_tables(conn)
-    user_import.stage(conn, lines)
-    mistakes = list(user_import.remove_repeated_lines(conn))
-    mistakes += user_import.remove_taken_addresses(conn, tenant_id, move=options.move)
+    user_writes.create_staging_tables(conn)
+    user_writes.stage(conn, lines)
+    mistakes = list(user_writes.remove_repeated_lines(conn))
+    mistakes += user_writes.remove_taken_addresses(conn, tenant_id, move=options.move)
     if mistakes and not options.partial:
         raise UsersRejected(sorted(mistakes, key=lambda mistake: mistake.line))
-    moves = list(user_import.moves(conn, tenant_id))
-    user_import.delete_old_addresses(conn, tenant_id)
-    for _ in user_import.write_users(conn, tenant_id, with_actions=True):
+    moves = list(user_writes.moves(conn, tenant_id))
+    user_writes.delete_old_addresses(conn, tenant_id)
+    for _ in user_writes.write_users(conn, tenant_id, with_actions=True):
         pass
     spared = options.deactivate_except
-    deactivated = 0 if spared is None else user_import.deactivate_others(conn, tenant_id, but=spared)
+    deactivated = 0 if spared is None else user_writes.deactivate_others(conn, tenant_id, but=spared)
     return WriteResult(
-        outcomes=user_import.count_outcomes(conn), deactivated=deactivated, moves=moves, mistakes=mistakes
+        outcomes=user_writes.count_outcomes(conn), deactivated=deactivated, moves=moves, mistakes=mistakes
     )
 
 
