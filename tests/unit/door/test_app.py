@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from tests.unit.door.rsgi import Answer
 
     Post = Callable[..., Answer]
+    Get = Callable[..., Answer]
 
 BODY = b'{"type":"inbound_received","authorization":{"id":"cmp_4k2p9"}}'
 GOOD = signed(BODY)["X-Front-Signature"]
@@ -220,3 +221,50 @@ def test_a_server_that_keeps_nothing_cannot_acknowledge() -> None:
     client = create_app(Settings(front_signing_keys=[KEY]), now=lambda: NOW).test_client()
     assert client.post("/webhooks/front", data=BODY, headers=signed(BODY)).status_code == 500
     assert client.get("/livez").status_code == 200
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "status", "code"),
+    [
+        ("GET", "/webhooks/front", 405, "method_not_allowed"),
+        ("POST", "/elsewhere", 404, "not_found"),
+        # No redirects: Front would not follow them with its body
+        ("POST", "/webhooks/front/", 404, "not_found"),
+        ("POST", "/webhooks//front", 404, "not_found"),
+    ],
+)
+def test_every_no_is_problem_json(get: Get, method: str, path: str, status: int, code: str) -> None:
+    answer = get(path, method)
+    assert (answer.status, answer.mimetype, answer.json["code"]) == (status, "application/problem+json", code)
+
+
+def test_a_wrong_method_is_told_the_right_one(get: Get) -> None:
+    assert "POST" in get("/webhooks/front").headers["Allow"]
+
+
+def test_livez_asks_nobody(get: Get, kept: Kept) -> None:
+    kept.bug = RuntimeError("not to be asked")
+    assert get("/livez").json == {"alive": True}
+
+
+def test_readyz_shows_its_checks(get: Get) -> None:
+    answer = get("/readyz")
+    assert (answer.status, answer.json) == (200, {"ready": True, "checks": {"intake": "writable"}})
+
+
+def test_a_door_without_a_writable_store_is_not_ready(get: Get, kept: Kept) -> None:
+    kept.down = True
+    answer = get("/readyz")
+    assert (answer.status, answer.json) == (503, {"ready": False, "checks": {"intake": "away", "spool": "away"}})
+
+
+def test_metrics_are_served(get: Get, post: Callable[..., Answer]) -> None:
+    post(b"{}")
+    answer = get("/metrics")
+    assert answer.mimetype == "text/plain"
+    assert b"mailroom_door_seconds_bucket" in answer.body
+
+
+def test_no_body_comes_with_the_answer_to_head(get: Get) -> None:
+    answer = get("/livez", "HEAD")
+    assert (answer.status, answer.body) == (200, b"")

@@ -10,10 +10,11 @@ import pytest
 from granian.rsgi import ProtocolClosed, ProtocolError  # type: ignore[attr-defined]  # the documented names
 
 from ingest import server as server_module
-from ingest.server import LARGE
-from shared.errors import NothingStored
+from ingest.flask_app import Hold
+from ingest.server import LARGE, SMALL, Bodies, environ_of
+from shared.errors import BodyTooLarge, DoorFull, NothingStored
 from tests.unit.door.conftest import Kept, a_door, webhook
-from tests.unit.door.rsgi import Proto, Scope, ask
+from tests.unit.door.rsgi import Headers, Proto, Scope, ask, chunked, sent_whole
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -178,3 +179,107 @@ def test_more_than_the_threads_can_take_come_back_later(kept: Kept, monkeypatch:
     monkeypatch.setattr(server_module, "ASIDE_WAITING", 0)
     answer = ask(a_door(kept), Scope(method="GET", path="/metrics"))
     assert (answer.status, answer.json["code"]) == (503, "door_full")
+
+
+def of(**scope: Any) -> dict[str, Any]:
+    return environ_of(Scope(**scope), b"body", Hold())  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("scope", "key", "value"),
+    [
+        ({"method": "PUT"}, "REQUEST_METHOD", "PUT"),
+        ({"path": "/é"}, "PATH_INFO", "/Ã©"),  # PEP 3333: bytes, spelled as latin-1
+        ({"query_string": "a=%20"}, "QUERY_STRING", "a=%20"),
+        ({"query_string": "a=€"}, "QUERY_STRING", "a=€".encode().decode("latin-1")),  # as above
+        ({"headers": {"content-length": "4"}}, "CONTENT_LENGTH", "4"),
+        ({"headers": {"content-type": "text/plain"}}, "CONTENT_TYPE", "text/plain"),
+        ({"headers": {"x-front-signature": "abc"}}, "HTTP_X_FRONT_SIGNATURE", "abc"),
+        (
+            {"headers": Headers([("x-front-signature", "one"), ("x-front-signature", "two")])},
+            "HTTP_X_FRONT_SIGNATURE",
+            "one,two",
+        ),
+        ({"client": "::1:50000"}, "REMOTE_ADDR", "::1"),
+        ({"server": "127.0.0.1:8080"}, "SERVER_PORT", "8080"),
+    ],
+)
+def test_the_environment(scope: dict[str, Any], key: str, value: str) -> None:
+    assert of(**scope)[key] == value
+
+
+def test_a_header_with_an_underscore_cannot_pass_itself_off_as_another() -> None:
+    assert "HTTP_X_FRONT_SIGNATURE" not in of(headers={"x_front_signature": "abc"})
+
+
+def test_the_body_is_the_input() -> None:
+    read: Callable[[], bytes] = of()["wsgi.input"].read
+    assert read() == b"body"
+
+
+LIMIT = 10 * SMALL
+LARGE_BODY = b"x" * (2 * SMALL)
+
+
+@pytest.fixture
+def bodies() -> Bodies:
+    return Bodies(limit=LIMIT, together=4 * SMALL)
+
+
+def collect(bodies: Bodies, request: tuple[Scope, Proto]) -> bytes:
+    scope, proto = request
+    return asyncio.run(bodies.collect(scope, proto))  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("request_", "body"),
+    [
+        (sent_whole(b"{}"), b"{}"),
+        (sent_whole(LARGE_BODY), LARGE_BODY),
+        (chunked(b"{", b"}"), b"{}"),
+        (chunked(LARGE_BODY[:5], LARGE_BODY[5:]), LARGE_BODY),
+        # A GET has no body and is not asked for one
+        ((Scope(method="GET"), Proto(None)), b""),
+    ],
+    ids=["small", "large", "chunked", "large chunked", "none"],
+)
+def test_a_body_is_collected_as_it_was_sent(bodies: Bodies, request_: tuple[Scope, Proto], body: bytes) -> None:
+    assert collect(bodies, request_) == body
+
+
+def test_a_body_announced_over_the_limit_is_not_read(bodies: Bodies) -> None:
+    with pytest.raises(BodyTooLarge):
+        collect(bodies, (Scope(headers={"content-length": str(LIMIT + 1)}), Proto(None)))
+
+
+def test_an_endless_body_is_read_to_just_behind_the_limit() -> None:
+    scope, proto = chunked(*[b"x" * SMALL] * 100)
+    bodies = Bodies(limit=LIMIT, together=LIMIT + 2 * SMALL)
+    for _ in range(2):  # its room is free again
+        with pytest.raises(BodyTooLarge):
+            collect(bodies, (scope, proto))
+    assert 2 * LIMIT < proto.taken < 2 * (LIMIT + 2 * SMALL)
+
+
+def test_large_bodies_have_a_room_of_their_own(bodies: Bodies) -> None:
+    held = [collect(bodies, sent_whole(LARGE_BODY)) for _ in range(2)]
+    with pytest.raises(DoorFull):
+        collect(bodies, sent_whole(LARGE_BODY))
+    assert collect(bodies, sent_whole(b"{}")) == b"{}"
+    for body in held:
+        bodies.release(body)
+    assert collect(bodies, sent_whole(LARGE_BODY)) == LARGE_BODY
+
+
+def test_a_body_that_is_given_up_leaves_its_room() -> None:
+    bodies = Bodies(limit=LIMIT, together=3 * SMALL)
+
+    async def give_up() -> None:
+        scope, _ = chunked()
+        task = asyncio.create_task(bodies.collect(scope, Proto(LARGE_BODY, None)))  # type: ignore[arg-type]
+        await asyncio.sleep(0)
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+
+    asyncio.run(give_up())
+    assert collect(bodies, sent_whole(LARGE_BODY)) == LARGE_BODY

@@ -8,6 +8,8 @@ from pathlib import Path
 import pytest
 
 from console.up.demo import MAIL, describe, shell_word
+from console.up.up import demo_oauth_client
+from shared.settings import Settings
 
 
 @pytest.mark.parametrize(
@@ -29,3 +31,16 @@ def test_a_path_is_one_word(path: str, typed: str, tmp_path: Path, monkeypatch: 
 def test_a_mail_is_described_by_whom_it_is_for_and_its_files() -> None:
     order = {"type": "inbound_received", **MAIL[0]}
     assert describe(order) == "inbound_received  to Ines@harbour.example, partner@quay.example  files: 2"
+
+
+def test_an_app_is_made_where_none_is_set() -> None:
+    made = demo_oauth_client(Settings(front_client_id="", front_client_secret=""))
+    assert (set(made), all(made.values())) == ({"FRONT_CLIENT_ID", "FRONT_CLIENT_SECRET"}, True)
+
+
+def test_half_an_app_is_none() -> None:
+    assert len(demo_oauth_client(Settings(front_client_id="mine", front_client_secret=""))) == 2
+
+
+def test_an_app_that_is_set_is_taken() -> None:
+    assert demo_oauth_client(Settings(front_client_id="mine", front_client_secret="secret")) == {}

@@ -8,8 +8,16 @@ from typing import Any
 
 import pytest
 
-from shared.errors import MalformedEnvelope
-from shared.front.envelope import API_NAMES, application_name, is_known, parse_envelope, parse_time
+from shared.errors import FrontRejected, MalformedEnvelope
+from shared.front.envelope import (
+    API_NAMES,
+    application_name,
+    company_of,
+    front_id,
+    is_known,
+    parse_envelope,
+    parse_time,
+)
 from shared.models import Envelope
 
 COMPANY = {"id": "cmp_4k2p9"}
@@ -227,3 +235,60 @@ def test_a_message_that_was_left_out_has_unknown_parts(target: object) -> None:
 )
 def test_the_inboxes_of_an_event_are_read_in_every_shape(source: Any, inboxes: tuple[str, ...]) -> None:
     assert read_event(source=source).inbox_ids == inboxes
+
+
+@pytest.mark.parametrize(
+    ("body", "company"),
+    [
+        (b'{"type": "sync", "authorization": {"id": "cmp_a"}}', "cmp_a"),
+        # No JSON, but it says whose it is
+        (
+            b'{"type": "inbound_received", "authorization" : {"type":"company", "id":\n"cmp_a"}, "payload": NaN}',
+            "cmp_a",
+        ),
+        (b'{"authorization": {"id": "cmp_a"}', "cmp_a"),
+        # What only mentions a company, is nobody's
+        (b'{"text": "cmp_a"', None),
+        (b'{"authorization": {}, "id": "cmp_a"', None),
+        # What can be read is read: an envelope of another's that is quoted counts for nothing
+        (
+            b'{"text": "\\"authorization\\": {\\"id\\": \\"cmp_b\\"}", "type": "t", "authorization": {"id": "cmp_a"}}',
+            "cmp_a",
+        ),
+        (b"", None),
+        (b"\xff\x00" * 10, None),
+    ],
+)
+def test_company_of(body: bytes, company: str | None) -> None:
+    assert company_of(body) == company
+
+
+@pytest.mark.parametrize("value", ["cnv_18r4w2n0", "fil_2m7c1qkw", "msg_A1", "tag_" + "z" * 64])
+def test_front_ids_pass(value: str) -> None:
+    assert front_id(value) == value
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        "",
+        "cnv_",
+        "cnv_1/../../oauth",  # another path
+        "cnv_1?x=1",  # a query
+        "cnv_1\n",  # `$` would let the line break through
+        "alt:email:nora@acme.example",  # an alias carries an address into a path
+        "cnv_١",  # a digit that is not ASCII
+        "cnv_" + "z" * 65,
+        "CNV_1",
+        "https://files.example/fil_1",
+    ],
+)
+def test_anything_else_never_enters_a_path(value: str) -> None:
+    with pytest.raises(FrontRejected):
+        front_id(value)
+
+
+def test_the_refusal_does_not_repeat_the_value() -> None:
+    with pytest.raises(FrontRejected) as refused:
+        front_id("alt:email:nora@acme.example")
+    assert "nora" not in str(refused.value)

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 LOCKS = ["requirements.txt", "requirements.lock", "requirements-uv.lock", "bench/peers/fastapi_arq/requirements.lock"]
 NODE_LOCK = "bench/peers/express_bullmq/package-lock.json"
 OPTION = re.compile(r"^\s*--(?!hash=sha256:)\S+", re.MULTILINE)
