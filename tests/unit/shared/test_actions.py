@@ -1,4 +1,4 @@
-"""Which actions, waits and inboxes a policy may name."""
+"""The actions, waits and inboxes that a policy may name, and the files that an action waits for."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from shared.errors import InvalidPolicy
 
 
 @pytest.mark.parametrize("action", ["none", "archive", "trash", "tag:tag_3vq81c"])
-def test_an_action_of_fronts_api_is_taken(action: str) -> None:
+def test_an_action_of_fronts_api_is_accepted(action: str) -> None:
     assert validated_action(action) == action
 
 
@@ -30,12 +30,12 @@ def test_an_action_of_fronts_api_is_taken(action: str) -> None:
         "tag:tag_" + "a" * 65,
     ],
 )
-def test_anything_else_is_refused_with_what_can_be_chosen(action: str) -> None:
+def test_any_other_action_is_refused_with_the_choices(action: str) -> None:
     with pytest.raises(InvalidPolicy, match="choose none, archive, trash or tag:TAG_ID"):
         validated_action(action)
 
 
-def test_mark_read_is_refused_for_what_fronts_api_cannot_do() -> None:
+def test_mark_read_is_refused_because_fronts_api_cannot_do_it() -> None:
     with pytest.raises(InvalidPolicy, match="cannot set read or unread"):
         validated_action("mark_read")
 
@@ -58,7 +58,7 @@ def test_an_inbox_named_twice_counts_once() -> None:
 
 
 @pytest.mark.parametrize("inboxes", [[], ["Invoices"], ["inb_1", "inb_"], ["inb_1,inb_2"]])
-def test_what_names_no_inbox_is_refused(inboxes: list[str]) -> None:
+def test_anything_but_inbox_ids_is_refused(inboxes: list[str]) -> None:
     with pytest.raises(InvalidPolicy, match="no inbox"):
         validated_inboxes(inboxes)
 
@@ -80,10 +80,10 @@ def test_a_waiting_file_holds_up_every_action(kind: str, wait_for: str) -> None:
         ("archive", "stored", True),
         ("tag:tag_1", "stored", True),
         ("trash", "stored", True),
-        # A tenant may let a failed file go
+        # A tenant may choose to do without a failed file
         ("archive", "settled", False),
         ("tag:tag_1", "settled", False),
-        # … but never destroy the only copy
+        # Trash would destroy the only copy
         ("trash", "settled", True),
     ],
 )
@@ -94,10 +94,10 @@ def test_a_failed_file_holds_up_what_must_be_stored(kind: str, wait_for: str, he
 
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("unstored", [UnstoredFiles(), UnstoredFiles(discarded=3)], ids=["all stored", "discarded"])
-def test_a_file_somebody_discarded_is_waited_for_no_more(kind: str, unstored: UnstoredFiles) -> None:
+def test_no_action_waits_for_a_discarded_file(kind: str, unstored: UnstoredFiles) -> None:
     assert wait_reason(kind, "stored", unstored) is None
 
 
-def test_of_waiting_and_failed_files_the_waiting_are_named_first() -> None:
+def test_waiting_files_are_named_before_failed_ones() -> None:
     reason = wait_reason("trash", "stored", UnstoredFiles(waiting=1, failed=1, discarded=1))
     assert reason == "waits for 1 file(s) of the conversation to be stored"
