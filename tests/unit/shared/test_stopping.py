@@ -60,7 +60,7 @@ def test_another_thread_requests_a_stop() -> None:
 
 @pytest.mark.usefixtures("_restore_handlers")
 def test_a_signal_during_a_wait_does_not_deadlock() -> None:
-    """With threading.Event this deadlocks within a hundred signals: `set` needs a lock that the interrupted `wait` holds."""
+    """With threading.Event `set` would need a lock that the interrupted `wait` holds."""
     stops = [stopping.Stop()]
     signals = 0
 
