@@ -1,4 +1,4 @@
-"""The metrics folder of a killed door does not stay behind."""
+"""The metrics folder goes with the door, also after a kill."""
 
 from __future__ import annotations
 
@@ -10,17 +10,20 @@ from pathlib import Path
 from ingest.__main__ import METRICS_PREFIX, metrics_folder
 
 
-def test_the_folder_is_gone_when_the_door_is(tmp_path: Path) -> None:
+def test_the_folder_is_removed_when_the_door_ends(tmp_path: Path) -> None:
     with metrics_folder(tmp_path) as folder:
         assert list(tmp_path.iterdir()) == [Path(folder)]
     assert list(tmp_path.iterdir()) == []
 
 
-def test_what_a_killed_door_left_goes_and_what_a_running_one_needs_stays(tmp_path: Path) -> None:
-    gone = subprocess.Popen([sys.executable, "-c", ""])
-    gone.wait()
-    left, needed = tmp_path / f"{METRICS_PREFIX}{gone.pid}-x", tmp_path / f"{METRICS_PREFIX}{os.getppid()}-x"
-    left.mkdir()
-    needed.mkdir()
+def test_a_killed_doors_folder_is_removed_and_a_running_ones_stays(tmp_path: Path) -> None:
+    ended = subprocess.Popen([sys.executable, "-c", ""])
+    ended.wait()
+    killed_doors, running_doors = (
+        tmp_path / f"{METRICS_PREFIX}{ended.pid}-x",
+        tmp_path / f"{METRICS_PREFIX}{os.getppid()}-x",
+    )
+    killed_doors.mkdir()
+    running_doors.mkdir()
     with metrics_folder(tmp_path):
-        assert (left.exists(), needed.exists()) == (False, True)
+        assert (killed_doors.exists(), running_doors.exists()) == (False, True)
