@@ -1,4 +1,4 @@
-"""What Front's list of teammates does to users: people come, change and go; what was given by hand stays."""
+"""Front's teammates, inboxes and channels change users and shared addresses; manual entries are kept."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ SYNCED = KnownUser(
     addresses=["nora@acme.example"],
 )
 LEFT = replace(SYNCED, active=False, deactivated_by_front=True)
-GIVEN = replace(SYNCED, external_id="17", origin="given")
+MANUAL = replace(SYNCED, external_id="17", origin="given")
 
 
 @pytest.mark.parametrize(
@@ -32,9 +32,9 @@ GIVEN = replace(SYNCED, external_id="17", origin="given")
         (NORA, [SYNCED], "unchanged", ""),
         (replace(NORA, name="Nora Berg"), [SYNCED], "changed", "was called Nora Lind"),
         (replace(NORA, email="n@acme.example"), [SYNCED], "changed", "now n@acme.example"),
-        # Front lets somebody in again
+        # The teammate is active in Front again
         (NORA, [LEFT], "changed", "active again"),
-        # A person's decision is no sync's to undo
+        # A sync never undoes a person's decision
         (NORA, [replace(SYNCED, active=False)], "left_alone", "somebody here set this user inactive"),
         (replace(NORA, is_blocked=True), [SYNCED], "deactivated", "blocked in Front"),
         (replace(NORA, is_blocked=True), [LEFT], "left_alone", "blocked in Front"),
@@ -43,9 +43,9 @@ GIVEN = replace(SYNCED, external_id="17", origin="given")
         (replace(NORA, type="visitor"), [SYNCED], "deactivated", "no person but of type visitor"),
         (replace(NORA, email=""), [], "left_alone", "has no e-mail address"),
         (replace(NORA, email="nora"), [SYNCED], "left_alone", "has no e-mail address"),
-        # The address was given to somebody
-        (NORA, [GIVEN], "left_alone", "Nora@acme.example belongs to user 17"),
-        # So was the id
+        # A manually added user has the address
+        (NORA, [MANUAL], "left_alone", "Nora@acme.example belongs to user 17"),
+        # A manually added user has the id
         (NORA, [replace(SYNCED, origin="given")], "left_alone", "this user was given by you"),
         (replace(NORA, is_blocked=True), [replace(SYNCED, origin="given")], "left_alone", "this user was given by you"),
     ],
@@ -57,17 +57,17 @@ def test_a_teammate_becomes_a_user_or_is_left_alone(
     assert (change.external_id, change.outcome, change.reason) == (teammate.id, what, why)
 
 
-def test_who_is_gone_from_front_is_set_inactive() -> None:
+def test_a_user_who_left_front_is_set_inactive() -> None:
     (change,) = teammate_changes([], [SYNCED])
     assert (change.outcome, change.external_id, change.reason) == ("deactivated", "tea_nora", "gone from Front")
 
 
-@pytest.mark.parametrize("known", [LEFT, GIVEN], ids=["inactive already", "never from Front"])
-def test_who_is_gone_already_or_was_never_there_is_no_change(known: KnownUser) -> None:
+@pytest.mark.parametrize("known", [LEFT, MANUAL], ids=["inactive already", "never from Front"])
+def test_an_inactive_or_manual_user_is_no_change(known: KnownUser) -> None:
     assert teammate_changes([], [known]) == []
 
 
-def test_an_address_goes_from_who_left_to_who_has_it_now() -> None:
+def test_an_address_moves_from_a_blocked_teammate_to_its_new_owner() -> None:
     heir = replace(OMAR, email="nora@acme.example")
     found = teammate_changes([replace(NORA, is_blocked=True), heir], [SYNCED])
     assert [(change.external_id, change.outcome, change.address_key) for change in found] == [
@@ -107,9 +107,9 @@ MAPPED = replace(KNOWN, user="17", user_active=True)
         (INBOX, CHANNEL, [KNOWN], "unchanged", ""),
         (INBOX, CHANNEL, [MAPPED], "unchanged", ""),
         (replace(INBOX, name="Help"), CHANNEL, [MAPPED], "changed", "was of Support"),
-        # Somebody mapped the address before Front's list was read
+        # A person mapped the address before the first sync
         (INBOX, CHANNEL, [replace(MAPPED, inbox_id=None, inbox=None)], "changed", "was named by you"),
-        # Gone, or not shared any more
+        # The channel or inbox is gone or no longer shared
         (
             INBOX,
             replace(CHANNEL, address="new@acme.example", is_private=True),
@@ -120,7 +120,7 @@ MAPPED = replace(KNOWN, user="17", user_active=True)
         (INBOX, replace(CHANNEL, is_private=True), [KNOWN], "removed", GONE),
         (replace(INBOX, is_private=True), CHANNEL, [KNOWN], "removed", GONE),
         (INBOX, replace(CHANNEL, inbox_id=None), [KNOWN], "removed", GONE),
-        # A person's choice is not thrown away by a sync
+        # A sync never discards a person's mapping
         (
             replace(INBOX, is_private=True),
             CHANNEL,
@@ -130,7 +130,7 @@ MAPPED = replace(KNOWN, user="17", user_active=True)
         ),
     ],
 )
-def test_an_address_follows_front(
+def test_a_shared_address_follows_front(
     inbox: Inbox, channel: Channel, known: list[InboxAddress], what: str, why: str
 ) -> None:
     (change,) = inbox_changes([inbox], [channel], known)
@@ -143,16 +143,16 @@ def test_an_address_follows_front(
         (replace(INBOX, is_private=True), CHANNEL),
         (INBOX, replace(CHANNEL, is_private=True)),
         (INBOX, replace(CHANNEL, inbox_id="inb_unseen")),
-        # Other channels than mail
+        # The channel is not for mail
         (INBOX, replace(CHANNEL, address="+41446681800")),
         (INBOX, replace(CHANNEL, address="")),
     ],
 )
-def test_what_is_private_or_no_address_is_no_shared_address(inbox: Inbox, channel: Channel) -> None:
+def test_a_private_or_other_channel_has_no_shared_address(inbox: Inbox, channel: Channel) -> None:
     assert inbox_changes([inbox], [channel], []) == []
 
 
-def test_an_address_that_a_person_named_is_never_removed() -> None:
+def test_a_manually_added_address_is_never_removed() -> None:
     assert inbox_changes([], [], [replace(KNOWN, inbox_id=None)]) == []
 
 
