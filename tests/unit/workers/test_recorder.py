@@ -33,7 +33,7 @@ def test_new_cycles_are_collected_once_a_minute(monkeypatch: pytest.MonkeyPatch)
     now = [1_000.0]
     monkeypatch.setattr("workers.recording.recorder.time.perf_counter", lambda: now[0])
     with paused_garbage_collector() as collect:
-        collect()  # not due yet; older objects are exempt
+        collect()  # not due yet, so it does nothing
         cycle = Cycle()
         gone = weakref.ref(cycle)
         del cycle
