@@ -1,1 +1,1 @@
-"""Measures what Mailroom promises: what survives faults, and how fast it is."""
+"""Measurements of Mailroom's promises: nothing is lost under faults, and the speed."""

@@ -41,7 +41,7 @@ ORDERS, THREADS = 2, 2
 SAMPLE_SECONDS = 2.0
 PARTS = 10
 RECORDED = "SELECT extract(epoch FROM max(recorded_at))::float8 FROM events"
-#: Each part finds its first row by an index of such rows alone. To count them would cost more the more there are.
+#: Each part finds its first row by a partial index. Counting the rows would cost more with every row.
 OPEN = """
 SELECT EXISTS (SELECT FROM spooled_deliveries)
     OR EXISTS (SELECT FROM tasks WHERE state IN ('queued', 'running'))

@@ -46,7 +46,7 @@ class Row:
             return f"at least {self.at_least:,g}"
         return "" if self.at_most is None else f"at most {self.at_most:,g}"
 
-    def kept_by(self, measured: float) -> bool:
+    def is_met_by(self, measured: float) -> bool:
         """Tell whether a figure is within the bound."""
         above = self.at_least is None or measured >= self.at_least
         return above and (self.at_most is None or measured <= self.at_most)
@@ -202,7 +202,7 @@ HEAD = ("benchmark", "figure", "measured", "promised", "kept", "beside")
 def promises(figures: Figures) -> list[dict[str, Any]]:
     """Return the promised figures of this benchmark, as far as this run measured them."""
     return [
-        {"what": row.figure, "promised": row.promised, "measured": measured, "kept": row.kept_by(measured)}
+        {"what": row.figure, "promised": row.promised, "measured": measured, "kept": row.is_met_by(measured)}
         for row, measured in _measured(figures)
         if row.promised
     ]
@@ -216,7 +216,7 @@ def table(results: Iterable[Figures]) -> list[tuple[str, ...]]:
 
 def _lines(figures: Figures) -> Iterator[tuple[str, ...]]:
     for row, measured in _measured(figures):
-        kept = ("yes" if row.kept_by(measured) else "**no**") if row.promised else ""
+        kept = ("yes" if row.is_met_by(measured) else "**no**") if row.promised else ""
         yield row.of, row.figure, _number(measured), row.promised, kept, _beside(row, figures)
 
 
@@ -346,7 +346,7 @@ def filled(page: str, mark: str, text: str) -> str:
 
 
 def pages() -> dict[Path, str]:
-    """Return both pages as the kept results want them."""
+    """Return both pages with the kept results in their tables."""
     results = newest(BENCH_FILE.read_text(encoding="utf-8"))
     faults = map(json.loads, FAULTS_FILE.read_text(encoding="utf-8").splitlines())
     performance = filled(BENCH_PAGE.read_text(encoding="utf-8"), "machine", machines(results))

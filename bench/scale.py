@@ -67,7 +67,8 @@ def scale(*, quick: bool) -> Figures:
             ]
         with timed(took, "looks"):
             looks = [
-                _reported("look", stranded_look(servers, tenants=size.tenants, tasks=tasks)) for tasks in size.tasks
+                _reported("look", search_stranded_actions(servers, tenants=size.tenants, tasks=tasks))
+                for tasks in size.tasks
             ]
         with timed(took, "import"):
             users = _reported("import", import_users(servers, folder, size.users))
@@ -106,7 +107,7 @@ def dispatch_round(servers: Servers, *, tenants: int, tasks: int) -> dict[str, A
         return {"due": tasks, "tenants": tenants, **_timed(conn, lambda: dispatching.queue_round(conn, waiting=0))}
 
 
-def stranded_look(servers: Servers, *, tenants: int, tasks: int) -> dict[str, Any]:
+def search_stranded_actions(servers: Servers, *, tenants: int, tasks: int) -> dict[str, Any]:
     """Time a search for actions that wait for nothing, where there is none."""
     with servers.fresh() as (url, _), psycopg.connect(url) as conn:
         _seed(conn, tenants=tenants, tasks=tasks, waiting=True)

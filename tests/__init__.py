@@ -1,1 +1,1 @@
-"""The tests, by cost: unit, integration, acceptance."""
+"""The tests, in folders by their cost: unit, integration and acceptance."""

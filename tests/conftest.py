@@ -1,4 +1,4 @@
-"""What every test gets: the servers' fixtures, and the mark of its folder."""
+"""Give every test the servers' fixtures and the mark of its folder."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ FOLDER = Path(__file__).parent
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark each test by the folder it lives in: unit, integration, acceptance, browser."""
+    """Mark each test with its folder: unit, integration or acceptance."""
     for item in items:
         if item.path.is_relative_to(FOLDER):
             item.add_marker(item.path.relative_to(FOLDER).parts[0])

@@ -1,4 +1,4 @@
-"""One PostgreSQL and one Valkey for a whole run of the tests, and clean pieces of both for each test."""
+"""One PostgreSQL and one Valkey for a whole run of the tests, with a clean database of each for every test."""
 
 from __future__ import annotations
 
@@ -24,26 +24,26 @@ if TYPE_CHECKING:
 PREFIX = "mailroom-tests-"
 TEMPLATE = "template_mailroom"
 IN_MEMORY = Path("/dev/shm")
-ROOM = 4 * 2**30  # bytes; a run of three processes takes less than one
+MEMORY_NEEDED = 4 * 2**30  # bytes; a run of three processes needs less than 1 GiB
 REDIS_DATABASES = range(1, 256)  # 0 is the one behind `redis_url`
 
 
 @pytest.fixture(scope="session")
 def servers_folder() -> Iterator[Path]:
-    """A folder of this run; what killed runs left behind is removed first."""
-    place = _place()
+    """A folder for this run; the folders of killed runs are removed first."""
+    place = _base_folder()
     for old in place.glob(f"{PREFIX}*"):
         _remove_unless_held(old)
     folder = Path(tempfile.mkdtemp(prefix=PREFIX, dir=place))
     folder.chmod(0o711)  # PostgreSQL runs as another account when we are root
     with locked(folder):
         yield folder
-    shutil.rmtree(folder, ignore_errors=True)  # another run that begins now may be removing it too
+    shutil.rmtree(folder, ignore_errors=True)  # a starting run may be removing it at the same time
 
 
 @pytest.fixture(scope="session")
 def postgres(servers_folder: Path) -> Iterator[Postgres]:
-    """The run's PostgreSQL with a migrated template. Do not stop or kill it: see `own_postgres`."""
+    """The run's PostgreSQL with a migrated template. To stop or kill a server, use `own_postgres`."""
     with Postgres(servers_folder, durable=False) as server:
         with psycopg.connect(server.url_of("postgres"), autocommit=True) as conn:
             conn.execute(f"CREATE DATABASE {TEMPLATE}")
@@ -53,14 +53,14 @@ def postgres(servers_folder: Path) -> Iterator[Postgres]:
 
 @pytest.fixture(scope="session")
 def valkey(servers_folder: Path) -> Iterator[Valkey]:
-    """The run's Valkey. Do not stop or kill it: see `own_valkey`."""
+    """The run's Valkey. To stop or kill a server, use `own_valkey`."""
     with Valkey(servers_folder, durable=False) as server:
         yield server
 
 
 @pytest.fixture(scope="session")
 def database_url(postgres: Postgres) -> str:
-    """A migrated database that all tests share; nothing in it is yours alone."""
+    """A migrated database that all tests share, so its rows may belong to other tests."""
     return _copy_of_template(postgres, "shared")
 
 
@@ -100,7 +100,7 @@ def redis_db(valkey: Valkey, _redis_numbers: Iterator[int]) -> str:
 
 @pytest.fixture
 def own_postgres(servers_folder: Path) -> Iterator[Postgres]:
-    """A PostgreSQL for this test alone, to be killed and started; its database is empty."""
+    """A PostgreSQL with an empty database for this test alone, which may kill and start it."""
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(dir=servers_folder)))
         folder.chmod(0o711)
@@ -109,18 +109,18 @@ def own_postgres(servers_folder: Path) -> Iterator[Postgres]:
 
 @pytest.fixture
 def own_valkey(tmp_path: Path) -> Iterator[Valkey]:
-    """A Valkey for this test alone, to be killed and started, or made to run full."""
+    """A Valkey for this test alone, which may kill, start or fill it."""
     with Valkey(tmp_path, durable=False) as server:
         yield server
 
 
-def _place() -> Path:
-    """In memory where there is room: a database is 300 files, which cost a disk's file system ten times as much."""
+def _base_folder() -> Path:
+    """Return a folder in memory if it has room; a database's 300 files cost ten times as much on a disk."""
     try:
-        roomy = shutil.disk_usage(IN_MEMORY).free > ROOM and os.access(IN_MEMORY, os.W_OK)
-    except OSError:  # there is none on this system
-        roomy = False
-    return IN_MEMORY if roomy else Path(tempfile.gettempdir())
+        has_room = shutil.disk_usage(IN_MEMORY).free > MEMORY_NEEDED and os.access(IN_MEMORY, os.W_OK)
+    except OSError:  # this system has no such folder
+        has_room = False
+    return IN_MEMORY if has_room else Path(tempfile.gettempdir())
 
 
 def _copy_of_template(postgres: Postgres, name: str) -> str:

@@ -48,7 +48,7 @@ class Order:
 class Outcome:
     """`accepted` counts every 200, also while warming up; the other figures are of the measured time alone.
 
-    Milliseconds count from the moment a request was due, so that a server that stalls cannot hide the requests behind.
+    Milliseconds count from the moment a request was due, so that a stalled server cannot hide the requests behind it.
     `sender_cpu_share` is of one core.
     """
 

@@ -1,4 +1,4 @@
-"""Fairness between tenants: whatever the backlogs of others, a single event is done at once."""
+"""Fairness between tenants: a single event is done at once despite the backlogs of others."""
 
 from __future__ import annotations
 

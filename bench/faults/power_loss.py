@@ -81,7 +81,7 @@ def cuts(suite: Suite, valkey: MortalValkey, policy: str) -> Result:
 
 
 def meant_to_lose(result: Result) -> Result:
-    """Judge a run that passes by losing, and by nothing else."""
+    """Judge a run that passes only if it loses deliveries and breaks no other promise."""
     broken = tuple(promise for promise in result.broken if promise != f"{result.lost} lost")
     blind = () if result.lost else ("nothing was lost under everysec: the power cut had no effect",)
     return replace(result, broken=broken + blind, note=f"meant to lose; {result.note}")

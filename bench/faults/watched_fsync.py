@@ -25,7 +25,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from typing import NoReturn
 
-# By machine: its number in the kernel's audit list, and the numbers of fsync and fdatasync.
+# Each machine has its number in the kernel's audit list, and the numbers of fsync and fdatasync.
 MACHINES = {"x86_64": (0xC000003E, (74, 75)), "aarch64": (0xC00000B7, (82, 83))}
 SECCOMP = {"x86_64": 317, "aarch64": 277}
 NO_NEW_PRIVILEGES = 38

@@ -1,4 +1,4 @@
-"""Backlogs: how fast one worker finishes waiting actions, and what other tenants' events wait meanwhile."""
+"""Backlogs: the rate at which one worker finishes them, and the wait of other tenants' events meanwhile."""
 
 from __future__ import annotations
 

@@ -61,7 +61,7 @@ def base_environment() -> dict[str, str]:
 
 @dataclass
 class Instance:
-    """One process of a kind; `wanted` while it is to run."""
+    """One process of a kind; `should_run` while it is to run."""
 
     name: str
     command: Sequence[str]
@@ -71,7 +71,7 @@ class Instance:
     started_at: float = 0.0
     terminated_at: float = 0.0
     ended_at: float = 0.0
-    wanted: bool = True
+    should_run: bool = True
     statuses: list[int] = field(default_factory=list)
 
     def spawn(self) -> None:
@@ -182,7 +182,7 @@ class Platform:
         with self._lock:
             leaving = self._running(*names)
             for instance in leaving:
-                instance.wanted = False
+                instance.should_run = False
         return _stopped(leaving)
 
     def restart(self, name: str) -> float:
@@ -193,18 +193,18 @@ class Platform:
         began = time.monotonic()
         with self._lock:
             instance = min(self._running(name), key=lambda each: each.started_at)
-            instance.wanted = False
+            instance.should_run = False
         problems = _stopped([instance])
         assert not problems, problems
         took = time.monotonic() - began
         with self._lock:
-            instance.wanted = True
+            instance.should_run = True
             self._start(instance)
         return took
 
     def _running(self, *names: str) -> list[Instance]:
         chosen = [each for each in self._instances if not names or each.name in names]
-        return [each for each in chosen if each.wanted and each.process and each.process.poll() is None]
+        return [each for each in chosen if each.should_run and each.process and each.process.poll() is None]
 
     def _start(self, instance: Instance) -> None:
         instance.spawn()
@@ -218,7 +218,7 @@ class Platform:
                     self._look_after(instance)
 
     def _look_after(self, instance: Instance) -> None:
-        if not instance.wanted or instance.process is None or (status := instance.process.poll()) is None:
+        if not instance.should_run or instance.process is None or (status := instance.process.poll()) is None:
             return
         if not instance.ended_at:
             _kill_group(instance)  # a child that is left would keep the port

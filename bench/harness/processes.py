@@ -1,4 +1,4 @@
-"""Processes of this machine: whether they are alive, who their children are, and waiting for what they do."""
+"""Processes of this machine: their state, their children, and waits for a condition."""
 
 from __future__ import annotations
 

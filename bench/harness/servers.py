@@ -50,7 +50,7 @@ class Servers:
 
     @contextmanager
     def fresh(self) -> Iterator[tuple[str, str]]:
-        """Yield the URLs of an empty, migrated database and an empty Redis; undo what was done to the servers."""
+        """Yield the URLs of an empty, migrated database and an empty Redis; restore the servers afterwards."""
         self.restore()
         self._runs += 1
         name = f"run_{self._runs}"

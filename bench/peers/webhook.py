@@ -22,7 +22,7 @@ MAX_AHEAD_SECONDS = 60
 SLOTS = 16
 #: One try and five retries, after 1, 2, 4, 8 and 16 seconds.
 TRIES = 6
-#: For an answer of Front's.
+#: The wait for an answer of Front's.
 TIMEOUT_SECONDS = 10.0
 #: Until another worker gets the webhooks of a dead one. The longest backoff is shorter, or Celery would run one twice.
 VISIBILITY_SECONDS = 30

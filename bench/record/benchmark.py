@@ -130,7 +130,7 @@ def _webhooks(case: Case, count: int, seed: int) -> list[Delivery]:
 
 
 def stored(*, quick: bool) -> Figures:
-    """Measure how much more CPU an event costs where many are stored."""
+    """Measure how much more CPU an event costs when many are stored."""
     length, (empty, full) = (QUICK_LENGTH, QUICK_STORED) if quick else (FULL_LENGTH, FULL_STORED)
     rounds = _rounds_in_turns([empty, full], length)
     pairs = zip(rounds[full], rounds[empty], strict=True)

@@ -1,4 +1,4 @@
-"""A full intake: the memory that it takes in Redis, and how fast it is recorded, however many wait."""
+"""A full intake: its memory in Redis, and the rate at which it is recorded."""
 
 from __future__ import annotations
 
@@ -132,8 +132,8 @@ def _drained(stores: Stores, webhooks: int) -> Stretch:
     ) as process:
         try:
             _start(process)
-            begun = _when(stores, depth - round(webhooks * WARM_UP), process.pid)
-            return Stretch(depth=depth, begun=begun, ended=_when(stores, depth - webhooks, process.pid))
+            begun = _wait_for_depth(stores, depth - round(webhooks * WARM_UP), process.pid)
+            return Stretch(depth=depth, begun=begun, ended=_wait_for_depth(stores, depth - webhooks, process.pid))
         finally:
             process.kill()
 
@@ -147,7 +147,7 @@ def _start(process: subprocess.Popen[bytes]) -> None:
     process.stdin.flush()
 
 
-def _when(stores: Stores, waiting: int, pid: int) -> Moment:
+def _wait_for_depth(stores: Stores, waiting: int, pid: int) -> Moment:
     """Wait until no more than these wait: a delivery leaves the intake after its commit."""
     assert wait_until(lambda: stores.intake.depth() <= waiting, RECORDED_WITHIN, every=0.01), "not recorded in time"
     used = cpu_seconds([pid]) + stores.postgres_cpu_seconds()

@@ -156,8 +156,8 @@ def by_task_each(stores: Stores, deliveries: list[Delivery]) -> Round:
     before, load, total = stores.last_event(), os.getloadavg()[0], len(deliveries)
     _send_tasks(stores.environment["REDIS_URL"], deliveries)
     with _process(TASK_WORKER, stores, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
-        begun = _when(stores, before + round(total * WARM_UP), process.pid)
-        ended = _when(stores, before + total, process.pid)
+        begun = _wait_for_events(stores, before + round(total * WARM_UP), process.pid)
+        ended = _wait_for_events(stores, before + total, process.pid)
     return Round(
         webhooks=ended[0] - begun[0],
         unrecorded=total - stores.events_after(before),
@@ -168,7 +168,7 @@ def by_task_each(stores: Stores, deliveries: list[Delivery]) -> Round:
     )
 
 
-def _when(stores: Stores, events: int, pid: int) -> tuple[int, float, float, float]:
+def _wait_for_events(stores: Stores, events: int, pid: int) -> tuple[int, float, float, float]:
     """Wait for this many events; return their count, the time and the CPU used so far."""
     wait_until(lambda: stores.last_event() >= events, RECORDED_WITHIN, every=0.02)
     return stores.last_event(), time.monotonic(), cpu_seconds([pid]), stores.postgres_cpu_seconds()

@@ -1,4 +1,4 @@
-"""Stacks for tests: each in a folder of its own, ended and looked after when the test is over."""
+"""Stacks for tests, each in a folder of its own, stopped and checked when the test ends."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ Start: TypeAlias = Callable[..., Stack]
 
 @contextmanager
 def running(*front: str, **settings: str) -> Iterator[Stack]:
-    """A started stack; `front` are options of the sandbox. At its end it must stop well and leave nothing behind."""
+    """Run a stack with these options of the sandbox; at the end it must stop cleanly and leave no process."""
     folder = Path(tempfile.mkdtemp(prefix="mailroom-acceptance-"))
     folder.chmod(0o711)  # PostgreSQL runs as another account when we are root
     stack = Stack(folder, front=front, settings=settings)

@@ -1,4 +1,4 @@
-"""What the small Front's ledger and our rows say together about everything that was sent."""
+"""Judge everything that was sent by the small Front's ledger and by our rows."""
 
 from __future__ import annotations
 
@@ -9,21 +9,21 @@ if TYPE_CHECKING:
     from tests.acceptance.stack import Stack
 
 FIGURES = ("sent", "acknowledged", "effects", "repeated", "unserved", "seconds_to_effect")
-FAILINGS = ("lost", "double", "ghost", "wrong_token")
+VIOLATIONS = ("lost", "double", "ghost", "wrong_token")
 
 
-def judged(stack: Stack) -> tuple[int, ...]:
-    """How many were lost, done twice, done unasked, how often a token went to the wrong company or host."""
+def violation_counts(stack: Stack) -> tuple[int, ...]:
+    """Return the counts of lost, repeated and unasked changes, of wrong tokens and of leaked tokens."""
     verdict, totals = stack.front.verdict(), stack.front.totals()
-    print(f"verdict: { {name: verdict[name] for name in (*FAILINGS, *FIGURES)} }")
+    print(f"verdict: { {name: verdict[name] for name in (*VIOLATIONS, *FIGURES)} }")
     print(f"door: {totals['statuses']}, under 2 s {totals['door_under_2s']}, calls too early {totals['early']}")
     if verdict["lost"] or verdict["double"] or verdict["ghost"]:
         print({name: verdict[name] for name in ("lost_events", "double_conversations", "ghost_conversations")})
-    return (*(verdict[name] for name in FAILINGS), totals["leaked_token"])
+    return (*(verdict[name] for name in VIOLATIONS), totals["leaked_token"])
 
 
-def recorded_wrongly(stack: Stack) -> list[str]:
-    """The acknowledged events that are not exactly one row."""
+def events_without_one_row(stack: Stack) -> list[str]:
+    """Return the acknowledged events that do not have exactly one row."""
     rows = Counter(front_id for (front_id,) in stack.rows("SELECT front_id FROM events"))
     acknowledged = stack.front.acknowledged()
     print(f"rows: {rows.total()} events for {len(acknowledged)} acknowledged")

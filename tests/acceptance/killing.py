@@ -1,4 +1,4 @@
-"""Kills a process while it holds work: it is stopped, looked at, and only then killed."""
+"""Kill a process while it holds work: suspend it, inspect it, and only then kill it."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ if TYPE_CHECKING:
 
     Held = Callable[[Sequence[psutil.Process]], str]
 
-HOLDS_WITHIN = 40.0  # seconds
+HOLDS_WORK_WITHIN = 40.0  # seconds
 BACK_WITHIN = 60.0
-CROWD_EVERY = 5.0
+BURST_EVERY = 5.0
 TCP = Path("/proc/net/tcp")
 ESTABLISHED = "01"
 
@@ -30,9 +30,9 @@ ESTABLISHED = "01"
 class Victim:
     """A kind of process.
 
-    `find` gives all that are to be stopped, the one to be killed first; `held` tells what they hold while they are
-    stopped, in words, or nothing; `works` whether the successor does its work. `with_children`: all of them die;
-    `in_a_crowd`: it is so quick that it needs much work at once to be caught with any.
+    `find` returns all processes to suspend, the one to kill first. `held` describes the work that they hold while they
+    are suspended, or returns nothing. `works` tells whether the successor does its work. With `with_children` all of
+    them are killed. With `needs_burst` it is so quick that it holds work only under much work at once.
     """
 
     name: str
@@ -40,26 +40,26 @@ class Victim:
     held: Held
     works: Callable[[psutil.Process], bool]
     with_children: bool = False
-    in_a_crowd: bool = False
+    needs_burst: bool = False
 
 
-def kill_at_work(victim: Victim, crowd: Callable[[], None]) -> str:
-    """Kill it with SIGKILL while it holds work, wait until its successor works; what it held.
+def kill_at_work(victim: Victim, send_burst: Callable[[], None]) -> str:
+    """Kill it with SIGKILL while it holds work, wait until its successor works, and return the work that it held.
 
-    `crowd` brings much work at once.
+    `send_burst` sends much work at once.
     """
     began = time.monotonic()
-    crowds = 0
-    while (elapsed := time.monotonic() - began) < HOLDS_WITHIN:
-        if victim.in_a_crowd and elapsed >= crowds * CROWD_EVERY:
-            crowds += 1
-            crowd()
+    bursts = 0
+    while (elapsed := time.monotonic() - began) < HOLDS_WORK_WITHIN:
+        if victim.needs_burst and elapsed >= bursts * BURST_EVERY:
+            bursts += 1
+            send_burst()
         found = victim.find()
-        if found and (held := _kill_if_it_holds(victim, found)):
+        if found and (held := _kill_if_holding(victim, found)):
             _await_successor(victim, found[0])
             return held
         time.sleep(random.uniform(0.005, 0.05))
-    raise AssertionError(f"{victim.name} never held work within {HOLDS_WITHIN:g} s")
+    raise AssertionError(f"{victim.name} never held work within {HOLDS_WORK_WITHIN:g} s")
 
 
 def _await_successor(victim: Victim, dead: psutil.Process) -> None:
@@ -67,8 +67,8 @@ def _await_successor(victim: Victim, dead: psutil.Process) -> None:
     assert back, f"{victim.name} was not started again within {BACK_WITHIN:g} s"
 
 
-def _kill_if_it_holds(victim: Victim, found: Sequence[psutil.Process]) -> str:
-    with _stopped(found):
+def _kill_if_holding(victim: Victim, found: Sequence[psutil.Process]) -> str:
+    with _suspended(found):
         held = victim.held(found)
         if held:
             for process in found if victim.with_children else found[:1]:
@@ -82,7 +82,7 @@ def _is_back(victim: Victim, dead: psutil.Process) -> bool:
 
 
 @contextmanager
-def _stopped(found: Sequence[psutil.Process]) -> Iterator[None]:
+def _suspended(found: Sequence[psutil.Process]) -> Iterator[None]:
     try:
         for process in found:
             _signal(process, signal.SIGSTOP)
@@ -98,7 +98,7 @@ def _signal(process: psutil.Process, number: signal.Signals) -> None:
 
 
 def connections(process: psutil.Process) -> list[tuple[int, int]]:
-    """The (own, other) ports of its connections."""
+    """Return the (own, other) ports of its connections."""
     try:
         found = process.net_connections(kind="tcp4")
     except psutil.NoSuchProcess:
@@ -107,7 +107,7 @@ def connections(process: psutil.Process) -> list[tuple[int, int]]:
 
 
 def unread_bytes() -> dict[tuple[int, int], int]:
-    """What has arrived on the connections of this machine and was not read, by (own, other) port."""
+    """Return the bytes that have arrived at this machine's connections unread, by (own, other) port."""
     unread = {}
     for line in TCP.read_text().splitlines()[1:]:
         _, local, remote, state, queues, *_ = line.split()

@@ -1,4 +1,4 @@
-"""Mailroom and a small Front as processes of their own, started as a user starts them."""
+"""Mailroom and a small Front as processes, started as a user starts them."""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ if TYPE_CHECKING:
 
 ROOT = Path(__file__).parents[2]
 MAILROOM = (sys.executable, "-m", "console")
-# A setting of the person who runs the tests must not change what they show.
-KEPT = ("PATH", "HOME", "USER", "LOGNAME", "LANG", "TMPDIR", "LD_LIBRARY_PATH", "COVERAGE_PROCESS_CONFIG")
+# Settings of the person who runs the tests must not change the result.
+INHERITED = ("PATH", "HOME", "USER", "LOGNAME", "LANG", "TMPDIR", "LD_LIBRARY_PATH", "COVERAGE_PROCESS_CONFIG")
 PORTS = ("PORT", "CONSOLE_PORT", "SANDBOX_PORT")
 STARTS_WITHIN, STOPS_WITHIN, GONE_WITHIN = 90.0, 60.0, 10.0  # seconds; slack for a crowded machine
 BEHIND_THE_DOOR = {"recorder", "worker", "sweeper"}
@@ -41,7 +41,7 @@ class Stack:
         self.tree = Tree()
         ports = free_ports(len(PORTS))
         self.port, _, sandbox_port = ports
-        self.environment = {name: os.environ[name] for name in KEPT if name in os.environ}
+        self.environment = {name: os.environ[name] for name in INHERITED if name in os.environ}
         self.environment |= dict(zip(PORTS, map(str, ports), strict=True))
         self.environment |= {"MAILROOM_DATA": str(self.data), "FRONT_API_URL": f"http://127.0.0.1:{sandbox_port}"}
         self.environment |= {"FRONT_APP_URL": self.environment["FRONT_API_URL"], **(settings or {})}
@@ -59,7 +59,7 @@ class Stack:
         return self._up
 
     def start(self) -> None:
-        """Start both; return when the door answers and the processes behind it have said that they live."""
+        """Start both; return when the door answers and the processes behind it have sent a heartbeat."""
         self._started_at = time.time()
         self._up = self._spawn(self.log, "up")
         self._expect(self._is_ready, "mailroom up is ready")
@@ -73,22 +73,22 @@ class Stack:
         self.tree.note(self.up.pid)
 
     def ask_to_stop(self) -> None:
-        """TERM to `mailroom up`, as a platform sends it."""
+        """Send TERM to `mailroom up`, as a platform does."""
         self.note()
         self.up.terminate()
 
     def stopped(self) -> int:
-        """Wait until `mailroom up` has ended; its exit code."""
+        """Wait until `mailroom up` has ended, and return its exit code."""
         return self.up.wait(STOPS_WITHIN)
 
     def kill(self) -> None:
-        """SIGKILL to `mailroom up` alone."""
+        """Send SIGKILL to `mailroom up` alone."""
         self.note()
         self.up.kill()
         self.up.wait()
 
     def close(self) -> None:
-        """End everything, and fail unless all ended well and nothing is left."""
+        """Stop everything, and fail unless all processes ended with status 0 and none is left."""
         if self._up and self._up.poll() is None:
             self.ask_to_stop()
         if self._sandbox:
@@ -101,7 +101,7 @@ class Stack:
         assert (ended, left) == ([0] * len(ended), []), f"{ended}, left: {left}\n{self.tail()}"
 
     def mailroom(self, *words: str, code: int = 0, **settings: str) -> subprocess.CompletedProcess[str]:
-        """Run a command to its end; it must exit with `code`."""
+        """Run a command to its end; it must exit with this code."""
         done = subprocess.run(
             [*MAILROOM, *words],
             env=self.environment | settings,
@@ -116,21 +116,21 @@ class Stack:
         return done
 
     def json(self, *words: str) -> Any:
-        """The one document that a reading command prints."""
+        """Return the document that a command prints with `--json`."""
         return json.loads(self.mailroom(*words, "--json").stdout)
 
     def rows(self, query: LiteralString, *values: object) -> list[tuple[Any, ...]]:
-        """What the database has. Raises OperationalError while it is away."""
+        """Return the rows of a query. Raises OperationalError while the database is away."""
         with psycopg.connect(self.published()["DATABASE_URL"], connect_timeout=5) as conn:
             return conn.execute(query, values).fetchall()
 
     def published(self) -> dict[str, str]:
-        """What `mailroom up` tells other commands."""
+        """Return the settings that `mailroom up` publishes for other commands."""
         lines = (self.data / "environment").read_text(encoding="utf-8").splitlines()
         return dict(line.split("=", 1) for line in lines)
 
     def add_tenant(self, name: str, company: str, *, action: str, people: Mapping[str, str]) -> None:
-        """Found the company, connect it as a tenant, import its people (address → own action)."""
+        """Create the company, connect it as a tenant, and import its users (address → own action)."""
         token, users = self._folder / f"{company}.token", self._folder / f"{company}.csv"
         token.write_text(self.front.create(company), encoding="utf-8")
         lines = [f"u-{number},Person {number},{address},{own}" for number, (address, own) in enumerate(people.items())]
@@ -152,7 +152,7 @@ class Stack:
         raise AssertionError(shown)
 
     def tail(self) -> str:
-        """The last lines of `mailroom up`."""
+        """Return the last lines of `mailroom up`."""
         return "\n".join(self.log.read_text(encoding="utf-8", errors="replace").splitlines()[-TAIL:])
 
     def _is_settled(self) -> bool:
@@ -160,7 +160,7 @@ class Stack:
             return False
         try:
             status = self.json("status")
-        except AssertionError:  # a server is being started again
+        except AssertionError:  # a server is restarting
             return False
         intake = status["intake"]
         return not (intake["depth"] or intake["spooled"] or sum(status["tasks"][state] for state in OPEN))

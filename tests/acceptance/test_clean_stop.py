@@ -1,4 +1,4 @@
-"""What is left of a stop in the middle of the work: nothing running, nothing lost, nothing done twice."""
+"""A stop in the middle of the work leaves no process, loses nothing and does nothing twice."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from bench.harness.processes import wait_until
-from tests.acceptance.judging import judged
+from tests.acceptance.judging import violation_counts
 
 if TYPE_CHECKING:
     from tests.acceptance.conftest import Start
@@ -25,12 +25,12 @@ def send(stack: Stack, **order: object) -> None:
 
 
 def downloads(stack: Stack) -> int:
-    """How many downloads were begun."""
+    """Return the number of downloads that were begun."""
     return sum(call["route"] == "/download/{id}" for call in stack.front.calls())
 
 
 @pytest.mark.timeout(300)
-def test_a_stop_gives_running_downloads_back(start: Start) -> None:
+def test_a_stop_gives_back_running_downloads(start: Start) -> None:
     stack = start()
     stack.add_tenant("Stop", COMPANY, action="archive", people={DESK: ""})
     stack.front.fault("slow_body", path_regex="^/download/", seconds=SLOW_SECONDS)
@@ -48,14 +48,14 @@ def test_a_stop_gives_running_downloads_back(start: Start) -> None:
     stack.start()
     stack.settle(within=120)
     print(f"stop: {downloads(stack)} downloads in all, then stored {stored(stack)}")
-    assert judged(stack) == (0,) * 5
+    assert violation_counts(stack) == (0,) * 5
     assert stack.front.verdict()["effects"] == MESSAGES
     assert stored(stack) == [SIZE] * MESSAGES
-    assert stack.rows("SELECT DISTINCT attempts FROM tasks") == [(1,)]  # what was given back does not count
+    assert stack.rows("SELECT DISTINCT attempts FROM tasks") == [(1,)]  # a give-back is no attempt
 
 
 @pytest.mark.timeout(200)
-def test_a_killed_up_leaves_no_process_and_starts_again(start: Start) -> None:
+def test_after_a_kill_of_up_no_process_is_left_and_it_starts_again(start: Start) -> None:
     stack = start("--latency-ms", "100")
     stack.add_tenant("Stop", COMPANY, action="archive", people={DESK: ""})
     send(stack, count=20)
@@ -66,9 +66,9 @@ def test_a_killed_up_leaves_no_process_and_starts_again(start: Start) -> None:
     stack.start()
     send(stack, count=20)
     stack.settle(within=180)
-    assert judged(stack) == (0,) * 5
+    assert violation_counts(stack) == (0,) * 5
 
 
 def stored(stack: Stack) -> list[int]:
-    """The sizes of all files below the storage folder, half ones too."""
+    """Return the sizes of all files below the storage folder, half-written ones included."""
     return [each.stat().st_size for each in (stack.data / "files").rglob("*") if each.is_file()]

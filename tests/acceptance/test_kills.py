@@ -1,4 +1,4 @@
-"""Every kind of process is killed while it holds work, again and again, under a load that does not stop."""
+"""Every kind of process is killed several times while it holds work, under constant load."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Self
 
 import pytest
 
-from tests.acceptance.judging import judged, recorded_wrongly
+from tests.acceptance.judging import events_without_one_row, violation_counts
 from tests.acceptance.killing import kill_at_work
 from tests.acceptance.victims import Victims
 
@@ -25,12 +25,12 @@ FRONT = (
     *("--retry-seconds", "1", "--tries", "20"),
 )
 ROUNDS = 1
-STEADY = 8  # events a second
-CROWD = 20  # of each company at once
+PER_SECOND = 8  # events a second
+BURST = 20  # events of each company at once
 
 
 class Load:
-    """Mail that keeps coming to all companies in turns until it is told to stop."""
+    """Mail to all companies in turns, sent as long as the context lasts."""
 
     def __init__(self, stack: Stack) -> None:
         self._stack = stack
@@ -46,14 +46,14 @@ class Load:
         self._stop.set()
         self._thread.join()
 
-    def crowd(self) -> None:
-        """Much mail at once, of every company."""
+    def send_burst(self) -> None:
+        """Send much mail of every company at once."""
         for _ in COMPANIES:
-            self._order(CROWD)
+            self._order(BURST)
 
     def _send(self) -> None:
         for number in itertools.count():
-            self._order(STEADY, rate=STEADY, attachment_count=int(number % 4 == 0))
+            self._order(PER_SECOND, rate=PER_SECOND, attachment_count=int(number % 4 == 0))
             if self._stop.wait(1.0):
                 return
 
@@ -74,7 +74,7 @@ def test_nothing_is_lost_or_done_twice_whatever_is_killed(start: Start) -> None:
     began, held = time.monotonic(), defaultdict(list)
     with Load(stack) as load:
         for victim in Victims(stack).all() * ROUNDS:
-            held[victim.name].append(kill_at_work(victim, load.crowd))
+            held[victim.name].append(kill_at_work(victim, load.send_burst))
             print(f"{time.monotonic() - began:4.0f} s  {victim.name}: {held[victim.name][-1]}")
             stack.note()
     killed = time.monotonic()
@@ -83,5 +83,5 @@ def test_nothing_is_lost_or_done_twice_whatever_is_killed(start: Start) -> None:
         print(f"kills: {len(what)} × {name}: {', '.join(what)}")
     print(f"kills: {killed - began:.0f} s of kills, all done {time.monotonic() - killed:.0f} s later")
     print(f"kills: rescued {stack.json('status')['rescued']}")
-    assert judged(stack) == (0,) * 5
-    assert recorded_wrongly(stack) == []
+    assert violation_counts(stack) == (0,) * 5
+    assert events_without_one_row(stack) == []

@@ -1,4 +1,4 @@
-"""One message's whole way, told by the command line and by the small Front."""
+"""One message's whole way, checked with the command line and the small Front."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def stack() -> Iterator[Stack]:
 
 @pytest.fixture(scope="module")
 def event(stack: Stack) -> dict[str, Any]:
-    """The message, when all was done."""
+    """The message after all its work is done."""
     report = stack.front.send("inbound_received", COMPANY, recipients=RECIPIENTS, attachments=FILES, expect="archived")
     stack.settle(within=60)
     document: dict[str, Any] = stack.json("event", "show", report["events"][0]["event_id"])
@@ -54,7 +54,7 @@ def event(stack: Stack) -> dict[str, Any]:
 
 @pytest.fixture(scope="module")
 def failed(stack: Stack) -> int:
-    """The task of a file that is larger than MAX_ATTACHMENT_BYTES."""
+    """The task of a file larger than MAX_ATTACHMENT_BYTES."""
     to = [{"handle": "ines.moreau@story.example", "role": "to"}]
     stack.front.send("inbound_received", COMPANY, recipients=to, attachments=[{"size": 7 * MEGABYTE}])
     assert wait_until(lambda: bool(failures(stack)), 60), stack.tail()
@@ -70,7 +70,7 @@ def task_state(stack: Stack, number: int) -> str:
     return str(stack.json("task", "show", str(number))["task"]["state"])
 
 
-def test_an_event_is_done_and_tells_everything(event: dict[str, Any]) -> None:
+def test_a_done_event_has_all_its_parts(event: dict[str, Any]) -> None:
     print(f"story: {len(event['timeline'])} lines of timeline, {len(event['tasks'])} tasks")
     assert (event["state"], EVENT_KEYS - set(event)) == ("done", set())
 
@@ -96,14 +96,14 @@ def test_the_conversation_is_archived(stack: Stack, event: dict[str, Any]) -> No
     assert (found["status"], len(patches), event["action"]["state"]) == ("archived", 1, "confirmed")
 
 
-def test_nothing_had_to_be_rescued(stack: Stack, event: dict[str, Any]) -> None:
+def test_no_task_had_to_be_rescued(stack: Stack, event: dict[str, Any]) -> None:
     status = stack.json("status")
     assert set(status) >= STATUS_KEYS
     assert (status["rescued"], event["state"]) == (0, "done")
     assert set(status["intake"]) == {"depth", "oldest_age_seconds", "spooled"}
 
 
-def test_the_door_proves_itself(stack: Stack) -> None:
+def test_the_door_answers_fronts_challenge(stack: Stack) -> None:
     answer = stack.front.challenge(COMPANY)
     assert (answer["status"], json.loads(answer["body"])) == (200, {"challenge": answer["challenge"]})
 
@@ -112,7 +112,7 @@ def test_a_second_start_on_the_folder_is_refused(stack: Stack) -> None:
     assert "already running" in stack.mailroom("up", code=1).stderr
 
 
-def test_all_mistakes_of_the_configuration_are_told(stack: Stack) -> None:
+def test_every_configuration_error_is_reported(stack: Stack) -> None:
     told = stack.mailroom("up", code=78, WORKER_THREADS="many", STORAGE_URL="", MAX_BODY_BYTES="1", TOKEN_KEYS="short")
     named = [name for name in ("WORKER_THREADS", "MAX_BODY_BYTES", "TOKEN_KEYS") if name in told.stdout + told.stderr]
     assert len(named) == 3
@@ -146,5 +146,5 @@ def test_a_failed_task_is_tried_again_and_then_given_up(stack: Stack, failed: in
         (("event", "show", "evt_unheard_of"), 3),
     ],
 )
-def test_the_exit_code_tells_how_it_went(stack: Stack, words: tuple[str, ...], code: int) -> None:
+def test_each_outcome_has_its_exit_code(stack: Stack, words: tuple[str, ...], code: int) -> None:
     stack.mailroom(*words, code=code)

@@ -1,4 +1,4 @@
-"""The kinds of processes of a running Mailroom, and how to see that one of them holds work."""
+"""The kinds of processes of a running Mailroom, each with a check whether it holds work."""
 
 from __future__ import annotations
 
@@ -20,16 +20,16 @@ if TYPE_CHECKING:
     from tests.acceptance.stack import Stack
 
 Processes = list[psutil.Process]
-LOOK_SECONDS = 0.3  # the door waits 0.4 s for Redis, then it turns elsewhere
-# What a killed worker held comes back after its lease: a few are enough, all at once would only make the test long.
-FEW = 8
+COUNT_WITHIN = 0.3  # the door waits 0.4 s for Redis and then uses the spool
+# A killed worker's tasks come back after their lease. A few are enough; more would only make the test longer.
+MAX_RUNNING = 8
 DOOR_WORKERS = 2
 
 RUNNING = """
     SELECT count(*) FROM attempts a JOIN tasks t ON t.id = a.task_id AND t.lease_epoch = a.epoch
     WHERE t.state = 'running' AND a.ended_at IS NULL AND a.worker LIKE %s
 """
-MARKED = """
+IN_FLIGHT = """
     SELECT count(*) FROM in_flight_entries WHERE EXISTS (
         SELECT 1 FROM pg_locks JOIN pg_stat_activity USING (pid)
         WHERE locktype = 'advisory' AND granted AND application_name LIKE %s)
@@ -43,7 +43,7 @@ DUE = """
 
 
 class Victims:
-    """Finds them among the children of `mailroom up`."""
+    """Finds the victims among the children of `mailroom up`."""
 
     def __init__(self, stack: Stack) -> None:
         self._stack = stack
@@ -52,9 +52,9 @@ class Victims:
         self._redis_port = int(self._redis.connection_pool.connection_kwargs["port"])
 
     def all(self) -> list[Victim]:
-        """Every kind."""
+        """Return a victim of every kind."""
         return [
-            Victim(name="worker", find=self._of("worker@"), held=self._running, works=self._is_heard_of),
+            Victim(name="worker", find=self._of("worker@"), held=self._running, works=self._has_heartbeat),
             self._quick("recorder", "recorder@", self._recording),
             self._quick("sweeper", "workers.sweeping.sweeper", self._due),
             Victim(name="door (a worker)", find=self._door_workers, held=self._requests, works=self._door_works),
@@ -70,33 +70,33 @@ class Victims:
         ]
 
     def _quick(self, name: str, mark: str, held: Held) -> Victim:
-        return Victim(name=name, find=self._of(mark), held=held, works=self._is_heard_of, in_a_crowd=True)
+        return Victim(name=name, find=self._of(mark), held=held, works=self._has_heartbeat, needs_burst=True)
 
     def _of(self, mark: str) -> Callable[[], Processes]:
-        return partial(self._marked, mark)
+        return partial(self._with_mark, mark)
 
-    def _marked(self, mark: str) -> Processes:
+    def _with_mark(self, mark: str) -> Processes:
         children = psutil.Process(self._stack.up.pid).children()
         return [child for child in children if is_alive(child) and any(mark in word for word in _words(child))]
 
     def _door(self) -> Processes:
-        return [each for main in self._marked("ingest") for each in (main, *_at_port(main, self._stack.port))]
+        return [each for main in self._with_mark("ingest") for each in (main, *_at_port(main, self._stack.port))]
 
     def _door_workers(self) -> Processes:
-        """The worker with the most connections; it alone is stopped and killed."""
-        workers = [each for main in self._marked("ingest") for each in _at_port(main, self._stack.port)]
+        """Return the worker with the most connections; it alone is suspended and killed."""
+        workers = [each for main in self._with_mark("ingest") for each in _at_port(main, self._stack.port)]
         workers.sort(key=lambda worker: -len(connections(worker)))
         return workers[:1] if len(workers) == DOOR_WORKERS else []
 
     def _postgres(self) -> Processes:
-        return [each for main in self._marked("pgdata") for each in (main, *main.children())]
+        return [each for main in self._with_mark("pgdata") for each in (main, *main.children())]
 
     def _running(self, found: Sequence[psutil.Process]) -> str:
         count = self._count(RUNNING, found)
-        return f"{count} running tasks" if count <= FEW and count else ""
+        return f"{count} running tasks" if count <= MAX_RUNNING and count else ""
 
     def _recording(self, found: Sequence[psutil.Process]) -> str:
-        count = self._count(MARKED, found)
+        count = self._count(IN_FLIGHT, found)
         return f"{count} deliveries being recorded" if count else ""
 
     def _due(self, found: Sequence[psutil.Process]) -> str:
@@ -104,19 +104,19 @@ class Victims:
         return f"{count} due tasks" if count else ""
 
     def _requests(self, found: Sequence[psutil.Process]) -> str:
-        """Requests that have come to the stopped processes and that nobody else can answer."""
+        """Count the requests that have arrived at the suspended processes alone."""
         own = {ports for process in found for ports in connections(process) if ports[0] == self._stack.port}
-        waiting = _seen(lambda: sum(ports in own for ports in unread_bytes()))
+        waiting = _count_soon(lambda: sum(ports in own for ports in unread_bytes()))
         return f"{waiting} requests in flight" if waiting else ""
 
     def _writers(self, _: Sequence[psutil.Process]) -> str:
-        """Commands of the door's that the stopped server has not read."""
+        """Count the door's commands that the suspended server has not read."""
         doors = {ports for process in self._door() for ports in connections(process) if ports[1] == self._redis_port}
-        waiting = _seen(lambda: sum((other, own) in doors for own, other in unread_bytes()))
+        waiting = _count_soon(lambda: sum((other, own) in doors for own, other in unread_bytes()))
         return f"{waiting} writes of the door" if waiting else ""
 
     def _statements(self, found: Sequence[psutil.Process]) -> str:
-        """Sessions in the middle of a transaction: PostgreSQL tells in its processes' titles."""
+        """Count the sessions within a transaction, by the titles of PostgreSQL's processes."""
         titles = [" ".join(_words(process)).strip() for process in found[1:]]
         busy = [title for title in titles if "[local]" in title and not title.endswith(" idle")]
         return f"{len(busy)} transactions" if busy else ""
@@ -125,7 +125,7 @@ class Victims:
         [(count,)] = self._stack.rows(query, f"%:{found[0].pid}")
         return int(count)
 
-    def _is_heard_of(self, process: psutil.Process) -> bool:
+    def _has_heartbeat(self, process: psutil.Process) -> bool:
         try:
             return bool(self._stack.rows("SELECT 1 FROM processes WHERE name LIKE %s", f"%:{process.pid}"))
         except psycopg.Error:
@@ -152,7 +152,7 @@ class Victims:
 
 
 def _at_port(main: psutil.Process, port: int) -> Processes:
-    """The children that listen at the port."""
+    """Return the children that listen on the port."""
     found = []
     for child in main.children():
         try:
@@ -172,7 +172,7 @@ def _words(process: psutil.Process) -> list[str]:
     return words
 
 
-def _seen(count: Callable[[], int]) -> int:
-    """The count as soon as it is not 0; 0 when that takes too long."""
-    wait_until(lambda: count() > 0, LOOK_SECONDS, every=0.01)
+def _count_soon(count: Callable[[], int]) -> int:
+    """Return the count as soon as it is not 0, or 0 when that takes too long."""
+    wait_until(lambda: count() > 0, COUNT_WITHIN, every=0.01)
     return count()

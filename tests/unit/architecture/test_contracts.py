@@ -1,4 +1,4 @@
-"""Every contract about who imports whom breaks when it is violated, and only then."""
+"""Every import contract is kept by the tree, and broken by a violation of its own."""
 
 from __future__ import annotations
 
@@ -45,13 +45,13 @@ VIOLATIONS = [
     ("sandbox/webhooks.py", "from shared.front.signature import verify", SMALL_FRONT),
     ("workers/sweeping/sweeper.py", "import sandbox.world", STARTER),
     ("ingest/app.py", "from shared.front.envelope import parse_envelope", DOOR_FRONT),
-    # By way of a module that may use it
+    # Through a module that may use it
     ("shared/intake/client.py", "from shared.front.client import FrontClient", DOOR_FRONT),
     ("ingest/bell.py", "import shared.db.core.pool", DOOR_SQL),
     ("shared/db/recording/spool.py", "import psycopg", DOOR_SQL),
     ("shared/text.py", "import os", DECISIONS),
     ("workers/policy.py", "import time", DECISIONS),
-    # By way of a module that is not pure
+    # Through a module that is not pure
     ("workers/recording/parse.py", "from shared.db.recording.statements import EventRow", DECISIONS),
     ("workers/recorder_of_mine.py", "import psycopg", SQL),
     ("console/embedding.py", "from psycopg_pool import ConnectionPool", SQL),
@@ -72,7 +72,7 @@ VIOLATIONS = [
 
 @pytest.fixture(scope="module")
 def broken(tmp_path_factory: pytest.TempPathFactory) -> list[list[str]]:
-    """The contracts broken by a copy of the tree as it is, and then by each violation."""
+    """The contracts that a copy of the tree breaks, and those that each violation breaks."""
     tree = tmp_path_factory.mktemp("tree")
     for package in CONFIGURATION["root_packages"]:
         shutil.copytree(ROOT / package, tree / package, ignore=shutil.ignore_patterns("__pycache__"))
@@ -103,5 +103,5 @@ def test_a_violated_contract_is_broken(broken: list[list[str]], position: int, c
     assert contract in broken[position]
 
 
-def test_no_contract_is_without_a_violation_that_breaks_it() -> None:
+def test_every_contract_has_a_violation() -> None:
     assert {contract for _, _, contract in VIOLATIONS} == set(CONTRACTS)

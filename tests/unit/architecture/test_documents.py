@@ -18,7 +18,7 @@ FOLDERS = "ingest|workers|shared|console|sandbox|bench|tests|deploy|docs"
 NAMED_PATH = re.compile(rf"`((?:{FOLDERS})/[^`\s]*)`")
 LINK = re.compile(r"\]\((?!https?:)([^)\s]*)\)")
 HEADING = re.compile(r"^#+ (.*)$", re.MULTILINE)
-#: Stand for a name that somebody chooses.
+#: Placeholders for a name that the reader chooses.
 EXAMPLES = re.compile(r"NAME|NNNN|…|\*|\{")
 
 
@@ -44,7 +44,7 @@ def leads_somewhere(page: Path, link: str) -> bool:
 
 
 def anchors(text: str) -> set[str]:
-    """How a page's headings are linked to."""
+    """Return the anchors of a page's headings."""
     return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in HEADING.findall(text)}
 
 
@@ -73,7 +73,7 @@ def test_a_decision_has_its_parts_and_is_short(path: Path) -> None:
 
 
 def private_parts() -> Iterator[list[str]]:
-    """The rows of docs/private-parts.md, without its head."""
+    """Return the rows of docs/private-parts.md without the head of the table."""
     rows = [line for line in text_of("docs/private-parts.md").splitlines() if line.startswith("| ")]
     return ([cell.strip() for cell in row.strip("|").split("|")] for row in rows[2:])
 
@@ -96,7 +96,7 @@ def test_a_private_part_names_its_version_its_file_and_a_test(row: list[str]) ->
 
 @cache
 def locked() -> set[str]:
-    """Every library and its version, as `name version`."""
+    """Return every locked library as `name version`."""
     return {
         f"{name} {version}"
         for name, version in re.findall(r"^([\w.-]+)==([^\s;]+)", text_of("requirements.lock"), re.M)

@@ -1,4 +1,4 @@
-"""What import-linter does not see: tests, calls of a clock, and what is really loaded."""
+"""Rules that import-linter cannot check: imports of tests, calls of a clock, loaded modules and circles."""
 
 from __future__ import annotations
 
@@ -51,19 +51,19 @@ def test_an_import_is_found_wherever_it_stands(source: str, found: set[str]) -> 
     assert set(imported(module(source))) == found
 
 
-def test_acceptance_tests_import_nothing_of_ours() -> None:
+def test_acceptance_tests_import_nothing_of_the_product() -> None:
     sources = (ROOT / "tests" / "acceptance").rglob("*.py")
     guilty = [path.name for path in sources if OURS & set(imported(module(path.read_text(encoding="utf-8"))))]
     assert guilty == []
 
 
 @pytest.mark.parametrize("source", ["datetime.now(UTC)", "x = [open(p) for p in q]", "date.today()"])
-def test_a_call_of_the_world_outside_is_found(source: str) -> None:
+def test_an_impure_call_is_found(source: str) -> None:
     assert IMPURE_CALLS & set(called(module(source)))
 
 
 @pytest.mark.parametrize("name", PURE)
-def test_a_decision_asks_no_clock_and_opens_nothing(name: str) -> None:
+def test_a_decision_reads_no_clock_and_opens_no_file(name: str) -> None:
     source = (ROOT / name.replace(".", "/")).with_suffix(".py").read_text(encoding="utf-8")
     assert IMPURE_CALLS & set(called(module(source))) == set()
 
@@ -77,7 +77,7 @@ def test_the_door_loads_neither_psycopg_nor_requests_nor_fronts_models() -> None
 
 
 def graph_of(sources: Mapping[str, str]) -> dict[str, set[str]]:
-    """Return which modules each module imports, wherever the import stands: in a function, or for types only."""
+    """Return the modules that each module imports, also in functions and for types only."""
     graph: dict[str, set[str]] = {name: set() for name in sources}
     for name, source in sources.items():
         for node in ast.walk(ast.parse(source)):

@@ -1,4 +1,4 @@
-"""What the files of the project promise each other."""
+"""The project's files agree with each other: settings, README, hooks and lengths."""
 
 from __future__ import annotations
 
@@ -13,22 +13,22 @@ from docs.settings_table import BEGIN, END, example, table
 
 ROOT = Path(__file__).parents[3]
 PACKAGES = ("ingest", "workers", "console", "shared", "sandbox", "bench")
-#: Everything people write, generated and downloaded things left out.
+#: Folders with hand-written files, without generated and downloaded ones.
 WRITTEN = (*PACKAGES, "tests", "docs", "deploy")
 TEXT = {".py", ".sql", ".md", ".toml", ".yml", ".html", ".css", ".js", ".sh"}
 
-#: Why a file has more than 400 lines.
+#: Files with more than 400 lines, and the reason of each.
 LONG: dict[str, str] = {}
-#: Who may name Front's hosts besides the documents.
+#: Modules that may name Front's hosts; documents may, too.
 FRONTS_HOSTS = {
     "shared/settings.py",  # the defaults
-    "shared/front/tenant_requests.py",  # where a token may go
+    "shared/front/tenant_requests.py",  # the hosts that get a token
 }
 UNFINISHED = re.compile(r"\b(?:TO" + r"DO|FIX" + r"ME|XX" + r"X)\b")
 
 
 def written(*folders: str) -> Iterator[tuple[str, str]]:
-    """(path, text) of every file below these folders."""
+    """Yield the path and text of every file below these folders."""
     for folder in folders:
         for path in sorted((ROOT / folder).rglob("*")):
             if path.suffix in TEXT and path.is_file():
@@ -40,7 +40,7 @@ def test_the_example_environment_is_current() -> None:
     assert current == example(), "run: python -m docs.settings_table env > .env.example"
 
 
-def test_the_readme_tells_every_setting() -> None:
+def test_the_readme_has_the_current_settings_table() -> None:
     text = (ROOT / "README.md").read_text(encoding="utf-8")
     block = re.search(f"^{re.escape(BEGIN)}.*?{re.escape(END)}\n", text, re.MULTILINE | re.DOTALL)
     assert block, f"no {BEGIN} … {END} in README.md; python -m docs.settings_table prints it"
@@ -52,7 +52,7 @@ def test_the_table_has_a_row_for_every_setting() -> None:
     assert named == set(re.findall(r"^#([A-Z_]+)=", example(), re.MULTILINE))
 
 
-def test_nothing_is_left_unfinished() -> None:
+def test_no_file_has_a_note_of_unfinished_work() -> None:
     assert [path for path, text in written(*WRITTEN) if UNFINISHED.search(text)] == []
 
 
@@ -71,7 +71,7 @@ def test_fronts_hosts_are_named_in_the_settings_only() -> None:
 
 
 def checks_of_lint(script: str) -> list[str]:
-    """What `./run lint` runs, as its lines say."""
+    """Return the checks that `./run lint` runs, read from the script."""
     function = script[script.index("lint() {") :].partition("\n}\n")[0]
     loop = re.search(r"for check in (.*); do", function)
     assert loop
@@ -84,7 +84,7 @@ def test_checks_are_found_in_the_script() -> None:
     assert checks_of_lint(script) == [".venv/bin/a b", ".venv/bin/c", "sh -n run"]
 
 
-def test_a_commit_is_checked_by_what_lint_runs() -> None:
+def test_a_commit_runs_the_checks_of_lint() -> None:
     (repository,) = yaml.safe_load((ROOT / ".pre-commit-config.yaml").read_text(encoding="utf-8"))["repos"]
     assert [hook["entry"] for hook in repository["hooks"]] == checks_of_lint((ROOT / "run").read_text(encoding="utf-8"))
 

@@ -1,4 +1,4 @@
-"""How many modules a reader opens to follow a delivery; docs/architecture.md lists them."""
+"""The lists of modules in docs/architecture.md that a reader opens to follow a delivery stay short."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ MODULE = re.compile(r"`([^`\s]+\.py)`")
 
 
 def listed(mark: str) -> list[str]:
-    """The modules between the marks, in the page's order."""
+    """Return the modules between the marks, in the page's order."""
     block = re.search(f"^<!-- {mark} -->\n(.*?)^<!-- /{mark} -->$", PAGE, re.MULTILINE | re.DOTALL)
     assert block, f"docs/architecture.md has no {mark}"
     return MODULE.findall(block[1])
@@ -39,6 +39,6 @@ def test_the_way_to_the_archived_conversation_leads_through_the_row() -> None:
     assert set(listed("modules-to-row")) < set(listed("modules-to-archived"))
 
 
-def test_the_product_is_a_bounded_number_of_modules() -> None:
+def test_the_number_of_product_modules_is_bounded() -> None:
     modules = [path for folder in PRODUCT for path in (ROOT / folder).rglob("*.py")]
     assert len(modules) <= MOST_OF_ALL

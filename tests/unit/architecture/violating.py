@@ -1,7 +1,7 @@
-"""Breaks rules one after the other and tells which contracts broke; run in a copy of the tree.
+"""Add one violation after the other to a copy of the tree, and print the contracts that it breaks.
 
-One process for all of them, because starting import-linter costs ten times as much as running it; and not the tests'
-process, which has imported the packages from where they really are.
+One process does all of it, because starting import-linter costs ten times as much as running it. The tests' own
+process cannot do it, because it has imported the packages from their real place.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ BROKEN = re.compile(r"^(.+) BROKEN(?: \(.+\))?$", re.MULTILINE)
 
 
 def broken_contracts() -> list[str]:
-    """The names of the contracts that the tree as it is breaks."""
+    """Return the names of the contracts that the tree breaks as it is."""
     told = io.StringIO()
     with contextlib.redirect_stdout(told):
         lint_imports(no_logo=True, no_cache=True)
@@ -29,7 +29,7 @@ def broken_contracts() -> list[str]:
 
 
 def broken_with(module: str, offence: str) -> list[str]:
-    """The same with `offence` added to a module, or being one."""
+    """Return the same after adding `offence` to a module, or as a new module."""
     path = Path(module)
     innocent = path.read_text(encoding="utf-8") if path.exists() else None
     path.write_text(f"{innocent or ''}\n{offence}\n", encoding="utf-8")

@@ -1,4 +1,4 @@
-"""The figures of very many webhooks that waited."""
+"""The figures of the benchmark with a large backlog."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ def a_sample(at: float, **memory: float) -> Sample:
     return Sample(at=at, took=0.002, memory=memory, load_average=1.0, is_open=True)
 
 
-def test_each_tenth_of_the_changes_has_its_rate_and_its_end() -> None:
+def test_each_tenth_of_the_changes_has_a_rate_and_an_end() -> None:
     slow, fast = [100.0 + number for number in range(10)], [110.0 + number / 10 for number in range(90)]
     found = tenths([*fast, *slow], began=98.0)
     assert found["changes_per_second"] == [1.0, *[10.0] * 9]
@@ -26,7 +26,7 @@ def test_too_few_changes_have_no_rate(moments: list[float]) -> None:
     assert sum(tenths(moments, began=5.0)["changes_per_second"]) == 0.0
 
 
-def test_memory_has_a_figure_for_the_first_tenth_of_the_time_and_for_all() -> None:
+def test_memory_is_measured_for_the_first_tenth_and_the_whole_run() -> None:
     samples = [
         a_sample(0.0, worker=30.0),
         a_sample(10.0, worker=70.04),

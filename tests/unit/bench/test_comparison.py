@@ -12,7 +12,7 @@ from bench.flow.fixture import has_changed, share_of
 CLEAN = {"lost": 0, "double": 0, "ghost": 0, "wrong_token": 0, "settled": True}
 
 
-def test_every_company_is_sent_something() -> None:
+def test_every_company_gets_a_share() -> None:
     assert (share_of(["a", "b"], 10, 4.0), share_of(["a", "b"], 1, 0.1)) == (20, 1)
 
 
@@ -20,7 +20,7 @@ def test_every_company_is_sent_something() -> None:
     ("method", "status", "fault", "expected"),
     [
         ("PATCH", 204, None, True),
-        ("PATCH", 0, "reset_after", True),  # it was done, and the answer was lost
+        ("PATCH", 0, "reset_after", True),  # Front made the change, and the answer was lost
         ("PATCH", 503, "503", False),
         ("GET", 200, None, False),
     ],
@@ -29,7 +29,7 @@ def test_a_change_counts_if_front_made_it(method: str, status: int, fault: str |
     assert has_changed({"method": method, "status": status, "fault": fault}) is expected
 
 
-def test_work_that_was_done_once_violates_nothing() -> None:
+def test_changes_made_once_violate_nothing() -> None:
     assert violations("troubled", CLEAN) == []
 
 

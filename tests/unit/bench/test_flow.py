@@ -1,4 +1,4 @@
-"""The figures of the way from the webhook to the change."""
+"""The figures of the benchmark from the webhook to the change in Front."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def test_the_busiest_minute_may_begin_at_any_moment(moments: list[float], most: 
     assert most_in_a_minute(moments) == most
 
 
-def test_a_webhook_that_leaves_after_its_turn_is_late() -> None:
+def test_a_webhook_sent_after_its_scheduled_time_is_late() -> None:
     assert lateness([10.0, 10.1, 10.5], per_second=10) == pytest.approx([0.0, 0.0, 0.3])
 
 
@@ -33,7 +33,7 @@ def test_a_rate_is_held_when_little_is_left_to_do_at_its_end(seconds: float, ste
     assert is_steady({"last_action_after_last_webhook_seconds": seconds}) is steady
 
 
-def test_files_that_came_one_after_the_other_measure_nothing() -> None:
+def test_downloads_that_do_not_overlap_are_a_violation() -> None:
     slow, fast = ({"most_at_once": most, "memory_mb": 110.0, "wrong": 0} for most in (16, 9))
     assert violations({"slow": slow, "fast": fast}, files=16) == []
     assert violations({"slow": fast, "fast": slow}, files=16) == [

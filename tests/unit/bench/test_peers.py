@@ -1,4 +1,4 @@
-"""The peers check and read webhooks as Mailroom does: a comparison with a door that checks less is worthless."""
+"""The peers check and read webhooks as Mailroom does, so that the comparison is fair."""
 
 from __future__ import annotations
 
@@ -25,13 +25,13 @@ def test_a_signed_webhook_is_accepted(webhook: tuple[bytes, str, str]) -> None:
     assert peers.accepted(*webhook)
 
 
-def test_a_changed_body_is_not(webhook: tuple[bytes, str, str]) -> None:
+def test_a_changed_body_is_refused(webhook: tuple[bytes, str, str]) -> None:
     body, timestamp, signature = webhook
     assert not peers.accepted(body + b" ", timestamp, signature)
 
 
 @pytest.mark.parametrize("seconds", [1_000, -100])
-def test_a_timestamp_out_of_the_window_is_not(
+def test_a_timestamp_outside_the_window_is_refused(
     webhook: tuple[bytes, str, str], seconds: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     now = time.time()

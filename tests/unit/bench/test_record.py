@@ -1,4 +1,4 @@
-"""The figures of recording, and the webhooks that are recorded."""
+"""The figures of the recording benchmark, and its webhooks."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def bodies() -> list[bytes]:
     return [each.body for each in deliveries(200, addresses=10_000, seed=1)]
 
 
-def test_bodies_are_as_long_as_fronts(bodies: list[bytes]) -> None:
+def test_bodies_have_the_length_of_fronts(bodies: list[bytes]) -> None:
     assert min(map(len, bodies)) >= 2_400
     assert max(map(len, bodies)) <= 4_200
 
@@ -80,16 +80,16 @@ def random_bodies() -> list[bytes]:
     return [each.body for each in incompressible_deliveries(50, addresses=10_000, seed=1)]
 
 
-def test_incompressible_webhooks_have_the_form_of_fronts(random_bodies: list[bytes]) -> None:
+def test_incompressible_webhooks_have_fronts_form(random_bodies: list[bytes]) -> None:
     assert {len(parse_envelope(body).message.recipients) for body in random_bodies} == {5}  # type: ignore[union-attr]
 
 
-def test_compression_hardly_makes_their_text_smaller(random_bodies: list[bytes]) -> None:
+def test_incompressible_text_hardly_shrinks(random_bodies: list[bytes]) -> None:
     texts = [json.loads(body)["payload"]["target"]["data"]["text"].encode() for body in random_bodies]
     assert min(len(zlib.compress(text)) / len(text) for text in texts) > 0.7
 
 
-def test_a_stretch_is_measured_between_its_moments() -> None:
+def test_a_stretch_is_measured_between_two_moments() -> None:
     begun = Moment(waiting=5_000, at=1.0, cpu_seconds=0.5)
     ended = Moment(waiting=4_000, at=3.0, cpu_seconds=1.0)
     found = Stretch(depth=5_100, begun=begun, ended=ended)

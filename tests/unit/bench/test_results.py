@@ -1,4 +1,4 @@
-"""The results table: its promises, its figures beside others, and the pages that show it."""
+"""The results table has promises, measured figures and those of peers, on the terminal and on pages."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ def test_the_door_promises_three_ratios_of_one_run() -> None:
 
 
 @pytest.mark.parametrize("figures", [{"name": "door"}, {"name": "scale", "ours_to_textbook_ratio": 5.0}])
-def test_a_figure_that_was_not_measured_has_no_line(figures: dict[str, Any]) -> None:
+def test_an_unmeasured_figure_has_no_line(figures: dict[str, Any]) -> None:
     assert promises(figures) == []
     assert len(table([figures])) == 1
 
@@ -108,12 +108,12 @@ def test_the_newest_result_counts() -> None:
     assert (door["at"], flow["name"]) == (2, "flow")
 
 
-def test_text_around_the_table_stays() -> None:
+def test_text_around_the_table_is_kept() -> None:
     page = "before\n<!-- x -->\nold\n<!-- /x -->\nafter"
     assert filled(page, "x", "new") == "before\n<!-- x -->\nnew\n<!-- /x -->\nafter"
 
 
-def test_a_page_without_a_place_is_refused() -> None:
+def test_a_page_without_markers_is_refused() -> None:
     with pytest.raises(ValueError, match="0 places"):
         filled("nothing", "x", "new")
 

@@ -1,4 +1,4 @@
-"""The prepared webhooks have the form of Front's."""
+"""The prepared webhooks have Front's form."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def parted(request: bytes) -> tuple[dict[str, str], bytes]:
 
 
 @pytest.mark.parametrize("size", [2_400, 60_000])
-def test_a_body_has_the_size_that_was_asked_for(size: int) -> None:
+def test_a_body_has_the_requested_size(size: int) -> None:
     headers, body = parted(signed_requests(KEY, size)[0])
     assert len(body) == size == int(headers["Content-Length"])
 

@@ -1,4 +1,4 @@
-"""A CSV file is read line by line: a wrong line costs itself and none of the others."""
+"""A CSV file is read line by line, and a wrong line affects no other line."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from shared.db.users.user_writes import ImportedUser, Mistake
 
 
 def read(text: str) -> dict[int, str]:
-    """What became of each line: the user's id, or what is wrong."""
+    """Return the user's id or the mistake of each line."""
     lines = numbered_lines(io.StringIO(text, newline=""))
     entries = read_users(lines, read_header(lines))
     return {entry.line: entry.what if isinstance(entry, Mistake) else entry.user.external_id for entry in entries}
@@ -27,13 +27,13 @@ OPEN_QUOTE = "a quote is not closed"
     ("text", "entries"),
     [
         (HEADER + "1,Nora,a@b.example\n\n , ,\n2,Jo,c@d.example", {2: "1", 5: "2"}),
-        # Columns that are too many count only when something is in them
+        # Extra columns are a mistake only when they are not empty
         (HEADER + "1,Nora,a@b.example,,\n2,Jo,c@d.example,x\n", {2: "1", 3: "4 columns where the header has 3"}),
         (HEADER + "1,Nora\n2,Jo,c@d.example\n", {2: "2 columns where the header has 3", 3: "2"}),
-        # A quoted field may go over lines; the next line keeps its number
+        # A quoted field may span lines; the next line keeps its number
         (HEADER + '1,"Nora\nLind",a@b.example\n2,Jo,c@d.example\n', {2: "1", 4: "2"}),
         (HEADER + '1,"Nora ""N"" Lind",a@b.example\n', {2: "1"}),
-        # A forgotten quote costs its own line
+        # A missing quote affects its own line only
         (HEADER + '1,"Nora,a@b.example\n2,Jo,c@d.example\n', {2: OPEN_QUOTE, 3: "2"}),
         (HEADER + '1,"Nora,a@b.example\n2,"Jo,c@d.example\n3,K,e@f.example\n', {2: OPEN_QUOTE, 3: OPEN_QUOTE, 4: "3"}),
         (HEADER + '1,Nora "N" Lind,a@b.example\n', {2: "1"}),
@@ -45,7 +45,7 @@ OPEN_QUOTE = "a quote is not closed"
         ("\n;;\nName;E-Mail 1;E-Mail 2;External_ID\nNora;a@b.example;;1\n", {4: "1"}),
     ],
 )  # fmt: skip
-def test_lines(text: str, entries: dict[int, str]) -> None:
+def test_each_line_is_a_user_or_a_mistake(text: str, entries: dict[int, str]) -> None:
     assert read(text) == entries
 
 
@@ -60,11 +60,11 @@ def test_a_line_may_say_whether_its_user_is_active(cell: str, active: bool | Non
     assert entry.user.active is active
 
 
-def test_what_is_neither_yes_nor_no_is_a_mistake() -> None:
+def test_an_unknown_value_for_active_is_a_mistake() -> None:
     assert read("external_id,name,email,active\n1,Nora,a@b.example,maybe\n") == {2: "active is 'maybe'; yes or no"}
 
 
-def test_an_endless_line_is_told_and_passed_over() -> None:
+def test_an_overlong_line_is_a_mistake_and_skipped() -> None:
     text = HEADER + "1," + "x" * (3 * LONGEST_LINE) + ",a@b.example\n2,Jo,c@d.example\n"
     assert read(text) == {2: "longer than 100,000 characters", 3: "2"}
 
@@ -73,11 +73,11 @@ def test_an_endless_line_is_told_and_passed_over() -> None:
     ("header", "delimiter"),
     [("external_id,name,email", ","), ("External_ID;Name;E-Mail", ";"), ("name\temail\texternal_id", "\t")],
 )
-def test_the_delimiter_is_the_one_that_makes_sense_of_the_header(header: str, delimiter: str) -> None:
+def test_the_delimiter_is_found_by_the_header(header: str, delimiter: str) -> None:
     assert parse_header(header).delimiter == delimiter
 
 
-def test_several_email_columns_and_unknown_ones() -> None:
+def test_several_email_columns_are_read_and_unknown_ones_ignored() -> None:
     columns = parse_header("email,phone,external_id,email 2,name,action,E-Mail_3")
     assert (columns.emails, columns.action, columns.ignored) == ((0, 3, 6), 5, ("phone",))
 
@@ -86,12 +86,12 @@ def test_several_email_columns_and_unknown_ones() -> None:
     ("header", "problem"),
     [("external_id,email", "lacks name"), ("external_id,name,name,email", "names name twice"), ("", "no first line")],
 )
-def test_a_header_that_does_not_do_says_why(header: str, problem: str) -> None:
+def test_an_invalid_header_is_refused_with_the_reason(header: str, problem: str) -> None:
     with pytest.raises(BadHeader, match=problem):
         read_header(numbered_lines(io.StringIO(header)))
 
 
-def test_an_address_written_twice_on_a_line_is_one() -> None:
+def test_a_repeated_address_on_a_line_counts_once() -> None:
     lines = numbered_lines(io.StringIO("external_id,name,email,email\n1,Nora,N@b.example,n@B.example\n"))
     [entry] = read_users(lines, read_header(lines))
     assert isinstance(entry, ImportedUser)
@@ -99,7 +99,7 @@ def test_an_address_written_twice_on_a_line_is_one() -> None:
 
 
 @given(st.text(st.sampled_from('abc@.,;"\n\r\t\x00 é'), max_size=200))
-def test_no_content_raises_and_no_line_is_told_twice(text: str) -> None:
+def test_no_content_raises_and_no_line_is_reported_twice(text: str) -> None:
     lines = numbered_lines(io.StringIO(HEADER + text, newline=""))
     numbers = [entry.line for entry in read_users(lines, read_header(lines))]
     assert numbers == sorted(set(numbers))

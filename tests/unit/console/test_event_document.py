@@ -1,4 +1,4 @@
-"""The timeline follows from the rows alone."""
+"""The timeline of an event is derived from its rows alone."""
 
 from __future__ import annotations
 
@@ -49,34 +49,34 @@ FETCH = AttemptView(
 )
 
 
-def told(event: EventDetails) -> list[tuple[str, datetime]]:
+def moments(event: EventDetails) -> list[tuple[str, datetime]]:
     return [(moment["what"], moment["at"]) for moment in timeline(event)]
 
 
-def test_what_was_planned_at_record_stands_at_its_time() -> None:
+def test_a_plan_made_while_recording_has_the_time_of_recording() -> None:
     event = replace(EVENT, recipients=[NOBODY], action=SKIPPED)
-    assert told(event) == [("recorded", at(1)), ("matched nobody", at(1)), ("action skipped", at(1))]
+    assert moments(event) == [("recorded", at(1)), ("matched nobody", at(1)), ("action skipped", at(1))]
 
 
-def test_what_was_planned_after_fetching_the_message_stands_after_the_fetch() -> None:
+def test_a_plan_made_after_fetching_comes_after_the_fetch() -> None:
     event = replace(EVENT, recipients=[NOBODY], action=SKIPPED, attempts=[FETCH])
-    assert told(event)[-2:] == [("matched nobody", at(3)), ("action skipped", at(3))]
+    assert moments(event)[-2:] == [("matched nobody", at(3)), ("action skipped", at(3))]
 
 
-def test_a_dry_run_is_planned_first_and_skipped_when_its_turn_came() -> None:
+def test_a_dry_run_is_planned_first_and_skipped_later() -> None:
     tried = replace(SKIPPED, dry_run=True, reason="dry_run: would have archived cnv_1", settled_at=at(9))
     planned, skipped = timeline(replace(EVENT, action=tried))[-2:]
     assert (planned["what"], planned["at"]) == ("action planned as a dry run", at(1))
     assert (skipped["what"], skipped["at"], skipped["reason"]) == ("action skipped", at(9), tried.reason)
 
 
-def test_an_attempt_that_never_ended_says_so() -> None:
+def test_an_unfinished_attempt_is_marked() -> None:
     [_, moment] = timeline(replace(EVENT, attempts=[replace(FETCH, ended_at=None, outcome=None)]))
     assert moment["outcome"] == "running or lost"
 
 
-def test_an_event_that_waits_says_since_when_and_why() -> None:
+def test_a_parked_event_shows_its_time_and_reason() -> None:
     paused = replace(HEADER, state="parked", cause="paused", parked_at=at(60))
-    assert told(replace(EVENT, header=paused))[-1] == ("parked", at(60))
+    assert moments(replace(EVENT, header=paused))[-1] == ("parked", at(60))
     unknown = replace(HEADER, state="parked", cause="unknown_company", tenant=None)
     assert timeline(replace(EVENT, header=unknown))[-1] == {"at": at(1), "what": "parked", "cause": "unknown_company"}

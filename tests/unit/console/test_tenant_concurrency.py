@@ -1,4 +1,4 @@
-"""A tenant's requests take turns; another tenant's do not wait for them."""
+"""Requests of one tenant run one after the other; those of other tenants do not wait for them."""
 
 from __future__ import annotations
 
@@ -11,43 +11,43 @@ from console.tenant_concurrency import Crowded, TenantLocks
 ACME, OTHER = 1, 2
 
 
-def take(tenant_locks: TenantLocks, tenant: int) -> None:
+def acquire(tenant_locks: TenantLocks, tenant: int) -> None:
     with tenant_locks.lock(tenant):
         pass
 
 
-def test_of_one_tenant_one_has_its_turn_and_of_another_one_too() -> None:
+def test_a_lock_is_held_for_one_tenant_only() -> None:
     tenant_locks = TenantLocks(max_requests=2, timeout_seconds=0.01)
     with tenant_locks.lock(ACME):
-        take(tenant_locks, OTHER)
+        acquire(tenant_locks, OTHER)
         with pytest.raises(Crowded, match="for too long"):
-            take(tenant_locks, ACME)
-    take(tenant_locks, ACME)
+            acquire(tenant_locks, ACME)
+    acquire(tenant_locks, ACME)
 
 
-def test_who_comes_to_a_full_queue_is_sent_away_at_once() -> None:
+def test_a_full_queue_refuses_a_request_at_once() -> None:
     tenant_locks = TenantLocks(max_requests=1, timeout_seconds=600)
     with tenant_locks.lock(ACME), pytest.raises(Crowded, match="1 requests"):
-        take(tenant_locks, ACME)
+        acquire(tenant_locks, ACME)
 
 
-def test_all_who_wait_get_their_turn_alone() -> None:
-    tenant_locks, together, most = TenantLocks(max_requests=8, timeout_seconds=60), 0, 0
+def test_waiting_requests_run_one_at_a_time() -> None:
+    tenant_locks, running, most = TenantLocks(max_requests=8, timeout_seconds=60), 0, 0
 
     def work(_: int) -> None:
-        nonlocal together, most
+        nonlocal running, most
         with tenant_locks.lock(ACME):
-            together += 1
-            most = max(most, together)
-            together -= 1
+            running += 1
+            most = max(most, running)
+            running -= 1
 
     with ThreadPoolExecutor(8) as threads:
         list(threads.map(work, range(8)))
     assert most == 1
 
 
-def test_an_error_ends_the_turn() -> None:
+def test_an_error_releases_the_lock() -> None:
     tenant_locks = TenantLocks(max_requests=1, timeout_seconds=0.01)
     with pytest.raises(KeyError), tenant_locks.lock(ACME):
         raise KeyError
-    take(tenant_locks, ACME)
+    acquire(tenant_locks, ACME)

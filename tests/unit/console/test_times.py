@@ -1,4 +1,4 @@
-"""Times as people type and say them."""
+"""Durations and times are parsed from the command line and printed for people."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ NOW = datetime(2026, 3, 1, 8, 0, tzinfo=UTC)
         ("1w", timedelta(days=7)),
     ],
 )
-def test_durations(text: str, length: timedelta) -> None:
+def test_a_duration_is_parsed(text: str, length: timedelta) -> None:
     assert parse_duration(text) == length
 
 
 @pytest.mark.parametrize("text", ["", "7", "d", "-1d", "1.5h", "9999999w", "9" * 30 + "s", "²d", "7d\nx"])
-def test_what_is_no_duration_says_what_to_write(text: str) -> None:
+def test_an_invalid_duration_is_refused_with_examples(text: str) -> None:
     with pytest.raises(ValueError, match="write 90s, 15m, 2h, 7d or 1w"):
         parse_duration(text)
 
@@ -35,18 +35,18 @@ def test_what_is_no_duration_says_what_to_write(text: str) -> None:
     ("text", "since"),
     [
         ("2h", NOW - timedelta(hours=2)),
-        # Without a zone it is UTC
+        # A time without a zone is in UTC
         ("2026-02-01", datetime(2026, 2, 1, tzinfo=UTC)),
         ("2026-02-01T10:00:00+02:00", datetime(2026, 2, 1, 8, tzinfo=UTC)),
         ("2026-02-01T08:00:00Z", datetime(2026, 2, 1, 8, tzinfo=UTC)),
     ],
 )
-def test_since(text: str, since: datetime) -> None:
+def test_a_start_time_is_parsed(text: str, since: datetime) -> None:
     assert parse_since(text, NOW) == since
 
 
 @pytest.mark.parametrize("text", ["yesterday", "", "2026-13-01"])
-def test_what_is_no_time_says_what_to_write(text: str) -> None:
+def test_an_invalid_time_is_refused_with_examples(text: str) -> None:
     with pytest.raises(ValueError, match="write 2h, 7d or 2026"):
         parse_since(text, NOW)
 
@@ -63,5 +63,5 @@ def test_what_is_no_time_says_what_to_write(text: str) -> None:
         (349_200, "4 d 1 h"),
     ],
 )
-def test_lengths_of_time_in_words(seconds: float, words: str) -> None:
+def test_a_duration_is_printed_in_words(seconds: float, words: str) -> None:
     assert format_duration(seconds) == words

@@ -1,4 +1,4 @@
-"""A door with a keeper made of a list, and Front's side of it: signed by the recipe, not by our code."""
+"""A door whose keeper is a list, and webhooks signed by Front's published recipe instead of our code."""
 
 from __future__ import annotations
 
@@ -28,8 +28,8 @@ MAX_BYTES = 10_000
 
 
 @dataclass
-class Kept:
-    """A keeper that remembers; `down` is both stores away, `bug` is raised."""
+class ListKeeper:
+    """A keeper that stores deliveries in a list. `down` means that both stores are away; `bug` is raised."""
 
     deliveries: list[Delivery] = field(default_factory=list)
     down: bool = False
@@ -50,30 +50,30 @@ class Kept:
 
 
 @pytest.fixture
-def kept() -> Kept:
-    return Kept()
+def kept() -> ListKeeper:
+    return ListKeeper()
 
 
 @pytest.fixture
-def door(kept: Kept) -> Server:
-    return a_door(kept)
+def door(kept: ListKeeper) -> Server:
+    return door_with(kept)
 
 
-def a_door(keeper: object, *, max_bytes: int = MAX_BYTES, body_seconds: float = 10.0) -> Server:
+def door_with(keeper: object, *, max_bytes: int = MAX_BYTES, body_seconds: float = 10.0) -> Server:
     settings = Settings(front_signing_keys=[KEY, "older-key"])
     app = create_app(settings, now=lambda: NOW)
     return Server(app, keeper, max_body_bytes=max_bytes, body_seconds=body_seconds)  # type: ignore[arg-type]
 
 
 def signed(body: bytes, *, at: str | None = None, key: str = KEY) -> dict[str, str]:
-    """Front's two headers."""
+    """Return Front's two headers for this body."""
     at = at or str(int(NOW * 1000))
     digest = hmac.new(key.encode(), at.encode() + b":" + body, hashlib.sha256).digest()
     return {"X-Front-Request-Timestamp": at, "X-Front-Signature": base64.b64encode(digest).decode()}
 
 
 def webhook(body: bytes, headers: dict[str, str] | None = None, **signing: str) -> Scope:
-    """A webhook as Front sends it; headers given by name replace or join Front's."""
+    """Return a webhook as Front sends it; `headers` replace Front's or are added to them."""
     sent = {"Host": "127.0.0.1:8080", "Content-Type": "application/json", **signed(body, **signing), **(headers or {})}
     return Scope(headers={name.lower(): value for name, value in sent.items()} | {"content-length": str(len(body))})
 
@@ -90,7 +90,7 @@ def post(door: Server) -> Callable[..., Answer]:
 
 @pytest.fixture
 def get(door: Server) -> Callable[..., Answer]:
-    """Ask for something without a body."""
+    """Send a request without a body."""
 
     def get(path: str, method: str = "GET") -> Answer:
         return ask(door, Scope(method=method, path=path, headers={"host": "127.0.0.1:8080"}))

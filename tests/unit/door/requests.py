@@ -1,4 +1,4 @@
-"""Requests as they may come: mostly webhooks of Front's, each with a few things odd about it."""
+"""Hypothesis strategies for requests: mostly Front's webhooks, each with a few oddities."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ if TYPE_CHECKING:
 
     from hypothesis.strategies import DrawFn, SearchStrategy
 
-LIMIT = 300_000  # bytes; both sides of what is handled aside are below
+LIMIT = 300_000  # bytes; bodies on both sides of the threads' limit are smaller
 
 
 @dataclass(frozen=True, kw_only=True)
 class Request:
-    """One request; what it is answered with is not its business."""
+    """One request with its body."""
 
     scope: Scope
     body: bytes
@@ -33,7 +33,7 @@ class Request:
 
 
 def usually(usual: Any, *others: Any) -> SearchStrategy[Any]:
-    """Odd things come one at a time, or all requests would be refused for the first."""
+    """Draw the usual value mostly: with many oddities at once, every request would be refused for the first."""
     return st.integers(0, 5).flatmap(lambda dice: st.sampled_from(others) if dice == 0 else st.just(usual))
 
 
@@ -50,7 +50,7 @@ BODIES = st.one_of(
     st.sampled_from([b"x" * size for size in (64 * 1024, 64 * 1024 + 1, 2**18, 2**18 + 1, LIMIT, LIMIT + 1)]),
 )
 AGES = usually(0.0, -59.9, -60.0, -61.0, 899.9, 900.0, 901.0, 86_400.0)
-STAMPS: SearchStrategy[Callable[[float], str]] = usually(
+TIMESTAMPS: SearchStrategy[Callable[[float], str]] = usually(
     lambda at: str(int(at * 1000)),
     lambda at: str(int(at)),
     lambda at: f"{at:.3f}",
@@ -62,7 +62,7 @@ STAMPS: SearchStrategy[Callable[[float], str]] = usually(
     lambda _: "0",
 )
 KEYS = usually(KEY, "older-key", "oauth-client-secret", "")
-SPELLED: SearchStrategy[Callable[[str], str]] = usually(
+SIGNATURE_SPELLINGS: SearchStrategy[Callable[[str], str]] = usually(
     str,
     str.lower,
     lambda text: text[:-1],
@@ -86,7 +86,7 @@ HOSTS = usually(
     *("127.0.0.1:8080", "LOCALHOST", "[::1]:80", "a:0", "a:99999", "a:123456", "a..b", ".a", "a.", "a" * 64, "a_b"),
     *("", "a b", "a/b", "a@b", "ä", "xn--4", "-", "a,b"),
 )
-OTHERS = st.lists(
+OTHER_HEADERS = st.lists(
     st.sampled_from(
         [
             *[("content-type", value) for value in ("application/json", "text/plain", "", "multipart/form-data", "é")],
@@ -113,12 +113,12 @@ OTHERS = st.lists(
 
 @st.composite
 def requests(draw: DrawFn) -> Request:
-    """One that may be anything, and is a good webhook about one time in five."""
+    """Draw any request; about one in five is a valid webhook."""
     body = draw(BODIES)
-    at = draw(STAMPS)(NOW - draw(AGES))
+    at = draw(TIMESTAMPS)(NOW - draw(AGES))
     signature = base64.b64encode(hmac.digest(draw(KEYS).encode(), at.encode() + b":" + body, hashlib.sha256)).decode()
-    front = [("x-front-request-timestamp", at), ("x-front-signature", draw(SPELLED)(signature))]
+    front = [("x-front-request-timestamp", at), ("x-front-signature", draw(SIGNATURE_SPELLINGS)(signature))]
     headers = [("host", draw(HOSTS)), *draw(usually(front, front[:1], front[1:], []))]
-    headers = draw(st.permutations([*headers, *draw(LENGTHS)(len(body)), *draw(OTHERS)]))
+    headers = draw(st.permutations([*headers, *draw(LENGTHS)(len(body)), *draw(OTHER_HEADERS)]))
     scope = Scope(method=draw(METHODS), path=draw(PATHS), query_string=draw(QUERIES), headers=Headers(headers))
     return Request(scope=scope, body=body)

@@ -1,4 +1,4 @@
-"""Requests as Granian hands them over, and their answers."""
+"""Requests in the form in which Granian passes them on, and their answers."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 class Headers(list[tuple[str, str]]):
-    """As Granian gives them: small letters, and a name as often as it came."""
+    """Headers as Granian passes them on: lower case, and repeated names are kept."""
 
     def items(self) -> list[tuple[str, str]]:
         return list(self)
@@ -28,7 +28,7 @@ class Headers(list[tuple[str, str]]):
 
 @dataclass
 class Scope:
-    """A request before its body is here."""
+    """A request without its body."""
 
     method: str = "POST"
     path: str = "/webhooks/front"
@@ -58,7 +58,7 @@ class Answer:
 
 
 class Proto:
-    """A body in pieces, and a place for the answer. Where a piece is None, nothing comes any more."""
+    """A body in pieces, and the answers that were sent. A piece of None never arrives."""
 
     def __init__(self, *pieces: bytes | None) -> None:
         self._pieces: Sequence[bytes | None] = pieces
@@ -81,18 +81,18 @@ class Proto:
 
 
 def ask(server: Server, scope: Scope, *pieces: bytes | None) -> Answer:
-    """The one answer to a request."""
+    """Return the one answer to a request."""
     proto = Proto(*pieces)
     asyncio.run(server.__rsgi__(scope, proto))  # type: ignore[arg-type]
     [answer] = proto.answers
     return answer
 
 
-def sent_whole(body: bytes, **headers: str) -> tuple[Scope, Proto]:
-    """A request whose length is announced."""
+def with_length(body: bytes, **headers: str) -> tuple[Scope, Proto]:
+    """Return a request that announces its length."""
     return Scope(headers={"content-length": str(len(body)), **headers}), Proto(body)
 
 
 def chunked(*pieces: bytes) -> tuple[Scope, Proto]:
-    """A request whose length is not."""
+    """Return a request in chunks, without a length."""
     return Scope(headers={"transfer-encoding": "chunked"}), Proto(*pieces)

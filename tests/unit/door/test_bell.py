@@ -1,4 +1,4 @@
-"""The bell tells the recorder, or fails alone."""
+"""The bell wakes the recorder; its own failures affect nothing else."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ from shared.models import Delivery
 DELIVERY = Delivery(id="0" * 32, received_at=datetime(2026, 8, 11, tzinfo=UTC), body=b"{}")
 
 
-class Ringing:
-    """Counts sends; the first ones fail with the errors given."""
+class CountingSender:
+    """A sender that counts its calls; the first ones fail with the given errors."""
 
     def __init__(self, *failures: Exception) -> None:
         self.failures = list(failures)
@@ -31,7 +31,7 @@ class Ringing:
 
 
 def test_a_ring_is_one_send() -> None:
-    send = Ringing()
+    send = CountingSender()
     Bell(send).ring()
     assert send.sent.acquire(timeout=5)
     assert not send.sent.acquire(timeout=0.05)
@@ -40,7 +40,7 @@ def test_a_ring_is_one_send() -> None:
 @pytest.mark.parametrize("failure", [StoreUnavailable("away"), ZeroDivisionError("a bug")])
 def test_after_a_failure_the_next_ring_is_sent(monkeypatch: pytest.MonkeyPatch, failure: Exception) -> None:
     monkeypatch.setattr(bell_module, "PAUSE_AFTER_FAILURE", 0.01)
-    send = Ringing(failure)
+    send = CountingSender(failure)
     bell = Bell(send)
     bell.ring()
     while send.failures:
@@ -58,7 +58,7 @@ def test_ringing_does_not_wait_for_the_send() -> None:
 
 
 @pytest.mark.parametrize("silent", [True, False])
-def test_the_intake_rings_where_the_bell_was_silent(silent: bool) -> None:
+def test_the_intake_rings_when_the_bell_was_silent(silent: bool) -> None:
     class Intake:
         async def put(self, _: object) -> Put:
             return Put(refusals=(None,), bell_was_silent=silent)

@@ -1,4 +1,4 @@
-"""Flask without what the door does not need: only by what Flask lets one override."""
+"""The door overrides only public parts of Flask, and leaves sessions out."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from ingest.minimal_flask import Answer, DoorFlask, Hold
 
 
 @pytest.mark.parametrize("name", [name for name in vars(DoorFlask) if not name.startswith("_")])
-def test_what_is_overridden_is_public_and_still_there(name: str) -> None:
+def test_every_overridden_name_is_public_and_exists_in_flask(name: str) -> None:
     assert hasattr(Flask, name)
 
 
@@ -20,13 +20,13 @@ def test_no_cookie_is_ever_set() -> None:
     assert (answer.text, "Set-Cookie" in answer.headers) == ("{}", False)
 
 
-def test_the_host_is_no_concern_of_the_door() -> None:
+def test_any_host_header_is_accepted() -> None:
     app = DoorFlask(__name__)
     app.add_url_rule("/", "view", Answer)
     assert app.test_client().get("/", headers={"Host": "a..b"}).status_code == 200
 
 
-def test_what_the_server_found_out_goes_to_the_error_handlers() -> None:
+def test_an_error_of_the_server_goes_to_the_error_handlers() -> None:
     app, hold = DoorFlask(__name__), Hold()
     app.add_url_rule("/", "view", Answer)
     app.register_error_handler(KeyError, lambda exc: Answer(repr(exc), 418))

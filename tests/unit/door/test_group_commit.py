@@ -1,4 +1,4 @@
-"""Requests share round trips, and a store that fails is asked once for all of them."""
+"""Requests share round trips, and a failing store is tried once for all of them."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ def delivery(number: int, body: bytes = b"{}") -> Delivery:
     return Delivery(id=f"{number:032x}", received_at=AT, body=body)
 
 
-class Recording:
-    """A store that remembers its batches, and answers when it is let."""
+class RecordingStore:
+    """A store that remembers its batches, and answers when `open` is set."""
 
     def __init__(self) -> None:
         self.batches: list[list[Delivery]] = []
@@ -45,18 +45,18 @@ class Recording:
         return [len(batch) for batch in self.batches]
 
 
-def run(story: Callable[[Recording], Awaitable[None]]) -> Recording:
-    async def whole() -> Recording:
-        store = Recording()
+def run(story: Callable[[RecordingStore], Awaitable[None]]) -> RecordingStore:
+    async def with_store() -> RecordingStore:
+        store = RecordingStore()
         async with asyncio.timeout(20):
             await story(store)
         return store
 
-    return asyncio.run(whole())
+    return asyncio.run(with_store())
 
 
-async def behind_one_in_work(store: Recording, *others: Delivery) -> list[BaseException | None]:
-    """Submit one, wait until it is being written, submit the others; what each heard."""
+async def keep_behind_a_running_write(store: RecordingStore, *others: Delivery) -> list[BaseException | None]:
+    """Submit one, wait until it is being written, and submit the others; return the result of each."""
     first = asyncio.create_task(store.commit.keep(delivery(0)))
     while not store.batches:
         await asyncio.sleep(0)
@@ -68,22 +68,22 @@ async def behind_one_in_work(store: Recording, *others: Delivery) -> list[BaseEx
 
 
 def test_a_single_delivery_goes_alone() -> None:
-    async def story(store: Recording) -> None:
+    async def story(store: RecordingStore) -> None:
         store.open.set()
         await store.commit.keep(delivery(1))
 
     assert run(story).batches == [[delivery(1)]]
 
 
-def test_all_that_wait_go_together_in_the_order_they_came() -> None:
-    async def story(store: Recording) -> None:
-        assert set(await behind_one_in_work(store, *(delivery(number) for number in range(1, 20)))) == {None}
+def test_waiting_deliveries_go_together_in_order() -> None:
+    async def story(store: RecordingStore) -> None:
+        assert set(await keep_behind_a_running_write(store, *(delivery(number) for number in range(1, 20)))) == {None}
 
     assert run(story).batches == [[delivery(0)], [delivery(number) for number in range(1, 20)]]
 
 
-def test_those_of_one_moment_go_together() -> None:
-    async def story(store: Recording) -> None:
+def test_simultaneous_deliveries_go_together() -> None:
+    async def story(store: RecordingStore) -> None:
         store.open.set()
         for _ in range(2):
             await asyncio.gather(*(store.commit.keep(delivery(number)) for number in range(3)))
@@ -92,39 +92,39 @@ def test_those_of_one_moment_go_together() -> None:
 
 
 def test_a_round_trip_is_bounded_in_bytes() -> None:
-    async def story(store: Recording) -> None:
-        await behind_one_in_work(store, *(delivery(number, THIRD) for number in range(1, 7)))
+    async def story(store: RecordingStore) -> None:
+        await keep_behind_a_running_write(store, *(delivery(number, THIRD) for number in range(1, 7)))
 
     assert run(story).sizes == [1, 3, 3]
 
 
 def test_a_round_trip_is_bounded_in_deliveries() -> None:
-    async def story(store: Recording) -> None:
-        await behind_one_in_work(store, *(delivery(number) for number in range(1, MAX_DELIVERIES + 2)))
+    async def story(store: RecordingStore) -> None:
+        await keep_behind_a_running_write(store, *(delivery(number) for number in range(1, MAX_DELIVERIES + 2)))
 
     assert run(story).sizes == [1, MAX_DELIVERIES, 1]
 
 
 def test_a_body_over_the_bound_goes_alone() -> None:
-    async def story(store: Recording) -> None:
-        await behind_one_in_work(store, delivery(1), delivery(2, b"x" * (MAX_BYTES + 1)), delivery(3))
+    async def story(store: RecordingStore) -> None:
+        await keep_behind_a_running_write(store, delivery(1), delivery(2, b"x" * (MAX_BYTES + 1)), delivery(3))
 
     assert run(story).sizes == [1, 1, 1, 1]
 
 
-def test_one_refusal_concerns_one_request_and_is_no_failure() -> None:
-    async def story(store: Recording) -> None:
+def test_a_refusal_affects_one_request_and_is_no_failure() -> None:
+    async def story(store: RecordingStore) -> None:
         store.refused = {delivery(2).id}
-        heard = await behind_one_in_work(store, *(delivery(number) for number in (1, 2, 3)))
+        heard = await keep_behind_a_running_write(store, *(delivery(number) for number in (1, 2, 3)))
         assert [type(each) for each in heard] == [type(None), type(None), StoreUnavailable, type(None)]
 
     assert run(story).failures == []
 
 
-def test_a_failure_is_told_to_all_that_wait_and_costs_one_try() -> None:
-    async def story(store: Recording) -> None:
+def test_a_failure_is_raised_to_all_that_wait_after_one_try() -> None:
+    async def story(store: RecordingStore) -> None:
         store.failure = ZeroDivisionError("a bug, or whatever it was")
-        heard = await behind_one_in_work(store, *(delivery(number) for number in range(1, 10)))
+        heard = await keep_behind_a_running_write(store, *(delivery(number) for number in range(1, 10)))
         assert [str(each) for each in heard] == ["a bug, or whatever it was"] * 10
         assert {type(each) for each in heard} == {StoreUnavailable}
 
@@ -132,18 +132,18 @@ def test_a_failure_is_told_to_all_that_wait_and_costs_one_try() -> None:
     assert (store.sizes, store.failures) == ([1], [store.failure])
 
 
-def test_it_goes_on_after_a_failure() -> None:
-    async def story(store: Recording) -> None:
+def test_commits_continue_after_a_failure() -> None:
+    async def story(store: RecordingStore) -> None:
         store.failure = StoreUnavailable("gone")
-        await behind_one_in_work(store)
+        await keep_behind_a_running_write(store)
         store.failure = None
         await store.commit.keep(delivery(1))
 
     assert run(story).batches[-1] == [delivery(1)]
 
 
-def test_a_request_that_gave_up_disturbs_nobody() -> None:
-    async def story(store: Recording) -> None:
+def test_a_cancelled_request_does_not_affect_others() -> None:
+    async def story(store: RecordingStore) -> None:
         first, second = (asyncio.create_task(store.commit.keep(delivery(number))) for number in (1, 2))
         await asyncio.sleep(0)
         first.cancel()

@@ -1,8 +1,9 @@
-"""Where a delivery is kept, and what the door calls ready."""
+"""The keeper stores a delivery in the intake, else in the spool, within a deadline, and reports readiness."""
 
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Coroutine
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -11,7 +12,7 @@ import pytest
 from prometheus_client import REGISTRY
 from structlog.testing import capture_logs
 
-from ingest.keeper import Keeper, Store
+from ingest.keeper import Deadlines, Keeper, Store
 from shared.errors import NothingStored, StoreUnavailable
 from shared.models import Delivery
 
@@ -23,8 +24,8 @@ T = TypeVar("T")
 DELIVERY = Delivery(id="0" * 32, received_at=datetime(2026, 8, 11, tzinfo=UTC), body=b"{}")
 
 
-class Shelf:
-    """A place that takes everything, refuses it, fails, or never answers."""
+class FakeStore:
+    """A store that accepts everything, refuses it, fails, or never answers."""
 
     def __init__(self, *, failure: Exception | None = None, refuses: bool = False, silent: bool = False) -> None:
         self.failure = failure
@@ -51,10 +52,10 @@ class Shelf:
             raise self.failure or StoreUnavailable("full")
 
 
-GONE = StoreUnavailable("away")
+UNAVAILABLE = StoreUnavailable("away")
 
 
-def keeper(intake: Shelf, spool: Shelf, **options: Any) -> Keeper:
+def keeper(intake: FakeStore, spool: FakeStore, **options: Any) -> Keeper:
     return Keeper(
         intake=Store("intake", intake, look_every=0.001), spool=Store("spool", spool, look_every=0.001), **options
     )
@@ -64,54 +65,57 @@ def run(story: Coroutine[Any, Any, T]) -> T:
     return asyncio.run(asyncio.wait_for(story, 20))
 
 
-def keep(intake: Shelf, spool: Shelf, **options: Any) -> str:
+def keep(intake: FakeStore, spool: FakeStore, **options: Any) -> str:
     async def story() -> str:
         return await keeper(intake, spool, **options).keep(DELIVERY)
 
     return run(story())
 
 
-def test_the_intake_comes_first() -> None:
-    intake, spool = Shelf(), Shelf()
+def test_the_intake_is_tried_first() -> None:
+    intake, spool = FakeStore(), FakeStore()
     assert keep(intake, spool) == "intake"
     assert (intake.kept, spool.kept) == ([DELIVERY], [])
 
 
-@pytest.mark.parametrize("intake", [Shelf(failure=GONE), Shelf(refuses=True), Shelf(failure=ZeroDivisionError("bug"))])
-def test_the_spool_takes_the_same_delivery_when_the_intake_does_not(intake: Shelf) -> None:
-    spool = Shelf()
+@pytest.mark.parametrize(
+    "intake", [FakeStore(failure=UNAVAILABLE), FakeStore(refuses=True), FakeStore(failure=ZeroDivisionError("bug"))]
+)
+def test_the_spool_stores_the_delivery_when_the_intake_does_not(intake: FakeStore) -> None:
+    spool = FakeStore()
     assert keep(intake, spool) == "spool"
     assert spool.kept == [DELIVERY]
 
 
 @pytest.mark.parametrize(
-    ("intake", "spool"), [(Shelf(silent=True), Shelf()), (Shelf(failure=GONE), Shelf(silent=True))]
+    ("intake", "spool"),
+    [(FakeStore(silent=True), FakeStore()), (FakeStore(failure=UNAVAILABLE), FakeStore(silent=True))],
 )
-def test_a_store_that_never_answers_is_not_waited_for(intake: Shelf, spool: Shelf) -> None:
+def test_a_silent_store_costs_no_more_than_the_deadline(intake: FakeStore, spool: FakeStore) -> None:
     with pytest.raises(NothingStored, match="in time"):
         keep(intake, spool, seconds=0.02)
 
 
-def test_with_both_away_nothing_is_stored() -> None:
+def test_nothing_is_stored_while_both_stores_are_away() -> None:
     with pytest.raises(NothingStored, match="intake: away; spool: full"):
-        keep(Shelf(failure=GONE), Shelf(refuses=True))
+        keep(FakeStore(failure=UNAVAILABLE), FakeStore(refuses=True))
 
 
-def test_a_kept_delivery_is_counted_and_has_a_line() -> None:
+def test_a_kept_delivery_is_counted_and_logged() -> None:
     def count() -> float:
         return REGISTRY.get_sample_value("mailroom_deliveries_total", {"result": "intake"}) or 0.0
 
     before = count()
     with capture_logs() as lines:
-        keep(Shelf(), Shelf())
+        keep(FakeStore(), FakeStore())
     assert count() == before + 1
     assert lines == [
         {"event": "delivery_kept", "log_level": "debug", "delivery_id": DELIVERY.id, "place": "intake", "size": 2}
     ]
 
 
-def test_in_an_outage_only_the_first_pays_and_it_ends_by_itself() -> None:
-    intake, spool = Shelf(failure=GONE), Shelf()
+def test_in_an_outage_only_the_first_request_waits_and_the_store_comes_back() -> None:
+    intake, spool = FakeStore(failure=UNAVAILABLE), FakeStore()
 
     async def story() -> list[str]:
         ours = keeper(intake, spool)
@@ -129,10 +133,10 @@ def test_in_an_outage_only_the_first_pays_and_it_ends_by_itself() -> None:
 
 
 def test_a_refusal_of_one_delivery_is_no_outage() -> None:
-    intake = Shelf(refuses=True)
+    intake = FakeStore(refuses=True)
 
     async def story() -> None:
-        ours = keeper(intake, Shelf())
+        ours = keeper(intake, FakeStore())
         for _ in range(3):
             await ours.keep(DELIVERY)
 
@@ -143,21 +147,23 @@ def test_a_refusal_of_one_delivery_is_no_outage() -> None:
 @pytest.mark.parametrize(
     ("intake", "spool", "answers"),
     [
-        # The spool is not asked while the intake will do: psycopg stays unloaded
-        (Shelf(), Shelf(), {"intake": True}),
-        (Shelf(failure=GONE), Shelf(), {"intake": False, "spool": True}),
-        (Shelf(failure=GONE), Shelf(refuses=True), {"intake": False, "spool": False}),
+        # The spool is not asked while the intake is ready, so psycopg stays unloaded
+        (FakeStore(), FakeStore(), {"intake": True}),
+        (FakeStore(failure=UNAVAILABLE), FakeStore(), {"intake": False, "spool": True}),
+        (FakeStore(failure=UNAVAILABLE), FakeStore(refuses=True), {"intake": False, "spool": False}),
     ],
 )
-def test_readiness_asks_only_the_stores_it_must(intake: Shelf, spool: Shelf, answers: dict[str, bool]) -> None:
+def test_readiness_asks_the_spool_only_without_the_intake(
+    intake: FakeStore, spool: FakeStore, answers: dict[str, bool]
+) -> None:
     async def story() -> object:
         return await keeper(intake, spool).stores()
 
     assert run(story()) == answers
 
 
-def test_a_store_in_an_outage_is_not_asked_whether_it_is_ready() -> None:
-    intake = Shelf(failure=GONE)
+def test_readiness_does_not_ask_a_store_in_an_outage() -> None:
+    intake = FakeStore(failure=UNAVAILABLE)
 
     async def story() -> object:
         store = Store("intake", intake, look_every=60)
@@ -168,13 +174,67 @@ def test_a_store_in_an_outage_is_not_asked_whether_it_is_ready() -> None:
     assert (run(story()), intake.checks) == (False, 0)
 
 
-def test_stores_are_asked_once_a_second() -> None:
-    intake, seconds = Shelf(), [0.0]
+def test_readiness_asks_each_store_at_most_once_a_second() -> None:
+    intake, seconds = FakeStore(), [0.0]
 
     async def story() -> None:
-        ours = keeper(intake, Shelf(), clock=lambda: seconds[0])
+        ours = keeper(intake, FakeStore(), clock=lambda: seconds[0])
         for seconds[0] in (0.0, 0.5, 0.99, 1.0, 1.5):
             await asyncio.gather(ours.stores(), ours.stores())
 
     run(story())
     assert intake.checks == 2
+
+
+async def answer(seconds: float) -> str:
+    await asyncio.sleep(seconds)
+    return "an answer"
+
+
+def test_a_result_in_time_is_returned() -> None:
+    assert asyncio.run(Deadlines(10).within(answer(0.001))) == "an answer"
+
+
+def test_an_error_in_time_is_raised() -> None:
+    async def fail() -> None:
+        await asyncio.sleep(0)
+        raise KeyError("gone")
+
+    with pytest.raises(KeyError):
+        asyncio.run(Deadlines(10).within(fail()))
+
+
+def test_late_calls_time_out_and_the_others_continue() -> None:
+    async def story() -> tuple[list[object], float]:
+        deadlines, began = Deadlines(0.1), time.monotonic()
+        late = [deadlines.within(answer(60)) for _ in range(1000)]
+        ends: list[object] = await asyncio.gather(*late, deadlines.within(answer(0.001)), return_exceptions=True)
+        return ends, time.monotonic() - began
+
+    ends, took = asyncio.run(story())
+    assert {type(end) for end in ends[:-1]} == {TimeoutError}
+    assert ends[-1] == "an answer"
+    assert 0.1 <= took < 5
+
+
+def test_a_task_whose_call_timed_out_is_not_cancelled_later() -> None:
+    async def story() -> str:
+        deadlines = Deadlines(0.02)
+        with pytest.raises(TimeoutError):
+            await deadlines.within(answer(60))
+        async with asyncio.timeout(10):  # it counts how often its task was cancelled
+            await asyncio.sleep(0.03)
+        return await deadlines.within(answer(0))
+
+    assert asyncio.run(story()) == "an answer"
+
+
+def test_a_cancellation_from_outside_is_passed_on() -> None:
+    async def story() -> None:
+        task = asyncio.create_task(Deadlines(10).within(answer(60)))
+        await asyncio.sleep(0)
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+
+    asyncio.run(story())

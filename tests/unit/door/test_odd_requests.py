@@ -1,4 +1,4 @@
-"""Whatever is sent: one answer, nothing kept but what Front signed, and nothing acknowledged but what is kept."""
+"""Any request gets one answer, only signed webhooks are kept, and only kept ones are acknowledged."""
 
 from __future__ import annotations
 
@@ -7,17 +7,17 @@ import asyncio
 from hypothesis import event, given, settings
 from hypothesis import strategies as st
 
-from tests.unit.door.conftest import Kept, a_door
+from tests.unit.door.conftest import ListKeeper, door_with
 from tests.unit.door.requests import LIMIT, Request, requests
 from tests.unit.door.rsgi import Answer
 
-KEPT = Kept()
-DOOR = a_door(KEPT, max_bytes=LIMIT)  # made once, for making an application takes longer than a request
+KEEPER = ListKeeper()
+DOOR = door_with(KEEPER, max_bytes=LIMIT)  # made once, because making it takes longer than a request
 REFUSALS = {400, 401, 404, 405, 413, 415}
 
 
-def take(request: Request, *, down: bool) -> Answer:
-    KEPT.down, KEPT.deliveries, proto = down, [], request.proto()
+def send(request: Request, *, down: bool) -> Answer:
+    KEEPER.down, KEEPER.deliveries, proto = down, [], request.proto()
     asyncio.run(DOOR.__rsgi__(request.scope, proto))  # type: ignore[arg-type]
     [answer] = proto.answers
     return answer
@@ -26,11 +26,11 @@ def take(request: Request, *, down: bool) -> Answer:
 @given(request=requests(), down=st.booleans())
 @settings(max_examples=400, deadline=None)
 def test_no_odd_request_is_acknowledged_without_being_kept(request: Request, down: bool) -> None:
-    answer = take(request, down=down)
+    answer = send(request, down=down)
     event(f"{answer.status}")
     assert answer.status in {200, 503} | REFUSALS
-    if KEPT.deliveries:
-        [delivery] = KEPT.deliveries
+    if KEEPER.deliveries:
+        [delivery] = KEEPER.deliveries
         assert (answer.status, answer.json, delivery.body) == (200, {"delivery_id": delivery.id}, request.body)
     else:
         assert b"delivery_id" not in answer.body
@@ -38,14 +38,14 @@ def test_no_odd_request_is_acknowledged_without_being_kept(request: Request, dow
         assert (answer.mimetype, answer.json["status"]) == ("application/problem+json", answer.status)
 
 
-def test_the_requests_that_are_made_up_come_to_every_end() -> None:
-    """Otherwise the property above says nothing."""
+def test_the_generated_requests_reach_every_outcome() -> None:
+    """Without this, the property above could pass on refusals alone."""
     ends = set()
 
     @given(request=requests(), down=st.booleans())
     @settings(max_examples=400, deadline=None, derandomize=True)
-    def take_one(request: Request, down: bool) -> None:
-        ends.add(take(request, down=down).status)
+    def send_one(request: Request, down: bool) -> None:
+        ends.add(send(request, down=down).status)
 
-    take_one()
+    send_one()
     assert ends >= {200, 401, 404, 405, 503}

@@ -1,4 +1,4 @@
-"""The application as the event loop serves it: neither slow senders nor slow stores hold it up."""
+"""The server collects bodies, builds the environment and calls Flask; slow senders and slow stores block nothing."""
 
 from __future__ import annotations
 
@@ -10,10 +10,11 @@ import pytest
 from granian.rsgi import ProtocolClosed, ProtocolError  # type: ignore[attr-defined]  # the documented names
 
 from ingest import server as server_module
-from ingest.server import LARGE
-from shared.errors import NothingStored
-from tests.unit.door.conftest import Kept, a_door, webhook
-from tests.unit.door.rsgi import Proto, Scope, ask
+from ingest.minimal_flask import Hold
+from ingest.server import LARGE, SMALL, Bodies, environ_of
+from shared.errors import BodyTooLarge, DoorFull, NothingStored
+from tests.unit.door.conftest import ListKeeper, door_with, webhook
+from tests.unit.door.rsgi import Headers, Proto, Scope, ask, chunked, with_length
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -25,8 +26,8 @@ BODY = b'{"type":"inbound_received"}'
 
 
 @dataclass
-class LateKeeper(Kept):
-    """A keeper that says what became of deliveries when it is told to."""
+class LateKeeper(ListKeeper):
+    """A keeper that returns or raises when `settle` is called."""
 
     waiting: list[Delivery] = field(default_factory=list)
 
@@ -64,8 +65,8 @@ async def until(condition: Callable[[], Any]) -> None:
 
 
 def while_one_waits(keeper: LateKeeper, meanwhile: Callable[[Server, Proto], Awaitable[None]]) -> Proto:
-    """Send a webhook, do something before it is kept, and see how it ends."""
-    server, proto = a_door(keeper), Proto(BODY)
+    """Send a webhook, run `meanwhile` before it is kept, and return its answers."""
+    server, proto = door_with(keeper), Proto(BODY)
 
     async def story() -> None:
         task = asyncio.ensure_future(send(server, webhook(BODY), proto))
@@ -87,7 +88,7 @@ def test_the_answer_waits_until_the_delivery_is_kept(keeper: LateKeeper) -> None
     assert (answer.status, answer.json) == (200, {"delivery_id": keeper.waiting[0].id})
 
 
-def test_while_one_waits_others_are_answered(keeper: LateKeeper) -> None:
+def test_other_requests_are_answered_while_one_waits(keeper: LateKeeper) -> None:
     alive = Proto()
 
     async def ask_another(server: Server, _: Proto) -> None:
@@ -98,7 +99,7 @@ def test_while_one_waits_others_are_answered(keeper: LateKeeper) -> None:
     assert [answer.status for answer in while_one_waits(keeper, ask_another).answers] == [200]
 
 
-def test_what_nobody_kept_is_503_and_to_be_sent_again(keeper: LateKeeper) -> None:
+def test_an_unkept_delivery_is_503_with_a_retry_after(keeper: LateKeeper) -> None:
     async def refuse_it(_: Server, __: Proto) -> None:
         keeper.settle(NothingStored("intake: redis://secret; spool: away"))
 
@@ -107,8 +108,8 @@ def test_what_nobody_kept_is_503_and_to_be_sent_again(keeper: LateKeeper) -> Non
     assert b"secret" not in answer.body
 
 
-def test_a_sender_that_went_away_gets_no_answer_and_breaks_nothing(keeper: LateKeeper) -> None:
-    server = a_door(keeper)
+def test_a_closed_connection_does_not_affect_later_requests(keeper: LateKeeper) -> None:
+    server = door_with(keeper)
 
     async def story() -> None:
         task = asyncio.ensure_future(send(server, webhook(BODY), Proto(BODY)))
@@ -137,30 +138,30 @@ def test_a_sender_that_went_away_gets_no_answer_and_breaks_nothing(keeper: LateK
     ],
     ids=["livez", "readyz", "nowhere", "method", "unsigned", "too large", "endless"],
 )
-def test_what_needs_no_store_is_answered_at_once(
+def test_a_request_without_a_store_is_answered_at_once(
     keeper: LateKeeper, scope: Scope, pieces: tuple[bytes | None, ...], status: int
 ) -> None:
-    assert ask(a_door(keeper), scope, *pieces).status == status
+    assert ask(door_with(keeper), scope, *pieces).status == status
 
 
-def test_a_body_that_does_not_come_is_408(kept: Kept) -> None:
-    answer = ask(a_door(kept, body_seconds=0.02), webhook(BODY), BODY[:5], None)
+def test_a_body_that_does_not_come_is_408(kept: ListKeeper) -> None:
+    answer = ask(door_with(kept, body_seconds=0.02), webhook(BODY), BODY[:5], None)
     assert (answer.status, answer.json["code"], kept.deliveries) == (408, "body_too_slow", [])
 
 
 @pytest.mark.parametrize("lost", [ProtocolClosed, ProtocolError])
-def test_a_sender_that_goes_away_within_the_body_has_sent_a_bad_request(door: Server, lost: type[Exception]) -> None:
-    class Gone(Proto):
+def test_a_connection_lost_within_the_body_is_400(door: Server, lost: type[Exception]) -> None:
+    class LostConnection(Proto):
         async def __call__(self) -> bytes:
             raise lost
 
-    gone = Gone()
-    asyncio.run(door.__rsgi__(webhook(BODY), gone))  # type: ignore[arg-type]
-    assert [answer.status for answer in gone.answers] == [400]
+    lost_connection = LostConnection()
+    asyncio.run(door.__rsgi__(webhook(BODY), lost_connection))  # type: ignore[arg-type]
+    assert [answer.status for answer in lost_connection.answers] == [400]
 
 
 @pytest.mark.parametrize("scope", [webhook(BODY), Scope(method="GET", path="/readyz")], ids=["keeping", "asking"])
-def test_a_bug_is_500_and_says_nothing(door: Server, kept: Kept, scope: Scope) -> None:
+def test_a_bug_is_500_without_details(door: Server, kept: ListKeeper, scope: Scope) -> None:
     kept.bug = RuntimeError("a secret")
     answer = ask(door, scope, BODY)
     assert (answer.status, answer.mimetype) == (500, "application/problem+json")
@@ -168,13 +169,117 @@ def test_a_bug_is_500_and_says_nothing(door: Server, kept: Kept, scope: Scope) -
     assert b"secret" not in answer.body
 
 
-def test_a_large_body_is_handled_in_a_thread_and_kept(kept: Kept) -> None:
+def test_a_large_body_is_handled_in_a_thread_and_kept(kept: ListKeeper) -> None:
     body = b"x" * (LARGE + 1)
-    assert ask(a_door(kept, max_bytes=LARGE + 1), webhook(body), body).status == 200
+    assert ask(door_with(kept, max_bytes=LARGE + 1), webhook(body), body).status == 200
     assert [delivery.body for delivery in kept.deliveries] == [body]
 
 
-def test_more_than_the_threads_can_take_come_back_later(kept: Kept, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_full_thread_queue_is_503(kept: ListKeeper, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(server_module, "ASIDE_WAITING", 0)
-    answer = ask(a_door(kept), Scope(method="GET", path="/metrics"))
+    answer = ask(door_with(kept), Scope(method="GET", path="/metrics"))
     assert (answer.status, answer.json["code"]) == (503, "door_full")
+
+
+def environ_for(**scope: Any) -> dict[str, Any]:
+    return environ_of(Scope(**scope), b"body", Hold())  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("scope", "key", "value"),
+    [
+        ({"method": "PUT"}, "REQUEST_METHOD", "PUT"),
+        ({"path": "/é"}, "PATH_INFO", "/Ã©"),  # PEP 3333: bytes decoded as Latin-1
+        ({"query_string": "a=%20"}, "QUERY_STRING", "a=%20"),
+        ({"query_string": "a=€"}, "QUERY_STRING", "a=€".encode().decode("latin-1")),  # PEP 3333, too
+        ({"headers": {"content-length": "4"}}, "CONTENT_LENGTH", "4"),
+        ({"headers": {"content-type": "text/plain"}}, "CONTENT_TYPE", "text/plain"),
+        ({"headers": {"x-front-signature": "abc"}}, "HTTP_X_FRONT_SIGNATURE", "abc"),
+        (
+            {"headers": Headers([("x-front-signature", "one"), ("x-front-signature", "two")])},
+            "HTTP_X_FRONT_SIGNATURE",
+            "one,two",
+        ),
+        ({"client": "::1:50000"}, "REMOTE_ADDR", "::1"),
+        ({"server": "127.0.0.1:8080"}, "SERVER_PORT", "8080"),
+    ],
+)
+def test_a_request_becomes_a_wsgi_environment(scope: dict[str, Any], key: str, value: str) -> None:
+    assert environ_for(**scope)[key] == value
+
+
+def test_a_header_with_an_underscore_is_dropped() -> None:
+    assert "HTTP_X_FRONT_SIGNATURE" not in environ_for(headers={"x_front_signature": "abc"})
+
+
+def test_the_body_is_the_input() -> None:
+    read: Callable[[], bytes] = environ_for()["wsgi.input"].read
+    assert read() == b"body"
+
+
+LIMIT = 10 * SMALL
+LARGE_BODY = b"x" * (2 * SMALL)
+
+
+@pytest.fixture
+def bodies() -> Bodies:
+    return Bodies(limit=LIMIT, together=4 * SMALL)
+
+
+def collect(bodies: Bodies, request: tuple[Scope, Proto]) -> bytes:
+    scope, proto = request
+    return asyncio.run(bodies.collect(scope, proto))  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("request_", "body"),
+    [
+        (with_length(b"{}"), b"{}"),
+        (with_length(LARGE_BODY), LARGE_BODY),
+        (chunked(b"{", b"}"), b"{}"),
+        (chunked(LARGE_BODY[:5], LARGE_BODY[5:]), LARGE_BODY),
+        # The body of a GET is not read
+        ((Scope(method="GET"), Proto(None)), b""),
+    ],
+    ids=["small", "large", "chunked", "large chunked", "none"],
+)
+def test_a_body_is_collected_as_it_was_sent(bodies: Bodies, request_: tuple[Scope, Proto], body: bytes) -> None:
+    assert collect(bodies, request_) == body
+
+
+def test_a_body_announced_over_the_limit_is_not_read(bodies: Bodies) -> None:
+    with pytest.raises(BodyTooLarge):
+        collect(bodies, (Scope(headers={"content-length": str(LIMIT + 1)}), Proto(None)))
+
+
+def test_an_endless_body_is_read_to_just_over_the_limit() -> None:
+    scope, proto = chunked(*[b"x" * SMALL] * 100)
+    bodies = Bodies(limit=LIMIT, together=LIMIT + 2 * SMALL)
+    for _ in range(2):  # the first body's memory must be released
+        with pytest.raises(BodyTooLarge):
+            collect(bodies, (scope, proto))
+    assert 2 * LIMIT < proto.taken < 2 * (LIMIT + 2 * SMALL)
+
+
+def test_large_bodies_have_a_memory_limit_of_their_own(bodies: Bodies) -> None:
+    held = [collect(bodies, with_length(LARGE_BODY)) for _ in range(2)]
+    with pytest.raises(DoorFull):
+        collect(bodies, with_length(LARGE_BODY))
+    assert collect(bodies, with_length(b"{}")) == b"{}"
+    for body in held:
+        bodies.release(body)
+    assert collect(bodies, with_length(LARGE_BODY)) == LARGE_BODY
+
+
+def test_a_cancelled_body_releases_its_memory() -> None:
+    bodies = Bodies(limit=LIMIT, together=3 * SMALL)
+
+    async def give_up() -> None:
+        scope, _ = chunked()
+        task = asyncio.create_task(bodies.collect(scope, Proto(LARGE_BODY, None)))  # type: ignore[arg-type]
+        await asyncio.sleep(0)
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+
+    asyncio.run(give_up())
+    assert collect(bodies, with_length(LARGE_BODY)) == LARGE_BODY

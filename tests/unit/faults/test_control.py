@@ -1,4 +1,4 @@
-"""Lost and repeated tasks, and the file of effects while it grows."""
+"""The control counts lost and repeated tasks, and reads the growing file of effects."""
 
 from __future__ import annotations
 
@@ -16,17 +16,17 @@ if TYPE_CHECKING:
 @pytest.mark.parametrize(
     ("acknowledged", "done", "lost", "twice", "unacknowledged"),
     [
-        # Everything once
+        # Every task was done once
         ({1, 2}, {1: 1, 2: 1}, set(), set(), set()),
-        # Acknowledged, and nobody did it
+        # An acknowledged task was never done
         ({1, 2, 3}, {2: 1}, {1, 3}, set(), set()),
-        # A repetition does not make up for another one's loss
+        # A repeated task does not make up for a lost one
         ({1, 2}, {1: 2}, {2}, {1}, set()),
-        # Sending failed, as far as the sender knows
+        # The sender saw an error
         ({1}, {1: 1, 2: 1}, set(), set(), {2}),
     ],
 )
-def test_compare(
+def test_acknowledged_and_done_tasks_are_compared(
     acknowledged: set[int], done: Mapping[int, int], lost: set[int], twice: set[int], unacknowledged: set[int]
 ) -> None:
     assert compare(acknowledged, done) == Comparison(
@@ -45,7 +45,7 @@ def append(effects: Effects, text: str) -> None:
     effects.read()
 
 
-def test_a_half_written_line_is_read_when_it_is_whole(effects: Effects) -> None:
+def test_a_half_written_line_is_read_when_it_is_complete(effects: Effects) -> None:
     append(effects, "1 threads 70 2.5\n2 thr")
     append(effects, "eads 70 3.5\n")
     assert effects.done == {1: 1, 2: 1}

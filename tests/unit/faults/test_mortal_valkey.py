@@ -1,4 +1,4 @@
-"""The bytes on the disk, and the files after a power cut."""
+"""A power cut leaves each file with the bytes that were synced."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ def test_the_last_sync_of_a_file_counts() -> None:
     assert durable_sizes("1 7 10\n1 8 5\n1 7 30\n") == {(1, 7): 30, (1, 8): 5}
 
 
-def test_each_file_keeps_what_was_synced(tmp_path: Path) -> None:
+def test_each_file_keeps_its_synced_bytes(tmp_path: Path) -> None:
     half, whole, never = (tmp_path / name for name in ("half", "whole", "never"))
     for file in (half, whole, never):
         file.write_text("0123456789")

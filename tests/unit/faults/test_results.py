@@ -1,4 +1,4 @@
-"""The results of fault runs, and the command."""
+"""Results of fault runs, and the command that runs them."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from bench.faults.run import Run, Suite, perform
 if TYPE_CHECKING:
     from pathlib import Path
 
-#: The keys that scripts use.
+#: Scripts rely on these keys.
 STABLE = {
     *("name", "load", "injected", "lost", "double", "ghost", "wrong_token"),
     *("drain_seconds", "longest_gap_seconds", "door_under_2s"),
@@ -39,7 +39,7 @@ def test_a_result_has_the_stable_keys() -> None:
         ),
     ],
 )
-def test_a_line_tells_the_figures_and_what_was_broken(result: Result, parts: tuple[str, ...]) -> None:
+def test_a_line_shows_the_figures_and_the_broken_promises(result: Result, parts: tuple[str, ...]) -> None:
     assert all(part in result.as_line() for part in parts), result.as_line()
 
 
@@ -48,16 +48,16 @@ def suite(tmp_path: Path) -> Suite:
     return Suite(servers=None, folder=tmp_path, full=False)  # type: ignore[arg-type]  # none is started
 
 
-def test_a_run_that_cannot_be_carried_out_is_a_broken_promise(suite: Suite) -> None:
-    def stumble(_: object) -> Result:
+def test_a_run_that_raises_is_a_broken_promise(suite: Suite) -> None:
+    def fail(_: object) -> Result:
         raise AssertionError("nobody listens")
 
-    [result] = perform(Run(name="x", promise="", do=stumble), suite)
+    [result] = perform(Run(name="x", promise="", do=fail), suite)
     assert result.broken == ("AssertionError: nobody listens",)
     assert not result.passed
 
 
-def test_a_suite_knows_whose_logs_are_wanted(suite: Suite) -> None:
+def test_a_suite_lists_its_broken_runs(suite: Suite) -> None:
     for name, broken in (("well", ()), ("ill", ("1 lost",))):
         result = Result(name=name, load=1, injected=1, broken=broken)
         list(perform(Run(name=name, promise="", do=lambda _, result=result: result), suite))  # type: ignore[misc]
@@ -65,11 +65,11 @@ def test_a_suite_knows_whose_logs_are_wanted(suite: Suite) -> None:
 
 
 def test_an_unknown_fault_is_refused_with_the_known_ones() -> None:
-    said = CliRunner().invoke(faults, ["no_such"])
-    assert said.exit_code == 2
-    assert "no_such" in said.output
-    assert "worker_kill" in said.output
+    result = CliRunner().invoke(faults, ["no_such"])
+    assert result.exit_code == 2
+    assert "no_such" in result.output
+    assert "worker_kill" in result.output
 
 
-def test_every_run_says_what_must_hold() -> None:
+def test_every_run_names_its_promise() -> None:
     assert all(run.promise and name == run.name for name, run in catalogue().items())

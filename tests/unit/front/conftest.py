@@ -1,4 +1,4 @@
-"""A tenant's client with nothing behind it but answers that a test writes down."""
+"""A tenant's client, and a mock of Front with the answers that a test gives."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ TOKEN = Token(tenant_id=1, company_id="cmp_4k2p9", version=1, access_token="cana
 
 @pytest.fixture
 def front_answer() -> Callable[[str], Any]:
-    """One of Front's own answers, complete."""
+    """Return a function that reads one of Front's own, complete answers."""
     return lambda name: json.loads((Path(__file__).parent / "answers" / f"{name}.json").read_text())
 
 

@@ -1,4 +1,4 @@
-"""What the client asks of Front is in Front's own API document: call, permission, query and body."""
+"""Every call, permission, query and body of the client agrees with Front's own API document."""
 
 from __future__ import annotations
 
@@ -56,8 +56,8 @@ def document() -> Any:
 
 
 @pytest.fixture
-def asked(client: TenantClient, front: responses.RequestsMock, route: answers.Route) -> requests.PreparedRequest:
-    """The request that goes out for this route."""
+def sent_request(client: TenantClient, front: responses.RequestsMock, route: answers.Route) -> requests.PreparedRequest:
+    """The request that the client sends for this route."""
     path = route.path.format(id={"messages": "msg_1", "download": "fil_1"}.get(route.path.split("/")[1], "cnv_1"))
     front.add(route.method, f"{API}{path}", **ANSWERS.get(route, {"json": {"_results": []}}))
     CALLS[route](client)
@@ -65,24 +65,26 @@ def asked(client: TenantClient, front: responses.RequestsMock, route: answers.Ro
 
 
 def operation(document: Any, route: answers.Route) -> Any:
-    """The document's entry for a route; it names path parameters in its own words."""
+    """Return the document's entry for a route; its path parameters have names of their own."""
     pattern = re.compile(route.path.replace("{id}", r"\{\w+\}"))
     [found] = [item for path, item in document["paths"].items() if pattern.fullmatch(path)]
     return found[route.method.lower()]
 
 
-def test_every_route_is_looked_at() -> None:
+def test_every_route_is_covered() -> None:
     assert set(CALLS) == {each for each in vars(answers).values() if isinstance(each, answers.Route)}
 
 
 @every_route
-def test_a_call_and_its_permission_are_fronts(document: Any, route: answers.Route) -> None:
+def test_a_call_and_its_permission_are_documented(document: Any, route: answers.Route) -> None:
     assert operation(document, route).get("x-required-scopes", [answers.ME.scope]) == [route.scope]
 
 
 @every_route
-def test_every_query_parameter_is_fronts(document: Any, route: answers.Route, asked: requests.PreparedRequest) -> None:
-    given = {name.partition("[")[0] for name, _ in parse_qsl(urlsplit(str(asked.url)).query)}
+def test_every_query_parameter_is_documented(
+    document: Any, route: answers.Route, sent_request: requests.PreparedRequest
+) -> None:
+    given = {name.partition("[")[0] for name, _ in parse_qsl(urlsplit(str(sent_request.url)).query)}
     parameters = operation(document, route).get("parameters", [])
     referred = document["components"]["parameters"]
     assert given <= {
@@ -91,14 +93,16 @@ def test_every_query_parameter_is_fronts(document: Any, route: answers.Route, as
 
 
 @pytest.mark.parametrize("route", [answers.SET_STATUS, answers.ADD_TAG], ids=str)
-def test_every_body_is_what_front_takes(document: Any, route: answers.Route, asked: requests.PreparedRequest) -> None:
+def test_every_body_fits_the_documented_schema(
+    document: Any, route: answers.Route, sent_request: requests.PreparedRequest
+) -> None:
     named = operation(document, route)["requestBody"]["content"]["application/json"]["schema"]["$ref"]
-    body = json.loads(asked.body or b"")
+    body = json.loads(sent_request.body or b"")
     schema = {"$ref": f"#/components/schemas/{named.rpartition('/')[2]}", "components": document["components"]}
     assert list(Draft202012Validator(schema).iter_errors(body)) == []
     assert set(body) <= set(document["components"]["schemas"][named.rpartition("/")[2]]["properties"])
 
 
-def test_the_statuses_written_are_fronts(document: Any) -> None:
+def test_the_statuses_are_documented(document: Any) -> None:
     statuses = document["components"]["schemas"]["UpdateConversation"]["properties"]["status"]["enum"]
     assert {"archived", "deleted", "open"} <= set(statuses)

@@ -1,4 +1,4 @@
-"""What the client asks and what it makes of the answers, without a socket."""
+"""The client's requests, and its results and errors, without a socket."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def test_a_request_carries_the_token_and_asks_for_plain_bytes(
     assert (sent["Authorization"], sent["Accept-Encoding"]) == ("Bearer canary-token", "identity")
 
 
-def test_calls_are_noted_without_query_or_token(client: TenantClient, front: responses.RequestsMock) -> None:
+def test_calls_are_recorded_without_query_or_token(client: TenantClient, front: responses.RequestsMock) -> None:
     front.get(EVENTS, json=_page(), headers={"x-ratelimit-remaining": "77"})
     client.conversation_events("cnv_1", since=AT)
     [call] = client.calls
@@ -58,7 +58,7 @@ def test_calls_are_noted_without_query_or_token(client: TenantClient, front: res
     )
 
 
-def test_a_call_without_an_answer_is_noted_too(client: TenantClient, front: responses.RequestsMock) -> None:
+def test_a_call_without_an_answer_is_recorded(client: TenantClient, front: responses.RequestsMock) -> None:
     front.patch(CONVERSATION, body=requests.ConnectionError("reset"))
     with pytest.raises(errors.UnclearAnswer):
         client.set_status("cnv_1", "archived")
@@ -72,7 +72,7 @@ def test_a_status_is_set_by_one_patch(client: TenantClient, front: responses.Req
     assert patch.call_count == 1
 
 
-def test_a_tag_is_added_beside_the_others(client: TenantClient, front: responses.RequestsMock) -> None:
+def test_a_tag_is_added_to_the_existing_ones(client: TenantClient, front: responses.RequestsMock) -> None:
     added = responses.matchers.json_params_matcher({"tag_ids": ["tag_1"]})
     front.post(f"{CONVERSATION}/tags", status=204, match=[added])
     client.add_tag("cnv_1", "tag_1")
@@ -94,7 +94,7 @@ def test_a_read_is_tried_three_times(client: TenantClient, front: responses.Requ
     assert failing.call_count == 3
 
 
-def test_a_read_that_succeeds_in_the_end_is_fine(
+def test_a_read_succeeds_after_failed_tries(
     client: TenantClient, front: responses.RequestsMock, front_answer: Any
 ) -> None:
     front.get(CONVERSATION, body=requests.ConnectionError("reset"))
@@ -102,7 +102,7 @@ def test_a_read_that_succeeds_in_the_end_is_fine(
     assert client.conversation("cnv_1").status == "assigned"
 
 
-def test_a_time_that_front_names_is_not_waited_for_inside(client: TenantClient, front: responses.RequestsMock) -> None:
+def test_a_retry_after_ends_the_tries_within_a_call(client: TenantClient, front: responses.RequestsMock) -> None:
     failing = front.get(CONVERSATION, status=503, headers={"retry-after": "20"})
     with pytest.raises(errors.FrontUnavailable) as unavailable:
         client.conversation("cnv_1")
@@ -119,7 +119,7 @@ def test_a_stopping_worker_does_not_wait_for_another_try(budget: Budget, front: 
 
 
 @pytest.mark.parametrize("body", [b"<html>maintenance</html>", b"[]", b"null", b"", b"\xff", b"[" * 10**5])
-def test_an_answer_that_is_not_fronts_may_pass(
+def test_an_invalid_body_counts_as_unavailable(
     client: TenantClient, front: responses.RequestsMock, body: bytes
 ) -> None:
     front.get(CONVERSATION, body=body)
@@ -127,7 +127,7 @@ def test_an_answer_that_is_not_fronts_may_pass(
         client.conversation("cnv_1")
 
 
-def test_a_429_keeps_every_later_call_of_the_company_at_home(
+def test_a_429_stops_every_later_call_of_the_company(
     budget: Budget, client: TenantClient, front: responses.RequestsMock
 ) -> None:
     front.patch(CONVERSATION, status=429, headers={"retry-after": "30"})
@@ -138,7 +138,7 @@ def test_a_429_keeps_every_later_call_of_the_company_at_home(
     assert 28 < exhausted.value.retry_after <= 30
 
 
-def test_the_last_call_that_front_allows_is_the_last(client: TenantClient, front: responses.RequestsMock) -> None:
+def test_no_call_follows_when_none_remains(client: TenantClient, front: responses.RequestsMock) -> None:
     reset = datetime.now(UTC) + timedelta(seconds=20)
     front.patch(
         CONVERSATION, status=204, headers={"x-ratelimit-remaining": "0", "x-ratelimit-reset": f"{reset.timestamp()}"}
@@ -157,7 +157,7 @@ def test_the_last_call_that_front_allows_is_the_last(client: TenantClient, front
         "/conversations/cnv_2",
     ],
 )
-def test_a_change_of_a_merged_conversation_is_not_made_and_told_where_it_lives_on(
+def test_a_change_of_a_merged_conversation_raises_the_surviving_id(
     client: TenantClient, front: responses.RequestsMock, location: str
 ) -> None:
     front.patch(CONVERSATION, status=301, headers={"location": location})
@@ -167,7 +167,7 @@ def test_a_change_of_a_merged_conversation_is_not_made_and_told_where_it_lives_o
     assert len(front.calls) == 1
 
 
-def test_a_merged_conversation_is_read_where_it_lives_on(
+def test_a_merged_conversation_is_read_under_its_surviving_id(
     client: TenantClient, front: responses.RequestsMock, front_answer: Any
 ) -> None:
     front.get(CONVERSATION, status=301, headers={"location": "/conversations/cnv_18r4w2n0"})
@@ -187,7 +187,7 @@ def test_a_merged_conversation_is_read_where_it_lives_on(
         "",
     ],
 )
-def test_a_merge_leads_to_a_conversation_of_this_api_or_nowhere(
+def test_a_merge_may_only_lead_to_a_conversation_of_this_api(
     client: TenantClient, front: responses.RequestsMock, location: str
 ) -> None:
     front.patch(CONVERSATION, status=301, headers={"location": location})
@@ -196,9 +196,7 @@ def test_a_merge_leads_to_a_conversation_of_this_api_or_nowhere(
     assert len(front.calls) == 1
 
 
-def test_merges_are_followed_three_times_and_never_in_circles(
-    client: TenantClient, front: responses.RequestsMock
-) -> None:
+def test_merges_are_followed_three_times_at_most(client: TenantClient, front: responses.RequestsMock) -> None:
     front.get(CONVERSATION, status=301, headers={"location": "/conversations/cnv_2"})
     front.get(f"{API}/conversations/cnv_2", status=301, headers={"location": "/conversations/cnv_1"})
     with pytest.raises(errors.UnsafeRedirect):
@@ -206,14 +204,14 @@ def test_merges_are_followed_three_times_and_never_in_circles(
     assert len(front.calls) == 4
 
 
-def test_pages_are_asked_of_the_configured_api(client: TenantClient, front: responses.RequestsMock) -> None:
+def test_pages_are_requested_from_the_configured_api(client: TenantClient, front: responses.RequestsMock) -> None:
     link = "https://acme.api.frontapp.com/conversations/cnv_1/events?page_token=a%2Bb&limit=100"
     front.get(EVENTS, json=_page(_event(2), following=link), match=[_query({"limit": "100"})])
     front.get(EVENTS, json=_page(_event(1)), match=[_query({"page_token": "a+b", "limit": "100"})])
     assert [event.id for event in client.conversation_events("cnv_1", since=AT)] == ["evt_2", "evt_1"]
 
 
-def test_a_page_elsewhere_is_not_asked(client: TenantClient, front: responses.RequestsMock) -> None:
+def test_a_page_on_another_host_is_not_requested(client: TenantClient, front: responses.RequestsMock) -> None:
     front.get(EVENTS, json=_page(_event(1), following="https://evil.example/conversations/cnv_1/events?page_token=a"))
     with pytest.raises(errors.UnsafeRedirect):
         client.conversation_events("cnv_1", since=AT)
@@ -226,14 +224,14 @@ def test_events_before_since_end_the_pages(client: TenantClient, front: response
     assert [event.id for event in client.conversation_events("cnv_1", since=AT)] == ["evt_2"]
 
 
-def test_pages_without_an_end_are_not_read_for_ever(client: TenantClient, front: responses.RequestsMock) -> None:
+def test_endless_pages_are_an_error(client: TenantClient, front: responses.RequestsMock) -> None:
     front.get(EVENTS, json=_page(_event(1), following=f"{EVENTS}?page_token=a"))
     with pytest.raises(errors.FrontRejected):
         client.conversation_events("cnv_1", since=AT)
     assert len(front.calls) == 20
 
 
-def test_the_companys_events_come_page_by_page(client: TenantClient, front: responses.RequestsMock) -> None:
+def test_the_companys_events_are_read_page_by_page(client: TenantClient, front: responses.RequestsMock) -> None:
     asked = {
         "limit": "15",
         "sort_by": "created_at",
@@ -282,7 +280,7 @@ def test_a_conversation_without_a_message_has_no_latest_one(
         client.latest_message("cnv_1")
 
 
-def test_a_message_is_read_like_a_webhooks(client: TenantClient, front: responses.RequestsMock) -> None:
+def test_a_message_is_read_as_in_a_webhook(client: TenantClient, front: responses.RequestsMock) -> None:
     body = {"id": "msg_1", "recipients": [{"handle": "ap@acme.example", "role": "to"}], "attachments": []}
     front.get(f"{API}/messages/msg_1", json=body)
     message = client.message("msg_1")
@@ -299,13 +297,13 @@ def test_a_message_is_read_like_a_webhooks(client: TenantClient, front: response
         lambda client: client.download("fil_1/..", max_bytes=1).__enter__(),
     ],
 )
-def test_an_id_that_is_none_is_never_sent(client: TenantClient, call: Callable[[TenantClient], object]) -> None:
+def test_an_invalid_id_is_never_sent(client: TenantClient, call: Callable[[TenantClient], object]) -> None:
     with pytest.raises(errors.FrontRejected):
         call(client)
     assert client.calls == []
 
 
-def test_no_error_tells_the_token_an_id_or_a_body(client: TenantClient, front: responses.RequestsMock) -> None:
+def test_no_error_shows_the_token_an_id_or_a_body(client: TenantClient, front: responses.RequestsMock) -> None:
     body = json.dumps({"_error": {"title": "Bad request", "message": "nora@acme.example"}})
     for status in (400, 401, 403, 404, 408, 500, 429):
         front.upsert("PATCH", CONVERSATION, status=status, body=body)

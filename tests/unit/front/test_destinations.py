@@ -1,4 +1,4 @@
-"""Where a link of Front's may lead: tables of what is this API, what is elsewhere, what is nowhere to go."""
+"""Links of Front's lead to this API, to a file on another host, or are refused."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ BELOW_A_PATH = Api(url="https://proxy.example/front")
         (FRONT, "cnv_2", "/conversations/cnv_2"),
         (SANDBOX, "http://127.0.0.1:8082/conversations/cnv_2", "/conversations/cnv_2"),
         (BELOW_A_PATH, "https://proxy.example/front/events", "/events"),
-        # Another place, however much it looks like this one
+        # Hosts that only look like the API's
         (FRONT, "http://api2.frontapp.com/events", None),
         (FRONT, "https://api2.frontapp.com:8443/events", None),
         (FRONT, "https://api2.frontapp.com.evil.example/events", None),
@@ -49,11 +49,11 @@ BELOW_A_PATH = Api(url="https://proxy.example/front")
         (BELOW_A_PATH, "https://proxy.example/other", None),
     ],
 )
-def test_a_path_of_this_api(api: Api, link: str, path: str | None) -> None:
+def test_a_link_is_a_path_of_this_api_or_refused(api: Api, link: str, path: str | None) -> None:
     assert api.path_of(link, base_url=api.url + "/conversations/cnv_1") == path
 
 
-def test_a_file_may_lie_at_any_https_address() -> None:
+def test_a_file_may_have_any_https_url() -> None:
     assert external_url("https://files.example/a?signature=b", base_url="x") == "https://files.example/a?signature=b"
 
 
@@ -69,7 +69,7 @@ def test_a_file_may_lie_at_any_https_address() -> None:
         "",
     ],
 )
-def test_a_file_lies_nowhere_else(link: str) -> None:
+def test_a_file_with_another_url_is_refused(link: str) -> None:
     with pytest.raises(UnsafeRedirect):
         external_url(link, base_url="http://127.0.0.1/download/fil_1")
 
@@ -91,7 +91,7 @@ def test_a_file_lies_nowhere_else(link: str) -> None:
         ("fe80::1%eth0", False),
         ("fd00::1", False),
         ("ff0e::1", False),
-        # IPv4 in the clothes of IPv6
+        # IPv4 addresses embedded in IPv6
         ("::ffff:127.0.0.1", False),
         ("::ffff:93.184.215.14", True),
         ("64:ff9b::a00:1", False),
@@ -99,5 +99,5 @@ def test_a_file_lies_nowhere_else(link: str) -> None:
         ("2002:7f00:1::", False),
     ],
 )
-def test_is_public(address: str, public: bool) -> None:
+def test_an_address_is_public_or_internal(address: str, public: bool) -> None:
     assert is_public(address) is public

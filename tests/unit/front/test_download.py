@@ -1,4 +1,4 @@
-"""Where a file may be fetched from, how much of it, and who gets to see the token: without a socket."""
+"""Downloads follow safe redirects only, are limited in size, and send the token to Front alone."""
 
 from __future__ import annotations
 
@@ -30,24 +30,24 @@ def _moved(front: responses.RequestsMock, url: str, location: str, status: int =
     front.get(url, status=status, headers={"location": location})
 
 
-def test_a_file_comes_with_its_length_and_type(client: TenantClient, front: responses.RequestsMock) -> None:
+def test_a_file_has_its_length_and_type(client: TenantClient, front: responses.RequestsMock) -> None:
     front.get(FILE, body=b"%PDF", content_type="application/pdf", auto_calculate_content_length=True)
     with client.download("fil_1", max_bytes=LARGE) as download:
         assert (download.length, download.content_type, b"".join(download.chunks)) == (4, "application/pdf", b"%PDF")
 
 
-def test_chunks_are_of_a_bounded_size(client: TenantClient, front: responses.RequestsMock) -> None:
+def test_chunks_have_a_bounded_size(client: TenantClient, front: responses.RequestsMock) -> None:
     front.get(FILE, body=b"x" * 600_000)
     with client.download("fil_1", max_bytes=LARGE) as download:
         assert [len(chunk) for chunk in download.chunks] == [262_144, 262_144, 75_712]
 
 
-def test_a_compressed_body_is_passed_on_as_it_came(client: TenantClient, front: responses.RequestsMock) -> None:
+def test_a_compressed_body_is_passed_on_unchanged(client: TenantClient, front: responses.RequestsMock) -> None:
     front.get(FILE, body=b"\x1f\x8b not really", headers={"content-encoding": "gzip"})
     assert _fetch(client) == b"\x1f\x8b not really"
 
 
-def test_an_announced_size_over_the_cap_is_refused_before_a_byte(
+def test_an_announced_size_over_the_limit_is_refused_before_the_first_byte(
     client: TenantClient, front: responses.RequestsMock
 ) -> None:
     front.get(FILE, body=b"12345", auto_calculate_content_length=True)
@@ -55,7 +55,7 @@ def test_an_announced_size_over_the_cap_is_refused_before_a_byte(
         pytest.fail("the download was opened")
 
 
-def test_a_size_nobody_announced_is_refused_when_it_is_reached(
+def test_an_unannounced_size_is_refused_when_it_exceeds_the_limit(
     client: TenantClient, front: responses.RequestsMock
 ) -> None:
     front.get(FILE, body=b"12345")
@@ -63,12 +63,12 @@ def test_a_size_nobody_announced_is_refused_when_it_is_reached(
         _fetch(client, max_bytes=4)
 
 
-def test_a_file_of_exactly_the_cap_is_taken(client: TenantClient, front: responses.RequestsMock) -> None:
+def test_a_file_of_exactly_the_limit_is_accepted(client: TenantClient, front: responses.RequestsMock) -> None:
     front.get(FILE, body=b"1234", auto_calculate_content_length=True)
     assert _fetch(client, max_bytes=4) == b"1234"
 
 
-def test_fewer_bytes_than_announced_are_no_file(client: TenantClient, front: responses.RequestsMock) -> None:
+def test_fewer_bytes_than_announced_are_an_error(client: TenantClient, front: responses.RequestsMock) -> None:
     front.get(FILE, body=b"123", headers={"content-length": "10"})
     with pytest.raises(errors.DownloadIncomplete):
         _fetch(client)
@@ -84,19 +84,21 @@ def test_a_stopping_worker_ends_between_chunks(budget: Budget, front: responses.
             next(download.chunks)
 
 
-def test_a_file_that_is_not_there_yet_may_come(client: TenantClient, front: responses.RequestsMock) -> None:
+def test_a_404_means_a_missing_attachment(client: TenantClient, front: responses.RequestsMock) -> None:
     front.get(FILE, status=404)
     with pytest.raises(errors.AttachmentMissing):
         _fetch(client)
 
 
-def test_opening_is_tried_again(client: TenantClient, front: responses.RequestsMock) -> None:
+def test_a_failed_request_is_repeated(client: TenantClient, front: responses.RequestsMock) -> None:
     front.get(FILE, body=requests.ConnectionError("reset"))
     front.get(FILE, body=b"%PDF")
     assert _fetch(client) == b"%PDF"
 
 
-def test_a_429_of_a_download_keeps_the_company_at_home(client: TenantClient, front: responses.RequestsMock) -> None:
+def test_a_429_of_a_download_stops_later_calls_of_the_company(
+    client: TenantClient, front: responses.RequestsMock
+) -> None:
     front.get(FILE, status=429, headers={"retry-after": "30"})
     for _ in range(2):
         with pytest.raises(errors.BudgetExhausted):
@@ -104,7 +106,9 @@ def test_a_429_of_a_download_keeps_the_company_at_home(client: TenantClient, fro
     assert len(front.calls) == 1
 
 
-def test_a_file_elsewhere_is_fetched_without_the_token(client: TenantClient, front: responses.RequestsMock) -> None:
+def test_a_file_on_another_host_is_fetched_without_the_token(
+    client: TenantClient, front: responses.RequestsMock
+) -> None:
     _moved(front, FILE, ELSEWHERE)
     front.get(ELSEWHERE, body=b"%PDF")
     assert _fetch(client) == b"%PDF"
@@ -112,7 +116,7 @@ def test_a_file_elsewhere_is_fetched_without_the_token(client: TenantClient, fro
 
 
 @pytest.mark.parametrize("location", ["https://acme.api.frontapp.com/download/fil_2?x=1", "/download/fil_2?x=1"])
-def test_a_file_moved_within_front_is_asked_of_the_configured_api(
+def test_a_file_moved_within_front_is_fetched_from_the_configured_api(
     client: TenantClient, front: responses.RequestsMock, location: str
 ) -> None:
     _moved(front, FILE, location)
@@ -121,7 +125,7 @@ def test_a_file_moved_within_front_is_asked_of_the_configured_api(
     assert front.calls[1].request.headers["Authorization"] == "Bearer canary-token"
 
 
-def test_a_stranger_cannot_send_the_token_anywhere(client: TenantClient, front: responses.RequestsMock) -> None:
+def test_another_host_cannot_redirect_the_token(client: TenantClient, front: responses.RequestsMock) -> None:
     _moved(front, FILE, ELSEWHERE)
     _moved(front, ELSEWHERE, f"{API}/me")
     front.get(f"{API}/me", body=b"{}")
@@ -129,7 +133,7 @@ def test_a_stranger_cannot_send_the_token_anywhere(client: TenantClient, front: 
     assert ["Authorization" in call.request.headers for call in front.calls] == [True, False, False]
 
 
-def test_two_hops_are_followed_and_no_third(client: TenantClient, front: responses.RequestsMock) -> None:
+def test_two_redirects_are_followed_and_no_third(client: TenantClient, front: responses.RequestsMock) -> None:
     _moved(front, FILE, "https://a.example/")
     _moved(front, "https://a.example/", "https://b.example/", status=307)
     _moved(front, "https://b.example/", "https://c.example/", status=303)
@@ -139,7 +143,7 @@ def test_two_hops_are_followed_and_no_third(client: TenantClient, front: respons
 
 
 @pytest.mark.parametrize("location", ["http://files.example/a", "ftp://files.example/a", "https://u:p@files.example/a"])
-def test_a_hop_to_anything_but_https_is_not_made(
+def test_a_redirect_to_anything_but_https_is_refused(
     client: TenantClient, front: responses.RequestsMock, location: str
 ) -> None:
     _moved(front, FILE, location)
@@ -151,7 +155,7 @@ def test_a_hop_to_anything_but_https_is_not_made(
 @pytest.mark.parametrize(
     ("status", "error"),
     [
-        # A signed link that ran out is no missing scope of ours, and no reason to reconnect
+        # An expired signed link is neither a missing scope nor a reason to reconnect
         (401, errors.FrontUnavailable),
         (403, errors.FrontUnavailable),
         (404, errors.AttachmentMissing),
@@ -160,7 +164,7 @@ def test_a_hop_to_anything_but_https_is_not_made(
         (204, errors.FrontUnavailable),
     ],
 )
-def test_a_stranger_says_nothing_about_the_connection(
+def test_an_error_of_another_host_leaves_the_connection_alone(
     client: TenantClient, front: responses.RequestsMock, status: int, error: type[Exception]
 ) -> None:
     _moved(front, FILE, ELSEWHERE)
@@ -169,11 +173,11 @@ def test_a_stranger_says_nothing_about_the_connection(
         _fetch(client)
 
 
-def test_a_file_has_a_minute_and_its_size() -> None:
+def test_the_deadline_of_a_file_grows_with_its_size() -> None:
     assert CallDeadlines().for_file(128 * 1024 * 100) == 160
 
 
-def test_a_body_can_be_hashed_on_its_way(client: TenantClient, front: responses.RequestsMock) -> None:
+def test_a_body_can_be_hashed_while_it_is_read(client: TenantClient, front: responses.RequestsMock) -> None:
     content: Any = bytes(range(256)) * 4_000
     front.get(FILE, body=content)
     digest = hashlib.sha256()

@@ -1,4 +1,4 @@
-"""An event of Front's list is read like the webhook that should have brought it."""
+"""An event of Front's list is read like the webhook that should have delivered it."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def test_fronts_own_events_become_webhook_bodies(front_answer: Callable[[str], A
     ("event", "inboxes"),
     [
         (source([{"id": "inb_1"}, {"id": "inb_2"}]), {"inb_1", "inb_2"}),
-        (source({"id": "inb_1"}), {"inb_1"}),  # a single one, not in a list
+        (source({"id": "inb_1"}), {"inb_1"}),  # a single inbox without a list
         (source([{"id": 7}, None, {}]), set()),
         (source([{"id": "inb_1"}], kind="teammate"), set()),
         (source(None), set()),
@@ -39,7 +39,7 @@ def test_fronts_own_events_become_webhook_bodies(front_answer: Callable[[str], A
         (SMALL, set()),
     ],
 )
-def test_the_inboxes_an_event_names_itself(event: dict[str, Any], inboxes: set[str]) -> None:
+def test_the_inboxes_of_an_event_are_read(event: dict[str, Any], inboxes: set[str]) -> None:
     listed = parse_listed_event(event, "cmp_1")
     assert listed is not None
     assert listed.inbox_ids == inboxes
@@ -49,7 +49,7 @@ def test_the_inboxes_an_event_names_itself(event: dict[str, Any], inboxes: set[s
     ("conversation", "private"),
     [({"is_private": True}, True), ({"is_private": False}, False), ({}, False), (None, False), ("cnv_1", False)],
 )
-def test_whether_the_conversation_is_private(conversation: Any, private: bool) -> None:
+def test_a_private_conversation_is_marked(conversation: Any, private: bool) -> None:
     listed = parse_listed_event({**SMALL, "conversation": conversation}, "cmp_1")
     assert listed is not None
     assert listed.is_private is private
@@ -59,16 +59,16 @@ def test_whether_the_conversation_is_private(conversation: Any, private: bool) -
     "event",
     [
         {},
-        {**SMALL, "id": None},  # it could not be told from others
-        {**SMALL, "emitted_at": None},  # it could not be placed: it may be older than the tenant
+        {**SMALL, "id": None},  # it cannot be distinguished from others
+        {**SMALL, "emitted_at": None},  # it may be older than the tenant's connection
         {**SMALL, "type": 7},
     ],
 )
-def test_what_cannot_be_told_apart_or_placed_is_left_out(event: dict[str, Any]) -> None:
+def test_an_event_without_id_time_or_type_is_left_out(event: dict[str, Any]) -> None:
     assert parse_listed_event(event, "cmp_1") is None
 
 
-def test_text_that_is_no_text_passes() -> None:
+def test_an_event_with_invalid_text_is_read() -> None:
     listed = parse_listed_event({**SMALL, "subject": "\ud800 \x00"}, "cmp_1")
     assert listed is not None
     assert parse_envelope(listed.body).front_id == "evt_1"

@@ -1,4 +1,4 @@
-"""The consent page's URL, the requests to the token endpoint, and the meaning of its answers."""
+"""The consent page's URL, and the requests to the token endpoint with their results and errors."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def form(request: Any) -> dict[str, str]:
 
 
 @pytest.mark.parametrize("app_url", [APP, "http://127.0.0.1:8082", "http://localhost:8082/front", f"{APP}/"])
-def test_the_consent_page_is_fronts_and_is_told_where_to_send_the_browser(app_url: str) -> None:
+def test_the_consent_url_is_fronts_with_our_redirect_uri(app_url: str) -> None:
     url = authorization_url(app_url, client_id="the app", redirect_uri=CALLBACK, state="s-_t")
     assert url == (
         f"{app_url.rstrip('/')}/oauth/authorize?response_type=code&client_id=the+app"
@@ -47,7 +47,7 @@ def test_the_consent_page_is_fronts_and_is_told_where_to_send_the_browser(app_ur
     )
 
 
-def test_the_app_names_itself_in_the_header_and_the_refresh_token_in_a_form(front: responses.RequestsMock) -> None:
+def test_the_app_is_sent_in_the_header_and_the_refresh_token_in_a_form(front: responses.RequestsMock) -> None:
     asked = [
         responses.matchers.header_matcher({"Authorization": "Basic dGhlLWFwcDpjYW5hcnktc2VjcmV0"}),
         responses.matchers.urlencoded_params_matcher({"grant_type": "refresh_token", "refresh_token": REFRESH}),
@@ -56,7 +56,7 @@ def test_the_app_names_itself_in_the_header_and_the_refresh_token_in_a_form(fron
     assert (refresh().access_token, refresh().refresh_token) == ("a", "r")
 
 
-def test_a_code_goes_with_the_address_that_it_was_sent_to(front: responses.RequestsMock) -> None:
+def test_a_code_is_exchanged_with_its_redirect_uri(front: responses.RequestsMock) -> None:
     front.post(URL, json={"access_token": "a", "refresh_token": "r"})
     assert exchange().refresh_token == "r"
     [(request, _)] = front.calls
@@ -64,28 +64,30 @@ def test_a_code_goes_with_the_address_that_it_was_sent_to(front: responses.Reque
     assert request.headers["Authorization"] == "Basic dGhlLWFwcDpjYW5hcnktc2VjcmV0"
 
 
-def test_an_app_may_be_named_in_any_script(front: responses.RequestsMock) -> None:
+def test_an_app_may_have_a_name_in_any_script(front: responses.RequestsMock) -> None:
     front.post(URL, json={"access_token": "a"})
     refresh(endpoint("приложение", "ключ:€"))
     scheme, _, sent = front.calls[0].request.headers["Authorization"].partition(" ")
     assert (scheme, base64.b64decode(sent).decode()) == ("Basic", "приложение:ключ:€")
 
 
-def test_new_tokens_come_with_their_end(front: responses.RequestsMock) -> None:
+def test_new_tokens_have_an_expiry(front: responses.RequestsMock) -> None:
     ends = datetime.now(UTC).replace(microsecond=0) + timedelta(minutes=30)
     front.post(URL, json={"access_token": "a", "refresh_token": "r", "expires_at": ends.timestamp()})
     assert refresh() == Tokens(access_token="a", refresh_token="r", expires_at=ends)
 
 
-@pytest.mark.parametrize("newer", [{}, {"refresh_token": None}, {"refresh_token": ""}, {"refresh_token": "\ud800"}])
-def test_without_a_new_refresh_token_the_old_one_stays(front: responses.RequestsMock, newer: dict[str, Any]) -> None:
-    front.post(URL, json={"access_token": "a", **newer})
+@pytest.mark.parametrize("fields", [{}, {"refresh_token": None}, {"refresh_token": ""}, {"refresh_token": "\ud800"}])
+def test_without_a_new_refresh_token_the_old_one_is_kept(front: responses.RequestsMock, fields: dict[str, Any]) -> None:
+    front.post(URL, json={"access_token": "a", **fields})
     assert refresh().refresh_token == REFRESH
 
 
-@pytest.mark.parametrize("newer", [{}, {"refresh_token": None}, {"refresh_token": ""}, {"refresh_token": "with space"}])
-def test_a_consent_without_a_refresh_token_is_none(front: responses.RequestsMock, newer: dict[str, Any]) -> None:
-    front.post(URL, json={"access_token": "canary", **newer})
+@pytest.mark.parametrize(
+    "fields", [{}, {"refresh_token": None}, {"refresh_token": ""}, {"refresh_token": "with space"}]
+)
+def test_a_consent_without_a_refresh_token_is_an_error(front: responses.RequestsMock, fields: dict[str, Any]) -> None:
+    front.post(URL, json={"access_token": "canary", **fields})
     with pytest.raises(NoRefreshToken) as raised:
         exchange()
     assert "canary" not in "".join(traceback.format_exception(raised.value))
@@ -121,7 +123,7 @@ def test_nothing_of_one_tenant_is_kept_for_the_next(front: responses.RequestsMoc
         {"error": "", "error_description": "none"},
     ],
 )
-def test_whatever_else_the_answer_says_the_tokens_are_taken(
+def test_the_tokens_are_read_from_an_answer_with_odd_fields(
     front: responses.RequestsMock, monkeypatch: pytest.MonkeyPatch, odd: dict[str, Any]
 ) -> None:
     monkeypatch.setenv("OAUTHLIB_STRICT_TOKEN_TYPE", "1")
@@ -134,11 +136,11 @@ def test_whatever_else_the_answer_says_the_tokens_are_taken(
 @pytest.mark.parametrize(
     ("status", "body", "error"),
     [
-        # Both statuses were seen
+        # Front was seen to send either status
         (400, {"error": "invalid_grant"}, NeedsReconnect),
         (401, {"error": "invalid_grant"}, NeedsReconnect),
         (400, {"error": "invalid_grant", "access_token": "canary-token"}, NeedsReconnect),
-        # The operator's mistake, or Front's trouble: no reason for a tenant to connect anew
+        # A mistake of the operator or a failure of Front is no reason for a tenant to reconnect
         (401, {"error": "invalid_client"}, TokenUnavailable),
         (400, {"error": "unauthorized_client"}, TokenUnavailable),
         (400, {"error": "invalid_request"}, TokenUnavailable),
@@ -151,7 +153,7 @@ def test_whatever_else_the_answer_says_the_tokens_are_taken(
         (302, {}, TokenUnavailable),
         (400, {"error": {"code": "invalid_grant"}}, TokenUnavailable),
         (500, {"access_token": "canary-token", "refresh_token": "canary"}, TokenUnavailable),
-        # Not the wording of a token endpoint
+        # The answer does not come from a token endpoint
         (200, {}, TokenUnavailable),
         (200, None, TokenUnavailable),
         (200, {"error": "invalid_grant", "error_description": "canary"}, TokenUnavailable),
@@ -160,7 +162,7 @@ def test_whatever_else_the_answer_says_the_tokens_are_taken(
         (200, {"access_token": 5}, TokenUnavailable),
     ],
 )
-def test_only_a_refused_refresh_token_is_a_reason_to_connect_anew(
+def test_only_a_refused_refresh_token_requires_a_reconnect(
     front: responses.RequestsMock, status: int, body: Any, error: type[MailroomError]
 ) -> None:
     front.post(URL, json=body, status=status, headers={"Location": "https://elsewhere.example/"})
@@ -172,14 +174,14 @@ def test_only_a_refused_refresh_token_is_a_reason_to_connect_anew(
 
 @pytest.mark.parametrize("body", [b"<html>canary</html>", b"access_token=canary&token_type=Bearer", b"\xff\xfe", b"["])
 @pytest.mark.parametrize("status", [200, 502])
-def test_an_answer_that_is_no_json_is_no_token(front: responses.RequestsMock, status: int, body: bytes) -> None:
+def test_an_answer_without_json_is_an_error(front: responses.RequestsMock, status: int, body: bytes) -> None:
     front.post(URL, body=body, status=status)
     with pytest.raises(TokenUnavailable, match=f"Front answered {status} to POST /oauth/token") as raised:
         refresh()
     assert "canary" not in "".join(traceback.format_exception(raised.value))
 
 
-def test_a_code_that_is_refused_is_no_reason_to_connect_anew(front: responses.RequestsMock) -> None:
+def test_a_refused_code_requires_no_reconnect(front: responses.RequestsMock) -> None:
     front.post(URL, json={"error": "invalid_grant", "error_description": CODE}, status=400)
     with pytest.raises(CodeRefused) as raised:
         exchange()
@@ -189,12 +191,12 @@ def test_a_code_that_is_refused_is_no_reason_to_connect_anew(front: responses.Re
 @pytest.mark.parametrize(
     "app_url", ["app.frontapp.com", "ftp://app.frontapp.com", "https://", "https://..", "https://[:"]
 )
-def test_an_address_that_leads_nowhere_is_an_endpoint_that_is_away(app_url: str) -> None:
+def test_an_unusable_app_url_is_an_unavailable_endpoint(app_url: str) -> None:
     with pytest.raises(TokenUnavailable, match="POST /oauth/token broke off"):
         refresh(endpoint(app_url=app_url))
 
 
-def test_no_secret_is_logged_however_much_is(front: responses.RequestsMock, caplog: pytest.LogCaptureFixture) -> None:
+def test_no_secret_is_logged_at_debug(front: responses.RequestsMock, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level("DEBUG")
     front.post(URL, json={"access_token": "canary-access", "refresh_token": "canary-newer"})
     refresh()
@@ -203,7 +205,7 @@ def test_no_secret_is_logged_however_much_is(front: responses.RequestsMock, capl
     assert "Y2FuYXJ5" not in caplog.text
 
 
-def test_what_front_asks_to_wait_is_waited(front: responses.RequestsMock) -> None:
+def test_a_retry_after_of_the_token_endpoint_is_kept(front: responses.RequestsMock) -> None:
     front.post(URL, status=429, headers={"Retry-After": "77"})
     with pytest.raises(TokenUnavailable) as raised:
         refresh()
@@ -219,5 +221,5 @@ def test_an_app_without_a_name_or_a_secret_is_not_sent(
     assert not front.calls
 
 
-def test_tokens_do_not_print_themselves() -> None:
+def test_the_repr_of_tokens_shows_no_token() -> None:
     assert "canary" not in repr(Tokens(access_token="canary", refresh_token="canary", expires_at=datetime.now(UTC)))

@@ -1,4 +1,4 @@
-"""A request is prepared as the library would prepare it, by a shorter way where nothing needs to be changed."""
+"""A plain request is prepared faster than by requests, with the same result."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ HEADERS = {"Accept": "application/json", "Accept-Encoding": "identity", "Authori
 
 
 def sent(method: str, url: str, **content: Any) -> requests.PreparedRequest:
-    """The request as it left."""
+    """Return the request as it was sent."""
     with responses.RequestsMock() as front:
         front.add(responses.Response(method, url.partition("?")[0]))
         with HttpClient(user_agent="mailroom").open(method, url, headers=HEADERS, **content):
@@ -33,7 +33,7 @@ def sent(method: str, url: str, **content: Any) -> requests.PreparedRequest:
     ],
 )
 @pytest.mark.parametrize("content", [{}, {"body": {"tag_ids": ["tag_é"]}}, {"form": "code=a%20b"}])
-def test_what_leaves_is_what_the_library_would_send(url: str, content: dict[str, Any]) -> None:
+def test_a_request_is_the_same_as_requests_would_send(url: str, content: dict[str, Any]) -> None:
     request = sent("PATCH" if content else "GET", url, **content)
     with requests.Session() as session:
         session.headers["User-Agent"] = "mailroom"

@@ -1,4 +1,4 @@
-"""A company in a world of its own, without a server."""
+"""A company in a sandbox world of its own, without a server."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def serializer(company: Company) -> Serializer:
 
 @pytest.fixture
 def make_event(world: World, company: Company) -> MakeEvent:
-    """Let a requested event happen."""
+    """Return a function that makes the requested event happen in the world."""
 
     def make(webhook_type: str = "inbound_received", **words: Any) -> WebhookEvent:
         request = read_send_request({"type": webhook_type, "company": company.id, **words})

@@ -1,4 +1,4 @@
-"""Rules choose calls by method, path and company, by share or by number, and repeat with the seed."""
+"""Fault rules select calls by method, path, company, share and count, and repeat with the seed."""
 
 from __future__ import annotations
 
@@ -27,12 +27,12 @@ def kinds(rules: FaultRules, times: int, path: str = PATH) -> list[str | None]:
         (FaultRule(kind="500", path_regex="^/conversations/"), True),
         (FaultRule(kind="500", path_regex="^/download/"), False),
         (FaultRule(kind="500", company="cmp_b"), False),
-        # These kinds match only the paths where they make sense
+        # These kinds apply to certain paths only
         (FaultRule(kind="merged_301"), True),
         (FaultRule(kind="missing_message_fields"), False),
     ],
 )
-def test_a_rule_matches_the_calls_it_names(rule: FaultRule, fits: bool) -> None:
+def test_a_rule_matches_by_method_path_and_company(rule: FaultRule, fits: bool) -> None:
     assert rule.matches(get(PATH), "cmp_a") is fits
 
 
@@ -85,14 +85,14 @@ def test_a_rate_is_a_share_and_repeats_with_the_seed() -> None:
     assert 250 < drawn.count("reset_after") < 350
 
 
-def test_404_heals_after_its_count_for_each_path() -> None:
+def test_a_404_ends_after_its_count_on_each_path() -> None:
     rules = FaultRules(seed=1)
     rules.add(FaultRule(kind="404_heals", count=2))
     for path in ("/download/fil_1", "/download/fil_2"):
         assert kinds(rules, 4, path) == ["404_heals", "404_heals", None, None]
 
 
-def test_a_conversation_once_chosen_for_a_merge_stays_chosen_on_every_path() -> None:
+def test_a_conversation_that_was_merged_stays_merged_on_every_path() -> None:
     rules = FaultRules(seed=3)
     rules.add(FaultRule(kind="merged_301", rate=0.5))
     for number in range(20):
@@ -119,6 +119,6 @@ def test_a_removed_rule_causes_no_more_faults() -> None:
         {"kind": "500", "rate": "x"},
     ],
 )
-def test_a_rule_that_makes_no_sense_is_refused(body: object) -> None:
+def test_an_invalid_rule_is_refused(body: object) -> None:
     with pytest.raises(BadRequest):
         read_rule(body)

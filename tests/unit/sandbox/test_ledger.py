@@ -15,7 +15,7 @@ from sandbox.ledger import DeliveryAttempt, Ledger
         ([(200, 0.1), (200, 2.1)], 0.5),
         # A timeout is a late response
         ([(200, 0.1), ("timeout", 5.0)], 0.5),
-        # Nobody listened
+        # The connection was refused
         ([(200, 2.1), ("refused", 0.0), ("reset", 0.1)], 0.0),
         ([("refused", 0.0)], None),
     ],

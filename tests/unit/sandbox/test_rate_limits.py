@@ -7,7 +7,7 @@ import pytest
 from sandbox.rate_limits import RateLimits, RetryAfterMonitor
 
 
-def test_a_company_has_so_many_calls_in_its_minute() -> None:
+def test_a_company_has_a_limit_of_calls_a_minute() -> None:
     limits = RateLimits(3, 0)
     assert [limits.take("cmp_a", None, 100 + second).remaining for second in range(3)] == [2, 1, 0]
     refused = limits.take("cmp_a", None, 130)
@@ -27,7 +27,7 @@ def test_companies_do_not_share_a_minute() -> None:
     assert limits.take("cmp_b", None, 100).retry_after is None
 
 
-def test_a_burst_is_refused_while_the_minute_has_room() -> None:
+def test_a_burst_is_refused_although_the_minute_has_calls_left() -> None:
     limits = RateLimits(120, 5)
     calls = [limits.take("cmp_a", "cnv_1", 100 + tenth / 10) for tenth in range(6)]
     assert [call.retry_after for call in calls[:5]] == [None] * 5
@@ -37,7 +37,7 @@ def test_a_burst_is_refused_while_the_minute_has_room() -> None:
     assert calls[5].headers()["x-front-tier"] == "2"
 
 
-def test_a_burst_is_counted_for_each_resource_and_over_the_last_second_only() -> None:
+def test_bursts_are_counted_by_resource_over_the_last_second() -> None:
     limits = RateLimits(120, 1)
     limits.take("cmp_a", "cnv_1", 100)
     assert limits.take("cmp_a", "cnv_2", 100.5).retry_after is None
@@ -60,12 +60,12 @@ def test_zero_is_no_limit() -> None:
 @pytest.mark.parametrize(
     ("company", "resource", "after", "early"),
     [
-        # Told to wait for ten seconds
+        # The company was told to wait for ten seconds
         ("cmp_a", None, 5, True),
         ("cmp_a", "cnv_1", 5, True),
-        # Already under way at the refusal
+        # This call was sent before the refusal arrived
         ("cmp_a", None, 0.3, False),
-        # In time, and another company
+        # A call after the wait, and a call of another company
         ("cmp_a", None, 10, False),
         ("cmp_b", None, 5, False),
     ],

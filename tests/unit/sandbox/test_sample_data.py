@@ -10,13 +10,13 @@ from sandbox.sample_data import CHUNK_BYTES, attachment_chunks, attachment_sha25
 
 
 @pytest.mark.parametrize("size", [0, 1, CHUNK_BYTES - 1, CHUNK_BYTES, CHUNK_BYTES + 1, 3 * CHUNK_BYTES])
-def test_there_are_exactly_as_many_bytes_as_described(size: int) -> None:
+def test_an_attachment_has_exactly_its_declared_size(size: int) -> None:
     pieces = list(attachment_chunks("cmp_a", "fil_1", size))
     assert sum(map(len, pieces)) == size
     assert all(len(piece) <= CHUNK_BYTES for piece in pieces)
 
 
-def test_the_checksum_is_that_of_the_bytes_and_different_for_each_company() -> None:
+def test_the_checksum_fits_the_bytes_and_differs_by_company() -> None:
     content = b"".join(attachment_chunks("cmp_a", "fil_1", 100_000))
     assert attachment_sha256("cmp_a", "fil_1", 100_000) == hashlib.sha256(content).hexdigest()
     assert attachment_sha256("cmp_b", "fil_1", 100_000) != attachment_sha256("cmp_a", "fil_1", 100_000)

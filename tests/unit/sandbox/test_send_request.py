@@ -35,7 +35,7 @@ PLAIN = {"type": "inbound_received", "company": "cmp_a"}
         {"fault": "sync_without_challenge", "expect": "archived"},
     ],
 )
-def test_a_request_that_makes_no_sense_is_refused(words: dict[str, Any]) -> None:
+def test_an_invalid_request_is_refused(words: dict[str, Any]) -> None:
     with pytest.raises(BadRequest):
         read_send_request(PLAIN | words)
 

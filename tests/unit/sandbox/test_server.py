@@ -1,4 +1,4 @@
-"""The server reads the head of a request, in any spelling."""
+"""The server reads the head of a request in every valid form."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from sandbox.server import read_head
     [
         (b"\r\n", {}),
         (b"Host: front\r\nCONTENT-LENGTH:5\r\n\r\nbody:", {"host": "front", "content-length": "5"}),
-        # A value with colons, none at all, and lines that end as Unix writes them
+        # A value with colons, an empty value, and lines that end with a line feed alone
         (b"Referer:  http://x:1/ \nX-Empty:\n\n", {"referer": "http://x:1/", "x-empty": ""}),
-        # The connection ended
+        # The connection ended within the head
         (b"Host: front\r\n", {"host": "front"}),
     ],
 )

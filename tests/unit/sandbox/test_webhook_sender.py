@@ -1,4 +1,4 @@
-"""An item is tried until it is delivered, and no more often than allowed."""
+"""A webhook is tried until it is delivered, at most as often as allowed."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from sandbox.webhook_sender import DeliveryQueue
 
 
 def attempts(items: list[str], refuse: int, tries: int) -> list[tuple[str, int]]:
-    """Deliver items to a receiver that refuses each the first `refuse` times, and return all attempts."""
+    """Deliver items to a receiver that refuses the first `refuse` attempts of each, and return all attempts."""
     seen: list[tuple[str, int]] = []
     lock = threading.Lock()
 
@@ -35,7 +35,7 @@ def test_an_item_is_tried_until_it_is_delivered_or_given_up(refuse: int, tries: 
     assert attempts(["a", "b"], refuse, tries) == [(each, n) for each in "ab" for n in numbers]
 
 
-def test_waiting_for_a_retry_holds_no_thread() -> None:
+def test_a_waiting_retry_holds_no_thread() -> None:
     done = threading.Event()
 
     def attempt(item: str, number: int) -> bool:

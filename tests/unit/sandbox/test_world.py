@@ -1,4 +1,4 @@
-"""A conversation changes with new mail, with events and with merges; a forged event changes nothing."""
+"""New mail, events and merges change a conversation; a forged event changes nothing."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def test_new_mail_reopens_an_archived_conversation(make_event: MakeEvent, world:
     assert [type(entry) for entry in world.histories[key]] == [Arrived, Asked, Arrived, Asked]
 
 
-def test_a_reply_going_out_leaves_it_archived(make_event: MakeEvent, world: World) -> None:
+def test_an_outbound_reply_leaves_a_conversation_archived(make_event: MakeEvent, world: World) -> None:
     key = (COMPANY, make_event("conversation_archived").event.conversation.id)
     make_event("outbound_sent", conversation=key[1], expect="archived")
     assert world.conversations[key].status == "archived"
@@ -32,7 +32,7 @@ def test_a_reply_going_out_leaves_it_archived(make_event: MakeEvent, world: Worl
     assert asked.already
 
 
-def test_a_forged_event_is_in_no_list_and_asks_for_nothing(make_event: MakeEvent, world: World) -> None:
+def test_a_forged_event_is_not_listed_and_has_no_wish(make_event: MakeEvent, world: World) -> None:
     event = make_event("conversation_deleted", fault="bad_signature").event
     key = (COMPANY, event.conversation.id)
     assert (COMPANY, event.id) not in world.events
@@ -42,14 +42,14 @@ def test_a_forged_event_is_in_no_list_and_asks_for_nothing(make_event: MakeEvent
     assert (asked.wish, asked.genuine) == ("none", False)
 
 
-def test_events_are_kept_in_the_order_of_their_time(make_event: MakeEvent, world: World) -> None:
+def test_events_are_listed_in_order_of_time(make_event: MakeEvent, world: World) -> None:
     times = [300.0, 100.0, 200.0, 100.0]
     ids = [make_event(emitted_at=at).event.id for at in times]
     listed = [event_id for _, _, event_id in world.event_positions[COMPANY]]
     assert listed == [ids[1], ids[3], ids[2], ids[0]]
 
 
-def test_a_merged_conversation_goes_on_under_a_new_id_with_all_it_had(make_event: MakeEvent, world: World) -> None:
+def test_a_merged_conversation_keeps_its_history_under_a_new_id(make_event: MakeEvent, world: World) -> None:
     webhook_event = make_event(expect="archived")
     old = (COMPANY, webhook_event.event.conversation.id)
     new = (COMPANY, world.merge(old, at=1.0))
@@ -61,7 +61,7 @@ def test_a_merged_conversation_goes_on_under_a_new_id_with_all_it_had(make_event
     assert make_event(conversation=old[1]).event.conversation.id == new[1]
 
 
-def test_a_conversation_merged_into_another_adds_what_it_had(make_event: MakeEvent, world: World) -> None:
+def test_a_conversation_merged_into_another_adds_its_history(make_event: MakeEvent, world: World) -> None:
     gone = (COMPANY, make_event().event.conversation.id)
     survivor = (COMPANY, make_event().event.conversation.id)
     assert world.merge(gone, at=world.histories[survivor][-1].at + 1, into=survivor[1]) == survivor[1]

@@ -1,4 +1,4 @@
-"""One key for every spelling of an address, and no exception for anything else."""
+"""Every spelling of an address has the same key, and no input raises."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ HANDLES = [
     ("ju\u0308rgen@example.com", "jürgen@example.com"),
     ("STRASSE@example.com", "strasse@example.com"),
     ("straße@example.com", "strasse@example.com"),
-    # What the validator refuses but real mail has
+    # Addresses of real mail that the validator refuses
     ("Scan@printer.local", "scan@printer.local"),
     ("root@localhost", "root@localhost"),
     ("A@under_score.example", "a@under_score.example"),
@@ -59,9 +59,9 @@ def test_match_key(handle: str, key: str | None) -> None:
         ("jane+bills@example.com", "jane@example.com"),
         ("Jane+a+b@Example.com", "jane@example.com"),
         ("jürgen+x@exämple.com", "jürgen@exämple.com"),
-        # Nothing would be left of the person
+        # Without the tag nothing would be left
         ("+bills@example.com", "+bills@example.com"),
-        # A plus of the domain is no tag
+        # A plus in the domain is no tag
         ("jane@a+b.local", "jane@a+b.local"),
         ("+41 44 668 18 00", None),
     ],

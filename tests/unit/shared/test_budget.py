@@ -1,4 +1,4 @@
-"""The window a company's requests are counted in, shared through Redis and kept alone without it."""
+"""A company's requests are counted in one window, in Redis or, without Redis, in each process."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def _budget(server: fakeredis.FakeServer, *, per_minute: int = 12, reserve: int 
 
 
 def _taken(budget: Budget, company_id: str = "cmp_1", *, most: int = 1_000) -> int:
-    """How many requests the budget lets through now."""
+    """Return how many requests the budget lets through now."""
     for taken in range(most):
         try:
             budget.take(company_id)
@@ -39,7 +39,7 @@ def _taken(budget: Budget, company_id: str = "cmp_1", *, most: int = 1_000) -> i
 
 
 def _spare(budget: Budget, reserved_share: float = 0.5) -> int:
-    """How many requests are let through that leave this share to others."""
+    """Return how many requests pass that leave this share to others."""
     for taken in range(1_000):
         try:
             budget.take("cmp_1", reserved_share=reserved_share)
@@ -56,21 +56,21 @@ def _spare(budget: Budget, reserved_share: float = 0.5) -> int:
         (5, 0.5, 0),
         (9, 0.5, 0),
         (0, 0.0, 10),  # nothing is reserved
-        (0, 1.0, 1),  # nothing else happens: then one may
+        (0, 1.0, 1),  # no other request was counted, so one may pass
     ],
 )
-def test_what_leaves_a_share_to_others_takes_only_the_rest(
+def test_a_request_that_leaves_a_share_takes_only_the_rest(
     budget: Budget, taken_before: int, reserved_share: float, spare: int
 ) -> None:
     _taken(budget, most=taken_before)
     assert _spare(budget, reserved_share) == spare
 
 
-def test_others_have_all_that_was_left_to_them(budget: Budget) -> None:
+def test_others_get_the_whole_reserved_share(budget: Budget) -> None:
     assert [_spare(budget), _taken(budget)] == [5, 5]
 
 
-def test_what_leaves_a_share_is_told_when_there_is_room(budget: Budget) -> None:
+def test_a_request_that_leaves_a_share_learns_when_to_retry(budget: Budget) -> None:
     _spare(budget)
     with pytest.raises(BudgetExhausted) as exhausted:
         budget.take("cmp_1", reserved_share=0.5)
@@ -81,21 +81,23 @@ def test_what_leaves_a_share_is_told_when_there_is_room(budget: Budget) -> None:
     ("remaining", "reset_in", "spare"),
     [
         (7, 20, 5),  # more than half of the twelve is left at Front
-        (6, 20, 0),  # somebody else's calls count, too
+        (6, 20, 0),  # calls of other programs count, too
         (6, -1, 5),  # that window is over
     ],
 )
-def test_fronts_own_count_decides_what_is_to_spare(budget: Budget, remaining: int, reset_in: float, spare: int) -> None:
+def test_fronts_own_count_decides_how_many_may_pass(
+    budget: Budget, remaining: int, reset_in: float, spare: int
+) -> None:
     budget.learn("cmp_1", limit=12, remaining=remaining, reset_at=time.time() + reset_in)
     assert _spare(budget) == spare
 
 
-def test_fronts_count_above_nothing_stops_no_ordinary_call(budget: Budget) -> None:
+def test_an_ordinary_call_passes_while_front_has_any_left(budget: Budget) -> None:
     budget.learn("cmp_1", limit=12, remaining=1, reset_at=time.time() + 20)
     assert _taken(budget) == 10
 
 
-def test_without_redis_a_share_is_left_of_what_there_is(server: fakeredis.FakeServer) -> None:
+def test_without_redis_a_share_is_left_of_the_local_budget(server: fakeredis.FakeServer) -> None:
     server.connected = False
     assert _spare(_budget(server, per_minute=42)) == 5
 
@@ -113,7 +115,7 @@ def test_companies_do_not_share(budget: Budget) -> None:
     assert _taken(budget, "cmp_2") == 10
 
 
-def test_an_exhausted_window_says_when_there_is_room_again(budget: Budget) -> None:
+def test_an_exhausted_window_says_when_to_retry(budget: Budget) -> None:
     _taken(budget)
     with pytest.raises(BudgetExhausted) as exhausted:
         budget.take("cmp_1")
@@ -136,7 +138,7 @@ def test_a_limit_below_the_reserve_still_lets_one_through(budget: Budget) -> Non
 
 
 @pytest.mark.parametrize("limit", [None, 0, -3])
-def test_a_limit_that_is_none_is_not_learned(budget: Budget, limit: int | None) -> None:
+def test_an_unusable_limit_is_not_learned(budget: Budget, limit: int | None) -> None:
     budget.learn("cmp_1", limit=limit, remaining=None if limit is None else 0, reset_at=time.time() + 20)
     assert _taken(budget) == 10
 
@@ -152,7 +154,7 @@ def test_nothing_remaining_pauses_every_worker_until_the_reset(server: fakeredis
     ("reset_in", "longest"),
     [
         (-30, 0),  # the reset is behind us
-        (86_400, 120),  # a clock that is a day off stops nobody for a day
+        (86_400, 120),  # a clock that is a day off must not stop calls for a day
     ],
 )
 def test_a_strange_reset_is_not_believed(budget: Budget, reset_in: float, longest: float) -> None:
@@ -217,11 +219,11 @@ def _wait(budget: Budget) -> float:
     return 0.0
 
 
-def test_what_the_library_counted_counts_here(server: fakeredis.FakeServer) -> None:
+def test_requests_counted_by_the_limits_library_count_here(server: fakeredis.FakeServer) -> None:
     redis = fakeredis.FakeRedis(server=server)
     budget = _budget(server)
     storage = RedisStorage("redis://", connection_pool=redis.connection_pool, key_prefix="mailroom:front:window")
-    of_an_older_release = MovingWindowRateLimiter(storage)
-    assert all(of_an_older_release.hit(RateLimitItemPerMinute(10), "cmp_1") for _ in range(4))
+    older_release = MovingWindowRateLimiter(storage)
+    assert all(older_release.hit(RateLimitItemPerMinute(10), "cmp_1") for _ in range(4))
     assert _taken(budget) == 6
-    assert not of_an_older_release.hit(RateLimitItemPerMinute(10), "cmp_1")
+    assert not older_release.hit(RateLimitItemPerMinute(10), "cmp_1")

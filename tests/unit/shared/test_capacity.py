@@ -1,4 +1,4 @@
-"""How many tasks go to the workers beside those that they have."""
+"""The number of tasks that are sent depends on the slots, the running tasks and the queue."""
 
 from __future__ import annotations
 
@@ -8,24 +8,24 @@ from shared.db.tasks.capacity import WorkerLoad
 
 
 @pytest.mark.parametrize(
-    ("others", "files", "waiting", "in_rounds", "besides", "for_files"),
+    ("others", "files", "waiting", "for_round", "for_top_up", "for_files"),
     [
         (0, 0, 0, 32, 16, 8),
         (16, 0, 0, 16, 0, 8),
-        # Files and others together are twice what the workers run, whichever came first
+        # Files and other tasks together never exceed twice the slots
         (16, 8, 0, 8, 0, 0),
         (32, 0, 16, 0, -16, 8),
-        # Messages that nobody takes
+        # Messages wait in the queue
         (0, 0, 32, 0, 0, 0),
     ],
 )
-def test_others_have_the_room_that_files_do_not_use(
-    others: int, files: int, waiting: int, in_rounds: int, besides: int, for_files: int
+def test_other_tasks_get_the_capacity_that_files_do_not_use(
+    others: int, files: int, waiting: int, for_round: int, for_top_up: int, for_files: int
 ) -> None:
     busy = WorkerLoad(slots=16, others=others, files=files, waiting=waiting)
     assert (busy.capacity_for_round, busy.capacity_for_top_up, busy.capacity_for_files) == (
-        in_rounds,
-        besides,
+        for_round,
+        for_top_up,
         for_files,
     )
 

@@ -1,4 +1,4 @@
-"""Failpoints: only the known ones, never in production, once a process, and each is reached somewhere."""
+"""Failpoints fire once a process, never in production, and unknown names are refused."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ REACH = f"from shared.failpoints import arm, reach; arm('{HERE}:%s'); reach('{HE
 
 
 @pytest.fixture(autouse=True)
-def _unarmed() -> Iterator[None]:
+def _disarm_afterwards() -> Iterator[None]:
     yield
     arm("")
 
@@ -35,18 +35,18 @@ def _unarmed() -> Iterator[None]:
         (f"{HERE}:segv:store_attachment", Crash(point=HERE, how="segv", of="store_attachment")),
     ],
 )
-def test_a_crash_is_a_point_and_a_way(text: str, crash: Crash | None) -> None:
+def test_a_crash_has_a_point_an_effect_and_a_kind_of_task(text: str, crash: Crash | None) -> None:
     assert parse(text) == crash
 
 
 @pytest.mark.parametrize(("text", "known"), [("nowhere", POINTS), (f"{HERE}:loudly", tuple(EFFECTS))])
-def test_what_is_unknown_is_refused_with_what_is_known(text: str, known: tuple[str, ...]) -> None:
+def test_an_unknown_name_is_refused_with_the_known_ones(text: str, known: tuple[str, ...]) -> None:
     with pytest.raises(ValueError, match=", ".join(known)):
         parse(text)
 
 
 @pytest.mark.parametrize("program", ["ingest", "workers.sweeping.sweeper", "workers.app"])
-def test_a_program_that_is_told_an_unknown_point_does_not_start(program: str) -> None:
+def test_a_program_with_an_unknown_point_does_not_start(program: str) -> None:
     done = subprocess.run(
         [sys.executable, "-m", program],
         env={"MAILROOM_CRASH_AT": "nowhere"},
@@ -64,20 +64,20 @@ def test_production_refuses_to_crash() -> None:
 
 
 @pytest.mark.parametrize(("how", "error"), [("exit", SystemExit), ("memory", MemoryError), ("error", RuntimeError)])
-def test_it_fires_once(how: str, error: type[BaseException]) -> None:
+def test_a_failpoint_fires_once(how: str, error: type[BaseException]) -> None:
     arm(f"{HERE}:{how}")
     with pytest.raises(error):
         reach(HERE)
     reach(HERE)
 
 
-@pytest.mark.parametrize(("how", "died_of"), [("kill", signal.SIGKILL), ("segv", signal.SIGSEGV)])
-def test_a_death_is_a_real_one(how: str, died_of: signal.Signals) -> None:
+@pytest.mark.parametrize(("how", "signal_number"), [("kill", signal.SIGKILL), ("segv", signal.SIGSEGV)])
+def test_the_process_really_dies(how: str, signal_number: signal.Signals) -> None:
     done = subprocess.run([sys.executable, "-c", REACH % how], cwd=ROOT, capture_output=True, check=False)
-    assert (done.returncode, done.stderr) == (-died_of, f"failpoint {HERE}: {how}\n".encode())
+    assert (done.returncode, done.stderr) == (-signal_number, f"failpoint {HERE}: {how}\n".encode())
 
 
-def test_only_the_armed_point_fires_and_only_at_its_kind_of_work() -> None:
+def test_only_the_armed_point_fires_and_only_for_its_kind_of_task() -> None:
     arm(f"{HERE}:error:store_attachment")
     reach("half_stored")
     reach(HERE, of="apply_action")

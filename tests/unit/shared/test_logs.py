@@ -1,15 +1,16 @@
-"""Log lines: one an event, the delivery first, no secret in them."""
+"""Each event is one log line that starts with the delivery and holds no secret; libraries' noise is filtered."""
 
 from __future__ import annotations
 
 import json
 import logging
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 import pytest
 import structlog
 
-from shared.process.logs import configure
+from shared.process.logs import configure, filter_libraries
 from shared.process.scrub import scrub
 from shared.settings import Settings
 
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
 
 
 @pytest.fixture
-def _own_logging() -> Iterator[None]:
+def _restore_logging() -> Iterator[None]:
     root = logging.getLogger()
     before = root.handlers, root.level
     yield
@@ -42,7 +43,7 @@ def lines(capsys: pytest.CaptureFixture[str]) -> list[dict[str, Any]]:
         ("redis://:secret@127.0.0.1:6379/0 is away", "redis://:[hidden]@127.0.0.1:6379/0 is away"),
         ("postgresql://user:secret@db/mailroom", "postgresql://user:[hidden]@db/mailroom"),
         ("sent mr_0123456789abcdefghijklmnopqrstuvwxyz_-AB", "sent [hidden]"),
-        # Nothing secret here
+        # These hold no secret
         ("code=invalid_signature", "code=invalid_signature"),
         ("fetched evt_55c8c149 in 3 ms", "fetched evt_55c8c149 in 3 ms"),
     ],
@@ -57,7 +58,7 @@ def test_an_address_becomes_the_same_hash_each_time() -> None:
     assert len(set(scrubbed.replace("to ", "").split(", cc "))) == 1
 
 
-@pytest.mark.usefixtures("_own_logging")
+@pytest.mark.usefixtures("_restore_logging")
 def test_the_delivery_is_the_first_word(capsys: pytest.CaptureFixture[str]) -> None:
     configure(Settings(log_format="json"), "door")
     structlog.get_logger().info("kept", place="intake", delivery_id="0" * 32)
@@ -66,7 +67,7 @@ def test_the_delivery_is_the_first_word(capsys: pytest.CaptureFixture[str]) -> N
     assert (line["event"], line["process"], line["level"]) == ("kept", "door", "info")
 
 
-@pytest.mark.usefixtures("_own_logging")
+@pytest.mark.usefixtures("_restore_logging")
 def test_libraries_log_in_the_same_form(capsys: pytest.CaptureFixture[str]) -> None:
     configure(Settings(log_format="json"), "worker")
     logging.getLogger("celery.worker").warning("lost %s", "redis://:secret@cache/0")
@@ -74,7 +75,7 @@ def test_libraries_log_in_the_same_form(capsys: pytest.CaptureFixture[str]) -> N
     assert (line["event"], line["process"]) == ("lost redis://:[hidden]@cache/0", "worker")
 
 
-@pytest.mark.usefixtures("_own_logging")
+@pytest.mark.usefixtures("_restore_logging")
 def test_a_traceback_is_one_clean_line(capsys: pytest.CaptureFixture[str]) -> None:
     configure(Settings(log_format="json"), "worker")
     try:
@@ -85,7 +86,7 @@ def test_a_traceback_is_one_clean_line(capsys: pytest.CaptureFixture[str]) -> No
     assert "ValueError: Bearer [hidden]" in line["exception"]
 
 
-@pytest.mark.usefixtures("_own_logging")
+@pytest.mark.usefixtures("_restore_logging")
 def test_less_important_lines_are_left_out(capsys: pytest.CaptureFixture[str]) -> None:
     configure(Settings(log_format="json", log_level="WARNING"), "door")
     structlog.get_logger().info("kept")
@@ -93,8 +94,62 @@ def test_less_important_lines_are_left_out(capsys: pytest.CaptureFixture[str]) -
     assert lines(capsys) == []
 
 
-@pytest.mark.usefixtures("_own_logging")
+@pytest.mark.usefixtures("_restore_logging")
 def test_lines_for_people_begin_with_the_delivery_too(capsys: pytest.CaptureFixture[str]) -> None:
     configure(Settings(log_format="console"), "door")
     structlog.get_logger().info("kept", delivery_id="abc")
     assert "abc kept" in capsys.readouterr().err
+
+
+ADVICE = "Configuration allows spawning up to 512 Python threads, which seems quite high"
+
+
+@pytest.fixture(autouse=True)
+def _restore_filters() -> Iterator[None]:
+    yield
+    filter_libraries(logging.DEBUG)
+    for name in ("_granian", "celery.app.trace", "py.warnings"):
+        logging.getLogger(name).setLevel(logging.NOTSET)
+
+
+@pytest.mark.parametrize(
+    ("name", "level", "text", "shown"),
+    [
+        ("_granian", logging.INFO, "Listening at: http://127.0.0.1:8080", True),
+        ("_granian", logging.INFO, "Spawning worker-1 with PID: 7", False),
+        ("_granian", logging.WARNING, ADVICE, False),
+        ("_granian", logging.WARNING, "Killing worker-1 after it refused to gracefully stop", True),
+        # Celery writes one for each task
+        ("celery.app.trace", logging.INFO, "Task %(name)s[%(id)s] succeeded", False),
+        ("celery.app.trace", logging.ERROR, "Task %(name)s[%(id)s] raised", True),
+        # Celery warns at each lost connection
+        ("py.warnings", logging.WARNING, "consumer.py:397: CPendingDeprecationWarning: In Celery 5.1 we", False),
+        ("py.warnings", logging.WARNING, "consumer.py:397: ResourceWarning: unclosed socket", True),
+    ],
+)
+def test_libraries_lines_at_info(
+    name: str, level: int, text: str, shown: bool, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO)
+    logging.getLogger(name).setLevel(logging.INFO)
+    filter_libraries(logging.INFO)
+    logging.getLogger(name).log(level, text)
+    assert bool(caplog.records) is shown
+
+
+def test_a_lost_connection_is_logged_without_a_traceback(caplog: pytest.LogCaptureFixture) -> None:
+    filter_libraries(logging.INFO)
+    try:
+        raise ConnectionError("closed by server")
+    except ConnectionError:
+        logging.getLogger("celery.worker.consumer.consumer").warning("Connection to broker lost", exc_info=True)
+    assert [record.exc_info for record in caplog.records] == [None]
+
+
+def test_everything_is_shown_at_debug(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.DEBUG)
+    filter_libraries(logging.INFO)
+    filter_libraries(logging.DEBUG)
+    logging.getLogger("_granian").warning(ADVICE)
+    logging.getLogger("celery.app.trace").info("Task succeeded")
+    assert len(caplog.records) == 2

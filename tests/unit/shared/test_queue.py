@@ -1,4 +1,4 @@
-"""How Celery is set up."""
+"""Celery's settings, its queues and its Redis channel."""
 
 from __future__ import annotations
 
@@ -36,11 +36,11 @@ def test_routes_name_queues_only() -> None:
         ("task_send_sent_event", False),
     ],
 )
-def test_what_keeps_celery_a_hint_is_set(setting: str, value: object) -> None:
+def test_celery_never_decides_whether_a_task_is_done(setting: str, value: object) -> None:
     assert getattr(celery_app(Settings()).conf, setting) == value
 
 
-def test_redis_keeps_no_book_of_what_was_taken() -> None:
+def test_redis_does_not_track_unacknowledged_messages() -> None:
     with celery_app(Settings()).connection_for_read() as connection:
         assert connection.transport_options["ack_emulation"] is False
 
@@ -53,7 +53,7 @@ def test_a_channel_that_lost_redis_leaves_no_file_of_messages(monkeypatch: pytes
 
 
 class ChannelWithoutRedis(BatchingChannel):
-    """A channel whose connection is gone."""
+    """A channel that has lost its connection."""
 
     def __init__(self) -> None:
         pass
@@ -85,15 +85,15 @@ def test_a_channel_keeps_its_client_for_as_long_as_its_connections() -> None:
         ("unix:///run/redis.sock?db=2", "redis+socket:///run/redis.sock?virtual_host=2"),
     ],
 )
-def test_the_broker_is_spelled_as_kombu_reads_it(redis_url: str, broker_url: str) -> None:
+def test_the_broker_url_has_the_form_that_kombu_reads(redis_url: str, broker_url: str) -> None:
     assert celery_app(Settings(redis_url=redis_url)).conf.broker_url == broker_url
 
 
-def test_the_door_has_less_time_to_send_than_a_worker() -> None:
+def test_the_door_has_a_shorter_send_timeout_than_a_worker() -> None:
     door, worker = (celery_app(Settings(), door=door) for door in (True, False))
     timeouts = [app.connection_for_write().transport_options["socket_timeout"] for app in (door, worker)]
     assert timeouts == [0.3, 1.0]
 
 
-def test_waiting_for_a_task_is_not_cut_short_by_the_deadline_of_a_send() -> None:
+def test_a_read_has_a_longer_timeout_than_a_send() -> None:
     assert celery_app(Settings()).connection_for_read().transport_options["socket_timeout"] == 5.0

@@ -1,4 +1,4 @@
-"""What this process knows as a secret is in no line of its log."""
+"""No log line holds a secret that this process knows."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ KEY = Fernet.generate_key().decode()
     [
         (["a-long-secret"], "it is a-long-secret, twice: a-long-secret", "it is [hidden], twice: [hidden]"),
         (["a-long-secret"], "nothing of that kind", "nothing of that kind"),
-        # Too short to be one: every word that has it would be torn
+        # It is too short to be a secret, and hiding it would tear ordinary words
         (["art"], "a part of it", "a part of it"),
         (["first-secret", "other-secret"], "other-secret first-secret", "[hidden] [hidden]"),
     ],
@@ -35,7 +35,7 @@ def test_known_secrets_are_hidden(secrets: list[str], text: str, expected: str) 
     assert known.hide(text) == expected
 
 
-def test_the_latest_are_known_however_many_there_were() -> None:
+def test_only_the_latest_secrets_are_remembered() -> None:
     known = KnownSecrets(max_secrets=2)
     known.remember(f"secret-number-{number}" for number in range(4))
     assert known.hide("secret-number-1 secret-number-2 secret-number-3") == "secret-number-1 [hidden] [hidden]"
@@ -43,7 +43,7 @@ def test_the_latest_are_known_however_many_there_were() -> None:
 
 @pytest.fixture
 def printed() -> Iterator[io.StringIO]:
-    """What a process with settings of its own logs."""
+    """The log of a process with secrets in its settings."""
     root, level = logging.getLogger(), logging.getLogger().level
     before = list(root.handlers)
     settings = Settings(log_format="json", token_keys=[KEY], secret_key=SecretStr("canary-of-settings"))
@@ -57,7 +57,7 @@ def printed() -> Iterator[io.StringIO]:
     structlog.reset_defaults()
 
 
-def test_a_token_in_the_words_of_an_error_is_not_logged(printed: io.StringIO) -> None:
+def test_a_token_in_an_error_message_is_not_logged(printed: io.StringIO) -> None:
     vault = TokenVault([SecretStr(KEY)])
     vault.open(7, vault.seal(7, {"access_token": "canary-of-a-tenant"}))
     try:

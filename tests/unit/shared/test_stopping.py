@@ -1,4 +1,4 @@
-"""A request to stop reaches whoever waits, at whatever moment a signal makes it."""
+"""A request to stop ends every wait, even when a signal handler makes it during the wait."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ from shared.process import stopping
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-#: Asked for at once or never: nothing here waits for it in vain.
+#: Seconds. A stop comes at once in these tests, so no wait lasts this long.
 LONG = 100.0
 
 
 @pytest.fixture
-def _handlers() -> Iterator[None]:
-    """Whatever handled the signals before does so afterwards."""
+def _restore_handlers() -> Iterator[None]:
+    """Restore the signal handlers after the test."""
     numbers = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGALRM)
     before = {number: signal.getsignal(number) for number in numbers}
     yield
@@ -30,18 +30,18 @@ def _handlers() -> Iterator[None]:
         signal.signal(number, handler)
 
 
-@pytest.mark.usefixtures("_handlers")
+@pytest.mark.usefixtures("_restore_handlers")
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_a_signal_asks_for_it(number: signal.Signals) -> None:
+def test_a_signal_requests_a_stop(number: signal.Signals) -> None:
     stop = stopping.on_signals()
     assert not stop.wait(0.0)
     os.kill(os.getpid(), number)
     assert stop.wait(LONG)
     assert stop.is_set()
-    assert stop.wait(LONG)  # once asked, always
+    assert stop.wait(LONG)  # a stop is never taken back
 
 
-@pytest.mark.usefixtures("_handlers")
+@pytest.mark.usefixtures("_restore_handlers")
 def test_every_signal_is_counted() -> None:
     stop = stopping.on_signals(signal.SIGHUP)
     assert stop.requests == 0
@@ -50,7 +50,7 @@ def test_every_signal_is_counted() -> None:
     assert (stop.requests, stop.is_set()) == (2, True)
 
 
-def test_another_thread_asks_for_it() -> None:
+def test_another_thread_requests_a_stop() -> None:
     stop = stopping.Stop()
     thread = threading.Thread(target=stop.set)
     thread.start()
@@ -58,21 +58,21 @@ def test_another_thread_asks_for_it() -> None:
     thread.join()
 
 
-@pytest.mark.usefixtures("_handlers")
-def test_a_signal_in_the_middle_of_waiting_blocks_nothing() -> None:
-    """With threading.Event the first hundred signals end this: `set` waits for a lock that `wait` below it holds."""
+@pytest.mark.usefixtures("_restore_handlers")
+def test_a_signal_during_a_wait_does_not_deadlock() -> None:
+    """With threading.Event `set` would need a lock that the interrupted `wait` holds."""
     stops = [stopping.Stop()]
-    heard = 0
+    signals = 0
 
-    def heed(_number: int, _frame: object) -> None:
-        nonlocal heard
-        heard += 1
+    def handle(_number: int, _frame: object) -> None:
+        nonlocal signals
+        signals += 1
         stops[-1].set()
 
-    signal.signal(signal.SIGALRM, heed)
+    signal.signal(signal.SIGALRM, handle)
     signal.setitimer(signal.ITIMER_REAL, 0.001, 0.001)
     deadline = time.monotonic() + LONG
-    while heard < 300 and time.monotonic() < deadline:
+    while signals < 300 and time.monotonic() < deadline:
         if stops[-1].wait(0.00001):
             stops.append(stopping.Stop())
-    assert heard >= 300
+    assert signals >= 300

@@ -1,4 +1,4 @@
-"""Files in a folder and in memory, by the same code: what is written, and what is not left behind."""
+"""Storage in a folder and in memory: files are stored whole, made durable, and deleted without remains."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import pytest
 from shared.errors import ConfigurationError, ShuttingDown, StorageUnavailable
 from shared.storage import Storage, StoredFile, attachment_path
 
-CONTENT = bytes(range(256)) * 8_192  # two parts of the local store
+CONTENT = bytes(range(256)) * 8_192  # two parts of obstore's local store
 
 
 @pytest.fixture(params=["file", "memory"])
@@ -22,15 +22,15 @@ def storage(request: pytest.FixtureRequest, tmp_path: Path) -> Storage:
 
 @pytest.fixture
 def synced(monkeypatch: pytest.MonkeyPatch) -> list[int]:
-    """The inodes of what was made durable, in order."""
+    """The inodes of the files and folders that were synced, in order."""
     places: list[int] = []
     fsync = os.fsync
 
-    def noting(number: int) -> None:
+    def record_and_sync(number: int) -> None:
         places.append(os.fstat(number).st_ino)
         fsync(number)
 
-    monkeypatch.setattr(os, "fsync", noting)
+    monkeypatch.setattr(os, "fsync", record_and_sync)
     return places
 
 
@@ -44,11 +44,11 @@ def _stop() -> None:
     raise ShuttingDown("stopping")
 
 
-def _everything_below(folder: Path) -> list[str]:
+def _files_below(folder: Path) -> list[str]:
     return sorted(str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file())
 
 
-def test_what_is_written_is_counted_hashed_and_read_back(storage: Storage) -> None:
+def test_a_stored_file_is_counted_hashed_and_read_back(storage: Storage) -> None:
     stored = storage.put("1/ab/fil_1", _pieces())
     assert stored == StoredFile(size=len(CONTENT), sha256=hashlib.sha256(CONTENT).hexdigest())
     assert b"".join(storage.read("1/ab/fil_1")) == CONTENT
@@ -69,23 +69,23 @@ def test_an_error_of_the_chunks_is_passed_on_and_leaves_nothing(tmp_path: Path) 
     storage = Storage(f"file://{tmp_path}")
     with pytest.raises(ShuttingDown):
         storage.put("1/ab/fil_1", _pieces(then=_stop))
-    assert _everything_below(tmp_path) == []
+    assert _files_below(tmp_path) == []
 
 
-def test_a_failed_replacement_keeps_what_was_there(storage: Storage) -> None:
+def test_a_failed_replacement_keeps_the_old_file(storage: Storage) -> None:
     storage.put("1/ab/fil_1", [b"first"])
     with pytest.raises(ShuttingDown):
         storage.put("1/ab/fil_1", _pieces(then=_stop))
     assert b"".join(storage.read("1/ab/fil_1")) == b"first"
 
 
-def test_the_file_and_each_folder_are_durable_before_it_is_said(tmp_path: Path, synced: list[int]) -> None:
+def test_the_file_and_each_new_folder_are_synced(tmp_path: Path, synced: list[int]) -> None:
     Storage(f"file://{tmp_path}/new/files").put("1/ab/fil_1", [b"x"])
     made = ("new", "", "new/files/1/ab/fil_1", "new/files/1/ab", "new/files/1", "new/files")
     assert synced == [(tmp_path / place).stat().st_ino for place in made]
 
 
-def test_a_tenants_files_go_and_no_other_tenants(storage: Storage) -> None:
+def test_deleting_a_tenant_deletes_its_files_alone(storage: Storage) -> None:
     for tenant in (1, 10):
         storage.put(attachment_path(tenant, "fil_1"), [b"x"])
     storage.delete_tenant(1)
@@ -94,25 +94,25 @@ def test_a_tenants_files_go_and_no_other_tenants(storage: Storage) -> None:
     assert b"".join(storage.read(attachment_path(10, "fil_1"))) == b"x"
 
 
-def test_a_tenants_half_written_files_go_too(tmp_path: Path) -> None:
+def test_deleting_a_tenant_deletes_half_written_files(tmp_path: Path) -> None:
     storage = Storage(f"file://{tmp_path}")
     storage.put("1/ab/fil_1", [b"x"])
     (tmp_path / "1/ab/fil_2#1").write_bytes(b"of a killed process")
     storage.delete_tenant(1)
-    assert _everything_below(tmp_path) == []
+    assert _files_below(tmp_path) == []
 
 
-def test_deleting_what_is_not_there_is_fine(storage: Storage) -> None:
+def test_deleting_a_missing_file_is_allowed(storage: Storage) -> None:
     storage.delete("1/ab/fil_1")
     storage.delete_tenant(1)
 
 
-def test_the_probe_leaves_nothing(tmp_path: Path) -> None:
+def test_the_check_leaves_no_file(tmp_path: Path) -> None:
     Storage(f"file://{tmp_path}").check()
-    assert _everything_below(tmp_path) == []
+    assert _files_below(tmp_path) == []
 
 
-def test_the_probe_tells_that_the_storage_is_gone(tmp_path: Path) -> None:
+def test_the_check_fails_when_the_storage_is_gone(tmp_path: Path) -> None:
     storage = Storage(f"file://{tmp_path}/files")
     (tmp_path / "files").rmdir()
     (tmp_path / "files").write_bytes(b"")
@@ -123,7 +123,7 @@ def test_the_probe_tells_that_the_storage_is_gone(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     "url", ["ftp://files.example", "files", "", "s3://bucket?regoin=x", "s3:///bucket", "file:///dev/null/files"]
 )
-def test_a_url_that_is_no_storage_is_a_mistake_in_the_settings(url: str) -> None:
+def test_an_unusable_url_is_a_configuration_error(url: str) -> None:
     with pytest.raises(ConfigurationError, match="STORAGE_URL"):
         Storage(url)
 
@@ -132,9 +132,9 @@ def test_a_url_that_is_no_storage_is_a_mistake_in_the_settings(url: str) -> None
     ("front_id", "path"),
     [
         ("fil_2m7c1qkw", "7/c8/fil_2m7c1qkw"),
-        # Anything but Front's own form becomes a hash, so no word of a sender's is in a path
+        # Any other form than Front's becomes a hash, so that a path holds no text of a sender
         ("../../etc/passwd", None),
-        ("fil_A", None),  # two names on one disk that ignores case
+        ("fil_A", None),  # the same name as fil_a where the file system ignores case
         ("fil_", None),
         ("fil_1\n", None),
         ("unnamed:0", None),
@@ -143,6 +143,6 @@ def test_a_url_that_is_no_storage_is_a_mistake_in_the_settings(url: str) -> None
         ("CON", None),
     ],
 )
-def test_a_path_holds_no_word_of_a_sender(front_id: str, path: str | None) -> None:
+def test_a_path_holds_no_text_of_a_sender(front_id: str, path: str | None) -> None:
     digest = hashlib.sha256(front_id.encode("utf-8", "surrogatepass")).hexdigest()
     assert attachment_path(7, front_id) == (path or f"7/{digest[:2]}/{digest}")

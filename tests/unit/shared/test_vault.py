@@ -1,4 +1,4 @@
-"""A sealed token opens with any current key, for its own tenant, and for nobody else."""
+"""A sealed token opens with any current key, and only for its own tenant."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ OLD, NEW, OTHER = (SecretStr(Fernet.generate_key().decode()) for _ in range(3))
 SECRET = {"access_token": "front-token", "refresh_token": "front-refresh"}
 
 
-def test_what_was_sealed_opens_again() -> None:
+def test_a_sealed_token_opens_again() -> None:
     vault = TokenVault([NEW])
     assert vault.open(7, vault.seal(7, SECRET)) == SECRET
 
@@ -32,7 +32,7 @@ def test_a_row_moved_to_another_tenant_does_not_open() -> None:
         vault.open(8, vault.seal(7, SECRET))
 
 
-def test_it_does_not_open_for_another_after_it_was_opened_for_its_own() -> None:
+def test_a_cached_token_does_not_open_for_another_tenant() -> None:
     vault = TokenVault([NEW])
     sealed = vault.seal(7, SECRET)
     vault.open(7, sealed).clear()
@@ -52,6 +52,6 @@ def test_the_token_is_not_readable_in_the_row() -> None:
     assert b"front-token" not in TokenVault([NEW]).seal(7, SECRET)
 
 
-def test_no_keys_is_a_configuration_mistake() -> None:
+def test_no_keys_is_a_configuration_error() -> None:
     with pytest.raises(ConfigurationError, match="TOKEN_KEYS"):
         TokenVault([])

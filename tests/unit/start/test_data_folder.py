@@ -1,4 +1,4 @@
-"""The file that tells other commands where the servers are."""
+"""The data folder's settings file tells other commands the servers' URLs."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ if TYPE_CHECKING:
 URL = "postgresql://postgres@/mailroom?host=/tmp/x&port=5432"
 
 
-def test_there_is_nothing_before_the_first_start(tmp_path: Path) -> None:
+def test_there_are_no_settings_before_the_first_start(tmp_path: Path) -> None:
     assert read_settings(tmp_path) == {}
 
 
-def test_secrets_are_made_once(tmp_path: Path) -> None:
+def test_secrets_are_generated_once(tmp_path: Path) -> None:
     assert ensure_secrets(tmp_path) == ensure_secrets(tmp_path)
 
 
@@ -39,16 +39,16 @@ def test_urls_left_by_a_killed_run_are_forgotten(tmp_path: Path) -> None:
     assert "DATABASE_URL" not in read_settings(tmp_path)
 
 
-def test_nobody_else_may_read_the_file(tmp_path: Path) -> None:
+def test_the_file_is_readable_by_its_owner_only(tmp_path: Path) -> None:
     ensure_secrets(tmp_path)
     assert settings_file(tmp_path).stat().st_mode & 0o777 == 0o600
 
 
-def test_what_was_given_to_us_wins_for_programs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_environment_overrides_the_file_for_programs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SECRET_KEY", "given")
     assert program_environment({"SECRET_KEY": "made"}, tmp_path)["SECRET_KEY"] == "given"
 
 
-def test_an_empty_setting_counts_as_not_given(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_empty_setting_counts_as_unset(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("DATABASE_URL", "")
     assert program_environment({"DATABASE_URL": URL}, tmp_path)["DATABASE_URL"] == URL

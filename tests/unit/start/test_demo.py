@@ -1,4 +1,4 @@
-"""What the demo tells can be typed as it stands."""
+"""The demo prints paths that a shell takes, describes its mails, and registers an OAuth app."""
 
 from __future__ import annotations
 
@@ -8,24 +8,39 @@ from pathlib import Path
 import pytest
 
 from console.up.demo import MAIL, describe, shell_word
+from console.up.up import demo_oauth_client
+from shared.settings import Settings
 
 
 @pytest.mark.parametrize(
     ("path", "typed"),
     [
-        # Below the folder the demo runs in
+        # Below the working directory
         ("here/.mailroom/a.token", ".mailroom/a.token"),
-        # Elsewhere, with a space
+        # In another folder, with a space
         ("new comer/a.token", "'{root}/new comer/a.token'"),
     ],
 )
-def test_a_path_is_one_word(path: str, typed: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_path_is_one_shell_word(path: str, typed: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "here").mkdir()
     monkeypatch.chdir(tmp_path / "here")
     assert shell_word(tmp_path / path) == typed.format(root=tmp_path)
     assert len(shlex.split(shell_word(tmp_path / path))) == 1
 
 
-def test_a_mail_is_described_by_whom_it_is_for_and_its_files() -> None:
+def test_a_mail_is_described_by_its_recipients_and_files() -> None:
     order = {"type": "inbound_received", **MAIL[0]}
     assert describe(order) == "inbound_received  to Ines@harbour.example, partner@quay.example  files: 2"
+
+
+def test_an_app_is_made_when_none_is_set() -> None:
+    made = demo_oauth_client(Settings(front_client_id="", front_client_secret=""))
+    assert (set(made), all(made.values())) == ({"FRONT_CLIENT_ID", "FRONT_CLIENT_SECRET"}, True)
+
+
+def test_an_app_without_a_secret_is_replaced() -> None:
+    assert len(demo_oauth_client(Settings(front_client_id="mine", front_client_secret=""))) == 2
+
+
+def test_a_configured_app_is_used() -> None:
+    assert demo_oauth_client(Settings(front_client_id="mine", front_client_secret="secret")) == {}

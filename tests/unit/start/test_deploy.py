@@ -1,4 +1,4 @@
-"""The files that platforms read agree with each other."""
+"""The Procfile, compose file and Dockerfile agree with each other."""
 
 from __future__ import annotations
 
@@ -41,9 +41,9 @@ def test_compose_needs_no_dotenv() -> None:
 
 
 @pytest.mark.parametrize("option", ["--appendonly yes", "--appendfsync always", "--maxmemory-policy noeviction"])
-def test_composed_valkey_keeps_what_it_acknowledged(option: str) -> None:
+def test_valkey_in_compose_syncs_every_write_and_evicts_nothing(option: str) -> None:
     assert option in SERVICES["valkey"]["command"]
 
 
-def test_the_image_runs_as_nobody_in_particular() -> None:
+def test_the_image_runs_without_root() -> None:
     assert "\nUSER mailroom\n" in (ROOT / "deploy" / "Dockerfile").read_text()

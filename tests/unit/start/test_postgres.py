@@ -1,4 +1,4 @@
-"""How much memory the embedded PostgreSQL keeps its tables in."""
+"""The embedded PostgreSQL sizes its shared buffers by the machine's memory."""
 
 from __future__ import annotations
 
@@ -10,5 +10,5 @@ GIB = 2**30
 
 
 @pytest.mark.parametrize(("memory", "mib"), [(1 * GIB, 128), (8 * GIB, 512), (16 * GIB, 1024), (256 * GIB, 1024)])
-def test_the_cache_grows_with_the_machine_within_bounds(memory: int, mib: int) -> None:
+def test_the_buffers_grow_with_the_memory_within_bounds(memory: int, mib: int) -> None:
     assert buffers_mib(memory) == mib

@@ -1,4 +1,4 @@
-"""The script `./run`, with a `.venv` that is there already and holds programs that tell how they were called."""
+"""The script `./run`, with a prepared `.venv` whose programs print their arguments."""
 
 from __future__ import annotations
 
@@ -11,18 +11,18 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[3]
-TELL = '#!/bin/sh\necho "$(basename "$0") $* in $(pwd) on $MAILROOM_DATA"\n'
+PRINT_ARGUMENTS = '#!/bin/sh\necho "$(basename "$0") $* in $(pwd) on $MAILROOM_DATA"\n'
 
 
 @pytest.fixture
 def checkout(tmp_path: Path) -> Path:
-    """A checkout with a space in its name, set up."""
+    """A prepared checkout with a space in its name."""
     folder = (tmp_path / "my mail").resolve()
     programs = folder / ".venv" / "bin"
     programs.mkdir(parents=True)
     for name in ("run", "requirements.lock", "requirements-uv.lock", "pyproject.toml"):
         shutil.copy(ROOT / name, folder)
-    (programs / "mailroom").write_text(TELL)
+    (programs / "mailroom").write_text(PRINT_ARGUMENTS)
     (programs / "python").write_text(f'[ "$1" = -c ] || exec "{programs}/mailroom" python "$@"\n')
     for program in programs.iterdir():
         program.chmod(0o755)
@@ -47,14 +47,14 @@ def run(checkout: Path, *arguments: str, folder: Path, **settings: str) -> str:
 @pytest.mark.parametrize(
     ("arguments", "called"),
     [
-        # Nothing said: everything, with something to look at
+        # Without arguments it starts everything, with sample data
         ([], "mailroom up --demo"),
-        # A word it does not know is for mailroom
+        # Mailroom gets every other word
         (["status", "--json"], "mailroom status --json"),
         (["--help"], "mailroom --help"),
     ],
 )
-def test_a_command_of_mailroom_runs_where_the_caller_is(
+def test_a_mailroom_command_runs_in_the_callers_folder(
     checkout: Path, tmp_path: Path, arguments: list[str], called: str
 ) -> None:
     told = run(checkout, *arguments, folder=tmp_path)
@@ -66,25 +66,25 @@ def test_a_command_of_mailroom_runs_where_the_caller_is(
     [
         (["test", "-k", "a or b"], "-m pytest -k a or b"),
         (["test"], "-m pytest -n 3 --dist loadfile --no-loadscope-reorder"),
-        # pytest takes a path right behind --cov for the code to measure
+        # pytest would take a path right behind --cov as the code to measure
         (["test", "--cov", "tests/unit"], "-m pytest --cov --cov-config=pyproject.toml tests/unit"),
         (["bench", "door"], "-m bench door"),
         (["faults", "--json"], "-m bench.faults --json"),
     ],
 )
-def test_what_is_about_the_checkout_runs_in_it(
+def test_a_development_command_runs_in_the_checkout(
     checkout: Path, tmp_path: Path, arguments: list[str], called: str
 ) -> None:
     told = run(checkout, *arguments, folder=tmp_path)
     assert told == f"mailroom python {called} in {checkout} on {checkout}/.mailroom"
 
 
-def test_the_folder_for_data_may_be_chosen(checkout: Path, tmp_path: Path) -> None:
+def test_the_data_folder_is_configurable(checkout: Path, tmp_path: Path) -> None:
     assert run(checkout, "status", folder=tmp_path, MAILROOM_DATA="/elsewhere").endswith("on /elsewhere")
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux is sure to have no Python in an empty folder")
-def test_without_a_python_it_says_what_is_needed(checkout: Path, tmp_path: Path) -> None:
+def test_without_python_it_names_the_required_version(checkout: Path, tmp_path: Path) -> None:
     (checkout / ".venv" / ".made-from").unlink()
     tools = tmp_path / "tools"
     tools.mkdir()

@@ -1,4 +1,4 @@
-"""The console without a server behind it."""
+"""The console's application without servers behind it."""
 
 from __future__ import annotations
 
@@ -23,15 +23,15 @@ KEY = "wqW1C9jKCtz4sTk5m0aWv1rV2nqJQmQbXH7gO4gGJ2o="
 NOWHERE = "http://127.0.0.1:9"
 
 
-class Away:
-    """PostgreSQL does not answer."""
+class UnavailablePool:
+    """A pool whose PostgreSQL does not answer."""
 
     def run(self, work: Callable[..., object]) -> object:
         raise StoreUnavailable("PostgreSQL does not answer")
 
 
-class Finds:
-    """Whatever is asked, PostgreSQL has this."""
+class FixedPool:
+    """A pool that returns the same result for all work."""
 
     def __init__(self, found: object) -> None:
         self._found = found
@@ -45,14 +45,14 @@ Console: TypeAlias = Callable[..., "OpenAPI"]
 
 @pytest.fixture
 def console() -> Console:
-    """Makes the application, with other settings than the usual ones where given."""
+    """Return a function that makes the application; its keywords replace the usual settings."""
 
-    def make(pool: Away | Finds | None = None, **given: str) -> OpenAPI:
+    def make(pool: UnavailablePool | FixedPool | None = None, **given: str) -> OpenAPI:
         settings = Settings(**{"secret_key": "s", "token_keys": [KEY], "front_api_url": NOWHERE, **given})  # type: ignore[arg-type]
         resources = ConsoleResources(
             name="console@test",
             settings=settings,
-            pool=pool or Away(),  # type: ignore[arg-type]
+            pool=pool or UnavailablePool(),  # type: ignore[arg-type]
             front=FrontClient(NOWHERE, Budget.from_url("redis://127.0.0.1:9")),
             token_endpoint=TokenEndpoint(NOWHERE, client_id="id", client_secret="secret"),
             vault=TokenVault(settings.token_keys),

@@ -1,4 +1,4 @@
-"""What every answer of the console has in common, and how it says no."""
+"""The headers that all answers of the console share, and its refusals."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ PAGES = Path(__file__).parents[3] / "console" / "web"
 
 
 @pytest.mark.parametrize("path", ["/livez", "/no/such/page", "/api/nothing", "/static/mailroom.css"])
-def test_every_answer_keeps_browsers_from_loading_framing_and_keeping(console: Console, path: str) -> None:
+def test_every_answer_forbids_loading_framing_and_caching(console: Console, path: str) -> None:
     with console().test_client().get(path) as answer:
         headers = answer.headers
     policy = headers["Content-Security-Policy"].split("; ")
@@ -36,13 +36,13 @@ def test_every_answer_keeps_browsers_from_loading_framing_and_keeping(console: C
     ("url", "name", "secure"),
     [("https://mail.example", "__Host-mailroom", True), ("http://localhost:8081", "mailroom", False)],
 )
-def test_the_cookie_is_for_this_host_alone_where_it_can_be(console: Console, url: str, name: str, secure: bool) -> None:
+def test_the_cookie_is_bound_to_the_host_with_https(console: Console, url: str, name: str, secure: bool) -> None:
     config = console(public_url=url).config
     assert (config["SESSION_COOKIE_NAME"], config["SESSION_COOKIE_SECURE"]) == (name, secure)
     assert (config["SESSION_COOKIE_HTTPONLY"], config["SESSION_COOKIE_SAMESITE"]) == (True, "Lax")
 
 
-def test_only_a_console_with_https_asks_browsers_to_insist_on_it(console: Console) -> None:
+def test_only_a_console_with_https_sends_hsts(console: Console) -> None:
     [plain, https] = [
         console(public_url=f"{scheme}://x").test_client().get("/livez").headers for scheme in ("http", "https")
     ]
@@ -50,17 +50,17 @@ def test_only_a_console_with_https_asks_browsers_to_insist_on_it(console: Consol
     assert "Strict-Transport-Security" in https
 
 
-def test_it_lives_while_postgresql_is_away(console: Console) -> None:
+def test_the_console_is_alive_while_postgresql_is_away(console: Console) -> None:
     assert console().test_client().get("/livez").json == {"alive": True}
 
 
-def test_the_document_is_there_and_the_librarys_pages_are_not(console: Console) -> None:
+def test_the_openapi_document_is_served_without_the_librarys_pages(console: Console) -> None:
     client = console().test_client()
     assert client.get("/api/openapi.json").json["info"]["title"] == "Mailroom"  # type: ignore[index]
     assert [client.get(path).status_code for path in ("/openapi/", "/openapi/openapi.json")] == [404, 404]
 
 
-def test_people_get_a_page_and_programs_a_problem(console: Console) -> None:
+def test_browsers_get_a_page_and_programs_problem_json(console: Console) -> None:
     client = console().test_client()
     page, problem = client.get("/nothing"), client.get("/api/nothing")
     assert (page.status_code, page.mimetype) == (404, "text/html")
@@ -68,12 +68,12 @@ def test_people_get_a_page_and_programs_a_problem(console: Console) -> None:
     assert json.loads(problem.data)["code"] == "not_found"
 
 
-def test_a_wrong_method_is_told_the_right_ones(console: Console) -> None:
+def test_a_405_names_the_allowed_methods(console: Console) -> None:
     answer = console().test_client().post("/livez")
     assert (answer.status_code, "GET" in answer.headers["Allow"]) == (405, True)
 
 
-def test_a_bug_says_nothing_of_itself(console: Console) -> None:
+def test_a_bug_is_answered_without_details(console: Console) -> None:
     app = console()
     app.add_url_rule("/broken", view_func=lambda: 1 / 0)
     answer = app.test_client().get("/broken?code=canary")
@@ -81,13 +81,13 @@ def test_a_bug_says_nothing_of_itself(console: Console) -> None:
     assert b"Zero" not in answer.data
 
 
-def test_a_body_that_is_too_large_is_not_read(console: Console) -> None:
+def test_an_oversized_body_is_not_read(console: Console) -> None:
     app = console()
     app.add_url_rule("/take", view_func=lambda: str(len(request.get_data())), methods=["POST"])
     assert app.test_client().post("/take", data=b"x" * (MAX_BODY_BYTES + 1)).status_code == 413
 
 
-def test_pages_load_nothing_from_elsewhere_and_run_nothing() -> None:
+def test_pages_load_nothing_from_other_hosts_and_run_no_script() -> None:
     files = [path for path in PAGES.rglob("*") if path.suffix in {".html", ".css"}]
     assert len(files) > 2
     for path in files:

@@ -17,7 +17,7 @@ IDA = AddressOwner(user_id=3, external_id="19", active=False, action=None, posit
 
 
 def tenant(**policy: Any) -> Tenant:
-    """Acme, with the policy a new tenant has where nothing else is said."""
+    """Return Acme with a new tenant's policy; the keywords replace parts of it."""
     settings: dict[str, Any] = {
         "connected_at": CONNECTED,
         "action": "archive",

@@ -1,4 +1,4 @@
-"""Whose message it is: by role and address, always with a reason."""
+"""Recipients are matched to users by role and address, always with a reason."""
 
 from __future__ import annotations
 
@@ -24,15 +24,15 @@ OWNERS = {
     ("recipient", "user", "reason"),
     [
         (to("nora.lind@acme.example"), "17", "to nora.lind@acme.example = user 17, address 1"),
-        # The reason shows the handle as Front sent it
+        # The reason shows the handle in Front's spelling
         (cc("Nora.Lind@ACME.example"), "17", "cc Nora.Lind@ACME.example = user 17, address 1"),
         (Recipient(handle="omar@acme.example", role="bcc"), "18", "bcc omar@acme.example = user 18, address 1"),
         # Another address of the same user, on a domain of no registry
         (to(" nora@acme.local "), "17", "to  nora@acme.local  = user 17, address 2"),
-        # A sender is no recipient
+        # The sender is no recipient
         (Recipient(handle="nora.lind@acme.example", role="from"), None, "role from is never matched"),
         (Recipient(handle="nora.lind@acme.example", role="reply-to"), None, "role reply-to is never matched"),
-        # A role that Front may yet invent
+        # A role that Front may add in future
         (Recipient(handle="nora.lind@acme.example", role="unknown"), None, "role unknown is never matched"),
         (Recipient(handle="nora.lind@acme.example", role="To"), None, "role To is never matched"),
         (to("AP@acme.example"), None, "no user with ap@acme.example"),
@@ -55,11 +55,11 @@ def test_a_recipient_is_matched_with_a_reason(recipient: Recipient, user: str | 
     [
         ("Nora.Lind+bills@acme.example", "17"),
         ("nora.lind+a+b@acme.example", "17"),
-        # Nothing is left to fold to
+        # Without the tag nothing is left
         ("+bills@acme.example", None),
     ],
 )
-def test_a_tag_is_folded_where_the_tenant_wants_it(handle: str, user: str | None) -> None:
+def test_a_tag_is_folded_when_the_tenant_chose_so(handle: str, user: str | None) -> None:
     (match,) = match_recipients([to(handle)], OWNERS, fold_plus=True)
     assert (match.user and match.user.external_id) == user
 
@@ -81,7 +81,7 @@ def support(user: MatchedUser | None, default_owner: MatchedUser | None = None) 
         # The inbox's own user comes before the tenant's default owner
         (support(NORA, OMAR), "17", "to support@acme.example = shared inbox Support → user 17"),
         (support(None, OMAR), "18", "to support@acme.example = shared inbox Support → default owner, user 18"),
-        # Ida has left; her mail goes to whoever stands in
+        # Ida is inactive, so the default owner gets her mail
         (support(IDA, OMAR), "18", "to support@acme.example = shared inbox Support → default owner, user 18"),
         (
             support(IDA),
@@ -94,29 +94,31 @@ def support(user: MatchedUser | None, default_owner: MatchedUser | None = None) 
             "to support@acme.example = shared inbox Support, for nobody: no user, user 19 is inactive",
         ),
         (support(None), None, "to support@acme.example = shared inbox Support, for nobody: no user, no default owner"),
-        # An address that a person named has no inbox we know
+        # A manually added address has no known inbox
         (replace(support(NORA), name=None), "17", "to support@acme.example = shared inbox → user 17"),
     ],
 )
-def test_mail_to_a_shared_inbox_is_for_who_stands_for_it(inbox: SharedInbox, user: str | None, reason: str) -> None:
+def test_mail_to_a_shared_inbox_is_for_its_user_or_the_default_owner(
+    inbox: SharedInbox, user: str | None, reason: str
+) -> None:
     (match,) = match_recipients([to("support@acme.example")], {"support@acme.example": inbox}, fold_plus=False)
     assert (match.user and match.user.external_id, match.reason) == (user, reason)
 
 
-def test_a_tag_of_a_shared_inbox_is_folded_as_one_of_a_user() -> None:
+def test_a_tag_of_a_shared_inbox_is_folded_like_a_users() -> None:
     owners = {"support@acme.example": support(NORA)}
     folded = match_recipients([to("support+eu@acme.example")], owners, fold_plus=True)
     exact = match_recipients([to("support+eu@acme.example")], owners, fold_plus=False)
     assert ([match.user for match in folded], [match.user for match in exact]) == ([NORA], [None])
 
 
-def test_an_inbox_with_a_tag_of_its_own_comes_before_the_user_it_would_fold_to() -> None:
+def test_an_inbox_with_a_tag_of_its_own_comes_before_the_folded_user() -> None:
     owners = {"nora+orders@acme.example": support(OMAR), "nora@acme.example": NORA}
     (match,) = match_recipients([to("nora+orders@acme.example")], owners, fold_plus=True)
     assert match.user == OMAR
 
 
-def test_every_recipient_keeps_its_place() -> None:
+def test_matches_are_in_the_order_of_the_recipients() -> None:
     recipients = [to("omar@acme.example"), to("ap@acme.example"), cc("Omar@acme.example"), cc("nora@acme.local")]
     matches = match_recipients(recipients, OWNERS, fold_plus=False)
     assert [(match.recipient, match.user and match.user.external_id) for match in matches] == list(
@@ -129,7 +131,7 @@ def test_every_recipient_keeps_its_place() -> None:
     [
         # Two spellings of one address are looked up once
         ([to("Omar@acme.example"), cc("omar@ACME.example")], False, {"omar@acme.example"}),
-        # Whose role is never matched is not looked up
+        # A recipient in an unmatched role is not looked up
         ([Recipient(handle="omar@acme.example", role="from")], False, set()),
         ([to("+41 44 668 18 00")], False, set()),
         # A tenant that folds tags may still have a user whose own address has one
@@ -152,8 +154,8 @@ RECIPIENTS = st.lists(
 )
 
 
-class Registry(dict[str, AddressOwner]):
-    """Everybody who was looked up; to ask for anybody else is an error."""
+class LookedUpAddresses(dict[str, AddressOwner]):
+    """The addresses that were looked up; asking for any other is an error."""
 
     def __contains__(self, key: object) -> bool:
         if not super().__contains__(key):
@@ -162,8 +164,8 @@ class Registry(dict[str, AddressOwner]):
 
 
 @given(RECIPIENTS, st.booleans())
-def test_what_is_matched_was_looked_up(recipients: list[Recipient], fold_plus: bool) -> None:
-    owners = Registry(dict.fromkeys(keys_to_look_up(recipients, fold_plus=fold_plus), OMAR))
+def test_only_looked_up_addresses_are_matched(recipients: list[Recipient], fold_plus: bool) -> None:
+    owners = LookedUpAddresses(dict.fromkeys(keys_to_look_up(recipients, fold_plus=fold_plus), OMAR))
     matches = match_recipients(recipients, owners, fold_plus=fold_plus)
     assert len(matches) == len(recipients)
     assert all(match.recipient.role in MATCHED_ROLES for match in matches if match.user)

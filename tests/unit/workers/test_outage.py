@@ -1,4 +1,4 @@
-"""What looks like an outage for everybody, and what does not."""
+"""Some errors and calls suggest an outage of a service for all tasks."""
 
 from __future__ import annotations
 
@@ -27,24 +27,24 @@ from workers.attempts.outage import calls_for_check, front_answered, suspected_s
         (UnclearAnswer("a write, reset"), "front"),
         (StorageUnavailable("refused"), "storage"),
         (StorageFull("no space"), "storage"),
-        # Front was there: it answered, or sent some of a file
+        # Front answered, or sent a part of a file
         (DownloadIncomplete("half"), None),
         (AttachmentMissing("404"), None),
         (FrontRejected("422"), None),
         (BudgetExhausted("429"), None),
-        # PostgreSQL has ways of its own
+        # An outage of PostgreSQL is handled elsewhere
         (StoreUnavailable("PostgreSQL"), None),
         (TypeError("a bug"), None),
     ],
 )
-def test_who_may_be_away(error: MailroomError, what: str | None) -> None:
+def test_an_error_names_the_suspected_service(error: MailroomError, what: str | None) -> None:
     assert suspected_service(error) == what
 
 
 @pytest.mark.parametrize(
-    ("statuses", "there"),
+    ("statuses", "answered"),
     [
-        ([], False),  # nobody was asked
+        ([], False),  # no call was made
         ([204], True),
         ([404], True),
         ([429], True),
@@ -54,9 +54,9 @@ def test_who_may_be_away(error: MailroomError, what: str | None) -> None:
         ([503, 200], True),
     ],
 )
-def test_the_last_call_shows_whether_front_is_there(statuses: list[int | None], there: bool) -> None:
+def test_the_last_call_shows_whether_front_answers(statuses: list[int | None], answered: bool) -> None:
     calls = [Call(method="GET", path="/me", status=each, milliseconds=1, budget_left=None) for each in statuses]
-    assert front_answered(calls) is there
+    assert front_answered(calls) is answered
 
 
 @pytest.mark.parametrize(
@@ -66,8 +66,8 @@ def test_the_last_call_shows_whether_front_is_there(statuses: list[int | None], 
         (3, 1, False),
         (4, 1, True),  # five different tasks
         (0, 2, False),
-        (0, 3, True),  # no others, but often enough
+        (0, 3, True),  # no other task, but enough attempts
     ],
 )
-def test_a_few_failures_are_no_reason_to_ask(others: int, attempt: int, suspicious: bool) -> None:
+def test_only_repeated_failures_call_for_a_check(others: int, attempt: int, suspicious: bool) -> None:
     assert calls_for_check(other_tasks=others, attempt=attempt) is suspicious

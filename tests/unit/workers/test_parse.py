@@ -1,4 +1,4 @@
-"""A delivery is always read: what cannot be parsed becomes a malformed event with the reason."""
+"""Every delivery becomes an event; an unparsable body becomes a malformed event with the reason."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def digest(raw: bytes) -> str:
     return f"body:{hashlib.sha256(raw).hexdigest()}"
 
 
-def test_an_event_is_known_by_company_and_fronts_id() -> None:
+def test_an_event_is_identified_by_company_and_fronts_id() -> None:
     assert read(body(id="evt_1")).key == ("cmp_1", "evt_1")
 
 
@@ -39,7 +39,7 @@ def test_two_deliveries_of_one_event_have_one_key() -> None:
 
 
 @pytest.mark.parametrize("payload", [{}, {"id": None}, {"id": ""}, {"id": 7}])
-def test_an_event_without_an_id_is_known_by_its_bytes(payload: dict[str, Any]) -> None:
+def test_an_event_without_an_id_is_identified_by_its_bytes(payload: dict[str, Any]) -> None:
     raw = body(**payload)
     assert read(raw).key == ("cmp_1", digest(raw))
 
@@ -53,11 +53,11 @@ def test_an_event_without_an_id_is_known_by_its_bytes(payload: dict[str, Any]) -
         (1e300, RECEIVED),
     ],
 )
-def test_an_event_without_a_usable_time_happened_when_it_was_received(emitted_at: Any, taken: datetime) -> None:
+def test_an_event_without_a_usable_time_gets_the_time_of_receipt(emitted_at: Any, taken: datetime) -> None:
     assert read(body(id="evt_1", emitted_at=emitted_at)).envelope.emitted_at == taken
 
 
-def test_a_malformed_body_says_why_and_belongs_to_nobody() -> None:
+def test_a_malformed_body_has_a_reason_and_no_company() -> None:
     parsed = read(b"[")
     assert (parsed.envelope.type, parsed.key, parsed.problem) == (
         "malformed",
@@ -66,7 +66,7 @@ def test_a_malformed_body_says_why_and_belongs_to_nobody() -> None:
     )
 
 
-def test_what_must_not_be_parsed_is_not_and_says_why() -> None:
+def test_an_unreadable_delivery_is_not_parsed_and_has_a_reason() -> None:
     parsed = read(body(id="evt_1"), unreadable="5 recorders died while recording it")
     assert (parsed.envelope.type, parsed.problem) == ("malformed", "5 recorders died while recording it")
 

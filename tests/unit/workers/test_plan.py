@@ -1,4 +1,4 @@
-"""What follows from a message: matches, files and an action, or reading it first."""
+"""The plan for a message has matches, files and an action, or fetches the message first."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def test_a_message_for_a_user_is_archived() -> None:
 @pytest.mark.parametrize(
     "recipients",
     [
-        # Two roles, two spellings, two addresses of one person
+        # One user in two roles, spellings or addresses
         (to("nora@acme.example"), cc("Nora@ACME.example")),
         (to("nora@acme.example"), cc("nora.lind@acme.example")),
     ],
@@ -57,7 +57,7 @@ def test_a_user_named_twice_has_one_wish(recipients: Any) -> None:
     assert found.action.reason == "the tenant's policy"
 
 
-def test_of_two_users_the_milder_decides() -> None:
+def test_the_less_destructive_of_two_choices_wins() -> None:
     found = plan(replace(TO_NORA, recipients=(to("nora@acme.example"), cc("omar@acme.example"))))
     assert found.action == PlannedAction(
         kind="none",
@@ -78,20 +78,20 @@ def test_an_inactive_user_counts_as_nobody() -> None:
     [{"recipients": None}, {"attachments": None}, {"recipients": None, "attachments": None, "id": None}],
     ids=["recipients", "files", "all"],
 )
-def test_a_message_with_parts_left_out_is_read_first(left_out: dict[str, None]) -> None:
+def test_a_message_with_omitted_parts_is_fetched_first(left_out: dict[str, None]) -> None:
     assert plan(replace(TO_NORA, **left_out)) == Plan(fetch=True)
 
 
-def test_an_outbound_message_is_matched_and_its_files_kept_without_an_action() -> None:
+def test_an_outbound_message_has_matches_and_files_but_no_action() -> None:
     found = plan(replace(TO_NORA, attachments=(FILE,)), event_type="outbound_sent")
     assert (len(found.matches), found.attachments, found.action) == (1, (FILE,), None)
 
 
-def test_files_are_kept_whoever_the_message_was_for() -> None:
+def test_files_are_stored_also_without_a_match() -> None:
     assert plan(Message(id="msg_1", recipients=(), attachments=(FILE,))).attachments == (FILE,)
 
 
-def test_without_a_conversation_there_is_nothing_to_act_on() -> None:
+def test_without_a_conversation_the_action_is_skipped() -> None:
     assert plan(TO_NORA, conversation=None).action == PlannedAction(
         kind="archive", wait_for="stored", state="skipped", reason="no_conversation: the event names none"
     )
@@ -103,7 +103,7 @@ def test_without_a_conversation_there_is_nothing_to_act_on() -> None:
         (Plan(fetch=True), True),
         (Plan(attachments=(FILE,)), True),
         (plan(TO_NORA), True),
-        # An action that is skipped is no work
+        # A skipped action is no work
         (plan(TO_NORA, action="none"), False),
         (plan(TO_NORA, connected_at=None), False),
         (plan(TO_NORA, conversation=None), False),

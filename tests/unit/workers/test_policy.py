@@ -1,4 +1,4 @@
-"""What is done to the conversation: whose wish wins, and when nothing is done."""
+"""The policy and the users' choices decide the action, or why there is none."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ POLICY = "the tenant's policy"
 OF_TWO = "the least destructive of 2 users' wishes"
 
 
-def wishing(user: AddressOwner, action: str | None) -> AddressOwner:
+def choosing(user: AddressOwner, action: str | None) -> AddressOwner:
     return replace(user, action=action)
 
 
@@ -30,38 +30,38 @@ def wishing(user: AddressOwner, action: str | None) -> AddressOwner:
         ({"action": "trash"}, [NORA], "trash", "planned", POLICY),
         ({"action": "tag:tag_1"}, [NORA], "tag:tag_1", "planned", POLICY),
         ({"action": "none"}, [NORA], "none", "skipped", f"no_action: {POLICY}"),
-        # The user's own choice, milder or harsher than the tenant's
-        ({"action": "trash"}, [wishing(NORA, "archive")], "archive", "planned", "the choice of user 17"),
-        ({"action": "none"}, [wishing(NORA, "trash")], "trash", "planned", "the choice of user 17"),
-        ({"action": "trash"}, [wishing(NORA, "none")], "none", "skipped", "no_action: the choice of user 17"),
-        # Several who agree: nothing to weigh
+        # The user's own choice, more or less destructive than the tenant's
+        ({"action": "trash"}, [choosing(NORA, "archive")], "archive", "planned", "the choice of user 17"),
+        ({"action": "none"}, [choosing(NORA, "trash")], "trash", "planned", "the choice of user 17"),
+        ({"action": "trash"}, [choosing(NORA, "none")], "none", "skipped", "no_action: the choice of user 17"),
+        # Several users agree
         ({}, [NORA, OMAR], "archive", "planned", POLICY),
-        ({}, [wishing(NORA, "archive"), OMAR], "archive", "planned", "the choice of user 17"),
-        # Several who differ: the least destructive wins, whoever's it is
-        ({}, [wishing(NORA, "trash"), OMAR], "archive", "planned", f"{POLICY}, {OF_TWO}"),
+        ({}, [choosing(NORA, "archive"), OMAR], "archive", "planned", "the choice of user 17"),
+        # Several users differ, and the least destructive choice wins
+        ({}, [choosing(NORA, "trash"), OMAR], "archive", "planned", f"{POLICY}, {OF_TWO}"),
         (
             {"action": "trash"},
-            [NORA, wishing(OMAR, "tag:tag_1")],
+            [NORA, choosing(OMAR, "tag:tag_1")],
             "tag:tag_1",
             "planned",
             f"the choice of user 18, {OF_TWO}",
         ),
         (
             {"action": "trash"},
-            [NORA, wishing(OMAR, "none")],
+            [NORA, choosing(OMAR, "none")],
             "none",
             "skipped",
             f"no_action: the choice of user 18, {OF_TWO}",
         ),
-        # Two tags destroy alike: the first user's
+        # Two tags are equally destructive, so the first user's wins
         (
             {},
-            [wishing(OMAR, "tag:tag_2"), wishing(NORA, "tag:tag_1")],
+            [choosing(OMAR, "tag:tag_2"), choosing(NORA, "tag:tag_1")],
             "tag:tag_2",
             "planned",
             f"the choice of user 18, {OF_TWO}",
         ),
-        # Nobody
+        # No user was matched
         ({}, [], "archive", "skipped", "nobody_matched: no recipient is a user of this tenant"),
         ({"only_when_matched": False}, [], "archive", "planned", POLICY),
         ({"only_when_matched": False, "action": "none"}, [], "none", "skipped", f"no_action: {POLICY}"),
@@ -77,7 +77,7 @@ def test_the_least_destructive_wish_wins(
 @pytest.mark.parametrize(
     ("connected", "emitted", "within", "reason"),
     [
-        # Before the tenant connected, by however little
+        # The event is from before the tenant connected
         (
             CONNECTED,
             CONNECTED - timedelta(milliseconds=1),
@@ -102,14 +102,14 @@ def test_an_old_event_never_acts(connected: datetime | None, emitted: datetime, 
 @pytest.mark.parametrize(
     ("emitted", "within"),
     [
-        # On the border of either side
+        # On the limit of either side
         (CONNECTED, timedelta(days=30)),
         (NOW - timedelta(days=7), timedelta(days=7)),
-        # Front's clock may be ahead of ours
+        # Front's clock may be ahead
         (NOW + timedelta(minutes=1), timedelta(days=7)),
     ],
 )
-def test_an_event_within_both_borders_acts(emitted: datetime, within: timedelta) -> None:
+def test_an_event_within_both_limits_acts(emitted: datetime, within: timedelta) -> None:
     action = plan_action(tenant(act_within=within), [NORA], emitted_at=emitted, now=NOW)
     assert action.state == "planned"
 
@@ -125,14 +125,14 @@ UNTOLD = "other_inbox: the policy is for some inboxes only, and the event does n
         (None, ("inb_2",), "planned", POLICY),
         (["inb_1"], ("inb_1",), "planned", POLICY),
         (["inb_1", "inb_3"], ("inb_3",), "planned", POLICY),
-        # In several inboxes at once: one of them is enough
+        # One of several inboxes is enough
         (["inb_1"], ("inb_2", "inb_1"), "planned", POLICY),
         (["inb_1"], ("inb_2",), "skipped", OTHER),
-        # Nobody knows where it was: not acting can be made up for
+        # The inbox is unknown, and a skipped action can be made up for
         (["inb_1"], (), "skipped", UNTOLD),
     ],
 )
-def test_a_policy_for_some_inboxes_leaves_the_others_alone(
+def test_a_policy_for_some_inboxes_skips_the_others(
     only: list[str] | None, inboxes: tuple[str, ...], state: str, reason: str
 ) -> None:
     action = plan_action(tenant(only_inboxes=only), [NORA], emitted_at=EMITTED, now=NOW, inbox_ids=inboxes)
@@ -140,17 +140,17 @@ def test_a_policy_for_some_inboxes_leaves_the_others_alone(
 
 
 @pytest.mark.parametrize("dry_run", [True, False])
-def test_whether_it_is_a_dry_run_is_fixed_with_the_action(dry_run: bool) -> None:
+def test_an_action_stores_whether_it_is_a_dry_run(dry_run: bool) -> None:
     assert plan_action(tenant(dry_run=dry_run), [NORA], emitted_at=EMITTED, now=NOW).dry_run is dry_run
 
 
-def test_a_skipped_action_still_says_what_it_would_have_been() -> None:
+def test_a_skipped_action_keeps_its_kind() -> None:
     action = plan_action(tenant(connected_at=None, action="trash"), [NORA], emitted_at=NOW, now=NOW)
     assert (action.kind, action.wait_for) == ("trash", "stored")
 
 
 @pytest.mark.parametrize("wait_for", ["stored", "settled"])
-def test_what_the_action_waits_for_is_fixed_with_it(wait_for: str) -> None:
+def test_an_action_stores_its_wait(wait_for: str) -> None:
     assert plan_action(tenant(wait_for=wait_for), [NORA], emitted_at=EMITTED, now=NOW).wait_for == wait_for
 
 
@@ -158,7 +158,7 @@ WISHES = st.lists(st.sampled_from([None, "none", "archive", "trash", "tag:tag_1"
 
 
 @given(WISHES, st.sampled_from(["none", "archive", "trash", "tag:tag_1"]))
-def test_nobody_gets_more_destroyed_than_wished_in_any_order(wishes: list[str | None], policy: str) -> None:
+def test_no_action_is_more_destructive_than_any_choice_in_any_order(wishes: list[str | None], policy: str) -> None:
     users = [
         AddressOwner(user_id=i, external_id=str(i), active=True, action=w, position=1) for i, w in enumerate(wishes)
     ]

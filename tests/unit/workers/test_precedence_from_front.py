@@ -1,4 +1,4 @@
-"""What an action came to, by what Front shows of its conversation."""
+"""The conversation in Front decides whether an action is confirmed, superseded or written."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from workers.changes.precedence import CLOCK_SKEW, Observation, ObservedEvent, S
 EMITTED = datetime(2026, 8, 11, 9, 0, tzinfo=UTC)
 INTENT = EMITTED + timedelta(minutes=2)
 MOMENT = timedelta(milliseconds=1)
-WRITE = None  # it has not happened, and nobody objects
+WRITE = None  # the change has not happened, and nobody overruled it
 
 
 def action(kind: str = "archive", *, intent_at: datetime | None = None) -> ActionFacts:
@@ -56,15 +56,15 @@ NEWER = seen("inbound", "inboxes", INTENT + timedelta(seconds=9), front_id="evt_
 @pytest.mark.parametrize(
     ("kind", "observation", "decision"),
     [
-        # Front shows the state that was wanted, whoever made it
+        # Front shows the intended state, no matter who set it
         ("archive", front("archived"), confirmed("the conversation is archived")),
         ("trash", front("deleted"), confirmed("the conversation is deleted")),
         ("archive", front("archived", seen("archive", "teammate")), confirmed("the conversation is archived")),
-        # Our change is there
+        # Our change is among the events
         ("archive", front("unassigned", seen("archive", "api")), OURS),
         ("archive", front("unassigned", seen("archive", "oauth_client")), OURS),
         ("trash", front("assigned", seen("trash", "oauth_client")), OURS),
-        # … although a person reopened since, or trashed it, or the customer wrote again
+        # Our change counts even if a person or the customer changed the conversation afterwards
         ("archive", front("assigned", seen("archive", "oauth_client"), REOPENED), OURS),
         ("archive", front("assigned", REOPENED, seen("archive", "oauth_client")), OURS),
         ("archive", front("deleted", seen("archive", "oauth_client")), OURS),
@@ -72,7 +72,7 @@ NEWER = seen("inbound", "inboxes", INTENT + timedelta(seconds=9), front_id="evt_
         # Front's clock may be a little behind the database's
         ("archive", front("unassigned", seen("archive", "api", INTENT - CLOCK_SKEW)), OURS),
         ("archive", front("unassigned", seen("archive", "api", INTENT - CLOCK_SKEW - MOMENT)), WRITE),
-        # Another kind of change through the API is not ours, and nobody's objection
+        # Another kind of change through the API is neither ours nor a person's
         ("archive", front("unassigned", seen("reopen", "api")), WRITE),
         ("archive", front("unassigned", seen("trash", "api")), WRITE),
         # A person's change
@@ -86,32 +86,34 @@ NEWER = seen("inbound", "inboxes", INTENT + timedelta(seconds=9), front_id="evt_
             superseded("changed_by_somebody: the conversation is in the trash"),
         ),
         ("archive", front("deleted"), superseded("changed_by_somebody: the conversation is in the trash")),
-        # … since the event: also one of before the intent that no webhook has told us of yet
+        # A person's change after the event counts, even from before the intent
         (
             "archive",
             front("unassigned", seen("reopen", "teammate", INTENT - MOMENT)),
             superseded("changed_by_somebody: reopen evt_9"),
         ),
         ("archive", front("unassigned", seen("reopen", "teammate", EMITTED)), WRITE),
-        # A newer message, whoever brought it in
+        # A newer message, from any source
         ("archive", front("unassigned", seen("inbound", "inboxes")), superseded("newer_message: evt_9")),
         ("trash", front("unassigned", seen("inbound", "api")), superseded("newer_message: evt_9")),
         # The message itself
         ("archive", front("unassigned", seen("inbound", "inboxes", EMITTED)), WRITE),
-        # What decides nothing about the conversation
+        # These events do not change the status
         ("archive", front("assigned", seen("assign", "teammate"), seen("comment", "teammate")), WRITE),
         ("archive", front("assigned", seen("out_reply", "inboxes"), seen("tag", "rule")), WRITE),
         ("archive", front("unassigned"), WRITE),
-        # Trash goes further than archive: an archived conversation is not there yet
+        # An archived conversation is not in the trash yet
         ("trash", front("archived"), WRITE),
-        # A status of Front's that we do not know
+        # An unknown status of Front
         ("archive", front("spam"), WRITE),
-        # A tag is there or not, whatever else happened
+        # Only the tag itself decides about a tag
         ("tag:tag_1", front("deleted", REOPENED, NEWER, tags=("tag_1", "tag_2")), confirmed("the tag is there")),
         ("tag:tag_1", front("deleted", REOPENED, NEWER, tags=("tag_2",)), WRITE),
     ],
 )
-def test_what_an_unclear_answer_came_to(kind: str, observation: Observation, decision: Settle | None) -> None:
+def test_front_shows_whether_a_sent_action_happened(
+    kind: str, observation: Observation, decision: Settle | None
+) -> None:
     assert decide_from_front(action(kind, intent_at=INTENT), observation) == decision
 
 
@@ -120,7 +122,7 @@ def test_what_an_unclear_answer_came_to(kind: str, observation: Observation, dec
     [
         ("archive", front("unassigned"), WRITE),
         ("archive", front("archived"), confirmed("the conversation is archived")),
-        # Nothing was sent yet: an archive through the API that was undone is another app's story
+        # Nothing was sent yet, so an archive through the API was another app's
         ("archive", front("assigned", seen("archive", "api")), WRITE),
         (
             "archive",
@@ -133,7 +135,7 @@ def test_what_an_unclear_answer_came_to(kind: str, observation: Observation, dec
         ("tag:tag_1", front("archived", tags=("tag_1",)), confirmed("the tag is there")),
     ],
 )
-def test_what_an_old_action_comes_to_that_was_never_sent(
+def test_front_shows_whether_an_unsent_action_is_still_due(
     kind: str, observation: Observation, decision: Settle | None
 ) -> None:
     assert decide_from_front(action(kind), observation) == decision
@@ -158,7 +160,7 @@ EVENTS = st.lists(
 
 
 @given(st.sampled_from(["archive", "trash"]), EVENTS, st.booleans())
-def test_a_conversation_that_is_where_it_should_be_is_never_written_to(
+def test_a_conversation_in_the_intended_state_is_never_written(
     kind: str, events: list[ObservedEvent], sent: bool
 ) -> None:
     status = {"archive": "archived", "trash": "deleted"}[kind]
@@ -168,6 +170,6 @@ def test_a_conversation_that_is_where_it_should_be_is_never_written_to(
 
 
 @given(st.sampled_from(["archive", "trash"]), st.sampled_from(["assigned", "unassigned"]), EVENTS)
-def test_nothing_is_written_over_a_persons_later_change(kind: str, status: str, events: list[ObservedEvent]) -> None:
+def test_a_persons_later_change_is_never_overwritten(kind: str, status: str, events: list[ObservedEvent]) -> None:
     later = seen("reopen", "teammate")
     assert decide_from_front(action(kind, intent_at=INTENT), front(status, *events, later)) is not WRITE

@@ -1,4 +1,4 @@
-"""Whether an action may act, by what our own rows know."""
+"""Our own rows decide whether an action proceeds, waits or is settled."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def superseded(reason: str) -> Settle:
 
 
 def facts(**changes: Any) -> ActionFacts:
-    """A fresh archive that nothing stands against."""
+    """Return the facts of a fresh archive action that may proceed; the keywords replace some."""
     plain: dict[str, Any] = {
         "event_id": 1,
         "conversation_id": "cnv_1",
@@ -54,11 +54,11 @@ FILE_DISCARDED = Settle(state="skipped", reason="file_discarded: trash never des
         ({}, AT_ONCE),
         ({"kind": "trash"}, AT_ONCE),
         ({"kind": "tag:tag_1"}, AT_ONCE),
-        # Much can have happened in a minute
+        # After a minute the conversation is read first
         ({"age_seconds": FRESH_SECONDS}, AT_ONCE),
         ({"age_seconds": FRESH_SECONDS + 0.1}, READ_FIRST),
         ({"age_seconds": 86_400.0, "kind": "tag:tag_1"}, READ_FIRST),
-        # A clock behind Front's makes an event younger than nothing
+        # A clock behind Front's makes the age negative
         ({"age_seconds": -3.0}, AT_ONCE),
         # Files
         ({"unstored": WAITING}, UNTIL_STORED),
@@ -66,30 +66,30 @@ FILE_DISCARDED = Settle(state="skipped", reason="file_discarded: trash never des
         ({"unstored": FAILED}, UNTIL_RETRIED),
         ({"unstored": FAILED, "wait_for": "settled"}, AT_ONCE),
         ({"unstored": FAILED, "wait_for": "settled", "kind": "trash"}, UNTIL_RETRIED),
-        # Somebody discarded a file: archiving keeps it in Front, the trash would not
+        # A discarded file stays in Front after archiving, but not after trashing
         ({"unstored": DISCARDED}, AT_ONCE),
         ({"unstored": DISCARDED, "kind": "tag:tag_1"}, AT_ONCE),
         ({"unstored": DISCARDED, "kind": "trash"}, FILE_DISCARDED),
         ({"unstored": DISCARDED, "kind": "trash", "wait_for": "settled"}, FILE_DISCARDED),
         ({"unstored": UnstoredFiles(waiting=1, discarded=1), "kind": "trash"}, UNTIL_STORED),
-        # Somebody else decided meanwhile, or a newer message came
+        # A person changed the conversation, or a newer message arrived
         ({"change": "evt_2"}, superseded("changed_by_somebody: evt_2")),
         ({"change": "evt_2", "kind": "trash"}, superseded("changed_by_somebody: evt_2")),
         ({"newer_message": "evt_3"}, superseded("newer_message: evt_3")),
         ({"newer_message": "evt_3", "kind": "trash"}, superseded("newer_message: evt_3")),
         ({"change": "evt_2", "newer_message": "evt_3"}, superseded("changed_by_somebody: evt_2")),
-        # … before any file: what is overruled waits for nothing
+        # A superseded action waits for no file
         ({"change": "evt_2", "unstored": WAITING}, superseded("changed_by_somebody: evt_2")),
         ({"newer_message": "evt_3", "unstored": FAILED}, superseded("newer_message: evt_3")),
-        # A tag takes nothing away from anybody
+        # A tag overrules no person
         ({"change": "evt_2", "newer_message": "evt_3", "kind": "tag:tag_1"}, AT_ONCE),
-        # The newest of several equal actions does it, a tag too
+        # The newest of several equal actions is sent, also for tags
         ({"equal_newer": "evt_4"}, superseded("coalesced: evt_4 does the same")),
         ({"equal_newer": "evt_4", "kind": "tag:tag_1"}, superseded("coalesced: evt_4 does the same")),
         ({"equal_newer": "evt_4", "change": "evt_2"}, superseded("coalesced: evt_4 does the same")),
-        # In order per conversation
+        # Actions of a conversation run in order
         ({"earlier_open": "evt_0"}, Wait(reason="evt_0 of the same conversation comes first", seconds=1.0)),
-        # no sooner than the earlier one is tried again, and not much later than somebody settles it by hand
+        # It waits until the earlier action is due, at most a minute
         (
             {"earlier_open": "evt_0", "earlier_due_seconds": 30.0},
             Wait(reason="evt_0 of the same conversation comes first", seconds=30.0),
@@ -103,7 +103,7 @@ FILE_DISCARDED = Settle(state="skipped", reason="file_discarded: trash never des
         ({"earlier_open": "evt_0", "change": "evt_2"}, superseded("changed_by_somebody: evt_2")),
     ],
 )
-def test_what_stands_against_an_action(changes: dict[str, Any], decision: Settle | Wait | Proceed) -> None:
+def test_our_rows_decide_about_an_action(changes: dict[str, Any], decision: Settle | Wait | Proceed) -> None:
     assert decide_from_rows(facts(**changes)) == decision
 
 
@@ -114,7 +114,7 @@ def test_what_stands_against_an_action(changes: dict[str, Any], decision: Settle
     st.none() | st.just("evt_3"),
     st.floats(0, 1e6),
 )
-def test_an_action_that_may_have_been_sent_is_looked_at_whatever_our_rows_say(
+def test_a_possibly_sent_action_always_reads_the_conversation_first(
     kind: str, unstored: UnstoredFiles, change: str | None, equal: str | None, age: float
 ) -> None:
     sent = facts(
@@ -141,7 +141,7 @@ def test_trash_never_acts_while_a_file_is_not_stored(unstored: UnstoredFiles, wa
         ({"kind": "tag:tag_1"}, "dry_run: would have added tag_1 to cnv_1"),
     ],
 )
-def test_a_dry_run_ends_where_it_would_be_written(changes: dict[str, Any], decision: str) -> None:
+def test_a_dry_run_is_skipped_instead_of_written(changes: dict[str, Any], decision: str) -> None:
     assert decide_from_rows(facts(dry_run=True, **changes)) == Settle(state="skipped", reason=decision)
 
 
@@ -155,7 +155,7 @@ def test_a_dry_run_ends_where_it_would_be_written(changes: dict[str, Any], decis
         {"earlier_open": "evt_0"},
     ],
 )
-def test_until_then_a_dry_run_goes_the_way_of_its_action(changes: dict[str, Any]) -> None:
+def test_before_the_write_a_dry_run_is_decided_like_its_action(changes: dict[str, Any]) -> None:
     assert decide_from_rows(facts(dry_run=True, **changes)) == decide_from_rows(facts(**changes))
 
 
@@ -163,10 +163,10 @@ def test_until_then_a_dry_run_goes_the_way_of_its_action(changes: dict[str, Any]
     "changes",
     [{}, {"kind": "tag:tag_1"}, {"unstored": WAITING}, {"equal_newer": "evt_9"}, {"earlier_open": "evt_0"}],
 )
-def test_an_action_that_somebody_wants_undone_ends_before_it_is_applied(changes: dict[str, Any]) -> None:
+def test_an_undo_supersedes_an_action_before_it_is_applied(changes: dict[str, Any]) -> None:
     reason = "undone: somebody asked for that before it was applied"
     assert decide_from_rows(facts(undo_asked=True, **changes)) == superseded(reason)
 
 
-def test_one_that_may_have_been_sent_is_looked_at_first_whoever_wants_it_undone() -> None:
+def test_a_possibly_sent_action_is_read_first_despite_an_undo() -> None:
     assert decide_from_rows(facts(undo_asked=True, state="intent", intent_at=AT)) == READ_FIRST

@@ -1,4 +1,4 @@
-"""One piece of work is done ahead, and its end is whoever takes it."""
+"""One call runs in the background; `take` returns its result or raises its error."""
 
 from __future__ import annotations
 
@@ -11,46 +11,46 @@ from workers.recording.prefetch import BackgroundResult
 
 
 @pytest.fixture
-def ahead() -> Iterator[BackgroundResult[str]]:
-    ahead: BackgroundResult[str] = BackgroundResult()
-    yield ahead
-    ahead.close()
+def background() -> Iterator[BackgroundResult[str]]:
+    background: BackgroundResult[str] = BackgroundResult()
+    yield background
+    background.close()
 
 
 def fail(told: threading.Event | None = None) -> str:
-    """Work that goes wrong."""
+    """Set the event, and raise."""
     if told:
         told.set()
     raise TimeoutError
 
 
-def test_nothing_begun_gives_nothing(ahead: BackgroundResult[str]) -> None:
-    assert ahead.take() is None
+def test_without_a_start_the_result_is_none(background: BackgroundResult[str]) -> None:
+    assert background.take() is None
 
 
-def test_the_result_is_given_once(ahead: BackgroundResult[str]) -> None:
-    ahead.start(lambda: "a batch")
-    assert ahead.take() == "a batch"
-    assert ahead.take() is None
+def test_the_result_is_returned_once(background: BackgroundResult[str]) -> None:
+    background.start(lambda: "a batch")
+    assert background.take() == "a batch"
+    assert background.take() is None
 
 
-def test_it_is_done_beside_whoever_began_it(ahead: BackgroundResult[str]) -> None:
+def test_the_call_runs_in_another_thread(background: BackgroundResult[str]) -> None:
     told = threading.Event()
-    ahead.start(lambda: "told" if told.wait(60) else "waited in vain")
+    background.start(lambda: "told" if told.wait(60) else "waited in vain")
     told.set()
-    assert ahead.take() == "told"
+    assert background.take() == "told"
 
 
-def test_what_it_raises_is_raised_to_whoever_takes_it(ahead: BackgroundResult[str]) -> None:
-    ahead.start(fail)
+def test_an_error_is_raised_by_take(background: BackgroundResult[str]) -> None:
+    background.start(fail)
     with pytest.raises(TimeoutError):
-        ahead.take()
-    assert ahead.take() is None
+        background.take()
+    assert background.take() is None
 
 
-def test_what_is_dropped_has_ended_and_is_not_given(ahead: BackgroundResult[str]) -> None:
+def test_discard_waits_for_the_end_and_drops_the_result(background: BackgroundResult[str]) -> None:
     told = threading.Event()
-    ahead.start(lambda: fail(told))
-    ahead.discard()
+    background.start(lambda: fail(told))
+    background.discard()
     assert told.is_set()
-    assert ahead.take() is None
+    assert background.take() is None

@@ -1,4 +1,4 @@
-"""Cycles are collected again once all is recorded, whatever became of it; and once a minute until then."""
+"""The garbage collector is paused while the recorder works, and collects its cycles once a minute."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import pytest
 from workers.recording.recorder import GC_EVERY_SECONDS, paused_garbage_collector
 
 
-def test_nothing_is_collected_inside_and_everything_afterwards() -> None:
+def test_the_collector_is_off_inside_and_on_afterwards() -> None:
     with paused_garbage_collector():
         assert not gc.isenabled()
     assert gc.isenabled()
@@ -22,18 +22,18 @@ def test_a_failure_does_not_leave_the_collector_off() -> None:
     assert gc.isenabled()
 
 
-def test_who_found_it_off_leaves_it_off() -> None:
+def test_a_disabled_collector_stays_disabled() -> None:
     with paused_garbage_collector():
         with paused_garbage_collector():
             pass
         assert not gc.isenabled()
 
 
-def test_cycles_that_were_made_inside_go_once_a_minute(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_new_cycles_are_collected_once_a_minute(monkeypatch: pytest.MonkeyPatch) -> None:
     now = [1_000.0]
     monkeypatch.setattr("workers.recording.recorder.time.perf_counter", lambda: now[0])
     with paused_garbage_collector() as collect:
-        collect()  # not due: whatever was left by others is not looked for
+        collect()  # not due yet, so it does nothing
         cycle = Cycle()
         gone = weakref.ref(cycle)
         del cycle
@@ -47,7 +47,7 @@ def test_cycles_that_were_made_inside_go_once_a_minute(monkeypatch: pytest.Monke
 
 
 class Cycle:
-    """Refers to itself."""
+    """An object that refers to itself."""
 
     def __init__(self) -> None:
         self.itself = self

@@ -1,4 +1,4 @@
-"""Which part of Front's list is compared, and what of it counts."""
+"""A repair compares a bounded span of Front's list, and only events that a webhook should have delivered."""
 
 from __future__ import annotations
 
@@ -22,14 +22,16 @@ def at(minutes: float) -> datetime:
         (None, None, -600, 0, -600),  # the first one, from the connection
         (None, -30, -600, 0, -40),  # from the mark, with an overlap
         (None, -595, -600, 0, -600),  # the overlap does not reach behind the connection
-        (-360, -30, -600, 0, -360),  # as asked, though compared before
-        (-3600, -30, -600, 0, -600),  # never from before the tenant connected
-        (-3000, None, -9000, 1, -1296),  # nor from where our own rows are gone, or soon will be
+        (-360, -30, -600, 0, -360),  # as requested, although compared before
+        (-3600, -30, -600, 0, -600),  # never before the tenant connected
+        (-3000, None, -9000, 1, -1296),  # never where our own rows are deleted, or soon will be
         (None, -3000, -9000, 1, -1296),
         (None, None, -600, 30, -600),
     ],
 )
-def test_where_a_repair_begins(asked: int | None, mark: int | None, connected: int, kept_days: int, since: int) -> None:
+def test_a_repair_begins_at_the_request_the_last_repair_or_the_connection(
+    asked: int | None, mark: int | None, connected: int, kept_days: int, since: int
+) -> None:
     span = span_to_compare(
         requested_since=None if asked is None else at(asked),
         repaired_until=None if mark is None else at(mark),
@@ -41,7 +43,7 @@ def test_where_a_repair_begins(asked: int | None, mark: int | None, connected: i
 
 
 @pytest.mark.parametrize("asked", [-1, 60])
-def test_what_is_too_young_to_be_missed_is_an_empty_span(asked: int) -> None:
+def test_a_span_of_the_last_minutes_is_empty(asked: int) -> None:
     span = span_to_compare(requested_since=at(asked), repaired_until=None, connected_at=at(-600), kept_days=0, now=NOON)
     assert span.since == span.until
 
@@ -52,11 +54,11 @@ def test_what_is_too_young_to_be_missed_is_an_empty_span(asked: int) -> None:
         ([], []),
         (["inbound_received"], ["inbound"]),
         (["outbound_sent", "assignee_changed"], ["assign", "out_reply", "outbound", "unassign"]),
-        (["conversation_snoozed"], []),  # no event of the list tells of it
+        (["conversation_snoozed"], []),  # the list has no such events
         (["something_new"], []),
     ],
 )
-def test_the_lists_names_for_what_came_by_webhook(seen: list[str], names: list[str]) -> None:
+def test_webhook_types_have_names_in_the_list(seen: list[str], names: list[str]) -> None:
     assert api_types(seen) == names
 
 
@@ -77,16 +79,16 @@ def _listed(**changed: object) -> ListedEvent:
     [
         ({}, True),
         ({"emitted_at": at(-59)}, True),
-        ({"emitted_at": at(-61)}, False),  # whatever Front's bounds mean
+        ({"emitted_at": at(-61)}, False),  # the span is checked here, too
         ({"emitted_at": at(5)}, True),
-        ({"type": "tag_added"}, False),  # whatever Front's filter did
+        ({"type": "tag_added"}, False),  # the type is checked here, too
         ({"inbox_ids": frozenset({"inb_9"})}, False),
-        ({"inbox_ids": frozenset({"inb_9", "inb_2"})}, True),  # shared, and somebody's own besides
-        ({"inbox_ids": frozenset()}, True),  # most events name none: the query chose them
+        ({"inbox_ids": frozenset({"inb_9", "inb_2"})}, True),  # one shared and one private inbox
+        ({"inbox_ids": frozenset()}, True),  # most events name no inbox, and the query selected them
         ({"is_private": True}, False),
     ],
 )
-def test_what_a_webhook_should_have_brought(changed: dict[str, object], counts: bool) -> None:
+def test_only_events_that_a_webhook_should_deliver_are_expected(changed: dict[str, object], counts: bool) -> None:
     found = expected_events(
         [_listed(**changed)],
         span=Span(since=at(-60), until=at(-2)),

@@ -1,4 +1,4 @@
-"""How loudly the end of an attempt is logged."""
+"""The log level of an attempt's end depends on its error."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from workers.attempts.run import log_level_of
 @pytest.mark.parametrize(
     ("error", "level"),
     [
-        # No attempt: a thousand waiting tasks would fill the log
+        # These are no attempts, and a thousand waiting tasks would fill the log
         (BudgetExhausted("no budget", retry_after=3.0), logging.DEBUG),
         (FrontUnavailable("503"), logging.INFO),
         (TypeError("oops"), logging.ERROR),
     ],
 )
-def test_what_ended_an_attempt_is_as_loud_as_it_is_rare(error: BaseException, level: int) -> None:
+def test_an_error_has_a_log_level(error: BaseException, level: int) -> None:
     assert log_level_of(error) == level

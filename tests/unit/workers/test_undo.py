@@ -1,4 +1,4 @@
-"""When what an action did is undone, by our rows and by what Front shows."""
+"""Our rows and the conversation in Front decide whether an action is undone."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ SENT = EMITTED + timedelta(seconds=3)
 LATER = SENT + timedelta(hours=1)
 INTENT = SENT + timedelta(hours=2)
 MOMENT = timedelta(milliseconds=1)
-UNDO = None  # it is as we left it
+UNDO = None  # the conversation is unchanged since our action
 
 
 def facts(kind: str = "archive", **changes: Any) -> UndoFacts:
-    """An archive of ours that somebody wants undone."""
+    """Return the facts of a sent action that a person wants undone; the keywords replace some."""
     plain: dict[str, Any] = {
         "event_id": 1,
         "conversation_id": "cnv_1",
@@ -43,26 +43,26 @@ def somebody(what: str) -> Settle:
 @pytest.mark.parametrize(
     ("changes", "decision"),
     [
-        # Never without a look
+        # The conversation is read before every undo
         ({}, Proceed(read_first=True)),
         ({"conversation_read": True}, Proceed(read_first=False)),
         ({"intent_at": INTENT}, Proceed(read_first=True)),
-        # Two of one conversation: the newest does it for both
+        # The newest of two undos of a conversation stands for both
         (
             {"newer_undo": "evt_2"},
             Settle(state="superseded", reason="coalesced: the undo of evt_2 does the same"),
         ),
-        # Nobody knows yet whether there is anything to undo
+        # The action is not settled, so there may be nothing to undo
         (
             {"unsettled": "evt_1", "sent_at": None},
             Wait(reason="the action of evt_1 is not settled yet", seconds=UNSETTLED_SECONDS),
         ),
         ({"sent_at": None}, skipped("not_ours: nothing was sent to Front")),
-        # A newer mail was archived by the policy of today
+        # The present policy archived a newer mail
         ({"sent_again": "evt_3"}, skipped("applied_again: evt_3 did it again")),
         ({"sent_again": "evt_3", "conversation_read": True}, skipped("applied_again: evt_3 did it again")),
         ({"change": "evt_4"}, somebody("evt_4")),
-        # An undo that may have been sent is looked at whatever came since
+        # A possibly sent undo always reads the conversation first
         ({"intent_at": INTENT, "change": "evt_4"}, Proceed(read_first=True)),
     ],
 )
@@ -85,17 +85,17 @@ REOPENED_BY_US = seen("reopen", "api", INTENT + MOMENT)
 @pytest.mark.parametrize(
     ("undo", "observation", "decision"),
     [
-        # As we left it
+        # The conversation is unchanged since our action
         (facts(), front("archived", OURS), UNDO),
         (facts(), front("archived", OURS_BY_OAUTH), UNDO),
         (facts("trash"), front("deleted", seen("trash", "api")), UNDO),
-        # Archived first, trashed then, both by us
+        # We archived it first and trashed it later
         (facts("trash"), front("deleted", seen("trash", "api", LATER), OURS), UNDO),
-        # A person had opened or closed it before we did
+        # A person had changed it before our action
         (facts(), front("archived", OURS, seen("reopen", "teammate", SENT - MOMENT)), UNDO),
-        # Mail, comments and the like are no change of the status
+        # Mail and comments do not change the status
         (facts(), front("archived", seen("comment", "teammate", LATER), OURS), UNDO),
-        # Open already, or in the trash
+        # It is open already, or in the trash
         (
             facts(),
             front("unassigned", seen("reopen", "teammate", LATER), OURS),
@@ -104,11 +104,11 @@ REOPENED_BY_US = seen("reopen", "api", INTENT + MOMENT)
         (facts(), front("assigned"), somebody("the conversation is assigned")),
         (facts(), front("deleted", seen("trash", "teammate", LATER)), somebody("the conversation is deleted")),
         (facts("trash"), front("archived", seen("archive", "rule", LATER)), somebody("the conversation is archived")),
-        # Archived again by a person or a rule: their word is the last, also of the same moment
+        # A person or a rule archived it again, perhaps in the same second
         (facts(), front("archived", seen("archive", "teammate", LATER), OURS), somebody("archive evt_9")),
         (facts(), front("archived", seen("archive", "rule", LATER), OURS), somebody("archive evt_9")),
         (facts(), front("archived", OURS, seen("archive", "teammate", SENT)), somebody("archive evt_9")),
-        # It was archived before our change, which changed nothing
+        # It was archived already, so our action changed nothing
         (facts(), front("archived", seen("archive", "teammate", EMITTED + MOMENT)), somebody("archive evt_9")),
         (facts(), front("archived"), skipped("not_ours: Front shows no change of ours; it was so before")),
         (
@@ -116,7 +116,7 @@ REOPENED_BY_US = seen("reopen", "api", INTENT + MOMENT)
             front("archived", seen("archive", "api", EMITTED - CLOCK_SKEW - MOMENT)),
             skipped("not_ours: Front shows no change of ours; it was so before"),
         ),
-        # An undo whose answer was lost: done, done and closed by a person since, or not done
+        # After a lost answer the undo is done, done and overruled, or not done
         (
             facts(intent_at=INTENT),
             front("unassigned", REOPENED_BY_US, OURS),
@@ -140,7 +140,7 @@ REOPENED_BY_US = seen("reopen", "api", INTENT + MOMENT)
         ),
     ],
 )
-def test_only_what_is_as_we_left_it_is_reopened(
+def test_only_an_unchanged_conversation_is_reopened(
     undo: UndoFacts, observation: Observation, decision: Settle | None
 ) -> None:
     assert decide_undo_from_front(undo, observation) == decision
@@ -154,7 +154,7 @@ UNTAGGED_BY_US = seen("untag", "api", INTENT, target="tag_1")
     ("intent_at", "observation", "decision"),
     [
         (None, front("unassigned", TAGGED, tags=("tag_1",)), UNDO),
-        # What happens to other tags, or to the status, is another matter
+        # Other tags and the status do not matter
         (
             None,
             front("archived", seen("tag", "teammate", LATER, target="tag_2"), TAGGED, tags=("tag_1", "tag_2")),
@@ -162,7 +162,7 @@ UNTAGGED_BY_US = seen("untag", "api", INTENT, target="tag_1")
         ),
         (None, front("archived", seen("archive", "teammate", LATER), TAGGED, tags=("tag_1",)), UNDO),
         (None, front("unassigned", TAGGED), somebody("the tag is not there any more")),
-        # Taken off and put on again by a person; put on by a person before us
+        # A person removed and added the tag again, or had added it before us
         (
             None,
             front("unassigned", seen("tag", "teammate", LATER, target="tag_1"), TAGGED, tags=("tag_1",)),
@@ -173,7 +173,7 @@ UNTAGGED_BY_US = seen("untag", "api", INTENT, target="tag_1")
             front("unassigned", tags=("tag_1",)),
             skipped("not_ours: Front shows no change of ours; it was so before"),
         ),
-        # The answer to an undo was lost
+        # The answer to the undo was lost
         (
             INTENT,
             front("unassigned", UNTAGGED_BY_US, TAGGED),
@@ -182,7 +182,7 @@ UNTAGGED_BY_US = seen("untag", "api", INTENT, target="tag_1")
         (INTENT, front("unassigned", TAGGED, tags=("tag_1",)), UNDO),
     ],
 )
-def test_only_a_tag_that_we_put_on_is_taken_off(
+def test_only_a_tag_that_we_added_is_removed(
     intent_at: datetime | None, observation: Observation, decision: Settle | None
 ) -> None:
     assert decide_undo_from_front(facts("tag:tag_1", intent_at=intent_at), observation) == decision

@@ -1,4 +1,4 @@
-"""Celery's event loop hears at once what a thread of the pool hands to it."""
+"""A call from a thread of the pool wakes Celery's event loop at once."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def hub() -> Hub:
 
 def seconds_until_it_stops(loop: Hub) -> float:
     began = time.monotonic()
-    Timer(CALLED_AFTER, loop.stop).start()  # it stops itself by `call_soon`
+    Timer(CALLED_AFTER, loop.stop).start()  # `stop` uses `call_soon`
     loop.run_forever()
     return time.monotonic() - began
 

@@ -1,4 +1,4 @@
-"""Front's signature, from its published recipe and from vectors made outside our code."""
+"""Front's signature, checked with its published recipe and with vectors that other code computed."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def sign(body: bytes, timestamp: str = AT, key: bytes = KEY) -> str:
 @pytest.mark.parametrize(
     ("timestamp", "body", "signature"),
     [
-        # Computed in two other languages from the documented algorithm
+        # Two programs in other languages computed these from the documented algorithm
         (
             "1786440000123",
             '{"type":"sync","authorization":{"id":"cmp_4k2p9"}}',
@@ -43,7 +43,7 @@ def sign(body: bytes, timestamp: str = AT, key: bytes = KEY) -> str:
             ),
             "XmP7rPlStHnKnSQoPD5GfF7Gzxfg/QMgc8IRPr/kNzY=",
         ),
-        # The same data spelled with escapes is another body
+        # The same data with escapes is another body
         (
             "1786440071456",
             (
@@ -56,23 +56,23 @@ def sign(body: bytes, timestamp: str = AT, key: bytes = KEY) -> str:
     ],
     ids=["sync", "UTF-8", "escaped", "empty"],
 )
-def test_known_signatures_fit(timestamp: str, body: str, signature: str) -> None:
+def test_known_signatures_are_valid(timestamp: str, body: str, signature: str) -> None:
     assert verify(body.encode(), timestamp=timestamp, signature=signature, keys=[KEY]) == 0
 
 
 @given(body=st.binary(), key=st.binary(min_size=1), timestamp=st.text(st.characters(categories=["Nd"]), max_size=20))
-def test_whatever_is_signed_by_the_recipe_fits(body: bytes, key: bytes, timestamp: str) -> None:
+def test_every_signature_by_the_recipe_is_valid(body: bytes, key: bytes, timestamp: str) -> None:
     assert verify(body, timestamp=timestamp, signature=sign(body, timestamp, key), keys=[key]) == 0
 
 
 @given(body=st.binary(), signature=st.text(), timestamp=st.text())
-def test_anything_else_is_an_invalid_signature(body: bytes, signature: str, timestamp: str) -> None:
+def test_every_other_signature_is_invalid(body: bytes, signature: str, timestamp: str) -> None:
     with pytest.raises(InvalidSignature):
         verify(body, timestamp=timestamp, signature=signature, keys=[KEY, b"another"])
 
 
 @given(body=st.binary(min_size=1), data=st.data())
-def test_one_changed_bit_breaks_it(body: bytes, data: st.DataObject) -> None:
+def test_one_changed_bit_invalidates_the_signature(body: bytes, data: st.DataObject) -> None:
     changed = bytearray(body)
     changed[data.draw(st.integers(0, len(body) - 1))] ^= 1 << data.draw(st.integers(0, 7))
     with pytest.raises(InvalidSignature):
@@ -97,27 +97,27 @@ GOOD = sign(BODY)
         "\udcff" * 44,
         base64.urlsafe_b64encode(base64.b64decode(sign(b"6"))).decode(),
         base64.b64decode(GOOD).hex(),
-        # The last character carries two unused bits: a lenient decoder takes four spellings
+        # The last character has two unused bits, so a lenient decoder accepts four spellings
         GOOD[:-2] + chr(ord(GOOD[-2]) + 1) + "=",
         base64.b64encode(hmac.digest(KEY, BODY, "sha1")).decode(),
     ],
 )
-def test_a_misspelled_signature_is_invalid(signature: str) -> None:
+def test_a_malformed_signature_is_invalid(signature: str) -> None:
     with pytest.raises(InvalidSignature, match="check FRONT_SIGNING_KEYS"):
         verify(BODY, timestamp=AT, signature=signature, keys=[KEY])
 
 
-def test_the_message_never_shows_the_signature_that_would_fit() -> None:
+def test_the_message_never_shows_the_valid_signature() -> None:
     with pytest.raises(InvalidSignature) as refused:
         verify(BODY, timestamp=AT, signature="A" * 44, keys=[KEY])
     assert GOOD not in str(refused.value)
 
 
-def test_the_position_tells_which_key_is_in_use() -> None:
+def test_the_result_is_the_position_of_the_key() -> None:
     assert verify(BODY, timestamp=AT, signature=GOOD, keys=[b"newer", KEY]) == 1
 
 
-def test_without_keys_nothing_fits() -> None:
+def test_without_keys_no_signature_is_valid() -> None:
     with pytest.raises(InvalidSignature):
         verify(BODY, timestamp=AT, signature=GOOD, keys=[])
 
@@ -126,7 +126,7 @@ def test_without_keys_nothing_fits() -> None:
     "timestamp",
     [
         "1786440071456",  # now
-        "1786440071",  # seconds, told by their size
+        "1786440071",  # seconds, recognised by their size
         "1786439171456",  # 900 s old
         "1786440131456",  # 60 s ahead
         "001786440071456",
@@ -144,7 +144,7 @@ def test_timestamps_inside_the_window_are_fresh(timestamp: str) -> None:
         ("1786440131457", "60 s ahead"),
         ("0", "s old"),
         ("999999999999999", "s ahead"),
-        # No timestamps at all
+        # Not a timestamp
         ("", "digits"),
         ("-1786440071456", "digits"),
         ("1786440071.456", "digits"),

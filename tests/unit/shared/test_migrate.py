@@ -1,4 +1,4 @@
-"""Which migrations are still to be applied, that an applied one never changes, and that the wheel has all of them."""
+"""Pending migrations run in order, an applied one never changes, and the wheel contains all of them."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ SECOND = Migration(name="0002_more", sql="CREATE TABLE b ();")
 
 
 class Answer:
-    """Rows that were waiting."""
+    """The result of a statement."""
 
     def __init__(self, rows: list[tuple[Any, ...]]) -> None:
         self._rows = rows
@@ -34,7 +34,7 @@ class Answer:
 
 
 class Database:
-    """Knows which migrations were applied; None: not even the table of them."""
+    """A database with these migrations applied; with None it has no migrations table."""
 
     def __init__(self, applied: dict[str, str] | None) -> None:
         self._applied = applied
@@ -46,18 +46,18 @@ class Database:
 
 
 @pytest.mark.parametrize(
-    ("applied", "todo"),
+    ("applied", "expected"),
     [
         (None, [FIRST, SECOND]),
         ({}, [FIRST, SECOND]),
         ({FIRST.name: FIRST.checksum}, [SECOND]),
         ({FIRST.name: FIRST.checksum, SECOND.name: SECOND.checksum}, []),
-        # A newer release was here: its migrations are not ours to judge
+        # A newer release applied a migration that this one does not know
         ({FIRST.name: FIRST.checksum, "0003_newer": "?"}, [SECOND]),
     ],
 )
-def test_what_is_missing_is_applied_in_order(applied: dict[str, str] | None, todo: list[Migration]) -> None:
-    assert pending(cast("Any", Database(applied)), [FIRST, SECOND]) == todo
+def test_missing_migrations_are_pending_in_order(applied: dict[str, str] | None, expected: list[Migration]) -> None:
+    assert pending(cast("Any", Database(applied)), [FIRST, SECOND]) == expected
 
 
 @pytest.mark.parametrize("edited", [FIRST, SECOND], ids=lambda edited: edited.name)
@@ -66,7 +66,7 @@ def test_an_applied_file_that_was_edited_is_refused_by_name(edited: Migration) -
         pending(cast("Any", Database({edited.name: "another"})), [FIRST, SECOND])
 
 
-def test_only_the_first_file_tells_of_development_versions() -> None:
+def test_only_an_edited_first_file_suggests_a_new_database() -> None:
     with pytest.raises(MigrationChanged, match=r"delete the folder \.mailroom, or the database, and start again"):
         pending(cast("Any", Database({FIRST.name: "another"})), [FIRST, SECOND])
     with pytest.raises(MigrationChanged, match=r"add a new file$"):
@@ -92,5 +92,5 @@ def test_the_wheel_has_every_sql_file(tmp_path: Path) -> None:
     assert {path.name for path in (SCHEMA, *MIGRATIONS.glob("*.sql"))} == {Path(name).name for name in packed}
 
 
-def test_the_first_migration_is_frozen_and_not_the_present_schema() -> None:
+def test_the_first_migration_is_a_file_of_its_own() -> None:
     assert not (MIGRATIONS / f"{known()[0].name}.sql").samefile(SCHEMA)

@@ -1,4 +1,4 @@
-"""Whatever the bytes, an envelope is read or malformed, and its texts fit into PostgreSQL."""
+"""Any bytes are an envelope or malformed, and PostgreSQL can store all texts of an envelope."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def anything_or(shape: st.SearchStrategy[Any]) -> st.SearchStrategy[Any]:
 
 
 def some_of(**fields: st.SearchStrategy[Any]) -> st.SearchStrategy[Any]:
-    """An object with any of the real keys, right or wrong inside, or no object at all."""
+    """Draw an object with some of the real keys and right or wrong values, or no object at all."""
     return anything_or(st.fixed_dictionaries({}, optional={name: anything_or(shape) for name, shape in fields.items()}))
 
 
@@ -49,7 +49,7 @@ EVENT = some_of(
 )
 TYPE = anything_or(st.sampled_from(sorted(API_NAMES)))
 BODY = some_of(type=TYPE, authorization=some_of(id=st.just("cmp_4k2p9")), payload=EVENT)
-#: Whose and what it is are certain, so that everything below them is reached.
+#: Company and type are valid, so that the tests reach all fields below them.
 READABLE = st.fixed_dictionaries(
     {"type": st.sampled_from(sorted(API_NAMES)), "authorization": st.just({"id": "cmp_4k2p9"}), "payload": EVENT}
 )
@@ -64,7 +64,7 @@ def texts(value: object) -> Iterator[str]:
 
 
 def spelled(body: Any) -> bytes:
-    """As JSON: Python spells what is no number in a way JSON does not know."""
+    """Return JSON; Python writes NaN and Infinity in a form that JSON does not have."""
     return json.dumps(body).replace("NaN", "null").replace("Infinity", "0").encode()
 
 
@@ -91,7 +91,7 @@ def refusing(body: bytes) -> None:
 
 @settings(max_examples=300)
 @given(READABLE, st.booleans())
-def test_whoever_reads_the_json_the_envelope_is_the_same(body: Any, escaped: bool) -> None:
+def test_orjson_and_json_read_the_same_envelope(body: Any, escaped: bool) -> None:
     raw = json.dumps(body, ensure_ascii=escaped).encode(errors="surrogatepass")
     with pytest.MonkeyPatch.context() as patched:
         patched.setattr("shared.front.envelope.orjson.loads", refusing)
@@ -117,7 +117,7 @@ def test_every_time_of_an_envelope_can_be_shown_in_every_zone(body: Any) -> None
 
 
 @given(TEXT, st.integers(0, 10))
-def test_a_clean_text_can_be_stored_and_is_not_longer(text: str, limit: int) -> None:
+def test_a_cleaned_text_can_be_stored_and_is_not_longer(text: str, limit: int) -> None:
     cleaned = clean(text, limit)
     assert "\0" not in cleaned
     assert len(cleaned) <= limit
@@ -125,10 +125,10 @@ def test_a_clean_text_can_be_stored_and_is_not_longer(text: str, limit: int) -> 
 
 
 @given(st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"])))
-def test_a_text_that_can_be_stored_stays_as_it_is(text: str) -> None:
+def test_a_storable_text_is_unchanged(text: str) -> None:
     assert clean(text, len(text)) == text
 
 
 @given(TEXT)
-def test_cleaning_twice_is_cleaning_once(text: str) -> None:
+def test_cleaning_is_idempotent(text: str) -> None:
     assert clean(clean(text, 8), 8) == clean(text, 8)

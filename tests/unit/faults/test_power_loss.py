@@ -1,4 +1,4 @@
-"""The run with `everysec` passes by losing, and by nothing else."""
+"""The run with `everysec` passes only when it loses deliveries and breaks no other promise."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from bench.faults.result import Result
 @pytest.mark.parametrize(
     ("lost", "broken", "expected"),
     [
-        # It lost, as it should
+        # It lost deliveries, as it should
         (3, ("3 lost",), ()),
-        # It lost, and broke another promise
+        # It lost deliveries and broke another promise
         (3, ("3 lost", "1 double"), ("1 double",)),
-        # It lost nothing: a loss under `always` could not be seen either
+        # It lost nothing, so the run with `always` could not show a loss either
         (0, (), ("nothing was lost under everysec: the power cut had no effect",)),
     ],
 )
-def test_meant_to_lose(lost: int, broken: tuple[str, ...], expected: tuple[str, ...]) -> None:
+def test_a_run_that_must_lose_is_judged(lost: int, broken: tuple[str, ...], expected: tuple[str, ...]) -> None:
     result = Result(name="power_everysec", load=9, injected=2, lost=lost, broken=broken)
     assert meant_to_lose(result).broken == expected

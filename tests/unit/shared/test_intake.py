@@ -1,4 +1,4 @@
-"""The intake's own promises, on a Redis made of Python."""
+"""The intake stores, reads and deletes deliveries in order, tested on fakeredis."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def test_a_delivery_comes_out_as_it_went_in(intake: Intake, body: bytes) -> None
     assert [entry.delivery for entry in intake.read()] == [delivery(1, body)]
 
 
-def test_reading_takes_nothing_away(intake: Intake) -> None:
+def test_reading_removes_no_entry(intake: Intake) -> None:
     intake.put([delivery(1)])
     assert intake.read() == intake.read()
 
@@ -52,7 +52,7 @@ def test_the_oldest_come_first(intake: Intake) -> None:
     assert [entry.delivery.id for entry in intake.read()] == [delivery(number).id for number in range(50)]
 
 
-def test_no_more_entries_than_wanted_are_read(intake: Intake) -> None:
+def test_no_more_entries_than_requested_are_read(intake: Intake) -> None:
     intake.put([delivery(number) for number in range(50)])
     assert len(intake.read(max_entries=33)) == 33
 
@@ -84,7 +84,7 @@ def test_deleting_nothing_is_allowed(intake: Intake) -> None:
     ],
     ids=["foreign", "odd id", "odd time", "endless time", "no body"],
 )
-def test_an_unreadable_entry_is_given_out_marked(
+def test_an_unreadable_entry_is_returned_with_a_mark(
     intake: Intake, server: fakeredis.FakeRedis, fields: dict[str, str]
 ) -> None:
     server.xadd(STREAM, fields)  # type: ignore[arg-type]

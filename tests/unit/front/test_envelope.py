@@ -1,4 +1,4 @@
-"""What is read of an envelope, what may be left out, and what makes it malformed."""
+"""An envelope's fields, its company and its ids are read, or the body is malformed."""
 
 from __future__ import annotations
 
@@ -8,8 +8,16 @@ from typing import Any
 
 import pytest
 
-from shared.errors import MalformedEnvelope
-from shared.front.envelope import API_NAMES, application_name, is_known, parse_envelope, parse_time
+from shared.errors import FrontRejected, MalformedEnvelope
+from shared.front.envelope import (
+    API_NAMES,
+    application_name,
+    company_of,
+    front_id,
+    is_known,
+    parse_envelope,
+    parse_time,
+)
 from shared.models import Envelope
 
 COMPANY = {"id": "cmp_4k2p9"}
@@ -41,7 +49,7 @@ def read_event(**fields: Any) -> Envelope:
         ("unassign", "assignee_changed"),
         ("tag", "tag_added"),
         ("untag", "tag_removed"),
-        # Named alike in both vocabularies
+        # Both vocabularies have the same name
         ("link_added", "link_added"),
         ("link_removed", "link_removed"),
         ("sending_error", "message_delivery_failed"),
@@ -64,24 +72,24 @@ def test_front_documents_sixteen_application_events() -> None:
 @pytest.mark.parametrize(
     "name",
     [
-        # API events that no application webhook exists for
+        # API events without an application webhook
         "mention",
         "conversations_merged",
         "call_started",
-        # A name of neither list that a published client uses
+        # A published client uses this name, which neither list has
         "conversation_trashed",
         # Front's validation request
         "sync",
         "",
-        # Case counts
+        # Case is significant
         "Inbound_Received",
     ],
 )
-def test_any_other_type_stays_as_it_is_and_is_unknown(name: str) -> None:
+def test_any_other_type_is_kept_and_unknown(name: str) -> None:
     assert (application_name(name), is_known(name)) == (name, False)
 
 
-def test_without_a_type_the_events_own_counts() -> None:
+def test_without_a_type_the_type_of_the_event_is_used() -> None:
     assert parse_envelope(b'{"authorization": {"id": "cmp_1"}, "payload": {"type": "trash"}}').type == (
         "conversation_deleted"
     )
@@ -102,14 +110,14 @@ def test_without_a_type_the_events_own_counts() -> None:
         (b'{"type": "sync", "authorization": {"id": null}}', "no company"),
         (b'{"type": "sync", "authorization": {"id": ""}}', "no company"),
         (b'{"type": "sync", "authorization": {"id": 7}}', "no company"),
-        # An id ends up in addresses and index entries
+        # An id becomes part of URLs and index entries
         (b'{"type": "sync", "authorization": {"id": "cmp_1/../cmp_2"}}', "no company"),
         (b'{"type": "sync", "authorization": {"id": "cmp_1\\n"}}', "no company"),
         (b'{"type": "sync", "authorization": {"id": "' + b"c" * 101 + b'"}}', "no company"),
         (b'{"authorization": {"id": "cmp_1"}}', "neither type"),
         (b'{"type": "", "authorization": {"id": "cmp_1"}, "payload": {"type": ""}}', "neither type"),
         (b'{"type": ["sync"], "authorization": {"id": "cmp_1"}, "payload": "sync"}', "neither type"),
-        # Not what Front's serialiser writes
+        # Front's serialiser does not write these
         (b'{"type": "sync", "authorization": {"id": "cmp_1"}, "payload": {"emitted_at": NaN}}', "no JSON"),
         (b'{"type": "sync", "authorization": {"id": "cmp_1"}, "payload": {"emitted_at": -Infinity}}', "no JSON"),
         # JSON is UTF-8 without a byte order mark
@@ -118,7 +126,7 @@ def test_without_a_type_the_events_own_counts() -> None:
         (b'{"type": "s\xffync", "authorization": {"id": "cmp_1"}}', "no JSON"),
         (b"[" * 100_000, "no JSON"),
         (b'{"a":' * 100_000, "no JSON"),
-        # Longer than Python turns into a number
+        # Python refuses to convert a number this long
         (b'{"type": "sync", "authorization": {"id": "cmp_1"}, "n": ' + b"9" * 5_000 + b"}", "no JSON"),
     ],
 )
@@ -127,7 +135,7 @@ def test_a_body_without_company_or_type_is_malformed(body: bytes, told: str) -> 
         parse_envelope(body)
 
 
-def test_of_a_key_given_twice_the_last_counts() -> None:
+def test_the_last_of_two_equal_keys_is_used() -> None:
     body = b'{"type": "sync", "type": "trash", "authorization": {"id": "cmp_1"}, "authorization": {"id": "cmp_2"}}'
     assert (parse_envelope(body).type, parse_envelope(body).company_id) == ("conversation_deleted", "cmp_2")
 
@@ -137,11 +145,11 @@ def test_of_a_key_given_twice_the_last_counts() -> None:
     [
         (1_758_533_084, 1_758_533_084.0),
         (1_786_440_070.93, 1_786_440_070.93),
-        # Milliseconds are told by their size
+        # Milliseconds are recognised by their size
         (1_786_440_070_930, 1_786_440_070.93),
         (0, 0.0),
         (-0.0, 0.0),
-        # The last second that is taken, in both units
+        # The last accepted second, in both units
         (253_370_764_799, 253_370_764_799.0),
         (253_370_764_799_000, 253_370_764_799.0),
     ],
@@ -157,10 +165,10 @@ def test_a_time_is_in_seconds_or_milliseconds(value: float, seconds: float) -> N
         True,
         "1786440070",
         [1_786_440_070],
-        # Before 1970: no event of Front's
+        # Front has no event before 1970
         -1,
         -1_786_440_070_930,
-        # The year 9999: past midnight in some zones it is a year that cannot be read back
+        # At the end of 9999 some time zones are in a year that Python cannot represent
         253_402_300_799,
         253_370_764_800,
         # Microseconds, and numbers beyond any calendar
@@ -173,7 +181,7 @@ def test_a_time_is_in_seconds_or_milliseconds(value: float, seconds: float) -> N
         float("nan"),
     ],
 )
-def test_anything_else_is_no_time(value: object) -> None:
+def test_any_other_value_is_no_time(value: object) -> None:
     assert parse_time(value) is None
 
 
@@ -189,17 +197,17 @@ def test_anything_else_is_no_time(value: object) -> None:
         ({}, None),
     ],
 )
-def test_the_source_is_read_whatever_its_data(fields: dict[str, Any], source: str | None) -> None:
+def test_the_source_is_read_with_any_data(fields: dict[str, Any], source: str | None) -> None:
     assert read_event(**fields).source == source
 
 
 @pytest.mark.parametrize("conversation", [None, [], "cnv_1", {}, {"id": None}, {"id": "cnv 1"}])
-def test_a_conversation_that_names_none_is_none(conversation: object) -> None:
+def test_a_conversation_without_an_id_is_none(conversation: object) -> None:
     assert read_event(conversation=conversation).conversation_id is None
 
 
 @pytest.mark.parametrize("target", [None, [], {}, {"data": None}, {"data": []}, {"data": {"id": 5}}])
-def test_a_message_that_was_left_out_has_unknown_parts(target: object) -> None:
+def test_an_omitted_message_has_unknown_parts(target: object) -> None:
     message = read_event(target=target).message
     assert message is not None
     assert (message.id, message.recipients, message.attachments) == (None, None, None)
@@ -212,11 +220,11 @@ def test_a_message_that_was_left_out_has_unknown_parts(target: object) -> None:
             {"_meta": {"type": "inboxes"}, "data": [{"id": "inb_1"}, {"id": "inb_2"}, {"id": "inb_1"}]},
             ("inb_1", "inb_2"),
         ),
-        # One inbox without the list around it; the list without the object around it; no type
+        # One inbox without a list, a list without its object, and no type
         ({"_meta": {"type": "inboxes"}, "data": {"id": "inb_1"}}, ("inb_1",)),
         ([{"id": "inb_1"}], ("inb_1",)),
         ({"data": [{"id": "inb_1"}]}, ("inb_1",)),
-        # Something else than an inbox
+        # The source is no inbox
         ({"_meta": {"type": "rule"}, "data": {"id": "rul_1"}}, ()),
         ({"_meta": {"type": "teammate"}, "data": {"id": "tea_1"}}, ()),
         ({"_meta": {"type": "inboxes"}, "data": ["inb_1", None, {"id": 7}, {"name": "Invoices"}]}, ()),
@@ -225,5 +233,62 @@ def test_a_message_that_was_left_out_has_unknown_parts(target: object) -> None:
         ("inboxes", ()),
     ],
 )
-def test_the_inboxes_of_an_event_are_read_in_every_shape(source: Any, inboxes: tuple[str, ...]) -> None:
+def test_the_inboxes_of_an_event_are_read_in_every_form(source: Any, inboxes: tuple[str, ...]) -> None:
     assert read_event(source=source).inbox_ids == inboxes
+
+
+@pytest.mark.parametrize(
+    ("body", "company"),
+    [
+        (b'{"type": "sync", "authorization": {"id": "cmp_a"}}', "cmp_a"),
+        # Invalid JSON that names its company
+        (
+            b'{"type": "inbound_received", "authorization" : {"type":"company", "id":\n"cmp_a"}, "payload": NaN}',
+            "cmp_a",
+        ),
+        (b'{"authorization": {"id": "cmp_a"}', "cmp_a"),
+        # Mentioning a company outside the authorization does not count
+        (b'{"text": "cmp_a"', None),
+        (b'{"authorization": {}, "id": "cmp_a"', None),
+        # Valid JSON is parsed, so a quoted envelope of another company does not count
+        (
+            b'{"text": "\\"authorization\\": {\\"id\\": \\"cmp_b\\"}", "type": "t", "authorization": {"id": "cmp_a"}}',
+            "cmp_a",
+        ),
+        (b"", None),
+        (b"\xff\x00" * 10, None),
+    ],
+)
+def test_the_company_of_a_body_is_found(body: bytes, company: str | None) -> None:
+    assert company_of(body) == company
+
+
+@pytest.mark.parametrize("value", ["cnv_18r4w2n0", "fil_2m7c1qkw", "msg_A1", "tag_" + "z" * 64])
+def test_valid_ids_are_accepted(value: str) -> None:
+    assert front_id(value) == value
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        "",
+        "cnv_",
+        "cnv_1/../../oauth",  # another path
+        "cnv_1?x=1",  # a query
+        "cnv_1\n",  # a pattern ending in `$` would accept the line break
+        "alt:email:nora@acme.example",  # an alias carries an address into a path
+        "cnv_١",  # a digit that is not ASCII
+        "cnv_" + "z" * 65,
+        "CNV_1",
+        "https://files.example/fil_1",
+    ],
+)
+def test_any_other_value_is_refused_as_an_id(value: str) -> None:
+    with pytest.raises(FrontRejected):
+        front_id(value)
+
+
+def test_the_refusal_does_not_repeat_the_value() -> None:
+    with pytest.raises(FrontRejected) as refused:
+        front_id("alt:email:nora@acme.example")
+    assert "nora" not in str(refused.value)

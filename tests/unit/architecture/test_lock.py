@@ -1,4 +1,4 @@
-"""The locks install anywhere: no registry, no machine is written into them."""
+"""The lock files install anywhere, because they name no registry and no machine."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 LOCKS = ["requirements.txt", "requirements.lock", "requirements-uv.lock", "bench/peers/fastapi_arq/requirements.lock"]
 NODE_LOCK = "bench/peers/express_bullmq/package-lock.json"
 OPTION = re.compile(r"^\s*--(?!hash=sha256:)\S+", re.MULTILINE)
@@ -16,7 +16,7 @@ PINNED = re.compile(r"^[a-zA-Z0-9._-]+(\[[a-z,]+\])?==\S+ (; .+ )?\\$")
 
 
 @pytest.mark.parametrize("name", LOCKS)
-def test_a_lock_names_no_address(name: str) -> None:
+def test_a_lock_names_no_url(name: str) -> None:
     assert "://" not in (ROOT / name).read_text()
 
 
@@ -38,6 +38,6 @@ def test_the_lock_for_node_names_no_registry() -> None:
     assert {name for name, package in packages.items() if "resolved" in package} == set()
 
 
-def test_what_runs_is_what_is_tested() -> None:
+def test_the_product_runs_with_the_tested_versions() -> None:
     installed = set((ROOT / "requirements.lock").read_text().splitlines())
     assert set((ROOT / "requirements.txt").read_text().splitlines()) <= installed

@@ -1,4 +1,4 @@
-"""Which errors of PostgreSQL mean "wait", which mean "again", and which are our own fault."""
+"""Errors of PostgreSQL are lost connections, contention, other outages, or our own mistakes."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ from shared.db.core.pool import is_contended, is_lost, is_unavailable
 
 
 @pytest.mark.parametrize(
-    ("error", "lost", "contended", "away"),
+    ("error", "lost", "contended", "unavailable"),
     [
-        # libpq's own words about a broken connection carry no code
+        # libpq reports a broken connection without a SQLSTATE
         (psycopg.OperationalError("server closed the connection unexpectedly"), True, False, True),
         (errors.AdminShutdown(), True, False, True),
         (errors.CannotConnectNow(), True, False, True),
         (errors.IdleInTransactionSessionTimeout(), True, False, True),
         (errors.ConnectionFailure(), True, False, True),
-        # All connections are in use: another try would wait as long again
+        # All connections are in use, so another try would wait as long again
         (PoolTimeout(), False, False, True),
         (errors.DeadlockDetected(), False, True, True),
         (errors.SerializationFailure(), False, True, True),
@@ -28,7 +28,7 @@ from shared.db.core.pool import is_contended, is_lost, is_unavailable
         (errors.DiskFull(), False, False, True),
         (errors.TooManyConnections(), False, False, True),
         (errors.ReadOnlySqlTransaction(), False, False, True),
-        # What we sent is wrong, and stays wrong
+        # The statement or its values are wrong, and stay wrong
         (errors.UniqueViolation(), False, False, False),
         (errors.UntranslatableCharacter(), False, False, False),
         (errors.UndefinedTable(), False, False, False),
@@ -37,5 +37,5 @@ from shared.db.core.pool import is_contended, is_lost, is_unavailable
     ],
     ids=lambda value: type(value).__name__ if isinstance(value, Exception) else None,
 )
-def test_errors_are_told_apart(error: Exception, lost: bool, contended: bool, away: bool) -> None:
-    assert (is_lost(error), is_contended(error), is_unavailable(error)) == (lost, contended, away)
+def test_errors_are_classified(error: Exception, lost: bool, contended: bool, unavailable: bool) -> None:
+    assert (is_lost(error), is_contended(error), is_unavailable(error)) == (lost, contended, unavailable)

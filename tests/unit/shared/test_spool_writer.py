@@ -1,4 +1,4 @@
-"""A PostgreSQL that hangs costs the door's requests the deadline and one thread, whatever they ask."""
+"""A hanging PostgreSQL costs each request of the door at most the deadline, and all together one thread."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ DELIVERY = Delivery(id="0" * 32, received_at=datetime(2026, 8, 11, tzinfo=UTC), 
 
 
 class Hanging:
-    """A connection that answers after `go`."""
+    """A connection that answers after `go` is set."""
 
     def __init__(self) -> None:
         self.go = threading.Event()
@@ -57,13 +57,13 @@ async def is_writable(ours: AsyncSpool) -> bool:
     return True
 
 
-def test_in_time_the_answer_is_the_connections_own(hanging: Hanging) -> None:
+def test_an_answer_in_time_is_returned(hanging: Hanging) -> None:
     hanging.go.set()
     asyncio.run(spool(hanging, 5).put([DELIVERY]))
     assert hanging.puts == 1
 
 
-def test_an_error_is_the_connections_own() -> None:
+def test_an_error_of_the_connection_is_raised() -> None:
     class Broken(Hanging):
         def check(self) -> None:
             raise StoreUnavailable("connection refused")
@@ -72,7 +72,7 @@ def test_an_error_is_the_connections_own() -> None:
         asyncio.run(spool(Broken(), 5).check())
 
 
-def test_a_hanging_connection_is_given_up_in_time(hanging: Hanging) -> None:
+def test_a_hanging_connection_is_given_up_at_the_deadline(hanging: Hanging) -> None:
     async def story() -> float:
         began = time.monotonic()
         with pytest.raises(StoreUnavailable, match="within"):
@@ -83,7 +83,7 @@ def test_a_hanging_connection_is_given_up_in_time(hanging: Hanging) -> None:
     assert hanging.given_up == 1
 
 
-def test_hanging_starts_no_more_threads_and_what_was_given_up_before_it_began_is_never_done(hanging: Hanging) -> None:
+def test_a_hanging_connection_holds_one_thread_and_skips_abandoned_puts(hanging: Hanging) -> None:
     async def story() -> None:
         ours, before = spool(hanging, 0.01), threading.active_count()
         for _ in range(5):
@@ -92,7 +92,7 @@ def test_hanging_starts_no_more_threads_and_what_was_given_up_before_it_began_is
         assert threading.active_count() <= before + 1
         hanging.go.set()
         async with asyncio.timeout(10):
-            while not await is_writable(ours):  # the first put still ends
+            while not await is_writable(ours):  # the first put must end first
                 await asyncio.sleep(0.001)
 
     asyncio.run(story())

@@ -1,4 +1,4 @@
-"""The settings: strict, every mistake at once, and never a secret's value."""
+"""Settings are strict, report every mistake at once, and never show a secret."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ PRODUCTION = {
 
 
 @pytest.fixture(autouse=True)
-def _nothing_set(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def _empty_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     for name in (*Settings.model_fields, *(f"{secret}_FILE" for secret in SECRETS)):
         monkeypatch.delenv(name.upper(), raising=False)
     monkeypatch.chdir(tmp_path)
@@ -45,11 +45,11 @@ def test_everything_has_a_default_in_development() -> None:
     assert load() == Settings()
 
 
-def test_production_takes_what_is_complete(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_production_accepts_complete_settings(monkeypatch: pytest.MonkeyPatch) -> None:
     assert load_with(monkeypatch, **PRODUCTION).mailroom_env == "production"
 
 
-def test_production_misses_everything_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_production_names_every_missing_setting_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     assert mistakes(monkeypatch, MAILROOM_ENV="production") == [
         "DATABASE_URL: required in production",
         "FRONT_SIGNING_KEYS: required in production",
@@ -60,7 +60,7 @@ def test_production_misses_everything_at_once(monkeypatch: pytest.MonkeyPatch) -
     ]
 
 
-def test_what_is_missing_is_told_beside_what_is_wrong(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_missing_settings_are_reported_beside_wrong_ones(monkeypatch: pytest.MonkeyPatch) -> None:
     wrong = PRODUCTION | {"SECRET_KEY": "", "PORT": "eighty", "LOG_LEVEL": "loud", "FRONT_API_URL": "http://front"}
     names = [line.partition(":")[0] for line in mistakes(monkeypatch, **wrong)]
     assert names == ["FRONT_API_URL", "LOG_LEVEL", "PORT", "SECRET_KEY"]
@@ -134,15 +134,15 @@ def test_an_empty_variable_counts_as_unset(monkeypatch: pytest.MonkeyPatch) -> N
     assert load_with(monkeypatch, PORT="", MAILROOM_DATA="", STORAGE_URL="") == Settings()
 
 
-def test_files_go_below_the_data_folder_unless_told(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_files_are_stored_below_the_data_folder_by_default(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     assert load_with(monkeypatch, MAILROOM_DATA=str(tmp_path)).storage == f"file://{tmp_path}/files"
 
 
-def test_an_address_has_no_slash_at_its_end(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_url_loses_its_trailing_slash(monkeypatch: pytest.MonkeyPatch) -> None:
     assert load_with(monkeypatch, PUBLIC_URL="https://mail.example/").public_url == "https://mail.example"
 
 
-def test_settings_never_change() -> None:
+def test_settings_are_immutable() -> None:
     with pytest.raises(ValidationError):
         Settings().port = 1  # type: ignore[misc]
 
@@ -152,6 +152,6 @@ def test_settings_can_be_printed_without_showing_a_secret(monkeypatch: pytest.Mo
     assert not any(PRODUCTION[name] in shown for name in ("DATABASE_URL", "REDIS_URL", "TOKEN_KEYS", "SECRET_KEY"))
 
 
-def test_a_program_names_all_it_cannot_run_without() -> None:
+def test_a_program_names_every_required_setting() -> None:
     with pytest.raises(ConfigurationError, match="DATABASE_URL, REDIS_URL not set"):
         Settings().require("database_url", "port", "redis_url")

@@ -1,4 +1,4 @@
-"""Whole bodies as Front sends them, one per type; the other tests carry only the fields they need."""
+"""Complete bodies as Front sends them, one per type; other tests have only the fields they need."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from shared.models import Attachment, Envelope, Message, Recipient
 
 ROOT = Path(__file__).parents[3]
 PAYLOADS = ROOT / "tests" / "payloads"
-#: More bodies, where they lie beside the checkout.
+#: Further bodies, if they are beside the checkout.
 EXAMPLES = ROOT.parent / "shared" / "front" / "examples"
 BODIES = [*sorted(PAYLOADS.glob("*.json")), *sorted(EXAMPLES.glob("webhook_*.json"))]
 
@@ -90,7 +90,7 @@ def test_an_outbound_message() -> None:
     )
 
 
-def test_a_conversation_archived_by_an_app_has_no_target() -> None:
+def test_an_archive_by_an_app_has_no_target() -> None:
     assert read("conversation_archived") == Envelope(
         type="conversation_archived",
         company_id="cmp_7d3fa",
@@ -102,7 +102,7 @@ def test_a_conversation_archived_by_an_app_has_no_target() -> None:
     )
 
 
-def test_a_tag_is_no_message_although_it_is_the_target() -> None:
+def test_a_tag_as_the_target_is_no_message() -> None:
     assert read("tag_added") == Envelope(
         type="tag_added",
         company_id="cmp_7d3fa",

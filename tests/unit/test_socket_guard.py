@@ -1,4 +1,4 @@
-"""Unit tests cannot reach anything."""
+"""Unit tests cannot open a socket."""
 
 from __future__ import annotations
 

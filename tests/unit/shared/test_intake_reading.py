@@ -1,4 +1,4 @@
-"""Entries are read as redis-py's own parser reads them, whatever they are and however what is sent is cut."""
+"""The intake's parser reads every reply as redis-py's parser does, however the bytes are split."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ AT = datetime(2026, 8, 11, 10, 0, 0, 123_000, tzinfo=UTC)
 BODIES = [b"", b"{}", b"\r\n", b"\x00\xff", b"*2\r\n$3\r\n1-0\r\n", b"x" * 300]
 
 
-class Sent:
-    """A socket that gives what was sent in pieces, and then nothing more."""
+class PiecewiseSocket:
+    """A socket that returns the data in pieces, and then reports its end."""
 
     def __init__(self, data: bytes, piece: int) -> None:
         self._pieces = [data[begin : begin + piece] for begin in range(0, len(data), piece)]
@@ -43,15 +43,15 @@ def delivered(body: bytes) -> bytes:
 
 
 def answer(*entries: bytes) -> bytes:
-    """Of XREAD."""
+    """Return a reply to XREAD."""
     return b"*1\r\n*2\r\n" + bulk(b"mailroom:intake") + b"*%d\r\n" % len(entries) + b"".join(entries)
 
 
 class Connection:
-    """What a parser needs of redis-py's."""
+    """The attributes of redis-py's connection that a parser needs."""
 
     def __init__(self, data: bytes, piece: int) -> None:
-        self._sock = Sent(data, piece)
+        self._sock = PiecewiseSocket(data, piece)
         self.socket_timeout = None
         self.encoder = Encoder("utf-8", "strict", decode_responses=False)
 
@@ -64,7 +64,7 @@ def read(kind: type[BaseParser], data: bytes, piece: int, count: int = 1) -> lis
 
 @pytest.mark.parametrize("piece", [1, 7, 64, 100, 150, 151, 65_536])
 @pytest.mark.parametrize("body", BODIES)
-def test_an_entry_is_read_however_it_is_cut(body: bytes, piece: int) -> None:
+def test_an_entry_is_read_however_it_is_split(body: bytes, piece: int) -> None:
     data = answer(delivered(body), delivered(b"between"), delivered(body))
     assert read(IntakeParser, data, piece) == read(_RESP2Parser, data, piece)
 
@@ -76,7 +76,7 @@ def test_an_entry_is_read_however_it_is_cut(body: bytes, piece: int) -> None:
         b"$-1\r\n",
         b":7\r\n",
         answer(),
-        # What the door did not write
+        # The door writes no such entries
         answer(entry(b"anything", b"else"), delivered(b"{}")),
         answer(entry(b"id", b"zz", b"at", b"1", b"body", b"{}"), delivered(b"{}")),
         answer(entry(b"id", b"0" * 32, b"at", b"soon", b"body", b"{}"), delivered(b"{}")),
@@ -87,33 +87,33 @@ def test_an_entry_is_read_however_it_is_cut(body: bytes, piece: int) -> None:
         answer(entry(b"body", b"{}", name=b"18446744073709551615-18446744073709551615")),
     ],
 )
-def test_whatever_else_is_sent_is_read_as_ever(data: bytes) -> None:
+def test_other_replies_are_read_as_redis_py_reads_them(data: bytes) -> None:
     assert read(IntakeParser, data, 65_536) == read(_RESP2Parser, data, 65_536)
 
 
-def test_what_follows_an_answer_is_the_next_one() -> None:
+def test_consecutive_replies_are_read_in_order() -> None:
     data = answer(delivered(b"{}")) + b"+OK\r\n" + answer(delivered(b"[]"))
     assert read(IntakeParser, data, 65_536, 3) == read(_RESP2Parser, data, 65_536, 3)
 
 
 @pytest.mark.parametrize("kind", [_RESP2Parser, IntakeParser])
-def test_a_length_that_is_a_lie_is_no_entry(kind: type[_RESP2Parser]) -> None:
+def test_a_wrong_length_is_an_error(kind: type[_RESP2Parser]) -> None:
     data = answer(delivered(b"{}").replace(b"$2\r\n{}", b"$1\r\n{}"))
     with pytest.raises(redis.RedisError):
         read(kind, data + delivered(b"{}"), 65_536, 2)
 
 
-def test_an_answer_that_ends_halfway_is_a_lost_connection() -> None:
+def test_an_incomplete_reply_is_a_lost_connection() -> None:
     with pytest.raises(redis.ConnectionError):
         read(IntakeParser, answer(delivered(b"{}"))[:-3], 65_536)
 
 
-def test_an_error_is_an_error() -> None:
+def test_an_error_reply_is_returned_as_its_exception() -> None:
     [error] = read(IntakeParser, b"-OOM command not allowed\r\n", 65_536)
     assert isinstance(error, redis.exceptions.OutOfMemoryError)
 
 
-def test_a_connection_is_looked_at_before_it_is_used() -> None:
+def test_can_read_reports_data_and_a_closed_connection() -> None:
     ours, theirs = socket.socketpair()
     with ours, theirs:
         connection = Connection(b"", 1)
@@ -128,8 +128,8 @@ def test_a_connection_is_looked_at_before_it_is_used() -> None:
             parser.can_read(0)
 
 
-ALL = b"$15\r\n1732000000000-0\r\n-OOM command not allowed\r\n$-1\r\n+OK\r\n:7\r\n_\r\n$0\r\n\r\n"
-READ = ["b'1732000000000-0'", "ReplyError('OOM command not allowed')", "None", "b'OK'", "7", "None", "b''"]
+BATCH = b"$15\r\n1732000000000-0\r\n-OOM command not allowed\r\n$-1\r\n+OK\r\n:7\r\n_\r\n$0\r\n\r\n"
+BATCH_REPLIES = ["b'1732000000000-0'", "ReplyError('OOM command not allowed')", "None", "b'OK'", "7", "None", "b''"]
 
 
 def replies(data: bytes, count: int, *, piece: int = 65_536) -> list[str]:
@@ -144,17 +144,17 @@ def replies(data: bytes, count: int, *, piece: int = 65_536) -> list[str]:
 
 
 @pytest.mark.parametrize("piece", [1, 2, 3, 7, 65_536])
-def test_each_reply_of_a_batch_is_what_redis_meant(piece: int) -> None:
-    assert replies(ALL, len(READ), piece=piece) == READ
+def test_each_reply_of_a_batch_is_decoded(piece: int) -> None:
+    assert replies(BATCH, len(BATCH_REPLIES), piece=piece) == BATCH_REPLIES
 
 
-@pytest.mark.parametrize("length", range(len(ALL)))
-def test_half_a_batch_is_a_lost_connection(length: int) -> None:
+@pytest.mark.parametrize("length", range(len(BATCH)))
+def test_an_incomplete_batch_is_a_lost_connection(length: int) -> None:
     with pytest.raises(redis.ConnectionError):
-        replies(ALL[:length], len(READ))
+        replies(BATCH[:length], len(BATCH_REPLIES))
 
 
 @pytest.mark.parametrize("answer", [b"HTTP/1.1 400 Bad Request\r\n", b"$x\r\n", b"+OK\r\n+NEXT\r\n"])
-def test_what_is_no_answer_to_a_batch_is_an_error(answer: bytes) -> None:
+def test_an_invalid_reply_to_a_batch_is_an_error(answer: bytes) -> None:
     with pytest.raises(redis.InvalidResponse):
         replies(answer, 1)
