@@ -83,7 +83,7 @@ def test_the_default_owner_is_set_and_unset(mailroom: Mailroom, ines: str) -> No
 
 @pytest.mark.usefixtures("acme")
 @pytest.mark.parametrize("command", [("map", "ap@acme.example"), ("default",)])
-def test_who_is_no_user_of_this_tenant_stands_for_nothing(mailroom: Mailroom, command: tuple[str, ...]) -> None:
+def test_only_a_user_of_this_tenant_can_stand_for_an_inbox(mailroom: Mailroom, command: tuple[str, ...]) -> None:
     mailroom("tenant", "add", "Other", "--company", "cmp_other")
     mailroom("user", "add", "--tenant", "Other", "--id", "1", "--name", "O", "--email", "o@other.example")
     assert "mailroom user list" in mailroom("inbox", *command, *T, "--user", "1", code=3).stderr

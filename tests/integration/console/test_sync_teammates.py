@@ -25,7 +25,7 @@ def company(front: RunningSandbox, acme: str) -> Any:
     return front.front.ensure_company("cmp_acme", acme, "acme-api-token")
 
 
-def tell(front: RunningSandbox, path: str, **body: Any) -> Any:
+def control(front: RunningSandbox, path: str, **body: Any) -> Any:
     answer = requests.post(f"{front.url}/sandbox/{path}", json=body, timeout=10)
     assert answer.ok, answer.text
     return answer.json()
@@ -33,7 +33,7 @@ def tell(front: RunningSandbox, path: str, **body: Any) -> Any:
 
 def staff(front: RunningSandbox, **body: Any) -> str:
     """Somebody comes, changes or goes; their id."""
-    return tell(front, "companies/cmp_acme/teammates", **body)["id"]
+    return control(front, "companies/cmp_acme/teammates", **body)["id"]
 
 
 def users_of(mailroom: Mailroom) -> dict[str, tuple[bool, list[str]]]:
@@ -63,7 +63,7 @@ def test_a_dry_run_says_the_same_and_writes_nothing(mailroom: Mailroom, company:
     assert "\n3 added" in mailroom(*SYNC).stdout
 
 
-def test_who_is_blocked_or_gone_is_set_inactive_and_comes_back(
+def test_a_blocked_or_removed_teammate_is_set_inactive_and_comes_back(
     mailroom: Mailroom, front: RunningSandbox, company: Any
 ) -> None:
     blocked = company.teammates[1]
@@ -113,7 +113,7 @@ def test_a_user_whom_a_list_names_is_yours_from_then_on(
 
 
 def test_a_missing_permission_is_named(mailroom: Mailroom, front: RunningSandbox, company: Any) -> None:
-    tell(front, "faults", kind="403", path_regex="^/teammates")
+    control(front, "faults", kind="403", path_regex="^/teammates")
     result = mailroom(*SYNC, code=1)
     assert "missing_scope" in result.stderr
     assert "teammates:read" in result.stderr

@@ -83,7 +83,7 @@ def test_a_name_has_one_tenant(mailroom: Mailroom) -> None:
 
 
 @pytest.mark.parametrize("company", ["4k2p9", "cmp_", "cmp_a/../b", "cmp_ä"])
-def test_what_is_no_company_id_is_a_usage_error(mailroom: Mailroom, company: str) -> None:
+def test_an_invalid_company_id_is_a_usage_error(mailroom: Mailroom, company: str) -> None:
     mailroom("tenant", "add", "Acme", "--company", company, code=2)
 
 
@@ -180,9 +180,7 @@ def test_the_policy_is_set_part_by_part(mailroom: Mailroom, acme: str) -> None:
         (("--action", "trash", "--wait-for", "settled"), "trash always waits"),
     ],
 )
-def test_a_policy_that_cannot_be_is_refused(
-    mailroom: Mailroom, acme: str, options: tuple[str, ...], words: str
-) -> None:
+def test_an_invalid_policy_is_refused(mailroom: Mailroom, acme: str, options: tuple[str, ...], words: str) -> None:
     result = mailroom("tenant", "policy", acme, *options, code=1)
     assert "invalid_policy" in result.stderr
     assert words in result.stderr

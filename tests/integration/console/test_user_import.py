@@ -154,7 +154,7 @@ def test_files_of_many_programs_read_the_same(mailroom: Mailroom, csv: Path, con
 
 
 @pytest.mark.usefixtures("acme")
-def test_what_was_guessed_or_ignored_is_said(mailroom: Mailroom, csv: Path) -> None:
+def test_guesses_and_ignored_columns_are_reported(mailroom: Mailroom, csv: Path) -> None:
     csv.write_bytes("external_id;name;email;Téléphone\n1;Zoë;zoe@acme.example;0\n".encode("cp1252"))
     told = mailroom("user", "import", csv, "--tenant", "Acme").stderr
     assert "people.csv is not UTF-8; read as cp1252" in told

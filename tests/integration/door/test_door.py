@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 import pytest
 import redis
 
-from tests.integration.door.doors import ROOT, Door, a_door, delivery_ids, in_intake, signed, statuses
+from tests.integration.door.door_process import ROOT, Door, delivery_ids, in_intake, running_door, signed, statuses
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 @pytest.fixture
 def plain_door(database: str, redis_db: str, tmp_path: Path) -> Iterator[Door]:
-    with a_door(database, redis_db, tmp_path / "door.log") as door:
+    with running_door(database, redis_db, tmp_path / "door.log") as door:
         yield door
 
 
@@ -82,7 +82,7 @@ def test_a_body_announced_too_large_is_413_before_it_is_sent(plain_door: Door) -
     ],
     ids=["negative", "two lengths", "no HTTP"],
 )
-def test_what_is_no_request_is_400(plain_door: Door, head: bytes) -> None:
+def test_a_malformed_request_is_400(plain_door: Door, head: bytes) -> None:
     assert raw(plain_door, head).startswith(b"HTTP/1.1 400")
 
 
@@ -132,7 +132,7 @@ def test_it_stops_on_term_and_answers_what_it_has_taken(plain_door: Door) -> Non
 def test_it_stops_at_once_while_it_starts(database: str, redis_db: str, tmp_path: Path) -> None:
     """A process told to stop before it can listen must not be waited for until it is killed."""
     log = tmp_path / "door.log"
-    with a_door(database, redis_db, log, WEB_CONCURRENCY="8") as door:
+    with running_door(database, redis_db, log, WEB_CONCURRENCY="8") as door:
         door.process.send_signal(signal.SIGTERM)
         assert door.process.wait(60) == 0
     assert "Shutting down granian" in log.read_text()

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import psutil
 import redis
 
-from tests.integration.door.doors import Answer, Door, delivery_ids, in_intake, in_spool, statuses, stopped
+from tests.integration.door.door_process import Answer, Door, delivery_ids, frozen, in_intake, in_spool, statuses
 
 if TYPE_CHECKING:
     from console.up.embedded import Postgres, Valkey
@@ -60,7 +60,7 @@ def test_it_goes_back_to_redis_by_itself(door: Door, own_valkey: Valkey) -> None
 
 def test_a_frozen_redis_is_waited_for_by_the_first_only(door: Door, own_postgres: Postgres, own_valkey: Valkey) -> None:
     answers = door.post_many(20, at_once=8)
-    with stopped(own_valkey):
+    with frozen(own_valkey):
         first = door.post_many(64, at_once=64)
         later = door.post_many(64, at_once=64)
     answers += first + later
@@ -125,7 +125,7 @@ def test_with_both_frozen_everybody_is_asked_to_come_back_in_time(
     door: Door, own_postgres: Postgres, own_valkey: Valkey
 ) -> None:
     answers = door.post_many(20, at_once=8)
-    with stopped(own_valkey, own_postgres):
+    with frozen(own_valkey, own_postgres):
         first = door.post_many(64, at_once=64)
         later = door.post_many(64, at_once=64)
         ready = door.request("GET", "/readyz")
@@ -142,7 +142,7 @@ def test_with_both_frozen_256_connections_are_answered_in_time(
     door: Door, own_postgres: Postgres, own_valkey: Valkey
 ) -> None:
     door.post_many(20, at_once=8)
-    with stopped(own_valkey, own_postgres):
+    with frozen(own_valkey, own_postgres):
         answers = door.post_many(256, at_once=256)
     assert statuses(answers) == {503: 256}
     assert are_in_time(answers)
@@ -153,7 +153,7 @@ def test_postgresql_frozen_after_it_was_used_is_given_up_in_time(
 ) -> None:
     own_valkey.kill()
     answers = door.post_many(20, at_once=8)
-    with stopped(own_postgres):
+    with frozen(own_postgres):
         refused = door.post_many(64, at_once=64)
     until_all_taken(door)
     answers += door.post_many(20, at_once=8)
@@ -168,7 +168,7 @@ def test_it_stops_at_once_while_a_store_that_was_used_hangs(
 ) -> None:
     own_valkey.kill()
     door.post_many(20, at_once=8)
-    with stopped(own_postgres):
+    with frozen(own_postgres):
         door.post_many(8, at_once=8)
         began = time.monotonic()
         door.process.send_signal(signal.SIGTERM)
@@ -193,7 +193,7 @@ def test_a_frozen_postgresql_is_not_noticed_while_redis_is_well(
     door.post()
     own_valkey.start()
     until_all_taken(door, own_valkey.url)
-    with stopped(own_postgres):
+    with frozen(own_postgres):
         answers = door.post_many(20, at_once=8)
     assert statuses(answers) == {200: 20}
     assert are_in_time(answers)

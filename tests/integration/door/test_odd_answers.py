@@ -69,7 +69,7 @@ async def _is_kept(intake: AsyncIntake) -> bool:
         return False
 
 
-def test_what_came_too_late_is_not_taken_for_the_answer_to_the_next() -> None:
+def test_a_late_answer_is_not_taken_for_the_answer_to_the_next() -> None:
     assert kept(None, FULL, KEPT) == [False, False, True]
 
 

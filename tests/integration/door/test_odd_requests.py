@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.integration.door.doors import a_door, in_intake, signed
+from tests.integration.door.door_process import in_intake, running_door, signed
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from tests.integration.door.doors import Door
+    from tests.integration.door.door_process import Door
 
 BODY = b"{}"
 POST = b"POST /webhooks/front HTTP/1.1"
@@ -121,7 +121,7 @@ EXPECTED = {
 
 @pytest.fixture
 def door(database: str, redis_db: str, tmp_path: Path) -> Iterator[Door]:
-    with a_door(database, redis_db, tmp_path / "door.log") as door:
+    with running_door(database, redis_db, tmp_path / "door.log") as door:
         yield door
 
 

@@ -12,7 +12,7 @@ from psycopg import errors
 
 from shared.db.core.pool import Connection, Pool
 from shared.errors import StoreUnavailable
-from tests.integration.door.doors import stopped
+from tests.integration.door.door_process import frozen
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -126,12 +126,12 @@ def test_opening_does_not_wait_for_an_absent_server() -> None:
 def test_a_stopped_server_is_given_up_and_used_again_when_it_goes_on(own_postgres: Postgres) -> None:
     with Pool(own_postgres.url_of("postgres"), size=2, application_name="pool-test", max_seconds=3.0) as pool:
         assert pool.run(one) == 1
-        with stopped(own_postgres), pytest.raises(StoreUnavailable, match="did not answer within 3 s"):
+        with frozen(own_postgres), pytest.raises(StoreUnavailable, match="did not answer within 3 s"):
             pool.run(one)
         assert pool.run(one) == 1
 
 
-def test_what_takes_too_long_is_rolled_back(own_postgres: Postgres) -> None:
+def test_a_transaction_that_takes_too_long_is_rolled_back(own_postgres: Postgres) -> None:
     with Pool(own_postgres.url_of("postgres"), size=2, application_name="pool-test", max_seconds=3.0) as pool:
         pool.run(lambda conn: conn.execute("CREATE TABLE numbers (n int)"))
         with pytest.raises(StoreUnavailable):
@@ -146,7 +146,7 @@ def test_an_error_of_ours_is_not_taken_for_a_silence(own_postgres: Postgres) -> 
         assert pool.run(one) == 1
 
 
-def test_a_statement_alone_is_kept_whatever_follows(pool: Pool) -> None:
+def test_a_single_statement_survives_a_later_error(pool: Pool) -> None:
     def insert_and_fail(conn: Connection) -> None:
         conn.execute("INSERT INTO numbers VALUES (3)")
         raise KeyError
@@ -156,7 +156,7 @@ def test_a_statement_alone_is_kept_whatever_follows(pool: Pool) -> None:
     assert pool.run(lambda conn: conn.execute("SELECT count(*) FROM numbers").fetchone()) == (3,)
 
 
-def test_who_has_a_connection_after_a_statement_alone_has_a_transaction(pool: Pool) -> None:
+def test_a_connection_opens_a_transaction_again_after_a_single_statement(pool: Pool) -> None:
     with ThreadPoolExecutor(4) as threads:
         list(threads.map(lambda _: pool.run_autocommit(one), range(20)))
         assert set(threads.map(lambda _: pool.run(lambda conn: conn.autocommit), range(20))) == {False}

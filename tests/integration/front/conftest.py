@@ -34,7 +34,7 @@ def sandbox() -> Iterator[RunningSandbox]:
         door="http://127.0.0.1:9", signing_key="key", port=0, requests_per_minute=0, burst_per_second=0
     )
     running = start_in_thread(settings)
-    tell(running, "companies", {"id": "cmp_1", "name": "Acme", "api_token": token().access_token})
+    control(running, "companies", {"id": "cmp_1", "name": "Acme", "api_token": token().access_token})
     order = {
         "type": "inbound_received",
         "company": "cmp_1",
@@ -43,7 +43,7 @@ def sandbox() -> Iterator[RunningSandbox]:
         "attachments": [{"id": "fil_1", "size": 600_000}],
         "deliver": False,
     }
-    tell(running, "send", order)
+    control(running, "send", order)
     yield running
     running.stop()
 
@@ -51,7 +51,7 @@ def sandbox() -> Iterator[RunningSandbox]:
 @pytest.fixture
 def fault(sandbox: RunningSandbox) -> Fault:
     """Lets the sandbox misbehave in one way."""
-    return lambda kind, **rule: tell(sandbox, "faults", {"kind": kind, **rule})
+    return lambda kind, **rule: control(sandbox, "faults", {"kind": kind, **rule})
 
 
 @pytest.fixture
@@ -78,6 +78,6 @@ def peer() -> Iterator[Callable[..., Peer]]:
         yield lambda *script, **options: stack.enter_context(Peer(*script, **options))
 
 
-def tell(sandbox: RunningSandbox, what: str, body: dict[str, Any]) -> None:
+def control(sandbox: RunningSandbox, what: str, body: dict[str, Any]) -> None:
     """Have the sandbox do something."""
     requests.post(f"{sandbox.url}/sandbox/{what}", json=body, timeout=5).raise_for_status()

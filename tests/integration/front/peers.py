@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable
 from typing import Self
 
-Say = bytes | Callable[[socket.socket], None]
+Reply = bytes | Callable[[socket.socket], None]
 
 
 def answer(status: str = "200 OK", body: bytes = b"", **headers: object) -> bytes:
@@ -40,7 +40,7 @@ def silence(connection: socket.socket) -> None:
 class Peer:
     """Listens while the `with` lasts. The last line of the script is repeated; a script of nothing hangs up."""
 
-    def __init__(self, *script: Say, reads_first: bool = True):
+    def __init__(self, *script: Reply, reads_first: bool = True):
         self.requests: list[bytes] = []
         self.connections = 0
         self._script = list(script)

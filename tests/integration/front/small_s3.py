@@ -92,7 +92,7 @@ class Handler(BaseHTTPRequestHandler):
         self._answer(status=204)
 
     def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - the name is the base class's
-        """Say nothing."""
+        """Reply nothing."""
 
     @property
     def _key(self) -> str:

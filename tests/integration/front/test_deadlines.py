@@ -77,7 +77,7 @@ def test_a_write_to_a_closed_port_did_not_happen(at: At) -> None:
         at(f"http://127.0.0.1:{port}").set_status("cnv_1", "archived")
 
 
-def test_what_went_wrong_is_named_by_its_class_alone(at: At) -> None:
+def test_an_error_names_the_class_of_its_cause_alone(at: At) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
     with pytest.raises(errors.FrontUnavailable) as unavailable:

@@ -167,7 +167,7 @@ def test_a_change_whose_answer_was_lost_is_found_in_the_events(client: TenantCli
     assert [(event.type, event.source) for event in found] == [("archive", "api")]
 
 
-def test_what_a_message_leaves_out_is_none(client: TenantClient, fault: Fault) -> None:
+def test_missing_fields_of_a_message_are_none(client: TenantClient, fault: Fault) -> None:
     fault("missing_message_fields")
     message = client.message("msg_1")
     assert (message.id, message.recipients, message.attachments) == ("msg_1", None, None)

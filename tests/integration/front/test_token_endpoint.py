@@ -11,7 +11,7 @@ import pytest
 
 from shared.errors import TokenUnavailable
 from shared.front.oauth import TokenEndpoint
-from tests.integration.front.peers import Peer, Say, answer, drip, silence
+from tests.integration.front.peers import Peer, Reply, answer, drip, silence
 
 Peers = Callable[..., Peer]
 REFRESH, SECRET = "canary-refresh", "canary-secret"
@@ -30,7 +30,7 @@ def refused(asked: TokenEndpoint, seconds: float) -> str:
 
 
 @pytest.mark.parametrize("script", [silence, b"", drip(answer(body=b"{" + b" " * 4_000))])
-def test_an_answer_that_never_ends_is_given_up_and_the_next_one_is_not_waited_for(peer: Peers, script: Say) -> None:
+def test_an_answer_that_never_ends_is_given_up_and_the_next_one_is_not_waited_for(peer: Peers, script: Reply) -> None:
     server = peer(script if callable(script) else lambda connection: connection.sendall(script))
     asked = endpoint(server.url)
     first, second = refused(asked, 0.5), refused(asked, 60.0)

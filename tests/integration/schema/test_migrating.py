@@ -82,7 +82,7 @@ def test_live_work_goes_on_while_a_migration_waits_for_a_long_transaction(
     assert applied(conn)
 
 
-def test_what_is_held_for_too_long_is_said_and_nothing_is_half_done(
+def test_a_migration_without_its_locks_fails_and_leaves_nothing_half_done(
     database: str, conn: psycopg.Connection[Any]
 ) -> None:
     with psycopg.connect(database) as reader:

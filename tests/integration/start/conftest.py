@@ -21,14 +21,14 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
 PROGRAM = Path(__file__).with_name("small_up.py")
-PATIENCE = 40.0  # seconds; only a crowded machine needs more than two
+TIMEOUT = 40.0  # seconds; only a crowded machine needs more than two
 
 
 def wait_until(fact: Callable[[], bool], what: str) -> None:
     """Return when the fact is true; fail with `what` when that takes too long."""
-    deadline = time.monotonic() + PATIENCE
+    deadline = time.monotonic() + TIMEOUT
     while not fact():
-        assert time.monotonic() < deadline, f"in {PATIENCE:g} s never: {what}"
+        assert time.monotonic() < deadline, f"in {TIMEOUT:g} s never: {what}"
         time.sleep(0.05)
 
 
@@ -37,38 +37,38 @@ class Started:
 
     def __init__(self, folder: Path, environ: dict[str, str]) -> None:
         self.data = folder / "data"
-        self._shown = folder / "shown"
-        with self._shown.open("ab") as shown:
+        self._log = folder / "output"
+        with self._log.open("ab") as output:
             self.process = subprocess.Popen(
                 [sys.executable, PROGRAM, folder],
                 env=environ,
-                stdout=shown,
+                stdout=output,
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
             )
 
     @property
-    def shown(self) -> str:
+    def output(self) -> str:
         """Everything printed so far."""
-        return self._shown.read_text()
+        return self._log.read_text()
 
     def wait_for(self, text: str, times: int = 1) -> None:
         """Return when `text` was printed that often."""
-        wait_until(lambda: self.shown.count(text) >= times or self.process.poll() is not None, repr(text))
-        assert self.shown.count(text) >= times, self.shown
+        wait_until(lambda: self.output.count(text) >= times or self.process.poll() is not None, repr(text))
+        assert self.output.count(text) >= times, self.output
 
     def interrupt(self) -> None:
         self.process.send_signal(signal.SIGINT)
 
     def ended(self) -> int:
         """Wait for the end; give the exit status."""
-        return self.process.wait(PATIENCE)
+        return self.process.wait(TIMEOUT)
 
     def family(self) -> list[psutil.Process]:
         """All processes that descend from this one."""
         return psutil.Process(self.process.pid).children(recursive=True)
 
-    def member(self, name: str) -> psutil.Process:
+    def child(self, name: str) -> psutil.Process:
         """The one direct child of that name."""
         [found] = [child for child in psutil.Process(self.process.pid).children() if child.name() == name]
         return found

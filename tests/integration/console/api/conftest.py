@@ -9,7 +9,7 @@ import pytest
 from console.web.app import create_app
 from console.web.resources import open_resources
 from shared.settings import Settings
-from tests.integration.console.api.sending import Api, token_for
+from tests.integration.console.api.client import ApiClient, token_for
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -30,9 +30,9 @@ def application(web_environment: dict[str, str]) -> Iterator[OpenAPI]:
 
 
 @pytest.fixture
-def api(application: OpenAPI, mailroom: Mailroom) -> Api:
+def api(application: OpenAPI, mailroom: Mailroom) -> ApiClient:
     """Somebody who may do everything."""
-    return Api(client=application.test_client(), token=token_for(mailroom, "everything", "--scope", "write"))
+    return ApiClient(client=application.test_client(), token=token_for(mailroom, "everything", "--scope", "write"))
 
 
 @pytest.fixture

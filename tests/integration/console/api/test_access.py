@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from shared.db.tenants import tenants
-from tests.integration.console.api.sending import Api, token_for
+from tests.integration.console.api.client import ApiClient, token_for
 
 if TYPE_CHECKING:
     import psycopg
@@ -39,7 +39,7 @@ def path_of(rule: Rule, tenant: int) -> str:
     return path.replace("<int:tenant_id>", str(tenant)).replace("<anything:external_id>", "17")
 
 
-def statuses(api: Api, application: OpenAPI, tenant: int) -> dict[str, int]:
+def statuses(api: ApiClient, application: OpenAPI, tenant: int) -> dict[str, int]:
     """What each route answers, by endpoint."""
     return {
         rule.endpoint: api.answer(method, path_of(rule, tenant), BODIES.get(rule.endpoint)).status_code
@@ -66,7 +66,7 @@ def other(conn: psycopg.Connection) -> int:
 def test_a_token_of_one_tenant_finds_no_other_on_any_route(
     application: OpenAPI, mailroom: Mailroom, tenant: int, other: int, conn: psycopg.Connection
 ) -> None:
-    bound = Api(
+    bound = ApiClient(
         client=application.test_client(), token=token_for(mailroom, "acme", "--scope", "write", "--tenant", "Acme")
     )
     before = rows(conn)
@@ -81,7 +81,7 @@ def test_a_token_of_one_tenant_finds_no_other_on_any_route(
 def test_a_tenant_out_of_sight_looks_like_one_that_is_not_there(
     application: OpenAPI, mailroom: Mailroom, acme: str, other: int
 ) -> None:
-    bound = Api(client=application.test_client(), token=token_for(mailroom, "acme", "--tenant", acme))
+    bound = ApiClient(client=application.test_client(), token=token_for(mailroom, "acme", "--tenant", acme))
     [hidden, missing] = [bound("GET", f"/tenants/{each}", code=404) for each in (other, 999_999)]
     assert hidden["detail"].replace(str(other), "ID") == missing["detail"].replace("999999", "ID")
     assert hidden["code"] == missing["code"] == "unknown_tenant"
@@ -90,7 +90,7 @@ def test_a_tenant_out_of_sight_looks_like_one_that_is_not_there(
 def test_a_token_that_reads_writes_on_no_route(
     application: OpenAPI, mailroom: Mailroom, tenant: int, conn: psycopg.Connection
 ) -> None:
-    reader = Api(client=application.test_client(), token=token_for(mailroom, "reader"))
+    reader = ApiClient(client=application.test_client(), token=token_for(mailroom, "reader"))
     before = rows(conn)
     answered = statuses(reader, application, tenant)
     writing = {rule.endpoint for rule, method in routes(application) if method not in READING}
@@ -124,13 +124,13 @@ def test_without_a_good_token_no_route_does_anything(
     ("ending", "detail"),
     [("revoked_at = now()", "the token is revoked"), ("expires_at = now()", "the token is expired")],
 )
-def test_a_token_that_has_ended_is_refused(api: Api, conn: psycopg.Connection, ending: str, detail: str) -> None:
+def test_a_token_that_has_ended_is_refused(api: ApiClient, conn: psycopg.Connection, ending: str, detail: str) -> None:
     api("GET", "/tenants")
     conn.execute(f"UPDATE api_tokens SET {ending}")  # type: ignore[arg-type]
     assert api("GET", "/tenants", code=401)["detail"] == detail
 
 
-def test_the_last_use_is_noted_once_a_minute(api: Api, conn: psycopg.Connection) -> None:
+def test_the_last_use_is_noted_once_a_minute(api: ApiClient, conn: psycopg.Connection) -> None:
     def noted() -> object:
         return conn.execute("SELECT last_used_at FROM api_tokens").fetchone()
 
@@ -151,7 +151,7 @@ def test_tokens_go_with_their_tenant(mailroom: Mailroom, acme: str, tenant: int,
 
 
 def test_a_log_line_names_route_and_token_and_nothing_private(
-    api: Api, users: str, caplog: pytest.LogCaptureFixture, capsys: pytest.CaptureFixture[str]
+    api: ApiClient, users: str, caplog: pytest.LogCaptureFixture, capsys: pytest.CaptureFixture[str]
 ) -> None:
     body = {"name": "Nora", "addresses": ["nora@acme.example"]}
     with caplog.at_level(logging.DEBUG):
@@ -169,7 +169,7 @@ def test_a_log_line_names_route_and_token_and_nothing_private(
 @pytest.mark.parametrize(
     ("given", "kept"), [("from-the-crm-1", True), ("short", False), ("a b c d e f g h", False), ("x" * 65, False)]
 )
-def test_a_sane_request_id_is_kept_in_answer_and_problem(api: Api, given: str, kept: bool) -> None:
+def test_a_sane_request_id_is_kept_in_answer_and_problem(api: ApiClient, given: str, kept: bool) -> None:
     answer = api.answer("GET", "/tenants/999999", headers={"X-Request-ID": given})
     request_id = answer.headers["X-Request-ID"]
     assert answer.get_json()["instance"] == request_id
@@ -196,7 +196,7 @@ def test_a_sane_request_id_is_kept_in_answer_and_problem(api: Api, given: str, k
     ],
 )
 def test_every_error_is_a_problem(
-    api: Api, method: str, path: str, given: dict[str, Any], status: int, code: str
+    api: ApiClient, method: str, path: str, given: dict[str, Any], status: int, code: str
 ) -> None:
     said = api(method, path, code=status, **given)
     assert (said["status"], said["code"], said["type"]) == (status, code, f"urn:mailroom:problem:{code}")
@@ -209,7 +209,7 @@ class Broken:
         raise RuntimeError("access_token=abc")
 
 
-def test_a_bug_says_nothing_of_itself(api: Api, application: OpenAPI) -> None:
+def test_a_bug_says_nothing_of_itself(api: ApiClient, application: OpenAPI) -> None:
     present = application.extensions["mailroom"]
     application.extensions["mailroom"] = dataclasses.replace(present, pool=Broken())
     answer = api.answer("GET", "/tenants")
@@ -217,10 +217,10 @@ def test_a_bug_says_nothing_of_itself(api: Api, application: OpenAPI) -> None:
     assert not {"abc", "RuntimeError", "Traceback"} & set(answer.get_data(as_text=True).replace('"', " ").split())
 
 
-def test_what_may_be_done_is_said_when_asked(api: Api, users: str) -> None:
+def test_options_names_the_allowed_methods(api: ApiClient, users: str) -> None:
     answer = api.answer("OPTIONS", f"{users}/bulk")
     assert (answer.status_code, "POST" in answer.headers["Allow"]) == (200, True)
 
 
-def test_what_may_be_done_instead_is_said_with_405(api: Api) -> None:
+def test_a_405_names_the_allowed_methods(api: ApiClient) -> None:
     assert "POST" in api.answer("PUT", "/tenants").headers["Allow"]

@@ -18,8 +18,8 @@ from sandbox.settings import SandboxSettings
 from shared.connection.vault import TokenVault
 from shared.db.tenants import connections
 from tests.integration.console.conftest import Mailroom
-from tests.integration.console.connect.browsing import Browser
-from tests.integration.console.consoles import Console, a_console
+from tests.integration.console.connect.browser import Browser
+from tests.integration.console.console_process import Console, running_console
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -61,14 +61,14 @@ class Site:
         url: str = self.mailroom.json("tenant", "connect", tenant)["url"]
         return url
 
-    def shown(self, tenant: str) -> dict[str, Any]:
+    def show(self, tenant: str) -> dict[str, Any]:
         """The tenant as the command shows it."""
         found: dict[str, Any] = self.mailroom.json("tenant", "show", tenant)
         return found
 
     def secret(self, tenant: str) -> dict[str, str]:
         """What the tenant's row holds, opened."""
-        grant = connections.read(self.conn, self.shown(tenant)["id"])
+        grant = connections.read(self.conn, self.show(tenant)["id"])
         assert grant
         return TokenVault([SecretStr(str(self.environment["TOKEN_KEYS"]))]).open(grant.tenant_id, grant.secret)
 
@@ -77,15 +77,15 @@ class Site:
         rule = {"kind": kind, "path_regex": path, "count": 1}
         assert requests.post(f"{self.front.url}/sandbox/faults", json=rule, timeout=30).ok
 
-    def end_links_times(self, tenant: str) -> None:
+    def expire_links(self, tenant: str) -> None:
         """Let the tenant's links be too old."""
         self.conn.execute(
-            "UPDATE connect_links SET expires_at = now() WHERE tenant_id = %s", (self.shown(tenant)["id"],)
+            "UPDATE connect_links SET expires_at = now() WHERE tenant_id = %s", (self.show(tenant)["id"],)
         )
 
 
 @contextmanager
-def a_site(database_url: str, redis_url: str, folder: Any, **settings: str) -> Iterator[Site]:
+def running_site(database_url: str, redis_url: str, folder: Any, **settings: str) -> Iterator[Site]:
     """Start all of it."""
     with ExitStack() as stack:
         sandbox = SandboxSettings(
@@ -109,7 +109,7 @@ def a_site(database_url: str, redis_url: str, folder: Any, **settings: str) -> I
             **CLIENT,
             **settings,
         }
-        console = stack.enter_context(a_console(folder / "console.log", environment))
+        console = stack.enter_context(running_console(folder / "console.log", environment))
         conn = stack.enter_context(psycopg.connect(database_url, autocommit=True))
         command: dict[str, str | None] = {"PUBLIC_URL": console.url, "MAILROOM_ENV": None, "NO_COLOR": "1"}
         yield Site(console=console, front=front, environment={**environment, **command}, conn=conn)
@@ -118,7 +118,7 @@ def a_site(database_url: str, redis_url: str, folder: Any, **settings: str) -> I
 
 @pytest.fixture(scope="module")
 def site(database_url: str, redis_url: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
-    with a_site(database_url, redis_url, tmp_path_factory.mktemp("site")) as site:
+    with running_site(database_url, redis_url, tmp_path_factory.mktemp("site")) as site:
         yield site
 
 

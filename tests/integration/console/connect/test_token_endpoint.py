@@ -11,12 +11,12 @@ from urllib.parse import parse_qs, urlsplit
 
 import pytest
 
-from tests.integration.console.connect.conftest import a_site
+from tests.integration.console.connect.conftest import running_site
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from tests.integration.console.connect.browsing import Browser, Page
+    from tests.integration.console.connect.browser import Browser, Page
     from tests.integration.console.connect.conftest import Site
 
 UNANSWERED = "Front did not answer as it should"
@@ -70,13 +70,13 @@ def site(
     endpoint: Endpoint, database_url: str, redis_url: str, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Site]:
     """A site whose Front has this token endpoint."""
-    with a_site(database_url, redis_url, tmp_path_factory.mktemp("site"), FRONT_APP_URL=endpoint.url) as site:
+    with running_site(database_url, redis_url, tmp_path_factory.mktemp("site"), FRONT_APP_URL=endpoint.url) as site:
         yield site
 
 
 def come_back(site: Site, browser: Browser, tenant: str, code: str = "canary-code") -> Page:
     """Open the tenant's link, and come back from a Front that gave this code."""
-    [state] = parse_qs(urlsplit(browser.step(site.link(tenant))).query)["state"]
+    [state] = parse_qs(urlsplit(browser.redirect_target(site.link(tenant))).query)["state"]
     return browser.open(f"{site.console.url}/oauth/callback?code={code}&state={state}")
 
 
@@ -109,7 +109,7 @@ def test_nothing_is_connected_and_the_link_stays_good(
     endpoint.says(body, status)
     page = come_back(site, browser, tenant)
     assert (page.status, page.title) == (code, title)
-    shown = site.shown(tenant)
+    shown = site.show(tenant)
     assert (shown["connection"], shown["company_id"]) == (None, None)
     assert site.conn.execute("SELECT count(*) FROM connections WHERE tenant_id = %s", (shown["id"],)).fetchone() == (0,)
     assert "canary-" not in site.console.printed()
@@ -130,7 +130,7 @@ def test_the_code_goes_in_a_form_with_the_address_it_was_sent_to(
 
 
 @pytest.mark.parametrize("form", ["seconds", "milliseconds", "iso", "absent"])
-def test_the_tokens_end_is_read_in_whatever_form_it_comes(
+def test_the_expiry_of_a_token_is_read_in_every_form(
     site: Site, endpoint: Endpoint, browser: Browser, form: str
 ) -> None:
     tenant, company = site.tenant(), site.company()
@@ -140,7 +140,7 @@ def test_the_tokens_end_is_read_in_whatever_form_it_comes(
     endpoint.says({"access_token": f"api-token-of-{company}", "refresh_token": "r", **given})
     come_back(site, browser, tenant)
     row = site.conn.execute(
-        "SELECT expires_at FROM connections WHERE tenant_id = %s", (site.shown(tenant)["id"],)
+        "SELECT expires_at FROM connections WHERE tenant_id = %s", (site.show(tenant)["id"],)
     ).fetchone()
     assert row
     expected = end if given else datetime.now(UTC) + timedelta(hours=1)
@@ -154,7 +154,7 @@ def test_while_front_does_not_say_which_company_it_is_nothing_is_connected(
     endpoint.says({"access_token": f"api-token-of-{company}", "refresh_token": "r"})
     site.fault("403", "^/me$")
     assert come_back(site, browser, tenant).title == UNANSWERED
-    assert site.shown(tenant)["connection"] is None
+    assert site.show(tenant)["connection"] is None
 
 
 def test_an_endpoint_that_hangs_is_given_up(site: Site, endpoint: Endpoint, browser: Browser) -> None:
@@ -163,4 +163,4 @@ def test_an_endpoint_that_hangs_is_given_up(site: Site, endpoint: Endpoint, brow
     endpoint.hangs = True
     page = come_back(site, browser, tenant)
     assert (page.status, page.title, len(page.links)) == (503, UNANSWERED, 1)
-    assert site.shown(tenant)["connection"] is None
+    assert site.show(tenant)["connection"] is None

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Api:
+class ApiClient:
     """Somebody with a token."""
 
     client: FlaskClient

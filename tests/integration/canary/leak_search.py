@@ -22,7 +22,7 @@ COLUMNS = """
 """
 
 
-def forms_of(secret: str) -> set[bytes]:
+def encodings_of(secret: str) -> set[bytes]:
     """A secret as it is, and as it looks in what is made of it: base64 at any offset, hex, JSON, an address."""
     raw = secret.encode()
     forms = {raw, raw.hex().encode(), urllib.parse.quote(secret, safe="").encode(), json.dumps(secret)[1:-1].encode()}
@@ -33,9 +33,9 @@ def forms_of(secret: str) -> set[bytes]:
     return forms
 
 
-def leaks(secrets: dict[str, str], places: Iterable[Found]) -> list[tuple[str, str]]:
+def find_leaks(secrets: dict[str, str], places: Iterable[Found]) -> list[tuple[str, str]]:
     """Which secret was found where."""
-    forms = {name: forms_of(secret) for name, secret in secrets.items()}
+    forms = {name: encodings_of(secret) for name, secret in secrets.items()}
     return sorted(
         {
             (name, place)
@@ -46,7 +46,7 @@ def leaks(secrets: dict[str, str], places: Iterable[Found]) -> list[tuple[str, s
     )
 
 
-def cells(database_url: str) -> Iterator[Found]:
+def database_values(database_url: str) -> Iterator[Found]:
     """Every value of every column of every table; bytes also as they are when inflated."""
     with psycopg.connect(database_url, autocommit=True) as conn:
         for table, column, is_bytes in conn.execute(COLUMNS).fetchall():

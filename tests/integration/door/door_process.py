@@ -79,7 +79,7 @@ def signed(body: bytes) -> dict[str, str]:
 
 
 @contextmanager
-def a_door(database_url: str, redis_url: str, log: Path, **settings: str) -> Iterator[Door]:
+def running_door(database_url: str, redis_url: str, log: Path, **settings: str) -> Iterator[Door]:
     """Run `python -m ingest` until the end of the block."""
     port = free_port()
     with log.open("wb") as output:
@@ -115,7 +115,7 @@ def _wait_until_alive(door: Door) -> None:
 
 
 @contextmanager
-def stopped(*servers: Server) -> Iterator[None]:
+def frozen(*servers: Server) -> Iterator[None]:
     """Freeze servers, children included: their sockets stay open and nobody answers."""
     processes = [
         process for server in servers for main in [psutil.Process(server.pid)]

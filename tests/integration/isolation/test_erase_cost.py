@@ -8,23 +8,23 @@ import pytest
 
 from console.erasing import erase_everything
 from shared.db.tenants import erasing
-from tests.integration.isolation.test_erase_races import places
-from tests.integration.pipeline.rig import Rig
+from tests.integration.isolation.test_erase_races import stores
+from tests.integration.pipeline.harness import Harness
 
 FETCHED = "SELECT idx_tup_fetch::int FROM pg_stat_user_tables WHERE relname = 'events'"
 THEIRS, ALL = 500, 10_000
 
 
-def fetched(rig: Rig) -> int:
+def fetched(harness: Harness) -> int:
     """How many rows of events were read by index so far; each session tells now and then, unless it is asked to."""
-    rig.sql("SELECT pg_stat_force_next_flush()")
-    return int(rig.one(FETCHED))
+    harness.sql("SELECT pg_stat_force_next_flush()")
+    return int(harness.one(FETCHED))
 
 
-def test_others_events_are_not_read_again_with_every_batch(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
-    acme = rig.tenant("cmp_acme")
-    rig.tenant("cmp_other", "Other")
-    rig.sql(
+def test_others_events_are_not_read_again_with_every_batch(harness: Harness, monkeypatch: pytest.MonkeyPatch) -> None:
+    acme = harness.tenant("cmp_acme")
+    harness.tenant("cmp_other", "Other")
+    harness.sql(
         """
         INSERT INTO events (company_id, front_id, tenant_id, type, received_at, state)
         SELECT t.company_id, 'evt_' || n, t.id, 'tag_added', now(), 'done' FROM generate_series(1, %s) n
@@ -33,10 +33,10 @@ def test_others_events_are_not_read_again_with_every_batch(rig: Rig, monkeypatch
         ALL,
         ALL // THEIRS,
     )
-    rig.sql("ANALYZE events")
+    harness.sql("ANALYZE events")
     monkeypatch.setattr("console.erasing.EVENTS_AT_ONCE", 20)
-    subject = rig.resources.pool.run(partial(erasing.mark_tenant, tenant_id=acme))
-    before = fetched(rig)
-    erase_everything(places(rig), subject, lambda _: None)
-    assert rig.one("SELECT count(*)::int FROM events") == ALL - THEIRS
-    assert fetched(rig) - before < 10 * THEIRS
+    subject = harness.resources.pool.run(partial(erasing.mark_tenant, tenant_id=acme))
+    before = fetched(harness)
+    erase_everything(stores(harness), subject, lambda _: None)
+    assert harness.one("SELECT count(*)::int FROM events") == ALL - THEIRS
+    assert fetched(harness) - before < 10 * THEIRS

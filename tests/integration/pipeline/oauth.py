@@ -10,50 +10,50 @@ from shared.connection.vault import TokenVault
 from shared.db.tenants import connections
 
 if TYPE_CHECKING:
-    from tests.integration.pipeline.rig import Rig
+    from tests.integration.pipeline.harness import Harness
 
 CALLBACK = "https://mailroom.example/oauth/callback"
 #: The end of all access tokens, as our row knows it; Front's own clock is not moved.
-PAST = "UPDATE connections SET updated_at = now() - interval '2 hours', expires_at = now() - interval '1 hour'"
+EXPIRE_TOKENS = "UPDATE connections SET updated_at = now() - interval '2 hours', expires_at = now() - interval '1 hour'"
 #: Whoever refreshes died: or wait 20 seconds.
-UNCLAIMED = "UPDATE connections SET refreshing_until = now() - interval '1 second'"
+END_REFRESH_CLAIM = "UPDATE connections SET refreshing_until = now() - interval '1 second'"
 
 
 @dataclass(frozen=True, kw_only=True)
-class Consent:
+class Grant:
     """One company's grant as Front knows it."""
 
     access_token: str
     refresh_token: str
 
 
-def consent(rig: Rig, tenant_id: int, company: str) -> Consent:
+def connect_by_oauth(harness: Harness, tenant_id: int, company: str) -> Grant:
     """Connect the tenant by OAuth. Front's token endpoint counts nothing of it."""
-    grants, now = rig.sandbox.front.grants, rig.sandbox.front.now()
+    grants, now = harness.sandbox.front.grants, harness.sandbox.front.now()
     tokens = grants.exchange(
         grants.issue_code(company, "https://mailroom.example", now), "https://mailroom.example", now
     )
     secret = {"access_token": tokens.access_token, "refresh_token": tokens.refresh_token}
-    sealed = TokenVault(rig.settings.token_keys).seal(tenant_id, secret)
+    sealed = TokenVault(harness.settings.token_keys).seal(tenant_id, secret)
     ends = datetime.fromtimestamp(tokens.expires_at, UTC)
-    rig.resources.pool.run(
+    harness.resources.pool.run(
         lambda conn: connections.connect(conn, tenant_id, kind="oauth", secret=sealed, expires_at=ends)
     )
-    return Consent(**secret)
+    return Grant(**secret)
 
 
-def stored(rig: Rig, tenant_id: int) -> Consent:
+def stored_grant(harness: Harness, tenant_id: int) -> Grant:
     """The tokens in our row."""
-    sealed = bytes(rig.one("SELECT secret FROM connections WHERE tenant_id = %s", tenant_id))
-    return Consent(**TokenVault(rig.settings.token_keys).open(tenant_id, sealed))
+    sealed = bytes(harness.one("SELECT secret FROM connections WHERE tenant_id = %s", tenant_id))
+    return Grant(**TokenVault(harness.settings.token_keys).open(tenant_id, sealed))
 
 
-def refreshes(rig: Rig) -> list[int]:
+def token_answers(harness: Harness) -> list[int]:
     """How the token endpoint answered, in order."""
-    calls: list[dict[str, Any]] = rig.control("ledger/calls")["calls"]
+    calls: list[dict[str, Any]] = harness.control("ledger/calls")["calls"]
     return [call["status"] for call in calls if call["route"] == "/oauth/token"]
 
 
-def changes(rig: Rig) -> list[dict[str, Any]]:
+def confirmed_changes(harness: Harness) -> list[dict[str, Any]]:
     """The changes of conversations that Front made."""
-    return [call for call in rig.writes() if call["route"] != "/oauth/token" and call["status"] == 204]
+    return [call for call in harness.writes() if call["route"] != "/oauth/token" and call["status"] == 204]

@@ -8,7 +8,7 @@ from urllib.parse import urljoin
 
 import requests
 
-PATIENCE = 60.0
+TIMEOUT = 60.0
 
 
 @dataclass
@@ -65,11 +65,11 @@ class Browser:
 
     def open(self, address: str) -> Page:
         """The page at the end of all redirects."""
-        return _page(self._session.get(address, timeout=PATIENCE))
+        return _page(self._session.get(address, timeout=TIMEOUT))
 
-    def step(self, address: str) -> str:
+    def redirect_target(self, address: str) -> str:
         """Where a redirect leads, without going there."""
-        answer = self._session.get(address, timeout=PATIENCE, allow_redirects=False)
+        answer = self._session.get(address, timeout=TIMEOUT, allow_redirects=False)
         assert answer.is_redirect, answer.text
         return answer.headers["Location"]
 
@@ -77,10 +77,10 @@ class Browser:
         """Choose on Front's consent page; the address it sends the browser back to, not yet opened."""
         assert company in consent.choices["company"], consent.text
         form = {**consent.fields, "company": company, "decision": "allow" if allow else "deny"}
-        answer = self._session.get(consent.action, params=form, timeout=PATIENCE, allow_redirects=False)
+        answer = self._session.get(consent.action, params=form, timeout=TIMEOUT, allow_redirects=False)
         return answer.headers["Location"]
 
-    def spoil_cookies(self) -> None:
+    def corrupt_cookies(self) -> None:
         """Change a character of each cookie's content."""
         for cookie in self._session.cookies:
             value = str(cookie.value)

@@ -54,7 +54,7 @@ class Messages:
         yield
 
 
-class Rig:
+class Harness:
     """One Mailroom and one Front."""
 
     def __init__(self, database_url: str, redis_url: str, folder: Path, **sandbox: Any):
@@ -119,7 +119,7 @@ class Rig:
         assert answer.ok, answer.text
         return answer.json()
 
-    def heal(self) -> None:
+    def clear_faults(self) -> None:
         """Let nothing go wrong in Front any more."""
         assert requests.delete(f"{self.sandbox.url}/sandbox/faults", timeout=30).ok
 
@@ -158,7 +158,7 @@ class Rig:
         """Run one task."""
         run_task(self.resources, STEPS, task_id)
 
-    def hurry(self, seconds: float = 86_400) -> None:
+    def make_due(self, seconds: float = 86_400) -> None:
         """Let retries that wait be due."""
         self.sql("UPDATE tasks SET due_at = now() WHERE state = 'ready' AND due_at < 'infinity'")
         self.sql("UPDATE tenants SET not_before = '-infinity'")

@@ -10,7 +10,7 @@ import redis
 from bench.harness.processes import wait_until
 from shared import queue
 from shared.db.tasks import capacity
-from tests.integration.pipeline.rig import Rig
+from tests.integration.pipeline.harness import Harness
 from tests.integration.pipeline.running_worker import running_worker
 from tests.integration.pipeline.test_dispatch import NORA, TO_NORA, tenant_with_work
 from workers.dispatch import Dispatcher
@@ -22,101 +22,105 @@ PATIENCE = 60.0  # seconds; for all that a crowded machine may need
 
 
 @pytest.fixture
-def broker(rig: Rig) -> Iterator[redis.Redis]:
-    """The Redis that the rig's messages go to."""
-    with redis.Redis.from_url(rig.settings.redis_url.get_secret_value()) as client:
+def broker(harness: Harness) -> Iterator[redis.Redis]:
+    """The Redis that the harness's messages go to."""
+    with redis.Redis.from_url(harness.settings.redis_url.get_secret_value()) as client:
         yield client
 
 
 @pytest.fixture
-def dispatcher(rig: Rig) -> Iterator[Dispatcher]:
+def dispatcher(harness: Harness) -> Iterator[Dispatcher]:
     """One that really sends."""
-    waiting = queue.QueueDepth(rig.settings.redis_url.get_secret_value(), queue.WORK_QUEUE)
-    with queue.celery_app(rig.settings) as app:
-        dispatcher = Dispatcher(rig.resources.pool, app, waiting)
+    waiting = queue.QueueDepth(harness.settings.redis_url.get_secret_value(), queue.WORK_QUEUE)
+    with queue.celery_app(harness.settings) as app:
+        dispatcher = Dispatcher(harness.resources.pool, app, waiting)
         yield dispatcher
         dispatcher.close()
 
 
-def backlog(rig: Rig) -> None:
+def backlog(harness: Harness) -> None:
     """Ten thousand tasks of a hundred tenants."""
-    rig.sql(
+    harness.sql(
         "INSERT INTO tenants (name, company_id) SELECT 'tenant ' || n, 'cmp_' || n FROM generate_series(1, %s) n",
         TENANTS,
     )
-    rig.sql(
+    harness.sql(
         "INSERT INTO events (company_id, front_id, tenant_id, type, received_at, state)"
         " SELECT company_id, 'evt_' || n, id, 'inbound_received', now(), 'processing'"
         " FROM tenants, generate_series(1, %s) n",
         EACH,
     )
-    rig.sql(
+    harness.sql(
         "INSERT INTO tasks (tenant_id, event_id, kind, state) SELECT tenant_id, id, 'apply_action', 'ready' FROM events"
     )
 
 
-def leases_end(rig: Rig) -> None:
+def leases_end(harness: Harness) -> None:
     """Let all the time pass that a message is given."""
-    rig.sql("UPDATE tasks SET lease_until = now() - interval '1 second' WHERE state = 'queued'")
-    rig.sweep("take_back")
+    harness.sql("UPDATE tasks SET lease_until = now() - interval '1 second' WHERE state = 'queued'")
+    harness.sweep("take_back")
 
 
 def test_ten_thousand_tasks_without_a_worker_are_a_few_messages(
-    rig: Rig, dispatcher: Dispatcher, broker: redis.Redis
+    harness: Harness, dispatcher: Dispatcher, broker: redis.Redis
 ) -> None:
-    backlog(rig)
+    backlog(harness)
     longest = 0
     for _ in range(50):
         dispatcher.send_round()
         dispatcher.top_up([1, 2, 3])
         longest = max(longest, queue_length(broker))
-        leases_end(rig)
-    sent = rig.sql("SELECT max(sends), count(*) FILTER (WHERE sends > 0) FROM tasks")
+        leases_end(harness)
+    sent = harness.sql("SELECT max(sends), count(*) FILTER (WHERE sends > 0) FROM tasks")
     print(f"{TENANTS * EACH:,} tasks, 50 leases: at most {longest} messages waited; (sends a task, tasks sent) {sent}")
     assert 0 < longest <= MOST
 
 
 def test_a_redis_that_was_emptied_gets_its_messages_again(
-    rig: Rig, dispatcher: Dispatcher, broker: redis.Redis
+    harness: Harness, dispatcher: Dispatcher, broker: redis.Redis
 ) -> None:
-    backlog(rig)
+    backlog(harness)
     before = dispatcher.send_round()
     broker.flushdb()
-    leases_end(rig)
+    leases_end(harness)
     assert (dispatcher.send_round(), queue_length(broker)) == (before, before)
 
 
-def test_a_message_is_all_that_sending_leaves_in_redis(rig: Rig, dispatcher: Dispatcher, broker: redis.Redis) -> None:
-    tenant_with_work(rig, "cmp_acme", 1)
+def test_a_message_is_all_that_sending_leaves_in_redis(
+    harness: Harness, dispatcher: Dispatcher, broker: redis.Redis
+) -> None:
+    tenant_with_work(harness, "cmp_acme", 1)
     broker.flushdb()
     assert (dispatcher.send_round(), queue_length(broker)) == (1, 1)
     assert not list(broker.scan_iter("_kombu*"))
 
 
-def test_a_single_event_is_sent_ahead_of_backlogs(rig: Rig, dispatcher: Dispatcher, broker: redis.Redis) -> None:
-    backlog(rig)
-    quiet = tenant_with_work(rig, "cmp_acme", 1)
-    rig.sql("UPDATE tasks SET due_at = now() WHERE tenant_id = %s", quiet)
+def test_a_single_event_is_sent_ahead_of_backlogs(
+    harness: Harness, dispatcher: Dispatcher, broker: redis.Redis
+) -> None:
+    backlog(harness)
+    quiet = tenant_with_work(harness, "cmp_acme", 1)
+    harness.sql("UPDATE tasks SET due_at = now() WHERE tenant_id = %s", quiet)
     sent = dispatcher.send_round()
     assert (broker.llen(queue.WORK_QUEUE), queue_length(broker)) == (1, sent)
 
 
-def test_slow_files_of_many_tenants_do_not_delay_the_work_of_others(rig: Rig, dispatcher: Dispatcher) -> None:
-    rig.control("faults", {"kind": "slow_body", "path_regex": "/download/", "seconds": PATIENCE})
+def test_slow_files_of_many_tenants_do_not_delay_the_work_of_others(harness: Harness, dispatcher: Dispatcher) -> None:
+    harness.control("faults", {"kind": "slow_body", "path_regex": "/download/", "seconds": PATIENCE})
     film = [{"filename": "film.mp4", "size": 2**20}]
     for company in ("cmp_0", "cmp_1", "cmp_2"):
-        rig.user(rig.tenant(company, company), NORA)
-        rig.send("inbound_received", company, recipients=TO_NORA, attachments=film * 4)
-    rig.record()
-    rig.sql("UPDATE tasks SET state = 'ready'")
+        harness.user(harness.tenant(company, company), NORA)
+        harness.send("inbound_received", company, recipients=TO_NORA, attachments=film * 4)
+    harness.record()
+    harness.sql("UPDATE tasks SET state = 'ready'")
     running = "SELECT kind, count(*)::int FROM tasks WHERE state = 'running' GROUP BY 1"
-    with running_worker(rig, slots=4):
+    with running_worker(harness, slots=4):
         dispatcher.send_round()
-        assert wait_until(lambda: rig.sql(running) == [("store_attachment", 2)], PATIENCE)
-        quiet = tenant_with_work(rig, "cmp_quiet", 3)
+        assert wait_until(lambda: harness.sql(running) == [("store_attachment", 2)], PATIENCE)
+        quiet = tenant_with_work(harness, "cmp_quiet", 3)
         dispatcher.send_round()
-        assert wait_until(lambda: rig.one(DONE, quiet) == 3, PATIENCE)
-        assert rig.sql(running) == [("store_attachment", 2)]
+        assert wait_until(lambda: harness.one(DONE, quiet) == 3, PATIENCE)
+        assert harness.sql(running) == [("store_attachment", 2)]
 
 
 def queue_length(broker: redis.Redis) -> int:

@@ -35,7 +35,7 @@ def test_an_app_has_an_id_and_a_secret(
     assert checks(mailroom)["oauth app"] is sound
 
 
-def test_who_connects_by_api_token_alone_needs_no_app(mailroom: Mailroom, acme: str) -> None:
+def test_tenants_with_api_tokens_alone_need_no_app(mailroom: Mailroom, acme: str) -> None:
     found = checks(mailroom)
     assert (found["oauth app"], "public url" in found) == (True, False)
 
