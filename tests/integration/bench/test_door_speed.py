@@ -1,6 +1,6 @@
-"""The door stays fast. Only ratios within one run are tested, with slack for a busy machine.
+"""The door stays fast. The tests compare ratios within one run only, with slack for a busy machine.
 
-On two busy cores one short round has shown a ratio of rates of 1.9 where 4 is usual. The CPU of an answer varies far
+A short round on two busy cores once had a ratio of rates of 1.9, where 4 is usual. The CPU time of an answer varies far
 less, so its bounds are tighter.
 """
 
@@ -17,7 +17,7 @@ pytestmark = pytest.mark.timeout(400)
 
 @pytest.fixture(scope="module")
 def figures() -> dict[str, Any]:
-    """A quick run, which downloads nothing: the textbook uses our own packages."""
+    """Run a quick benchmark. It downloads nothing, because the textbook door uses our own packages."""
     return DOOR.run(quick=True)
 
 
