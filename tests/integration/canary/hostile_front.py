@@ -1,4 +1,4 @@
-"""A Front that repeats what it was sent wherever an answer has room for it, and overhears every secret."""
+"""A Front that repeats each request in every part of an answer that has room, and collects every secret."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def _response(status: str, body: bytes, *headers: str) -> bytes:
     return "\r\n".join([f"HTTP/1.1 {status}", f"Content-Length: {len(body)}", *headers, "", ""]).encode() + body
 
 
-#: Each says the request's authorization and body; `elsewhere` is the address of another host.
+#: Each repeats the request's authorization and body; `elsewhere` is the address of another host.
 RESPONSES: dict[str, Callable[[str, str], bytes]] = {
     "error in JSON": lambda said, _: _response("400 Bad Request", _json(said)),
     "error in text": lambda said, _: _response("500 Oops", said.encode()),
@@ -42,12 +42,12 @@ RESPONSES: dict[str, Callable[[str, str], bytes]] = {
     "cut": lambda said, _: f"HTTP/1.1 200 OK\r\nContent-Length: 9999\r\n\r\n{said}".encode(),
     "reset": lambda said, _: b"",
 }
-#: As a file's bytes these would be what Front says the file is.
+#: These are valid as the bytes of a file.
 VALID_AS_FILE = ("garbage", "broken header")
 
 
 class HostileFront:
-    """Stands before the sandbox: each call takes the next name in line; none is left → the sandbox answers."""
+    """A proxy of the sandbox. Each call takes the next hostile response; the sandbox answers when none is left."""
 
     def __init__(self, front_url: str, elsewhere: str) -> None:
         self.secrets: set[str] = set()
@@ -61,7 +61,7 @@ class HostileFront:
         self._thread.start()
 
     def stop(self) -> None:
-        """Listen no more."""
+        """Stop listening."""
         self._server.shutdown()
         self._thread.join()
         self._server.server_close()
@@ -98,7 +98,7 @@ class HostileFront:
         return self._forward(request, body)
 
     def _forward(self, request: BaseHTTPRequestHandler, body: bytes) -> bytes:
-        """What the sandbox says, with addresses of ours in place of its own."""
+        """Return the sandbox's answer with our address in place of its own."""
         headers = {name: value for name, value in request.headers.items() if name not in {"Host", "Content-Length"}}
         answer = requests.request(
             request.command, self._front + request.path, data=body, headers=headers, timeout=60, allow_redirects=False

@@ -1,4 +1,4 @@
-"""Real processes at DEBUG with secrets that can be recognised, before a treacherous Front."""
+"""Real processes at log level DEBUG, with recognisable secrets and a hostile Front."""
 
 from __future__ import annotations
 
@@ -32,14 +32,14 @@ MAKE_ALL_DUE = """
     UPDATE tenants SET not_before = '-infinity', probe_at = CASE WHEN probe_at IS NOT NULL THEN now() END;
     UPDATE outages SET probe_at = now(); UPDATE connections SET refreshing_until = NULL
 """
-#: What waits for another task, as for a file that failed, is not to be waited for.
+#: A task that waits for another one, such as a failed file, is not counted.
 COUNT_RUNNABLE = """
     SELECT count(*)::int FROM tasks WHERE state IN ('queued', 'running') OR state = 'ready' AND due_at < 'infinity'
 """
 
 
 class SystemUnderTest:
-    """Real processes at DEBUG, before a treacherous Front."""
+    """Real processes at log level DEBUG, with a hostile Front."""
 
     def __init__(self, database: str, redis_url: str, folder: Path, elsewhere: Peer) -> None:
         self.database, self.redis_url, self.folder = database, redis_url, folder
@@ -85,15 +85,15 @@ class SystemUnderTest:
         return self.deployment.run("leaky", "-m", "celery", *words, "--concurrency", "4", *CELERY)
 
     def mailroom(self, *arguments: str) -> str:
-        """What the command prints."""
+        """Run the command and return its output."""
         return CliRunner().invoke(main, arguments, env=self.deployment.environment).output
 
     def run_json(self, *arguments: str) -> dict[str, Any]:
-        """What the command gives out, as a document."""
+        """Run the command with --json and return its document."""
         return json.loads(CliRunner().invoke(main, [*arguments, "--json"], env=self.deployment.environment).stdout)
 
     def secrets(self) -> dict[str, str]:
-        """By name; one more is one line more."""
+        """Return all secrets by name. Add a line here for each new secret."""
         token_keys = {
             f"TOKEN_KEYS {n}": key.get_secret_value() for n, key in enumerate(self.harness.settings.token_keys)
         }
@@ -110,7 +110,7 @@ class SystemUnderTest:
         }
 
     def connect(self, name: str, company: str) -> requests.Response:
-        """An admin opens the link and consents; the last page they see."""
+        """Open the link and consent as an admin; return the last page."""
         url = self.run_json("tenant", "connect", name)["url"]
         self.issued_secrets[f"link {len(self.issued_secrets)}"] = url.rpartition("/")[2]
         with requests.Session() as browser:
@@ -120,21 +120,21 @@ class SystemUnderTest:
             return browser.get(f"{self.front.url}/oauth/consent", params={**callback, "decision": "allow"}, timeout=60)
 
     def mail(self, count: int = 3) -> None:
-        """Mail to both tenants, with files, some of it without what the webhook leaves out now and then."""
+        """Send mail with files to both tenants, and mail whose webhooks lack their recipients."""
         to = [{"handle": NORA, "role": "to"}]
         for company in (ACME, BETA):
             self.harness.send("inbound_received", company, recipients=to, count=count, attachment_count=1)
             self.harness.send("inbound_received", company, recipients=to, fault="no_recipients", text_size=100)
 
     def settle(self) -> None:
-        """Until nothing can be done any more, however long Front would have us wait."""
+        """Wait until no task can run any more, and skip each wait that Front asks for."""
 
         def is_idle() -> bool:
             for statement in MAKE_ALL_DUE.split(";"):
                 self.harness.sql(statement)
             return self.harness.resources.intake.depth() == 0 and self.harness.one(COUNT_RUNNABLE) == 0
 
-        self.deployment.wait_until(is_idle, "nothing can be done any more")
+        self.deployment.wait_until(is_idle, "no task can run any more")
 
     def close(self) -> None:
         self.deployment.close()

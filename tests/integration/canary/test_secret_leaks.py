@@ -1,4 +1,4 @@
-"""Secrets that can be recognised go through everything that runs, and are looked for wherever anything is left."""
+"""Recognisable secrets pass through all processes; the test then searches all stored data and output for them."""
 
 from __future__ import annotations
 
@@ -30,14 +30,14 @@ def system(database: str, redis_db: str, tmp_path: Path) -> Iterator[SystemUnder
 
 
 def connect_tenants(system: SystemUnderTest) -> None:
-    """Acme by the consent of its admin, after a Front that gave away what it was asked; Beta by an API token."""
+    """Connect Acme by consent, after two refusals that repeat the request, and connect Beta by an API token."""
     system.harness.sandbox.front.ensure_company(ACME, "Acme", None)
     system.mailroom("tenant", "add", "Acme")
     system.front.token_responses.extend(["error in JSON", "error in text"])
     for attempt in range(1, 3):
         page = system.connect("Acme", ACME)
         assert page.status_code >= 400
-        # It leads back to the link, in the browser that came with it.
+        # The page leads back to the link; the browser that opened the link may see it.
         link = f"{system.console}/connect/{system.issued_secrets[f'link {attempt}']}"
         system.shown.append(
             ("page of a refusal", page.content.replace(link.encode(), b"").replace(urlsplit(link).path.encode(), b""))
@@ -51,7 +51,7 @@ def connect_tenants(system: SystemUnderTest) -> None:
 
 
 def outputs(system: SystemUnderTest) -> Iterator[leak_search.Found]:
-    """Everything that is shown to somebody."""
+    """Yield all output of the commands, the console, the API and the door."""
     events = [str(number) for (number,) in system.harness.sql("SELECT id FROM events ORDER BY id")]
     tasks = [str(number) for (number,) in system.harness.sql("SELECT id FROM tasks WHERE state = 'failed'")]
     reads = [
