@@ -1,4 +1,4 @@
-"""A power cut takes exactly the bytes that were not synced."""
+"""A power loss removes exactly the bytes that were not synced."""
 
 from __future__ import annotations
 
