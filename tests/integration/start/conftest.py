@@ -1,4 +1,4 @@
-"""Starts `mailroom up` with small programs in a process of its own, as a person would."""
+"""Start `mailroom up` with small programs in a process of its own, as a person would."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
 PROGRAM = Path(__file__).with_name("small_up.py")
-TIMEOUT = 40.0  # seconds; only a crowded machine needs more than two
+TIMEOUT = 40.0  # seconds; only a busy machine needs more than two
 
 
 def wait_until(fact: Callable[[], bool], what: str) -> None:
-    """Return when the fact is true; fail with `what` when that takes too long."""
+    """Wait until the fact is true; fail with `what` after the timeout."""
     deadline = time.monotonic() + TIMEOUT
     while not fact():
         assert time.monotonic() < deadline, f"in {TIMEOUT:g} s never: {what}"
@@ -33,7 +33,7 @@ def wait_until(fact: Callable[[], bool], what: str) -> None:
 
 
 class Started:
-    """One `mailroom up` in `folder`, with the Procfile written there."""
+    """One `mailroom up` in `folder`, with a Procfile."""
 
     def __init__(self, folder: Path, environ: dict[str, str]) -> None:
         self.data = folder / "data"
@@ -49,11 +49,11 @@ class Started:
 
     @property
     def output(self) -> str:
-        """Everything printed so far."""
+        """All output so far."""
         return self._log.read_text()
 
     def wait_for(self, text: str, times: int = 1) -> None:
-        """Return when `text` was printed that often."""
+        """Wait until `text` was printed that many times."""
         wait_until(lambda: self.output.count(text) >= times or self.process.poll() is not None, repr(text))
         assert self.output.count(text) >= times, self.output
 
@@ -61,26 +61,26 @@ class Started:
         self.process.send_signal(signal.SIGINT)
 
     def ended(self) -> int:
-        """Wait for the end; give the exit status."""
+        """Wait for the process to end and return its exit status."""
         return self.process.wait(TIMEOUT)
 
     def family(self) -> list[psutil.Process]:
-        """All processes that descend from this one."""
+        """Return all descendants of this process."""
         return psutil.Process(self.process.pid).children(recursive=True)
 
     def child(self, name: str) -> psutil.Process:
-        """The one direct child of that name."""
+        """Return the only direct child of that name."""
         [found] = [child for child in psutil.Process(self.process.pid).children() if child.name() == name]
         return found
 
     def published(self) -> dict[str, str]:
-        """What other commands read."""
+        """The environment that `up` publishes for other commands."""
         return data_folder.read_settings(self.data)
 
 
 @pytest.fixture
 def start(tmp_path_factory: pytest.TempPathFactory, servers_folder: Path) -> Iterator[Callable[..., Started]]:
-    """Write a Procfile and start it: `start("web: …", PORT="8099", folder=…)`."""
+    """Write a Procfile and start it with `start("web: …", PORT="8099", folder=…)`."""
     started: list[Started] = []
 
     def start(procfile: str, *, folder: Path | None = None, **settings: str) -> Started:
@@ -100,5 +100,5 @@ def start(tmp_path_factory: pytest.TempPathFactory, servers_folder: Path) -> Ite
 
 @pytest.fixture
 def given_servers(database_url: str, redis_url: str) -> dict[str, str]:
-    """The settings with which `up` needs no servers of its own, and is quicker."""
+    """Settings that name servers, so that `up` starts none of its own and is quicker."""
     return {"DATABASE_URL": database_url, "REDIS_URL": redis_url}

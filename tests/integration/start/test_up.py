@@ -1,4 +1,4 @@
-"""What `mailroom up` does with its programs: small ones, on servers that are given."""
+"""`mailroom up` starts, restarts and stops its programs: small ones, on given servers."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ NEVER_STOPS = "worker: echo started; trap '' TERM; while :; do sleep 0.05; done"
 
 
 def shell(line: str) -> str:
-    """The Procfile line, run by a shell of its own: `up` runs each command with `exec`."""
+    """Wrap the Procfile line in a shell of its own, because `up` runs each command with `exec`."""
     name, _, script = line.partition(": ")
     return f'{name}: sh -c "{script}"\n'
 

@@ -1,4 +1,4 @@
-"""What `mailroom up` does with servers of its own."""
+"""`mailroom up` starts, restarts and stops its embedded servers."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ if TYPE_CHECKING:
 
     Start = Callable[..., Started]
 
-# A program with a child of its own, as the door has.
+# This program has a child of its own, like the door.
 WITH_A_CHILD = "worker: echo started; sleep 1000 & wait"
 
 
 @pytest.fixture
 def up(start: Start) -> Started:
-    """One with embedded servers and one program."""
+    """Start `up` with embedded servers and one program."""
     script = WITH_A_CHILD.partition(": ")[2]
     started = start(f'worker: sh -c "{script}"\n', DATABASE_URL="", REDIS_URL="")
     started.wait_for("started")
