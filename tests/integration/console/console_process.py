@@ -32,12 +32,12 @@ class Console:
     log: Path
 
     def printed(self) -> str:
-        """Everything it printed so far."""
+        """Return all output so far."""
         return self.log.read_text(encoding="utf-8", errors="replace")
 
 
 def spawn(log: Path, environment: Mapping[str, str]) -> subprocess.Popen[bytes]:
-    """Start one with this environment besides the usual."""
+    """Start a console with this environment added to the inherited one."""
     with log.open("ab") as output:
         return subprocess.Popen(
             [sys.executable, "-m", "console.web"],
@@ -51,7 +51,7 @@ def spawn(log: Path, environment: Mapping[str, str]) -> subprocess.Popen[bytes]:
 
 @contextmanager
 def running_console(log: Path, environment: Mapping[str, str]) -> Iterator[Console]:
-    """Run one until the end of the block."""
+    """Run a console until the end of the block."""
     port = free_port()
     url = f"http://127.0.0.1:{port}"
     own = {"CONSOLE_PORT": str(port), "PUBLIC_URL": url, "LOG_LEVEL": "DEBUG", "LOG_FORMAT": "json"}

@@ -1,4 +1,4 @@
-"""Rows as the recorder and the workers leave them, told in SQL."""
+"""Insert rows as the recorder and the workers leave them."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def at(seconds: float) -> datetime:
 
 
 def insert(conn: psycopg.Connection[Any], table: str, **columns: Any) -> Any:
-    """Insert one row and give its first column."""
+    """Insert one row and return its first column."""
     names, places = ", ".join(columns), ", ".join(["%s"] * len(columns))
     row = conn.execute(
         f"INSERT INTO {table} ({names}) VALUES ({places}) RETURNING *", list(columns.values())
@@ -32,7 +32,7 @@ def insert(conn: psycopg.Connection[Any], table: str, **columns: Any) -> Any:
 def insert_event(
     conn: psycopg.Connection[Any], *, front_id: str = "evt_1", company: str = "cmp_acme", **changed: Any
 ) -> int:
-    """An inbound mail of the tenant that has this company."""
+    """Insert an inbound mail of the tenant with this company and return its id."""
     tenant = conn.execute("SELECT id FROM tenants WHERE company_id = %s", (company,)).fetchone()
     columns = {
         "company_id": company,
@@ -60,7 +60,7 @@ def insert_event(
 
 
 def insert_task(conn: psycopg.Connection[Any], event: int, **columns: Any) -> int:
-    """A piece of the event's work."""
+    """Insert a task of the event and return its id."""
     known = {"event_id": event, "kind": "apply_action", "state": "failed", "code": "front_unavailable", "attempts": 3}
     tenant = conn.execute("SELECT tenant_id FROM events WHERE id = %s", (event,)).fetchone()
     assert tenant
@@ -68,7 +68,7 @@ def insert_task(conn: psycopg.Connection[Any], event: int, **columns: Any) -> in
 
 
 def insert_archived_event(conn: psycopg.Connection[Any]) -> int:
-    """A mail to Nora with a hostile file name, archived at the second attempt."""
+    """Insert a mail to Nora with a hostile file name, archived at the second attempt; return its id."""
     event = insert_event(conn)
     [tenant] = conn.execute("SELECT tenant_id FROM events").fetchone() or (None,)
     conn.execute("INSERT INTO users (tenant_id, external_id, name) VALUES (%s, '17', 'Nora Lind')", (tenant,))

@@ -1,4 +1,4 @@
-"""The command as a process, and the small Front it starts and steers."""
+"""The command as a process, and the sandbox that it starts and controls."""
 
 from __future__ import annotations
 

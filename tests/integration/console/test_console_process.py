@@ -1,4 +1,4 @@
-"""The console's process starts, is counted, stops when told, and says what it lacks."""
+"""The console process starts, registers itself, stops on TERM, and names missing settings."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""An event is found by any of its names and tells its whole story."""
+"""An event is found by each of its ids, and its document shows all that happened to it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Shared inboxes come from Front or by hand, and people say who stands for each."""
+"""Shared inboxes come from Front or by hand, and an operator maps each to a user."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ T = ("--tenant", "Acme")
 
 @pytest.fixture
 def desk(front: RunningSandbox, acme: str) -> str:
-    """The address of Acme's first shared inbox in Front, which has two and a private one."""
+    """The address of Acme's first shared inbox in Front. Acme has two shared inboxes and a private one."""
     company = front.front.ensure_company("cmp_acme", acme, "acme-api-token")
     private = {"name": "Ines", "address": "ines@private.example", "type": "gmail", "is_private": True}
     assert requests.post(f"{front.url}/sandbox/companies/cmp_acme/inboxes", json=private, timeout=10).ok

@@ -1,4 +1,4 @@
-"""What is parked is shown with its cause, its size, its age and what lets it go on."""
+"""Parked work is shown with its cause, its size, its age and its remedy."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ NOW = datetime.now(UTC)
 
 
 def park(conn: psycopg.Connection, name: str, cause: str, events: int) -> None:
-    """A tenant with so many waiting events, two tasks each, parked for six hours."""
+    """Insert a tenant parked for six hours, with this many waiting events of two tasks each."""
     company = f"cmp_{name}"
     tenants.add(conn, name, company)
     conn.execute(

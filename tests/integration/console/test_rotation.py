@@ -1,4 +1,4 @@
-"""Stored tokens are sealed again with the newest key, and nobody who uses or replaces them meanwhile is harmed."""
+"""Key rotation encrypts stored tokens with the newest key, without harm to concurrent uses and updates."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def token_of(tenant_id: int, token: str = "first") -> dict[str, str]:
 
 
 def connect(conn: psycopg.Connection, name: str, vault: TokenVault) -> int:
-    """A tenant whose tokens this vault sealed."""
+    """Insert a tenant with tokens encrypted by this vault."""
     tenant_id = tenants.add(conn, name, f"cmp_{name}")
     sealed = vault.seal(tenant_id, token_of(tenant_id))
     connections.connect(conn, tenant_id, kind="oauth", secret=sealed, expires_at=datetime.now(UTC) + timedelta(hours=1))
@@ -46,8 +46,8 @@ def use(environment: dict[str, str], *keys: SecretStr) -> None:
     environment["TOKEN_KEYS"] = ",".join(key.get_secret_value() for key in keys)
 
 
-class Waiting:
-    """A rotation on a connection of its own, begun when this is made; it waits for somebody by then."""
+class BlockedRotation:
+    """A rotation on a connection of its own. The constructor returns when the rotation waits for a lock."""
 
     def __init__(self, database: str, watcher: psycopg.Connection[Any]) -> None:
         self._found: list[int] = []
@@ -69,7 +69,7 @@ class Waiting:
 
 @pytest.fixture
 def other(database: str) -> Iterator[psycopg.Connection[Any]]:
-    """Somebody else's connection, each statement a transaction."""
+    """A second connection in autocommit mode."""
     with psycopg.connect(database, autocommit=True) as conn:
         yield conn
 
@@ -178,7 +178,7 @@ def test_a_refresh_that_commits_while_the_rotation_waits_for_its_row_wins(
     with psycopg.connect(database) as watcher, other.transaction():
         refreshed = BOTH.seal(tenant_id, token_of(tenant_id, "second"))
         connections.store_refreshed(other, grant, secret=refreshed, expires_at=datetime.now(UTC) + timedelta(hours=1))
-        rotating = Waiting(database, watcher)
+        rotating = BlockedRotation(database, watcher)
     assert rotating.resealed() == 0
     assert opened(conn, tenant_id, BOTH) == token_of(tenant_id, "second")
 

@@ -1,4 +1,4 @@
-"""A staged list may set users active or not, and take addresses from users it does not name."""
+"""A staged list can set users active or inactive, and take addresses from users outside the list."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Status and doctor tell how Mailroom is, also when a part of it is away."""
+"""Status and doctor report the state of Mailroom, also when a part of it is down."""
 
 from __future__ import annotations
 
@@ -134,7 +134,7 @@ def test_wrong_settings_are_a_configuration_error(mailroom: Mailroom, environmen
 
 @pytest.fixture
 def bare(postgres: Postgres, environment: dict[str, str]) -> None:
-    """A database without tables."""
+    """Use a database without tables."""
     url = postgres.url_of("postgres")
     with psycopg.connect(url, autocommit=True) as conn:
         conn.execute("DROP DATABASE IF EXISTS bare WITH (FORCE)")

@@ -1,4 +1,4 @@
-"""Tasks are listed, shown, and changed in bulk only after a plan was agreed to."""
+"""Tasks are listed and shown, and changed in bulk only after the plan is confirmed."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 @pytest.fixture
 def failed(mailroom: Mailroom, acme: str, conn: psycopg.Connection) -> list[int]:
-    """Two failed tasks and one that waits."""
+    """Insert two failed tasks and a waiting one."""
     first, second = insert_event(conn, state="failed"), insert_event(conn, front_id="evt_2", state="failed")
     return [
         insert_task(conn, first),

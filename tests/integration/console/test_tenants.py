@@ -1,4 +1,4 @@
-"""Tenants are added, connected with a token that Front vouches for, steered and paused."""
+"""The command adds tenants, connects them with a token that Front confirms, and configures and pauses them."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 @pytest.fixture
 def token_file(front: RunningSandbox, tmp_path: Path) -> Path:
-    """The token of cmp_4k2p9, as somebody saved it."""
+    """A file with the token of cmp_4k2p9."""
     front.front.ensure_company("cmp_4k2p9", "Acme", "acme-front-token")
     file = tmp_path / "token"
     file.write_text("acme-front-token\n")

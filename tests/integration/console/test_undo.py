@@ -1,4 +1,4 @@
-"""`tenant policy --undo-since` tells what it would undo, asks, and says how to watch where nobody works on it."""
+"""`tenant policy --undo-since` prints its plan and asks first. Without workers it says how to watch."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ UNDO = ("tenant", "policy", "Acme", "--undo-since")
 
 
 def insert_action(conn: psycopg.Connection[Any], number: int, **columns: Any) -> int:
-    """An action of a conversation of its own, sent to Front and confirmed a minute ago."""
+    """Insert an action on a conversation of its own, sent to Front and confirmed a minute ago."""
     conversation = f"cnv_{number}"
     event = insert_event(conn, front_id=f"evt_{number}", conversation_id=conversation)
     tenant = conn.execute(
@@ -33,7 +33,7 @@ def insert_action(conn: psycopg.Connection[Any], number: int, **columns: Any) ->
 
 @pytest.fixture
 def archived(acme: str, conn: psycopg.Connection[Any]) -> list[int]:
-    """Two archived conversations, a tagged one, one whose archive waits, and what is not ours or too old to undo."""
+    """Two archived conversations, a tagged one, one with a waiting archive, one not ours, and one too old."""
     waiting = {"state": "planned", "intent_at": None, "settled_at": None}
     insert_action(conn, 8, intent_at=None)
     insert_action(conn, 9, settled_at="2026-01-01T00:00:00Z", planned_at="2026-01-01T00:00:00Z")

@@ -1,4 +1,4 @@
-"""People leave, come back and change hands: by list, by hand, and beside a sync with Front."""
+"""Users leave, return and change by list and by command, also with a sync from Front."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def csv(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def teammate(front: RunningSandbox, acme: str, mailroom: Mailroom) -> str:
-    """The id of a teammate in Front who is a user already."""
+    """The id of a teammate in Front who is already a user."""
     found = front.front.ensure_company("cmp_acme", acme, "acme-api-token")
     mailroom(*SYNC)
     return found.teammates[1].id

@@ -1,4 +1,4 @@
-"""A list of users goes in as far as it is right, and says line by line where it is not."""
+"""A user import takes the valid lines and reports each wrong line."""
 
 from __future__ import annotations
 

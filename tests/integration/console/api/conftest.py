@@ -1,4 +1,4 @@
-"""The console's application with a real PostgreSQL behind it, and tokens for it."""
+"""The console's application on a real PostgreSQL, and tokens for its API."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def application(web_environment: dict[str, str]) -> Iterator[OpenAPI]:
 
 @pytest.fixture
 def api(application: OpenAPI, mailroom: Mailroom) -> ApiClient:
-    """Somebody who may do everything."""
+    """An API client that may do everything."""
     return ApiClient(client=application.test_client(), token=token_for(mailroom, "everything", "--scope", "write"))
 
 
@@ -44,5 +44,5 @@ def tenant(acme: str, conn: psycopg.Connection) -> int:
 
 @pytest.fixture
 def users(tenant: int) -> str:
-    """Where Acme's users are."""
+    """The path of Acme's users."""
     return f"/tenants/{tenant}/users"

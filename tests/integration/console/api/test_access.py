@@ -1,4 +1,4 @@
-"""Who may do what: no request gets further than its token allows, on any route."""
+"""No request does more than its token allows, on any route."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ BODIES: dict[str, Any] = {
 
 
 def routes(application: OpenAPI) -> list[tuple[Rule, str]]:
-    """Every route of the API with each of its methods."""
+    """Return every route of the API with each of its methods."""
     rules = [rule for rule in application.url_map.iter_rules() if rule.rule.startswith("/api/v1")]
     return [(rule, method) for rule in rules for method in (rule.methods or set()) - {"HEAD", "OPTIONS"}]
 
@@ -40,7 +40,7 @@ def path_of(rule: Rule, tenant: int) -> str:
 
 
 def statuses(api: ApiClient, application: OpenAPI, tenant: int) -> dict[str, int]:
-    """What each route answers, by endpoint."""
+    """Return the status of each route, by endpoint."""
     return {
         rule.endpoint: api.answer(method, path_of(rule, tenant), BODIES.get(rule.endpoint)).status_code
         for rule, method in routes(application)
@@ -48,7 +48,7 @@ def statuses(api: ApiClient, application: OpenAPI, tenant: int) -> dict[str, int
 
 
 def rows(conn: psycopg.Connection) -> list[Any]:
-    """All that the API could change."""
+    """Return all rows that the API could change."""
     return conn.execute(
         "SELECT t::text FROM tenants t UNION ALL SELECT u::text FROM users u"
         " UNION ALL SELECT a::text FROM user_addresses a UNION ALL SELECT l::text FROM connect_links l ORDER BY 1"
@@ -57,7 +57,7 @@ def rows(conn: psycopg.Connection) -> list[Any]:
 
 @pytest.fixture
 def other(conn: psycopg.Connection) -> int:
-    """Another tenant with a user of its own."""
+    """Add another tenant with a user of its own."""
     tenant = tenants.add(conn, "Other", "cmp_other")
     conn.execute("INSERT INTO users (tenant_id, external_id, name) VALUES (%s, '17', 'Theirs')", (tenant,))
     return tenant
@@ -202,8 +202,8 @@ def test_every_error_is_a_problem(
     assert (said["status"], said["code"], said["type"]) == (status, code, f"urn:mailroom:problem:{code}")
 
 
-class Broken:
-    """Has a bug, and a secret in it."""
+class BrokenPool:
+    """A connection pool with a bug and a secret in its error."""
 
     def run(self, work: object) -> object:
         raise RuntimeError("access_token=abc")
@@ -211,7 +211,7 @@ class Broken:
 
 def test_a_bug_says_nothing_of_itself(api: ApiClient, application: OpenAPI) -> None:
     present = application.extensions["mailroom"]
-    application.extensions["mailroom"] = dataclasses.replace(present, pool=Broken())
+    application.extensions["mailroom"] = dataclasses.replace(present, pool=BrokenPool())
     answer = api.answer("GET", "/tenants")
     assert (answer.status_code, answer.get_json()["code"]) == (500, "bug")
     assert not {"abc", "RuntimeError", "Traceback"} & set(answer.get_data(as_text=True).replace('"', " ").split())

@@ -1,4 +1,4 @@
-"""Many users go in at once: all or nothing, or what is right, and the answer says what became of each."""
+"""A request adds many users: all or none, or only the valid ones. The answer reports the outcome of each."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The OpenAPI document is valid and says of the API what is true, no more and no less."""
+"""The OpenAPI document is valid and describes the API exactly."""
 
 from __future__ import annotations
 

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from console.up.embedded import Postgres
 
 ODD = "/a//b/ ü?&%2F"
-#: Read leniently, all of them would be the same user.
+#: A lenient decoder would read all of them as the same user.
 NOT_UTF8 = ["/Andr%E9", "/Andr%E8", "/Andr%ED%A0%80", "/17?move=%E9"]
 NORA = {"name": "Nora", "addresses": ["nora@acme.example"]}
 

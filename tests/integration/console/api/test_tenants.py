@@ -1,4 +1,4 @@
-"""Tenants are added, listed, steered and paused, under the same checks as by command."""
+"""The API adds, lists, configures and pauses tenants, with the same checks as the command."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Users are put, shown, changed, listed and removed, whatever their ids look like."""
+"""The API creates, shows, changes, lists and removes users with any ids."""
 
 from __future__ import annotations
 

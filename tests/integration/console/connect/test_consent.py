@@ -1,4 +1,4 @@
-"""An admin opens the link, consents at Front, and the tenant is connected; or something is wrong, and nothing is."""
+"""An admin opens the link and consents at Front, and the tenant is connected. Any error connects nothing."""
 
 from __future__ import annotations
 

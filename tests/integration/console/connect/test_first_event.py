@@ -1,4 +1,4 @@
-"""Mail that came before the consent is worked on after it, and the admin sees the first event that comes."""
+"""Mail from before the consent is processed after it, and the admin sees the first event after it."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def harness(database: str, redis_db: str, tmp_path: Path) -> Iterator[Harness]:
 
 @pytest.fixture
 def link(harness: Harness, tmp_path: Path) -> Iterator[str]:
-    """The link of a tenant with a user, of whose company nothing is known; its console runs."""
+    """The link of a tenant with a user and without a company; the console runs."""
     settings = harness.settings
     environment = {
         "DATABASE_URL": settings.database_url.get_secret_value(),
@@ -65,7 +65,7 @@ def test_mail_before_the_consent_is_parked_and_then_done(harness: Harness, link:
     page = browser.allow(link, COMPANY)
     work(harness)
     assert harness.sql("SELECT front_id, state FROM events") == [(event["event_id"], "done")]
-    assert "We are listening" in browser.open(page.address).text  # that one came before
+    assert "We are listening" in browser.open(page.address).text  # this event came before the consent
 
 
 def test_the_first_event_after_the_consent_is_shown_without_its_content(

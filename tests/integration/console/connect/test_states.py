@@ -1,4 +1,4 @@
-"""What comes back from Front is believed once, in time, from the browser that was sent there; none is logged."""
+"""A state from Front is valid once, in time, and in the browser that was sent there. It is never logged."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def test_a_state_works_in_the_browser_that_was_sent_to_front_alone(site: Site, b
     stranger = Browser()
     page = stranger.open(back)
     assert (page.status, page.title, page.links) == (400, "You began in another browser", [])
-    assert browser.open(back).title == ONCE  # whoever it was, that state is over
+    assert browser.open(back).title == ONCE  # the other browser has used up this state
     assert site.show(tenant)["connection"] is None
 
 

@@ -1,4 +1,4 @@
-"""What the token endpoint says instead of tokens: the admin reads what it means, and nothing is connected."""
+"""The token endpoint answers without tokens: the admin reads the cause, and nothing is connected."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ UNANSWERED = "Front did not answer as it should"
 
 
 class Endpoint:
-    """Says what it is told to say, and keeps what it was asked."""
+    """A token endpoint that gives the configured answer and keeps all requests."""
 
     def __init__(self) -> None:
         endpoint = self
@@ -48,11 +48,11 @@ class Endpoint:
         threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True).start()
 
     def says(self, body: object, status: int = 200) -> None:
-        """From now on."""
+        """Give this answer from now on."""
         self.status, self.body = status, body if isinstance(body, bytes) else json.dumps(body).encode()
 
     def stop(self) -> None:
-        """Let go whoever waits, and listen no more."""
+        """Release all waiting requests and stop listening."""
         self.released.set()
         self._server.shutdown()
         self._server.server_close()
@@ -69,13 +69,13 @@ def endpoint() -> Iterator[Endpoint]:
 def site(
     endpoint: Endpoint, database_url: str, redis_url: str, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Site]:
-    """A site whose Front has this token endpoint."""
+    """A site with this token endpoint in its Front."""
     with running_site(database_url, redis_url, tmp_path_factory.mktemp("site"), FRONT_APP_URL=endpoint.url) as site:
         yield site
 
 
 def come_back(site: Site, browser: Browser, tenant: str, code: str = "canary-code") -> Page:
-    """Open the tenant's link, and come back from a Front that gave this code."""
+    """Open the tenant's link, and call back with this code from Front."""
     [state] = parse_qs(urlsplit(browser.redirect_target(site.link(tenant))).query)["state"]
     return browser.open(f"{site.console.url}/oauth/callback?code={code}&state={state}")
 
@@ -87,10 +87,10 @@ def come_back(site: Site, browser: Browser, tenant: str, code: str = "canary-cod
         (401, {"error": "invalid_grant"}, 400, "Front no longer knew of your consent"),
         (401, {"error": "invalid_client"}, 502, "Front does not know this app"),
         (400, {"error": "unauthorized_client"}, 502, "Front does not know this app"),
-        # An access token alone would end within the hour
+        # An access token alone expires within the hour
         (200, {"access_token": "canary-access-token"}, 502, "Front gave access for an hour only"),
         (200, {"access_token": "canary-access-token", "refresh_token": ""}, 502, "Front gave access for an hour only"),
-        # Not the wording of a token endpoint
+        # A token endpoint does not answer like this
         (200, {"refresh_token": "canary-refresh-token"}, 503, UNANSWERED),
         (200, {"access_token": 5, "refresh_token": "canary-refresh-token"}, 503, UNANSWERED),
         (200, b"<html>canary-garbage", 503, UNANSWERED),
@@ -98,7 +98,7 @@ def come_back(site: Site, browser: Browser, tenant: str, code: str = "canary-cod
         (500, {"error": "server_error"}, 503, UNANSWERED),
         (429, {}, 503, UNANSWERED),
         (302, {}, 503, UNANSWERED),
-        # Tokens that Front's API does not take
+        # Front's API refuses these tokens
         (200, {"access_token": "canary-access-token", "refresh_token": "canary-refresh-token"}, 503, UNANSWERED),
     ],
 )
@@ -158,7 +158,7 @@ def test_while_front_does_not_say_which_company_it_is_nothing_is_connected(
 
 
 def test_an_endpoint_that_hangs_is_given_up(site: Site, endpoint: Endpoint, browser: Browser) -> None:
-    """The last of this file: after a silence the endpoint is left alone for some seconds."""
+    """This test is the last of the file: after a timeout the endpoint is not called for some seconds."""
     tenant = site.tenant()
     endpoint.hangs = True
     page = come_back(site, browser, tenant)
