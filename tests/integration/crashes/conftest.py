@@ -1,4 +1,4 @@
-"""A deployment for each test."""
+"""The fixture of the crash tests: a deployment for each test."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ NORA = "nora@acme.example"
 
 @pytest.fixture
 def deployment(database: str, redis_db: str, tmp_path: Path) -> Iterator[Deployment]:
-    """A Mailroom with one tenant and one user, whose processes the test starts."""
+    """A deployment with one tenant and one user; the test starts the processes."""
     deployment = Deployment(Harness(database, redis_db, tmp_path / "files"), tmp_path)
     try:
         deployment.harness.user(deployment.harness.tenant("cmp_acme"), NORA)

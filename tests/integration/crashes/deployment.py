@@ -23,12 +23,12 @@ if TYPE_CHECKING:
 ROOT = Path(__file__).parents[3]
 INHERITED = ("PATH", "HOME", "LANG", "TMPDIR", "COVERAGE_PROCESS_CONFIG")
 LEASE_SECONDS = 20
-TIMEOUT = 60.0  # seconds; only a crowded machine needs more than a few
+TIMEOUT = 60.0  # seconds; only a busy machine needs more than a few
 CELERY = ("-P", "threads", "--without-gossip", "--without-mingle", "--without-heartbeat")
 
 
 def wait_until(fact: Callable[[], bool], what: str, seconds: float = TIMEOUT) -> None:
-    """Return when the fact is true; fail with `what` when that takes too long."""
+    """Wait until the fact is true; fail with `what` after the timeout."""
     deadline = time.monotonic() + seconds
     while not fact():
         assert time.monotonic() < deadline, f"in {seconds:g} s never: {what}"
@@ -37,7 +37,7 @@ def wait_until(fact: Callable[[], bool], what: str, seconds: float = TIMEOUT) ->
 
 @dataclass(frozen=True, kw_only=True)
 class Program:
-    """One started process."""
+    """A started process."""
 
     name: str
     process: subprocess.Popen[bytes]
@@ -45,16 +45,16 @@ class Program:
 
     @property
     def output(self) -> str:
-        """Everything it printed so far."""
+        """All output so far."""
         return self.log.read_text(encoding="utf-8", errors="replace")
 
     def wait_for(self, text: str) -> None:
-        """Return when it has printed `text`."""
+        """Wait until the process has printed `text`."""
         wait_until(lambda: text in self.output or self.process.poll() is not None, f"{self.name} says {text}")
         assert text in self.output, self.output
 
     def wait_for_death_by(self, number: signal.Signals) -> None:
-        """Wait for its end, which must be by this signal."""
+        """Wait until the process ends; it must end by this signal."""
         try:
             ended = self.process.wait(TIMEOUT)
         except subprocess.TimeoutExpired:
@@ -62,28 +62,28 @@ class Program:
         assert ended == -number, f"{self.name} ended with {ended}\n{self.output}"
 
     def wait_until_frozen(self) -> None:
-        """Wait until it is stopped."""
+        """Wait until the process has stopped itself with SIGSTOP."""
         own = psutil.Process(self.process.pid)
         wait_until(lambda: own.status() == psutil.STATUS_STOPPED, f"{self.name} stops itself")
 
     def resume(self) -> None:
-        """Let it go on."""
+        """Send SIGCONT to the frozen process."""
         self.process.send_signal(signal.SIGCONT)
 
     def stop(self) -> None:
-        """TERM; it must end in time and well."""
+        """Send SIGTERM; the process must end in time with status 0."""
         self.process.send_signal(signal.SIGTERM)
         assert self.process.wait(TIMEOUT) == 0, f"{self.name}\n{self.output}"
 
     def end(self) -> None:
-        """End it whatever it does."""
+        """Kill the process."""
         with suppress(ProcessLookupError):
             self.process.kill()
         self.process.wait()
 
 
 class Deployment:
-    """A harness whose work is done by processes; `settings` are in the environment of each."""
+    """A harness with real processes; `settings` are in the environment of each."""
 
     def __init__(self, harness: Harness, folder: Path, **settings: str) -> None:
         self.harness = harness
@@ -109,7 +109,7 @@ class Deployment:
         }
 
     def run(self, name: str, *command: str, crash_at: str = "") -> Program:
-        """Start `python COMMAND`."""
+        """Start `python COMMAND` as a program."""
         log = self.folder / f"{len(self._programs)}-{name}.log"
         with log.open("wb") as output:
             process = subprocess.Popen(
@@ -125,19 +125,19 @@ class Deployment:
         return self._programs[-1]
 
     def worker(self, *, consumes: str = queue.WORK_QUEUE, crash_at: str = "", slots: int = 4) -> Program:
-        """A worker of this queue: one that is to crash gets a queue of its own, so that it finds just its task."""
+        """Start a worker of this queue. A worker that is to crash needs a queue of its own, with its task alone."""
         return self._celery(f"worker-{consumes}", consumes, slots, crash_at)
 
     def recorder(self, *, crash_at: str = "") -> Program:
-        """A recorder."""
+        """Start a recorder."""
         return self._celery("recorder", queue.RECORD_QUEUE, 1, crash_at)
 
     def sweeper(self, *, crash_at: str = "") -> Program:
-        """A sweeper."""
+        """Start a sweeper."""
         return self.run("sweeper", "-m", "workers.sweeping.sweeper", crash_at=crash_at)
 
     def door(self, port: int, *, crash_at: str = "") -> Program:
-        """A door with one process behind its main one."""
+        """Start a door with one process behind its main process."""
         self.environment |= {"PORT": str(port), "WEB_CONCURRENCY": "1"}
         return self.run("door", "-m", "ingest", crash_at=crash_at)
 
@@ -155,11 +155,11 @@ class Deployment:
         return self.harness.resources.intake.depth() == 0 and self.harness.one(open_tasks) == 0
 
     def settle(self) -> None:
-        """Return when everything is done."""
+        """Wait until no delivery waits and no task is open."""
         self.wait_until(self.is_settled, "all is done")
 
     def wait_until(self, fact: Callable[[], bool], what: str) -> None:
-        """Return when the fact is true; fail with all that is known when that takes too long."""
+        """Wait until the fact is true; after the timeout fail with the tasks and all output."""
         try:
             wait_until(fact, what)
         except AssertionError:
@@ -168,7 +168,7 @@ class Deployment:
             raise AssertionError(f"never: {what}\n{tasks}\n{output}") from None
 
     def verdict(self) -> dict[str, int]:
-        """What Front's ledger says."""
+        """Return the verdict of the sandbox's ledger."""
         judged = self.harness.control("verdict")
         return {name: judged[name] for name in ("lost", "double", "ghost", "wrong_token")}
 

@@ -1,7 +1,7 @@
-"""A worker dies or freezes at every point of an attempt: another one does the work, and nothing is done twice.
+"""A worker dies or freezes at every point of an attempt: another worker does the work, and nothing happens twice.
 
-All of them at once and on one lease: each crashing worker has a queue, and so a task, of its own. The sweeper that
-takes them back dies in that very round, too.
+All workers crash at once within one lease. Each crashing worker has its own queue, and so its own task. The sweeper
+that takes the tasks back dies in the same round.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ POINTS = {
     "intent_before_patch": "apply_action",
     "patched_before_confirm": "apply_action",
 }
-# The task, its action, its file's row and the writes Front saw, as the dead worker left them.
+# States of the task, its action and its file, and the number of writes to Front, after the crash.
 LEFT = {
     "claimed_before_run": ("running", "planned", None, 0),
     "half_stored": ("running", "planned", "waiting", 0),
@@ -39,7 +39,7 @@ LEFT = {
 
 @dataclass(frozen=True, kw_only=True)
 class Crash:
-    """One worker, the task it is to crash with, and where."""
+    """A worker, its task, and the failpoint where it crashes."""
 
     point: str
     how: str
@@ -49,7 +49,7 @@ class Crash:
 
 
 def crash(deployment: Deployment, point: str, how: str) -> Crash:
-    """Start a worker that will crash there, with work to do it at."""
+    """Start a worker that will crash at this failpoint, with a task that reaches it."""
     kind, name = POINTS[point], f"{point}_{how}"
     files = [{"filename": "film.mp4", "size": SIZE}] if kind == "store_attachment" else []
     to = [{"handle": NORA, "role": "to"}]
@@ -77,7 +77,7 @@ def state_after(deployment: Deployment, crash: Crash) -> tuple[str, str, str | N
 
 
 def sizes(deployment: Deployment, folder: str = "files") -> list[int]:
-    """The sizes of all files below the storage, half ones too."""
+    """Return the sizes of all files in the storage, partial files included."""
     return [each.stat().st_size for each in (deployment.folder / folder).rglob("*") if each.is_file()]
 
 
@@ -99,7 +99,7 @@ def test_another_worker_ends_the_attempt_of_a_dead_or_frozen_one_once(deployment
         (each.point, each.how): LEFT[each.point] for each in crashes
     }
     whole = [size for size in sizes(deployment) if size == SIZE]
-    assert len(whole) == 2  # stored_before_settle: the file is there, and no row says so
+    assert len(whole) == 2  # stored_before_settle: the file exists, and no row has it
     dying = deployment.sweeper(crash_at="taken_back_before_dispatch")
     dying.wait_for("sweeping")
     stand_by = deployment.sweeper()

@@ -1,6 +1,6 @@
-"""A door that dies with a webhook in its hands: Front sends it again, and one row comes of it.
+"""A door dies while it handles a webhook: Front sends the webhook again, and it becomes one row.
 
-No sweeper runs here, and traffic goes on; but what was acknowledged and told to nobody is the sweeper's to find.
+No sweeper runs here, and traffic goes on. Only a sweeper finds an acknowledged delivery without a message.
 """
 
 from __future__ import annotations
@@ -20,10 +20,10 @@ from tests.integration.pipeline.harness import Harness
 if TYPE_CHECKING:
     from pathlib import Path
 
-# What is left: is the delivery in the intake, was a recorder told?
+# After the crash: whether the delivery is in the intake, and whether a recorder has a message.
 LEFT = {
     "received_before_keep": (False, False),
-    "kept_before_answer": (True, None),  # the bell is rung by another thread at the same moment
+    "kept_before_answer": (True, None),  # another thread rings the bell at the same moment
     "kept_before_ring": (True, False),
 }
 

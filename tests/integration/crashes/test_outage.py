@@ -1,4 +1,4 @@
-"""PostgreSQL is away at the very moment attempts end: they are settled when it is back, and nothing is repeated."""
+"""PostgreSQL is down when attempts end: they are settled when it is back, and nothing is repeated."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ if TYPE_CHECKING:
 
     from console.up.embedded import Postgres
 
-#: What is left of the lease that runs out in the outage.
+#: Remaining seconds of the lease that ends during the outage.
 LEFT_SECONDS = 5.0
 LEASE = "UPDATE tasks SET lease_until = now() + %s * interval '1 second' WHERE id = %s"
 
 
 @dataclass(frozen=True, kw_only=True)
 class StoppedWorker:
-    """A worker that stopped itself at a point of its task."""
+    """A worker that stopped itself at a failpoint of its task."""
 
     task_id: int
     worker: Program
@@ -73,7 +73,7 @@ def go_through_an_outage(deployment: Deployment, postgres: Postgres) -> None:
     time.sleep(max(0.0, killed + LEFT_SECONDS - time.monotonic()))
     postgres.start()
     back = time.monotonic()
-    deployment.worker()  # for what was given back
+    deployment.worker()  # for the tasks that were given back
 
     own = [each.task_id for each in (unread, patched, expired)]
     deployment.wait_until(lambda: states(deployment, own) == [("done", 1)] * len(own), "all three are done")
@@ -82,7 +82,7 @@ def go_through_an_outage(deployment: Deployment, postgres: Postgres) -> None:
     assert harness.sql("SELECT outcome FROM attempts WHERE task_id = %s", expired.task_id) == [("done",)]
     assert len(harness.writes()) == 4
     harness.sql(LEASE, -1, stopped.task_id)
-    harness.sweep("take_back")  # the sweeper itself leaves the workers more time
+    harness.sweep("take_back")  # the sweeper alone gives the workers more time
     deployment.settle()
     assert deployment.verdict() == CLEAN
     assert len(harness.writes()) == 4
@@ -90,7 +90,7 @@ def go_through_an_outage(deployment: Deployment, postgres: Postgres) -> None:
 
 
 def kill_with_sessions(postgres: Postgres) -> None:
-    """Its sessions too: one that has work to do would end it without the main process."""
+    """Kill PostgreSQL with its sessions: a busy session would finish its work without the main process."""
     sessions = psutil.Process(postgres.pid).children(recursive=True)
     postgres.kill()
     for session in sessions:

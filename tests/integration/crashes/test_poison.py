@@ -1,4 +1,4 @@
-"""Tasks that break whoever runs them: each ends as failed with a code, and the work behind it goes on."""
+"""Poison tasks break their workers: each task ends as failed with a code, and later work goes on."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ EXPIRE = "UPDATE tasks SET lease_until = now() - interval '1 second' WHERE id = 
 
 
 def tasks(deployment: Deployment, count: int) -> list[int]:
-    """Recorded events with one task each."""
+    """Record events with one task each and return the tasks."""
     to = [{"handle": NORA, "role": "to"}]
     deployment.harness.send("inbound_received", "cmp_acme", recipients=to, count=count)
     deployment.harness.record()

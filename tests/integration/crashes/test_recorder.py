@@ -1,4 +1,4 @@
-"""A recorder that dies in the middle of a chunk: the next one records it, once."""
+"""A recorder dies in the middle of a chunk: the next recorder records the chunk once."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from workers.recording.recorder import DEADLY_TRIES
 if TYPE_CHECKING:
     from tests.integration.crashes.deployment import Deployment
 
-# Events, tasks by state, entries of the intake and marks, as the dead recorder left them.
+# Number of events, states of tasks, entries of the intake and in-flight marks, after the crash.
 LEFT = {
     "marked_before_record": (0, [], 1, 1),
     "recorded_before_dispatch": (1, [("ready",)], 1, 0),
@@ -57,7 +57,7 @@ def test_a_recorder_that_dies_is_followed_by_one_that_records_once(deployment: D
     assert (events, tasks, harness.resources.intake.depth(), marks) == LEFT[point]
 
     assert harness.record() == 1
-    harness.sql("UPDATE tasks SET state = 'ready', lease_until = NULL")  # the queued one's message is not ours to take
+    harness.sql("UPDATE tasks SET state = 'ready', lease_until = NULL")  # no worker here takes its message
     harness.work()
     assert deployment.verdict() == CLEAN
     assert len(harness.writes()) == 1

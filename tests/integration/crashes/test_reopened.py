@@ -1,4 +1,4 @@
-"""Front applied a change, its answer was lost, and a person reopened the conversation: it stays open."""
+"""Front applied a change, the answer was lost, and a person reopened the conversation: it stays open."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def test_a_conversation_reopened_after_a_lost_answer_is_never_closed_again(deplo
     to = [{"handle": NORA, "role": "to"}]
     harness.send("inbound_received", "cmp_acme", recipients=to, expect="archived", count=TIMES)
     harness.record()
-    for (task_id,) in harness.sql("SELECT id FROM tasks"):  # each once, however long that takes
+    for (task_id,) in harness.sql("SELECT id FROM tasks"):  # each task once, without a limit of time
         run_task(harness.resources, STEPS, task_id)
     conversations = [conversation for (conversation,) in harness.sql("SELECT conversation_id FROM actions")]
     assert harness.sql("SELECT state, code, count(*)::int FROM tasks GROUP BY 1, 2") == [

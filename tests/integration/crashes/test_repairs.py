@@ -1,4 +1,4 @@
-"""A worker that dies in the middle of a repair: another goes on, and nothing is fed or done twice."""
+"""A worker dies in the middle of a repair: another continues it, and nothing is fed or done twice."""
 
 from __future__ import annotations
 

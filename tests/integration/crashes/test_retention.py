@@ -1,4 +1,4 @@
-"""A worker dies between a file's end and the row that names it: nothing points at a missing file, and none is left."""
+"""A worker dies after it deleted a file and before it noted that: no row points at the file, and none is left."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Messages that were never sent or are lost: rows bring the work back."""
+"""Messages are lost or never sent: the sweeper restores the work from the rows."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ EXPIRE = "UPDATE tasks SET lease_until = now() - interval '1 second' WHERE lease
 
 
 def recorded(deployment: Deployment) -> int:
-    """An event with one task that is ready, and nobody told."""
+    """Record an event with one ready task, without a message."""
     harness = deployment.harness
     harness.send("inbound_received", "cmp_acme", recipients=[{"handle": NORA, "role": "to"}], expect="archived")
     harness.record()
@@ -29,7 +29,7 @@ def recorded(deployment: Deployment) -> int:
 
 
 def is_done_once(deployment: Deployment) -> None:
-    """All was done, and only once."""
+    """Whether all work was done exactly once."""
     assert deployment.verdict() == CLEAN
     assert len(deployment.harness.writes()) == 1
 
@@ -39,7 +39,7 @@ def test_a_task_whose_message_was_never_sent_is_sent_again(deployment: Deploymen
     deployment.sweeper(crash_at="queued_before_send").wait_for_death_by(signal.SIGKILL)
     with redis.Redis.from_url(redis_db) as client:
         assert (deployment.harness.one(STATE), client.llen(queue.WORK_QUEUE)) == ("queued", 0)
-    deployment.harness.sql(EXPIRE)  # or wait half a minute
+    deployment.harness.sql(EXPIRE)  # instead of a wait of half a minute
     deployment.harness.sweep("take_back")
     deployment.harness.work()
     is_done_once(deployment)

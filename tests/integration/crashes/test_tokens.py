@@ -1,4 +1,4 @@
-"""A worker dies or freezes with new tokens in its hand: whatever Front does about the old ones, no task is lost."""
+"""A worker dies or freezes before it stores new tokens: no task is lost, with either rule for refresh tokens."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def tenant_of(deployment: Deployment) -> int:
 
 
 def mail(deployment: Deployment, count: int) -> list[int]:
-    """Recorded tasks that nobody was told of."""
+    """Record tasks without messages."""
     harness = deployment.harness
     harness.send("inbound_received", ACME, recipients=[{"handle": NORA, "role": "to"}], count=count, expect="archived")
     harness.record()
@@ -61,7 +61,7 @@ def mail(deployment: Deployment, count: int) -> list[int]:
 
 
 def caught(deployment: Deployment, how: str) -> Program:
-    """A worker that has new tokens and has not stored them."""
+    """Start a worker that crashes after it got new tokens and before it stores them."""
     deployment.harness.sql(EXPIRE_TOKENS)
     [task_id] = mail(deployment, 1)
     worker = deployment.worker(consumes="caught", crash_at=f"refreshed_before_commit:{how}")
@@ -71,7 +71,7 @@ def caught(deployment: Deployment, how: str) -> Program:
 
 
 def time_passes(deployment: Deployment) -> None:
-    """The claim and the lease of whoever is gone run out; or wait 20 seconds."""
+    """End the claim and the lease of the lost worker, instead of a wait of 20 seconds."""
     deployment.harness.sql(EXPIRE)
     deployment.harness.sql(END_REFRESH_CLAIM)
     deployment.harness.sweep("take_back")
@@ -121,7 +121,7 @@ def test_a_worker_that_was_frozen_with_the_only_good_tokens_releases_the_tenant(
         lambda: deployment.harness.one("SELECT parked_cause FROM tenants") is None, "the tenant is released"
     )
     worker.wait_for('"event": "fenced"')
-    worker.stop()  # it may have sent the task to a queue that nobody reads here
+    worker.stop()  # it may have sent the task to a queue without a worker
     time_passes(deployment)
     deployment.harness.work()
     assert deployment.is_settled()
@@ -131,7 +131,7 @@ def test_a_worker_that_was_frozen_with_the_only_good_tokens_releases_the_tenant(
 
 
 def refresh_once(deployment: Deployment, expire: Callable[[Deployment], Any], count: int, *, refreshed: int) -> None:
-    """Have all workers run so many tasks at once, all with a token that has ended."""
+    """Have all workers run this many tasks at once, all with an expired token."""
     expire(deployment)
     for task_id in mail(deployment, count):
         deployment.send_message(queue.RUN_TASK, task_id, consumes=queue.WORK_QUEUE)

@@ -1,4 +1,4 @@
-"""Workers die while they undo, and whoever asked for it goes away: everything is undone, and once."""
+"""Workers die during an undo, and its command is interrupted: everything is undone once."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from tests.integration.crashes.deployment import CLEAN
 if TYPE_CHECKING:
     from tests.integration.crashes.deployment import Deployment, Program
 
-# A shell that put the tests into the background has its children ignore Ctrl-C.
+# A shell that runs the tests in the background makes its children ignore Ctrl-C.
 INTERRUPTIBLE = (
     "-c",
     "import signal; signal.signal(signal.SIGINT, signal.default_int_handler)\nfrom console.cli import main; main()",
@@ -25,7 +25,7 @@ UNDO = ("-m", "console", "tenant", "policy", "Acme", "--undo-since", "1h")
 
 
 def archived(deployment: Deployment, count: int) -> list[str]:
-    """Conversations that we archived, and that somebody wants back."""
+    """Archive conversations and return their ids."""
     to = [{"handle": NORA, "role": "to"}]
     events = deployment.harness.send("inbound_received", "cmp_acme", recipients=to, expect="archived", count=count)
     deployment.harness.record()
@@ -42,7 +42,7 @@ def output_of(program: Program, code: int) -> str:
 
 
 def document(program: Program) -> dict[str, Any]:
-    """The JSON at the end of what it printed."""
+    """Return the JSON document at the end of the output."""
     output = output_of(program, 0)
     found: dict[str, Any] = json.loads(output[output.index("{\n") :])
     return found
