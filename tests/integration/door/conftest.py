@@ -1,4 +1,4 @@
-"""A door with servers that may be killed, stopped and filled."""
+"""A door with servers that a test may kill, freeze and fill."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The door on real servers that are well."""
+"""The door on healthy servers."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ def raw(door: Door, request: bytes, *, pieces: int = 0) -> bytes:
             for _ in range(pieces):
                 connection.sendall(b"100000\r\n" + b"x" * 0x100000 + b"\r\n")
         except OSError:
-            pass  # it has heard enough
+            pass  # the door has closed the connection
         return connection.recv(200)
 
 
@@ -130,7 +130,7 @@ def test_it_stops_on_term_and_answers_what_it_has_taken(plain_door: Door) -> Non
 
 
 def test_it_stops_at_once_while_it_starts(database: str, redis_db: str, tmp_path: Path) -> None:
-    """A process told to stop before it can listen must not be waited for until it is killed."""
+    """A process that gets TERM before it listens must end without a kill."""
     log = tmp_path / "door.log"
     with running_door(database, redis_db, log, WEB_CONCURRENCY="8") as door:
         door.process.send_signal(signal.SIGTERM)

@@ -1,4 +1,4 @@
-"""The door while Redis or PostgreSQL, or both, are killed, frozen or full: acknowledged means kept, and in time."""
+"""Redis or PostgreSQL, or both, are killed, frozen or full: the door answers in time and keeps all it acknowledges."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ IN_TIME = 2.0  # seconds
 
 
 def are_in_time(answers: list[Answer]) -> bool:
-    """Whether 99 of 100 took less than two seconds as their sender counts: some threads of a sender start late."""
+    """Whether 99 of 100 answers took less than two seconds for the sender, because some sender threads start late."""
     print(f"slowest of {len(answers)}: {max(answer.seconds for answer in answers):.2f} s")
     return sum(answer.seconds < IN_TIME for answer in answers) >= 0.99 * len(answers)
 
@@ -106,7 +106,7 @@ def test_connections_reset_all_the_time_cost_nothing_but_the_way(
 
 
 def reset_connections(client: redis.Redis, stop: threading.Event) -> int:
-    """Have Redis close everybody's connection but this one, again and again; how many it was."""
+    """Have Redis close all connections but this one repeatedly; return how many it closed."""
     count = 0
     while not stop.is_set():
         count += int(client.execute_command("CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes"))

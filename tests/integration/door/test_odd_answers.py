@@ -1,4 +1,4 @@
-"""A Redis that answers oddly: what it did not clearly take is not kept, and no answer is taken for another's."""
+"""Redis answers oddly: only a clear answer counts as kept, and no answer is taken for that of another batch."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ SECONDS = 1.0
 DELIVERY = Delivery(id="0" * 32, received_at=datetime(2026, 1, 1, tzinfo=UTC), body=b"{}")
 KEPT = b"$3\r\n1-0\r\n+OK\r\n"
 FULL = b"-OOM used memory\r\n-OOM used memory\r\n"
-END = b"\r\nPX\r\n$4\r\n1000\r\n"  # of the bell, the last command of a batch
+END = b"\r\nPX\r\n$4\r\n1000\r\n"  # end of the bell's command, the last one of a batch
 
 
 def kept(*script: bytes | None) -> list[bool]:
-    """Whether each put was, one after the other; a batch answered with None gets its KEPT when the next one comes."""
+    """Return whether each put was kept. Redis answers a batch of None with KEPT only when the next batch comes."""
     answers = list(script)
     peers: list[asyncio.StreamWriter] = []
     late: list[asyncio.StreamWriter] = []
@@ -82,7 +82,7 @@ def test_a_late_answer_is_not_taken_for_the_answer_to_the_next() -> None:
         b"$-1\r\n+OK\r\n",
         b"*1\r\n:1\r\n+OK\r\n",
         b">2\r\n+invalidate\r\n*0\r\n" + KEPT,
-        b"$3\r\n1-0\r\n+O",  # and then nobody is there
+        b"$3\r\n1-0\r\n+O",  # then the connection is closed
     ],
     ids=["full", "status", "queued", "nothing", "list", "push", "cut"],
 )

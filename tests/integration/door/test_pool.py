@@ -1,4 +1,4 @@
-"""The pool against a real PostgreSQL that ends sessions, locks and picks victims."""
+"""The connection pool against a real PostgreSQL that ends sessions, holds locks and breaks deadlocks."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Slow senders cost the others nothing, and are sent away."""
+"""Slow senders do not delay others, and the door disconnects them."""
 
 from __future__ import annotations
 
