@@ -1,4 +1,4 @@
-"""Answers that come slowly, partly or not at all, told byte by byte: every call ends in time and says what is known."""
+"""Answers come slowly, partly or not at all: every call ends in time, and its error tells whether it had an effect."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ HEAD = b"HTTP/1.1 204 No Content\r\nx-long: "
 
 @pytest.fixture(autouse=True)
 def prompt() -> Iterator[None]:
-    """Every call here has a second; without a deadline each would take for ever. Busy machines get slack."""
+    """Check that each call ends in time, with slack for busy machines. Without a deadline each would hang for ever."""
     started = time.monotonic()
     yield
     assert time.monotonic() - started < 15
@@ -35,7 +35,7 @@ def prompt() -> Iterator[None]:
         silence,
         drip(HEAD + b"x" * 1_000),  # the head drips
         drip(answer(body=b"x" * 1_000)),  # the body drips
-        b"HTTP/1.1 100 Continue\r\n\r\n",  # and then nothing
+        b"HTTP/1.1 100 Continue\r\n\r\n",  # nothing follows
     ],
 )
 def test_a_write_without_a_whole_answer_ends_at_its_deadline(at: At, peer: Peers, script: bytes) -> None:

@@ -1,4 +1,4 @@
-"""Every way the sandbox can misbehave, on a read, a write and a download: which error, and nothing done twice."""
+"""Each fault of the sandbox on a read, a write and a download raises the right error, and nothing is done twice."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def _fetch(client: TenantClient) -> int:
 
 
 def _error(call: Callable[[], object]) -> type[BaseException] | None:
-    """The class of what a call raises, which is one of ours; None when all is well."""
+    """Return the class of the error that a call raises, one of ours, or None."""
     started = time.monotonic()
     try:
         call()
@@ -52,7 +52,7 @@ def _error(call: Callable[[], object]) -> type[BaseException] | None:
         ("redirect_offsite", errors.UnsafeRedirect),
         ("401", errors.NeedsReconnect),
         ("403", errors.MissingScope),
-        # Blanks after the JSON do no harm
+        # spaces after the JSON are harmless
         ("oversized_body", None),
         ("merged_301", None),
     ],
@@ -65,7 +65,7 @@ def test_a_read(client: TenantClient, fault: Fault, kind: str, error: type[BaseE
 @pytest.mark.parametrize(
     ("kind", "error", "changes"),
     [
-        # Refused: nothing happened, and that is certain
+        # refused: certainly nothing happened
         ("429", errors.BudgetExhausted, 0),
         ("429_burst", errors.BudgetExhausted, 0),
         ("404_heals", errors.ConversationGone, 0),
@@ -73,16 +73,16 @@ def test_a_read(client: TenantClient, fault: Fault, kind: str, error: type[BaseE
         ("401", errors.NeedsReconnect, 0),
         ("403", errors.MissingScope, 0),
         ("merged_301", errors.ConversationMoved, 0),
-        # Nobody can tell from here: it did not happen …
+        # unclear: the change did not happen …
         ("500", errors.UnclearAnswer, 0),
         ("503", errors.UnclearAnswer, 0),
         ("timeout", errors.UnclearAnswer, 0),
         ("reset_before", errors.UnclearAnswer, 0),
-        # … or it did
+        # … or it happened
         ("reset_after", errors.UnclearAnswer, 1),
         ("cut_body", errors.UnclearAnswer, 1),
         ("slow_body", errors.UnclearAnswer, 1),
-        # Done
+        # done
         ("oversized_body", None, 1),
     ],
 )
@@ -115,7 +115,7 @@ def test_a_write(
         ("redirect_offsite", errors.UnsafeRedirect),
         ("401", errors.NeedsReconnect),
         ("403", errors.MissingScope),
-        # In the middle of the file
+        # in the middle of the file
         ("cut_body", errors.DownloadIncomplete),
         ("oversized_body", errors.AttachmentTooLarge),
     ],
@@ -179,7 +179,7 @@ def test_the_latest_message_has_its_attachments(client: TenantClient) -> None:
 
 
 def _sent_and_done(sandbox: RunningSandbox) -> tuple[int, int]:
-    """How often a change was sent, and how often something changed."""
+    """Return how many changes were sent, and how many happened."""
     sent = [call for call in sandbox.front.ledger.calls(company="cmp_1") if call["method"] != "GET"]
     effects = [effect for history in sandbox.front.world.histories.values() for effect in history]
     return len(sent), sum(getattr(effect, "changed", False) for effect in effects)

@@ -1,4 +1,4 @@
-"""Lists that go on over several pages, as the sandbox cuts them."""
+"""Lists of several pages are read to the end."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A token endpoint that is silent, hangs up, drips or redirects: the wait has an end, and no secret goes astray."""
+"""A token endpoint is silent, hangs up, drips or redirects: each wait ends, and no secret goes elsewhere."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def endpoint(url: str) -> TokenEndpoint:
 
 
 def refused(asked: TokenEndpoint, seconds: float) -> str:
-    """Refresh, and return the whole text of the error."""
+    """Refresh a token and return the text of the error."""
     with pytest.raises(TokenUnavailable) as error:
         asked.refresh(REFRESH, until=time.monotonic() + seconds)
     return "".join(traceback.format_exception(error.value))
@@ -54,7 +54,7 @@ def test_a_redirect_takes_neither_secret_nor_token_along(peer: Peers, status: st
     stranger = peer(answer(body=b'{"access_token": "a"}'))
     server = peer(answer(status, location=f"{stranger.url}/oauth/token"))
     asked = endpoint(server.url)
-    for _ in range(2):  # an answer is no silence: the endpoint is asked again at once
+    for _ in range(2):  # an answer is no timeout: the endpoint is called again at once
         assert f"answered {status[:3]}" in refused(asked, 10.0)
     assert (len(server.requests), stranger.connections) == (2, 0)
 
