@@ -1,4 +1,4 @@
-"""Runs `mailroom …` in this process, on a harness's servers."""
+"""Run `mailroom …` in this process, on the servers of a harness."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 def mailroom(harness: Harness, *words: str, code: int = 0) -> Result:
-    """Run it and expect this exit code."""
+    """Run the command and expect this exit code."""
     environment = {
         "DATABASE_URL": harness.settings.database_url.get_secret_value(),
         "REDIS_URL": harness.settings.redis_url.get_secret_value(),

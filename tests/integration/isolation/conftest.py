@@ -1,4 +1,4 @@
-"""A pipeline whose companies may have the same ids."""
+"""A harness for tests with two companies."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from tests.integration.pipeline.harness import Harness
 
 @pytest.fixture
 def harness(database: str, redis_db: str, tmp_path: Path) -> Iterator[Harness]:
-    """Mailroom and Front, without processes."""
+    """A Mailroom and a Front without processes."""
     harness = Harness(database, redis_db, tmp_path / "files")
     yield harness
     harness.close()

@@ -1,4 +1,4 @@
-"""Looks for words in every place where Mailroom keeps anything."""
+"""Search all data that Mailroom stores for words."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 def locations_of(harness: Harness, folder: Path, *words: str) -> set[str]:
-    """The tables, Redis keys and files that hold one of the words; compressed bodies are looked into."""
+    """Return the tables, Redis keys and files with one of the words, also inside compressed bodies."""
     wanted = [word.encode() for word in words]
     kept = (*_rows(harness), *_redis(harness), *_files(folder))
     return {place for place, content in kept if any(word in content for word in wanted)}
@@ -39,7 +39,7 @@ def _rows(harness: Harness) -> Iterator[tuple[str, bytes]]:
 def _redis(harness: Harness) -> Iterator[tuple[str, bytes]]:
     with redis.Redis.from_url(harness.settings.redis_url.get_secret_value()) as client:
         for key in client.scan_iter():
-            # A dump of a stream shows deleted entries until the last one of their block is deleted.
+            # A dump of a stream contains deleted entries until its whole block is deleted.
             content = repr(client.xrange(key)).encode() if client.type(key) == b"stream" else client.dump(key)
             yield f"redis {key.decode()}", key + (content or b"")
 

@@ -1,4 +1,4 @@
-"""`mailroom tenant erase`: what it removes, what it leaves alone, and what comes later."""
+"""`mailroom tenant erase` removes all data of a tenant and nothing else, and drops its later webhooks."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def mail(harness: Harness, company: str) -> None:
 
 
 def stand_in(harness: Harness, tenant: int, user: int) -> None:
-    """The user stands for a shared inbox and for all others."""
+    """Map a shared inbox to the user, and make the user the default owner."""
     harness.sql("INSERT INTO inbox_addresses VALUES (%s, %s, %s, 'inb_1', 'Desk', %s)", tenant, NORA, NORA, user)
     harness.sql("UPDATE tenants SET default_owner = %s WHERE id = %s", user, tenant)
 
@@ -50,8 +50,8 @@ def folder(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def busy(harness: Harness) -> Harness:
-    """Two tenants with work done, and more of it waiting in every place where something can wait."""
-    harness.receive(body(ACME, "evt_early", type="something_new"))  # recorded before there is a tenant
+    """Two tenants with finished work, and waiting work in every place that can hold it."""
+    harness.receive(body(ACME, "evt_early", type="something_new"))  # recorded before the tenant exists
     harness.record()
     for company, name in ((ACME, "Acme"), (OTHER, "Other")):
         tenant = harness.tenant(company, name)
@@ -84,7 +84,7 @@ def test_another_tenant_is_not_touched(busy: Harness, folder: Path) -> None:
     mailroom(busy, *ERASE_ACME)
     assert busy.sql(f"{mine} WHERE company_id = %s GROUP BY 1, 2 ORDER BY 1", OTHER) == before
     mail(busy, OTHER)
-    assert busy.record() == 3  # what waited of it is recorded, too
+    assert busy.record() == 3  # its waiting deliveries are recorded, too
     busy.work()
     assert busy.one("SELECT count(*)::int FROM attachments WHERE state = 'stored'") == 2
 
@@ -103,7 +103,7 @@ def test_it_says_what_it_removed(busy: Harness) -> None:
     "words",
     [
         ("Acme", "--confirm", "acme"),
-        ("Acme",),  # nobody can be asked
+        ("Acme",),  # no terminal to ask
         (),
         ("Acme", "--company", OTHER),
         ("--company", ACME, "--confirm", ACME),  # a tenant has it
@@ -129,7 +129,7 @@ def test_later_webhooks_are_dropped_and_counted(busy: Harness, folder: Path) -> 
     assert busy.resources.intake.depth() == 0
     assert f"{ACME}: 3 deliveries dropped" in mailroom(busy, "status").output
     assert json.loads(mailroom(busy, "status", "--json").stdout)["erased"][0]["dropped"] == 3
-    assert f"{ACME} still sends, 3 deliveries dropped" in mailroom(busy, "doctor", code=1).output  # for other reasons
+    assert f"{ACME} still sends, 3 deliveries dropped" in mailroom(busy, "doctor", code=1).output  # for other causes
 
 
 def test_a_company_that_comes_back_is_recorded_again(busy: Harness) -> None:

@@ -1,4 +1,4 @@
-"""Erasing a company takes work in proportion to what there is of it, not to what there is of all."""
+"""The cost of an erasure grows with the rows of the company, not with all rows."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ THEIRS, ALL = 500, 10_000
 
 
 def fetched(harness: Harness) -> int:
-    """How many rows of events were read by index so far; each session tells now and then, unless it is asked to."""
+    """Return how many rows of events were read by index. A session reports its count only at times, unless forced."""
     harness.sql("SELECT pg_stat_force_next_flush()")
     return int(harness.one(FETCHED))
 

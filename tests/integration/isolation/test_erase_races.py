@@ -1,4 +1,4 @@
-"""Erasing beside everything that may be in the middle of something for the tenant."""
+"""An erasure runs at the same time as recorders, workers, downloads and commands of the tenant."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ def stores(harness: Harness) -> Stores:
 
 
 def file_task(harness: Harness, size: int = 3_000_000) -> int:
-    """A mail with a file, recorded; the task that stores it."""
+    """Record a mail with a file; return the id of the task that stores it."""
     files = [{"id": "fil_1", "size": size}]
     harness.send("inbound_received", ACME, recipients=[{"handle": NORA, "role": "to"}], attachments=files)
     harness.record()
@@ -66,7 +66,7 @@ def file_task(harness: Harness, size: int = 3_000_000) -> int:
 
 
 class Gate:
-    """A place where another thread is held until the test lets it go on."""
+    """A gate that blocks another thread until the test opens it."""
 
     def __init__(self) -> None:
         self.reached, self.open = threading.Event(), threading.Event()
@@ -117,7 +117,7 @@ def test_a_recorder_that_comes_after_the_mark_writes_nothing(harness: Harness, a
 def test_a_user_who_goes_while_a_chunk_names_them_does_not_spoil_a_body(
     harness: Harness, acme: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A foreign key that is violated says that a row has gone: read again, it is not named."""
+    """The violated foreign key shows that the user is gone; the retry does not name the user again."""
     real = prepare.find_owners
     with ThreadPoolExecutor() as pool:
 
@@ -181,13 +181,13 @@ def test_a_download_in_the_middle_is_waited_for_and_its_file_is_gone(
 def test_a_frozen_download_removes_its_file_when_it_wakes_after_all(
     harness: Harness, acme: int, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Its lease ended while it stood still: nobody waited for it."""
+    """The lease ended during the freeze, so the erasure did not wait for the download."""
     task_id, gate, real = file_task(harness, size=1_000), Gate(), Storage.put
 
     def frozen(storage: Storage, path: str, chunks: Any) -> StoredFile:
         stored = real(storage, path, chunks)
         gate()
-        storage_again = real(storage, path, [b"again"])  # what it still had to write
+        storage_again = real(storage, path, [b"again"])  # the rest of the file
         assert storage_again.size
         return stored
 
@@ -301,7 +301,7 @@ def test_a_company_that_gets_a_tenant_meanwhile_keeps_what_is_left(harness: Harn
 
 
 def test_a_tenant_that_is_being_added_is_seen_before_its_company_is_marked(harness: Harness) -> None:
-    """Else the tombstone would drop what comes for a living tenant."""
+    """Otherwise the tombstone would drop webhooks of an existing tenant."""
     adding = Gate()
 
     def add(conn: Connection) -> None:

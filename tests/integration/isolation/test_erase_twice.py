@@ -1,4 +1,4 @@
-"""Two people erase the same tenant at once: it is gone, and that is what both are told."""
+"""Two operators erase the same tenant at once: it is gone, and both commands succeed."""
 
 from __future__ import annotations
 

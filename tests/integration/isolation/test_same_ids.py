@@ -1,4 +1,4 @@
-"""Front promises unique ids within a company only: two companies with the same ids never touch each other."""
+"""Front's ids are unique within a company only: two companies with the same ids do not affect each other."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ IDS = {"conversation": "cnv_1", "message": "msg_1", "event": "evt_1"}
 
 @pytest.fixture
 def twins(harness: Harness) -> dict[str, int]:
-    """Two tenants, each with a user called Nora, and a mail to her with one file; every id is the same."""
+    """Two tenants, each with a user Nora and a mail to her with one file. All ids are equal."""
     tenants = {company: harness.tenant(company, name) for company, name in ((ACME, "Acme"), (OTHER, "Other"))}
     for company, tenant in tenants.items():
         harness.user(tenant, NORA)
