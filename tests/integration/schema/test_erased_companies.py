@@ -1,4 +1,4 @@
-"""The triggers that take the company of a tenant out of the erased ones (`forget_erased_company`)."""
+"""The triggers that remove the company of a tenant from the erased companies (`forget_erased_company`)."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from tests.integration.schema.builders import insert, insert_id
 
 @pytest.fixture(autouse=True)
 def erased(conn: psycopg.Connection[Any]) -> None:
-    """Two companies whose data was erased."""
+    """Insert two erased companies."""
     for company in ("cmp_1", "cmp_2"):
         insert(conn, "erased_companies", company_id=company)
 
@@ -36,7 +36,7 @@ def test_a_tenants_new_company_is_forgotten(conn: psycopg.Connection[Any]) -> No
 
 
 def test_a_tenant_that_keeps_its_company_changes_nothing(conn: psycopg.Connection[Any]) -> None:
-    """Who erases a tenant names its company before the tenant is gone."""
+    """An erasure inserts the company into erased_companies before it deletes the tenant."""
     tenant = insert_id(conn, "tenants", name="Acme", company_id="cmp_3")
     insert(conn, "erased_companies", company_id="cmp_3")
     conn.execute("UPDATE tenants SET company_id = company_id, name = 'Another' WHERE id = %s", (tenant,))

@@ -1,4 +1,4 @@
-"""The functions that lock conversations, tasks and actions until the transaction ends."""
+"""The SQL functions that lock conversations, tasks and actions until the transaction ends."""
 
 from __future__ import annotations
 
@@ -22,20 +22,20 @@ WAITS = 60.0
 
 @pytest.fixture
 def thread() -> Iterator[ThreadPoolExecutor]:
-    """Runs a statement that waits for ours."""
+    """A thread that runs a statement behind a lock of the test."""
     with ThreadPoolExecutor(1) as thread:
         yield thread
 
 
 def is_locked(other: psycopg.Connection[Any], tenant: int, conversation: str) -> bool:
-    """Tell whether somebody else holds the conversation."""
+    """Whether another session holds the lock of the conversation."""
     with other.transaction():
         row = other.execute("SELECT pg_try_advisory_xact_lock(hashtextextended(%s, %s))", (conversation, tenant))
         return row.fetchone() == (False,)
 
 
 def locked(other: psycopg.Connection[Any], tenant: int, *conversations: str) -> list[str]:
-    """Those of the conversations that somebody else holds."""
+    """Return the conversations that another session has locked."""
     return [conversation for conversation in conversations if is_locked(other, tenant, conversation)]
 
 
