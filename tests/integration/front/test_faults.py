@@ -1,4 +1,4 @@
-"""Each fault of the sandbox on a read, a write and a download raises the right error, and nothing is done twice."""
+"""Each fault on a read, a write or a download raises the right error, and nothing is done twice."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A pipeline for each test."""
+"""The fixture of the pipeline tests: a harness for each test."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from tests.integration.pipeline.harness import Harness
 
 @pytest.fixture
 def harness(database: str, redis_db: str, tmp_path: Path) -> Iterator[Harness]:
-    """Mailroom and Front, without processes."""
+    """A Mailroom and a Front without processes."""
     harness = Harness(database, redis_db, tmp_path / "files")
     yield harness
     harness.close()

@@ -1,4 +1,4 @@
-"""A harness's repairs: asked for, sent by the sweeper, done slice by slice, with what follows from them."""
+"""Helpers of the repair tests: request repairs, run them slice by slice, and record the events they find."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def ago(minutes: float) -> float:
 
 
 def acme(harness: Harness, **policy: Any) -> int:
-    """A tenant with Nora, of which one webhook came already."""
+    """Add a tenant with the user Nora and one recorded webhook."""
     tenant = harness.tenant(ACME, **policy)
     harness.user(tenant, NORA)
     harness.send("inbound_received", ACME, recipients=TO_NORA, emitted_at=ago(59), expect="archived")
@@ -30,7 +30,7 @@ def acme(harness: Harness, **policy: Any) -> int:
 
 
 def mail(harness: Harness, **order: Any) -> list[dict[str, Any]]:
-    """Mail to Nora ten minutes ago."""
+    """Send mail to Nora, dated ten minutes ago."""
     usual = {"recipients": TO_NORA, "emitted_at": ago(10), "expect": "archived"}
     return harness.send("inbound_received", ACME, **{**usual, **order})
 
@@ -43,7 +43,7 @@ def request_repair(harness: Harness, *tenants: int, hours: float = 1.0, dry_run:
 
 
 def run_slices(harness: Harness) -> int:
-    """Have the sweeper send what is due and do it; how many slices."""
+    """Run a slice of each due repair, and return how many ran."""
     harness.sweep("repair")
     todo = [args for name, args in harness.messages.sent if name == REPAIR]
     harness.messages.sent = [message for message in harness.messages.sent if message[0] != REPAIR]
@@ -53,7 +53,7 @@ def run_slices(harness: Harness) -> int:
 
 
 def finish_repairs(harness: Harness, *, most: int = 100) -> None:
-    """Slices and the work that follows, until no repair is open."""
+    """Run slices and the work that they cause, until no repair is open."""
     for _ in range(most):
         run_slices(harness)
         harness.record()

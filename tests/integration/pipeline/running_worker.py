@@ -1,4 +1,4 @@
-"""A worker of Celery's in a process of its own, beside a harness."""
+"""A Celery worker in a process of its own, on the stores of a harness."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ QUIET = ("--without-gossip", "--without-mingle", "--without-heartbeat")
 def running_worker(
     harness: Harness, *, app: str = "workers.app", queue: str = "work", slots: int = 16, **environment: str
 ) -> Iterator[subprocess.Popen[bytes]]:
-    """The worker, once it takes tasks; killed at the end when it runs still."""
+    """Start a worker, yield it once it takes tasks, and kill it at the end."""
     before = harness.one("SELECT count(*) FROM processes")
     words = ("-q", "-A", app, "worker", "-Q", queue, "-P", "threads", "--concurrency", str(slots), *QUIET)
     process = subprocess.Popen(

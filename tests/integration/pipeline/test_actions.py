@@ -1,4 +1,4 @@
-"""An action is applied once, and gives way to whoever was there first."""
+"""An action is applied once, and gives way to changes by people."""
 
 from __future__ import annotations
 

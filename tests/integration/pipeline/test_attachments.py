@@ -1,4 +1,4 @@
-"""Files are stored before anything is destroyed, and the last one releases the action exactly once."""
+"""All files are stored before an action, and the last file releases the action exactly once."""
 
 from __future__ import annotations
 
@@ -91,7 +91,7 @@ def test_retrying_the_missing_file_lets_the_conversation_go(harness: Harness) ->
 @pytest.mark.parametrize(
     ("action", "status", "state"),
     [
-        # a person gave up on the file: archiving loses nothing, trashing would
+        # an operator discarded the file: archiving loses nothing, trashing would
         ("archive", "archived", "confirmed"),
         ("trash", "assigned", "skipped"),
     ],

@@ -1,4 +1,4 @@
-"""From Front's lists to a matched message: teammates and inboxes are synced, mapped, written to, and leave."""
+"""Teammates and inboxes are synced from Front and mapped, mail to them is matched, and they leave."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def harness(database: str, redis_db: str, tmp_path: Path) -> Iterator[Harness]:
 
 
 def mailroom(harness: Harness, *arguments: str) -> str:
-    """Run the command against this harness's servers and its Front."""
+    """Run the command with the servers and the Front of this harness."""
     settings = harness.settings
     environment = {
         "DATABASE_URL": settings.database_url.get_secret_value(),
@@ -47,7 +47,7 @@ def company(harness: Harness) -> Any:
 
 
 def send(harness: Harness, address: str) -> str:
-    """A mail to this address, recorded and worked on; its conversation."""
+    """Send a mail to this address and process it; return its conversation."""
     [event] = harness.send("inbound_received", ACME, recipients=[{"handle": address, "role": "to"}], expect="archived")
     harness.record()
     harness.work()

@@ -1,4 +1,4 @@
-"""Dispatch goes on for everybody, whatever holds up one task, one tenant or one worker."""
+"""A stuck task, tenant or worker does not stop the dispatch of others."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ TO_NORA = [{"handle": NORA, "role": "to"}]
 
 
 def tenant_with_work(harness: Harness, company: str, events: int) -> int:
-    """A tenant with this many actions due, none of them dispatched."""
+    """Add a tenant with this many due actions, none of them dispatched."""
     tenant = harness.tenant(company, company)
     harness.user(tenant, NORA)
     harness.send("inbound_received", company, recipients=TO_NORA, count=events)
@@ -28,7 +28,7 @@ def tenant_with_work(harness: Harness, company: str, events: int) -> int:
 
 
 def sent(harness: Harness) -> int:
-    """Dispatch a round; how many tasks went out."""
+    """Run a dispatch round and return how many tasks it sent."""
     return harness.resources.dispatcher.send_round()
 
 
@@ -96,7 +96,7 @@ def test_a_tenants_backlog_is_not_in_front_of_anothers_event(harness: Harness) -
 
 
 def add_files(harness: Harness, tenant: int, count: int) -> None:
-    """Files of this tenant to be stored, due for an hour."""
+    """Add files of this tenant that have been due for an hour."""
     harness.sql(
         "INSERT INTO tasks (tenant_id, event_id, kind, state, due_at)"
         " SELECT %s, (SELECT min(id) FROM events WHERE tenant_id = %s), 'store_attachment', 'ready',"
@@ -106,7 +106,7 @@ def add_files(harness: Harness, tenant: int, count: int) -> None:
 
 
 def queued(harness: Harness) -> dict[str, int]:
-    """How many tasks of each kind are on the way to the workers."""
+    """Return the number of queued tasks of each kind."""
     return dict(harness.sql("SELECT kind, count(*)::int FROM tasks WHERE state = 'queued' GROUP BY 1"))
 
 

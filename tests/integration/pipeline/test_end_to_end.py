@@ -1,4 +1,4 @@
-"""From webhook to archived conversation, over real stores and the sandbox."""
+"""A webhook leads to an archived conversation, with real stores and the sandbox."""
 
 from __future__ import annotations
 

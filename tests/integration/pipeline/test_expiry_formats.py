@@ -1,4 +1,4 @@
-"""However Front says when a token ends, it is refreshed before that and not again and again."""
+"""A token is refreshed once before its expiry, with each format in which Front gives the expiry."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ from tests.integration.pipeline.harness import Harness
 from tests.integration.pipeline.oauth import EXPIRE_TOKENS, connect_by_oauth
 
 ACME = "cmp_acme"
-#: What Front says; where it says nothing, an hour counts.
+#: The lifetime in Front's answer, and our default of an hour.
 SAID, UNSAID = 1800, 3600
-#: Less than five minutes are left.
+#: Leaves less than five minutes until the expiry.
 LATER = """
     UPDATE connections SET updated_at = updated_at - (expires_at - now() - interval '290 s'),
         expires_at = now() + interval '290 s'
@@ -46,7 +46,7 @@ FORMATS: dict[str, Any] = {
 
 @pytest.fixture
 def tenant(harness: Harness) -> int:
-    """A tenant whose token has ended."""
+    """Add a tenant with an expired token."""
     tenant = harness.tenant(ACME)
     connect_by_oauth(harness, tenant, ACME)
     harness.sql(EXPIRE_TOKENS)
@@ -55,7 +55,7 @@ def tenant(harness: Harness) -> int:
 
 @contextmanager
 def endpoint(harness: Harness, said: dict[str, Any]) -> Iterator[Peer]:
-    """A token endpoint that says this of when its tokens end."""
+    """Run a token endpoint that gives this expiry."""
     tokens = {"access_token": "a-new-token", "refresh_token": "a-new-refresh-token", **said}
     with Peer(answer(body=json.dumps(tokens).encode(), content_type="application/json")) as peer:
         own = TokenEndpoint(peer.url, client_id="app", client_secret="app-secret")

@@ -1,4 +1,4 @@
-"""A disk that is full: files wait and lose no attempt, everything else goes on."""
+"""The disk is full: files wait without a lost attempt, and all other work goes on."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ NORA = "nora@acme.example"
 
 
 class Disk(Storage):
-    """Takes what has room."""
+    """A storage with limited room: a larger file raises StorageFull."""
 
     def __init__(self, url: str):
         super().__init__(url)

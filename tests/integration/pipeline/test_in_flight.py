@@ -1,4 +1,4 @@
-"""Only deaths count against a delivery: an outage or a refused neighbour never has it kept unparsed."""
+"""Only deaths of recorders count against a delivery. An outage or a refused neighbour never leaves it unparsed."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ TYPES = "SELECT type, count(*)::int FROM events GROUP BY 1"
 
 
 def refuse_for_now(harness: Harness, times: int, record: Callable[[], int] | None = None) -> None:
-    """PostgreSQL is too busy for events, this many times."""
+    """Have PostgreSQL refuse events this many times."""
     harness.sql(
         "CREATE FUNCTION busy() RETURNS trigger LANGUAGE plpgsql AS"
         " $$ BEGIN RAISE EXCEPTION 'busy' USING ERRCODE = 'lock_not_available'; END $$"
@@ -54,7 +54,7 @@ def test_deliveries_of_a_refused_chunk_are_tried_alone(harness: Harness) -> None
 def test_looking_for_a_refused_delivery_counts_once_against_its_neighbours(
     harness: Harness, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A recorder that is killed at the end of the search leaves one death behind, not eight."""
+    """A recorder killed at the end of the search counts as one death, not eight."""
     harness.tenant("cmp_acme")
     for number in range(32):
         receive(harness, payload={"id": f"evt_{number}"})
@@ -93,7 +93,7 @@ def test_the_marks_of_what_was_lost_with_redis_go_when_nothing_waits(harness: Ha
 
 
 def recorder_of_single_deliveries(harness: Harness) -> recorder.Recorder:
-    """A recorder whose chunks are of one delivery, so that the next is always read ahead."""
+    """Return a recorder with chunks of one delivery, so that it always prefetches the next one."""
     pool, intake = harness.resources.pool, harness.resources.intake
     role = Role(harness.settings.database_url.get_secret_value(), RECORDER, name="recorder of this test")
     return recorder.Recorder(pool, intake, role, harness.resources.dispatcher.top_up, DeliveryReader(pool, intake, 1))
@@ -113,7 +113,7 @@ def test_a_prefetched_delivery_is_recorded_in_its_turn(harness: Harness) -> None
 
 
 def test_a_prefetched_delivery_behind_a_refused_chunk_is_not_marked(harness: Harness) -> None:
-    """It never was in work: only the refused one is to be tried alone."""
+    """The prefetched delivery never was in work: only the refused one is tried alone."""
     harness.tenant("cmp_acme")
     for number in range(3):
         receive(harness, payload={"id": f"evt_{number}"})

@@ -1,4 +1,4 @@
-"""Whoever lost the lease writes nothing, and what lost its worker is tried again."""
+"""A worker without its lease writes nothing, and a task without its worker is tried again."""
 
 from __future__ import annotations
 

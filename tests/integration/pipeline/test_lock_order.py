@@ -1,4 +1,4 @@
-"""Whoever locks several conversations takes them in one order."""
+"""All transactions lock several conversations in the same order."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def test_a_bulk_change_locks_conversations_in_the_recorders_order(harness: Harne
 
 
 def wait_for_blocked_lock(harness: Harness) -> None:
-    """Return when somebody waits for an advisory lock."""
+    """Wait until a session waits for an advisory lock."""
     deadline = time.monotonic() + 10
     while not harness.sql("SELECT 1 FROM pg_locks WHERE locktype = 'advisory' AND NOT granted"):
         assert time.monotonic() < deadline, "nobody waits for a conversation"

@@ -1,4 +1,4 @@
-"""Conversations that Front merged are one: what one of them waits for, all of them wait for."""
+"""Merged conversations count as one: an action on one waits for the files of all."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def tenant(harness: Harness) -> int:
 
 
 def mail(harness: Harness, kind: str = "inbound_received", to: str = NORA, **order: Any) -> str:
-    """Send one and record it; its conversation."""
+    """Send and record a message; return its conversation."""
     [event] = harness.send(kind, "cmp_acme", recipients=[{"handle": to, "role": "to"}], **order)
     harness.record()
     return str(event["conversation_id"])
@@ -53,7 +53,7 @@ def action_of(harness: Harness, conversation: str) -> tuple[str, str]:
 
 
 def changes(harness: Harness) -> list[str]:
-    """The conversations that were changed."""
+    """Return the changed conversations."""
     return [call["conversation"] for call in harness.writes() if call["status"] == 204]
 
 
@@ -141,7 +141,7 @@ def test_a_conversation_that_was_merged_before_and_is_merged_again_is_followed(h
 
 
 class Restless:
-    """A Front in which every conversation was merged into one more."""
+    """A Front with endless merges: every conversation was merged into another one."""
 
     calls: ClassVar[list[Call]] = []
 
@@ -189,7 +189,7 @@ def test_merges_and_locks_of_many_at_once_never_wait_for_each_other_in_a_circle(
 
 
 def _retrying(harness: Harness, work: Callable[[Connection], None]) -> None:
-    """As often as it takes: with this many merges a transaction may have to begin again more often than a pool does."""
+    """Repeat the work until it succeeds. With this many merges, a transaction may need more tries than a pool makes."""
     while True:
         try:
             return harness.resources.pool.run(work)

@@ -1,4 +1,4 @@
-"""Front away for everybody costs nobody an attempt; one thing that always goes wrong still fails."""
+"""An outage of Front costs no task an attempt, and a task that always goes wrong still fails."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ COMPANIES = ("cmp_acme", "cmp_other")
 
 @pytest.fixture
 def harness(database: str, redis_db: str, tmp_path: Path) -> Iterator[Harness]:
-    """A Front that takes any number of calls: its 429 would be an answer."""
+    """A Front without a rate limit, because a 429 would count as an answer."""
     harness = Harness(database, redis_db, tmp_path / "files", burst_per_second=0)
     yield harness
     harness.close()
@@ -52,13 +52,13 @@ def away(harness: Harness) -> list[tuple[str, str]]:
 
 
 def let_an_hour_pass(harness: Harness) -> None:
-    """Let everything be due that waits for a time, a probe as well."""
+    """Make all waiting tasks and probes due."""
     harness.make_due()
     harness.sql("UPDATE outages SET probe_at = now(), since = since - interval '1 hour'")
 
 
 def probe(harness: Harness) -> None:
-    """Run the task that asks whether it is over, and what follows."""
+    """Run the probe of the outage and the work after it."""
     harness.sweep("probe")
     harness.work()
 
@@ -225,7 +225,7 @@ def test_a_full_storage_is_asked_though_every_tenant_with_files_lacks_a_permissi
 
 
 def lack_permission(harness: Harness, tenant_id: int) -> None:
-    """It was refused a moment ago: it is not time to try again."""
+    """Park the tenant for a permission that Front refused a moment ago, before its next probe."""
     harness.resources.pool.run(
         lambda conn: park(conn, tenant_id, "missing_scope", token_version=1, probe_seconds=3_600)
     )

@@ -1,4 +1,4 @@
-"""Parked events find their tenant, however many they are and whatever is among them."""
+"""Any number of parked events are adopted by their new tenant, harmful bodies included."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ STATES = "SELECT state, count(*)::int FROM events GROUP BY 1 ORDER BY 1"
 
 @pytest.fixture
 def parked(harness: Harness) -> Harness:
-    """Five events of a company that a tenant has now, their first one harmful or not."""
+    """Five parked events of a company that has a tenant now; the first body is harmful or not."""
     for number in range(5):
         receive(harness, payload={"id": f"evt_{number}"})
     harness.record()
@@ -48,7 +48,7 @@ def test_one_that_the_database_refuses_fails_visibly_and_leaves_the_others_alone
 def test_bodies_that_parse_differently_now_do_not_keep_the_others_waiting(
     parked: Harness, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """As after a release that reads event ids in another way."""
+    """The ids differ as after a release that parses event ids in another way."""
     parked.sql("UPDATE events SET front_id = 'renamed_' || id WHERE id <= 2")
     monkeypatch.setattr(statements.adoptable_deliveries, "__defaults__", (2,))
     adopt(parked, times=5)

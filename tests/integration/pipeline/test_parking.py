@@ -1,4 +1,4 @@
-"""Parked work has a cause, and goes on by itself when the cause is gone."""
+"""Parked work has a cause, and continues by itself when the cause is gone."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the tenant's policy keeps from being done: other inboxes, dry runs, and events of before it changed."""
+"""A policy prevents actions: in other inboxes, as a dry run, and for events from before its change."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ def tenant(harness: Harness) -> int:
 
 
 def inboxes(harness: Harness) -> list[str]:
-    """Those of the company; mail comes in the first."""
+    """Return the inboxes of the company; mail arrives in the first one."""
     return [inbox.id for inbox in harness.sandbox.front.world.companies["cmp_acme"].inboxes]
 
 
 def receive(harness: Harness, **order: Any) -> str:
-    """A mail to Nora, worked through; its conversation."""
+    """Send a mail to Nora and process it; return its conversation."""
     [event] = harness.send("inbound_received", "cmp_acme", **{"recipients": TO_NORA, **order})
     harness.record()
     harness.work()

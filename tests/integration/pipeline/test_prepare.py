@@ -1,4 +1,4 @@
-"""A chunk is prepared a moment before it is written: what happened in between counts as if it had been seen."""
+"""A chunk is prepared before it is written: changes between the two count as if the preparation had seen them."""
 
 from __future__ import annotations
 
@@ -34,12 +34,12 @@ ROWS = """
         (SELECT count(*)::int FROM tasks t WHERE t.event_id = e.id)
     FROM events e ORDER BY e.front_id
 """
-#: An event with a file to store and an action that is skipped, by that statement.
+#: The row of an event with a file to store and a skipped action, as ROWS reads it.
 WHOLE = ("processing", 1, 1, 1, 1, 1)
 
 
 def waiting(harness: Harness, *names: str, company: str = "cmp_acme") -> list[Parsed]:
-    """Deliveries with a file each, read; the intake is empty again."""
+    """Return parsed deliveries with a file each, and leave the intake empty."""
     for name in names:
         message = {"id": f"msg_{name}", "attachments": [FILE]}
         body = envelope(payload={"id": name}, authorization={"id": company}, message=message)
@@ -103,7 +103,7 @@ def test_nothing_of_a_company_that_was_erased_since_is_written(harness: Harness,
 def test_a_chunk_that_cannot_be_written_as_prepared_is_looked_up_again(
     harness: Harness, acme: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The second chunk names a tenant that is gone by the time it is written."""
+    """The second chunk names a tenant that is deleted before the write."""
     harness.sql("INSERT INTO tenants (name, company_id, action) VALUES ('Other', 'cmp_other', 'archive')")
     receive(harness)
     receive(harness, authorization={"id": "cmp_other"})
@@ -156,7 +156,7 @@ def test_an_event_that_waits_twice_in_a_row_is_written_once(
 
 
 def record_singly(harness: Harness, monkeypatch: pytest.MonkeyPatch, prepares: Callable[..., PreparedChunk]) -> None:
-    """One delivery is a chunk; they are prepared like this."""
+    """Record chunks of one delivery with this function as `prepare`."""
     monkeypatch.setattr(prefetch, "prepare", prepares)
     recorder = recorder_of_single_deliveries(harness)
     recorder.drain()

@@ -1,4 +1,4 @@
-"""What is sent to the workers stays little, however long they are away."""
+"""The queue of the workers stays short, even without workers."""
 
 from __future__ import annotations
 
@@ -18,19 +18,19 @@ from workers.dispatch import Dispatcher
 MOST = 2 * capacity.ASSUMED_SLOTS
 TENANTS, EACH = 100, 100
 DONE = "SELECT count(*) FROM tasks WHERE tenant_id = %s AND state = 'done'"
-PATIENCE = 60.0  # seconds; for all that a crowded machine may need
+PATIENCE = 60.0  # seconds; a busy machine may need that long
 
 
 @pytest.fixture
 def broker(harness: Harness) -> Iterator[redis.Redis]:
-    """The Redis that the harness's messages go to."""
+    """The Redis with the messages of the harness."""
     with redis.Redis.from_url(harness.settings.redis_url.get_secret_value()) as client:
         yield client
 
 
 @pytest.fixture
 def dispatcher(harness: Harness) -> Iterator[Dispatcher]:
-    """One that really sends."""
+    """A dispatcher that really sends to Celery."""
     waiting = queue.QueueDepth(harness.settings.redis_url.get_secret_value(), queue.WORK_QUEUE)
     with queue.celery_app(harness.settings) as app:
         dispatcher = Dispatcher(harness.resources.pool, app, waiting)
@@ -39,7 +39,7 @@ def dispatcher(harness: Harness) -> Iterator[Dispatcher]:
 
 
 def backlog(harness: Harness) -> None:
-    """Ten thousand tasks of a hundred tenants."""
+    """Insert ten thousand tasks of a hundred tenants."""
     harness.sql(
         "INSERT INTO tenants (name, company_id) SELECT 'tenant ' || n, 'cmp_' || n FROM generate_series(1, %s) n",
         TENANTS,
@@ -56,7 +56,7 @@ def backlog(harness: Harness) -> None:
 
 
 def leases_end(harness: Harness) -> None:
-    """Let all the time pass that a message is given."""
+    """End the leases of all queued tasks."""
     harness.sql("UPDATE tasks SET lease_until = now() - interval '1 second' WHERE state = 'queued'")
     harness.sweep("take_back")
 
@@ -124,5 +124,5 @@ def test_slow_files_of_many_tenants_do_not_delay_the_work_of_others(harness: Har
 
 
 def queue_length(broker: redis.Redis) -> int:
-    """The messages in all lists of the workers' queue."""
+    """Return the number of messages in all lists of the workers' queue."""
     return sum(broker.llen(name) for name in broker.scan_iter(f"{queue.WORK_QUEUE}*"))  # type: ignore[misc]

@@ -1,4 +1,4 @@
-"""Whatever arrives becomes rows: once, whole, and nothing stops the recorder."""
+"""Every delivery becomes complete rows once, and no delivery stops the recorder."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ NORA = "nora@acme.example"
 
 
 def envelope(**changes: Any) -> dict[str, Any]:
-    """A small inbound message for Nora; each part can be replaced."""
+    """Return a small inbound message for Nora with these changes."""
     message = {
         "id": "msg_1",
         "is_inbound": True,
@@ -76,7 +76,7 @@ def test_recording_an_entry_twice_changes_nothing(harness: Harness) -> None:
     receive(harness)
     entries = harness.resources.intake.read()
     harness.record()
-    harness.resources.intake.put([entry.delivery for entry in entries])  # as after a crash between commit and delete
+    harness.resources.intake.put([entry.delivery for entry in entries])  # as after a crash before the delete
     harness.record()
     assert harness.one("SELECT count(*)::int FROM deliveries") == 1
 
@@ -245,7 +245,7 @@ def test_all_that_is_spooled_is_recorded_at_once_while_redis_is_away(
 def test_large_bodies_that_are_spooled_are_recorded_at_once_while_redis_is_away(
     harness: Harness, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """They fill a chunk by their bytes."""
+    """The bytes of these bodies fill a chunk."""
     harness.tenant("cmp_acme")
     bodies = [json.dumps(envelope(payload={"id": f"evt_{number}", "pad": "x" * 2**20})).encode() for number in range(7)]
     spooled = [Delivery(id=f"{number:032x}", received_at=NOON, body=body) for number, body in enumerate(bodies)]

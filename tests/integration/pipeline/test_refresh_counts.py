@@ -1,4 +1,4 @@
-"""Calls of Front's token endpoint are counted by how they ended."""
+"""Calls of Front's token endpoint are counted by their outcome."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ ACME, NORA = "cmp_acme", "nora@acme.example"
 
 
 def mail(harness: Harness) -> None:
-    """A recorded message with something to do."""
+    """Send and record a message that causes a task."""
     harness.send("inbound_received", ACME, recipients=[{"handle": NORA, "role": "to"}])
     harness.record()
 

@@ -1,4 +1,4 @@
-"""Whatever parked a tenant's work, it goes on by itself when the cause is gone, and never faster than Front allows."""
+"""Parked work continues when its cause is gone, for each cause, and never faster than Front's rate limit."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ Release = Callable[[], None]
 
 @pytest.fixture
 def harness(database: str, redis_db: str, tmp_path: Path) -> Iterator[Harness]:
-    """Mailroom, and a Front that takes thirty calls a minute."""
+    """A Mailroom, and a Front that takes thirty calls a minute."""
     harness = Harness(database, redis_db, tmp_path / "files", requests_per_minute=PER_MINUTE)
     yield harness
     harness.close()

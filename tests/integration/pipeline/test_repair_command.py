@@ -1,4 +1,4 @@
-"""`mailroom repair` and what `mailroom status` says of repairs, with workers behind."""
+"""`mailroom repair`, and repairs in `mailroom status`, with workers in a thread."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from tests.integration.pipeline.repairing import (
 
 @pytest.fixture
 def mailroom(harness: Harness) -> Mailroom:
-    """The command beside a harness's stores."""
+    """The command on the stores of a harness."""
     given = harness.settings
     environment: dict[str, str | None] = {
         "DATABASE_URL": given.database_url.get_secret_value(),
@@ -44,7 +44,7 @@ def tenant(harness: Harness) -> int:
 
 @pytest.fixture
 def workers(harness: Harness, tenant: int) -> Iterator[None]:
-    """A sweeper and a worker: the harness, on a thread of its own, which alone records from here on."""
+    """Run the harness as sweeper and worker in a thread. From here on only this thread records."""
     for kind in ("sweeper", "worker"):
         harness.sql("INSERT INTO processes (name, kind, slots) VALUES (%s, %s, 4)", kind, kind)
     stop = threading.Event()
@@ -56,7 +56,7 @@ def workers(harness: Harness, tenant: int) -> Iterator[None]:
             harness.work()
             harness.sql("UPDATE repairs SET due_at = now() WHERE state = 'waiting'")
 
-    with capture_logs():  # the command's output is this process' too
+    with capture_logs():  # the command captures the output of the whole process
         thread = threading.Thread(target=work)
         thread.start()
         yield

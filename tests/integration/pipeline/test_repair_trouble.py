@@ -1,4 +1,4 @@
-"""Whatever goes wrong on the way: a repair waits, goes on or fails with a reason, and live work does not notice."""
+"""A repair in trouble waits, continues or fails with a reason, without effect on live work."""
 
 from __future__ import annotations
 
@@ -32,13 +32,13 @@ DUE_NOW = "UPDATE repairs SET due_at = now() WHERE state = 'waiting'"
 
 
 def waits(harness: Harness, tenant: int) -> float:
-    """Seconds until the tenant's repair goes on."""
+    """Return the seconds until the tenant's repair continues."""
     return harness.one("SELECT extract(epoch FROM due_at - now())::float8 FROM repairs WHERE tenant_id = %s", tenant)
 
 
 @pytest.fixture
 def gap(harness: Harness) -> int:
-    """A tenant whose last 40 webhooks nobody sent, and a repair asked for."""
+    """Add a tenant with 40 missing webhooks and a requested repair."""
     tenant = acme(harness)
     mail(harness, count=40, deliver=False)
     request_repair(harness, tenant)

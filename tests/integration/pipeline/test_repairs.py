@@ -1,4 +1,4 @@
-"""What no webhook brought is found on Front's list, recorded and done once."""
+"""Events without a webhook are found on Front's list, recorded, and processed once."""
 
 from __future__ import annotations
 
@@ -154,7 +154,7 @@ def test_a_mark_moves_with_what_was_compared_and_leaves_nothing_out(harness: Har
     tenant = acme(harness)
     request_repair(harness, tenant, hours=0.5)
     finish_repairs(harness)
-    assert harness.sql("SELECT repaired_until FROM repair_progress") == [(None,)]  # half an hour lies between
+    assert harness.sql("SELECT repaired_until FROM repair_progress") == [(None,)]  # half an hour lies between the two
     request_repair(harness, tenant, hours=2)
     finish_repairs(harness)
     assert 1 < harness.one("SELECT extract(epoch FROM now() - repaired_until)::float8 / 60 FROM repair_progress") < 3
@@ -166,11 +166,11 @@ def test_the_periodic_repair_goes_on_from_the_mark(harness: Harness) -> None:
     finish_repairs(harness)
     mail(harness, count=4, deliver=False, emitted_at=ago(5))
     harness.sweep("begin_repairs")
-    assert len(outcome(harness)) == 1  # not yet
+    assert len(outcome(harness)) == 1  # the next repair is not due yet
     harness.sql("UPDATE repair_progress SET next_at = now()")
     harness.sweep("begin_repairs")
     finish_repairs(harness)
-    assert outcome(harness) == [("done", 4, 0, 4, 4)]  # the first found nothing and is forgotten
+    assert outcome(harness) == [("done", 4, 0, 4, 4)]  # the first repair found nothing and was deleted
     assert harness.one("SELECT until - since < interval '12 minutes' FROM repairs") is True
     assert verdict(harness) == CLEAN
 

@@ -1,4 +1,4 @@
-"""What is too old is deleted with its files, bit by bit, and nothing that somebody may still need."""
+"""Expired events are deleted with their files in batches, except those that are still needed."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ OLDER = "UPDATE events SET received_at = received_at - make_interval(days => %s)
 
 @pytest.fixture
 def harness(database: str, redis_db: str, tmp_path: Path) -> Iterator[Harness]:
-    """Mailroom that keeps finished events for ten days and mail of nobody's companies for thirty."""
+    """A Mailroom that keeps finished events for ten days and mail of unknown companies for thirty."""
     harness = Harness(database, redis_db, tmp_path / "files")
     keep(harness, retention_events_days=10, retention_unclaimed_days=30)
     yield harness
@@ -41,7 +41,7 @@ def tenant(harness: Harness, **policy: Any) -> int:
 
 
 def mail(harness: Harness, company: str = ACME, *, days_ago: int, **order: Any) -> list[dict[str, Any]]:
-    """Mail that was worked through, as far as it can be, and came so long ago."""
+    """Send and process mail, and date its receipt this many days ago."""
     harness.control("companies", {"id": company, "name": company})
     sent = harness.send("inbound_received", company, recipients=TO_NORA, **order)
     harness.record()
@@ -183,7 +183,7 @@ def test_a_file_that_could_not_be_deleted_is_tried_again(harness: Harness) -> No
 def test_a_file_that_comes_again_while_it_is_deleted_is_stored_after_that(
     harness: Harness, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Else an event would say that it is stored while it is gone."""
+    """Otherwise an event would show a deleted file as stored."""
     tenant(harness)
     mail(harness, days_ago=11, attachments=[{"id": "fil_same", "size": 9}])
     delete = harness.resources.storage.delete

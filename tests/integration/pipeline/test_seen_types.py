@@ -1,4 +1,4 @@
-"""Which events come by webhook is learned from webhooks, and from nothing else."""
+"""The recorder learns the types that come by webhook from webhooks alone."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Mail to a shared inbox finds its user, from the webhook to the action."""
+"""Mail to a shared inbox is matched to its user and acted on, from the webhook to the action."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Actions that wait for nothing are found some at a time, and in turns all are looked at."""
+"""Actions that wait for nothing are found in batches, and the batches reach all of them in turn."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ COMPANY = "cmp_acme"
 
 @pytest.fixture
 def conversations(harness: Harness) -> list[str]:
-    """Three, whose files were stored without anybody noticing."""
+    """Three conversations with stored files, whose actions were not released."""
     tenant = harness.tenant(COMPANY, action="archive")
     harness.user(tenant, "ap@acme.example")
     to = [{"handle": "ap@acme.example", "role": "to"}]

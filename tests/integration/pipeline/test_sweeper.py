@@ -1,4 +1,4 @@
-"""The sweeper's jobs do not stand in each other's way."""
+"""The sweeper's jobs do not block each other."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 @pytest.fixture
 def role(database: str) -> Iterator[Role]:
-    """The sweeper's."""
+    """The role of the sweeper."""
     role = Role(database, SWEEPER, name="the test's sweeper")
     yield role
     role.close()

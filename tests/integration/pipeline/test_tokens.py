@@ -1,4 +1,4 @@
-"""OAuth tokens: refreshed before anybody notices, once, and never lost to what goes on beside."""
+"""OAuth tokens are refreshed in time and once, and concurrent changes never lose them."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ VERSION = "SELECT version FROM connections"
 
 @pytest.fixture
 def harness(database: str, redis_db: str, tmp_path: Path) -> Iterator[Harness]:
-    """Mailroom, and a Front that gives out another refresh token each time."""
+    """A Mailroom, and a Front that gives a new refresh token each time."""
     harness = Harness(database, redis_db, tmp_path / "files", rotate_refresh_tokens=True)
     yield harness
     harness.close()
@@ -40,7 +40,7 @@ def harness(database: str, redis_db: str, tmp_path: Path) -> Iterator[Harness]:
 
 @pytest.fixture
 def tenant(harness: Harness) -> int:
-    """A tenant connected by OAuth, with one user."""
+    """Add a tenant with one user, connected by OAuth."""
     tenant = harness.tenant(ACME)
     harness.user(tenant, NORA)
     connect_by_oauth(harness, tenant, ACME)
@@ -48,13 +48,13 @@ def tenant(harness: Harness) -> int:
 
 
 def mail(harness: Harness, **order: Any) -> None:
-    """A recorded message with something to do."""
+    """Send and record a message that causes a task."""
     harness.send("inbound_received", ACME, recipients=TO_NORA, **order)
     harness.record()
 
 
 def expire(harness: Harness) -> None:
-    """Front takes the access tokens no more; our row knows nothing of it."""
+    """Have Front refuse the access tokens before their expiry in our row."""
     harness.control(f"companies/{ACME}/tokens", {"do": "expire"})
 
 
@@ -103,7 +103,7 @@ def test_each_end_is_followed_by_one_refresh(harness: Harness, tenant: int) -> N
         mail(harness, count=3)
         harness.work()
         assert token_answers(harness) == [200] * count
-        assert harness.one(VERSION) == 2 + count  # the harness's API token, the consent, a refresh each
+        assert harness.one(VERSION) == 2 + count  # the harness's API token, the consent, and one for each refresh
 
 
 def test_a_fresh_token_that_is_refused_too_parks_the_tenant(harness: Harness, tenant: int) -> None:
@@ -217,7 +217,7 @@ def test_an_idle_tenants_tokens_are_refreshed_twice_a_day(harness: Harness, tena
     harness.sweep("keep_alive")
     assert harness.messages.sent == []
     harness.sql("UPDATE connections SET updated_at = updated_at - interval '12 h', keep_alive_at = now()")
-    for _ in range(2):  # the first has picked it
+    for _ in range(2):  # the first sweep has claimed it
         harness.sweep("keep_alive")
     assert harness.messages.sent == [(queue.KEEP_ALIVE, (tenant,))]
     for _ in range(2):  # a message may come twice

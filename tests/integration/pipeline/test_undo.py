@@ -1,4 +1,4 @@
-"""What a policy did is undone when a person asks for it: once, and only where nobody else decided since."""
+"""An operator undoes the actions of a policy: once, and only where nobody changed the conversation since."""
 
 from __future__ import annotations
 
@@ -26,14 +26,14 @@ def tenant(harness: Harness) -> int:
 
 
 def receive(harness: Harness, count: int = 1, **order: Any) -> list[str]:
-    """Mails to Nora, recorded; their conversations."""
+    """Send and record mails to Nora; return their conversations."""
     events = harness.send("inbound_received", "cmp_acme", **{"recipients": TO_NORA, "count": count, **order})
     harness.record()
     return [event["conversation_id"] for event in events]
 
 
 def ask(harness: Harness, tenant: int, since: datetime | None = None) -> int:
-    """Ask for everything of the last hour, or since then."""
+    """Request the undo of all actions of the last hour, or since then."""
     since, asked = since or datetime.now(UTC) - AN_HOUR, 0
     run = harness.resources.pool.run
     while batch := run(lambda conn: manual_changes.conversations_to_undo(conn, tenant, since, size=7)):
@@ -48,7 +48,7 @@ def undo_outcome(harness: Harness, tenant: int) -> dict[str, Any]:
 
 
 def finish(harness: Harness) -> None:
-    """Work until nothing is open any more, however often Front's budget or a rival makes it wait."""
+    """Work until no task is open. Skip all waits for Front's budget or another task."""
     for _ in range(500):
         harness.work()
         if not harness.one("SELECT count(*)::int FROM tasks WHERE state IN ('ready', 'queued', 'running')"):
@@ -177,7 +177,7 @@ def test_an_undo_whose_answer_was_lost_is_done_once(harness: Harness, tenant: in
     harness.control("faults", {"kind": fault, "method": "PATCH", "count": 1})
     harness.work()
     if fault == "reset_after":
-        act(harness, conversation, "archive")  # a person, since
+        act(harness, conversation, "archive")  # by a person, since then
     finish(harness)
     assert harness.status(conversation) == ("archived" if fault == "reset_after" else "open")
     assert states(harness) == {"undone": 1}

@@ -1,4 +1,4 @@
-"""What failed is undone with the rest: it may have been sent, and a retry would send it."""
+"""Failed actions are undone, too: Front may have received them, and a retry would send them."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ def tenant(harness: Harness) -> int:
 
 
 def give_up(harness: Harness) -> None:
-    """The action was tried for so long that its task failed."""
+    """Fail the action and its task without an answer from Front."""
     harness.sql("UPDATE tasks SET state = 'failed', code = 'unclear_answer' WHERE kind = 'apply_action'")
     harness.sql("UPDATE actions SET state = 'failed', reason = 'unclear_answer'")
 

@@ -1,4 +1,4 @@
-"""A waiting action hears of everything that ends its wait, whenever that happens."""
+"""Every event that ends the wait of an action wakes it, at any time."""
 
 from __future__ import annotations
 

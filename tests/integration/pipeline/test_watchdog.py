@@ -1,4 +1,4 @@
-"""A worker that lives and hears nothing ends itself; one that is idle or busy is left alone."""
+"""A live worker that gets no messages ends itself; an idle or busy worker goes on."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ if TYPE_CHECKING:
     from tests.integration.pipeline.harness import Harness
 
 DEAF = "bench.harness.deaf_worker"
-ENDS_WITHIN = 60.0  # seconds; a crowded machine needs more than five
+ENDS_WITHIN = 60.0  # seconds; a busy machine needs more than five
 MANY_TIMES_ITS_PATIENCE = 3.0
 
 
 def send(harness: Harness, name: str, count: int) -> None:
-    """Put messages into the queue; the tasks they name do not exist."""
+    """Put messages for tasks that do not exist into the queue."""
     app = queue.celery_app(harness.settings)
     for number in range(count):
         queue.send(app, name, *([-number] if name == queue.RUN_TASK else []))
@@ -33,7 +33,7 @@ def send(harness: Harness, name: str, count: int) -> None:
 @pytest.mark.parametrize(
     ("how", "listens_to", "name", "last_words"),
     [
-        # A stop like any other, as long as the process heeds it
+        # a normal stop, where the process still reacts
         ("cancel", "work", queue.RUN_TASK, "worker_gives_up"),
         ("cancel", "record", queue.RECORD_INTAKE, "worker_gives_up"),
         ("hang", "work", queue.RUN_TASK, "worker_ends_by_force"),

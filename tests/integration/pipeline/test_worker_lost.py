@@ -1,4 +1,4 @@
-"""A task that lost too many workers ends together with all that hangs on it, whoever dies meanwhile."""
+"""A task that lost too many workers fails with its file and event, even if the sweeper dies meanwhile."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ NORA = "nora@acme.example"
 
 @pytest.fixture
 def task_id(harness: Harness) -> int:
-    """The task of an event's only file, after one death less than it may cost."""
+    """The task of an event's only file, one worker death before it fails."""
     harness.user(harness.tenant("cmp_acme"), NORA)
     inbound(harness, attachment_count=1)
     harness.record()
