@@ -36,7 +36,7 @@ def connect(conn: psycopg.Connection, name: str, vault: TokenVault) -> int:
     return tenant_id
 
 
-def opened(conn: psycopg.Connection, tenant_id: int, vault: TokenVault) -> dict[str, str]:
+def decrypted_tokens(conn: psycopg.Connection, tenant_id: int, vault: TokenVault) -> dict[str, str]:
     grant = connections.read(conn, tenant_id)
     assert grant
     return vault.open(tenant_id, grant.secret)
@@ -87,7 +87,7 @@ def test_after_rotating_the_old_key_is_not_needed_any_more(
     assert (done["already_newest"], done["resealed"], done["older"], done["unreadable"]) == (1, 3, 0, [])
     assert done["removable_keys"] == [2, 3]
     for tenant_id in (*old, new):
-        assert opened(conn, tenant_id, TokenVault([NEW])) == token_of(tenant_id)
+        assert decrypted_tokens(conn, tenant_id, TokenVault([NEW])) == token_of(tenant_id)
     again = mailroom.json("keys", "rotate")
     assert (again["already_newest"], again["resealed"]) == (4, 0)
 
@@ -114,7 +114,7 @@ def test_a_token_that_no_key_opens_is_named_and_the_others_are_sealed(
     done = mailroom.json("keys", "rotate", code=4)
     assert [each["tenant"] for each in done["unreadable"]] == ["lost"]
     assert "check TOKEN_KEYS, or connect again" in done["unreadable"][0]["reason"]
-    assert opened(conn, kept, TokenVault([NEW])) == token_of(kept)
+    assert decrypted_tokens(conn, kept, TokenVault([NEW])) == token_of(kept)
     found = {check["name"]: check for check in mailroom.json("doctor", code=1)["checks"]}
     assert not found["tokens"]["ok"]
     assert "lost" in found["tokens"]["found"]
@@ -166,7 +166,7 @@ def test_tokens_that_were_refreshed_meanwhile_are_not_overwritten(
     connections.store_refreshed(other, grant, secret=refreshed, expires_at=datetime.now(UTC) + timedelta(hours=1))
     late = {tenant_id: BOTH.seal(tenant_id, token_of(tenant_id))}
     assert connections.replace_sealed(conn, {tenant_id: seen.secret}, late) == 0
-    assert opened(conn, tenant_id, BOTH) == token_of(tenant_id, "second")
+    assert decrypted_tokens(conn, tenant_id, BOTH) == token_of(tenant_id, "second")
 
 
 def test_a_refresh_that_commits_while_the_rotation_waits_for_its_row_wins(
@@ -180,7 +180,7 @@ def test_a_refresh_that_commits_while_the_rotation_waits_for_its_row_wins(
         connections.store_refreshed(other, grant, secret=refreshed, expires_at=datetime.now(UTC) + timedelta(hours=1))
         rotating = BlockedRotation(database, watcher)
     assert rotating.resealed() == 0
-    assert opened(conn, tenant_id, BOTH) == token_of(tenant_id, "second")
+    assert decrypted_tokens(conn, tenant_id, BOTH) == token_of(tenant_id, "second")
 
 
 def test_a_refresh_that_began_before_the_rotation_is_stored_after_it(
@@ -193,7 +193,7 @@ def test_a_refresh_that_began_before_the_rotation_is_stored_after_it(
     assert reseal(conn, BOTH, lambda _: None) == 1
     refreshed = BOTH.seal(tenant_id, token_of(tenant_id, "second"))
     connections.store_refreshed(other, grant, secret=refreshed, expires_at=datetime.now(UTC) + timedelta(hours=1))
-    assert opened(conn, tenant_id, BOTH) == token_of(tenant_id, "second")
+    assert decrypted_tokens(conn, tenant_id, BOTH) == token_of(tenant_id, "second")
 
 
 def test_tokens_that_a_process_without_the_new_key_sealed_meanwhile_are_told(

@@ -133,7 +133,7 @@ def test_wrong_settings_are_a_configuration_error(mailroom: Mailroom, environmen
 
 
 @pytest.fixture
-def bare(postgres: Postgres, environment: dict[str, str]) -> None:
+def bare_database(postgres: Postgres, environment: dict[str, str]) -> None:
     """Use a database without tables."""
     url = postgres.url_of("postgres")
     with psycopg.connect(url, autocommit=True) as conn:
@@ -142,7 +142,7 @@ def bare(postgres: Postgres, environment: dict[str, str]) -> None:
     environment["DATABASE_URL"] = postgres.url_of("bare")
 
 
-@pytest.mark.usefixtures("bare")
+@pytest.mark.usefixtures("bare_database")
 def test_a_bare_database_is_told_and_migrated(mailroom: Mailroom) -> None:
     assert "run `mailroom migrate`" in mailroom("status", code=1).stderr
     assert not findings(mailroom)["migrations"]

@@ -81,7 +81,7 @@ def sizes(deployment: Deployment, folder: str = "files") -> list[int]:
     return [each.stat().st_size for each in (deployment.folder / folder).rglob("*") if each.is_file()]
 
 
-def await_crashes(crashes: Iterable[Crash]) -> None:
+def wait_for_crashes(crashes: Iterable[Crash]) -> None:
     for each in crashes:
         each.worker.wait_for(f"failpoint {each.point}: {each.how}")
         if each.how == "kill":
@@ -94,7 +94,7 @@ def await_crashes(crashes: Iterable[Crash]) -> None:
 def test_another_worker_ends_the_attempt_of_a_dead_or_frozen_one_once(deployment: Deployment) -> None:
     crashes = [crash(deployment, point, how) for point in POINTS for how in ("kill", "stop")]
     healthy = deployment.worker()
-    await_crashes(crashes)
+    wait_for_crashes(crashes)
     assert {(each.point, each.how): state_after(deployment, each) for each in crashes} == {
         (each.point, each.how): LEFT[each.point] for each in crashes
     }

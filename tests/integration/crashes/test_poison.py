@@ -25,7 +25,7 @@ def tasks(deployment: Deployment, count: int) -> list[int]:
     return [task_id for (task_id,) in deployment.harness.sql("SELECT id FROM tasks ORDER BY id")]
 
 
-def ended(deployment: Deployment, *task_ids: int) -> list[tuple[str, str | None]]:
+def end_of(deployment: Deployment, *task_ids: int) -> list[tuple[str, str | None]]:
     return deployment.harness.sql("SELECT state, code FROM tasks WHERE id = ANY(%s) ORDER BY id", list(task_ids))
 
 
@@ -37,8 +37,8 @@ def test_a_task_that_breaks_fails_and_its_worker_runs_the_next(deployment: Deplo
         deployment.send_message(queue.RUN_TASK, first, consumes=how)
         deployment.send_message(queue.RUN_TASK, second, consumes=how)
     deployment.settle()
-    assert ended(deployment, *poison) == [("failed", "bug")] * len(BREAKS)
-    assert ended(deployment, *behind) == [("done", None)] * len(BREAKS)
+    assert end_of(deployment, *poison) == [("failed", "bug")] * len(BREAKS)
+    assert end_of(deployment, *behind) == [("done", None)] * len(BREAKS)
     for worker in workers:
         worker.stop()
     assert deployment.verdict() == CLEAN
@@ -55,10 +55,10 @@ def test_a_task_that_kills_its_worker_for_the_fifth_time_fails_and_the_others_ar
     dying.wait_for_death_by(signal.SIGSEGV)
     deployment.worker()
     deployment.send_message(queue.RUN_TASK, other, consumes=queue.WORK_QUEUE)
-    deployment.wait_until(lambda: ended(deployment, other) == [("done", None)], "the other task is done")
+    deployment.wait_until(lambda: end_of(deployment, other) == [("done", None)], "the other task is done")
     deployment.harness.sql(EXPIRE, poison)
     deployment.harness.sweep("take_back")
-    assert ended(deployment, poison) == [("failed", rescue.WORKER_LOST)]
+    assert end_of(deployment, poison) == [("failed", rescue.WORKER_LOST)]
     assert (
         deployment.harness.one("SELECT count(*)::int FROM attempts WHERE task_id = %s", poison)
         == rescue.MAX_WORKER_DEATHS

@@ -22,7 +22,7 @@ def test_a_file_whose_end_was_not_written_down_is_looked_for_again(deployment: D
     worker = deployment.worker(consumes="caught", crash_at="deleted_before_forgotten")
     deployment.send_message(queue.EXPIRE, consumes="caught")
     worker.wait_for_death_by(signal.SIGKILL)
-    assert stored(harness.settings.storage) == []
+    assert stored_files(harness.settings.storage) == []
     assert harness.sql("SELECT 1 FROM attachments") == []
     assert harness.one("SELECT count(*)::int FROM expired_files") == 2
     harness.sql("UPDATE expired_files SET deleting_until = now()")  # five minutes later
@@ -31,5 +31,5 @@ def test_a_file_whose_end_was_not_written_down_is_looked_for_again(deployment: D
     assert deployment.verdict() == CLEAN
 
 
-def stored(url: str) -> list[Path]:
+def stored_files(url: str) -> list[Path]:
     return [path for path in Path(url.removeprefix("file://")).rglob("*") if path.is_file()]

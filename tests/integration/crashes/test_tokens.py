@@ -60,7 +60,7 @@ def mail(deployment: Deployment, count: int) -> list[int]:
     return [task_id for (task_id,) in harness.sql("SELECT id FROM tasks WHERE state = 'ready'")]
 
 
-def caught(deployment: Deployment, how: str) -> Program:
+def start_crashing_worker(deployment: Deployment, how: str) -> Program:
     """Start a worker that crashes after it got new tokens and before it stores them."""
     deployment.harness.sql(EXPIRE_TOKENS)
     [task_id] = mail(deployment, 1)
@@ -70,7 +70,7 @@ def caught(deployment: Deployment, how: str) -> Program:
     return worker
 
 
-def time_passes(deployment: Deployment) -> None:
+def end_claim_and_lease(deployment: Deployment) -> None:
     """End the claim and the lease of the lost worker, instead of a wait of 20 seconds."""
     deployment.harness.sql(EXPIRE)
     deployment.harness.sql(END_REFRESH_CLAIM)
@@ -81,9 +81,9 @@ def test_a_refresh_token_that_is_good_for_more_than_once_costs_one_more_refresh(
     oauth_deployment: MakeDeployment,
 ) -> None:
     deployment = oauth_deployment(rotates=False)
-    caught(deployment, "kill").wait_for_death_by(signal.SIGKILL)
+    start_crashing_worker(deployment, "kill").wait_for_death_by(signal.SIGKILL)
     assert token_answers(deployment.harness) == [200]
-    time_passes(deployment)
+    end_claim_and_lease(deployment)
     deployment.harness.work()
     assert token_answers(deployment.harness) == [200, 200]
     assert deployment.harness.sql(TASKS) == [("done", 2)]
@@ -94,8 +94,8 @@ def test_a_refresh_token_that_was_good_once_parks_the_tenant_and_nothing_fails(
     oauth_deployment: MakeDeployment,
 ) -> None:
     deployment = oauth_deployment(rotates=True)
-    caught(deployment, "kill").wait_for_death_by(signal.SIGKILL)
-    time_passes(deployment)
+    start_crashing_worker(deployment, "kill").wait_for_death_by(signal.SIGKILL)
+    end_claim_and_lease(deployment)
     mail(deployment, 4)
     deployment.harness.work()
     assert token_answers(deployment.harness) == [200, 400]
@@ -111,9 +111,9 @@ def test_a_worker_that_was_frozen_with_the_only_good_tokens_releases_the_tenant(
     oauth_deployment: MakeDeployment,
 ) -> None:
     deployment = oauth_deployment(rotates=True)
-    worker = caught(deployment, "stop")
+    worker = start_crashing_worker(deployment, "stop")
     worker.wait_until_frozen()
-    time_passes(deployment)
+    end_claim_and_lease(deployment)
     deployment.harness.work()
     assert deployment.harness.one("SELECT parked_cause FROM tenants") == "needs_reconnect"
     worker.resume()
@@ -122,7 +122,7 @@ def test_a_worker_that_was_frozen_with_the_only_good_tokens_releases_the_tenant(
     )
     worker.wait_for('"event": "fenced"')
     worker.stop()  # it may have sent the task to a queue without a worker
-    time_passes(deployment)
+    end_claim_and_lease(deployment)
     deployment.harness.work()
     assert deployment.is_settled()
     assert token_answers(deployment.harness) == [200, 400]
@@ -139,12 +139,12 @@ def refresh_once(deployment: Deployment, expire: Callable[[Deployment], Any], co
     assert token_answers(deployment.harness) == [200] * refreshed
 
 
-def front_refuses(deployment: Deployment) -> None:
+def expire_at_front(deployment: Deployment) -> None:
     deployment.harness.control(f"companies/{ACME}/tokens", {"do": "expire"})
 
 
-def both_know(deployment: Deployment) -> None:
-    front_refuses(deployment)
+def expire_at_front_and_here(deployment: Deployment) -> None:
+    expire_at_front(deployment)
     deployment.harness.sql(EXPIRE_TOKENS)
 
 
@@ -155,8 +155,8 @@ def test_many_attempts_of_three_processes_refresh_a_token_that_ended_once(oauth_
     for worker in workers:
         worker.wait_for("ready")
     sweeper = deployment.sweeper()
-    refresh_once(deployment, front_refuses, 20, refreshed=1)
-    refresh_once(deployment, both_know, 20, refreshed=2)
+    refresh_once(deployment, expire_at_front, 20, refreshed=1)
+    refresh_once(deployment, expire_at_front_and_here, 20, refreshed=2)
     assert deployment.harness.sql(TASKS) == [("done", 1)]
     assert len(confirmed_changes(deployment.harness)) == 40
     assert deployment.verdict() == CLEAN

@@ -50,7 +50,7 @@ def test_a_chunked_body_is_taken_whole(plain_door: Door, redis_db: str) -> None:
     assert len(in_intake(redis_db)) == 1
 
 
-def raw(door: Door, request: bytes, *, pieces: int = 0) -> bytes:
+def send_raw(door: Door, request: bytes, *, pieces: int = 0) -> bytes:
     """Send bytes as they are, then as many chunks of 1 MB as the door takes; return the beginning of its answer."""
     with closing(socket.create_connection(("127.0.0.1", door.port), timeout=20)) as connection:
         connection.sendall(request)
@@ -64,13 +64,13 @@ def raw(door: Door, request: bytes, *, pieces: int = 0) -> bytes:
 
 def test_an_endless_body_is_413_and_not_swallowed(plain_door: Door, redis_db: str) -> None:
     head = b"POST /webhooks/front HTTP/1.1\r\nHost: door\r\nTransfer-Encoding: chunked\r\n\r\n"
-    assert raw(plain_door, head, pieces=100).startswith(b"HTTP/1.1 413")
+    assert send_raw(plain_door, head, pieces=100).startswith(b"HTTP/1.1 413")
     assert in_intake(redis_db) == []
 
 
 def test_a_body_announced_too_large_is_413_before_it_is_sent(plain_door: Door) -> None:
     head = b"POST /webhooks/front HTTP/1.1\r\nHost: door\r\nContent-Length: 99999999999\r\n\r\n"
-    assert raw(plain_door, head).startswith(b"HTTP/1.1 413")
+    assert send_raw(plain_door, head).startswith(b"HTTP/1.1 413")
 
 
 @pytest.mark.parametrize(
@@ -83,13 +83,13 @@ def test_a_body_announced_too_large_is_413_before_it_is_sent(plain_door: Door) -
     ids=["negative", "two lengths", "no HTTP"],
 )
 def test_a_malformed_request_is_400(plain_door: Door, head: bytes) -> None:
-    assert raw(plain_door, head).startswith(b"HTTP/1.1 400")
+    assert send_raw(plain_door, head).startswith(b"HTTP/1.1 400")
 
 
 @pytest.mark.parametrize("query", ["a=€".encode(), b"a=%ff"], ids=["bytes", "encoded"])
 def test_a_query_is_no_concern_of_the_door(plain_door: Door, query: bytes) -> None:
     head = b"GET /livez?" + query + b" HTTP/1.1\r\nHost: door\r\n\r\n"
-    assert raw(plain_door, head).startswith(b"HTTP/1.1 200")
+    assert send_raw(plain_door, head).startswith(b"HTTP/1.1 200")
 
 
 def test_a_body_that_ends_early_is_400(plain_door: Door) -> None:

@@ -24,7 +24,7 @@ FULL = b"-OOM used memory\r\n-OOM used memory\r\n"
 END = b"\r\nPX\r\n$4\r\n1000\r\n"  # end of the bell's command, the last one of a batch
 
 
-def kept(*script: bytes | None) -> list[bool]:
+def puts_kept(*script: bytes | None) -> list[bool]:
     """Return whether each put was kept. Redis answers a batch of None with KEPT only when the next batch comes."""
     answers = list(script)
     peers: list[asyncio.StreamWriter] = []
@@ -38,7 +38,7 @@ def kept(*script: bytes | None) -> list[bool]:
                     old.write(KEPT)
                 _answer(answers.pop(0), writer, late)
 
-    async def story() -> list[bool]:
+    async def put_all() -> list[bool]:
         async with await asyncio.start_server(redis, "127.0.0.1", 0) as server:
             port = server.sockets[0].getsockname()[1]
             intake = open_async_intake(Settings(redis_url=f"redis://127.0.0.1:{port}/0"), seconds=SECONDS)
@@ -50,7 +50,7 @@ def kept(*script: bytes | None) -> list[bool]:
                     await peer.wait_closed()
             return kept
 
-    return asyncio.run(story())
+    return asyncio.run(put_all())
 
 
 def _answer(answer: bytes | None, writer: asyncio.StreamWriter, late: list[asyncio.StreamWriter]) -> None:
@@ -70,7 +70,7 @@ async def _is_kept(intake: AsyncIntake) -> bool:
 
 
 def test_a_late_answer_is_not_taken_for_the_answer_to_the_next() -> None:
-    assert kept(None, FULL, KEPT) == [False, False, True]
+    assert puts_kept(None, FULL, KEPT) == [False, False, True]
 
 
 @pytest.mark.parametrize(
@@ -87,4 +87,4 @@ def test_a_late_answer_is_not_taken_for_the_answer_to_the_next() -> None:
     ids=["full", "status", "queued", "nothing", "list", "push", "cut"],
 )
 def test_anything_but_an_entry_id_is_not_kept_and_harms_nothing_after_it(answer: bytes) -> None:
-    assert kept(answer, KEPT) == [False, True]
+    assert puts_kept(answer, KEPT) == [False, True]

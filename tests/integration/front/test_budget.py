@@ -56,22 +56,22 @@ def test_threads_and_processes_share_one_window(redis_db: str) -> None:
 
 
 def test_a_call_costs_one_round_trip(redis_db: str) -> None:
-    with Counting.watching(redis_db) as client:
+    with CountingConnection.client(redis_db) as client:
         budget = Budget(client)
         budget.take("cmp_1")  # the first call loads the window's script
-        before = Counting.trips
+        before = CountingConnection.trips
         budget.take("cmp_1")
         budget.learn("cmp_1", limit=120, remaining=9, reset_at=time.time() + 20)
-        assert Counting.trips - before == 1
+        assert CountingConnection.trips - before == 1
 
 
-class Counting(redis.Connection):
+class CountingConnection(redis.Connection):
     """A connection that counts its writes."""
 
     trips = 0
 
     @classmethod
-    def watching(cls, url: str) -> redis.Redis:
+    def client(cls, url: str) -> redis.Redis:
         """Return a client with connections of this class."""
         return redis.Redis(connection_pool=redis.ConnectionPool.from_url(url, connection_class=cls))
 

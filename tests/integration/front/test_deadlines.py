@@ -22,7 +22,7 @@ HEAD = b"HTTP/1.1 204 No Content\r\nx-long: "
 
 
 @pytest.fixture(autouse=True)
-def prompt() -> Iterator[None]:
+def ends_in_time() -> Iterator[None]:
     """Check that each call ends in time, with slack for busy machines. Without a deadline each would hang for ever."""
     started = time.monotonic()
     yield

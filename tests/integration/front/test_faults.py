@@ -99,7 +99,7 @@ def test_a_write(
     fault(kind, path_regex=CONVERSATION, seconds=30 if kind == "slow_body" else None)
     wanted = "archived" if write == "set_status" else sandbox.front.world.companies["cmp_1"].tags[0].id
     assert _error(lambda: getattr(client, write)("cnv_1", wanted)) is error
-    assert _sent_and_done(sandbox) == (1, changes)
+    assert _changes_sent_and_done(sandbox) == (1, changes)
 
 
 @pytest.mark.parametrize(
@@ -178,7 +178,7 @@ def test_the_latest_message_has_its_attachments(client: TenantClient) -> None:
     assert [attachment.front_id for attachment in found.attachments or ()] == ["fil_1"]
 
 
-def _sent_and_done(sandbox: RunningSandbox) -> tuple[int, int]:
+def _changes_sent_and_done(sandbox: RunningSandbox) -> tuple[int, int]:
     """Return how many changes were sent, and how many happened."""
     sent = [call for call in sandbox.front.ledger.calls(company="cmp_1") if call["method"] != "GET"]
     effects = [effect for history in sandbox.front.world.histories.values() for effect in history]

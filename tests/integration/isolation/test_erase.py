@@ -37,7 +37,7 @@ def mail(harness: Harness, company: str) -> None:
     harness.send("inbound_received", company, recipients=[{"handle": NORA, "role": "to"}], attachment_count=1)
 
 
-def stand_in(harness: Harness, tenant: int, user: int) -> None:
+def map_inbox_and_default_owner(harness: Harness, tenant: int, user: int) -> None:
     """Map a shared inbox to the user, and make the user the default owner."""
     harness.sql("INSERT INTO inbox_addresses VALUES (%s, %s, %s, 'inb_1', 'Desk', %s)", tenant, NORA, NORA, user)
     harness.sql("UPDATE tenants SET default_owner = %s WHERE id = %s", user, tenant)
@@ -55,7 +55,7 @@ def busy(harness: Harness) -> Harness:
     harness.record()
     for company, name in ((ACME, "Acme"), (OTHER, "Other")):
         tenant = harness.tenant(company, name)
-        stand_in(harness, tenant, harness.user(tenant, NORA))
+        map_inbox_and_default_owner(harness, tenant, harness.user(tenant, NORA))
         mail(harness, company)
     harness.record()
     harness.work()

@@ -15,7 +15,7 @@ FETCHED = "SELECT idx_tup_fetch::int FROM pg_stat_user_tables WHERE relname = 'e
 THEIRS, ALL = 500, 10_000
 
 
-def fetched(harness: Harness) -> int:
+def fetched_rows(harness: Harness) -> int:
     """Return how many rows of events were read by index. A session reports its count only at times, unless forced."""
     harness.sql("SELECT pg_stat_force_next_flush()")
     return int(harness.one(FETCHED))
@@ -36,7 +36,7 @@ def test_others_events_are_not_read_again_with_every_batch(harness: Harness, mon
     harness.sql("ANALYZE events")
     monkeypatch.setattr("console.erasing.EVENTS_AT_ONCE", 20)
     subject = harness.resources.pool.run(partial(erasing.mark_tenant, tenant_id=acme))
-    before = fetched(harness)
+    before = fetched_rows(harness)
     erase_everything(stores(harness), subject, lambda _: None)
     assert harness.one("SELECT count(*)::int FROM events") == ALL - THEIRS
-    assert fetched(harness) - before < 10 * THEIRS
+    assert fetched_rows(harness) - before < 10 * THEIRS

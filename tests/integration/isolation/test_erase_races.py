@@ -44,7 +44,7 @@ def acme(harness: Harness) -> int:
     return tenant
 
 
-def mark(harness: Harness, tenant: int) -> Subject:
+def mark_tenant(harness: Harness, tenant: int) -> Subject:
     return harness.resources.pool.run(lambda conn: erasing.mark_tenant(conn, tenant))
 
 
@@ -107,7 +107,7 @@ def wait_for_lock(harness: Harness) -> bool:
 
 
 def test_a_recorder_that_comes_after_the_mark_writes_nothing(harness: Harness, acme: int) -> None:
-    mark(harness, acme)
+    mark_tenant(harness, acme)
     receive(harness)
     assert harness.record() == 1
     assert harness.sql("SELECT 1 FROM events UNION ALL SELECT 1 FROM deliveries") == []
@@ -121,12 +121,12 @@ def test_a_user_who_goes_while_a_chunk_names_them_does_not_spoil_a_body(
     real = prepare.find_owners
     with ThreadPoolExecutor() as pool:
 
-        def found_and_gone(conn: Connection, messages: Any) -> Any:
+        def find_owners_then_delete_user(conn: Connection, messages: Any) -> Any:
             found = real(conn, messages)
             pool.submit(harness.sql, "DELETE FROM users WHERE tenant_id = %s", acme).result()
             return found
 
-        monkeypatch.setattr(prepare, "find_owners", found_and_gone)
+        monkeypatch.setattr(prepare, "find_owners", find_owners_then_delete_user)
         receive(harness)
         harness.record()
     assert harness.sql("SELECT type FROM events") == [("inbound_received",)]
@@ -136,7 +136,7 @@ def test_a_user_who_goes_while_a_chunk_names_them_does_not_spoil_a_body(
 def test_nothing_is_dispatched_or_claimed_after_the_mark(harness: Harness, acme: int) -> None:
     task_id = file_task(harness)
     harness.sql("UPDATE tasks SET state = 'ready'")
-    mark(harness, acme)
+    mark_tenant(harness, acme)
     harness.messages.sent.clear()
     harness.resources.dispatcher.send_round()
     harness.resources.dispatcher.top_up([acme])
@@ -147,7 +147,7 @@ def test_nothing_is_dispatched_or_claimed_after_the_mark(harness: Harness, acme:
 
 def test_a_message_of_a_deleted_task_does_no_harm(harness: Harness, acme: int) -> None:
     task_id = file_task(harness)
-    erase_everything(stores(harness), mark(harness, acme), lambda _: None)
+    erase_everything(stores(harness), mark_tenant(harness, acme), lambda _: None)
     harness.run(task_id)
     assert harness.sql("SELECT 1 FROM tasks") == []
 
@@ -166,7 +166,7 @@ def test_a_download_in_the_middle_is_waited_for_and_its_file_is_gone(
         run = pool.submit(harness.run, task_id)
         assert gate.reached.wait(WAITS)
         told: list[int] = []
-        subject = mark(harness, acme)
+        subject = mark_tenant(harness, acme)
         waited = pool.submit(
             wait_for_running_tasks, stores(harness), subject, lambda n: (told.append(n), gate.open.set())
         )
@@ -196,7 +196,7 @@ def test_a_frozen_download_removes_its_file_when_it_wakes_after_all(
         run = pool.submit(harness.run, task_id)
         assert gate.reached.wait(WAITS)
         harness.sql("UPDATE tasks SET lease_until = now() - interval '1 second' WHERE state = 'running'")
-        subject = mark(harness, acme)
+        subject = mark_tenant(harness, acme)
         wait_for_running_tasks(stores(harness), subject, lambda _: pytest.fail("its lease has ended"))
         erase_everything(stores(harness), subject, lambda _: None)
         gate.open.set()
@@ -223,7 +223,7 @@ def test_an_attempt_that_only_lost_its_lease_leaves_the_file_to_the_next_one(
 def test_a_running_attempt_gets_no_more_time_and_lets_go(harness: Harness, acme: int) -> None:
     task = harness.claim(file_task(harness))
     assert task
-    mark(harness, acme)
+    mark_tenant(harness, acme)
     with pytest.raises(Fenced):
         harness.resources.pool.run(lambda conn: leases.renew(conn, task, lease_seconds=120))
     assert harness.resources.pool.run(lambda conn: erasing.count_running_tasks(conn, acme)) == 1
@@ -265,7 +265,7 @@ def killed_at_second_call(real: Any) -> Any:
 
 
 def test_a_tenant_that_is_being_erased_is_not_connected_paused_or_resumed(harness: Harness, acme: int) -> None:
-    mark(harness, acme)
+    mark_tenant(harness, acme)
     secret = TokenVault(harness.settings.token_keys).seal(acme, {"access_token": "t"})
     with pytest.raises(BeingErased):
         harness.resources.pool.run(partial(connections.connect, tenant_id=acme, kind="api_token", secret=secret))
@@ -281,7 +281,7 @@ def test_a_tenant_that_is_being_erased_is_not_connected_paused_or_resumed(harnes
 def test_parked_events_are_not_given_to_a_tenant_that_is_being_erased(harness: Harness) -> None:
     receive(harness)
     harness.record()
-    mark(harness, harness.tenant(ACME))
+    mark_tenant(harness, harness.tenant(ACME))
     harness.sweep("adopt")
     assert harness.sql("SELECT state, tenant_id FROM events") == [("parked", None)]
 
@@ -321,7 +321,7 @@ def test_a_tenant_that_is_being_added_is_seen_before_its_company_is_marked(harne
 
 
 def test_a_body_that_cannot_be_read_is_dropped_too(harness: Harness, acme: int) -> None:
-    erase_everything(stores(harness), mark(harness, acme), lambda _: None)
+    erase_everything(stores(harness), mark_tenant(harness, acme), lambda _: None)
     harness.receive(json.dumps({"authorization": {"type": "company", "id": ACME}}).encode())
     harness.record()
     assert harness.sql("SELECT 1 FROM events UNION ALL SELECT 1 FROM deliveries") == []

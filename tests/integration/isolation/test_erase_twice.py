@@ -9,7 +9,7 @@ import pytest
 from console.erasing import erase_everything
 from shared.db.tenants import erasing
 from shared.db.tenants.erasing import NotErasing
-from tests.integration.isolation.test_erase_races import ACME, mark, stores
+from tests.integration.isolation.test_erase_races import ACME, mark_tenant, stores
 from tests.integration.pipeline.harness import Harness
 from tests.integration.pipeline.test_recording import receive
 
@@ -18,12 +18,12 @@ def test_an_eraser_that_finds_the_tenant_gone_ends_well(harness: Harness) -> Non
     acme = harness.tenant(ACME)
     receive(harness)
     harness.record()
-    subject = mark(harness, acme)
+    subject = mark_tenant(harness, acme)
 
-    def another_is_faster(_: int) -> None:
+    def erase_first(_: int) -> None:
         erase_everything(stores(harness), subject, lambda _: None)
 
-    erase_everything(stores(harness), subject, another_is_faster)
+    erase_everything(stores(harness), subject, erase_first)
     assert harness.sql("SELECT 1 FROM tenants") == []
 
 

@@ -29,15 +29,15 @@ def keys(conn: psycopg.Connection[Any]) -> list[ForeignKey]:
 
 
 @pytest.fixture
-def of_tenants(conn: psycopg.Connection[Any]) -> set[str]:
+def tenant_tables(conn: psycopg.Connection[Any]) -> set[str]:
     """Return the tables with a tenant_id."""
     return {table for table, column, _ in columns(conn) if column == "tenant_id"}
 
 
 def test_every_foreign_key_between_tables_of_tenants_has_the_tenant_in_it(
-    keys: list[ForeignKey], of_tenants: set[str]
+    keys: list[ForeignKey], tenant_tables: set[str]
 ) -> None:
-    between = [key for key in keys if key.table in of_tenants and key.target in of_tenants]
+    between = [key for key in keys if key.table in tenant_tables and key.target in tenant_tables]
     paired = {
         key.name: ("tenant_id", "tenant_id") in zip(key.columns, key.target_columns, strict=True) for key in between
     }
@@ -45,12 +45,12 @@ def test_every_foreign_key_between_tables_of_tenants_has_the_tenant_in_it(
     assert all(paired[instead] for instead in WITHOUT_TENANT.values())
 
 
-def test_every_row_of_a_tenant_goes_with_it(keys: list[ForeignKey], of_tenants: set[str]) -> None:
+def test_every_row_of_a_tenant_goes_with_it(keys: list[ForeignKey], tenant_tables: set[str]) -> None:
     """Cascading foreign keys reach every table, so no code needs a list of them."""
     gone = {"tenants"}
     while more := {key.table for key in keys if key.on_delete == "c" and key.target in gone} - gone:
         gone |= more
-    assert of_tenants - gone == set()
+    assert tenant_tables - gone == set()
 
 
 def test_no_deletion_reads_a_whole_table(conn: psycopg.Connection[Any], keys: list[ForeignKey]) -> None:

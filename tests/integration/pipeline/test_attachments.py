@@ -143,7 +143,7 @@ def test_two_files_that_are_stored_at_the_same_moment_release_the_action_once(ha
     )
     assert len(pairs) == 300
     for (pair,) in pairs:
-        _at_the_same_moment(harness, pair)
+        _run_at_once(harness, pair)
     assert harness.one("SELECT count(*)::int FROM tasks WHERE kind = 'apply_action' AND due_at <= now()") == 300
     harness.work(rounds=2_000)
     assert harness.control("verdict")["effects"] == 300
@@ -158,7 +158,7 @@ def test_the_last_files_of_two_events_of_one_conversation_release_both_actions(h
         inbound(harness, conversation=first["conversation_id"], attachment_count=1)
         harness.record()
         [(pair,)] = harness.sql("SELECT array_agg(id) FROM tasks WHERE kind = 'store_attachment' AND state <> 'done'")
-        _at_the_same_moment(harness, pair)
+        _run_at_once(harness, pair)
         assert harness.sql("SELECT id FROM tasks WHERE due_at = 'infinity'") == []
         harness.work()
 
@@ -204,7 +204,7 @@ def test_fields_missing_from_a_webhook_are_fetched(harness: Harness, fault: str)
     assert harness.one("SELECT message_id FROM events") == event["message_id"]
 
 
-def _at_the_same_moment(harness: Harness, task_ids: list[int]) -> None:
+def _run_at_once(harness: Harness, task_ids: list[int]) -> None:
     harness.sql("UPDATE tasks SET state = 'queued' WHERE id = ANY(%s)", task_ids)
     gate = threading.Barrier(len(task_ids))
 

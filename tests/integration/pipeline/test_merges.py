@@ -52,7 +52,7 @@ def action_of(harness: Harness, conversation: str) -> tuple[str, str]:
     return row
 
 
-def changes(harness: Harness) -> list[str]:
+def changed_conversations(harness: Harness) -> list[str]:
     """Return the changed conversations."""
     return [call["conversation"] for call in harness.writes() if call["status"] == 204]
 
@@ -66,12 +66,12 @@ def test_trash_waits_for_the_files_of_the_conversation_it_turns_out_to_be_merged
     gone = mail(harness)
     merge(harness, gone, survivor)
     harness.work()
-    assert changes(harness) == []
+    assert changed_conversations(harness) == []
     assert action_of(harness, gone) == ("planned", "waits for 1 file(s) of the conversation to be stored")
     harness.clear_faults()
     harness.make_due()
     harness.work()
-    assert changes(harness) == [survivor]
+    assert changed_conversations(harness) == [survivor]
     assert harness.status(survivor) == "deleted"
 
 
@@ -81,20 +81,20 @@ def test_an_action_on_the_survivor_waits_for_files_that_were_recorded_before_the
     gone = mail(harness, attachment_count=1)
     survivor = mail(harness)
     harness.work()
-    assert changes(harness) == [survivor]
+    assert changed_conversations(harness) == [survivor]
     merge(harness, gone, survivor)
     harness.resources.pool.run(lambda conn: events.record_merge(conn, 1, gone, survivor))
     newer = mail(harness, conversation=survivor)
     harness.work()
     assert newer == survivor
-    assert changes(harness) == [survivor]
+    assert changed_conversations(harness) == [survivor]
     harness.sweep("release_stranded")
     harness.work()
-    assert changes(harness) == [survivor], "a file of the merged conversation is still missing"
+    assert changed_conversations(harness) == [survivor], "a file of the merged conversation is still missing"
     harness.clear_faults()
     harness.make_due()
     harness.work()
-    assert changes(harness) == [survivor, survivor]
+    assert changed_conversations(harness) == [survivor, survivor]
     assert harness.sql("SELECT DISTINCT state FROM events") == [("done",)]
     assert harness.control("verdict")["double"] == 0
 
@@ -111,7 +111,7 @@ def test_a_newer_message_of_the_survivor_overrules_an_action_from_before_the_mer
     harness.make_due()
     harness.work()
     assert action_of(harness, gone)[1] == "newer_message"
-    assert changes(harness) == []
+    assert changed_conversations(harness) == []
 
 
 @pytest.mark.usefixtures("tenant")
@@ -121,7 +121,7 @@ def test_equal_actions_of_merged_conversations_are_done_by_the_newest(harness: H
     harness.resources.pool.run(lambda conn: events.record_merge(conn, 1, gone, survivor))
     harness.work()
     assert action_of(harness, gone) == ("superseded", "coalesced")
-    assert changes(harness) == [survivor]
+    assert changed_conversations(harness) == [survivor]
 
 
 @pytest.mark.usefixtures("tenant")
@@ -133,19 +133,19 @@ def test_a_conversation_that_was_merged_before_and_is_merged_again_is_followed(h
     merge(harness, second, third)
     harness.work()
     assert action_of(harness, first)[0] == "confirmed"
-    assert changes(harness) == [third]
+    assert changed_conversations(harness) == [third]
     assert harness.sql("SELECT conversation_id, merged_into FROM merged_conversations ORDER BY noticed_at") == [
         (first, second),
         (second, third),
     ]
 
 
-class Restless:
+class EndlesslyMergingFront:
     """A Front with endless merges: every conversation was merged into another one."""
 
     calls: ClassVar[list[Call]] = []
 
-    def for_tenant(self, *_: object, **__: object) -> Restless:
+    def for_tenant(self, *_: object, **__: object) -> EndlesslyMergingFront:
         return self
 
     def until(self, _: float) -> AbstractContextManager[None]:
@@ -157,7 +157,7 @@ class Restless:
 
 @pytest.mark.usefixtures("tenant")
 def test_merges_without_end_fail_with_their_code(harness: Harness) -> None:
-    harness.resources = replace(harness.resources, front=Restless())  # type: ignore[arg-type]
+    harness.resources = replace(harness.resources, front=EndlesslyMergingFront())  # type: ignore[arg-type]
     first = mail(harness)
     harness.work()
     assert harness.sql("SELECT state, cause FROM events") == [("failed", "unsafe_redirect")]

@@ -47,7 +47,7 @@ def mail(harness: Harness, count: int = 1, company: str = "cmp_acme", **order: A
     return events
 
 
-def away(harness: Harness) -> list[tuple[str, str]]:
+def open_outages(harness: Harness) -> list[tuple[str, str]]:
     return harness.sql("SELECT what, code FROM outages ORDER BY what")
 
 
@@ -74,7 +74,7 @@ def test_an_outage_of_front_costs_no_attempt_however_long_it_lasts(harness: Harn
     for _ in range(3):
         harness.work()
         harness.make_due()
-    assert away(harness) == [("front", "front_unavailable")]
+    assert open_outages(harness) == [("front", "front_unavailable")]
     for _ in range(15):
         let_an_hour_pass(harness)
         probe(harness)
@@ -82,7 +82,7 @@ def test_an_outage_of_front_costs_no_attempt_however_long_it_lasts(harness: Harn
     harness.clear_faults()
     let_an_hour_pass(harness)
     probe(harness)
-    assert away(harness) == []
+    assert open_outages(harness) == []
     assert {harness.status(event["conversation_id"]) for event in events} == {"archived"}
     assert [harness.control("verdict")[what] for what in ("lost", "double", "ghost")] == [0, 0, 0]
 
@@ -116,7 +116,7 @@ def test_one_task_alone_finds_out_as_well(harness: Harness) -> None:
         harness.work()
         let_an_hour_pass(harness)
         harness.sweep("probe")
-    assert away(harness) == [("front", "front_unavailable")]
+    assert open_outages(harness) == [("front", "front_unavailable")]
     assert harness.sql("SELECT state, attempts FROM tasks") in ([("queued", 0)], [("ready", 0)])
 
 
@@ -129,7 +129,7 @@ def test_files_that_always_go_wrong_are_no_outage_and_fail(harness: Harness) -> 
     for _ in range(2):
         harness.make_due()
         harness.work()
-    assert away(harness) == []
+    assert open_outages(harness) == []
     assert harness.sql("SELECT DISTINCT state, code, attempts FROM tasks WHERE kind = 'store_attachment'") == [
         ("failed", "front_unavailable", 13)
     ]
@@ -184,7 +184,7 @@ def test_front_failing_for_one_company_is_no_outage_for_the_others(harness: Harn
     for _ in range(4):
         harness.work()
         harness.make_due()
-    assert away(harness) == []
+    assert open_outages(harness) == []
     assert harness.sql("SELECT DISTINCT state, attempts FROM tasks") == [("ready", 4)]
     [event] = mail(harness, 1, "cmp_other")
     harness.work()
@@ -199,7 +199,7 @@ def test_one_companys_trouble_does_not_prolong_an_outage(harness: Harness, tenan
     for _ in tenants:
         let_an_hour_pass(harness)
         probe(harness)
-    assert away(harness) == []
+    assert open_outages(harness) == []
 
 
 def test_an_outage_ends_though_every_tenant_with_work_lacks_a_permission(harness: Harness, tenants: list[int]) -> None:
@@ -208,7 +208,7 @@ def test_an_outage_ends_though_every_tenant_with_work_lacks_a_permission(harness
     begin(harness.resources)
     harness.sql("UPDATE outages SET probe_at = now()")
     probe(harness)
-    assert away(harness) == []
+    assert open_outages(harness) == []
     assert harness.sql("SELECT DISTINCT state FROM tasks") == [("done",)]
 
 
@@ -221,7 +221,7 @@ def test_a_full_storage_is_asked_though_every_tenant_with_files_lacks_a_permissi
         lambda conn: outages.begin(conn, "storage", code="storage_full", detail="full", probe_seconds=0)
     )
     probe(harness)
-    assert away(harness) == []
+    assert open_outages(harness) == []
 
 
 def lack_permission(harness: Harness, tenant_id: int) -> None:

@@ -103,7 +103,7 @@ def let_an_hour_pass(harness: Harness) -> None:
     harness.sweep("probe")
 
 
-def refused(harness: Harness) -> int:
+def count_refused_calls(harness: Harness) -> int:
     return sum(call["status"] == 403 for call in harness.control("ledger/calls")["calls"])
 
 
@@ -115,14 +115,14 @@ def test_a_missing_permission_is_tried_by_one_task_an_hour_until_it_is_there(har
     harness.record()
     harness.work()
     assert {row[0] for row in harness.sql("SELECT cause FROM shown_events WHERE state = 'parked'")} == {"missing_scope"}
-    at_first = refused(harness)
+    at_first = count_refused_calls(harness)
     harness.sweep("probe")
     harness.work()
-    assert refused(harness) == at_first, "nothing is tried before the hour is over"
+    assert count_refused_calls(harness) == at_first, "nothing is tried before the hour is over"
     for hour in range(1, 4):
         let_an_hour_pass(harness)
         harness.work()
-        assert refused(harness) == at_first + hour
+        assert count_refused_calls(harness) == at_first + hour
     harness.clear_faults()
     let_an_hour_pass(harness)
     harness.work()

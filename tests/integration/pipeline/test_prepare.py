@@ -38,7 +38,7 @@ ROWS = """
 WHOLE = ("processing", 1, 1, 1, 1, 1)
 
 
-def waiting(harness: Harness, *names: str, company: str = "cmp_acme") -> list[Parsed]:
+def parsed_deliveries(harness: Harness, *names: str, company: str = "cmp_acme") -> list[Parsed]:
     """Return parsed deliveries with a file each, and leave the intake empty."""
     for name in names:
         message = {"id": f"msg_{name}", "attachments": [FILE]}
@@ -65,15 +65,15 @@ def acme(harness: Harness) -> int:
 
 
 def test_it_is_written_as_it_was_prepared(harness: Harness, acme: int) -> None:
-    chunk = waiting(harness, "evt_2", "evt_1")
+    chunk = parsed_deliveries(harness, "evt_2", "evt_1")
     assert record(harness, chunk, prepared(harness, chunk)) == {acme}
     assert harness.sql(ROWS) == [("evt_1", *WHOLE), ("evt_2", *WHOLE)]
 
 
 def test_an_event_that_was_recorded_since_gets_its_delivery_alone(harness: Harness, acme: int) -> None:
-    chunk = waiting(harness, "evt_1", "evt_2", "evt_3")
+    chunk = parsed_deliveries(harness, "evt_1", "evt_2", "evt_3")
     found = prepared(harness, chunk)
-    record(harness, waiting(harness, "evt_2"))
+    record(harness, parsed_deliveries(harness, "evt_2"))
     record(harness, chunk, found)
     assert harness.sql(ROWS) == [
         ("evt_1", *WHOLE),
@@ -83,16 +83,16 @@ def test_an_event_that_was_recorded_since_gets_its_delivery_alone(harness: Harne
 
 
 def test_a_chunk_of_recorded_events_makes_no_new_work(harness: Harness, acme: int) -> None:
-    chunk = waiting(harness, "evt_1")
+    chunk = parsed_deliveries(harness, "evt_1")
     found = prepared(harness, chunk)
-    record(harness, waiting(harness, "evt_1"))
+    record(harness, parsed_deliveries(harness, "evt_1"))
     assert record(harness, chunk, found) == set()
 
 
 def test_nothing_of_a_company_that_was_erased_since_is_written(harness: Harness, acme: int) -> None:
     other = harness.tenant("cmp_other", "Other")
     harness.user(other, NORA)
-    chunk = [*waiting(harness, "evt_1"), *waiting(harness, "evt_1", company="cmp_other")]
+    chunk = [*parsed_deliveries(harness, "evt_1"), *parsed_deliveries(harness, "evt_1", company="cmp_other")]
     found = prepared(harness, chunk)
     harness.sql("INSERT INTO erased_companies (company_id) VALUES ('cmp_other')")
     assert record(harness, chunk, found) == {acme}
@@ -110,13 +110,13 @@ def test_a_chunk_that_cannot_be_written_as_prepared_is_looked_up_again(
 
     went: list[tuple[str]] = []
 
-    def and_gone(conn: Connection, chunk: Sequence[Parsed], now: datetime) -> PreparedChunk:
+    def prepare_then_delete_tenant(conn: Connection, chunk: Sequence[Parsed], now: datetime) -> PreparedChunk:
         found = prepare.prepare(conn, chunk, now)
         if "cmp_other" in found.tenants:
             went.extend(harness.sql("DELETE FROM tenants WHERE company_id = 'cmp_other' RETURNING company_id"))
         return found
 
-    record_singly(harness, monkeypatch, and_gone)
+    record_singly(harness, monkeypatch, prepare_then_delete_tenant)
     assert went == [("cmp_other",)]
     assert harness.sql("SELECT company_id, state FROM events ORDER BY id") == [
         ("cmp_acme", "done"),

@@ -18,7 +18,7 @@ from workers.dispatch import Dispatcher
 MOST = 2 * capacity.ASSUMED_SLOTS
 TENANTS, EACH = 100, 100
 DONE = "SELECT count(*) FROM tasks WHERE tenant_id = %s AND state = 'done'"
-PATIENCE = 60.0  # seconds; a busy machine may need that long
+TIMEOUT = 60.0  # seconds; a busy machine may need that long
 
 
 @pytest.fixture
@@ -55,7 +55,7 @@ def backlog(harness: Harness) -> None:
     )
 
 
-def leases_end(harness: Harness) -> None:
+def end_leases(harness: Harness) -> None:
     """End the leases of all queued tasks."""
     harness.sql("UPDATE tasks SET lease_until = now() - interval '1 second' WHERE state = 'queued'")
     harness.sweep("take_back")
@@ -70,7 +70,7 @@ def test_ten_thousand_tasks_without_a_worker_are_a_few_messages(
         dispatcher.send_round()
         dispatcher.top_up([1, 2, 3])
         longest = max(longest, queue_length(broker))
-        leases_end(harness)
+        end_leases(harness)
     sent = harness.sql("SELECT max(sends), count(*) FILTER (WHERE sends > 0) FROM tasks")
     print(f"{TENANTS * EACH:,} tasks, 50 leases: at most {longest} messages waited; (sends a task, tasks sent) {sent}")
     assert 0 < longest <= MOST
@@ -82,7 +82,7 @@ def test_a_redis_that_was_emptied_gets_its_messages_again(
     backlog(harness)
     before = dispatcher.send_round()
     broker.flushdb()
-    leases_end(harness)
+    end_leases(harness)
     assert (dispatcher.send_round(), queue_length(broker)) == (before, before)
 
 
@@ -106,7 +106,7 @@ def test_a_single_event_is_sent_ahead_of_backlogs(
 
 
 def test_slow_files_of_many_tenants_do_not_delay_the_work_of_others(harness: Harness, dispatcher: Dispatcher) -> None:
-    harness.control("faults", {"kind": "slow_body", "path_regex": "/download/", "seconds": PATIENCE})
+    harness.control("faults", {"kind": "slow_body", "path_regex": "/download/", "seconds": TIMEOUT})
     film = [{"filename": "film.mp4", "size": 2**20}]
     for company in ("cmp_0", "cmp_1", "cmp_2"):
         harness.user(harness.tenant(company, company), NORA)
@@ -116,10 +116,10 @@ def test_slow_files_of_many_tenants_do_not_delay_the_work_of_others(harness: Har
     running = "SELECT kind, count(*)::int FROM tasks WHERE state = 'running' GROUP BY 1"
     with running_worker(harness, slots=4):
         dispatcher.send_round()
-        assert wait_until(lambda: harness.sql(running) == [("store_attachment", 2)], PATIENCE)
+        assert wait_until(lambda: harness.sql(running) == [("store_attachment", 2)], TIMEOUT)
         quiet = tenant_with_work(harness, "cmp_quiet", 3)
         dispatcher.send_round()
-        assert wait_until(lambda: harness.one(DONE, quiet) == 3, PATIENCE)
+        assert wait_until(lambda: harness.one(DONE, quiet) == 3, TIMEOUT)
         assert harness.sql(running) == [("store_attachment", 2)]
 
 

@@ -31,7 +31,7 @@ STATE = "SELECT state, code FROM repairs"
 DUE_NOW = "UPDATE repairs SET due_at = now() WHERE state = 'waiting'"
 
 
-def waits(harness: Harness, tenant: int) -> float:
+def seconds_until_due(harness: Harness, tenant: int) -> float:
     """Return the seconds until the tenant's repair continues."""
     return harness.one("SELECT extract(epoch FROM due_at - now())::float8 FROM repairs WHERE tenant_id = %s", tenant)
 
@@ -50,7 +50,7 @@ def test_front_in_trouble_is_asked_again_later_from_where_it_was(harness: Harnes
     harness.control("faults", {"kind": kind, "path_regex": ON_EVENTS})
     run_slices(harness)
     assert harness.sql(STATE) == [("waiting", "front_unavailable")]
-    assert waits(harness, gap) > 5
+    assert seconds_until_due(harness, gap) > 5
     assert harness.one("SELECT parked_cause FROM tenants") is None
     harness.clear_faults()
     harness.sql(DUE_NOW)
@@ -62,7 +62,7 @@ def test_fronts_429_is_waited_for_and_counts_as_no_failure(harness: Harness, gap
     harness.control("faults", {"kind": "429", "path_regex": ON_EVENTS, "seconds": 30, "count": 1})
     run_slices(harness)
     assert harness.sql("SELECT state, code, failures FROM repairs") == [("waiting", "budget_exhausted", 0)]
-    assert waits(harness, gap) > 20
+    assert seconds_until_due(harness, gap) > 20
 
 
 def test_a_missing_permission_fails_the_repair_and_parks_nobody(harness: Harness, gap: int) -> None:

@@ -211,13 +211,13 @@ def test_events_that_happen_while_pages_are_read_are_found_once(
     mail(harness, count=40, deliver=False)
     more = iter([5.0, 4.0])
 
-    def go_on_happening(_: str) -> None:
+    def send_more_events(_: str) -> None:
         if minutes := next(more, None):
             mail(harness, count=10, deliver=False, emitted_at=ago(minutes))
 
     request_repair(harness, tenant)
     with monkeypatch.context() as patched:
-        patched.setattr(failpoints, "reach", go_on_happening)
+        patched.setattr(failpoints, "reach", send_more_events)
         run_slices(harness)
     finish_repairs(harness)
     assert outcome(harness) == [("done", 61, 1, 60, 60)]

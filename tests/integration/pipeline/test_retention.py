@@ -51,7 +51,7 @@ def mail(harness: Harness, company: str = ACME, *, days_ago: int, **order: Any) 
     return sent
 
 
-def left(harness: Harness, table: str = "events") -> int:
+def count_rows(harness: Harness, table: str = "events") -> int:
     return int(harness.one(f"SELECT count(*)::int FROM {table}"))
 
 
@@ -70,14 +70,14 @@ def test_a_finished_event_goes_with_everything_that_belongs_to_it(harness: Harne
     mail(harness, days_ago=9, attachment_count=1)
     assert len(files(harness)) == 3
     delete_expired(harness.resources)
-    assert [left(harness, table) for table in ("events", "deliveries", "actions")] == [1, 1, 1]
+    assert [count_rows(harness, table) for table in ("events", "deliveries", "actions")] == [1, 1, 1]
     assert harness.one("SELECT count(DISTINCT event_id)::int FROM recipients") == 1
     assert harness.sql("SELECT kind, count(*)::int FROM tasks GROUP BY 1 ORDER BY 1") == [
         ("apply_action", 1),
         ("store_attachment", 1),
     ]
     assert files(harness) == [harness.one("SELECT front_id FROM attachments")]
-    assert left(harness, "expired_files") == 0
+    assert count_rows(harness, "expired_files") == 0
     assert deleted(harness) == {"events": 1, "files": 2}
 
 
@@ -87,7 +87,7 @@ def test_nothing_of_tenants_is_deleted_where_it_shall_be_kept_for_ever(harness: 
     mail(harness, days_ago=4_000)
     mail(harness, "cmp_nobody", days_ago=4_000)
     delete_expired(harness.resources)
-    assert left(harness) == 2
+    assert count_rows(harness) == 2
     harness.sweep("expire")
     assert harness.messages.sent == []
 
@@ -103,16 +103,16 @@ def test_open_and_failed_events_stay_and_so_does_what_belongs_to_their_conversat
     harness.resources.pool.run(lambda conn: tenants.pause(conn, tenant_id))
     mail(harness, days_ago=11, conversation=first["conversation_id"])
     delete_expired(harness.resources)
-    assert left(harness) == 2
+    assert count_rows(harness) == 2
     harness.resources.pool.run(lambda conn: tenants.resume(conn, tenant_id))
     harness.sql("UPDATE events SET state = 'failed' WHERE state = 'processing'")
     delete_expired(harness.resources)
-    assert left(harness) == 2
+    assert count_rows(harness) == 2
     harness.sql("UPDATE events SET state = 'processing' WHERE state = 'failed'")
     harness.work()
     harness.sql("UPDATE events SET received_at = now() - interval '11 days'")
     delete_expired(harness.resources)
-    assert (left(harness), files(harness)) == (0, [])
+    assert (count_rows(harness), files(harness)) == (0, [])
 
 
 def test_events_of_a_conversation_merged_with_an_open_one_stay(harness: Harness) -> None:
@@ -127,17 +127,17 @@ def test_events_of_a_conversation_merged_with_an_open_one_stay(harness: Harness)
         second["conversation_id"],
     )
     delete_expired(harness.resources)
-    assert left(harness) == 2
+    assert count_rows(harness) == 2
 
 
 def test_an_event_that_may_still_be_acted_on_stays_so_that_it_is_acted_on_once(harness: Harness) -> None:
     tenant(harness, act_within="20 days")
     mail(harness, days_ago=11)
     delete_expired(harness.resources)
-    assert left(harness) == 1
+    assert count_rows(harness) == 1
     harness.sql(OLDER, 10, ACME)
     delete_expired(harness.resources)
-    assert left(harness) == 0
+    assert count_rows(harness) == 0
 
 
 def test_a_file_of_two_events_goes_with_the_last(harness: Harness) -> None:
@@ -149,11 +149,11 @@ def test_a_file_of_two_events_goes_with_the_last(harness: Harness) -> None:
     )
     shared = harness.one("SELECT DISTINCT front_id FROM attachments")
     delete_expired(harness.resources)
-    assert left(harness) == 1
+    assert count_rows(harness) == 1
     assert shared in files(harness)
     harness.sql(OLDER, 2, ACME)
     delete_expired(harness.resources)
-    assert left(harness) == 0
+    assert count_rows(harness) == 0
     assert shared not in files(harness)
     assert deleted(harness) == {"events": 2, "files": 1}
 
@@ -173,11 +173,11 @@ def test_a_file_that_could_not_be_deleted_is_tried_again(harness: Harness) -> No
     folder.rename(folder.with_name("away"))
     folder.write_text("no folder")
     delete_expired(harness.resources)
-    assert (left(harness), left(harness, "expired_files")) == (0, 1)
+    assert (count_rows(harness), count_rows(harness, "expired_files")) == (0, 1)
     folder.unlink()
     folder.with_name("away").rename(folder)
     delete_expired(harness.resources)
-    assert (files(harness), left(harness, "expired_files")) == ([], 0)
+    assert (files(harness), count_rows(harness, "expired_files")) == ([], 0)
 
 
 def test_a_file_that_comes_again_while_it_is_deleted_is_stored_after_that(
@@ -205,7 +205,7 @@ def test_mail_of_companies_that_nobody_connected_goes_after_its_days(harness: Ha
     mail(harness, "cmp_nobody", days_ago=31, count=3)
     mail(harness, "cmp_nobody", days_ago=29)
     delete_expired(harness.resources)
-    assert (left(harness), left(harness, "deliveries")) == (1, 1)
+    assert (count_rows(harness), count_rows(harness, "deliveries")) == (1, 1)
     assert deleted(harness) == {"unclaimed": 3}
 
 
@@ -213,7 +213,7 @@ def test_mail_of_a_company_that_got_a_tenant_is_kept_until_the_tenant_is_connect
     [event] = mail(harness, ACME, days_ago=31)
     tenant_id = harness.resources.pool.run(lambda conn: tenants.add(conn, "Acme", ACME))
     delete_expired(harness.resources)
-    assert left(harness) == 1
+    assert count_rows(harness) == 1
     token = harness.control("companies", {"id": ACME, "name": "Acme"})["api_token"]
     connect(harness, tenant_id, token)
     harness.sweep("adopt")
@@ -226,7 +226,7 @@ def test_more_than_one_piece_is_deleted_in_one_run(harness: Harness, monkeypatch
     monkeypatch.setattr(retention, "EVENTS_AT_ONCE", 2)
     mail(harness, "cmp_nobody", days_ago=31, count=7)
     delete_expired(harness.resources)
-    assert left(harness) == 0
+    assert count_rows(harness) == 0
 
 
 def test_while_somebody_else_deletes_nothing_is_deleted_twice(harness: Harness) -> None:
@@ -237,4 +237,4 @@ def test_while_somebody_else_deletes_nothing_is_deleted_twice(harness: Harness) 
         delete_expired(harness.resources)
 
     harness.resources.pool.run(delete)
-    assert left(harness) == 3
+    assert count_rows(harness) == 3

@@ -32,7 +32,7 @@ def receive(harness: Harness, count: int = 1, **order: Any) -> list[str]:
     return [event["conversation_id"] for event in events]
 
 
-def ask(harness: Harness, tenant: int, since: datetime | None = None) -> int:
+def request_undo(harness: Harness, tenant: int, since: datetime | None = None) -> int:
     """Request the undo of all actions of the last hour, or since then."""
     since, asked = since or datetime.now(UTC) - AN_HOUR, 0
     run = harness.resources.pool.run
@@ -82,7 +82,7 @@ def test_exactly_what_is_as_we_left_it_is_opened_again(harness: Harness, tenant:
     for each in mine[4:]:
         harness.control(f"conversations/{each}/recall", {})
 
-    assert ask(harness, tenant) == 20
+    assert request_undo(harness, tenant) == 20
     assert harness.one("SELECT count(*)::int FROM tasks WHERE kind = 'undo_action'") == 20
     finish(harness)
     shown = {each: harness.status(each) for each in (*mine[:3], *mine[4:])}
@@ -97,7 +97,7 @@ def test_exactly_what_is_as_we_left_it_is_opened_again(harness: Harness, tenant:
         "ghost": 0,
     }
 
-    assert ask(harness, tenant) == 0
+    assert request_undo(harness, tenant) == 0
     harness.sweep("dispatch")
     harness.work()
     assert len(harness.writes()) == 20 + 16
@@ -118,7 +118,7 @@ def test_undo_restores_trashed_conversations_and_removes_tags(harness: Harness, 
     person = Cause(source=Source(type="teammate"), at=harness.sandbox.front.now())
     for tags in ((), (world.conversations["cmp_acme", tagged].tags[0], tag)):
         set_tags(world, ("cmp_acme", by_hand), tags, person)
-    assert ask(harness, tenant) == 3
+    assert request_undo(harness, tenant) == 3
     finish(harness)
     assert harness.status(trashed) == "open"
     assert harness.control(f"conversations/{tagged}")["tags"] == []
@@ -132,7 +132,7 @@ def test_waiting_actions_are_not_applied_any_more(harness: Harness, tenant: int)
     [waiting] = receive(harness, attachment_count=1)
     harness.work()
     harness.control(f"conversations/{waiting}/recall", {})
-    assert ask(harness, tenant) == 1
+    assert request_undo(harness, tenant) == 1
     harness.work()
     harness.clear_faults()
     harness.make_due()
@@ -149,7 +149,7 @@ def test_actions_planned_before_that_time_are_left_to_their_policy(harness: Harn
     harness.control("faults", {"kind": "404_heals", "path_regex": "/download/", "count": 1_000})
     [waiting] = receive(harness, attachment_count=1)
     harness.work()
-    assert ask(harness, tenant, since=datetime.now(UTC)) == 0
+    assert request_undo(harness, tenant, since=datetime.now(UTC)) == 0
     harness.clear_faults()
     harness.make_due()
     harness.work()
@@ -162,7 +162,7 @@ def test_an_action_whose_answer_was_lost_ends_first(harness: Harness, tenant: in
     [conversation] = receive(harness)
     harness.work()
     assert states(harness) == {"intent": 1}
-    assert ask(harness, tenant) == 1
+    assert request_undo(harness, tenant) == 1
     finish(harness)
     assert harness.status(conversation) == "open"
     assert states(harness) == ({"undone": 1} if fault == "reset_after" else {"superseded": 1})
@@ -173,7 +173,7 @@ def test_an_undo_whose_answer_was_lost_is_done_once(harness: Harness, tenant: in
     [conversation] = receive(harness)
     harness.work()
     harness.control(f"conversations/{conversation}/recall", {})
-    ask(harness, tenant)
+    request_undo(harness, tenant)
     harness.control("faults", {"kind": fault, "method": "PATCH", "count": 1})
     harness.work()
     if fault == "reset_after":
@@ -190,7 +190,7 @@ def test_the_echo_of_an_undo_starts_nothing_and_new_mail_follows_the_policy_of_i
 ) -> None:
     [conversation] = receive(harness)
     harness.work()
-    ask(harness, tenant)
+    request_undo(harness, tenant)
     harness.sql("UPDATE tenants SET action = 'none'")
     harness.work()
     opened = harness.sandbox.front.world.event_ids["cmp_acme", conversation][-1]
@@ -213,7 +213,7 @@ def test_the_echo_of_an_undo_starts_nothing_and_new_mail_follows_the_policy_of_i
 def test_new_mail_that_is_archived_waits_for_the_undo_before_it(harness: Harness, tenant: int) -> None:
     [conversation] = receive(harness)
     harness.work()
-    ask(harness, tenant)
+    request_undo(harness, tenant)
     receive(harness, conversation=conversation)
     finish(harness)
     assert harness.status(conversation) == "archived"
@@ -223,7 +223,7 @@ def test_new_mail_that_is_archived_waits_for_the_undo_before_it(harness: Harness
 def test_a_conversation_that_is_gone_is_skipped(harness: Harness, tenant: int) -> None:
     receive(harness)
     harness.work()
-    ask(harness, tenant)
+    request_undo(harness, tenant)
     harness.control("faults", {"kind": "404_heals", "method": "GET", "path_regex": "/conversations/", "count": 1_000})
     harness.work()
     assert undo_outcome(harness, tenant) == NOTHING | {"skipped": {"conversation_gone": 1}}
@@ -234,7 +234,7 @@ def test_a_conversation_that_front_leaves_in_the_trash_is_not_called_undone(harn
     harness.sql("UPDATE tenants SET action = 'trash'")
     [conversation] = receive(harness)
     harness.work()
-    ask(harness, tenant)
+    request_undo(harness, tenant)
     harness.control("faults", {"kind": "ignored", "method": "PATCH", "count": 1})
     finish(harness)
     assert undo_outcome(harness, tenant) == NOTHING | {"failed": {"front_rejected": 1}}
@@ -248,7 +248,7 @@ def test_a_conversation_that_front_leaves_in_the_trash_is_not_called_undone(harn
 def test_a_merge_that_nobody_knew_of_is_followed(harness: Harness, tenant: int) -> None:
     [conversation] = receive(harness)
     harness.work()
-    ask(harness, tenant)
+    request_undo(harness, tenant)
     harness.control("faults", {"kind": "merged_301", "path_regex": conversation})
     harness.work()
     assert harness.status(conversation) == "open"
@@ -262,7 +262,7 @@ def test_several_actions_of_one_conversation_are_one_undo(harness: Harness, tena
     receive(harness, conversation=conversation)
     harness.work()
     assert harness.status(conversation) == "deleted"
-    assert ask(harness, tenant) == 2
+    assert request_undo(harness, tenant) == 2
     finish(harness)
     assert harness.status(conversation) == "open"
     assert states(harness) == {"undone": 2}
@@ -275,7 +275,7 @@ def test_a_conversation_that_a_person_archived_first_stays_archived(harness: Har
     harness.sql("UPDATE actions SET emitted_at = emitted_at - interval '61 seconds'")
     harness.work()
     assert states(harness) == {"confirmed": 1}
-    assert ask(harness, tenant) == 0
+    assert request_undo(harness, tenant) == 0
 
 
 def test_another_tenants_conversations_stay_as_they_are(harness: Harness, tenant: int) -> None:
@@ -285,7 +285,7 @@ def test_another_tenants_conversations_stay_as_they_are(harness: Harness, tenant
     [event] = harness.send("inbound_received", "cmp_other", recipients=TO_NORA, conversation=mine[0])
     harness.record()
     harness.work()
-    ask(harness, tenant)
+    request_undo(harness, tenant)
     finish(harness)
     assert harness.control(f"conversations/{mine[0]}?company=cmp_acme")["status"] == "open"
     assert harness.control(f"conversations/{event['conversation_id']}?company=cmp_other")["status"] == "archived"

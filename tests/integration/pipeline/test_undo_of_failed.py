@@ -6,7 +6,7 @@ import pytest
 
 from shared.db.tasks import manual_changes
 from tests.integration.pipeline.harness import NORA, Harness
-from tests.integration.pipeline.test_undo import NOTHING, ask, finish, receive, states, undo_outcome
+from tests.integration.pipeline.test_undo import NOTHING, finish, receive, request_undo, states, undo_outcome
 
 
 @pytest.fixture
@@ -36,11 +36,11 @@ def test_an_action_that_failed_without_an_answer_is_undone_where_front_took_it(
     harness.work()
     assert (states(harness), harness.status(conversation)) == ({"intent": 1}, "archived")
     if asked == "before it failed":
-        assert ask(harness, tenant) == 1
+        assert request_undo(harness, tenant) == 1
         give_up(harness)
     else:
         give_up(harness)
-        assert ask(harness, tenant) == 1
+        assert request_undo(harness, tenant) == 1
     finish(harness)
     assert harness.status(conversation) == "open"
     assert states(harness) == {"undone": 1}
@@ -58,7 +58,7 @@ def test_an_action_that_failed_before_it_was_sent_is_not_sent_by_a_retry(harness
     assert states(harness) == {"failed": 1}
     harness.clear_faults()
     writes = len(harness.writes())
-    assert ask(harness, tenant) == 1
+    assert request_undo(harness, tenant) == 1
     assert undo_outcome(harness, tenant) == NOTHING | {"stopped": 1}
     retry(harness)
     finish(harness)

@@ -37,13 +37,13 @@ def test_a_persons_change_that_is_recorded_while_the_action_decides_to_wait_is_h
     harness.send("conversation_archived", "cmp_acme", conversation=event["conversation_id"])
     first_transaction = Attempt.in_locked_conversation
 
-    def then_record(attempt: Attempt, work: Callable[[Any], Any]) -> Any:
+    def decide_then_record(attempt: Attempt, work: Callable[[Any], Any]) -> Any:
         monkeypatch.setattr(Attempt, "in_locked_conversation", first_transaction)
         result = first_transaction(attempt, work)
         harness.record()
         return result
 
-    monkeypatch.setattr(Attempt, "in_locked_conversation", then_record)
+    monkeypatch.setattr(Attempt, "in_locked_conversation", decide_then_record)
     run_task(harness.resources, STEPS, harness.one("SELECT id FROM tasks WHERE kind = 'apply_action'"))
     harness.work()
     assert action_of(harness, event) == ("superseded", "changed_by_somebody")

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 DEAF = "bench.harness.deaf_worker"
 ENDS_WITHIN = 60.0  # seconds; a busy machine needs more than five
-MANY_TIMES_ITS_PATIENCE = 3.0
+MANY_WATCHDOG_INTERVALS = 3.0
 
 
 def send(harness: Harness, name: str, count: int) -> None:
@@ -59,9 +59,9 @@ def test_a_deaf_process_ends_itself(
 
 def test_an_idle_worker_is_left_alone(harness: Harness, tmp_path: Path) -> None:
     with running_worker(harness, app=DEAF, DEAF_MARK=str(tmp_path / "mark"), DEAF_SECONDS="0.6") as worker:
-        time.sleep(MANY_TIMES_ITS_PATIENCE)
+        time.sleep(MANY_WATCHDOG_INTERVALS)
         send(harness, queue.RUN_TASK, 3)
-        time.sleep(MANY_TIMES_ITS_PATIENCE)
+        time.sleep(MANY_WATCHDOG_INTERVALS)
         assert worker.poll() is None
         worker.terminate()
         assert worker.wait(ENDS_WITHIN) == 0
@@ -70,7 +70,7 @@ def test_an_idle_worker_is_left_alone(harness: Harness, tmp_path: Path) -> None:
 def test_a_worker_whose_slots_are_taken_by_slow_files_is_left_alone(harness: Harness, tmp_path: Path) -> None:
     tenant = harness.tenant("cmp_acme")
     harness.user(tenant, "nora@acme.example")
-    harness.control("faults", {"kind": "slow_body", "path_regex": "/download/", "seconds": 3 * MANY_TIMES_ITS_PATIENCE})
+    harness.control("faults", {"kind": "slow_body", "path_regex": "/download/", "seconds": 3 * MANY_WATCHDOG_INTERVALS})
     to_nora = [{"handle": "nora@acme.example", "role": "to"}]
     harness.send(
         "inbound_received", "cmp_acme", recipients=to_nora, attachments=[{"filename": "film.mp4", "size": 2**20}]
@@ -82,6 +82,6 @@ def test_a_worker_whose_slots_are_taken_by_slow_files_is_left_alone(harness: Har
         queue.send(app, queue.RUN_TASK, harness.one("SELECT id FROM tasks WHERE kind = 'store_attachment'"))
         send(harness, queue.RUN_TASK, 3)
         assert wait_until(lambda: harness.one("SELECT count(*) FROM tasks WHERE state = 'running'") == 1, ENDS_WITHIN)
-        time.sleep(MANY_TIMES_ITS_PATIENCE)
+        time.sleep(MANY_WATCHDOG_INTERVALS)
         assert (harness.one("SELECT count(*) FROM tasks WHERE state = 'running'"), worker.poll()) == (1, None)
     app.close()

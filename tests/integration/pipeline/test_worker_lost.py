@@ -44,7 +44,7 @@ def states(harness: Harness) -> tuple[str, str, str]:
     return row
 
 
-def test_its_file_and_event_fail_with_it(harness: Harness, task_id: int) -> None:
+def test_the_file_and_event_of_the_task_fail_with_it(harness: Harness, task_id: int) -> None:
     lose_worker(harness, task_id)
     harness.sweep("take_back")
     assert states(harness) == ("failed", "failed", "failed")

@@ -47,7 +47,7 @@ class Endpoint:
         self.url = f"http://127.0.0.1:{self._server.server_port}"
         threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True).start()
 
-    def says(self, body: object, status: int = 200) -> None:
+    def answer_with(self, body: object, status: int = 200) -> None:
         """Give this answer from now on."""
         self.status, self.body = status, body if isinstance(body, bytes) else json.dumps(body).encode()
 
@@ -74,7 +74,7 @@ def site(
         yield site
 
 
-def come_back(site: Site, browser: Browser, tenant: str, code: str = "canary-code") -> Page:
+def call_back(site: Site, browser: Browser, tenant: str, code: str = "canary-code") -> Page:
     """Open the tenant's link, and call back with this code from Front."""
     [state] = parse_qs(urlsplit(browser.redirect_target(site.link(tenant))).query)["state"]
     return browser.open(f"{site.console.url}/oauth/callback?code={code}&state={state}")
@@ -106,22 +106,22 @@ def test_nothing_is_connected_and_the_link_stays_good(
     site: Site, endpoint: Endpoint, browser: Browser, status: int, body: object, code: int, title: str
 ) -> None:
     tenant, company = site.tenant(), site.company()
-    endpoint.says(body, status)
-    page = come_back(site, browser, tenant)
+    endpoint.answer_with(body, status)
+    page = call_back(site, browser, tenant)
     assert (page.status, page.title) == (code, title)
     shown = site.show(tenant)
     assert (shown["connection"], shown["company_id"]) == (None, None)
     assert site.conn.execute("SELECT count(*) FROM connections WHERE tenant_id = %s", (shown["id"],)).fetchone() == (0,)
     assert "canary-" not in site.console.printed()
-    endpoint.says({"access_token": f"api-token-of-{company}", "refresh_token": "r"})
-    assert come_back(site, browser, tenant).title == "Front is connected"
+    endpoint.answer_with({"access_token": f"api-token-of-{company}", "refresh_token": "r"})
+    assert call_back(site, browser, tenant).title == "Front is connected"
 
 
 def test_the_code_goes_in_a_form_with_the_address_it_was_sent_to(
     site: Site, endpoint: Endpoint, browser: Browser
 ) -> None:
-    endpoint.says({"error": "invalid_grant"}, 400)
-    come_back(site, browser, site.tenant(), code="a%26b%3D")
+    endpoint.answer_with({"error": "invalid_grant"}, 400)
+    call_back(site, browser, site.tenant(), code="a%26b%3D")
     assert endpoint.asked == {
         "grant_type": ["authorization_code"],
         "code": ["a&b="],
@@ -137,8 +137,8 @@ def test_the_expiry_of_a_token_is_read_in_every_form(
     end = datetime.now(UTC) + timedelta(minutes=40)
     forms = {"seconds": end.timestamp(), "milliseconds": int(end.timestamp() * 1000), "iso": end.isoformat()}
     given = {"expires_at": forms[form]} if form in forms else {}
-    endpoint.says({"access_token": f"api-token-of-{company}", "refresh_token": "r", **given})
-    come_back(site, browser, tenant)
+    endpoint.answer_with({"access_token": f"api-token-of-{company}", "refresh_token": "r", **given})
+    call_back(site, browser, tenant)
     row = site.conn.execute(
         "SELECT expires_at FROM connections WHERE tenant_id = %s", (site.show(tenant)["id"],)
     ).fetchone()
@@ -151,9 +151,9 @@ def test_while_front_does_not_say_which_company_it_is_nothing_is_connected(
     site: Site, endpoint: Endpoint, browser: Browser
 ) -> None:
     tenant, company = site.tenant(), site.company()
-    endpoint.says({"access_token": f"api-token-of-{company}", "refresh_token": "r"})
+    endpoint.answer_with({"access_token": f"api-token-of-{company}", "refresh_token": "r"})
     site.fault("403", "^/me$")
-    assert come_back(site, browser, tenant).title == UNANSWERED
+    assert call_back(site, browser, tenant).title == UNANSWERED
     assert site.show(tenant)["connection"] is None
 
 
@@ -161,6 +161,6 @@ def test_an_endpoint_that_hangs_is_given_up(site: Site, endpoint: Endpoint, brow
     """This test is the last of the file: after a timeout the endpoint is not called for some seconds."""
     tenant = site.tenant()
     endpoint.hangs = True
-    page = come_back(site, browser, tenant)
+    page = call_back(site, browser, tenant)
     assert (page.status, page.title, len(page.links)) == (503, UNANSWERED, 1)
     assert site.show(tenant)["connection"] is None
