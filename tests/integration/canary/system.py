@@ -69,7 +69,7 @@ class SystemUnderTest:
             LOG_LEVEL="DEBUG",
         )
         self.issued_secrets: dict[str, str] = {}
-        self.shown: list[leak_search.Found] = []
+        self.pages: list[leak_search.Found] = []
         self.programs = [
             self.deployment.door(door),
             self.deployment.recorder(),

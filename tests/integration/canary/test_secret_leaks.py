@@ -39,7 +39,7 @@ def connect_tenants(system: SystemUnderTest) -> None:
         assert page.status_code >= 400
         # The page leads back to the link; the browser that opened the link may see it.
         link = f"{system.console}/connect/{system.issued_secrets[f'link {attempt}']}"
-        system.shown.append(
+        system.pages.append(
             ("page of a refusal", page.content.replace(link.encode(), b"").replace(urlsplit(link).path.encode(), b""))
         )
     assert system.connect("Acme", ACME).status_code == 200
@@ -102,7 +102,8 @@ def test_no_secret_is_left_anywhere_and_none_goes_elsewhere(system: SystemUnderT
     for (tenant_id,) in system.harness.sql("SELECT id FROM tenants"):
         system.deployment.send_message(queue.KEEP_ALIVE, tenant_id, consumes=queue.WORK_QUEUE)
     wait_until(
-        lambda: system.worker.shown.count("raised unexpected: ValueError('another bug") == 2, "both bugs are in the log"
+        lambda: system.worker.output.count("raised unexpected: ValueError('another bug") == 2,
+        "both bugs are in the log",
     )
 
     system.worker.stop()
@@ -118,7 +119,7 @@ def test_no_secret_is_left_anywhere_and_none_goes_elsewhere(system: SystemUnderT
             *leak_search.keys(system.redis_url),
             *leak_search.database_values(system.database),
             *outputs(system),
-            *system.shown,
+            *system.pages,
             *leak_search.files(system.folder),
         ],
     )
