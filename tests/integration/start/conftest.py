@@ -64,7 +64,7 @@ class Started:
         """Wait for the process to end and return its exit status."""
         return self.process.wait(TIMEOUT)
 
-    def family(self) -> list[psutil.Process]:
+    def descendants(self) -> list[psutil.Process]:
         """Return all descendants of this process."""
         return psutil.Process(self.process.pid).children(recursive=True)
 
