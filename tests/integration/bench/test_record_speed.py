@@ -1,6 +1,6 @@
-"""Recording stays fast. Only ratios within one run are tested, with slack for a busy machine.
+"""Recording stays fast. The tests compare ratios within one run only, with slack for a busy machine.
 
-The CPU of an event varies far less than rates: ours was 14 times cheaper on a busy machine, 11 on a quiet one.
+The CPU time of an event varies far less than rates: ours was 14 times cheaper on a busy machine, 11 on a quiet one.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ pytestmark = pytest.mark.timeout(400)
 
 @pytest.fixture(scope="module")
 def figures() -> dict[str, Any]:
-    """A quick run."""
+    """Run a quick benchmark."""
     return RECORD.run(quick=True)
 
 

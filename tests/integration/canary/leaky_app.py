@@ -1,4 +1,4 @@
-"""The worker with two bugs: each breaks with a tenant's token in a variable and in the words of its error."""
+"""A worker with two bugs. Each raises an error with a tenant's token in a local variable and in its message."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ seen = itertools.count()
 
 
 def break_at_first(attempt: Attempt) -> None:
-    """Break for the first tasks, and do what is to be done for all others."""
+    """Raise an error for the first tasks, and apply the action for all others."""
     if next(seen) < BUGS:
         token = current_token(attempt.resources, attempt.task.tenant_id).access_token
         raise RuntimeError(f"a bug with {token}")
@@ -26,7 +26,7 @@ def break_at_first(attempt: Attempt) -> None:
 
 
 def break_with_token(resources: Resources, tenant_id: int) -> None:
-    """Leave the handling of it to Celery."""
+    """Raise an error that only Celery handles."""
     token = current_token(resources, tenant_id).access_token
     raise ValueError(f"another bug with {token}")
 

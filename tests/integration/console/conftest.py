@@ -1,4 +1,4 @@
-"""The command as an operator runs it, against servers of this test alone."""
+"""The command as an operator runs it, with servers for this test alone."""
 
 from __future__ import annotations
 
@@ -22,18 +22,18 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True)
 class Mailroom:
-    """Runs `mailroom …` in this process."""
+    """Run `mailroom …` in this process."""
 
     environment: dict[str, str | None]
 
     def __call__(self, *arguments: object, code: int = 0) -> Result:
-        """Run it and expect this exit code."""
+        """Run the command and expect this exit code."""
         result = CliRunner().invoke(main, [str(each) for each in arguments], env=self.environment)
         assert result.exit_code == code, result.output + repr(result.exception)
         return result
 
     def json(self, *arguments: object, code: int = 0) -> Any:
-        """Run it with --json and read its one document."""
+        """Run the command with --json and return its document."""
         return json.loads(self(*arguments, "--json", code=code).stdout)
 
 
@@ -52,7 +52,7 @@ def environment(database: str, redis_db: str, tmp_path: Path) -> dict[str, str |
 
 @pytest.fixture
 def web_environment(environment: dict[str, str | None]) -> dict[str, str]:
-    """The same for a console of its own."""
+    """The environment of a console process."""
     given = {name: value for name, value in environment.items() if value is not None}
     return {**given, "SECRET_KEY": "a-secret-of-this-test"}
 
@@ -70,7 +70,7 @@ def conn(database: str) -> Iterator[psycopg.Connection]:
 
 @pytest.fixture
 def front(environment: dict[str, str | None], tmp_path: Path) -> Iterator[RunningSandbox]:
-    """A sandbox that the command takes for Front; nothing listens at its door."""
+    """A sandbox in place of Front; no door listens to its webhooks."""
     running = start_in_thread(
         SandboxSettings(
             door="http://127.0.0.1:9/webhooks/front", signing_key="a-signing-key", port=0, tries=1, retry_seconds=0
@@ -83,7 +83,7 @@ def front(environment: dict[str, str | None], tmp_path: Path) -> Iterator[Runnin
 
 @pytest.fixture
 def acme(mailroom: Mailroom, tmp_path: Path) -> str:
-    """A connected tenant."""
+    """Add a connected tenant."""
     token = tmp_path / "acme.token"
     token.write_text("acme-api-token\n")
     mailroom("tenant", "add", "Acme", "--company", "cmp_acme", "--api-token-file", token, "--no-check")

@@ -1,4 +1,4 @@
-"""Tokens for the REST API are shown once and kept as digests."""
+"""Tokens for the REST API are shown once and stored as digests."""
 
 from __future__ import annotations
 

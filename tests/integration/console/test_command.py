@@ -1,4 +1,4 @@
-"""The command as a process, and the small Front it starts and steers."""
+"""The command as a process, and the sandbox that it starts and controls."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.integration.console.story import tell_event, tell_task
+from tests.integration.console.rows import insert_event, insert_task
 
 if TYPE_CHECKING:
     import psycopg
@@ -77,7 +77,7 @@ def test_sending_without_a_sandbox_says_how_to_start_one(mailroom: Mailroom, env
     assert "mailroom sandbox serve" in result.stderr
 
 
-def test_what_the_door_did_not_take_is_partly_failed(mailroom: Mailroom, front: RunningSandbox) -> None:
+def test_webhooks_that_the_door_refused_are_partly_failed(mailroom: Mailroom, front: RunningSandbox) -> None:
     front.front.ensure_company("cmp_acme", "Acme", "token")
     answer = mailroom.json("sandbox", "send", "inbound_received", "--count", 2, "--to", "nora@acme.example", code=4)
     assert [event["acknowledged"] for event in answer["events"]] == [False, False]
@@ -120,7 +120,7 @@ def test_a_person_at_a_terminal_is_asked(
     code: int,
     state: str,
 ) -> None:
-    tell_task(conn, tell_event(conn, state="failed"))
+    insert_task(conn, insert_event(conn, state="failed"))
     keyboard, terminal = pty.openpty()
     with start(process_environment, "task", "retry", "--state", "failed", stdin=terminal) as asking:
         os.write(keyboard, answer)

@@ -1,4 +1,4 @@
-"""The command that makes links: one good one for a tenant, of which the database knows no text."""
+"""The command creates one valid link for a tenant; the database does not hold its text."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 @pytest.fixture
 def acme(mailroom: Mailroom, environment: dict[str, str]) -> str:
-    """A tenant that nobody connected, and an app to connect it with."""
+    """A tenant without a connection, and an OAuth app to connect it with."""
     environment |= {
         "FRONT_CLIENT_ID": "an-app",
         "FRONT_CLIENT_SECRET": "its-secret",

@@ -1,4 +1,4 @@
-"""The console's process starts, is counted, stops when told, and says what it lacks."""
+"""The console process starts, registers itself, stops on TERM, and names missing settings."""
 
 from __future__ import annotations
 
@@ -8,22 +8,22 @@ from typing import TYPE_CHECKING
 import psutil
 import requests
 
-from tests.integration.console.consoles import ENDS_WITHIN, a_console, spawn
+from tests.integration.console.console_process import ENDS_WITHIN, running_console, spawn
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     import psycopg
 
-PATIENCE = 60.0
+TIMEOUT = 60.0
 
 
 def test_it_is_counted_while_it_runs_and_ends_cleanly_when_told(
     web_environment: dict[str, str], tmp_path: Path, conn: psycopg.Connection
 ) -> None:
     kinds = "SELECT kind FROM processes"
-    with a_console(tmp_path / "log", web_environment) as console:
-        deadline = time.monotonic() + PATIENCE
+    with running_console(tmp_path / "log", web_environment) as console:
+        deadline = time.monotonic() + TIMEOUT
         while not conn.execute(kinds).fetchall() and time.monotonic() < deadline:
             time.sleep(0.05)
         assert conn.execute(kinds).fetchall() == [("console",)]
@@ -38,7 +38,7 @@ def test_it_is_counted_while_it_runs_and_ends_cleanly_when_told(
 
 
 def test_it_leaves_no_process_when_it_is_killed(web_environment: dict[str, str], tmp_path: Path) -> None:
-    with a_console(tmp_path / "log", web_environment) as console:
+    with running_console(tmp_path / "log", web_environment) as console:
         children = psutil.Process(console.process.pid).children(recursive=True)
         console.process.kill()
         _, alive = psutil.wait_procs(children, timeout=ENDS_WITHIN)
@@ -47,7 +47,7 @@ def test_it_leaves_no_process_when_it_is_killed(web_environment: dict[str, str],
 
 def test_everything_that_is_missing_is_told_at_once(tmp_path: Path) -> None:
     process = spawn(tmp_path / "log", {"MAILROOM_DATA": str(tmp_path)})
-    assert process.wait(PATIENCE) == 78
+    assert process.wait(TIMEOUT) == 78
     assert "DATABASE_URL, REDIS_URL, TOKEN_KEYS, SECRET_KEY not set" in (tmp_path / "log").read_text()
 
 
@@ -55,5 +55,5 @@ def test_in_production_people_come_by_https(web_environment: dict[str, str], tmp
     production = {"MAILROOM_ENV": "production", "STORAGE_URL": f"file://{tmp_path}", "PUBLIC_URL": "http://m.example"}
     front = {"FRONT_API_URL": "https://api.example", "FRONT_APP_URL": "https://app.example"}
     process = spawn(tmp_path / "log", {**web_environment, **production, **front})
-    assert process.wait(PATIENCE) == 78
+    assert process.wait(TIMEOUT) == 78
     assert "PUBLIC_URL: must be https" in (tmp_path / "log").read_text()

@@ -1,4 +1,4 @@
-"""An event is found by any of its names and tells its whole story."""
+"""An event is found by each of its ids, and its document shows all that happened to it."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.integration.console.story import BODY, at, tell_event, tell_task, tell_whole_story
+from tests.integration.console.rows import BODY, at, insert_archived_event, insert_event, insert_task
 
 if TYPE_CHECKING:
     import psycopg
@@ -20,16 +20,16 @@ CONTRACT = {
 
 
 @pytest.fixture
-def told(mailroom: Mailroom, acme: str, conn: psycopg.Connection) -> int:
-    return tell_whole_story(conn)
+def archived_event(mailroom: Mailroom, acme: str, conn: psycopg.Connection) -> int:
+    return insert_archived_event(conn)
 
 
-def test_the_document_has_the_keys_others_hold_on_to(mailroom: Mailroom, told: int) -> None:
+def test_the_document_has_the_keys_others_hold_on_to(mailroom: Mailroom, archived_event: int) -> None:
     document = mailroom.json("event", "show", "evt_1")
     assert document.keys() >= CONTRACT
     assert (document["id"], document["number"], document["tenant"], document["state"]) == (
         "evt_1",
-        told,
+        archived_event,
         "Acme",
         "done",
     )
@@ -55,10 +55,10 @@ def test_the_document_has_the_keys_others_hold_on_to(mailroom: Mailroom, told: i
     ]
     assert [task["attempts"] for task in document["tasks"]] == [1, 2]
     assert [delivery["origin"] for delivery in document["deliveries"]] == ["webhook", "spooled"]
-    assert document["deliveries"][0]["id"] == f"{told:032x}"
+    assert document["deliveries"][0]["id"] == f"{archived_event:032x}"
 
 
-def test_the_timeline_is_in_order_of_time(mailroom: Mailroom, told: int) -> None:
+def test_the_timeline_is_in_order_of_time(mailroom: Mailroom, archived_event: int) -> None:
     moments = mailroom.json("event", "show", "evt_1")["timeline"]
     assert [moment["what"] for moment in moments] == [
         "received", "recorded", "matched", "action planned", "attempt", "attachment stored", "attempt", "received",
@@ -80,7 +80,9 @@ def test_the_timeline_is_in_order_of_time(mailroom: Mailroom, told: int) -> None
     }
 
 
-def test_a_page_fits_its_width_and_lets_nothing_through_to_the_terminal(mailroom: Mailroom, told: int) -> None:
+def test_a_page_fits_its_width_and_lets_nothing_through_to_the_terminal(
+    mailroom: Mailroom, archived_event: int
+) -> None:
     page = mailroom("event", "show", "evt_1").stdout
     assert max(len(line) for line in page.splitlines()) <= 100
     assert "\x1b" not in page
@@ -90,12 +92,12 @@ def test_a_page_fits_its_width_and_lets_nothing_through_to_the_terminal(mailroom
     assert "a secret sentence" not in page
 
 
-def test_an_event_is_found_by_its_number_and_by_its_delivery(mailroom: Mailroom, told: int) -> None:
-    for name in (told, f"{told:032x}", "evt_1"):
-        assert mailroom.json("event", "show", name)["number"] == told
+def test_an_event_is_found_by_its_number_and_by_its_delivery(mailroom: Mailroom, archived_event: int) -> None:
+    for name in (archived_event, f"{archived_event:032x}", "evt_1"):
+        assert mailroom.json("event", "show", name)["number"] == archived_event
 
 
-def test_the_raw_body_is_given_back_byte_for_byte(mailroom: Mailroom, told: int) -> None:
+def test_the_raw_body_is_given_back_byte_for_byte(mailroom: Mailroom, archived_event: int) -> None:
     assert mailroom("event", "show", "evt_1", "--raw").stdout_bytes == BODY
 
 
@@ -105,8 +107,8 @@ def test_an_unknown_event_matches_nothing(mailroom: Mailroom, name: str) -> None
 
 
 def test_one_id_in_two_companies_asks_which(mailroom: Mailroom, acme: str, conn: psycopg.Connection) -> None:
-    tell_event(conn)
-    other = tell_event(conn, company="cmp_other", state="parked", cause="unknown_company")
+    insert_event(conn)
+    other = insert_event(conn, company="cmp_other", state="parked", cause="unknown_company")
     assert f"{other} (no tenant, cmp_other)" in mailroom("event", "show", "evt_1", code=2).stderr
     assert mailroom.json("event", "show", "evt_1", "--tenant", acme)["tenant"] == "Acme"
     document = mailroom.json("event", "show", "evt_1", "--company", "cmp_other")
@@ -115,7 +117,7 @@ def test_one_id_in_two_companies_asks_which(mailroom: Mailroom, acme: str, conn:
 
 
 def test_work_of_a_paused_tenant_is_shown_as_parked(mailroom: Mailroom, acme: str, conn: psycopg.Connection) -> None:
-    tell_event(conn, state="processing")
+    insert_event(conn, state="processing")
     mailroom("tenant", "pause", acme)
     document = mailroom.json("event", "show", "evt_1")
     assert (document["state"], document["cause"]) == ("parked", "paused")
@@ -141,10 +143,10 @@ def test_work_of_a_paused_tenant_is_shown_as_parked(mailroom: Mailroom, acme: st
 def test_lists_are_narrowed(
     mailroom: Mailroom, acme: str, conn: psycopg.Connection, options: tuple[str, ...], expected: list[str]
 ) -> None:
-    tell_event(conn)
-    tell_task(conn, tell_event(conn, front_id="evt_2", state="failed"))
+    insert_event(conn)
+    insert_task(conn, insert_event(conn, front_id="evt_2", state="failed"))
     unknown = {"state": "parked", "cause": "unknown_company", "received_at": at(90_000)}
-    tell_event(conn, front_id="evt_3", company="cmp_new", **unknown)
+    insert_event(conn, front_id="evt_3", company="cmp_new", **unknown)
     assert [event["id"] for event in mailroom.json("event", "list", *options)] == expected
     assert all(name in mailroom("event", "list", *options).stdout for name in expected)
 

@@ -1,4 +1,4 @@
-"""Shared inboxes come from Front or by hand, and people say who stands for each."""
+"""Shared inboxes come from Front or by hand, and an operator maps each to a user."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ T = ("--tenant", "Acme")
 
 @pytest.fixture
 def desk(front: RunningSandbox, acme: str) -> str:
-    """The address of Acme's first shared inbox in Front, which has two and a private one."""
+    """The address of Acme's first shared inbox in Front. Acme has two shared inboxes and a private one."""
     company = front.front.ensure_company("cmp_acme", acme, "acme-api-token")
     private = {"name": "Ines", "address": "ines@private.example", "type": "gmail", "is_private": True}
     assert requests.post(f"{front.url}/sandbox/companies/cmp_acme/inboxes", json=private, timeout=10).ok
@@ -83,7 +83,7 @@ def test_the_default_owner_is_set_and_unset(mailroom: Mailroom, ines: str) -> No
 
 @pytest.mark.usefixtures("acme")
 @pytest.mark.parametrize("command", [("map", "ap@acme.example"), ("default",)])
-def test_who_is_no_user_of_this_tenant_stands_for_nothing(mailroom: Mailroom, command: tuple[str, ...]) -> None:
+def test_only_a_user_of_this_tenant_can_stand_for_an_inbox(mailroom: Mailroom, command: tuple[str, ...]) -> None:
     mailroom("tenant", "add", "Other", "--company", "cmp_other")
     mailroom("user", "add", "--tenant", "Other", "--id", "1", "--name", "O", "--email", "o@other.example")
     assert "mailroom user list" in mailroom("inbox", *command, *T, "--user", "1", code=3).stderr

@@ -1,4 +1,4 @@
-"""What is parked is shown with its cause, its size, its age and what lets it go on."""
+"""Parked work is shown with its cause, its size, its age and its remedy."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import pytest
 
 from console.cli.status import REMEDIES
 from shared.db.tenants import tenants
-from tests.integration.console.story import insert, tell_event, tell_task
+from tests.integration.console.rows import insert, insert_event, insert_task
 
 if TYPE_CHECKING:
     from tests.integration.console.conftest import Mailroom
@@ -19,7 +19,7 @@ NOW = datetime.now(UTC)
 
 
 def park(conn: psycopg.Connection, name: str, cause: str, events: int) -> None:
-    """A tenant with so many waiting events, two tasks each, parked for six hours."""
+    """Insert a tenant parked for six hours, with this many waiting events of two tasks each."""
     company = f"cmp_{name}"
     tenants.add(conn, name, company)
     conn.execute(
@@ -27,9 +27,9 @@ def park(conn: psycopg.Connection, name: str, cause: str, events: int) -> None:
         (cause, NOW - timedelta(hours=6), name),
     )
     for number in range(events):
-        event = tell_event(conn, front_id=f"evt_{number}", company=company, state="processing")
+        event = insert_event(conn, front_id=f"evt_{number}", company=company, state="processing")
         for state in ("ready", "queued", "done"):
-            tell_task(conn, event, state=state, code=None)
+            insert_task(conn, event, state=state, code=None)
 
 
 @pytest.fixture
@@ -37,7 +37,7 @@ def all_causes(conn: psycopg.Connection) -> None:
     for number, company in enumerate(("cmp_x", "cmp_x", "cmp_y")):
         parked = {"state": "parked", "cause": "unknown_company"}
         received = NOW - timedelta(days=4 - number)
-        tell_event(conn, front_id=f"evt_{number}", company=company, received_at=received, **parked)
+        insert_event(conn, front_id=f"evt_{number}", company=company, received_at=received, **parked)
     park(conn, "revoked", "needs_reconnect", 2)
     park(conn, "another", "needs_reconnect", 0)
     park(conn, "narrow", "missing_scope", 1)
@@ -84,15 +84,15 @@ def test_token_refreshes_are_shown_by_how_they_ended(mailroom: Mailroom, conn: p
     assert "12 ok" in mailroom("status").stdout
 
 
-def test_what_is_never_deleted_is_said_to_be_kept(
+def test_rows_without_a_retention_are_shown_as_kept(
     mailroom: Mailroom, conn: psycopg.Connection, environment: dict[str, str]
 ) -> None:
-    tell_event(conn, company="cmp_x", received_at=NOW, state="parked", cause="unknown_company")
+    insert_event(conn, company="cmp_x", received_at=NOW, state="parked", cause="unknown_company")
     environment["RETENTION_UNCLAIMED_DAYS"] = "0"
     assert "kept for ever" in mailroom("status").stdout
 
 
-def test_what_was_deleted_for_its_age_is_counted(mailroom: Mailroom, conn: psycopg.Connection) -> None:
+def test_rows_deleted_for_their_age_are_counted(mailroom: Mailroom, conn: psycopg.Connection) -> None:
     insert(conn, "counters", name="deleted:unclaimed", value=12)
     assert mailroom.json("status")["retention"]["deleted"] == {"unclaimed": 12, "events": 0, "files": 0}
     assert "12 unclaimed" in mailroom("status").stdout

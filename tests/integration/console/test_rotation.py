@@ -1,4 +1,4 @@
-"""Stored tokens are sealed again with the newest key, and nobody who uses or replaces them meanwhile is harmed."""
+"""Key rotation encrypts stored tokens with the newest key, without harm to concurrent uses and updates."""
 
 from __future__ import annotations
 
@@ -29,14 +29,14 @@ def token_of(tenant_id: int, token: str = "first") -> dict[str, str]:
 
 
 def connect(conn: psycopg.Connection, name: str, vault: TokenVault) -> int:
-    """A tenant whose tokens this vault sealed."""
+    """Insert a tenant with tokens encrypted by this vault."""
     tenant_id = tenants.add(conn, name, f"cmp_{name}")
     sealed = vault.seal(tenant_id, token_of(tenant_id))
     connections.connect(conn, tenant_id, kind="oauth", secret=sealed, expires_at=datetime.now(UTC) + timedelta(hours=1))
     return tenant_id
 
 
-def opened(conn: psycopg.Connection, tenant_id: int, vault: TokenVault) -> dict[str, str]:
+def decrypted_tokens(conn: psycopg.Connection, tenant_id: int, vault: TokenVault) -> dict[str, str]:
     grant = connections.read(conn, tenant_id)
     assert grant
     return vault.open(tenant_id, grant.secret)
@@ -46,8 +46,8 @@ def use(environment: dict[str, str], *keys: SecretStr) -> None:
     environment["TOKEN_KEYS"] = ",".join(key.get_secret_value() for key in keys)
 
 
-class Waiting:
-    """A rotation on a connection of its own, begun when this is made; it waits for somebody by then."""
+class BlockedRotation:
+    """A rotation on a connection of its own. The constructor returns when the rotation waits for a lock."""
 
     def __init__(self, database: str, watcher: psycopg.Connection[Any]) -> None:
         self._found: list[int] = []
@@ -69,7 +69,7 @@ class Waiting:
 
 @pytest.fixture
 def other(database: str) -> Iterator[psycopg.Connection[Any]]:
-    """Somebody else's connection, each statement a transaction."""
+    """A second connection in autocommit mode."""
     with psycopg.connect(database, autocommit=True) as conn:
         yield conn
 
@@ -87,7 +87,7 @@ def test_after_rotating_the_old_key_is_not_needed_any_more(
     assert (done["already_newest"], done["resealed"], done["older"], done["unreadable"]) == (1, 3, 0, [])
     assert done["removable_keys"] == [2, 3]
     for tenant_id in (*old, new):
-        assert opened(conn, tenant_id, TokenVault([NEW])) == token_of(tenant_id)
+        assert decrypted_tokens(conn, tenant_id, TokenVault([NEW])) == token_of(tenant_id)
     again = mailroom.json("keys", "rotate")
     assert (again["already_newest"], again["resealed"]) == (4, 0)
 
@@ -114,7 +114,7 @@ def test_a_token_that_no_key_opens_is_named_and_the_others_are_sealed(
     done = mailroom.json("keys", "rotate", code=4)
     assert [each["tenant"] for each in done["unreadable"]] == ["lost"]
     assert "check TOKEN_KEYS, or connect again" in done["unreadable"][0]["reason"]
-    assert opened(conn, kept, TokenVault([NEW])) == token_of(kept)
+    assert decrypted_tokens(conn, kept, TokenVault([NEW])) == token_of(kept)
     found = {check["name"]: check for check in mailroom.json("doctor", code=1)["checks"]}
     assert not found["tokens"]["ok"]
     assert "lost" in found["tokens"]["found"]
@@ -166,7 +166,7 @@ def test_tokens_that_were_refreshed_meanwhile_are_not_overwritten(
     connections.store_refreshed(other, grant, secret=refreshed, expires_at=datetime.now(UTC) + timedelta(hours=1))
     late = {tenant_id: BOTH.seal(tenant_id, token_of(tenant_id))}
     assert connections.replace_sealed(conn, {tenant_id: seen.secret}, late) == 0
-    assert opened(conn, tenant_id, BOTH) == token_of(tenant_id, "second")
+    assert decrypted_tokens(conn, tenant_id, BOTH) == token_of(tenant_id, "second")
 
 
 def test_a_refresh_that_commits_while_the_rotation_waits_for_its_row_wins(
@@ -178,9 +178,9 @@ def test_a_refresh_that_commits_while_the_rotation_waits_for_its_row_wins(
     with psycopg.connect(database) as watcher, other.transaction():
         refreshed = BOTH.seal(tenant_id, token_of(tenant_id, "second"))
         connections.store_refreshed(other, grant, secret=refreshed, expires_at=datetime.now(UTC) + timedelta(hours=1))
-        rotating = Waiting(database, watcher)
+        rotating = BlockedRotation(database, watcher)
     assert rotating.resealed() == 0
-    assert opened(conn, tenant_id, BOTH) == token_of(tenant_id, "second")
+    assert decrypted_tokens(conn, tenant_id, BOTH) == token_of(tenant_id, "second")
 
 
 def test_a_refresh_that_began_before_the_rotation_is_stored_after_it(
@@ -193,7 +193,7 @@ def test_a_refresh_that_began_before_the_rotation_is_stored_after_it(
     assert reseal(conn, BOTH, lambda _: None) == 1
     refreshed = BOTH.seal(tenant_id, token_of(tenant_id, "second"))
     connections.store_refreshed(other, grant, secret=refreshed, expires_at=datetime.now(UTC) + timedelta(hours=1))
-    assert opened(conn, tenant_id, BOTH) == token_of(tenant_id, "second")
+    assert decrypted_tokens(conn, tenant_id, BOTH) == token_of(tenant_id, "second")
 
 
 def test_tokens_that_a_process_without_the_new_key_sealed_meanwhile_are_told(

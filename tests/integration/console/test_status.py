@@ -1,4 +1,4 @@
-"""Status and doctor tell how Mailroom is, also when a part of it is away."""
+"""Status and doctor report the state of Mailroom, also when a part of it is down."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import redis
 
 from shared.intake.client import Intake
 from shared.models import Delivery
-from tests.integration.console.story import insert, tell_event, tell_task
+from tests.integration.console.rows import insert, insert_event, insert_task
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -49,9 +49,9 @@ def test_an_empty_mailroom_names_every_state(mailroom: Mailroom) -> None:
 
 
 def test_everything_is_counted_where_it_stands(mailroom: Mailroom, acme: str, conn: psycopg.Connection) -> None:
-    tell_task(conn, tell_event(conn, state="failed"))
-    tell_task(conn, tell_event(conn, front_id="evt_2", state="processing"), state="ready")
-    tell_event(conn, front_id="evt_3", company="cmp_new", state="parked", cause="unknown_company")
+    insert_task(conn, insert_event(conn, state="failed"))
+    insert_task(conn, insert_event(conn, front_id="evt_2", state="processing"), state="ready")
+    insert_event(conn, front_id="evt_3", company="cmp_new", state="parked", cause="unknown_company")
     conn.execute("INSERT INTO counters VALUES ('rescued', 7)")
     mailroom("tenant", "pause", acme)
     status = mailroom.json("status")
@@ -63,7 +63,7 @@ def test_everything_is_counted_where_it_stands(mailroom: Mailroom, acme: str, co
     assert "parked: unknown_company" in page
 
 
-def test_what_is_away_for_everybody_is_told_with_since_when(mailroom: Mailroom, conn: psycopg.Connection) -> None:
+def test_an_outage_is_shown_with_its_beginning(mailroom: Mailroom, conn: psycopg.Connection) -> None:
     since = datetime(2026, 11, 20, 8, 30, tzinfo=UTC)
     for what, code in (("front", "front_unavailable"), ("storage", "storage_full")):
         insert(conn, "outages", what=what, since=since, code=code, detail="details", probe_at=since)
@@ -81,7 +81,7 @@ def test_what_is_away_for_everybody_is_told_with_since_when(mailroom: Mailroom, 
     assert "details" in found["storage is away"]["found"]
 
 
-def test_what_waits_to_be_recorded_is_counted_with_its_age(
+def test_waiting_deliveries_are_counted_with_their_age(
     mailroom: Mailroom, redis_db: str, conn: psycopg.Connection
 ) -> None:
     with redis.Redis.from_url(redis_db) as client:
@@ -133,8 +133,8 @@ def test_wrong_settings_are_a_configuration_error(mailroom: Mailroom, environmen
 
 
 @pytest.fixture
-def bare(postgres: Postgres, environment: dict[str, str]) -> None:
-    """A database without tables."""
+def bare_database(postgres: Postgres, environment: dict[str, str]) -> None:
+    """Use a database without tables."""
     url = postgres.url_of("postgres")
     with psycopg.connect(url, autocommit=True) as conn:
         conn.execute("DROP DATABASE IF EXISTS bare WITH (FORCE)")
@@ -142,7 +142,7 @@ def bare(postgres: Postgres, environment: dict[str, str]) -> None:
     environment["DATABASE_URL"] = postgres.url_of("bare")
 
 
-@pytest.mark.usefixtures("bare")
+@pytest.mark.usefixtures("bare_database")
 def test_a_bare_database_is_told_and_migrated(mailroom: Mailroom) -> None:
     assert "run `mailroom migrate`" in mailroom("status", code=1).stderr
     assert not findings(mailroom)["migrations"]

@@ -1,4 +1,4 @@
-"""Front's teammates become users, and what people decided here stays."""
+"""Front's teammates become users, and changes by the operator stay."""
 
 from __future__ import annotations
 
@@ -21,19 +21,19 @@ SYNC = ("tenant", "sync-teammates", "Acme")
 
 @pytest.fixture
 def company(front: RunningSandbox, acme: str) -> Any:
-    """Acme in Front: three people, a bot and a blocked colleague."""
+    """Acme in Front, with three people, a bot and a blocked colleague."""
     return front.front.ensure_company("cmp_acme", acme, "acme-api-token")
 
 
-def tell(front: RunningSandbox, path: str, **body: Any) -> Any:
+def control(front: RunningSandbox, path: str, **body: Any) -> Any:
     answer = requests.post(f"{front.url}/sandbox/{path}", json=body, timeout=10)
     assert answer.ok, answer.text
     return answer.json()
 
 
-def staff(front: RunningSandbox, **body: Any) -> str:
-    """Somebody comes, changes or goes; their id."""
-    return tell(front, "companies/cmp_acme/teammates", **body)["id"]
+def change_teammate(front: RunningSandbox, **body: Any) -> str:
+    """Add, change or remove a teammate in Front and return their id."""
+    return control(front, "companies/cmp_acme/teammates", **body)["id"]
 
 
 def users_of(mailroom: Mailroom) -> dict[str, tuple[bool, list[str]]]:
@@ -63,19 +63,19 @@ def test_a_dry_run_says_the_same_and_writes_nothing(mailroom: Mailroom, company:
     assert "\n3 added" in mailroom(*SYNC).stdout
 
 
-def test_who_is_blocked_or_gone_is_set_inactive_and_comes_back(
+def test_a_blocked_or_removed_teammate_is_set_inactive_and_comes_back(
     mailroom: Mailroom, front: RunningSandbox, company: Any
 ) -> None:
     blocked = company.teammates[1]
-    gone = staff(front, email="temp@acme.example", first_name="Temp")
+    gone = change_teammate(front, email="temp@acme.example", first_name="Temp")
     mailroom(*SYNC)
-    staff(front, id=blocked.id, is_blocked=True)
-    staff(front, id=gone, gone=True)
+    change_teammate(front, id=blocked.id, is_blocked=True)
+    change_teammate(front, id=gone, gone=True)
     report = mailroom.json(*SYNC)
     assert counts(report) == {"deactivated": 2, "unchanged": 2, "left_alone": 2}
     assert users_of(mailroom)[blocked.id] == (False, [blocked.email])
     assert users_of(mailroom)[gone] == (False, ["temp@acme.example"])
-    staff(front, id=blocked.id, is_blocked=False)
+    change_teammate(front, id=blocked.id, is_blocked=False)
     assert counts(mailroom.json(*SYNC)) == {"changed": 1, "unchanged": 2, "left_alone": 2}
     assert users_of(mailroom)[blocked.id] == (True, [blocked.email])
 
@@ -93,8 +93,8 @@ def test_a_given_users_address_is_not_taken(mailroom: Mailroom, company: Any) ->
 def test_addresses_follow_the_teammates(mailroom: Mailroom, front: RunningSandbox, company: Any) -> None:
     one, other = company.teammates[:2]
     mailroom(*SYNC)
-    staff(front, id=one.id, email=other.email)
-    staff(front, id=other.id, email=one.email, last_name="Berg")
+    change_teammate(front, id=one.id, email=other.email)
+    change_teammate(front, id=other.id, email=one.email, last_name="Berg")
     report = mailroom.json(*SYNC)
     assert counts(report) == {"changed": 2, "unchanged": 1, "left_alone": 2}
     assert (users_of(mailroom)[one.id], users_of(mailroom)[other.id]) == ((True, [other.email]), (True, [one.email]))
@@ -107,13 +107,13 @@ def test_a_user_whom_a_list_names_is_yours_from_then_on(
     mailroom(*SYNC)
     (tmp_path / "people.csv").write_text(f"external_id,name,email\n{theirs.id},Ines,i@acme.example\n")
     mailroom("user", "import", tmp_path / "people.csv", "--tenant", "Acme")
-    staff(front, id=theirs.id, is_blocked=True)
+    change_teammate(front, id=theirs.id, is_blocked=True)
     assert counts(mailroom.json(*SYNC)) == {"unchanged": 2, "left_alone": 3}
     assert users_of(mailroom)[theirs.id] == (True, ["i@acme.example"])
 
 
 def test_a_missing_permission_is_named(mailroom: Mailroom, front: RunningSandbox, company: Any) -> None:
-    tell(front, "faults", kind="403", path_regex="^/teammates")
+    control(front, "faults", kind="403", path_regex="^/teammates")
     result = mailroom(*SYNC, code=1)
     assert "missing_scope" in result.stderr
     assert "teammates:read" in result.stderr

@@ -1,4 +1,4 @@
-"""Tasks are listed, shown, and changed in bulk only after a plan was agreed to."""
+"""Tasks are listed and shown, and changed in bulk only after the plan is confirmed."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.integration.console.story import tell_event, tell_task, tell_whole_story
+from tests.integration.console.rows import insert_archived_event, insert_event, insert_task
 
 if TYPE_CHECKING:
     import psycopg
@@ -16,12 +16,12 @@ if TYPE_CHECKING:
 
 @pytest.fixture
 def failed(mailroom: Mailroom, acme: str, conn: psycopg.Connection) -> list[int]:
-    """Two failed tasks and one that waits."""
-    first, second = tell_event(conn, state="failed"), tell_event(conn, front_id="evt_2", state="failed")
+    """Insert two failed tasks and a waiting one."""
+    first, second = insert_event(conn, state="failed"), insert_event(conn, front_id="evt_2", state="failed")
     return [
-        tell_task(conn, first),
-        tell_task(conn, first, state="ready", code=None),
-        tell_task(conn, second, code="front_rejected"),
+        insert_task(conn, first),
+        insert_task(conn, first, state="ready", code=None),
+        insert_task(conn, second, code="front_rejected"),
     ]
 
 
@@ -40,7 +40,7 @@ def test_retry_by_number(mailroom: Mailroom, failed: list[int]) -> None:
     assert states(mailroom) == ["failed", "ready", "ready"]
 
 
-def test_what_did_not_fail_is_not_retried(mailroom: Mailroom, failed: list[int]) -> None:
+def test_a_task_that_did_not_fail_is_not_retried(mailroom: Mailroom, failed: list[int]) -> None:
     assert "no task to retry" in mailroom("task", "retry", failed[1], "--yes", code=3).stderr
 
 
@@ -77,7 +77,7 @@ def test_tasks_of_a_paused_tenant_are_shown_as_parked(mailroom: Mailroom, failed
 
 
 def test_more_tasks_than_a_batch_are_all_retried(mailroom: Mailroom, acme: str, conn: psycopg.Connection) -> None:
-    event = tell_event(conn, state="failed")
+    event = insert_event(conn, state="failed")
     conn.execute(
         "INSERT INTO tasks (tenant_id, event_id, kind, state, code) "
         "SELECT tenant_id, id, 'fetch_message', 'failed', 'bug' FROM events, generate_series(1, 450) WHERE id = %s",
@@ -87,7 +87,7 @@ def test_more_tasks_than_a_batch_are_all_retried(mailroom: Mailroom, acme: str, 
 
 
 def test_a_task_shows_its_attempts(mailroom: Mailroom, acme: str, conn: psycopg.Connection) -> None:
-    tell_whole_story(conn)
+    insert_archived_event(conn)
     last = mailroom.json("task", "list", "--kind", "apply_action")[0]["id"]
     document = mailroom.json("task", "show", last)
     assert (document["task"]["event"], [each["epoch"] for each in document["attempts"]]) == ("evt_1", [1, 2])

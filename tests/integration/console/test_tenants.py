@@ -1,4 +1,4 @@
-"""Tenants are added, connected with a token that Front vouches for, steered and paused."""
+"""The command adds tenants, connects them with a token that Front confirms, and configures and pauses them."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 @pytest.fixture
 def token_file(front: RunningSandbox, tmp_path: Path) -> Path:
-    """The token of cmp_4k2p9, as somebody saved it."""
+    """A file with the token of cmp_4k2p9."""
     front.front.ensure_company("cmp_4k2p9", "Acme", "acme-front-token")
     file = tmp_path / "token"
     file.write_text("acme-front-token\n")
@@ -83,7 +83,7 @@ def test_a_name_has_one_tenant(mailroom: Mailroom) -> None:
 
 
 @pytest.mark.parametrize("company", ["4k2p9", "cmp_", "cmp_a/../b", "cmp_ä"])
-def test_what_is_no_company_id_is_a_usage_error(mailroom: Mailroom, company: str) -> None:
+def test_an_invalid_company_id_is_a_usage_error(mailroom: Mailroom, company: str) -> None:
     mailroom("tenant", "add", "Acme", "--company", company, code=2)
 
 
@@ -180,9 +180,7 @@ def test_the_policy_is_set_part_by_part(mailroom: Mailroom, acme: str) -> None:
         (("--action", "trash", "--wait-for", "settled"), "trash always waits"),
     ],
 )
-def test_a_policy_that_cannot_be_is_refused(
-    mailroom: Mailroom, acme: str, options: tuple[str, ...], words: str
-) -> None:
+def test_an_invalid_policy_is_refused(mailroom: Mailroom, acme: str, options: tuple[str, ...], words: str) -> None:
     result = mailroom("tenant", "policy", acme, *options, code=1)
     assert "invalid_policy" in result.stderr
     assert words in result.stderr

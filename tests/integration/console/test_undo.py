@@ -1,4 +1,4 @@
-"""`tenant policy --undo-since` tells what it would undo, asks, and says how to watch where nobody works on it."""
+"""`tenant policy --undo-since` prints its plan and asks first. Without workers it says how to watch."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from tests.integration.console.story import insert, tell_event
+from tests.integration.console.rows import insert, insert_event
 
 if TYPE_CHECKING:
     import psycopg
@@ -16,10 +16,10 @@ if TYPE_CHECKING:
 UNDO = ("tenant", "policy", "Acme", "--undo-since")
 
 
-def tell_action(conn: psycopg.Connection[Any], number: int, **columns: Any) -> int:
-    """An action of a conversation of its own, sent to Front and confirmed a minute ago."""
+def insert_action(conn: psycopg.Connection[Any], number: int, **columns: Any) -> int:
+    """Insert an action on a conversation of its own, sent to Front and confirmed a minute ago."""
     conversation = f"cnv_{number}"
-    event = tell_event(conn, front_id=f"evt_{number}", conversation_id=conversation)
+    event = insert_event(conn, front_id=f"evt_{number}", conversation_id=conversation)
     tenant = conn.execute(
         "SELECT tenant_id, now() - interval '1 minute' FROM events WHERE id = %s", (event,)
     ).fetchone()
@@ -33,15 +33,15 @@ def tell_action(conn: psycopg.Connection[Any], number: int, **columns: Any) -> i
 
 @pytest.fixture
 def archived(acme: str, conn: psycopg.Connection[Any]) -> list[int]:
-    """Two archived conversations, a tagged one, one whose archive waits, and what is not ours or too old to undo."""
+    """Two archived conversations, a tagged one, one with a waiting archive, one not ours, and one too old."""
     waiting = {"state": "planned", "intent_at": None, "settled_at": None}
-    tell_action(conn, 8, intent_at=None)
-    tell_action(conn, 9, settled_at="2026-01-01T00:00:00Z", planned_at="2026-01-01T00:00:00Z")
+    insert_action(conn, 8, intent_at=None)
+    insert_action(conn, 9, settled_at="2026-01-01T00:00:00Z", planned_at="2026-01-01T00:00:00Z")
     return [
-        tell_action(conn, 1),
-        tell_action(conn, 2),
-        tell_action(conn, 3, kind="tag:tag_1"),
-        tell_action(conn, 4, **waiting),
+        insert_action(conn, 1),
+        insert_action(conn, 2),
+        insert_action(conn, 3, kind="tag:tag_1"),
+        insert_action(conn, 4, **waiting),
     ]
 
 
@@ -63,7 +63,7 @@ def test_a_dry_run_tells_what_would_be_undone_and_asks_for_nothing(
     assert conn.execute("SELECT count(*) FROM actions WHERE undo_asked_at IS NOT NULL").fetchone() == (0,)
 
 
-def test_what_was_asked_for_is_a_task_and_stands_in_the_timeline(
+def test_a_requested_undo_is_a_task_and_stands_in_the_timeline(
     mailroom: Mailroom, archived: list[int], conn: psycopg.Connection[Any]
 ) -> None:
     result = mailroom(*UNDO, "2h", "--yes")
@@ -125,7 +125,7 @@ def test_it_is_told_what_came_of_everything_asked_for(
     insert(conn, "journal", event_id=skipped, what="undo skipped", detail="changed_by_somebody: reopen evt_9")
     conn.execute("UPDATE tasks SET state = 'failed', code = 'bug' WHERE event_id = %s", (failed,))
     conn.execute("UPDATE actions SET state = 'superseded' WHERE state = 'planned'")
-    waiting = tell_action(conn, 5)
+    waiting = insert_action(conn, 5)
     conn.execute("UPDATE tasks SET created_at = now() - interval '1 h'")
     conn.execute("UPDATE actions SET undo_asked_at = now() - interval '1 h' WHERE undo_asked_at IS NOT NULL")
     conn.execute(

@@ -1,4 +1,4 @@
-"""A list of users goes in as far as it is right, and says line by line where it is not."""
+"""A user import takes the valid lines and reports each wrong line."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def counts(**some: int) -> dict[str, int | bool]:
     return {"added": 0, "changed": 0, "unchanged": 0, "moved": 0, "invalid": 0, "dry_run": False} | some
 
 
-def imported(mailroom: Mailroom, csv: Path, text: str, *, code: int = 0) -> dict[str, int | bool]:
+def import_users(mailroom: Mailroom, csv: Path, text: str, *, code: int = 0) -> dict[str, int | bool]:
     csv.write_text(text, encoding="utf-8")
     return mailroom.json("user", "import", csv, "--tenant", "Acme", code=code)
 
@@ -35,8 +35,8 @@ def imported(mailroom: Mailroom, csv: Path, text: str, *, code: int = 0) -> dict
 @pytest.mark.usefixtures("acme")
 def test_running_it_again_changes_nothing(mailroom: Mailroom, csv: Path) -> None:
     text = HEADER + "1,Nora Lind,Nora@acme.example,nora.lind@acme.example,archive\n2,Jo,jo@acme.example,,\n"
-    assert imported(mailroom, csv, text) == counts(added=2)
-    assert imported(mailroom, csv, text) == counts(unchanged=2)
+    assert import_users(mailroom, csv, text) == counts(added=2)
+    assert import_users(mailroom, csv, text) == counts(unchanged=2)
     assert users_of(mailroom) == {"1": ["Nora@acme.example", "nora.lind@acme.example"], "2": ["jo@acme.example"]}
 
 
@@ -52,9 +52,9 @@ def test_running_it_again_changes_nothing(mailroom: Mailroom, csv: Path) -> None
     ],
 )
 def test_each_kind_of_change_is_seen_once(mailroom: Mailroom, csv: Path, line: str) -> None:
-    imported(mailroom, csv, HEADER + "1,Nora,nora@acme.example,,\n")
-    assert imported(mailroom, csv, HEADER + line) == counts(changed=1)
-    assert imported(mailroom, csv, HEADER + line) == counts(unchanged=1)
+    import_users(mailroom, csv, HEADER + "1,Nora,nora@acme.example,,\n")
+    assert import_users(mailroom, csv, HEADER + line) == counts(changed=1)
+    assert import_users(mailroom, csv, HEADER + line) == counts(unchanged=1)
 
 
 @pytest.mark.usefixtures("acme")
@@ -88,14 +88,14 @@ def test_wrong_lines_are_told_and_the_rest_goes_in(mailroom: Mailroom, csv: Path
 
 @pytest.mark.usefixtures("acme")
 def test_a_wrong_line_leaves_the_user_as_it_was(mailroom: Mailroom, csv: Path) -> None:
-    imported(mailroom, csv, HEADER + "1,Nora,nora@acme.example,,\n")
-    assert imported(mailroom, csv, HEADER + "1,Nora,nora@@acme.example,,\n", code=4) == counts(invalid=1)
+    import_users(mailroom, csv, HEADER + "1,Nora,nora@acme.example,,\n")
+    assert import_users(mailroom, csv, HEADER + "1,Nora,nora@@acme.example,,\n", code=4) == counts(invalid=1)
     assert users_of(mailroom) == {"1": ["nora@acme.example"]}
 
 
 @pytest.mark.usefixtures("acme")
 def test_an_address_stays_with_who_has_it_and_the_rest_of_the_line_goes_in(mailroom: Mailroom, csv: Path) -> None:
-    imported(mailroom, csv, HEADER + "9,Ann,ap@acme.example,,\n")
+    import_users(mailroom, csv, HEADER + "9,Ann,ap@acme.example,,\n")
     csv.write_text(HEADER + "1,Nora,AP@acme.example,nora@acme.example,\n")
     result = mailroom("user", "import", csv, "--tenant", "Acme", code=4)
     assert "line 2: AP@acme.example belongs to user '9'" in result.stderr
@@ -105,31 +105,31 @@ def test_an_address_stays_with_who_has_it_and_the_rest_of_the_line_goes_in(mailr
 @pytest.mark.usefixtures("acme")
 def test_of_two_new_claims_the_first_line_wins(mailroom: Mailroom, csv: Path) -> None:
     text = HEADER + "1,Nora,ap@acme.example,,\n2,Jo,Ap@acme.example,jo@acme.example,\n"
-    assert imported(mailroom, csv, text, code=4) == counts(added=2, invalid=1)
-    assert imported(mailroom, csv, text, code=4) == counts(unchanged=2, invalid=1)
+    assert import_users(mailroom, csv, text, code=4) == counts(added=2, invalid=1)
+    assert import_users(mailroom, csv, text, code=4) == counts(unchanged=2, invalid=1)
     assert users_of(mailroom) == {"1": ["ap@acme.example"], "2": ["jo@acme.example"]}
 
 
 @pytest.mark.usefixtures("acme")
 def test_the_owner_keeps_an_address_that_an_earlier_line_claims(mailroom: Mailroom, csv: Path) -> None:
-    imported(mailroom, csv, HEADER + "2,Jo,ap@acme.example,,\n")
+    import_users(mailroom, csv, HEADER + "2,Jo,ap@acme.example,,\n")
     text = HEADER + "1,Nora,ap@acme.example,nora@acme.example,\n2,Jo,ap@acme.example,,\n"
-    assert imported(mailroom, csv, text, code=4) == counts(added=1, unchanged=1, invalid=1)
+    assert import_users(mailroom, csv, text, code=4) == counts(added=1, unchanged=1, invalid=1)
     assert users_of(mailroom) == {"1": ["nora@acme.example"], "2": ["ap@acme.example"]}
 
 
 @pytest.mark.usefixtures("acme")
 def test_two_users_may_swap_addresses(mailroom: Mailroom, csv: Path) -> None:
-    imported(mailroom, csv, HEADER + "1,Nora,a@acme.example,,\n2,Jo,b@acme.example,,\n")
+    import_users(mailroom, csv, HEADER + "1,Nora,a@acme.example,,\n2,Jo,b@acme.example,,\n")
     swapped = HEADER + "1,Nora,b@acme.example,,\n2,Jo,a@acme.example,,\n"
-    assert imported(mailroom, csv, swapped) == counts(changed=2, moved=2)
+    assert import_users(mailroom, csv, swapped) == counts(changed=2, moved=2)
     assert users_of(mailroom) == {"1": ["b@acme.example"], "2": ["a@acme.example"]}
 
 
 @pytest.mark.usefixtures("acme")
 def test_without_an_action_column_users_keep_theirs(mailroom: Mailroom, csv: Path) -> None:
-    imported(mailroom, csv, HEADER + "1,Nora,a@acme.example,,trash\n")
-    assert imported(mailroom, csv, "external_id,name,email\n1,Nora,a@acme.example\n") == counts(unchanged=1)
+    import_users(mailroom, csv, HEADER + "1,Nora,a@acme.example,,trash\n")
+    assert import_users(mailroom, csv, "external_id,name,email\n1,Nora,a@acme.example\n") == counts(unchanged=1)
     assert mailroom.json("user", "list", "--tenant", "Acme")[0]["action"] == "trash"
 
 
@@ -154,7 +154,7 @@ def test_files_of_many_programs_read_the_same(mailroom: Mailroom, csv: Path, con
 
 
 @pytest.mark.usefixtures("acme")
-def test_what_was_guessed_or_ignored_is_said(mailroom: Mailroom, csv: Path) -> None:
+def test_guesses_and_ignored_columns_are_reported(mailroom: Mailroom, csv: Path) -> None:
     csv.write_bytes("external_id;name;email;Téléphone\n1;Zoë;zoe@acme.example;0\n".encode("cp1252"))
     told = mailroom("user", "import", csv, "--tenant", "Acme").stderr
     assert "people.csv is not UTF-8; read as cp1252" in told

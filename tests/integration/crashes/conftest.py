@@ -1,4 +1,4 @@
-"""A site for each test."""
+"""The fixture of the crash tests: a deployment for each test."""
 
 from __future__ import annotations
 
@@ -7,18 +7,18 @@ from pathlib import Path
 
 import pytest
 
-from tests.integration.crashes.site import Site
-from tests.integration.pipeline.rig import Rig
+from tests.integration.crashes.deployment import Deployment
+from tests.integration.pipeline.harness import Harness
 
 NORA = "nora@acme.example"
 
 
 @pytest.fixture
-def site(database: str, redis_db: str, tmp_path: Path) -> Iterator[Site]:
-    """A Mailroom with one tenant and one user, whose processes the test starts."""
-    site = Site(Rig(database, redis_db, tmp_path / "files"), tmp_path)
+def deployment(database: str, redis_db: str, tmp_path: Path) -> Iterator[Deployment]:
+    """A deployment with one tenant and one user; the test starts the processes."""
+    deployment = Deployment(Harness(database, redis_db, tmp_path / "files"), tmp_path)
     try:
-        site.rig.user(site.rig.tenant("cmp_acme"), NORA)
-        yield site
+        deployment.harness.user(deployment.harness.tenant("cmp_acme"), NORA)
+        yield deployment
     finally:
-        site.close()
+        deployment.close()

@@ -1,7 +1,7 @@
-"""A worker dies or freezes at every point of an attempt: another one does the work, and nothing is done twice.
+"""A worker dies or freezes at every point of an attempt: another worker does the work, and nothing happens twice.
 
-All of them at once and on one lease: each crashing worker has a queue, and so a task, of its own. The sweeper that
-takes them back dies in that very round, too.
+All workers crash at once within one lease. Each crashing worker has its own queue, and so its own task. The sweeper
+that takes the tasks back dies in the same round.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import pytest
 
 from shared import queue
 from tests.integration.crashes.conftest import NORA
-from tests.integration.crashes.site import CLEAN, Program, Site
+from tests.integration.crashes.deployment import CLEAN, Deployment, Program
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -27,7 +27,7 @@ POINTS = {
     "intent_before_patch": "apply_action",
     "patched_before_confirm": "apply_action",
 }
-# The task, its action, its file's row and the writes Front saw, as the dead worker left them.
+# States of the task, its action and its file, and the number of writes to Front, after the crash.
 LEFT = {
     "claimed_before_run": ("running", "planned", None, 0),
     "half_stored": ("running", "planned", "waiting", 0),
@@ -39,7 +39,7 @@ LEFT = {
 
 @dataclass(frozen=True, kw_only=True)
 class Crash:
-    """One worker, the task it is to crash with, and where."""
+    """A worker, its task, and the failpoint where it crashes."""
 
     point: str
     how: str
@@ -48,74 +48,76 @@ class Crash:
     worker: Program
 
 
-def crash(site: Site, point: str, how: str) -> Crash:
-    """Start a worker that will crash there, with work to do it at."""
+def crash(deployment: Deployment, point: str, how: str) -> Crash:
+    """Start a worker that will crash at this failpoint, with a task that reaches it."""
     kind, name = POINTS[point], f"{point}_{how}"
     files = [{"filename": "film.mp4", "size": SIZE}] if kind == "store_attachment" else []
     to = [{"handle": NORA, "role": "to"}]
-    [event] = site.rig.send("inbound_received", "cmp_acme", recipients=to, attachments=files, expect="archived")
-    site.rig.record()
-    task_id = site.rig.one(
+    [event] = deployment.harness.send(
+        "inbound_received", "cmp_acme", recipients=to, attachments=files, expect="archived"
+    )
+    deployment.harness.record()
+    task_id = deployment.harness.one(
         "SELECT t.id FROM tasks t JOIN events e ON e.id = t.event_id WHERE e.front_id = %s AND t.kind = %s",
         event["event_id"],
         kind,
     )
-    worker = site.worker(consumes=name, crash_at=f"{point}:{how}")
-    site.tell(queue.RUN_TASK, task_id, consumes=name)
+    worker = deployment.worker(consumes=name, crash_at=f"{point}:{how}")
+    deployment.send_message(queue.RUN_TASK, task_id, consumes=name)
     return Crash(point=point, how=how, task_id=task_id, event=event, worker=worker)
 
 
-def left_behind(site: Site, crash: Crash) -> tuple[str, str, str | None, int]:
-    [(task, action, file)] = site.rig.sql(
+def state_after(deployment: Deployment, crash: Crash) -> tuple[str, str, str | None, int]:
+    [(task, action, file)] = deployment.harness.sql(
         "SELECT t.state, a.state, f.state FROM tasks t JOIN actions a USING (event_id)"
         " LEFT JOIN attachments f ON f.id = t.attachment_id WHERE t.id = %s",
         crash.task_id,
     )
-    return task, action, file, len(site.rig.writes(crash.event["conversation_id"]))
+    return task, action, file, len(deployment.harness.writes(crash.event["conversation_id"]))
 
 
-def sizes(site: Site, folder: str = "files") -> list[int]:
-    """The sizes of all files below the storage, half ones too."""
-    return [each.stat().st_size for each in (site.folder / folder).rglob("*") if each.is_file()]
+def sizes(deployment: Deployment, folder: str = "files") -> list[int]:
+    """Return the sizes of all files in the storage, partial files included."""
+    return [each.stat().st_size for each in (deployment.folder / folder).rglob("*") if each.is_file()]
 
 
-def await_crashes(crashes: Iterable[Crash]) -> None:
+def wait_for_crashes(crashes: Iterable[Crash]) -> None:
     for each in crashes:
         each.worker.wait_for(f"failpoint {each.point}: {each.how}")
         if each.how == "kill":
-            each.worker.died_of(signal.SIGKILL)
+            each.worker.wait_for_death_by(signal.SIGKILL)
         else:
-            each.worker.froze()
+            each.worker.wait_until_frozen()
 
 
 @pytest.mark.timeout(240)
-def test_whoever_dies_or_freezes_in_an_attempt_another_one_ends_it_once(site: Site) -> None:
-    crashes = [crash(site, point, how) for point in POINTS for how in ("kill", "stop")]
-    healthy = site.worker()
-    await_crashes(crashes)
-    assert {(each.point, each.how): left_behind(site, each) for each in crashes} == {
+def test_another_worker_ends_the_attempt_of_a_dead_or_frozen_one_once(deployment: Deployment) -> None:
+    crashes = [crash(deployment, point, how) for point in POINTS for how in ("kill", "stop")]
+    healthy = deployment.worker()
+    wait_for_crashes(crashes)
+    assert {(each.point, each.how): state_after(deployment, each) for each in crashes} == {
         (each.point, each.how): LEFT[each.point] for each in crashes
     }
-    whole = [size for size in sizes(site) if size == SIZE]
-    assert len(whole) == 2  # stored_before_settle: the file is there, and no row says so
-    dying = site.sweeper(crash_at="taken_back_before_dispatch")
+    whole = [size for size in sizes(deployment) if size == SIZE]
+    assert len(whole) == 2  # stored_before_settle: the file exists, and no row has it
+    dying = deployment.sweeper(crash_at="taken_back_before_dispatch")
     dying.wait_for("sweeping")
-    stand_by = site.sweeper()
-    dying.died_of(signal.SIGKILL)
-    site.settle()
-    patched = {each.point: len(site.rig.writes(each.event["conversation_id"])) for each in crashes}
+    stand_by = deployment.sweeper()
+    dying.wait_for_death_by(signal.SIGKILL)
+    deployment.settle()
+    patched = {each.point: len(deployment.harness.writes(each.event["conversation_id"])) for each in crashes}
     assert patched == dict.fromkeys(POINTS, 1)
 
     for each in (frozen := [each for each in crashes if each.how == "stop"]):
-        each.worker.thaw()
+        each.worker.resume()
     for each in frozen:
         each.worker.wait_for('"event": "fenced"')
     for program in (*(each.worker for each in frozen), healthy, stand_by):
         program.stop()
-    assert site.verdict() == CLEAN
-    assert len(site.rig.writes()) == len(crashes)
-    assert {site.rig.status(each.event["conversation_id"]) for each in crashes} == {"archived"}
+    assert deployment.verdict() == CLEAN
+    assert len(deployment.harness.writes()) == len(crashes)
+    assert {deployment.harness.status(each.event["conversation_id"]) for each in crashes} == {"archived"}
     files = sum(kind == "store_attachment" for kind in POINTS.values()) * 2
-    assert sizes(site) == [SIZE] * files
+    assert sizes(deployment) == [SIZE] * files
     ids = [each.task_id for each in crashes]
-    assert site.rig.sql("SELECT DISTINCT attempts FROM tasks WHERE id = ANY(%s)", ids) == [(2,)]
+    assert deployment.harness.sql("SELECT DISTINCT attempts FROM tasks WHERE id = ANY(%s)", ids) == [(2,)]

@@ -1,4 +1,4 @@
-"""A recorder that dies in the middle of a chunk: the next one records it, once."""
+"""A recorder dies in the middle of a chunk: the next recorder records the chunk once."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ import pytest
 
 from shared import queue
 from tests.integration.crashes.conftest import NORA
-from tests.integration.crashes.site import CLEAN, ROOT
+from tests.integration.crashes.deployment import CLEAN, ROOT
 from tests.integration.pipeline.test_recording import receive
 from workers.recording.recorder import DEADLY_TRIES
 
 if TYPE_CHECKING:
-    from tests.integration.crashes.site import Site
+    from tests.integration.crashes.deployment import Deployment
 
-# Events, tasks by state, entries of the intake and marks, as the dead recorder left them.
+# Number of events, states of tasks, entries of the intake and in-flight marks, after the crash.
 LEFT = {
     "marked_before_record": (0, [], 1, 1),
     "recorded_before_dispatch": (1, [("ready",)], 1, 0),
@@ -46,38 +46,46 @@ resources.close()
 
 
 @pytest.mark.parametrize("point", LEFT)
-def test_a_recorder_that_dies_is_followed_by_one_that_records_once(site: Site, point: str) -> None:
-    rig = site.rig
-    rig.send("inbound_received", "cmp_acme", recipients=[{"handle": NORA, "role": "to"}], expect="archived")
-    dying = site.recorder(crash_at=point)
-    site.tell(queue.RECORD_INTAKE, consumes=queue.RECORD_QUEUE)
-    dying.died_of(signal.SIGKILL)
-    [(events, marks)] = rig.sql(STATES)
-    tasks = rig.sql("SELECT state FROM tasks")
-    assert (events, tasks, rig.resources.intake.depth(), marks) == LEFT[point]
+def test_a_recorder_that_dies_is_followed_by_one_that_records_once(deployment: Deployment, point: str) -> None:
+    harness = deployment.harness
+    harness.send("inbound_received", "cmp_acme", recipients=[{"handle": NORA, "role": "to"}], expect="archived")
+    dying = deployment.recorder(crash_at=point)
+    deployment.send_message(queue.RECORD_INTAKE, consumes=queue.RECORD_QUEUE)
+    dying.wait_for_death_by(signal.SIGKILL)
+    [(events, marks)] = harness.sql(STATES)
+    tasks = harness.sql("SELECT state FROM tasks")
+    assert (events, tasks, harness.resources.intake.depth(), marks) == LEFT[point]
 
-    assert rig.record() == 1
-    rig.sql("UPDATE tasks SET state = 'ready', lease_until = NULL")  # the queued one's message is not ours to take
-    rig.work()
-    assert site.verdict() == CLEAN
-    assert len(rig.writes()) == 1
-    assert rig.sql("SELECT (SELECT count(*) FROM events), (SELECT count(*) FROM deliveries)") == [(1, 1)]
+    assert harness.record() == 1
+    harness.sql("UPDATE tasks SET state = 'ready', lease_until = NULL")  # no worker here takes its message
+    harness.work()
+    assert deployment.verdict() == CLEAN
+    assert len(harness.writes()) == 1
+    assert harness.sql("SELECT (SELECT count(*) FROM events), (SELECT count(*) FROM deliveries)") == [(1, 1)]
 
 
 @pytest.mark.parametrize("size", [1000, 1], ids=["in its chunk", "while it is read ahead"])
-def test_a_body_that_kills_every_recorder_is_kept_unparsed_and_holds_up_no_other(site: Site, size: int) -> None:
+def test_a_body_that_kills_every_recorder_is_kept_unparsed_and_holds_up_no_other(
+    deployment: Deployment, size: int
+) -> None:
     for name in ("evt_before", "evt_deadly", "evt_after"):
-        receive(site.rig, payload={"id": name})
-    ends = [record_deadly(site, size) for _ in range(DEADLY_TRIES + 1)]
+        receive(deployment.harness, payload={"id": name})
+    ends = [record_deadly(deployment, size) for _ in range(DEADLY_TRIES + 1)]
     assert ends == [-signal.SIGSEGV] * DEADLY_TRIES + [0]
-    assert site.rig.sql("SELECT type, state, count(*)::int FROM events GROUP BY 1, 2 ORDER BY 1") == [
+    assert deployment.harness.sql("SELECT type, state, count(*)::int FROM events GROUP BY 1, 2 ORDER BY 1") == [
         ("inbound_received", "done", 2),
         ("malformed", "failed", 1),
     ]
-    assert site.rig.sql("SELECT state, code FROM tasks WHERE kind = 'record'") == [("failed", "malformed_envelope")]
+    assert deployment.harness.sql("SELECT state, code FROM tasks WHERE kind = 'record'") == [
+        ("failed", "malformed_envelope")
+    ]
 
 
-def record_deadly(site: Site, size: int) -> int:
+def record_deadly(deployment: Deployment, size: int) -> int:
     return subprocess.run(
-        [sys.executable, "-c", SEGFAULTS, str(size)], env=site.environment, cwd=ROOT, capture_output=True, check=False
+        [sys.executable, "-c", SEGFAULTS, str(size)],
+        env=deployment.environment,
+        cwd=ROOT,
+        capture_output=True,
+        check=False,
     ).returncode

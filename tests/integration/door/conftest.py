@@ -1,4 +1,4 @@
-"""A door with servers that may be killed, stopped and filled."""
+"""A door with servers that a test may kill, freeze and fill."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from shared.db.core.migrate import migrate
-from tests.integration.door.doors import Door, a_door
+from tests.integration.door.door_process import Door, running_door
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -19,5 +19,5 @@ if TYPE_CHECKING:
 @pytest.fixture
 def door(own_postgres: Postgres, own_valkey: Valkey, tmp_path: Path) -> Iterator[Door]:
     migrate(own_postgres.url)
-    with a_door(own_postgres.url, own_valkey.url, tmp_path / "door.log") as door:
+    with running_door(own_postgres.url, own_valkey.url, tmp_path / "door.log") as door:
         yield door

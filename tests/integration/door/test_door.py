@@ -1,4 +1,4 @@
-"""The door on real servers that are well."""
+"""The door on healthy servers."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 import pytest
 import redis
 
-from tests.integration.door.doors import ROOT, Door, a_door, delivery_ids, in_intake, signed, statuses
+from tests.integration.door.door_process import ROOT, Door, delivery_ids, in_intake, running_door, signed, statuses
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 @pytest.fixture
 def plain_door(database: str, redis_db: str, tmp_path: Path) -> Iterator[Door]:
-    with a_door(database, redis_db, tmp_path / "door.log") as door:
+    with running_door(database, redis_db, tmp_path / "door.log") as door:
         yield door
 
 
@@ -50,7 +50,7 @@ def test_a_chunked_body_is_taken_whole(plain_door: Door, redis_db: str) -> None:
     assert len(in_intake(redis_db)) == 1
 
 
-def raw(door: Door, request: bytes, *, pieces: int = 0) -> bytes:
+def send_raw(door: Door, request: bytes, *, pieces: int = 0) -> bytes:
     """Send bytes as they are, then as many chunks of 1 MB as the door takes; return the beginning of its answer."""
     with closing(socket.create_connection(("127.0.0.1", door.port), timeout=20)) as connection:
         connection.sendall(request)
@@ -58,19 +58,19 @@ def raw(door: Door, request: bytes, *, pieces: int = 0) -> bytes:
             for _ in range(pieces):
                 connection.sendall(b"100000\r\n" + b"x" * 0x100000 + b"\r\n")
         except OSError:
-            pass  # it has heard enough
+            pass  # the door has closed the connection
         return connection.recv(200)
 
 
 def test_an_endless_body_is_413_and_not_swallowed(plain_door: Door, redis_db: str) -> None:
     head = b"POST /webhooks/front HTTP/1.1\r\nHost: door\r\nTransfer-Encoding: chunked\r\n\r\n"
-    assert raw(plain_door, head, pieces=100).startswith(b"HTTP/1.1 413")
+    assert send_raw(plain_door, head, pieces=100).startswith(b"HTTP/1.1 413")
     assert in_intake(redis_db) == []
 
 
 def test_a_body_announced_too_large_is_413_before_it_is_sent(plain_door: Door) -> None:
     head = b"POST /webhooks/front HTTP/1.1\r\nHost: door\r\nContent-Length: 99999999999\r\n\r\n"
-    assert raw(plain_door, head).startswith(b"HTTP/1.1 413")
+    assert send_raw(plain_door, head).startswith(b"HTTP/1.1 413")
 
 
 @pytest.mark.parametrize(
@@ -82,14 +82,14 @@ def test_a_body_announced_too_large_is_413_before_it_is_sent(plain_door: Door) -
     ],
     ids=["negative", "two lengths", "no HTTP"],
 )
-def test_what_is_no_request_is_400(plain_door: Door, head: bytes) -> None:
-    assert raw(plain_door, head).startswith(b"HTTP/1.1 400")
+def test_a_malformed_request_is_400(plain_door: Door, head: bytes) -> None:
+    assert send_raw(plain_door, head).startswith(b"HTTP/1.1 400")
 
 
 @pytest.mark.parametrize("query", ["a=€".encode(), b"a=%ff"], ids=["bytes", "encoded"])
 def test_a_query_is_no_concern_of_the_door(plain_door: Door, query: bytes) -> None:
     head = b"GET /livez?" + query + b" HTTP/1.1\r\nHost: door\r\n\r\n"
-    assert raw(plain_door, head).startswith(b"HTTP/1.1 200")
+    assert send_raw(plain_door, head).startswith(b"HTTP/1.1 200")
 
 
 def test_a_body_that_ends_early_is_400(plain_door: Door) -> None:
@@ -130,9 +130,9 @@ def test_it_stops_on_term_and_answers_what_it_has_taken(plain_door: Door) -> Non
 
 
 def test_it_stops_at_once_while_it_starts(database: str, redis_db: str, tmp_path: Path) -> None:
-    """A process told to stop before it can listen must not be waited for until it is killed."""
+    """A process that gets TERM before it listens must end without a kill."""
     log = tmp_path / "door.log"
-    with a_door(database, redis_db, log, WEB_CONCURRENCY="8") as door:
+    with running_door(database, redis_db, log, WEB_CONCURRENCY="8") as door:
         door.process.send_signal(signal.SIGTERM)
         assert door.process.wait(60) == 0
     assert "Shutting down granian" in log.read_text()

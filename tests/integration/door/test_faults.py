@@ -1,4 +1,4 @@
-"""The door while Redis or PostgreSQL, or both, are killed, frozen or full: acknowledged means kept, and in time."""
+"""Redis or PostgreSQL, or both, are killed, frozen or full: the door answers in time and keeps all it acknowledges."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import psutil
 import redis
 
-from tests.integration.door.doors import Answer, Door, delivery_ids, in_intake, in_spool, statuses, stopped
+from tests.integration.door.door_process import Answer, Door, delivery_ids, frozen, in_intake, in_spool, statuses
 
 if TYPE_CHECKING:
     from console.up.embedded import Postgres, Valkey
@@ -21,16 +21,16 @@ IN_TIME = 2.0  # seconds
 
 
 def are_in_time(answers: list[Answer]) -> bool:
-    """Whether 99 of 100 took less than two seconds as their sender counts: some threads of a sender start late."""
+    """Whether 99 of 100 answers took less than two seconds for the sender, because some sender threads start late."""
     print(f"slowest of {len(answers)}: {max(answer.seconds for answer in answers):.2f} s")
     return sum(answer.seconds < IN_TIME for answer in answers) >= 0.99 * len(answers)
 
 
-def kept(own_postgres: Postgres, own_valkey: Valkey) -> set[str]:
+def kept_ids(own_postgres: Postgres, own_valkey: Valkey) -> set[str]:
     return {*in_intake(own_valkey.url), *in_spool(own_postgres.url)}
 
 
-def until_all_taken(door: Door, redis_url: str | None = None) -> None:
+def wait_until_all_are_accepted(door: Door, redis_url: str | None = None) -> None:
     """Wait until every process of the door has noticed that a store, or Redis itself, is back."""
     deadline = time.monotonic() + 15
     while True:
@@ -48,25 +48,25 @@ def test_a_killed_redis_costs_nothing_but_the_way(door: Door, own_postgres: Post
     own_valkey.start()
     assert statuses(answers) == {200: 120}
     assert are_in_time(answers)
-    assert kept(own_postgres, own_valkey) == delivery_ids(answers)
+    assert kept_ids(own_postgres, own_valkey) == delivery_ids(answers)
 
 
 def test_it_goes_back_to_redis_by_itself(door: Door, own_valkey: Valkey) -> None:
     own_valkey.kill()
     door.post()
     own_valkey.start()
-    until_all_taken(door, own_valkey.url)
+    wait_until_all_are_accepted(door, own_valkey.url)
 
 
 def test_a_frozen_redis_is_waited_for_by_the_first_only(door: Door, own_postgres: Postgres, own_valkey: Valkey) -> None:
     answers = door.post_many(20, at_once=8)
-    with stopped(own_valkey):
+    with frozen(own_valkey):
         first = door.post_many(64, at_once=64)
         later = door.post_many(64, at_once=64)
     answers += first + later
     assert statuses(answers) == {200: 148}
     assert are_in_time(answers)
-    assert delivery_ids(answers) <= kept(own_postgres, own_valkey)
+    assert delivery_ids(answers) <= kept_ids(own_postgres, own_valkey)
 
 
 def test_a_full_redis_sends_deliveries_to_the_spool(door: Door, own_postgres: Postgres, own_valkey: Valkey) -> None:
@@ -102,11 +102,11 @@ def test_connections_reset_all_the_time_cost_nothing_but_the_way(
         assert resets.result() > 0
     assert statuses(answers) == {200: 420}
     assert are_in_time(answers)
-    assert delivery_ids(answers) <= kept(own_postgres, own_valkey)
+    assert delivery_ids(answers) <= kept_ids(own_postgres, own_valkey)
 
 
 def reset_connections(client: redis.Redis, stop: threading.Event) -> int:
-    """Have Redis close everybody's connection but this one, again and again; how many it was."""
+    """Have Redis close all connections but this one repeatedly; return how many it closed."""
     count = 0
     while not stop.is_set():
         count += int(client.execute_command("CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes"))
@@ -125,24 +125,24 @@ def test_with_both_frozen_everybody_is_asked_to_come_back_in_time(
     door: Door, own_postgres: Postgres, own_valkey: Valkey
 ) -> None:
     answers = door.post_many(20, at_once=8)
-    with stopped(own_valkey, own_postgres):
+    with frozen(own_valkey, own_postgres):
         first = door.post_many(64, at_once=64)
         later = door.post_many(64, at_once=64)
         ready = door.request("GET", "/readyz")
     assert statuses(first + later) == {503: 128}
     assert are_in_time([*first, *later, ready])
     assert ready.status == 503
-    until_all_taken(door)
+    wait_until_all_are_accepted(door)
     answers += door.post_many(20, at_once=8)
     assert statuses(answers) == {200: 40}
-    assert delivery_ids(answers) <= kept(own_postgres, own_valkey)
+    assert delivery_ids(answers) <= kept_ids(own_postgres, own_valkey)
 
 
 def test_with_both_frozen_256_connections_are_answered_in_time(
     door: Door, own_postgres: Postgres, own_valkey: Valkey
 ) -> None:
     door.post_many(20, at_once=8)
-    with stopped(own_valkey, own_postgres):
+    with frozen(own_valkey, own_postgres):
         answers = door.post_many(256, at_once=256)
     assert statuses(answers) == {503: 256}
     assert are_in_time(answers)
@@ -153,14 +153,14 @@ def test_postgresql_frozen_after_it_was_used_is_given_up_in_time(
 ) -> None:
     own_valkey.kill()
     answers = door.post_many(20, at_once=8)
-    with stopped(own_postgres):
+    with frozen(own_postgres):
         refused = door.post_many(64, at_once=64)
-    until_all_taken(door)
+    wait_until_all_are_accepted(door)
     answers += door.post_many(20, at_once=8)
     own_valkey.start()
     assert (statuses(refused), statuses(answers)) == ({503: 64}, {200: 40})
     assert are_in_time(refused)
-    assert delivery_ids(answers) <= kept(own_postgres, own_valkey)
+    assert delivery_ids(answers) <= kept_ids(own_postgres, own_valkey)
 
 
 def test_it_stops_at_once_while_a_store_that_was_used_hangs(
@@ -168,7 +168,7 @@ def test_it_stops_at_once_while_a_store_that_was_used_hangs(
 ) -> None:
     own_valkey.kill()
     door.post_many(20, at_once=8)
-    with stopped(own_postgres):
+    with frozen(own_postgres):
         door.post_many(8, at_once=8)
         began = time.monotonic()
         door.process.send_signal(signal.SIGTERM)
@@ -192,8 +192,8 @@ def test_a_frozen_postgresql_is_not_noticed_while_redis_is_well(
     own_valkey.kill()
     door.post()
     own_valkey.start()
-    until_all_taken(door, own_valkey.url)
-    with stopped(own_postgres):
+    wait_until_all_are_accepted(door, own_valkey.url)
+    with frozen(own_postgres):
         answers = door.post_many(20, at_once=8)
     assert statuses(answers) == {200: 20}
     assert are_in_time(answers)

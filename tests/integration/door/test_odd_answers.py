@@ -1,4 +1,4 @@
-"""A Redis that answers oddly: what it did not clearly take is not kept, and no answer is taken for another's."""
+"""Redis answers oddly: only a clear answer counts as kept, and no answer is taken for that of another batch."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ SECONDS = 1.0
 DELIVERY = Delivery(id="0" * 32, received_at=datetime(2026, 1, 1, tzinfo=UTC), body=b"{}")
 KEPT = b"$3\r\n1-0\r\n+OK\r\n"
 FULL = b"-OOM used memory\r\n-OOM used memory\r\n"
-END = b"\r\nPX\r\n$4\r\n1000\r\n"  # of the bell, the last command of a batch
+END = b"\r\nPX\r\n$4\r\n1000\r\n"  # end of the bell's command, the last one of a batch
 
 
-def kept(*script: bytes | None) -> list[bool]:
-    """Whether each put was, one after the other; a batch answered with None gets its KEPT when the next one comes."""
+def puts_kept(*script: bytes | None) -> list[bool]:
+    """Return whether each put was kept. Redis answers a batch of None with KEPT only when the next batch comes."""
     answers = list(script)
     peers: list[asyncio.StreamWriter] = []
     late: list[asyncio.StreamWriter] = []
@@ -38,7 +38,7 @@ def kept(*script: bytes | None) -> list[bool]:
                     old.write(KEPT)
                 _answer(answers.pop(0), writer, late)
 
-    async def story() -> list[bool]:
+    async def put_all() -> list[bool]:
         async with await asyncio.start_server(redis, "127.0.0.1", 0) as server:
             port = server.sockets[0].getsockname()[1]
             intake = open_async_intake(Settings(redis_url=f"redis://127.0.0.1:{port}/0"), seconds=SECONDS)
@@ -50,7 +50,7 @@ def kept(*script: bytes | None) -> list[bool]:
                     await peer.wait_closed()
             return kept
 
-    return asyncio.run(story())
+    return asyncio.run(put_all())
 
 
 def _answer(answer: bytes | None, writer: asyncio.StreamWriter, late: list[asyncio.StreamWriter]) -> None:
@@ -69,8 +69,8 @@ async def _is_kept(intake: AsyncIntake) -> bool:
         return False
 
 
-def test_what_came_too_late_is_not_taken_for_the_answer_to_the_next() -> None:
-    assert kept(None, FULL, KEPT) == [False, False, True]
+def test_a_late_answer_is_not_taken_for_the_answer_to_the_next() -> None:
+    assert puts_kept(None, FULL, KEPT) == [False, False, True]
 
 
 @pytest.mark.parametrize(
@@ -82,9 +82,9 @@ def test_what_came_too_late_is_not_taken_for_the_answer_to_the_next() -> None:
         b"$-1\r\n+OK\r\n",
         b"*1\r\n:1\r\n+OK\r\n",
         b">2\r\n+invalidate\r\n*0\r\n" + KEPT,
-        b"$3\r\n1-0\r\n+O",  # and then nobody is there
+        b"$3\r\n1-0\r\n+O",  # then the connection is closed
     ],
     ids=["full", "status", "queued", "nothing", "list", "push", "cut"],
 )
 def test_anything_but_an_entry_id_is_not_kept_and_harms_nothing_after_it(answer: bytes) -> None:
-    assert kept(answer, KEPT) == [False, True]
+    assert puts_kept(answer, KEPT) == [False, True]

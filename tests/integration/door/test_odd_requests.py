@@ -1,4 +1,4 @@
-"""Odd requests on the wire: how each is answered, and whether it is kept."""
+"""Odd requests over HTTP: the answer to each, and whether the door keeps it."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.integration.door.doors import a_door, in_intake, signed
+from tests.integration.door.door_process import in_intake, running_door, signed
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from tests.integration.door.doors import Door
+    from tests.integration.door.door_process import Door
 
 BODY = b"{}"
 POST = b"POST /webhooks/front HTTP/1.1"
@@ -24,7 +24,7 @@ CHUNKS = b"2\r\n{}\r\n0\r\n\r\n"
 
 
 def odd_requests() -> dict[str, tuple[bytes, ...]]:
-    """First line and headers, signed now; all followed by the same body, with CHUNKED among them in chunks."""
+    """Return request lines and signed headers. All requests have the same body, in chunks where CHUNKED is a header."""
     timestamp, signature = front = [f"{name}: {value}".encode() for name, value in signed(BODY).items()]
 
     def to(target: str, *, method: str = "POST", version: str = "1.1") -> tuple[bytes, ...]:
@@ -72,7 +72,7 @@ def odd_requests() -> dict[str, tuple[bytes, ...]]:
     }
 
 
-#: Status, content type, and how many deliveries are kept. Without a content type Granian itself refused.
+#: Status, content type, and the number of kept deliveries. Granian itself refused where there is no content type.
 KEPT = (200, JSON, 1)
 BROKEN = (400, None, 0)
 UNSIGNED = (401, PROBLEM, 0)
@@ -121,7 +121,7 @@ EXPECTED = {
 
 @pytest.fixture
 def door(database: str, redis_db: str, tmp_path: Path) -> Iterator[Door]:
-    with a_door(database, redis_db, tmp_path / "door.log") as door:
+    with running_door(database, redis_db, tmp_path / "door.log") as door:
         yield door
 
 
@@ -135,7 +135,7 @@ def test_every_odd_request_is_answered_as_it_deserves(door: Door, redis_db: str)
 
 
 def answer_to(door: Door, lines: tuple[bytes, ...]) -> HTTPResponse:
-    """Send these lines and the body as they are."""
+    """Send these lines and the body unchanged."""
     with socket.create_connection(("127.0.0.1", door.port), timeout=30) as connection:
         body = CHUNKS if CHUNKED in lines else BODY
         connection.sendall(b"\r\n".join([*lines, b"", body]))

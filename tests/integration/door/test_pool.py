@@ -1,4 +1,4 @@
-"""The pool against a real PostgreSQL that ends sessions, locks and picks victims."""
+"""The connection pool against a real PostgreSQL that ends sessions, holds locks and breaks deadlocks."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from psycopg import errors
 
 from shared.db.core.pool import Connection, Pool
 from shared.errors import StoreUnavailable
-from tests.integration.door.doors import stopped
+from tests.integration.door.door_process import frozen
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -33,7 +33,7 @@ def end_all_sessions(database: str) -> None:
         conn.execute("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'pool-test'")
 
 
-def one(conn: Connection) -> int:
+def select_one(conn: Connection) -> int:
     row = conn.execute("SELECT 1").fetchone()
     assert row is not None
     return int(row[0])
@@ -59,20 +59,20 @@ def test_a_transaction_is_rolled_back_by_an_exception(pool: Pool) -> None:
 def test_every_thread_survives_the_loss_of_all_connections(pool: Pool, database: str) -> None:
     with ThreadPoolExecutor(4) as threads:
         barrier = threading.Barrier(4)
-        list(threads.map(lambda _: pool.run(lambda conn: (barrier.wait(5), one(conn))), range(4)))
+        list(threads.map(lambda _: pool.run(lambda conn: (barrier.wait(5), select_one(conn))), range(4)))
         end_all_sessions(database)
-        assert list(threads.map(lambda _: pool.run(one), range(4))) == [1, 1, 1, 1]
+        assert list(threads.map(lambda _: pool.run(select_one), range(4))) == [1, 1, 1, 1]
 
 
 def test_a_connection_lost_inside_a_transaction_is_store_unavailable(pool: Pool, database: str) -> None:
     def lose_the_session() -> None:
         with pool.transaction() as conn:
             end_all_sessions(database)
-            one(conn)
+            select_one(conn)
 
     with pytest.raises(StoreUnavailable):
         lose_the_session()
-    assert pool.run(one) == 1
+    assert pool.run(select_one) == 1
 
 
 def test_both_sides_of_a_deadlock_are_done(pool: Pool) -> None:
@@ -125,13 +125,13 @@ def test_opening_does_not_wait_for_an_absent_server() -> None:
 
 def test_a_stopped_server_is_given_up_and_used_again_when_it_goes_on(own_postgres: Postgres) -> None:
     with Pool(own_postgres.url_of("postgres"), size=2, application_name="pool-test", max_seconds=3.0) as pool:
-        assert pool.run(one) == 1
-        with stopped(own_postgres), pytest.raises(StoreUnavailable, match="did not answer within 3 s"):
-            pool.run(one)
-        assert pool.run(one) == 1
+        assert pool.run(select_one) == 1
+        with frozen(own_postgres), pytest.raises(StoreUnavailable, match="did not answer within 3 s"):
+            pool.run(select_one)
+        assert pool.run(select_one) == 1
 
 
-def test_what_takes_too_long_is_rolled_back(own_postgres: Postgres) -> None:
+def test_a_transaction_that_takes_too_long_is_rolled_back(own_postgres: Postgres) -> None:
     with Pool(own_postgres.url_of("postgres"), size=2, application_name="pool-test", max_seconds=3.0) as pool:
         pool.run(lambda conn: conn.execute("CREATE TABLE numbers (n int)"))
         with pytest.raises(StoreUnavailable):
@@ -143,10 +143,10 @@ def test_an_error_of_ours_is_not_taken_for_a_silence(own_postgres: Postgres) -> 
     with Pool(own_postgres.url_of("postgres"), size=2, application_name="pool-test", max_seconds=60.0) as pool:
         with pytest.raises(errors.UndefinedTable):
             pool.run(lambda conn: conn.execute("SELECT FROM nothing"))
-        assert pool.run(one) == 1
+        assert pool.run(select_one) == 1
 
 
-def test_a_statement_alone_is_kept_whatever_follows(pool: Pool) -> None:
+def test_a_single_statement_survives_a_later_error(pool: Pool) -> None:
     def insert_and_fail(conn: Connection) -> None:
         conn.execute("INSERT INTO numbers VALUES (3)")
         raise KeyError
@@ -156,13 +156,13 @@ def test_a_statement_alone_is_kept_whatever_follows(pool: Pool) -> None:
     assert pool.run(lambda conn: conn.execute("SELECT count(*) FROM numbers").fetchone()) == (3,)
 
 
-def test_who_has_a_connection_after_a_statement_alone_has_a_transaction(pool: Pool) -> None:
+def test_a_connection_opens_a_transaction_again_after_a_single_statement(pool: Pool) -> None:
     with ThreadPoolExecutor(4) as threads:
-        list(threads.map(lambda _: pool.run_autocommit(one), range(20)))
+        list(threads.map(lambda _: pool.run_autocommit(select_one), range(20)))
         assert set(threads.map(lambda _: pool.run(lambda conn: conn.autocommit), range(20))) == {False}
 
 
 def test_a_statement_alone_survives_the_loss_of_all_connections(pool: Pool, database: str) -> None:
-    assert pool.run_autocommit(one) == 1
+    assert pool.run_autocommit(select_one) == 1
     end_all_sessions(database)
-    assert pool.run_autocommit(one) == 1
+    assert pool.run_autocommit(select_one) == 1

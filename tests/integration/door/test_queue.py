@@ -1,4 +1,4 @@
-"""Sending to a Redis that is there, refuses, keeps silent or stops."""
+"""Celery messages are sent to a Redis that works, refuses, stays silent or stops."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 @pytest.fixture
 def silent_url() -> Iterator[str]:
-    """A server that takes connections and never says a word."""
+    """The URL of a server that accepts connections and never answers."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
         yield f"redis://:secret@127.0.0.1:{listener.getsockname()[1]}/0"
 
@@ -54,7 +54,7 @@ def test_tasks_that_are_sent_together_are_in_their_lists_in_order(redis_db: str)
 
 
 def argument(text: bytes) -> int:
-    """The one argument of a message."""
+    """Return the only argument of a message."""
     (value,), *_ = json.loads(base64.b64decode(json.loads(text)["body"]))
     return int(value)
 

@@ -1,4 +1,4 @@
-"""Slow senders cost the others nothing, and are sent away."""
+"""Slow senders do not delay others, and the door disconnects them."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import psutil
 import pytest
 
 from bench.harness.slow_senders import SLOW_BODY, SLOW_CHUNKS, SLOW_HEADERS, dripping
-from tests.integration.door.doors import Door, a_door, statuses
+from tests.integration.door.door_process import Door, running_door, statuses
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -28,7 +28,7 @@ def enough_files() -> None:
 
 @pytest.fixture
 def plain_door(database: str, redis_db: str, tmp_path: Path) -> Iterator[Door]:
-    with a_door(database, redis_db, tmp_path / "door.log") as door:
+    with running_door(database, redis_db, tmp_path / "door.log") as door:
         yield door
 
 

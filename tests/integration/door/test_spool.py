@@ -44,7 +44,7 @@ def test_a_delivery_added_twice_is_there_once(conn: psycopg.Connection) -> None:
     assert oldest(conn, 10) == [delivery(1)]
 
 
-def test_what_was_fed_is_told_from_what_the_door_put_there(conn: psycopg.Connection) -> None:
+def test_a_repaired_delivery_differs_from_one_of_the_door(conn: psycopg.Connection) -> None:
     spool.add(conn, [delivery(1)])
     spool.add_repaired(conn, [delivery(2), delivery(1)])
     assert [(each.delivery.id[-1], each.origin) for each in spool.oldest(conn, 10)] == [

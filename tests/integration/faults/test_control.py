@@ -1,4 +1,4 @@
-"""The control reports a message that was taken out of the broker as lost, and no other one."""
+"""The control reports only a message that was removed from the broker as lost."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ ENOUGH = 40
 
 @pytest.fixture(autouse=True)
 def no_connections_of_other_applications() -> None:
-    """kombu keeps connections for the whole process, and must not reuse those of other tests."""
+    """Close kombu's connections. It keeps them for the whole process, and must not reuse those of other tests."""
     pools.reset()
 
 
@@ -52,7 +52,7 @@ def test_a_message_that_a_dead_worker_had_taken_is_not_lost(redis_db: str, tmp_p
     with redis.Redis.from_url(redis_db) as broker:
         message = broker.rpop(QUEUE)
         tag = json.loads(message)["properties"]["delivery_tag"]
-        # The entries that kombu makes for a consumed message, long ago.
+        # kombu makes these entries for a consumed message; here they are old.
         broker.hset("unacked", tag, json.dumps([json.loads(message), "", QUEUE]))
         broker.zadd("unacked_index", {tag: 1.0})
     with trial(tmp_path / "trial", redis_db, [THREADS]) as on:

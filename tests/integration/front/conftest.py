@@ -1,4 +1,4 @@
-"""A client with a sandbox to talk to, and strangers who write down whoever comes."""
+"""A client of the sandbox, and raw servers that record all requests."""
 
 from __future__ import annotations
 
@@ -18,23 +18,23 @@ from shared.models import Token
 from tests.integration.front.peers import Peer
 
 Fault = Callable[..., None]
-# Short, and still enough for an answer on a machine that has much else to do.
+# Short, but long enough for an answer on a busy machine.
 SHORT = CallDeadlines(call=3.0, pages=6.0, file=3.0, bytes_per_second=2**20)
 
 
 def token(name: str = "canary-token", company_id: str = "cmp_1") -> Token:
-    """A tenant's token, as the vault hands it out."""
+    """Return a tenant's token as the vault does."""
     return Token(tenant_id=1, company_id=company_id, version=1, access_token=name)
 
 
 @pytest.fixture
 def sandbox() -> Iterator[RunningSandbox]:
-    """A small Front with one company, one conversation, one message, one file of 600,000 bytes."""
+    """A sandbox with one company, one conversation, one message and one file of 600,000 bytes."""
     settings = SandboxSettings(
         door="http://127.0.0.1:9", signing_key="key", port=0, requests_per_minute=0, burst_per_second=0
     )
     running = start_in_thread(settings)
-    tell(running, "companies", {"id": "cmp_1", "name": "Acme", "api_token": token().access_token})
+    control(running, "companies", {"id": "cmp_1", "name": "Acme", "api_token": token().access_token})
     order = {
         "type": "inbound_received",
         "company": "cmp_1",
@@ -43,15 +43,15 @@ def sandbox() -> Iterator[RunningSandbox]:
         "attachments": [{"id": "fil_1", "size": 600_000}],
         "deliver": False,
     }
-    tell(running, "send", order)
+    control(running, "send", order)
     yield running
     running.stop()
 
 
 @pytest.fixture
 def fault(sandbox: RunningSandbox) -> Fault:
-    """Lets the sandbox misbehave in one way."""
-    return lambda kind, **rule: tell(sandbox, "faults", {"kind": kind, **rule})
+    """Add one fault to the sandbox."""
+    return lambda kind, **rule: control(sandbox, "faults", {"kind": kind, **rule})
 
 
 @pytest.fixture
@@ -61,23 +61,23 @@ def budget(redis_db: str) -> Budget:
 
 @pytest.fixture
 def client(sandbox: RunningSandbox, budget: Budget) -> TenantClient:
-    """The sandbox as company `cmp_1` sees it; a call has three seconds."""
+    """A client of company `cmp_1` at the sandbox; a call has three seconds."""
     return FrontClient(sandbox.url, budget, deadlines=SHORT).for_tenant(token())
 
 
 @pytest.fixture
 def at(budget: Budget) -> Callable[[str], TenantClient]:
-    """A client of whatever is at a URL; a call has three seconds."""
+    """Return a client for any URL; a call has three seconds."""
     return lambda url: FrontClient(url, budget, deadlines=SHORT).for_tenant(token())
 
 
 @pytest.fixture
 def peer() -> Iterator[Callable[..., Peer]]:
-    """Starts raw servers that say exactly what a test tells them to."""
+    """Start raw servers with the replies of a test."""
     with ExitStack() as stack:
         yield lambda *script, **options: stack.enter_context(Peer(*script, **options))
 
 
-def tell(sandbox: RunningSandbox, what: str, body: dict[str, Any]) -> None:
-    """Have the sandbox do something."""
+def control(sandbox: RunningSandbox, what: str, body: dict[str, Any]) -> None:
+    """Send a control request to the sandbox."""
     requests.post(f"{sandbox.url}/sandbox/{what}", json=body, timeout=5).raise_for_status()

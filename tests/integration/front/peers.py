@@ -1,4 +1,4 @@
-"""A raw server on loopback: answers each request with the bytes of its script, and keeps what it was sent."""
+"""A raw server on loopback. It answers each request with bytes of its script and keeps all requests."""
 
 from __future__ import annotations
 
@@ -9,18 +9,18 @@ import time
 from collections.abc import Callable
 from typing import Self
 
-Say = bytes | Callable[[socket.socket], None]
+Reply = bytes | Callable[[socket.socket], None]
 
 
 def answer(status: str = "200 OK", body: bytes = b"", **headers: object) -> bytes:
-    """A whole HTTP answer; `content_length=…` overrules the body's own."""
+    """Return a complete HTTP answer; `content_length=…` overrides the length of the body."""
     named = {"content_length": len(body), **headers}
     lines = [f"HTTP/1.1 {status}", *(f"{name.replace('_', '-')}: {value}" for name, value in named.items())]
     return "\r\n".join([*lines, "", ""]).encode() + body
 
 
 def drip(content: bytes, *, seconds: float = 0.05) -> Callable[[socket.socket], None]:
-    """One byte at a time, each long before any timeout of a read."""
+    """Send one byte at a time, each long before any read timeout."""
 
     def say(connection: socket.socket) -> None:
         for byte in content:
@@ -31,16 +31,16 @@ def drip(content: bytes, *, seconds: float = 0.05) -> Callable[[socket.socket], 
 
 
 def silence(connection: socket.socket) -> None:
-    """Nothing, until the other side has had enough."""
+    """Send nothing until the client closes the connection."""
     connection.settimeout(5)
     while connection.recv(65536):
         pass
 
 
 class Peer:
-    """Listens while the `with` lasts. The last line of the script is repeated; a script of nothing hangs up."""
+    """A server that listens until the end of the block. It repeats the last reply; an empty script hangs up."""
 
-    def __init__(self, *script: Say, reads_first: bool = True):
+    def __init__(self, *script: Reply, reads_first: bool = True):
         self.requests: list[bytes] = []
         self.connections = 0
         self._script = list(script)
@@ -50,13 +50,13 @@ class Peer:
 
     @property
     def port(self) -> int:
-        """Where it listens."""
+        """The port of the server."""
         number: int = self._listener.getsockname()[1]
         return number
 
     @property
     def url(self) -> str:
-        """The same, as a URL."""
+        """The URL of the server."""
         return f"http://127.0.0.1:{self.port}"
 
     def __enter__(self) -> Self:
@@ -87,7 +87,7 @@ class Peer:
                 connection.sendall(say)
 
     def _read(self, connection: socket.socket) -> bool:
-        """One request, head and body."""
+        """Read one request with its body; return false at the end of the connection."""
         received = b""
         while b"\r\n\r\n" not in received:
             if not (chunk := connection.recv(65536)):

@@ -1,4 +1,4 @@
-"""As much of S3 as storing a file takes: objects, uploads in parts, listing. Signatures are not checked."""
+"""A small S3 for stored files: objects, multipart uploads, listing. It does not check signatures."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from xml.sax.saxutils import escape
 
 
 class SmallS3(ThreadingHTTPServer):
-    """One bucket, `bucket`. `refuses` makes it answer every write with that status."""
+    """An S3 with one bucket, `bucket`. It answers every write with the status in `refuses`, if any."""
 
     daemon_threads = True
 
@@ -23,14 +23,14 @@ class SmallS3(ThreadingHTTPServer):
 
     @property
     def storage_url(self) -> str:
-        """A STORAGE_URL that leads here."""
+        """Return the STORAGE_URL of this server."""
         place = f"endpoint=http://127.0.0.1:{self.server_port}&allow_http=true"
         return f"s3://bucket/files?region=eu-1&access_key_id=id&secret_access_key=canary-key&{place}"
 
 
 @contextmanager
 def small_s3() -> Iterator[SmallS3]:
-    """One that runs while the `with` lasts."""
+    """Run a small S3 until the end of the block."""
     with SmallS3() as server:
         thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05})
         thread.start()
@@ -40,14 +40,14 @@ def small_s3() -> Iterator[SmallS3]:
 
 
 class Handler(BaseHTTPRequestHandler):
-    """One request."""
+    """The handler of one request."""
 
     protocol_version = "HTTP/1.1"
     disable_nagle_algorithm = True
     server: SmallS3
 
     def do_PUT(self) -> None:
-        """A part of an upload."""
+        """Store a part of an upload."""
         body = self._body()
         if self.server.refuses:
             self._answer(status=self.server.refuses, body="<Error><Message>for id</Message></Error>")
@@ -56,7 +56,7 @@ class Handler(BaseHTTPRequestHandler):
         self._answer(etag='"part"')
 
     def do_POST(self) -> None:
-        """Begin an upload, end one, or delete many."""
+        """Start an upload, complete one, or delete many objects."""
         body = self._body().decode()
         if "uploads" in self._query:
             number = str(len(self.server.uploads))
@@ -76,7 +76,7 @@ class Handler(BaseHTTPRequestHandler):
             self._answer("<CompleteMultipartUploadResult><ETag>x</ETag></CompleteMultipartUploadResult>")
 
     def do_GET(self) -> None:
-        """An object, or the list of those below a prefix."""
+        """Return an object, or the list of objects with a prefix."""
         if "list-type" in self._query:
             found = [key for key in self.server.objects if key.startswith(self._query.get("prefix", ""))]
             self._answer(f"<ListBucketResult>{''.join(map(_entry, found))}</ListBucketResult>")
@@ -86,13 +86,13 @@ class Handler(BaseHTTPRequestHandler):
             self._answer("<Error><Code>NoSuchKey</Code></Error>", status=404)
 
     def do_DELETE(self) -> None:
-        """An upload that is given up."""
+        """Abort an upload."""
         self.server.uploads.pop(self._query.get("uploadId", ""), None)
         self.server.objects.pop(self._key, None)
         self._answer(status=204)
 
     def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - the name is the base class's
-        """Say nothing."""
+        """Reply nothing."""
 
     @property
     def _key(self) -> str:

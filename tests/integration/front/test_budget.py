@@ -1,4 +1,4 @@
-"""One window for all workers, on a real server: threads and processes together, and a server that hangs or is full."""
+"""Threads and processes of all workers share one rate limit window in Redis, also when Redis hangs or is full."""
 
 from __future__ import annotations
 
@@ -56,27 +56,27 @@ def test_threads_and_processes_share_one_window(redis_db: str) -> None:
 
 
 def test_a_call_costs_one_round_trip(redis_db: str) -> None:
-    with Counting.watching(redis_db) as client:
+    with CountingConnection.client(redis_db) as client:
         budget = Budget(client)
-        budget.take("cmp_1")  # the first one loads the window's script
-        before = Counting.trips
+        budget.take("cmp_1")  # the first call loads the window's script
+        before = CountingConnection.trips
         budget.take("cmp_1")
         budget.learn("cmp_1", limit=120, remaining=9, reset_at=time.time() + 20)
-        assert Counting.trips - before == 1
+        assert CountingConnection.trips - before == 1
 
 
-class Counting(redis.Connection):
-    """A connection that counts how often it is written to."""
+class CountingConnection(redis.Connection):
+    """A connection that counts its writes."""
 
     trips = 0
 
     @classmethod
-    def watching(cls, url: str) -> redis.Redis:
-        """A client with connections of this kind."""
+    def client(cls, url: str) -> redis.Redis:
+        """Return a client with connections of this class."""
         return redis.Redis(connection_pool=redis.ConnectionPool.from_url(url, connection_class=cls))
 
     def send_packed_command(self, command: object, check_health: bool = True) -> None:
-        """Send, and count."""
+        """Send a command and count it."""
         type(self).trips += 1
         super().send_packed_command(command, check_health)
 

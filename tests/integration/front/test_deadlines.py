@@ -1,4 +1,4 @@
-"""Answers that come slowly, partly or not at all, told byte by byte: every call ends in time and says what is known."""
+"""Answers come slowly, partly or not at all: every call ends in time, and its error tells whether it had an effect."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ HEAD = b"HTTP/1.1 204 No Content\r\nx-long: "
 
 
 @pytest.fixture(autouse=True)
-def prompt() -> Iterator[None]:
-    """Every call here has a second; without a deadline each would take for ever. Busy machines get slack."""
+def ends_in_time() -> Iterator[None]:
+    """Check that each call ends in time, with slack for busy machines. Without a deadline each would hang for ever."""
     started = time.monotonic()
     yield
     assert time.monotonic() - started < 15
@@ -35,7 +35,7 @@ def prompt() -> Iterator[None]:
         silence,
         drip(HEAD + b"x" * 1_000),  # the head drips
         drip(answer(body=b"x" * 1_000)),  # the body drips
-        b"HTTP/1.1 100 Continue\r\n\r\n",  # and then nothing
+        b"HTTP/1.1 100 Continue\r\n\r\n",  # nothing follows
     ],
 )
 def test_a_write_without_a_whole_answer_ends_at_its_deadline(at: At, peer: Peers, script: bytes) -> None:
@@ -77,7 +77,7 @@ def test_a_write_to_a_closed_port_did_not_happen(at: At) -> None:
         at(f"http://127.0.0.1:{port}").set_status("cnv_1", "archived")
 
 
-def test_what_went_wrong_is_named_by_its_class_alone(at: At) -> None:
+def test_an_error_names_the_class_of_its_cause_alone(at: At) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
     with pytest.raises(errors.FrontUnavailable) as unavailable:

@@ -1,4 +1,4 @@
-"""Every way the sandbox can misbehave, on a read, a write and a download: which error, and nothing done twice."""
+"""Each fault on a read, a write or a download raises the right error, and nothing is done twice."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def _fetch(client: TenantClient) -> int:
 
 
 def _error(call: Callable[[], object]) -> type[BaseException] | None:
-    """The class of what a call raises, which is one of ours; None when all is well."""
+    """Return the class of the error that a call raises, one of ours, or None."""
     started = time.monotonic()
     try:
         call()
@@ -52,7 +52,7 @@ def _error(call: Callable[[], object]) -> type[BaseException] | None:
         ("redirect_offsite", errors.UnsafeRedirect),
         ("401", errors.NeedsReconnect),
         ("403", errors.MissingScope),
-        # Blanks after the JSON do no harm
+        # spaces after the JSON are harmless
         ("oversized_body", None),
         ("merged_301", None),
     ],
@@ -65,7 +65,7 @@ def test_a_read(client: TenantClient, fault: Fault, kind: str, error: type[BaseE
 @pytest.mark.parametrize(
     ("kind", "error", "changes"),
     [
-        # Refused: nothing happened, and that is certain
+        # refused: certainly nothing happened
         ("429", errors.BudgetExhausted, 0),
         ("429_burst", errors.BudgetExhausted, 0),
         ("404_heals", errors.ConversationGone, 0),
@@ -73,16 +73,16 @@ def test_a_read(client: TenantClient, fault: Fault, kind: str, error: type[BaseE
         ("401", errors.NeedsReconnect, 0),
         ("403", errors.MissingScope, 0),
         ("merged_301", errors.ConversationMoved, 0),
-        # Nobody can tell from here: it did not happen …
+        # unclear: the change did not happen …
         ("500", errors.UnclearAnswer, 0),
         ("503", errors.UnclearAnswer, 0),
         ("timeout", errors.UnclearAnswer, 0),
         ("reset_before", errors.UnclearAnswer, 0),
-        # … or it did
+        # … or it happened
         ("reset_after", errors.UnclearAnswer, 1),
         ("cut_body", errors.UnclearAnswer, 1),
         ("slow_body", errors.UnclearAnswer, 1),
-        # Done
+        # done
         ("oversized_body", None, 1),
     ],
 )
@@ -99,7 +99,7 @@ def test_a_write(
     fault(kind, path_regex=CONVERSATION, seconds=30 if kind == "slow_body" else None)
     wanted = "archived" if write == "set_status" else sandbox.front.world.companies["cmp_1"].tags[0].id
     assert _error(lambda: getattr(client, write)("cnv_1", wanted)) is error
-    assert _sent_and_done(sandbox) == (1, changes)
+    assert _changes_sent_and_done(sandbox) == (1, changes)
 
 
 @pytest.mark.parametrize(
@@ -115,7 +115,7 @@ def test_a_write(
         ("redirect_offsite", errors.UnsafeRedirect),
         ("401", errors.NeedsReconnect),
         ("403", errors.MissingScope),
-        # In the middle of the file
+        # in the middle of the file
         ("cut_body", errors.DownloadIncomplete),
         ("oversized_body", errors.AttachmentTooLarge),
     ],
@@ -167,7 +167,7 @@ def test_a_change_whose_answer_was_lost_is_found_in_the_events(client: TenantCli
     assert [(event.type, event.source) for event in found] == [("archive", "api")]
 
 
-def test_what_a_message_leaves_out_is_none(client: TenantClient, fault: Fault) -> None:
+def test_missing_fields_of_a_message_are_none(client: TenantClient, fault: Fault) -> None:
     fault("missing_message_fields")
     message = client.message("msg_1")
     assert (message.id, message.recipients, message.attachments) == ("msg_1", None, None)
@@ -178,8 +178,8 @@ def test_the_latest_message_has_its_attachments(client: TenantClient) -> None:
     assert [attachment.front_id for attachment in found.attachments or ()] == ["fil_1"]
 
 
-def _sent_and_done(sandbox: RunningSandbox) -> tuple[int, int]:
-    """How often a change was sent, and how often something changed."""
+def _changes_sent_and_done(sandbox: RunningSandbox) -> tuple[int, int]:
+    """Return how many changes were sent, and how many happened."""
     sent = [call for call in sandbox.front.ledger.calls(company="cmp_1") if call["method"] != "GET"]
     effects = [effect for history in sandbox.front.world.histories.values() for effect in history]
     return len(sent), sum(getattr(effect, "changed", False) for effect in effects)

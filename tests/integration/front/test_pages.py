@@ -1,4 +1,4 @@
-"""Lists that go on over several pages, as the sandbox cuts them."""
+"""Lists of several pages are read to the end."""
 
 from __future__ import annotations
 
@@ -7,12 +7,12 @@ from typing import Any
 
 from sandbox.server import RunningSandbox
 from shared.front.client import TenantClient
-from tests.integration.front.conftest import tell
+from tests.integration.front.conftest import control
 
 
 def _receive(sandbox: RunningSandbox, count: int) -> None:
     order = {"type": "inbound_received", "company": "cmp_1", "conversation": "cnv_1", "count": count, "deliver": False}
-    tell(sandbox, "send", order)
+    control(sandbox, "send", order)
 
 
 def every_event(client: TenantClient, **wanted: Any) -> list[dict[str, Any]]:

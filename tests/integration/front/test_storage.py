@@ -1,4 +1,4 @@
-"""Files where storing can fail for real: a disk that is full, a process with little memory, an object store."""
+"""Files are stored on a full disk, with little memory, and in an object store."""
 
 from __future__ import annotations
 

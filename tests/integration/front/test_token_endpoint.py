@@ -1,4 +1,4 @@
-"""A token endpoint that is silent, hangs up, drips or redirects: the wait has an end, and no secret goes astray."""
+"""A token endpoint is silent, hangs up, drips or redirects: each wait ends, and no secret goes elsewhere."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import pytest
 
 from shared.errors import TokenUnavailable
 from shared.front.oauth import TokenEndpoint
-from tests.integration.front.peers import Peer, Say, answer, drip, silence
+from tests.integration.front.peers import Peer, Reply, answer, drip, silence
 
 Peers = Callable[..., Peer]
 REFRESH, SECRET = "canary-refresh", "canary-secret"
@@ -23,14 +23,14 @@ def endpoint(url: str) -> TokenEndpoint:
 
 
 def refused(asked: TokenEndpoint, seconds: float) -> str:
-    """Refresh, and return the whole text of the error."""
+    """Refresh a token and return the text of the error."""
     with pytest.raises(TokenUnavailable) as error:
         asked.refresh(REFRESH, until=time.monotonic() + seconds)
     return "".join(traceback.format_exception(error.value))
 
 
 @pytest.mark.parametrize("script", [silence, b"", drip(answer(body=b"{" + b" " * 4_000))])
-def test_an_answer_that_never_ends_is_given_up_and_the_next_one_is_not_waited_for(peer: Peers, script: Say) -> None:
+def test_an_answer_that_never_ends_is_given_up_and_the_next_one_is_not_waited_for(peer: Peers, script: Reply) -> None:
     server = peer(script if callable(script) else lambda connection: connection.sendall(script))
     asked = endpoint(server.url)
     first, second = refused(asked, 0.5), refused(asked, 60.0)
@@ -54,7 +54,7 @@ def test_a_redirect_takes_neither_secret_nor_token_along(peer: Peers, status: st
     stranger = peer(answer(body=b'{"access_token": "a"}'))
     server = peer(answer(status, location=f"{stranger.url}/oauth/token"))
     asked = endpoint(server.url)
-    for _ in range(2):  # an answer is no silence: the endpoint is asked again at once
+    for _ in range(2):  # an answer is no timeout: the endpoint is called again at once
         assert f"answered {status[:3]}" in refused(asked, 10.0)
     assert (len(server.requests), stranger.connections) == (2, 0)
 

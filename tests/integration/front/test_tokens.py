@@ -1,4 +1,4 @@
-"""A token goes to Front and nowhere else: strangers on loopback write down whoever comes."""
+"""A token goes to Front alone: raw servers on loopback record all other requests."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ ARCHIVED = answer("204 No Content")
 
 @pytest.fixture
 def stranger(peer: Peers) -> Peer:
-    """Takes anything, answers 200."""
+    """A server outside Front that answers every request with 200."""
     return peer(answer(body=b"{}"))
 
 

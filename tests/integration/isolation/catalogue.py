@@ -1,4 +1,4 @@
-"""What PostgreSQL's catalogue says of our tables."""
+"""Read the foreign keys, columns and indexes of our tables from PostgreSQL's catalogue."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import psycopg
 
 @dataclass(frozen=True, kw_only=True)
 class ForeignKey:
-    """One foreign key; `on_delete` is the catalogue's letter: `c` cascades, `n` sets null."""
+    """A foreign key; `on_delete` is the catalogue's letter: `c` cascades, `n` sets null."""
 
     table: str
     name: str
@@ -45,7 +45,7 @@ INDEXES = """
 
 
 def foreign_keys(conn: psycopg.Connection[Any]) -> list[ForeignKey]:
-    """All foreign keys."""
+    """Return all foreign keys."""
     return [
         ForeignKey(
             table=table,
@@ -60,10 +60,10 @@ def foreign_keys(conn: psycopg.Connection[Any]) -> list[ForeignKey]:
 
 
 def columns(conn: psycopg.Connection[Any]) -> list[tuple[str, str, str]]:
-    """Table, column and type of every column of every table."""
+    """Return table, name and type of every column."""
     return conn.execute(COLUMNS).fetchall()
 
 
 def indexed(conn: psycopg.Connection[Any]) -> list[tuple[str, tuple[str, ...], str]]:
-    """Table, columns and condition of every index."""
+    """Return table, columns and condition of every index."""
     return [(table, tuple(names), condition) for table, names, condition in conn.execute(INDEXES)]

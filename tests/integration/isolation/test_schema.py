@@ -1,4 +1,4 @@
-"""The schema itself keeps tenants apart: no row can point at another tenant's, whatever the code does."""
+"""The schema keeps tenants apart: no row can reference a row of another tenant, with any code."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ import pytest
 
 from tests.integration.isolation.catalogue import ForeignKey, columns, foreign_keys, indexed
 
-#: Foreign keys without the tenant, though both tables have one, and why that is no hole.
+#: Foreign keys without the tenant between tables that have it, with the constraint that closes the gap.
 WITHOUT_TENANT = {
-    # For bodies that could not be read: they have no tenant. Where there is one, tasks_of_the_events_tenant says it.
+    # Bodies that could not be read have no tenant. tasks_of_the_events_tenant covers all events that have one.
     "tasks_unowned_event_fkey": "tasks_of_the_events_tenant",
 }
 
@@ -29,15 +29,15 @@ def keys(conn: psycopg.Connection[Any]) -> list[ForeignKey]:
 
 
 @pytest.fixture
-def of_tenants(conn: psycopg.Connection[Any]) -> set[str]:
-    """The tables whose rows name their tenant."""
+def tenant_tables(conn: psycopg.Connection[Any]) -> set[str]:
+    """Return the tables with a tenant_id."""
     return {table for table, column, _ in columns(conn) if column == "tenant_id"}
 
 
 def test_every_foreign_key_between_tables_of_tenants_has_the_tenant_in_it(
-    keys: list[ForeignKey], of_tenants: set[str]
+    keys: list[ForeignKey], tenant_tables: set[str]
 ) -> None:
-    between = [key for key in keys if key.table in of_tenants and key.target in of_tenants]
+    between = [key for key in keys if key.table in tenant_tables and key.target in tenant_tables]
     paired = {
         key.name: ("tenant_id", "tenant_id") in zip(key.columns, key.target_columns, strict=True) for key in between
     }
@@ -45,16 +45,16 @@ def test_every_foreign_key_between_tables_of_tenants_has_the_tenant_in_it(
     assert all(paired[instead] for instead in WITHOUT_TENANT.values())
 
 
-def test_every_row_of_a_tenant_goes_with_it(keys: list[ForeignKey], of_tenants: set[str]) -> None:
-    """By foreign keys that cascade, over whatever tables: nobody has to know them all."""
+def test_every_row_of_a_tenant_goes_with_it(keys: list[ForeignKey], tenant_tables: set[str]) -> None:
+    """Cascading foreign keys reach every table, so no code needs a list of them."""
     gone = {"tenants"}
     while more := {key.table for key in keys if key.on_delete == "c" and key.target in gone} - gone:
         gone |= more
-    assert of_tenants - gone == set()
+    assert tenant_tables - gone == set()
 
 
 def test_no_deletion_reads_a_whole_table(conn: psycopg.Connection[Any], keys: list[ForeignKey]) -> None:
-    """Who deletes a row looks for those that point at it: an index begins with a column that they point with."""
+    """A deletion looks up the referencing rows, so an index must begin with a column of each foreign key."""
     indexes = indexed(conn)
     slow = {
         key.name

@@ -1,4 +1,4 @@
-"""A pipeline for each test."""
+"""The fixture of the pipeline tests: a harness for each test."""
 
 from __future__ import annotations
 
@@ -7,12 +7,12 @@ from pathlib import Path
 
 import pytest
 
-from tests.integration.pipeline.rig import Rig
+from tests.integration.pipeline.harness import Harness
 
 
 @pytest.fixture
-def rig(database: str, redis_db: str, tmp_path: Path) -> Iterator[Rig]:
-    """Mailroom and Front, without processes."""
-    rig = Rig(database, redis_db, tmp_path / "files")
-    yield rig
-    rig.close()
+def harness(database: str, redis_db: str, tmp_path: Path) -> Iterator[Harness]:
+    """A Mailroom and a Front without processes."""
+    harness = Harness(database, redis_db, tmp_path / "files")
+    yield harness
+    harness.close()

@@ -1,4 +1,4 @@
-"""What is sent as a column arrives as it was, whatever it holds."""
+"""An array of any values arrives in PostgreSQL unchanged."""
 
 from __future__ import annotations
 
@@ -19,7 +19,10 @@ BEFORE_2000 = datetime(1970, 1, 1, 0, 0, 0, 1, tzinfo=timezone(timedelta(hours=5
     ("column", "element"),
     [
         (Texts(["a", "", None, "NULL", '{"\\,}', "Sørensen 👋"]), "text"),
-        (Texts(["x" * length for length in (255, 256, 70_000)]), "text"),  # lengths made ahead, and not
+        (
+            Texts(["x" * length for length in (255, 256, 70_000)]),
+            "text",
+        ),  # lengths with and without a precomputed prefix
         (Texts([]), "text"),
         (Bigints([0, -1, 2**63 - 1, -(2**63)]), "bigint"),
         (Bigints([7, None]), "bigint"),

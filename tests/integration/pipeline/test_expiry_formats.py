@@ -1,4 +1,4 @@
-"""However Front says when a token ends, it is refreshed before that and not again and again."""
+"""A token is refreshed once before its expiry, with each format in which Front gives the expiry."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ import pytest
 from shared.connection.tokens import current_token
 from shared.front.oauth import TokenEndpoint
 from tests.integration.front.peers import Peer, answer
-from tests.integration.pipeline.consent import PAST, consent
-from tests.integration.pipeline.rig import Rig
+from tests.integration.pipeline.harness import Harness
+from tests.integration.pipeline.oauth import EXPIRE_TOKENS, connect_by_oauth
 
 ACME = "cmp_acme"
-#: What Front says; where it says nothing, an hour counts.
+#: The lifetime in Front's answer, and our default of an hour.
 SAID, UNSAID = 1800, 3600
-#: Less than five minutes are left.
+#: Leaves less than five minutes until the expiry.
 LATER = """
     UPDATE connections SET updated_at = updated_at - (expires_at - now() - interval '290 s'),
         expires_at = now() + interval '290 s'
@@ -45,35 +45,39 @@ FORMATS: dict[str, Any] = {
 
 
 @pytest.fixture
-def tenant(rig: Rig) -> int:
-    """A tenant whose token has ended."""
-    tenant = rig.tenant(ACME)
-    consent(rig, tenant, ACME)
-    rig.sql(PAST)
+def tenant(harness: Harness) -> int:
+    """Add a tenant with an expired token."""
+    tenant = harness.tenant(ACME)
+    connect_by_oauth(harness, tenant, ACME)
+    harness.sql(EXPIRE_TOKENS)
     return tenant
 
 
 @contextmanager
-def endpoint(rig: Rig, said: dict[str, Any]) -> Iterator[Peer]:
-    """A token endpoint that says this of when its tokens end."""
+def endpoint(harness: Harness, said: dict[str, Any]) -> Iterator[Peer]:
+    """Run a token endpoint that gives this expiry."""
     tokens = {"access_token": "a-new-token", "refresh_token": "a-new-refresh-token", **said}
     with Peer(answer(body=json.dumps(tokens).encode(), content_type="application/json")) as peer:
         own = TokenEndpoint(peer.url, client_id="app", client_secret="app-secret")
-        object.__setattr__(rig.resources, "token_endpoint", own)
+        object.__setattr__(harness.resources, "token_endpoint", own)
         yield peer
 
 
 @pytest.mark.parametrize("said", FORMATS)
-def test_the_end_of_a_token_is_understood_from_the_answer_to_the_next_refresh(rig: Rig, tenant: int, said: str) -> None:
-    with endpoint(rig, FORMATS[said]()) as peer:
+def test_the_end_of_a_token_is_understood_from_the_answer_to_the_next_refresh(
+    harness: Harness, tenant: int, said: str
+) -> None:
+    with endpoint(harness, FORMATS[said]()) as peer:
         for _ in range(3):
-            assert current_token(rig.resources, tenant).access_token == "a-new-token"
+            assert current_token(harness.resources, tenant).access_token == "a-new-token"
         assert len(peer.requests) == 1
         expected = UNSAID if said in {"absent", "null"} else SAID
         assert (
-            expected - 200 < rig.one("SELECT extract(epoch FROM expires_at - now())::int FROM connections") <= expected
+            expected - 200
+            < harness.one("SELECT extract(epoch FROM expires_at - now())::int FROM connections")
+            <= expected
         )
-        rig.sql(LATER)
+        harness.sql(LATER)
         for _ in range(3):
-            current_token(rig.resources, tenant)
+            current_token(harness.resources, tenant)
         assert len(peer.requests) == 2

@@ -1,4 +1,4 @@
-"""Whoever locks several conversations takes them in one order."""
+"""All transactions lock several conversations in the same order."""
 
 from __future__ import annotations
 
@@ -13,41 +13,41 @@ from shared.db.tasks import manual_changes
 from tests.integration.pipeline.test_actions import inbound
 
 if TYPE_CHECKING:
-    from tests.integration.pipeline.rig import Rig
+    from tests.integration.pipeline.harness import Harness
 
 NORA = "nora@acme.example"
 TAKE = "SELECT {}(hashtextextended(%s, %s))"
 
 
 @pytest.mark.parametrize("change", ["retry", "discard"])
-def test_a_bulk_change_locks_conversations_in_the_recorders_order(rig: Rig, database: str, change: str) -> None:
-    tenant = rig.tenant("cmp_acme")
-    rig.user(tenant, NORA)
-    inbound(rig)
-    inbound(rig)
-    rig.record()
-    rig.sql(
+def test_a_bulk_change_locks_conversations_in_the_recorders_order(harness: Harness, database: str, change: str) -> None:
+    tenant = harness.tenant("cmp_acme")
+    harness.user(tenant, NORA)
+    inbound(harness)
+    inbound(harness)
+    harness.record()
+    harness.sql(
         "UPDATE events SET conversation_id = CASE id WHEN (SELECT min(id) FROM events) THEN 'cnv_b' ELSE 'cnv_a' END"
     )
-    rig.sql("UPDATE tasks SET state = 'failed'")
-    task_ids = [task_id for (task_id,) in rig.sql("SELECT id FROM tasks ORDER BY id")]
+    harness.sql("UPDATE tasks SET state = 'failed'")
+    task_ids = [task_id for (task_id,) in harness.sql("SELECT id FROM tasks ORDER BY id")]
     apply = {
         "retry": lambda conn: manual_changes.retry(conn, task_ids, who="test"),
         "discard": lambda conn: manual_changes.discard(conn, task_ids, who="test", reason="test"),
     }[change]
     with psycopg.connect(database) as recorder:
         recorder.execute(TAKE.format("pg_advisory_xact_lock"), ("cnv_a", tenant))
-        bulk = threading.Thread(target=rig.resources.pool.run, args=(apply,))
+        bulk = threading.Thread(target=harness.resources.pool.run, args=(apply,))
         bulk.start()
-        until_somebody_waits(rig)
+        wait_for_blocked_lock(harness)
         assert recorder.execute(TAKE.format("pg_try_advisory_xact_lock"), ("cnv_b", tenant)).fetchone() == (True,)
     bulk.join()
-    assert rig.sql("SELECT 1 FROM tasks WHERE state = 'failed'") == []
+    assert harness.sql("SELECT 1 FROM tasks WHERE state = 'failed'") == []
 
 
-def until_somebody_waits(rig: Rig) -> None:
-    """Return when somebody waits for an advisory lock."""
+def wait_for_blocked_lock(harness: Harness) -> None:
+    """Wait until a session waits for an advisory lock."""
     deadline = time.monotonic() + 10
-    while not rig.sql("SELECT 1 FROM pg_locks WHERE locktype = 'advisory' AND NOT granted"):
+    while not harness.sql("SELECT 1 FROM pg_locks WHERE locktype = 'advisory' AND NOT granted"):
         assert time.monotonic() < deadline, "nobody waits for a conversation"
         time.sleep(0.01)

@@ -1,4 +1,4 @@
-"""`mailroom repair` and what `mailroom status` says of repairs, with workers behind."""
+"""`mailroom repair`, and repairs in `mailroom status`, with workers in a thread."""
 
 from __future__ import annotations
 
@@ -11,14 +11,23 @@ import pytest
 from structlog.testing import capture_logs
 
 from tests.integration.console.conftest import Mailroom
-from tests.integration.pipeline.mending import CLEAN, acme, ask, follow, mail, one_slice, outcome, verdict
-from tests.integration.pipeline.rig import Rig
+from tests.integration.pipeline.harness import Harness
+from tests.integration.pipeline.repairing import (
+    CLEAN,
+    acme,
+    finish_repairs,
+    mail,
+    outcome,
+    request_repair,
+    run_slices,
+    verdict,
+)
 
 
 @pytest.fixture
-def mailroom(rig: Rig) -> Mailroom:
-    """The command beside a rig's stores."""
-    given = rig.settings
+def mailroom(harness: Harness) -> Mailroom:
+    """The command on the stores of a harness."""
+    given = harness.settings
     environment: dict[str, str | None] = {
         "DATABASE_URL": given.database_url.get_secret_value(),
         "REDIS_URL": given.redis_url.get_secret_value(),
@@ -29,25 +38,25 @@ def mailroom(rig: Rig) -> Mailroom:
 
 
 @pytest.fixture
-def tenant(rig: Rig) -> int:
-    return acme(rig)
+def tenant(harness: Harness) -> int:
+    return acme(harness)
 
 
 @pytest.fixture
-def workers(rig: Rig, tenant: int) -> Iterator[None]:
-    """A sweeper and a worker: the rig, on a thread of its own, which alone records from here on."""
+def workers(harness: Harness, tenant: int) -> Iterator[None]:
+    """Run the harness as sweeper and worker in a thread. From here on only this thread records."""
     for kind in ("sweeper", "worker"):
-        rig.sql("INSERT INTO processes (name, kind, slots) VALUES (%s, %s, 4)", kind, kind)
+        harness.sql("INSERT INTO processes (name, kind, slots) VALUES (%s, %s, 4)", kind, kind)
     stop = threading.Event()
 
     def work() -> None:
         while not stop.wait(0.05):
-            one_slice(rig)
-            rig.record()
-            rig.work()
-            rig.sql("UPDATE repairs SET due_at = now() WHERE state = 'waiting'")
+            run_slices(harness)
+            harness.record()
+            harness.work()
+            harness.sql("UPDATE repairs SET due_at = now() WHERE state = 'waiting'")
 
-    with capture_logs():  # the command's output is this process' too
+    with capture_logs():  # the command captures the output of the whole process
         thread = threading.Thread(target=work)
         thread.start()
         yield
@@ -56,17 +65,17 @@ def workers(rig: Rig, tenant: int) -> Iterator[None]:
 
 
 @pytest.mark.usefixtures("workers")
-def test_what_is_missing_is_found_fed_and_told(rig: Rig, mailroom: Mailroom) -> None:
-    mail(rig, count=20, deliver=False)
+def test_missing_events_are_found_fed_and_reported(harness: Harness, mailroom: Mailroom) -> None:
+    mail(harness, count=20, deliver=False)
     page = mailroom("repair", "--since", "6h", "--yes").stdout
     [told] = [line.split() for line in page.splitlines() if line.startswith("Acme")]
     assert told[:2] + told[-4:] == ["Acme", "done", "21", "1", "20", "20"]
-    _until(lambda: verdict(rig) == CLEAN)
+    _until(lambda: verdict(harness) == CLEAN)
 
 
 @pytest.mark.usefixtures("workers")
-def test_a_dry_run_draws_the_gap_by_the_hour_and_changes_nothing(rig: Rig, mailroom: Mailroom) -> None:
-    mail(rig, count=5, deliver=False)
+def test_a_dry_run_draws_the_gap_by_the_hour_and_changes_nothing(harness: Harness, mailroom: Mailroom) -> None:
+    mail(harness, count=5, deliver=False)
     document = mailroom.json("repair", "--since", "6h", "--dry-run")
     [found] = document["repairs"]
     assert [sum(hour[name] for hour in found["hours"]) for name in ("seen", "recorded", "missing")] == [6, 1, 5]
@@ -74,21 +83,21 @@ def test_a_dry_run_draws_the_gap_by_the_hour_and_changes_nothing(rig: Rig, mailr
     page = mailroom("repair", "--since", "6h", "--dry-run", "--tenant", "Acme").stdout
     assert "5 missing" in page
     assert "░" in page
-    assert verdict(rig)["unserved"] == 5
+    assert verdict(harness)["unserved"] == 5
 
 
-def test_without_workers_it_says_so_and_keeps_what_was_asked(rig: Rig, mailroom: Mailroom) -> None:
-    acme(rig)
-    mail(rig, deliver=False)
+def test_without_workers_it_says_so_and_keeps_what_was_asked(harness: Harness, mailroom: Mailroom) -> None:
+    acme(harness)
+    mail(harness, deliver=False)
     assert "no sweeper and no worker is alive" in mailroom("repair", "--since", "6h", "--yes", code=1).stderr
-    assert [row[0] for row in outcome(rig)] == ["waiting"]
-    follow(rig)
-    assert verdict(rig) == CLEAN
+    assert [row[0] for row in outcome(harness)] == ["waiting"]
+    finish_repairs(harness)
+    assert verdict(harness) == CLEAN
 
 
 @pytest.mark.usefixtures("workers")
-def test_a_refused_permission_is_told_with_its_name_and_fails(rig: Rig, mailroom: Mailroom) -> None:
-    rig.control("faults", {"kind": "403", "path_regex": "^/events"})
+def test_a_refused_permission_is_told_with_its_name_and_fails(harness: Harness, mailroom: Mailroom) -> None:
+    harness.control("faults", {"kind": "403", "path_regex": "^/events"})
     assert "events:*:read" in " ".join(mailroom("repair", "--since", "6h", "--yes", code=1).stdout.split())
     status = mailroom.json("status")["repairs"]
     assert [(each["tenant"], each["code"]) for each in status["failed"]] == [("Acme", "missing_scope")]
@@ -96,30 +105,32 @@ def test_a_refused_permission_is_told_with_its_name_and_fails(rig: Rig, mailroom
 
 
 @pytest.mark.usefixtures("workers")
-def test_a_tenant_that_can_be_compared_and_one_that_cannot_end_partly_failed(rig: Rig, mailroom: Mailroom) -> None:
-    rig.tenant("cmp_other", "Other")
-    rig.control("faults", {"kind": "403", "path_regex": "^/events", "company": "cmp_other"})
+def test_a_tenant_that_can_be_compared_and_one_that_cannot_end_partly_failed(
+    harness: Harness, mailroom: Mailroom
+) -> None:
+    harness.tenant("cmp_other", "Other")
+    harness.control("faults", {"kind": "403", "path_regex": "^/events", "company": "cmp_other"})
     mailroom("repair", "--since", "6h", "--yes", code=4)
 
 
-def test_status_tells_the_last_gap_and_nothing_where_there_was_none(rig: Rig, mailroom: Mailroom) -> None:
-    tenant = acme(rig)
+def test_status_tells_the_last_gap_and_nothing_where_there_was_none(harness: Harness, mailroom: Mailroom) -> None:
+    tenant = acme(harness)
     assert mailroom.json("status")["repairs"] == {"under_way": [], "failed": [], "last_gap": None}
-    mail(rig, count=3, deliver=False)
-    ask(rig, tenant)
+    mail(harness, count=3, deliver=False)
+    request_repair(harness, tenant)
     assert [each["state"] for each in mailroom.json("status")["repairs"]["under_way"]] == ["waiting"]
     assert "repair of Acme" in mailroom("status").stdout
-    follow(rig)
+    finish_repairs(harness)
     assert mailroom.json("status")["repairs"]["last_gap"]["fed"] == 3
     assert "3 missing of Acme" in mailroom("status").stdout
 
 
-def test_what_waits_can_be_stopped(rig: Rig, mailroom: Mailroom) -> None:
-    tenant = acme(rig)
-    ask(rig, tenant)
+def test_a_waiting_repair_can_be_stopped(harness: Harness, mailroom: Mailroom) -> None:
+    tenant = acme(harness)
+    request_repair(harness, tenant)
     assert mailroom("repair", "--stop").stdout == "stopped: 1\n"
     mailroom("repair", "--stop", code=3)
-    assert (one_slice(rig), [row[0] for row in outcome(rig)]) == (0, ["stopped"])
+    assert (run_slices(harness), [row[0] for row in outcome(harness)]) == (0, ["stopped"])
 
 
 @pytest.mark.parametrize(
@@ -132,23 +143,23 @@ def test_what_waits_can_be_stopped(rig: Rig, mailroom: Mailroom) -> None:
         (("--since", "6h"), 2, "nobody can be asked here"),
     ],
 )
-def test_what_cannot_be_done_is_said(
-    rig: Rig, mailroom: Mailroom, arguments: tuple[str, ...], code: int, words: str
+def test_an_impossible_repair_is_refused_with_the_reason(
+    harness: Harness, mailroom: Mailroom, arguments: tuple[str, ...], code: int, words: str
 ) -> None:
-    acme(rig)
+    acme(harness)
     assert words in mailroom("repair", *arguments, code=code).stderr
-    assert outcome(rig) == []
+    assert outcome(harness) == []
 
 
-def test_before_the_first_webhook_nothing_is_asked(rig: Rig, mailroom: Mailroom) -> None:
-    rig.tenant("cmp_acme")
+def test_before_the_first_webhook_nothing_is_asked(harness: Harness, mailroom: Mailroom) -> None:
+    harness.tenant("cmp_acme")
     assert "no webhook was received yet" in mailroom("repair", "--since", "6h", "--yes", code=3).stderr
-    assert outcome(rig) == []
+    assert outcome(harness) == []
 
 
-def test_a_parked_tenant_is_named_and_left_out(rig: Rig, mailroom: Mailroom) -> None:
-    acme(rig)
-    rig.sql("UPDATE tenants SET parked_cause = 'paused'")
+def test_a_parked_tenant_is_named_and_left_out(harness: Harness, mailroom: Mailroom) -> None:
+    acme(harness)
+    harness.sql("UPDATE tenants SET parked_cause = 'paused'")
     assert "left out: Acme is parked (paused)" in mailroom("repair", "--since", "6h", "--yes", code=3).stderr
 
 

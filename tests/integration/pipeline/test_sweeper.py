@@ -1,4 +1,4 @@
-"""The sweeper's jobs do not stand in each other's way."""
+"""The sweeper's jobs do not block each other."""
 
 from __future__ import annotations
 
@@ -19,19 +19,19 @@ from workers.sweeping.sweeper import MAX_PAUSE_SECONDS, MIN_PAUSE_SECONDS, _paus
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from tests.integration.pipeline.rig import Rig
+    from tests.integration.pipeline.harness import Harness
     from workers.resources import Resources
 
 
 @pytest.fixture
 def role(database: str) -> Iterator[Role]:
-    """The sweeper's."""
+    """The role of the sweeper."""
     role = Role(database, SWEEPER, name="the test's sweeper")
     yield role
     role.close()
 
 
-def test_a_bug_in_one_job_stops_neither_the_others_nor_the_sweeper(rig: Rig, role: Role) -> None:
+def test_a_bug_in_one_job_stops_neither_the_others_nor_the_sweeper(harness: Harness, role: Role) -> None:
     done: list[str] = []
 
     def broken(_: Resources) -> None:
@@ -41,69 +41,71 @@ def test_a_bug_in_one_job_stops_neither_the_others_nor_the_sweeper(rig: Rig, rol
         done.append("works")
 
     jobs = [PeriodicJob(name="broken", every=0.0, run=broken), PeriodicJob(name="works", every=0.0, run=works)]
-    _run_due(rig.resources, role, jobs)
-    _run_due(rig.resources, role, jobs)
+    _run_due(harness.resources, role, jobs)
+    _run_due(harness.resources, role, jobs)
     assert done == ["works", "works"]
 
 
-def test_leases_are_not_looked_at_when_postgresql_was_away_meanwhile(rig: Rig, role: Role) -> None:
+def test_leases_are_not_looked_at_when_postgresql_was_away_meanwhile(harness: Harness, role: Role) -> None:
     done: list[str] = []
     job = PeriodicJob(name="take_back", every=0.0, after_outage=10.0, run=lambda _: done.append("took back"))
     with role.held():
-        _run_due(rig.resources, role, [job])
-        rig.sql("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'the test''s sweeper'")
+        _run_due(harness.resources, role, [job])
+        harness.sql(
+            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'the test''s sweeper'"
+        )
         with pytest.raises(StoreUnavailable):
-            _run_due(rig.resources, role, [job])
+            _run_due(harness.resources, role, [job])
     assert done == ["took back"]
 
 
 def test_leases_are_not_looked_at_when_postgresql_hung_until_now(
-    rig: Rig, role: Role, monkeypatch: pytest.MonkeyPatch
+    harness: Harness, role: Role, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     done: list[str] = []
     job = PeriodicJob(name="take_back", every=0.0, after_outage=10.0, run=lambda _: done.append("took back"))
     monkeypatch.setattr("workers.sweeping.sweeper.HUNG_SECONDS", 0.1)
     monkeypatch.setattr(role, "check", lambda: time.sleep(0.2))
-    _run_due(rig.resources, role, [job])
+    _run_due(harness.resources, role, [job])
     assert done == []
     assert job.due > time.monotonic() + 5.0
 
 
-def test_a_backlog_is_recorded_in_turns_with_the_other_jobs(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
-    rig.tenant("cmp_acme")
+def test_a_backlog_is_recorded_in_turns_with_the_other_jobs(harness: Harness, monkeypatch: pytest.MonkeyPatch) -> None:
+    harness.tenant("cmp_acme")
     for number in range(100):
-        receive(rig, payload={"id": f"evt_{number}"})
-    monkeypatch.setattr(rig.resources.recorder._reader, "_size", 1)
-    recorded = rig.resources.recorder.drain(max_seconds=0.01)
+        receive(harness, payload={"id": f"evt_{number}"})
+    monkeypatch.setattr(harness.resources.recorder._reader, "_size", 1)
+    recorded = harness.resources.recorder.drain(max_seconds=0.01)
     assert 0 < recorded < 100
-    assert rig.resources.intake.depth() == 100 - recorded
+    assert harness.resources.intake.depth() == 100 - recorded
 
 
-def test_a_redis_whose_clock_was_set_back_is_recorded_from_all_the_same(rig: Rig) -> None:
+def test_a_redis_whose_clock_was_set_back_is_recorded_from_all_the_same(harness: Harness) -> None:
     an_hour_ahead = (int(time.time()) + 3_600) * 1_000
     fields = {"id": "0" * 32, "at": "1786440070000", "body": json.dumps(envelope())}
-    rig.resources.intake._redis.xadd("mailroom:intake", fields, id=f"{an_hour_ahead}-0")
-    rig.sweep("record_late")
-    assert rig.resources.intake.depth() == 0
+    harness.resources.intake._redis.xadd("mailroom:intake", fields, id=f"{an_hour_ahead}-0")
+    harness.sweep("record_late")
+    assert harness.resources.intake.depth() == 0
 
 
-def test_what_an_older_release_left_in_redis_is_recorded(rig: Rig) -> None:
+def test_entries_of_an_older_release_are_recorded(harness: Harness) -> None:
     fields = {"id": "0" * 32, "at": "1786440070000", "body": json.dumps(envelope())}
-    rig.resources.intake._redis.xadd("mailroom:inbox", fields)
-    rig.sweep("move_old_entries")
-    rig.resources.recorder.drain()
-    assert rig.one("SELECT count(*) FROM deliveries WHERE id = %s", "0" * 32) == 1
+    harness.resources.intake._redis.xadd("mailroom:inbox", fields)
+    harness.sweep("move_old_entries")
+    harness.resources.recorder.drain()
+    assert harness.one("SELECT count(*) FROM deliveries WHERE id = %s", "0" * 32) == 1
 
 
-def test_a_process_is_heard_of_again_after_whatever_kept_it_silent(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_heartbeat_resumes_after_an_error(harness: Harness, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(heartbeat, "INTERVAL_SECONDS", 0.02)
-    rig.sql("ALTER TABLE processes RENAME TO not_migrated")
-    beating = heartbeat.Heartbeat(rig.resources.pool, "worker@test", "worker", 16)
+    harness.sql("ALTER TABLE processes RENAME TO not_migrated")
+    beating = heartbeat.Heartbeat(harness.resources.pool, "worker@test", "worker", 16)
     beating.start()
     time.sleep(0.1)
-    rig.sql("ALTER TABLE not_migrated RENAME TO processes")
+    harness.sql("ALTER TABLE not_migrated RENAME TO processes")
     deadline = time.monotonic() + 10
-    while not (found := rig.sql("SELECT slots FROM processes")) and time.monotonic() < deadline:
+    while not (found := harness.sql("SELECT slots FROM processes")) and time.monotonic() < deadline:
         time.sleep(0.02)
     beating.stop()
     assert found == [(16,)]
@@ -118,13 +120,13 @@ def test_a_database_host_that_vanished_is_noticed_by_who_holds_a_role(database: 
     assert {name: int(parameters[name]) for name in KEEPALIVES} == KEEPALIVES
 
 
-def test_a_job_that_has_more_to_do_is_due_again_soon(rig: Rig, role: Role) -> None:
+def test_a_job_that_has_more_to_do_is_due_again_soon(harness: Harness, role: Role) -> None:
     jobs = [
         PeriodicJob(name=str(more), every=60.0, again_after=1.0, run=lambda _, more=more: more)
         for more in (True, False)
     ]
     began = time.monotonic()
-    _run_due(rig.resources, role, jobs)
+    _run_due(harness.resources, role, jobs)
     ended = time.monotonic()
     assert began + 1.0 <= jobs[0].due <= ended + 1.0
     assert began + 60.0 <= jobs[1].due <= ended + 60.0

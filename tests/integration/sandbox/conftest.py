@@ -1,4 +1,4 @@
-"""A door that can fail, and sandboxes that send to it."""
+"""A door that can fail, and sandboxes that send webhooks to it."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ KEY = "signing-key-of-the-tests"
 
 @dataclass
 class Door:
-    """Receives webhooks. It answers with `statuses` first, and then always with 200."""
+    """A receiver of webhooks. It answers with `statuses` first, and then always with 200."""
 
     url: str = ""
     statuses: list[int] = field(default_factory=list)
@@ -50,7 +50,7 @@ def door() -> Iterator[Door]:
             self.wfile.write(answer)
 
         def log_message(self, format: str, *args: Any) -> None:  # noqa: A002 - the name is the base class's
-            """Say nothing."""
+            """Log nothing."""
 
     server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
     server.daemon_threads = True
@@ -62,7 +62,7 @@ def door() -> Iterator[Door]:
 
 
 class Client:
-    """Talks to a sandbox: as a test (`control`), and as the company's app (`call`)."""
+    """A client of a sandbox, as a test (`control`) and as the company's app (`call`)."""
 
     def __init__(self, running: RunningSandbox) -> None:
         self.running = running
@@ -99,7 +99,7 @@ Start = Callable[..., Client]
 
 @pytest.fixture
 def start(door: Door) -> Iterator[Start]:
-    """Start a sandbox with generous limits, or with those given."""
+    """Start a sandbox with high limits, or with the given ones."""
     clients: list[Client] = []
 
     def start(**settings: Any) -> Client:

@@ -15,14 +15,14 @@ if TYPE_CHECKING:
 
 skip_without_document()
 
-# Where real bodies differ from the document: (schema, property) that may be null
+# Real bodies differ from the document here: each (schema, property) may be null
 NULL_IN_PRACTICE = [
     ("MessageResponse", "author"),
     ("MessageResponse", "signature"),
     ("MessageResponse", "version"),
     ("MessageResponse", "error_type"),
 ]
-# Required by the document, defined nowhere in it, and sent by nobody
+# The document requires these without a definition, and Front does not send them
 NEVER_SENT = [("TeammateResponse", "license_type")]
 
 

@@ -1,4 +1,4 @@
-"""The API over HTTP: lists, changes, downloads, tokens and limits are as in Front."""
+"""The API over HTTP has the same lists, changes, downloads, tokens and limits as Front."""
 
 from __future__ import annotations
 
@@ -189,7 +189,7 @@ def test_events_come_in_pages_of_fifteen_that_newcomers_do_not_shift(client: Cli
     [
         ("", [3, 2, 1, 0]),
         ("sort_order=asc", [0, 1, 2, 3]),
-        # Neither bound is included
+        # neither bound is included
         ("q[after]=101&q[before]=103", [2]),
         ("q[types][]=comment", []),
         ("q[types]=inbound&limit=1", [3]),

@@ -1,4 +1,4 @@
-"""The event list has also those events that no webhook reports."""
+"""The event list also has the events without a webhook."""
 
 from __future__ import annotations
 

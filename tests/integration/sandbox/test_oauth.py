@@ -1,4 +1,4 @@
-"""OAuth: consent, denial, code, refresh, rotation, expiry, revocation."""
+"""OAuth in the sandbox: consent, denial, code, refresh, rotation, expiry, revocation."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ class Form(HTMLParser):
 
 
 def decide(client: Client, decision: str) -> dict[str, list[str]]:
-    """Open the consent page, press a button, and return what the app gets back."""
+    """Open the consent page, press a button, and return the parameters of the callback."""
     ask = {"response_type": "code", "client_id": APP[0], "redirect_uri": BACK, "state": 'a"b&c'}
     page = client.session.get(f"{client.running.url}/oauth/authorize", params=ask)
     form = Form(page.text)

@@ -1,4 +1,4 @@
-"""The sandbox as a process prints its address, keeps its state if asked to, and ends cleanly on TERM."""
+"""The sandbox process prints its address, keeps its state on request, and ends cleanly on TERM."""
 
 from __future__ import annotations
 

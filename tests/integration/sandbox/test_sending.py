@@ -1,4 +1,4 @@
-"""Webhooks over HTTP are signed, tried again, doubled, shuffled and dropped."""
+"""Webhooks over HTTP are signed, retried, duplicated, shuffled and dropped."""
 
 from __future__ import annotations
 

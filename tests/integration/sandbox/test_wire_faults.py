@@ -1,4 +1,4 @@
-"""Each fault has the effect on the connection that its name says."""
+"""Each fault has the effect of its name on the connection."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 def raw(client: Client, method: str, path: str, body: bytes = b"") -> bytes:
-    """All bytes a connection yields before it ends; a reset raises."""
+    """Return all bytes of a connection until it ends; raise an error after a reset."""
     head = (
         f"{method} {path} HTTP/1.1\r\nHost: front\r\nAuthorization: Bearer {client.company['api_token']}\r\n"
         f"Content-Length: {len(body)}\r\n\r\n"

@@ -1,4 +1,4 @@
-"""Adds rows with the fewest columns that the schema asks for."""
+"""Insert rows with only the columns that the schema requires."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ COMPANY = "cmp_acme"
 
 
 def insert(conn: psycopg.Connection[Any], table: str, **columns: Any) -> None:
-    """Add one row."""
+    """Insert one row."""
     names, places = ", ".join(columns), ", ".join(["%s"] * len(columns))
     conn.execute(f"INSERT INTO {table} ({names}) VALUES ({places})".encode(), list(columns.values()))
 
 
 def insert_id(conn: psycopg.Connection[Any], table: str, **columns: Any) -> int:
-    """Add one row; its id."""
+    """Insert one row and return its id."""
     insert(conn, table, **columns)
     row = conn.execute("SELECT lastval()").fetchone()
     assert row
@@ -25,7 +25,7 @@ def insert_id(conn: psycopg.Connection[Any], table: str, **columns: Any) -> int:
 
 
 class Builder:
-    """Adds rows of one tenant; what is not named gets a usual value."""
+    """Insert rows of one tenant; columns without a value get a usual one."""
 
     def __init__(self, conn: psycopg.Connection[Any]) -> None:
         self._conn = conn
@@ -33,7 +33,7 @@ class Builder:
         self.tenant = insert_id(conn, "tenants", name="Acme", company_id=COMPANY)
 
     def event(self, conversation: str = CONVERSATION, **columns: Any) -> int:
-        """An event; its id."""
+        """Insert an event and return its id."""
         self._events += 1
         usual = {
             "tenant_id": self.tenant,
@@ -47,12 +47,12 @@ class Builder:
         return insert_id(self._conn, "events", **usual | columns)
 
     def task(self, event: int, state: str = "running", kind: str = "apply_action", **columns: Any) -> int:
-        """A task of the event, under lease epoch 1; its id."""
+        """Insert a task of the event, under lease epoch 1, and return its id."""
         usual = {"tenant_id": self.tenant, "event_id": event, "kind": kind, "state": state, "lease_epoch": 1}
         return insert_id(self._conn, "tasks", **usual | columns)
 
     def action(self, event: int, conversation: str = CONVERSATION, **columns: Any) -> None:
-        """The action of the event: archive."""
+        """Insert the action of the event: archive."""
         usual = {
             "event_id": event,
             "tenant_id": self.tenant,
@@ -66,7 +66,7 @@ class Builder:
         insert(self._conn, "actions", **usual | columns)
 
     def attachment(self, event: int, state: str, conversation: str = CONVERSATION) -> None:
-        """A file of the event."""
+        """Insert a file of the event."""
         insert(
             self._conn,
             "attachments",
@@ -80,5 +80,5 @@ class Builder:
         )
 
     def merge(self, gone: str, into: str) -> None:
-        """Note that Front merged one conversation into another."""
+        """Insert the merge of one conversation into another."""
         insert(self._conn, "merged_conversations", tenant_id=self.tenant, conversation_id=gone, merged_into=into)

@@ -1,6 +1,6 @@
-"""Compares two schemas by PostgreSQL's own catalogue, down to storage, comments and the bodies of functions.
+"""Compare two schemas by PostgreSQL's catalogue, with storage, comments and the bodies of functions.
 
-The order of columns is left out. A migration can only add a column at the end, and all our statements name the columns.
+The order of columns does not count. A migration can only add a column at the end, and all our statements name columns.
 """
 
 from __future__ import annotations
@@ -10,10 +10,10 @@ from typing import Any
 import psycopg
 
 _OURS = "n.nspname NOT LIKE 'pg\\_%' AND n.nspname <> 'information_schema'"
-#: PostgreSQL gives lower numbers to the objects that it brings itself.
+#: PostgreSQL's own objects have lower numbers.
 _FIRST_OWN = 16_384
 
-#: For each kind of object a query for (name, definition).
+#: A query for (name, definition) of each kind of object.
 QUERIES = {
     "schema": f"SELECT n.nspname, coalesce(n.nspacl::text, '') FROM pg_namespace n WHERE {_OURS}",
     "extension": "SELECT extname, extversion FROM pg_extension",
@@ -98,7 +98,7 @@ QUERIES = {
 
 
 def catalogue(conn: psycopg.Connection[Any]) -> dict[str, str]:
-    """The definition of every object of ours in the database, by kind and name."""
+    """Return the definition of each of our objects in the database, by kind and name."""
     return {
         f"{kind} {name}": definition
         for kind, query in QUERIES.items()
@@ -107,5 +107,5 @@ def catalogue(conn: psycopg.Connection[Any]) -> dict[str, str]:
 
 
 def differences(first: dict[str, str], second: dict[str, str]) -> list[str]:
-    """The objects that only one of the two catalogues has, or that they define differently."""
+    """Return the objects that are in one catalogue only or differ between the two."""
     return sorted(name for name in first.keys() | second.keys() if first.get(name) != second.get(name))

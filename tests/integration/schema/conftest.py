@@ -1,4 +1,4 @@
-"""A migrated database with one tenant, and connections to it."""
+"""Connections to a migrated database, and a builder for rows of one tenant."""
 
 from __future__ import annotations
 
@@ -13,19 +13,19 @@ from tests.integration.schema.builders import Builder
 
 @pytest.fixture
 def conn(database: str) -> Iterator[psycopg.Connection[Any]]:
-    """A connection whose statements are transactions of their own."""
+    """A connection in autocommit mode."""
     with psycopg.connect(database, autocommit=True) as conn:
         yield conn
 
 
 @pytest.fixture
 def other(database: str) -> Iterator[psycopg.Connection[Any]]:
-    """Another connection to the same database, also without transactions."""
+    """A second connection to the same database, also in autocommit mode."""
     with psycopg.connect(database, autocommit=True) as conn:
         yield conn
 
 
 @pytest.fixture
 def build(conn: psycopg.Connection[Any]) -> Builder:
-    """Adds rows for the tenant Acme."""
+    """A builder of rows for the tenant Acme."""
     return Builder(conn)

@@ -1,4 +1,4 @@
-"""schema.sql and the migrations create the same catalogue, in which everything is commented and tested."""
+"""schema.sql and the migrations create the same catalogue; all its objects have comments and tests."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from shared.db.core.migrate import MIGRATIONS, migrate
 from tests.integration.schema.comparison import catalogue, differences
 
 SCHEMA = MIGRATIONS.with_name("schema.sql")
-#: Each statement changes one database, and the comparison names these objects.
+#: Each statement changes one database, and the comparison must name these objects.
 CHANGES = {
     "ALTER TABLE events ADD COLUMN shade text": ["column events.shade"],
     "ALTER TABLE events ALTER COLUMN state SET DEFAULT 'done'": ["column events.state"],
@@ -53,7 +53,7 @@ CHANGES = {
 
 @contextmanager
 def a_database(postgres: Postgres, name: str) -> Iterator[str]:
-    """The URL of an empty database."""
+    """Create an empty database and return its URL."""
     with psycopg.connect(postgres.url_of("postgres"), autocommit=True) as server:
         server.execute(f"CREATE DATABASE {name}".encode())
         yield postgres.url_of(name)
@@ -62,7 +62,7 @@ def a_database(postgres: Postgres, name: str) -> Iterator[str]:
 
 @pytest.fixture(scope="module")
 def from_schema(postgres: Postgres) -> Iterator[psycopg.Connection[Any]]:
-    """A connection to a database that was made from schema.sql alone; changes are not committed."""
+    """A connection to a database made from schema.sql alone; changes are rolled back."""
     with a_database(postgres, "from_schema") as url, psycopg.connect(url) as conn:
         conn.execute(SCHEMA.read_text(encoding="utf-8").encode())
         conn.commit()
@@ -71,7 +71,7 @@ def from_schema(postgres: Postgres) -> Iterator[psycopg.Connection[Any]]:
 
 @pytest.fixture(scope="module")
 def migrated(postgres: Postgres) -> dict[str, str]:
-    """The catalogue of a database that was made by the migrations."""
+    """The catalogue of a database made by the migrations."""
     with a_database(postgres, "from_migrations") as url:
         migrate(url)
         with psycopg.connect(url) as conn:
@@ -102,7 +102,7 @@ def test_every_table_view_and_function_has_a_comment(migrated: dict[str, str]) -
 
 
 def test_every_function_is_called_by_a_test_of_this_folder(migrated: dict[str, str]) -> None:
-    """A trigger's function is called by its trigger."""
+    """A trigger calls its function, so a test need not call it."""
     texts = "".join(path.read_text(encoding="utf-8") for path in Path(__file__).parent.glob("test_*.py"))
     names = {
         name.split()[1].partition("(")[0]

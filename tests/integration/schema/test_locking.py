@@ -1,4 +1,4 @@
-"""The functions that lock conversations, tasks and actions until the transaction ends."""
+"""The SQL functions that lock conversations, tasks and actions until the transaction ends."""
 
 from __future__ import annotations
 
@@ -22,20 +22,20 @@ WAITS = 60.0
 
 @pytest.fixture
 def thread() -> Iterator[ThreadPoolExecutor]:
-    """Runs a statement that waits for ours."""
+    """A thread that runs a statement behind a lock of the test."""
     with ThreadPoolExecutor(1) as thread:
         yield thread
 
 
 def is_locked(other: psycopg.Connection[Any], tenant: int, conversation: str) -> bool:
-    """Tell whether somebody else holds the conversation."""
+    """Whether another session holds the lock of the conversation."""
     with other.transaction():
         row = other.execute("SELECT pg_try_advisory_xact_lock(hashtextextended(%s, %s))", (conversation, tenant))
         return row.fetchone() == (False,)
 
 
-def locked(other: psycopg.Connection[Any], tenant: int, *conversations: str) -> list[str]:
-    """Those of the conversations that somebody else holds."""
+def locked_conversations(other: psycopg.Connection[Any], tenant: int, *conversations: str) -> list[str]:
+    """Return the conversations that another session has locked."""
     return [conversation for conversation in conversations if is_locked(other, tenant, conversation)]
 
 
@@ -44,7 +44,7 @@ def test_lock_conversation_locks_it_until_the_transaction_ends(
 ) -> None:
     with conn.transaction():
         conn.execute(ONE, (build.tenant, "cnv_a"))
-        assert locked(other, build.tenant, "cnv_a", "cnv_b") == ["cnv_a"]
+        assert locked_conversations(other, build.tenant, "cnv_a", "cnv_b") == ["cnv_a"]
         assert not is_locked(other, build.tenant + 1, "cnv_a")
     assert not is_locked(other, build.tenant, "cnv_a")
 
@@ -55,7 +55,7 @@ def test_lock_conversation_locks_the_family(
     build.merge("cnv_a", "cnv_b")
     with conn.transaction():
         conn.execute(ONE, (build.tenant, "cnv_a"))
-        assert locked(other, build.tenant, "cnv_a", "cnv_b", "cnv_c") == ["cnv_a", "cnv_b"]
+        assert locked_conversations(other, build.tenant, "cnv_a", "cnv_b", "cnv_c") == ["cnv_a", "cnv_b"]
 
 
 def test_lock_conversations_locks_all_families(
@@ -64,8 +64,12 @@ def test_lock_conversations_locks_all_families(
     build.merge("cnv_a", "cnv_b")
     with conn.transaction():
         conn.execute(SEVERAL, ([build.tenant] * 2, ["cnv_c", "cnv_a"]))
-        assert locked(other, build.tenant, "cnv_a", "cnv_b", "cnv_c", "cnv_d") == ["cnv_a", "cnv_b", "cnv_c"]
-    assert locked(other, build.tenant, "cnv_a", "cnv_b", "cnv_c") == []
+        assert locked_conversations(other, build.tenant, "cnv_a", "cnv_b", "cnv_c", "cnv_d") == [
+            "cnv_a",
+            "cnv_b",
+            "cnv_c",
+        ]
+    assert locked_conversations(other, build.tenant, "cnv_a", "cnv_b", "cnv_c") == []
 
 
 def test_lock_conversation_fails_when_the_conversation_was_merged_meanwhile(
@@ -74,7 +78,7 @@ def test_lock_conversation_fails_when_the_conversation_was_merged_meanwhile(
     with conn.transaction():
         conn.execute(ONE, (build.tenant, "cnv_a"))
         waiting = thread.submit(_run, database, ONE, build.tenant, "cnv_a")
-        _until_it_waits(conn)
+        _wait_until_blocked(conn)
         build.merge("cnv_a", "cnv_b")
     with pytest.raises(SerializationFailure, match="a conversation was merged"):
         waiting.result(WAITS)
@@ -87,7 +91,7 @@ def test_lock_conversations_fails_when_a_family_grew_meanwhile(
     with conn.transaction():
         conn.execute(ONE, (build.tenant, "cnv_a"))
         waiting = thread.submit(_run, database, SEVERAL, [build.tenant], ["cnv_b"])
-        _until_it_waits(conn)
+        _wait_until_blocked(conn)
         build.merge("cnv_b", "cnv_c")
     with pytest.raises(SerializationFailure, match="a conversation was merged"):
         waiting.result(WAITS)
@@ -183,5 +187,5 @@ def _run(database: str, query: str, *values: Any) -> None:
         own.execute(query.encode(), values)
 
 
-def _until_it_waits(conn: psycopg.Connection[Any]) -> None:
+def _wait_until_blocked(conn: psycopg.Connection[Any]) -> None:
     assert wait_until(lambda: conn.execute(WAITING).fetchone() == (1,), WAITS)

@@ -1,4 +1,4 @@
-"""The functions that tell which conversations Front merged."""
+"""The SQL functions that find the conversations that Front merged."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ FAMILY = {"cnv_a", "cnv_b", "cnv_c", "cnv_d"}
 
 @pytest.fixture
 def tenant(build: Builder) -> int:
-    """Acme, where a and b were merged into c, and c into d."""
+    """The tenant Acme, with a and b merged into c, and c into d."""
     for gone, into in (("cnv_a", "cnv_c"), ("cnv_b", "cnv_c"), ("cnv_c", "cnv_d")):
         build.merge(gone, into)
     return build.tenant

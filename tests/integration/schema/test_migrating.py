@@ -1,4 +1,4 @@
-"""Migrations run beside processes that work: they wait for them in short pieces, and say what is in the way.
+"""Migrations run beside working processes: they wait for locks in short pieces, and name the blocking session.
 
 They refuse a database that they cannot upgrade.
 """
@@ -14,7 +14,7 @@ import pytest
 from bench.harness.processes import wait_until
 from shared.db.core.migrate import Migration, MigrationBlocked, MigrationChanged, MigrationRefused, apply, migrate
 
-#: Takes what workers take, in the other order.
+#: Takes the locks of workers in the opposite order.
 BACKWARDS = Migration(
     name="9999_backwards",
     sql="ALTER TABLE actions ADD COLUMN shade text; ALTER TABLE tasks ADD COLUMN shade text;",
@@ -47,7 +47,7 @@ def in_the_background(pool: ThreadPoolExecutor, database: str) -> Future[None]:
 def test_a_worker_and_a_migration_that_wait_for_each_other_both_come_through(
     database: str, conn: psycopg.Connection[Any]
 ) -> None:
-    """One of the two is rolled back by PostgreSQL, and tries again."""
+    """PostgreSQL rolls one of the two back, and that one tries again."""
 
     def work() -> None:
         with psycopg.connect(database) as worker:
@@ -75,14 +75,14 @@ def test_live_work_goes_on_while_a_migration_waits_for_a_long_transaction(
         migrating = in_the_background(pool, database)
         assert waits(conn)
         conn.execute("SET lock_timeout = '20s'")
-        conn.execute("UPDATE tasks SET code = code")  # behind the migration, until that lets go for a moment
+        conn.execute("UPDATE tasks SET code = code")  # waits behind the migration until its lock timeout
         assert not applied(conn)
         reader.rollback()
         migrating.result(WAITS)
     assert applied(conn)
 
 
-def test_what_is_held_for_too_long_is_said_and_nothing_is_half_done(
+def test_a_migration_without_its_locks_fails_and_leaves_nothing_half_done(
     database: str, conn: psycopg.Connection[Any]
 ) -> None:
     with psycopg.connect(database) as reader:
@@ -104,7 +104,7 @@ def test_rows_that_do_not_fit_are_named(conn: psycopg.Connection[Any]) -> None:
 def test_a_database_of_a_development_version_is_refused_and_left_as_it_is(
     database: str, conn: psycopg.Connection[Any], *, dry_run: bool
 ) -> None:
-    """Those versions had 24 migrations, of which the first one has the name of ours."""
+    """Those versions had 24 migrations, and the first one has the same name as ours."""
     conn.execute("UPDATE schema_migrations SET checksum = 'of another file'")
     conn.execute("INSERT INTO schema_migrations (name, checksum) VALUES ('0002_lanes', 'of a file that is gone')")
     with pytest.raises(MigrationChanged, match=r"0001_initial .* cannot be upgraded: delete the folder \.mailroom"):

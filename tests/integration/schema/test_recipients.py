@@ -1,4 +1,4 @@
-"""Recipients are kept as JSON in the row of their event, and the view `recipients` reads them as rows."""
+"""Recipients are stored as JSON in the row of their event, and the view `recipients` reads them as rows."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ READ = "SELECT position, tenant_id, handle, role, user_id, reason FROM recipient
 
 @pytest.fixture
 def user(conn: psycopg.Connection[Any], build: Builder) -> int:
-    """Nora, a user of Acme."""
+    """Insert the user Nora of Acme."""
     return insert_id(conn, "users", tenant_id=build.tenant, external_id="17", name="Nora")
 
 

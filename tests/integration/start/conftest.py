@@ -1,4 +1,4 @@
-"""Starts `mailroom up` with small programs in a process of its own, as a person would."""
+"""Start `mailroom up` with small programs in a process of its own, as a person would."""
 
 from __future__ import annotations
 
@@ -21,66 +21,66 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
 PROGRAM = Path(__file__).with_name("small_up.py")
-PATIENCE = 40.0  # seconds; only a crowded machine needs more than two
+TIMEOUT = 40.0  # seconds; only a busy machine needs more than two
 
 
 def wait_until(fact: Callable[[], bool], what: str) -> None:
-    """Return when the fact is true; fail with `what` when that takes too long."""
-    deadline = time.monotonic() + PATIENCE
+    """Wait until the fact is true; fail with `what` after the timeout."""
+    deadline = time.monotonic() + TIMEOUT
     while not fact():
-        assert time.monotonic() < deadline, f"in {PATIENCE:g} s never: {what}"
+        assert time.monotonic() < deadline, f"in {TIMEOUT:g} s never: {what}"
         time.sleep(0.05)
 
 
 class Started:
-    """One `mailroom up` in `folder`, with the Procfile written there."""
+    """One `mailroom up` in `folder`, with a Procfile."""
 
     def __init__(self, folder: Path, environ: dict[str, str]) -> None:
         self.data = folder / "data"
-        self._shown = folder / "shown"
-        with self._shown.open("ab") as shown:
+        self._log = folder / "output"
+        with self._log.open("ab") as output:
             self.process = subprocess.Popen(
                 [sys.executable, PROGRAM, folder],
                 env=environ,
-                stdout=shown,
+                stdout=output,
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
             )
 
     @property
-    def shown(self) -> str:
-        """Everything printed so far."""
-        return self._shown.read_text()
+    def output(self) -> str:
+        """All output so far."""
+        return self._log.read_text()
 
     def wait_for(self, text: str, times: int = 1) -> None:
-        """Return when `text` was printed that often."""
-        wait_until(lambda: self.shown.count(text) >= times or self.process.poll() is not None, repr(text))
-        assert self.shown.count(text) >= times, self.shown
+        """Wait until `text` was printed that many times."""
+        wait_until(lambda: self.output.count(text) >= times or self.process.poll() is not None, repr(text))
+        assert self.output.count(text) >= times, self.output
 
     def interrupt(self) -> None:
         self.process.send_signal(signal.SIGINT)
 
     def ended(self) -> int:
-        """Wait for the end; give the exit status."""
-        return self.process.wait(PATIENCE)
+        """Wait for the process to end and return its exit status."""
+        return self.process.wait(TIMEOUT)
 
-    def family(self) -> list[psutil.Process]:
-        """All processes that descend from this one."""
+    def descendants(self) -> list[psutil.Process]:
+        """Return all descendants of this process."""
         return psutil.Process(self.process.pid).children(recursive=True)
 
-    def member(self, name: str) -> psutil.Process:
-        """The one direct child of that name."""
+    def child(self, name: str) -> psutil.Process:
+        """Return the only direct child of that name."""
         [found] = [child for child in psutil.Process(self.process.pid).children() if child.name() == name]
         return found
 
     def published(self) -> dict[str, str]:
-        """What other commands read."""
+        """The environment that `up` publishes for other commands."""
         return data_folder.read_settings(self.data)
 
 
 @pytest.fixture
 def start(tmp_path_factory: pytest.TempPathFactory, servers_folder: Path) -> Iterator[Callable[..., Started]]:
-    """Write a Procfile and start it: `start("web: …", PORT="8099", folder=…)`."""
+    """Write a Procfile and start it with `start("web: …", PORT="8099", folder=…)`."""
     started: list[Started] = []
 
     def start(procfile: str, *, folder: Path | None = None, **settings: str) -> Started:
@@ -100,5 +100,5 @@ def start(tmp_path_factory: pytest.TempPathFactory, servers_folder: Path) -> Ite
 
 @pytest.fixture
 def given_servers(database_url: str, redis_url: str) -> dict[str, str]:
-    """The settings with which `up` needs no servers of its own, and is quicker."""
+    """Settings that name servers, so that `up` starts none of its own and is quicker."""
     return {"DATABASE_URL": database_url, "REDIS_URL": redis_url}

@@ -1,4 +1,4 @@
-"""`mailroom up` with a Procfile of the test's: python small_up.py FOLDER."""
+"""Run `mailroom up` with the Procfile of a test: python small_up.py FOLDER."""
 
 from __future__ import annotations
 

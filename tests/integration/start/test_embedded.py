@@ -41,7 +41,7 @@ def test_valkey_comes_back_after_a_kill_with_the_same_url_and_data(own_valkey: V
 
 
 def test_a_folder_that_others_cannot_enter_stays_so(tmp_path: Path) -> None:
-    """As root, PostgreSQL runs under an account that cannot go there; then its data lives elsewhere."""
+    """PostgreSQL under root runs with an account that cannot enter this folder, so its data lives elsewhere."""
     tmp_path.chmod(0o700)
     with Postgres(tmp_path, durable=False) as server, psycopg.connect(server.url) as conn:
         assert conn.execute("SELECT 1").fetchone() == (1,)
@@ -51,11 +51,11 @@ def test_a_folder_that_others_cannot_enter_stays_so(tmp_path: Path) -> None:
 
 
 def test_a_server_left_behind_is_ended(tmp_path: Path) -> None:
-    # Whoever starts the tests in the background of a script has them ignore SIGINT, and what they start.
+    # Tests that run in the background of a script ignore SIGINT, and so do the processes they start.
     script = "import signal, time; signal.signal(2, signal.SIG_DFL); print('running', flush=True); time.sleep(60)"
     with subprocess.Popen([sys.executable, "-c", script, tmp_path], stdout=subprocess.PIPE) as left:
         assert left.stdout
-        left.stdout.readline()  # until then it has no command line to know it by
+        left.stdout.readline()  # before that, its command line does not identify it
         (tmp_path / "pid").write_text(f"{left.pid}\n")
         end_leftover(tmp_path / "pid", str(tmp_path))
         assert left.wait(5) == -signal.SIGINT

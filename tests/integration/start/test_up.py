@@ -1,4 +1,4 @@
-"""What `mailroom up` does with its programs: small ones, on servers that are given."""
+"""`mailroom up` starts, restarts and stops its programs: small ones, on given servers."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ NEVER_STOPS = "worker: echo started; trap '' TERM; while :; do sleep 0.05; done"
 
 
 def shell(line: str) -> str:
-    """The Procfile line, run by a shell of its own: `up` runs each command with `exec`."""
+    """Wrap the Procfile line in a shell of its own, because `up` runs each command with `exec`."""
     name, _, script = line.partition(": ")
     return f'{name}: sh -c "{script}"\n'
 
@@ -47,7 +47,7 @@ def test_ctrl_c_lets_a_running_task_finish(start: Start, given_servers: dict[str
     up = start(shell(SLOW_TO_STOP), **given_servers)
     up.wait_for("started")
     up.interrupt()
-    assert (up.ended(), "finished" in up.shown) == (0, True)
+    assert (up.ended(), "finished" in up.output) == (0, True)
 
 
 def test_a_second_ctrl_c_does_not_wait(start: Start, given_servers: dict[str, str]) -> None:
@@ -60,10 +60,10 @@ def test_a_second_ctrl_c_does_not_wait(start: Start, given_servers: dict[str, st
     assert (up.ended(), time.monotonic() - asked < 15) == (0, True)
 
 
-def test_what_died_is_started_again(start: Start, given_servers: dict[str, str]) -> None:
+def test_a_dead_program_is_started_again(start: Start, given_servers: dict[str, str]) -> None:
     up = start(shell("worker: echo started; exit 3"), **given_servers)
     up.wait_for("worker | started", times=2)
-    assert "worker ended (status 3); starting it again in 0.5 s" in up.shown
+    assert "worker ended (status 3); starting it again in 0.5 s" in up.output
 
 
 def test_a_worker_that_heard_nothing_any_more_is_started_again(
@@ -92,12 +92,12 @@ def test_a_wrong_configuration_ends_everything(start: Start, given_servers: dict
 
 def test_a_wrong_setting_is_named_before_anything_starts(start: Start, given_servers: dict[str, str]) -> None:
     up = start(shell("worker: sleep 100"), **given_servers, WORKER_THREADS="many")
-    assert (up.ended(), "WORKER_THREADS" in up.shown) == (78, True)
+    assert (up.ended(), "WORKER_THREADS" in up.output) == (78, True)
 
 
 def test_a_database_that_does_not_answer_is_named(start: Start, given_servers: dict[str, str]) -> None:
     up = start(shell("worker: sleep 100"), **(given_servers | {"DATABASE_URL": "postgresql://127.0.0.1:9/none"}))
-    assert (up.ended(), "check DATABASE_URL" in up.shown) == (1, True)
+    assert (up.ended(), "check DATABASE_URL" in up.output) == (1, True)
 
 
 def test_a_taken_port_is_named(start: Start, given_servers: dict[str, str]) -> None:
@@ -105,14 +105,14 @@ def test_a_taken_port_is_named(start: Start, given_servers: dict[str, str]) -> N
         port = taken.getsockname()[1]
         up = start("web: sleep 100", **given_servers, PORT=str(port))
         assert up.ended() == 1
-    assert f"taken: port {port} (web)" in up.shown
+    assert f"taken: port {port} (web)" in up.output
 
 
 def test_a_second_start_in_the_same_folder_is_refused(start: Start, given_servers: dict[str, str]) -> None:
     first = start(shell("worker: echo started; sleep 100"), **given_servers)
     first.wait_for("started")
     second = start(shell("worker: sleep 100"), **given_servers, folder=first.data.parent)
-    assert (second.ended(), "already running" in second.shown) == (1, True)
+    assert (second.ended(), "already running" in second.output) == (1, True)
 
 
 def test_secrets_outlive_a_start_and_are_nobody_elses(start: Start, given_servers: dict[str, str]) -> None:

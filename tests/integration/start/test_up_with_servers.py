@@ -1,4 +1,4 @@
-"""What `mailroom up` does with servers of its own."""
+"""`mailroom up` starts, restarts and stops its embedded servers."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ if TYPE_CHECKING:
 
     Start = Callable[..., Started]
 
-# A program with a child of its own, as the door has.
+# This program has a child of its own, like the door.
 WITH_A_CHILD = "worker: echo started; sleep 1000 & wait"
 
 
 @pytest.fixture
 def up(start: Start) -> Started:
-    """One with embedded servers and one program."""
+    """Start `up` with embedded servers and one program."""
     script = WITH_A_CHILD.partition(": ")[2]
     started = start(f'worker: sh -c "{script}"\n', DATABASE_URL="", REDIS_URL="")
     started.wait_for("started")
@@ -60,7 +60,7 @@ def test_other_commands_find_the_servers(up: Started) -> None:
 
 
 def test_an_orderly_end_leaves_no_process_and_no_url(up: Started) -> None:
-    family = up.family()
+    family = up.descendants()
     up.interrupt()
     assert up.ended() == 0
     assert gone(family)
@@ -68,7 +68,7 @@ def test_an_orderly_end_leaves_no_process_and_no_url(up: Started) -> None:
 
 
 def test_a_kill_leaves_no_process_and_keeps_the_data(up: Started, start: Start) -> None:
-    family = up.family()
+    family = up.descendants()
     assert {"postgres", "valkey-server", "sleep"} <= {member.name() for member in family}
     with psycopg.connect(up.published()["DATABASE_URL"]) as conn:
         conn.execute("CREATE TABLE kept ()")
@@ -87,8 +87,8 @@ def test_a_kill_leaves_no_process_and_keeps_the_data(up: Started, start: Start) 
 def test_a_server_that_dies_comes_back_under_the_same_url(
     up: Started, program: str, setting: str, answers: Callable[[str], bool]
 ) -> None:
-    up.member(program).send_signal(signal.SIGKILL)
+    up.child(program).send_signal(signal.SIGKILL)
     url = up.published()[setting]
     up.wait_for("ended (SIGKILL); starting it again")
     wait_until(lambda: answers(url), f"{program} answers again")
-    assert up.shown.count("started") == 1
+    assert up.output.count("started") == 1

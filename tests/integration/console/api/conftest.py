@@ -1,4 +1,4 @@
-"""The console's application with a real PostgreSQL behind it, and tokens for it."""
+"""The console's application on a real PostgreSQL, and tokens for its API."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import pytest
 from console.web.app import create_app
 from console.web.resources import open_resources
 from shared.settings import Settings
-from tests.integration.console.api.sending import Api, token_for
+from tests.integration.console.api.client import ApiClient, token_for
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -30,9 +30,9 @@ def application(web_environment: dict[str, str]) -> Iterator[OpenAPI]:
 
 
 @pytest.fixture
-def api(application: OpenAPI, mailroom: Mailroom) -> Api:
-    """Somebody who may do everything."""
-    return Api(client=application.test_client(), token=token_for(mailroom, "everything", "--scope", "write"))
+def api(application: OpenAPI, mailroom: Mailroom) -> ApiClient:
+    """An API client that may do everything."""
+    return ApiClient(client=application.test_client(), token=token_for(mailroom, "everything", "--scope", "write"))
 
 
 @pytest.fixture
@@ -44,5 +44,5 @@ def tenant(acme: str, conn: psycopg.Connection) -> int:
 
 @pytest.fixture
 def users(tenant: int) -> str:
-    """Where Acme's users are."""
+    """The path of Acme's users."""
     return f"/tenants/{tenant}/users"

@@ -1,4 +1,4 @@
-"""Who may do what: no request gets further than its token allows, on any route."""
+"""No request does more than its token allows, on any route."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from shared.db.tenants import tenants
-from tests.integration.console.api.sending import Api, token_for
+from tests.integration.console.api.client import ApiClient, token_for
 
 if TYPE_CHECKING:
     import psycopg
@@ -29,7 +29,7 @@ BODIES: dict[str, Any] = {
 
 
 def routes(application: OpenAPI) -> list[tuple[Rule, str]]:
-    """Every route of the API with each of its methods."""
+    """Return every route of the API with each of its methods."""
     rules = [rule for rule in application.url_map.iter_rules() if rule.rule.startswith("/api/v1")]
     return [(rule, method) for rule in rules for method in (rule.methods or set()) - {"HEAD", "OPTIONS"}]
 
@@ -39,8 +39,8 @@ def path_of(rule: Rule, tenant: int) -> str:
     return path.replace("<int:tenant_id>", str(tenant)).replace("<anything:external_id>", "17")
 
 
-def statuses(api: Api, application: OpenAPI, tenant: int) -> dict[str, int]:
-    """What each route answers, by endpoint."""
+def statuses(api: ApiClient, application: OpenAPI, tenant: int) -> dict[str, int]:
+    """Return the status of each route, by endpoint."""
     return {
         rule.endpoint: api.answer(method, path_of(rule, tenant), BODIES.get(rule.endpoint)).status_code
         for rule, method in routes(application)
@@ -48,7 +48,7 @@ def statuses(api: Api, application: OpenAPI, tenant: int) -> dict[str, int]:
 
 
 def rows(conn: psycopg.Connection) -> list[Any]:
-    """All that the API could change."""
+    """Return all rows that the API could change."""
     return conn.execute(
         "SELECT t::text FROM tenants t UNION ALL SELECT u::text FROM users u"
         " UNION ALL SELECT a::text FROM user_addresses a UNION ALL SELECT l::text FROM connect_links l ORDER BY 1"
@@ -57,7 +57,7 @@ def rows(conn: psycopg.Connection) -> list[Any]:
 
 @pytest.fixture
 def other(conn: psycopg.Connection) -> int:
-    """Another tenant with a user of its own."""
+    """Add another tenant with a user of its own."""
     tenant = tenants.add(conn, "Other", "cmp_other")
     conn.execute("INSERT INTO users (tenant_id, external_id, name) VALUES (%s, '17', 'Theirs')", (tenant,))
     return tenant
@@ -66,7 +66,7 @@ def other(conn: psycopg.Connection) -> int:
 def test_a_token_of_one_tenant_finds_no_other_on_any_route(
     application: OpenAPI, mailroom: Mailroom, tenant: int, other: int, conn: psycopg.Connection
 ) -> None:
-    bound = Api(
+    bound = ApiClient(
         client=application.test_client(), token=token_for(mailroom, "acme", "--scope", "write", "--tenant", "Acme")
     )
     before = rows(conn)
@@ -81,7 +81,7 @@ def test_a_token_of_one_tenant_finds_no_other_on_any_route(
 def test_a_tenant_out_of_sight_looks_like_one_that_is_not_there(
     application: OpenAPI, mailroom: Mailroom, acme: str, other: int
 ) -> None:
-    bound = Api(client=application.test_client(), token=token_for(mailroom, "acme", "--tenant", acme))
+    bound = ApiClient(client=application.test_client(), token=token_for(mailroom, "acme", "--tenant", acme))
     [hidden, missing] = [bound("GET", f"/tenants/{each}", code=404) for each in (other, 999_999)]
     assert hidden["detail"].replace(str(other), "ID") == missing["detail"].replace("999999", "ID")
     assert hidden["code"] == missing["code"] == "unknown_tenant"
@@ -90,7 +90,7 @@ def test_a_tenant_out_of_sight_looks_like_one_that_is_not_there(
 def test_a_token_that_reads_writes_on_no_route(
     application: OpenAPI, mailroom: Mailroom, tenant: int, conn: psycopg.Connection
 ) -> None:
-    reader = Api(client=application.test_client(), token=token_for(mailroom, "reader"))
+    reader = ApiClient(client=application.test_client(), token=token_for(mailroom, "reader"))
     before = rows(conn)
     answered = statuses(reader, application, tenant)
     writing = {rule.endpoint for rule, method in routes(application) if method not in READING}
@@ -124,13 +124,13 @@ def test_without_a_good_token_no_route_does_anything(
     ("ending", "detail"),
     [("revoked_at = now()", "the token is revoked"), ("expires_at = now()", "the token is expired")],
 )
-def test_a_token_that_has_ended_is_refused(api: Api, conn: psycopg.Connection, ending: str, detail: str) -> None:
+def test_a_token_that_has_ended_is_refused(api: ApiClient, conn: psycopg.Connection, ending: str, detail: str) -> None:
     api("GET", "/tenants")
     conn.execute(f"UPDATE api_tokens SET {ending}")  # type: ignore[arg-type]
     assert api("GET", "/tenants", code=401)["detail"] == detail
 
 
-def test_the_last_use_is_noted_once_a_minute(api: Api, conn: psycopg.Connection) -> None:
+def test_the_last_use_is_noted_once_a_minute(api: ApiClient, conn: psycopg.Connection) -> None:
     def noted() -> object:
         return conn.execute("SELECT last_used_at FROM api_tokens").fetchone()
 
@@ -151,7 +151,7 @@ def test_tokens_go_with_their_tenant(mailroom: Mailroom, acme: str, tenant: int,
 
 
 def test_a_log_line_names_route_and_token_and_nothing_private(
-    api: Api, users: str, caplog: pytest.LogCaptureFixture, capsys: pytest.CaptureFixture[str]
+    api: ApiClient, users: str, caplog: pytest.LogCaptureFixture, capsys: pytest.CaptureFixture[str]
 ) -> None:
     body = {"name": "Nora", "addresses": ["nora@acme.example"]}
     with caplog.at_level(logging.DEBUG):
@@ -169,7 +169,7 @@ def test_a_log_line_names_route_and_token_and_nothing_private(
 @pytest.mark.parametrize(
     ("given", "kept"), [("from-the-crm-1", True), ("short", False), ("a b c d e f g h", False), ("x" * 65, False)]
 )
-def test_a_sane_request_id_is_kept_in_answer_and_problem(api: Api, given: str, kept: bool) -> None:
+def test_a_sane_request_id_is_kept_in_answer_and_problem(api: ApiClient, given: str, kept: bool) -> None:
     answer = api.answer("GET", "/tenants/999999", headers={"X-Request-ID": given})
     request_id = answer.headers["X-Request-ID"]
     assert answer.get_json()["instance"] == request_id
@@ -196,31 +196,31 @@ def test_a_sane_request_id_is_kept_in_answer_and_problem(api: Api, given: str, k
     ],
 )
 def test_every_error_is_a_problem(
-    api: Api, method: str, path: str, given: dict[str, Any], status: int, code: str
+    api: ApiClient, method: str, path: str, given: dict[str, Any], status: int, code: str
 ) -> None:
     said = api(method, path, code=status, **given)
     assert (said["status"], said["code"], said["type"]) == (status, code, f"urn:mailroom:problem:{code}")
 
 
-class Broken:
-    """Has a bug, and a secret in it."""
+class BrokenPool:
+    """A connection pool with a bug and a secret in its error."""
 
     def run(self, work: object) -> object:
         raise RuntimeError("access_token=abc")
 
 
-def test_a_bug_says_nothing_of_itself(api: Api, application: OpenAPI) -> None:
+def test_a_bug_says_nothing_of_itself(api: ApiClient, application: OpenAPI) -> None:
     present = application.extensions["mailroom"]
-    application.extensions["mailroom"] = dataclasses.replace(present, pool=Broken())
+    application.extensions["mailroom"] = dataclasses.replace(present, pool=BrokenPool())
     answer = api.answer("GET", "/tenants")
     assert (answer.status_code, answer.get_json()["code"]) == (500, "bug")
     assert not {"abc", "RuntimeError", "Traceback"} & set(answer.get_data(as_text=True).replace('"', " ").split())
 
 
-def test_what_may_be_done_is_said_when_asked(api: Api, users: str) -> None:
+def test_options_names_the_allowed_methods(api: ApiClient, users: str) -> None:
     answer = api.answer("OPTIONS", f"{users}/bulk")
     assert (answer.status_code, "POST" in answer.headers["Allow"]) == (200, True)
 
 
-def test_what_may_be_done_instead_is_said_with_405(api: Api) -> None:
+def test_a_405_names_the_allowed_methods(api: ApiClient) -> None:
     assert "POST" in api.answer("PUT", "/tenants").headers["Allow"]

@@ -1,4 +1,4 @@
-"""Many users go in at once: all or nothing, or what is right, and the answer says what became of each."""
+"""A request adds many users: all or none, or only the valid ones. The answer reports the outcome of each."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from shared.db.users.users import lock
-from tests.integration.console.api.sending import wait_until_blocked
+from tests.integration.console.api.client import wait_until_blocked
 
 if TYPE_CHECKING:
     import psycopg
 
-    from tests.integration.console.api.sending import Api
+    from tests.integration.console.api.client import ApiClient
 
 
 def item(external_id: str, *addresses: str, **more: Any) -> dict[str, Any]:
@@ -26,21 +26,21 @@ def counts(added: int = 0, changed: int = 0, unchanged: int = 0, deactivated: in
     return {**kinds, "moved": [], "errors": []}
 
 
-def addresses(api: Api, users: str) -> dict[str, list[str]]:
+def addresses(api: ApiClient, users: str) -> dict[str, list[str]]:
     return {user["external_id"]: user["addresses"] for user in api("GET", users)["users"]}
 
 
 NORA, JO = item("1", "nora@acme.example"), item("2", "jo@acme.example")
 
 
-def test_sending_it_again_changes_nothing(api: Api, users: str) -> None:
+def test_sending_it_again_changes_nothing(api: ApiClient, users: str) -> None:
     bulk = f"{users}/bulk"
     assert api("POST", bulk, {"users": [NORA, JO]}) == counts(added=2)
     assert api("POST", bulk, {"users": [NORA, JO]}) == counts(unchanged=2)
     assert api("POST", bulk, {"users": [NORA | {"active": False}, JO]}) == counts(changed=1, unchanged=1)
 
 
-def test_a_swap_is_reported_as_two_moves(api: Api, users: str) -> None:
+def test_a_swap_is_reported_as_two_moves(api: ApiClient, users: str) -> None:
     api("POST", f"{users}/bulk", {"users": [NORA, JO]})
     swapped = [item("1", "jo@acme.example"), item("2", "nora@acme.example")]
     assert api("POST", f"{users}/bulk", {"users": swapped}) == counts(changed=2) | {
@@ -51,7 +51,7 @@ def test_a_swap_is_reported_as_two_moves(api: Api, users: str) -> None:
     }
 
 
-def test_an_address_of_a_user_who_is_not_listed_moves_only_when_that_is_wanted(api: Api, users: str) -> None:
+def test_an_address_of_a_user_who_is_not_listed_moves_only_when_that_is_wanted(api: ApiClient, users: str) -> None:
     bulk = f"{users}/bulk"
     api("POST", bulk, {"users": [item("9", "ap@acme.example", "ann@acme.example")]})
     wanted = {"users": [JO, item("1", "nora@acme.example", "AP@acme.example")]}
@@ -70,7 +70,7 @@ def test_an_address_of_a_user_who_is_not_listed_moves_only_when_that_is_wanted(a
     assert addresses(api, users)["9"] == ["ann@acme.example"]
 
 
-def test_what_a_list_gives_twice_is_an_error_that_names_both(api: Api, users: str) -> None:
+def test_a_duplicate_in_a_list_is_an_error_that_names_both(api: ApiClient, users: str) -> None:
     twice = [NORA, item("2", "jo@acme.example", "Nora@acme.example"), item("1", "other@acme.example")]
     refused = api("POST", f"{users}/bulk", {"users": twice}, code=422)
     assert [(error["index"], error["pointer"], error["code"]) for error in refused["errors"]] == [
@@ -97,7 +97,7 @@ WRONG: list[tuple[Any, str]] = [
 
 @pytest.mark.parametrize(("wrong", "pointer"), WRONG)
 def test_one_wrong_user_keeps_all_out_unless_a_part_is_wanted(
-    api: Api, users: str, wrong: object, pointer: str
+    api: ApiClient, users: str, wrong: object, pointer: str
 ) -> None:
     body = {"users": [NORA, wrong, JO]}
     refused = api("POST", f"{users}/bulk", body, code=422)
@@ -108,19 +108,19 @@ def test_one_wrong_user_keeps_all_out_unless_a_part_is_wanted(
     assert list(addresses(api, users)) == ["1", "2"]
 
 
-def test_mistakes_of_every_kind_are_told_at_once(api: Api, users: str) -> None:
+def test_mistakes_of_every_kind_are_told_at_once(api: ApiClient, users: str) -> None:
     body = {"users": [NORA, item("2", "none"), item("3", "nora@acme.example"), {"external_id": "4"}]}
     refused = api("POST", f"{users}/bulk", body, code=422)
     assert sorted({error["index"] for error in refused["errors"]}) == [1, 2, 3]
 
 
-def test_of_a_partial_list_only_the_taken_address_stays_out(api: Api, users: str) -> None:
+def test_a_partial_list_leaves_out_the_taken_address_only(api: ApiClient, users: str) -> None:
     body = {"users": [NORA, item("2", "jo@acme.example", "nora@acme.example")]}
     assert api("POST", f"{users}/bulk?partial=true", body)["added"] == 2
     assert addresses(api, users) == {"1": ["nora@acme.example"], "2": ["jo@acme.example"]}
 
 
-def test_whoever_the_whole_list_does_not_name_is_set_inactive(api: Api, users: str) -> None:
+def test_users_missing_from_a_complete_list_are_set_inactive(api: ApiClient, users: str) -> None:
     api("POST", f"{users}/bulk", {"users": [NORA, JO, item("3", "kim@acme.example")]})
     left = {"users": [NORA], "missing": "deactivate"}
     assert api("POST", f"{users}/bulk", left) == counts(unchanged=1, deactivated=2)
@@ -129,7 +129,7 @@ def test_whoever_the_whole_list_does_not_name_is_set_inactive(api: Api, users: s
     assert api("POST", f"{users}/bulk", {"users": [JO]}) == counts(changed=1)
 
 
-def test_a_wrong_description_does_not_make_a_user_missing(api: Api, users: str) -> None:
+def test_a_wrong_description_does_not_make_a_user_missing(api: ApiClient, users: str) -> None:
     api("POST", f"{users}/bulk", {"users": [NORA, JO]})
     body = {"users": [NORA, item("2", "none")], "missing": "deactivate"}
     assert api("POST", f"{users}/bulk?partial=true", body)["deactivated"] == 0
@@ -139,14 +139,14 @@ def test_a_wrong_description_does_not_make_a_user_missing(api: Api, users: str) 
 
 
 @pytest.mark.parametrize("external_id", ["\ud800", "\x00", "x" * 10_000])
-def test_an_id_that_cannot_be_stored_is_nobodys(api: Api, users: str, external_id: str) -> None:
+def test_an_id_that_cannot_be_stored_is_nobodys(api: ApiClient, users: str, external_id: str) -> None:
     api("POST", f"{users}/bulk", {"users": [NORA, JO]})
     body = {"users": [NORA, item(external_id, "kim@acme.example")], "missing": "deactivate"}
     api("POST", f"{users}/bulk", body, code=422)
     assert api("POST", f"{users}/bulk?partial=true", body)["deactivated"] == 1
 
 
-def test_separators_around_an_address_are_spaces(api: Api, users: str) -> None:
+def test_separators_around_an_address_are_spaces(api: ApiClient, users: str) -> None:
     api("POST", f"{users}/bulk", {"users": [NORA]})
     refused = api("POST", f"{users}/bulk", {"users": [item("2", "\x1e", "no", "nora@acme.example\x1c")]}, code=422)
     assert [error["pointer"] for error in refused["errors"]] == ["#/users/0/addresses/0"]
@@ -165,24 +165,24 @@ def test_separators_around_an_address_are_spaces(api: Api, users: str) -> None:
         ({}, "#/users"),
     ],
 )
-def test_a_list_that_does_not_do_is_refused(api: Api, users: str, body: object, pointer: str) -> None:
+def test_a_list_that_does_not_do_is_refused(api: ApiClient, users: str, body: object, pointer: str) -> None:
     refused = api("POST", f"{users}/bulk?partial=true", body, code=422)
     assert [error["pointer"] for error in refused["errors"]] == [pointer]
 
 
 @pytest.mark.parametrize("wrong", [item("1", *["none"] * 100), {f"field{n}": 1 for n in range(1_000)}])
-def test_ten_mistakes_of_a_user_are_told(api: Api, users: str, wrong: dict[str, Any]) -> None:
+def test_ten_mistakes_of_a_user_are_told(api: ApiClient, users: str, wrong: dict[str, Any]) -> None:
     assert len(api("POST", f"{users}/bulk?partial=true", {"users": [wrong]})["errors"]) == 10
 
 
-def test_a_thousand_mistakes_are_told_and_the_rest_is_counted(api: Api, users: str) -> None:
+def test_a_thousand_mistakes_are_told_and_the_rest_is_counted(api: ApiClient, users: str) -> None:
     body = {"users": [item(f"{n}", "none") for n in range(1_500)]}
     refused = api("POST", f"{users}/bulk", body, code=422)
     assert (len(refused["errors"]), refused["errors_left_out"]) == (1_000, 500)
 
 
 def test_requests_that_wait_for_an_import_of_their_tenants_hold_one_connection(
-    api: Api, users: str, tenant: int, conn: psycopg.Connection
+    api: ApiClient, users: str, tenant: int, conn: psycopg.Connection
 ) -> None:
     with ThreadPoolExecutor(6) as programs:
         with conn.transaction():
@@ -195,7 +195,7 @@ def test_requests_that_wait_for_an_import_of_their_tenants_hold_one_connection(
         assert {each.result().status_code for each in sent} == {200}
 
 
-def test_thousands_of_users_go_in_by_some_requests(api: Api, users: str) -> None:
+def test_thousands_of_users_go_in_by_some_requests(api: ApiClient, users: str) -> None:
     for start in range(0, 10_000, 5_000):
         people = [item(f"{n}", f"person.{n}@acme.example") for n in range(start, start + 5_000)]
         assert api("POST", f"{users}/bulk", {"users": people}) == counts(added=5_000)

@@ -1,4 +1,4 @@
-"""The OpenAPI document is valid and says of the API what is true, no more and no less."""
+"""The OpenAPI document is valid and describes the API exactly."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from console.api.problems import problem_codes
 if TYPE_CHECKING:
     from flask_openapi3 import OpenAPI
 
-    from tests.integration.console.api.sending import Api
+    from tests.integration.console.api.client import ApiClient
 
 
 @pytest.fixture
@@ -74,7 +74,7 @@ def test_every_body_has_an_example_that_fits_its_schema(document: dict[str, Any]
         of_schema(document, name).validate(schemas[name]["example"])
 
 
-def test_answers_and_problems_are_as_described(api: Api, users: str, document: dict[str, Any]) -> None:
+def test_answers_and_problems_are_as_described(api: ApiClient, users: str, document: dict[str, Any]) -> None:
     body = {"users": [{"external_id": "1", "name": "N", "addresses": ["n@acme.example"]}]}
     of_schema(document, "BulkResult").validate(api("POST", f"{users}/bulk", body))
     of_schema(document, "UserPage").validate(api("GET", users))

@@ -9,9 +9,9 @@ import psycopg
 import requests
 
 from shared.db.core.migrate import migrate
-from tests.integration.console.api.sending import token_for
+from tests.integration.console.api.client import token_for
 from tests.integration.console.conftest import Mailroom
-from tests.integration.console.consoles import a_console
+from tests.integration.console.console_process import running_console
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -19,17 +19,17 @@ if TYPE_CHECKING:
     from console.up.embedded import Postgres
 
 ODD = "/a//b/ ü?&%2F"
-#: Read leniently, all of them would be the same user.
+#: A lenient decoder would read all of them as the same user.
 NOT_UTF8 = ["/Andr%E9", "/Andr%E8", "/Andr%ED%A0%80", "/17?move=%E9"]
 NORA = {"name": "Nora", "addresses": ["nora@acme.example"]}
 
 
-def test_a_user_goes_in_over_http_whatever_its_id(
+def test_a_user_with_any_id_is_added_over_http(
     web_environment: dict[str, str], mailroom: Mailroom, tenant: int, tmp_path: Path
 ) -> None:
     token = token_for(mailroom, "crm", "--scope", "write", "--tenant", "Acme")
     headers = {"Authorization": f"Bearer {token}"}
-    with a_console(tmp_path / "log", web_environment) as console:
+    with running_console(tmp_path / "log", web_environment) as console:
         url = f"{console.url}/api/v1/tenants/{tenant}/users/{quote(ODD, safe='')}"
         puts: dict[str, Any] = {"json": NORA, "headers": headers, "timeout": 30}
         made = requests.put(url, **puts)
@@ -55,7 +55,7 @@ def test_while_postgresql_is_away_the_sender_is_asked_to_come_back(
     migrate(url)
     environment = {**web_environment, "DATABASE_URL": url}
     token = token_for(Mailroom(environment=dict(environment)), "crm")
-    with a_console(tmp_path / "log", environment) as console:
+    with running_console(tmp_path / "log", environment) as console:
 
         def answer() -> requests.Response:
             headers = {"Authorization": f"Bearer {token}"}

@@ -1,4 +1,4 @@
-"""Tenants are added, listed, steered and paused, under the same checks as by command."""
+"""The API adds, lists, configures and pauses tenants, with the same checks as the command."""
 
 from __future__ import annotations
 
@@ -9,17 +9,17 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from console.issued_secrets import digest_of
-from tests.integration.console.api.sending import wait_until_blocked
+from tests.integration.console.api.client import wait_until_blocked
 
 if TYPE_CHECKING:
     import psycopg
     from flask_openapi3 import OpenAPI
 
-    from tests.integration.console.api.sending import Api
+    from tests.integration.console.api.client import ApiClient
     from tests.integration.console.conftest import Mailroom
 
 
-def test_an_added_tenant_waits_for_its_connection(api: Api, mailroom: Mailroom) -> None:
+def test_an_added_tenant_waits_for_its_connection(api: ApiClient, mailroom: Mailroom) -> None:
     made = api("POST", "/tenants", {"name": "Acme", "customer": "4711"}, code=201)
     assert (made["name"], made["customer"], made["company_id"]) == ("Acme", "4711", None)
     assert (made["connection"], made["parked_cause"]) == (None, "needs_reconnect")
@@ -41,12 +41,12 @@ def test_an_added_tenant_waits_for_its_connection(api: Api, mailroom: Mailroom) 
         {"name": "A", "id": 1},
     ],
 )
-def test_what_is_no_tenant_is_refused(api: Api, body: dict[str, Any]) -> None:
+def test_an_invalid_tenant_is_refused(api: ApiClient, body: dict[str, Any]) -> None:
     assert api("POST", "/tenants", body, code=422)["errors"]
     assert api("GET", "/tenants") == {"tenants": [], "next": None}
 
 
-def test_pages_and_customers(api: Api) -> None:
+def test_pages_and_customers(api: ApiClient) -> None:
     for number in range(5):
         api("POST", "/tenants", {"name": f"T{number}", "customer": "even" if number % 2 == 0 else "odd"}, code=201)
     first = api("GET", "/tenants?limit=3")
@@ -56,7 +56,7 @@ def test_pages_and_customers(api: Api) -> None:
     assert [each["name"] for each in api("GET", "/tenants?customer=odd")["tenants"]] == ["T1", "T3"]
 
 
-def test_a_policy_is_changed_part_by_part(api: Api, tenant: int) -> None:
+def test_a_policy_is_changed_part_by_part(api: ApiClient, tenant: int) -> None:
     api("PATCH", f"/tenants/{tenant}", {"action": "tag:tag_3vq81c", "act_within_seconds": 3600, "fold_plus": True})
     inboxes = {"only_inboxes": ["inb_1", "inb_2"], "dry_run": True, "only_when_matched": False}
     changed = api("PATCH", f"/tenants/{tenant}", inboxes)
@@ -87,19 +87,19 @@ def test_a_policy_is_changed_part_by_part(api: Api, tenant: int) -> None:
         ({"paused": True}, "invalid"),
     ],
 )
-def test_a_policy_that_cannot_be_is_refused(api: Api, tenant: int, body: dict[str, Any], code: str) -> None:
+def test_an_invalid_policy_is_refused(api: ApiClient, tenant: int, body: dict[str, Any], code: str) -> None:
     before = api("GET", f"/tenants/{tenant}")
     assert api("PATCH", f"/tenants/{tenant}", body, code=422)["code"] == code
     assert api("GET", f"/tenants/{tenant}") == before
 
 
-def test_a_trash_that_waits_cannot_be_made_hasty_afterwards(api: Api, tenant: int) -> None:
+def test_a_trash_that_waits_cannot_be_made_hasty_afterwards(api: ApiClient, tenant: int) -> None:
     api("PATCH", f"/tenants/{tenant}", {"action": "trash"})
     assert api("PATCH", f"/tenants/{tenant}", {"wait_for": "settled"}, code=422)["code"] == "invalid_policy"
 
 
 def test_two_who_change_a_policy_at_once_do_not_make_a_hasty_trash(
-    api: Api, tenant: int, conn: psycopg.Connection
+    api: ApiClient, tenant: int, conn: psycopg.Connection
 ) -> None:
     with ThreadPoolExecutor(1) as another:
         with conn.transaction():
@@ -109,14 +109,16 @@ def test_two_who_change_a_policy_at_once_do_not_make_a_hasty_trash(
         assert changed.result().status_code == 422
 
 
-def test_pause_and_resume(api: Api, tenant: int) -> None:
+def test_pause_and_resume(api: ApiClient, tenant: int) -> None:
     for _ in range(2):
         assert api("POST", f"/tenants/{tenant}/pause")["parked_cause"] == "paused"
     for _ in range(2):
         assert api("POST", f"/tenants/{tenant}/resume")["parked_cause"] is None
 
 
-def test_a_connect_link_is_shown_once_and_ends_the_one_before(api: Api, tenant: int, conn: psycopg.Connection) -> None:
+def test_a_connect_link_is_shown_once_and_ends_the_one_before(
+    api: ApiClient, tenant: int, conn: psycopg.Connection
+) -> None:
     links = [api("POST", f"/tenants/{tenant}/connect-links?days=1", code=201) for _ in range(2)]
     tokens = [link["url"].removeprefix("http://localhost:8081/connect/") for link in links]
     kept = conn.execute("SELECT digest, ended IS NULL FROM connect_links WHERE tenant_id = %s", (tenant,)).fetchall()
@@ -124,7 +126,7 @@ def test_a_connect_link_is_shown_once_and_ends_the_one_before(api: Api, tenant: 
 
 
 def test_without_an_oauth_client_a_link_says_what_is_missing(
-    api: Api, application: OpenAPI, tenant: int, conn: psycopg.Connection
+    api: ApiClient, application: OpenAPI, tenant: int, conn: psycopg.Connection
 ) -> None:
     present = application.extensions["mailroom"]
     settings = present.settings.model_copy(update={"front_client_id": ""})
@@ -134,6 +136,6 @@ def test_without_an_oauth_client_a_link_says_what_is_missing(
     assert conn.execute("SELECT count(*) FROM connect_links").fetchone() == (0,)
 
 
-def test_no_answer_shows_a_token_of_fronts(api: Api, tenant: int) -> None:
+def test_no_answer_shows_a_token_of_fronts(api: ApiClient, tenant: int) -> None:
     for path in ("/tenants", f"/tenants/{tenant}"):
         assert "acme-api-token" not in api.answer("GET", path).get_data(as_text=True)

@@ -1,4 +1,4 @@
-"""A console and a small Front for all tests of a file, both reached over HTTP, and an operator who makes links."""
+"""A console and a sandbox for all tests of a file, both over HTTP, and the operator's command."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ from sandbox.settings import SandboxSettings
 from shared.connection.vault import TokenVault
 from shared.db.tenants import connections
 from tests.integration.console.conftest import Mailroom
-from tests.integration.console.connect.browsing import Browser
-from tests.integration.console.consoles import Console, a_console
+from tests.integration.console.connect.browser import Browser
+from tests.integration.console.console_process import Console, running_console
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -30,7 +30,7 @@ NUMBERS = itertools.count(1)
 
 @dataclass(frozen=True, kw_only=True)
 class Site:
-    """One console, its database, and the Front it knows. Several tests share it: each has tenants of its own."""
+    """A console, its database and its Front. Several tests share it, and each has tenants of its own."""
 
     console: Console
     front: RunningSandbox
@@ -43,7 +43,7 @@ class Site:
         return Mailroom(environment=self.environment)
 
     def company(self, name: str | None = None) -> str:
-        """A company in Front that nobody knows yet."""
+        """Create a company in Front and return its id."""
         company_id = f"cmp_{next(NUMBERS)}"
         self.front.front.ensure_company(
             company_id, name or f"Company <b>{company_id}</b>", f"api-token-of-{company_id}"
@@ -51,42 +51,42 @@ class Site:
         return company_id
 
     def tenant(self, *options: str) -> str:
-        """A tenant that nobody connected."""
+        """Add a tenant without a connection and return its name."""
         name = f"Tenant {next(NUMBERS)}"
         self.mailroom("tenant", "add", name, *options)
         return name
 
     def link(self, tenant: str) -> str:
-        """What the operator sends to its admin."""
+        """Create a connect link for the tenant's admin and return its URL."""
         url: str = self.mailroom.json("tenant", "connect", tenant)["url"]
         return url
 
-    def shown(self, tenant: str) -> dict[str, Any]:
-        """The tenant as the command shows it."""
+    def show(self, tenant: str) -> dict[str, Any]:
+        """Return the document of `mailroom tenant show`."""
         found: dict[str, Any] = self.mailroom.json("tenant", "show", tenant)
         return found
 
     def secret(self, tenant: str) -> dict[str, str]:
-        """What the tenant's row holds, opened."""
-        grant = connections.read(self.conn, self.shown(tenant)["id"])
+        """Return the tenant's stored tokens, decrypted."""
+        grant = connections.read(self.conn, self.show(tenant)["id"])
         assert grant
         return TokenVault([SecretStr(str(self.environment["TOKEN_KEYS"]))]).open(grant.tenant_id, grant.secret)
 
     def fault(self, kind: str, path: str) -> None:
-        """Let Front go wrong once."""
+        """Have Front fail once on this path."""
         rule = {"kind": kind, "path_regex": path, "count": 1}
         assert requests.post(f"{self.front.url}/sandbox/faults", json=rule, timeout=30).ok
 
-    def end_links_times(self, tenant: str) -> None:
-        """Let the tenant's links be too old."""
+    def expire_links(self, tenant: str) -> None:
+        """Expire the tenant's links."""
         self.conn.execute(
-            "UPDATE connect_links SET expires_at = now() WHERE tenant_id = %s", (self.shown(tenant)["id"],)
+            "UPDATE connect_links SET expires_at = now() WHERE tenant_id = %s", (self.show(tenant)["id"],)
         )
 
 
 @contextmanager
-def a_site(database_url: str, redis_url: str, folder: Any, **settings: str) -> Iterator[Site]:
-    """Start all of it."""
+def running_site(database_url: str, redis_url: str, folder: Any, **settings: str) -> Iterator[Site]:
+    """Run a sandbox and a console until the end of the block."""
     with ExitStack() as stack:
         sandbox = SandboxSettings(
             door="http://127.0.0.1:9/webhooks/front",
@@ -109,7 +109,7 @@ def a_site(database_url: str, redis_url: str, folder: Any, **settings: str) -> I
             **CLIENT,
             **settings,
         }
-        console = stack.enter_context(a_console(folder / "console.log", environment))
+        console = stack.enter_context(running_console(folder / "console.log", environment))
         conn = stack.enter_context(psycopg.connect(database_url, autocommit=True))
         command: dict[str, str | None] = {"PUBLIC_URL": console.url, "MAILROOM_ENV": None, "NO_COLOR": "1"}
         yield Site(console=console, front=front, environment={**environment, **command}, conn=conn)
@@ -118,7 +118,7 @@ def a_site(database_url: str, redis_url: str, folder: Any, **settings: str) -> I
 
 @pytest.fixture(scope="module")
 def site(database_url: str, redis_url: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
-    with a_site(database_url, redis_url, tmp_path_factory.mktemp("site")) as site:
+    with running_site(database_url, redis_url, tmp_path_factory.mktemp("site")) as site:
         yield site
 
 

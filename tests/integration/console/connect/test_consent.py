@@ -1,4 +1,4 @@
-"""An admin opens the link, consents at Front, and the tenant is connected; or something is wrong, and nothing is."""
+"""An admin opens the link and consents at Front, and the tenant is connected. Any error connects nothing."""
 
 from __future__ import annotations
 
@@ -7,14 +7,14 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.integration.console.connect.browsing import Browser
+from tests.integration.console.connect.browser import Browser
 
 if TYPE_CHECKING:
     from tests.integration.console.connect.conftest import Site
 
 
 def unconnected(site: Site, tenant: str) -> bool:
-    shown = site.shown(tenant)
+    shown = site.show(tenant)
     return (shown["connection"], shown["company_id"], shown["parked_cause"]) == (None, None, "needs_reconnect")
 
 
@@ -23,11 +23,11 @@ def test_a_consent_connects_the_tenant_to_the_admins_company(site: Site, browser
     page = browser.allow(site.link(tenant), company)
     assert (page.title, page.status, page.refresh, page.lang) == ("Front is connected", 200, "3", "en")
     assert page.address == f"{site.console.url}/connected"
-    shown = site.shown(tenant)
+    shown = site.show(tenant)
     assert (shown["company_id"], shown["connection"], shown["parked_cause"]) == (company, "oauth", None)
 
 
-def test_what_is_stored_is_what_front_takes(site: Site, browser: Browser) -> None:
+def test_the_stored_tokens_are_valid_at_front(site: Site, browser: Browser) -> None:
     company, tenant = site.company(), site.tenant()
     browser.allow(site.link(tenant), company)
     secret = site.secret(tenant)
@@ -46,7 +46,7 @@ def test_a_companys_long_name_does_not_make_a_cookie_that_browsers_drop(site: Si
     assert browser.largest_cookie() < 4_096
 
 
-def test_who_denies_may_try_again_with_the_same_link(site: Site, browser: Browser) -> None:
+def test_an_admin_who_denies_may_try_again_with_the_same_link(site: Site, browser: Browser) -> None:
     company, tenant = site.company(), site.tenant()
     link = site.link(tenant)
     page = browser.open(browser.decide(browser.open(link), company, allow=False))
@@ -55,7 +55,7 @@ def test_who_denies_may_try_again_with_the_same_link(site: Site, browser: Browse
     assert browser.allow(page.links[0], company).title == "Front is connected"
 
 
-def test_who_comes_back_while_postgresql_does_not_take_it_is_led_back_to_the_link(site: Site, browser: Browser) -> None:
+def test_an_admin_returns_to_the_link_when_postgresql_fails(site: Site, browser: Browser) -> None:
     company, tenant = site.company(), site.tenant()
     link = site.link(tenant)
     back = browser.decide(browser.open(link), company)
@@ -77,7 +77,7 @@ def test_a_link_connects_once(site: Site, browser: Browser) -> None:
 
 @pytest.mark.parametrize(
     ("ends", "title"),
-    [("end_links_times", "This link has expired"), ("link", "There is a newer link")],
+    [("expire_links", "This link has expired"), ("link", "There is a newer link")],
 )
 def test_a_link_that_ended_says_how(site: Site, browser: Browser, ends: str, title: str) -> None:
     tenant = site.tenant()
@@ -117,7 +117,7 @@ def test_a_tenant_keeps_the_company_it_has(site: Site, browser: Browser) -> None
     link = site.link(tenant)
     page = browser.allow(link, another)
     assert (page.status, page.title, page.links) == (409, "This link is for another Front company", [link])
-    assert site.shown(tenant)["company_id"] == company
+    assert site.show(tenant)["company_id"] == company
 
 
 def test_a_second_company_of_one_customer_has_a_tenant_of_its_own(site: Site, browser: Browser) -> None:
@@ -135,7 +135,7 @@ def test_of_two_tabs_one_connects(site: Site, browser: Browser) -> None:
     with ThreadPoolExecutor(2) as tabs:
         titles = sorted(page.title for page in tabs.map(browser.open, backs))
     assert titles == ["Front is connected", "This link was used already"]
-    assert site.shown(tenant)["connection_version"] == 1
+    assert site.show(tenant)["connection_version"] == 1
 
 
 def test_of_two_tenants_that_bind_one_company_at_once_one_gets_it(site: Site) -> None:
@@ -145,7 +145,7 @@ def test_of_two_tenants_that_bind_one_company_at_once_one_gets_it(site: Site) ->
     with ThreadPoolExecutor(2) as admins:
         pages = list(admins.map(lambda pair: pair[0].open(pair[1]), zip(browsers, backs, strict=True)))
     assert sorted(page.status for page in pages) == [200, 409]
-    assert sorted(str(site.shown(tenant)["company_id"]) for tenant in tenants) == ["None", company]
+    assert sorted(str(site.show(tenant)["company_id"]) for tenant in tenants) == ["None", company]
 
 
 @pytest.mark.parametrize(
@@ -156,11 +156,11 @@ def test_connecting_anew_lets_the_tenant_go_on_unless_a_person_paused_it(
 ) -> None:
     company, tenant = site.company(), site.tenant()
     browser.allow(site.link(tenant), company)
-    connected_at = site.shown(tenant)["connected_at"]
+    connected_at = site.show(tenant)["connected_at"]
     site.front.front.grants.revoke(company)
     site.conn.execute("UPDATE tenants SET parked_cause = %s, parked_at = now() WHERE name = %s", (before, tenant))
     assert browser.allow(site.link(tenant), company).title == "Front is connected"
-    shown = site.shown(tenant)
+    shown = site.show(tenant)
     assert (shown["parked_cause"], shown["connection_version"], shown["connected_at"]) == (after, 2, connected_at)
 
 
@@ -170,7 +170,7 @@ def test_a_tenant_that_is_being_erased_is_not_connected(site: Site, browser: Bro
     site.conn.execute("UPDATE tenants SET parked_cause = 'erasing' WHERE name = %s", (tenant,))
     page = browser.open(back)
     assert (page.status, page.title) == (410, "This account is being deleted")
-    shown = site.shown(tenant)
+    shown = site.show(tenant)
     assert (shown["company_id"], shown["connection"]) == (None, None)
 
 
@@ -189,5 +189,5 @@ def test_a_browser_that_connected_nothing_sees_nothing(site: Site, browser: Brow
 def test_a_forged_cookie_shows_nothing(site: Site, browser: Browser) -> None:
     company, tenant = site.company(), site.tenant()
     browser.allow(site.link(tenant), company)
-    browser.spoil_cookies()
+    browser.corrupt_cookies()
     assert browser.open(f"{site.console.url}/connected").status == 404

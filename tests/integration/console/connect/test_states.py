@@ -1,4 +1,4 @@
-"""What comes back from Front is believed once, in time, from the browser that was sent there; none is logged."""
+"""A state from Front is valid once, in time, and in the browser that was sent there. It is never logged."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from urllib.parse import parse_qs, urlsplit
 
 import pytest
 
-from tests.integration.console.connect.browsing import Browser
+from tests.integration.console.connect.browser import Browser
 
 if TYPE_CHECKING:
     from tests.integration.console.connect.conftest import Site
@@ -21,7 +21,7 @@ def state_of(address: str) -> str:
 
 
 def test_the_way_to_front_names_the_app_the_way_back_and_a_state(site: Site, browser: Browser) -> None:
-    to_front = urlsplit(browser.step(site.link(site.tenant())))
+    to_front = urlsplit(browser.redirect_target(site.link(site.tenant())))
     asked = parse_qs(to_front.query)
     assert f"{to_front.scheme}://{to_front.netloc}{to_front.path}" == f"{site.front.url}/oauth/authorize"
     assert (asked["response_type"], asked["client_id"]) == (["code"], ["the-app"])
@@ -35,7 +35,7 @@ def test_a_state_works_once(site: Site, browser: Browser) -> None:
     browser.open(back)
     page = browser.open(back)
     assert (page.status, page.title) == (400, ONCE)
-    assert site.shown(tenant)["connection_version"] == 1
+    assert site.show(tenant)["connection_version"] == 1
 
 
 def test_a_denied_state_cannot_be_used_with_a_code(site: Site, browser: Browser) -> None:
@@ -44,7 +44,7 @@ def test_a_denied_state_cannot_be_used_with_a_code(site: Site, browser: Browser)
     browser.open(back)
     code = site.front.front.grants.issue_code(company, f"{site.console.url}/oauth/callback", site.front.front.now())
     assert browser.open(f"{back}&code={code}").title == ONCE
-    assert site.shown(tenant)["connection"] is None
+    assert site.show(tenant)["connection"] is None
 
 
 def test_a_state_works_in_the_browser_that_was_sent_to_front_alone(site: Site, browser: Browser) -> None:
@@ -53,8 +53,8 @@ def test_a_state_works_in_the_browser_that_was_sent_to_front_alone(site: Site, b
     stranger = Browser()
     page = stranger.open(back)
     assert (page.status, page.title, page.links) == (400, "You began in another browser", [])
-    assert browser.open(back).title == ONCE  # whoever it was, that state is over
-    assert site.shown(tenant)["connection"] is None
+    assert browser.open(back).title == ONCE  # the other browser has used up this state
+    assert site.show(tenant)["connection"] is None
 
 
 def test_a_state_is_good_for_ten_minutes(site: Site, browser: Browser) -> None:
@@ -64,7 +64,7 @@ def test_a_state_is_good_for_ten_minutes(site: Site, browser: Browser) -> None:
     site.conn.execute("UPDATE oauth_states SET expires_at = now() - interval '1 second'")
     page = browser.open(back)
     assert (page.status, page.title, page.links) == (400, "That took too long", [link])
-    assert site.shown(tenant)["connection"] is None
+    assert site.show(tenant)["connection"] is None
 
 
 def test_states_that_nobody_brings_back_are_forgotten(site: Site, browser: Browser) -> None:
@@ -88,14 +88,14 @@ def test_without_a_state_of_ours_nothing_is_looked_at(site: Site, browser: Brows
 @pytest.mark.parametrize("more", ["", "&code=", "&error=access_denied", "&error=access_denied&code=abc"])
 def test_a_state_without_a_code_or_with_an_error_is_a_denial(site: Site, browser: Browser, more: str) -> None:
     link = site.link(site.tenant())
-    state = state_of(browser.step(link))
+    state = state_of(browser.redirect_target(link))
     page = browser.open(f"{site.console.url}/oauth/callback?state={state}{more}")
     assert (page.status, page.title, page.links) == (403, "Access was not allowed", [link])
 
 
 def test_neither_states_nor_browsers_nor_links_can_be_read_in_the_database(site: Site, browser: Browser) -> None:
     link = site.link(site.tenant())
-    state = state_of(browser.step(link))
+    state = state_of(browser.redirect_target(link))
     rows = str(site.conn.execute("SELECT c::text, l::text FROM oauth_states c, connect_links l").fetchall())
     assert [word for word in (state, link.rpartition("/")[2]) if word in rows] == []
 

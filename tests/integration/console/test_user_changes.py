@@ -1,4 +1,4 @@
-"""People leave, come back and change hands: by list, by hand, and beside a sync with Front."""
+"""Users leave, return and change by list and by command, also with a sync from Front."""
 
 from __future__ import annotations
 
@@ -24,13 +24,13 @@ def csv(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def teammate(front: RunningSandbox, acme: str, mailroom: Mailroom) -> str:
-    """The id of a teammate in Front who is a user already."""
+    """The id of a teammate in Front who is already a user."""
     found = front.front.ensure_company("cmp_acme", acme, "acme-api-token")
     mailroom(*SYNC)
     return found.teammates[1].id
 
 
-def imported(mailroom: Mailroom, csv: Path, text: str, *options: str, code: int = 0) -> dict[str, Any]:
+def import_users(mailroom: Mailroom, csv: Path, text: str, *options: str, code: int = 0) -> dict[str, Any]:
     csv.write_text(text, encoding="utf-8")
     return mailroom.json("user", "import", csv, *T, *options, code=code)
 
@@ -50,7 +50,7 @@ def test_a_list_sets_users_inactive_and_active_and_an_empty_cell_leaves_them(mai
     line = "external_id,name,email,active\n1,Nora,nora@acme.example,{}\n"
     seen = []
     for cell in ("", "no", "", "yes"):
-        imported(mailroom, csv, line.format(cell))
+        import_users(mailroom, csv, line.format(cell))
         seen.append(user(mailroom, "1")["active"])
     assert seen == [True, False, False, True]
 
@@ -58,9 +58,9 @@ def test_a_list_sets_users_inactive_and_active_and_an_empty_cell_leaves_them(mai
 @pytest.mark.usefixtures("acme")
 def test_addresses_move_from_users_whom_the_list_does_not_name_when_asked(mailroom: Mailroom, csv: Path) -> None:
     header = "external_id,name,email\n"
-    imported(mailroom, csv, header + "9,Ann,ap@acme.example\n")
+    import_users(mailroom, csv, header + "9,Ann,ap@acme.example\n")
     heir = header + "1,Nora,AP@acme.example\n"
-    assert imported(mailroom, csv, heir, "--move-addresses", "--dry-run")["moved"] == 1
+    assert import_users(mailroom, csv, heir, "--move-addresses", "--dry-run")["moved"] == 1
     assert user(mailroom, "9")["addresses"] == ["ap@acme.example"]
     told = mailroom("user", "import", csv, *T, "--move-addresses")
     assert "AP@acme.example moves from user 9 to user 1" in told.stderr
@@ -99,7 +99,7 @@ def test_a_list_may_choose_a_teammates_action_and_front_still_says_who_is_there(
 ) -> None:
     found = user(mailroom, teammate)
     line = f"{teammate},{found['name']},{found['addresses'][0]},archive\n"
-    imported(mailroom, csv, "external_id,name,email,action\n" + line)
+    import_users(mailroom, csv, "external_id,name,email,action\n" + line)
     block(front, teammate, blocked=True)
     mailroom(*SYNC)
     found = user(mailroom, teammate)

@@ -1,4 +1,4 @@
-"""A door as a process of its own, and many senders at once."""
+"""A door as a process of its own, and many concurrent senders."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ KEY = b"signing-key"
 
 @dataclass(frozen=True, kw_only=True)
 class Answer:
-    """What came back, and after how long."""
+    """A response and its time in seconds."""
 
     status: int
     body: bytes
@@ -51,7 +51,7 @@ class Door:
     process: subprocess.Popen[bytes]
 
     def request(self, method: str, path: str, body: bytes = b"", headers: dict[str, str] | None = None) -> Answer:
-        """One request on a connection of its own."""
+        """Send one request on a connection of its own."""
         connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=30)
         began = time.monotonic()
         try:
@@ -62,24 +62,24 @@ class Door:
             connection.close()
 
     def post(self, body: bytes = b"{}") -> Answer:
-        """One webhook, signed as Front does."""
+        """Send one webhook, signed like Front's."""
         return self.request("POST", "/webhooks/front", body, signed(body))
 
     def post_many(self, count: int, *, at_once: int) -> list[Answer]:
-        """Many webhooks, each with a body of its own."""
+        """Send many webhooks, each with a body of its own."""
         with ThreadPoolExecutor(at_once) as senders:
             return list(senders.map(lambda number: self.post(b"%d" % number), range(count)))
 
 
 def signed(body: bytes) -> dict[str, str]:
-    """Front's headers for now."""
+    """Return Front's headers with a current signature."""
     at = str(int(time.time() * 1000))
     digest = hmac.new(KEY, at.encode() + b":" + body, hashlib.sha256).digest()
     return {"X-Front-Request-Timestamp": at, "X-Front-Signature": base64.b64encode(digest).decode()}
 
 
 @contextmanager
-def a_door(database_url: str, redis_url: str, log: Path, **settings: str) -> Iterator[Door]:
+def running_door(database_url: str, redis_url: str, log: Path, **settings: str) -> Iterator[Door]:
     """Run `python -m ingest` until the end of the block."""
     port = free_port()
     with log.open("wb") as output:
@@ -115,8 +115,8 @@ def _wait_until_alive(door: Door) -> None:
 
 
 @contextmanager
-def stopped(*servers: Server) -> Iterator[None]:
-    """Freeze servers, children included: their sockets stay open and nobody answers."""
+def frozen(*servers: Server) -> Iterator[None]:
+    """Freeze servers with their children: their sockets stay open, and nothing answers."""
     processes = [
         process for server in servers for main in [psutil.Process(server.pid)]
         for process in (main, *main.children(recursive=True))
@@ -135,7 +135,7 @@ def statuses(answers: list[Answer]) -> Counter[int]:
 
 
 def delivery_ids(answers: list[Answer]) -> set[str]:
-    """The ids that were acknowledged."""
+    """Return the acknowledged delivery ids."""
     return {json.loads(answer.body)["delivery_id"] for answer in answers if answer.status == 200}
 
 

@@ -1,4 +1,4 @@
-"""Looks for words in every place where Mailroom keeps anything."""
+"""Search all data that Mailroom stores for words."""
 
 from __future__ import annotations
 
@@ -14,18 +14,18 @@ import redis
 from tests.integration.isolation.catalogue import columns
 
 if TYPE_CHECKING:
-    from tests.integration.pipeline.rig import Rig
+    from tests.integration.pipeline.harness import Harness
 
 
-def places_of(rig: Rig, folder: Path, *words: str) -> set[str]:
-    """The tables, Redis keys and files that hold one of the words; compressed bodies are looked into."""
+def locations_of(harness: Harness, folder: Path, *words: str) -> set[str]:
+    """Return the tables, Redis keys and files with one of the words, also inside compressed bodies."""
     wanted = [word.encode() for word in words]
-    kept = (*_rows(rig), *_redis(rig), *_files(folder))
+    kept = (*_rows(harness), *_redis(harness), *_files(folder))
     return {place for place, content in kept if any(word in content for word in wanted)}
 
 
-def _rows(rig: Rig) -> Iterator[tuple[str, bytes]]:
-    with psycopg.connect(rig.settings.database_url.get_secret_value()) as conn:
+def _rows(harness: Harness) -> Iterator[tuple[str, bytes]]:
+    with psycopg.connect(harness.settings.database_url.get_secret_value()) as conn:
         for table, column, kind in columns(conn):
             convert = "" if kind == "bytea" else "::text"
             query = f'SELECT "{column}"{convert} FROM "{table}" WHERE "{column}" IS NOT NULL'
@@ -36,10 +36,10 @@ def _rows(rig: Rig) -> Iterator[tuple[str, bytes]]:
                     yield table, zlib.decompress(content)
 
 
-def _redis(rig: Rig) -> Iterator[tuple[str, bytes]]:
-    with redis.Redis.from_url(rig.settings.redis_url.get_secret_value()) as client:
+def _redis(harness: Harness) -> Iterator[tuple[str, bytes]]:
+    with redis.Redis.from_url(harness.settings.redis_url.get_secret_value()) as client:
         for key in client.scan_iter():
-            # A dump of a stream shows deleted entries until the last one of their block is deleted.
+            # A dump of a stream contains deleted entries until its whole block is deleted.
             content = repr(client.xrange(key)).encode() if client.type(key) == b"stream" else client.dump(key)
             yield f"redis {key.decode()}", key + (content or b"")
 

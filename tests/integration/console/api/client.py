@@ -1,4 +1,4 @@
-"""Sends requests to the API as a program of a customer's does, in this process and with a real PostgreSQL."""
+"""Send requests to the API as a customer's program does, in this process and with a real PostgreSQL."""
 
 from __future__ import annotations
 
@@ -15,20 +15,20 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Api:
-    """Somebody with a token."""
+class ApiClient:
+    """An API client with a token."""
 
     client: FlaskClient
     token: str = field(repr=False)
 
     def answer(self, method: str, path: str, body: Any = None, **given: Any) -> TestResponse:
-        """What comes back, whatever it is."""
+        """Send a request and return the response with any status."""
         headers = {"Authorization": f"Bearer {self.token}", **given.pop("headers", {})}
         payload = {} if body is None else {"json": body}
         return self.client.open(f"/api/v1{path}", method=method, headers=headers, **payload, **given)
 
     def __call__(self, method: str, path: str, body: Any = None, *, code: int = 200, **given: Any) -> Any:
-        """Send it, expect this status, and read the document."""
+        """Send a request, expect this status, and return the document."""
         answer = self.answer(method, path, body, **given)
         assert answer.status_code == code, answer.get_data(as_text=True)
         if code >= 400:
@@ -37,13 +37,13 @@ class Api:
 
 
 def token_for(mailroom: Mailroom, name: str, *options: str) -> str:
-    """A new token."""
+    """Create a token and return it."""
     return mailroom("api-token", "create", name, *options).stdout.strip()
 
 
 def wait_until_blocked(conn: psycopg.Connection) -> None:
-    """Return when somebody waits for a lock of this connection."""
-    # Not pg_stat_activity: a transaction sees the same sessions in it until its end.
+    """Wait until another session waits for a lock of this connection."""
+    # A transaction sees the same sessions in pg_stat_activity until its end, so this reads pg_locks.
     query = "SELECT FROM pg_locks WHERE NOT granted AND pg_backend_pid() = ANY(pg_blocking_pids(pid))"
     deadline = time.monotonic() + 60
     while not conn.execute(query).rowcount:

@@ -1,4 +1,4 @@
-"""The whole pipeline without processes: a door of ten lines, the real recorder, steps, stores, and the sandbox."""
+"""The whole pipeline without processes: a minimal door, the real recorder, steps and stores, and the sandbox."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ TO_NORA = [{"handle": "sender@elsewhere.example", "role": "from"}, {"handle": NO
 
 @dataclass
 class Messages:
-    """Takes what would be sent to Celery, for the test to run."""
+    """A replacement of the Celery app: it keeps all messages, and the test runs them."""
 
     sent: list[tuple[str, tuple[Any, ...]]] = field(default_factory=list)
 
@@ -54,8 +54,8 @@ class Messages:
         yield
 
 
-class Rig:
-    """One Mailroom and one Front."""
+class Harness:
+    """A Mailroom and a Front without processes."""
 
     def __init__(self, database_url: str, redis_url: str, folder: Path, **sandbox: Any):
         self.door = _Door()
@@ -76,7 +76,7 @@ class Rig:
         self.door.intake = self.resources.intake
 
     def tenant(self, company: str, name: str = "Acme", *, token: str | None = None, **policy: Any) -> int:
-        """A company in Front, and a tenant connected to it an hour ago."""
+        """Add a company to Front, and a tenant that was connected to it an hour ago."""
         found = self.control("companies", {"id": company, "name": name})
         token = token or found["api_token"]
 
@@ -95,7 +95,7 @@ class Rig:
         return self.resources.pool.run(add)
 
     def user(self, tenant_id: int, *addresses: str, action: str | None = None, active: bool = True) -> int:
-        """A user with these addresses."""
+        """Add a user with these addresses."""
 
         def add(conn: Any) -> int:
             (user_id,) = conn.execute(
@@ -113,14 +113,14 @@ class Rig:
         return self.resources.pool.run(add)
 
     def control(self, path: str, body: dict[str, Any] | None = None) -> Any:
-        """Tell the sandbox something, or ask it."""
+        """Send a control request to the sandbox: POST with a body, else GET."""
         url = f"{self.sandbox.url}/sandbox/{path}"
         answer = requests.get(url, timeout=30) if body is None else requests.post(url, json=body, timeout=120)
         assert answer.ok, answer.text
         return answer.json()
 
-    def heal(self) -> None:
-        """Let nothing go wrong in Front any more."""
+    def clear_faults(self) -> None:
+        """Remove all faults from the sandbox."""
         assert requests.delete(f"{self.sandbox.url}/sandbox/faults", timeout=30).ok
 
     def send(self, event_type: str, company: str, **order: Any) -> list[dict[str, Any]]:
@@ -128,13 +128,13 @@ class Rig:
         return self.control("send", {"type": event_type, "company": company, **order})["events"]
 
     def receive(self, body: bytes) -> str:
-        """Put a body into the intake as the door would; the delivery's id."""
+        """Put a body into the intake as the door does, and return the delivery's id."""
         delivery = Delivery(id=uuid.uuid4().hex, received_at=datetime.now(UTC), body=body)
         self.resources.intake.put([delivery])
         return delivery.id
 
     def record(self) -> int:
-        """Record what waits."""
+        """Record all waiting deliveries and return their number."""
         return self.resources.recorder.drain()
 
     def work(self, rounds: int = 200) -> None:
@@ -149,7 +149,7 @@ class Rig:
         raise AssertionError("the work does not end")
 
     def claim(self, task_id: int, worker: str = "test") -> Task | None:
-        """Take the task as a worker of that name would."""
+        """Claim the task as a worker of that name."""
         lease = self.settings.lease_seconds
         claimed = self.resources.pool.run(lambda conn: leases.claim(conn, task_id, worker, lease_seconds=lease))
         return claimed.task if claimed else None
@@ -158,19 +158,19 @@ class Rig:
         """Run one task."""
         run_task(self.resources, STEPS, task_id)
 
-    def hurry(self, seconds: float = 86_400) -> None:
-        """Let retries that wait be due."""
+    def make_due(self, seconds: float = 86_400) -> None:
+        """Make all waiting retries due now."""
         self.sql("UPDATE tasks SET due_at = now() WHERE state = 'ready' AND due_at < 'infinity'")
         self.sql("UPDATE tenants SET not_before = '-infinity'")
 
     def sweep(self, *names: str) -> None:
-        """Run these jobs of the sweeper once."""
+        """Run these periodic jobs of the sweeper once."""
         for job in periodic_jobs():
             if job.name in names:
                 job.run(self.resources)
 
     def sql(self, query: str, *values: Any) -> list[tuple[Any, ...]]:
-        """Rows of a query, or none."""
+        """Run a statement and return its rows, if any."""
 
         def run(conn: Any) -> list[tuple[Any, ...]]:
             cursor = conn.execute(query, values)
@@ -179,16 +179,16 @@ class Rig:
         return self.resources.pool.run(run)
 
     def one(self, query: str, *values: Any) -> Any:
-        """The only value of a query."""
+        """Return the only value of a query."""
         [(value,)] = self.sql(query, *values)
         return value
 
     def status(self, conversation: str) -> str:
-        """The conversation's status in Front."""
+        """Return the conversation's status in Front."""
         return self.control(f"conversations/{conversation}")["status"]
 
     def writes(self, conversation: str | None = None) -> list[dict[str, Any]]:
-        """The PATCHes and tag POSTs Front saw."""
+        """Return the PATCH and POST calls that Front received."""
         calls = self.control("ledger/calls" + (f"?conversation={conversation}" if conversation else ""))["calls"]
         return [call for call in calls if call["method"] in {"PATCH", "POST"}]
 

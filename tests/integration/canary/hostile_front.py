@@ -1,4 +1,4 @@
-"""A Front that repeats what it was sent wherever an answer has room for it, and overhears every secret."""
+"""A Front that repeats each request in every part of an answer that has room, and collects every secret."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from urllib.parse import parse_qs, urlsplit
 
 import requests
 
-NAMES = ("access_token", "refresh_token", "code", "state")
+SECRET_FIELDS = ("access_token", "refresh_token", "code", "state")
 
 
 def _json(said: str) -> bytes:
@@ -22,37 +22,37 @@ def _json(said: str) -> bytes:
     return json.dumps({"_error": error, "error": said, "error_description": said}).encode()
 
 
-def _whole(status: str, body: bytes, *headers: str) -> bytes:
+def _response(status: str, body: bytes, *headers: str) -> bytes:
     return "\r\n".join([f"HTTP/1.1 {status}", f"Content-Length: {len(body)}", *headers, "", ""]).encode() + body
 
 
-#: Each says the request's authorization and body; `elsewhere` is the address of another host.
-MANNERS: dict[str, Callable[[str, str], bytes]] = {
-    "error in JSON": lambda said, _: _whole("400 Bad Request", _json(said)),
-    "error in text": lambda said, _: _whole("500 Oops", said.encode()),
-    "words of the status": lambda said, _: _whole(f"503 {said}", said.encode()),
-    "headers": lambda said, _: _whole(
+#: Each repeats the request's authorization and body; `elsewhere` is the address of another host.
+RESPONSES: dict[str, Callable[[str, str], bytes]] = {
+    "error in JSON": lambda said, _: _response("400 Bad Request", _json(said)),
+    "error in text": lambda said, _: _response("500 Oops", said.encode()),
+    "words of the status": lambda said, _: _response(f"503 {said}", said.encode()),
+    "headers": lambda said, _: _response(
         "429 Slow", b"", f"Retry-After: {said}", f"x-ratelimit-reset: {said}", f"Set-Cookie: t={said}"
     ),
-    "redirect": lambda said, elsewhere: _whole("302 Found", b"", f"Location: {elsewhere}/?said={said}"),
-    "move": lambda said, elsewhere: _whole("301 Moved", b"", f"Location: {elsewhere}/conversations/cnv_1?{said}"),
-    "garbage": lambda said, _: _whole("200 OK", b'{"id": "' + said.encode()),
+    "redirect": lambda said, elsewhere: _response("302 Found", b"", f"Location: {elsewhere}/?said={said}"),
+    "move": lambda said, elsewhere: _response("301 Moved", b"", f"Location: {elsewhere}/conversations/cnv_1?{said}"),
+    "garbage": lambda said, _: _response("200 OK", b'{"id": "' + said.encode()),
     "no HTTP": lambda said, _: f"{said}\r\n\r\n".encode(),
     "broken header": lambda said, _: f"HTTP/1.1 200 OK\r\n{said}\r\nContent-Length: x\r\n\r\n".encode(),
     "cut": lambda said, _: f"HTTP/1.1 200 OK\r\nContent-Length: 9999\r\n\r\n{said}".encode(),
     "reset": lambda said, _: b"",
 }
-#: As a file's bytes these would be what Front says the file is.
-AS_CONTENT = ("garbage", "broken header")
+#: These are valid as the bytes of a file.
+VALID_AS_FILE = ("garbage", "broken header")
 
 
-class Treacherous:
-    """Stands before the sandbox: each call takes the next manner in line; none is left → the sandbox answers."""
+class HostileFront:
+    """A proxy of the sandbox. Each call takes the next hostile response; the sandbox answers when none is left."""
 
     def __init__(self, front_url: str, elsewhere: str) -> None:
         self.secrets: set[str] = set()
-        self.of_api: deque[str] = deque()
-        self.of_tokens: deque[str] = deque()
+        self.api_responses: deque[str] = deque()
+        self.token_responses: deque[str] = deque()
         self.performed: list[str] = []
         self._front, self._elsewhere = front_url, elsewhere
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), self._handler())
@@ -61,7 +61,7 @@ class Treacherous:
         self._thread.start()
 
     def stop(self) -> None:
-        """Listen no more."""
+        """Stop listening."""
         self._server.shutdown()
         self._thread.join()
         self._server.server_close()
@@ -89,27 +89,27 @@ class Treacherous:
 
     def _answer(self, request: BaseHTTPRequestHandler, body: bytes) -> bytes:
         authorization = request.headers.get("Authorization") or ""
-        self._overhear(authorization, body, request.path)
-        waiting = self.of_tokens if request.path.startswith("/oauth/") else self.of_api
-        if authorization and waiting and not (waiting[0] in AS_CONTENT and "/download/" in request.path):
-            manner = waiting.popleft()
-            self.performed.append(manner)
-            return MANNERS[manner](f"{authorization} {body.decode()}", self._elsewhere)
-        return self._honest(request, body)
+        self._collect_secrets(authorization, body, request.path)
+        waiting = self.token_responses if request.path.startswith("/oauth/") else self.api_responses
+        if authorization and waiting and not (waiting[0] in VALID_AS_FILE and "/download/" in request.path):
+            name = waiting.popleft()
+            self.performed.append(name)
+            return RESPONSES[name](f"{authorization} {body.decode()}", self._elsewhere)
+        return self._forward(request, body)
 
-    def _honest(self, request: BaseHTTPRequestHandler, body: bytes) -> bytes:
-        """What the sandbox says, with addresses of ours in place of its own."""
+    def _forward(self, request: BaseHTTPRequestHandler, body: bytes) -> bytes:
+        """Return the sandbox's answer with our address in place of its own."""
         headers = {name: value for name, value in request.headers.items() if name not in {"Host", "Content-Length"}}
         answer = requests.request(
             request.command, self._front + request.path, data=body, headers=headers, timeout=60, allow_redirects=False
         )
-        self._overhear("", answer.content, answer.headers.get("Location", ""))
+        self._collect_secrets("", answer.content, answer.headers.get("Location", ""))
         kept = ("Content-Type", "Location", "Retry-After")
         named = [f"{name}: {value}" for name, value in answer.headers.items() if name in kept or name[:2] == "x-"]
         content = answer.content.replace(self._front.encode(), self.url.encode())
-        return _whole(f"{answer.status_code} Said", content, *named)
+        return _response(f"{answer.status_code} Said", content, *named)
 
-    def _overhear(self, authorization: str, body: bytes, address: str) -> None:
+    def _collect_secrets(self, authorization: str, body: bytes, address: str) -> None:
         kind, _, value = authorization.partition(" ")
         if value:
             self.secrets.add(value)
@@ -120,7 +120,7 @@ class Treacherous:
             said = json.loads(body)
         except ValueError:
             said = None
-        for name in NAMES:
+        for name in SECRET_FIELDS:
             self.secrets.update(given.get(name, []))
             if isinstance(said, dict) and isinstance(said.get(name), str):
                 self.secrets.add(said[name])

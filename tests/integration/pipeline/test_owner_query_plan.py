@@ -1,4 +1,4 @@
-"""Whose an address is takes as long for a tenant's tenth user as for its ten thousandth, whatever statistics say."""
+"""The owner query reads only the rows of its addresses, also right after an import, with old statistics."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from shared.db.recording.statements import OWNERS
 USERS, ASKED = 20_000, 2_000
 
 
-def test_no_more_is_read_than_was_asked_for_right_after_an_import(database: str) -> None:
+def test_the_owner_query_reads_only_its_addresses_right_after_an_import(database: str) -> None:
     with psycopg.connect(database) as conn:
         _import(conn)
         conn.execute("SET LOCAL enable_seqscan = off")  # as recording does
@@ -27,7 +27,7 @@ def test_no_more_is_read_than_was_asked_for_right_after_an_import(database: str)
 
 
 def _import(conn: psycopg.Connection[Any]) -> None:
-    """In this transaction, so that nothing else analyses the tables before they are asked."""
+    """Import users in this transaction, so that autovacuum does not analyse the tables before the query."""
     conn.execute("INSERT INTO tenants (name) VALUES ('Acme')")
     conn.execute(
         "INSERT INTO users (tenant_id, external_id, name) SELECT 1, 'u' || n, 'U' FROM generate_series(1, %s) n",
@@ -37,7 +37,7 @@ def _import(conn: psycopg.Connection[Any]) -> None:
         "INSERT INTO user_addresses (tenant_id, address, user_id, position, as_given)"
         " SELECT tenant_id, external_id || '@acme.example', id, 1, '' FROM users"
     )
-    conn.execute("ANALYZE users")  # autovacuum takes one table after the other
+    conn.execute("ANALYZE users")  # autovacuum analyses one table after the other
 
 
 def _nodes(plan: dict[str, Any]) -> Iterator[dict[str, Any]]:

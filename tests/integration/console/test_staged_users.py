@@ -1,4 +1,4 @@
-"""A staged list may set users active or not, and take addresses from users it does not name."""
+"""A staged list can set users active or inactive, and take addresses from users outside the list."""
 
 from __future__ import annotations
 
@@ -81,7 +81,7 @@ def test_activity_changes_only_where_the_list_says_so(conn: psycopg.Connection, 
     assert written(conn, tenant, person("1", "a@acme.example", active=True))[0] == {"changed": 1}
 
 
-def test_who_is_missing_from_the_list_is_set_inactive_once(conn: psycopg.Connection, tenant: int) -> None:
+def test_users_missing_from_the_list_are_set_inactive_once(conn: psycopg.Connection, tenant: int) -> None:
     other = tenants.add(conn, "Other", "cmp_other")
     written(conn, other, person("9", "z@acme.example"))
     written(conn, tenant, person("1", "a@acme.example"), person("2", "b@acme.example"), person("3", "c@acme.example"))

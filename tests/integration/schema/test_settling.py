@@ -1,4 +1,4 @@
-"""The functions that end actions, tasks and attempts, and derive what follows."""
+"""The SQL functions that end actions, tasks and attempts, and derive the states of events."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def row(conn: psycopg.Connection[Any], query: str, *values: Any) -> Any:
 
 
 def unanswered(conn: psycopg.Connection[Any]) -> int:
-    """How many tasks Front left without an answer."""
+    """Return the number of tasks without an answer from Front."""
     return int(row(conn, "SELECT count(*) FROM unanswered_tasks")[0])
 
 
@@ -48,7 +48,7 @@ def end_attempt(conn: psycopg.Connection[Any], build: Builder, event: int, task:
 
 
 def end_with_action(conn: psycopg.Connection[Any], build: Builder, event: int, task: int, epoch: int) -> Any:
-    """Confirm the action and end its task under this lease epoch; Front answered."""
+    """Confirm the action and end its task under this lease epoch, after an answer from Front."""
     values = (build.tenant, CONVERSATION, task, epoch, event, "done", "confirmed", "archived", Jsonb([CALL]), True)
     return row(conn, "SELECT end_with_action(%s, %s, %s, %s, %s, %s, %s, %s, %s, %s)", *values)[0]
 
@@ -98,7 +98,7 @@ def test_update_event_state_derives_it_from_the_tasks(
     conn: psycopg.Connection[Any], build: Builder, tasks: list[str], state: str
 ) -> None:
     event = build.event()
-    build.task(build.event(), "failed")  # another event's
+    build.task(build.event(), "failed")  # the task of another event
     for number, each in enumerate(tasks):
         build.task(event, each, code=f"code_{number}")
     conn.execute("SELECT update_event_state(%s)", (event,))

@@ -1,4 +1,4 @@
-"""Rows as the recorder and the workers leave them, told in SQL."""
+"""Insert rows as the recorder and the workers leave them."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def at(seconds: float) -> datetime:
 
 
 def insert(conn: psycopg.Connection[Any], table: str, **columns: Any) -> Any:
-    """Insert one row and give its first column."""
+    """Insert one row and return its first column."""
     names, places = ", ".join(columns), ", ".join(["%s"] * len(columns))
     row = conn.execute(
         f"INSERT INTO {table} ({names}) VALUES ({places}) RETURNING *", list(columns.values())
@@ -29,10 +29,10 @@ def insert(conn: psycopg.Connection[Any], table: str, **columns: Any) -> Any:
     return row[0]
 
 
-def tell_event(
+def insert_event(
     conn: psycopg.Connection[Any], *, front_id: str = "evt_1", company: str = "cmp_acme", **changed: Any
 ) -> int:
-    """An inbound mail of the tenant that has this company."""
+    """Insert an inbound mail of the tenant with this company and return its id."""
     tenant = conn.execute("SELECT id FROM tenants WHERE company_id = %s", (company,)).fetchone()
     columns = {
         "company_id": company,
@@ -59,17 +59,17 @@ def tell_event(
     return int(event)
 
 
-def tell_task(conn: psycopg.Connection[Any], event: int, **columns: Any) -> int:
-    """A piece of the event's work."""
+def insert_task(conn: psycopg.Connection[Any], event: int, **columns: Any) -> int:
+    """Insert a task of the event and return its id."""
     known = {"event_id": event, "kind": "apply_action", "state": "failed", "code": "front_unavailable", "attempts": 3}
     tenant = conn.execute("SELECT tenant_id FROM events WHERE id = %s", (event,)).fetchone()
     assert tenant
     return int(insert(conn, "tasks", **(known | {"tenant_id": tenant[0]} | columns)))
 
 
-def tell_whole_story(conn: psycopg.Connection[Any]) -> int:
-    """A mail to Nora with a hostile file name, archived at the second attempt."""
-    event = tell_event(conn)
+def insert_archived_event(conn: psycopg.Connection[Any]) -> int:
+    """Insert a mail to Nora with a hostile file name, archived at the second attempt; return its id."""
+    event = insert_event(conn)
     [tenant] = conn.execute("SELECT tenant_id FROM events").fetchone() or (None,)
     conn.execute("INSERT INTO users (tenant_id, external_id, name) VALUES (%s, '17', 'Nora Lind')", (tenant,))
     [nora] = conn.execute("SELECT id FROM users").fetchone() or (None,)
@@ -93,8 +93,8 @@ def tell_whole_story(conn: psycopg.Connection[Any]) -> int:
     settled = {"state": "confirmed", "reason": "the tenant's policy", "intent_at": at(33), "settled_at": at(33.1)}
     insert(conn, "actions", **action, emitted_at=at(-1), **settled)
     done = {"state": "done", "code": None, "settled_at": at(34)}
-    storing = tell_task(conn, event, kind="store_attachment", attachment_id=attachment, attempts=1, **done)
-    applying = tell_task(conn, event, kind="apply_action", attempts=2, **done)
+    storing = insert_task(conn, event, kind="store_attachment", attachment_id=attachment, attempts=1, **done)
+    applying = insert_task(conn, event, kind="apply_action", attempts=2, **done)
     attempt = {"worker": "worker@host:7", "calls": Jsonb([CALL])}
     insert(conn, "attempts", **attempt, task_id=storing, epoch=1, started_at=at(1), ended_at=at(1.3), outcome="done")
     unavailable = {"outcome": "ready", "code": "front_unavailable", "detail": "Front answered 503"}

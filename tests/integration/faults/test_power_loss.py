@@ -1,4 +1,4 @@
-"""A power cut takes exactly the bytes that were not synced."""
+"""A power loss removes exactly the bytes that were not synced."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def names_in(mortal: MortalValkey) -> set[str]:
         return set(client.keys())
 
 
-def test_what_was_acknowledged_after_a_sync_survives(mortal: MortalValkey) -> None:
+def test_a_synced_write_survives(mortal: MortalValkey) -> None:
     names = [f"kept-{number}" for number in range(MANY)]
     written(mortal, "always", names)
     mortal.lose_power()
@@ -45,7 +45,7 @@ def test_what_was_acknowledged_after_a_sync_survives(mortal: MortalValkey) -> No
     assert names_in(mortal) == set(names)
 
 
-def test_what_was_acknowledged_without_a_sync_is_gone(mortal: MortalValkey) -> None:
+def test_an_unsynced_write_is_gone(mortal: MortalValkey) -> None:
     written(mortal, "always", ["kept"])
     written(mortal, "no", ["gone"])
     bytes_gone = mortal.lose_power()

@@ -1,4 +1,4 @@
-"""Doctor finds out whether links can connect tenants, before a customer does."""
+"""The doctor checks that links can connect tenants, before a customer tries one."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ APP = {"FRONT_CLIENT_ID": "an-app", "FRONT_CLIENT_SECRET": "canary-secret"}
 
 
 def checks(mailroom: Mailroom) -> dict[str, bool]:
-    found = mailroom.json("doctor", code=1)["checks"]  # the tests' Redis is not durable
+    found = mailroom.json("doctor", code=1)["checks"]  # the Redis of the tests is not durable
     assert "canary" not in str(found)
     return {check["name"]: check["ok"] for check in found}
 
@@ -24,7 +24,7 @@ def checks(mailroom: Mailroom) -> dict[str, bool]:
         ({**APP}, True),
         ({"FRONT_CLIENT_ID": "an-app"}, False),
         ({"FRONT_CLIENT_SECRET": "canary-secret"}, False),
-        # Nobody can be connected yet
+        # No tenant can be connected yet
         ({}, False),
     ],
 )
@@ -35,7 +35,7 @@ def test_an_app_has_an_id_and_a_secret(
     assert checks(mailroom)["oauth app"] is sound
 
 
-def test_who_connects_by_api_token_alone_needs_no_app(mailroom: Mailroom, acme: str) -> None:
+def test_tenants_with_api_tokens_alone_need_no_app(mailroom: Mailroom, acme: str) -> None:
     found = checks(mailroom)
     assert (found["oauth app"], "public url" in found) == (True, False)
 
@@ -45,7 +45,7 @@ def test_who_connects_by_api_token_alone_needs_no_app(mailroom: Mailroom, acme: 
     [
         ("https://console.example", True),
         ("http://console.example", False),
-        # On this machine, with the small Front
+        # The sandbox runs on this machine
         ("http://localhost:8081", True),
         ("http://127.0.0.1:8081", True),
     ],

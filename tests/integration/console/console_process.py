@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
 ROOT = Path(__file__).parents[3]
-KEPT = ("PATH", "COVERAGE_PROCESS_CONFIG")
+INHERITED = ("PATH", "COVERAGE_PROCESS_CONFIG")
 STARTS_WITHIN = ENDS_WITHIN = 60.0
 
 
@@ -32,16 +32,16 @@ class Console:
     log: Path
 
     def printed(self) -> str:
-        """Everything it printed so far."""
+        """Return all output so far."""
         return self.log.read_text(encoding="utf-8", errors="replace")
 
 
 def spawn(log: Path, environment: Mapping[str, str]) -> subprocess.Popen[bytes]:
-    """Start one with this environment besides the usual."""
+    """Start a console with this environment added to the inherited one."""
     with log.open("ab") as output:
         return subprocess.Popen(
             [sys.executable, "-m", "console.web"],
-            env={name: os.environ[name] for name in KEPT if name in os.environ} | dict(environment),
+            env={name: os.environ[name] for name in INHERITED if name in os.environ} | dict(environment),
             cwd=ROOT,
             stdin=subprocess.DEVNULL,
             stdout=output,
@@ -50,8 +50,8 @@ def spawn(log: Path, environment: Mapping[str, str]) -> subprocess.Popen[bytes]:
 
 
 @contextmanager
-def a_console(log: Path, environment: Mapping[str, str]) -> Iterator[Console]:
-    """Run one until the end of the block."""
+def running_console(log: Path, environment: Mapping[str, str]) -> Iterator[Console]:
+    """Run a console until the end of the block."""
     port = free_port()
     url = f"http://127.0.0.1:{port}"
     own = {"CONSOLE_PORT": str(port), "PUBLIC_URL": url, "LOG_LEVEL": "DEBUG", "LOG_FORMAT": "json"}

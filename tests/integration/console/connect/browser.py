@@ -1,4 +1,4 @@
-"""A browser without a screen: it keeps cookies, follows redirects, and reads pages with a parser."""
+"""A headless browser: it keeps cookies, follows redirects, and parses pages."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ from urllib.parse import urljoin
 
 import requests
 
-PATIENCE = 60.0
+TIMEOUT = 60.0
 
 
 @dataclass
 class Page(HTMLParser):
-    """What a person sees of a page, and can do with it."""
+    """The visible content of a page, with its links and form."""
 
     address: str = ""
     status: int = 0
@@ -57,41 +57,41 @@ class Page(HTMLParser):
 
 
 class Browser:
-    """One person's."""
+    """A browser of one person."""
 
     def __init__(self) -> None:
         self._session = requests.Session()
         self._session.trust_env = False
 
     def open(self, address: str) -> Page:
-        """The page at the end of all redirects."""
-        return _page(self._session.get(address, timeout=PATIENCE))
+        """Follow all redirects and return the last page."""
+        return _page(self._session.get(address, timeout=TIMEOUT))
 
-    def step(self, address: str) -> str:
-        """Where a redirect leads, without going there."""
-        answer = self._session.get(address, timeout=PATIENCE, allow_redirects=False)
+    def redirect_target(self, address: str) -> str:
+        """Return the target of a redirect without following it."""
+        answer = self._session.get(address, timeout=TIMEOUT, allow_redirects=False)
         assert answer.is_redirect, answer.text
         return answer.headers["Location"]
 
     def decide(self, consent: Page, company: str, *, allow: bool = True) -> str:
-        """Choose on Front's consent page; the address it sends the browser back to, not yet opened."""
+        """Allow or deny on Front's consent page; return the callback address without opening it."""
         assert company in consent.choices["company"], consent.text
         form = {**consent.fields, "company": company, "decision": "allow" if allow else "deny"}
-        answer = self._session.get(consent.action, params=form, timeout=PATIENCE, allow_redirects=False)
+        answer = self._session.get(consent.action, params=form, timeout=TIMEOUT, allow_redirects=False)
         return answer.headers["Location"]
 
-    def spoil_cookies(self) -> None:
+    def corrupt_cookies(self) -> None:
         """Change a character of each cookie's content."""
         for cookie in self._session.cookies:
             value = str(cookie.value)
             cookie.value = value[:5] + ("A" if value[5] != "A" else "B") + value[6:]
 
     def largest_cookie(self) -> int:
-        """Its length."""
+        """Return the length of the longest cookie value."""
         return max(len(str(cookie.value)) for cookie in self._session.cookies)
 
     def allow(self, link: str, company: str) -> Page:
-        """The whole way: open the link, consent as this company's admin, and come back."""
+        """Open the link, consent as this company's admin, and follow the callback."""
         return self.open(self.decide(self.open(link), company))
 
 

@@ -1,4 +1,4 @@
-"""Everything that Mailroom leaves behind somewhere, as bytes with the name of the place."""
+"""Read all data that Mailroom stores, as bytes with the name of the place, and search it for secrets."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ COLUMNS = """
 """
 
 
-def forms_of(secret: str) -> set[bytes]:
-    """A secret as it is, and as it looks in what is made of it: base64 at any offset, hex, JSON, an address."""
+def encodings_of(secret: str) -> set[bytes]:
+    """Return the secret and its encodings: base64 at any offset, hex, JSON, and percent-encoding."""
     raw = secret.encode()
     forms = {raw, raw.hex().encode(), urllib.parse.quote(secret, safe="").encode(), json.dumps(secret)[1:-1].encode()}
     for offset in range(3):
@@ -33,9 +33,9 @@ def forms_of(secret: str) -> set[bytes]:
     return forms
 
 
-def leaks(secrets: dict[str, str], places: Iterable[Found]) -> list[tuple[str, str]]:
-    """Which secret was found where."""
-    forms = {name: forms_of(secret) for name, secret in secrets.items()}
+def find_leaks(secrets: dict[str, str], places: Iterable[Found]) -> list[tuple[str, str]]:
+    """Return the name of each secret that was found, with the place."""
+    forms = {name: encodings_of(secret) for name, secret in secrets.items()}
     return sorted(
         {
             (name, place)
@@ -46,8 +46,8 @@ def leaks(secrets: dict[str, str], places: Iterable[Found]) -> list[tuple[str, s
     )
 
 
-def cells(database_url: str) -> Iterator[Found]:
-    """Every value of every column of every table; bytes also as they are when inflated."""
+def database_values(database_url: str) -> Iterator[Found]:
+    """Yield every value of every column of every table. Compressed bytes come with their decompressed form."""
     with psycopg.connect(database_url, autocommit=True) as conn:
         for table, column, is_bytes in conn.execute(COLUMNS).fetchall():
             query = sql.SQL("SELECT {} FROM {}" if is_bytes else "SELECT {}::text FROM {}")
@@ -57,7 +57,7 @@ def cells(database_url: str) -> Iterator[Found]:
 
 
 def keys(redis_url: str) -> Iterator[Found]:
-    """Every key of this Redis database, with all that is in it."""
+    """Yield every key of this Redis database with its content."""
     with redis.Redis.from_url(redis_url) as client:
         for key in client.scan_iter():
             kind = client.type(key).decode()
@@ -65,7 +65,7 @@ def keys(redis_url: str) -> Iterator[Found]:
 
 
 def files(folder: Path) -> Iterator[Found]:
-    """Every file below a folder, with its name."""
+    """Yield every file below a folder with its name."""
     for path in folder.rglob("*"):
         yield str(path.relative_to(folder)), str(path).encode() + (path.read_bytes() if path.is_file() else b"")
 

@@ -1,4 +1,4 @@
-"""Real processes at DEBUG with secrets that can be recognised, before a treacherous Front."""
+"""Real processes at log level DEBUG, with recognisable secrets and a hostile Front."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from click.testing import CliRunner
 from bench.harness.ports import free_port
 from console.cli import main
 from shared import queue
-from tests.integration.canary import places
-from tests.integration.canary.treacherous import Treacherous
-from tests.integration.crashes.site import CELERY, Site, wait_until
-from tests.integration.pipeline.rig import Rig
+from tests.integration.canary import leak_search
+from tests.integration.canary.hostile_front import HostileFront
+from tests.integration.crashes.deployment import CELERY, Deployment, wait_until
+from tests.integration.pipeline.harness import Harness
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -27,24 +27,24 @@ SIGNING_KEY = "canary-signing-key-3vQ8mZ"
 SECRET_KEY = "canary-secret-key-9tLw2K"
 CLIENT_SECRET = "canary-client-secret-5hRx7B"
 API_TOKEN = "canary-api-token-1dNf4G"
-HURRY = """
+MAKE_ALL_DUE = """
     UPDATE tasks SET due_at = now() WHERE state = 'ready' AND due_at < 'infinity';
     UPDATE tenants SET not_before = '-infinity', probe_at = CASE WHEN probe_at IS NOT NULL THEN now() END;
     UPDATE outages SET probe_at = now(); UPDATE connections SET refreshing_until = NULL
 """
-#: What waits for another task, as for a file that failed, is not to be waited for.
-WORKABLE = """
+#: A task that waits for another one, such as a failed file, is not counted.
+COUNT_RUNNABLE = """
     SELECT count(*)::int FROM tasks WHERE state IN ('queued', 'running') OR state = 'ready' AND due_at < 'infinity'
 """
 
 
-class Stage:
-    """Real processes at DEBUG, before a treacherous Front."""
+class SystemUnderTest:
+    """Real processes at log level DEBUG, with a hostile Front."""
 
     def __init__(self, database: str, redis_url: str, folder: Path, elsewhere: Peer) -> None:
         self.database, self.redis_url, self.folder = database, redis_url, folder
         door, self.console_port = free_port(), free_port()
-        self.rig = Rig(
+        self.harness = Harness(
             database,
             redis_url,
             folder / "files",
@@ -53,12 +53,12 @@ class Stage:
             client_secret=CLIENT_SECRET,
             rotate_refresh_tokens=True,
         )
-        self.front = Treacherous(self.rig.sandbox.url, elsewhere.url)
+        self.front = HostileFront(self.harness.sandbox.url, elsewhere.url)
         self.elsewhere = elsewhere
         self.console = f"http://127.0.0.1:{self.console_port}"
         self.door = f"http://127.0.0.1:{door}"
-        self.site = Site(
-            self.rig,
+        self.deployment = Deployment(
+            self.harness,
             folder,
             FRONT_API_URL=self.front.url,
             FRONT_APP_URL=self.front.url,
@@ -68,13 +68,13 @@ class Stage:
             PUBLIC_URL=self.console,
             LOG_LEVEL="DEBUG",
         )
-        self.given_out: dict[str, str] = {}
-        self.shown: list[places.Found] = []
+        self.issued_secrets: dict[str, str] = {}
+        self.pages: list[leak_search.Found] = []
         self.programs = [
-            self.site.door(door),
-            self.site.recorder(),
-            self.site.sweeper(),
-            self.site.run("console", "-m", "console.web"),
+            self.deployment.door(door),
+            self.deployment.recorder(),
+            self.deployment.sweeper(),
+            self.deployment.run("console", "-m", "console.web"),
         ]
         self.worker = self.leaky_worker()
         for url in (f"{self.door}/livez", f"{self.console}/livez"):
@@ -82,24 +82,26 @@ class Stage:
 
     def leaky_worker(self) -> Any:
         words = ("-q", "-A", "tests.integration.canary.leaky_app", "worker", "-n", "leaky@%h", "-Q", queue.WORK_QUEUE)
-        return self.site.run("leaky", "-m", "celery", *words, "--concurrency", "4", *CELERY)
+        return self.deployment.run("leaky", "-m", "celery", *words, "--concurrency", "4", *CELERY)
 
     def mailroom(self, *arguments: str) -> str:
-        """What the command prints."""
-        return CliRunner().invoke(main, arguments, env=self.site.environment).output
+        """Run the command and return its output."""
+        return CliRunner().invoke(main, arguments, env=self.deployment.environment).output
 
-    def given(self, *arguments: str) -> dict[str, Any]:
-        """What the command gives out, as a document."""
-        return json.loads(CliRunner().invoke(main, [*arguments, "--json"], env=self.site.environment).stdout)
+    def run_json(self, *arguments: str) -> dict[str, Any]:
+        """Run the command with --json and return its document."""
+        return json.loads(CliRunner().invoke(main, [*arguments, "--json"], env=self.deployment.environment).stdout)
 
     def secrets(self) -> dict[str, str]:
-        """By name; one more is one line more."""
-        token_keys = {f"TOKEN_KEYS {n}": key.get_secret_value() for n, key in enumerate(self.rig.settings.token_keys)}
+        """Return all secrets by name. Add a line here for each new secret."""
+        token_keys = {
+            f"TOKEN_KEYS {n}": key.get_secret_value() for n, key in enumerate(self.harness.settings.token_keys)
+        }
         overheard = {f"overheard {n}": secret for n, secret in enumerate(sorted(self.front.secrets))}
         return {
             **overheard,
             **token_keys,
-            **self.given_out,
+            **self.issued_secrets,
             "FRONT_SIGNING_KEYS": SIGNING_KEY,
             "SECRET_KEY": SECRET_KEY,
             "FRONT_CLIENT_SECRET": CLIENT_SECRET,
@@ -108,9 +110,9 @@ class Stage:
         }
 
     def connect(self, name: str, company: str) -> requests.Response:
-        """An admin opens the link and consents; the last page they see."""
-        url = self.given("tenant", "connect", name)["url"]
-        self.given_out[f"link {len(self.given_out)}"] = url.rpartition("/")[2]
+        """Open the link and consent as an admin; return the last page."""
+        url = self.run_json("tenant", "connect", name)["url"]
+        self.issued_secrets[f"link {len(self.issued_secrets)}"] = url.rpartition("/")[2]
         with requests.Session() as browser:
             asked = browser.get(url, timeout=60, allow_redirects=False).headers["Location"]
             state = dict(pair.split("=", 1) for pair in urlsplit(asked).query.split("&"))["state"]
@@ -118,24 +120,24 @@ class Stage:
             return browser.get(f"{self.front.url}/oauth/consent", params={**callback, "decision": "allow"}, timeout=60)
 
     def mail(self, count: int = 3) -> None:
-        """Mail to both tenants, with files, some of it without what the webhook leaves out now and then."""
+        """Send mail with files to both tenants, and mail whose webhooks lack their recipients."""
         to = [{"handle": NORA, "role": "to"}]
         for company in (ACME, BETA):
-            self.rig.send("inbound_received", company, recipients=to, count=count, attachment_count=1)
-            self.rig.send("inbound_received", company, recipients=to, fault="no_recipients", text_size=100)
+            self.harness.send("inbound_received", company, recipients=to, count=count, attachment_count=1)
+            self.harness.send("inbound_received", company, recipients=to, fault="no_recipients", text_size=100)
 
     def settle(self) -> None:
-        """Until nothing can be done any more, however long Front would have us wait."""
+        """Wait until no task can run any more, and skip each wait that Front asks for."""
 
-        def hurried() -> bool:
-            for statement in HURRY.split(";"):
-                self.rig.sql(statement)
-            return self.rig.resources.intake.depth() == 0 and self.rig.one(WORKABLE) == 0
+        def is_idle() -> bool:
+            for statement in MAKE_ALL_DUE.split(";"):
+                self.harness.sql(statement)
+            return self.harness.resources.intake.depth() == 0 and self.harness.one(COUNT_RUNNABLE) == 0
 
-        self.site.until(hurried, "nothing can be done any more")
+        self.deployment.wait_until(is_idle, "no task can run any more")
 
     def close(self) -> None:
-        self.site.close()
+        self.deployment.close()
         self.front.stop()
 
 
