@@ -29,7 +29,7 @@ DOORS = {**PEERS, "ceiling": "empty view"}
 class Row:
     """A line of the table. `path` leads to the figure in the result of the benchmark `of`.
 
-    `beside` leads to the figures of others by their names, or is a name alone where the figure is a ratio to it.
+    `beside` leads to the figures of others by their names. If the figure is a ratio, `beside` is the other's name.
     """
 
     of: str

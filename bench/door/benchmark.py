@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True)
 class Case:
-    """How the doors are loaded; `per_second` 0 is closed load. `with_limits` adds the servers that keep nothing."""
+    """The load on the doors; `per_second` 0 is closed load. `with_limits` adds the servers that keep nothing."""
 
     body_bytes: int = 2_400
     connections: int = 32

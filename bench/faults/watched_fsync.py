@@ -3,7 +3,7 @@
     python watched_fsync.py RECORD PROGRAM ARGUMENT…
 
 Every fsync and fdatasync of the server waits in the kernel (seccomp, user notification) for a watching process. The
-watcher reads the file's size, syncs the file, appends "device inode size" to RECORD, and then lets the server go on. So
+watcher reads the file's size, syncs the file and appends "device inode size" to RECORD; then the server goes on. So
 every recorded byte is durable, and every byte that the server acknowledged after a sync is recorded. It needs Linux 5.5
 and no privileges. This file runs as a script: the program replaces the process and keeps its id.
 """

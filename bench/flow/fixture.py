@@ -1,4 +1,4 @@
-"""A Mailroom with tenants beside a small Front as slow as the real one, and the mail that is sent to it."""
+"""A Mailroom with tenants and mail, beside a small Front as slow as the real one."""
 
 from __future__ import annotations
 

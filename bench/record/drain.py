@@ -1,7 +1,7 @@
 """Our recorder in a process of its own: `python -m bench.record.drain CHUNK [shares]`.
 
-It prints that it is ready, waits for a line, empties the intake, prints its time and CPU as JSON, and stays until stdin
-ends. With `shares` a profiler runs beside it, which costs time itself.
+It prints that it is ready, waits for a line, and empties the intake. It then prints its time and CPU as JSON, and stays
+until stdin ends. With `shares` a profiler runs beside it, which costs time itself.
 """
 
 from __future__ import annotations

@@ -67,7 +67,7 @@ class Load:
 
 @pytest.mark.skipif(sys.platform != "linux", reason="what a stopped process holds is read from /proc")
 @pytest.mark.timeout(600)
-def test_nothing_is_lost_or_done_twice_whatever_is_killed(start: Start) -> None:
+def test_no_kill_loses_or_repeats_work(start: Start) -> None:
     stack = start(*FRONT, WORKER_THREADS="32", LEASE_SECONDS="20")
     for company in COMPANIES:
         stack.add_tenant(company, company, action="archive", people={f"desk@{company}.example": ""})

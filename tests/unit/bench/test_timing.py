@@ -17,7 +17,7 @@ def test_a_few_moments_have_no_rate(moments: list[float]) -> None:
     assert middle_rate(moments) == 0.0
 
 
-def test_percentiles_are_in_milliseconds_whatever_the_order() -> None:
+def test_percentiles_are_in_milliseconds_in_any_order() -> None:
     found = percentiles_ms("action", [0.3, 0.1, 0.2])
     assert found == {"action_p50_ms": 200.0, "action_p95_ms": 300.0, "action_p99_ms": 300.0}
 

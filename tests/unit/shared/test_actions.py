@@ -87,7 +87,7 @@ def test_a_waiting_file_holds_up_every_action(kind: str, wait_for: str) -> None:
         ("trash", "settled", True),
     ],
 )
-def test_a_failed_file_holds_up_what_must_be_stored(kind: str, wait_for: str, held_up: bool) -> None:
+def test_a_failed_file_holds_up_actions_that_need_it(kind: str, wait_for: str, held_up: bool) -> None:
     reason = wait_reason(kind, wait_for, UnstoredFiles(failed=1))
     assert (reason is not None and reason.startswith("1 file(s)")) is held_up
 
