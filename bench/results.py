@@ -177,6 +177,12 @@ ROWS = (
     Row(of="backlog", figure="events lost", path="lost"),
     Row(of="backlog", figure="changes made twice", path="double"),
     Row(of="backlog", figure="MB of Redis at most", path="redis_memory_mb"),
+    Row(
+        of="limit",
+        figure="archives a minute at Front's limit, of those possible",
+        path="smallest_possible_ratio",
+        at_least=0.95,
+    ),
     Row(of="scale", figure="bytes of Redis for a byte of body", path="redis_to_body_bytes_ratio", at_most=1.3),
     Row(
         of="scale",

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Self, TypeVar
 
-from limits import RateLimitItem, RateLimitItemPerMinute
+from limits import RateLimitItem, RateLimitItemPerSecond
 from limits.storage import MemoryStorage, RedisStorage
 from limits.strategies import MovingWindowRateLimiter
 from redis import Redis, RedisError
@@ -19,6 +19,8 @@ from redis.retry import Retry
 from shared.errors import BudgetExhausted, StoreUnavailable
 
 _KEYS = "mailroom:front"
+#: Front counts by the minute. Benchmarks set less, with a small Front that does the same.
+WINDOW_SECONDS = 60
 _LIMIT_KEPT_SECONDS = 86_400
 _REDIS_SECONDS = 0.5
 _BREAKER_SECONDS = 5.0
@@ -34,12 +36,12 @@ if paused > 0 then return {paused, 0, 0} end
 local limit = tonumber(redis.call('get', KEYS[2]) or ARGV[1])
 local most = math.max(1, limit - tonumber(ARGV[2]))
 local left = math.min(math.ceil(most * tonumber(ARGV[3])), most - 1)
-local window = KEYS[3] .. '/' .. most .. '/1/minute'
+local window = KEYS[3] .. '/' .. most .. '/' .. ARGV[5] .. '/second'
 local one_too_many = redis.call('lindex', window, most - 1 - left)
-if one_too_many and tonumber(one_too_many) >= tonumber(ARGV[4]) - 60 then return {0, limit, 0} end
+if one_too_many and tonumber(one_too_many) >= ARGV[4] - ARGV[5] then return {0, limit, 0} end
 redis.call('lpush', window, ARGV[4])
 redis.call('ltrim', window, 0, most - 1)
-redis.call('expire', window, 60)
+redis.call('expire', window, ARGV[5])
 return {0, limit, 1}
 """
 
@@ -133,13 +135,13 @@ class Budget:
 
     def _take_together(self, company_id: str, known: _Known, leaving: float) -> float:
         keys = [_key("pause", company_id), _key("limit", company_id), f"{_KEYS}:window:LIMITER/{company_id}"]
-        paused_ms, limit, taken = self._take(keys, [self._default, self._reserve, leaving, time.time()])
+        paused_ms, limit, taken = self._take(keys, [self._default, self._reserve, leaving, time.time(), WINDOW_SECONDS])
         if paused_ms > 0:
             return float(paused_ms) / 1000
         known.limit = int(limit)
         if taken:
             return 0.0
-        return _until_room(self._shared_window, RateLimitItemPerMinute(max(1, known.limit - self._reserve)), company_id)
+        return _until_room(self._shared_window, _item(known.limit - self._reserve), company_id)
 
     def _take_alone(self, company_id: str, known: _Known, leaving: float) -> float:
         return _wait_of(self._own_window, max(1, (known.limit - self._reserve) // 4), company_id, leaving)
@@ -177,11 +179,15 @@ def _others_need(known: _Known, leaving: float) -> float:
 
 def _wait_of(window: MovingWindowRateLimiter, per_minute: int, company_id: str, leaving: float) -> float:
     """Count one in the window: 0, or the seconds until it has room again, for this one and what is left to others."""
-    item = RateLimitItemPerMinute(per_minute)
+    item = _item(per_minute)
     left = min(math.ceil(per_minute * leaving), per_minute - 1)
     if (not left or window.test(item, company_id, cost=1 + left)) and window.hit(item, company_id):
         return 0.0
     return _until_room(window, item, company_id)
+
+
+def _item(per_window: int) -> RateLimitItem:
+    return RateLimitItemPerSecond(max(1, per_window), WINDOW_SECONDS)
 
 
 def _until_room(window: MovingWindowRateLimiter, item: RateLimitItem, company_id: str) -> float:

@@ -6,7 +6,7 @@ import time
 
 import fakeredis
 import pytest
-from limits import RateLimitItemPerMinute
+from limits import RateLimitItemPerSecond
 from limits.storage import RedisStorage
 from limits.strategies import MovingWindowRateLimiter
 
@@ -222,6 +222,6 @@ def test_what_the_library_counted_counts_here(server: fakeredis.FakeServer) -> N
     budget = _budget(server)
     storage = RedisStorage("redis://", connection_pool=redis.connection_pool, key_prefix="mailroom:front:window")
     of_an_older_release = MovingWindowRateLimiter(storage)
-    assert all(of_an_older_release.hit(RateLimitItemPerMinute(10), "cmp_1") for _ in range(4))
+    assert all(of_an_older_release.hit(RateLimitItemPerSecond(10, 60), "cmp_1") for _ in range(4))
     assert _taken(budget) == 6
-    assert not of_an_older_release.hit(RateLimitItemPerMinute(10), "cmp_1")
+    assert not of_an_older_release.hit(RateLimitItemPerSecond(10, 60), "cmp_1")
