@@ -225,3 +225,12 @@ def test_what_the_library_counted_counts_here(server: fakeredis.FakeServer) -> N
     assert all(of_an_older_release.hit(RateLimitItemPerSecond(10, 60), "cmp_1") for _ in range(4))
     assert _taken(budget) == 6
     assert not of_an_older_release.hit(RateLimitItemPerSecond(10, 60), "cmp_1")
+
+
+def test_a_shorter_window_is_free_again_sooner(server: fakeredis.FakeServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("shared.connection.budget.WINDOW_SECONDS", 1)
+    budget = _budget(server)
+    assert _taken(budget) == 10
+    assert 0 < _wait(budget) <= 1
+    time.sleep(1.1)
+    assert _taken(budget) == 10
