@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 import psycopg
 
-from bench.flow.fixture import BUDGET, MINUTE, fixture, has_changed
+from bench.flow.fixture import BUDGET, LATENCY_MS, MINUTE, fixture, has_changed
 from bench.harness.benchmark import Benchmark, report, timed
 from bench.harness.mail import order
 from bench.harness.platform import procfile_commands
@@ -27,11 +27,11 @@ if TYPE_CHECKING:
     from bench.harness.servers import Servers
 
 NOTE = (
-    "Each mail is ten minutes old and archived. `possible`: Front's whole limit, divided by the calls that an old"
-    " archive takes at least: the conversation, its events, the change, and its file. A live mail takes one."
-    " `wasted`: the calls of a minute that its archives did not need. `repeated`: calls about a conversation or a file"
-    " that Front refused, or that were made again later. In most cases the minute of Front and of our budget is"
-    " shorter, with the limit of a whole one."
+    "Each mail is ten minutes old, or new when the worker starts where the name says `fresh`. `possible`: Front's whole"
+    " limit, divided by the calls that an old archive takes at least: the conversation, its events, the change, and its"
+    " file. A live mail takes one. `wasted`: the calls of a minute that its archives did not need. `repeated`: calls"
+    " about a conversation or a file that Front refused, or that were made again later. In most cases the minute of"
+    " Front and of our budget is shorter, with the limit of a whole one. Front answers at once, or after 80 ms."
 )
 #: The conversation, its events and the change.
 CALLS_OF_OLD_ARCHIVE = 3
@@ -59,13 +59,16 @@ class Case:
     minute: float
     minutes: int = 4
     live: int = 0
+    fresh: bool = False
+    slow: bool = False
 
     @property
     def name(self) -> str:
         """The name in the result."""
         files = "with" if self.files else "without"
         live = "_beside_live_mail" if self.live else ""
-        return f"{self.tenants}_tenants_{files}_files_{self.workers}_workers{live}"
+        kind = live + "_fresh" * self.fresh + "_slow" * self.slow
+        return f"{self.tenants}_tenants_{files}_files_{self.workers}_workers{kind}"
 
     @property
     def least_calls(self) -> int:
@@ -75,20 +78,22 @@ class Case:
     @property
     def mails_each(self) -> int:
         """The old mails of each tenant: more than the limit allows to archive."""
-        return SPARE * self.minutes * BUDGET // self.least_calls
+        fresh = STARTING_MINUTES * BUDGET if self.fresh else 0
+        return fresh + SPARE * self.minutes * BUDGET // self.least_calls
 
 
 QUICK = (
-    Case(tenants=1, files=0, workers=1, minute=10),
-    Case(tenants=1, files=1, workers=3, minute=10),
+    Case(tenants=1, files=0, workers=1, minute=15, minutes=3),
+    Case(tenants=1, files=1, workers=3, minute=15, minutes=3),
     Case(tenants=10, files=0, workers=2, minute=30, minutes=3),
-    Case(tenants=1, files=0, workers=1, minute=10, live=LIVE_A_MINUTE),
+    Case(tenants=1, files=0, workers=1, minute=15, minutes=3, live=LIVE_A_MINUTE),
 )
 FULL = (
-    Case(tenants=1, files=0, workers=1, minute=MINUTE),
-    Case(tenants=1, files=1, workers=3, minute=MINUTE),
+    Case(tenants=1, files=0, workers=1, minute=MINUTE, minutes=5, fresh=True),
+    Case(tenants=1, files=1, workers=3, minute=MINUTE, minutes=5, fresh=True),
     *(Case(tenants=1, files=files, workers=count, minute=30) for files, count in ((0, 2), (0, 3), (0, 4))),
     *(Case(tenants=1, files=files, workers=count, minute=30) for files, count in ((1, 1), (1, 2), (1, 4))),
+    Case(tenants=1, files=0, workers=1, minute=MINUTE, slow=True),
     *(Case(tenants=50, files=files, workers=count, minute=MINUTE) for files, count in ((0, 1), (1, 2), (0, 3), (1, 4))),
     *(Case(tenants=1, files=files, workers=2, minute=30, live=LIVE_A_MINUTE) for files in (0, 1)),
 )
@@ -121,7 +126,15 @@ def limit(*, quick: bool) -> Figures:
 
 
 def _measure(servers: Servers, folder: Path, name: str, case: Case) -> dict[str, Any]:
-    with fixture(servers, folder, name, companies=case.tenants, budget=BUDGET, minute_seconds=case.minute) as on:
+    with fixture(
+        servers,
+        folder,
+        name,
+        companies=case.tenants,
+        budget=BUDGET,
+        minute_seconds=case.minute,
+        latency_ms=LATENCY_MS if case.slow else 0,
+    ) as on:
         sent = Sent(old=_fill(on, case))
         began = time.time()
         _start_workers(on, case)
@@ -152,16 +165,13 @@ def _fill(on: Fixture, case: Case) -> dict[str, list[str]]:
     assert not problems, problems
     with psycopg.connect(on.mailroom.database_url) as conn:
         conn.execute("UPDATE tenants SET connected_at = now() - interval '1 day'")  # the mail came after that
-    how: dict[str, Any] = {"count": case.mails_each, "attachment_count": case.files, "emitted_at": _long_ago()}
+    how: dict[str, Any] = {"count": case.mails_each, "attachment_count": case.files}
+    how |= {} if case.fresh else {"emitted_at": time.time() - OLD_SECONDS}
     old = {company: _conversations(on, company, **how) for company in on.companies}
     total = sum(map(len, old.values()))
     recorded = "SELECT count(*) FROM events"
     expect(lambda: on.mailroom.rows(recorded) == [(total,)], RECORDED_WITHIN, f"all {total} mails are rows")
     return old
-
-
-def _long_ago() -> float:
-    return time.time() - OLD_SECONDS
 
 
 def _conversations(on: Fixture, company: str, **how: Any) -> list[str]:

@@ -58,6 +58,7 @@ def fixture(  # noqa: PLR0913 -- the choices of a run, each named at the call
     companies: int,
     budget: int = 0,
     minute_seconds: float = MINUTE,
+    latency_ms: int = LATENCY_MS,
     **settings: str,
 ) -> Iterator[Fixture]:
     """Run all processes of the Procfile on an empty database, with this many tenants.
@@ -67,7 +68,7 @@ def fixture(  # noqa: PLR0913 -- the choices of a run, each named at the call
     own = folder / name
     own.mkdir()
     named = companies_of(name, companies)
-    front = slow_front(budget, minute_seconds)
+    front = slow_front(budget, minute_seconds, latency_ms)
     with (
         servers.fresh() as urls,
         Mailroom(urls, own, counts={}, front=front, settings=WITHOUT_REPAIRS | settings) as mailroom,
@@ -82,10 +83,10 @@ def companies_of(name: str, count: int) -> list[str]:
     return [f"cmp_{name}{number}" for number in range(count)]
 
 
-def slow_front(budget: int = 0, minute_seconds: float = MINUTE) -> list[str]:
+def slow_front(budget: int = 0, minute_seconds: float = MINUTE, latency_ms: int = LATENCY_MS) -> list[str]:
     """Return options of the sandbox; `budget` 0 is no limit."""
     limits = ("--requests-per-minute", budget or 600_000, "--minute-seconds", minute_seconds, "--burst-per-second", 0)
-    return [str(each) for each in ("--latency-ms", LATENCY_MS, *limits)]
+    return [str(each) for each in ("--latency-ms", latency_ms, *limits)]
 
 
 def share_of(companies: Sequence[str], per_second: float, seconds: float) -> int:
