@@ -14,6 +14,7 @@ import psutil
 from bench.backlog import BACKLOG
 from bench.door.benchmark import DOOR
 from bench.flow.benchmark import FLOW
+from bench.limit import LIMIT
 from bench.peers.install import locked_versions, node_version
 from bench.record.benchmark import RECORD, STORED
 from bench.results import promises
@@ -31,7 +32,7 @@ PACKAGES = ("flask", "granian", "gunicorn", "celery", "kombu", "redis", "psycopg
 
 def catalogue() -> dict[str, Benchmark]:
     """Return every benchmark by its name."""
-    return {each.name: each for each in (DOOR, RECORD, STORED, FLOW, BACKLOG, SCALE)}
+    return {each.name: each for each in (DOOR, RECORD, STORED, FLOW, BACKLOG, LIMIT, SCALE)}
 
 
 def measure(name: str, *, quick: bool) -> Figures:

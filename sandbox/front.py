@@ -48,7 +48,9 @@ class Front:
         self.elsewhere = ""
         self.world = World(IdSequence(time.time_ns() // 1000))
         self.grants = Grants(access_seconds=settings.access_token_seconds, rotate=settings.rotate_refresh_tokens)
-        self.rate_limits = RateLimits(settings.requests_per_minute, settings.burst_per_second)
+        self.rate_limits = RateLimits(
+            settings.requests_per_minute, settings.burst_per_second, minute_seconds=settings.minute_seconds
+        )
         self.retry_after_monitor = RetryAfterMonitor()
         self.faults = FaultRules(settings.seed)
         self.ledger = Ledger(settings.data and settings.data / "ledger.jsonl")

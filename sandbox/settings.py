@@ -17,6 +17,7 @@ class SandboxSettings:
     host: str = "127.0.0.1"
     data: Path | None = None
     requests_per_minute: int = 120
+    minute_seconds: float = 60.0
     burst_per_second: int = 5
     latency_ms: float = 0.0
     delivery_seconds: float = 5.0
@@ -38,6 +39,7 @@ HELP = {
     "host": "address to listen on",
     "data": "folder of ledger.jsonl",
     "requests_per_minute": "API calls per minute of a company; 0 is no limit",
+    "minute_seconds": "seconds that a minute of that limit lasts",
     "burst_per_second": "API calls per second of one resource; 0 is no limit",
     "latency_ms": "milliseconds that each API call takes",
     "delivery_seconds": "seconds until a webhook times out",

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 LATENCY_MS = 80
 #: Calls a minute and company, as Front allows unless more was bought.
 BUDGET = 120
+MINUTE = 60.0
 TENANTS = 10
 #: Repairs would call Front beside the work that is measured.
 WITHOUT_REPAIRS = {"REPAIR_MINUTES": "0"}
@@ -49,14 +50,25 @@ class Fixture:
 
 
 @contextmanager
-def fixture(
-    servers: Servers, folder: Path, name: str, *, companies: int, budget: int = 0, **settings: str
+def fixture(  # noqa: PLR0913 -- the choices of a run, each named at the call
+    servers: Servers,
+    folder: Path,
+    name: str,
+    *,
+    companies: int,
+    budget: int = 0,
+    minute_seconds: float = MINUTE,
+    latency_ms: int = LATENCY_MS,
+    **settings: str,
 ) -> Iterator[Fixture]:
-    """Run all processes of the Procfile on an empty database, with this many tenants; `budget` 0 is no limit."""
+    """Run all processes of the Procfile on an empty database, with this many tenants.
+
+    `budget` is in calls a minute of the small Front, which may last less; 0 is no limit.
+    """
     own = folder / name
     own.mkdir()
     named = companies_of(name, companies)
-    front = slow_front(budget)
+    front = slow_front(budget, minute_seconds, latency_ms)
     with (
         servers.fresh() as urls,
         Mailroom(urls, own, counts={}, front=front, settings=WITHOUT_REPAIRS | settings) as mailroom,
@@ -71,10 +83,10 @@ def companies_of(name: str, count: int) -> list[str]:
     return [f"cmp_{name}{number}" for number in range(count)]
 
 
-def slow_front(budget: int = 0) -> list[str]:
+def slow_front(budget: int = 0, minute_seconds: float = MINUTE, latency_ms: int = LATENCY_MS) -> list[str]:
     """Return options of the sandbox; `budget` 0 is no limit."""
-    options = ("--latency-ms", LATENCY_MS, "--requests-per-minute", budget or 600_000, "--burst-per-second", 0)
-    return [str(each) for each in options]
+    limits = ("--requests-per-minute", budget or 600_000, "--minute-seconds", minute_seconds, "--burst-per-second", 0)
+    return [str(each) for each in ("--latency-ms", latency_ms, *limits)]
 
 
 def share_of(companies: Sequence[str], per_second: float, seconds: float) -> int:

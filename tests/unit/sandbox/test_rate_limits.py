@@ -52,6 +52,13 @@ def test_a_refused_call_costs_nothing() -> None:
     assert limits.take("cmp_a", None, 160).retry_after is None
 
 
+def test_a_minute_may_be_shortened() -> None:
+    limits = RateLimits(1, 0, minute_seconds=6)
+    limits.take("cmp_a", None, 100)
+    assert limits.take("cmp_a", None, 102).retry_after == 4
+    assert limits.take("cmp_a", None, 106).retry_after is None
+
+
 def test_zero_is_no_limit() -> None:
     limits = RateLimits(0, 0)
     assert all(limits.take("cmp_a", "cnv_1", 100).retry_after is None for _ in range(500))

@@ -6,7 +6,7 @@ import time
 
 import fakeredis
 import pytest
-from limits import RateLimitItemPerMinute
+from limits import RateLimitItemPerSecond
 from limits.storage import RedisStorage
 from limits.strategies import MovingWindowRateLimiter
 
@@ -224,6 +224,15 @@ def test_requests_counted_by_the_limits_library_count_here(server: fakeredis.Fak
     budget = _budget(server)
     storage = RedisStorage("redis://", connection_pool=redis.connection_pool, key_prefix="mailroom:front:window")
     older_release = MovingWindowRateLimiter(storage)
-    assert all(older_release.hit(RateLimitItemPerMinute(10), "cmp_1") for _ in range(4))
+    assert all(older_release.hit(RateLimitItemPerSecond(10, 60), "cmp_1") for _ in range(4))
     assert _taken(budget) == 6
-    assert not older_release.hit(RateLimitItemPerMinute(10), "cmp_1")
+    assert not older_release.hit(RateLimitItemPerSecond(10, 60), "cmp_1")
+
+
+def test_a_shorter_window_is_free_again_sooner(server: fakeredis.FakeServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("shared.connection.budget.WINDOW_SECONDS", 1)
+    budget = _budget(server)
+    assert _taken(budget) == 10
+    assert 0 < _wait(budget) <= 1
+    time.sleep(1.1)
+    assert _taken(budget) == 10
