@@ -61,7 +61,8 @@ def test_an_unmeasured_figure_has_no_line(figures: dict[str, Any]) -> None:
 
 
 def test_every_row_belongs_to_a_benchmark_and_has_one_bound_at_most() -> None:
-    assert {row.of for row in ROWS} == catalogue().keys()
+    without_a_full_run = {"limit"}  # it takes three quarters of an hour; docs/performance.md has its single cases
+    assert {row.of for row in ROWS} == catalogue().keys() - without_a_full_run
     assert all(row.at_least is None or row.at_most is None for row in ROWS)
 
 
