@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import io
 import json
 import sys
 import time
@@ -13,6 +14,8 @@ from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
 import click
+
+from shared.text import printable
 
 if TYPE_CHECKING:
     from rich.console import Console, JustifyMethod
@@ -48,8 +51,36 @@ def confirm(question: str, *, yes: bool) -> None:
 
 
 def print_json(document: object) -> None:
-    """Print the one document of a `--json` command."""
-    click.echo(json.dumps(document, ensure_ascii=False, indent=2, default=_as_json))
+    """Print the one document of a `--json` command.
+
+    Characters that a terminal obeys or hides, and all that stdout's encoding lacks, are written as \\uXXXX.
+    """
+    text = json.dumps(document, ensure_ascii=False, indent=2, default=_as_json)
+    click.echo("".join(map(_json_character, text)) if not _is_plain(text) else text)
+
+
+def _is_plain(text: str) -> bool:
+    return text.replace("\n", "").isprintable() and _can_print(text)
+
+
+def _json_character(char: str) -> str:
+    """Escape as JSON does. A raw newline is one of the layout, because JSON has no other outside of escapes."""
+    return char if char == "\n" or (char.isprintable() and _can_print(char)) else json.dumps(char)[1:-1]
+
+
+def _can_print(text: str) -> bool:
+    try:
+        text.encode(getattr(sys.stdout, "encoding", None) or "utf-8")
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def replace_unprintable() -> None:
+    """Print a replacement for each character that the encoding of the terminal lacks, in place of a traceback."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")
 
 
 def print_table(
@@ -90,7 +121,7 @@ def safe_text(text: object, style: str = "") -> Text:
     """Make a foreign text safe to print: control and bidi characters are replaced, markup is not interpreted."""
     from rich.text import Text
 
-    return Text("".join(char if char.isprintable() else "\N{REPLACEMENT CHARACTER}" for char in str(text)), style)
+    return Text(printable(str(text)), style)
 
 
 def text_grid(rows: Iterable[Sequence[Text]]) -> Table:

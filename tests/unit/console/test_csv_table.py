@@ -37,7 +37,7 @@ OPEN_QUOTE = "a quote is not closed"
         (HEADER + '1,"Nora,a@b.example\n2,Jo,c@d.example\n', {2: OPEN_QUOTE, 3: "2"}),
         (HEADER + '1,"Nora,a@b.example\n2,"Jo,c@d.example\n3,K,e@f.example\n', {2: OPEN_QUOTE, 3: OPEN_QUOTE, 4: "3"}),
         (HEADER + '1,Nora "N" Lind,a@b.example\n', {2: "1"}),
-        (HEADER + "1,Nora\x00,a@b.example\n", {2: "name has a control character"}),
+        (HEADER + "1,Nora\x00,a@b.example\n", {2: "name has a control character (U+0000); remove it"}),
         (HEADER + ",,a@b.example\n", {2: "external_id is empty; name is empty"}),
         (HEADER + f"{'1' * 201},Nora,a@b.example\n", {2: "external_id is longer than 200 characters"}),
         (HEADER + "1,Nora,a@b.example;c@d.example\n", {2: "'a@b.example;c@d.example' is no address"}),
