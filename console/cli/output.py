@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from rich.text import Text
 
 PAGE_WIDTH = 100  # characters, where stdout is no terminal
+LONGEST_UNWRAPPED = 24  # characters
 QUIET_SECONDS = 5.0  # between two lines of progress, where stderr is no terminal
 STATE_COLOURS = {"done": "green", "stored": "green", "confirmed": "green", "failed": "red", "parked": "yellow"}
 
@@ -92,17 +93,43 @@ def print_table(
 ) -> None:
     """Print a plain table; a cell of None stays blank.
 
-    `right` names the columns of numbers, `unwrapped` the columns that a person copies from.
+    `right` names the columns of numbers, `unwrapped` the columns that a person copies from. They are wrapped as well
+    where a cell is so long that it would leave no room for the other columns.
     """
     from rich.table import Table
 
-    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="dim")
-    for column in columns:
+    table, page = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="dim"), stdout_page()
+    cells = [["" if cell is None else printable(str(cell)) for cell in row] for row in rows]
+    widths = _widths(columns, cells, unwrapped, room=page.width - 2 * len(columns) + 2)
+    for column, width in zip(columns, widths, strict=True):
         justify: JustifyMethod = "right" if column in right else "left"
-        table.add_column(column, justify=justify, overflow="fold", no_wrap=column in unwrapped)
-    for row in rows:
-        table.add_row(*("" if cell is None else safe_text(cell, state_style(str(cell))) for cell in row))
-    stdout_page().print(table)
+        table.add_column(column, justify=justify, overflow="fold", width=width)
+    for row in cells:
+        table.add_row(*(safe_text(cell, state_style(cell)) for cell in row))
+    page.print(table)
+
+
+def _widths(
+    columns: Sequence[str], cells: Sequence[Sequence[str]], unwrapped: Sequence[str], *, room: int
+) -> Iterator[int | None]:
+    """Share the room: each column gets its header, or its cells where they must not wrap, then the narrowest get more.
+
+    A cell longer than LONGEST_UNWRAPPED wraps in any column. Where the room is too small for that, rich decides.
+    """
+    from rich.cells import cell_len
+
+    lengths = [[cell_len(cell) for cell in (column, *below)] for column, *below in zip(columns, *cells, strict=True)]
+    most = [max(column) for column in lengths]
+    widths = [
+        max(length for length in column if length <= LONGEST_UNWRAPPED) if name in unwrapped else column[0]
+        for name, column in zip(columns, lengths, strict=True)
+    ]
+    if sum(widths) > room:
+        return iter([None] * len(columns))
+    for _ in range(min(room, sum(most)) - sum(widths)):
+        narrowest = min((width, place) for place, width in enumerate(widths) if width < most[place])[1]
+        widths[narrowest] += 1
+    return iter(widths)
 
 
 def print_pairs(pairs: Iterable[tuple[str, object]]) -> None:

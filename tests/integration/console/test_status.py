@@ -205,3 +205,13 @@ def test_doctor_finds_a_token_that_no_key_opens(mailroom: Mailroom, acme: str, e
 def test_doctor_reports_settings_that_cannot_be_read(mailroom: Mailroom, environment: dict[str, str]) -> None:
     environment["TOKEN_KEYS"] = "no-fernet-key"
     assert findings(mailroom) == {"settings": False}
+
+
+def test_doctor_names_each_mistake_of_the_settings_on_a_line(mailroom: Mailroom, environment: dict[str, str]) -> None:
+    environment |= {"PORT": "many", "LOG_LEVEL": "LOUD", "TOKEN_KEYS": "short"}
+    page = mailroom("doctor", code=1).stdout
+    assert "\N{REPLACEMENT CHARACTER}" not in page
+    wrong = [line.split(":")[1].strip() for line in page.splitlines() if line.startswith("WRONG")]
+    assert sorted(wrong) == ["LOG_LEVEL", "PORT", "TOKEN_KEYS"]
+    checks = mailroom.json("doctor", code=1)["checks"]
+    assert [check["ok"] for check in checks] == [False, False, False]
