@@ -6,6 +6,7 @@ import os
 from functools import cache
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self, TypeVar
+from urllib.parse import urlsplit
 
 from cryptography.fernet import Fernet
 from pydantic import (
@@ -52,6 +53,14 @@ def _checked_fernet_key(value: SecretStr) -> SecretStr:
     return value
 
 
+def _checked_origin(value: str) -> str:
+    parts = urlsplit(value)
+    origin = f"{parts.scheme}://{parts.netloc}"
+    if parts.scheme not in {"http", "https"} or not parts.hostname or value.lower() != origin.lower() or parts.username:
+        raise ValueError("write it as https://console.your.host, without a path: the console needs a host of its own")
+    return value
+
+
 Url = Annotated[str, AfterValidator(_without_trailing_slash)]
 Keys = Annotated[list[SecretStr], NoDecode, BeforeValidator(_split_at_commas)]
 FernetKeys = Annotated[
@@ -95,7 +104,9 @@ class Settings(BaseSettings):
         default_factory=list, description="Fernet keys that encrypt tenants' tokens, newest first, separated by commas"
     )
     secret_key: SecretStr = Field(SecretStr(""), description="Signs the console's cookies")
-    public_url: Url = Field("http://localhost:8081", description="Where people reach the console")
+    public_url: Annotated[Url, AfterValidator(_checked_origin)] = Field(
+        "http://localhost:8081", description="Where people reach the console: scheme and host, without a path"
+    )
     host: str = Field("127.0.0.1", description="Address the door and the console listen on")
     port: int = Field(8080, ge=0, le=65535, description="Port of the door")
     console_port: int = Field(8081, ge=0, le=65535, description="Port of the console")

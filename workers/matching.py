@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from shared.addresses import match_key
+from shared.addresses import bare_address, match_key
 from shared.models import AddressOwner, Match, MatchedUser, Owners, Recipient, SharedInbox
 
 MATCHED_ROLES = frozenset({"to", "cc", "bcc"})
@@ -37,13 +37,12 @@ def _match(recipient: Recipient, owners: Owners, *, fold_plus: bool) -> Match:
 def _match_owner(recipient: Recipient, owner: AddressOwner) -> Match:
     if not owner.active:
         return Match(recipient, None, f"user {owner.external_id} is inactive")
-    handle, role = recipient
-    return Match(recipient, owner, f"{role} {handle} = user {owner.external_id}, address {owner.position}")
+    return Match(recipient, owner, f"{_shown(recipient)} = user {owner.external_id}, address {owner.position}")
 
 
 def _match_shared_inbox(recipient: Recipient, inbox: SharedInbox) -> Match:
     """Match the inbox's user, else the tenant's default owner; with neither, say why for both."""
-    place = f"{recipient.role} {recipient.handle} = shared inbox" + (f" {inbox.name}" if inbox.name else "")
+    place = f"{_shown(recipient)} = shared inbox" + (f" {inbox.name}" if inbox.name else "")
     user, default = inbox.user, inbox.default_owner
     if user and user.active:
         return Match(recipient=recipient, user=user, reason=f"{place} → user {user.external_id}")
@@ -51,6 +50,13 @@ def _match_shared_inbox(recipient: Recipient, inbox: SharedInbox) -> Match:
         return Match(recipient=recipient, user=default, reason=f"{place} → default owner, user {default.external_id}")
     why_not = f"{_why_not(user, 'no user')}, {_why_not(default, 'no default owner')}"
     return Match(recipient=recipient, user=None, reason=f"{place}, for nobody: {why_not}")
+
+
+def _shown(recipient: Recipient) -> str:
+    """Return role and handle as Front sent them, and how the handle was read where it has quotes around it."""
+    handle, role = recipient
+    bare = bare_address(handle)
+    return f"{role} {handle}" if bare == handle.strip() else f"{role} {handle} (read as {bare})"
 
 
 def _why_not(user: MatchedUser | None, if_none: str) -> str:

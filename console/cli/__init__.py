@@ -15,6 +15,7 @@ from console.cli.event import event
 from console.cli.inbox import inbox
 from console.cli.keys import keys
 from console.cli.options import dry_run_option
+from console.cli.output import say
 from console.cli.repair import repair
 from console.cli.sandbox import sandbox
 from console.cli.status import status
@@ -61,16 +62,25 @@ def migrate(dry_run: bool) -> None:
     Example: mailroom migrate --dry-run
     """
     from shared.db.core import migrate as runner
-    from shared.db.core.pool import operator_errors
+    from shared.db.core.pool import operator_errors, session
+    from shared.db.users.users import rekey_addresses
     from shared.settings import load
 
-    settings = load().require("database_url")
+    url = load().require("database_url").database_url.get_secret_value()
     with operator_errors():
-        applied = runner.migrate(settings.database_url.get_secret_value(), dry_run=dry_run)
+        applied = runner.migrate(url, dry_run=dry_run)
     for migration in applied:
         click.echo(f"{'would apply' if dry_run else 'applied'} {migration.name}")
     if not applied:
         click.echo("the schema is up to date")
+    if dry_run:
+        return
+    with session(url) as conn:
+        for twin in rekey_addresses(conn):
+            say(
+                f"tenant {twin.tenant}: an address of {twin.owner} is another spelling of one of {twin.holder}, which "
+                "gets the mail; remove one of the two"
+            )
 
 
 for command in (up, migrate, status, doctor, tenant, user, inbox, event, task, repair, sandbox, keys, api_token):

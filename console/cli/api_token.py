@@ -11,6 +11,7 @@ from console.cli.commands import NothingMatched
 from console.cli.options import Duration, database, find_tenant, json_option
 from console.cli.output import print_json, print_table, say, say_if_empty
 from console.cli.times import format_time
+from shared.text import without_joiners
 
 if TYPE_CHECKING:
     from shared.db.tenants.api_tokens import ApiToken
@@ -39,7 +40,7 @@ def create(name: str, scope: str, tenant: str | None, valid_for: timedelta | Non
     from console.issued_secrets import digest_of, new_api_token
     from shared.db.tenants import api_tokens
 
-    if not name.strip() or not name.isprintable() or len(name) > LONGEST_NAME:
+    if not name.strip() or not without_joiners(name).isprintable() or len(name) > LONGEST_NAME:
         raise click.UsageError(f"a token's name is up to {LONGEST_NAME} printable characters")
     token = new_api_token()
     with database() as conn:

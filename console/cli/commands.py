@@ -6,6 +6,7 @@ from typing import Any
 
 import click
 
+from console.cli.output import replace_unprintable
 from shared.errors import ConfigurationError, MailroomError
 
 FAILED, NOTHING_MATCHED, PARTLY_FAILED, CONFIGURATION = 1, 3, 4, 78
@@ -23,6 +24,11 @@ class RootGroup(click.Group):
     def list_commands(self, _: click.Context) -> list[str]:
         """Return the commands in the order a newcomer needs them."""
         return list(self.commands)
+
+    def main(self, *arguments: Any, **options: Any) -> Any:
+        """Run the command line. Its output is readable in any encoding."""
+        replace_unprintable()
+        return super().main(*arguments, **options)
 
     def invoke(self, ctx: click.Context) -> Any:
         """Run the command; print a MailroomError as one line and exit, instead of a traceback."""

@@ -57,7 +57,7 @@ def map_(address: str, tenant: str, user: str | None, nobody: bool) -> None:
     with database() as conn:
         if not directory.map_inbox_address(conn, find_tenant(conn, tenant).id, parsed, user_id):
             raise unknown_user(user_id)
-    click.echo(f"{address} → user {user_id}" if user_id else f"{address} → the default owner")
+    click.echo(f"{parsed.as_given} → user {user_id}" if user_id else f"{parsed.as_given} → the default owner")
 
 
 @inbox.command()
@@ -92,13 +92,13 @@ def remove(address: str, tenant: str) -> None:
 
 
 def _address(text: str) -> Address:
-    from shared.addresses import match_key
+    from shared.addresses import bare_address, match_key
     from shared.db.users.users import Address
 
     key = match_key(text)
     if key is None:
         raise click.UsageError(f"{text!r} is no address")
-    return Address(key=key, as_given=text.strip())
+    return Address(key=key, as_given=bare_address(text))
 
 
 def _user_id(user: str | None, *, nobody: bool) -> str | None:

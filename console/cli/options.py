@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import getpass
+import os
 from collections.abc import Callable
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
@@ -102,6 +104,14 @@ def find_tenant(conn: Connection, name: str) -> TenantOverview:
     if tenant is None:
         raise NothingMatched(f"there is no tenant {name!r}; `mailroom tenant list` lists all")
     return tenant
+
+
+def operator_name() -> str:
+    """Return the name of the account that runs the command, or its number where it has no name, as in a container."""
+    try:
+        return clean(getpass.getuser(), LONGEST_WORD)
+    except (KeyError, OSError):  # Python 3.13 made it an OSError
+        return f"uid {os.getuid()}"
 
 
 def unknown_user(external_id: str | None) -> NothingMatched:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import io
 import json
 import sys
 import time
@@ -14,12 +15,15 @@ from uuid import UUID
 
 import click
 
+from shared.text import printable
+
 if TYPE_CHECKING:
     from rich.console import Console, JustifyMethod
     from rich.table import Table
     from rich.text import Text
 
 PAGE_WIDTH = 100  # characters, where stdout is no terminal
+LONGEST_UNWRAPPED = 24  # characters
 QUIET_SECONDS = 5.0  # between two lines of progress, where stderr is no terminal
 STATE_COLOURS = {"done": "green", "stored": "green", "confirmed": "green", "failed": "red", "parked": "yellow"}
 
@@ -48,8 +52,36 @@ def confirm(question: str, *, yes: bool) -> None:
 
 
 def print_json(document: object) -> None:
-    """Print the one document of a `--json` command."""
-    click.echo(json.dumps(document, ensure_ascii=False, indent=2, default=_as_json))
+    """Print the one document of a `--json` command.
+
+    Characters that a terminal obeys or hides, and all that stdout's encoding lacks, are written as \\uXXXX.
+    """
+    text = json.dumps(document, ensure_ascii=False, indent=2, default=_as_json)
+    click.echo("".join(map(_json_character, text)) if not _is_plain(text) else text)
+
+
+def _is_plain(text: str) -> bool:
+    return text.replace("\n", "").isprintable() and _can_print(text)
+
+
+def _json_character(char: str) -> str:
+    """Escape as JSON does. A raw newline is one of the layout, because JSON has no other outside of escapes."""
+    return char if char == "\n" or (char.isprintable() and _can_print(char)) else json.dumps(char)[1:-1]
+
+
+def _can_print(text: str) -> bool:
+    try:
+        text.encode(getattr(sys.stdout, "encoding", None) or "utf-8")
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def replace_unprintable() -> None:
+    """Print a replacement for each character that the encoding of the terminal lacks, in place of a traceback."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")
 
 
 def print_table(
@@ -61,17 +93,43 @@ def print_table(
 ) -> None:
     """Print a plain table; a cell of None stays blank.
 
-    `right` names the columns of numbers, `unwrapped` the columns that a person copies from.
+    `right` names the columns of numbers, `unwrapped` the columns that a person copies from. They are wrapped as well
+    where a cell is so long that it would leave no room for the other columns.
     """
     from rich.table import Table
 
-    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="dim")
-    for column in columns:
+    table, page = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="dim"), stdout_page()
+    cells = [["" if cell is None else printable(str(cell)) for cell in row] for row in rows]
+    widths = _widths(columns, cells, unwrapped, room=page.width - 2 * len(columns) + 2)
+    for column, width in zip(columns, widths, strict=True):
         justify: JustifyMethod = "right" if column in right else "left"
-        table.add_column(column, justify=justify, overflow="fold", no_wrap=column in unwrapped)
-    for row in rows:
-        table.add_row(*("" if cell is None else safe_text(cell, state_style(str(cell))) for cell in row))
-    stdout_page().print(table)
+        table.add_column(column, justify=justify, overflow="fold", width=width)
+    for row in cells:
+        table.add_row(*(safe_text(cell, state_style(cell)) for cell in row))
+    page.print(table)
+
+
+def _widths(
+    columns: Sequence[str], cells: Sequence[Sequence[str]], unwrapped: Sequence[str], *, room: int
+) -> Iterator[int | None]:
+    """Share the room: each column gets its header, or its cells where they must not wrap, then the narrowest get more.
+
+    A cell longer than LONGEST_UNWRAPPED wraps in any column. Where the room is too small for that, rich decides.
+    """
+    from rich.cells import cell_len
+
+    lengths = [[cell_len(cell) for cell in (column, *below)] for column, *below in zip(columns, *cells, strict=True)]
+    most = [max(column) for column in lengths]
+    widths = [
+        max(length for length in column if length <= LONGEST_UNWRAPPED) if name in unwrapped else column[0]
+        for name, column in zip(columns, lengths, strict=True)
+    ]
+    if sum(widths) > room:
+        return iter([None] * len(columns))
+    for _ in range(min(room, sum(most)) - sum(widths)):
+        narrowest = min((width, place) for place, width in enumerate(widths) if width < most[place])[1]
+        widths[narrowest] += 1
+    return iter(widths)
 
 
 def print_pairs(pairs: Iterable[tuple[str, object]]) -> None:
@@ -90,7 +148,7 @@ def safe_text(text: object, style: str = "") -> Text:
     """Make a foreign text safe to print: control and bidi characters are replaced, markup is not interpreted."""
     from rich.text import Text
 
-    return Text("".join(char if char.isprintable() else "\N{REPLACEMENT CHARACTER}" for char in str(text)), style)
+    return Text(printable(str(text)), style)
 
 
 def text_grid(rows: Iterable[Sequence[Text]]) -> Table:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import getpass
 import time
 from collections.abc import Sequence
 from dataclasses import asdict
@@ -11,7 +10,15 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from console.cli.commands import FAILED, PARTLY_FAILED, NothingMatched
-from console.cli.options import Since, database, dry_run_option, find_tenant, json_option, yes_option
+from console.cli.options import (
+    Since,
+    database,
+    dry_run_option,
+    find_tenant,
+    json_option,
+    operator_name,
+    yes_option,
+)
 from console.cli.output import (
     confirm,
     print_json,
@@ -86,7 +93,7 @@ def repair(  # noqa: PLR0913 -- one parameter an option
 def _stop(conn: Connection, tenant_id: int | None) -> None:
     from shared.db import repairs
 
-    stopped = repairs.stop_repairs(conn, tenant_id, who=getpass.getuser())
+    stopped = repairs.stop_repairs(conn, tenant_id, who=operator_name())
     if not stopped:
         raise NothingMatched("no repair waits or runs")
     click.echo(f"stopped: {stopped:,}")
@@ -104,7 +111,7 @@ def _repair(
     if not dry_run:
         confirm(f"work through what is missing of {_tenants(candidates)}?", yes=yes)
     ids = [each.id for each in candidates]
-    requested = repairs.request_repairs(conn, ids, since=since, dry_run=dry_run, who=getpass.getuser())
+    requested = repairs.request_repairs(conn, ids, since=since, dry_run=dry_run, who=operator_name())
     try:
         return _follow(conn, requested, "compare" if dry_run else "repair")
     except KeyboardInterrupt:

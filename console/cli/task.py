@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import getpass
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
@@ -17,6 +16,7 @@ from console.cli.options import (
     filter_options,
     json_option,
     limit_option,
+    operator_name,
     yes_option,
 )
 from console.cli.output import (
@@ -187,7 +187,7 @@ def _show_plan(conn: Connection, change: BulkChange, tasks: Filter) -> int:
 def _apply(conn: Connection, change: BulkChange, tasks: Filter, total: int) -> int:
     from shared.db.reading.tasks import id_batches
 
-    changed, who = 0, getpass.getuser()
+    changed, who = 0, operator_name()
     with count_progress(change.verb, total) as advance:
         for batch in id_batches(conn, tasks, change.states, size=BATCH_SIZE):
             with conn.transaction():

@@ -15,7 +15,8 @@ from console.up.data_folder import ensure_secrets, locked, program_environment, 
 from console.up.embedded import Postgres, Server, Valkey
 from console.up.runner import EXIT_CONFIGURATION, Program, Runner, say
 from shared.db.core.migrate import migrate
-from shared.db.core.pool import operator_errors
+from shared.db.core.pool import operator_errors, session
+from shared.db.users.users import rekey_addresses
 from shared.errors import ConfigurationError, MailroomError
 from shared.process import stopping
 from shared.settings import Settings, load
@@ -74,8 +75,11 @@ def _run(demo: bool, data: Path, stop: stopping.Stop, stack: ExitStack) -> int:
     _refuse_taken(ports)
     servers = _start_servers(settings, data, stack)
     values = stack.enter_context(published(data, _temporary_settings(servers, settings, demo=demo)))
+    url = load().database_url.get_secret_value()
     with operator_errors():
-        migrate(load().database_url.get_secret_value())
+        migrate(url)
+    with session(url) as conn:
+        rekey_addresses(conn)
     environment = _environment(values, data)
     programs = [Program(name, text, environment=environment, folder=ROOT) for name, text in command_of.items()]
     return Runner(programs, servers).run(stop, _welcome_once_all_listen(ports))

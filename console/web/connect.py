@@ -88,10 +88,15 @@ def start(token: str) -> ResponseReturnValue:
 
 @bp.get("/oauth/callback")
 def callback() -> ResponseReturnValue:
-    """Take the code or the denial with which Front sends the browser back. Each state works once."""
+    """Take the code or the denial with which Front sends the browser back. Each state works once.
+
+    A browser that comes again, by reload or the back button, sees what it connected.
+    """
     resources = current_resources()
-    digests = {"state": digest_of(request.args.get("state", "")), "browser": digest_of(known_browser_secret())}
-    consent = resources.pool.run(lambda conn: consent_rows.take_state(conn, **digests))
+    state, browser = digest_of(request.args.get("state", "")), digest_of(known_browser_secret())
+    consent = resources.pool.run(lambda conn: consent_rows.take_state(conn, state=state, browser=browser))
+    if consent is None and was_connected_by(state):
+        return redirect(url_for("connect.connected"), 303)
     if consent is None:
         return _refused(problems.STATES["unknown"])
     code = request.args.get("code", "")
@@ -101,7 +106,7 @@ def callback() -> ResponseReturnValue:
         connection = connect_with_code(resources, consent, code)
     except MailroomError as exc:
         return _failed(exc, tenant_id=consent.tenant_id, again=_link_url(consent))
-    remember_connection(connection)
+    remember_connection(connection, state)
     return redirect(url_for("connect.connected"), 303)
 
 
@@ -228,9 +233,15 @@ def remembered_token(digest: bytes) -> str | None:
     return token
 
 
-def remember_connection(connection: NewConnection) -> None:
-    """Let this browser watch the first event come in."""
+def remember_connection(connection: NewConnection, state: bytes) -> None:
+    """Let this browser watch the first event come in, also when it comes back with the same state."""
     session["connected"] = {**asdict(connection), "at": connection.at.isoformat()}
+    session["connected_by"] = state.hex()
+
+
+def was_connected_by(state: bytes) -> bool:
+    """Whether this browser made its last connection with the state of this digest."""
+    return bool(session.get("connected_by") == state.hex())
 
 
 def remembered_connection() -> NewConnection | None:

@@ -107,7 +107,8 @@ STATES = {
     "unknown": Refusal(
         status=400,
         title="This page can be opened once only",
-        text="You came here a second time, or not from Front. Open the link that you were sent and allow access again.",
+        text="You came here a second time, or not from Front. Open the link that you were sent. If it was used "
+        "already, Front is connected; if not, allow access again.",
     ),
     "late": Refusal(
         status=400,

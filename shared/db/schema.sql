@@ -78,7 +78,7 @@ ALTER TABLE tenants ADD FOREIGN KEY (id, default_owner) REFERENCES users ON DELE
 
 CREATE TABLE user_addresses (
     tenant_id bigint NOT NULL,
-    address text NOT NULL,                        -- normalised and case-folded: recipients are matched by it
+    address text NOT NULL,
     user_id bigint NOT NULL,
     position smallint NOT NULL,
     as_given text NOT NULL,
@@ -87,11 +87,13 @@ CREATE TABLE user_addresses (
 );
 COMMENT ON TABLE user_addresses IS
     'An e-mail address of a user. Within a tenant an address belongs to one user.';
+COMMENT ON COLUMN user_addresses.address IS
+    'The key by which recipients are matched: `match_key` of `as_given`, with the domain in A-labels.';
 CREATE INDEX user_addresses_user ON user_addresses (tenant_id, user_id);
 
 CREATE TABLE inbox_addresses (
     tenant_id bigint NOT NULL REFERENCES tenants ON DELETE CASCADE,
-    address text NOT NULL,                        -- as in user_addresses
+    address text NOT NULL,
     as_given text NOT NULL,
     inbox_id text,                                -- Front's inb_…; null: named by a person
     inbox_name text,
@@ -101,6 +103,8 @@ CREATE TABLE inbox_addresses (
 );
 COMMENT ON TABLE inbox_addresses IS
     'The address of a shared inbox in Front, and the user who gets the mail sent to it.';
+COMMENT ON COLUMN inbox_addresses.address IS
+    'The key by which recipients are matched, as in `user_addresses`.';
 
 
 -- Deliveries, events and their parts ---------------------------------------------------------------------------------

@@ -38,7 +38,8 @@ def _findings() -> Iterator[Finding]:
     try:
         settings = load()
     except ConfigurationError as error:
-        yield Finding(name="settings", ok=False, found=str(error), fix="correct the environment")
+        for mistake in str(error).splitlines():
+            yield Finding(name="settings", ok=False, found=mistake, fix="correct the environment")
         return
     yield Finding(name="settings", ok=True, found="can be read")
     yield from run_checks(settings)

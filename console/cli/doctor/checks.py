@@ -143,8 +143,11 @@ def _sealing(usage: KeyUsage) -> Iterator[Finding]:
 def _check_oauth_app(settings: Settings) -> Iterator[Finding]:
     """Check that links can connect tenants: Front knows the app, and the console has a public https address."""
     missing = missing_oauth_settings(settings)
-    if len(missing) == len(OAUTH_SETTINGS) and _all_by_api_token(settings):
-        yield Finding(name="oauth app", ok=True, found="not set; every tenant is connected by an API token")
+    if len(missing) == len(OAUTH_SETTINGS) and not _any_by_link(settings):
+        found = (
+            "not set: a private app needs none; links for other companies need FRONT_CLIENT_ID and FRONT_CLIENT_SECRET"
+        )
+        yield Finding(name="oauth app", ok=True, found=found)
         return
     found = f"not set: {', '.join(missing)}" if missing else "client id and secret set"
     fix = "copy client id and secret from the OAuth page of the Front app: without them no link connects a tenant"
@@ -159,10 +162,9 @@ def _check_oauth_app(settings: Settings) -> Iterator[Finding]:
     )
 
 
-def _all_by_api_token(settings: Settings) -> bool:
+def _any_by_link(settings: Settings) -> bool:
     with session(settings.database_url.get_secret_value()) as conn:
-        kinds = [tenant.connection for tenant in tenants.list_all(conn)]
-    return bool(kinds) and set(kinds) == {"api_token"}
+        return any(tenant.connection == "oauth" for tenant in tenants.list_all(conn))
 
 
 def _check_erased_companies(settings: Settings) -> Iterator[Finding]:

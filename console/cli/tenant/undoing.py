@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import getpass
 import time
 from collections.abc import Sequence
 from datetime import datetime
@@ -11,7 +10,7 @@ from datetime import datetime
 import click
 
 from console.cli.commands import PARTLY_FAILED, NothingMatched
-from console.cli.options import database, find_tenant
+from console.cli.options import database, find_tenant, operator_name
 from console.cli.output import confirm, count_progress, print_json, say
 from console.cli.times import format_time
 from shared.db.core.pool import Connection
@@ -73,7 +72,7 @@ def _planned(part: Undoable) -> str:
 
 
 def _request(conn: Connection, tenant: TenantOverview, since: datetime, plan: Sequence[Undoable]) -> None:
-    who = getpass.getuser()
+    who = operator_name()
     with count_progress("asking", sum(part.conversations for part in plan)) as advance:
         while batch := manual_changes.conversations_to_undo(conn, tenant.id, since, size=BATCH_SIZE):
             with conn.transaction():

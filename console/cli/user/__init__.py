@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from console.cli.user.importing import Mistakes
     from shared.db.core.pool import Connection
 
-InFile = click.Path(exists=True, dir_okay=False, path_type=Path)
+InFile = click.Path(exists=True, dir_okay=False, allow_dash=True, path_type=Path)
 OutFile = click.Path(dir_okay=False, writable=True, path_type=Path)
 
 
@@ -131,6 +131,8 @@ def import_(  # noqa: PLR0913, PLR0917 -- one parameter an option
     ctx: click.Context, file: Path, tenant: str, dry_run: bool, move: bool, errors_file: Path | None, as_json: bool
 ) -> None:
     """Add and change users from a CSV file with the columns external_id,name,email[,email…][,action][,active].
+
+    FILE may be a pipe, or - for stdin.
 
     A line replaces its user's addresses; `active` is yes or no, and empty changes nothing. Wrong lines are printed with
     their numbers (exit code 4), all others go in. Users whom the file does not name stay.

@@ -2,23 +2,29 @@
 
 from __future__ import annotations
 
+import codecs
 import csv
 import re
 from collections import deque
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, TextIO
+from typing import BinaryIO, TextIO
 
 from console.user_validation import BadUser, validated_user
 from shared.db.users.user_writes import ImportedUser, Mistake
 from shared.errors import MailroomError
+from shared.text import hidden_character
 
-if TYPE_CHECKING:
-    from pathlib import Path
-
-
+#: The first bytes of a file: a mark, or Latin letters without one.
+WIDE_ENCODINGS = {
+    rb"\xff\xfe\0\0|\0\0\xfe\xff": "utf-32",
+    rb"\xff\xfe|\xfe\xff": "utf-16",
+    rb"[^\0]\0[^\0]\0": "utf-16-le",
+    rb"\0[^\0]\0[^\0]": "utf-16-be",
+}
 LONGEST_LINE = 100_000  # characters
 LONGEST_RECORD = 10  # lines of a quoted field, before its opening quote counts as a mistake
+SEPARATOR = re.compile(r"""["']?sep=(.)["']?\s*""", re.IGNORECASE)  # Excel's own first line
 EMAIL = re.compile(r"e-?mail[ _-]?\d*")
 NEEDED = ("external_id", "name", "email")
 SINGLE = ("external_id", "name", "action", "active")
@@ -26,6 +32,12 @@ HEADER = "external_id,name,email[,email…][,action][,active]"
 ACTIVE = {"yes": True, "true": True, "1": True, "no": False, "false": False, "0": False, "": None}
 
 Line = tuple[int, str]
+
+
+class BadFile(MailroomError):
+    """The file cannot be read as text."""
+
+    code = "bad_file"
 
 
 class BadHeader(MailroomError):
@@ -48,12 +60,19 @@ class Columns:
     ignored: tuple[str, ...]
 
 
-def detect_encoding(path: Path) -> str:
-    """Return UTF-16 if the file starts with its mark, else the first that decodes all: UTF-8, Windows-1252, Latin-1."""
-    with path.open("rb") as file:
-        if file.read(2) in {b"\xff\xfe", b"\xfe\xff"}:
-            return "utf-16"
-    return next(encoding for encoding in ("utf-8-sig", "cp1252", "latin-1") if _decodes(path, encoding))
+def detect_encoding(file: BinaryIO) -> str:
+    """Return UTF-16 or UTF-32 if the file begins so, else the first that decodes all: UTF-8, Windows-1252, Latin-1.
+
+    Raises BadFile when the file begins as UTF-16 or UTF-32 and does not go on so. The file is left at its start.
+    """
+    file.seek(0)
+    start = file.read(4)
+    wide = next((encoding for begins, encoding in WIDE_ENCODINGS.items() if re.match(begins, start, re.DOTALL)), None)
+    if wide and not _decodes(file, wide):
+        raise BadFile(f"the file begins as {wide.upper()} and is damaged or cut off; save it again as CSV UTF-8")
+    found = wide or next(encoding for encoding in ("utf-8-sig", "cp1252", "latin-1") if _decodes(file, encoding))
+    file.seek(0)
+    return found
 
 
 def numbered_lines(file: TextIO) -> Iterator[Line]:
@@ -67,9 +86,9 @@ def numbered_lines(file: TextIO) -> Iterator[Line]:
         yield number, line
 
 
-def parse_header(header: str) -> Columns:
+def parse_header(header: str, delimiters: str = ",;\t|") -> Columns:
     """Parse the header, with the delimiter that finds most known columns. Raises BadHeader naming what is missing."""
-    readings = [(delimiter, _column_names(header, delimiter)) for delimiter in ",;\t"]
+    readings = [(delimiter, _column_names(header, delimiter)) for delimiter in delimiters]
     delimiter, names = max(readings, key=lambda reading: sum(_is_known(name) for name in reading[1]))
     kinds = ["email" if EMAIL.fullmatch(name) else name for name in names]
     missing = [name for name in NEEDED if name not in kinds]
@@ -90,10 +109,16 @@ def parse_header(header: str) -> Columns:
 
 
 def read_header(lines: Iterator[Line]) -> Columns:
-    """Parse the first line that is not blank as the header; `lines` continues after it. Raises BadHeader."""
+    """Parse the first line that is not blank as the header; `lines` continues after it. Raises BadHeader.
+
+    A line `sep=;` before it names the delimiter.
+    """
+    delimiters = ",;\t|"
     for number, text in lines:
-        if text.strip(" \t\r\n,;"):
-            return parse_header(text)
+        if separator := SEPARATOR.fullmatch(text.lstrip("\ufeff")):
+            delimiters = separator[1]
+        elif text.strip(" \t\r\n,;|\ufeff"):
+            return parse_header(text, delimiters)
         if number > LONGEST_RECORD:
             break
     raise BadHeader(f"the file has no first line with column names: {HEADER}")
@@ -149,7 +174,7 @@ def _is_unclosed(record: list[Line]) -> bool:
 
 
 def _cells(text: str, columns: Columns) -> list[str] | str:
-    """Return the cells, exactly as many as the header has, or the mistake."""
+    """Return the cells, exactly as many as the header has, or the mistake. Empty cells at the end may be missing."""
     if len(text) >= LONGEST_LINE:
         return f"longer than {LONGEST_LINE:,} characters"
     try:
@@ -159,9 +184,9 @@ def _cells(text: str, columns: Columns) -> list[str] | str:
     if not any(cell.strip() for cell in cells):
         return []
     surplus = cells[columns.width :]
-    if len(cells) < columns.width or any(cell.strip() for cell in surplus):
+    if any(cell.strip() for cell in surplus):
         return f"{len(cells)} columns where the header has {columns.width}"
-    return cells
+    return cells[: columns.width] + [""] * (columns.width - len(cells))
 
 
 def _split(text: str, delimiter: str) -> list[str]:
@@ -172,20 +197,24 @@ def _split(text: str, delimiter: str) -> list[str]:
 
 def _column_names(header: str, delimiter: str) -> list[str]:
     try:
-        return [name.strip().casefold() for name in _split(header, delimiter)]
+        names = _split(header.lstrip("\ufeff"), delimiter)
     except csv.Error:
         return []
+    visible = ("".join(char for char in name if not hidden_character(char)) for name in names)
+    return [name.strip().casefold() for name in visible]
 
 
 def _is_known(name: str) -> bool:
     return name in SINGLE or EMAIL.fullmatch(name) is not None
 
 
-def _decodes(path: Path, encoding: str) -> bool:
+def _decodes(file: BinaryIO, encoding: str) -> bool:
+    file.seek(0)
+    decoder = codecs.getincrementaldecoder(encoding)()
     try:
-        with path.open(encoding=encoding, newline="") as file:
-            while file.read(2**20):
-                pass
-    except UnicodeDecodeError:
+        while part := file.read(2**20):
+            decoder.decode(part)
+        decoder.decode(b"", final=True)
+    except UnicodeError:
         return False
     return True

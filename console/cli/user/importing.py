@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import bisect
+import io
+import shutil
+import sys
+import tempfile
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TextIO
+from typing import BinaryIO, TextIO, cast
 
 from console.cli.output import count_progress, say
 from console.cli.user.csv_table import Columns, detect_encoding, numbered_lines, read_header, read_users
@@ -15,6 +19,7 @@ from shared.db.core.pool import Connection
 from shared.db.users import user_writes, users
 from shared.db.users.user_writes import ImportedUser, Mistake
 
+STDIN = Path("-")
 MAX_SHOWN = 20  # mistakes, and moved addresses, printed one by one
 BATCH_SIZE = 2_000  # lines in memory at a time
 
@@ -47,7 +52,7 @@ def import_file(  # noqa: PLR0913 -- each choice is named at the call
     with conn.transaction(force_rollback=dry_run), _open(path) as file:
         users.lock(conn, tenant_id)
         user_writes.create_staging_tables(conn)
-        columns = _stage(conn, file, path.stat().st_size, mistakes)
+        columns = _stage(conn, file, mistakes)
         for mistake in user_writes.remove_repeated_lines(conn):
             mistakes.add(mistake)
         for mistake in user_writes.remove_taken_addresses(conn, tenant_id, move=move):
@@ -62,14 +67,26 @@ def import_file(  # noqa: PLR0913 -- each choice is named at the call
 
 @contextmanager
 def _open(path: Path) -> Iterator[TextIO]:
-    encoding = detect_encoding(path)
-    if encoding != "utf-8-sig":
-        say(f"{path.name} is not UTF-8; read as {encoding}")
-    with path.open(encoding=encoding, newline="") as file:
-        yield file
+    """Open a file, or copy a pipe (`-`, `<(…)`, /dev/stdin): finding the encoding reads the whole of it first."""
+    with ExitStack() as stack:
+        given = sys.stdin.buffer if path == STDIN else stack.enter_context(path.open("rb"))
+        file = given if given.seekable() else stack.enter_context(_copied(given))
+        encoding = detect_encoding(file)
+        if encoding != "utf-8-sig":
+            say(f"{path.name} is not UTF-8; read as {encoding}")
+        yield stack.enter_context(io.TextIOWrapper(file, encoding=encoding, newline=""))
 
 
-def _stage(conn: Connection, file: TextIO, size: int, mistakes: Mistakes) -> Columns:
+@contextmanager
+def _copied(pipe: BinaryIO) -> Iterator[BinaryIO]:
+    with tempfile.TemporaryFile() as copy:
+        shutil.copyfileobj(pipe, copy)
+        yield cast("BinaryIO", copy)
+
+
+def _stage(conn: Connection, file: TextIO, mistakes: Mistakes) -> Columns:
+    size = file.buffer.seek(0, io.SEEK_END)
+    file.buffer.seek(0)
     lines = numbered_lines(file)
     columns = read_header(lines)
     if columns.ignored:

@@ -10,7 +10,7 @@ from psycopg import sql
 from psycopg.rows import class_row
 
 from shared.errors import MailroomError
-from shared.text import clean
+from shared.text import clean, without_joiners
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -81,7 +81,7 @@ class PolicyChange:
 
 def is_name(value: str) -> bool:
     """Whether the value can name a tenant or a customer: printable, not blank, not too long."""
-    return bool(value.strip()) and value.isprintable() and len(value) <= LONGEST_NAME
+    return bool(value.strip()) and without_joiners(value).isprintable() and len(value) <= LONGEST_NAME
 
 
 def add(conn: Connection, name: str, company_id: str | None, *, customer: str | None = None) -> int:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from psycopg import sql
 from psycopg.rows import class_row
 
+from shared.addresses import match_key
 from shared.errors import MailroomError
 
 if TYPE_CHECKING:
@@ -69,6 +70,33 @@ PAGE = """
         SELECT a.user_id FROM user_addresses a WHERE a.tenant_id = %(tenant)s AND a.address = %(key)s))
     ORDER BY u.external_id LIMIT %(limit)s
 """
+
+#: Addresses whose key is not simply their lower case. Only these have had another key in an earlier release.
+RARE_ADDRESSES = """
+    SELECT address, as_given FROM {table}
+    WHERE tenant_id = %s AND (as_given !~ '^[A-Za-z0-9._%%+-]+@[A-Za-z0-9.-]*[A-Za-z0-9-]$' OR as_given ~* 'xn--')
+    ORDER BY address
+"""
+
+CHANGE_KEYS = """
+    UPDATE {table} a SET address = changed.new FROM unnest(%(old)s::text[], %(new)s::text[]) AS changed(old, new)
+    WHERE a.tenant_id = %(tenant)s AND a.address = changed.old
+        AND NOT EXISTS (SELECT FROM {table} taken WHERE taken.tenant_id = %(tenant)s AND taken.address = changed.new)
+    RETURNING changed.old
+"""
+
+TWINS = """
+    SELECT t.name AS tenant, {owner_of_twin} AS owner, {owner_of_holder} AS holder
+    FROM unnest(%(old)s::text[], %(new)s::text[]) AS changed(old, new)
+    JOIN {table} twin ON twin.tenant_id = %(tenant)s AND twin.address = changed.old
+    JOIN {table} holder ON holder.tenant_id = %(tenant)s AND holder.address = changed.new
+    JOIN tenants t ON t.id = %(tenant)s
+    ORDER BY owner, holder
+"""
+OWNER = {
+    "user_addresses": "(SELECT 'user ' || external_id FROM users WHERE tenant_id = {a}.tenant_id AND id = {a}.user_id)",
+    "inbox_addresses": "concat('inbox ', coalesce({a}.inbox_name, 'named by a person'))",
+}
 
 
 def lock(conn: Connection, tenant_id: int) -> None:
@@ -169,3 +197,54 @@ def _owners(conn: Connection, tenant_id: int, addresses: Sequence[Address]) -> l
         """,
         (tenant_id, [address.key for address in addresses]),
     ).fetchall()
+
+
+@dataclass(frozen=True, kw_only=True)
+class TwinAddress:
+    """An address that is another spelling of the holder's; it keeps its old key and gets no mail."""
+
+    tenant: str
+    owner: str
+    holder: str
+
+
+def rekey_addresses(conn: Connection) -> list[TwinAddress]:
+    """Give each stored address the key of this release; return the addresses whose key another address has.
+
+    A tenant's addresses change in one transaction. A second call changes nothing more.
+    """
+    tenants = conn.execute("SELECT id FROM tenants ORDER BY id").fetchall()
+    return [twin for (tenant_id,) in tenants for table in OWNER for twin in _rekey_tenant(conn, tenant_id, table)]
+
+
+def _rekey_tenant(conn: Connection, tenant_id: int, table: str) -> list[TwinAddress]:
+    with conn.transaction():
+        lock(conn, tenant_id)
+        left = _change_keys(conn, tenant_id, table)
+        if not left:
+            return []
+        owners = {f"owner_of_{each}": sql.SQL(OWNER[table].format(a=each)) for each in ("twin", "holder")}
+        query = sql.SQL(TWINS).format(table=sql.Identifier(table), **owners)
+        with conn.cursor(row_factory=class_row(TwinAddress)) as cursor:
+            return cursor.execute(query, _keys_of(tenant_id, left)).fetchall()
+
+
+def _change_keys(conn: Connection, tenant_id: int, table: str) -> dict[str, str]:
+    """Change the keys of a table, and return the old and the new key of each address whose new key is taken."""
+    name = sql.Identifier(table)
+    rows = conn.execute(sql.SQL(RARE_ADDRESSES).format(table=name), (tenant_id,)).fetchall()
+    left = {old: new for old, as_given in rows if (new := match_key(as_given)) and new != old}
+    # A key may be taken by an address that will leave it. So the rest is tried again after each change.
+    while left:
+        first = {new: old for old, new in reversed(left.items())}
+        values = _keys_of(tenant_id, {old: new for new, old in first.items()})
+        changed = conn.execute(sql.SQL(CHANGE_KEYS).format(table=name), values).fetchall()
+        if not changed:
+            break
+        for (old,) in changed:
+            del left[old]
+    return left
+
+
+def _keys_of(tenant_id: int, changes: dict[str, str]) -> dict[str, object]:
+    return {"tenant": tenant_id, "old": list(changes), "new": list(changes.values())}

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 if TYPE_CHECKING:
+    import psycopg
+
     from tests.integration.console.conftest import Mailroom
 
 APP = {"FRONT_CLIENT_ID": "an-app", "FRONT_CLIENT_SECRET": "canary-secret"}
@@ -24,8 +26,8 @@ def checks(mailroom: Mailroom) -> dict[str, bool]:
         ({**APP}, True),
         ({"FRONT_CLIENT_ID": "an-app"}, False),
         ({"FRONT_CLIENT_SECRET": "canary-secret"}, False),
-        # No tenant can be connected yet
-        ({}, False),
+        # A private app has neither
+        ({}, True),
     ],
 )
 def test_an_app_has_an_id_and_a_secret(
@@ -38,6 +40,13 @@ def test_an_app_has_an_id_and_a_secret(
 def test_tenants_with_api_tokens_alone_need_no_app(mailroom: Mailroom, acme: str) -> None:
     found = checks(mailroom)
     assert (found["oauth app"], "public url" in found) == (True, False)
+
+
+def test_a_tenant_that_was_connected_by_a_link_needs_the_app(
+    mailroom: Mailroom, acme: str, conn: psycopg.Connection
+) -> None:
+    conn.execute("UPDATE connections SET kind = 'oauth'")
+    assert checks(mailroom)["oauth app"] is False
 
 
 @pytest.mark.parametrize(

@@ -154,3 +154,19 @@ def test_lists_are_narrowed(
 @pytest.mark.parametrize("options", [("--since", "yesterday"), ("--state", "lost"), ("--limit", "0")])
 def test_a_wrong_filter_is_a_usage_error(mailroom: Mailroom, options: tuple[str, str]) -> None:
     mailroom("event", "list", *options, code=2)
+
+
+def test_the_list_is_whole_at_80_columns_also_for_an_event_without_an_id_of_fronts(
+    mailroom: Mailroom, acme: str, conn: psycopg.Connection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("console.cli.output.PAGE_WIDTH", 80)
+    long_id = "body:" + "a1b2c3d4" * 8
+    insert_event(conn, front_id=long_id, state="failed")
+    insert_event(conn, front_id="evt_4rk1x0bw", state="processing", type="conversation_archived")
+    page = mailroom("event", "list").stdout.splitlines()
+    assert page[0].split() == ["received", "(UTC)", "event", "type", "tenant", "state", "cause"]
+    assert max(map(len, page)) <= 80
+    rows = "\n".join(page[1:])
+    assert all(word in rows for word in ("03-01 08:00:00", "evt_4rk1x0bw", "Acme", "failed", "processing"))
+    column = slice(page[0].index("event"), page[0].index("type"))
+    assert long_id in "".join(line[column].strip() for line in page[1:])

@@ -146,7 +146,7 @@ def bare_database(postgres: Postgres, environment: dict[str, str]) -> None:
 def test_a_bare_database_is_told_and_migrated(mailroom: Mailroom) -> None:
     assert "run `mailroom migrate`" in mailroom("status", code=1).stderr
     assert not findings(mailroom)["migrations"]
-    assert "would apply 0001_initial" in mailroom("migrate", "--dry-run").stdout
+    assert "would apply 0001_initial\nwould apply 0002_address_keys" in mailroom("migrate", "--dry-run").stdout
     assert "applied 0001_initial" in mailroom("migrate").stdout
     assert mailroom("migrate").stdout == "the schema is up to date\n"
     mailroom.json("status")
@@ -205,3 +205,13 @@ def test_doctor_finds_a_token_that_no_key_opens(mailroom: Mailroom, acme: str, e
 def test_doctor_reports_settings_that_cannot_be_read(mailroom: Mailroom, environment: dict[str, str]) -> None:
     environment["TOKEN_KEYS"] = "no-fernet-key"
     assert findings(mailroom) == {"settings": False}
+
+
+def test_doctor_names_each_mistake_of_the_settings_on_a_line(mailroom: Mailroom, environment: dict[str, str]) -> None:
+    environment |= {"PORT": "many", "LOG_LEVEL": "LOUD", "TOKEN_KEYS": "short"}
+    page = mailroom("doctor", code=1).stdout
+    assert "\N{REPLACEMENT CHARACTER}" not in page
+    wrong = [line.split(":")[1].strip() for line in page.splitlines() if line.startswith("WRONG")]
+    assert sorted(wrong) == ["LOG_LEVEL", "PORT", "TOKEN_KEYS"]
+    checks = mailroom.json("doctor", code=1)["checks"]
+    assert [check["ok"] for check in checks] == [False, False, False]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING
 
 import pytest
@@ -99,3 +100,34 @@ def test_a_task_shows_its_attempts(mailroom: Mailroom, acme: str, conn: psycopg.
 def test_an_unknown_task_matches_nothing(mailroom: Mailroom) -> None:
     mailroom("task", "show", 1, code=3)
     mailroom("task", "show", "one", code=2)
+
+
+def test_an_account_without_a_name_is_told_by_its_number(
+    mailroom: Mailroom, failed: list[int], conn: psycopg.Connection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Platforms run containers under numbers that no passwd file knows."""
+    nameless(monkeypatch)
+    mailroom("task", "retry", failed[0], "--yes")
+    mailroom("task", "discard", failed[2], "--reason", "a test", "--yes")
+    assert conn.execute("SELECT DISTINCT who FROM journal").fetchall() == [(f"uid {os.getuid()}",)]
+
+
+def nameless(monkeypatch: pytest.MonkeyPatch) -> None:
+    def unknown(number: int) -> None:
+        raise KeyError(f"getpwuid(): uid not found: {number}")
+
+    for name in ("LOGNAME", "USER", "LNAME", "USERNAME"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr("pwd.getpwuid", unknown)
+
+
+def test_the_table_is_whole_at_80_columns(
+    mailroom: Mailroom, acme: str, conn: psycopg.Connection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("console.cli.output.PAGE_WIDTH", 80)
+    insert_task(conn, insert_event(conn, front_id="body:" + "a1b2c3d4" * 8))
+    insert_task(conn, insert_event(conn, front_id="evt_4rk1x0bw"), code="storage_unavailable")
+    page = mailroom("task", "list").stdout.splitlines()
+    assert page[0].split() == ["task", "made", "(UTC)", "kind", "state", "code", "attempts", "tenant", "event"]
+    assert max(map(len, page)) <= 80
+    assert any("failed" in line and line.rstrip().endswith("evt_4rk1x0bw") for line in page)

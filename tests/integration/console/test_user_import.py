@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 from typing import TYPE_CHECKING
 
 import pytest
@@ -142,15 +145,43 @@ def test_without_an_action_column_users_keep_theirs(mailroom: Mailroom, csv: Pat
         "external_id;name;email\r\n1;Zoë Müller;zoe@acme.example\r\n".encode("cp1252"),
         "Email\tNAME\tExternal_ID\rzoe@acme.example\tZoë Müller\t1".encode(),
         "external_id\tname\temail\n1\tZoë Müller\tzoe@acme.example\n".encode("utf-16"),
+        "external_id\tname\temail\n1\tZoë Müller\tzoe@acme.example\n".encode("utf-16-be"),
+        "external_id\tname\temail\n1\tZoë Müller\tzoe@acme.example\n".encode("utf-32"),
+        "sep=;\r\nexternal_id;name;email;action\r\n1;Zoë Müller;zoe@acme.example\r\n".encode("cp1252"),
         '"external_id","name","email","phone"\n"1","Zoë\nMüller","zoe@acme.example","0"'.encode(),
     ],
-    ids=["utf-8", "bom", "excel", "old-mac", "utf-16", "quoted"],
+    ids=["utf-8", "bom", "excel", "old-mac", "utf-16", "utf-16-be", "utf-32", "sep", "quoted"],
 )
 def test_files_of_many_programs_read_the_same(mailroom: Mailroom, csv: Path, content: bytes) -> None:
     csv.write_bytes(content)
     mailroom("user", "import", csv, "--tenant", "Acme")
     [user] = mailroom.json("user", "list", "--tenant", "Acme")
     assert (user["external_id"], user["name"], user["addresses"]) == ("1", "Zoë Müller", ["zoe@acme.example"])
+
+
+@pytest.mark.usefixtures("acme")
+@pytest.mark.parametrize("encoding", ["utf-16", "utf-16-le", "utf-32"])
+def test_a_file_that_is_cut_within_a_character_is_refused_in_a_sentence(
+    mailroom: Mailroom, csv: Path, encoding: str
+) -> None:
+    csv.write_bytes("external_id,name,email\n1,Zoë,zoe@acme.example\n".encode(encoding)[:-1])
+    told = mailroom("user", "import", csv, "--tenant", "Acme", code=1).stderr
+    assert told == (
+        f"bad_file: the file begins as {encoding.upper()} and is damaged or cut off; save it again as CSV UTF-8\n"
+    )
+
+
+@pytest.mark.usefixtures("acme")
+@pytest.mark.parametrize("place", ["-", "/dev/stdin", "<(cat)"])
+def test_a_list_may_come_through_a_pipe(mailroom: Mailroom, place: str) -> None:
+    lines = "external_id,name,email\n" + "".join(f"{n},Łukasz {n},l{n}@acme.example\n" for n in range(5_000))
+    command = f"{sys.executable} -m console user import --tenant Acme {place}"
+    environment = os.environ | {name: value for name, value in mailroom.environment.items() if value is not None}
+    result = subprocess.run(
+        ["bash", "-c", command], input=lines, capture_output=True, text=True, env=environment, check=True
+    )
+    assert result.stdout == "5,000 added, 0 changed, 0 unchanged, 0 moved, 0 invalid\n"
+    assert len(mailroom.json("user", "list", "--tenant", "Acme", "--limit", 9_999)) == 5_000
 
 
 @pytest.mark.usefixtures("acme")

@@ -29,15 +29,25 @@ OPEN_QUOTE = "a quote is not closed"
         (HEADER + "1,Nora,a@b.example\n\n , ,\n2,Jo,c@d.example", {2: "1", 5: "2"}),
         # Extra columns are a mistake only when they are not empty
         (HEADER + "1,Nora,a@b.example,,\n2,Jo,c@d.example,x\n", {2: "1", 3: "4 columns where the header has 3"}),
-        (HEADER + "1,Nora\n2,Jo,c@d.example\n", {2: "2 columns where the header has 3", 3: "2"}),
-        # A quoted field may span lines; the next line keeps its number
+        (HEADER + "1,Nora\n2,Jo,c@d.example\n", {2: "no address", 3: "2"}),
+        ("external_id,name,email,email,action\n1,Nora,a@b.example\n2,Jo,c@d.example,\n", {2: "1", 3: "2"}),
+        # Excel's own first line names the delimiter
+        ("sep=;\r\nexternal_id;name;email\r\n1;Nora;a@b.example\r\n", {3: "1"}),
+        ('\ufeff"SEP=\t"\nexternal_id\tname\temail\n1\tNo,ra\ta@b.example\n', {3: "1"}),
+        ("sep=^\nexternal_id^name^email\n1^Nora^a@b.example\n", {3: "1"}),
+        ("external_id|name|email\n1|Nora|a@b.example\n", {2: "1"}),
+        # Two marks at the start, and marks in the middle of files that were put together
+        ("\ufeff\u200bexternal_id,name,e\u200bmail\n1,Nora,a@b.example\n", {2: "1"}),
+        (HEADER + "\ufeff1,Nora,a@b.example\n", {2: "external_id has an invisible character (U+FEFF); remove it"}),
+        (HEADER + "1\u200b,Nora,a@b.example\n", {2: "external_id has an invisible character (U+200B); remove it"}),
+        # A quoted field may go over lines; the next line keeps its number
         (HEADER + '1,"Nora\nLind",a@b.example\n2,Jo,c@d.example\n', {2: "1", 4: "2"}),
         (HEADER + '1,"Nora ""N"" Lind",a@b.example\n', {2: "1"}),
         # A missing quote affects its own line only
         (HEADER + '1,"Nora,a@b.example\n2,Jo,c@d.example\n', {2: OPEN_QUOTE, 3: "2"}),
         (HEADER + '1,"Nora,a@b.example\n2,"Jo,c@d.example\n3,K,e@f.example\n', {2: OPEN_QUOTE, 3: OPEN_QUOTE, 4: "3"}),
         (HEADER + '1,Nora "N" Lind,a@b.example\n', {2: "1"}),
-        (HEADER + "1,Nora\x00,a@b.example\n", {2: "name has a control character"}),
+        (HEADER + "1,Nora\x00,a@b.example\n", {2: "name has a control character (U+0000); remove it"}),
         (HEADER + ",,a@b.example\n", {2: "external_id is empty; name is empty"}),
         (HEADER + f"{'1' * 201},Nora,a@b.example\n", {2: "external_id is longer than 200 characters"}),
         (HEADER + "1,Nora,a@b.example;c@d.example\n", {2: "'a@b.example;c@d.example' is no address"}),

@@ -155,3 +155,31 @@ def test_settings_can_be_printed_without_showing_a_secret(monkeypatch: pytest.Mo
 def test_a_program_names_every_required_setting() -> None:
     with pytest.raises(ConfigurationError, match="DATABASE_URL, REDIS_URL not set"):
         Settings().require("database_url", "port", "redis_url")
+
+
+@pytest.mark.parametrize(
+    "url", ["https://m.example", "http://localhost:8081/", "HTTPS://M.example:8443", "http://[::1]:81"]
+)
+def test_the_console_has_a_host_of_its_own(monkeypatch: pytest.MonkeyPatch, url: str) -> None:
+    assert load_with(monkeypatch, PUBLIC_URL=url).public_url == url.rstrip("/")
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "https://m.example/mailroom",
+        "https://m.example/mailroom/",
+        "https://m.example?a=b",
+        "https://m.example/#top",
+        "m.example",
+        "/mailroom",
+        "ftp://m.example",
+        "https://",
+        "https://me:secret@m.example",
+    ],
+)
+def test_a_public_url_with_more_than_a_host_is_refused(monkeypatch: pytest.MonkeyPatch, url: str) -> None:
+    """The pages, the cookies and the redirects of the console begin at the root of its host."""
+    assert mistakes(monkeypatch, PUBLIC_URL=url) == [
+        "PUBLIC_URL: write it as https://console.your.host, without a path: the console needs a host of its own"
+    ]

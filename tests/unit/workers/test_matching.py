@@ -29,7 +29,19 @@ OWNERS = {
         (Recipient(handle="omar@acme.example", role="bcc"), "18", "bcc omar@acme.example = user 18, address 1"),
         # Another address of the same user, on a domain of no registry
         (to(" nora@acme.local "), "17", "to  nora@acme.local  = user 17, address 2"),
-        # The sender is no recipient
+        # Outlook's quotes, and other things that programs write around an address
+        (
+            to("'Nora.Lind@acme.example'"),
+            "17",
+            "to 'Nora.Lind@acme.example' (read as Nora.Lind@acme.example) = user 17, address 1",
+        ),
+        (
+            cc("<mailto:omar@acme.example>"),
+            "18",
+            "cc <mailto:omar@acme.example> (read as omar@acme.example) = user 18, address 1",
+        ),
+        (to("'ap@acme.example'"), None, "no user with ap@acme.example"),
+        # A sender is no recipient
         (Recipient(handle="nora.lind@acme.example", role="from"), None, "role from is never matched"),
         (Recipient(handle="nora.lind@acme.example", role="reply-to"), None, "role reply-to is never matched"),
         # A role that Front may add in future

@@ -33,9 +33,20 @@ def test_a_state_works_once(site: Site, browser: Browser) -> None:
     company, tenant = site.company(), site.tenant()
     back = browser.decide(browser.open(site.link(tenant)), company)
     browser.open(back)
-    page = browser.open(back)
+    page = Browser().open(back)
     assert (page.status, page.title) == (400, ONCE)
     assert site.show(tenant)["connection_version"] == 1
+
+
+def test_a_browser_that_comes_back_again_sees_what_it_connected(site: Site, browser: Browser) -> None:
+    """By a reload, by the back button, or in a tab that the browser opens again."""
+    company, tenant = site.company(), site.tenant()
+    back = browser.decide(browser.open(site.link(tenant)), company)
+    for _ in range(3):
+        page = browser.open(back)
+        assert (page.status, page.title, page.address) == (200, "Front is connected", f"{site.console.url}/connected")
+        assert company in page.text
+    assert site.shown(tenant)["connection_version"] == 1
 
 
 def test_a_denied_state_cannot_be_used_with_a_code(site: Site, browser: Browser) -> None:
