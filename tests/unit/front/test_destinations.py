@@ -20,6 +20,8 @@ BELOW_A_PATH = Api(url="https://proxy.example/front")
         (FRONT, "https://api2.frontapp.com:443/events", "/events"),
         # Front's page links name the company's host
         (FRONT, "https://acme-logistics.api.frontapp.com/events?page_token=a", "/events?page_token=a"),
+        (FRONT, "https://acme_logistics.api.frontapp.com/events", "/events"),
+        (FRONT, "https://_acme__co_.api.frontapp.com/events", "/events"),
         (FRONT, "HTTPS://API2.FRONTAPP.COM/events", "/events"),
         # A Location may be relative
         (FRONT, "/conversations/cnv_2", "/conversations/cnv_2"),
@@ -33,6 +35,8 @@ BELOW_A_PATH = Api(url="https://proxy.example/front")
         (FRONT, "https://evilapi.frontapp.com/events", None),
         (FRONT, "https://a.b.api.frontapp.com/events", None),
         (FRONT, "https://-a.api.frontapp.com/events", None),
+        (FRONT, "https://_.evil.example/.api.frontapp.com/events", None),
+        (FRONT, "https://.api.frontapp.com/events", None),
         (FRONT, "https://token@api2.frontapp.com/events", None),
         (FRONT, "https://api2.frontapp.com@evil.example/events", None),
         (FRONT, "//evil.example/events", None),
@@ -97,6 +101,29 @@ def test_a_file_lies_nowhere_else(link: str) -> None:
         ("64:ff9b::a00:1", False),
         ("64:ff9b::5db8:d70e", True),
         ("2002:7f00:1::", False),
+        ("2002:5db8:d70e::", False),  # 6to4 is given up
+        ("64:ff9b:1::7f00:1", False),  # NAT64 of a local network
+        ("64:ff9b:1::5db8:d70e", False),
+        ("::127.0.0.1", False),
+        ("::93.184.215.14", False),
+        ("2001:0:7f00:1::", False),  # Teredo
+        # Special ranges, whatever Python's version thinks of them
+        ("fec0::1", False),
+        ("2001:db8::1", False),
+        ("3fff::1", False),
+        ("5f00::1", False),
+        ("100::1", False),
+        ("4000::1", False),
+        ("192.0.0.9", False),
+        ("192.88.99.1", False),
+        ("198.18.0.1", False),
+        ("203.0.113.7", False),
+        ("239.1.2.3", False),
+        ("240.0.0.1", False),
+        ("255.255.255.255", False),
+        ("223.255.255.254", True),
+        ("2a00:1450:4001:80b::2003", True),
+        ("2001:4860:4860::8888", True),
     ],
 )
 def test_is_public(address: str, public: bool) -> None:
