@@ -35,7 +35,7 @@ MAX_ANSWER_BYTES: Final = 32 * 2**20
 #: With any other character in a token, a library's error would repeat the header.
 _TOKEN = re.compile(r"[\x21-\x7e]+")
 #: Front answers with links to either host and serves every path on both: https://dev.frontapp.com/docs/base-url
-_FRONT_HOSTS = re.compile(r"api2\.frontapp\.com|[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?\.api\.frontapp\.com")
+_FRONT_HOSTS = re.compile(r"api2\.frontapp\.com|[a-z0-9_]([a-z0-9_-]{0,61}[a-z0-9_])?\.api\.frontapp\.com")
 T = TypeVar("T")
 
 
