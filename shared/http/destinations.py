@@ -36,9 +36,7 @@ _SPECIAL_IPV4 = tuple(
     )
 )
 _GLOBAL_UNICAST = IPv6Network("2000::/3")
-_SPECIAL_IPV6 = tuple(
-    map(IPv6Network, ("2001::/23", "2001:db8::/32", "2002::/16", "2620:4f:8000::/48", "3fff::/20"))
-)
+_SPECIAL_IPV6 = tuple(map(IPv6Network, ("2001::/23", "2001:db8::/32", "2002::/16", "2620:4f:8000::/48", "3fff::/20")))
 
 
 def external_url(link: str, *, base_url: str) -> str:
