@@ -36,6 +36,15 @@ def test_a_file_comes_with_its_length_and_type(client: TenantClient, front: resp
         assert (download.length, download.content_type, b"".join(download.chunks)) == (4, "application/pdf", b"%PDF")
 
 
+def test_a_file_of_any_type_is_accepted(client: TenantClient, front: responses.RequestsMock) -> None:
+    accepted = [responses.matchers.header_matcher({"Accept": "*/*", "Accept-Encoding": "identity"})]
+    _moved(front, FILE, "/download/fil_2")
+    front.get(f"{API}/download/fil_2", status=302, headers={"location": ELSEWHERE}, match=accepted)
+    front.get(ELSEWHERE, body=b"%PDF", match=accepted, auto_calculate_content_length=True)
+    assert _fetch(client) == b"%PDF"
+    assert front.calls[0].request.headers["Accept"] == "*/*"
+
+
 def test_chunks_are_of_a_bounded_size(client: TenantClient, front: responses.RequestsMock) -> None:
     front.get(FILE, body=b"x" * 600_000)
     with client.download("fil_1", max_bytes=LARGE) as download:
