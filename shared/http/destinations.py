@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import re
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address
-from urllib.parse import SplitResult, urljoin, urlsplit
+from urllib.parse import SplitResult, quote_from_bytes, urljoin, urlsplit
 
 from shared.errors import UnsafeRedirect
 
 _PORTS = {"http": 80, "https": 443}
+_UP_TO_HOST = re.compile(rb"(?:[a-z][a-z0-9+.-]*:)?//[^/?#\\]*", re.IGNORECASE)
+#: The characters of a URL besides letters and digits (RFC 3986); the percent sign begins a character that is encoded.
+_URL_CHARACTERS = ":/?#[]@!$&'()*+,;=%-._~"
 #: The translation of IPv4 addresses: those that programs see, and those that a DNS server of an IPv6 network makes up.
 _IPV4_IN_IPV6 = (IPv6Network("::ffff:0:0/96"), IPv6Network("64:ff9b::/96"))
 #: IANA's special-purpose registries, and multicast. Python's own tables differ from version to version.
@@ -52,6 +56,21 @@ def external_url(link: str, *, base_url: str) -> str:
 def is_public(address: str) -> bool:
     """Whether an IP address is global unicast and in no special range. An embedded IPv4 address must be, too."""
     return _is_public(ip_address(address.partition("%")[0]))
+
+
+def location(value: str) -> str:
+    """Return the link in a Location header. Bytes that no URL may contain are percent-encoded as they were sent.
+
+    `value` has a character for each byte, because HTTP libraries read headers as Latin-1. Only a host is decoded: DNS
+    knows it by another encoding, which the HTTP client applies.
+    """
+    try:
+        sent = value.encode("latin-1")
+    except UnicodeEncodeError:  # not from a socket
+        sent = value.encode()
+    before = _UP_TO_HOST.match(sent)
+    end = before.end() if before else 0
+    return sent[:end].decode("utf-8", "replace") + quote_from_bytes(sent[end:], safe=_URL_CHARACTERS)
 
 
 def resolve_link(link: str, *, base_url: str) -> SplitResult | None:

@@ -6,7 +6,7 @@ import pytest
 
 from shared.errors import UnsafeRedirect
 from shared.front.tenant_requests import Api
-from shared.http.destinations import external_url, is_public
+from shared.http.destinations import external_url, is_public, location
 
 FRONT = Api(url="https://api2.frontapp.com")
 SANDBOX = Api(url="http://127.0.0.1:8082")
@@ -55,6 +55,27 @@ BELOW_A_PATH = Api(url="https://proxy.example/front")
 )
 def test_a_path_of_this_api(api: Api, link: str, path: str | None) -> None:
     assert api.path_of(link, base_url=api.url + "/conversations/cnv_1") == path
+
+
+@pytest.mark.parametrize(
+    ("sent", "link"),
+    [
+        ("https://files.example/a%20b?c=%C3%BC&d=e+f#g", "https://files.example/a%20b?c=%C3%BC&d=e+f#g"),
+        ("https://files.example/Übersicht €.pdf", "https://files.example/%C3%9Cbersicht%20%E2%82%AC.pdf"),
+        ("https://files.example/a?name=Å", "https://files.example/a?name=%C3%85"),  # ends like a blank of Latin-1
+        ('https://files.example/a?b=<c>|{d}^`\\"', "https://files.example/a?b=%3Cc%3E%7C%7Bd%7D%5E%60%5C%22"),
+        ("https://bücher.example/ü", "https://bücher.example/%C3%BC"),  # requests knows its name in DNS
+        ("//bücher.example?ü", "//bücher.example?%C3%BC"),
+        ("/download/fil_1?file=日本.pdf", "/download/fil_1?file=%E6%97%A5%E6%9C%AC.pdf"),
+        ("https://[2606:2800::1]/~a;b=(c)*!'$,[d]@e:f", "https://[2606:2800::1]/~a;b=(c)*!'$,[d]@e:f"),
+    ],
+)
+def test_a_location_is_encoded_byte_by_byte_as_it_was_sent(sent: str, link: str) -> None:
+    assert location(sent.encode().decode("latin-1")) == link
+
+
+def test_bytes_that_are_no_utf_8_are_encoded_as_they_were_sent() -> None:
+    assert location("https://files.example/\xdcbersicht") == "https://files.example/%DCbersicht"
 
 
 def test_a_file_may_lie_at_any_https_address() -> None:
