@@ -13,14 +13,15 @@ from shared.db.core.pool import Connection
 
 @dataclass(frozen=True, kw_only=True)
 class Event:
-    """A recorded event of a known tenant."""
+    """A recorded event of a known tenant. `emitted_at` is None when nobody can tell how old it is."""
 
     id: int
     company_id: str
     type: str
     conversation_id: str | None
     message_id: str | None
-    emitted_at: datetime
+    emitted_at: datetime | None
+    received_at: datetime
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,7 +36,7 @@ def get(conn: Connection, event_id: int) -> Event:
     """Return the event. Raises LookupError when it was deleted."""
     with conn.cursor(row_factory=class_row(Event)) as cur:
         event = cur.execute(
-            "SELECT id, company_id, type, conversation_id, message_id, coalesce(emitted_at, received_at) AS emitted_at"
+            "SELECT id, company_id, type, conversation_id, message_id, emitted_at, received_at"
             " FROM events WHERE id = %s",
             (event_id,),
         ).fetchone()
