@@ -264,3 +264,82 @@ def test_no_token_is_in_a_log_a_row_or_a_message(
     assert [secret for secret in secrets if secret in everything] == []
     assert "needs_reconnect" in everything
     assert "token_refreshed" in everything
+
+
+UNCLEAR = ["refresh_400_error", "refresh_400_invalid_request", "refresh_401_empty"]
+CLEAR = ["refresh_400_invalid_grant", "refresh_401_invalid_grant", "refresh_200_invalid_grant"]
+
+
+@pytest.mark.parametrize("kind", CLEAR)
+def test_a_clear_refusal_parks_the_tenant_at_any_status(rig: Rig, tenant: int, kind: str) -> None:
+    rig.sql(PAST)
+    rig.control("faults", {"kind": kind})
+    mail(rig)
+    rig.work()
+    assert len(refreshes(rig)) == 1
+    assert rig.one("SELECT parked_cause FROM tenants") == "needs_reconnect"
+
+
+@pytest.mark.parametrize("kind", UNCLEAR)
+def test_an_unclear_refusal_is_asked_ever_less_often_and_parks_after_an_hour(rig: Rig, tenant: int, kind: str) -> None:
+    rig.sql(PAST)
+    rig.control("faults", {"kind": kind})
+    mail(rig, count=3)
+    waits = []
+    for _ in range(8):
+        rig.hurry()
+        rig.work()
+        waits.append(rig.one("SELECT round(extract(epoch FROM refreshing_until - now()))::int FROM connections"))
+        assert rig.one("SELECT not_before > now() FROM tenants") is True
+        assert rig.one("SELECT parked_cause FROM tenants") is None
+        rig.sql(UNCLAIMED)
+    assert waits == [10, 20, 40, 80, 160, 320, 600, 600]
+    assert len(refreshes(rig)) == 8
+    assert [each.tenant for each in rig.resources.pool.run(connections.refused_tenants)] == ["Acme"]
+    rig.sql("UPDATE connections SET refused_since = now() - interval '61 minutes'")
+    rig.hurry()
+    rig.work()
+    assert rig.one("SELECT parked_cause FROM tenants") == "needs_reconnect"
+    assert rig.sql("SELECT DISTINCT state, attempts FROM tasks") == [("ready", 0)]
+    assert [(each.tenant, each.parked) for each in rig.resources.pool.run(connections.refused_tenants)] == [
+        ("Acme", True)
+    ]
+
+
+def test_a_refusal_that_was_fronts_mistake_ends_by_itself(rig: Rig, tenant: int) -> None:
+    rig.sql(PAST)
+    rig.control("faults", {"kind": "refresh_400_error"})
+    mail(rig)
+    rig.work()
+    rig.sql("UPDATE connections SET refused_since = now() - interval '61 minutes', refreshing_until = NULL")
+    rig.hurry()
+    rig.work()
+    assert rig.one("SELECT parked_cause FROM tenants") == "needs_reconnect"
+    rig.heal()
+    rig.sql("UPDATE connections SET keep_alive_at = now(), refreshing_until = NULL")
+    keep_alive(rig.resources, tenant)
+    rig.work()
+    assert rig.one("SELECT parked_cause FROM tenants") is None
+    assert tasks(rig) == [("done", None, 1)]
+    assert rig.sql("SELECT refusals, refused_since FROM connections") == [(0, None)]
+
+
+def test_connecting_anew_ends_the_wait_at_once(rig: Rig, tenant: int) -> None:
+    rig.sql(PAST)
+    rig.control("faults", {"kind": "refresh_400_error"})
+    mail(rig)
+    rig.work()
+    rig.sql("UPDATE tenants SET not_before = now() + interval '10 minutes'")
+    rig.heal()
+    consent(rig, tenant, ACME)
+    rig.work()
+    assert tasks(rig) == [("done", None, 1)]
+
+
+def test_others_wait_as_long_as_the_refusal_lasts(rig: Rig, tenant: int) -> None:
+    rig.sql(PAST)
+    rig.sql("UPDATE connections SET refreshing_until = now() + interval '5 minutes'")
+    mail(rig)
+    rig.work()
+    assert refreshes(rig) == []
+    assert rig.one("SELECT not_before > now() + interval '4 minutes' FROM tenants") is True

@@ -57,11 +57,11 @@ def test_chunks_are_of_a_bounded_size(client: TenantClient, front: responses.Req
 @pytest.mark.parametrize(
     ("encoding", "body"),
     [
-        ("gzip", gzip.compress(TEXT)),
-        ("GZIP", gzip.compress(TEXT)),
-        ("x-gzip", gzip.compress(TEXT)),
-        ("identity, gzip", gzip.compress(TEXT)),
-        ("gzip", gzip.compress(TEXT[:5]) + gzip.compress(TEXT[5:])),
+        ("gzip", gzip.compress(TEXT, mtime=0)),
+        ("GZIP", gzip.compress(TEXT, mtime=0)),
+        ("x-gzip", gzip.compress(TEXT, mtime=0)),
+        ("identity, gzip", gzip.compress(TEXT, mtime=0)),
+        ("gzip", gzip.compress(TEXT[:5], mtime=0) + gzip.compress(TEXT[5:], mtime=0)),
         ("deflate", zlib.compress(TEXT)),
         ("identity", TEXT),
         ("", TEXT),
@@ -77,7 +77,7 @@ def test_a_compressed_file_is_inflated(
 def test_a_compressed_file_is_inflated_in_bounded_pieces_and_up_to_the_cap(
     client: TenantClient, front: responses.RequestsMock
 ) -> None:
-    bomb = gzip.compress(bytes(50 * LARGE))
+    bomb = gzip.compress(bytes(50 * LARGE), mtime=0)
     front.get(FILE, body=bomb, headers={"content-encoding": "gzip"}, auto_calculate_content_length=True)
     sizes = []
     with client.download("fil_1", max_bytes=LARGE) as download, pytest.raises(errors.AttachmentTooLarge):
@@ -86,7 +86,7 @@ def test_a_compressed_file_is_inflated_in_bounded_pieces_and_up_to_the_cap(
 
 
 @pytest.mark.parametrize(
-    "body", [gzip.compress(TEXT)[:-9], gzip.compress(TEXT)[:-1], b"\x1f\x8b not really", TEXT, b""]
+    "body", [gzip.compress(TEXT, mtime=0)[:-9], gzip.compress(TEXT, mtime=0)[:-1], b"\x1f\x8b not really", TEXT, b""]
 )
 def test_broken_compression_is_no_file(client: TenantClient, front: responses.RequestsMock, body: bytes) -> None:
     front.get(FILE, body=body, headers={"content-encoding": "gzip"}, auto_calculate_content_length=True)
@@ -119,7 +119,7 @@ def test_an_end_that_nobody_announced_may_be_a_broken_connection(
 def test_another_size_than_the_message_announces_is_not_the_file(
     client: TenantClient, front: responses.RequestsMock, encoding: str, body: bytes
 ) -> None:
-    sent = gzip.compress(body) if encoding == "gzip" else body
+    sent = gzip.compress(body, mtime=0) if encoding == "gzip" else body
     front.get(FILE, body=sent, headers={"content-encoding": encoding}, auto_calculate_content_length=True)
     with pytest.raises(errors.SizeMismatch, match=f"gives {len(body)} bytes, and the message announces {len(TEXT)};"):
         _fetch(client, announced=len(TEXT))
