@@ -1,4 +1,4 @@
-"""The door's Flask application: takes Front's webhooks in and answers. It never looks into a body.
+"""The door's Flask application: takes Front's webhooks in and answers. It looks into no body of an event.
 
 Views wait for nothing. The server (ingest/server.py) collects the body before a view runs, and keeps the delivery that
 the view leaves in the Hold before it sends the view's answer.
@@ -58,8 +58,8 @@ def receive(checks: Checks) -> Answer:
     if isinstance(admitted, Delivery):
         hold.delivery = admitted
         return _json({"delivery_id": admitted.id})
-    metrics.DELIVERIES.labels("challenge").inc()
-    return _json({"challenge": admitted})
+    metrics.DELIVERIES.labels("sync" if admitted is None else "challenge").inc()
+    return _json({} if admitted is None else {"challenge": admitted})
 
 
 def readyz() -> Answer:

@@ -23,6 +23,7 @@ MailroomError
 │   ├── FrontUnavailable        front_unavailable: 5xx, timeout, reset
 │   ├── AttachmentMissing       attachment_missing: 404 of a file that may lag behind its event
 │   ├── DownloadIncomplete      download_incomplete
+│   ├── SizeMismatch            size_mismatch: the file has another size than its message announces
 │   ├── StorageUnavailable      storage_unavailable
 │   │   └── StorageFull         storage_full
 │   ├── UnclearAnswer           unclear_answer: a write went out, and no clear answer came back
@@ -194,9 +195,15 @@ class AttachmentMissing(TransientError):
 
 
 class DownloadIncomplete(TransientError):
-    """Fewer bytes arrived than Front announced."""
+    """Fewer bytes arrived than the answer promises, or it promises no end."""
 
     code = "download_incomplete"
+
+
+class SizeMismatch(TransientError):
+    """The file has another size than its message announces."""
+
+    code = "size_mismatch"
 
 
 class StorageUnavailable(TransientError):

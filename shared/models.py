@@ -57,7 +57,8 @@ class Message:
 class Envelope(NamedTuple):
     """The parsed body of a delivery. `front_id` is Front's event id, None when the body has none.
 
-    `inbox_ids`: the inboxes in which the event happened; empty when the body names none.
+    `emitted_at` is None when nobody can tell how old the event is. `inbox_ids`: the inboxes in which the event
+    happened; empty when the body names none. `merged_ids`: the conversations that were merged into this one.
     """
 
     type: str
@@ -68,6 +69,7 @@ class Envelope(NamedTuple):
     emitted_at: datetime | None
     message: Message | None
     inbox_ids: tuple[str, ...] = ()
+    merged_ids: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)

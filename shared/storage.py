@@ -7,6 +7,7 @@ import hashlib
 import os
 import re
 import shutil
+import stat
 import time
 import uuid
 from collections.abc import Iterable, Iterator
@@ -31,6 +32,9 @@ _READ_BYTES: Final = 256 * 1024
 _LOCAL_PART_BYTES: Final = 2**20
 _S3_PART_BYTES: Final = 5 * 2**20  # the smallest part that S3 takes
 _CHECK_BYTES: Final = 2**20  # a nearly full storage has room for a few bytes, but not for a file
+#: Only this process's user reads the files of a folder, whatever the umask says.
+_FILE_MODE: Final = 0o600
+_FOLDER_MODE: Final = 0o700
 
 #: The form of Front's ids of files. Anything else is hashed before it becomes part of a path.
 _FRONT_FILE_ID: Final = re.compile(r"fil_[a-z0-9]{1,64}")
@@ -73,6 +77,8 @@ class Storage:
         hashed = _HashedChunks(chunks)
         part = _LOCAL_PART_BYTES if self._root else _S3_PART_BYTES
         with _storage_errors("writing a file"):
+            for folder in self._folders_of(path):
+                _make_private(folder)  # obstore would let all read them
             obstore.put(self._store, path, iter(hashed), chunk_size=part, max_concurrency=1, use_multipart=True)
         if self._root:
             _sync(self._root / path, root=self._root)
@@ -114,6 +120,12 @@ class Storage:
             raise StorageUnavailable("the storage gives back other bytes than it took; check STORAGE_URL")
         self.delete(path)
 
+    def _folders_of(self, path: str) -> list[Path]:
+        """Return the folders below the root, whose mode is its owner's choice, that hold this file; outermost first."""
+        if self._root is None:
+            return []
+        return [self._root / each for each in reversed(Path(path).parents[:-1])]
+
 
 def attachment_path(tenant_id: int, attachment_front_id: str) -> str:
     """Return the path at which a tenant's attachment is stored. It contains nothing that a sender wrote."""
@@ -152,17 +164,36 @@ def _durable_folder(folder: Path) -> Path:
     """Create the folder and its parents, and make each new one durable. Raises ConfigurationError."""
     missing = [each for each in (folder, *folder.parents) if not each.exists()]
     try:
-        folder.mkdir(parents=True, exist_ok=True)
+        for each in reversed(missing):
+            _make_private(each)
         for each in missing:
             _fsync(each.parent)
+        for each in folder.iterdir():
+            if each.name.isdecimal():  # a tenant's
+                _make_private(each)
     except OSError as exc:
         raise ConfigurationError(f"STORAGE_URL: cannot use {folder}: {exc.strerror}") from exc
     return folder.resolve()
 
 
+def _make_private(folder: Path) -> None:
+    """Create the folder unless it exists, and close it to others: an older release left folders open."""
+    folder.mkdir(mode=_FOLDER_MODE, exist_ok=True)
+    _set_mode(folder, _FOLDER_MODE)
+
+
+def _set_mode(path: Path, mode: int) -> None:
+    """Set the mode of a file or folder of ours. Some mounts have one mode for all files, and refuse to change it."""
+    found = path.stat()
+    if stat.S_IMODE(found.st_mode) != mode and found.st_uid == os.geteuid():
+        with suppress(PermissionError):
+            path.chmod(mode)
+
+
 def _sync(file: Path, *, root: Path) -> None:
-    """Make a file, and the folders up to the root, durable; obstore's local store does not."""
+    """Make a file private, and it and the folders up to the root durable; obstore's local store does neither."""
     with _storage_errors("writing a file"):
+        _set_mode(file, _FILE_MODE)
         for each in (file, *file.parents):
             _fsync(each)
             if each == root:

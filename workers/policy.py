@@ -20,7 +20,7 @@ def plan_message(  # noqa: PLR0913 -- the facts of one message, each named at th
     *,
     event_type: str,
     conversation_id: str | None,
-    emitted_at: datetime,
+    emitted_at: datetime | None,
     now: datetime,
     inbox_ids: Sequence[str] = (),
 ) -> Plan:
@@ -46,11 +46,11 @@ def plan_action(
     tenant: Tenant,
     users: Iterable[MatchedUser],
     *,
-    emitted_at: datetime,
+    emitted_at: datetime | None,
     now: datetime,
     inbox_ids: Sequence[str] = (),
 ) -> PlannedAction:
-    """Choose the action for an inbound message to these users, in these inboxes."""
+    """Choose the action for an inbound message to these users, in these inboxes. Without a time nothing is done."""
     users = list(users)
     kind, why = _choose(tenant, users)
     if not users and tenant.only_when_matched:
@@ -59,11 +59,20 @@ def plan_action(
         return _skip(tenant, kind, f"no_action: {why}")
     if tenant.only_inboxes is not None and not set(tenant.only_inboxes) & set(inbox_ids):
         return _skip(tenant, kind, f"other_inbox: {_why_other_inbox(inbox_ids)}")
-    if tenant.connected_at is None or emitted_at < tenant.connected_at:
-        return _skip(tenant, kind, "too_old: emitted before the tenant connected")
-    if emitted_at < now - tenant.act_within:
-        return _skip(tenant, kind, f"too_old: emitted more than {_days(tenant)} ago")
+    if too_old := _why_too_old(tenant, emitted_at, now):
+        return _skip(tenant, kind, too_old)
     return PlannedAction(kind=kind, wait_for=tenant.wait_for, state="planned", reason=why, dry_run=tenant.dry_run)
+
+
+def _why_too_old(tenant: Tenant, emitted_at: datetime | None, now: datetime) -> str | None:
+    """Return why the age of the event forbids an action, None when it is fresh enough."""
+    if emitted_at is None:
+        return "unknown_age: the event names no time that can be read"
+    if tenant.connected_at is None or emitted_at < tenant.connected_at:
+        return "too_old: emitted before the tenant connected"
+    if emitted_at < now - tenant.act_within:
+        return f"too_old: emitted more than {_days(tenant)} ago"
+    return None
 
 
 def _choose(tenant: Tenant, users: list[MatchedUser]) -> tuple[str, str]:

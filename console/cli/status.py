@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from shared.db.core.pool import Connection
     from shared.db.reading.repairs import RepairView
     from shared.db.reading.status import EventCount, ParkedWork, RunningProcess
+    from shared.db.tenants.connections import RefusedTenant
     from shared.db.tenants.erasing import ErasedCompany
 
 #: How each cause of parking ends; parked work then continues by itself.
@@ -73,7 +74,7 @@ def status_document(conn: Connection, events: list[EventCount]) -> dict[str, Any
     from shared.db.counters import read_counter, read_counters
     from shared.db.reading.status import count_tasks, parked_work, spool_status, tenants_in_dry_run
     from shared.db.tasks.outages import current_outages
-    from shared.db.tenants import erasing
+    from shared.db.tenants import connections, erasing
     from shared.settings import load
 
     settings = load()
@@ -98,6 +99,7 @@ def status_document(conn: Connection, events: list[EventCount]) -> dict[str, Any
             "events_days": settings.retention_events_days,
             "deleted": dict.fromkeys(("unclaimed", "events", "files"), 0) | read_counters(conn, "deleted:"),
         },
+        "refused": connections.refused_tenants(conn),
         "dry_run": tenants_in_dry_run(conn),
         "repairs": _repairs(conn),
         "outages": [{"what": each.what, "since": each.since, "code": each.code} for each in current_outages(conn)],
@@ -147,6 +149,7 @@ def _print(document: dict[str, Any], processes: list[RunningProcess]) -> None:
         *((f"  parked: {group.cause}", _parked(group, now, unclaimed_days)) for group in document["parked"]),
         ("tasks", _counts(document["tasks"])),
         *((f"{each['what']} is away", _outage(each)) for each in document["outages"]),
+        *((("no new tokens for", _refused(document["refused"])),) if document["refused"] else ()),
         *_repair_rows(document["repairs"]),
         *((("dry run", _dry_runs(document["dry_run"])),) if document["dry_run"] else ()),
         *(("erased, still sending", _still_sending(each)) for each in document["erased"]),
@@ -191,6 +194,12 @@ def _span(repair: dict[str, Any]) -> str:
     if not repair["until"]:
         return ""
     return f"between {format_time(repair['since'])} and {format_time(repair['until'])} UTC"
+
+
+def _refused(tenants: list[RefusedTenant]) -> str:
+    more = f" and {len(tenants) - MAX_NAMES} more" if len(tenants) > MAX_NAMES else ""
+    shown = ", ".join(f"{each.tenant} (since {format_time(each.since)} UTC)" for each in tenants[:MAX_NAMES])
+    return f"{shown}{more}: Front refuses them; {REMEDIES['needs_reconnect']}"
 
 
 def _dry_runs(tenants: list[str]) -> str:

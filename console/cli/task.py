@@ -115,16 +115,22 @@ def show(number: int, as_json: bool) -> None:
 @task.command()
 @ids_argument
 @filter_options(TASK_STATES)
+@click.option(
+    "--accept-size", is_flag=True, help="Take a file also when it has another size than its message announced."
+)
 @dry_run_option
 @yes_option
-def retry(ids: tuple[int, ...], dry_run: bool, yes: bool, **chosen: Any) -> None:
+def retry(ids: tuple[int, ...], accept_size: bool, dry_run: bool, yes: bool, **chosen: Any) -> None:
     """Run failed tasks again, by number or by filter.
 
     Example: mailroom task retry --code front_unavailable --since 6h --yes
     """
+    from functools import partial
+
     from shared.db.tasks import manual_changes
 
-    change = BulkChange(verb="retry", states=("failed",), apply=manual_changes.retry)
+    apply = partial(manual_changes.retry, accept_size=accept_size)
+    change = BulkChange(verb="retry", states=("failed",), apply=apply)
     _run(change, ids, chosen, dry_run=dry_run, yes=yes)
 
 

@@ -23,7 +23,7 @@ from shared.db.tenants import connections
 from shared.db.tenants.connections import KEEP_ALIVE_AFTER
 from shared.errors import MailroomError, NeedsReconnect, TokenUnavailable
 from shared.front.client import FrontClient
-from shared.front.oauth import TokenEndpoint
+from shared.front.oauth import TokenEndpoint, UnclearRefusal
 from shared.front.token_lifetime import Freshness, freshness
 from shared.models import Grant, Token, Tokens
 from shared.settings import Settings
@@ -90,7 +90,8 @@ def keep_alive(resources: FrontResources, tenant_id: int) -> None:
     """Refresh the tokens of a tenant that was idle for long. A failure is logged, and a later job tries again."""
     try:
         grant = _read_grant(resources, tenant_id)
-        if grant.kind == "oauth" and datetime.now(UTC) - grant.updated_at > KEEP_ALIVE_AFTER / 2:
+        is_old = datetime.now(UTC) - grant.updated_at > KEEP_ALIVE_AFTER / 2
+        if grant.kind == "oauth" and (is_old or resources.pool.run(lambda c: connections.is_refused(c, tenant_id))):
             _try_refresh(resources, grant)
     except MailroomError as exc:
         log.warning("keep_alive_failed", tenant_id=tenant_id, code=exc.code, reason=str(exc))
@@ -133,6 +134,9 @@ def _refresh(resources: FrontResources, grant: Grant) -> Grant:
         tokens = resources.token_endpoint.refresh(refresh_token, until=started + CALL_SECONDS)
     except NeedsReconnect as exc:
         return _replaced_or_refused(resources, grant, exc)
+    except UnclearRefusal as exc:
+        _note_refusal(resources, grant, exc)
+        raise
     except TokenUnavailable as exc:
         log.warning("token_not_refreshed", tenant_id=grant.tenant_id, reason=str(exc))
         resources.pool.run(partial(connections.postpone_refresh, grant=grant, seconds=exc.retry_after))
@@ -145,8 +149,17 @@ def _refreshed_elsewhere(resources: FrontResources, grant: Grant) -> Grant:
     """Return the grant that another process has stored. Raises TokenUnavailable when there is none yet."""
     latest = _read_grant(resources, grant.tenant_id)
     if latest.version == grant.version:
-        raise TokenUnavailable("a new token is on its way or was asked for just now", retry_after=OTHER_REFRESH_SECONDS)
+        left = resources.pool.run(lambda conn: connections.seconds_until_refresh(conn, grant.tenant_id))
+        wait = left if left > CLAIM_SECONDS else OTHER_REFRESH_SECONDS
+        raise TokenUnavailable("a new token is on its way or was asked for just now", retry_after=wait)
     return latest
+
+
+def _note_refusal(resources: FrontResources, grant: Grant, refusal: UnclearRefusal) -> None:
+    """Put the next refresh off. Raises NeedsReconnect when Front has refused the grant for an hour."""
+    log.warning("token_refused_unclearly", tenant_id=grant.tenant_id, version=grant.version, reason=str(refusal))
+    if resources.pool.run(lambda conn: connections.note_refusal(conn, grant, seconds=refusal.retry_after)):
+        raise NeedsReconnect(f"Front has given no new token for an hour. {refusal}") from None
 
 
 def _replaced_or_refused(resources: FrontResources, grant: Grant, refusal: NeedsReconnect) -> Grant:

@@ -50,7 +50,9 @@ CREATE TABLE connections (
     expires_at timestamptz,
     refreshing_until timestamptz,                 -- one worker refreshes at a time; it has until then
     keep_alive_at timestamptz,                    -- when the tokens of an idle tenant are refreshed
-    updated_at timestamptz NOT NULL DEFAULT now()
+    updated_at timestamptz NOT NULL DEFAULT now(),
+    refusals integer NOT NULL DEFAULT 0,          -- of refreshes, since the last new token, without a clear reason
+    refused_since timestamptz
 );
 COMMENT ON TABLE connections IS
     'The grant with which we call Front for a tenant: an API token, or a pair of OAuth tokens, encrypted.';

@@ -38,7 +38,8 @@ T = TypeVar("T")
 class Route:
     """One call of Front's API. Its `str()` names the call in messages, without an id.
 
-    `missing`: the error that a 404 stands for. `may_move`: a merged conversation answers 301.
+    `missing`: the error that a 404 stands for. `may_move`: a merged conversation answers 301. `accept`: the media type
+    that Front's documents name for the answer.
     """
 
     method: str
@@ -46,6 +47,7 @@ class Route:
     scope: str
     missing: type[MailroomError] = FrontRejected
     may_move: bool = False
+    accept: str = "application/json"
 
     def __str__(self) -> str:
         return f"{self.method} {self.path}"
@@ -69,7 +71,9 @@ INBOXES: Final = Route(method="GET", path="/inboxes", scope="inboxes:read")
 CHANNELS: Final = Route(method="GET", path="/channels", scope="channels:read")
 TEAMMATES: Final = Route(method="GET", path="/teammates", scope="teammates:read")
 MESSAGE: Final = Route(method="GET", path="/messages/{id}", scope="messages:read")
-DOWNLOAD: Final = Route(method="GET", path="/download/{id}", scope="attachments:read", missing=AttachmentMissing)
+DOWNLOAD: Final = Route(
+    method="GET", path="/download/{id}", scope="attachments:read", missing=AttachmentMissing, accept="*/*"
+)
 CONVERSATION: Final = _conversation("GET", "", "conversations:read")
 CONVERSATION_EVENTS: Final = _conversation("GET", "/events", "events:*:read")
 CONVERSATION_MESSAGES: Final = _conversation("GET", "/messages", "messages:read")

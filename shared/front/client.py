@@ -33,7 +33,7 @@ from shared.front.objects import (
     parse_teammate,
 )
 from shared.front.tenant_requests import Api, Exchange, with_retries
-from shared.http.destinations import is_public
+from shared.http.destinations import is_public, location
 from shared.http.transport import CallDeadlines, HttpClient
 from shared.models import Call, EventPage, Message, Token
 
@@ -177,9 +177,14 @@ class TenantClient:
         """Remove one tag, once. Raises UnclearAnswer; after ConversationMoved nothing changed."""
         self._write(answers.REMOVE_TAG, conversation_id, {"tag_ids": [front_id(tag_id)]})
 
-    def download(self, attachment_id: str, *, max_bytes: int) -> AbstractContextManager[Download]:
-        """Return the file's bytes as they arrive. Raises AttachmentTooLarge, DownloadIncomplete when they end early."""
-        return self._downloads.open(attachment_id, max_bytes=max_bytes)
+    def download(
+        self, attachment_id: str, *, max_bytes: int, announced: int | None = None
+    ) -> AbstractContextManager[Download]:
+        """Return the file's bytes as they arrive. `announced`: the size that its message names, if it does.
+
+        Raises AttachmentTooLarge, SizeMismatch, and DownloadIncomplete when they end early.
+        """
+        return self._downloads.open(attachment_id, max_bytes=max_bytes, announced=announced)
 
     def _read(self, route: Route, path: str, **query: Any) -> Answer:
         with self._exchange.http.within(self._deadlines.call):
@@ -211,7 +216,7 @@ class TenantClient:
 
     def _surviving_id(self, route: Route, path: str, answer: Answer) -> str:
         """Return the id of the conversation that a redirect names. Raises UnsafeRedirect when it names no other one."""
-        link = answer.headers.get("location", "")
+        link = location(answer.headers.get("location", ""))
         target = self._exchange.api.path_of(link, base_url=self._exchange.api.url + path) or ""
         found = _CONVERSATION_PATH.fullmatch(target)
         if found is None or target == path:

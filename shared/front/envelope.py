@@ -1,15 +1,17 @@
-"""Parses the bodies of webhooks, and the events of Front's list, which are read like webhooks. Pure.
+"""Parses the bodies of webhooks, the events of Front's list, which are read like webhooks, and their parts. Pure.
 
 Front documents the envelope `{type, authorization: {id}, payload: <Event>}`. Real bodies differ from the published
 schema: authors are null, targets are absent, sources are lists, objects or null. New fields and event types appear. So
 a field that is missing or of the wrong type is None, and only a body without a company or a type is malformed.
+
+Front sends each object whole or as a preview, which has only its link and mostly its id. `object_id` reads both.
 """
 
 from __future__ import annotations
 
 import json
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any, Final
 
@@ -21,7 +23,9 @@ from shared.text import clean
 
 SYNC: Final = "sync"
 INBOUND: Final = "inbound_received"
-#: The names that Front's API uses for each application event (`GET /events`, `payload.type`).
+MERGED: Final = "conversations_merged"
+#: The names that Front's API uses for each application event (`GET /events`, `payload.type`). These are all events that
+#: Front's documents list. Where they name no application event, it has the API's name here.
 API_NAMES: Final[dict[str, tuple[str, ...]]] = {
     INBOUND: ("inbound",),
     "outbound_sent": ("outbound", "out_reply"),
@@ -39,6 +43,25 @@ API_NAMES: Final[dict[str, tuple[str, ...]]] = {
     "link_added": ("link_added",),
     "link_removed": ("link_removed",),
     "message_delivery_failed": ("sending_error", "message_bounce_error"),
+    MERGED: (MERGED,),
+    "mention": ("mention",),
+    "forward": ("forward",),
+    "custom_field_updated": ("custom_field_updated",),
+    "macro_triggered": ("macro_triggered",),
+    "topic_identified": ("topic_identified",),
+    "ticket_status_update": ("ticket_status_update",),
+    "call_started": ("call_started",),
+    "call_abandoned": ("call_abandoned",),
+    "call_queued": ("call_queued",),
+    "call_on_hold": ("call_on_hold",),
+    "call_parked": ("call_parked",),
+    "call_resumed": ("call_resumed",),
+    "call_connected": ("call_connected",),
+    "call_missed": ("call_missed",),
+    "call_hangup": ("call_hangup",),
+    "call_transferred": ("call_transferred",),
+    "call_transcript_added": ("call_transcript_added",),
+    "call_voicemail_transcript_added": ("call_voicemail_transcript_added",),
 }
 MESSAGE_TYPES: Final = frozenset({INBOUND, "outbound_sent"})
 _APPLICATION_NAMES: Final = {api: name for name, apis in API_NAMES.items() for api in apis}
@@ -46,6 +69,8 @@ _APPLICATION_NAMES: Final = {api: name for name, apis in API_NAMES.items() for a
 MAX_RECIPIENTS: Final = 5_000
 MAX_ATTACHMENTS: Final = 1_000
 MAX_INBOXES: Final = 1_000
+MAX_MERGED: Final = 100
+MAX_MERGED_DEPTH: Final = 4
 
 COMPANY: Final = re.compile(r"cmp_[A-Za-z0-9]{1,60}")
 _FRONT_ID: Final = re.compile(r"[a-z]+_[A-Za-z0-9]{1,64}")
@@ -53,6 +78,7 @@ _FRONT_ID: Final = re.compile(r"[a-z]+_[A-Za-z0-9]{1,64}")
 _BODY_ID: Final = re.compile(r"[A-Za-z0-9_:.-]{1,100}")
 _COMPANY_CLAIM: Final = re.compile(rb'"authorization"\s*:\s*\{[^{}]*?"id"\s*:\s*"([A-Za-z0-9_:.-]{1,100})"')
 
+_NUMBER: Final = re.compile(r"[0-9]{1,16}(?:\.[0-9]{0,16})?")
 #: A larger time is in milliseconds.
 _MILLISECONDS: Final = 10**12
 #: The last second of the year 9998. In every time zone, Python and PostgreSQL can represent it.
@@ -75,25 +101,44 @@ class ListedEvent:
 
 
 def parse_envelope(body: bytes) -> Envelope:
-    """Parse the body of a delivery. Raises MalformedEnvelope when it names no company or no type."""
+    """Parse the body of a delivery. Raises MalformedEnvelope when it names no company or no type.
+
+    A `sync` without an event only tests the door. It needs no company.
+    """
     raw = _object(_load(body))
     if not raw:
         raise MalformedEnvelope("the body is no JSON object")
-    company_id = _id(_object(raw.get("authorization")).get("id"))
-    if company_id is None:
-        raise MalformedEnvelope("authorization.id names no company")
     event = _object(raw.get("payload"))
+    company_id = _id(_object(raw.get("authorization")).get("id"))
+    if company_id is None and (raw.get("type") != SYNC or event):
+        raise MalformedEnvelope("authorization.id names no company")
     event_type = _text(raw.get("type"), 100) or _text(event.get("type"), 100)
     if not event_type:
         raise MalformedEnvelope("neither type nor payload.type is given")
-    return _envelope(application_name(event_type), company_id, event)
+    return _envelope(_type_of(event_type, event), company_id or "", event)
+
+
+def object_id(found: Any, prefix: str) -> str | None:
+    """Return the id of an object that Front sent whole, in `data`, or as a preview. Else its own link names it."""
+    outer = _object(found)
+    inner = _whole(outer)
+    return _id(inner.get("id")) or _id(outer.get("id")) or _id_in_self(inner, prefix) or _id_in_self(outer, prefix)
+
+
+def id_in_link(link: Any, prefix: str) -> str | None:
+    """Return the last part of a link, None unless it begins with the prefix of such ids."""
+    if not isinstance(link, str):
+        return None
+    path = link.partition("?")[0].partition("#")[0]
+    last = (path.rstrip("/") if prefix else path).rpartition("/")[2]
+    return _id(last) if last.startswith(prefix) else None
 
 
 def parse_message(raw: Any) -> Message:
     """Parse a message as webhooks and `GET /messages/{id}` have it. Parts that are left out are None."""
     message = _object(raw)
     return Message(
-        id=_id(message.get("id")),
+        id=object_id(message, "msg_"),
         recipients=_recipients(message.get("recipients")),
         attachments=_attachments(message.get("attachments")),
     )
@@ -121,7 +166,12 @@ def parse_listed_event(event: dict[str, Any], company_id: str) -> ListedEvent | 
 
 
 def parse_time(value: Any) -> datetime | None:
-    """Return the time of Front's Unix seconds, or milliseconds if the number is large; None for anything else."""
+    """Return the time of Front's Unix seconds, or milliseconds if the number is large; None for anything else.
+
+    The number may be text. Text may also be a time by ISO 8601, in UTC if it names no zone.
+    """
+    if isinstance(value, str):
+        return _parse_time_text(value.strip())
     if isinstance(value, bool) or not isinstance(value, int | float):
         return None
     if not 0 <= value <= _LATEST * 1000:
@@ -130,10 +180,21 @@ def parse_time(value: Any) -> datetime | None:
     return datetime.fromtimestamp(seconds, UTC) if seconds <= _LATEST else None
 
 
+def _parse_time_text(value: str) -> datetime | None:
+    if _NUMBER.fullmatch(value):
+        return parse_time(float(value))
+    try:
+        found = datetime.fromisoformat(value)
+        moment = found if found.tzinfo else found.replace(tzinfo=UTC)
+        return moment.astimezone(UTC) if 0 <= moment.timestamp() <= _LATEST else None
+    except (ValueError, OverflowError):
+        return None
+
+
 def company_of(body: bytes) -> str | None:
     """Return the company that a body comes from, None when the body names none."""
     try:
-        return parse_envelope(body).company_id
+        return parse_envelope(body).company_id or None
     except MalformedEnvelope:
         return claimed_company(body)
 
@@ -161,18 +222,70 @@ def is_known(event_type: str) -> bool:
     return event_type in API_NAMES
 
 
+def _type_of(event_type: str, event: dict[str, Any]) -> str:
+    """Return the application event's name. The event inside names a type that its envelope calls something else.
+
+    Nothing is done to a conversation because of a name that Front does not document: a message's is not replaced.
+    """
+    name = application_name(event_type)
+    inner = event.get("type")
+    if is_known(name) or not isinstance(inner, str):
+        return name
+    inner_name = application_name(inner)
+    return inner_name if is_known(inner_name) and inner_name not in MESSAGE_TYPES else name
+
+
 def _envelope(event_type: str, company_id: str, event: dict[str, Any]) -> Envelope:
-    target, source = _object(event.get("target")), event.get("source")
+    source = event.get("source")
     return Envelope(
         type=event_type,
         company_id=company_id,
-        front_id=_id(event.get("id")),
-        conversation_id=_id(_object(event.get("conversation")).get("id")),
+        front_id=object_id(event, "evt_"),
+        conversation_id=object_id(event.get("conversation"), "cnv_"),
         source=_text(_object(_object(source).get("_meta")).get("type"), 50),
         emitted_at=parse_time(event.get("emitted_at")),
-        message=parse_message(target.get("data")) if event_type in MESSAGE_TYPES else None,
+        message=_message_of(event) if event_type in MESSAGE_TYPES else None,
         inbox_ids=_inbox_ids(source),
+        merged_ids=_merged_ids(event.get("target")) if event_type == MERGED else (),
     )
+
+
+def _message_of(event: dict[str, Any]) -> Message:
+    """Return the event's message. If the event names none, it is the one that its conversation names as the latest."""
+    target = _object(event.get("target"))
+    message = parse_message(_whole(target))
+    message_id = object_id(target, "msg_") or _last_message_id(_object(event.get("conversation")))
+    return message if message.id == message_id else replace(message, id=message_id)
+
+
+def _last_message_id(conversation: dict[str, Any]) -> str | None:
+    related = _object(_object(conversation.get("_links")).get("related"))
+    return object_id(conversation.get("last_message"), "msg_") or id_in_link(related.get("last_message"), "msg_")
+
+
+def _merged_ids(target: Any) -> tuple[str, ...]:
+    """Return the conversations in the target of a merge. Front documents no form: ids, links, objects, or lists."""
+    level, found = [target], list[str | None]()
+    for _ in range(MAX_MERGED_DEPTH):
+        found += [id_in_link(each, "cnv_") if isinstance(each, str) else object_id(each, "cnv_") for each in level]
+        inner = [each for each in level if object_id(each, "cnv_") is None]
+        level = [part for each in inner for part in _parts(each)]
+    return tuple(dict.fromkeys([merged_id for merged_id in found if merged_id]))[:MAX_MERGED]
+
+
+def _parts(value: Any) -> list[Any]:
+    if isinstance(value, dict):
+        return list(value.values())
+    return value if isinstance(value, list) else []
+
+
+def _whole(found: dict[str, Any]) -> dict[str, Any]:
+    data = found.get("data")
+    return data if isinstance(data, dict) else found
+
+
+def _id_in_self(found: dict[str, Any], prefix: str) -> str | None:
+    return id_in_link(_object(found.get("_links")).get("self"), prefix)
 
 
 def _load(body: bytes) -> Any:
@@ -228,7 +341,7 @@ def _objects(values: list[Any], limit: int) -> list[tuple[int, dict[str, Any]]]:
 def _attachment(position: int, raw: dict[str, Any]) -> Attachment:
     size = raw.get("size")
     return Attachment(
-        _id(raw.get("id")) or _id_in_url(raw.get("url")) or f"unnamed:{position}",
+        _id(raw.get("id")) or id_in_link(raw.get("url"), "") or f"unnamed:{position}",
         _text(raw.get("filename"), 1_000) or "unnamed",
         _text(raw.get("content_type"), 200) or "application/octet-stream",
         size if type(size) is int and 0 <= size < 2**62 else None,
@@ -236,27 +349,18 @@ def _attachment(position: int, raw: dict[str, Any]) -> Attachment:
     )
 
 
-def _id_in_url(url: Any) -> str | None:
-    """Return the last part of the URL: attachments from before 2020 have their id only there."""
-    return _id(url.partition("?")[0].rpartition("/")[2]) if isinstance(url, str) else None
-
-
 def _inbox_ids(source: Any) -> tuple[str, ...]:
-    """Return the inboxes in the source of a webhook: a list or one object, with or without an object around it."""
-    found = source.get("data") if isinstance(source, dict) else source
-    inboxes = found if isinstance(found, list) else [found]
-    ids = [_id(inbox.get("id")) for inbox in inboxes[:MAX_INBOXES] if isinstance(inbox, dict)]
+    """Return the inboxes in the source of an event: a list or one object, with or without an object around it."""
+    data = source.get("data") if isinstance(source, dict) else source
+    inboxes = data if isinstance(data, list) else [data, source]
+    ids = [object_id(inbox, "inb_") for inbox in inboxes[:MAX_INBOXES]]
     return tuple(dict.fromkeys([inbox_id for inbox_id in ids if inbox_id and inbox_id.startswith("inb_")]))
 
 
 def _listed_inbox_ids(source: Any) -> frozenset[str]:
-    """Return the inboxes in the source of a listed event, a list or one object, if its type is `inboxes`."""
-    found = _object(source)
-    if _object(found.get("_meta")).get("type") != "inboxes":
-        return frozenset()
-    data = found.get("data")
-    ids = [_object(inbox).get("id") for inbox in (data if isinstance(data, list) else [data])]
-    return frozenset(inbox_id for inbox_id in ids if isinstance(inbox_id, str))
+    """Return the inboxes in the source of a listed event, if its type is `inboxes`."""
+    is_inboxes = _object(_object(source).get("_meta")).get("type") == "inboxes"
+    return frozenset(_inbox_ids(source)) if is_inboxes else frozenset()
 
 
 def _object(value: Any) -> dict[str, Any]:

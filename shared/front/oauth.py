@@ -48,6 +48,10 @@ APP_RETRY_SECONDS: Final = 60.0
 #: The name of FRONT_APP_URL within a session. It never resolves, so requests can leave through our adapter only.
 _FRONT: Final = "https://front.invalid"
 _TOKEN: Final = re.compile(r"[\x21-\x7e]+")
+#: Statuses below 500 that ask to come back: timeout, too early, too many requests.
+_LATER: Final = frozenset({408, 425, 429})
+#: The codes of RFC 6749, and nothing that could repeat a token.
+_CODE: Final = re.compile(r"[a-z_]{1,40}")
 _APP_ERRORS: Final = ("invalid_client", "unauthorized_client")
 
 # At DEBUG the libraries log headers, bodies and tokens. This holds in every program, however that sets up its log.
@@ -63,6 +67,10 @@ class CodeRefused(MailroomError):
 
 class AppUnknown(TokenUnavailable):
     """Front does not know our app; check FRONT_CLIENT_ID and FRONT_CLIENT_SECRET."""
+
+
+class UnclearRefusal(TokenUnavailable):
+    """Front refuses the request, and does not say that the grant has ended. Asking again soon would not help."""
 
 
 class NoRefreshToken(MailroomError):
@@ -96,7 +104,8 @@ class TokenEndpoint:
     def refresh(self, refresh_token: str, *, until: float) -> Tokens:
         """Get new tokens for a refresh token, which may expire by it. Nothing is sent after `until` (monotonic clock).
 
-        Raises NeedsReconnect when Front refuses the refresh token for good, TokenUnavailable for every other failure.
+        Raises NeedsReconnect when Front says that the refresh token has ended, UnclearRefusal for another refusal, and
+        TokenUnavailable for every other failure.
         """
         refused = NeedsReconnect("Front no longer accepts the refresh token; connect the tenant again")
         with self._session(until, refused) as session:
@@ -196,8 +205,10 @@ def _readable_response(response: Response, /, *, refused: MailroomError) -> Resp
     """Reduce an answer to its tokens and their expiry, in oauthlib's form. Raises the error of a refusal."""
     answer = Answer(status=response.status_code, headers=response.headers, body=response.content)
     content = answer.json()
-    if answer.status != 200 or not isinstance(content, dict):
+    if answer.status != 200 or not isinstance(content, dict) or _error_code(content):
         raise _refusal(answer, content, refused)
+    if not _is_token(content.get("access_token")):
+        raise _unclear_refusal(answer, "")
     found = {name: content.get(name) for name in ("access_token", "refresh_token")}
     known: dict[str, Any] = {name: token for name, token in found.items() if _is_token(token)}
     known |= {"token_type": "Bearer", "expires_at": expiry(content, now=datetime.now(UTC)).timestamp()}
@@ -217,8 +228,8 @@ def _tokens(parsed: Mapping[str, Any]) -> Tokens:
 
 
 def _refusal(answer: Answer, content: Any, refused: MailroomError) -> MailroomError:
-    """Choose the error by the code in the body. Front was seen to use both 400 and 401 with the same code."""
-    code = content.get("error") if isinstance(content, dict) else None
+    """Choose the error by the code in the body, at any status: Front was seen to use 400, 401 and 200."""
+    code = _error_code(content)
     if code == "invalid_grant":
         return refused
     if code in _APP_ERRORS:
@@ -226,8 +237,24 @@ def _refusal(answer: Answer, content: Any, refused: MailroomError) -> MailroomEr
             f"Front does not know this app ({code}); check FRONT_CLIENT_ID and FRONT_CLIENT_SECRET",
             retry_after=APP_RETRY_SECONDS,
         )
+    if answer.status < 500 and answer.status not in _LATER and (code or answer.status >= 400):
+        return _unclear_refusal(answer, code)
     wait = retry_after(answer.headers, now=time.time()) or 0.0
     return TokenUnavailable(
         f"Front answered {answer.status} to POST {ENDPOINT_PATH}; it is asked again later",
         retry_after=max(wait, RETRY_SECONDS),
     )
+
+
+def _unclear_refusal(answer: Answer, code: str) -> UnclearRefusal:
+    shown = f" ({code})" if _CODE.fullmatch(code) else ""
+    return UnclearRefusal(
+        f"Front answered {answer.status}{shown} to POST {ENDPOINT_PATH} and gave no token; it is asked again later. "
+        "If that goes on, connect the tenant again; if all tenants are refused, check FRONT_CLIENT_SECRET",
+        retry_after=max(retry_after(answer.headers, now=time.time()) or 0.0, RETRY_SECONDS),
+    )
+
+
+def _error_code(content: Any) -> str:
+    code = content.get("error") if isinstance(content, dict) else None
+    return code if isinstance(code, str) else ""

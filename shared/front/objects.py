@@ -10,7 +10,7 @@ from datetime import datetime
 from typing import Any
 
 from shared.addresses import MAX_LENGTH
-from shared.front.envelope import COMPANY, parse_time
+from shared.front.envelope import COMPANY, id_in_link, object_id, parse_time
 from shared.text import clean
 
 MAX_NAME_LENGTH = 200
@@ -91,13 +91,13 @@ def parse_identity(raw: Any) -> Identity | None:
 def parse_conversation(raw: Any) -> Conversation | None:
     """Return the conversation, None when the answer holds none."""
     found = _object(raw)
-    conversation_id, status = _text(found.get("id")), _text(found.get("status"))
+    conversation_id, status = object_id(found, "cnv_"), _text(found.get("status"))
     if conversation_id is None or status is None:
         return None
     return Conversation(
         id=conversation_id,
         status=status,
-        tag_ids=frozenset(filter(None, (_text(_object(tag).get("id")) for tag in _list(found.get("tags"))))),
+        tag_ids=frozenset(filter(None, (object_id(tag, "tag_") for tag in _list(found.get("tags"))))),
         updated_at=parse_time(found.get("updated_at")),
     )
 
@@ -105,14 +105,14 @@ def parse_conversation(raw: Any) -> Conversation | None:
 def parse_event(raw: Any) -> ConversationEvent | None:
     """Return the event, None when the element is none."""
     found = _object(raw)
-    event_id, event_type = _text(found.get("id")), _text(found.get("type"))
+    event_id, event_type = object_id(found, "evt_"), _text(found.get("type"))
     if event_id is None or event_type is None:
         return None
     return ConversationEvent(
         id=event_id,
         type=event_type,
         source=_text(_object(_object(found.get("source")).get("_meta")).get("type")),
-        target_id=_text(_object(_object(found.get("target")).get("data")).get("id")),
+        target_id=object_id(found.get("target"), ""),
         emitted_at=parse_time(found.get("emitted_at")),
     )
 
@@ -120,7 +120,7 @@ def parse_event(raw: Any) -> ConversationEvent | None:
 def parse_inbox(raw: Any) -> Inbox | None:
     """Return the inbox, None when the element is none."""
     found = _object(raw)
-    inbox_id = _text(found.get("id"))
+    inbox_id = object_id(found, "inb_")
     if inbox_id is None:
         return None
     private = found.get("is_private") is not False
@@ -139,7 +139,7 @@ def parse_page(raw: Any) -> tuple[list[dict[str, Any]], str | None] | None:
 def parse_teammate(raw: Any) -> Teammate | None:
     """Return the teammate, None when the element is none."""
     found = _object(raw)
-    teammate_id, email = _text(found.get("id")), _text(found.get("email")) or ""
+    teammate_id, email = object_id(found, "tea_"), _text(found.get("email")) or ""
     if teammate_id is None:
         return None
     names = " ".join(filter(None, (_text(found.get(part)) for part in ("first_name", "last_name"))))
@@ -158,15 +158,15 @@ def parse_channel(raw: Any) -> Channel | None:
     The address of an smtp channel is a technical one, to which mail is forwarded. Its `send_as` is the public one.
     """
     found = _object(raw)
-    channel_id, address = _text(found.get("id")), _text(found.get("address"))
+    channel_id, address = object_id(found, "cha_"), _text(found.get("address"))
     if channel_id is None:
         return None
     sends_as = _text(found.get("send_as")) if found.get("type") == "smtp" else None
-    inbox = _text(_object(_object(found.get("_links")).get("related")).get("inbox")) or ""
+    related = _object(_object(found.get("_links")).get("related"))
     return Channel(
         id=channel_id,
         address=clean(sends_as or address or "", MAX_LENGTH + 1),
-        inbox_id=inbox.rpartition("/")[2] or None,
+        inbox_id=id_in_link(related.get("inbox"), "inb_"),
         is_private=found.get("is_private") is True,
     )
 

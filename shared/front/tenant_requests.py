@@ -35,7 +35,7 @@ MAX_ANSWER_BYTES: Final = 32 * 2**20
 #: With any other character in a token, a library's error would repeat the header.
 _TOKEN = re.compile(r"[\x21-\x7e]+")
 #: Front answers with links to either host and serves every path on both: https://dev.frontapp.com/docs/base-url
-_FRONT_HOSTS = re.compile(r"api2\.frontapp\.com|[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?\.api\.frontapp\.com")
+_FRONT_HOSTS = re.compile(r"api2\.frontapp\.com|[a-z0-9_]([a-z0-9_-]{0,61}[a-z0-9_])?\.api\.frontapp\.com")
 T = TypeVar("T")
 
 
@@ -92,7 +92,7 @@ class Exchange:
         started = time.monotonic()
         response: requests.Response | None = None
         try:
-            with self.http.open(route.method, self.api.url + path, headers=self._headers(), body=body) as response:
+            with self.http.open(route.method, self.api.url + path, headers=self._headers(route), body=body) as response:
                 self._learn(response)
                 yield response
         finally:
@@ -116,12 +116,12 @@ class Exchange:
         self.raise_for_status(route, answer)
         return answer
 
-    def _headers(self) -> dict[str, str]:
+    def _headers(self, route: Route) -> dict[str, str]:
         if not _TOKEN.fullmatch(self._token.access_token):
             raise NeedsReconnect("the stored token is none of Front's; connect the tenant again")
         return {
             "Authorization": f"Bearer {self._token.access_token}",
-            "Accept": "application/json",
+            "Accept": route.accept,
             "Accept-Encoding": "identity",  # a compressed answer could expand without limit
         }
 

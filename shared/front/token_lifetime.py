@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import Any, Final, Literal
 
 from shared.front.envelope import parse_time
@@ -23,7 +23,7 @@ def expiry(answer: Mapping[str, Any], *, now: datetime) -> datetime:
     Front's documents name `expires_at` but not its form. It may be in seconds, milliseconds or ISO text.
     """
     latest = now + LIFETIME
-    for found in (_parse_moment(answer.get("expires_at")), _parse_duration(answer.get("expires_in"), now=now)):
+    for found in (parse_time(answer.get("expires_at")), _parse_duration(answer.get("expires_in"), now=now)):
         if found is not None and found > now:
             return min(found, latest)
     return latest
@@ -40,16 +40,6 @@ def freshness(*, issued_at: datetime, expires_at: datetime | None, now: datetime
         return "expired"
     margin = min(REFRESH_BEFORE, (expires_at - issued_at) / _QUARTERS)
     return "expiring" if expires_at - now <= margin else "fresh"
-
-
-def _parse_moment(value: Any) -> datetime | None:
-    found = parse_time(_number(value))
-    if found is None and isinstance(value, str):
-        try:
-            found = datetime.fromisoformat(value)
-        except ValueError:
-            return None
-    return found.replace(tzinfo=UTC) if found and found.tzinfo is None else found
 
 
 def _parse_duration(value: Any, *, now: datetime) -> datetime | None:

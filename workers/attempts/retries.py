@@ -11,19 +11,22 @@ from shared.errors import (
     NotYet,
     Parking,
     PermanentError,
+    SizeMismatch,
     StorageUnavailable,
     StoreUnavailable,
     TransientError,
 )
 
-#: Seconds between attempt 1 and 2, 2 and 3, …; about eight hours in all, each with jitter. For all errors but two.
+#: Seconds between attempt 1 and 2, 2 and 3, …; about eight hours in all, each with jitter. For all errors but three.
 SCHEDULE = (10, 30, 120, 600, 1_800, 3_600, 3_600, 3_600, 3_600, 3_600, 3_600, 3_600)
-#: The same for a file that Front does not find: it may appear later than its event, so a 404 is believed only then.
+#: The same for a file that Front does not find, or that has another size: it may appear later than its event. A 404 and
+#: a size are believed only then.
 MISSING_SCHEDULE = (5, 15, 60, 300)
 #: The same for a storage that is full or refuses: tried without end, and soon after somebody made room.
 STORAGE_SCHEDULE = (10, 30, 120, 600)
 SCHEDULES: Mapping[type[TransientError], tuple[int, ...]] = {
     AttachmentMissing: MISSING_SCHEDULE,
+    SizeMismatch: MISSING_SCHEDULE,
     StorageUnavailable: STORAGE_SCHEDULE,
 }
 LONGEST = SCHEDULE[-1]

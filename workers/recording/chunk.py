@@ -15,7 +15,7 @@ import structlog
 
 from shared.db.core.pool import Connection, Pool
 from shared.db.recording import statements
-from shared.db.recording.statements import ParkedDelivery
+from shared.db.recording.statements import Merge, ParkedDelivery
 from shared.db.tenants import erasing
 from shared.errors import StoreUnavailable
 from shared.front.envelope import claimed_company, is_known
@@ -62,14 +62,14 @@ def record_chunk(
     """
     now = statements.begin_writing(conn)
     prepared = prepared or prepare(conn, chunk, now)
-    items = _without_erased(conn, chunk)
+    items = _without_erased(conn, [item for item in chunk if item.is_event])
     recorded = statements.known_events(conn, prepared.ids)
     new = [item for item in items if item.key not in recorded and prepared.first[item.key] is item]
     repeated = [item for item in items if item.key in recorded or prepared.first[item.key] is not item]
     tenant_ids = _write_new(conn, prepared, new)
     ids = {**prepared.ids, **recorded}
     statements.insert_deliveries(conn, [delivery_row(item, ids[item.key]) for item in repeated])
-    statements.make_actions_due(conn, _changed_conversations(new, prepared.tenants))
+    statements.note_changes(conn, _changed_conversations(new, prepared.tenants), _merges(new, prepared.tenants))
     if seen_types:
         seen_types.note(conn, _webhook_types(items))
     return tenant_ids
@@ -136,7 +136,8 @@ def _adopt(conn: Connection, parked: Sequence[ParkedDelivery]) -> set[int]:
     ids = statements.adopt_events(conn, plan.event_rows())
     work = chunk_work(plan, ids)
     write_work(conn, work)
-    statements.make_actions_due(conn, _changed_conversations((plan.first[key] for key in ids), plan.tenants))
+    adopted = [plan.first[key] for key in ids]
+    statements.note_changes(conn, _changed_conversations(adopted, plan.tenants), _merges(adopted, plan.tenants))
     statements.fail_parked(conn, [each.event_id for each in parked], "its body reads as another event now")
     return work.tenant_ids()
 
@@ -169,6 +170,17 @@ def _changed_conversations(new: Iterable[Parsed], tenants: Mapping[str, Tenant])
         if item.envelope.type in CHANGE_WEBHOOKS
         and item.envelope.source not in API_SOURCES
         and item.envelope.conversation_id
+    ]
+
+
+def _merges(new: Iterable[Parsed], tenants: Mapping[str, Tenant]) -> list[Merge]:
+    """Return the merges that these events tell of, in their order."""
+    return [
+        Merge(tenant_id=tenant.id, merged_id=merged_id, surviving_id=item.envelope.conversation_id)
+        for item, tenant in with_tenant(new, tenants)
+        if item.envelope.conversation_id
+        for merged_id in item.envelope.merged_ids
+        if merged_id != item.envelope.conversation_id
     ]
 
 

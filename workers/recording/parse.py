@@ -6,7 +6,7 @@ import hashlib
 from typing import NamedTuple
 
 from shared.errors import MalformedEnvelope
-from shared.front.envelope import parse_envelope
+from shared.front.envelope import SYNC, parse_envelope
 from shared.models import Delivery, Envelope, EventKey, Origin
 
 MALFORMED = "malformed"
@@ -36,12 +36,15 @@ class Parsed(NamedTuple):
     key: EventKey
     problem: str | None
 
+    @property
+    def is_event(self) -> bool:
+        """Whether there is something to record. A `sync` only tests the door, and names no event."""
+        return self.envelope.type != SYNC or self.envelope.front_id is not None
+
 
 def parse(incoming: Incoming) -> Parsed:
     """Parse a delivery. Never raises, whatever its body holds."""
     envelope, problem = _parse(incoming)
-    if envelope.emitted_at is None:
-        envelope = envelope._replace(emitted_at=incoming.delivery.received_at)
     front_id = envelope.front_id or f"body:{hashlib.sha256(incoming.delivery.body).hexdigest()}"
     return Parsed(incoming, envelope, (envelope.company_id, front_id), problem)
 

@@ -83,7 +83,7 @@ def prepare(conn: Connection, chunk: Sequence[Parsed], now: datetime) -> Prepare
 
 def plan_chunk(conn: Connection, chunk: Sequence[Parsed], now: datetime) -> ChunkPlan:
     """Find each event's tenant, and plan the work that follows from its message."""
-    first = {item.key: item for item in reversed(chunk)}
+    first = {item.key: item for item in reversed(chunk) if item.is_event}
     tenants = statements.tenants_of(conn, {item.envelope.company_id for item in first.values()})
     return ChunkPlan(first=first, tenants=tenants, plans=_plans(conn, first.values(), tenants, now))
 
@@ -150,7 +150,7 @@ def _plans(
             owners.get(tenant.id, {}),
             event_type=item.envelope.type,
             conversation_id=item.envelope.conversation_id,
-            emitted_at=_emitted_at(item),
+            emitted_at=item.envelope.emitted_at,
             now=now,
             inbox_ids=item.envelope.inbox_ids,
         )
@@ -195,14 +195,10 @@ def _planned_event(plan: ChunkPlan, key: EventKey, event_id: int) -> PlannedEven
         event_id=event_id,
         tenant_id=plan.tenants[item.envelope.company_id].id,
         conversation_id=item.envelope.conversation_id or "",
-        emitted_at=_emitted_at(item),
+        emitted_at=item.envelope.emitted_at or item.incoming.delivery.received_at,
         plan=plan.plans[key],
     )
 
 
 def _failed_task(item: Parsed, event_id: int) -> TaskRow:
     return TaskRow(tenant_id=None, event_id=event_id, kind="record", failed=MalformedEnvelope.code, detail=item.problem)
-
-
-def _emitted_at(item: Parsed) -> datetime:
-    return item.envelope.emitted_at or item.incoming.delivery.received_at

@@ -52,7 +52,7 @@ def _write(conn: Connection, event: events.Event, message: Message) -> None:
         event_id=event.id,
         tenant_id=tenant.id,
         conversation_id=event.conversation_id or "",
-        emitted_at=event.emitted_at,
+        emitted_at=event.emitted_at or event.received_at,
         plan=plan,
     )
     write_work(conn, work_rows([planned]))

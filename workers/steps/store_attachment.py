@@ -22,9 +22,9 @@ def store_attachment(attempt: Attempt) -> None:
     attachment_id = task.attachment_id
     if attachment_id is None:
         raise LookupError(f"task {task.id} names no attachment")
-    front_id = attempt.transaction(lambda conn: _storable_front_id(conn, task.tenant_id, attachment_id))
-    path = attachment_path(task.tenant_id, front_id)
-    stored = _download(attempt, front_id, path)
+    file = attempt.transaction(lambda conn: _storable_file(conn, task.tenant_id, attachment_id))
+    path = attachment_path(task.tenant_id, file.front_id)
+    stored = _download(attempt, file, path)
     failpoints.reach("stored_before_settle")
 
     def mark_stored(conn: Connection) -> None:
@@ -40,20 +40,20 @@ def store_attachment(attempt: Attempt) -> None:
         raise
 
 
-def _storable_front_id(conn: Connection, tenant_id: int, attachment_id: int) -> str:
-    """Return the attachment's id at Front.
+def _storable_file(conn: Connection, tenant_id: int, attachment_id: int) -> events.File:
+    """Return the attachment as Front announced it.
 
     Raises GivesWay while retention may be deleting the same file, which an older event left.
     """
-    front_id = events.attachment_front_id(conn, attachment_id)
-    if seconds := retention.deletion_seconds_left(conn, tenant_id, front_id):
+    file = events.file_to_store(conn, attachment_id)
+    if seconds := retention.deletion_seconds_left(conn, tenant_id, file.front_id):
         raise GivesWay("the same file of an older event is being deleted", retry_after=min(seconds, DELETING_SECONDS))
-    return front_id
+    return file
 
 
-def _download(attempt: Attempt, front_id: str, path: str) -> StoredFile:
+def _download(attempt: Attempt, file: events.File, path: str) -> StoredFile:
     max_bytes = attempt.resources.settings.max_attachment_bytes
-    with attempt.front().download(front_id, max_bytes=max_bytes) as download:
+    with attempt.front().download(file.front_id, max_bytes=max_bytes, announced=file.declared_size) as download:
         half = (download.length or 0) / 2
         return attempt.resources.storage.put(path, _renewing_the_lease(attempt, download.chunks, half=half))
 

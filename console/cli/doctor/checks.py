@@ -127,6 +127,10 @@ def _check_tokens(settings: Settings) -> Iterator[Finding]:
         fix = "send each one's admin the link of `mailroom tenant connect NAME`, or give an --api-token-file"
         found = f"without a connection: {', '.join(unconnected)}" if unconnected else f"{stored} connected"
         yield Finding(name="tenants", ok=not unconnected, found=found, fix=fix)
+        if refused := connections.refused_tenants(conn):
+            found = ", ".join(f"{each.tenant} (since {format_time(each.since)} UTC)" for each in refused)
+            fix = "connect each again: `mailroom tenant connect NAME`; if all are refused, check FRONT_CLIENT_SECRET"
+            yield Finding(name="new tokens", ok=False, found=f"Front refuses them for {found}", fix=fix)
         if stored:
             yield from _sealing(key_usage(conn, TokenVault(settings.token_keys)))
 

@@ -69,6 +69,8 @@ def _parked(tenant: TenantOverview, tasks: int) -> str | None:
 
 def _pairs(tenant: TenantOverview) -> list[tuple[str, str]]:
     connection = f"{tenant.connection}, version {tenant.connection_version}" if tenant.connection else "none"
+    if tenant.refused_since:
+        connection += f"; Front refuses new tokens since {format_time(tenant.refused_since)}"
     return [
         ("tenant", tenant.name),
         ("company", tenant.company_id or "not known before an admin connects it"),

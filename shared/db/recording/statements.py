@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from typing import Any, NamedTuple
 
 from psycopg.rows import class_row
 
@@ -49,6 +49,14 @@ class ParkedDelivery:
     received_at: datetime
     origin: str
     body: bytes
+
+
+class Merge(NamedTuple):
+    """A conversation that was merged into another one of the same tenant, as an event tells."""
+
+    tenant_id: int
+    merged_id: str
+    surviving_id: str
 
 
 def begin_writing(conn: Connection) -> datetime:
@@ -282,11 +290,33 @@ def insert_tasks(conn: Connection, tasks: Sequence[TaskRow]) -> None:
         )
 
 
-def make_actions_due(conn: Connection, conversations: Iterable[tuple[int, str]]) -> None:
-    """Make the waiting actions of these conversations due, because somebody changed the conversations."""
-    changed = set(conversations)
-    if changed:
-        lock_conversations(conn, changed)
+def note_changes(conn: Connection, changed: Iterable[tuple[int, str]], merges: Sequence[Merge]) -> None:
+    """Record the merges, and make the waiting actions of all conversations due that changed or were merged.
+
+    `changed` has pairs of tenant id and conversation id. It locks all of them together, so it comes last.
+    """
+    conversations = {*changed, *((merge.tenant_id, merge.surviving_id) for merge in merges)}
+    if conversations:
+        lock_conversations(conn, {*conversations, *((merge.tenant_id, merge.merged_id) for merge in merges)})
+    for merge in merges:
+        _record_merge(conn, merge)
+    _make_actions_due(conn, conversations)
+
+
+def _record_merge(conn: Connection, merge: Merge) -> None:
+    """Record the merge, unless Front's answers have told more since: a webhook may be late. It never makes a circle."""
+    conn.execute(
+        """
+        INSERT INTO merged_conversations (tenant_id, conversation_id, merged_into)
+        SELECT %(tenant)s, %(merged)s, %(surviving)s
+        WHERE surviving_conversation(%(tenant)s, %(surviving)s) <> %(merged)s
+        ON CONFLICT (tenant_id, conversation_id) DO NOTHING
+        """,
+        {"tenant": merge.tenant_id, "merged": merge.merged_id, "surviving": merge.surviving_id},
+    )
+
+
+def _make_actions_due(conn: Connection, changed: Iterable[tuple[int, str]]) -> None:
     for tenant_id, conversation_id in changed:
         conn.execute(
             """

@@ -13,14 +13,15 @@ from shared.db.tasks.leases import check_owned
 from shared.models import Task
 
 # The facts that other events of the conversation's family add to an action. A later event was emitted later, or at the
-# same moment and recorded later. OFFSET 0 has undos looked up by event, because a tenant may have very many open ones.
+# same moment and recorded later. An event of unknown age counts from its arrival. OFFSET 0 has undos looked up by
+# event, because a tenant may have very many open ones.
 _OTHER_EVENTS = """
 WITH own AS (
     SELECT *, conversation_family_array(tenant_id, conversation_id) AS family FROM actions WHERE event_id = %(event)s
 ), later AS (
     SELECT e.id, e.front_id, e.type, e.source, a.kind, a.state, a.dry_run
     FROM own JOIN events e ON e.tenant_id = own.tenant_id AND e.conversation_id = ANY(own.family)
-        AND e.emitted_at >= own.emitted_at AND (e.emitted_at, e.id) > (own.emitted_at, own.event_id)
+        AND (coalesce(e.emitted_at, e.received_at), e.id) > (own.emitted_at, own.event_id)
         AND e.id <> own.event_id
     LEFT JOIN actions a ON a.event_id = e.id
 ), open_tasks AS (
@@ -83,7 +84,7 @@ SELECT own.event_id, surviving_conversation(own.tenant_id, own.conversation_id) 
        (SELECT e.front_id FROM events e
         WHERE e.tenant_id = own.tenant_id AND e.conversation_id = ANY(ARRAY(SELECT id FROM family))
           AND {own_thing} = 'status' AND e.type = ANY(%(changes)s) AND NOT coalesce(e.source, '') = ANY(%(api)s)
-          AND e.emitted_at > sent.intent_at LIMIT 1) AS change
+          AND coalesce(e.emitted_at, e.received_at) > sent.intent_at LIMIT 1) AS change
 FROM own LEFT JOIN sent ON true
 """).format(a_thing=CHANGED_PART.format(action=SQL("a")), own_thing=CHANGED_PART.format(action=SQL("own")))
 

@@ -13,21 +13,30 @@ from shared.db.core.pool import Connection
 
 @dataclass(frozen=True, kw_only=True)
 class Event:
-    """A recorded event of a known tenant."""
+    """A recorded event of a known tenant. `emitted_at` is None when nobody can tell how old it is."""
 
     id: int
     company_id: str
     type: str
     conversation_id: str | None
     message_id: str | None
-    emitted_at: datetime
+    emitted_at: datetime | None
+    received_at: datetime
+
+
+@dataclass(frozen=True, kw_only=True)
+class File:
+    """A file of a message. `declared_size` is the size it must have, None when any size is accepted."""
+
+    front_id: str
+    declared_size: int | None
 
 
 def get(conn: Connection, event_id: int) -> Event:
     """Return the event. Raises LookupError when it was deleted."""
     with conn.cursor(row_factory=class_row(Event)) as cur:
         event = cur.execute(
-            "SELECT id, company_id, type, conversation_id, message_id, coalesce(emitted_at, received_at) AS emitted_at"
+            "SELECT id, company_id, type, conversation_id, message_id, emitted_at, received_at"
             " FROM events WHERE id = %s",
             (event_id,),
         ).fetchone()
@@ -44,12 +53,13 @@ def save_message(conn: Connection, event_id: int, *, message_id: str | None, rec
     )
 
 
-def attachment_front_id(conn: Connection, attachment_id: int) -> str:
-    """Return Front's id of the attachment. Raises LookupError when the attachment was deleted."""
-    row = conn.execute("SELECT front_id FROM attachments WHERE id = %s", (attachment_id,)).fetchone()
-    if row is None:
+def file_to_store(conn: Connection, attachment_id: int) -> File:
+    """Return the attachment as Front announced it. Raises LookupError when it was deleted."""
+    with conn.cursor(row_factory=class_row(File)) as cur:
+        file = cur.execute("SELECT front_id, declared_size FROM attachments WHERE id = %s", (attachment_id,)).fetchone()
+    if file is None:
         raise LookupError(f"attachment {attachment_id} is gone")
-    return str(row[0])
+    return file
 
 
 def mark_file_stored(conn: Connection, attachment_id: int, *, size: int, sha256: str, path: str) -> None:

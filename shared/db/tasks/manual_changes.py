@@ -56,13 +56,14 @@ class Undoable:
     actions: int
 
 
-def retry(conn: Connection, task_ids: Sequence[int], *, who: str) -> list[int]:
+def retry(conn: Connection, task_ids: Sequence[int], *, who: str, accept_size: bool = False) -> list[int]:
     """Make failed tasks due again with their full number of attempts; return the ids of those that were failed.
 
-    Tasks of kind `record` stay as they are: their body cannot be read, however often it is tried.
+    Tasks of kind `record` stay as they are: their body cannot be read, however often it is tried. `accept_size`: a file
+    may have another size than its message announced, from now on.
     """
     _lock_conversations_of(conn, task_ids)
-    return [task_id for task_id in sorted(task_ids) if _retry(conn, task_id, who)]
+    return [task_id for task_id in sorted(task_ids) if _retry(conn, task_id, who, accept_size=accept_size)]
 
 
 def discard(conn: Connection, task_ids: Sequence[int], *, who: str, reason: str) -> list[int]:
@@ -115,7 +116,7 @@ def request_undo(
     return len(asked)
 
 
-def _retry(conn: Connection, task_id: int, who: str) -> bool:
+def _retry(conn: Connection, task_id: int, who: str, *, accept_size: bool) -> bool:
     changed = conn.execute(
         """
         UPDATE tasks SET state = 'ready', due_at = now(), attempts = 0, sends = 0, code = NULL, detail = NULL,
@@ -137,7 +138,9 @@ def _retry(conn: Connection, task_id: int, who: str) -> bool:
         (task_id,),
     )
     settling.update_event_state(conn, event_id)
-    settling.add_journal_entry(conn, event_id, "task_retried", who=who, detail=f"task {task_id}")
+    announced = _accept_any_size(conn, task_id) if accept_size else None
+    accepted = "" if announced is None else f": any size is accepted in place of {announced} bytes"
+    settling.add_journal_entry(conn, event_id, "task_retried", who=who, detail=f"task {task_id}{accepted}")
     return True
 
 
@@ -184,6 +187,20 @@ def _set_attachment_state(conn: Connection, task_id: int, state: str) -> None:
         " WHERE state <> 'stored' AND id = (SELECT attachment_id FROM tasks WHERE id = %s)",
         (state, task_id),
     )
+
+
+def _accept_any_size(conn: Connection, task_id: int) -> int | None:
+    """Forget the size that the message announced for the task's file, and return it."""
+    row = conn.execute(
+        """
+        UPDATE attachments new SET declared_size = NULL FROM attachments old
+        WHERE old.id = new.id AND old.declared_size IS NOT NULL
+          AND new.id = (SELECT attachment_id FROM tasks WHERE id = %s)
+        RETURNING old.declared_size
+        """,
+        (task_id,),
+    ).fetchone()
+    return int(row[0]) if row else None
 
 
 def _make_waiting_actions_due(conn: Connection, event_ids: Sequence[int]) -> None:

@@ -22,6 +22,10 @@ from shared.models import Grant
 #: A refresh token lives for half a year, and Front gives a new one only in its last 24 hours. So we ask twice a day.
 KEEP_ALIVE_AFTER = timedelta(hours=12)
 
+#: Refusals without a clear reason park the tenant after this time.
+PARK_AFTER = timedelta(hours=1)
+LONGEST_REFUSAL_SECONDS = 600.0
+
 GRANTS = """
     SELECT c.tenant_id, t.company_id, c.kind, c.secret, c.version, c.expires_at, c.updated_at
     FROM connections c JOIN tenants t ON t.id = c.tenant_id
@@ -35,6 +39,15 @@ class SealedSecret:
     tenant_id: int
     name: str
     secret: bytes
+
+
+@dataclass(frozen=True, kw_only=True)
+class RefusedTenant:
+    """A tenant for which Front gives no new token. `parked`: its work waits until somebody connects it again."""
+
+    tenant: str
+    since: datetime
+    parked: bool
 
 
 def connect(
@@ -57,7 +70,7 @@ def connect(
                 CASE %(kind)s WHEN 'oauth' THEN now() + %(keep_alive)s END)
         ON CONFLICT (tenant_id) DO UPDATE SET kind = excluded.kind, secret = excluded.secret,
             expires_at = excluded.expires_at, version = c.version + 1, updated_at = now(),
-            refreshing_until = NULL, keep_alive_at = excluded.keep_alive_at
+            refreshing_until = NULL, keep_alive_at = excluded.keep_alive_at, refusals = 0, refused_since = NULL
         RETURNING version
         """,
         {
@@ -70,7 +83,7 @@ def connect(
     ).fetchone()
     released = conn.execute(
         """
-        UPDATE tenants SET connected_at = coalesce(connected_at, now()),
+        UPDATE tenants SET connected_at = coalesce(connected_at, now()), not_before = least(not_before, now()),
             parked_cause = CASE WHEN parked_cause = 'paused' THEN parked_cause END,
             parked_at = CASE WHEN parked_cause = 'paused' THEN parked_at END
         WHERE id = %s AND parked_cause IS DISTINCT FROM 'erasing'
@@ -79,6 +92,7 @@ def connect(
     )
     if not released.rowcount:
         raise BeingErased("the tenant is being erased; add it anew when that is done")
+    _make_waiting_tasks_due(conn, tenant_id)
     return int(row[0]) if row else 0
 
 
@@ -123,6 +137,71 @@ def postpone_refresh(conn: Connection, grant: Grant, *, seconds: float) -> None:
     _count(conn, TokenUnavailable.code)
 
 
+def note_refusal(conn: Connection, grant: Grant, *, seconds: float) -> bool:
+    """Let nobody refresh the grant for twice as long as before, because Front refuses it without a clear reason.
+
+    The wait begins with `seconds`. Returns whether Front has refused it for an hour. Then the tenant is parked, and the
+    keep-alive job asks once an hour: the refusal may be Front's own mistake.
+    """
+    row = conn.execute(
+        """
+        UPDATE connections SET refusals = refusals + 1, refused_since = coalesce(refused_since, now()),
+            refreshing_until = clock_timestamp() + make_interval(
+                secs => greatest(%(first)s, least(%(first)s * 2 ^ least(refusals, 20), %(longest)s)))
+        WHERE tenant_id = %(tenant)s AND version = %(version)s
+        RETURNING now() - refused_since >= %(patience)s
+        """,
+        {
+            "first": seconds,
+            "longest": LONGEST_REFUSAL_SECONDS,
+            "patience": PARK_AFTER,
+            "tenant": grant.tenant_id,
+            "version": grant.version,
+        },
+    ).fetchone()
+    must_park = bool(row and row[0])
+    if must_park:
+        conn.execute(
+            "UPDATE connections SET keep_alive_at = now() + %s WHERE tenant_id = %s", (PARK_AFTER, grant.tenant_id)
+        )
+        tenants.park(conn, grant.tenant_id, NeedsReconnect.code, token_version=grant.version, probe_seconds=0.0)
+    _count(conn, NeedsReconnect.code if must_park else TokenUnavailable.code)
+    return must_park
+
+
+def seconds_until_refresh(conn: Connection, tenant_id: int) -> float:
+    """Return the seconds until somebody may try to refresh the tenant's token, 0 when that is now."""
+    row = conn.execute(
+        "SELECT greatest(0, extract(epoch FROM refreshing_until - clock_timestamp()))::float8"
+        " FROM connections WHERE tenant_id = %s",
+        (tenant_id,),
+    ).fetchone()
+    return float(row[0] or 0) if row else 0.0
+
+
+def refused_tenants(conn: Connection) -> list[RefusedTenant]:
+    """Return the tenants for which Front gives no new token, those whose grant has ended included."""
+    with conn.cursor(row_factory=class_row(RefusedTenant)) as cursor:
+        return cursor.execute(
+            """
+            SELECT t.name AS tenant, coalesce(c.refused_since, t.parked_at, t.created_at) AS since,
+                   coalesce(t.parked_cause = %(cause)s, false) AS parked
+            FROM tenants t JOIN connections c ON c.tenant_id = t.id
+            WHERE (c.refused_since IS NOT NULL OR t.parked_cause = %(cause)s)
+              AND t.parked_cause IS DISTINCT FROM 'erasing' ORDER BY t.name
+            """,
+            {"cause": NeedsReconnect.code},
+        ).fetchall()
+
+
+def is_refused(conn: Connection, tenant_id: int) -> bool:
+    """Whether Front refuses to refresh the tenant's token without a clear reason."""
+    row = conn.execute(
+        "SELECT refused_since IS NOT NULL FROM connections WHERE tenant_id = %s", (tenant_id,)
+    ).fetchone()
+    return bool(row and row[0])
+
+
 def store_refreshed(conn: Connection, grant: Grant, *, secret: bytes, expires_at: datetime) -> None:
     """Store new tokens in place of this grant's, unless the grant was replaced.
 
@@ -131,7 +210,7 @@ def store_refreshed(conn: Connection, grant: Grant, *, secret: bytes, expires_at
     stored = conn.execute(
         """
         UPDATE connections SET secret = %s, expires_at = %s, version = version + 1, updated_at = now(),
-               refreshing_until = NULL, keep_alive_at = now() + %s
+               refreshing_until = NULL, keep_alive_at = now() + %s, refusals = 0, refused_since = NULL
         WHERE tenant_id = %s AND version = %s
         """,
         (secret, expires_at, KEEP_ALIVE_AFTER, grant.tenant_id, grant.version),
@@ -140,12 +219,13 @@ def store_refreshed(conn: Connection, grant: Grant, *, secret: bytes, expires_at
         # Unconditional, to wait for the row lock of an attempt that is just parking the tenant for the old version.
         conn.execute(
             """
-            UPDATE tenants SET parked_cause = nullif(parked_cause, %(cause)s),
+            UPDATE tenants SET not_before = least(not_before, now()), parked_cause = nullif(parked_cause, %(cause)s),
                    parked_at = CASE WHEN parked_cause IS DISTINCT FROM %(cause)s THEN parked_at END
             WHERE id = %(tenant)s
             """,
             {"tenant": grant.tenant_id, "cause": NeedsReconnect.code},
         )
+        _make_waiting_tasks_due(conn, grant.tenant_id)
         _count(conn, "ok")
 
 
@@ -207,6 +287,18 @@ def replace_sealed(conn: Connection, old: Mapping[int, bytes], new: Mapping[int,
         """,
         (tenants, [old[tenant] for tenant in tenants], [new[tenant] for tenant in tenants]),
     ).rowcount
+
+
+def _make_waiting_tasks_due(conn: Connection, tenant_id: int) -> None:
+    """Make the tasks due that wait for a new token, except those that an attempt is just putting back."""
+    conn.execute(
+        """
+        UPDATE tasks SET due_at = now() WHERE id IN (
+            SELECT id FROM tasks WHERE tenant_id = %s AND state = 'ready' AND code = %s
+                AND due_at > now() AND due_at < 'infinity' FOR UPDATE SKIP LOCKED)
+        """,
+        (tenant_id, TokenUnavailable.code),
+    )
 
 
 def _next_batch(conn: Connection, after: int, size: int) -> list[SealedSecret]:

@@ -26,7 +26,7 @@ OVERVIEW = """
         (SELECT count(*) FROM users u WHERE u.tenant_id = t.id) AS users,
         (SELECT count(*) FROM users u WHERE u.tenant_id = t.id AND u.action IS NOT NULL) AS users_with_action,
         t.action, t.only_when_matched, t.wait_for, t.fold_plus, t.act_within, t.only_inboxes, t.dry_run,
-        t.parked_cause, t.parked_at
+        t.parked_cause, t.parked_at, c.refused_since
     FROM tenants t LEFT JOIN connections c ON c.tenant_id = t.id
 """
 PAGE = """
@@ -44,7 +44,10 @@ class TenantTaken(MailroomError):
 
 @dataclass(frozen=True, kw_only=True)
 class TenantOverview:
-    """A tenant as people see it; `connection` is the kind of its grant, or None."""
+    """A tenant as people see it; `connection` is the kind of its grant, or None.
+
+    `refused_since`: since when Front refuses to refresh the grant without a clear reason.
+    """
 
     id: int
     name: str
@@ -64,6 +67,7 @@ class TenantOverview:
     dry_run: bool
     parked_cause: str | None
     parked_at: datetime | None
+    refused_since: datetime | None
 
 
 @dataclass(frozen=True, kw_only=True)

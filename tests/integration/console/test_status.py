@@ -41,6 +41,7 @@ def test_an_empty_mailroom_names_every_state(mailroom: Mailroom) -> None:
             "events_days": 0,
             "deleted": {"unclaimed": 0, "events": 0, "files": 0},
         },
+        "refused": [],
         "dry_run": [],
         "repairs": {"under_way": [], "failed": [], "last_gap": None},
         "outages": [],
@@ -200,6 +201,24 @@ def test_doctor_goes_on_where_no_server_is_named(mailroom: Mailroom, environment
 def test_doctor_finds_a_token_that_no_key_opens(mailroom: Mailroom, acme: str, environment: dict[str, str]) -> None:
     environment["TOKEN_KEYS"] = mailroom("keys", "generate").stdout.strip()
     assert not findings(mailroom)["tokens"]
+
+
+@pytest.mark.parametrize(
+    "trouble",
+    [
+        "UPDATE connections SET refusals = 3, refused_since = '2026-03-01 08:00+00'",
+        "UPDATE tenants SET parked_cause = 'needs_reconnect', parked_at = '2026-03-01 08:00+00'",
+    ],
+)
+@pytest.mark.usefixtures("acme")
+def test_a_tenant_without_new_tokens_is_named(mailroom: Mailroom, conn: psycopg.Connection, trouble: str) -> None:
+    conn.execute(trouble)
+    conn.commit()
+    [finding] = [each for each in mailroom.json("doctor", code=1)["checks"] if each["name"] == "new tokens"]
+    assert (finding["ok"], "Acme (since 2026-03-01 08:00" in finding["found"]) == (False, True)
+    assert [each["tenant"] for each in mailroom.json("status")["refused"]] == ["Acme"]
+    assert "Acme (since 2026-03-01 08:00" in " ".join(mailroom("status").stdout.split())
+    assert "since 2026-03-01 08:00" in " ".join(mailroom("tenant", "show", "Acme").stdout.split())
 
 
 def test_doctor_reports_settings_that_cannot_be_read(mailroom: Mailroom, environment: dict[str, str]) -> None:

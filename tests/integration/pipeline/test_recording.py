@@ -133,7 +133,6 @@ def test_an_event_that_another_recorder_wrote_meanwhile_is_not_written_again(
 @pytest.mark.parametrize(
     ("changes", "state", "cause"),
     [
-        ({"type": "sync", "payload": None}, "ignored", "unknown_type"),
         ({"type": "something_new"}, "ignored", "unknown_type"),
         ({"authorization": {"id": "cmp_nobody"}}, "parked", "unknown_company"),
         ({"type": "tag_added"}, "done", None),

@@ -277,3 +277,84 @@ def test_no_token_is_in_a_log_a_row_or_a_message(
     assert [secret for secret in secrets if secret in everything] == []
     assert "needs_reconnect" in everything
     assert "token_refreshed" in everything
+
+
+UNCLEAR = ["refresh_400_error", "refresh_400_invalid_request", "refresh_401_empty"]
+CLEAR = ["refresh_400_invalid_grant", "refresh_401_invalid_grant", "refresh_200_invalid_grant"]
+
+
+@pytest.mark.parametrize("kind", CLEAR)
+def test_a_clear_refusal_parks_the_tenant_at_any_status(harness: Harness, tenant: int, kind: str) -> None:
+    harness.sql(EXPIRE_TOKENS)
+    harness.control("faults", {"kind": kind})
+    mail(harness)
+    harness.work()
+    assert len(token_answers(harness)) == 1
+    assert harness.one("SELECT parked_cause FROM tenants") == "needs_reconnect"
+
+
+@pytest.mark.parametrize("kind", UNCLEAR)
+def test_an_unclear_refusal_is_asked_ever_less_often_and_parks_after_an_hour(
+    harness: Harness, tenant: int, kind: str
+) -> None:
+    harness.sql(EXPIRE_TOKENS)
+    harness.control("faults", {"kind": kind})
+    mail(harness, count=3)
+    waits = []
+    for _ in range(8):
+        harness.hurry()
+        harness.work()
+        waits.append(harness.one("SELECT round(extract(epoch FROM refreshing_until - now()))::int FROM connections"))
+        assert harness.one("SELECT not_before > now() FROM tenants") is True
+        assert harness.one("SELECT parked_cause FROM tenants") is None
+        harness.sql(END_REFRESH_CLAIM)
+    assert waits == [10, 20, 40, 80, 160, 320, 600, 600]
+    assert len(token_answers(harness)) == 8
+    assert [each.tenant for each in harness.resources.pool.run(connections.refused_tenants)] == ["Acme"]
+    harness.sql("UPDATE connections SET refused_since = now() - interval '61 minutes'")
+    harness.hurry()
+    harness.work()
+    assert harness.one("SELECT parked_cause FROM tenants") == "needs_reconnect"
+    assert harness.sql("SELECT DISTINCT state, attempts FROM tasks") == [("ready", 0)]
+    assert [(each.tenant, each.parked) for each in harness.resources.pool.run(connections.refused_tenants)] == [
+        ("Acme", True)
+    ]
+
+
+def test_a_refusal_that_was_fronts_mistake_ends_by_itself(harness: Harness, tenant: int) -> None:
+    harness.sql(EXPIRE_TOKENS)
+    harness.control("faults", {"kind": "refresh_400_error"})
+    mail(harness)
+    harness.work()
+    harness.sql("UPDATE connections SET refused_since = now() - interval '61 minutes', refreshing_until = NULL")
+    harness.hurry()
+    harness.work()
+    assert harness.one("SELECT parked_cause FROM tenants") == "needs_reconnect"
+    harness.heal()
+    harness.sql("UPDATE connections SET keep_alive_at = now(), refreshing_until = NULL")
+    keep_alive(harness.resources, tenant)
+    harness.work()
+    assert harness.one("SELECT parked_cause FROM tenants") is None
+    assert tasks(harness) == [("done", None, 1)]
+    assert harness.sql("SELECT refusals, refused_since FROM connections") == [(0, None)]
+
+
+def test_connecting_anew_ends_the_wait_at_once(harness: Harness, tenant: int) -> None:
+    harness.sql(EXPIRE_TOKENS)
+    harness.control("faults", {"kind": "refresh_400_error"})
+    mail(harness)
+    harness.work()
+    harness.sql("UPDATE tenants SET not_before = now() + interval '10 minutes'")
+    harness.heal()
+    connect_by_oauth(harness, tenant, ACME)
+    harness.work()
+    assert tasks(harness) == [("done", None, 1)]
+
+
+def test_others_wait_as_long_as_the_refusal_lasts(harness: Harness, tenant: int) -> None:
+    harness.sql(EXPIRE_TOKENS)
+    harness.sql("UPDATE connections SET refreshing_until = now() + interval '5 minutes'")
+    mail(harness)
+    harness.work()
+    assert token_answers(harness) == []
+    assert harness.one("SELECT not_before > now() + interval '4 minutes' FROM tenants") is True

@@ -161,8 +161,28 @@ def test_an_overlong_challenge_is_400(post: Post) -> None:
     assert post(b'{"type":"sync"}', {"X-Front-Challenge": "x" * 1_001}).status == 400
 
 
-def test_a_sync_without_a_challenge_is_kept(post: Post, kept: ListKeeper) -> None:
-    assert post(b'{"type":"sync"}').status == 200
+@pytest.mark.parametrize(
+    "body", [b'{"type":"sync"}', b'{"authorization": {"id": "cmp_1"}, "payload": null, "type": "sync"}']
+)
+def test_a_sync_without_challenge_is_answered_and_not_kept(post: Post, kept: ListKeeper, body: bytes) -> None:
+    answer = post(body)
+    assert (answer.status, answer.json, kept.deliveries) == (200, {}, [])
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b'{"type":"sync","payload":{"id":"evt_1"}}',
+        b'{"type":"inbound_received","payload":{"id":"sync"}}',
+        b'["sync"]',
+        b'"sync"',
+        b'{"type":"sync"',
+        b"[" * 900 + b'"sync"',
+        b'{"type":"sync","padding":"' + b"x" * 1_024 + b'"}',  # too large to be looked into: the recorder drops it
+    ],
+)
+def test_whatever_may_be_an_event_is_kept(post: Post, kept: ListKeeper, body: bytes) -> None:
+    assert post(body).status == 200
     assert len(kept.deliveries) == 1
 
 

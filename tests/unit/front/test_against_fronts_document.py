@@ -59,7 +59,8 @@ def document() -> Any:
 def sent_request(client: TenantClient, front: responses.RequestsMock, route: answers.Route) -> requests.PreparedRequest:
     """The request that the client sends for this route."""
     path = route.path.format(id={"messages": "msg_1", "download": "fil_1"}.get(route.path.split("/")[1], "cnv_1"))
-    front.add(route.method, f"{API}{path}", **ANSWERS.get(route, {"json": {"_results": []}}))
+    answer = {"auto_calculate_content_length": True, **ANSWERS.get(route, {"json": {"_results": []}})}
+    front.add(route.method, f"{API}{path}", **answer)
     CALLS[route](client)
     return front.calls[0].request
 

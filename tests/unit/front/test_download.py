@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import gzip
 import hashlib
 import threading
+import zlib
 from typing import Any
 
 import pytest
@@ -19,10 +21,11 @@ from tests.unit.front.conftest import API, TOKEN
 FILE = f"{API}/download/fil_1"
 ELSEWHERE = "https://files.example/a?signature=b"
 LARGE = 2**20
+TEXT = b"a file of some words, again and again and again"
 
 
-def _fetch(client: TenantClient, max_bytes: int = LARGE) -> bytes:
-    with client.download("fil_1", max_bytes=max_bytes) as download:
+def _fetch(client: TenantClient, max_bytes: int = LARGE, announced: int | None = None) -> bytes:
+    with client.download("fil_1", max_bytes=max_bytes, announced=announced) as download:
         return b"".join(download.chunks)
 
 
@@ -36,15 +39,90 @@ def test_a_file_has_its_length_and_type(client: TenantClient, front: responses.R
         assert (download.length, download.content_type, b"".join(download.chunks)) == (4, "application/pdf", b"%PDF")
 
 
-def test_chunks_have_a_bounded_size(client: TenantClient, front: responses.RequestsMock) -> None:
-    front.get(FILE, body=b"x" * 600_000)
+def test_a_file_of_any_type_is_accepted(client: TenantClient, front: responses.RequestsMock) -> None:
+    accepted = [responses.matchers.header_matcher({"Accept": "*/*", "Accept-Encoding": "identity"})]
+    _moved(front, FILE, "/download/fil_2")
+    front.get(f"{API}/download/fil_2", status=302, headers={"location": ELSEWHERE}, match=accepted)
+    front.get(ELSEWHERE, body=b"%PDF", match=accepted, auto_calculate_content_length=True)
+    assert _fetch(client) == b"%PDF"
+    assert front.calls[0].request.headers["Accept"] == "*/*"
+
+
+def test_chunks_are_of_a_bounded_size(client: TenantClient, front: responses.RequestsMock) -> None:
+    front.get(FILE, body=b"x" * 600_000, auto_calculate_content_length=True)
     with client.download("fil_1", max_bytes=LARGE) as download:
         assert [len(chunk) for chunk in download.chunks] == [262_144, 262_144, 75_712]
 
 
-def test_a_compressed_body_is_passed_on_unchanged(client: TenantClient, front: responses.RequestsMock) -> None:
-    front.get(FILE, body=b"\x1f\x8b not really", headers={"content-encoding": "gzip"})
-    assert _fetch(client) == b"\x1f\x8b not really"
+@pytest.mark.parametrize(
+    ("encoding", "body"),
+    [
+        ("gzip", gzip.compress(TEXT, mtime=0)),
+        ("GZIP", gzip.compress(TEXT, mtime=0)),
+        ("x-gzip", gzip.compress(TEXT, mtime=0)),
+        ("identity, gzip", gzip.compress(TEXT, mtime=0)),
+        ("gzip", gzip.compress(TEXT[:5], mtime=0) + gzip.compress(TEXT[5:], mtime=0)),
+        ("deflate", zlib.compress(TEXT)),
+        ("identity", TEXT),
+        ("", TEXT),
+    ],
+)
+def test_a_compressed_file_is_inflated(
+    client: TenantClient, front: responses.RequestsMock, encoding: str, body: bytes
+) -> None:
+    front.get(FILE, body=body, headers={"content-encoding": encoding}, auto_calculate_content_length=True)
+    assert _fetch(client, announced=len(TEXT)) == TEXT
+
+
+def test_a_compressed_file_is_inflated_in_bounded_pieces_and_up_to_the_cap(
+    client: TenantClient, front: responses.RequestsMock
+) -> None:
+    bomb = gzip.compress(bytes(50 * LARGE), mtime=0)
+    front.get(FILE, body=bomb, headers={"content-encoding": "gzip"}, auto_calculate_content_length=True)
+    sizes = []
+    with client.download("fil_1", max_bytes=LARGE) as download, pytest.raises(errors.AttachmentTooLarge):
+        sizes += [len(chunk) for chunk in download.chunks]
+    assert max(sizes, default=0) <= 256 * 1024
+
+
+@pytest.mark.parametrize(
+    "body", [gzip.compress(TEXT, mtime=0)[:-9], gzip.compress(TEXT, mtime=0)[:-1], b"\x1f\x8b not really", TEXT, b""]
+)
+def test_broken_compression_is_no_file(client: TenantClient, front: responses.RequestsMock, body: bytes) -> None:
+    front.get(FILE, body=body, headers={"content-encoding": "gzip"}, auto_calculate_content_length=True)
+    with pytest.raises(errors.DownloadIncomplete):
+        _fetch(client)
+
+
+@pytest.mark.parametrize(
+    ("encoding", "named"), [("br", "br"), ("zstd", "zstd"), ("gzip, br", "gzip then br"), ("canary \x80", "something")]
+)
+def test_an_encoding_that_nobody_asked_for_is_refused(
+    client: TenantClient, front: responses.RequestsMock, encoding: str, named: str
+) -> None:
+    front.get(FILE, body=TEXT, headers={"content-encoding": encoding}, auto_calculate_content_length=True)
+    with pytest.raises(errors.FrontRejected, match=rf"\({named}\)") as raised:
+        _fetch(client)
+    assert "canary" not in str(raised.value)
+
+
+def test_an_end_that_nobody_announced_may_be_a_broken_connection(
+    client: TenantClient, front: responses.RequestsMock
+) -> None:
+    front.get(FILE, body=TEXT)
+    with pytest.raises(errors.DownloadIncomplete, match="without its length"):
+        _fetch(client, announced=len(TEXT))
+
+
+@pytest.mark.parametrize("body", [b"", TEXT[:-1], TEXT + b"!", b"<html>log in</html>"])
+@pytest.mark.parametrize("encoding", ["identity", "gzip"])
+def test_another_size_than_the_message_announces_is_not_the_file(
+    client: TenantClient, front: responses.RequestsMock, encoding: str, body: bytes
+) -> None:
+    sent = gzip.compress(body, mtime=0) if encoding == "gzip" else body
+    front.get(FILE, body=sent, headers={"content-encoding": encoding}, auto_calculate_content_length=True)
+    with pytest.raises(errors.SizeMismatch, match=f"gives {len(body)} bytes, and the message announces {len(TEXT)};"):
+        _fetch(client, announced=len(TEXT))
 
 
 def test_an_announced_size_over_the_limit_is_refused_before_the_first_byte(
@@ -58,7 +136,7 @@ def test_an_announced_size_over_the_limit_is_refused_before_the_first_byte(
 def test_an_unannounced_size_is_refused_when_it_exceeds_the_limit(
     client: TenantClient, front: responses.RequestsMock
 ) -> None:
-    front.get(FILE, body=b"12345")
+    front.get(FILE, body=b"12345", headers={"transfer-encoding": "chunked"})
     with pytest.raises(errors.AttachmentTooLarge):
         _fetch(client, max_bytes=4)
 
@@ -76,7 +154,7 @@ def test_fewer_bytes_than_announced_are_an_error(client: TenantClient, front: re
 
 def test_a_stopping_worker_ends_between_chunks(budget: Budget, front: responses.RequestsMock) -> None:
     stop = threading.Event()
-    front.get(FILE, body=b"x" * 600_000)
+    front.get(FILE, body=b"x" * 600_000, auto_calculate_content_length=True)
     with FrontClient(API, budget).for_tenant(TOKEN, stop=stop).download("fil_1", max_bytes=LARGE) as download:
         next(download.chunks)
         stop.set()
@@ -92,7 +170,7 @@ def test_a_404_means_a_missing_attachment(client: TenantClient, front: responses
 
 def test_a_failed_request_is_repeated(client: TenantClient, front: responses.RequestsMock) -> None:
     front.get(FILE, body=requests.ConnectionError("reset"))
-    front.get(FILE, body=b"%PDF")
+    front.get(FILE, body=b"%PDF", auto_calculate_content_length=True)
     assert _fetch(client) == b"%PDF"
 
 
@@ -110,7 +188,7 @@ def test_a_file_on_another_host_is_fetched_without_the_token(
     client: TenantClient, front: responses.RequestsMock
 ) -> None:
     _moved(front, FILE, ELSEWHERE)
-    front.get(ELSEWHERE, body=b"%PDF")
+    front.get(ELSEWHERE, body=b"%PDF", auto_calculate_content_length=True)
     assert _fetch(client) == b"%PDF"
     assert "Authorization" not in front.calls[1].request.headers
 
@@ -120,7 +198,7 @@ def test_a_file_moved_within_front_is_fetched_from_the_configured_api(
     client: TenantClient, front: responses.RequestsMock, location: str
 ) -> None:
     _moved(front, FILE, location)
-    front.get(f"{API}/download/fil_2?x=1", body=b"%PDF")
+    front.get(f"{API}/download/fil_2?x=1", body=b"%PDF", auto_calculate_content_length=True)
     assert _fetch(client) == b"%PDF"
     assert front.calls[1].request.headers["Authorization"] == "Bearer canary-token"
 
@@ -128,7 +206,7 @@ def test_a_file_moved_within_front_is_fetched_from_the_configured_api(
 def test_another_host_cannot_redirect_the_token(client: TenantClient, front: responses.RequestsMock) -> None:
     _moved(front, FILE, ELSEWHERE)
     _moved(front, ELSEWHERE, f"{API}/me")
-    front.get(f"{API}/me", body=b"{}")
+    front.get(f"{API}/me", body=b"{}", auto_calculate_content_length=True)
     _fetch(client)
     assert ["Authorization" in call.request.headers for call in front.calls] == [True, False, False]
 
@@ -179,7 +257,7 @@ def test_the_deadline_of_a_file_grows_with_its_size() -> None:
 
 def test_a_body_can_be_hashed_while_it_is_read(client: TenantClient, front: responses.RequestsMock) -> None:
     content: Any = bytes(range(256)) * 4_000
-    front.get(FILE, body=content)
+    front.get(FILE, body=content, auto_calculate_content_length=True)
     digest = hashlib.sha256()
     with client.download("fil_1", max_bytes=2**21) as download:
         for chunk in download.chunks:

@@ -21,6 +21,12 @@ from shared.front.envelope import (
 from shared.models import Envelope
 
 COMPANY = {"id": "cmp_4k2p9"}
+EVENTS_OF_FRONTS_DOCUMENT = """
+assign unassign archive reopen trash restore reminder comment mention inbound outbound out_reply move forward tag untag
+sending_error message_bounce_error conversations_merged link_added link_removed custom_field_updated macro_triggered
+topic_identified ticket_status_update call_started call_abandoned call_queued call_on_hold call_parked call_resumed
+call_connected call_missed call_hangup call_transferred call_transcript_added call_voicemail_transcript_added
+"""
 
 
 def read(**fields: Any) -> Envelope:
@@ -65,18 +71,35 @@ def test_an_application_event_is_known_by_its_name(name: str) -> None:
     assert is_known(read(type=name).type)
 
 
-def test_front_documents_sixteen_application_events() -> None:
-    assert len(API_NAMES) == 16
+def test_every_event_of_fronts_document_is_known_by_a_name() -> None:
+    documented = EVENTS_OF_FRONTS_DOCUMENT.split()
+    assert len(documented) == 37
+    assert [name for name in documented if not is_known(read(type=name).type)] == []
+    assert {name for names in API_NAMES.values() for name in names} == set(documented)
+
+
+@pytest.mark.parametrize(
+    ("envelope", "inner", "name"),
+    [
+        ("conversation_merged", "conversations_merged", "conversations_merged"),
+        ("new_mention_added", "mention", "mention"),
+        ("message_bounced", "message_bounce_error", "message_delivery_failed"),
+        ("mention", "comment", "mention"),
+        ("conversation_teleported", "teleport", "conversation_teleported"),
+        # A name that Front does not document must lead to no action
+        ("message_imported", "inbound", "message_imported"),
+    ],
+)
+def test_the_event_inside_names_a_type_that_the_envelope_does_not(envelope: str, inner: str, name: str) -> None:
+    assert read(payload={"type": inner}, type=envelope).type == name
 
 
 @pytest.mark.parametrize(
     "name",
     [
-        # API events without an application webhook
-        "mention",
-        "conversations_merged",
-        "call_started",
-        # A published client uses this name, which neither list has
+        # Not Front's
+        "call_started_again",
+        # A name of neither list that a published client uses
         "conversation_trashed",
         # Front's validation request
         "sync",
@@ -106,14 +129,14 @@ def test_without_a_type_the_type_of_the_event_is_used() -> None:
         (b'{"type": "sync"', "no JSON"),
         # A rule webhook: the bare event, without the company
         (b'{"type": "inbound", "id": "evt_1", "conversation": {"id": "cnv_1"}}', "no company"),
-        (b'{"type": "sync", "authorization": null}', "no company"),
-        (b'{"type": "sync", "authorization": {"id": null}}', "no company"),
-        (b'{"type": "sync", "authorization": {"id": ""}}', "no company"),
-        (b'{"type": "sync", "authorization": {"id": 7}}', "no company"),
-        # An id becomes part of URLs and index entries
-        (b'{"type": "sync", "authorization": {"id": "cmp_1/../cmp_2"}}', "no company"),
-        (b'{"type": "sync", "authorization": {"id": "cmp_1\\n"}}', "no company"),
-        (b'{"type": "sync", "authorization": {"id": "' + b"c" * 101 + b'"}}', "no company"),
+        (b'{"type": "tag", "authorization": null}', "no company"),
+        (b'{"type": "tag", "authorization": {"id": null}}', "no company"),
+        (b'{"type": "tag", "authorization": {"id": ""}}', "no company"),
+        (b'{"type": "tag", "authorization": {"id": 7}}', "no company"),
+        # An id ends up in addresses and index entries
+        (b'{"type": "tag", "authorization": {"id": "cmp_1/../cmp_2"}}', "no company"),
+        (b'{"type": "tag", "authorization": {"id": "cmp_1\\n"}}', "no company"),
+        (b'{"type": "tag", "authorization": {"id": "' + b"c" * 101 + b'"}}', "no company"),
         (b'{"authorization": {"id": "cmp_1"}}', "neither type"),
         (b'{"type": "", "authorization": {"id": "cmp_1"}, "payload": {"type": ""}}', "neither type"),
         (b'{"type": ["sync"], "authorization": {"id": "cmp_1"}, "payload": "sync"}', "neither type"),
@@ -161,9 +184,37 @@ def test_a_time_is_in_seconds_or_milliseconds(value: float, seconds: float) -> N
 @pytest.mark.parametrize(
     "value",
     [
+        "1786440070.93",
+        " 1786440070.930 ",
+        "1786440070930",
+        "2026-08-11T09:21:10.930Z",
+        "2026-08-11T09:21:10.93",
+        "2026-08-11 11:21:10.930+02:00",
+        "20260811T092110.930Z",
+    ],
+)
+def test_a_time_may_be_text(value: str) -> None:
+    assert parse_time(value) == datetime.fromtimestamp(1_786_440_070.93, UTC)
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
         None,
         True,
-        "1786440070",
+        "last Tuesday",
+        "",
+        "now",
+        "NaN",
+        "inf",
+        "1e9",
+        "-1",
+        "0x6a7b",
+        "1" * 5_000,
+        "1969-12-31T23:59:59Z",
+        "9999-12-31T23:59:59Z",
+        "0001-01-01T00:00:00+23:59",
+        "2026-08-11T09:21:70Z",
         [1_786_440_070],
         # Front has no event before 1970
         -1,

@@ -13,7 +13,14 @@ import pytest
 import responses
 
 from shared.errors import MailroomError, NeedsReconnect, TokenUnavailable
-from shared.front.oauth import AppUnknown, CodeRefused, NoRefreshToken, TokenEndpoint, authorization_url
+from shared.front.oauth import (
+    AppUnknown,
+    CodeRefused,
+    NoRefreshToken,
+    TokenEndpoint,
+    UnclearRefusal,
+    authorization_url,
+)
 from shared.models import Tokens
 
 APP = "https://app.frontapp.com"
@@ -156,7 +163,10 @@ def test_the_tokens_are_read_from_an_answer_with_odd_fields(
         # The answer does not come from a token endpoint
         (200, {}, TokenUnavailable),
         (200, None, TokenUnavailable),
-        (200, {"error": "invalid_grant", "error_description": "canary"}, TokenUnavailable),
+        (200, {"error": "invalid_grant", "error_description": "canary"}, NeedsReconnect),
+        (200, {"error": "invalid_grant", "access_token": "canary-token"}, NeedsReconnect),
+        (503, {"error": "invalid_grant"}, NeedsReconnect),
+        (200, {"error": "invalid_client"}, TokenUnavailable),
         (200, {"access_token": ""}, TokenUnavailable),
         (200, {"access_token": "with space"}, TokenUnavailable),
         (200, {"access_token": 5}, TokenUnavailable),
@@ -168,8 +178,38 @@ def test_only_a_refused_refresh_token_requires_a_reconnect(
     front.post(URL, json=body, status=status, headers={"Location": "https://elsewhere.example/"})
     with pytest.raises(error) as raised:
         refresh()
-    assert type(raised.value) in {error, AppUnknown}
+    assert type(raised.value) in {error, AppUnknown, UnclearRefusal}
     assert "canary" not in "".join(traceback.format_exception(raised.value))
+
+
+@pytest.mark.parametrize(
+    ("status", "body", "is_refusal"),
+    [
+        (400, {"_error": {"status": 400, "title": "Bad request", "message": "Invalid refresh token"}}, True),
+        (400, {"error": "invalid_request"}, True),
+        (401, None, True),
+        (403, ["forbidden"], True),
+        (404, {}, True),
+        (422, {"error": {"code": "canary"}}, True),
+        (200, {"error": "access_denied"}, True),
+        (200, {"token": "canary"}, True),
+        # Front's trouble, or the operator's
+        (408, {}, False),
+        (429, {"error": "slow_down"}, False),
+        (500, {"error": "server_error"}, False),
+        (302, {}, False),
+        (200, ["no object"], False),
+        (401, {"error": "invalid_client"}, False),
+    ],
+)
+def test_a_refusal_without_a_clear_reason_is_told_from_an_outage(
+    front: responses.RequestsMock, status: int, body: Any, is_refusal: bool
+) -> None:
+    front.post(URL, json=body, status=status)
+    with pytest.raises(TokenUnavailable) as raised:
+        refresh()
+    assert isinstance(raised.value, UnclearRefusal) is is_refusal
+    assert "canary" not in str(raised.value)
 
 
 @pytest.mark.parametrize("body", [b"<html>canary</html>", b"access_token=canary&token_type=Bearer", b"\xff\xfe", b"["])

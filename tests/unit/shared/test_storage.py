@@ -85,7 +85,36 @@ def test_the_file_and_each_new_folder_are_synced(tmp_path: Path, synced: list[in
     assert synced == [(tmp_path / place).stat().st_ino for place in made]
 
 
-def test_deleting_a_tenant_deletes_its_files_alone(storage: Storage) -> None:
+@pytest.mark.parametrize("umask", [0o000, 0o022, 0o077, 0o277])
+def test_only_our_own_user_reads_files_and_folders_whatever_the_umask(tmp_path: Path, umask: int) -> None:
+    before = os.umask(umask)
+    try:
+        Storage(f"file://{tmp_path}/new/files").put("1/ab/fil_1", _pieces(then=_check_nobody_else_reads(tmp_path)))
+    finally:
+        os.umask(before)
+    modes = {str(path.relative_to(tmp_path)): oct(path.stat().st_mode & 0o777) for path in tmp_path.rglob("*")}
+    folders = dict.fromkeys(["new", "new/files", "new/files/1", "new/files/1/ab"], "0o700")
+    assert modes == {**folders, "new/files/1/ab/fil_1": "0o600"}
+
+
+def test_folders_of_an_older_release_are_closed(tmp_path: Path) -> None:
+    (tmp_path / "1/ab").mkdir(parents=True)
+    for folder in (tmp_path, tmp_path / "1", tmp_path / "1/ab"):
+        folder.chmod(0o755)
+    storage = Storage(f"file://{tmp_path}")
+    assert [path.stat().st_mode & 0o777 for path in (tmp_path, tmp_path / "1")] == [0o755, 0o700]
+    storage.put("1/ab/fil_1", [b"x"])
+    assert (tmp_path / "1/ab").stat().st_mode & 0o777 == 0o700
+
+
+def _check_nobody_else_reads(folder: Path) -> Callable[[], None]:
+    def check() -> None:
+        assert all(path.stat().st_mode & 0o077 == 0 for path in folder.rglob("*") if path.is_dir())
+
+    return check
+
+
+def test_a_tenants_files_go_and_no_other_tenants(storage: Storage) -> None:
     for tenant in (1, 10):
         storage.put(attachment_path(tenant, "fil_1"), [b"x"])
     storage.delete_tenant(1)

@@ -48,12 +48,14 @@ def test_an_event_without_an_id_is_identified_by_its_bytes(payload: dict[str, An
     ("emitted_at", "taken"),
     [
         (1_786_440_070, datetime(2026, 8, 11, 9, 21, 10, tzinfo=UTC)),
-        (None, RECEIVED),
-        (-1, RECEIVED),
-        (1e300, RECEIVED),
+        ("1786440070.0", datetime(2026, 8, 11, 9, 21, 10, tzinfo=UTC)),
+        (None, None),
+        (-1, None),
+        (1e300, None),
+        ("last Tuesday", None),
     ],
 )
-def test_an_event_without_a_usable_time_gets_the_time_of_receipt(emitted_at: Any, taken: datetime) -> None:
+def test_an_event_without_a_usable_time_is_of_unknown_age(emitted_at: Any, taken: datetime) -> None:
     assert read(body(id="evt_1", emitted_at=emitted_at)).envelope.emitted_at == taken
 
 
