@@ -62,7 +62,7 @@ def test_a_file_that_may_not_be_whole_is_never_stored_and_trashes_nothing(
     harness.record()
     for _ in range(13):
         harness.work()
-        harness.hurry()
+        harness.make_due()
     [(state, found_code, found_detail)] = harness.sql(
         "SELECT state, code, detail FROM tasks WHERE kind = 'store_attachment'"
     )
@@ -70,7 +70,7 @@ def test_a_file_that_may_not_be_whole_is_never_stored_and_trashes_nothing(
     assert detail in found_detail
     assert [path for path in (tmp_path / "files").rglob("*") if path.is_file()] == []
     assert (harness.status(event["conversation_id"]), action_states(harness)) == ("open", ["planned"])
-    harness.heal()
+    harness.clear_faults()
     task_id = harness.one("SELECT id FROM tasks WHERE state = 'failed'")
     harness.resources.pool.run(lambda conn: manual_changes.retry(conn, [task_id], who="test"))
     harness.work()
@@ -100,7 +100,7 @@ def test_a_person_can_accept_a_file_of_another_size(harness: Harness) -> None:
     harness.record()
     for _ in range(5):
         harness.work()
-        harness.hurry()
+        harness.make_due()
     task_id = harness.one("SELECT id FROM tasks WHERE state = 'failed'")
     change = {"who": "olga", "accept_size": True}
     assert harness.resources.pool.run(lambda conn: manual_changes.retry(conn, [task_id], **change)) == [task_id]

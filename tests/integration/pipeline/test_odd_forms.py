@@ -89,7 +89,7 @@ def test_an_event_of_unknown_age_counts_as_newer_than_what_came_before(harness: 
     harness.work()
     harness.send("conversation_reopened", "cmp_acme", conversation=first["conversation_id"], fault="no_emitted_at")
     harness.record()
-    harness.hurry()
+    harness.make_due()
     harness.work()
     assert harness.status(first["conversation_id"]) == "open"
     assert harness.sql("SELECT state FROM actions") == [("superseded",)]
@@ -149,7 +149,7 @@ def test_a_merge_is_learned_at_once_and_keeps_the_trash_from_a_file_of_the_other
     assert merges(harness) == [(gone["conversation_id"], kept["conversation_id"])]
     harness.work()
     assert harness.status(kept["conversation_id"]) == "open"
-    harness.hurry()
+    harness.make_due()
     harness.work()
     assert harness.status(kept["conversation_id"]) == "deleted"
 

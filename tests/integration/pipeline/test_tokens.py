@@ -302,7 +302,7 @@ def test_an_unclear_refusal_is_asked_ever_less_often_and_parks_after_an_hour(
     mail(harness, count=3)
     waits = []
     for _ in range(8):
-        harness.hurry()
+        harness.make_due()
         harness.work()
         waits.append(harness.one("SELECT round(extract(epoch FROM refreshing_until - now()))::int FROM connections"))
         assert harness.one("SELECT not_before > now() FROM tenants") is True
@@ -312,7 +312,7 @@ def test_an_unclear_refusal_is_asked_ever_less_often_and_parks_after_an_hour(
     assert len(token_answers(harness)) == 8
     assert [each.tenant for each in harness.resources.pool.run(connections.refused_tenants)] == ["Acme"]
     harness.sql("UPDATE connections SET refused_since = now() - interval '61 minutes'")
-    harness.hurry()
+    harness.make_due()
     harness.work()
     assert harness.one("SELECT parked_cause FROM tenants") == "needs_reconnect"
     assert harness.sql("SELECT DISTINCT state, attempts FROM tasks") == [("ready", 0)]
@@ -327,10 +327,10 @@ def test_a_refusal_that_was_fronts_mistake_ends_by_itself(harness: Harness, tena
     mail(harness)
     harness.work()
     harness.sql("UPDATE connections SET refused_since = now() - interval '61 minutes', refreshing_until = NULL")
-    harness.hurry()
+    harness.make_due()
     harness.work()
     assert harness.one("SELECT parked_cause FROM tenants") == "needs_reconnect"
-    harness.heal()
+    harness.clear_faults()
     harness.sql("UPDATE connections SET keep_alive_at = now(), refreshing_until = NULL")
     keep_alive(harness.resources, tenant)
     harness.work()
@@ -345,7 +345,7 @@ def test_connecting_anew_ends_the_wait_at_once(harness: Harness, tenant: int) ->
     mail(harness)
     harness.work()
     harness.sql("UPDATE tenants SET not_before = now() + interval '10 minutes'")
-    harness.heal()
+    harness.clear_faults()
     connect_by_oauth(harness, tenant, ACME)
     harness.work()
     assert tasks(harness) == [("done", None, 1)]
