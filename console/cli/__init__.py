@@ -64,7 +64,7 @@ def migrate(dry_run: bool) -> None:
     from shared.db.core.pool import operator_errors
     from shared.settings import load
 
-    settings = load().require("database_url")
+    settings = load("database_url")
     with operator_errors():
         applied = runner.migrate(settings.database_url.get_secret_value(), dry_run=dry_run)
     for migration in applied:

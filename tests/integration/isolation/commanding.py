@@ -17,7 +17,7 @@ def mailroom(rig: Rig, *words: str, code: int = 0) -> Result:
     environment = {
         "DATABASE_URL": rig.settings.database_url.get_secret_value(),
         "REDIS_URL": rig.settings.redis_url.get_secret_value(),
-        "STORAGE_URL": rig.settings.storage_url,
+        "STORAGE_URL": rig.settings.storage,
         "TOKEN_KEYS": rig.settings.token_keys[0].get_secret_value(),
         "MAILROOM_ENV": None,
         "NO_COLOR": "1",
