@@ -46,7 +46,7 @@ def test_a_browser_that_comes_back_again_sees_what_it_connected(site: Site, brow
         page = browser.open(back)
         assert (page.status, page.title, page.address) == (200, "Front is connected", f"{site.console.url}/connected")
         assert company in page.text
-    assert site.shown(tenant)["connection_version"] == 1
+    assert site.show(tenant)["connection_version"] == 1
 
 
 def test_a_denied_state_cannot_be_used_with_a_code(site: Site, browser: Browser) -> None:
