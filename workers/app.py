@@ -109,7 +109,7 @@ def open_process(instance: Any, **_: Any) -> None:
     """Open this process's resources before it consumes. With prefork each child opens its own after the fork."""
     queues = instance.app.amqp.queues.consume_from
     WorkerProcess.kind = "recorder" if queue.RECORD_QUEUE in queues else "worker"
-    WorkerProcess.takes_work = queue.WORK_QUEUE in queues
+    WorkerProcess.takes_work = bool(set(queues) - {queue.RECORD_QUEUE})
     _check_settings()
     forks = issubclass(instance.pool_cls, prefork.TaskPool)
     WorkerProcess.slots = 0 if WorkerProcess.kind == "recorder" else 1 if forks else instance.concurrency
