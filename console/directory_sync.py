@@ -34,7 +34,7 @@ def call_front(tenant_id: int, request: Callable[[TenantClient], T]) -> T:
 
     Raises NeedsReconnect, TokenUnavailable, MissingScope, and BudgetExhausted after waiting for BUDGET_WAIT_SECONDS.
     """
-    settings = load().require("database_url", "redis_url", "token_keys")
+    settings = load("database_url", "redis_url", "token_keys")
     with open_pool(settings, size=2, application_name="mailroom command") as pool:
         resources = FrontResources(
             pool=pool,

@@ -18,6 +18,7 @@ from shared.db.recording import spool_writer
 from shared.errors import ConfigurationError
 from shared.process.logs import configure
 from shared.process.serving import prepare_forks, server
+from shared.redis_clients import refuse_redis_cluster
 from shared.settings import current
 
 TARGET = "ingest.server:open_door"
@@ -33,10 +34,16 @@ METRICS_PREFIX = "mailroom-metrics-"
 def main(target: str = TARGET) -> int:
     """Serve until TERM or INT (0); 78 when the settings are wrong. Another `target` is for measuring the server."""
     try:
-        settings = current().require("front_signing_keys", "database_url", "redis_url")
+        _serve(target)
     except ConfigurationError as exc:
         print(exc, file=sys.stderr)
         return EXIT_CONFIGURATION
+    return 0
+
+
+def _serve(target: str) -> None:
+    settings = current("front_signing_keys", "database_url", "redis_url")
+    refuse_redis_cluster(settings.redis_url.get_secret_value())
     configure(settings, "door")
     with metrics_folder() as folder:
         os.environ.setdefault("PROMETHEUS_MULTIPROC_DIR", folder)  # before shared.process.metrics is imported
@@ -51,7 +58,6 @@ def main(target: str = TARGET) -> int:
             backpressure=_connections(),
             factory=True,
         ).serve()
-    return 0
 
 
 def load_before_forking() -> None:

@@ -12,8 +12,10 @@ from celery import Celery
 from kombu.exceptions import OperationalError
 from kombu.transport.redis import Channel, Transport
 from kombu.utils.json import dumps
+from pydantic import SecretStr
 
 from shared.errors import StoreUnavailable
+from shared.redis_clients import redis_client, redis_options, redis_place
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -36,6 +38,8 @@ QUEUES = {
     EXPIRE: WORK_QUEUE,
     REPAIR: WORK_QUEUE,
 }
+#: The option of kombu's transport that holds REDIS_URL. The broker's own URL, which kombu logs, has no password.
+REDIS_URL_OPTION = "redis_url"
 #: Redis keeps messages of this priority in a list of their own, which is read when the ordinary list is empty.
 LOW_PRIORITY = 9
 
@@ -106,6 +110,18 @@ class BatchingChannel(Channel):
     _cached_client: Any = None
     _batch = _Batch()
 
+    def _connparams(self, asynchronous: bool = False) -> dict[str, Any]:
+        """Return the connection's options, with address, password and TLS as all our clients read them in REDIS_URL.
+
+        kombu reads URLs in its own way, and would send the password to a server whose certificate it did not check.
+        """
+        connection: Any = self.connection  # kombu has no types
+        url: SecretStr | None = connection.client.transport_options.get(REDIS_URL_OPTION)
+        options = dict(redis_options(url.get_secret_value())) if url else {}  # none: another application's connection
+        self.connection_class = options.pop("connection_class", self.connection_class)
+        connparams: dict[str, Any] = super()._connparams(asynchronous)  # type: ignore[misc]
+        return connparams | options
+
     @contextmanager
     def batched(self) -> Iterator[None]:
         """Collect the messages that this thread sends, and send them at the end: in order, one command a list."""
@@ -139,7 +155,8 @@ class BatchingChannel(Channel):
 def celery_app(settings: Settings, *, door: bool = False) -> CeleryApp:
     """Return the application for a worker, or for the door, which only sends and has a shorter timeout."""
     Transport.Channel = BatchingChannel
-    app = CeleryApp("mailroom", broker=_broker_url(settings.redis_url.get_secret_value()), set_as_current=not door)
+    redis_url = settings.redis_url.get_secret_value() or "redis://"
+    app = CeleryApp("mailroom", broker=redis_place(redis_url), set_as_current=not door)
     app.send_timeout_seconds = DOOR_TIMEOUT_SECONDS if door else WORKER_TIMEOUT_SECONDS
     app.conf.update(
         result_backend=None,
@@ -162,7 +179,7 @@ def celery_app(settings: Settings, *, door: bool = False) -> CeleryApp:
         broker_connection_retry_on_startup=True,
         broker_connection_max_retries=None,
         broker_pool_limit=settings.worker_threads + 2,  # a send must not wait for another thread's connection
-        broker_transport_options=_CONSUMER_OPTIONS,
+        broker_transport_options={**_CONSUMER_OPTIONS, REDIS_URL_OPTION: SecretStr(redis_url)},
     )
     return app
 
@@ -192,7 +209,7 @@ class QueueDepth:
     """Counts the messages in queues that no worker has taken yet."""
 
     def __init__(self, redis_url: str, *queues: str):
-        self._redis = redis.Redis.from_url(
+        self._redis = redis_client(
             redis_url, socket_timeout=WORKER_TIMEOUT_SECONDS, socket_connect_timeout=WORKER_TIMEOUT_SECONDS
         )
         self._lists = [name for queue in queues for name in (queue, f"{queue}{Channel.sep}{LOW_PRIORITY}")]
@@ -219,10 +236,3 @@ def _redis_errors(name: str) -> Iterator[None]:
         yield
     except (OperationalError, redis.RedisError, OSError) as exc:
         raise StoreUnavailable(f"Redis did not take the task {name} ({exc}); check REDIS_URL and the server") from exc
-
-
-def _broker_url(redis_url: str) -> str:
-    """Return REDIS_URL in kombu's form, which differs from redis-py's for a Unix socket."""
-    if not redis_url.startswith("unix://"):
-        return redis_url
-    return redis_url.replace("unix://", "redis+socket://", 1).replace("?db=", "?virtual_host=")

@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 import os
+import re
+import unicodedata
+from contextvars import ContextVar
 from functools import cache
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self, TypeVar
-from urllib.parse import urlsplit
+from urllib.parse import quote, urlsplit
 
 from cryptography.fernet import Fernet
 from pydantic import (
     AfterValidator,
+    AnyHttpUrl,
     BeforeValidator,
     Field,
     SecretStr,
+    TypeAdapter,
     ValidationError,
     ValidationInfo,
     field_validator,
@@ -27,6 +32,7 @@ from shared.errors import ConfigurationError
 SECRETS = (
     "DATABASE_URL",
     "REDIS_URL",
+    "STORAGE_URL",
     "FRONT_SIGNING_KEYS",
     "FRONT_CLIENT_ID",
     "FRONT_CLIENT_SECRET",
@@ -34,14 +40,50 @@ SECRETS = (
     "SECRET_KEY",
 )
 
+#: All processes together need these in production; each one alone needs fewer.
+REQUIRED_IN_PRODUCTION = (
+    "database_url",
+    "redis_url",
+    "storage_url",
+    "front_signing_keys",
+    "token_keys",
+    "secret_key",
+)
+#: A shorter secret can be guessed.
+MIN_SECRET_BYTES = 32
+#: What editors, spreadsheets and shells leave around a value, invisible characters among them.
+_AROUND = " \t\r\n\f\v\0\xa0\u200b\u2060\ufeff"
+_QUOTES = ("''", '""', "\u2018\u2019", "\u201c\u201d")
+#: Kubernetes sets NAME_PORT for a service called NAME.
+_KUBERNETES_PORT = re.compile(r"(tcp|udp|sctp)://.*")
+#: conda's compilers set HOST to the machine's type.
+_CONDA_HOST = re.compile(r"\w+-(conda|apple)[\w.]*(-[\w.]+)*")
+_HTTP_URL = TypeAdapter(AnyHttpUrl)
+#: The settings that the process which loads them cannot run without; see `load`.
+_needed: ContextVar[frozenset[str]] = ContextVar("_needed", default=frozenset())
+
 T = TypeVar("T")
 
 
+def _cleaned(text: str) -> str:
+    """Return the text without invisible characters and without one or more pairs of quotes around it."""
+    text = text.strip(_AROUND)
+    while len(text) > 1 and text[0] + text[-1] in _QUOTES:
+        text = text[1:-1].strip(_AROUND)
+    return text
+
+
 def _split_at_commas(value: Any) -> Any:
-    return [part.strip() for part in value.split(",") if part.strip()] if isinstance(value, str) else value
+    return [part for each in value.split(",") if (part := _cleaned(each))] if isinstance(value, str) else value
 
 
-def _without_trailing_slash(value: str) -> str:
+def _checked_http_url(value: str) -> str:
+    try:
+        url = _HTTP_URL.validate_python(value)
+    except ValidationError:
+        raise ValueError("not an address as in https://host") from None
+    if not value.startswith(("https://", "http://")) or url.username or url.password or url.query or url.fragment:
+        raise ValueError("an address begins with https:// (or http://) and has neither user, query nor fragment")
     return value.rstrip("/")
 
 
@@ -54,14 +96,18 @@ def _checked_fernet_key(value: SecretStr) -> SecretStr:
 
 
 def _checked_origin(value: str) -> str:
-    parts = urlsplit(value)
-    origin = f"{parts.scheme}://{parts.netloc}"
-    if parts.scheme not in {"http", "https"} or not parts.hostname or value.lower() != origin.lower() or parts.username:
+    """Return the URL of a host alone, without a slash at its end."""
+    parts = urlsplit(url := value.rstrip("/"))
+    try:
+        is_origin = _checked_http_url(f"{parts.scheme}://{parts.netloc}").lower() == url.lower()
+    except ValueError:
+        is_origin = False
+    if not is_origin:
         raise ValueError("write it as https://console.your.host, without a path: the console needs a host of its own")
-    return value
+    return url
 
 
-Url = Annotated[str, AfterValidator(_without_trailing_slash)]
+Url = Annotated[str, AfterValidator(_checked_http_url)]
 Keys = Annotated[list[SecretStr], NoDecode, BeforeValidator(_split_at_commas)]
 FernetKeys = Annotated[
     list[Annotated[SecretStr, AfterValidator(_checked_fernet_key)]], NoDecode, BeforeValidator(_split_at_commas)
@@ -75,11 +121,11 @@ class Settings(BaseSettings):
     """
 
     model_config = SettingsConfigDict(
-        extra="ignore", env_file_encoding="utf-8", env_ignore_empty=True, frozen=True, validate_default=True
+        extra="ignore", env_file_encoding="utf-8-sig", env_ignore_empty=True, frozen=True, validate_default=True
     )
 
     mailroom_env: Literal["development", "production"] = Field(
-        "development", description="`production` refuses embedded servers and missing secrets"
+        "development", description="`production` refuses embedded servers, the demo, and missing or short secrets"
     )
     mailroom_data: Path = Field(
         Path(".mailroom"), description="Where embedded servers, files and generated secrets live"
@@ -88,10 +134,12 @@ class Settings(BaseSettings):
         SecretStr(""), description="PostgreSQL; unset: the embedded server of `mailroom up`"
     )
     redis_url: SecretStr = Field(
-        SecretStr(""), description="Redis 7.0 or newer, or Valkey; unset: the embedded server of `mailroom up`"
+        SecretStr(""),
+        description="Redis 7.0 or newer, or Valkey, as `redis://`, `rediss://` (TLS) or `unix:///path`; unset: the "
+        "embedded server of `mailroom up`",
     )
-    storage_url: str = Field(
-        "", description="Where files go: `file:///path` or `s3://bucket/prefix`; unset: below MAILROOM_DATA"
+    storage_url: SecretStr = Field(
+        SecretStr(""), description="Where files go: `file:///path` or `s3://bucket/prefix`; unset: below MAILROOM_DATA"
     )
     front_signing_keys: Keys = Field(
         default_factory=list, description="The Front app's signing keys, newest first, separated by commas"
@@ -104,10 +152,14 @@ class Settings(BaseSettings):
         default_factory=list, description="Fernet keys that encrypt tenants' tokens, newest first, separated by commas"
     )
     secret_key: SecretStr = Field(SecretStr(""), description="Signs the console's cookies")
-    public_url: Annotated[Url, AfterValidator(_checked_origin)] = Field(
+    public_url: Annotated[str, AfterValidator(_checked_origin)] = Field(
         "http://localhost:8081", description="Where people reach the console: scheme and host, without a path"
     )
-    host: str = Field("127.0.0.1", description="Address the door and the console listen on")
+    host: str = Field(
+        "",
+        description="Address or name the door and the console listen on; unset: `0.0.0.0` in production and where PORT "
+        "is set, else `127.0.0.1`",
+    )
     port: int = Field(8080, ge=0, le=65535, description="Port of the door")
     console_port: int = Field(8081, ge=0, le=65535, description="Port of the console")
     sandbox_port: int = Field(8082, ge=0, le=65535, description="Port of the sandbox")
@@ -145,11 +197,44 @@ class Settings(BaseSettings):
     )
 
     # Each field has its own check, because pydantic skips a check of the whole object while any field is wrong.
-    @field_validator("database_url", "redis_url", "storage_url", "front_signing_keys", "token_keys", "secret_key")
+    @field_validator("*", mode="before")
+    @classmethod
+    def _clean(cls, value: Any, info: ValidationInfo) -> Any:
+        """Strip what is around a value; what is empty then, or is a platform's own variable, counts as unset."""
+        if not isinstance(value, str):
+            return value
+        name, text = str(info.field_name), _cleaned(value)
+        if not text or _is_of_platform(name, text):
+            return cls.model_fields[name].get_default(call_default_factory=True)
+        if any(unicodedata.category(character) in ("Cc", "Cs") for character in text):
+            raise ValueError("has a line break, a control character or bytes that are not UTF-8 in it")
+        return text
+
+    @field_validator(*REQUIRED_IN_PRODUCTION)
     @classmethod
     def _require_in_production(cls, value: T, info: ValidationInfo) -> T:
-        if _in_production(info) and not _is_set(value):
+        if info.field_name in _needed.get() and _in_production(info) and not _is_set(value):
             raise ValueError("required in production")
+        return value
+
+    @field_validator("front_signing_keys", "secret_key")
+    @classmethod
+    def _require_length_in_production(cls, value: T, info: ValidationInfo) -> T:
+        secrets: list[SecretStr] = list(value) if isinstance(value, list) else [value]  # type: ignore[list-item]
+        lengths = [len(each.get_secret_value().encode()) for each in secrets if _is_set(each)]
+        if _in_production(info) and min(lengths, default=MIN_SECRET_BYTES) < MIN_SECRET_BYTES:
+            raise ValueError(f"shorter than {MIN_SECRET_BYTES} bytes, which production refuses")
+        return value
+
+    @field_validator("database_url", "redis_url")
+    @classmethod
+    def _check_store_url(cls, value: SecretStr, info: ValidationInfo) -> SecretStr:
+        """Let the clients that will use the URL read it."""
+        try:
+            if _is_set(value):
+                _read_by_its_client(str(info.field_name), value.get_secret_value())
+        except ConfigurationError as exc:
+            raise ValueError(str(exc)) from None
         return value
 
     @field_validator("front_api_url", "front_app_url")
@@ -170,7 +255,14 @@ class Settings(BaseSettings):
     @property
     def storage(self) -> str:
         """Return STORAGE_URL, or the URL of a folder below MAILROOM_DATA when it is unset."""
-        return self.storage_url or f"file://{(self.mailroom_data / 'files').resolve()}"
+        folder = quote(str((self.mailroom_data / "files").resolve()))
+        return self.storage_url.get_secret_value() or f"file://{folder}"
+
+    @property
+    def listen_host(self) -> str:
+        """Return HOST, or the address that suits: a platform that gives a PORT routes to it from outside."""
+        is_served = self.mailroom_env == "production" or "port" in self.model_fields_set
+        return self.host or ("0.0.0.0" if is_served else "127.0.0.1")  # noqa: S104 - where people expect it
 
     @property
     def signing_keys(self) -> tuple[bytes, ...]:
@@ -179,13 +271,27 @@ class Settings(BaseSettings):
 
     def require(self, *names: str) -> Self:
         """Return the settings. Raises ConfigurationError, which lists all of `names` that are unset."""
-        missing = [name.upper() for name in names if not _is_set(getattr(self, name))]
+        missing = [name.upper() for name in names if not self._is_given(name)]
+        if missing and self.mailroom_env == "production":
+            raise ConfigurationError("\n".join(f"{name}: required in production" for name in missing))
         if missing:
             raise ConfigurationError(
                 f"{', '.join(missing)} not set, and no servers of `mailroom up` found in {self.mailroom_data}: "
                 "set it in the environment, or start `mailroom up` first"
             )
         return self
+
+    def refuse_in_production(self, what: str) -> Self:
+        """Return the settings. Raises ConfigurationError in production: `what` would mix its mail into real mail."""
+        if self.mailroom_env == "production":
+            raise ConfigurationError(
+                f"MAILROOM_ENV: {what} does not run in production; unset it where no customer's mail is stored"
+            )
+        return self
+
+    def _is_given(self, name: str) -> bool:
+        has_default = name == "storage_url" and self.mailroom_env == "development"
+        return has_default or _is_set(getattr(self, name))
 
 
 def _in_production(info: ValidationInfo) -> bool:
@@ -196,35 +302,77 @@ def _is_set(value: Any) -> bool:
     return bool(value.get_secret_value() if isinstance(value, SecretStr) else value)
 
 
-def load() -> Settings:
+def _read_by_its_client(name: str, url: str) -> None:
+    """Raise ConfigurationError when the client does not take the URL. The imports take longer than all else here."""
+    if name == "database_url":
+        from shared.db.core import check_url  # noqa: PLC0415
+
+        check_url(url)
+    else:
+        from shared.redis_clients import redis_options  # noqa: PLC0415
+
+        redis_options(url)
+
+
+def _is_of_platform(name: str, text: str) -> bool:
+    """Whether a platform set this variable for a purpose of its own."""
+    if name.endswith("port"):
+        return _KUBERNETES_PORT.fullmatch(text) is not None
+    return name == "host" and _CONDA_HOST.fullmatch(text) is not None
+
+
+def load(*needed: str) -> Settings:
     """Read the settings now. Raises ConfigurationError, which lists every mistake and never a secret.
 
+    `needed`: the settings that this process cannot run without. No process has to know the secrets of another one.
     The environment wins over `MAILROOM_DATA/environment`, which `mailroom up` writes for its embedded servers.
     """
-    data = Path(os.environ.get("MAILROOM_DATA") or ".mailroom")
+    data = Path(_cleaned(os.environ.get("MAILROOM_DATA", "")) or ".mailroom")
+    token = _needed.set(frozenset(needed))
     try:
-        return Settings(_env_file=data / "environment", **_read_secret_files())  # type: ignore[arg-type]
+        settings = Settings(_env_file=data / "environment", **_read_secret_files())  # type: ignore[arg-type]
     except ValidationError as exc:
         raise ConfigurationError(_explain(exc)) from None
+    except UnicodeDecodeError:
+        raise ConfigurationError(f"{data / 'environment'}: not text in UTF-8") from None
+    finally:
+        _needed.reset(token)
+    return settings.require(*needed)
 
 
 @cache
-def current() -> Settings:
+def current(*needed: str) -> Settings:
     """Return the settings of this process, which are read once."""
-    return load()
+    return load(*needed)
 
 
 def _read_secret_files() -> dict[str, str]:
     """Read the secrets that are given as NAME_FILE. When NAME is set too, it wins."""
-    found = {}
+    found, mistakes = {}, []
     for name in SECRETS:
-        path = os.environ.get(f"{name}_FILE")
-        if path and not os.environ.get(name):
+        path = _cleaned(os.environ.get(f"{name}_FILE", ""))
+        if path and not _cleaned(os.environ.get(name, "")):
             try:
-                found[name.lower()] = Path(path).read_text(encoding="utf-8").strip()
+                found[name.lower()] = _read_secret_file(Path(path))
             except OSError as exc:
-                raise ConfigurationError(f"{name}_FILE: cannot read {path}: {exc.strerror}") from None
+                mistakes.append(f"{name}_FILE: cannot read {path}: {exc.strerror}")
+            except ValueError as exc:
+                mistakes.append(f"{name}_FILE: {path} {exc}")
+    if mistakes:
+        raise ConfigurationError("\n".join(mistakes))
     return found
+
+
+def _read_secret_file(path: Path) -> str:
+    """Return the text of a file in UTF-8, or in UTF-16 with a byte order mark, as Windows writes it."""
+    content = path.read_bytes()
+    try:
+        text = content.decode("utf-16" if content.startswith((b"\xff\xfe", b"\xfe\xff")) else "utf-8-sig")
+    except UnicodeDecodeError:
+        raise ValueError("is not text in UTF-8 or UTF-16") from None
+    if not (cleaned := _cleaned(text)):
+        raise ValueError("is empty")
+    return cleaned
 
 
 def _explain(error: ValidationError) -> str:

@@ -17,7 +17,7 @@ from datetime import timedelta
 from http import HTTPStatus
 from pathlib import Path
 from typing import Any, Final
-from urllib.parse import parse_qsl, unquote, urlsplit
+from urllib.parse import unquote, urlsplit
 
 import obstore
 from obstore.exceptions import BaseError
@@ -28,6 +28,9 @@ from shared.errors import ConfigurationError, StorageFull, StorageUnavailable
 _CLIENT_SECONDS: Final = {"timeout": "60s", "connect_timeout": "5s"}
 _RETRIES: Final[Any] = {"max_retries": 2, "retry_timeout": timedelta(seconds=60)}
 
+_URL_FORMS: Final = (
+    "write file:///folder or s3://bucket/prefix?region=…, with %23 for #, %3F for ?, %40 for @ and %25 for % in names"
+)
 _READ_BYTES: Final = 256 * 1024
 _LOCAL_PART_BYTES: Final = 2**20
 _S3_PART_BYTES: Final = 5 * 2**20  # the smallest part that S3 takes
@@ -61,8 +64,9 @@ class Storage:
 
     def __init__(self, url: str):
         self._root: Path | None = None
-        if url.startswith("file://"):
-            self._root = _durable_folder(Path(unquote(urlsplit(url).path)))
+        folder = check_storage_url(url)
+        if folder:
+            self._root = _durable_folder(folder)
             self._store: ObjectStore = LocalStore(self._root)
         else:
             self._store = _object_store(url)
@@ -127,6 +131,25 @@ class Storage:
         return [self._root / each for each in reversed(Path(path).parents[:-1])]
 
 
+def check_storage_url(url: str) -> Path | None:
+    """Return the folder of a `file://` URL, None for another storage. Raises ConfigurationError."""
+    try:
+        parts = urlsplit(url)
+    except ValueError:
+        raise ConfigurationError(f"STORAGE_URL: not a URL; {_URL_FORMS}") from None
+    if parts.scheme not in {"file", "s3", "memory"} or not url.startswith(f"{parts.scheme}:"):
+        raise ConfigurationError(f"STORAGE_URL: not a kind of storage that is supported; {_URL_FORMS}")
+    if parts.fragment or url.endswith("#") or "@" in parts.netloc:
+        raise ConfigurationError(f"STORAGE_URL: has a # or an @; {_URL_FORMS}")
+    if parts.scheme != "file":
+        if parts.scheme == "s3" and not parts.netloc:
+            raise ConfigurationError(f"STORAGE_URL: names no bucket; {_URL_FORMS}")
+        return None
+    if parts.netloc not in {"", "localhost"} or "?" in url or not parts.path.startswith("/"):
+        raise ConfigurationError(f"STORAGE_URL: a folder is named by its whole path and without options; {_URL_FORMS}")
+    return Path(unquote(parts.path))
+
+
 def attachment_path(tenant_id: int, attachment_front_id: str) -> str:
     """Return the path at which a tenant's attachment is stored. It contains nothing that a sender wrote."""
     digest = hashlib.sha256(attachment_front_id.encode("utf-8", "surrogatepass")).hexdigest()
@@ -152,12 +175,16 @@ class _HashedChunks:
 def _object_store(url: str) -> ObjectStore:
     if url.startswith("memory:"):
         return from_url(url)
-    options: Any = dict(parse_qsl(urlsplit(url).query))
+    place, _, query = url.partition("?")
+    pairs = (each.partition("=") for each in query.split("&") if each)
+    options: Any = {unquote(name): unquote(value) for name, _, value in pairs if value}  # a + is part of a key
     client: Any = {**_CLIENT_SECONDS, "allow_http": options.pop("allow_http", "") == "true"}
     try:
-        return from_url(url.partition("?")[0], config=options, client_options=client, retry_config=_RETRIES)
-    except (BaseError, ValueError) as exc:
-        raise ConfigurationError(f"STORAGE_URL: {str(exc).splitlines()[0]}") from exc
+        return from_url(place, config=options, client_options=client, retry_config=_RETRIES)
+    except (BaseError, ValueError):  # its text repeats the options
+        raise ConfigurationError(
+            f"STORAGE_URL: the object store's client does not take its bucket or one of its options; {_URL_FORMS}"
+        ) from None
 
 
 def _durable_folder(folder: Path) -> Path:

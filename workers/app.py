@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import os
 import sys
-from typing import Any
+from typing import Any, NoReturn
 
 import structlog
 from celery import signals
@@ -13,7 +13,7 @@ from celery.concurrency import prefork
 
 from shared import failpoints, queue
 from shared.connection.tokens import keep_alive
-from shared.errors import MailroomError, StoreUnavailable
+from shared.errors import ConfigurationError, MailroomError, StoreUnavailable
 from shared.http.transport import CallDeadlines
 from shared.process import logs
 from shared.process.heartbeat import Heartbeat
@@ -22,7 +22,7 @@ from workers.attempts.run import run_task
 from workers.process.waking import add_waker
 from workers.process.watchdog import Watchdog
 from workers.repairing.slice import run_repair
-from workers.resources import EXIT_CONFIGURATION, NEEDED_SETTINGS, Resources, open_resources
+from workers.resources import EXIT_CONFIGURATION, NEEDED_FOR_TASKS, NEEDED_SETTINGS, Resources, open_resources
 from workers.steps import STEPS
 from workers.sweeping import retention
 
@@ -33,7 +33,7 @@ log = structlog.get_logger()
 
 def _load_settings() -> Settings:
     try:
-        return load().require(*NEEDED_SETTINGS)
+        return load()  # `open_process` asks for those that are missing: it knows the queues
     except MailroomError as exc:
         sys.stderr.write(f"{exc}\n")
         sys.exit(EXIT_CONFIGURATION)
@@ -86,6 +86,7 @@ class WorkerProcess:
     """
 
     kind: str
+    takes_work: bool
     slots: int
     resources: Resources
     heartbeat: Heartbeat
@@ -108,6 +109,8 @@ def open_process(instance: Any, **_: Any) -> None:
     """Open this process's resources before it consumes. With prefork each child opens its own after the fork."""
     queues = instance.app.amqp.queues.consume_from
     WorkerProcess.kind = "recorder" if queue.RECORD_QUEUE in queues else "worker"
+    WorkerProcess.takes_work = bool(set(queues) - {queue.RECORD_QUEUE})
+    _check_settings()
     forks = issubclass(instance.pool_cls, prefork.TaskPool)
     WorkerProcess.slots = 0 if WorkerProcess.kind == "recorder" else 1 if forks else instance.concurrency
     redis_url = settings.redis_url.get_secret_value()
@@ -148,10 +151,28 @@ def close_process(**_: Any) -> None:
         WorkerProcess.resources.close()
 
 
+def _check_settings() -> None:
+    """End with 78 when a setting that this kind of process needs is missing; a restart would not help."""
+    try:
+        load(*(NEEDED_FOR_TASKS if WorkerProcess.takes_work else NEEDED_SETTINGS))
+    except ConfigurationError as exc:
+        _end_as_wrong_configuration(exc)
+
+
+def _end_as_wrong_configuration(error: ConfigurationError) -> NoReturn:
+    sys.stderr.write(f"{error}\n")
+    sys.stderr.flush()
+    os._exit(EXIT_CONFIGURATION)  # Celery swallows the exceptions of signal handlers, SystemExit among them
+
+
 def _open_resources() -> None:
     kind = WorkerProcess.kind
     try:
-        WorkerProcess.resources = resources = open_resources(settings, app, kind=kind)
+        WorkerProcess.resources = resources = open_resources(
+            settings, app, kind=kind, runs_tasks=WorkerProcess.takes_work
+        )
+    except ConfigurationError as exc:
+        _end_as_wrong_configuration(exc)
     except Exception:
         # Celery swallows the exceptions of signal handlers and would go on to consume without resources.
         log.exception("worker_not_started", kind=kind)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import socket
 from dataclasses import dataclass
+from typing import Any
 
 from celery import Celery
 
@@ -12,8 +13,10 @@ from shared.connection.tokens import FrontResources, front_client, token_endpoin
 from shared.connection.vault import TokenVault
 from shared.db.core.locks import RECORDER, Role
 from shared.db.core.pool import open_pool
+from shared.errors import ConfigurationError
 from shared.intake.client import Intake, open_intake
 from shared.queue import WORK_QUEUE, QueueDepth
+from shared.redis_clients import refuse_redis_cluster
 from shared.settings import Settings
 from shared.storage import Storage
 from workers.dispatch import Dispatcher
@@ -22,7 +25,9 @@ from workers.recording.recorder import Recorder
 
 #: The exit status for wrong or missing settings.
 EXIT_CONFIGURATION = 78
-NEEDED_SETTINGS = ("database_url", "redis_url", "token_keys")
+NEEDED_SETTINGS = ("database_url", "redis_url")
+#: Recorders and sweepers call nobody and store no file.
+NEEDED_FOR_TASKS = (*NEEDED_SETTINGS, "token_keys", "storage_url")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,15 +49,28 @@ class Resources(FrontResources):
         self.intake.close()
 
 
-def open_resources(settings: Settings, app: Celery, *, kind: str) -> Resources:
-    """Make the resources of a process of this kind; each connects when it is first used."""
-    settings.require(*NEEDED_SETTINGS)
-    database_url = settings.database_url.get_secret_value()
+class _Missing:
+    """Stands for what a process that runs no tasks goes without."""
+
+    def __getattr__(self, name: str) -> Any:
+        raise ConfigurationError(f"this process runs no tasks, so it has no tokens and no storage ({name})")
+
+
+def open_resources(settings: Settings, app: Celery, *, kind: str, runs_tasks: bool | None = None) -> Resources:
+    """Make the resources of a process of this kind; each connects when it is first used.
+
+    Only a process that `runs_tasks`, as a worker does, opens TOKEN_KEYS and STORAGE_URL. Raises ConfigurationError.
+    """
+    runs_tasks = kind == "worker" if runs_tasks is None else runs_tasks
+    settings.require(*(NEEDED_FOR_TASKS if runs_tasks else NEEDED_SETTINGS))
+    database_url, redis_url = settings.database_url.get_secret_value(), settings.redis_url.get_secret_value()
+    refuse_redis_cluster(redis_url)
+    missing: Any = _Missing()
     name = f"{kind}@{socket.gethostname()}:{os.getpid()}"
     # A thread needs a connection for milliseconds and Front for longer: 8 connections served 32 threads (measured).
     pool = open_pool(settings, size=max(4, settings.worker_threads // 2), application_name=name)
     intake = open_intake(settings)
-    dispatcher = Dispatcher(pool, app, QueueDepth(settings.redis_url.get_secret_value(), WORK_QUEUE))
+    dispatcher = Dispatcher(pool, app, QueueDepth(redis_url, WORK_QUEUE))
     role = Role(database_url, RECORDER, name=f"recorder of {name}")
     return Resources(
         name=name,
@@ -63,6 +81,6 @@ def open_resources(settings: Settings, app: Celery, *, kind: str) -> Resources:
         recorder=Recorder(pool, intake, role, dispatcher.top_up, DeliveryReader(pool, intake)),
         front=front_client(settings),
         token_endpoint=token_endpoint(settings),
-        storage=Storage(settings.storage),
-        vault=TokenVault(settings.token_keys),
+        storage=Storage(settings.storage) if runs_tasks else missing,
+        vault=TokenVault(settings.token_keys) if runs_tasks else missing,
     )

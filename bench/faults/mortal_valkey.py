@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from bench.faults import watched_fsync
 from console.up.embedded import Valkey
-from console.up.embedded.programs import valkey_server
+from console.up.embedded.server import valkey_server
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

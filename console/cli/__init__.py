@@ -66,7 +66,7 @@ def migrate(dry_run: bool) -> None:
     from shared.db.users.users import rekey_addresses
     from shared.settings import load
 
-    url = load().require("database_url").database_url.get_secret_value()
+    url = load("database_url").database_url.get_secret_value()
     with operator_errors():
         applied = runner.migrate(url, dry_run=dry_run)
     for migration in applied:

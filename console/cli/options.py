@@ -92,7 +92,7 @@ def database() -> Iterator[Connection]:
     from shared.db.core.pool import session
     from shared.settings import load
 
-    with session(load().require("database_url").database_url.get_secret_value()) as conn:
+    with session(load("database_url").database_url.get_secret_value()) as conn:
         yield conn
 
 

@@ -42,7 +42,9 @@ def serve(options: tuple[str, ...]) -> None:
     from sandbox.__main__ import main as run
     from shared.settings import load
 
-    run(["serve", *_sandbox_options(load().require("front_signing_keys")), *options])
+    run(
+        ["serve", *_sandbox_options(load().refuse_in_production("the sandbox").require("front_signing_keys")), *options]
+    )
 
 
 @sandbox.command()
@@ -67,7 +69,7 @@ def send(ctx: click.Context, /, type_: str, handles: tuple[str, ...], as_json: b
     """
     from shared.settings import load
 
-    settings = load()
+    settings = load().refuse_in_production("the sandbox")
     order["type"], order["company"] = type_, order["company"] or _first_company(settings)
     order["recipients"] = [{"handle": handle, "role": "to"} for handle in handles] or None
     answer = _call(settings, "POST", "send", {name: value for name, value in order.items() if value is not None})

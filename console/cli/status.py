@@ -112,7 +112,7 @@ def _intake() -> tuple[int | None, float]:
     from shared.intake.client import open_intake
     from shared.settings import load
 
-    intake = open_intake(load().require("redis_url"))
+    intake = open_intake(load("redis_url"))
     try:
         return intake.depth(), intake.oldest_age_seconds()
     except StoreUnavailable as error:

@@ -74,23 +74,27 @@ def read_settings(data: Path) -> dict[str, str]:
     return {name.strip(): value.strip() for name, _, value in pairs}
 
 
-def ensure_secrets(data: Path) -> dict[str, str]:
-    """Make the missing secrets, drop the temporary settings of a killed run, and return what is in the file now."""
+def ensure_secrets(data: Path, *, production: bool = False) -> dict[str, str]:
+    """Make the missing secrets, drop the temporary settings of a killed run, and return what is in the file now.
+
+    In `production` nobody makes up a signing key: Front signs with the key of the app.
+    """
     known = {name: value for name, value in read_settings(data).items() if name not in TEMPORARY}
-    lasting = {name: make() for name, make in SECRETS.items() if name not in known} | known
+    makers = {name: make for name, make in SECRETS.items() if not (production and name == "FRONT_SIGNING_KEYS")}
+    lasting = {name: make() for name, make in makers.items() if name not in known} | known
     _write(data, lasting)
     return lasting
 
 
 @contextmanager
-def published(data: Path, temporary: Mapping[str, str]) -> Iterator[dict[str, str]]:
+def published(data: Path, temporary: Mapping[str, str], *, production: bool = False) -> Iterator[dict[str, str]]:
     """Publish these settings to other commands until the block ends; give all settings in the file."""
-    settings = ensure_secrets(data) | dict(temporary)
+    settings = ensure_secrets(data, production=production) | dict(temporary)
     _write(data, settings)
     try:
         yield settings
     finally:
-        ensure_secrets(data)
+        ensure_secrets(data, production=production)
 
 
 def program_environment(settings: Mapping[str, str], data: Path) -> dict[str, str]:
@@ -114,4 +118,5 @@ def _write(data: Path, settings: Mapping[str, str]) -> None:
 
 
 if __name__ == "__main__":
-    ensure_secrets(load().mailroom_data)
+    settings = load()
+    ensure_secrets(settings.mailroom_data, production=settings.mailroom_env == "production")

@@ -13,12 +13,13 @@ from typing import Any
 import requests
 
 from console.cli.tenant.connecting import seal_and_store
+from console.up.runner import EXIT_CONFIGURATION
 from shared.addresses import match_key
 from shared.db.core.pool import Connection, session
 from shared.db.reading import events
 from shared.db.tenants import tenants
 from shared.db.users import users
-from shared.errors import MailroomError, StoreUnavailable
+from shared.errors import ConfigurationError, MailroomError, StoreUnavailable
 from shared.process import stopping
 from shared.settings import Settings, load
 
@@ -60,14 +61,17 @@ MAIL: tuple[dict[str, Any], ...] = (
 
 
 def main() -> int:
-    """Run until TERM or Ctrl-C (0), or until something fails that waiting does not mend (1)."""
+    """Run until TERM or Ctrl-C (0), or until something fails that waiting does not mend (1; 78 for settings)."""
     stop = stopping.on_signals()
     while not stop.is_set():
         try:
-            play(load(), stop)
+            play(load().refuse_in_production("the demo"), stop)
         except StoreUnavailable as exc:
             _print(f"the demo waits: {exc}")
             stop.wait(1.0)
+        except ConfigurationError as exc:
+            _print(f"the demo stopped: {exc}")
+            return EXIT_CONFIGURATION
         except requests.HTTPError:
             _print("the sandbox was killed and has forgotten its mail; setting it up again")
             stop.wait(1.0)

@@ -19,7 +19,7 @@ from shared.db.core.pool import operator_errors, session
 from shared.db.users.users import rekey_addresses
 from shared.errors import ConfigurationError, MailroomError
 from shared.process import stopping
-from shared.settings import Settings, load
+from shared.settings import REQUIRED_IN_PRODUCTION, Settings, load
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -68,19 +68,24 @@ def demo_oauth_client(settings: Settings) -> dict[str, str]:
 
 
 def _run(demo: bool, data: Path, stop: stopping.Stop, stack: ExitStack) -> int:
-    ensure_secrets(data)
-    settings = load()
+    if demo:
+        load().refuse_in_production("the demo")
+    production = load().mailroom_env == "production"
+    ensure_secrets(data, production=production)
+    settings = load(*REQUIRED_IN_PRODUCTION) if production else load()
     command_of = commands((ROOT / "Procfile").read_text(encoding="utf-8"), demo=demo)
     ports = {name: getattr(settings, PORTS[name]) for name in command_of if name in PORTS}
     _refuse_taken(ports)
     servers = _start_servers(settings, data, stack)
-    values = stack.enter_context(published(data, _temporary_settings(servers, settings, demo=demo)))
+    values = stack.enter_context(
+        published(data, _temporary_settings(servers, settings, demo=demo), production=production)
+    )
     url = load().database_url.get_secret_value()
     with operator_errors():
         migrate(url)
     with session(url) as conn:
         rekey_addresses(conn)
-    environment = _environment(values, data)
+    environment = _environment(values, settings, data)
     programs = [Program(name, text, environment=environment, folder=ROOT) for name, text in command_of.items()]
     return Runner(programs, servers).run(stop, _welcome_once_all_listen(ports))
 
@@ -108,10 +113,12 @@ def _public_url(settings: Settings) -> dict[str, str]:
     return {"PUBLIC_URL": f"http://localhost:{settings.console_port}"}
 
 
-def _environment(values: Mapping[str, str], data: Path) -> dict[str, str]:
+def _environment(values: Mapping[str, str], settings: Settings, data: Path) -> dict[str, str]:
     """Return the environment of the programs, with our own interpreter first on PATH."""
     environment = program_environment(values, data)
     environment["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{environment.get('PATH', os.defpath)}"
+    if settings.mailroom_env == "development":
+        environment["HOST"] = settings.host or "127.0.0.1"  # a PORT chosen here is no platform's
     if os.geteuid() == 0:  # usual in a container; Celery would warn at each start
         environment.setdefault("PYTHONWARNINGS", "ignore:You're running the worker with superuser")
     if sys.stdout.isatty():

@@ -13,11 +13,12 @@ from typing import TYPE_CHECKING
 from granian.constants import Interfaces
 
 from console.web.app import create_app
-from console.web.resources import THREADS, open_resources, require_usable
+from console.web.resources import REQUIRED_SETTINGS, THREADS, open_resources, require_usable
 from shared.errors import ConfigurationError
 from shared.process.heartbeat import Heartbeat
 from shared.process.logs import configure
 from shared.process.serving import prepare_forks, server
+from shared.redis_clients import refuse_redis_cluster
 from shared.settings import current
 
 if TYPE_CHECKING:
@@ -30,10 +31,16 @@ MOST_WAITING = 256  # requests beyond those that the threads answer
 def main() -> int:
     """Serve until TERM or INT (0); return 78 if the settings are wrong."""
     try:
-        settings = require_usable(current())
+        _serve()
     except ConfigurationError as exc:
         print(exc, file=sys.stderr)
         return EXIT_CONFIGURATION
+    return 0
+
+
+def _serve() -> None:
+    settings = require_usable(current(*REQUIRED_SETTINGS))
+    refuse_redis_cluster(settings.redis_url.get_secret_value())
     configure(settings, "console")
     prepare_forks()
     server(
@@ -46,7 +53,6 @@ def main() -> int:
         blocking_threads=THREADS,
         backpressure=MOST_WAITING,
     ).serve()
-    return 0
 
 
 def application() -> Flask:

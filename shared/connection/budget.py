@@ -17,6 +17,7 @@ from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.retry import Retry
 
 from shared.errors import BudgetExhausted, StoreUnavailable
+from shared.redis_clients import redis_client
 
 _KEY_PREFIX = "mailroom:front"
 _LIMIT_TTL_SECONDS = 86_400
@@ -79,7 +80,7 @@ class Budget:
     @classmethod
     def from_url(cls, url: str, *, default_per_minute: int = 120, reserve: int = 5) -> Self:
         """Return a budget with connections of its own, which wait half a second for Redis."""
-        redis = Redis.from_url(
+        redis = redis_client(
             url,
             socket_timeout=_REDIS_SECONDS,
             socket_connect_timeout=_REDIS_SECONDS,

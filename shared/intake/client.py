@@ -9,7 +9,6 @@ from itertools import chain
 from typing import TYPE_CHECKING, Any
 
 import redis
-from redis.asyncio.connection import ConnectionPool
 from redis.asyncio.retry import Retry as AsyncRetry
 from redis.backoff import NoBackoff
 from redis.retry import Retry
@@ -17,6 +16,7 @@ from redis.retry import Retry
 from shared.errors import StoreUnavailable
 from shared.intake.entries import Entry, added_at, fields_of, is_entry_id, read_entry
 from shared.intake.reading import IntakeParser, read_replies
+from shared.redis_clients import asyncio_redis_connection, redis_client
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -139,7 +139,7 @@ class Intake:
 
 def open_intake(settings: Settings, *, connect_seconds: float = 2.0, answer_seconds: float = 5.0) -> Intake:
     """The intake at REDIS_URL. Connects when first used, and tries nothing twice."""
-    client = redis.Redis.from_url(
+    client = redis_client(
         settings.redis_url.get_secret_value(),
         socket_connect_timeout=connect_seconds,
         socket_timeout=answer_seconds,
@@ -196,14 +196,14 @@ class AsyncIntake:
 
 def open_async_intake(settings: Settings, *, seconds: float) -> AsyncIntake:
     """The intake at REDIS_URL for an event loop. Connects when first used, and tries nothing twice."""
-    pool: Any = ConnectionPool.from_url(
+    connection = asyncio_redis_connection(
         settings.redis_url.get_secret_value(),
         socket_keepalive=True,
         retry=AsyncRetry(NoBackoff(), 0),
         lib_name=None,  # saves two round trips a connection
         lib_version=None,
     )
-    return AsyncIntake(pool.make_connection(), seconds=seconds)
+    return AsyncIntake(connection, seconds=seconds)
 
 
 def _put(added: Sequence[object], rung: object) -> Put:

@@ -6,6 +6,7 @@ measured.
 
 from __future__ import annotations
 
+from ssl import SSLWantReadError
 from typing import TYPE_CHECKING, Any
 
 import redis
@@ -62,7 +63,7 @@ class IntakeParser(BaseParser):
         self._sock.settimeout(timeout)
         try:
             self._receive()
-        except (BlockingIOError, TimeoutError):
+        except (BlockingIOError, TimeoutError, SSLWantReadError):  # the last one is TLS's word for the first
             return False
         finally:
             self._sock.settimeout(self._timeout)

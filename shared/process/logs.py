@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import structlog
 
-from shared.process.scrub import hide, remember_settings, scrub
+from shared.process.scrub import loggable, remember_settings
 
 if TYPE_CHECKING:
     from structlog.typing import EventDict, Processor, WrappedLogger
@@ -127,7 +127,7 @@ def _scrub(_: WrappedLogger, __: str, event_dict: EventDict) -> EventDict:
 
 
 def _scrubbed_value(value: Any) -> Any:
-    return value if isinstance(value, (int, float, bool, type(None))) else scrub(hide(str(value)))
+    return value if isinstance(value, (int, float, bool, type(None))) else loggable(str(value))
 
 
 def _delivery_first(_: WrappedLogger, __: str, event_dict: EventDict) -> EventDict:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import ipaddress
 import os
 import signal
+import socket
 import threading
 import time
 from typing import TYPE_CHECKING, Any
@@ -12,6 +14,8 @@ from granian import Granian
 from granian.constants import HTTPModes
 from granian.http import HTTP1Settings
 from granian.log import LogLevels
+
+from shared.errors import ConfigurationError
 
 if TYPE_CHECKING:
     from granian.constants import Interfaces
@@ -22,6 +26,7 @@ if TYPE_CHECKING:
 HEADER_SECONDS = 10
 DRAIN_SECONDS = 20
 ORPHAN_CHECK_SECONDS = 1.0
+_HOST_FIX = "set it to 0.0.0.0 (reachable from outside) or 127.0.0.1, or unset it: some shells set HOST themselves"
 #: Granian adds no handlers of its own, so that its lines reach our log.
 _LOG_CONFIG: dict[str, Any] = {
     "formatters": {},
@@ -33,10 +38,13 @@ _LOG_CONFIG: dict[str, Any] = {
 def server(
     target: str, settings: Settings, *, port: int, interface: Interfaces, workers: int, **options: Any
 ) -> AbstractServer[Any]:
-    """Return a server for the application `target`. `options`: arguments of Granian that only this server needs."""
+    """Return a server for the application `target`. `options`: arguments of Granian that only this server needs.
+
+    Raises ConfigurationError.
+    """
     return Granian(
         target,
-        address=settings.host,
+        address=listen_address(settings.listen_host),
         port=port,
         interface=interface,
         workers=workers,
@@ -49,6 +57,31 @@ def server(
         log_dictconfig=_LOG_CONFIG,
         **options,
     )
+
+
+def listen_address(host: str) -> str:
+    """Return the IP address of a name or address of this machine. Raises ConfigurationError."""
+    try:
+        found = socket.getaddrinfo(host.removeprefix("[").removesuffix("]"), None, type=socket.SOCK_STREAM)
+    except (OSError, UnicodeError):
+        raise ConfigurationError(
+            f"HOST: {host!r} is neither an address nor a name that resolves; {_HOST_FIX}"
+        ) from None
+    addresses = dict.fromkeys(str(each[4][0]) for each in found)
+    for address in sorted(addresses, key=lambda each: ipaddress.ip_address(each).version):
+        if _can_listen(address):
+            return address
+    raise ConfigurationError(f"HOST: {host!r} is no address of this machine; {_HOST_FIX}")
+
+
+def _can_listen(address: str) -> bool:
+    family = socket.AF_INET6 if ":" in address else socket.AF_INET
+    try:
+        with socket.socket(family, socket.SOCK_STREAM) as trial:
+            trial.bind((address, 0))
+    except OSError:
+        return False
+    return True
 
 
 def prepare_forks() -> None:

@@ -18,7 +18,7 @@ from shared.errors import MailroomError, StoreUnavailable
 from shared.process import logs, stopping
 from shared.process.heartbeat import Heartbeat
 from shared.settings import load
-from workers.resources import EXIT_CONFIGURATION, Resources, open_resources
+from workers.resources import EXIT_CONFIGURATION, NEEDED_SETTINGS, Resources, open_resources
 from workers.sweeping.periodic_jobs import PeriodicJob, periodic_jobs
 
 #: The longest pause between two rounds of due jobs.
@@ -36,7 +36,7 @@ log = structlog.get_logger()
 def main() -> int:
     """Run until TERM or Ctrl-C (0); 78 when the settings are wrong."""
     try:
-        settings = load()
+        settings = load(*NEEDED_SETTINGS)
         logs.configure(settings, "sweeper")
         failpoints.arm(settings.mailroom_crash_at)
         resources = open_resources(settings, queue.celery_app(settings), kind="sweeper")

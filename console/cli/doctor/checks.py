@@ -18,7 +18,8 @@ from shared.db.core.pool import session
 from shared.db.tasks import outages
 from shared.db.tenants import connections, erasing, tenants
 from shared.errors import MailroomError
-from shared.settings import Settings
+from shared.redis_clients import redis_client
+from shared.settings import REQUIRED_IN_PRODUCTION, Settings
 from shared.storage import Storage
 
 OLDEST_REDIS = (7, 0)
@@ -49,16 +50,18 @@ def run_checks(settings: Settings) -> Iterator[Finding]:
 
 
 def _check_settings(settings: Settings) -> Iterator[Finding]:
-    settings.require("database_url", "redis_url")
     for name, fix in (
         ("front_signing_keys", "the door refuses every webhook; copy the signing key from the Front app"),
         ("token_keys", "no tenant can be connected; set TOKEN_KEYS to what `mailroom keys generate` prints"),
     ):
         keys = getattr(settings, name)
         yield Finding(name=name, ok=bool(keys), found=f"{len(keys)} set" if keys else "not set", fix=fix)
+    in_production = settings.mailroom_env == "production"
+    settings.require(*(REQUIRED_IN_PRODUCTION if in_production else ("database_url", "redis_url")))
 
 
 def _check_postgresql(settings: Settings) -> Iterator[Finding]:
+    settings.require("database_url")
     with session(settings.database_url.get_secret_value()) as conn:
         yield Finding(name="postgresql", ok=True, found=f"answers, version {conn.info.server_version // 10_000}")
         pending = migrate.pending(conn, migrate.known())
@@ -74,7 +77,7 @@ def _check_postgresql(settings: Settings) -> Iterator[Finding]:
 def _check_redis(settings: Settings) -> Iterator[Finding]:
     settings.require("redis_url")
     try:
-        with redis.Redis.from_url(
+        with redis_client(
             settings.redis_url.get_secret_value(), socket_timeout=3, socket_connect_timeout=3, decode_responses=True
         ) as client:
             facts: Any = client.info()
@@ -89,6 +92,9 @@ def _check_redis(settings: Settings) -> Iterator[Finding]:
         found=f"answers, version {facts['redis_version']}",
         fix="use Redis 7.0 or newer",
     )
+    in_cluster = bool(facts.get("cluster_enabled"))
+    found, fix = "yes" if in_cluster else "no", "use one server: Redis Cluster is not supported"
+    yield Finding(name="redis cluster", ok=not in_cluster, found=found, fix=fix)
     policy = facts["maxmemory_policy"]
     fix = "set maxmemory-policy noeviction: another policy deletes acknowledged deliveries when memory is full"
     yield Finding(name="redis eviction", ok=policy == "noeviction", found=policy, fix=fix)
@@ -108,8 +114,8 @@ def _appendfsync(client: redis.Redis) -> str:
 
 
 def _check_storage(settings: Settings) -> Iterator[Finding]:
-    place, _, _ = settings.storage.partition("?")  # the query may hold keys
     Storage(settings.storage).check()
+    place, _, _ = settings.storage.partition("?")  # the query may hold keys
     yield Finding(name="storage", ok=True, found=f"writes, reads and deletes at {place}")
 
 

@@ -140,7 +140,7 @@ def _ask_front(access_token: str, expected: str | None) -> str:
     from shared.models import Token
     from shared.settings import load
 
-    settings = load().require("redis_url")
+    settings = load("redis_url")
     token = Token(tenant_id=0, company_id=expected or "", version=0, access_token=access_token)
     try:
         owner = front_client(settings).for_tenant(token).me()
@@ -159,5 +159,5 @@ def seal_and_store(conn: Connection, tenant_id: int, token: str) -> int:
     from shared.db.tenants import connections
     from shared.settings import load
 
-    vault = TokenVault(load().require("token_keys").token_keys)
+    vault = TokenVault(load("token_keys").token_keys)
     return connections.connect(conn, tenant_id, kind="api_token", secret=vault.seal(tenant_id, {"access_token": token}))

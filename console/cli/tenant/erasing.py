@@ -98,7 +98,7 @@ def _open_stores(stack: ExitStack) -> Stores:
     from shared.settings import load
     from shared.storage import Storage
 
-    settings = load().require("database_url", "redis_url")
+    settings = load("database_url", "redis_url", "storage_url")
     pool = stack.enter_context(open_pool(settings, size=1, application_name="mailroom tenant erase"))
     intake = open_intake(settings)
     stack.callback(intake.close)

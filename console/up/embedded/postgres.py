@@ -23,8 +23,7 @@ from typing import Any, Self
 import psycopg
 
 from console.up.child_processes import spawn
-from console.up.embedded.programs import postgres_folder
-from console.up.embedded.server import CannotStart, Server, end_leftover, memory_bytes
+from console.up.embedded.server import CannotStart, Server, end_leftover, memory_bytes, postgres_folder
 
 DATABASE = "mailroom"
 SOCKETS = Path("/tmp")  # noqa: S108 - a socket's path has about 100 bytes; the folder's owner is checked

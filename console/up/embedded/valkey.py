@@ -12,8 +12,7 @@ from pathlib import Path
 import redis
 
 from console.up.child_processes import spawn
-from console.up.embedded.programs import valkey_server
-from console.up.embedded.server import Server, end_leftover, memory_bytes
+from console.up.embedded.server import Server, end_leftover, memory_bytes, valkey_server
 
 MEMORY_SHARE = 0.6  # of this machine's memory
 # Each acknowledged write is in the append-only file, and a full server refuses writes instead of evicting keys.

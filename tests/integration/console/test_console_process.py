@@ -53,7 +53,8 @@ def test_everything_that_is_missing_is_told_at_once(tmp_path: Path) -> None:
 
 def test_in_production_people_come_by_https(web_environment: dict[str, str], tmp_path: Path) -> None:
     production = {"MAILROOM_ENV": "production", "STORAGE_URL": f"file://{tmp_path}", "PUBLIC_URL": "http://m.example"}
+    secrets = {"FRONT_SIGNING_KEYS": "k" * 32, "SECRET_KEY": "s" * 32}
     front = {"FRONT_API_URL": "https://api.example", "FRONT_APP_URL": "https://app.example"}
-    process = spawn(tmp_path / "log", {**web_environment, **production, **front})
+    process = spawn(tmp_path / "log", {**web_environment, **production, **secrets, **front})
     assert process.wait(TIMEOUT) == 78
     assert "PUBLIC_URL: must be https" in (tmp_path / "log").read_text()

@@ -156,7 +156,8 @@ NOT_LOADED = """
 import sys
 from ingest.server import open_door
 open_door()
-print(*sorted({"psycopg", "requests", "workers", "console", "shared.front.envelope", "obstore"} & set(sys.modules)))
+unneeded = {"psycopg_pool", "requests", "workers", "console", "shared.front.envelope", "obstore"}
+print(*sorted(unneeded & set(sys.modules)))
 """
 
 

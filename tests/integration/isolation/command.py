@@ -17,7 +17,7 @@ def mailroom(harness: Harness, *words: str, code: int = 0) -> Result:
     environment = {
         "DATABASE_URL": harness.settings.database_url.get_secret_value(),
         "REDIS_URL": harness.settings.redis_url.get_secret_value(),
-        "STORAGE_URL": harness.settings.storage_url,
+        "STORAGE_URL": harness.settings.storage,
         "TOKEN_KEYS": harness.settings.token_keys[0].get_secret_value(),
         "MAILROOM_ENV": None,
         "NO_COLOR": "1",

@@ -44,7 +44,7 @@ def _settings(harness: Harness) -> dict[str, str]:
     return {
         "DATABASE_URL": given.database_url.get_secret_value(),
         "REDIS_URL": given.redis_url.get_secret_value(),
-        "STORAGE_URL": given.storage_url,
+        "STORAGE_URL": given.storage,
         "FRONT_API_URL": given.front_api_url,
         "TOKEN_KEYS": given.token_keys[0].get_secret_value(),
         "LOG_FORMAT": "json",

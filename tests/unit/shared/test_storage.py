@@ -6,6 +6,8 @@ import hashlib
 import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
+from urllib.parse import quote
 
 import pytest
 
@@ -175,3 +177,49 @@ def test_an_unusable_url_is_a_configuration_error(url: str) -> None:
 def test_a_path_holds_no_text_of_a_sender(front_id: str, path: str | None) -> None:
     digest = hashlib.sha256(front_id.encode("utf-8", "surrogatepass")).hexdigest()
     assert attachment_path(7, front_id) == (path or f"7/{digest[:2]}/{digest}")
+
+
+@pytest.mark.parametrize(
+    ("url", "name", "value"),
+    [
+        ("s3://bucket?access_key_id=A+B/C==&secret_access_key=s&region=r", "access_key_id", "A+B/C=="),
+        ("s3://bucket?access_key_id=A%2BB%23&secret_access_key=s&region=r", "access_key_id", "A+B#"),
+        ("s3://bucket/pre+fix?region=r", "region", "r"),
+    ],
+)
+def test_the_options_of_an_object_store_are_taken_as_written(url: str, name: str, value: str) -> None:
+    store: Any = Storage(url)._store
+    assert store.config[name] == value
+    assert (store.prefix or "") in url
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "file://data/files",
+        "file:data/files",
+        "file:///data/a#b",
+        "file:///data/a?b",
+        "/data/files",
+        "data",
+        "s3://",
+        "s3:///prefix",
+        "s3://bucket/a#b",
+        "s3://bucket?secret_access_key=hunter2#x",
+        "s3://key:hunter2@bucket",
+        "s3://bucket?nope=hunter2",
+        "s3://bucket?secret_access_key=a&hunter2=b",
+        "https://hunter2/files",
+        "s3://[hunter2",
+    ],
+)
+def test_a_url_that_would_be_read_otherwise_than_written_is_refused(url: str) -> None:
+    with pytest.raises(ConfigurationError, match=r"^STORAGE_URL: ") as refused:
+        Storage(url)
+    assert "hunter2" not in str(refused.value)
+
+
+@pytest.mark.parametrize("name", ["a+b", "a#b", "a b", "a?b", "a%20b", "\N{LATIN SMALL LETTER E WITH ACUTE}"])
+def test_a_folder_may_have_any_name(tmp_path: Path, name: str) -> None:
+    Storage(f"file://{quote(str(tmp_path / name), safe='/+')}").put("1/ab/fil_1", [b"x"])
+    assert (tmp_path / name / "1/ab/fil_1").read_bytes() == b"x"

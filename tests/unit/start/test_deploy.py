@@ -35,9 +35,22 @@ def test_every_setting_of_compose_exists() -> None:
     assert {name.lower() for name in SERVICES["web"]["environment"]} <= set(Settings.model_fields)
 
 
-def test_compose_needs_no_dotenv() -> None:
+def test_compose_asks_for_what_it_cannot_make() -> None:
     variables = re.findall(r"(?<!\$)\$\{(\w+)([^}]*)\}", (ROOT / "docker-compose.yml").read_text())
-    assert [name for name, default in variables if not default.startswith(":-")] == []
+    asked = {name for name, default in variables if default.startswith(":?")}
+    assert asked == {"FRONT_SIGNING_KEYS", "POSTGRES_PASSWORD", "PUBLIC_URL"}
+    assert {name for name, default in variables if not default.startswith(":-")} == asked
+
+
+def test_compose_opens_ports_on_this_machine_alone() -> None:
+    published = [port for service in SERVICES.values() for port in service.get("ports", ())]
+    assert published
+    assert [port for port in published if not port.startswith("127.0.0.1:")] == []
+
+
+def test_image_and_compose_are_for_production() -> None:
+    assert SERVICES["web"]["environment"]["MAILROOM_ENV"] == "production"
+    assert " MAILROOM_ENV=production " in (ROOT / "deploy" / "Dockerfile").read_text()
 
 
 @pytest.mark.parametrize("option", ["--appendonly yes", "--appendfsync always", "--maxmemory-policy noeviction"])

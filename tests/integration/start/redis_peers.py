@@ -1,0 +1,124 @@
+"""Peers on loopback that a client of Redis may meet: TLS or a Unix socket before a real server, and a Redis Cluster."""
+
+from __future__ import annotations
+
+import datetime
+import ipaddress
+import socket
+import ssl
+import threading
+from contextlib import contextmanager, suppress
+from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
+
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import NameOID
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+CLUSTER = b"# Cluster\r\ncluster_enabled:1\r\n"
+
+
+class Relay:
+    """Passes bytes on to a Redis, and keeps what clients sent."""
+
+    def __init__(self, listener: socket.socket, redis_url: str, tls: ssl.SSLContext | None = None):
+        self.received = b""
+        self.refused = 0
+        self._listener, self._tls = listener, tls
+        target = urlsplit(redis_url)
+        self._target = (target.hostname, target.port)
+        threading.Thread(target=self._accept, daemon=True).start()
+
+    def _accept(self) -> None:
+        while True:
+            try:
+                client, _ = self._listener.accept()
+            except OSError:
+                return
+            threading.Thread(target=self._serve, args=(client,), daemon=True).start()
+
+    def _serve(self, client: socket.socket) -> None:
+        try:
+            peer = self._tls.wrap_socket(client, server_side=True) if self._tls else client
+        except OSError:  # the client does not trust our certificate
+            self.refused += 1
+            client.close()
+            return
+        with suppress(OSError), peer, socket.create_connection(self._target) as server:
+            threading.Thread(target=self._answer, args=(server, peer), daemon=True).start()
+            while data := peer.recv(65536):
+                self.received += data
+                server.sendall(data)
+
+    @staticmethod
+    def _answer(server: socket.socket, peer: socket.socket) -> None:
+        with suppress(OSError):
+            while data := server.recv(65536):
+                peer.sendall(data)
+
+
+@contextmanager
+def tls_relay(redis_url: str, folder: Path, *, name: str) -> Iterator[tuple[Relay, int, Path]]:
+    """Give a relay with a certificate for `name` that it signed itself, its port on 127.0.0.1, and the certificate."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
+    names: list[x509.GeneralName] = [x509.DNSName(name)]
+    if name == "localhost":
+        names.append(x509.IPAddress(ipaddress.ip_address("127.0.0.1")))
+    now = datetime.datetime.now(datetime.UTC)
+    certificate = (
+        x509.CertificateBuilder(subject, subject, key.public_key(), x509.random_serial_number())
+        .not_valid_before(now - datetime.timedelta(days=1))
+        .not_valid_after(now + datetime.timedelta(days=1))
+        .add_extension(x509.SubjectAlternativeName(names), critical=False)
+        .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
+        .sign(key, hashes.SHA256())
+    )
+    public, private = folder / f"{name}.pem", folder / f"{name}.key"
+    public.write_bytes(certificate.public_bytes(serialization.Encoding.PEM))
+    private.write_bytes(
+        key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
+    )
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    context.load_cert_chain(public, private)
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        yield Relay(listener, redis_url, context), listener.getsockname()[1], public
+
+
+@contextmanager
+def unix_relay(redis_url: str, path: Path) -> Iterator[Relay]:
+    """Give a relay at a Unix socket."""
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(str(path))
+        listener.listen()
+        yield Relay(listener, redis_url)
+
+
+@contextmanager
+def cluster_node() -> Iterator[str]:
+    """Give the URL of a peer that answers as a node of a Redis Cluster does."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        threading.Thread(target=_answer_as_cluster, args=(listener,), daemon=True).start()
+        yield f"redis://127.0.0.1:{listener.getsockname()[1]}/0"
+
+
+def _answer_as_cluster(listener: socket.socket) -> None:
+    while True:
+        try:
+            client, _ = listener.accept()
+        except OSError:
+            return
+        threading.Thread(target=_answer_each_command, args=(client,), daemon=True).start()
+
+
+def _answer_each_command(client: socket.socket) -> None:
+    with suppress(OSError), client, client.makefile("rb") as lines:
+        while head := lines.readline():
+            words = [lines.readline() and lines.readline().strip() for _ in range(int(head[1:]))]
+            answer = b"$%d\r\n%b\r\n" % (len(CLUSTER), CLUSTER) if words[0].upper() == b"INFO" else b"+OK\r\n"
+            client.sendall(answer)
