@@ -67,7 +67,7 @@ class GroupCommit:
                 _settle(batch, refusals)
 
     def _next_batch(self) -> list[Ticket]:
-        """What goes into one round trip; empty when nobody waits."""
+        """Return the deliveries of one round trip; empty when nobody waits."""
         batch: list[Ticket] = []
         size = 0
         while self._waiting and len(batch) < MAX_DELIVERIES:

@@ -46,7 +46,7 @@ return #entries
 
 @dataclass(frozen=True, kw_only=True)
 class Put:
-    """What became of a batch: per delivery None or the reason it was refused, and whether nobody is told yet."""
+    """The result of a batch: for each delivery None or why it was refused, and whether the recorder must be told."""
 
     refusals: tuple[Exception | None, ...]
     bell_was_silent: bool

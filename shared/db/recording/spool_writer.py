@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from shared.models import Delivery
 
-# What the server and the kernel hold to. A stopped server holds to nothing: AsyncSpool counts for itself.
+# The server and the kernel keep these timeouts. A stopped server keeps none, so AsyncSpool counts for itself.
 CONNECT_SECONDS = 2  # the least that libpq knows
 VANISHED_MS = 3000  # without a word from the other machine's kernel
 TIMEOUTS = "SET statement_timeout = '2s'; SET lock_timeout = '500ms'"

@@ -1,4 +1,4 @@
-"""What is printed is readable in each encoding, steers no terminal, and fits a page of 80 columns."""
+"""Output is readable in each encoding, steers no terminal, and fits a page of 80 columns."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ FOREIGN = "a\x1b[2J\x9b31m\u202egpj.exe\u200b\x7f\u2028é報告"
 
 
 def printed(say: Callable[[], None], encoding: str = "utf-8") -> str:
-    """What it prints on a terminal of this encoding."""
+    """Return the output on a terminal of this encoding."""
     written = io.BytesIO()
     with contextlib.redirect_stdout(io.TextIOWrapper(written, encoding=encoding, write_through=True)):
         replace_unprintable()

@@ -11,7 +11,7 @@ HIDDEN = ["\u200b", "\u202e", "\ufeff", "\u2060", "\u00ad", "\u061c", "\u2066", 
 
 
 def mistakes(*, external_id: str = "1", name: str = "Nora", email: str = "nora@acme.example") -> str:
-    """What is wrong with a user; empty: nothing."""
+    """Return the mistakes of a user; empty when there is none."""
     try:
         validated_user(external_id, name, [email], "")
     except BadUser as error:

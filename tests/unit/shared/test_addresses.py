@@ -36,7 +36,7 @@ HANDLES = [
     ("ﬁna@example.com", "ﬁna@example.com"),
     ("νικος@example.com", "νικος@example.com"),
     ("ΝΙΚΟΣ@example.com", "νικος@example.com"),
-    # What programs write around an address
+    # Programs write these around an address
     ("'nora@acme.example'", "nora@acme.example"),
     ("\"'Nora@acme.example'\"", "nora@acme.example"),
     ("‘nora@acme.example’", "nora@acme.example"),
@@ -46,7 +46,7 @@ HANDLES = [
     # Parts of the address itself
     ("'nora@acme.example", "'nora@acme.example"),
     ("'nora'@acme.example", "'nora'@acme.example"),
-    # What the standards refuse but real mail has
+    # Real mail has these, though the standards refuse them
     ("Scan@printer.local", "scan@printer.local"),
     ("root@localhost", "root@localhost"),
     ("A@under_score.example", "a@under_score.example"),
