@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import click
 
+from console.cli.admin import admin
 from console.cli.api_token import api_token
 from console.cli.commands import RootGroup
 from console.cli.doctor import doctor
@@ -83,5 +84,5 @@ def migrate(dry_run: bool) -> None:
             )
 
 
-for command in (up, migrate, status, doctor, tenant, user, inbox, event, task, repair, sandbox, keys, api_token):
+for command in (up, migrate, status, doctor, tenant, user, inbox, event, task, repair, sandbox, keys, api_token, admin):
     main.add_command(command)

@@ -10,6 +10,8 @@ from flask_openapi3.openapi import OpenAPI
 from console import installed_version
 from console.api.mount import mount_api
 from console.web import connect
+from console.web.pages import entrance  # noqa: F401 -- declares routes of the pages
+from console.web.pages.shell import mount_pages
 from console.web.problems import register_problems
 from console.web.resources import attach_resources, open_resources
 
@@ -56,6 +58,7 @@ def create_app(settings: Settings, *, resources: ConsoleResources | None = None)
     app.add_url_rule("/livez", "livez", lambda: {"alive": True})
     mount_api(app)
     app.register_blueprint(connect.bp)
+    mount_pages(app)
     return app
 
 
