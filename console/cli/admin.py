@@ -8,7 +8,7 @@ import click
 
 from console.cli.options import database, json_option, operator_name
 from console.cli.output import print_json, print_table, say, say_if_empty
-from console.cli.times import format_time
+from console.times import format_time
 
 if TYPE_CHECKING:
     from console.access.actor import Actor

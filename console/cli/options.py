@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 from console.cli.commands import NothingMatched
-from console.cli.times import parse_duration, parse_since
+from console.times import parse_duration, parse_since
 from shared.text import clean
 
 if TYPE_CHECKING:
@@ -81,7 +81,9 @@ def filter_from(conn: Connection, chosen: dict[str, Any], ids: tuple[int, ...] |
     """Build the filter that the filter options describe. Raises NothingMatched for an unknown tenant."""
     from shared.db.reading.filters import Filter
 
-    words = {name: chosen[name] and clean(chosen[name], LONGEST_WORD) for name in ("state", "code", "kind")}
+    words: dict[str, Any] = {
+        name: chosen[name] and clean(chosen[name], LONGEST_WORD) for name in ("state", "code", "kind")
+    }
     tenant_id = find_tenant(conn, chosen["tenant"]).id if chosen["tenant"] else None
     return Filter(tenant_id=tenant_id, ids=ids, since=chosen["since"], **words)
 

@@ -29,7 +29,7 @@ from console.cli.output import (
     stdout_page,
     text_grid,
 )
-from console.cli.times import format_short_time
+from console.times import format_short_time
 from shared.errors import MailroomError
 
 if TYPE_CHECKING:

@@ -12,7 +12,7 @@ import click
 from console.cli.commands import FAILED
 from console.cli.options import database, json_option
 from console.cli.output import print_json, print_pairs, say
-from console.cli.times import format_duration, format_time
+from console.times import format_duration, format_time
 from shared.errors import StoreUnavailable
 from shared.models import EVENT_STATES
 

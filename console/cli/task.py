@@ -32,7 +32,7 @@ from console.cli.output import (
     state_style,
     stdout_page,
 )
-from console.cli.times import format_duration, format_short_time, format_time
+from console.times import format_duration, format_short_time, format_time
 from shared.models import TASK_STATES
 from shared.text import clean
 

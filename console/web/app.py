@@ -10,7 +10,7 @@ from flask_openapi3.openapi import OpenAPI
 from console import installed_version
 from console.api.mount import mount_api
 from console.web import connect
-from console.web.pages import entrance  # noqa: F401 -- declares routes of the pages
+from console.web.pages import entrance, events, overview  # noqa: F401 -- each declares routes of the pages
 from console.web.pages.shell import mount_pages
 from console.web.problems import register_problems
 from console.web.resources import attach_resources, open_resources
@@ -21,9 +21,7 @@ if TYPE_CHECKING:
     from console.web.resources import ConsoleResources
     from shared.settings import Settings
 
-POLICY = (
-    "default-src 'none'; style-src 'self'; img-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
-)
+POLICY = "default-src 'none'; style-src 'self'; script-src 'self'; connect-src 'self'; img-src 'self' data:; form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
 HEADERS = {
     "Content-Security-Policy": POLICY,
     "X-Content-Type-Options": "nosniff",

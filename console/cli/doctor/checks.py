@@ -9,9 +9,9 @@ from urllib.parse import urlsplit
 
 import redis
 
-from console.cli.times import format_time
 from console.issued_secrets import OAUTH_SETTINGS, missing_oauth_settings
 from console.key_rotation import KeyUsage, key_usage
+from console.times import format_time
 from shared.connection.vault import TokenVault
 from shared.db.core import migrate
 from shared.db.core.pool import session

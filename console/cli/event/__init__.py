@@ -10,7 +10,7 @@ import click
 from console.cli.commands import NothingMatched
 from console.cli.options import database, filter_from, filter_options, find_tenant, json_option, limit_option
 from console.cli.output import print_json, print_table, say_if_empty
-from console.cli.times import format_short_time
+from console.times import format_short_time
 from shared.models import EVENT_STATES
 
 if TYPE_CHECKING:
@@ -55,8 +55,8 @@ def show(evt: str, tenant: str | None, company: str | None, raw: bool, as_json: 
 
     Addresses are shown, bodies only with --raw. Example: mailroom event show evt_4rk1x0bw
     """
-    from console.cli.event.document import event_document
     from console.cli.event.page import print_event
+    from console.event_document import event_document
     from shared.db.reading.events import event_details
 
     with database() as conn, conn.transaction():

@@ -9,7 +9,7 @@ import click
 
 from console.cli.options import database, find_tenant, json_option
 from console.cli.output import print_json, print_pairs, print_table
-from console.cli.times import format_duration, format_time
+from console.times import format_duration, format_time
 from shared.text import clean
 
 if TYPE_CHECKING:

@@ -2,31 +2,54 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import hashlib
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
 from functools import wraps
 from typing import TYPE_CHECKING, Any, TypeVar, cast
+from urllib.parse import urlencode
 
 import structlog
 from flask import Blueprint, Response, g, make_response, redirect, render_template, request, url_for
 from flask_wtf.csrf import CSRFError, CSRFProtect
 
+from console import installed_version
 from console.access.actor import VERBS, NotAllowed
+from console.filter_words import BadFilter, Words, read_words
 from console.operations.audited import Change, carry_out
 from console.web import login
+from console.web.display import register_filters
 from console.web.problems import problem_page
 from console.web.resources import current_resources
 from shared.db.accounts import accounts
+from shared.db.core.pool import TooSlow
+from shared.db.reading.filters import Filter
+from shared.db.tenants import tenants
 
 if TYPE_CHECKING:
     from flask import Flask
     from flask.typing import ResponseReturnValue
 
     from console.access.actor import Actor
+    from shared.db.core.pool import Connection
 
 View = TypeVar("View", bound=Callable[..., Any])
 
 #: The right that each page needs, by endpoint and methods: tests walk all of them with every role.
 VERBS_OF_PAGES: dict[tuple[str, tuple[str, ...]], str] = {}
+
+#: The pages in the order of the navigation, with their endpoints.
+NAVIGATION = (
+    ("Overview", "pages.overview"),
+    ("Events", "pages.events_page"),
+)
+PAGE_SIZE = 50  # rows
+READ_SECONDS = 2.0
+VIEW_COOKIES = {"zone": ("UTC", "local"), "live": ("on", "off")}
+SEEN_HEADER = "X-Seen"
+_SEEN = "0" * 16  # stands in a page where the digest of the page is put
 
 csrf = CSRFProtect()
 bp = Blueprint("pages", __name__)
@@ -39,6 +62,7 @@ def mount_pages(app: Flask) -> None:
     # the Referer fails on every page, because our pages send none; `login.comes_from_our_pages` takes its place.
     app.config.update(WTF_CSRF_TIME_LIMIT=None, WTF_CSRF_SSL_STRICT=False, WTF_CSRF_CHECK_DEFAULT=False)
     csrf.init_app(app)
+    register_filters(app)
     app.register_blueprint(bp)
 
 
@@ -72,6 +96,112 @@ def current_actor() -> Actor:
     return cast("Actor", g.actor)
 
 
+def render(template: str, *, title: str, section: str = "", status: int = 200, **values: Any) -> Response:
+    """Render a page, or the part of it that is updated when the browser asks for that alone.
+
+    A browser that has the same part already gets 204 and no text.
+    """
+    text = render_template(
+        template,
+        title=title,
+        section=section,
+        account=login.current_account(),
+        actor=g.actor,
+        zone=_view("zone"),
+        live=_view("live") == "on",
+        here=address(),
+        now=datetime.now(UTC),
+        nav=NAVIGATION,
+        nav_counts={},
+        version=installed_version() or "of this folder",
+        is_fragment=_is_fragment(),
+        seen=_SEEN,
+        **values,
+    )
+    digest = hashlib.sha256(text.encode()).hexdigest()[: len(_SEEN)]
+    if _is_fragment() and request.headers.get(SEEN_HEADER) == digest:
+        return Response(status=204)
+    return Response(text.replace(f'data-seen="{_SEEN}"', f'data-seen="{digest}"', 1), status)
+
+
+def address(**changes: str | int | None) -> str:
+    """Return the address of the current page, with other values in its query; None leaves one out."""
+    given = {**request.args.to_dict(), **{name: None if each is None else str(each) for name, each in changes.items()}}
+    query = urlencode({name: each for name, each in given.items() if each is not None})
+    return f"{request.path}?{query}" if query else request.path
+
+
+def back(default: str) -> ResponseReturnValue:
+    """Return to the page whose form was sent, at the same place of it."""
+    target = login.local_path(request.form.get("back", ""))
+    return redirect(default if target == "/" else target, 303)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Listing:
+    """What a list is narrowed to: the words as typed, the filter they stand for, or why they cannot be read."""
+
+    words: Words
+    text: str
+    filter: Filter
+    problem: str | None
+
+
+def read_filter(conn: Connection, *, allowed: tuple[str, ...], states: tuple[str, ...]) -> Listing:
+    """Read the filter of a list from the page's address. Words that cannot be read narrow nothing, and say why."""
+    text = request.args.get("q", "")
+    before = request.args.get("before", type=int)
+    try:
+        words = read_words(text, allowed=allowed, states=states)
+        tenant_id = _tenant_id(conn, words.tenant)
+        wanted = words.filter(tenant_id=tenant_id, now=datetime.now(UTC), before_id=before)
+    except BadFilter as problem:
+        return Listing(words=Words(), text=text, filter=Filter(before_id=before), problem=str(problem))
+    return Listing(words=words, text=text, filter=wanted, problem=None)
+
+
+def older_address(numbers: list[int]) -> str | None:
+    """Return the address of the rows after these, if there may be any: the page was full."""
+    return address(before=numbers[-1]) if len(numbers) == PAGE_SIZE else None
+
+
+def _tenant_id(conn: Connection, name: str | None) -> int | None:
+    if name is None:
+        return None
+    found = tenants.find(conn, name)
+    if found is None:
+        raise BadFilter(f"there is no tenant {name!r}")
+    return found.id
+
+
+@bp.app_template_global()
+def newestaddress() -> str:
+    """Return the address of the newest rows of the current list."""
+    return address(before=None)
+
+
+@bp.post("/view")
+def set_view() -> ResponseReturnValue:
+    """Remember in this browser how times are shown, and whether pages update."""
+    answer = make_response(back("/"))
+    for name, values in VIEW_COOKIES.items():
+        if request.form.get(name) in values:
+            answer.set_cookie(
+                f"mailroom-{name}", request.form[name], samesite="Strict", httponly=True, max_age=31536000
+            )
+    return answer
+
+
+def _view(name: str) -> str:
+    values = VIEW_COOKIES[name]
+    chosen = request.cookies.get(f"mailroom-{name}", "")
+    return chosen if chosen in values else values[0]
+
+
+def _is_fragment() -> bool:
+    return request.headers.get("HX-Request") == "true"
+
+
 @bp.before_request
 def guard_changes() -> Response | None:
     """Let a state change pass if one of our pages asked for it, with the token of its form."""
@@ -103,6 +233,25 @@ def name_our_origin(response: Response) -> Response:
     return response
 
 
+@contextmanager
+def reading() -> Iterator[Connection]:
+    """Give a connection for the reads of a page. Raises TooSlow, which is answered with a page of its own."""
+    with current_resources().pool.reading(READ_SECONDS) as conn:
+        yield conn
+
+
+@bp.errorhandler(TooSlow)
+def too_broad(_: TooSlow) -> Response:
+    """Say that a list took too long to make."""
+    return problem_page(
+        503,
+        "That is too broad",
+        f"The database did not find the rows within {READ_SECONDS:g} seconds. Narrow the filter: name a tenant, a "
+        "state or a time.",
+        again=request.path,
+    )
+
+
 @bp.errorhandler(NotAllowed)
 def refuse(exc: NotAllowed) -> Response:
     """Say which right is missing."""
@@ -124,14 +273,10 @@ def _send_to_login() -> ResponseReturnValue:
     if request.method != "GET":
         return redirect(url_for("pages.login_page"), 303)
     if login.comes_from_elsewhere():
-        answer = make_response(render_template("pages/again.html", title="One moment", address=_address()))
+        answer = make_response(render_template("pages/again.html", title="One moment", address=address()))
         answer.headers["Refresh"] = "0"
         return answer
-    return redirect(url_for("pages.login_page", next=_address()), 303)
-
-
-def _address() -> str:
-    return request.full_path.rstrip("?")
+    return redirect(url_for("pages.login_page", next=address()), 303)
 
 
 def _note_refusal(actor: Actor, verb: str) -> None:

@@ -55,6 +55,12 @@ AGAIN_SECONDS = 0.5
 log = structlog.get_logger()
 
 
+class TooSlow(MailroomError):
+    """A statement took longer than its reader waits."""
+
+    code = "too_slow"
+
+
 class Pool:
     """Up to `size` connections, opened when first needed; safe to use from many threads.
 
@@ -92,6 +98,22 @@ class Pool:
                 if is_lost(exc):
                     self._pool.check()
                 raise
+
+    @contextmanager
+    def reading(self, seconds: float) -> Iterator[Connection]:
+        """Give a connection that only reads, each statement for so long at the most.
+
+        Raises TooSlow, StoreUnavailable.
+        """
+        with self.transaction() as conn:
+            conn.execute(
+                "SELECT set_config('transaction_read_only', 'on', true), set_config('statement_timeout', %s, true)",
+                (f"{seconds * 1000:.0f}ms",),
+            )
+            try:
+                yield conn
+            except psycopg.errors.QueryCanceled as exc:
+                raise TooSlow(f"the database did not find the rows within {seconds:g} s; narrow the search") from exc
 
     def run(self, work: Callable[[Connection], T]) -> T:
         """Run `work` in one transaction; repeat it after a lost connection, a deadlock or a deleted foreign key.

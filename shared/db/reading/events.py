@@ -58,6 +58,7 @@ class EventHeader:
     number: int
     id: str
     company_id: str
+    tenant_id: int | None
     tenant: str | None
     type: str
     state: str
@@ -181,11 +182,15 @@ CONDITIONS = {
     "code": "(s.cause = %(code)s OR EXISTS (SELECT FROM tasks k WHERE k.event_id = s.id AND k.code = %(code)s))",
     "kind": "EXISTS (SELECT FROM tasks k WHERE k.event_id = s.id AND k.kind = %(kind)s)",
     "since": "s.received_at >= %(since)s",
+    "until": "s.received_at < %(until)s",
+    "conversation_id": "s.conversation_id = %(conversation_id)s",
+    "type": "s.type = %(type)s",
+    "before_id": "s.id < %(before_id)s",
 }
 
 HEADER = """
-    SELECT s.id AS number, s.front_id AS id, s.company_id, s.tenant, s.type, s.state, s.cause, s.conversation_id,
-        s.message_id, s.emitted_at, s.received_at, s.recorded_at, t.parked_at
+    SELECT s.id AS number, s.front_id AS id, s.company_id, s.tenant_id, s.tenant, s.type, s.state, s.cause,
+        s.conversation_id, s.message_id, s.emitted_at, s.received_at, s.recorded_at, t.parked_at
     FROM shown_events s LEFT JOIN tenants t ON t.id = s.tenant_id WHERE s.id = %s
 """
 DELIVERIES = "SELECT id, received_at, origin FROM deliveries WHERE event_id = %s ORDER BY received_at, id"
@@ -211,8 +216,7 @@ JOURNAL = "SELECT at, what, who, detail FROM journal WHERE event_id = %s ORDER B
 
 def latest(conn: Connection, wanted: Filter, *, limit: int) -> list[EventSummary]:
     """Return the latest events that match the filter, latest first."""
-    order = "s.received_at DESC, s.id DESC" if wanted.tenant_id is not None else "s.id DESC"
-    query = sql.SQL(SUMMARIES) + where(wanted, CONDITIONS) + sql.SQL(" ORDER BY " + order + " LIMIT %(limit)s")
+    query = sql.SQL(SUMMARIES) + where(wanted, CONDITIONS) + sql.SQL(" ORDER BY s.id DESC LIMIT %(limit)s")
     with conn.cursor(row_factory=class_row(EventSummary)) as cursor:
         return cursor.execute(query, {**wanted.values(), "limit": limit}).fetchall()
 

@@ -19,13 +19,20 @@ SHOWN_TASK_STATE = (
 
 @dataclass(frozen=True, kw_only=True)
 class Filter:
-    """The conditions of a list, all of which must hold; None is no condition."""
+    """The conditions of a list, all of which must hold; None is no condition.
+
+    `before_id`: only rows with a smaller number, to go on after a page of a list whose newest row comes first.
+    """
 
     tenant_id: int | None = None
     state: str | None = None
     code: str | None = None
     kind: str | None = None
     since: datetime | None = None
+    until: datetime | None = None
+    conversation_id: str | None = None
+    type: str | None = None
+    before_id: int | None = None
     ids: tuple[int, ...] | None = None
 
     @property
@@ -35,14 +42,7 @@ class Filter:
 
     def values(self) -> dict[str, Any]:
         """Return the parameters of the query."""
-        return {
-            "tenant_id": self.tenant_id,
-            "state": self.state,
-            "code": self.code,
-            "kind": self.kind,
-            "since": self.since,
-            "ids": None if self.ids is None else list(self.ids),
-        }
+        return {**vars(self), "ids": None if self.ids is None else list(self.ids)}
 
 
 def where(wanted: Filter, conditions: Mapping[str, str]) -> sql.SQL:

@@ -79,6 +79,10 @@ CONDITIONS = {
     "code": "k.code = %(code)s",
     "kind": "k.kind = %(kind)s",
     "since": "k.created_at >= %(since)s",
+    "until": "k.created_at < %(until)s",
+    "conversation_id": "e.conversation_id = %(conversation_id)s",
+    "type": "e.type = %(type)s",
+    "before_id": "k.id < %(before_id)s",
     "ids": "k.id = ANY(%(ids)s)",
 }
 

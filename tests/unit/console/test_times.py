@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from console.cli.times import format_duration, parse_duration, parse_since
+from console.times import format_duration, parse_duration, parse_since
 
 NOW = datetime(2026, 3, 1, 8, 0, tzinfo=UTC)
 
