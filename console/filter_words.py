@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 LONGEST = 500  # characters of all words together
 LONGEST_VALUE = 100
+MOST_DIGITS = 18  # of a bigint
 #: What each word narrows, as its help says it.
 WORDS: Mapping[str, str] = {
     "tenant": "name or company id",
@@ -28,6 +29,7 @@ WORDS: Mapping[str, str] = {
     "kind": "kind of task",
     "type": "type of event",
     "conversation": "Front's cnv_ id",
+    "group": "number of a group of failures",
     "since": "2h, 7d or a time",
     "until": "2h, 7d or a time",
 }
@@ -51,6 +53,7 @@ class Words:
     kind: str | None = None
     type: str | None = None
     conversation: str | None = None
+    group: str | None = None
     since: str | None = None
     until: str | None = None
     name: str | None = None  # a word without a colon: the id of an event, a task, a delivery or a conversation
@@ -64,6 +67,7 @@ class Words:
             kind=self.kind,
             type=self.type,
             conversation_id=self.conversation,
+            group=_number(self.group),
             since=_moment(self.since, now),
             until=_moment(self.until, now),
             before_id=before_id,
@@ -119,6 +123,14 @@ def _moment(text: str | None, now: datetime) -> datetime | None:
         return None if text is None else parse_since(text, now)
     except (ValueError, OverflowError) as problem:
         raise BadFilter(str(problem)) from None
+
+
+def _number(text: str | None) -> int | None:
+    if text is None:
+        return None
+    if not text.isascii() or not text.isdigit() or len(text) > MOST_DIGITS:
+        raise BadFilter(f"{text!r} is no number of a group")
+    return int(text)
 
 
 def _quoted(value: str) -> str:

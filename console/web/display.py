@@ -29,7 +29,7 @@ def register_filters(app: Flask) -> None:
         masked=masked,
         masked_handle=masked_handle,
         size=size,
-        length=format_duration,
+        duration=format_duration,
         capped=capped,
     )
 

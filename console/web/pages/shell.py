@@ -43,6 +43,7 @@ VERBS_OF_PAGES: dict[tuple[str, tuple[str, ...]], str] = {}
 #: The pages in the order of the navigation, with their endpoints.
 NAVIGATION = (
     ("Overview", "pages.overview"),
+    ("Failed", "pages.failed_page"),
     ("Events", "pages.events_page"),
 )
 PAGE_SIZE = 50  # rows
@@ -177,7 +178,7 @@ def _tenant_id(conn: Connection, name: str | None) -> int | None:
 @bp.app_template_global()
 def newestaddress() -> str:
     """Return the address of the newest rows of the current list."""
-    return address(before=None)
+    return address(before=None, seen_before=None)
 
 
 @bp.post("/view")

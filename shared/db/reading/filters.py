@@ -32,6 +32,7 @@ class Filter:
     until: datetime | None = None
     conversation_id: str | None = None
     type: str | None = None
+    group: int | None = None
     before_id: int | None = None
     ids: tuple[int, ...] | None = None
 

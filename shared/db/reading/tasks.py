@@ -19,7 +19,10 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True)
 class TaskSummary:
-    """A task as a list shows it; `event` is Front's id. `due_at` is None while it waits for another task."""
+    """A task as a list shows it; `event` is Front's id, `event_number` ours.
+
+    `due_at` is None while it waits for another task.
+    """
 
     id: int
     kind: str
@@ -27,8 +30,11 @@ class TaskSummary:
     code: str | None
     detail: str | None
     attempts: int
+    tenant_id: int | None
     tenant: str | None
     event: str
+    event_number: int
+    failure_group_id: int | None
     due_at: datetime | None
     created_at: datetime
     settled_at: datetime | None
@@ -70,14 +76,17 @@ class UndoProgress:
 
 SOURCE = "FROM tasks k JOIN events e ON e.id = k.event_id LEFT JOIN tenants t ON t.id = k.tenant_id "
 COLUMNS = (
-    f"SELECT k.id, k.kind, {SHOWN_TASK_STATE} AS state, k.code, k.detail, k.attempts, t.name AS tenant, "
-    "e.front_id AS event, nullif(k.due_at, 'infinity') AS due_at, k.created_at, k.settled_at "
+    f"SELECT k.id, k.kind, {SHOWN_TASK_STATE} AS state, k.code, k.detail, k.attempts, k.tenant_id, t.name AS tenant, "
+    "e.front_id AS event, e.id AS event_number, k.failure_group_id, nullif(k.due_at, 'infinity') AS due_at, "
+    "k.created_at, k.settled_at "
 )
 CONDITIONS = {
     "tenant_id": "k.tenant_id = %(tenant_id)s",
-    "state": f"{SHOWN_TASK_STATE} = %(state)s",
+    # The second half lets the index on failed tasks find them.
+    "state": f"{SHOWN_TASK_STATE} = %(state)s AND (%(state)s <> 'failed' OR k.state = 'failed')",
     "code": "k.code = %(code)s",
     "kind": "k.kind = %(kind)s",
+    "group": "k.failure_group_id = %(group)s AND k.state = 'failed'",
     "since": "k.created_at >= %(since)s",
     "until": "k.created_at < %(until)s",
     "conversation_id": "e.conversation_id = %(conversation_id)s",
