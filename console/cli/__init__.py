@@ -14,6 +14,7 @@ from console.cli.commands import RootGroup
 from console.cli.doctor import doctor
 from console.cli.event import event
 from console.cli.inbox import inbox
+from console.cli.job import job
 from console.cli.keys import keys
 from console.cli.options import dry_run_option
 from console.cli.output import say
@@ -84,5 +85,21 @@ def migrate(dry_run: bool) -> None:
             )
 
 
-for command in (up, migrate, status, doctor, tenant, user, inbox, event, task, repair, sandbox, keys, api_token, admin):
+for command in (
+    up,
+    migrate,
+    status,
+    doctor,
+    tenant,
+    user,
+    inbox,
+    event,
+    task,
+    repair,
+    sandbox,
+    keys,
+    api_token,
+    admin,
+    job,
+):
     main.add_command(command)

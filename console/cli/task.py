@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from console.cli.commands import PARTLY_FAILED, NothingMatched
+from console.access.actor import command_line_actor
+from console.cli.commands import NothingMatched
 from console.cli.options import (
     database,
     dry_run_option,
@@ -22,7 +24,6 @@ from console.cli.options import (
 from console.cli.output import (
     call_line,
     confirm,
-    count_progress,
     print_json,
     print_pairs,
     print_table,
@@ -32,38 +33,24 @@ from console.cli.output import (
     state_style,
     stdout_page,
 )
+from console.filter_words import Words
 from console.times import format_duration, format_short_time, format_time
 from shared.models import TASK_STATES
-from shared.text import clean
 
 if TYPE_CHECKING:
     from rich.text import Text
 
+    from console.access.actor import Actor
     from shared.db.core.pool import Connection
+    from shared.db.jobs import Group, Verb
     from shared.db.reading.events import AttemptView
     from shared.db.reading.filters import Filter
-    from shared.db.reading.tasks import TaskDetails, TaskSummary
+    from shared.db.reading.tasks import TaskDetails, TaskGroup, TaskSummary
 
-LONGEST_REASON = 1_000  # characters
-BATCH_SIZE = 200  # tasks changed in one transaction
 MAX_GROUPS = 12  # groups of the plan that are shown
+MOST_GROUPS = 1_000
 
 ids_argument = click.argument("ids", type=int, nargs=-1, metavar="[TASK]…")
-
-
-class ApplyChange(Protocol):
-    """Changes these tasks as far as their state still allows it, and returns the ids of those it changed."""
-
-    def __call__(self, conn: Connection, task_ids: Sequence[int], /, *, who: str) -> list[int]: ...
-
-
-@dataclass(frozen=True, kw_only=True)
-class BulkChange:
-    """A change of many tasks, and the states from which it is possible."""
-
-    verb: str
-    states: tuple[str, ...]
-    apply: ApplyChange
 
 
 @click.group()
@@ -125,13 +112,7 @@ def retry(ids: tuple[int, ...], accept_size: bool, dry_run: bool, yes: bool, **c
 
     Example: mailroom task retry --code front_unavailable --since 6h --yes
     """
-    from functools import partial
-
-    from shared.db.tasks import manual_changes
-
-    apply = partial(manual_changes.retry, accept_size=accept_size)
-    change = BulkChange(verb="retry", states=("failed",), apply=apply)
-    _run(change, ids, chosen, dry_run=dry_run, yes=yes)
+    _run("retry", ids, chosen, Change(dry_run=dry_run, yes=yes, accept_size=accept_size))
 
 
 @task.command()
@@ -145,43 +126,88 @@ def discard(ids: tuple[int, ...], reason: str, dry_run: bool, yes: bool, **chose
 
     Example: mailroom task discard 4711 --reason "mail was a test" --yes
     """
-    from functools import partial
-
-    from shared.db.tasks import manual_changes
-
-    reason = clean(reason.strip(), LONGEST_REASON)
-    if not reason:
+    if not reason.strip():
         raise click.UsageError("--reason must say something")
-    apply = partial(manual_changes.discard, reason=reason)
-    change = BulkChange(verb="discard", states=("failed", "ready", "queued"), apply=apply)
-    _run(change, ids, chosen, dry_run=dry_run, yes=yes)
+    _run("discard", ids, chosen, Change(dry_run=dry_run, yes=yes, reason=reason))
 
 
-def _run(change: BulkChange, ids: tuple[int, ...], chosen: dict[str, Any], *, dry_run: bool, yes: bool) -> None:
-    """Show the plan, ask, and change the tasks in batches.
+@dataclass(frozen=True, kw_only=True)
+class Change:
+    """The options of a change of many tasks."""
 
-    Raises UsageError without ids or a filter, and NothingMatched without such a task. Exits with PARTLY_FAILED when
-    some tasks changed their state meanwhile.
+    dry_run: bool
+    yes: bool
+    reason: str = ""
+    accept_size: bool = False
+
+
+def _run(verb: Verb, ids: tuple[int, ...], chosen: dict[str, Any], change: Change) -> None:
+    """Plan a job, show what it would change, ask, start it, and watch it.
+
+    Raises UsageError without ids or a filter, and NothingMatched without such a task.
     """
+    from console.cli.job import watch_job
+    from console.operations.audited import in_transaction
+    from console.operations.jobs import plan_job, step_job
+    from shared.db.jobs import Plan
+
     with database() as conn:
         tasks = filter_from(conn, chosen, ids or None)
         if tasks.is_open:
             raise click.UsageError("name tasks or narrow them: --state, --code, --kind, --tenant or --since")
-        total = _show_plan(conn, change, tasks)
-        if not dry_run:
-            confirm(f"{change.verb} {_tasks(total)}?", yes=yes)
-            _report(change.verb, _apply(conn, change, tasks, total), total)
+        if change.dry_run:
+            _show_matching(conn, verb, tasks)
+            return
+        actor = command_line_actor(operator_name())
+        plan = Plan(
+            verb=verb,
+            words=_words(ids, chosen),
+            requested_by=actor.name,
+            reason=change.reason,
+            accept_size=change.accept_size,
+        )
+        job_id = plan_job(in_transaction(conn), actor, tasks, plan)
+        with _cancelled_unless_confirmed(conn, actor, job_id):
+            total = _show_job(conn, verb, job_id)
+            confirm(f"{verb} {_tasks(total)}?", yes=change.yes)
+        step_job(in_transaction(conn), actor, job_id, "start")
+        watch_job(conn, job_id)
 
 
-def _show_plan(conn: Connection, change: BulkChange, tasks: Filter) -> int:
-    """Show how many tasks of each group can be changed, and return their total."""
+@contextmanager
+def _cancelled_unless_confirmed(conn: Connection, actor: Actor, job_id: int) -> Iterator[None]:
+    from console.operations.audited import in_transaction
+    from console.operations.jobs import step_job
+
+    try:
+        yield
+    except BaseException:
+        step_job(in_transaction(conn), actor, job_id, "cancel")
+        raise
+
+
+def _show_matching(conn: Connection, verb: Verb, tasks: Filter) -> None:
+    """Show which tasks match now. Raises NothingMatched."""
+    from shared.db.jobs import STATES
     from shared.db.reading.tasks import count_groups
 
-    plan = count_groups(conn, tasks, change.states)
+    _show_plan(verb, count_groups(conn, tasks, STATES[verb]))
+
+
+def _show_job(conn: Connection, verb: Verb, job_id: int) -> int:
+    """Show which tasks a job has, and return their number. Raises NothingMatched."""
+    from shared.db.jobs import groups
+
+    return _show_plan(verb, groups(conn, job_id, limit=MOST_GROUPS))
+
+
+def _show_plan(verb: Verb, plan: Sequence[TaskGroup | Group]) -> int:
+    from shared.db.jobs import STATES
+
     total = sum(group.count for group in plan)
     if not total:
-        raise NothingMatched(f"no task to {change.verb}: no matching task is {' or '.join(change.states)}")
-    say(f"{change.verb} {_tasks(total)}:")
+        raise NothingMatched(f"no task to {verb}: no matching task is {' or '.join(STATES[verb])}")
+    say(f"{verb} {_tasks(total)}:")
     for group in plan[:MAX_GROUPS]:
         parts = (group.kind, group.state, group.code, group.tenant)
         say(f"  {group.count:>8,}  {'  '.join(part for part in parts if part)}")
@@ -190,23 +216,12 @@ def _show_plan(conn: Connection, change: BulkChange, tasks: Filter) -> int:
     return total
 
 
-def _apply(conn: Connection, change: BulkChange, tasks: Filter, total: int) -> int:
-    from shared.db.reading.tasks import id_batches
-
-    changed, who = 0, operator_name()
-    with count_progress(change.verb, total) as advance:
-        for batch in id_batches(conn, tasks, change.states, size=BATCH_SIZE):
-            with conn.transaction():
-                changed += len(change.apply(conn, batch, who=who))
-            advance(len(batch))
-    return changed
-
-
-def _report(verb: str, changed: int, total: int) -> None:
-    click.echo(f"{verb}: {changed:,} of {total:,}")
-    if changed < total:
-        say("the others moved on meanwhile or cannot be run again; `mailroom task list` shows where they stand")
-        click.get_current_context().exit(PARTLY_FAILED)
+def _words(ids: tuple[int, ...], chosen: dict[str, Any]) -> str:
+    """Say which tasks were chosen, in the words of a filter."""
+    if ids:
+        return f"{len(ids)} chosen tasks"
+    given = {name: value.isoformat() if name == "since" else value for name, value in chosen.items() if value}
+    return Words(**given).text()
 
 
 def _tasks(count: int) -> str:

@@ -58,6 +58,7 @@ def periodic_jobs() -> list[PeriodicJob]:
         PeriodicJob(name="expire", every=60.0, run=expire),
         PeriodicJob(name="begin_repairs", every=15.0, run=begin_repairs),
         PeriodicJob(name="repair", every=1.0, run=repair, after_outage=SETTLING_SECONDS),
+        PeriodicJob(name="carry_out_jobs", every=1.0, run=carry_out_jobs),
         PeriodicJob(name="forget_processes", every=60.0, run=forget_processes),
     ]
 
@@ -144,6 +145,11 @@ def repair(resources: Resources) -> None:
     for repair_id in resources.pool.run(repairs.reclaim_repairs):
         log.warning("repair_taken_back", repair_id=repair_id)
     resources.dispatcher.send_repairs()
+
+
+def carry_out_jobs(resources: Resources) -> None:
+    """Have workers go on with the jobs that people started."""
+    resources.dispatcher.send_jobs()
 
 
 def forget_processes(resources: Resources) -> None:

@@ -45,6 +45,7 @@ NAVIGATION = (
     ("Overview", "pages.overview"),
     ("Failed", "pages.failed_page"),
     ("Events", "pages.events_page"),
+    ("Jobs", "pages.jobs_page"),
 )
 PAGE_SIZE = 50  # rows
 READ_SECONDS = 2.0
@@ -150,8 +151,15 @@ class Listing:
 
 def read_filter(conn: Connection, *, allowed: tuple[str, ...], states: tuple[str, ...]) -> Listing:
     """Read the filter of a list from the page's address. Words that cannot be read narrow nothing, and say why."""
-    text = request.args.get("q", "")
-    before = request.args.get("before", type=int)
+    return parse_filter(
+        conn, request.args.get("q", ""), allowed=allowed, states=states, before=request.args.get("before", type=int)
+    )
+
+
+def parse_filter(
+    conn: Connection, text: str, *, allowed: tuple[str, ...], states: tuple[str, ...], before: int | None = None
+) -> Listing:
+    """Read filter words that somebody typed. Words that cannot be read narrow nothing, and say why."""
     try:
         words = read_words(text, allowed=allowed, states=states)
         tenant_id = _tenant_id(conn, words.tenant)
@@ -178,7 +186,7 @@ def _tenant_id(conn: Connection, name: str | None) -> int | None:
 @bp.app_template_global()
 def newestaddress() -> str:
     """Return the address of the newest rows of the current list."""
-    return address(before=None, seen_before=None)
+    return address(before=None, seen_before=None, after=None)
 
 
 @bp.post("/view")

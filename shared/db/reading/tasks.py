@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING
@@ -134,18 +133,13 @@ def count_groups(conn: Connection, wanted: Filter, states: tuple[str, ...]) -> l
         return cursor.execute(query, {**wanted.values(), "states": list(states)}).fetchall()
 
 
-def id_batches(conn: Connection, wanted: Filter, states: tuple[str, ...], *, size: int) -> Iterator[list[int]]:
-    """Yield the ids of those tasks in order, in batches. Each batch is read only when the caller asks for it."""
-    after = 0
-    query = SQL("SELECT k.id " + SOURCE) + _in_states(wanted)
-    query += SQL(" AND k.id > %(after)s ORDER BY k.id LIMIT %(size)s")
-    while True:
-        values = {**wanted.values(), "states": list(states), "after": after, "size": size}
-        batch = [task_id for (task_id,) in conn.execute(query, values)]
-        if not batch:
-            return
-        yield batch
-        after = batch[-1]
+def matching(wanted: Filter, states: tuple[str, ...]) -> Composable:
+    """Return FROM and WHERE of the tasks, `k`, that match the filter and are in one of these states.
+
+    The query takes the values of the filter, and `states`.
+    """
+    assert states  # noqa: S101 -- a caller names them
+    return SQL(SOURCE) + _in_states(wanted)
 
 
 def oldest_open_undo(conn: Connection, tenant_id: int) -> datetime:
