@@ -20,6 +20,7 @@ from console.cli.options import dry_run_option
 from console.cli.output import say
 from console.cli.repair import repair
 from console.cli.sandbox import sandbox
+from console.cli.settings import settings
 from console.cli.status import status
 from console.cli.task import task
 from console.cli.tenant import tenant
@@ -90,16 +91,17 @@ for command in (
     migrate,
     status,
     doctor,
+    settings,
     tenant,
     user,
     inbox,
     event,
     task,
+    job,
     repair,
     sandbox,
     keys,
-    api_token,
     admin,
-    job,
+    api_token,
 ):
     main.add_command(command)

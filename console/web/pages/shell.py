@@ -46,6 +46,9 @@ NAVIGATION = (
     ("Failed", "pages.failed_page"),
     ("Events", "pages.events_page"),
     ("Jobs", "pages.jobs_page"),
+    ("Audit", "pages.audit_page"),
+    ("People", "pages.people_page"),
+    ("Settings", "pages.settings_page"),
 )
 PAGE_SIZE = 50  # rows
 READ_SECONDS = 2.0
