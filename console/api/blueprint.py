@@ -82,7 +82,7 @@ register_problems(api)
 @api.before_request
 def authorize() -> None:
     """Let the request pass if its token may do this. Raises Unauthorized, ScopeTooSmall or UnknownTenant."""
-    g.bearer = bearer = _bearer()
+    g.bearer = bearer = find_bearer()
     g.token_name = bearer.name
     if request.method not in READ_METHODS and bearer.scope != "write":
         raise ScopeTooSmall(f"the token {bearer.name!r} may only read")
@@ -120,7 +120,8 @@ def require_json() -> None:
         raise MalformedJson("the body is no JSON object")
 
 
-def _bearer() -> Bearer:
+def find_bearer() -> Bearer:
+    """Return the bearer of the request's token. Raises Unauthorized."""
     authorization = request.authorization
     if authorization is None or authorization.type != "bearer" or not authorization.token:
         raise Unauthorized("send the header Authorization: Bearer mr_…; `mailroom api-token create` makes a token")

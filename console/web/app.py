@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from flask import request
 from flask_openapi3.models.info import Info
 from flask_openapi3.openapi import OpenAPI
 
@@ -31,6 +32,7 @@ HEADERS = {
 }
 HTTPS_HEADERS = {"Strict-Transport-Security": "max-age=31536000"}
 MAX_BODY_BYTES = 2**20
+FAILURE = "mailroom.failure"  # in the WSGI environment: an error of the server, before it called the application
 
 
 def create_app(settings: Settings, *, resources: ConsoleResources | None = None) -> OpenAPI:
@@ -55,8 +57,15 @@ def create_app(settings: Settings, *, resources: ConsoleResources | None = None)
     register_problems(app)
     app.add_url_rule("/livez", "livez", lambda: {"alive": True})
     mount_api(app)
+    app.before_request(_raise_failure)
     app.register_blueprint(connect.bp)
     return app
+
+
+def _raise_failure() -> None:
+    """Raise the error that the server met before it called the application; the error handlers answer it."""
+    if failure := request.environ.get(FAILURE):
+        raise failure
 
 
 def _add_security_headers(app: Flask, *, https: bool) -> None:

@@ -28,10 +28,11 @@ TEXTS = {
         "If somebody sent you a link for connecting Front, open the whole link: it may have been cut in two.",
     ),
     405: ("That cannot be done here", "Open the page from the link that you were given."),
+    408: ("That took too long", "Your browser did not send everything in time. Try again."),
     500: ("Something went wrong on our side", "It is written down. Try again in a minute."),
     503: ("Not available at the moment", "A server that is needed does not answer. Try again in a minute."),
 }
-RETRY_AFTER = "5"  # seconds
+RETRY_AFTER = 5  # seconds
 
 log = structlog.get_logger(__name__)
 
@@ -66,7 +67,7 @@ def http_error(exc: HTTPException) -> Response:
 def _store_unavailable(exc: StoreUnavailable) -> Response:
     log.warning("store_unavailable", endpoint=request.endpoint, reason=str(exc))
     response = http_error(ServiceUnavailable("PostgreSQL or Redis does not answer; try again"))
-    response.headers["Retry-After"] = RETRY_AFTER
+    response.headers["Retry-After"] = str(RETRY_AFTER)
     return response
 
 
