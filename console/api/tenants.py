@@ -65,6 +65,7 @@ def _printable(value: str) -> str:
     return value
 
 
+CompanyId = Annotated[str, Field(pattern=f"^{COMPANY.pattern}$")]
 CustomerId = Annotated[str, AfterValidator(_printable)]
 
 
@@ -86,7 +87,7 @@ class NewTenant(RequestBody):
         AfterValidator(_printable),
         Field(max_length=LONGEST_NAME, description="The name for people; no other tenant may have it"),
     ]
-    company_id: Annotated[str, Field(pattern=f"^{COMPANY.pattern}$")] | None = Field(
+    company_id: CompanyId | None = Field(
         None, description="Front's id of the company, if you know it before connecting"
     )
     customer: CustomerId | None = Field(
@@ -118,6 +119,7 @@ class LinkQuery(Parameters):
     """The choices of a new connect link."""
 
     days: int = Field(7, ge=1, le=90, description="The number of days that the link is good for")
+    company_id: CompanyId | None = Field(None, description="The Front company that you expect; another one is refused")
 
 
 class ConnectLinkShown(ResponseBody):
@@ -211,14 +213,14 @@ def resume_tenant(path: TenantPath) -> Document:
     return _changed(path, lambda conn, found: tenants.resume(conn, found.id))
 
 
-@api.post("/tenants/<int:tenant_id>/connect-links", tags=[TENANTS], responses={201: ConnectLinkShown})
+@api.post("/tenants/<int:tenant_id>/connect-links", tags=[TENANTS], responses={201: ConnectLinkShown, **CONFLICT})
 def make_connect_link(path: TenantPath, query: LinkQuery) -> tuple[Document, int]:
     """Make the link that connects a tenant; its older links end. The link is shown only once."""
     settings, valid_for = current_resources().settings, timedelta(days=query.days)
 
     def write(conn: Connection) -> NewLink:
         keep_tenant(conn, path.tenant_id)
-        return new_link(conn, settings, path.tenant_id, valid_for=valid_for)
+        return new_link(conn, settings, path.tenant_id, valid_for=valid_for, company_id=query.company_id)
 
     link = current_resources().pool.run(write)
     return {"url": link.url, "expires_at": _json_value(link.expires_at)}, 201

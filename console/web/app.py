@@ -20,9 +20,7 @@ if TYPE_CHECKING:
     from console.web.resources import ConsoleResources
     from shared.settings import Settings
 
-POLICY = (
-    "default-src 'none'; style-src 'self'; img-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
-)
+POLICY = f"{connect.PAGE_POLICY}; form-action 'self'"
 HEADERS = {
     "Content-Security-Policy": POLICY,
     "X-Content-Type-Options": "nosniff",
@@ -73,5 +71,6 @@ def _add_security_headers(app: Flask, *, https: bool) -> None:
 
     @app.after_request
     def add(response: Response) -> Response:
-        response.headers.update(headers)
+        policy = response.headers.get("Content-Security-Policy", POLICY)  # a page may have one of its own
+        response.headers.update(headers | {"Content-Security-Policy": policy})
         return response

@@ -130,6 +130,13 @@ STATES = {
         again=True,
     ),
 }
+FORM = Refusal(
+    status=403,
+    title="Please begin on this page",
+    text="You came from another site, or your browser keeps no cookies for this page. Nothing was connected and "
+    "nothing was changed. Open the link again and go on from there.",
+    again=True,
+)
 UNANSWERED = Refusal(
     status=503,
     title="Front did not answer as it should",

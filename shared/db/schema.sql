@@ -738,7 +738,8 @@ CREATE TABLE connect_links (
     tenant_id bigint NOT NULL REFERENCES tenants ON DELETE CASCADE,
     created_at timestamptz NOT NULL DEFAULT now(),
     expires_at timestamptz NOT NULL,
-    ended text CHECK (ended IN ('used', 'replaced'))  -- null: good until it expires
+    ended text CHECK (ended IN ('used', 'replaced')),  -- null: good until it expires
+    company_id text                               -- Front's cmp_…: no other company is connected; null: any
 );
 COMMENT ON TABLE connect_links IS
     'A link with which an administrator connects a tenant to Front.';
