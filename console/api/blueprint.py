@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from http import HTTPStatus
-from typing import TYPE_CHECKING, Any, TypeAlias, cast
+from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar, cast
 from urllib.parse import unquote_to_bytes
 
 from flask import current_app, g, request
@@ -30,10 +30,13 @@ from console.web.resources import current_resources
 from shared.db.tenants import api_tokens, tenants
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from shared.db.core.pool import Connection
     from shared.db.tenants.api_tokens import Bearer
     from shared.db.tenants.tenants import TenantOverview
 
+T = TypeVar("T")
 Responses: TypeAlias = dict[str | int | HTTPStatus, type[BaseModel] | dict[Any, Any] | None]
 
 #: Endpoints that take larger bodies than the application's MAX_CONTENT_LENGTH, with their limit in bytes.
@@ -152,6 +155,17 @@ def _encoding_fault(part: str) -> Fault:
 def bound_tenant() -> int | None:
     """Return the tenant to which the token is bound; None: it is good for every tenant."""
     return cast("int | None", g.bearer.tenant_id)
+
+
+def change(write: Callable[[Connection], T]) -> T:
+    """Run `write` in a transaction and return its result. The journal names the request's token."""
+    who = f"API token {g.token_name}"
+
+    def write_as_bearer(conn: Connection) -> T:
+        tenants.act_as(conn, who)
+        return write(conn)
+
+    return current_resources().pool.run(write_as_bearer)
 
 
 def require_unbound_token() -> None:

@@ -147,6 +147,13 @@ class ForEveryTenantOnly(ApiRefusal):
     status = 403
 
 
+class PausedByOperator(ApiRefusal):
+    """An operator paused the tenant; only a token for every tenant, or the operator's command, resumes it."""
+
+    code = "paused_by_operator"
+    status = 403
+
+
 #: The status of errors that are not the API's own.
 STATUS: dict[type[MailroomError], int] = {
     BadUser: 422,

@@ -23,7 +23,7 @@ from console.web import problems
 from console.web.problems import FORM, problem_page
 from console.web.resources import current_resources
 from shared.db.reading import events
-from shared.db.tenants import connections
+from shared.db.tenants import connections, tenants
 from shared.db.tenants import consent as consent_rows
 from shared.db.tenants.consent import OtherCompany
 from shared.db.tenants.tenants import LONGEST_NAME
@@ -173,6 +173,7 @@ def connect_with_code(resources: ConsoleResources, consent: Consent, code: str) 
         consent.tenant_id, {"access_token": tokens.access_token, "refresh_token": tokens.refresh_token}
     )
     with resources.pool.transaction() as conn:
+        tenants.act_as(conn, "an admin in Front, by a connect link")
         consent_rows.bind_company(conn, consent.tenant_id, owner.company_id)
         at = consent_rows.use_link(conn, consent.link)
         connections.connect(conn, consent.tenant_id, kind="oauth", secret=secret, expires_at=tokens.expires_at)

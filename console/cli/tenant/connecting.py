@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from console.cli.options import Duration, database, find_tenant, json_option
+from console.cli.options import Duration, act_as_user, database, database_to_change, find_tenant, json_option
 from console.cli.output import print_json, say
 from console.cli.times import format_time
 from shared.errors import FrontUnavailable, MailroomError, NeedsReconnect
@@ -48,7 +48,7 @@ def add(name: str, company: str | None, customer: str | None, token_file: Path |
     token = _read_token(token_file) if token_file else None
     if token:
         company = _company_of(token, expected=company, check=not no_check)
-    with database() as conn, conn.transaction():
+    with database_to_change() as conn:
         tenant_id = tenants.add(conn, name, company, customer=customer)
         if token:
             seal_and_store(conn, tenant_id, token)
@@ -107,6 +107,7 @@ def _connect_with_token(name: str, token_file: Path, expected: str | None, *, ch
             raise consent.OtherCompany(f"{tenant.name} has the company {tenant.company_id}, not {expected}")
         company = _company_of(token, expected=expected or tenant.company_id, check=check)
         with conn.transaction():
+            act_as_user(conn)
             consent.bind_company(conn, tenant.id, company)
             version = seal_and_store(conn, tenant.id, token)
     click.echo(f"connected {tenant.name} (token version {version})")
