@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 import sys
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from io import BytesIO
 from multiprocessing.util import Finalize
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -20,7 +19,7 @@ from werkzeug.exceptions import ClientDisconnected, RequestTimeout, ServiceUnava
 
 from console.api.blueprint import LARGE_BODIES, find_bearer
 from console.api.problems import Unauthorized
-from console.web.app import FAILURE, create_app
+from console.web.app import FAILURE, LIVEZ, create_app
 from console.web.problems import RETRY_AFTER
 from console.web.resources import REQUIRED_SETTINGS, THREADS, open_resources, require_usable
 from shared.errors import ConfigurationError
@@ -31,7 +30,7 @@ from shared.redis_clients import refuse_redis_cluster
 from shared.settings import current
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Iterator
+    from collections.abc import Awaitable, Callable
     from wsgiref.types import WSGIEnvironment
 
     from flask import Flask
@@ -45,11 +44,11 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 EXIT_CONFIGURATION = 78
-MOST_WAITING = 256  # requests beyond those that the threads answer
+MOST_WAITING = 1024  # requests beyond those that the threads answer
 BODY_SECONDS = 30.0
 SMALL = 16 * 1024  # bytes; a larger body is taken from those who have a token
 LARGEST = max(LARGE_BODIES.values())
-LARGE_TOGETHER = 64 * 2**20  # bytes of bodies over SMALL that are held at once
+LARGE_TOGETHER = 64 * 2**20  # bytes of bodies over SMALL that are held at once, as far as they have come
 
 
 def main() -> int:
@@ -106,53 +105,52 @@ class Server:
         """Answer one request."""
         environ = environ_of(scope)
         try:
-            if body := await self._body(environ, receive):
-                environ |= {"wsgi.input": BytesIO(body), "CONTENT_LENGTH": str(len(body))}
-                environ.pop("HTTP_TRANSFER_ENCODING", None)  # its length is known now, and checked by the application
-            answer = await self._in_thread(call, environ)
-        except ClientDisconnected:
-            return
+            if environ["PATH_INFO"] == LIVEZ:
+                answer = call(self._app, environ)  # it waits for nothing, also while all threads are taken
+            else:
+                answer = await self._answer(environ, receive)
         except Exception as exc:  # noqa: BLE001 -- Flask answers whatever it is
             answer = call(self._app, environ | {FAILURE: exc})
         await _send(send, answer)
 
-    async def _body(self, environ: WSGIEnvironment, receive: Receive) -> bytes:
-        """Wait for the body. One that the application refuses unread is not waited for."""
-        size = _size(environ)
-        if not size or size > LARGEST:
-            return b""
-        if size <= SMALL:
-            return await self._collect(receive)
-        if not await self._in_thread(_has_token, environ):
-            return b""
-        with self._room_for(size):
-            return await self._collect(receive)
+    async def _answer(self, environ: WSGIEnvironment, receive: Receive) -> Answer:
+        body, large = bytearray(), _size(environ) > SMALL
+        try:
+            if await self._is_wanted(environ):
+                await self._collect(body, receive, large=large)
+                environ |= {"wsgi.input": BytesIO(body), "CONTENT_LENGTH": str(len(body))}
+                environ.pop("HTTP_TRANSFER_ENCODING", None)  # its length is known now, and checked by the application
+            return await self._in_thread(call, environ)
+        finally:
+            if large:
+                self._room += len(body)
 
-    async def _collect(self, receive: Receive) -> bytes:
-        """Wait for the end of the body, or until it is larger than any may be."""
-        body = bytearray()
+    async def _is_wanted(self, environ: WSGIEnvironment) -> bool:
+        """Return whether to wait for the body. The application refuses all others unread."""
+        size = _size(environ)
+        if size > SMALL:
+            return size <= LARGEST and await self._in_thread(_has_token, environ)
+        return size > 0
+
+    async def _collect(self, body: bytearray, receive: Receive, *, large: bool) -> None:
+        """Wait for the pieces of the body until its end, or until it is larger than any may be."""
         try:
             async with asyncio.timeout(self._body_seconds):
                 more = True
                 while more and len(body) <= LARGEST:
                     message = await receive()
-                    if message["type"] == "http.disconnect":
+                    if message["type"] == "http.disconnect":  # or the chunks are malformed
                         raise ClientDisconnected
-                    body += message.get("body", b"")
+                    body += (piece := message.get("body", b""))
+                    self._take_room(len(piece) if large else 0)
                     more = message.get("more_body", False)
         except TimeoutError:
             raise RequestTimeout("the body was not here in time") from None
-        return bytes(body)
 
-    @contextmanager
-    def _room_for(self, size: int) -> Iterator[None]:
-        if size > self._room:
-            raise ServiceUnavailable("too many large bodies at once; send it again", retry_after=RETRY_AFTER)
+    def _take_room(self, size: int) -> None:
         self._room -= size
-        try:
-            yield
-        finally:
-            self._room += size
+        if self._room < 0:
+            raise ServiceUnavailable("too many large bodies at once; send it again", retry_after=RETRY_AFTER)
 
     async def _in_thread(self, work: Callable[[Flask, WSGIEnvironment], T], environ: WSGIEnvironment) -> T:
         if self._requests >= THREADS + MOST_WAITING:

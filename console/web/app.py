@@ -30,6 +30,7 @@ HEADERS = {
 }
 HTTPS_HEADERS = {"Strict-Transport-Security": "max-age=31536000"}
 MAX_BODY_BYTES = 2**20
+LIVEZ = "/livez"
 FAILURE = "mailroom.failure"  # in the WSGI environment: an error of the server, before it called the application
 
 
@@ -53,7 +54,7 @@ def create_app(settings: Settings, *, resources: ConsoleResources | None = None)
     )
     _add_security_headers(app, https=https)
     register_problems(app)
-    app.add_url_rule("/livez", "livez", lambda: {"alive": True})
+    app.add_url_rule(LIVEZ, "livez", lambda: {"alive": True})
     mount_api(app)
     app.before_request(_raise_failure)
     app.register_blueprint(connect.bp)

@@ -47,6 +47,8 @@ WSGI: dict[str, Any] = {
 }
 
 HEADER_SECONDS = 10
+#: Of one connection; headers that are longer get 431. Granian's default is 408 KiB, which 4,096 slow senders may fill.
+HEADER_BYTES = 64 * 1024
 DRAIN_SECONDS = 20
 ORPHAN_CHECK_SECONDS = 1.0
 _HOST_FIX = "set it to 0.0.0.0 (reachable from outside) or 127.0.0.1, or unset it: some shells set HOST themselves"
@@ -72,7 +74,7 @@ def server(
         interface=interface,
         workers=workers,
         http=HTTPModes.http1,
-        http1_settings=HTTP1Settings(header_read_timeout=HEADER_SECONDS * 1000),
+        http1_settings=HTTP1Settings(header_read_timeout=HEADER_SECONDS * 1000, max_buffer_size=HEADER_BYTES),
         websockets=False,
         backlog=BACKLOG,
         backpressure=_connections(),

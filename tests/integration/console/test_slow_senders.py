@@ -11,6 +11,7 @@ import pytest
 import requests
 
 from console.web.resources import THREADS
+from shared.process.serving import HEADER_BYTES, HEADER_SECONDS
 from tests.integration.console.console_process import Console, running_console
 
 if TYPE_CHECKING:
@@ -64,6 +65,39 @@ def test_bodies_that_drip_hold_no_thread(console: Console, mailroom: Mailroom, l
         time.sleep(0.5)
         assert seconds_of(f"{console.url}/livez") < AT_ONCE
         assert seconds_of(f"{console.url}/api/openapi.json") < AT_ONCE
+
+
+@pytest.mark.parametrize(
+    "begin", [b"GE", b"GET /livez HTTP/1.1\r\nhost: x\r\nx-other: a", b"GET /livez HTTP/1.1\r\nhost: x\r\n\r\n"]
+)
+def test_connections_without_a_whole_request_are_ended(console: Console, begin: bytes) -> None:
+    """Whether the request line, the headers or the next request of the connection does not come."""
+    with ExitStack() as stack:
+        slow = [connect(console, stack, begin) for _ in range(DRIPPING)]
+        assert seconds_of(f"{console.url}/livez") < AT_ONCE
+        for connection in slow:
+            connection.settimeout(2 * HEADER_SECONDS)
+            while connection.recv(4096):
+                pass
+
+
+@pytest.mark.parametrize(("size", "status"), [(10_000, b"200"), (4 * HEADER_BYTES, b"431")])
+def test_headers_are_held_up_to_a_limit(console: Console, size: int, status: bytes) -> None:
+    with ExitStack() as stack:
+        begin = b"GET /livez HTTP/1.1\r\nhost: x\r\nx-other: "
+        connection = connect(console, stack, begin)
+        connection.sendall(b"a" * size + b"\r\n\r\n")
+        assert connection.recv(12) == b"HTTP/1.1 " + status
+
+
+@pytest.mark.parametrize("length", ["content-length: 100", "transfer-encoding: chunked"])
+def test_a_body_that_breaks_off_is_a_bad_request(console: Console, mailroom: Mailroom, length: str) -> None:
+    token = mailroom("api-token", "create", "sync", "--scope", "write").stdout.strip()
+    head = f"POST {BULK} HTTP/1.1\r\nhost: x\r\nauthorization: Bearer {token}\r\n{length}\r\n\r\nno chunk"
+    with ExitStack() as stack:
+        connection = connect(console, stack, head.encode())
+        connection.shutdown(socket.SHUT_WR)
+        assert connection.recv(12) == b"HTTP/1.1 400"
 
 
 def test_strangers_cannot_fill_the_room_of_those_with_a_token(console: Console, mailroom: Mailroom) -> None:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from console.web import __main__ as serving
-from console.web.__main__ import LARGE_TOGETHER, LARGEST, SMALL, Server
+from console.web.__main__ import LARGEST, SMALL, Server
 
 if TYPE_CHECKING:
     from tests.unit.web.conftest import Console
@@ -16,11 +17,11 @@ if TYPE_CHECKING:
 API = "/api/v1/tenants/1/users/bulk"
 
 
-def scope_of(path: str, headers: dict[str, str]) -> dict[str, Any]:
+def scope_of(path: str, headers: dict[str, str], method: str = "POST") -> dict[str, Any]:
     """Return the scope of a request whose body has not come yet."""
     return {
         "type": "http",
-        "method": "POST",
+        "method": method,
         "raw_path": path.encode(),
         "query_string": b"",
         "http_version": "1.1",
@@ -31,7 +32,9 @@ def scope_of(path: str, headers: dict[str, str]) -> dict[str, Any]:
     }
 
 
-def ask(server: Server, path: str, headers: dict[str, str], *pieces: bytes | None) -> tuple[int, dict[str, str], bytes]:
+def ask(
+    server: Server, path: str, headers: dict[str, str], *pieces: bytes | None, method: str = "POST"
+) -> tuple[int, dict[str, str], bytes]:
     """Send a request whose body ends with the last piece, or never where that is None."""
     sent: list[dict[str, Any]] = []
     left = list(pieces)
@@ -45,7 +48,7 @@ def ask(server: Server, path: str, headers: dict[str, str], *pieces: bytes | Non
     async def send(message: dict[str, Any]) -> None:
         sent.append(message)
 
-    asyncio.run(server(scope_of(path, headers), receive, send))
+    asyncio.run(server(scope_of(path, headers, method), receive, send))
     start, body = sent
     return start["status"], {name.decode(): value.decode() for name, value in start["headers"]}, body["body"]
 
@@ -68,30 +71,55 @@ def test_more_requests_than_can_wait_come_back_later(console: Console, monkeypat
     assert (status, headers["Retry-After"]) == (503, "5")
 
 
+@pytest.mark.parametrize("headers", [{"content-length": str(LARGEST)}, {"transfer-encoding": "chunked"}])
 def test_more_large_bodies_than_there_is_room_for_come_back_later(
-    console: Console, monkeypatch: pytest.MonkeyPatch
+    console: Console, monkeypatch: pytest.MonkeyPatch, headers: dict[str, str]
 ) -> None:
     monkeypatch.setattr(serving, "_has_token", lambda *_: True)
+    monkeypatch.setattr(serving, "LARGE_TOGETHER", 2 * LARGEST + 100)
     server = Server(console(), body_seconds=20)
 
+    async def status_of(size: int) -> int:
+        sent: list[dict[str, Any]] = []
+        pieces = [{"type": "http.request", "body": b" " * size, "more_body": True}, {"type": "http.disconnect"}]
+
+        async def send(message: dict[str, Any]) -> None:
+            sent.append(message)
+
+        async def receive() -> dict[str, Any]:
+            if len(pieces) == 1:
+                await asyncio.sleep(0.5)
+            return pieces.pop(0)
+
+        await server(scope_of(API, headers), receive, send)
+        status: int = sent[0]["status"]
+        return status
+
     async def requests_at_once() -> list[int]:
-        statuses = []
+        large = [status_of(LARGEST // 2) for _ in range(6)]
+        announced_alone = [status_of(1) for _ in range(20)]
+        statuses = await asyncio.gather(*announced_alone, *large)
+        return [*statuses[-6:], max(statuses[:20]), await status_of(LARGEST // 2)]
 
-        async def one() -> None:
-            sent: list[dict[str, Any]] = []
+    assert asyncio.run(requests_at_once()) == [400, 400, 400, 400, 503, 503, 400, 400]
 
-            async def send(message: dict[str, Any]) -> None:
-                sent.append(message)
 
-            async def receive() -> dict[str, Any]:
-                await asyncio.sleep(1)
-                return {"type": "http.disconnect"}
+def test_a_body_that_breaks_off_is_400(console: Console) -> None:
+    server = Server(console())
+    sent: list[dict[str, Any]] = []
 
-            await server(scope_of(API, {"content-length": str(LARGEST)}), receive, send)
-            statuses.extend(message["status"] for message in sent if "status" in message)
+    async def receive() -> dict[str, Any]:
+        return {"type": "http.disconnect"}
 
-        await asyncio.gather(*(one() for _ in range(LARGE_TOGETHER // LARGEST + 2)))
-        await one()  # there is room again
-        return statuses
+    async def send(message: dict[str, Any]) -> None:
+        sent.append(message)
 
-    assert asyncio.run(requests_at_once()) == [503, 503]
+    asyncio.run(server(scope_of(API, {"content-length": "20"}), receive, send))
+    assert (sent[0]["status"], json.loads(sent[1]["body"])["code"]) == (400, "bad_request")
+
+
+def test_livez_answers_while_no_thread_is_free(console: Console, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(serving, "MOST_WAITING", -serving.THREADS)
+    server = Server(console())
+    assert ask(server, "/api/openapi.json", {}, method="GET")[0] == 503
+    assert ask(server, "/livez", {}, method="GET")[0] == 200
