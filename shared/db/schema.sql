@@ -119,7 +119,8 @@ CREATE TABLE tenant_journal (
     at timestamptz NOT NULL DEFAULT now(),
     who text NOT NULL,                            -- as `mailroom.actor` of the transaction says
     what text NOT NULL CHECK (what IN ('added', 'changed', 'removed')),
-    kind text NOT NULL CHECK (kind IN ('tenant', 'user', 'user_address', 'inbox_address')),
+    kind text NOT NULL CHECK (kind IN ('tenant', 'user', 'user_address', 'inbox_address', 'connection', 'connect_link',
+                                       'api_token')),
     name text,                                    -- the tenant's name, the user's external_id, or the address
     user_id bigint,                               -- whose entries are deleted with the user
     before jsonb,                                 -- of a change: only what differs
@@ -128,13 +129,14 @@ CREATE TABLE tenant_journal (
     FOREIGN KEY (tenant_id, user_id) REFERENCES users ON DELETE CASCADE
 );
 COMMENT ON TABLE tenant_journal IS
-    'A change of a tenant, a user or an address by a command, the API or a consent: who made it, and what was before.';
+    'A change of a tenant, or of its users, addresses, connection, links or tokens, by a command, the API or a consent.';
 CREATE INDEX tenant_journal_of_a_user ON tenant_journal (tenant_id, user_id) WHERE user_id IS NOT NULL;
 
 CREATE FUNCTION write_tenant_journal() RETURNS trigger LANGUAGE plpgsql AS $$
 DECLARE
-    unimportant constant text[] := ARRAY['tenant_id', 'updated_at', 'position', 'parked_at', 'last_served_at',
-                                         'not_before', 'probe_at', 'probe_task_id', 'deactivated_by_front'];
+    left_out constant text[] := ARRAY['tenant_id', 'updated_at', 'position', 'parked_at', 'last_served_at',
+                                      'not_before', 'probe_at', 'probe_task_id', 'deactivated_by_front', 'secret',
+                                      'digest', 'last_used_at', 'refreshing_until', 'keep_alive_at', 'refusals'];
     entry tenant_journal;
     old_row jsonb;
     new_row jsonb;
@@ -147,15 +149,15 @@ BEGIN
     IF TG_OP = 'UPDATE' THEN
         entry.what := 'changed';
         SELECT jsonb_object_agg(o.key, o.value), jsonb_object_agg(o.key, new_row -> o.key)
-        INTO entry.before, entry.after FROM jsonb_each(old_row - unimportant) o
+        INTO entry.before, entry.after FROM jsonb_each(old_row - left_out) o
         WHERE o.value IS DISTINCT FROM new_row -> o.key;
         IF entry.before IS NULL THEN RETURN NULL; END IF;
     ELSIF TG_OP = 'INSERT' THEN
         entry.what := 'added';
-        entry.after := jsonb_strip_nulls(new_row - unimportant);
+        entry.after := jsonb_strip_nulls(new_row - left_out);
     ELSE
         entry.what := 'removed';
-        entry.before := jsonb_strip_nulls(old_row - unimportant);
+        entry.before := jsonb_strip_nulls(old_row - left_out);
         IF TG_ARGV[0] = 'user' THEN
             entry.name := NULL;
             entry.user_id := NULL;
@@ -186,6 +188,9 @@ CREATE TRIGGER tenant_journal AFTER INSERT OR UPDATE OR DELETE ON user_addresses
 CREATE TRIGGER tenant_journal AFTER INSERT OR UPDATE OR DELETE ON inbox_addresses FOR EACH ROW
     WHEN (current_setting('mailroom.actor', true) <> '')
     EXECUTE FUNCTION write_tenant_journal('inbox_address', 'as_given', 'tenant_id');
+CREATE TRIGGER tenant_journal AFTER INSERT OR UPDATE ON connections FOR EACH ROW
+    WHEN (current_setting('mailroom.actor', true) <> '')
+    EXECUTE FUNCTION write_tenant_journal('connection', 'kind', 'tenant_id');
 
 
 -- Deliveries, events and their parts ---------------------------------------------------------------------------------
@@ -811,6 +816,9 @@ COMMENT ON TABLE api_tokens IS
 -- Log lines name a token by its name, so it is unique. It is free again once the token is revoked.
 CREATE UNIQUE INDEX api_tokens_in_use ON api_tokens (name) WHERE revoked_at IS NULL;
 CREATE INDEX api_tokens_of_a_tenant ON api_tokens (tenant_id) WHERE tenant_id IS NOT NULL;
+CREATE TRIGGER tenant_journal AFTER INSERT OR UPDATE ON api_tokens FOR EACH ROW
+    WHEN (current_setting('mailroom.actor', true) <> '' AND NEW.tenant_id IS NOT NULL)
+    EXECUTE FUNCTION write_tenant_journal('api_token', 'name', 'tenant_id');
 
 CREATE TABLE connect_links (
     digest bytea PRIMARY KEY,                     -- sha256 of the link's token
@@ -824,6 +832,9 @@ COMMENT ON TABLE connect_links IS
     'A link with which an administrator connects a tenant to Front.';
 CREATE UNIQUE INDEX one_open_link_of_a_tenant ON connect_links (tenant_id) WHERE ended IS NULL;
 CREATE INDEX connect_links_of_a_tenant ON connect_links (tenant_id);
+CREATE TRIGGER tenant_journal AFTER INSERT OR UPDATE ON connect_links FOR EACH ROW
+    WHEN (current_setting('mailroom.actor', true) <> '')
+    EXECUTE FUNCTION write_tenant_journal('connect_link', 'company_id', 'tenant_id');
 
 CREATE TABLE oauth_states (
     digest bytea PRIMARY KEY,                     -- sha256 of the state

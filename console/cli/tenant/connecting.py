@@ -118,7 +118,7 @@ def _print_link(name: str, valid_for: timedelta, company: str | None, *, as_json
     from shared.settings import load
 
     settings = load()
-    with database() as conn:
+    with database_to_change() as conn:
         tenant = find_tenant(conn, name)
         link = new_link(conn, settings, tenant.id, valid_for=valid_for, company_id=company)
     if as_json:

@@ -57,7 +57,10 @@ def show(name: str, as_json: bool) -> None:
 @limit_option
 @json_option
 def journal(name: str, limit: int, as_json: bool) -> None:
-    """Show who changed a tenant, its users and its addresses by command, API or consent; newest first."""
+    """Show who changed a tenant by command, API or consent, newest first.
+
+    Changes of its users, addresses, connection, links and own tokens count; no secret is shown.
+    """
     from shared.db.tenants import tenants
 
     with database() as conn:

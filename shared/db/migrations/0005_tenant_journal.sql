@@ -7,7 +7,8 @@ CREATE TABLE tenant_journal (
     at timestamptz NOT NULL DEFAULT now(),
     who text NOT NULL,
     what text NOT NULL CHECK (what IN ('added', 'changed', 'removed')),
-    kind text NOT NULL CHECK (kind IN ('tenant', 'user', 'user_address', 'inbox_address')),
+    kind text NOT NULL CHECK (kind IN ('tenant', 'user', 'user_address', 'inbox_address', 'connection', 'connect_link',
+                                       'api_token')),
     name text,
     user_id bigint,
     before jsonb,
@@ -16,13 +17,14 @@ CREATE TABLE tenant_journal (
     FOREIGN KEY (tenant_id, user_id) REFERENCES users ON DELETE CASCADE
 );
 COMMENT ON TABLE tenant_journal IS
-    'A change of a tenant, a user or an address by a command, the API or a consent: who made it, and what was before.';
+    'A change of a tenant, or of its users, addresses, connection, links or tokens, by a command, the API or a consent.';
 CREATE INDEX tenant_journal_of_a_user ON tenant_journal (tenant_id, user_id) WHERE user_id IS NOT NULL;
 
 CREATE FUNCTION write_tenant_journal() RETURNS trigger LANGUAGE plpgsql AS $$
 DECLARE
-    unimportant constant text[] := ARRAY['tenant_id', 'updated_at', 'position', 'parked_at', 'last_served_at',
-                                         'not_before', 'probe_at', 'probe_task_id', 'deactivated_by_front'];
+    left_out constant text[] := ARRAY['tenant_id', 'updated_at', 'position', 'parked_at', 'last_served_at',
+                                      'not_before', 'probe_at', 'probe_task_id', 'deactivated_by_front', 'secret',
+                                      'digest', 'last_used_at', 'refreshing_until', 'keep_alive_at', 'refusals'];
     entry tenant_journal;
     old_row jsonb;
     new_row jsonb;
@@ -35,15 +37,15 @@ BEGIN
     IF TG_OP = 'UPDATE' THEN
         entry.what := 'changed';
         SELECT jsonb_object_agg(o.key, o.value), jsonb_object_agg(o.key, new_row -> o.key)
-        INTO entry.before, entry.after FROM jsonb_each(old_row - unimportant) o
+        INTO entry.before, entry.after FROM jsonb_each(old_row - left_out) o
         WHERE o.value IS DISTINCT FROM new_row -> o.key;
         IF entry.before IS NULL THEN RETURN NULL; END IF;
     ELSIF TG_OP = 'INSERT' THEN
         entry.what := 'added';
-        entry.after := jsonb_strip_nulls(new_row - unimportant);
+        entry.after := jsonb_strip_nulls(new_row - left_out);
     ELSE
         entry.what := 'removed';
-        entry.before := jsonb_strip_nulls(old_row - unimportant);
+        entry.before := jsonb_strip_nulls(old_row - left_out);
         IF TG_ARGV[0] = 'user' THEN
             entry.name := NULL;
             entry.user_id := NULL;
@@ -74,3 +76,12 @@ CREATE TRIGGER tenant_journal AFTER INSERT OR UPDATE OR DELETE ON user_addresses
 CREATE TRIGGER tenant_journal AFTER INSERT OR UPDATE OR DELETE ON inbox_addresses FOR EACH ROW
     WHEN (current_setting('mailroom.actor', true) <> '')
     EXECUTE FUNCTION write_tenant_journal('inbox_address', 'as_given', 'tenant_id');
+CREATE TRIGGER tenant_journal AFTER INSERT OR UPDATE ON connections FOR EACH ROW
+    WHEN (current_setting('mailroom.actor', true) <> '')
+    EXECUTE FUNCTION write_tenant_journal('connection', 'kind', 'tenant_id');
+CREATE TRIGGER tenant_journal AFTER INSERT OR UPDATE ON connect_links FOR EACH ROW
+    WHEN (current_setting('mailroom.actor', true) <> '')
+    EXECUTE FUNCTION write_tenant_journal('connect_link', 'company_id', 'tenant_id');
+CREATE TRIGGER tenant_journal AFTER INSERT OR UPDATE ON api_tokens FOR EACH ROW
+    WHEN (current_setting('mailroom.actor', true) <> '' AND NEW.tenant_id IS NOT NULL)
+    EXECUTE FUNCTION write_tenant_journal('api_token', 'name', 'tenant_id');

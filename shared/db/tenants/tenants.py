@@ -78,13 +78,13 @@ class TenantOverview:
 
 @dataclass(frozen=True, kw_only=True)
 class JournalEntry:
-    """A change of a tenant, or of its users and addresses. `before` and `after` hold what differs."""
+    """A change of a tenant, or of what belongs to it. `before` and `after` hold what differs."""
 
     id: int
     at: datetime
     who: str
     what: Literal["added", "changed", "removed"]
-    kind: Literal["tenant", "user", "user_address", "inbox_address"]
+    kind: Literal["tenant", "user", "user_address", "inbox_address", "connection", "connect_link", "api_token"]
     name: str | None
     before: dict[str, Any] | None
     after: dict[str, Any] | None
@@ -194,7 +194,7 @@ def act_as(conn: Connection, who: str) -> None:
 
 
 def journal(conn: Connection, tenant_id: int, *, limit: int) -> list[JournalEntry]:
-    """Return the latest changes of the tenant, its users and addresses, newest first."""
+    """Return the latest changes of the tenant and of what belongs to it, newest first."""
     with conn.cursor(row_factory=class_row(JournalEntry)) as cursor:
         return cursor.execute(
             "SELECT id, at, who, what, kind, name, before, after FROM tenant_journal WHERE tenant_id = %s"

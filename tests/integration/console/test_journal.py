@@ -1,4 +1,4 @@
-"""Who changed a tenant, its users and its addresses: by command, API or consent, with what was before and after."""
+"""The journal of a tenant: who changed it by command, API or consent, with what was before and after."""
 
 from __future__ import annotations
 
@@ -96,6 +96,34 @@ def test_commands_are_written_down(mailroom: Mailroom, acme: str, monkeypatch: p
     page = mailroom("tenant", "journal", acme).stdout
     assert "command of olga" in page
     assert '"archive"' in page
+
+
+def test_connections_and_tokens_are_written_down_without_secrets(
+    mailroom: Mailroom, acme: str, console: Console, conn: psycopg.Connection, tmp_path: Path
+) -> None:
+    file = tmp_path / "token"
+    file.write_text("a-front-token")
+    mailroom("tenant", "policy", acme, "--action", "archive")
+    before = len(journal(mailroom))
+    for _ in range(2):
+        mailroom("tenant", "connect", acme, "--company", "cmp_1", "--api-token-file", file, "--no-check")
+    api = Api(console, token(mailroom, "own", "--tenant", acme, "--expires", "2d"))
+    api("GET", f"/tenants/{mailroom.json('tenant', 'show', acme)['id']}")
+    mailroom("api-token", "revoke", "own")
+    entries = journal(mailroom)[before:]
+    assert [entry[1:4] for entry in entries] == [
+        ("changed", "tenant", "Acme"),
+        ("added", "connection", "api_token"),
+        ("changed", "tenant", "Acme"),
+        ("changed", "connection", "api_token"),
+        ("added", "api_token", "own"),
+        ("changed", "api_token", "own"),
+    ]
+    assert entries[3][4:] == ({"version": 1}, {"version": 2})
+    assert entries[5][4] == {"revoked_at": None}
+    [rows] = conn.execute("SELECT string_agg(tenant_journal::text, '') FROM tenant_journal").fetchall()
+    secrets = conn.execute("SELECT c.secret::text, t.digest::text FROM connections c, api_tokens t").fetchall()
+    assert [word for row in [*secrets, ("a-front-token",)] for word in row if word.strip("\\x") in rows[0]] == []
 
 
 def test_a_list_is_written_down_and_a_dry_run_is_not(mailroom: Mailroom, acme: str, tmp_path: Path) -> None:

@@ -123,3 +123,16 @@ def test_another_company_than_the_tenants_cannot_be_expected(site: Site, browser
     assert company in refused.output
     site.mailroom("tenant", "connect", tenant, "--company", company)
     site.mailroom("tenant", "connect", tenant, "--company", "nonsense", code=2)
+
+
+def test_the_journal_names_the_operator_of_a_link_and_the_admin_of_a_consent(site: Site, browser: Browser) -> None:
+    company, tenant = site.company(), site.tenant()
+    browser.allow(site.mailroom.json("tenant", "connect", tenant, "--company", company)["url"], company)
+    entries = reversed(site.mailroom.json("tenant", "journal", tenant))
+    made, *done = [(each["who"].partition(" of ")[0], each["what"], each["kind"]) for each in entries][1:]
+    assert made == ("command", "added", "connect_link")
+    assert set(done) == {
+        ("an admin in Front, by a connect link", "changed", "tenant"),
+        ("an admin in Front, by a connect link", "changed", "connect_link"),
+        ("an admin in Front, by a connect link", "added", "connection"),
+    }
