@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 from collections import defaultdict
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import redis
 import structlog
@@ -132,8 +132,18 @@ class _Envelope(BaseModel):
     properties: _Properties
 
 
-#: Arguments, keyword arguments, and what else Celery would send when the task has ended.
-_CALL = TypeAdapter(tuple[list[Any], dict[str, Any], dict[str, None]])
+_Id = Annotated[int, Field(strict=True, ge=1, le=2**63 - 1)]
+_NoKeywords = Annotated[dict[str, None], Field(max_length=0)]
+# Arguments, keyword arguments, and what else Celery would send when the task has ended.
+_WITHOUT_ID = TypeAdapter(tuple[tuple[()], _NoKeywords, dict[str, None]])
+_WITH_ID = TypeAdapter(tuple[tuple[_Id], _NoKeywords, dict[str, None]])
+_CALLS: dict[str, TypeAdapter[Any]] = {
+    RECORD_INTAKE: _WITHOUT_ID,
+    RUN_TASK: _WITH_ID,
+    KEEP_ALIVE: _WITH_ID,
+    EXPIRE: _WITHOUT_ID,
+    REPAIR: _WITH_ID,
+}
 
 
 class BatchingChannel(Channel):
@@ -208,8 +218,8 @@ class BatchingChannel(Channel):
     def _check(self, entry: bytes) -> None:
         """Read an entry as kombu and Celery will. Raises whatever they would, and for a form that `send` never has."""
         payload = loads(bytes_to_str(entry))
-        _Envelope.model_validate(payload)
-        _CALL.validate_python(self.Message(payload, channel=self).payload)
+        envelope = _Envelope.model_validate(payload)
+        _CALLS[envelope.headers.task].validate_python(self.Message(payload, channel=self).payload)
 
 
 def celery_app(settings: Settings, *, door: bool = False) -> CeleryApp:

@@ -41,6 +41,7 @@ def message(**changes: Any) -> dict[str, Any]:
     return {name: value for name, value in whole.items() if value is not None}
 
 
+WRONG_IDS: list[list[Any]] = [[], ["1"], [1, 2], [2**70], [0], [-1], [None], [True], [1.5], [{"id": 1}], ["\0"]]
 JUNK: list[Any] = [
     b"",
     b"junk",
@@ -62,6 +63,10 @@ JUNK: list[Any] = [
     message(call=[]),
     message(call=[1, 2, 3]),
     message(call=[[1], {}, {"chain": [{"task": queue.RUN_TASK}]}]),
+    *(message(call=[arguments, {}, {}]) for arguments in WRONG_IDS),
+    *(message(call=[arguments, {}, {}], headers={"task": queue.REPAIR}) for arguments in WRONG_IDS),
+    *(message(call=[[1], {}, {}], headers={"task": name}) for name in (queue.RECORD_INTAKE, queue.EXPIRE)),
+    message(call=[[1], {"more": 1}, {}]),
     {**message(), "headers": None},
     {**message(), "headers": 5},
     {**message(), "headers": {}},
