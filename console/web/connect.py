@@ -97,8 +97,9 @@ def start(token: str) -> ResponseReturnValue:
         form_token=form_token(digest_of(token)),
     )
     answer = make_response(page)
-    # Browsers also hold the redirect that answers a form against this header.
-    answer.headers["Content-Security-Policy"] = f"{PAGE_POLICY}; form-action 'self' {_origin(settings.front_app_url)}"
+    # Chromium holds every redirect after a form against this header, and Front may lead to another host to log in.
+    front = _origin(settings.front_app_url)
+    answer.headers["Content-Security-Policy"] = f"{PAGE_POLICY}; form-action 'self' https: {front}"
     return answer
 
 

@@ -114,7 +114,7 @@ STATES = {
     "late": Refusal(
         status=400,
         title="That took too long",
-        text="You have ten minutes from opening the link to allowing access. Open the link again.",
+        text="You have ten minutes to allow access in Front, after you left our page. Open the link again.",
         again=True,
     ),
     "elsewhere": Refusal(

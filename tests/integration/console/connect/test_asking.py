@@ -56,9 +56,9 @@ def test_the_tenant_is_named_afterwards(site: Site, browser: Browser) -> None:
     assert f"Account {tenant}" in page.text
 
 
-def test_the_page_lets_its_form_go_to_front_and_nowhere_else(site: Site) -> None:
+def test_the_page_alone_lets_its_form_lead_to_front_and_to_its_login(site: Site) -> None:
     policy = requests.get(site.link(site.tenant()), timeout=60).headers["Content-Security-Policy"]
-    assert f"form-action 'self' {site.front.url}" in policy.split("; ")
+    assert f"form-action 'self' https: {site.front.url}" in policy.split("; ")
     other = requests.get(f"{site.console.url}/connected", timeout=60).headers["Content-Security-Policy"]
     assert "form-action 'self'" in other.split("; ")
 
