@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections import defaultdict
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import redis
@@ -210,7 +210,7 @@ class BatchingChannel(Channel):
             self._check(answer[1])
         except Exception as exc:  # noqa: BLE001 -- kombu and Celery raise whatever the entry makes them raise
             log.warning("message_dropped", queue=bytes_to_str(answer[0]), size=len(answer[1]), error=type(exc).__name__)
-            with self.conn_or_acquire() as client:
+            with self.conn_or_acquire() as client, suppress(redis.ResponseError):  # a full Redis counts nothing
                 client.incr(DROPPED_KEY)
             return None
         return answer
