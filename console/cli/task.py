@@ -33,7 +33,6 @@ from console.cli.output import (
     state_style,
     stdout_page,
 )
-from console.filter_words import Words
 from console.times import format_duration, format_short_time, format_time
 from shared.models import TASK_STATES
 
@@ -218,6 +217,8 @@ def _show_plan(verb: Verb, plan: Sequence[TaskGroup | Group]) -> int:
 
 def _words(ids: tuple[int, ...], chosen: dict[str, Any]) -> str:
     """Say which tasks were chosen, in the words of a filter."""
+    from console.filter_words import Words
+
     if ids:
         return f"{len(ids)} chosen tasks"
     given = {name: value.isoformat() if name == "since" else value for name, value in chosen.items() if value}

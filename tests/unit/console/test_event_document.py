@@ -18,6 +18,7 @@ def at(seconds: float) -> datetime:
 HEADER = EventHeader(
     number=1,
     id="evt_1",
+    tenant_id=1,
     company_id="cmp_a",
     tenant="Acme",
     type="inbound_received",
