@@ -71,6 +71,16 @@ def under_way(conn: Connection) -> list[RepairView]:
         return cur.execute(query).fetchall()
 
 
+def latest(conn: Connection, *, limit: int) -> list[RepairView]:
+    """Return the latest repairs that are open, failed or found a gap, and those that a person asked for."""
+    query = _REPAIRS + SQL("""
+        WHERE r.state IN ('waiting', 'running', 'failed') OR r.missing > 0 OR r.requested_by IS NOT NULL
+        ORDER BY r.id DESC LIMIT %s
+    """)
+    with conn.cursor(row_factory=class_row(RepairView)) as cursor:
+        return cursor.execute(query, (limit,)).fetchall()
+
+
 def last_gap(conn: Connection) -> RepairView | None:
     """Return the latest repair that found missing events."""
     with conn.cursor(row_factory=class_row(RepairView)) as cur:

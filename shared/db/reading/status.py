@@ -126,6 +126,25 @@ def parked_work(conn: Connection) -> list[ParkedWork]:
         return cursor.execute(PARKED).fetchall()
 
 
+@dataclass(frozen=True, kw_only=True)
+class UnknownCompany:
+    """A company that sends events and has no tenant."""
+
+    company_id: str
+    events: int
+    oldest_at: datetime
+
+
+def unknown_companies(conn: Connection, *, limit: int) -> list[UnknownCompany]:
+    """Return the companies without a tenant that have parked events, those with most events first."""
+    with conn.cursor(row_factory=class_row(UnknownCompany)) as cursor:
+        return cursor.execute(
+            "SELECT company_id, count(*) AS events, min(received_at) AS oldest_at FROM events"
+            " WHERE state = 'parked' AND tenant_id IS NULL GROUP BY company_id ORDER BY 2 DESC, 1 LIMIT %s",
+            (limit,),
+        ).fetchall()
+
+
 def waiting_tasks(conn: Connection) -> dict[str, int]:
     """Count the waiting tasks of each parked tenant, by its name; tenants without any are left out."""
     return dict(conn.execute(WAITING_TASKS).fetchall())

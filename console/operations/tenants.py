@@ -1,0 +1,132 @@
+"""Change a tenant: pause and resume it, set its policy, make its connect link, ask for a repair."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import asdict
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING, Any
+
+from console.issued_secrets import LINK_VALID_FOR, NewLink, new_link
+from console.operations.audited import Change, Run, carry_out
+from shared.actions import validate_wait_for
+from shared.db import repairs
+from shared.db.tenants import tenants
+from shared.errors import MailroomError
+
+if TYPE_CHECKING:
+    from console.access.actor import Actor
+    from shared.db.core.pool import Connection
+    from shared.db.tenants.tenants import PolicyChange, TenantOverview
+    from shared.settings import Settings
+
+
+class UnknownTenant(MailroomError):
+    """There is no such tenant, or the actor may not see it."""
+
+    code = "unknown_tenant"
+
+
+class NotPaused(MailroomError):
+    """The tenant cannot be paused or resumed as it is."""
+
+    code = "not_paused"
+
+
+def pause_tenant(run: Run, actor: Actor, tenant_id: int) -> None:
+    """Stop a tenant's work; its deliveries are still received. Raises NotAllowed, UnknownTenant, NotPaused."""
+
+    def work(conn: Connection, found: TenantOverview) -> None:
+        if not tenants.pause(conn, tenant_id):
+            raise NotPaused(f"{found.name} is {found.parked_cause} already")
+
+    _change(run, actor, "pause", tenant_id, work)
+
+
+def resume_tenant(run: Run, actor: Actor, tenant_id: int) -> None:
+    """Release a paused tenant's work. Raises NotAllowed, UnknownTenant, NotPaused."""
+
+    def work(conn: Connection, found: TenantOverview) -> None:
+        if not tenants.resume(conn, tenant_id):
+            raise NotPaused(f"{found.name} is not paused")
+
+    _change(run, actor, "pause", tenant_id, work)
+
+
+def set_policy(run: Run, actor: Actor, tenant_id: int, policy: PolicyChange) -> None:
+    """Change a tenant's policy for future events. Raises NotAllowed, UnknownTenant, InvalidPolicy."""
+
+    def work(conn: Connection, found: TenantOverview) -> None:
+        validate_wait_for(policy.action or found.action, policy.wait_for or found.wait_for)
+        tenants.set_policy(conn, tenant_id, policy)
+
+    _change(run, actor, "policy", tenant_id, work)
+
+
+def make_connect_link(
+    run: Run, actor: Actor, tenant_id: int, settings: Settings, *, valid_for: timedelta = LINK_VALID_FOR
+) -> NewLink:
+    """Make the link that connects a tenant; older ones end. Raises NotAllowed, UnknownTenant, ConfigurationError."""
+    change = Change(verb="connect", target=f"tenant {tenant_id}", tenant_id=tenant_id, detail="a connect link")
+
+    def work(conn: Connection) -> NewLink:
+        _read(conn, tenant_id)
+        tenants.act_as(conn, actor.name)
+        return new_link(conn, settings, tenant_id, valid_for=valid_for)
+
+    return carry_out(run, actor, change, work)
+
+
+def request_repair(run: Run, actor: Actor, tenant_id: int, *, since: datetime, dry_run: bool) -> int:
+    """Ask for a comparison with Front's event list; return the repair's number. Raises NotAllowed, UnknownTenant."""
+    change = Change(
+        verb="repair",
+        target=f"tenant {tenant_id}",
+        tenant_id=tenant_id,
+        after={"since": since.isoformat(), "dry_run": dry_run},
+    )
+
+    def work(conn: Connection) -> int:
+        _read(conn, tenant_id)
+        (number,) = repairs.request_repairs(conn, [tenant_id], since=since, dry_run=dry_run, who=actor.name)
+        return number
+
+    return carry_out(run, actor, change, work)
+
+
+def stop_repairs(run: Run, actor: Actor, tenant_id: int) -> int:
+    """Stop a tenant's open repairs, and return how many those were. Raises NotAllowed."""
+    change = Change(verb="repair", target=f"tenant {tenant_id}", tenant_id=tenant_id, after={"state": "stopped"})
+    return carry_out(run, actor, change, lambda conn: repairs.stop_repairs(conn, tenant_id, who=actor.name))
+
+
+def _change(
+    run: Run, actor: Actor, verb: str, tenant_id: int, make: Callable[[Connection, TenantOverview], None]
+) -> None:
+    change = Change(verb=verb, target=f"tenant {tenant_id}", tenant_id=tenant_id)
+
+    def work(conn: Connection) -> None:
+        tenants.act_as(conn, actor.name)
+        tenants.lock(conn, tenant_id)
+        before = _read(conn, tenant_id)
+        make(conn, before)
+        change.before, change.after = _differences(before, _read(conn, tenant_id))
+
+    carry_out(run, actor, change, work)
+
+
+def _read(conn: Connection, tenant_id: int) -> TenantOverview:
+    found = tenants.get(conn, tenant_id)
+    if found is None:
+        raise UnknownTenant(f"there is no tenant {tenant_id}")
+    return found
+
+
+def _differences(before: TenantOverview, after: TenantOverview) -> tuple[dict[str, Any], dict[str, Any]]:
+    old, new = asdict(before), asdict(after)
+    names = [name for name in old if old[name] != new[name] and name not in {"parked_at", "users"}]
+    return {name: _plain(old[name]) for name in names}, {name: _plain(new[name]) for name in names}
+
+
+def _plain(value: Any) -> Any:
+    return value if value is None or isinstance(value, (bool, int, str, list)) else str(value)
