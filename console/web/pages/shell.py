@@ -37,8 +37,8 @@ if TYPE_CHECKING:
 
 View = TypeVar("View", bound=Callable[..., Any])
 
-#: The right that each page needs, by endpoint and methods: tests walk all of them with every role.
-VERBS_OF_PAGES: dict[tuple[str, tuple[str, ...]], str] = {}
+#: Each page with its address, its methods and the right it needs: tests walk all of them with every role.
+VERBS_OF_PAGES: list[tuple[str, tuple[str, ...], str]] = []
 
 #: The pages in the order of the navigation, with their endpoints.
 NAVIGATION = (
@@ -104,7 +104,7 @@ def page(rule: str, *, verb: str = "read", methods: tuple[str, ...] = ("GET",)) 
             g.actor = actor
             return cast("ResponseReturnValue", view(**values))
 
-        VERBS_OF_PAGES[view.__name__, methods] = verb
+        VERBS_OF_PAGES.append((rule, methods, verb))
         bp.add_url_rule(rule, view.__name__, checked, methods=list(methods))
         return view
 
