@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 ROOT = Path(__file__).parents[2]
 RELEASE = "release"  # the Procfile's command that runs once; `up` migrates by itself
 # A demo has two programs more: a small Front, and one that sends mail through it.
-DEMO = {"sandbox": "mailroom sandbox serve --remember", "demo": "python -m console.up.demo"}
+DEMO = {"sandbox": "python -m console sandbox serve --remember", "demo": "python -m console.up.demo"}
 # The setting with a program's port.
 PORTS = {"web": "port", "console": "console_port", "sandbox": "sandbox_port"}
 
