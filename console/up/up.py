@@ -19,7 +19,7 @@ from shared.db.core.pool import operator_errors, session
 from shared.db.users.users import rekey_addresses
 from shared.errors import ConfigurationError, MailroomError
 from shared.process import stopping
-from shared.settings import REQUIRED_IN_PRODUCTION, Settings, load
+from shared.settings import REQUIRED_IN_PRODUCTION, Settings, load, unusable_data
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -48,9 +48,12 @@ def up(demo: bool, data: Path) -> int:
     except ConfigurationError as error:
         say(str(error))
         return EXIT_CONFIGURATION
-    except (MailroomError, PermissionError) as error:
+    except MailroomError as error:
         say(str(error))
         return 1
+    except OSError as error:  # an embedded server may not use the folder
+        say(str(unusable_data(data, error)))
+        return EXIT_CONFIGURATION
 
 
 def commands(procfile: str, *, demo: bool) -> dict[str, str]:
