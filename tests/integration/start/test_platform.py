@@ -113,6 +113,9 @@ def test_the_procfile_works_without_mailroom_being_installed(
     wait_until(lambda: answers(f"http://127.0.0.1:{door}/readyz"), "the door is ready")
     wait_until(lambda: answers(f"http://127.0.0.1:{console}/livez"), "the console answers")
     wait_until(lambda: beating(environment["DATABASE_URL"]) == BEATING, "all processes have a heartbeat")
+    slug = Path(environment["PATH"].partition("/.packages/")[0])
+    for kind in BEATING:
+        subprocess.run(["python", "-m", "console", "health", kind], cwd=slug, env=environment, check=True)
     for process in running.values():
         process.terminate()
     assert {name: process.wait(40) for name, process in running.items()} == dict.fromkeys(running, 0)
