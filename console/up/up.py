@@ -51,9 +51,20 @@ def up(demo: bool, data: Path) -> int:
     except MailroomError as error:
         say(str(error))
         return 1
-    except OSError as error:  # an embedded server may not use the folder
-        say(str(unusable_data(data, error)))
+    except OSError as error:
+        say(_unusable(error, data))
         return EXIT_CONFIGURATION
+
+
+def _unusable(error: OSError, data: Path) -> str:
+    """Say what the embedded servers may not use: a folder in MAILROOM_DATA, or one for their sockets."""
+    place = Path(str(error.filename or data))
+    if place.is_relative_to(data):
+        return str(unusable_data(data, error))
+    return (
+        f"cannot use {place} ({error.strerror}); let user {os.geteuid()} write to {place.parent}, or set DATABASE_URL "
+        "and REDIS_URL to servers of your own"
+    )
 
 
 def commands(procfile: str, *, demo: bool) -> dict[str, str]:

@@ -170,6 +170,23 @@ def test_what_keeps_files_says_in_one_line_where(environment: dict[str, str], co
     assert "(Read-only file system)" in line
 
 
+def test_up_says_in_one_line_that_its_servers_need_a_folder_for_sockets(
+    environment: dict[str, str], tmp_path: Path
+) -> None:
+    kept = {name: value for name, value in environment.items() if name not in {*SECRETS, "DATABASE_URL", "REDIS_URL"}}
+    data = tmp_path / "data"
+    data.mkdir()
+    own = kept | {"MAILROOM_ENV": "development", "MAILROOM_DATA": str(data), "WRITABLE": str(data)}
+    line = ["/bin/sh", "-c", f"mount --bind {data} {data} && {READ_ONLY}", "sh", "/bin/sh", "-c", "exec mailroom up"]
+    ended = subprocess.run(
+        [*UNSHARE, *line], cwd=ROOT, env=own, capture_output=True, text=True, timeout=60, check=False
+    )
+    assert ended.returncode == 78
+    [said] = (ended.stdout + ended.stderr).splitlines()
+    assert "(Read-only file system); let user " in said
+    assert "DATABASE_URL" in said
+
+
 @pytest.mark.parametrize("command", ["mailroom migrate", "mailroom status --json", "mailroom keys generate"])
 def test_a_command_needs_no_writable_folder(environment: dict[str, str], command: str) -> None:
     ended = subprocess.run(read_only(command), cwd=ROOT, env=environment, capture_output=True, text=True, check=False)

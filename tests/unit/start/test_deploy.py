@@ -123,5 +123,17 @@ def test_valkey_in_compose_syncs_every_write_and_evicts_nothing(option: str) -> 
     assert option in SERVICES["valkey"]["command"]
 
 
+def test_image_compose_and_settings_agree() -> None:
+    dockerfile = (ROOT / "deploy" / "Dockerfile").read_text()
+    [line] = re.findall(r"^ENV (.* MAILROOM_ENV=.*)$", dockerfile, re.M)
+    given = dict(pair.split("=", 1) for pair in line.split())
+    ours = {name: value for name, value in given.items() if name.lower() in Settings.model_fields}
+    assert set(ours) == {"MAILROOM_ENV", "HOST", "MAILROOM_DATA"}
+    assert ours.items() <= SERVICES["web"]["environment"].items()
+    ports = [Settings.model_fields[name].default for name in ("port", "console_port")]
+    assert re.findall(r"^EXPOSE (.*)$", dockerfile, re.M) == [" ".join(map(str, ports))]
+    assert [int(SERVICES["web"]["environment"][name]) for name in ("PORT", "CONSOLE_PORT")] == ports
+
+
 def test_the_image_runs_without_root_as_a_number() -> None:
     assert re.findall(r"^USER (.*)$", (ROOT / "deploy" / "Dockerfile").read_text(), re.M) == ["10001:0"]
