@@ -8,6 +8,7 @@ import shlex
 import shutil
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -49,6 +50,14 @@ def closed(tmp_path: Path) -> Iterator[Path]:
     folder.mkdir(mode=0o555)
     yield folder
     folder.chmod(0o700)
+
+
+@pytest.fixture
+def reachable() -> Iterator[Path]:
+    """A folder that every user can reach; those of pytest are closed."""
+    with tempfile.TemporaryDirectory() as folder:
+        Path(folder).chmod(0o755)
+        yield Path(folder)
 
 
 def image_folder(parent: Path) -> Path:
@@ -126,7 +135,7 @@ READ_SETTINGS = """
 import os, sys
 import shared.db.core, shared.redis_clients, shared.settings
 if os.geteuid() == 0:
-    os.setgroups([]), os.setgid(0), os.setuid(12345)
+    os.setgroups([]), os.setgid(int(sys.argv[1])), os.setuid(12345)
 try:
     shared.settings.load()
 except shared.settings.ConfigurationError as error:
@@ -134,16 +143,26 @@ except shared.settings.ConfigurationError as error:
 """
 
 
+def read_settings(data: Path, *, group: int) -> subprocess.CompletedProcess[str]:
+    """Read the settings as user 12345, without any right of root."""
+    line = [sys.executable, "-c", READ_SETTINGS, str(group)]
+    return subprocess.run(line, cwd=ROOT, env=environment_of(data, {}), capture_output=True, text=True, check=False)
+
+
+@is_root
+@pytest.mark.parametrize("group", [0, 12345])
+def test_a_process_that_needs_no_file_runs_as_any_user_of_any_group(reachable: Path, group: int) -> None:
+    ended = read_settings(image_folder(reachable), group=group)
+    assert (ended.returncode, ended.stderr) == (0, "")
+
+
 @pytest.mark.parametrize("closed_part", ["environment", "."])
-def test_another_users_settings_are_told_in_one_line(tmp_path: Path, closed_part: str) -> None:
-    data = tmp_path / "data"
+def test_another_users_settings_are_told_in_one_line(reachable: Path, closed_part: str) -> None:
+    data = reachable / "data"
     data.mkdir()
     (data / "environment").write_text("SECRET_KEY=x\n")
-    tmp_path.chmod(0o755)
     (data / closed_part).chmod(0)
-    line = [sys.executable, "-c", READ_SETTINGS]
-    own = environment_of(data, {})
-    ended = subprocess.run(line, cwd=ROOT, env=own, capture_output=True, text=True, check=False)
+    ended = read_settings(data, group=0)
     data.chmod(0o700)
     assert ended.returncode == 1
     [text] = ended.stderr.splitlines()
