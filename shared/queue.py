@@ -134,7 +134,7 @@ class _Envelope(BaseModel):
     properties: _Properties
 
 
-_Id = Annotated[int, Field(strict=True, ge=1, le=2**63 - 1)]
+_Id = Annotated[int, Field(strict=True, ge=-(2**63), lt=2**63)]  # a bigint
 _NoKeywords = Annotated[dict[str, None], Field(max_length=0)]
 # Arguments, keyword arguments, and what else Celery would send when the task has ended.
 _WITHOUT_ID = TypeAdapter(tuple[tuple[()], _NoKeywords, dict[str, None]])

@@ -335,6 +335,8 @@ def load(*needed: str) -> Settings:
         raise ConfigurationError(_explain(exc)) from None
     except UnicodeDecodeError:
         raise ConfigurationError(f"{data / 'environment'}: not text in UTF-8") from None
+    except OSError as exc:
+        raise unusable_data(data, exc) from None
     finally:
         _needed.reset(token)
     return settings.require(*needed)
@@ -344,6 +346,14 @@ def load(*needed: str) -> Settings:
 def current(*needed: str) -> Settings:
     """Return the settings of this process, which are read once."""
     return load(*needed)
+
+
+def unusable_data(data: Path, error: OSError) -> ConfigurationError:
+    """Return the error that says what this user may not do with MAILROOM_DATA, and the mend."""
+    return ConfigurationError(
+        f"MAILROOM_DATA: cannot use {error.filename or data} ({error.strerror}); let user {os.geteuid()} or group "
+        f"{os.getegid()} read and write {data}, or set MAILROOM_DATA to a folder of its own"
+    )
 
 
 def _read_secret_files() -> dict[str, str]:

@@ -11,7 +11,7 @@ import click
 from console.cli.admin import admin
 from console.cli.api_token import api_token
 from console.cli.commands import RootGroup
-from console.cli.doctor import doctor
+from console.cli.doctor import doctor, health
 from console.cli.event import event
 from console.cli.inbox import inbox
 from console.cli.job import job
@@ -86,22 +86,7 @@ def migrate(dry_run: bool) -> None:
             )
 
 
-for command in (
-    up,
-    migrate,
-    status,
-    doctor,
-    settings,
-    tenant,
-    user,
-    inbox,
-    event,
-    task,
-    job,
-    repair,
-    sandbox,
-    keys,
-    admin,
-    api_token,
-):
+for command in (up, migrate, status, doctor, health, settings):
     main.add_command(command)
+for group in (tenant, user, inbox, event, task, job, repair, sandbox, keys, admin, api_token):
+    main.add_command(group)
