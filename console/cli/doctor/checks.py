@@ -64,6 +64,10 @@ def _check_postgresql(settings: Settings) -> Iterator[Finding]:
     settings.require("database_url")
     with session(settings.database_url.get_secret_value()) as conn:
         yield Finding(name="postgresql", ok=True, found=f"answers, version {conn.info.server_version // 10_000}")
+        encoding = migrate.server_encoding(conn)
+        yield Finding(
+            name="database encoding", ok=encoding == migrate.ENCODING, found=encoding, fix=migrate.ENCODING_FIX
+        )
         pending = migrate.pending(conn, migrate.known())
     missing = ", ".join(migration.name for migration in pending)
     yield Finding(
