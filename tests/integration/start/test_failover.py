@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
@@ -12,6 +12,7 @@ import pytest
 import redis
 
 from bench.harness.processes import wait_until
+from console.cli.doctor.checks import CHECKS
 from console.up.embedded import Valkey
 from shared.connection.budget import Budget
 from shared.errors import StoreUnavailable
@@ -102,12 +103,6 @@ def test_a_client_leaves_a_server_that_says_it_is_the_wrong_one(
         use()
 
 
-@pytest.fixture
-def stack() -> Iterator[ExitStack]:
-    with ExitStack() as stack:
-        yield stack
-
-
 class Pair:
     """Two servers behind one name: a primary and its replica."""
 
@@ -182,3 +177,9 @@ def work(harness: Harness, server: redis.Redis) -> None:
     send(app, RUN_TASK, -1)
     app.close()
     assert wait_until(lambda: server.llen(WORK_QUEUE) == 0, 40.0)
+
+
+def test_doctor_says_that_redis_url_leads_to_a_replica(pair: Pair) -> None:
+    check = next(check for name, check, _ in CHECKS if name == "redis_server")
+    found = [{each.name: each.ok for each in check(Settings(redis_url=url))} for url in (pair.url, pair.second_url)]
+    assert [each["redis role"] for each in found] == [True, False]
