@@ -64,6 +64,10 @@ def _check_postgresql(settings: Settings) -> Iterator[Finding]:
     settings.require("database_url")
     with session(settings.database_url.get_secret_value()) as conn:
         yield Finding(name="postgresql", ok=True, found=f"answers, version {conn.info.server_version // 10_000}")
+        encoding = migrate.server_encoding(conn)
+        yield Finding(
+            name="database encoding", ok=encoding == migrate.ENCODING, found=encoding, fix=migrate.ENCODING_FIX
+        )
         pending = migrate.pending(conn, migrate.known())
     missing = ", ".join(migration.name for migration in pending)
     yield Finding(
@@ -95,6 +99,9 @@ def _check_redis(settings: Settings) -> Iterator[Finding]:
     in_cluster = bool(facts.get("cluster_enabled"))
     found, fix = "yes" if in_cluster else "no", "use one server: Redis Cluster is not supported"
     yield Finding(name="redis cluster", ok=not in_cluster, found=found, fix=fix)
+    is_primary = facts.get("role", "master") == "master"
+    found, fix = "primary" if is_primary else "replica, which takes no writes", "let REDIS_URL lead to the primary"
+    yield Finding(name="redis role", ok=is_primary, found=found, fix=fix)
     policy = facts["maxmemory_policy"]
     fix = "set maxmemory-policy noeviction: another policy deletes acknowledged deliveries when memory is full"
     yield Finding(name="redis eviction", ok=policy == "noeviction", found=policy, fix=fix)

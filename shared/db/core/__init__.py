@@ -1,4 +1,4 @@
-"""The core of `shared.db`: connections, locks and migrations, and the check of DATABASE_URL.
+"""The core of `shared.db`: connections, locks and migrations. Here DATABASE_URL is checked and connected to.
 
 Messages never show the URL or a part of it: the part that looks like a host may be half of a password.
 """
@@ -9,14 +9,58 @@ import ipaddress
 import os
 import re
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from shared.errors import ConfigurationError
+
+if TYPE_CHECKING:
+    from psycopg import Connection
 
 _ENCODE = "percent-encode the characters @ : / ? # % and spaces in user and password (`@` is %40)"
 #: No server listens here. libpq tries it only after it has found every option to be right.
 _NOWHERE = "/mailroom/reads/its/url"
 _INTEGERS = re.compile(r"connect_timeout|keepalives\w*|tcp_user_timeout")
+#: For every connection. It wins over the URL, PGCLIENTENCODING, and the defaults of role and database.
+ENCODING: Mapping[str, Any] = {"client_encoding": "utf8"}
+
+
+def connect(url: str, *, application_name: str, timeouts: str = "", **options: Any) -> Connection:
+    """Connect, with each statement as its own transaction. `timeouts` are SET statements; see `set_local`."""
+    import psycopg  # noqa: PLC0415 - the door's code comes without it
+
+    conn = psycopg.connect(url, autocommit=True, application_name=application_name, **ENCODING, **options)
+    try:
+        prepare_session(conn, timeouts)
+    except BaseException:
+        conn.close()
+        raise
+    return conn
+
+
+def prepare_session(conn: Connection, timeouts: str = "") -> None:
+    """Set the timeouts of a new session, or note that a pooler such as PgBouncer gives each transaction another one.
+
+    A pooler invents the process id that it tells its clients. Through one, nothing may be left in a session: neither
+    prepared statements, nor settings, nor locks.
+    """
+    row = conn.execute("SELECT pg_backend_pid()").fetchone()
+    if row != (conn.info.backend_pid,):
+        conn.prepare_threshold = None
+        with conn.transaction():  # PgBouncer's statement mode refuses this
+            return
+    if timeouts:
+        conn.execute(timeouts)
+
+
+def is_pooled(conn: Connection) -> bool:
+    """Whether a pooler is between us and PostgreSQL, in whatever mode."""
+    return conn.prepare_threshold is None
+
+
+def set_local(conn: Connection, timeouts: str) -> None:
+    """Begin a transaction's work: through a pooler it has to set its timeouts itself. Costs nothing else."""
+    if is_pooled(conn):
+        conn.execute(timeouts.replace("SET ", "SET LOCAL "))
 
 
 def check_url(url: str) -> None:

@@ -16,7 +16,8 @@ import psycopg
 import structlog
 from psycopg_pool import ConnectionPool, PoolTimeout
 
-from shared.errors import MailroomError, StoreUnavailable
+from shared.db.core import ENCODING, connect, is_pooled, prepare_session, set_local
+from shared.errors import ConfigurationError, MailroomError, StoreUnavailable
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -44,7 +45,8 @@ KEEPALIVES: dict[str, Any] = {
 # SQLSTATE codes, by how they begin: https://www.postgresql.org/docs/current/errcodes-appendix.html
 LOST = ("08", "57P01", "57P02", "57P03", "57P05", "25P03")  # the session is gone; another connection may work
 CONTENDED = ("40001", "40P01")  # the server rolled this transaction back in favour of another
-BUSY = ("53", "55P03", "57014", "25006")  # full, locked for longer than we wait, too slow, or a standby
+# Full, locked for longer than we wait, too slow, a standby, or a GRANT is missing
+BUSY = ("53", "55P03", "57014", "25006", "42501")
 OVERTAKEN = ("23503",)  # a row that was read has been deleted since; a second run no longer reads it
 LOST_TRIES = 2
 CONTENDED_TRIES = 5
@@ -68,12 +70,12 @@ class Pool:
         self._max_seconds = max_seconds
         self._pool: ConnectionPool[Connection] = ConnectionPool(
             database_url,
-            kwargs={"application_name": application_name, "connect_timeout": 5, **KEEPALIVES},
+            kwargs={"application_name": application_name, "connect_timeout": 5, **ENCODING, **KEEPALIVES},
             min_size=1,
             max_size=size,
             timeout=WAIT_FOR_CONNECTION,
             reconnect_timeout=RECONNECT_SECONDS,
-            configure=_set_timeouts,
+            configure=_configure,
             name=application_name,
             open=True,
         )
@@ -104,7 +106,7 @@ class Pool:
     def run_autocommit(self, work: Callable[[Connection], T]) -> T:
         """Run `work` like `run`, but with each statement as its own transaction: this saves BEGIN and COMMIT.
 
-        A pool whose transactions have a `max_seconds` runs `work` in one transaction all the same.
+        In a pool whose transactions have a `max_seconds`, and through a pooler, `work` is one transaction all the same.
         """
         return self._repeat(work, self._in_autocommit if self._max_seconds is None else self._in_transaction)
 
@@ -134,7 +136,10 @@ class Pool:
             return work(conn)
 
     def _in_autocommit(self, work: Callable[[Connection], T]) -> T:
-        with self._connection() as conn:
+        with self._pool.connection() as conn:
+            if is_pooled(conn):
+                set_local(conn, TIMEOUTS)
+                return work(conn)
             conn.autocommit = True
             try:
                 return work(conn)
@@ -146,9 +151,11 @@ class Pool:
     def _connection(self) -> Iterator[Connection]:
         with self._pool.connection() as conn:
             if self._max_seconds is None:
+                set_local(conn, TIMEOUTS)
                 yield conn
             else:
                 with transaction_within(conn, self._max_seconds):
+                    set_local(conn, TIMEOUTS)
                     yield conn
 
     def _prepare_next_attempt(self, exc: psycopg.Error, attempt: int) -> None:
@@ -237,8 +244,8 @@ def _errors_translated() -> Iterator[None]:
         raise StoreUnavailable(f"PostgreSQL did not take the transaction ({reason}); check DATABASE_URL") from exc
 
 
-def _set_timeouts(conn: Connection) -> None:
-    conn.execute(TIMEOUTS)
+def _configure(conn: Connection) -> None:
+    prepare_session(conn, TIMEOUTS)
     conn.commit()
 
 
@@ -247,6 +254,12 @@ def _most_attempts(exc: psycopg.Error) -> int:
     if is_contended(exc) or exc.sqlstate in OVERTAKEN:
         return CONTENDED_TRIES
     return LOST_TRIES if is_lost(exc) else 1
+
+
+class NotPermitted(MailroomError):
+    """The role in DATABASE_URL lacks a right in the database."""
+
+    code = "not_permitted"
 
 
 class NotMigrated(MailroomError):
@@ -259,23 +272,36 @@ class NotMigrated(MailroomError):
 def session(database_url: str) -> Iterator[Connection]:
     """Connect for one command. Each statement is its own transaction, except inside `conn.transaction()`.
 
-    Raises StoreUnavailable, NotMigrated.
+    Raises StoreUnavailable, NotMigrated, NotPermitted, ConfigurationError.
     """
     with (
         operator_errors(),
-        psycopg.connect(database_url, autocommit=True, application_name="mailroom command", connect_timeout=5) as conn,
+        connect(database_url, application_name="mailroom command", connect_timeout=5) as conn,
     ):
         yield conn
 
 
 @contextmanager
 def operator_errors() -> Iterator[None]:
-    """Turn the errors of psycopg that an operator can repair into StoreUnavailable or NotMigrated."""
+    """Turn the errors of psycopg that an operator can repair into errors with one line of text.
+
+    Raises StoreUnavailable, NotMigrated, NotPermitted, ConfigurationError.
+    """
     try:
         yield
     except (psycopg.errors.UndefinedTable, psycopg.errors.UndefinedColumn) as exc:
         raise NotMigrated("the database does not have the tables of this release; run `mailroom migrate`") from exc
+    except psycopg.errors.InsufficientPrivilege as exc:
+        raise NotPermitted(
+            f"the role in DATABASE_URL lacks a right ({_reason(exc)}); GRANT it, or use the role that ran `mailroom "
+            "migrate`"
+        ) from exc
     except psycopg.Error as exc:
+        if "statement pooling mode" in str(exc):
+            raise ConfigurationError(
+                "DATABASE_URL: leads to a PgBouncer in statement mode, which has no transactions; set its pool_mode to "
+                "transaction or session"
+            ) from exc
         if not is_unavailable(exc):
             raise
         raise StoreUnavailable(f"PostgreSQL does not answer ({_reason(exc)}); check DATABASE_URL") from exc

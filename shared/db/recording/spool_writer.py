@@ -10,6 +10,7 @@ from contextlib import suppress
 from functools import partial
 from typing import TYPE_CHECKING
 
+from shared.db.core import connect, is_pooled, set_local
 from shared.db.recording import spool
 from shared.errors import StoreUnavailable
 
@@ -52,7 +53,7 @@ class SpoolConnection:
 
         reused, self._given_up = self._conn is not None, False
         try:
-            work(self._conn or self._connect())
+            self._work(self._conn or self._connect(), work)
         except psycopg.Error as exc:
             lost = self._conn is not None and self._conn.broken
             self.close()
@@ -63,17 +64,23 @@ class SpoolConnection:
             raise StoreUnavailable(f"PostgreSQL did not keep the delivery ({reason}); check DATABASE_URL") from exc
 
     def _connect(self) -> Connection:
-        import psycopg  # noqa: PLC0415 - as above
-
-        self._conn = psycopg.connect(
+        self._conn = connect(
             self._database_url,
-            autocommit=True,
             application_name="mailroom door",
+            timeouts=TIMEOUTS,
             connect_timeout=CONNECT_SECONDS,
             tcp_user_timeout=VANISHED_MS,
         )
-        self._conn.execute(TIMEOUTS)
         return self._conn
+
+    @staticmethod
+    def _work(conn: Connection, work: Callable[[Connection], None]) -> None:
+        if is_pooled(conn):
+            with conn.transaction():
+                set_local(conn, TIMEOUTS)
+                work(conn)
+        else:
+            work(conn)
 
     def give_up(self) -> None:
         """Have the call that hangs in another thread fail now: a stopped server would keep that thread for ever."""
