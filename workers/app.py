@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import os
 import sys
+import time
 from typing import Any, NoReturn
 
 import structlog
@@ -13,6 +14,7 @@ from celery.concurrency import prefork
 
 from shared import failpoints, queue
 from shared.connection.tokens import keep_alive
+from shared.db.core.pool import wait_until_current
 from shared.errors import ConfigurationError, MailroomError, StoreUnavailable
 from shared.http.transport import CallDeadlines
 from shared.process import logs
@@ -106,11 +108,15 @@ def set_up_logging(**_: Any) -> None:
 
 @signals.celeryd_after_setup.connect
 def open_process(instance: Any, **_: Any) -> None:
-    """Open this process's resources before it consumes. With prefork each child opens its own after the fork."""
+    """Open this process's resources before it consumes. With prefork each child opens its own after the fork.
+
+    It waits here until the schema is migrated. A signal ends it at once: nothing runs yet.
+    """
     queues = instance.app.amqp.queues.consume_from
     WorkerProcess.kind = "recorder" if queue.RECORD_QUEUE in queues else "worker"
     WorkerProcess.takes_work = bool(set(queues) - {queue.RECORD_QUEUE})
     _check_settings()
+    wait_until_current(settings.database_url.get_secret_value(), time.sleep)
     forks = issubclass(instance.pool_cls, prefork.TaskPool)
     WorkerProcess.slots = 0 if WorkerProcess.kind == "recorder" else 1 if forks else instance.concurrency
     redis_url = settings.redis_url.get_secret_value()

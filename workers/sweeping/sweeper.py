@@ -14,6 +14,7 @@ import structlog
 
 from shared import failpoints, queue
 from shared.db.core.locks import SWEEPER, Role
+from shared.db.core.pool import wait_until_current
 from shared.errors import MailroomError, StoreUnavailable
 from shared.process import logs, stopping
 from shared.process.heartbeat import Heartbeat
@@ -44,12 +45,14 @@ def main() -> int:
         sys.stderr.write(f"{exc}\n")
         return EXIT_CONFIGURATION
     stop = stopping.on_signals()
-    heartbeat = Heartbeat(resources.pool, resources.name, "sweeper")
-    heartbeat.start()
-    role = Role(settings.database_url.get_secret_value(), SWEEPER, name=f"sweeper {resources.name}")
-    sweep(resources, role, stop)
-    heartbeat.stop()
-    role.close()
+    database_url = settings.database_url.get_secret_value()
+    if wait_until_current(database_url, stop.wait):
+        heartbeat = Heartbeat(resources.pool, resources.name, "sweeper")
+        heartbeat.start()
+        role = Role(database_url, SWEEPER, name=f"sweeper {resources.name}")
+        sweep(resources, role, stop)
+        heartbeat.stop()
+        role.close()
     resources.close()
     return 0
 

@@ -64,14 +64,18 @@ def _check_postgresql(settings: Settings) -> Iterator[Finding]:
     settings.require("database_url")
     with session(settings.database_url.get_secret_value()) as conn:
         yield Finding(name="postgresql", ok=True, found=f"answers, version {conn.info.server_version // 10_000}")
-        pending = migrate.pending(conn, migrate.known())
-    missing = ", ".join(migration.name for migration in pending)
-    yield Finding(
-        name="migrations",
-        ok=not pending,
-        found=f"missing: {missing}" if pending else "applied",
-        fix="run `mailroom migrate`",
-    )
+        migrate.pending(conn, migrate.known())
+        state = migrate.schema_state(conn)
+    yield _schema_finding(state)
+
+
+def _schema_finding(state: migrate.SchemaState) -> Finding:
+    if state.missing:
+        found, fix = f"missing: {', '.join(state.missing)}", "run `mailroom migrate`"
+    else:
+        found = f"applied; newer than this release: {', '.join(state.newer)}" if state.newer else "applied"
+        fix = "run the newer release: it took away what this one needs"
+    return Finding(name="migrations", ok=not (state.missing or state.breaking), found=found, fix=fix)
 
 
 def _check_redis(settings: Settings) -> Iterator[Finding]:

@@ -9,14 +9,15 @@ import socket
 import threading
 import time
 from collections.abc import Callable
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any, Self, TypeAlias, TypeVar
 
 import psycopg
 import structlog
 from psycopg_pool import ConnectionPool, PoolTimeout
 
-from shared.errors import MailroomError, StoreUnavailable
+from shared.db.core.migrate import require_current
+from shared.errors import NotMigrated, StoreUnavailable
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -44,7 +45,8 @@ KEEPALIVES: dict[str, Any] = {
 # SQLSTATE codes, by how they begin: https://www.postgresql.org/docs/current/errcodes-appendix.html
 LOST = ("08", "57P01", "57P02", "57P03", "57P05", "25P03")  # the session is gone; another connection may work
 CONTENDED = ("40001", "40P01")  # the server rolled this transaction back in favour of another
-BUSY = ("53", "55P03", "57014", "25006")  # full, locked for longer than we wait, too slow, or a standby
+# Full, locked for longer than we wait, too slow, a standby, or a role without the privilege.
+BUSY = ("53", "55P03", "57014", "25006", "42501")
 OVERTAKEN = ("23503",)  # a row that was read has been deleted since; a second run no longer reads it
 LOST_TRIES = 2
 CONTENDED_TRIES = 5
@@ -52,6 +54,9 @@ CONTENDED_TRIES = 5
 
 #: Seconds between two tries of a write while PostgreSQL is away.
 AGAIN_SECONDS = 0.5
+#: Seconds between two looks at a schema that is not migrated yet, and between two lines of the log about it.
+SCHEMA_CHECK_SECONDS = 1.0
+SAID_AGAIN_SECONDS = 60.0
 log = structlog.get_logger()
 
 
@@ -82,7 +87,8 @@ class Pool:
     def transaction(self) -> Iterator[Connection]:
         """Give a connection; commit at the end, roll back on an exception.
 
-        Raises StoreUnavailable when PostgreSQL is away or too busy. Other errors of psycopg pass as they are.
+        Raises StoreUnavailable when PostgreSQL is away or too busy, or when the schema is not that of this release.
+        Other errors of psycopg pass as they are.
         """
         with _errors_translated():
             try:
@@ -91,13 +97,15 @@ class Pool:
             except psycopg.Error as exc:
                 if is_lost(exc):
                     self._pool.check()
+                self._blame_schema(exc)
                 raise
 
     def run(self, work: Callable[[Connection], T]) -> T:
         """Run `work` in one transaction; repeat it after a lost connection, a deadlock or a deleted foreign key.
 
         The answer to a commit may be lost after the commit happened, so `work` must be safe to repeat.
-        Raises StoreUnavailable when PostgreSQL is away or too busy.
+        Raises StoreUnavailable when PostgreSQL is away or too busy, and NotMigrated or SchemaTooNew for whatever fails
+        on a schema that is not that of this release: then nothing is wrong with what was to be written.
         """
         return self._repeat(work, self._in_transaction)
 
@@ -125,6 +133,7 @@ class Pool:
                     return run_once(work)
                 except psycopg.Error as exc:
                     if attempt >= _most_attempts(exc):
+                        self._blame_schema(exc)
                         raise
                     self._prepare_next_attempt(exc, attempt)
         raise AssertionError("counting has no end")
@@ -156,6 +165,16 @@ class Pool:
             self._pool.check()  # all connections are lost together; each one left would fail another caller
         else:
             time.sleep(random.uniform(0, 0.02 * 2**attempt))  # noqa: S311 - a pause
+
+    def _blame_schema(self, exc: psycopg.Error) -> None:
+        """Raise NotMigrated or SchemaTooNew from an error that waiting does not end, if the schema is at fault."""
+        if is_unavailable(exc):
+            return
+        with suppress(psycopg.Error), self._pool.connection() as conn:
+            try:
+                require_current(conn)
+            except StoreUnavailable as cause:
+                raise cause from exc
 
 
 def open_pool(settings: Settings, *, size: int, application_name: str, max_seconds: float | None = None) -> Pool:
@@ -249,12 +268,6 @@ def _most_attempts(exc: psycopg.Error) -> int:
     return LOST_TRIES if is_lost(exc) else 1
 
 
-class NotMigrated(MailroomError):
-    """The database lacks tables or columns of this release; run `mailroom migrate`."""
-
-    code = "not_migrated"
-
-
 @contextmanager
 def session(database_url: str) -> Iterator[Connection]:
     """Connect for one command. Each statement is its own transaction, except inside `conn.transaction()`.
@@ -273,12 +286,36 @@ def operator_errors() -> Iterator[None]:
     """Turn the errors of psycopg that an operator can repair into StoreUnavailable or NotMigrated."""
     try:
         yield
-    except (psycopg.errors.UndefinedTable, psycopg.errors.UndefinedColumn) as exc:
+    except (
+        psycopg.errors.UndefinedTable,
+        psycopg.errors.UndefinedColumn,
+        psycopg.errors.UndefinedFunction,
+        psycopg.errors.UndefinedObject,
+    ) as exc:
         raise NotMigrated("the database does not have the tables of this release; run `mailroom migrate`") from exc
     except psycopg.Error as exc:
         if not is_unavailable(exc):
             raise
         raise StoreUnavailable(f"PostgreSQL does not answer ({_reason(exc)}); check DATABASE_URL") from exc
+
+
+def wait_until_current(database_url: str, wait: Callable[[float], bool | None]) -> bool:
+    """Return True once this release can work on the schema, and False when `wait(seconds)` says that it is to stop.
+
+    Says in the log what it waits for, when that changes and once a minute.
+    """
+    said, said_at = "", 0.0
+    while True:
+        try:
+            with session(database_url) as conn:
+                require_current(conn)
+                return True
+        except StoreUnavailable as exc:
+            if str(exc) != said or time.monotonic() - said_at > SAID_AGAIN_SECONDS:
+                said, said_at = str(exc), time.monotonic()
+                log.warning("start_waits", code=exc.code, reason=said)
+        if wait(SCHEMA_CHECK_SECONDS):
+            return False
 
 
 def retry_until_stored(write: Callable[[], T], *, stop: threading.Event, event: str, **log_values: int) -> T:
