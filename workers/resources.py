@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import socket
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,6 +13,7 @@ from shared.db.core.locks import RECORDER, Role
 from shared.db.core.pool import open_pool
 from shared.errors import ConfigurationError
 from shared.intake.client import Intake, open_intake
+from shared.process.heartbeat import process_name
 from shared.queue import WORK_QUEUE, QueueDepth
 from shared.redis_clients import refuse_redis_cluster
 from shared.settings import Settings
@@ -66,7 +65,7 @@ def open_resources(settings: Settings, app: Celery, *, kind: str, runs_tasks: bo
     database_url, redis_url = settings.database_url.get_secret_value(), settings.redis_url.get_secret_value()
     refuse_redis_cluster(redis_url)
     missing: Any = _Missing()
-    name = f"{kind}@{socket.gethostname()}:{os.getpid()}"
+    name = process_name(kind)
     # A thread needs a connection for milliseconds and Front for longer: 8 connections served 32 threads (measured).
     pool = open_pool(settings, size=max(4, settings.worker_threads // 2), application_name=name)
     intake = open_intake(settings)

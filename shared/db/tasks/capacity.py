@@ -138,6 +138,11 @@ def remove_process(conn: Connection, name: str) -> None:
     conn.execute("DELETE FROM processes WHERE name = %s", (name,))
 
 
+def process_names(conn: Connection) -> list[str]:
+    """Return the names of all processes that have a row."""
+    return [name for (name,) in conn.execute("SELECT name FROM processes")]
+
+
 def remove_stale_processes(conn: Connection) -> None:
     """Remove the processes without a heartbeat for an hour."""
     conn.execute("DELETE FROM processes WHERE seen_at < now() - interval '1 hour'")

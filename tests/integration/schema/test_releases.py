@@ -3,18 +3,13 @@
 from __future__ import annotations
 
 import json
-import os
-import subprocess
-import sys
 import time
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import psycopg
 import pytest
 import requests
 from click.testing import CliRunner, Result
-from cryptography.fernet import Fernet
 
 from bench.harness.processes import wait_until
 from console.cli import main
@@ -25,18 +20,13 @@ from tests.integration.console.console_process import running_console
 from tests.integration.door.door_process import in_intake, running_door
 from tests.integration.pipeline.harness import Harness
 from tests.integration.pipeline.test_recording import envelope
+from tests.integration.start.celery_processes import COMMANDS, running, settings
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
-ROOT = Path(__file__).parents[3]
 WITHIN = 30.0
-QUIET = ("-P", "threads", "--concurrency", "1", "--without-gossip", "--without-mingle", "--without-heartbeat")
-COMMANDS = {
-    "recorder": ("-m", "celery", "-q", "-A", "workers.app", "worker", "-Q", "record", *QUIET),
-    "worker": ("-m", "celery", "-q", "-A", "workers.app", "worker", "-Q", "work", *QUIET),
-    "sweeper": ("-m", "workers.sweeping.sweeper"),
-}
 NEWER, BREAKING = "9998_shade", "9999_drop_shade_after_9997"
 #: It takes away what releases without our first migration need: no obstacle for us.
 OF_OLDER = "9996_drop_shadow_after_0001"
@@ -61,19 +51,6 @@ def add_migration(conn: psycopg.Connection[Any], name: str) -> None:
     conn.execute("INSERT INTO schema_migrations (name, checksum) VALUES (%s, 'of a newer release')", (name,))
 
 
-def settings(database: str, redis_url: str, folder: Path) -> dict[str, str]:
-    return {
-        "DATABASE_URL": database,
-        "REDIS_URL": redis_url,
-        "STORAGE_URL": f"file://{folder}/files",
-        "TOKEN_KEYS": Fernet.generate_key().decode(),
-        "SECRET_KEY": "a-secret-of-this-test",
-        "FRONT_SIGNING_KEYS": "signing-key",
-        "MAILROOM_DATA": str(folder / "data"),
-        "LOG_FORMAT": "json",
-    }
-
-
 def run_migrate(database: str, *options: str) -> Result:
     return CliRunner().invoke(main, ["migrate", *options], env={"DATABASE_URL": database})
 
@@ -83,10 +60,8 @@ def test_a_process_waits_for_the_migration_and_then_works(
     kind: str, old_schema: str, redis_db: str, tmp_path: Path, conn: psycopg.Connection[Any]
 ) -> None:
     log = tmp_path / "log"
-    environment = {**os.environ, **settings(old_schema, redis_db, tmp_path)}
-    with log.open("wb") as output:
-        process = subprocess.Popen([sys.executable, *COMMANDS[kind]], cwd=ROOT, env=environment, stderr=output)
-    try:
+    environment = settings(old_schema, redis_db, tmp_path)
+    with running(kind, environment, log) as process:
         assert wait_until(lambda: "run `mailroom migrate`" in log.read_text(), WITHIN)
         time.sleep(1.5)
         assert process.poll() is None
@@ -95,24 +70,16 @@ def test_a_process_waits_for_the_migration_and_then_works(
         migrate(old_schema)
         query = "SELECT kind FROM processes"
         assert wait_until(lambda: conn.execute(query).fetchall() == [(kind,)], WITHIN), log.read_text()
-    finally:
-        process.terminate()
-        process.wait(WITHIN)
 
 
 @pytest.mark.parametrize("kind", COMMANDS)
 def test_a_process_that_waits_stops_when_told(kind: str, old_schema: str, redis_db: str, tmp_path: Path) -> None:
     log = tmp_path / "log"
-    environment = {**os.environ, **settings(old_schema, redis_db, tmp_path)}
-    with log.open("wb") as output:
-        process = subprocess.Popen([sys.executable, *COMMANDS[kind]], cwd=ROOT, env=environment, stderr=output)
-    try:
+    environment = settings(old_schema, redis_db, tmp_path)
+    with running(kind, environment, log) as process:
         assert wait_until(lambda: "start_waits" in log.read_text(), WITHIN)
         process.terminate()
         assert process.wait(5.0) in (0, -15)
-    finally:
-        process.kill()
-        process.wait()
 
 
 def test_the_door_keeps_webhooks_and_is_not_ready_until_the_migration(
