@@ -24,7 +24,14 @@ from workers.attempts.run import run_task
 from workers.process.waking import add_waker
 from workers.process.watchdog import Watchdog
 from workers.repairing.slice import run_repair
-from workers.resources import EXIT_CONFIGURATION, NEEDED_FOR_TASKS, NEEDED_SETTINGS, Resources, open_resources
+from workers.resources import (
+    EXIT_CONFIGURATION,
+    NEEDED_FOR_TASKS,
+    NEEDED_SETTINGS,
+    RECORDER_CONNECTIONS,
+    Resources,
+    open_resources,
+)
 from workers.steps import STEPS
 from workers.sweeping import retention
 
@@ -90,6 +97,7 @@ class WorkerProcess:
     kind: str
     takes_work: bool
     slots: int
+    threads: int
     resources: Resources
     heartbeat: Heartbeat
     watchdog: Watchdog
@@ -116,13 +124,14 @@ def open_process(instance: Any, **_: Any) -> None:
     WorkerProcess.kind = "recorder" if queue.RECORD_QUEUE in queues else "worker"
     WorkerProcess.takes_work = bool(set(queues) - {queue.RECORD_QUEUE})
     _check_settings()
-    wait_until_current(settings.database_url.get_secret_value(), time.sleep)
     forks = issubclass(instance.pool_cls, prefork.TaskPool)
-    WorkerProcess.slots = 0 if WorkerProcess.kind == "recorder" else 1 if forks else instance.concurrency
+    WorkerProcess.threads = 1 if forks else instance.concurrency
+    WorkerProcess.slots = 0 if WorkerProcess.kind == "recorder" else WorkerProcess.threads
     redis_url = settings.redis_url.get_secret_value()
     WorkerProcess.watchdog = Watchdog(instance, redis_url, stuck_seconds=_longest_task_seconds())
     if not forks:
         _open_resources()
+    wait_until_current(settings.database_url.get_secret_value(), time.sleep)
 
 
 @signals.worker_process_init.connect
@@ -175,7 +184,11 @@ def _open_resources() -> None:
     kind = WorkerProcess.kind
     try:
         WorkerProcess.resources = resources = open_resources(
-            settings, app, kind=kind, runs_tasks=WorkerProcess.takes_work
+            settings,
+            app,
+            kind=kind,
+            runs_tasks=WorkerProcess.takes_work,
+            threads=WorkerProcess.threads,
         )
     except ConfigurationError as exc:
         _end_as_wrong_configuration(exc)
@@ -183,7 +196,8 @@ def _open_resources() -> None:
         # Celery swallows the exceptions of signal handlers and would go on to consume without resources.
         log.exception("worker_not_started", kind=kind)
         os._exit(1)
-    WorkerProcess.heartbeat = Heartbeat(resources.pool, resources.name, kind, WorkerProcess.slots)
+    roles = RECORDER_CONNECTIONS if kind == "recorder" else 0
+    WorkerProcess.heartbeat = Heartbeat(resources.pool, resources.name, kind, WorkerProcess.slots, connections=roles)
 
 
 def _longest_task_seconds() -> float:

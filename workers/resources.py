@@ -29,6 +29,11 @@ NEEDED_SETTINGS = ("database_url", "redis_url")
 NEEDED_FOR_TASKS = (*NEEDED_SETTINGS, "token_keys", "storage_url")
 
 
+LEAST_CONNECTIONS = 4
+#: The connections beside the pool, for the roles that only one process has.
+RECORDER_CONNECTIONS, SWEEPER_CONNECTIONS = 1, 2
+
+
 @dataclass(frozen=True, kw_only=True)
 class Resources(FrontResources):
     """The connections and clients that steps and jobs use. Once `stop` is set, running steps give their tasks back."""
@@ -55,10 +60,13 @@ class _Missing:
         raise ConfigurationError(f"this process runs no tasks, so it has no tokens and no storage ({name})")
 
 
-def open_resources(settings: Settings, app: Celery, *, kind: str, runs_tasks: bool | None = None) -> Resources:
+def open_resources(
+    settings: Settings, app: Celery, *, kind: str, runs_tasks: bool | None = None, threads: int | None = None
+) -> Resources:
     """Make the resources of a process of this kind; each connects when it is first used.
 
-    Only a process that `runs_tasks`, as a worker does, opens TOKEN_KEYS and STORAGE_URL. Raises ConfigurationError.
+    Only a process that `runs_tasks`, as a worker does, opens TOKEN_KEYS and STORAGE_URL. It has so many `threads` for
+    them, else WORKER_THREADS. Raises ConfigurationError.
     """
     runs_tasks = kind == "worker" if runs_tasks is None else runs_tasks
     settings.require(*(NEEDED_FOR_TASKS if runs_tasks else NEEDED_SETTINGS))
@@ -66,8 +74,10 @@ def open_resources(settings: Settings, app: Celery, *, kind: str, runs_tasks: bo
     refuse_redis_cluster(redis_url)
     missing: Any = _Missing()
     name = process_name(kind)
+    threads = threads or (settings.worker_threads if runs_tasks else 1)
     # A thread needs a connection for milliseconds and Front for longer: 8 connections served 32 threads (measured).
-    pool = open_pool(settings, size=max(4, settings.worker_threads // 2), application_name=name)
+    # Beside it, the heartbeat needs one, and so does the thread that reads ahead for the recorder.
+    pool = open_pool(settings, size=max(LEAST_CONNECTIONS, threads // 2), application_name=name)
     intake = open_intake(settings)
     dispatcher = Dispatcher(pool, app, QueueDepth(redis_url, WORK_QUEUE))
     role = Role(database_url, RECORDER, name=f"recorder of {name}")

@@ -21,13 +21,17 @@ log = structlog.get_logger()
 
 
 class Heartbeat:
-    """A thread that renews the process's row until it is stopped."""
+    """A thread that renews the process's row until it is stopped.
 
-    def __init__(self, pool: Pool, name: str, kind: str, slots: int = 0):
+    `connections`: how many to PostgreSQL the process may have, without those of the pool.
+    """
+
+    def __init__(self, pool: Pool, name: str, kind: str, slots: int = 0, *, connections: int = 0):
         self._pool = pool
         self._name = name
         self._kind = kind
         self._slots = slots
+        self._connections = pool.size + connections
         self._stopped = threading.Event()
         self._thread = threading.Thread(target=self._beat, name="heartbeat", daemon=True)
 
@@ -50,7 +54,7 @@ class Heartbeat:
         first = True
         while not self._stopped.is_set():
             try:
-                self._pool.run(lambda conn: capacity.record_heartbeat(conn, self._name, self._kind, self._slots))
+                self._pool.run(self._record)
                 if first:
                     self._pool.run(self._remove_ended)
                 first = False
@@ -59,6 +63,9 @@ class Heartbeat:
             except Exception:  # without the thread, a live process would count as dead
                 log.exception("heartbeat_missed")
             self._stopped.wait(INTERVAL_SECONDS)
+
+    def _record(self, conn: Connection) -> None:
+        capacity.record_heartbeat(conn, self._name, self._kind, self._slots, self._connections)
 
     def _remove_ended(self, conn: Connection) -> None:
         """Delete the rows of this machine's processes that are gone. One of another container writes its row again."""

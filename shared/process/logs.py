@@ -26,6 +26,8 @@ _CONSUMER_LOGGER = "celery.worker.consumer.consumer"
 _WARNINGS_LOGGER = "py.warnings"
 #: At DEBUG urllib3 logs the path of each request.
 _HTTP_LOGGER = "urllib3"
+#: psycopg's pool logs each failed connection here; the callers that got none say why.
+_POOL_LOGGER = "psycopg.pool"
 _SERVER_LOGGER = "_granian"
 #: Granian's warning about many threads. The door's threads mostly wait, and Granian compares them with the processors.
 _THREAD_WARNING = "Configuration allows spawning"
@@ -56,6 +58,7 @@ def configure(settings: Settings, process: str) -> None:
 def filter_libraries(level: int) -> None:
     """Set the loggers of libraries for a process that logs from `level` on. May be called again."""
     logging.getLogger(_HTTP_LOGGER).setLevel(max(logging.INFO, level))
+    logging.getLogger(_POOL_LOGGER).setLevel(max(logging.ERROR, level) if level > logging.DEBUG else level)
     for name in _MESSAGE_LOGGERS:
         logging.getLogger(name).setLevel(max(logging.WARNING, level) if level > logging.DEBUG else level)
     filters = (

@@ -19,7 +19,7 @@ from shared.errors import MailroomError, StoreUnavailable
 from shared.process import logs, stopping
 from shared.process.heartbeat import Heartbeat
 from shared.settings import load
-from workers.resources import EXIT_CONFIGURATION, NEEDED_SETTINGS, Resources, open_resources
+from workers.resources import EXIT_CONFIGURATION, NEEDED_SETTINGS, SWEEPER_CONNECTIONS, Resources, open_resources
 from workers.sweeping.periodic_jobs import PeriodicJob, periodic_jobs
 
 #: The longest pause between two rounds of due jobs.
@@ -47,7 +47,7 @@ def main() -> int:
     stop = stopping.on_signals()
     database_url = settings.database_url.get_secret_value()
     if wait_until_current(database_url, stop.wait):
-        heartbeat = Heartbeat(resources.pool, resources.name, "sweeper")
+        heartbeat = Heartbeat(resources.pool, resources.name, "sweeper", connections=SWEEPER_CONNECTIONS)
         heartbeat.start()
         role = Role(database_url, SWEEPER, name=f"sweeper {resources.name}")
         sweep(resources, role, stop)

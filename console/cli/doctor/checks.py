@@ -160,6 +160,26 @@ def _sealing(usage: KeyUsage) -> Iterator[Finding]:
     yield Finding(name="token keys in use", ok=not usage.older, found=found, fix="run `mailroom keys rotate`")
 
 
+def _check_connections(settings: Settings) -> Iterator[Finding]:
+    """Add up what all processes may open. A door opens one while Redis is away; this command has one, too."""
+    with session(settings.database_url.get_secret_value()) as conn:
+        processes = status.running_processes(conn, within=status.SILENT_SECONDS) + status.silent_processes(conn)
+        use = status.connection_use(conn)
+    ours = sum(process.connections for process in processes)
+    needed = ours + settings.web_concurrency + use.of_others
+    parts = (
+        f"{ours} by {counted(len(processes), 'process', 'processes')}",
+        f"{settings.web_concurrency} by the door",
+        f"{use.of_others} by other programs",
+    )
+    yield Finding(
+        name="connections",
+        ok=needed <= use.allowed and use.used < use.allowed,
+        found=f"{use.used} of {use.allowed} in use; up to {needed} are needed: {', '.join(parts)}",
+        fix="raise PostgreSQL's max_connections, or lower WORKER_THREADS or the number of processes",
+    )
+
+
 def _check_parked(settings: Settings) -> Iterator[Finding]:
     """Name the tenants whose work waits for somebody. Work that somebody paused is ok, and so is unclaimed mail."""
     with session(settings.database_url.get_secret_value()) as conn:
@@ -233,6 +253,7 @@ CHECKS: tuple[tuple[str, Callable[[Settings], Iterator[Finding]], str], ...] = (
     ("storage", _check_storage, "check STORAGE_URL, the space left and who may write there"),
     ("outages_standing", _check_outages, "see the lines above"),
     ("processes_alive", _check_processes, "see the lines above"),
+    ("connections_counted", _check_connections, "see the lines above"),
     ("parked_work", _check_parked, "see the lines above"),
     ("tokens", _check_tokens, "see the lines above"),
     ("oauth_app", _check_oauth_app, "see the lines above"),

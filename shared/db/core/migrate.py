@@ -100,6 +100,11 @@ def schema_state(conn: psycopg.Connection[TupleRow]) -> SchemaState:
     )
 
 
+def has_migrations(conn: psycopg.Connection[TupleRow]) -> bool:
+    """Whether anybody ever migrated this database."""
+    return conn.execute("SELECT to_regclass('schema_migrations') IS NOT NULL").fetchone() == (True,)
+
+
 def require_current(conn: psycopg.Connection[TupleRow]) -> None:
     """Raise NotMigrated or SchemaTooNew unless this release can work on the database. A newer schema is no obstacle."""
     state = schema_state(conn)
@@ -156,7 +161,7 @@ def _known_names() -> tuple[str, ...]:
 
 def _applied(conn: psycopg.Connection[TupleRow]) -> dict[str, str]:
     """Return the checksums of the applied migrations, by name."""
-    if conn.execute("SELECT to_regclass('schema_migrations') IS NOT NULL").fetchone() != (True,):
+    if not has_migrations(conn):
         return {}
     return {str(name): str(checksum) for name, checksum in conn.execute("SELECT name, checksum FROM schema_migrations")}
 

@@ -16,7 +16,8 @@ import psycopg
 import structlog
 from psycopg_pool import ConnectionPool, PoolTimeout
 
-from shared.db.core.migrate import require_current
+from shared.db.core import advice, is_full, reason_of
+from shared.db.core.migrate import has_migrations, require_current
 from shared.errors import NotMigrated, StoreUnavailable
 
 if TYPE_CHECKING:
@@ -33,6 +34,8 @@ WAIT_FOR_CONNECTION = 5.0
 #: psycopg_pool doubles its pause after each failed connection, up to minutes. An outage would last twice as long for
 #: us. So the pool gives up after these seconds; then the next caller starts a new connection at once.
 RECONNECT_SECONDS = 2.0
+#: As often a pool closes one connection that nobody needed meanwhile.
+IDLE_SECONDS = 10.0
 TIMEOUTS = "SET lock_timeout = '5s'; SET statement_timeout = '30s'; SET idle_in_transaction_session_timeout = '30s'"
 #: The kernel notices a host that vanished after a minute. On a Unix socket libpq ignores these.
 KEEPALIVES: dict[str, Any] = {
@@ -70,14 +73,19 @@ class Pool:
     def __init__(
         self, database_url: str, *, size: int, application_name: str, max_seconds: float | None = None
     ) -> None:
+        self.size = size
         self._max_seconds = max_seconds
+        self._refusal: str | None = None  # why PostgreSQL gave no connection, until it gives one
+        self._refusal_said_at = -SAID_AGAIN_SECONDS
         self._pool: ConnectionPool[Connection] = ConnectionPool(
             database_url,
             kwargs={"application_name": application_name, "connect_timeout": 5, **KEEPALIVES},
             min_size=1,
             max_size=size,
             timeout=WAIT_FOR_CONNECTION,
+            max_idle=IDLE_SECONDS,
             reconnect_timeout=RECONNECT_SECONDS,
+            connection_class=_connection_class(self._note_connect),
             configure=_set_timeouts,
             name=application_name,
             open=True,
@@ -90,7 +98,7 @@ class Pool:
         Raises StoreUnavailable when PostgreSQL is away or too busy, or when the schema is not that of this release.
         Other errors of psycopg pass as they are.
         """
-        with _errors_translated():
+        with self._errors_translated():
             try:
                 with self._connection() as conn:
                     yield conn
@@ -127,7 +135,7 @@ class Pool:
         self.close()
 
     def _repeat(self, work: Callable[[Connection], T], run_once: Callable[[Callable[[Connection], T]], T]) -> T:
-        with _errors_translated():
+        with self._errors_translated():
             for attempt in itertools.count(1):
                 try:
                     return run_once(work)
@@ -152,6 +160,26 @@ class Pool:
                     conn.autocommit = False
 
     @contextmanager
+    def _errors_translated(self) -> Iterator[None]:
+        try:
+            yield
+        except psycopg.Error as exc:
+            if not is_unavailable(exc):
+                raise
+            reason = self._why_no_connection() if isinstance(exc, PoolTimeout) else reason_of(exc)
+            raise StoreUnavailable(f"PostgreSQL did not take the transaction ({reason}); {advice(reason)}") from exc
+
+    def _why_no_connection(self) -> str:
+        return self._refusal or f"all {self.size} connections of this process are in use"
+
+    def _note_connect(self, exc: psycopg.Error | None) -> None:
+        self._refusal = reason_of(exc) if exc else None
+        now = time.monotonic()
+        if self._refusal and is_full(self._refusal) and now - self._refusal_said_at >= SAID_AGAIN_SECONDS:
+            self._refusal_said_at = now
+            log.error("connections_exhausted", reason=self._refusal, next=advice(self._refusal))
+
+    @contextmanager
     def _connection(self) -> Iterator[Connection]:
         with self._pool.connection() as conn:
             if self._max_seconds is None:
@@ -172,7 +200,8 @@ class Pool:
             return
         with suppress(psycopg.Error), self._pool.connection() as conn:
             try:
-                require_current(conn)
+                if has_migrations(conn):
+                    require_current(conn)
             except StoreUnavailable as cause:
                 raise cause from exc
 
@@ -245,15 +274,21 @@ class _ConnectionDeadline:
             self._conn = None
 
 
-@contextmanager
-def _errors_translated() -> Iterator[None]:
-    try:
-        yield
-    except psycopg.Error as exc:
-        if not is_unavailable(exc):
-            raise
-        reason = exc.diag.message_primary or type(exc).__name__
-        raise StoreUnavailable(f"PostgreSQL did not take the transaction ({reason}); check DATABASE_URL") from exc
+def _connection_class(note: Callable[[psycopg.Error | None], None]) -> type[Connection]:
+    """Return a class of connections that tell `note` why connecting failed, or None when it did not."""
+
+    class NotingConnection(psycopg.Connection[tuple[Any, ...]]):
+        @classmethod
+        def connect(cls, conninfo: str = "", **options: Any) -> Self:
+            try:
+                conn = super().connect(conninfo, **options)
+            except psycopg.Error as exc:
+                note(exc)
+                raise
+            note(None)
+            return conn
+
+    return NotingConnection
 
 
 def _set_timeouts(conn: Connection) -> None:
@@ -296,7 +331,8 @@ def operator_errors() -> Iterator[None]:
     except psycopg.Error as exc:
         if not is_unavailable(exc):
             raise
-        raise StoreUnavailable(f"PostgreSQL does not answer ({_reason(exc)}); check DATABASE_URL") from exc
+        reason = reason_of(exc)
+        raise StoreUnavailable(f"PostgreSQL does not answer ({reason}); {advice(reason)}") from exc
 
 
 def wait_until_current(database_url: str, wait: Callable[[float], bool | None]) -> bool:
@@ -330,9 +366,3 @@ def retry_until_stored(write: Callable[[], T], *, stop: threading.Event, event: 
             log.warning(event, reason=str(exc), **log_values)
             if stop.wait(AGAIN_SECONDS):
                 raise
-
-
-def _reason(exc: psycopg.Error) -> str:
-    """Return the server's message, or libpq's first line: it names host and port, never the password."""
-    lines = str(exc).splitlines()
-    return exc.diag.message_primary or (lines[0] if lines else type(exc).__name__)

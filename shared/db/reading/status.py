@@ -34,6 +34,20 @@ PARKED = """
         ON k.tenant_id = t.id
     WHERE t.parked_cause IS NOT NULL GROUP BY t.parked_cause ORDER BY 2 DESC, 1)
 """
+# LEAST passes over nulls. A limit of -1 is none; superusers have none either. Before PostgreSQL 16 there was no setting
+# `reserved_connections`.
+CONNECTION_USE = """
+    SELECT LEAST(
+            current_setting('max_connections')::int - current_setting('superuser_reserved_connections')::int
+                - coalesce(current_setting('reserved_connections', true)::int, 0),
+            (SELECT nullif(rolconnlimit, -1) FROM pg_roles WHERE rolname = current_user AND NOT rolsuper),
+            (SELECT nullif(datconnlimit, -1) FROM pg_database WHERE datname = current_database()
+                AND NOT (SELECT rolsuper FROM pg_roles WHERE rolname = current_user))
+        ) AS allowed,
+        (SELECT count(*) FROM pg_stat_activity WHERE backend_type = 'client backend') AS used,
+        (SELECT count(*) FROM pg_stat_activity WHERE backend_type = 'client backend' AND coalesce(application_name, '')
+            !~ '^(mailroom |((recorder of|sweeper) )?(recorder|worker|sweeper|console)@)') AS of_others
+"""
 WAITING_TASKS = """
     SELECT t.name, count(*) FROM tenants t JOIN tasks k ON k.tenant_id = t.id AND k.state IN ('ready', 'queued')
     WHERE t.parked_cause IS NOT NULL GROUP BY t.name
@@ -64,6 +78,7 @@ class RunningProcess:
     name: str
     kind: str
     slots: int
+    connections: int
     started_at: datetime
     seen_at: datetime
 
@@ -71,6 +86,15 @@ class RunningProcess:
     def host(self) -> str:
         """The name of its machine or container."""
         return self.name.partition("@")[2].rpartition(":")[0]
+
+
+@dataclass(frozen=True, kw_only=True)
+class ConnectionUse:
+    """The connections that PostgreSQL allows our role beside the reserved ones, those in use, and those of others."""
+
+    allowed: int
+    used: int
+    of_others: int
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -156,11 +180,19 @@ def _processes(conn: Connection, *, youngest: float, oldest: float) -> list[Runn
     """Return the processes whose last heartbeat is so many seconds old."""
     with conn.cursor(row_factory=class_row(RunningProcess)) as cursor:
         return cursor.execute(
-            "SELECT name, kind, slots, started_at, seen_at FROM processes "
+            "SELECT name, kind, slots, connections, started_at, seen_at FROM processes "
             "WHERE seen_at > now() - make_interval(secs => %s) AND seen_at <= now() - make_interval(secs => %s) "
             "ORDER BY kind, name",
             (oldest, youngest),
         ).fetchall()
+
+
+def connection_use(conn: Connection) -> ConnectionUse:
+    """Return how many connections there may be, and are. A limit of our role or database counts where it is lower."""
+    with conn.cursor(row_factory=class_row(ConnectionUse)) as cursor:
+        row = cursor.execute(CONNECTION_USE).fetchone()
+    assert row is not None  # noqa: S101 -- a statement without a table gives one row
+    return row
 
 
 def parked_work(conn: Connection) -> list[ParkedWork]:

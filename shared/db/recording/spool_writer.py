@@ -10,6 +10,7 @@ from contextlib import suppress
 from functools import partial
 from typing import TYPE_CHECKING
 
+from shared.db.core import advice, reason_of
 from shared.db.recording import spool
 from shared.errors import NotMigrated, StoreUnavailable
 
@@ -72,10 +73,10 @@ class SpoolConnection:
             if reused and lost and not self._given_up:  # the server restarted since: try it on a connection of now
                 self._do(work)
                 return
-            reason = exc.diag.message_primary or type(exc).__name__
+            reason = reason_of(exc)
             if isinstance(exc, psycopg.errors.UndefinedTable):
                 raise NotMigrated(f"PostgreSQL did not keep the delivery ({reason}); run `mailroom migrate`") from exc
-            raise StoreUnavailable(f"PostgreSQL did not keep the delivery ({reason}); check DATABASE_URL") from exc
+            raise StoreUnavailable(f"PostgreSQL did not keep the delivery ({reason}); {advice(reason)}") from exc
 
     def _connect(self) -> Connection:
         import psycopg  # noqa: PLC0415 - as above

@@ -154,6 +154,18 @@ def test_parked_tenants_are_named(mailroom: Mailroom, conn: psycopg.Connection, 
     assert ": Acme; " in " ".join(mailroom("status").stdout.split())
 
 
+@pytest.mark.parametrize(("worker_connections", "sound"), [(8, True), (2_000, False)])
+def test_the_connections_of_all_processes_are_added_up(
+    mailroom: Mailroom, conn: psycopg.Connection, worker_connections: int, sound: bool
+) -> None:
+    insert(conn, "processes", name="worker@a:1", kind="worker", connections=worker_connections)
+    insert(conn, "processes", name="recorder@a:2", kind="recorder", connections=5)
+    [finding] = [each for each in mailroom.json("doctor", code=1)["checks"] if each["name"] == "connections"]
+    assert finding["ok"] is sound
+    assert f"{worker_connections + 5} by 2 processes, 2 by the door" in finding["found"]
+    assert "max_connections" in finding["fix"]
+
+
 def test_unclaimed_mail_is_shown_and_nobodys_fault(mailroom: Mailroom, conn: psycopg.Connection) -> None:
     insert_event(conn, company="cmp_other", state="parked", cause="unknown_company")
     [finding] = [each for each in mailroom.json("doctor", code=1)["checks"] if each["name"] == "unclaimed mail"]

@@ -14,7 +14,9 @@ NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
 def process(name: str, *, started: int = 0, seen: int = 0) -> RunningProcess:
     """Make a process that started and was last seen so many seconds after noon."""
     at = [NOON + timedelta(seconds=seconds) for seconds in (started, seen)]
-    return RunningProcess(name=name, kind=name.partition("@")[0], slots=16, started_at=at[0], seen_at=at[1])
+    return RunningProcess(
+        name=name, kind=name.partition("@")[0], slots=16, connections=8, started_at=at[0], seen_at=at[1]
+    )
 
 
 @pytest.mark.parametrize(
