@@ -18,7 +18,7 @@ from granian.constants import Interfaces
 from shared.db.recording import spool_writer
 from shared.errors import ConfigurationError
 from shared.process import is_running
-from shared.process.logs import configure
+from shared.process.logs import configure, log_start
 from shared.process.serving import prepare_forks, server
 from shared.redis_clients import refuse_redis_cluster
 from shared.settings import current
@@ -50,6 +50,7 @@ def _serve(target: str) -> None:
     settings = current("front_signing_keys", "database_url", "redis_url")
     refuse_redis_cluster(settings.redis_url.get_secret_value())
     configure(settings, "door")
+    log_start("door")
     with metrics_folder() as folder:
         if folder:
             os.environ["PROMETHEUS_MULTIPROC_DIR"] = folder  # before shared.process.metrics is imported

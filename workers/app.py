@@ -110,8 +110,10 @@ class WorkerProcess:
 
 @signals.setup_logging.connect
 def set_up_logging(**_: Any) -> None:
-    """Configure logging in place of Celery."""
-    logs.configure(settings, "worker")
+    """Configure logging in place of Celery. The queues are known by then."""
+    WorkerProcess.kind = "recorder" if queue.RECORD_QUEUE in app.amqp.queues.consume_from else "worker"
+    logs.configure(settings, WorkerProcess.kind)
+    logs.log_start(WorkerProcess.kind)
 
 
 @signals.celeryd_after_setup.connect
@@ -121,7 +123,6 @@ def open_process(instance: Any, **_: Any) -> None:
     It waits here until the schema is migrated. A signal ends it at once: nothing runs yet.
     """
     queues = instance.app.amqp.queues.consume_from
-    WorkerProcess.kind = "recorder" if queue.RECORD_QUEUE in queues else "worker"
     WorkerProcess.takes_work = bool(set(queues) - {queue.RECORD_QUEUE})
     _check_settings()
     forks = issubclass(instance.pool_cls, prefork.TaskPool)

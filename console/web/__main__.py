@@ -16,7 +16,7 @@ from console.web.app import create_app
 from console.web.resources import REQUIRED_SETTINGS, THREADS, open_resources, require_usable
 from shared.errors import ConfigurationError
 from shared.process.heartbeat import Heartbeat
-from shared.process.logs import configure
+from shared.process.logs import configure, log_start
 from shared.process.serving import prepare_forks, server
 from shared.redis_clients import refuse_redis_cluster
 from shared.settings import current
@@ -42,6 +42,7 @@ def _serve() -> None:
     settings = require_usable(current(*REQUIRED_SETTINGS))
     refuse_redis_cluster(settings.redis_url.get_secret_value())
     configure(settings, "console")
+    log_start("console")
     prepare_forks()
     server(
         "console.web.__main__:application",

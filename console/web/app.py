@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING
 from flask_openapi3.models.info import Info
 from flask_openapi3.openapi import OpenAPI
 
-from console import installed_version
 from console.api.mount import mount_api
 from console.web import connect
 from console.web.problems import register_problems
 from console.web.resources import attach_resources, current_resources, open_resources
+from shared import installed_version
 from shared.db.core.migrate import require_current
 from shared.errors import StoreUnavailable
 

@@ -45,6 +45,7 @@ def main() -> int:
         sys.stderr.write(f"{exc}\n")
         return EXIT_CONFIGURATION
     stop = stopping.on_signals()
+    logs.log_start("sweeper")
     database_url = settings.database_url.get_secret_value()
     if wait_until_current(database_url, stop.wait):
         heartbeat = Heartbeat(resources.pool, resources.name, "sweeper", connections=SWEEPER_CONNECTIONS)
