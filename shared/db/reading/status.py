@@ -146,7 +146,7 @@ def tenants_in_dry_run(conn: Connection) -> list[str]:
 
 def running_processes(conn: Connection, *, within: float = ALIVE_SECONDS) -> list[RunningProcess]:
     """Return the processes with a heartbeat `within` so many seconds."""
-    return _processes(conn, youngest=0.0, oldest=within)
+    return _processes(conn, sql.SQL("seen_at > now() - make_interval(secs => %s)"), within)
 
 
 def silent_processes(conn: Connection) -> list[RunningProcess]:
@@ -155,7 +155,8 @@ def silent_processes(conn: Connection) -> list[RunningProcess]:
     One that ends on purpose deletes its row. One that was killed counts as replaced when another of its kind has
     started on another machine since. On the same machine, the one that starts deletes the rows of those that are gone.
     """
-    silent = _processes(conn, youngest=SILENT_SECONDS, oldest=FORGOTTEN_SECONDS)
+    between = sql.SQL("seen_at <= now() - make_interval(secs => %s) AND seen_at > now() - make_interval(secs => %s)")
+    silent = _processes(conn, between, SILENT_SECONDS, FORGOTTEN_SECONDS)
     return not_replaced(silent, running_processes(conn, within=SILENT_SECONDS))
 
 
@@ -176,15 +177,12 @@ def _replaces(alive: RunningProcess, gone: RunningProcess) -> bool:
     return alive.kind == gone.kind and alive.host != gone.host and alive.started_at > gone.seen_at
 
 
-def _processes(conn: Connection, *, youngest: float, oldest: float) -> list[RunningProcess]:
-    """Return the processes whose last heartbeat is so many seconds old."""
+def _processes(conn: Connection, condition: sql.SQL, *seconds: float) -> list[RunningProcess]:
+    query = sql.SQL(
+        "SELECT name, kind, slots, connections, started_at, seen_at FROM processes WHERE {} ORDER BY kind, name"
+    )
     with conn.cursor(row_factory=class_row(RunningProcess)) as cursor:
-        return cursor.execute(
-            "SELECT name, kind, slots, connections, started_at, seen_at FROM processes "
-            "WHERE seen_at > now() - make_interval(secs => %s) AND seen_at <= now() - make_interval(secs => %s) "
-            "ORDER BY kind, name",
-            (oldest, youngest),
-        ).fetchall()
+        return cursor.execute(query.format(condition), seconds).fetchall()
 
 
 def connection_use(conn: Connection) -> ConnectionUse:
