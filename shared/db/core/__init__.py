@@ -1,4 +1,4 @@
-"""The core of `shared.db`: connections, locks and migrations. Here DATABASE_URL is checked and connected to.
+"""The core of `shared.db`: connections, locks and migrations, DATABASE_URL, and the words for a failure.
 
 Messages never show the URL or a part of it: the part that looks like a host may be half of a password.
 """
@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from shared.errors import ConfigurationError
 
 if TYPE_CHECKING:
+    import psycopg
     from psycopg import Connection
 
 _ENCODE = "percent-encode the characters @ : / ? # % and spaces in user and password (`@` is %40)"
@@ -61,6 +62,31 @@ def set_local(conn: Connection, timeouts: str) -> None:
     """Begin a transaction's work: through a pooler it has to set its timeouts itself. Costs nothing else."""
     if is_pooled(conn):
         conn.execute(timeouts.replace("SET ", "SET LOCAL "))
+
+
+#: PostgreSQL and PgBouncer say so when they take no more connections. Such an error has no SQLSTATE.
+_TOO_MANY = re.compile(r"too many (clients|connections)|remaining connection slots|no more connections allowed")
+
+
+def is_full(reason: str) -> bool:
+    """Whether PostgreSQL, or a pooler before it, refused one connection more."""
+    return _TOO_MANY.search(reason) is not None
+
+
+def reason_of(exc: psycopg.Error) -> str:
+    """Return the server's message, or the end of libpq's first line: neither has the password."""
+    lines = str(exc).splitlines()
+    return exc.diag.message_primary or (lines[0].rpartition("failed: ")[2] if lines else type(exc).__name__)
+
+
+def advice(reason: str) -> str:
+    """Say what to do about a connection that PostgreSQL did not give or keep."""
+    if is_full(reason):
+        return (
+            "all connections that PostgreSQL allows are taken; raise max_connections, or lower WORKER_THREADS or the "
+            "number of processes (`mailroom doctor` adds up what they need)"
+        )
+    return "check DATABASE_URL"
 
 
 def check_url(url: str) -> None:

@@ -11,7 +11,7 @@ from contextlib import contextmanager
 
 import psycopg
 
-from shared.db.core import connect, is_pooled, set_local
+from shared.db.core import advice, connect, is_pooled, reason_of, set_local
 from shared.db.core.pool import KEEPALIVES, Connection, is_unavailable
 from shared.errors import StoreUnavailable
 
@@ -87,7 +87,10 @@ class Role:
             self.close()
             if not is_unavailable(exc):
                 raise
-            raise StoreUnavailable(f"PostgreSQL did not give the role of {self._name}; check DATABASE_URL") from exc
+            reason = reason_of(exc)
+            raise StoreUnavailable(
+                f"PostgreSQL did not give the role of {self._name} ({reason}); {advice(reason)}"
+            ) from exc
         try:
             yield is_ours
         finally:

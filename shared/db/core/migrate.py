@@ -1,13 +1,17 @@
 """Brings the schema up to date: applies numbered SQL files, each in one transaction that has a lock.
 
-Migrations only add. A change of the schema is a new file in `migrations/`, and the same change in `schema.sql`. Only
-tests read `schema.sql`.
+Migrations only add, so an older release works on a newer schema. One that must take something away has a name such as
+`0020_drop_shade_after_0012`: releases without migration 0012 then refuse to work. A change of the schema is a new file
+in `migrations/`, and the same change in `schema.sql`. Only tests read `schema.sql`.
 """
 
 from __future__ import annotations
 
 import hashlib
+import re
+from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 import psycopg
@@ -17,10 +21,12 @@ from psycopg.rows import TupleRow
 from tenacity import Retrying, retry_if_exception_type, stop_after_attempt, wait_random
 
 from shared.db.core import connect
-from shared.errors import ConfigurationError, MailroomError
+from shared.errors import ConfigurationError, MailroomError, NotMigrated, SchemaTooNew
 
 MIGRATIONS = Path(__file__).parent.parent / "migrations"
 FIRST = "0001_initial"
+#: The name says which releases a migration breaks, because an older release sees nothing else of it.
+_AFTER = re.compile(r"_after_(\d{4})$")
 LOCK = 0x6D61696C  # "mail": an advisory lock, so that two releases at once take turns
 ENCODING = "UTF8"
 ENCODING_FIX = "make one with CREATE DATABASE … ENCODING 'UTF8' TEMPLATE template0, and move what is stored"
@@ -61,6 +67,18 @@ class Migration:
         return hashlib.sha256(self.sql.encode()).hexdigest()
 
 
+@dataclass(frozen=True, kw_only=True)
+class SchemaState:
+    """The migrations that a database lacks, and those it has that this release does not know, by name and in order.
+
+    `breaking` has those of the newer ones that took away what this release needs.
+    """
+
+    missing: Sequence[str]
+    newer: Sequence[str]
+    breaking: Sequence[str]
+
+
 def known(folder: Path = MIGRATIONS) -> list[Migration]:
     """Return every migration of this release, in order."""
     return [Migration(name=path.stem, sql=path.read_text(encoding="utf-8")) for path in sorted(folder.glob("*.sql"))]
@@ -68,15 +86,39 @@ def known(folder: Path = MIGRATIONS) -> list[Migration]:
 
 def pending(conn: psycopg.Connection[TupleRow], migrations: list[Migration]) -> list[Migration]:
     """Return the migrations not yet applied. Raises MigrationChanged when one was applied with other content."""
-    if conn.execute("SELECT to_regclass('schema_migrations') IS NOT NULL").fetchone() != (True,):
-        return migrations
-    applied = {
-        str(name): str(checksum) for name, checksum in conn.execute("SELECT name, checksum FROM schema_migrations")
-    }
+    applied = _applied(conn)
     for migration in migrations:
         if applied.get(migration.name, migration.checksum) != migration.checksum:
             raise MigrationChanged(_how_to_repair(migration.name))
     return [migration for migration in migrations if migration.name not in applied]
+
+
+def schema_state(conn: psycopg.Connection[TupleRow]) -> SchemaState:
+    """Compare the database with this release, by the names of the migrations."""
+    ours, applied = _known_names(), _applied(conn)
+    newer = sorted(applied.keys() - set(ours))
+    return SchemaState(
+        missing=[name for name in ours if name not in applied],
+        newer=newer,
+        breaking=[name for name in newer if (after := _AFTER.search(name)) and after[1] > ours[-1][:4]],
+    )
+
+
+def has_migrations(conn: psycopg.Connection[TupleRow]) -> bool:
+    """Whether anybody ever migrated this database."""
+    return conn.execute("SELECT to_regclass('schema_migrations') IS NOT NULL").fetchone() == (True,)
+
+
+def require_current(conn: psycopg.Connection[TupleRow]) -> None:
+    """Raise NotMigrated or SchemaTooNew unless this release can work on the database. A newer schema is no obstacle."""
+    state = schema_state(conn)
+    if state.missing:
+        raise NotMigrated(f"the schema lacks {', '.join(state.missing)} of this release; run `mailroom migrate`")
+    if state.breaking:
+        raise SchemaTooNew(
+            f"the schema is newer than this release, and {', '.join(state.breaking)} took away what it needs; "
+            "run the newer release"
+        )
 
 
 def migrate(database_url: str, *, dry_run: bool = False) -> list[Migration]:
@@ -146,6 +188,18 @@ def _refuse_missing_rights(conn: psycopg.Connection[TupleRow]) -> None:
             f"the role {role} may not make tables in the schema {schema}; let the owner of the database run "
             f"{grant.as_string(conn)}"
         )
+
+
+@cache
+def _known_names() -> tuple[str, ...]:
+    return tuple(migration.name for migration in known())
+
+
+def _applied(conn: psycopg.Connection[TupleRow]) -> dict[str, str]:
+    """Return the checksums of the applied migrations, by name."""
+    if not has_migrations(conn):
+        return {}
+    return {str(name): str(checksum) for name, checksum in conn.execute("SELECT name, checksum FROM schema_migrations")}
 
 
 def _how_to_repair(name: str) -> str:

@@ -9,15 +9,16 @@ import socket
 import threading
 import time
 from collections.abc import Callable
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any, Self, TypeAlias, TypeVar
 
 import psycopg
 import structlog
 from psycopg_pool import ConnectionPool, PoolTimeout
 
-from shared.db.core import ENCODING, connect, is_pooled, prepare_session, set_local
-from shared.errors import ConfigurationError, MailroomError, StoreUnavailable
+from shared.db.core import ENCODING, advice, connect, is_full, is_pooled, prepare_session, reason_of, set_local
+from shared.db.core.migrate import has_migrations, require_current
+from shared.errors import ConfigurationError, MailroomError, NotMigrated, StoreUnavailable
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -33,6 +34,8 @@ WAIT_FOR_CONNECTION = 5.0
 #: psycopg_pool doubles its pause after each failed connection, up to minutes. An outage would last twice as long for
 #: us. So the pool gives up after these seconds; then the next caller starts a new connection at once.
 RECONNECT_SECONDS = 2.0
+#: As often a pool closes one connection that nobody needed meanwhile.
+IDLE_SECONDS = 10.0
 TIMEOUTS = "SET lock_timeout = '5s'; SET statement_timeout = '30s'; SET idle_in_transaction_session_timeout = '30s'"
 #: The kernel notices a host that vanished after a minute. On a Unix socket libpq ignores these.
 KEEPALIVES: dict[str, Any] = {
@@ -54,6 +57,9 @@ CONTENDED_TRIES = 5
 
 #: Seconds between two tries of a write while PostgreSQL is away.
 AGAIN_SECONDS = 0.5
+#: Seconds between two looks at a schema that is not migrated yet, and between two lines of the log about it.
+SCHEMA_CHECK_SECONDS = 1.0
+SAID_AGAIN_SECONDS = 60.0
 log = structlog.get_logger()
 
 
@@ -67,14 +73,19 @@ class Pool:
     def __init__(
         self, database_url: str, *, size: int, application_name: str, max_seconds: float | None = None
     ) -> None:
+        self.size = size
         self._max_seconds = max_seconds
+        self._refusal: str | None = None  # why PostgreSQL gave no connection, until it gives one
+        self._refusal_said_at = -SAID_AGAIN_SECONDS
         self._pool: ConnectionPool[Connection] = ConnectionPool(
             database_url,
             kwargs={"application_name": application_name, "connect_timeout": 5, **ENCODING, **KEEPALIVES},
             min_size=1,
             max_size=size,
             timeout=WAIT_FOR_CONNECTION,
+            max_idle=IDLE_SECONDS,
             reconnect_timeout=RECONNECT_SECONDS,
+            connection_class=_connection_class(self._note_connect),
             configure=_configure,
             name=application_name,
             open=True,
@@ -84,22 +95,25 @@ class Pool:
     def transaction(self) -> Iterator[Connection]:
         """Give a connection; commit at the end, roll back on an exception.
 
-        Raises StoreUnavailable when PostgreSQL is away or too busy. Other errors of psycopg pass as they are.
+        Raises StoreUnavailable when PostgreSQL is away or too busy, or when the schema is not that of this release.
+        Other errors of psycopg pass as they are.
         """
-        with _errors_translated():
+        with self._errors_translated():
             try:
                 with self._connection() as conn:
                     yield conn
             except psycopg.Error as exc:
                 if is_lost(exc):
                     self._pool.check()
+                self._blame_schema(exc)
                 raise
 
     def run(self, work: Callable[[Connection], T]) -> T:
         """Run `work` in one transaction; repeat it after a lost connection, a deadlock or a deleted foreign key.
 
         The answer to a commit may be lost after the commit happened, so `work` must be safe to repeat.
-        Raises StoreUnavailable when PostgreSQL is away or too busy.
+        Raises StoreUnavailable when PostgreSQL is away or too busy, and NotMigrated or SchemaTooNew for whatever fails
+        on a schema that is not that of this release: then nothing is wrong with what was to be written.
         """
         return self._repeat(work, self._in_transaction)
 
@@ -121,12 +135,13 @@ class Pool:
         self.close()
 
     def _repeat(self, work: Callable[[Connection], T], run_once: Callable[[Callable[[Connection], T]], T]) -> T:
-        with _errors_translated():
+        with self._errors_translated():
             for attempt in itertools.count(1):
                 try:
                     return run_once(work)
                 except psycopg.Error as exc:
                     if attempt >= _most_attempts(exc):
+                        self._blame_schema(exc)
                         raise
                     self._prepare_next_attempt(exc, attempt)
         raise AssertionError("counting has no end")
@@ -148,6 +163,26 @@ class Pool:
                     conn.autocommit = False
 
     @contextmanager
+    def _errors_translated(self) -> Iterator[None]:
+        try:
+            yield
+        except psycopg.Error as exc:
+            if not is_unavailable(exc):
+                raise
+            reason = self._why_no_connection() if isinstance(exc, PoolTimeout) else reason_of(exc)
+            raise StoreUnavailable(f"PostgreSQL did not take the transaction ({reason}); {advice(reason)}") from exc
+
+    def _why_no_connection(self) -> str:
+        return self._refusal or f"all {self.size} connections of this process are in use"
+
+    def _note_connect(self, exc: psycopg.Error | None) -> None:
+        self._refusal = reason_of(exc) if exc else None
+        now = time.monotonic()
+        if self._refusal and is_full(self._refusal) and now - self._refusal_said_at >= SAID_AGAIN_SECONDS:
+            self._refusal_said_at = now
+            log.error("connections_exhausted", reason=self._refusal, next=advice(self._refusal))
+
+    @contextmanager
     def _connection(self) -> Iterator[Connection]:
         with self._pool.connection() as conn:
             if self._max_seconds is None:
@@ -163,6 +198,17 @@ class Pool:
             self._pool.check()  # all connections are lost together; each one left would fail another caller
         else:
             time.sleep(random.uniform(0, 0.02 * 2**attempt))  # noqa: S311 - a pause
+
+    def _blame_schema(self, exc: psycopg.Error) -> None:
+        """Raise NotMigrated or SchemaTooNew from an error that waiting does not end, if the schema is at fault."""
+        if is_unavailable(exc):
+            return
+        with suppress(psycopg.Error), self._pool.connection() as conn:
+            try:
+                if has_migrations(conn):
+                    require_current(conn)
+            except StoreUnavailable as cause:
+                raise cause from exc
 
 
 def open_pool(settings: Settings, *, size: int, application_name: str, max_seconds: float | None = None) -> Pool:
@@ -233,15 +279,21 @@ class _ConnectionDeadline:
             self._conn = None
 
 
-@contextmanager
-def _errors_translated() -> Iterator[None]:
-    try:
-        yield
-    except psycopg.Error as exc:
-        if not is_unavailable(exc):
-            raise
-        reason = exc.diag.message_primary or type(exc).__name__
-        raise StoreUnavailable(f"PostgreSQL did not take the transaction ({reason}); check DATABASE_URL") from exc
+def _connection_class(note: Callable[[psycopg.Error | None], None]) -> type[Connection]:
+    """Return a class of connections that tell `note` why connecting failed, or None when it did not."""
+
+    class NotingConnection(psycopg.Connection[tuple[Any, ...]]):
+        @classmethod
+        def connect(cls, conninfo: str = "", **options: Any) -> Self:
+            try:
+                conn = super().connect(conninfo, **options)
+            except psycopg.Error as exc:
+                note(exc)
+                raise
+            note(None)
+            return conn
+
+    return NotingConnection
 
 
 def _configure(conn: Connection) -> None:
@@ -260,12 +312,6 @@ class NotPermitted(MailroomError):
     """The role in DATABASE_URL lacks a right in the database."""
 
     code = "not_permitted"
-
-
-class NotMigrated(MailroomError):
-    """The database lacks tables or columns of this release; run `mailroom migrate`."""
-
-    code = "not_migrated"
 
 
 @contextmanager
@@ -289,11 +335,16 @@ def operator_errors() -> Iterator[None]:
     """
     try:
         yield
-    except (psycopg.errors.UndefinedTable, psycopg.errors.UndefinedColumn) as exc:
+    except (
+        psycopg.errors.UndefinedTable,
+        psycopg.errors.UndefinedColumn,
+        psycopg.errors.UndefinedFunction,
+        psycopg.errors.UndefinedObject,
+    ) as exc:
         raise NotMigrated("the database does not have the tables of this release; run `mailroom migrate`") from exc
     except psycopg.errors.InsufficientPrivilege as exc:
         raise NotPermitted(
-            f"the role in DATABASE_URL lacks a right ({_reason(exc)}); GRANT it, or use the role that ran `mailroom "
+            f"the role in DATABASE_URL lacks a right ({reason_of(exc)}); GRANT it, or use the role that ran `mailroom "
             "migrate`"
         ) from exc
     except psycopg.Error as exc:
@@ -304,7 +355,27 @@ def operator_errors() -> Iterator[None]:
             ) from exc
         if not is_unavailable(exc):
             raise
-        raise StoreUnavailable(f"PostgreSQL does not answer ({_reason(exc)}); check DATABASE_URL") from exc
+        reason = reason_of(exc)
+        raise StoreUnavailable(f"PostgreSQL does not answer ({reason}); {advice(reason)}") from exc
+
+
+def wait_until_current(database_url: str, wait: Callable[[float], bool | None]) -> bool:
+    """Return True once this release can work on the schema, and False when `wait(seconds)` says that it is to stop.
+
+    Says in the log what it waits for, when that changes and once a minute.
+    """
+    said, said_at = "", 0.0
+    while True:
+        try:
+            with session(database_url) as conn:
+                require_current(conn)
+                return True
+        except StoreUnavailable as exc:
+            if str(exc) != said or time.monotonic() - said_at > SAID_AGAIN_SECONDS:
+                said, said_at = str(exc), time.monotonic()
+                log.warning("start_waits", code=exc.code, reason=said)
+        if wait(SCHEMA_CHECK_SECONDS):
+            return False
 
 
 def retry_until_stored(write: Callable[[], T], *, stop: threading.Event, event: str, **log_values: int) -> T:
@@ -319,9 +390,3 @@ def retry_until_stored(write: Callable[[], T], *, stop: threading.Event, event: 
             log.warning(event, reason=str(exc), **log_values)
             if stop.wait(AGAIN_SECONDS):
                 raise
-
-
-def _reason(exc: psycopg.Error) -> str:
-    """Return the server's message, or libpq's first line: it names host and port, never the password."""
-    lines = str(exc).splitlines()
-    return exc.diag.message_primary or (lines[0] if lines else type(exc).__name__)
