@@ -63,10 +63,15 @@ def receive(checks: Checks) -> Answer:
 
 
 def readyz() -> Answer:
-    """Say whether some store can keep a delivery now."""
+    """Say whether some store can keep a delivery now, and whether the schema is one in which it can be recorded.
+
+    Webhooks are kept either way: they wait in Redis for `mailroom migrate`.
+    """
     hold: Hold = request.environ[Hold.KEY]
-    ready = any(hold.stores.values())
-    checks = {name: "writable" if writable else "away" for name, writable in hold.stores.items()}
+    ready = any(hold.stores.values()) and hold.schema_problem is None
+    checks: dict[str, str] = {name: "writable" if writable else "away" for name, writable in hold.stores.items()}
+    if hold.schema_problem is not None:
+        checks["schema"] = hold.schema_problem
     return _json({"ready": ready, "checks": checks}, 200 if ready else 503)
 
 

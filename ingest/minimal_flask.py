@@ -26,17 +26,19 @@ F = TypeVar("F")
 class Hold:
     """Carries things between the server and a view, in the WSGI environment of one request.
 
-    `failure`: raised instead of running the view. `stores`: which of them are writable, for the readiness view.
-    `delivery`: the server must keep it before it sends the answer.
+    `failure`: raised instead of running the view. `stores`, which of them are writable, and `schema_problem`, why the
+    recorder waits for a migration, are for the readiness view. `delivery`: the server must keep it before it sends the
+    answer.
     """
 
-    __slots__ = ("delivery", "failure", "stores")
+    __slots__ = ("delivery", "failure", "schema_problem", "stores")
     KEY = "mailroom.hold"
 
     def __init__(self) -> None:
         self.delivery: Delivery | None = None
         self.failure: Exception | None = None
         self.stores: Mapping[Literal["intake", "spool"], bool] = {}
+        self.schema_problem: str | None = None
 
 
 class Answer(Response):

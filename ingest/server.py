@@ -70,7 +70,7 @@ class Server:
         began, path = time.perf_counter(), environ["PATH_INFO"]
         try:
             if path == READYZ:
-                hold.stores = await self._keeper.stores()
+                hold.stores, hold.schema_problem = await self._keeper.stores(), await self._keeper.schema_problem()
             if size > LARGE or path == METRICS:
                 answer = await self._call_aside(environ)
             else:
