@@ -30,7 +30,9 @@ APP = {"FRONT_CLIENT_ID": "sandbox-client", "FRONT_CLIENT_SECRET": "sandbox-clie
 @pytest.fixture(scope="module")
 def stack() -> Iterator[Stack]:
     """A stack with one tenant whose policy is to archive; Front has no rate limit there."""
-    with running("--requests-per-minute", "0", "--burst-per-second", "0", MAX_ATTACHMENT_BYTES="2000000", **APP) as stack:
+    with running(
+        "--requests-per-minute", "0", "--burst-per-second", "0", MAX_ATTACHMENT_BYTES="2000000", **APP
+    ) as stack:
         stack.add_tenant(TENANT, COMPANY, action="archive", people={"ines@console.example": ""})
         yield stack
 
@@ -61,15 +63,15 @@ def see(page: Page, text: str, within: float = WITHIN) -> None:
 
 
 def test_a_failed_download_is_found_mended_and_done(stack: Stack, page: Page) -> None:
-    stack.front.fault("status", path_regex="/download/", status=404)
+    stack.front.fault("redirect_offsite", path_regex="/download/")
     report = stack.front.send("inbound_received", COMPANY, recipients=TO, attachments=[{"size": 3000}])
     event = report["events"][0]["event_id"]
     page.goto("/failed")
-    see(page, "attachment_missing")
-    assert "Front no longer has the file" in page.inner_text("main")
-    page.click("a:has-text('attachment_missing')")
+    see(page, "unsafe_redirect")
+    assert "inside your network" in page.inner_text("main")
+    page.click("a:has-text('unsafe_redirect')")
     page.click("tbody tr:first-child td:nth-child(2) a")
-    assert "404" in page.inner_text("main")
+    assert "302" in page.inner_text("main")
     stack.front.heal()
     page.click("button:has-text('Retry')")
     see(page, "done")

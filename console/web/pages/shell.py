@@ -15,7 +15,6 @@ import structlog
 from flask import Blueprint, Response, g, make_response, redirect, render_template, request, url_for
 from flask_wtf.csrf import CSRFError, CSRFProtect
 
-from console import installed_version
 from console.access.actor import VERBS, NotAllowed
 from console.filter_words import BadFilter, Words, read_words
 from console.operations.audited import Change, carry_out
@@ -23,6 +22,7 @@ from console.web import login
 from console.web.display import register_filters
 from console.web.problems import problem_page
 from console.web.resources import current_resources
+from shared import installed_version
 from shared.db.accounts import accounts
 from shared.db.core.pool import TooSlow
 from shared.db.reading.filters import Filter
