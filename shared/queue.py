@@ -145,6 +145,7 @@ _CALLS: dict[str, TypeAdapter[Any]] = {
     KEEP_ALIVE: _WITH_ID,
     EXPIRE: _WITHOUT_ID,
     REPAIR: _WITH_ID,
+    RUN_JOB: _WITH_ID,
 }
 
 
