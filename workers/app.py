@@ -16,7 +16,6 @@ from shared.connection.tokens import keep_alive
 from shared.errors import ConfigurationError, MailroomError, StoreUnavailable
 from shared.http.transport import CallDeadlines
 from shared.process import logs
-from shared.process.heartbeat import Heartbeat
 from shared.settings import Settings, load
 from workers.attempts.run import run_task
 from workers.process.waking import add_waker
@@ -89,7 +88,6 @@ class WorkerProcess:
     takes_work: bool
     slots: int
     resources: Resources
-    heartbeat: Heartbeat
     watchdog: Watchdog
 
     @classmethod
@@ -123,14 +121,14 @@ def open_process(instance: Any, **_: Any) -> None:
 def open_child(**_: Any) -> None:
     """Open a prefork child's resources and start its heartbeat; a child runs one task at a time."""
     _open_resources()
-    WorkerProcess.heartbeat.start()
+    WorkerProcess.resources.heartbeat.start()
 
 
 @signals.worker_ready.connect
 def begin(**_: Any) -> None:
     """Start heartbeat and watchdog once the process can take tasks."""
     if WorkerProcess.runs_tasks():
-        WorkerProcess.heartbeat.start()
+        WorkerProcess.resources.heartbeat.start()
     WorkerProcess.watchdog.start()
 
 
@@ -147,7 +145,7 @@ def ask_to_stop(**_: Any) -> None:
 def close_process(**_: Any) -> None:
     """Stop the heartbeat and close the resources after the last task has ended."""
     if WorkerProcess.runs_tasks():
-        WorkerProcess.heartbeat.stop()
+        WorkerProcess.resources.heartbeat.stop()
         WorkerProcess.resources.close()
 
 
@@ -168,8 +166,8 @@ def _end_as_wrong_configuration(error: ConfigurationError) -> NoReturn:
 def _open_resources() -> None:
     kind = WorkerProcess.kind
     try:
-        WorkerProcess.resources = resources = open_resources(
-            settings, app, kind=kind, runs_tasks=WorkerProcess.takes_work
+        WorkerProcess.resources = open_resources(
+            settings, app, kind=kind, runs_tasks=WorkerProcess.takes_work, slots=WorkerProcess.slots
         )
     except ConfigurationError as exc:
         _end_as_wrong_configuration(exc)
@@ -177,7 +175,6 @@ def _open_resources() -> None:
         # Celery swallows the exceptions of signal handlers and would go on to consume without resources.
         log.exception("worker_not_started", kind=kind)
         os._exit(1)
-    WorkerProcess.heartbeat = Heartbeat(resources.pool, resources.name, kind, WorkerProcess.slots)
 
 
 def _longest_task_seconds() -> float:

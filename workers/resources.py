@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import socket
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,6 +13,7 @@ from shared.db.core.locks import RECORDER, Role
 from shared.db.core.pool import open_pool
 from shared.errors import ConfigurationError
 from shared.intake.client import Intake, open_intake
+from shared.process.heartbeat import Heartbeat, process_name
 from shared.queue import WORK_QUEUE, QueueDepth
 from shared.redis_clients import refuse_redis_cluster
 from shared.settings import Settings
@@ -36,6 +35,7 @@ class Resources(FrontResources):
 
     name: str
     settings: Settings
+    heartbeat: Heartbeat
     intake: Intake
     dispatcher: Dispatcher
     recorder: Recorder
@@ -56,8 +56,10 @@ class _Missing:
         raise ConfigurationError(f"this process runs no tasks, so it has no tokens and no storage ({name})")
 
 
-def open_resources(settings: Settings, app: Celery, *, kind: str, runs_tasks: bool | None = None) -> Resources:
-    """Make the resources of a process of this kind; each connects when it is first used.
+def open_resources(
+    settings: Settings, app: Celery, *, kind: str, runs_tasks: bool | None = None, slots: int = 0
+) -> Resources:
+    """Make the resources of a process of this kind; each connects when it is first used. It runs `slots` tasks at once.
 
     Only a process that `runs_tasks`, as a worker does, opens TOKEN_KEYS and STORAGE_URL. Raises ConfigurationError.
     """
@@ -66,15 +68,16 @@ def open_resources(settings: Settings, app: Celery, *, kind: str, runs_tasks: bo
     database_url, redis_url = settings.database_url.get_secret_value(), settings.redis_url.get_secret_value()
     refuse_redis_cluster(redis_url)
     missing: Any = _Missing()
-    name = f"{kind}@{socket.gethostname()}:{os.getpid()}"
+    name = process_name(kind)
     # A thread needs a connection for milliseconds and Front for longer: 8 connections served 32 threads (measured).
     pool = open_pool(settings, size=max(4, settings.worker_threads // 2), application_name=name)
     intake = open_intake(settings)
     dispatcher = Dispatcher(pool, app, QueueDepth(redis_url, WORK_QUEUE))
-    role = Role(database_url, RECORDER, name=f"recorder of {name}")
+    role = Role(database_url, RECORDER, process=name)
     return Resources(
         name=name,
         settings=settings,
+        heartbeat=Heartbeat(pool, name, kind, slots),
         pool=pool,
         intake=intake,
         dispatcher=dispatcher,

@@ -92,12 +92,20 @@ def probe(resources: Resources) -> None:
 
 def take_back(resources: Resources) -> None:
     """Make tasks due again whose message or worker was lost. Tasks that lost too many workers fail."""
+    resources.pool.run(rescue.end_leases_of_lost_processes)
+    end_lost_roles(resources)
     for lost in resources.pool.run(rescue.reclaim_lost_tasks):
         log.warning("task_rescued", task_id=lost.id, was=lost.was)
         failpoints.reach("taken_back_before_dispatch")
     for lost in resources.pool.run(rescue.tasks_to_give_up):
         resources.pool.run(partial(_give_up, lost=lost))
         log.warning("task_given_up", task_id=lost.id)
+
+
+def end_lost_roles(resources: Resources) -> None:
+    """Free the role of recorder or sweeper from processes that are lost and whose session goes on."""
+    for name in resources.pool.run(rescue.end_roles_of_lost_processes):
+        log.warning("role_taken_from_lost_process", process=name)
 
 
 def adopt(resources: Resources) -> None:

@@ -16,10 +16,9 @@ from shared import failpoints, queue
 from shared.db.core.locks import SWEEPER, Role
 from shared.errors import MailroomError, StoreUnavailable
 from shared.process import logs, stopping
-from shared.process.heartbeat import Heartbeat
 from shared.settings import load
 from workers.resources import EXIT_CONFIGURATION, NEEDED_SETTINGS, Resources, open_resources
-from workers.sweeping.periodic_jobs import PeriodicJob, periodic_jobs
+from workers.sweeping.periodic_jobs import PeriodicJob, end_lost_roles, periodic_jobs
 
 #: The longest pause between two rounds of due jobs.
 MAX_PAUSE_SECONDS = 0.1
@@ -44,11 +43,10 @@ def main() -> int:
         sys.stderr.write(f"{exc}\n")
         return EXIT_CONFIGURATION
     stop = stopping.on_signals()
-    heartbeat = Heartbeat(resources.pool, resources.name, "sweeper")
-    heartbeat.start()
-    role = Role(settings.database_url.get_secret_value(), SWEEPER, name=f"sweeper {resources.name}")
+    resources.heartbeat.start()
+    role = Role(settings.database_url.get_secret_value(), SWEEPER, process=resources.name)
     sweep(resources, role, stop)
-    heartbeat.stop()
+    resources.heartbeat.stop()
     role.close()
     resources.close()
     return 0
@@ -67,6 +65,8 @@ def sweep(resources: Resources, role: Role, stop: stopping.Stop) -> None:
                     _run_due(resources, role, jobs)
                     role.check()
                     stop.wait(_pause_seconds(jobs))
+                if not is_sweeper:
+                    end_lost_roles(resources)
         except StoreUnavailable as exc:
             log.warning("sweeper_waits", reason=str(exc))
         stop.wait(STANDBY_SECONDS)

@@ -5,11 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from psycopg.rows import class_row
-from psycopg.sql import SQL
+from psycopg.sql import SQL, Literal
 
 from shared.db import counters
+from shared.db.core.locks import end_role_sessions
 from shared.db.core.pool import Connection
 from shared.db.tasks import actions, events
+from shared.db.tasks.capacity import LOST, LOST_AFTER_SECONDS, TOOK_MESSAGES_SECONDS
+from shared.db.tasks.dispatching import RESEND_SECONDS
 
 #: A task whose worker died this often is not tried again: the task itself may kill its workers.
 MAX_WORKER_DEATHS = 5
@@ -20,6 +23,29 @@ _TOO_OFTEN = SQL("""
 (tasks.state = 'running' AND %(deaths)s <= (SELECT count(*) FROM attempts a
                                             WHERE a.task_id = tasks.id AND a.outcome IS NULL))
 """)
+# A process that sends a heartbeat meanwhile waits for its row, and then looks whether its tasks are still its own. A
+# task claimed a moment ago is left alone: its process may just have woken, and not have sent a heartbeat yet.
+_END_LEASES = (
+    SQL("""
+WITH lost AS MATERIALIZED (
+    SELECT name, seen_at FROM processes WHERE kind IN ('worker', 'recorder') AND {lost} FOR UPDATE
+)
+UPDATE tasks SET lease_until = now()
+WHERE state IN ('queued', 'running') AND lease_until > now() AND CASE state
+    WHEN 'running' THEN (SELECT worker FROM attempts WHERE task_id = tasks.id AND epoch = lease_epoch
+                         AND started_at <= now() - make_interval(secs => {after})) IN (SELECT name FROM lost)
+    ELSE lease_until - make_interval(secs => {resend} * power(2, least(greatest(sends - 1, 0), 6)))
+         <= (SELECT max(seen_at) FROM lost) + make_interval(secs => {took})
+    END
+""")
+    .format(
+        lost=LOST,
+        after=Literal(LOST_AFTER_SECONDS),
+        resend=Literal(RESEND_SECONDS),
+        took=Literal(TOOK_MESSAGES_SECONDS),
+    )
+    .as_bytes()
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,6 +66,25 @@ class StrandedActions:
 
     conversations: list[tuple[int, str]]
     until: int
+
+
+def end_leases_of_lost_processes(conn: Connection) -> int:
+    """End the leases of tasks whose process is lost, and return their number. `reclaim_lost_tasks` finds them then.
+
+    Also ends the wait of tasks that were sent before: a lost process may have taken their messages. A message that is
+    still in its queue does no harm.
+    """
+    return conn.execute(_END_LEASES).rowcount
+
+
+def end_roles_of_lost_processes(conn: Connection) -> list[str]:
+    """End the sessions in which lost processes are recorder or sweeper; return the names of these processes.
+
+    A process that was killed has no session any more. One that is frozen, or whose host has vanished, keeps its role
+    from the others otherwise.
+    """
+    lost = conn.execute(SQL("SELECT name FROM processes WHERE {}").format(LOST)).fetchall()
+    return [name for (name,) in lost if end_role_sessions(conn, name)]
 
 
 def reclaim_lost_tasks(conn: Connection, limit: int = 500) -> list[LostTask]:

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 @pytest.fixture
 def role(database: str) -> Iterator[Role]:
     """The role of the sweeper."""
-    role = Role(database, SWEEPER, name="the test's sweeper")
+    role = Role(database, SWEEPER, process="the test")
     yield role
     role.close()
 
@@ -52,7 +52,7 @@ def test_leases_are_not_looked_at_when_postgresql_was_away_meanwhile(harness: Ha
     with role.held():
         _run_due(harness.resources, role, [job])
         harness.sql(
-            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'the test''s sweeper'"
+            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'sweeper the test'"
         )
         with pytest.raises(StoreUnavailable):
             _run_due(harness.resources, role, [job])
@@ -112,7 +112,7 @@ def test_a_heartbeat_resumes_after_an_error(harness: Harness, monkeypatch: pytes
 
 
 def test_a_database_host_that_vanished_is_noticed_by_who_holds_a_role(database: str) -> None:
-    role = Role(database, SWEEPER, name="test")
+    role = Role(database, SWEEPER, process="test")
     with role.held() as held:
         parameters = role._connection().info.get_parameters()
     role.close()
