@@ -25,6 +25,7 @@ from shared import failpoints
 from shared.errors import BodyTooSlow, DoorFull
 from shared.process import metrics
 from shared.process.logs import configure
+from shared.process.serving import stop_with_parent
 from shared.settings import current
 
 if TYPE_CHECKING:
@@ -207,6 +208,7 @@ def call(app: WSGIApplication, environ: WSGIEnvironment) -> Answer:
 
 def open_door() -> Server:
     """The door, as Granian makes it in each of its processes."""
+    stop_with_parent()
     settings = current()
     configure(settings, "door")
     failpoints.arm(settings.mailroom_crash_at)

@@ -1,7 +1,7 @@
 """Serve the console: `python -m console.web`.
 
-Granian forks a process and imports this module there a second time, by its name, to call `application`. The module only
-defines things, so that the second import changes nothing.
+Granian starts a process and imports this module there a second time, by its name, to call `application`. The module
+only defines things, so that the second import changes nothing.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from console.web.resources import REQUIRED_SETTINGS, THREADS, open_resources, re
 from shared.errors import ConfigurationError
 from shared.process.heartbeat import Heartbeat
 from shared.process.logs import configure
-from shared.process.serving import prepare_forks, server
+from shared.process.serving import prepare_forks, server, stop_with_parent
 from shared.redis_clients import refuse_redis_cluster
 from shared.settings import current
 
@@ -57,11 +57,12 @@ def _serve() -> None:
 
 def application() -> Flask:
     """Make the application in Granian's process, and start its heartbeat."""
+    stop_with_parent()
     configure(current(), "console")
     resources = open_resources(current())
     heartbeat = Heartbeat(resources.pool, resources.name, "console")
     heartbeat.start()
-    # At its end a forked process runs these, and nothing that is registered with atexit.
+    # At its end a process of multiprocessing runs these, and nothing that is registered with atexit.
     Finalize(None, resources.pool.close, exitpriority=1)
     Finalize(None, heartbeat.stop, exitpriority=2)
     return create_app(current(), resources=resources)
