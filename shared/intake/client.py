@@ -120,12 +120,13 @@ class Intake:
         A clock that was set back leaves entries of the future behind; they are as old as they are ahead.
         """
         with _translated():
-            pipeline = self._redis.pipeline(transaction=False)
-            pipeline.xrange(STREAM, count=1)
-            pipeline.time()
-            oldest, (seconds, microseconds) = pipeline.execute()
+            oldest: Any = self._redis.xrange(STREAM, count=1)
+            if not oldest:
+                return 0.0
+            clock: Any = self._redis.time()
+        seconds, microseconds = clock
         now = int(seconds) * 1000 + int(microseconds) // 1000
-        return abs(now - added_at(oldest[0][0])) / 1000 if oldest else 0.0
+        return abs(now - added_at(oldest[0][0])) / 1000
 
     def close(self) -> None:
         """Close the connections."""

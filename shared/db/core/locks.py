@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
+from typing import TypeVar
 
 import psycopg
 
 from shared.db.core.pool import KEEPALIVES, Connection, is_unavailable
 from shared.errors import StoreUnavailable
+
+T = TypeVar("T")
 
 # All locks but those of conversations share one class id; their object id tells them apart.
 _LOCKS = 0x6D720001
@@ -107,9 +110,15 @@ class Role:
 
     def check(self) -> None:
         """Raise StoreUnavailable when the connection is lost, and the role with it."""
+        self.run(lambda conn: conn.execute("SELECT 1"))
+
+    def run(self, work: Callable[[Connection], T]) -> T:
+        """Run `work` in the session that has the role. Raises StoreUnavailable when the role is lost with it."""
         try:
-            self._connection().execute("SELECT 1")
+            return work(self._connection())
         except psycopg.Error as exc:
+            if not is_unavailable(exc):
+                raise
             self.close()
             raise StoreUnavailable(f"the role of {self._name} is lost with its connection") from exc
 
