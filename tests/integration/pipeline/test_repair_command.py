@@ -89,7 +89,6 @@ def test_a_dry_run_draws_the_gap_by_the_hour_and_changes_nothing(harness: Harnes
 def test_without_workers_it_says_so_and_keeps_what_was_asked(harness: Harness, mailroom: Mailroom) -> None:
     acme(harness)
     mail(harness, deliver=False)
-    harness.sql("DELETE FROM processes")
     assert "no sweeper and no worker is alive" in mailroom("repair", "--since", "6h", "--yes", code=1).stderr
     assert [row[0] for row in outcome(harness)] == ["waiting"]
     finish_repairs(harness)
