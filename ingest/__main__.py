@@ -63,7 +63,7 @@ def _serve(target: str) -> None:
 
 
 def load_before_forking() -> None:
-    """From now on, a forked process has its code, stops when told while it starts, and when its parent is gone.
+    """From now on, a forked process has its code, and stops when told while it starts.
 
     Eight that load for themselves need half a minute on a busy machine. psycopg is loaded, too: an import may take
     longer than the first delivery for the spool may wait. Call it when PROMETHEUS_MULTIPROC_DIR is set.

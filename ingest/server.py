@@ -23,7 +23,7 @@ from shared import failpoints
 from shared.errors import BodyTooSlow, DoorFull
 from shared.process import metrics
 from shared.process.logs import configure
-from shared.process.serving import WSGI, call, wsgi_key
+from shared.process.serving import WSGI, call, stop_with_parent, wsgi_key
 from shared.settings import current
 
 if TYPE_CHECKING:
@@ -169,6 +169,7 @@ def environ_of(scope: Scope, body: bytes, hold: Hold) -> WSGIEnvironment:
 
 def open_door() -> Server:
     """The door, as Granian makes it in each of its processes."""
+    stop_with_parent()
     settings = current()
     configure(settings, "door")
     failpoints.arm(settings.mailroom_crash_at)

@@ -179,7 +179,10 @@ class Settings(BaseSettings):
     web_concurrency: int = Field(2, ge=1, le=64, description="Processes of the door")
     worker_threads: int = Field(16, ge=1, le=256, description="Tasks one worker process runs at a time")
     lease_seconds: int = Field(
-        120, ge=20, description="How long a task waits for a worker that says nothing before another one takes it"
+        120,
+        ge=20,
+        description="How long a task may go without progress before another worker takes it; a lost worker's task is "
+        "taken after 16 s",
     )
     repair_minutes: int = Field(
         15, ge=0, le=1440, description="How often Front's event list is compared with what was recorded; 0: never"

@@ -725,6 +725,7 @@ CREATE TABLE repairs (
     due_at timestamptz NOT NULL DEFAULT now(),
     claimed_until timestamptz,                    -- waiting: when it is sent again; running: when its worker is dead
     claims integer NOT NULL DEFAULT 0,            -- the fence: a write names the claim it belongs to
+    worker text,                                  -- the process of the last claim
     failures integer NOT NULL DEFAULT 0,          -- without a page in between
     since timestamptz,                            -- fixed by the first claim, with until
     until timestamptz,
@@ -851,12 +852,13 @@ CREATE INDEX oauth_states_by_expiry ON oauth_states (expires_at);
 -- Processes, counters and migrations ---------------------------------------------------------------------------------
 
 CREATE TABLE processes (
-    name text PRIMARY KEY,                        -- kind@host:pid
+    name text PRIMARY KEY,                        -- kind@host:pid-random: a restart is another process
     kind text NOT NULL,
     slots integer NOT NULL DEFAULT 0,             -- tasks it runs at a time
     started_at timestamptz NOT NULL DEFAULT now(),
     seen_at timestamptz NOT NULL DEFAULT now(),
-    connections integer NOT NULL DEFAULT 0        -- to PostgreSQL, at most
+    connections integer NOT NULL DEFAULT 0,       -- to PostgreSQL, at most
+    gone_at timestamptz                           -- another process of its machine found that it was killed
 );
 COMMENT ON TABLE processes IS
     'A running process of Mailroom, and when it was last alive.';

@@ -1,8 +1,9 @@
-"""Granian as all our servers run it: its options, its log, how it calls WSGI, and the signals of its processes."""
+"""Granian as all our servers run it: its options, its log, how it calls WSGI, and how its processes stop."""
 
 from __future__ import annotations
 
 import ipaddress
+import multiprocessing
 import os
 import resource
 import signal
@@ -148,7 +149,7 @@ def call(app: WSGIApplication, environ: WSGIEnvironment) -> Answer:
 
 
 def prepare_forks() -> None:
-    """Let each process forked from now on stop when TERM comes while it starts, and when its parent has died."""
+    """Let each process forked from now on stop when TERM comes while it starts."""
     os.register_at_fork(before=_block_term, after_in_parent=_unblock_term, after_in_child=_start_child)
 
 
@@ -157,7 +158,6 @@ def _start_child() -> None:
     # came before this line was blocked, and ends the process now.
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     _unblock_term()
-    threading.Thread(target=_stop_as_orphan, args=(os.getppid(),), name="orphan-watch", daemon=True).start()
 
 
 def _block_term() -> None:
@@ -168,8 +168,19 @@ def _unblock_term() -> None:
     signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGTERM})
 
 
-def _stop_as_orphan(parent: int) -> None:
-    # Nothing else stops this process after a kill -9 of its parent, and it would keep the port.
-    while os.getppid() == parent:
+def stop_with_parent() -> None:
+    """Let this process stop, as TERM stops it, soon after its parent has died; call it in each process of a server.
+
+    Nothing else stops it after a kill -9 of its parent, and it would keep the port. It does not matter whether the
+    process was forked, spawned, or started by a fork server.
+    """
+    threading.Thread(target=_stop_as_orphan, name="orphan-watch", daemon=True).start()
+
+
+def _stop_as_orphan() -> None:
+    # A fork server is the parent of the process, and outlives the one that asked for it. Then only a pipe tells of the
+    # death. Of forked processes the younger ones hold that pipe open, too, and only the new parent tells.
+    asked_by, started_by = multiprocessing.parent_process(), os.getppid()
+    while os.getppid() == started_by and (asked_by is None or asked_by.is_alive()):
         time.sleep(ORPHAN_CHECK_SECONDS)
     os.kill(os.getpid(), signal.SIGTERM)

@@ -13,6 +13,7 @@ from shared.connection.client import TenantConnection
 from shared.db.core.pool import Connection, retry_until_stored
 from shared.db.tasks import actions as action_rows
 from shared.db.tasks import events, leases, settling
+from shared.db.tasks.capacity import LOST_AFTER_SECONDS
 from shared.db.tenants import tenants
 from shared.errors import LeaseTooShort
 from shared.front.client import TenantClient
@@ -25,6 +26,9 @@ from workers.resources import Resources
 RENEW_AFTER = 0.25
 #: A write to Front starts only with this much of the lease left: the write's own deadline is 10 s.
 WRITE_NEEDS_SECONDS = 15.0
+#: The same of the time for which this process cannot count as lost. A heartbeat gives it again, and that may take a few
+#: seconds. A write that Front answers late has less time then, and its answer stays unclear.
+WRITE_NEEDS_ALIVE_SECONDS = 10.0
 #: No part of a write leaves in these last seconds of a lease. The next owner must find it done when it reads Front.
 AFTER_WRITE_SECONDS = 5.0
 
@@ -45,7 +49,7 @@ class Attempt:
         self.tenant_has_due_work = True
         self.end: tuple[str, str | None] | None = None
         self._lease_seconds = resources.settings.lease_seconds
-        self._leased_at = claimed_at
+        self._claimed_at = self._leased_at = claimed_at
         self._connection = TenantConnection(resources, claimed.task.tenant_id, grant=claimed.grant)
 
     # Front
@@ -72,22 +76,42 @@ class Attempt:
     def renew_lease_if_due(self) -> None:
         """Extend the lease from time to time while the step makes progress. Raises Fenced when the lease is lost."""
         if time.monotonic() - self._leased_at > RENEW_AFTER * self._lease_seconds:
-            started = time.monotonic()
-            self.transaction(lambda conn: leases.renew(conn, self.task, lease_seconds=self._lease_seconds))
-            self._leased_at = started
+            self._renew_lease()
 
     def write_deadline(self) -> float:
-        """Return the moment, by the monotonic clock, until which a write to Front may leave: well within the lease.
+        """Return the moment, by the monotonic clock, until which a write to Front may leave.
 
-        A process that was paused meanwhile sends nothing late. Raises LeaseTooShort when a write that starts now could
-        not end in time.
+        Nobody else gets the task within AFTER_WRITE_SECONDS of it, so a process that was paused meanwhile sends nothing
+        late. Raises LeaseTooShort when a write that starts now could not end in time, Fenced when the lease is lost.
         """
         self.renew_lease_if_due()
-        lease_ends = self._leased_at + self._lease_seconds
-        left = lease_ends - time.monotonic()
-        if left < WRITE_NEEDS_SECONDS:
+        not_lost_until = self._not_lost_until()
+        lease_ends, now = self._leased_at + self._lease_seconds, time.monotonic()
+        if (left := lease_ends - now) < WRITE_NEEDS_SECONDS:
             raise LeaseTooShort(f"{left:.0f} s of the lease are left; a write needs {WRITE_NEEDS_SECONDS:.0f} s")
-        return lease_ends - AFTER_WRITE_SECONDS
+        if (left := not_lost_until - now) < WRITE_NEEDS_ALIVE_SECONDS:
+            raise LeaseTooShort(
+                f"this process counts as alive for {left:.0f} s; a write needs {WRITE_NEEDS_ALIVE_SECONDS:.0f} s"
+            )
+        return min(lease_ends, not_lost_until) - AFTER_WRITE_SECONDS
+
+    def _not_lost_until(self) -> float:
+        """Return until when nobody takes the task away because this process seems lost. Raises Fenced.
+
+        A task that was claimed a moment ago is left alone, whatever the process's heartbeat says.
+        """
+        until = self._claimed_at + LOST_AFTER_SECONDS
+        if until - time.monotonic() >= WRITE_NEEDS_SECONDS:
+            return until
+        alive = self.resources.heartbeat.alive_for(WRITE_NEEDS_SECONDS)
+        if alive.since > self._leased_at:  # it may have counted as lost since the claim, and the task be gone
+            self._renew_lease()
+        return alive.until
+
+    def _renew_lease(self) -> None:
+        started = time.monotonic()
+        self.transaction(lambda conn: leases.renew(conn, self.task, lease_seconds=self._lease_seconds))
+        self._leased_at = started
 
     # Transactions, and the end of the attempt
 

@@ -70,6 +70,7 @@ def describe_failure(error: BaseException) -> str:
 
 
 def _claim(resources: Resources, task_id: int) -> Attempt | None:
+    resources.heartbeat.alive_for(0.0)  # a task of a process that never sent one would wait for its lease to end
     claimed_at = time.monotonic()
     lease = resources.settings.lease_seconds
     claimed = resources.pool.run_autocommit(

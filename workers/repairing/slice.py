@@ -61,7 +61,7 @@ def run_repair(resources: Resources, repair_id: int) -> None:
     Never raises: a failure is settled in the repair's row. Without PostgreSQL the repair is left to the sweeper.
     """
     try:
-        repair = resources.pool.run(lambda conn: repairs.claim(conn, repair_id, seconds=CLAIM_SECONDS))
+        repair = resources.pool.run(lambda conn: repairs.claim(conn, repair_id, resources.name, seconds=CLAIM_SECONDS))
         if repair:
             _Slice(resources, repair).run()
     except StoreUnavailable as exc:

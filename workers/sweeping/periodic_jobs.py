@@ -22,6 +22,8 @@ from workers.sweeping import retention
 RECORDER_IS_LATE_SECONDS = 1.0
 #: Recording ends after this, however much waits: the other jobs get their turn.
 RECORD_SECONDS = 1.0
+#: A job without work runs this often all the same.
+RESTS_SECONDS = 30.0
 #: Workers settle within this after an outage of PostgreSQL. A lease that ran out meanwhile does not mean a death.
 SETTLING_SECONDS = 10.0
 log = structlog.get_logger()
@@ -29,10 +31,11 @@ log = structlog.get_logger()
 
 @dataclass(kw_only=True)
 class PeriodicJob:
-    """A job that runs every `every` seconds; `due` is by the monotonic clock.
+    """A job that runs every `every` seconds; `due`, `began` and `not_before` are by the monotonic clock.
 
     If `run` returns True there is more to do, and the job runs again after `again_after`. A job with `after_outage`
-    leaves the workers that many seconds after an outage of PostgreSQL.
+    leaves the workers that many seconds after an outage of PostgreSQL. A job with `rests` runs only so often while
+    no work waits for it (`WaitingWork`).
     """
 
     name: str
@@ -40,33 +43,55 @@ class PeriodicJob:
     run: Callable[[Resources], bool | None]
     again_after: float = 0.0
     after_outage: float = 0.0
+    rests: float = 0.0
     due: float = 0.0
+    began: float = 0.0
+    not_before: float = 0.0
+    has_work: bool = False
+
+    def start(self, now: float) -> None:
+        """Note that the job begins now, and when it is due again."""
+        self.began = now
+        self.due = now + (self.rests if self.rests and not self.has_work else self.every)
+
+    def note_work(self, *, waits: bool) -> None:
+        """Let a resting job run again as often as it may, if work waits for it."""
+        self.has_work = waits
+        if waits and self.rests:
+            self.due = max(self.not_before, min(self.due, self.began + self.every))
+
+    def postpone(self, until: float) -> None:
+        """Let the job run no sooner, whatever waits."""
+        self.not_before = until
+        self.due = max(self.due, until)
 
 
 def periodic_jobs() -> list[PeriodicJob]:
     """Make the sweeper's jobs, all of them due at once."""
     return [
-        PeriodicJob(name="record_late", every=0.25, run=record_late),
+        PeriodicJob(name="record_late", every=1.0, again_after=0.25, run=record_late),
         PeriodicJob(name="move_old_entries", every=60.0, run=move_old_entries),
-        PeriodicJob(name="dispatch", every=0.1, again_after=0.05, run=dispatch),
-        PeriodicJob(name="probe", every=1.0, run=probe),
-        PeriodicJob(name="record_spooled", every=1.0, run=record_spooled),
-        PeriodicJob(name="take_back", every=1.0, run=take_back, after_outage=SETTLING_SECONDS),
-        PeriodicJob(name="adopt", every=1.0, run=adopt),
-        PeriodicJob(name="release_stranded", every=2.0, run=ReleaseStranded()),
+        PeriodicJob(name="dispatch", every=0.1, again_after=0.05, rests=RESTS_SECONDS, run=dispatch),
+        PeriodicJob(name="probe", every=1.0, rests=RESTS_SECONDS, run=probe),
+        PeriodicJob(name="record_spooled", every=1.0, rests=RESTS_SECONDS, run=record_spooled),
+        PeriodicJob(name="take_back", every=1.0, rests=RESTS_SECONDS, run=take_back, after_outage=SETTLING_SECONDS),
+        PeriodicJob(name="adopt", every=2.0, run=adopt),
+        PeriodicJob(name="release_stranded", every=5.0, run=ReleaseStranded()),
         PeriodicJob(name="keep_alive", every=60.0, run=keep_alive),
         PeriodicJob(name="expire", every=60.0, run=expire),
         PeriodicJob(name="begin_repairs", every=15.0, run=begin_repairs),
-        PeriodicJob(name="repair", every=1.0, run=repair, after_outage=SETTLING_SECONDS),
+        PeriodicJob(name="repair", every=1.0, rests=RESTS_SECONDS, run=repair, after_outage=SETTLING_SECONDS),
         PeriodicJob(name="forget_processes", every=60.0, run=forget_processes),
     ]
 
 
-def record_late(resources: Resources) -> None:
-    """Record what waits too long: the recorder may be dead, or Redis too full for Celery."""
-    if resources.intake.oldest_age_seconds() > RECORDER_IS_LATE_SECONDS and (count := _drain(resources)):
+def record_late(resources: Resources) -> bool:
+    """Record what waits too long: the recorder may be dead, or Redis too full for Celery. True while anything waits."""
+    age = resources.intake.oldest_age_seconds()
+    if age > RECORDER_IS_LATE_SECONDS and (count := _drain(resources)):
         resources.pool.run(lambda conn: counters.increase(conn, "rescued", count))
         log.warning("recorded_by_sweeper", deliveries=count)
+    return age > 0
 
 
 def record_spooled(resources: Resources) -> None:
@@ -92,12 +117,20 @@ def probe(resources: Resources) -> None:
 
 def take_back(resources: Resources) -> None:
     """Make tasks due again whose message or worker was lost. Tasks that lost too many workers fail."""
+    resources.pool.run(rescue.end_leases_of_lost_processes)
+    end_lost_roles(resources)
     for lost in resources.pool.run(rescue.reclaim_lost_tasks):
         log.warning("task_rescued", task_id=lost.id, was=lost.was)
         failpoints.reach("taken_back_before_dispatch")
     for lost in resources.pool.run(rescue.tasks_to_give_up):
         resources.pool.run(partial(_give_up, lost=lost))
         log.warning("task_given_up", task_id=lost.id)
+
+
+def end_lost_roles(resources: Resources) -> None:
+    """Free the role of recorder or sweeper from processes that are lost and whose session goes on."""
+    for name in resources.pool.run(rescue.end_roles_of_lost_processes):
+        log.warning("role_taken_from_lost_process", process=name)
 
 
 def adopt(resources: Resources) -> None:

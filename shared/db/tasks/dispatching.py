@@ -29,6 +29,20 @@ _ANY = SQL("(state = 'ready' AND kind <> 'store_attachment' OR {})").format(_FIL
 _PROBE_IS_DUE = SQL("probe_at <= now() AND NOT EXISTS (SELECT FROM outages WHERE what = 'front')")
 
 
+def first_due_tasks(name: SQL, lane: SQL) -> Composed:
+    """Return a recursive CTE: the first due time of each tenant's ready tasks in this lane, by a loose index scan."""
+    return SQL("""
+{name}(tenant_id, due_at) AS (
+    (SELECT tenant_id, due_at FROM tasks WHERE state = 'ready' AND {lane} AND tenant_id IS NOT NULL
+     ORDER BY tenant_id, due_at LIMIT 1)
+    UNION ALL
+    SELECT next.* FROM {name} CROSS JOIN LATERAL (
+        SELECT tenant_id, due_at FROM tasks WHERE state = 'ready' AND {lane} AND tenant_id > {name}.tenant_id
+        ORDER BY tenant_id, due_at LIMIT 1) next
+)
+""").format(name=name, lane=lane)
+
+
 def _shared_sql(lane: SQL) -> dict[str, SQL | Composed]:
     """Return the SQL that top-ups and rounds share."""
     is_due = SQL("tenant_id = tenants.id AND state = 'ready' AND {} AND due_at <= now()").format(lane)
@@ -70,17 +84,10 @@ def _round(lane: SQL, order: SQL = _BACKLOGS_LAST) -> Composed:
     Tenants without a backlog come before tenants with one; the tenant that was served longest ago comes first. Turns
     alone would let a single event wait for a task of each tenant with a backlog: seconds with a thousand tenants. No
     more tenants are considered than there is capacity. Locked rows are left for the next round, so that they hold up no
-    other tenant. A loose index scan finds the tenants.
+    other tenant.
     """
     return SQL("""
-WITH RECURSIVE waiting(tenant_id, due_at) AS (
-    (SELECT tenant_id, due_at FROM tasks WHERE state = 'ready' AND {lane} AND tenant_id IS NOT NULL
-     ORDER BY tenant_id, due_at LIMIT 1)
-    UNION ALL
-    SELECT next.* FROM waiting CROSS JOIN LATERAL (
-        SELECT tenant_id, due_at FROM tasks WHERE state = 'ready' AND {lane} AND tenant_id > waiting.tenant_id
-        ORDER BY tenant_id, due_at LIMIT 1) next
-), ready AS (
+WITH RECURSIVE {first_due}, ready AS (
     SELECT tenants.id, last_served_at, own.capacity, waiting.due_at <= last_served_at OR {has_more} AS has_backlog
     FROM waiting
     JOIN tenants ON tenants.id = waiting.tenant_id AND {is_dispatchable}
@@ -100,7 +107,7 @@ WITH RECURSIVE waiting(tenant_id, due_at) AS (
     WHERE tasks.state = 'ready' FOR UPDATE OF tasks SKIP LOCKED
 )
 {queue}
-""").format(order=order, **_shared_sql(lane))
+""").format(order=order, first_due=first_due_tasks(SQL("waiting"), lane), **_shared_sql(lane))
 
 
 # Rendered once, because psycopg would render them at each execution.
