@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable
 from typing import TypeVar
 
+from shared.actions import Snapshot
 from shared.connection.client import TenantConnection
 from shared.db.core.pool import Connection, retry_until_stored
 from shared.db.tasks import actions as action_rows
@@ -36,12 +37,14 @@ class Attempt:
     """A claimed task with its lease, and Front with the tenant's token.
 
     `tenant_has_due_work` tells whether the tenant had work due when the attempt was settled. It is true before that.
+    `snapshot` is the conversation as the attempt read it in Front, kept for later attempts if this one ends too early.
     """
 
     def __init__(self, resources: Resources, claimed: leases.ClaimedTask, claimed_at: float):
         self.resources = resources
         self.task = claimed.task
         self.tenant_has_due_work = True
+        self.snapshot: Snapshot | None = None
         self._lease_seconds = resources.settings.lease_seconds
         self._leased_at = claimed_at
         self._connection = TenantConnection(resources, claimed.task.tenant_id, grant=claimed.grant)
@@ -116,7 +119,13 @@ class Attempt:
         The caller decides to wait in the same transaction: a later change of the conversation finds the task waiting.
         """
         leases.put_back(conn, self.task, seconds=seconds, counts=False)
+        self.keep_snapshot(conn)
         self._wrap_up(conn, "ready", None, why)
+
+    def keep_snapshot(self, conn: Connection) -> None:
+        """Keep the snapshot of the conversation, if there is one, for later attempts."""
+        if self.snapshot:
+            action_rows.keep_snapshot(conn, self.task.tenant_id, self.snapshot)
 
     def finish(self, state: str, write: Callable[[Connection], None], *, code: str | None = None) -> None:
         """End the task together with what `write` adds, in one transaction. Raises Fenced when the lease is lost."""
@@ -164,7 +173,10 @@ class Attempt:
             case GiveUp():
                 leases.finish(conn, self.task, "failed", **reason)
                 self._fail_file_or_action(conn, decision.code)
-        self._wrap_up(conn, "failed" if isinstance(decision, GiveUp) else "ready", decision.code, detail)
+        gives_up = isinstance(decision, GiveUp)
+        if not gives_up:
+            self.keep_snapshot(conn)
+        self._wrap_up(conn, "failed" if gives_up else "ready", decision.code, detail)
 
     def _park_tenant(self, conn: Connection, cause: str) -> None:
         version = self._connection.token_version

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from datetime import datetime
 
-from shared.actions import UndoFacts
+from shared.actions import Observation, UndoFacts
 from shared.db.core.pool import Connection
 from shared.db.tasks import actions, leases, settling
 from shared.errors import ConversationGone, FrontRejected
@@ -16,8 +16,8 @@ from workers.changes.change import make_change
 from workers.changes.precedence import (
     API_SOURCES,
     CHANGE_WEBHOOKS,
+    SHORT_SNAPSHOT_SECONDS,
     STATUS_AFTER,
-    Observation,
     Precedence,
     Settle,
     tag_of,
@@ -46,6 +46,9 @@ class _Undo:
 
     def decide_from_rows(self, facts: UndoFacts) -> Precedence:
         return decide_undo_from_rows(facts)
+
+    def snapshot_seconds(self, _facts: UndoFacts) -> float:
+        return SHORT_SNAPSHOT_SECONDS
 
     def events_needed_since(self, facts: UndoFacts, status: str) -> datetime | None:
         is_as_we_left_it = status == STATUS_AFTER.get(facts.kind, status)

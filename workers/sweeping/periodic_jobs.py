@@ -13,7 +13,8 @@ from shared.db import counters, repairs
 from shared.db.core.locks import lock_conversation
 from shared.db.core.pool import Connection
 from shared.db.recording import spool
-from shared.db.tasks import capacity, rescue, settling
+from shared.db.tasks import actions, capacity, rescue, settling
+from workers.changes.precedence import SNAPSHOT_SECONDS
 from workers.recording.chunk import adopt_parked_events
 from workers.resources import Resources
 from workers.sweeping import retention
@@ -59,6 +60,7 @@ def periodic_jobs() -> list[PeriodicJob]:
         PeriodicJob(name="begin_repairs", every=15.0, run=begin_repairs),
         PeriodicJob(name="repair", every=1.0, run=repair, after_outage=SETTLING_SECONDS),
         PeriodicJob(name="forget_processes", every=60.0, run=forget_processes),
+        PeriodicJob(name="forget_snapshots", every=60.0, run=forget_snapshots),
     ]
 
 
@@ -149,6 +151,11 @@ def repair(resources: Resources) -> None:
 def forget_processes(resources: Resources) -> None:
     """Delete the rows of processes that are gone."""
     resources.pool.run(capacity.remove_stale_processes)
+
+
+def forget_snapshots(resources: Resources) -> None:
+    """Delete the snapshots of conversations that are too old for any action."""
+    resources.pool.run(partial(actions.remove_old_snapshots, seconds=SNAPSHOT_SECONDS))
 
 
 def _drain(resources: Resources) -> int:
