@@ -51,6 +51,9 @@ class ConversationChange(Protocol[F]):
     def decide_from_front(self, facts: F, front: Observation) -> Settle | None:
         """Decide from the conversation in Front; None means that the change is to be written."""
 
+    def calls_needed(self, facts: F) -> int:
+        """Return how many calls to Front it takes at most to read the conversation and make the change."""
+
     def record_intent(self, conn: Connection, event_id: int) -> None:
         """Record that the change is about to be sent."""
 
@@ -130,7 +133,7 @@ def _put_back_to_wait(conn: Connection, attempt: Attempt, change: ConversationCh
 
 def _read_conversation(attempt: Attempt, change: ConversationChange[F], facts: F) -> Observation:
     """Read the conversation in Front, and its events where status and tags alone do not tell."""
-    front = attempt.front()
+    front = attempt.front(calls=change.calls_needed(facts))
     found = front.conversation(facts.conversation_id)
     if found.id != facts.conversation_id:
         raise ConversationMoved("merged, as reading it showed", merged_id=facts.conversation_id, surviving_id=found.id)
