@@ -40,9 +40,9 @@ _COUNTED_SECONDS = 60
 _COUNTS_TTL_SECONDS = 3_600
 #: Counts all the wanted calls or none. The window is a sorted set with an entry for each call, by Redis' own clock.
 #:
-#: A backlog may use the first quarter of a window at once. From there on it takes calls as evenly as the limit gives
-#: them, so that a call becomes free all the time, also for live work. `ahead` says by how many milliseconds the backlog
-#: is ahead of that pace. It may be ahead by a twentieth of a window, which makes up for late starts.
+#: A backlog takes calls as evenly as the limit gives them. So a call becomes free all the time, also for live work.
+#: `ahead` says by how many milliseconds it is ahead of that pace. It may be ahead by a twentieth of a window, which
+#: makes up for late starts. It may be ahead by more while at most a quarter of the window's calls is used.
 #:
 #: Returns the calls counted, the milliseconds until as many may be counted again, and the limit.
 _RESERVE = """
@@ -57,8 +57,8 @@ local wanted = math.min(tonumber(ARGV[2]), most)
 redis.call('zremrangebyscore', KEYS[3], '-inf', now - window)
 local counted = redis.call('zcard', KEYS[3])
 local pace, ahead, may_be_ahead = window / (limit * 0.99), 0, window / 20
-paced = paced and counted + wanted > most / 4
 if paced then ahead = math.max(0, tonumber(redis.call('get', KEYS[4]) or now) - now) end
+if counted + wanted <= most / 4 then may_be_ahead = window end
 local function wait()
     local until_free, too_many = 0, counted + wanted - most
     if too_many > 0 then

@@ -54,23 +54,29 @@ CASE WHEN tenants.backlog_not_before > now() - interval '2 seconds'
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Lane:
-    """The tasks that compete for the same capacity, the condition on their tenant, and the most of one tenant."""
+    """The tasks that compete for the same capacity, the condition on their tenant, and the most of one tenant.
 
+    `index` names an index by its condition, of which `tasks` may be a part. It finds the tenants.
+    """
+
+    index: SQL
     tasks: SQL | Composed
     may_go: SQL | Composed
     per_tenant: int
     is_live: bool = False
 
 
-_OTHERS_LANE = Lane(tasks=OTHERS, may_go=_BACKLOG_MAY_GO, per_tenant=PER_TENANT)
-_FILES_LANE = Lane(tasks=FILES, may_go=_FILES_MAY_GO, per_tenant=FILES_PER_TENANT)
+_OTHERS_LANE = Lane(index=OTHERS, tasks=OTHERS, may_go=_BACKLOG_MAY_GO, per_tenant=PER_TENANT)
+_FILES_LANE = Lane(index=FILES, tasks=FILES, may_go=_FILES_MAY_GO, per_tenant=FILES_PER_TENANT)
 #: A probe goes besides all files in flight.
 _FILES_TO_PROBE = replace(_FILES_LANE, per_tenant=PER_TENANT)
 
 
 def _live(kind: SQL) -> Lane:
     tasks = SQL("{} AND {}").format(LIVE, kind)
-    return Lane(tasks=tasks, may_go=SQL("true"), per_tenant=LIVE_PER_TENANT, is_live=True)
+    # Tasks that have been due for long are no longer live, but stay in the index.
+    has_due = SQL("EXISTS (SELECT FROM tasks WHERE tenant_id = tenants.id AND state = 'ready' AND {})").format(tasks)
+    return Lane(index=SQL("is_live"), tasks=tasks, may_go=has_due, per_tenant=LIVE_PER_TENANT, is_live=True)
 
 
 _LIVE_OTHERS_LANE, _LIVE_FILES_LANE = _live(OTHERS), _live(FILES)
@@ -80,7 +86,9 @@ def _shared_sql(lane: Lane) -> dict[str, SQL | Composed]:
     """Return the SQL that top-ups and rounds share."""
     is_due = SQL("tenant_id = tenants.id AND state = 'ready' AND {} AND due_at <= now()").format(lane.tasks)
     return {
-        "lane": lane.tasks,
+        "index": lane.index,
+        # A backlog is served all the time, so this tells nothing about the live work beside it.
+        "was_left": SQL("false") if lane.is_live else SQL("waiting.due_at <= last_served_at"),
         "is_dispatchable": SQL("{} AND {}").format(_IS_DISPATCHABLE, lane.may_go),
         "is_due": is_due,
         "has_more": SQL("EXISTS (SELECT FROM tasks WHERE {} OFFSET %(per_tenant)s LIMIT 1)").format(is_due),
@@ -122,14 +130,14 @@ def _round(lane: Lane, order: SQL = _BACKLOGS_LAST) -> Composed:
     """
     return SQL("""
 WITH RECURSIVE waiting(tenant_id, due_at) AS (
-    (SELECT tenant_id, due_at FROM tasks WHERE state = 'ready' AND {lane} AND tenant_id IS NOT NULL
+    (SELECT tenant_id, due_at FROM tasks WHERE state = 'ready' AND {index} AND tenant_id IS NOT NULL
      ORDER BY tenant_id, due_at LIMIT 1)
     UNION ALL
     SELECT next.* FROM waiting CROSS JOIN LATERAL (
-        SELECT tenant_id, due_at FROM tasks WHERE state = 'ready' AND {lane} AND tenant_id > waiting.tenant_id
+        SELECT tenant_id, due_at FROM tasks WHERE state = 'ready' AND {index} AND tenant_id > waiting.tenant_id
         ORDER BY tenant_id, due_at LIMIT 1) next
 ), ready AS (
-    SELECT tenants.id, last_served_at, own.capacity, waiting.due_at <= last_served_at OR {has_more} AS has_backlog
+    SELECT tenants.id, last_served_at, own.capacity, {was_left} OR {has_more} AS has_backlog
     FROM waiting
     JOIN tenants ON tenants.id = waiting.tenant_id AND {is_dispatchable}
     CROSS JOIN LATERAL (SELECT {tenants_capacity} AS capacity OFFSET 0) own
