@@ -12,7 +12,7 @@ import structlog
 
 from shared import failpoints
 from shared.db.tasks import leases
-from shared.errors import Fenced, MailroomError, NeedsReconnect, NotYet, StoreUnavailable
+from shared.errors import BudgetExhausted, Fenced, MailroomError, NeedsReconnect, NotYet, StoreUnavailable
 from shared.models import Task
 from shared.process.scrub import hide
 from workers.attempts.attempt import Attempt, Step
@@ -76,6 +76,8 @@ def _run(attempt: Attempt, step: Step) -> None:
     except Fenced:
         log.warning("fenced", task_id=task.id, kind=task.kind, epoch=task.lease_epoch)
         attempt.transaction(lambda conn: leases.release(conn, task))
+    finally:
+        attempt.release_calls()
 
 
 def _do_or_fail(attempt: Attempt, step: Step) -> None:
@@ -102,6 +104,9 @@ def _do(attempt: Attempt, step: Step) -> None:
 
 def _settle_failure(attempt: Attempt, error: BaseException) -> None:
     """Decide what follows the failure and write it down. Raises Fenced when the lease is lost."""
+    if isinstance(error, BudgetExhausted) and not attempt.calls:
+        attempt.rest(error.retry_after)
+        return
     outage = is_outage(attempt, error)
     jitter = random.random()  # noqa: S311 -- spreads retries
     decision = decide(error, attempt=attempt.task.attempts, jitter=jitter, outage=outage)

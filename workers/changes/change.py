@@ -69,6 +69,9 @@ class ConversationChange(Protocol[F]):
     def decide_from_front(self, facts: F, front: Observation) -> Settle | None:
         """Decide from the conversation in Front; None means that the change is to be written."""
 
+    def calls_needed(self, facts: F) -> int:
+        """Return how many calls to Front it takes at most to read the conversation and make the change."""
+
     def record_intent(self, conn: Connection, event_id: int) -> None:
         """Record that the change is about to be sent."""
 
@@ -163,11 +166,12 @@ def _put_back_to_wait(conn: Connection, attempt: Attempt, change: ConversationCh
 
 def _observe(attempt: Attempt, change: ConversationChange[F], facts: F, snapshot: Snapshot) -> Observation:
     """Read in Front the part of the conversation that the snapshot lacks: its state, its events, both or nothing."""
-    observation = snapshot.observation or _read_conversation(attempt, facts)
+    calls = change.calls_needed(facts)
+    observation = snapshot.observation or _read_conversation(attempt.front(calls=calls), facts)
     attempt.snapshot = replace(snapshot, observation=observation)
     since = change.events_needed_since(facts, observation.status)
     if since and not observation.has_events_since(since):
-        events = _read_events(attempt, facts.conversation_id, since)
+        events = _read_events(attempt.front(calls=calls - 1), facts, since)
         observation = replace(observation, events=events, events_since=since)
         attempt.snapshot = replace(snapshot, observation=observation)
     if snapshot.others_open and observation != snapshot.observation:
@@ -175,14 +179,14 @@ def _observe(attempt: Attempt, change: ConversationChange[F], facts: F, snapshot
     return observation
 
 
-def _read_conversation(attempt: Attempt, facts: Facts) -> Observation:
-    found = attempt.front().conversation(facts.conversation_id)
+def _read_conversation(front: TenantClient, facts: Facts) -> Observation:
+    found = front.conversation(facts.conversation_id)
     if found.id != facts.conversation_id:
         raise ConversationMoved("merged, as reading it showed", merged_id=facts.conversation_id, surviving_id=found.id)
     return Observation(status=found.status, tag_ids=found.tag_ids)
 
 
-def _read_events(attempt: Attempt, conversation_id: str, since: datetime) -> tuple[ObservedEvent, ...]:
+def _read_events(front: TenantClient, facts: Facts, since: datetime) -> tuple[ObservedEvent, ...]:
     return tuple(
         ObservedEvent(
             front_id=event.id,
@@ -191,7 +195,7 @@ def _read_events(attempt: Attempt, conversation_id: str, since: datetime) -> tup
             emitted_at=event.emitted_at or since,
             target_id=event.target_id,
         )
-        for event in attempt.front().conversation_events(conversation_id, since=since - CLOCK_SKEW)
+        for event in front.conversation_events(facts.conversation_id, since=since - CLOCK_SKEW)
     )
 
 

@@ -56,6 +56,9 @@ class _PlannedChange:
     def decide_from_front(self, facts: ActionFacts, front: Observation) -> Settle | None:
         return decide_from_front(facts, front)
 
+    def calls_needed(self, facts: ActionFacts) -> int:
+        return 3 if facts.kind in STATUS_AFTER else 2  # only a status needs the conversation's events
+
     def record_intent(self, conn: Connection, event_id: int) -> None:
         actions.record_intent(conn, event_id)
 

@@ -57,6 +57,9 @@ class _Undo:
     def decide_from_front(self, facts: UndoFacts, front: Observation) -> Settle | None:
         return decide_undo_from_front(facts, front)
 
+    def calls_needed(self, facts: UndoFacts) -> int:
+        return 4 if facts.kind == "trash" else 3  # `verify` reads it again
+
     def record_intent(self, conn: Connection, event_id: int) -> None:
         actions.record_undo_intent(conn, event_id)
 

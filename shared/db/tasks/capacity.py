@@ -15,6 +15,8 @@ ASSUMED_SLOTS = 16
 
 #: The two lanes of dispatching.
 OTHERS, FILES = SQL("kind <> 'store_attachment'"), SQL("kind = 'store_attachment'")
+#: Work that no backlog holds up: of an event that was new when it was recorded, and due for less than a minute.
+LIVE = SQL("(is_live AND due_at > now() - interval '1 minute')")
 _ALIVE = SQL("seen_at > now() - interval '15 seconds'")
 # Sent to the workers or run by one that lives. A task of a killed worker does not count: it would take capacity from
 # everybody until its lease ends. The attempt is a scalar subquery, so that it is looked up by key: for a join the
