@@ -13,12 +13,9 @@ from limits import RateLimitItem, RateLimitItemPerSecond
 from limits.storage import MemoryStorage
 from limits.strategies import MovingWindowRateLimiter
 from redis import Redis, RedisError
-from redis.backoff import NoBackoff
-from redis.exceptions import ConnectionError as RedisConnectionError
-from redis.retry import Retry
 
 from shared.errors import BudgetExhausted, StoreUnavailable
-from shared.redis_clients import redis_client
+from shared.redis_clients import brief_redis_client
 
 _KEY_PREFIX = "mailroom:front"
 _LIMIT_TTL_SECONDS = 86_400
@@ -29,7 +26,6 @@ WINDOW_SECONDS = 60
 LIVE_CALLS = 1
 #: A reserved call that leaves later than this is counted anew, so that our window ends no earlier than Front's.
 LATE_SECONDS = 1.0
-_REDIS_SECONDS = 0.5
 _BREAKER_SECONDS = 5.0
 #: One header may stop a company for a window or two, but not for as long as a wrong clock says.
 _MAX_RESET_SECONDS = 120.0
@@ -38,6 +34,7 @@ _SCAN_COUNT = 1_000
 #: Calls are added up by the minute, whatever the window.
 _COUNTED_SECONDS = 60
 _COUNTS_TTL_SECONDS = 3_600
+_REPORT_SECONDS = 600
 #: Counts all the wanted calls or none. The window is a sorted set with an entry for each call, by Redis' own clock.
 #:
 #: A backlog takes calls as evenly as the limit gives them. So a call becomes free all the time, also for live work.
@@ -157,14 +154,7 @@ class Budget:
     @classmethod
     def from_url(cls, url: str, *, default_per_minute: int = 120) -> Self:
         """Return a budget with connections of its own, which wait half a second for Redis."""
-        redis = redis_client(
-            url,
-            socket_timeout=_REDIS_SECONDS,
-            socket_connect_timeout=_REDIS_SECONDS,
-            # A new connection after a restart of Redis; no second try when Redis hangs.
-            retry=Retry(NoBackoff(), 1, supported_errors=(RedisConnectionError,)),
-        )
-        return cls(redis, default_per_minute=default_per_minute)
+        return cls(brief_redis_client(url), default_per_minute=default_per_minute)
 
     def reserve(self, company_id: str, reservation: Reservation, calls: int) -> float:
         """Fill the reservation up to so many calls, all or none; fewer only where the limit itself is lower.
@@ -214,6 +204,11 @@ class Budget:
         """Return the usage of each company in the last whole minute; of none while Redis is away."""
         return self._with_redis(lambda: self._read_usage(list(company_ids))) or {}
 
+    def is_first_report(self, company_id: str) -> bool:
+        """Whether nobody has reported in ten minutes that the company is at its limit. Then the caller reports it."""
+        key = _key("reported", company_id)
+        return bool(self._with_redis(lambda: self._redis.set(key, 1, ex=_REPORT_SECONDS, nx=True)))
+
     def learn(self, company_id: str, *, limit: int | None, remaining: int | None, reset_at: float | None) -> None:
         """Take over Front's headers: a new limit counts from now on, and an exhausted one pauses until its reset."""
         if limit is not None and limit <= 0:
@@ -239,7 +234,7 @@ class Budget:
     def forget(self, company_id: str) -> None:
         """Delete the company's keys from Redis. Raises StoreUnavailable."""
         try:
-            keys = _keys(company_id)
+            keys = [*_keys(company_id), _key("reported", company_id)]
             keys += self._redis.scan_iter(match=f"{_key('counts', company_id)}:*", count=_SCAN_COUNT)
             self._redis.delete(*keys)
         except RedisError as exc:

@@ -65,10 +65,10 @@ class TenantConnection:
         self._use(token)
         return True
 
-    def release(self, *, in_vain: bool) -> None:
-        """Give back the calls to Front that were reserved and not made; `in_vain`: the others came to nothing."""
+    def release(self, *, wasted: int) -> None:
+        """Give back the calls to Front that were reserved and not made; so many of the others were made in vain."""
         if self._front:
-            self._front.release(wasted=len(self.calls) if in_vain else 0)
+            self._front.release(wasted=wasted)
 
     def _use(self, token: Token) -> TenantClient:
         self._calls_before = self.calls

@@ -19,7 +19,7 @@ from shared.db.tenants import tenants
 from shared.errors import LeaseTooShort
 from shared.front.client import TenantClient
 from shared.models import Call
-from workers.attempts.outage import SCOPE_PROBE_SECONDS, front_answered
+from workers.attempts.outage import SCOPE_PROBE_SECONDS, front_answered, wasted_calls
 from workers.attempts.retries import Decision, GiveBack, GiveUp, Park, Retry
 from workers.resources import Resources
 
@@ -185,7 +185,8 @@ class Attempt:
 
     def release_calls(self) -> None:
         """Give back the calls to Front that were reserved and not made."""
-        self._connection.release(in_vain=self._came_to_nothing)
+        wasted = wasted_calls(self.calls, keeps_reading=self.snapshot is not None) if self._came_to_nothing else 0
+        self._connection.release(wasted=wasted)
 
     def fail(self, decision: Decision, detail: str) -> None:
         """Write down a failed attempt as it was decided. Raises Fenced when the lease is lost."""

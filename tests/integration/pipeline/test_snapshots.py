@@ -9,7 +9,9 @@ import pytest
 
 from sandbox.models import Source, SourceType
 from sandbox.world import Cause, set_status
+from shared.connection.budget import LIVE_CALLS
 from shared.db.tasks import manual_changes
+from shared.redis_clients import brief_redis_client
 from tests.integration.pipeline.harness import NORA, TO_NORA, Harness
 from workers.changes.precedence import SHORT_SNAPSHOT_SECONDS, SNAPSHOT_SECONDS
 
@@ -277,6 +279,32 @@ def test_an_undo_uses_a_snapshot_of_the_last_minute(
     work_again(harness)
     assert calls(harness) == reads + undo
     assert states(harness)[0][0] == "undone"
+
+
+@pytest.mark.usefixtures("tenant")
+@pytest.mark.parametrize(
+    ("fault", "free", "made"),
+    [
+        ({"method": "PATCH"}, 1, ARCHIVE),
+        ({"method": "GET", "path_regex": "/events"}, 1, []),
+        ({"method": "GET", "path_regex": "/events"}, 2, ["GET events", *ARCHIVE]),
+    ],
+)
+def test_an_attempt_reserves_only_the_calls_that_a_snapshot_does_not_save(
+    harness: Harness, fault: dict[str, Any], free: int, made: list[str]
+) -> None:
+    old_mail(harness)
+    harness.control("faults", {"kind": "429", "count": 1, **fault})
+    harness.work()
+    calls(harness)
+    harness.resources.stop.wait(1.1)  # the 429's Retry-After
+    with brief_redis_client(harness.settings.redis_url.get_secret_value()) as redis:
+        counted = redis.zcard("mailroom:front:calls:cmp_acme")
+        redis.set("mailroom:front:limit:cmp_acme", counted + LIVE_CALLS + free)
+        redis.delete("mailroom:front:pause:cmp_acme")
+    harness.make_due()
+    harness.work()
+    assert calls(harness) == made
 
 
 @pytest.mark.usefixtures("tenant")
