@@ -144,7 +144,8 @@ def _release(conn: Connection, tenant_id: int, conversation_id: str, waiting: Se
     free = [task_id for task_id, kind, wait_for in waiting if wait_reason(kind, wait_for, unstored) is None]
     conn.execute(
         """
-        UPDATE tasks SET due_at = CASE WHEN is_live THEN now() ELSE created_at END
+        UPDATE tasks
+        SET due_at = CASE WHEN is_live AND created_at > now() - interval '1 minute' THEN now() ELSE created_at END
         WHERE id = ANY(%s) AND state = 'ready'
         """,
         (free,),

@@ -178,15 +178,18 @@ def test_at_the_limit_a_file_waits_for_changes_that_are_due(harness: Harness) ->
     assert dispatched(harness) == [file]
 
 
-@pytest.mark.parametrize("is_live", [False, True])
-def test_a_change_that_waited_for_its_file_keeps_its_place_in_a_backlog(harness: Harness, is_live: bool) -> None:
+@pytest.mark.parametrize(("is_live", "age_seconds", "place"), [(False, 0, 0), (True, 0, 2), (True, 61, 0)])
+def test_a_change_that_waited_for_its_file_keeps_its_place_in_a_backlog(
+    harness: Harness, is_live: bool, age_seconds: int, place: int
+) -> None:
     [first] = old_mail(harness, attachment_count=1)
     old_mail(harness, 2)
-    harness.sql("UPDATE tasks SET is_live = %s", is_live)
+    aged = "created_at = created_at - make_interval(secs => %s), due_at = due_at - make_interval(secs => %s)"
+    harness.sql(f"UPDATE tasks SET is_live = %s, {aged}", is_live, age_seconds, age_seconds)
     harness.run(harness.one("SELECT id FROM tasks WHERE kind = 'store_attachment'"))
     harness.sql("UPDATE tasks SET state = 'ready', lease_until = NULL WHERE state = 'queued'")  # it was topped up
     due = [task_id for (task_id,) in harness.sql(READY)]
-    assert due.index(task_of(harness, first)) == (2 if is_live else 0)
+    assert due.index(task_of(harness, first)) == place
 
 
 def test_fronts_429_keeps_the_tasks_place(harness: Harness) -> None:
