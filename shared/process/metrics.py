@@ -49,12 +49,12 @@ signing_keys = cache(SIGNING_KEYS.labels)
 
 #: The figures of the tenants at Front's rate limit, as JSON. They expire, so that a dead sweeper shows nothing.
 _TENANTS_AT_LIMIT = "mailroom:front:tenants_at_limit"
-_TENANTS_AT_LIMIT_SECONDS = 60
+_TENANTS_AT_LIMIT_SECONDS = 180
 _FIGURES = ("tenant", "limit", "used", "wasted", "waiting", "waiting_live")
 
 
 def publish_tenants_at_limit(redis: Redis, tenants: Sequence[Mapping[str, Any]]) -> None:
-    """Have all doors show these figures for a minute, in place of those published before. Raises RedisError.
+    """Have all doors show these figures for three minutes, in place of those published before. Raises RedisError.
 
     Each tenant has its name as `tenant`, `limit`, `used` and `wasted` (None if unknown), `waiting` and `waiting_live`.
     """

@@ -14,23 +14,30 @@ from psycopg.sql import SQL
 
 from shared.connection.budget import Budget
 from shared.db.core.pool import Connection
-from shared.db.tasks.capacity import LIVE
+from shared.db.tasks.capacity import FILES, LIVE, OTHERS
 
 #: A tenant counts as at the limit for this long after its work was held back.
 AT_LIMIT_SECONDS: Final = 300
 #: More wasted calls than this share of those used are a fault: a backlog then takes much longer than it must.
 MOST_WASTED: Final = 0.2
 
+# Files and other work are counted apart, because each has its own index.
 _HELD_BACK = SQL("""
 SELECT t.id AS tenant_id, t.name AS tenant, t.company_id, t.at_limit_at AS held_back_at, due.*
 FROM tenants t CROSS JOIN LATERAL (
     SELECT count(*) FILTER (WHERE NOT {live}) AS waiting, count(*) FILTER (WHERE {live}) AS waiting_live,
            min(created_at) AS oldest_at
-    FROM tasks WHERE tenant_id = t.id AND state = 'ready' AND due_at <= now()
+    FROM (
+        SELECT is_live, due_at, created_at FROM tasks
+        WHERE tenant_id = t.id AND state = 'ready' AND {others} AND due_at <= now()
+        UNION ALL
+        SELECT is_live, due_at, created_at FROM tasks
+        WHERE tenant_id = t.id AND state = 'ready' AND {files} AND due_at <= now()
+    ) of_both_kinds
 ) due
 WHERE t.at_limit_at > now() - make_interval(secs => %s) AND t.parked_cause IS NULL AND t.company_id IS NOT NULL
 ORDER BY due.waiting + due.waiting_live DESC, t.id
-""").format(live=LIVE)
+""").format(live=LIVE, others=OTHERS, files=FILES)
 
 
 @dataclass(frozen=True, kw_only=True)
