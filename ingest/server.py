@@ -173,4 +173,5 @@ def open_door() -> Server:
     settings = current()
     configure(settings, "door")
     failpoints.arm(settings.mailroom_crash_at)
+    metrics.show_tenants_at_limit(settings.redis_url.get_secret_value())
     return Server(create_app(settings), open_keeper(settings), max_body_bytes=settings.max_body_bytes)

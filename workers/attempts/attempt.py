@@ -9,6 +9,8 @@ import time
 from collections.abc import Callable
 from typing import TypeVar
 
+from shared.actions import Snapshot
+from shared.connection.budget import Reservation
 from shared.connection.client import TenantConnection
 from shared.db.core.pool import Connection, retry_until_stored
 from shared.db.tasks import actions as action_rows
@@ -18,7 +20,7 @@ from shared.db.tenants import tenants
 from shared.errors import LeaseTooShort
 from shared.front.client import TenantClient
 from shared.models import Call
-from workers.attempts.outage import SCOPE_PROBE_SECONDS, front_answered
+from workers.attempts.outage import SCOPE_PROBE_SECONDS, front_answered, wasted_calls
 from workers.attempts.retries import Decision, GiveBack, GiveUp, Park, Retry
 from workers.resources import Resources
 
@@ -41,6 +43,7 @@ class Attempt:
 
     `tenant_has_due_work` tells whether the tenant had work due when the attempt was settled. It is true before that.
     `end` is the state and the code with which the attempt ended the task; None when it put the task back.
+    `snapshot` is the conversation as the attempt read it in Front, kept for later attempts if this one ends too early.
     """
 
     def __init__(self, resources: Resources, claimed: leases.ClaimedTask, claimed_at: float):
@@ -48,9 +51,16 @@ class Attempt:
         self.task = claimed.task
         self.tenant_has_due_work = True
         self.end: tuple[str, str | None] | None = None
+        self.snapshot: Snapshot | None = None
         self._lease_seconds = resources.settings.lease_seconds
         self._claimed_at = self._leased_at = claimed_at
-        self._connection = TenantConnection(resources, claimed.task.tenant_id, grant=claimed.grant)
+        self._came_to_nothing = False
+        self._connection = TenantConnection(
+            resources,
+            claimed.task.tenant_id,
+            reservation=Reservation(is_live=claimed.task.is_live),
+            grant=claimed.grant,
+        )
 
     # Front
 
@@ -59,9 +69,21 @@ class Attempt:
         """The calls to Front so far."""
         return self._connection.calls
 
-    def front(self) -> TenantClient:
-        """Return Front as the task's tenant. Raises NeedsReconnect without a token, TokenUnavailable."""
-        return self._connection.front()
+    def front(self, *, calls: int = 1) -> TenantClient:
+        """Return Front as the task's tenant. Before its first call, reserve all that the attempt may need.
+
+        Raises NeedsReconnect without a token, TokenUnavailable, and BudgetExhausted when not all calls are free.
+        """
+        front = self._connection.front()
+        if not self.calls:
+            self._reserve(front, calls)
+        return front
+
+    def _reserve(self, front: TenantClient, calls: int) -> None:
+        """Reserve the calls. When they are the last for now, hold the tenant's backlog back until more are free."""
+        seconds = front.reserve(calls)
+        if seconds and not self.task.is_live:
+            self.resources.pool.run_autocommit(lambda conn: tenants.rest(conn, self.task.tenant_id, seconds))
 
     def renew_token(self) -> bool:
         """Use another token than the one that Front refused, from now on; False when there is none."""
@@ -142,7 +164,13 @@ class Attempt:
         The caller decides to wait in the same transaction: a later change of the conversation finds the task waiting.
         """
         leases.put_back(conn, self.task, seconds=seconds, counts=False)
+        self.keep_snapshot(conn)
         self._wrap_up(conn, "ready", None, why)
+
+    def keep_snapshot(self, conn: Connection) -> None:
+        """Keep the snapshot of the conversation, if there is one, for later attempts."""
+        if self.snapshot:
+            action_rows.keep_snapshot(conn, self.task.tenant_id, self.snapshot)
 
     def finish(self, state: str, write: Callable[[Connection], None], *, code: str | None = None) -> None:
         """End the task together with what `write` adds, in one transaction. Raises Fenced when the lease is lost."""
@@ -173,26 +201,46 @@ class Attempt:
         )
         self.end = (state, None)
 
+    def rest(self, seconds: float) -> None:
+        """Put the task back in its place, since Front's budget has not enough left. Raises Fenced without the lease.
+
+        Nothing was asked of Front, so this was no attempt.
+        """
+        self._retry_until_stored(
+            lambda: self.resources.pool.run_autocommit(lambda conn: leases.rest(conn, self.task, seconds))
+        )
+        self.tenant_has_due_work = False
+
+    def release_calls(self) -> None:
+        """Give back the calls to Front that were reserved and not made."""
+        wasted = wasted_calls(self.calls, keeps_reading=self.snapshot is not None) if self._came_to_nothing else 0
+        self._connection.release(wasted=wasted)
+
     def fail(self, decision: Decision, detail: str) -> None:
         """Write down a failed attempt as it was decided. Raises Fenced when the lease is lost."""
+        self._came_to_nothing = not isinstance(decision, GiveUp)
         self.commit_despite_outage(lambda conn: self._write_failure(conn, decision, detail))
 
     def _write_failure(self, conn: Connection, decision: Decision, detail: str) -> None:
-        reason = {"code": decision.code, "detail": detail}
+        code = decision.code
         match decision:
-            case Retry():
-                leases.put_back(conn, self.task, seconds=decision.delay, counts=True, **reason)
-            case GiveBack():
-                leases.put_back(conn, self.task, seconds=decision.delay, counts=False, **reason)
-                if decision.tenant:
-                    tenants.hold_back(conn, self.task.tenant_id, decision.delay)
+            case Retry(delay=delay):
+                leases.put_back(conn, self.task, seconds=delay, counts=True, code=code, detail=detail)
+            case GiveBack(delay=delay, tenant=False):
+                leases.put_back(conn, self.task, seconds=delay, counts=False, code=code, detail=detail)
+            case GiveBack(delay=delay):
+                leases.put_back_in_place(conn, self.task, code=code, detail=detail)
+                tenants.hold_back(conn, self.task.tenant_id, delay)
             case Park():
-                leases.put_back(conn, self.task, seconds=0, counts=False, **reason)
-                self._park_tenant(conn, decision.code)
+                leases.put_back(conn, self.task, seconds=0, counts=False, code=code, detail=detail)
+                self._park_tenant(conn, code)
             case GiveUp():
-                leases.finish(conn, self.task, "failed", **reason)
-                self._fail_file_or_action(conn, decision.code)
-        self._wrap_up(conn, "failed" if isinstance(decision, GiveUp) else "ready", decision.code, detail)
+                leases.finish(conn, self.task, "failed", code=code, detail=detail)
+                self._fail_file_or_action(conn, code)
+        gives_up = isinstance(decision, GiveUp)
+        if not gives_up:
+            self.keep_snapshot(conn)
+        self._wrap_up(conn, "failed" if gives_up else "ready", code, detail)
 
     def _park_tenant(self, conn: Connection, cause: str) -> None:
         version = self._connection.token_version

@@ -14,7 +14,7 @@ from structlog.contextvars import bound_contextvars
 
 from shared import failpoints
 from shared.db.tasks import leases
-from shared.errors import Fenced, MailroomError, NeedsReconnect, NotYet, StoreUnavailable
+from shared.errors import BudgetExhausted, Fenced, MailroomError, NeedsReconnect, NotYet, StoreUnavailable
 from shared.models import Task
 from shared.process.scrub import hide
 from workers.attempts.attempt import Attempt, Step
@@ -92,6 +92,8 @@ def _run(attempt: Attempt, step: Step) -> None:
     except Fenced:
         log.warning("fenced", kind=task.kind, epoch=task.lease_epoch)
         attempt.transaction(lambda conn: leases.release(conn, task))
+    finally:
+        attempt.release_calls()
 
 
 def _do_or_fail(attempt: Attempt, step: Step) -> None:
@@ -117,6 +119,9 @@ def _do(attempt: Attempt, step: Step) -> None:
 
 def _settle_failure(attempt: Attempt, error: BaseException) -> None:
     """Decide what follows the failure, write it down and log it. Raises Fenced when the lease is lost."""
+    if isinstance(error, BudgetExhausted) and not attempt.calls:
+        attempt.rest(error.retry_after)
+        return
     outage = is_outage(attempt, error)
     jitter = random.random()  # noqa: S311 -- spreads retries
     decision = decide(error, attempt=attempt.task.attempts, jitter=jitter, outage=outage)

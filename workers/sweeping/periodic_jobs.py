@@ -2,18 +2,25 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from contextlib import suppress
+from dataclasses import asdict, dataclass
 from functools import partial
 
 import structlog
+from redis import Redis, RedisError
 
 from shared import failpoints
+from shared.connection.budget import Budget
 from shared.db import counters, repairs
 from shared.db.core.locks import lock_conversation
 from shared.db.core.pool import Connection
 from shared.db.recording import spool
-from shared.db.tasks import capacity, rescue, settling
+from shared.db.tasks import actions, capacity, rate_limit, rescue, settling
+from shared.process import metrics
+from shared.redis_clients import brief_redis_client
+from workers.changes.precedence import SNAPSHOT_SECONDS
 from workers.recording.chunk import adopt_parked_events
 from workers.resources import Resources
 from workers.sweeping import retention
@@ -26,6 +33,8 @@ RECORD_SECONDS = 1.0
 RESTS_SECONDS = 30.0
 #: Workers settle within this after an outage of PostgreSQL. A lease that ran out meanwhile does not mean a death.
 SETTLING_SECONDS = 10.0
+#: To count what waits at Front's rate limit may take this part of the sweeper's time.
+COUNTING_SHARE = 0.02
 log = structlog.get_logger()
 
 
@@ -82,6 +91,8 @@ def periodic_jobs() -> list[PeriodicJob]:
         PeriodicJob(name="begin_repairs", every=15.0, run=begin_repairs),
         PeriodicJob(name="repair", every=1.0, rests=RESTS_SECONDS, run=repair, after_outage=SETTLING_SECONDS),
         PeriodicJob(name="forget_processes", every=60.0, run=forget_processes),
+        PeriodicJob(name="forget_snapshots", every=60.0, run=forget_snapshots),
+        PeriodicJob(name="watch_rate_limits", every=5.0, run=WatchRateLimits()),
     ]
 
 
@@ -182,6 +193,46 @@ def repair(resources: Resources) -> None:
 def forget_processes(resources: Resources) -> None:
     """Delete the rows of processes that are gone."""
     resources.pool.run(capacity.remove_stale_processes)
+
+
+def forget_snapshots(resources: Resources) -> None:
+    """Delete the snapshots of conversations that are too old for any action."""
+    resources.pool.run(partial(actions.remove_old_snapshots, seconds=SNAPSHOT_SECONDS))
+
+
+class WatchRateLimits:
+    """Publishes the figures of the tenants at Front's rate limit as metrics, and logs who has reached it."""
+
+    def __init__(self) -> None:
+        self._redis: Redis | None = None
+        self._not_before = 0.0
+
+    def __call__(self, resources: Resources) -> None:
+        """Count and publish, less often where counting takes long."""
+        if (began := time.monotonic()) < self._not_before:
+            return
+        self._redis = self._redis or brief_redis_client(resources.settings.redis_url.get_secret_value())
+        budget = Budget(self._redis)
+        tenants = resources.pool.run(lambda conn: rate_limit.tenants_at_limit(conn, budget))
+        self._not_before = began + (time.monotonic() - began) / COUNTING_SHARE
+        with suppress(RedisError):
+            metrics.publish_tenants_at_limit(self._redis, [asdict(each) for each in tenants])
+        for each in tenants:
+            if budget.is_first_report(each.company_id):
+                _log_rate_limit(each)
+
+
+def _log_rate_limit(tenant: rate_limit.TenantAtLimit) -> None:
+    log.warning(
+        "rate_limit_reached",
+        tenant_id=tenant.tenant_id,
+        company_id=tenant.company_id,
+        limit=tenant.limit,
+        used=tenant.used,
+        wasted=tenant.wasted,
+        waiting=tenant.waiting,
+        waiting_live=tenant.waiting_live,
+    )
 
 
 def _drain(resources: Resources) -> int:

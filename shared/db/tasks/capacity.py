@@ -15,6 +15,8 @@ ASSUMED_SLOTS = 16
 
 #: The two lanes of dispatching.
 OTHERS, FILES = SQL("kind <> 'store_attachment'"), SQL("kind = 'store_attachment'")
+#: Work that no backlog holds up: of an event that was new when it was recorded, and due for less than a minute.
+LIVE = SQL("(is_live AND due_at > now() - interval '1 minute')")
 #: A process counts as lost after so long without a heartbeat. A write to Front needs all but the last second of it.
 LOST_AFTER_SECONDS = 16.0
 ALIVE = SQL("seen_at > now() - make_interval(secs => {})").format(Literal(LOST_AFTER_SECONDS))
