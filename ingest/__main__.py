@@ -19,7 +19,7 @@ from shared.errors import ConfigurationError
 from shared.process.logs import configure
 from shared.process.serving import prepare_forks, server
 from shared.redis_clients import refuse_redis_cluster
-from shared.settings import current
+from shared.settings import Settings, current
 
 TARGET = "ingest.server:open_door"
 EXIT_CONFIGURATION = 78
@@ -48,6 +48,7 @@ def _serve(target: str) -> None:
     with metrics_folder() as folder:
         os.environ.setdefault("PROMETHEUS_MULTIPROC_DIR", folder)  # before shared.process.metrics is imported
         load_before_forking()
+        open_private_port(settings)
         server(
             target,
             settings,
@@ -71,6 +72,13 @@ def load_before_forking() -> None:
     spool_writer.load()
     prepare_forks()
     gc.freeze()  # no collection of the processes goes through this code: that was a tenth of an answer (measured)
+
+
+def open_private_port(settings: Settings) -> None:
+    """Open METRICS_PORT, on which each forked process answers. Call it when PROMETHEUS_MULTIPROC_DIR is set."""
+    from shared.process import private_port  # noqa: PLC0415 - imports the metrics
+
+    private_port.listen(settings)
 
 
 @contextmanager

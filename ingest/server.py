@@ -10,20 +10,20 @@ import asyncio
 import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
-from functools import lru_cache
+from functools import lru_cache, partial
 from io import BytesIO
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from granian.rsgi import ProtocolClosed, ProtocolError  # type: ignore[attr-defined]  # the documented names
 from werkzeug.exceptions import ClientDisconnected
 
-from ingest.app import METRICS, READYZ, WEBHOOKS, create_app
+from ingest.app import WEBHOOKS, create_app
 from ingest.checks import check_size
 from ingest.keeper import Deadlines, open_keeper
 from ingest.minimal_flask import Hold
 from shared import failpoints
 from shared.errors import BodyTooSlow, DoorFull
-from shared.process import metrics
+from shared.process import metrics, private_port
 from shared.process.logs import configure
 from shared.settings import current
 
@@ -42,6 +42,7 @@ LARGE = 256 * 1024  # bytes; to sign more would keep everybody waiting
 LARGE_TOGETHER = 256 * 2**20  # bytes of bodies over SMALL that one process holds at once
 ASIDE_THREADS = 4
 ASIDE_WAITING = 64
+READY_SECONDS = 3.0  # longer than the stores need to tell that they are away
 
 ALWAYS: dict[str, Any] = {
     "SCRIPT_NAME": "",
@@ -58,15 +59,33 @@ class Server:
     """A WSGI application as an RSGI application, one in each process."""
 
     def __init__(
-        self, app: WSGIApplication, keeper: Keeper, *, max_body_bytes: int, body_seconds: float = BODY_SECONDS
+        self,
+        app: WSGIApplication,
+        keeper: Keeper,
+        *,
+        max_body_bytes: int,
+        body_seconds: float = BODY_SECONDS,
+        shows_metrics: bool = False,
     ) -> None:
         self._app = app
         self._keeper = keeper
         self._bodies = Bodies(limit=max_body_bytes, seconds=body_seconds)
         self._aside = ThreadPoolExecutor(ASIDE_THREADS, "aside")
         self._waiting_aside = 0
+        self._shown = private_port.PATHS if shows_metrics else ()
+
+    def __rsgi_init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        private_port.serve(partial(self._ready, loop))
+
+    def _ready(self, loop: asyncio.AbstractEventLoop) -> tuple[bool, dict[str, str]]:
+        """Whether some store can keep a delivery now; for another thread than the loop's."""
+        stores = asyncio.run_coroutine_threadsafe(self._keeper.stores(), loop).result(READY_SECONDS)
+        return any(stores.values()), {name: "writable" if stores[name] else "away" for name in stores}
 
     async def __rsgi__(self, scope: Scope, proto: HTTPProtocol) -> None:
+        if self._shown and scope.path in self._shown and scope.method in {"GET", "HEAD"}:
+            await self._show(scope, proto)
+            return
         hold, body = Hold(), b""
         try:
             body = await self._bodies.collect(scope, proto)
@@ -81,9 +100,7 @@ class Server:
     async def _answer(self, environ: WSGIEnvironment, hold: Hold, size: int) -> Answer:
         began, path = time.perf_counter(), environ["PATH_INFO"]
         try:
-            if path == READYZ:
-                hold.stores = await self._keeper.stores()
-            if size > LARGE or path == METRICS:
+            if size > LARGE:
                 answer = await self._call_aside(environ)
             else:
                 answer = call(self._app, environ)
@@ -96,8 +113,16 @@ class Server:
             metrics.DOOR_SECONDS.observe(time.perf_counter() - began)
         return answer
 
+    async def _show(self, scope: Scope, proto: HTTPProtocol) -> None:
+        """Answer as the private port would."""
+        loop = asyncio.get_running_loop()
+        found = await loop.run_in_executor(None, private_port.page, scope.path, partial(self._ready, loop))
+        assert found is not None  # noqa: S101 - for mypy: it is one of the private port's paths
+        body = found.body if scope.method == "GET" else b""
+        proto.response_bytes(found.status, [("Content-Type", found.content_type)], body)
+
     async def _call_aside(self, environ: WSGIEnvironment) -> Answer:
-        """In a thread, as it would keep everybody waiting: it reads files, or goes over megabytes."""
+        """In a thread, as it would keep everybody waiting: it goes over megabytes."""
         if self._waiting_aside >= ASIDE_WAITING:
             raise DoorFull("too many such requests at once")
         self._waiting_aside += 1
@@ -210,4 +235,9 @@ def open_door() -> Server:
     settings = current()
     configure(settings, "door")
     failpoints.arm(settings.mailroom_crash_at)
-    return Server(create_app(settings), open_keeper(settings), max_body_bytes=settings.max_body_bytes)
+    return Server(
+        create_app(settings),
+        open_keeper(settings),
+        max_body_bytes=settings.max_body_bytes,
+        shows_metrics=private_port.shown_on_public_port(settings),
+    )

@@ -163,6 +163,14 @@ class Settings(BaseSettings):
     port: int = Field(8080, ge=0, le=65535, description="Port of the door")
     console_port: int = Field(8081, ge=0, le=65535, description="Port of the console")
     sandbox_port: int = Field(8082, ge=0, le=65535, description="Port of the sandbox")
+    metrics_port: int = Field(
+        0,
+        ge=0,
+        le=65535,
+        description="Port of `/metrics`, `/readyz` and `/livez`, which no proxy forwards; 0: none, and outside "
+        "production PORT has them",
+    )
+    metrics_host: str = Field("127.0.0.1", description="Address or name that METRICS_PORT listens on")
     freshness_seconds: int = Field(900, ge=1, description="How old a signed webhook may be")
     max_body_bytes: int = Field(10 * 2**20, ge=1024, description="Largest webhook body taken")
     max_attachment_bytes: int = Field(100 * 2**20, ge=1, description="Largest file stored")

@@ -13,6 +13,7 @@ import pytest
 from ingest.app import create_app
 from ingest.server import Server
 from shared.errors import NothingStored
+from shared.process.private_port import shown_on_public_port
 from shared.settings import Settings
 from tests.unit.door.rsgi import Scope, ask
 
@@ -59,10 +60,18 @@ def door(kept: ListKeeper) -> Server:
     return door_with(kept)
 
 
-def door_with(keeper: object, *, max_bytes: int = MAX_BYTES, body_seconds: float = 10.0) -> Server:
-    settings = Settings(front_signing_keys=[KEY, "older-key"])
+def door_with(
+    keeper: object, *, max_bytes: int = MAX_BYTES, body_seconds: float = 10.0, metrics_port: int = 0
+) -> Server:
+    settings = Settings(front_signing_keys=[KEY, "older-key"], metrics_port=metrics_port)
     app = create_app(settings, now=lambda: NOW)
-    return Server(app, keeper, max_body_bytes=max_bytes, body_seconds=body_seconds)  # type: ignore[arg-type]
+    return Server(
+        app,
+        keeper,  # type: ignore[arg-type]
+        max_body_bytes=max_bytes,
+        body_seconds=body_seconds,
+        shows_metrics=shown_on_public_port(settings),
+    )
 
 
 def signed(body: bytes, *, at: str | None = None, key: str = KEY) -> dict[str, str]:

@@ -177,7 +177,8 @@ def test_a_large_body_is_handled_in_a_thread_and_kept(kept: ListKeeper) -> None:
 
 def test_a_full_thread_queue_is_503(kept: ListKeeper, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(server_module, "ASIDE_WAITING", 0)
-    answer = ask(door_with(kept), Scope(method="GET", path="/metrics"))
+    body = b"x" * (LARGE + 1)
+    answer = ask(door_with(kept, max_bytes=LARGE + 1), webhook(body), body)
     assert (answer.status, answer.json["code"]) == (503, "door_full")
 
 

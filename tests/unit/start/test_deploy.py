@@ -11,6 +11,8 @@ import pytest
 import yaml
 
 from console.up.up import commands
+from ingest.app import WEBHOOKS
+from shared.process import private_port
 from shared.settings import Settings
 
 ROOT = Path(__file__).parents[3]
@@ -46,6 +48,28 @@ def test_compose_opens_ports_on_this_machine_alone() -> None:
     published = [port for service in SERVICES.values() for port in service.get("ports", ())]
     assert published
     assert [port for port in published if not port.startswith("127.0.0.1:")] == []
+
+
+def test_metrics_and_readiness_have_one_port_everywhere_that_nobody_outside_reaches() -> None:
+    port = SERVICES["web"]["environment"]["METRICS_PORT"]
+    dockerfile = (ROOT / "deploy" / "Dockerfile").read_text()
+    readme = (ROOT / "README.md").read_text()
+    exposed = re.search(r"^EXPOSE (.*)$", dockerfile, re.MULTILINE)
+    assert exposed
+    assert f" METRICS_PORT={port} " in dockerfile
+    assert f"`METRICS_PORT={port}`" in readme
+    assert str(port) not in exposed[1].split()
+    assert str(port) not in str([service.get("ports") for service in SERVICES.values()])
+    assert f"http://127.0.0.1:{port}{private_port.READYZ}" in str(SERVICES["web"]["healthcheck"])
+    assert port not in {Settings().port, Settings().console_port, Settings().sandbox_port}
+
+
+def test_the_readme_names_the_one_path_of_the_door_that_a_proxy_forwards() -> None:
+    readme = (ROOT / "README.md").read_text()
+    assert f"A proxy forwards `{WEBHOOKS}` to `PORT`, and nothing else of the door." in readme
+    passed = re.findall(r"`https://your\.host(/[^`]*)` to the door", readme)
+    assert passed
+    assert set(passed) == {WEBHOOKS}
 
 
 def test_image_and_compose_are_for_production() -> None:
