@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from ingest.app import create_app
-from ingest.server import Server
+from ingest.server import Bodies, Server
 from shared.errors import NothingStored
 from shared.process.private_port import shown_on_public_port
 from shared.settings import Settings
@@ -68,8 +68,7 @@ def door_with(
     return Server(
         app,
         keeper,  # type: ignore[arg-type]
-        max_body_bytes=max_bytes,
-        body_seconds=body_seconds,
+        Bodies(limit=max_bytes, seconds=body_seconds, drain_seconds=0.01),
         shows_metrics=shown_on_public_port(settings),
     )
 
