@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import structlog
 from granian.constants import Interfaces
 
 from shared.db.recording import spool_writer
@@ -21,6 +22,7 @@ from shared.process.serving import prepare_forks, server
 from shared.redis_clients import refuse_redis_cluster
 from shared.settings import Settings, current
 
+log = structlog.get_logger()
 TARGET = "ingest.server:open_door"
 EXIT_CONFIGURATION = 78
 
@@ -28,6 +30,8 @@ EXIT_CONFIGURATION = 78
 CONNECTIONS = 4096
 BACKLOG = 2048
 SPARE_FILES = 256  # for stores, logs, metrics and what Python itself opens
+SHARED_MEMORY = Path("/dev/shm")  # noqa: S108 - the folder in it has a name of its own
+FOLDER_FIX = "set TMPDIR to a writable folder, or WEB_CONCURRENCY to 1"
 METRICS_PREFIX = "mailroom-metrics-"
 
 
@@ -46,7 +50,10 @@ def _serve(target: str) -> None:
     refuse_redis_cluster(settings.redis_url.get_secret_value())
     configure(settings, "door")
     with metrics_folder() as folder:
-        os.environ.setdefault("PROMETHEUS_MULTIPROC_DIR", folder)  # before shared.process.metrics is imported
+        if folder:
+            os.environ["PROMETHEUS_MULTIPROC_DIR"] = folder  # before shared.process.metrics is imported
+        elif settings.web_concurrency > 1:
+            log.warning("metrics_of_one_process", reason="no folder is writable", next=FOLDER_FIX)
         load_before_forking()
         open_private_port(settings)
         server(
@@ -82,12 +89,41 @@ def open_private_port(settings: Settings) -> None:
 
 
 @contextmanager
-def metrics_folder(parent: Path | None = None) -> Iterator[str]:
+def metrics_folder(parent: Path | None = None) -> Iterator[str | None]:
     """A fresh folder in which the door's processes add up their metrics; it is named after this process.
 
-    Those of doors that were killed go first.
+    Those of doors that were killed go first. None where nothing is writable. Raises ConfigurationError.
     """
-    parent = parent or Path(tempfile.gettempdir())
+    if given := os.environ.get("PROMETHEUS_MULTIPROC_DIR"):
+        _refuse_unwritable(given)
+        yield given
+    elif parent := parent or _writable_folder():
+        with _own_folder(parent) as folder:
+            yield folder
+    else:
+        yield None
+
+
+def _refuse_unwritable(folder: str) -> None:
+    try:
+        with tempfile.TemporaryFile(dir=folder):
+            return
+    except OSError as exc:
+        raise ConfigurationError(
+            f"PROMETHEUS_MULTIPROC_DIR: cannot write to {folder} ({exc.strerror}); name a writable folder, or unset it"
+        ) from None
+
+
+def _writable_folder() -> Path | None:
+    """Return the system's folder for temporary files, or shared memory where the file system is read-only."""
+    try:
+        return Path(tempfile.gettempdir())
+    except FileNotFoundError:
+        return SHARED_MEMORY if os.access(SHARED_MEMORY, os.W_OK) else None
+
+
+@contextmanager
+def _own_folder(parent: Path) -> Iterator[str]:
     for old in parent.glob(f"{METRICS_PREFIX}*"):
         if not _runs(old.name.removeprefix(METRICS_PREFIX).partition("-")[0]):
             shutil.rmtree(old, ignore_errors=True)

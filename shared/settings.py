@@ -164,11 +164,7 @@ class Settings(BaseSettings):
     console_port: int = Field(8081, ge=0, le=65535, description="Port of the console")
     sandbox_port: int = Field(8082, ge=0, le=65535, description="Port of the sandbox")
     metrics_port: int = Field(
-        0,
-        ge=0,
-        le=65535,
-        description="Port of `/metrics`, `/readyz` and `/livez`, which no proxy forwards; 0: none, and outside "
-        "production PORT has them",
+        0, ge=0, le=65535, description="Port of `/metrics` and `/readyz`; 0: none, and outside production PORT has them"
     )
     metrics_host: str = Field("127.0.0.1", description="Address or name that METRICS_PORT listens on")
     freshness_seconds: int = Field(900, ge=1, description="How old a signed webhook may be")
@@ -343,6 +339,8 @@ def load(*needed: str) -> Settings:
         raise ConfigurationError(_explain(exc)) from None
     except UnicodeDecodeError:
         raise ConfigurationError(f"{data / 'environment'}: not text in UTF-8") from None
+    except OSError as exc:
+        raise unusable_data(data, exc) from None
     finally:
         _needed.reset(token)
     return settings.require(*needed)
@@ -352,6 +350,14 @@ def load(*needed: str) -> Settings:
 def current(*needed: str) -> Settings:
     """Return the settings of this process, which are read once."""
     return load(*needed)
+
+
+def unusable_data(data: Path, error: OSError) -> ConfigurationError:
+    """Return the error that says what this user may not do with MAILROOM_DATA, and the mend."""
+    return ConfigurationError(
+        f"MAILROOM_DATA: cannot use {error.filename or data} ({error.strerror}); let user {os.geteuid()} or group "
+        f"{os.getegid()} read and write {data}, or set MAILROOM_DATA to a folder of its own"
+    )
 
 
 def _read_secret_files() -> dict[str, str]:

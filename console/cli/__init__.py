@@ -10,7 +10,7 @@ import click
 
 from console.cli.api_token import api_token
 from console.cli.commands import RootGroup
-from console.cli.doctor import doctor
+from console.cli.doctor import doctor, health
 from console.cli.event import event
 from console.cli.inbox import inbox
 from console.cli.keys import keys
@@ -83,5 +83,7 @@ def migrate(dry_run: bool) -> None:
             )
 
 
-for command in (up, migrate, status, doctor, tenant, user, inbox, event, task, repair, sandbox, keys, api_token):
+for command in (up, migrate, status, doctor, health):
     main.add_command(command)
+for group in (tenant, user, inbox, event, task, repair, sandbox, keys, api_token):
+    main.add_command(group)

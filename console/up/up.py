@@ -19,7 +19,7 @@ from shared.db.core.pool import operator_errors, session
 from shared.db.users.users import rekey_addresses
 from shared.errors import ConfigurationError, MailroomError
 from shared.process import stopping
-from shared.settings import REQUIRED_IN_PRODUCTION, Settings, load
+from shared.settings import REQUIRED_IN_PRODUCTION, Settings, load, unusable_data
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 ROOT = Path(__file__).parents[2]
 RELEASE = "release"  # the Procfile's command that runs once; `up` migrates by itself
 # A demo has two programs more: a small Front, and one that sends mail through it.
-DEMO = {"sandbox": "mailroom sandbox serve --remember", "demo": "python -m console.up.demo"}
+DEMO = {"sandbox": "python -m console sandbox serve --remember", "demo": "python -m console.up.demo"}
 # The setting with a program's port; that of the metrics is the door's, too.
 PORTS = {"web": "port", "console": "console_port", "sandbox": "sandbox_port", "metrics": "metrics_port"}
 
@@ -48,9 +48,23 @@ def up(demo: bool, data: Path) -> int:
     except ConfigurationError as error:
         say(str(error))
         return EXIT_CONFIGURATION
-    except (MailroomError, PermissionError) as error:
+    except MailroomError as error:
         say(str(error))
         return 1
+    except OSError as error:
+        say(_unusable(error, data))
+        return EXIT_CONFIGURATION
+
+
+def _unusable(error: OSError, data: Path) -> str:
+    """Say what the embedded servers may not use: a folder in MAILROOM_DATA, or one for their sockets."""
+    place = Path(str(error.filename or data))
+    if place.is_relative_to(data):
+        return str(unusable_data(data, error))
+    return (
+        f"cannot use {place} ({error.strerror}); let user {os.geteuid()} write to {place.parent}, or set DATABASE_URL "
+        "and REDIS_URL to servers of your own"
+    )
 
 
 def commands(procfile: str, *, demo: bool) -> dict[str, str]:

@@ -6,6 +6,7 @@ Messages never show the URL or a part of it: the part that looks like a host may
 from __future__ import annotations
 
 import ipaddress
+import os
 import re
 from collections.abc import Mapping
 from typing import Any
@@ -37,6 +38,10 @@ def check_url(url: str) -> None:
     attempt = pq.PGconn.connect_start(trial.encode())
     complaint = attempt.error_message.decode(errors="replace")
     attempt.finish()
+    if "user" not in options and str(os.geteuid()) in complaint:  # libpq asks the system for a name
+        raise ConfigurationError(
+            f"names no user, and user {os.geteuid()} has no name on this system; write postgresql://user:password@…"
+        )
     if complaint and _NOWHERE not in complaint:
         named = ", ".join(name for name in options if name in complaint) or "an option"
         raise ConfigurationError(f"PostgreSQL's client does not take the value of {named}; {_ENCODE}")

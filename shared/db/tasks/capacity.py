@@ -126,6 +126,13 @@ def record_heartbeat(conn: Connection, name: str, kind: str, slots: int = 0) -> 
     )
 
 
+def is_alive(conn: Connection, kind: str, host: str) -> bool:
+    """Whether a process of this kind on this host has sent a heartbeat in the last 15 seconds."""
+    query = SQL("SELECT EXISTS (SELECT FROM processes WHERE kind = %s AND starts_with(name, %s) AND {})")
+    row = conn.execute(query.format(_ALIVE), (kind, f"{kind}@{host}:")).fetchone()
+    return bool(row and row[0])
+
+
 def remove_process(conn: Connection, name: str) -> None:
     """Remove a process that stops."""
     conn.execute("DELETE FROM processes WHERE name = %s", (name,))
