@@ -196,14 +196,16 @@ class Bodies:
 
     def count_as_signed(self, body: Body) -> None:
         """The body is known to be signed: it no longer counts for its sender."""
-        self._count(body, -body.held)
-        body.sender = ""
+        if body.held:
+            self._count(body, -body.held)
+            body.sender = ""
 
     def release(self, body: Body) -> None:
         """The body is no longer held."""
-        self._room += body.held
-        self._count(body, -body.held)
-        body.held = 0
+        if body.held:
+            self._room += body.held
+            self._count(body, -body.held)
+            body.held = 0
 
     async def drain(self, body: Body, environ: WSGIEnvironment, proto: HTTPProtocol) -> None:
         """Read the rest of a body after its answer, for a moment.
@@ -261,7 +263,7 @@ class Bodies:
 
     def _count(self, body: Body, size: int) -> int:
         """Add to what the body's sender holds, and return it."""
-        if not body.sender:
+        if not body.sender:  # it is signed
             return 0
         held = self._held_by.get(body.sender, 0) + size
         if held:
