@@ -33,12 +33,22 @@ def new_api_token() -> str:
     return PREFIX + secrets.token_urlsafe(32)
 
 
-def new_link(conn: Connection, settings: Settings, tenant_id: int, *, valid_for: timedelta = LINK_VALID_FOR) -> NewLink:
-    """Make a link that connects this tenant, and end its older links. Raises ConfigurationError without OAuth app."""
+def new_link(
+    conn: Connection,
+    settings: Settings,
+    tenant_id: int,
+    *,
+    valid_for: timedelta = LINK_VALID_FOR,
+    company_id: str | None = None,
+) -> NewLink:
+    """Make a link that connects this tenant, and end its older links. With a `company_id` it connects no other company.
+
+    Raises ConfigurationError without OAuth app, and OtherCompany.
+    """
     require_oauth_app(settings)
     token = secrets.token_urlsafe(32)
     with conn.transaction():
-        expires_at = consent.add_link(conn, tenant_id, digest_of(token), valid_for=valid_for)
+        expires_at = consent.add_link(conn, tenant_id, digest_of(token), valid_for=valid_for, company_id=company_id)
     return NewLink(url=f"{settings.public_url}/connect/{token}", expires_at=expires_at)
 
 

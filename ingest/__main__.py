@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import gc
 import os
-import resource
 import shutil
 import sys
 import tempfile
@@ -26,10 +25,6 @@ log = structlog.get_logger()
 TARGET = "ingest.server:open_door"
 EXIT_CONFIGURATION = 78
 
-# Of one process; more wait to be accepted. One that sends slowly costs a few kilobytes and no thread.
-CONNECTIONS = 4096
-BACKLOG = 2048
-SPARE_FILES = 256  # for stores, logs, metrics and what Python itself opens
 SHARED_MEMORY = Path("/dev/shm")  # noqa: S108 - the folder in it has a name of its own
 FOLDER_FIX = "set TMPDIR to a writable folder, or WEB_CONCURRENCY to 1"
 METRICS_PREFIX = "mailroom-metrics-"
@@ -62,8 +57,6 @@ def _serve(target: str) -> None:
             port=settings.port,
             interface=Interfaces.RSGI,
             workers=settings.web_concurrency,
-            backlog=BACKLOG,
-            backpressure=_connections(),
             factory=True,
         ).serve()
 
@@ -139,16 +132,6 @@ def _runs(pid: str) -> bool:
     except OSError:
         return True  # somebody else's
     return True
-
-
-def _connections() -> int:
-    """As many as files may be open, after raising that limit as far as we may."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    wanted = CONNECTIONS + SPARE_FILES
-    allowed = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
-    if soft != resource.RLIM_INFINITY and soft < allowed:
-        resource.setrlimit(resource.RLIMIT_NOFILE, (allowed, hard))
-    return max(allowed - SPARE_FILES, allowed // 2)
 
 
 if __name__ == "__main__":

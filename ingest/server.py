@@ -8,13 +8,12 @@ from __future__ import annotations
 
 import asyncio
 import ipaddress
-import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
-from functools import lru_cache, partial
+from functools import partial
 from io import BytesIO
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING
 
 from granian.rsgi import ProtocolClosed, ProtocolError  # type: ignore[attr-defined]  # the documented names
 from werkzeug.exceptions import ClientDisconnected
@@ -27,6 +26,7 @@ from shared import failpoints
 from shared.errors import BodyTooSlow, DoorFull
 from shared.process import metrics, private_port
 from shared.process.logs import configure
+from shared.process.serving import WSGI, call, wsgi_key
 from shared.settings import current
 
 if TYPE_CHECKING:
@@ -36,8 +36,7 @@ if TYPE_CHECKING:
     from granian.rsgi import HTTPProtocol, Scope  # type: ignore[attr-defined]  # as above
 
     from ingest.keeper import Keeper
-
-    Answer: TypeAlias = tuple[int, list[tuple[str, str]], bytes]
+    from shared.process.serving import Answer
 
 BODY_SECONDS = 10.0
 SMALL = 64 * 1024  # bytes; Front's webhooks are well below
@@ -48,16 +47,6 @@ DRAIN_BYTES = 64 * 2**20
 DROPPED = "too many large bodies at once, and this one took most room for longest"
 ASIDE_THREADS = 4
 READY_SECONDS = 3.0  # longer than the stores need to tell that they are away
-
-ALWAYS: dict[str, Any] = {
-    "SCRIPT_NAME": "",
-    "wsgi.version": (1, 0),
-    "wsgi.errors": sys.stderr,
-    "wsgi.input_terminated": True,  # the input ends where the body does, also without Content-Length
-    "wsgi.multithread": True,
-    "wsgi.multiprocess": True,
-    "wsgi.run_once": False,
-}
 
 
 class Server:
@@ -299,7 +288,7 @@ def network_of(address: str) -> str:
 def environ_of(scope: Scope, hold: Hold) -> WSGIEnvironment:
     """The WSGI environment of a request, without its body. A header given twice is joined by a comma."""
     host, _, port = scope.server.rpartition(":")
-    environ = ALWAYS | {
+    environ = WSGI | {
         "REQUEST_METHOD": scope.method,
         "PATH_INFO": "/" + scope.path.encode().decode("latin-1").lstrip("/"),  # as Flask takes it
         "QUERY_STRING": scope.query_string.encode().decode("latin-1"),
@@ -312,35 +301,9 @@ def environ_of(scope: Scope, hold: Hold) -> WSGIEnvironment:
         Hold.KEY: hold,
     }
     for name, value in scope.headers.items():
-        if key := _key(name):
+        if key := wsgi_key(name):
             environ[key] = f"{environ[key]},{value}" if key in environ else value
     return environ
-
-
-@lru_cache(maxsize=256)  # names are the sender's choice
-def _key(name: str) -> str:
-    """The WSGI name of a header; empty for one with an underscore, which could pass itself off as another."""
-    if "_" in name:
-        return ""
-    key = name.upper().replace("-", "_")
-    return key if key in {"CONTENT_TYPE", "CONTENT_LENGTH"} else f"HTTP_{key}"
-
-
-def call(app: WSGIApplication, environ: WSGIEnvironment) -> Answer:
-    """Run a WSGI application to its end."""
-    started: list[Any] = []
-
-    def start_response(*status_and_headers: Any) -> Any:
-        started[:] = status_and_headers[:2]
-
-    pieces: Any = app(environ, start_response)
-    try:
-        body = b"".join(pieces)
-    finally:
-        if hasattr(pieces, "close"):
-            pieces.close()
-    status, headers = started
-    return int(status[:3]), headers, body
 
 
 def open_door() -> Server:

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import threading
 from collections import defaultdict
-from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from contextlib import contextmanager, suppress
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import redis
+import structlog
 from celery import Celery
 from kombu.exceptions import OperationalError
 from kombu.transport.redis import Channel, Transport
-from kombu.utils.json import dumps
-from pydantic import SecretStr
+from kombu.utils.encoding import bytes_to_str
+from kombu.utils.json import dumps, loads
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, TypeAdapter
 
 from shared.errors import StoreUnavailable
 from shared.redis_clients import redis_client, redis_options, redis_place
@@ -40,6 +42,8 @@ QUEUES = {
 }
 #: The option of kombu's transport that holds REDIS_URL. The broker's own URL, which kombu logs, has no password.
 REDIS_URL_OPTION = "redis_url"
+#: Counts the entries of the queues' lists that no worker could take for a task.
+DROPPED_KEY = "mailroom:dropped_messages"
 #: Redis keeps messages of this priority in a list of their own, which is read when the ordinary list is empty.
 LOW_PRIORITY = 9
 
@@ -76,6 +80,8 @@ _SEND_OPTIONS: dict[str, Any] = {
     "add_to_parent": False,
 }
 
+log = structlog.get_logger()
+
 
 class CeleryApp(Celery):
     """Celery with shorter timeouts for sends than for reads: a worker may wait seconds for a message."""
@@ -98,11 +104,54 @@ class _Batch(threading.local):
     lists: dict[str, list[str]] | None = None
 
 
+class _Headers(BaseModel):
+    task: Literal[tuple(QUEUES)]  # type: ignore[valid-type]  # each of their names
+    id: str
+    eta: None = None
+    expires: None = None
+    shadow: None = None
+    compression: None = None
+    timelimit: list[None] | None = None
+
+
+class _Properties(BaseModel):
+    delivery_tag: str
+    body_encoding: Literal["base64"]
+    delivery_info: dict[str, Any] = {}
+    priority: int = 0
+
+
+class _Envelope(BaseModel):
+    """A message as Celery puts it into Redis, as far as a worker depends on it; `send` writes no other form."""
+
+    model_config = ConfigDict(strict=True)
+
+    content_type: Literal["application/json"] = Field(alias="content-type")
+    content_encoding: Literal["utf-8"] = Field(alias="content-encoding")
+    headers: _Headers
+    properties: _Properties
+
+
+_Id = Annotated[int, Field(strict=True, ge=-(2**63), lt=2**63)]  # a bigint
+_NoKeywords = Annotated[dict[str, None], Field(max_length=0)]
+# Arguments, keyword arguments, and what else Celery would send when the task has ended.
+_WITHOUT_ID = TypeAdapter(tuple[tuple[()], _NoKeywords, dict[str, None]])
+_WITH_ID = TypeAdapter(tuple[tuple[_Id], _NoKeywords, dict[str, None]])
+_CALLS: dict[str, TypeAdapter[Any]] = {
+    RECORD_INTAKE: _WITHOUT_ID,
+    RUN_TASK: _WITH_ID,
+    KEEP_ALIVE: _WITH_ID,
+    EXPIRE: _WITHOUT_ID,
+    REPAIR: _WITH_ID,
+}
+
+
 class BatchingChannel(Channel):
     """A channel of kombu's that keeps its client, and can send several messages in one write.
 
     kombu makes a client for each command, which takes longer than sending the command (measured). A durable Redis waits
-    for the disk with each write.
+    for the disk with each write. An entry of a list that is no message of ours would end the worker, so the channel
+    drops and counts it.
     """
 
     #: kombu would write the messages of running tasks to a file when it loses Redis; they come back by their leases.
@@ -146,10 +195,31 @@ class BatchingChannel(Channel):
     def _create_client(self, asynchronous: bool = False) -> Any:
         """Return the same client for all threads until the channel has a new connection pool, as after an outage."""
         if asynchronous:
-            return super()._create_client(asynchronous=True)  # type: ignore[misc]  # kombu has no types
+            client = super()._create_client(asynchronous=True)  # type: ignore[misc]  # kombu has no types
+            client.set_response_callback("BRPOP", self._usable)
+            return client
         if self._cached_client is None or self._cached_client.connection_pool is not self.pool:
             self._cached_client = super()._create_client()  # type: ignore[misc]
         return self._cached_client
+
+    def _usable(self, answer: tuple[bytes, bytes] | None, **_: Any) -> tuple[bytes, bytes] | None:
+        """Return what Redis gave, or None, as after a timeout, in place of an entry that is no message of ours."""
+        if not answer:
+            return None
+        try:
+            self._check(answer[1])
+        except Exception as exc:  # noqa: BLE001 -- kombu and Celery raise whatever the entry makes them raise
+            log.warning("message_dropped", queue=bytes_to_str(answer[0]), size=len(answer[1]), error=type(exc).__name__)
+            with self.conn_or_acquire() as client, suppress(redis.ResponseError):  # a full Redis counts nothing
+                client.incr(DROPPED_KEY)
+            return None
+        return answer
+
+    def _check(self, entry: bytes) -> None:
+        """Read an entry as kombu and Celery will. Raises whatever they would, and for a form that `send` never has."""
+        payload = loads(bytes_to_str(entry))
+        envelope = _Envelope.model_validate(payload)
+        _CALLS[envelope.headers.task].validate_python(self.Message(payload, channel=self).payload)
 
 
 def celery_app(settings: Settings, *, door: bool = False) -> CeleryApp:
@@ -221,6 +291,13 @@ class QueueDepth:
                 for name in self._lists:
                     pipe.llen(name)
                 return sum(pipe.execute())
+        except (redis.RedisError, OSError) as exc:
+            raise StoreUnavailable(f"Redis did not count its messages ({exc}); check REDIS_URL and the server") from exc
+
+    def dropped(self) -> int:
+        """Return how many entries of all lists were dropped because they were no messages. Raises StoreUnavailable."""
+        try:
+            return int(self._redis.get(DROPPED_KEY) or 0)  # type: ignore[arg-type]  # no awaitable of this client
         except (redis.RedisError, OSError) as exc:
             raise StoreUnavailable(f"Redis did not count its messages ({exc}); check REDIS_URL and the server") from exc
 

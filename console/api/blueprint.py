@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from http import HTTPStatus
-from typing import TYPE_CHECKING, Any, TypeAlias, cast
+from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar, cast
 from urllib.parse import unquote_to_bytes
 
 from flask import current_app, g, request
@@ -30,10 +30,13 @@ from console.web.resources import current_resources
 from shared.db.tenants import api_tokens, tenants
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from shared.db.core.pool import Connection
     from shared.db.tenants.api_tokens import Bearer
     from shared.db.tenants.tenants import TenantOverview
 
+T = TypeVar("T")
 Responses: TypeAlias = dict[str | int | HTTPStatus, type[BaseModel] | dict[Any, Any] | None]
 
 #: Endpoints that take larger bodies than the application's MAX_CONTENT_LENGTH, with their limit in bytes.
@@ -82,7 +85,7 @@ register_problems(api)
 @api.before_request
 def authorize() -> None:
     """Let the request pass if its token may do this. Raises Unauthorized, ScopeTooSmall or UnknownTenant."""
-    g.bearer = bearer = _bearer()
+    g.bearer = bearer = find_bearer()
     g.token_name = bearer.name
     if request.method not in READ_METHODS and bearer.scope != "write":
         raise ScopeTooSmall(f"the token {bearer.name!r} may only read")
@@ -120,7 +123,8 @@ def require_json() -> None:
         raise MalformedJson("the body is no JSON object")
 
 
-def _bearer() -> Bearer:
+def find_bearer() -> Bearer:
+    """Return the bearer of the request's token. Raises Unauthorized."""
     authorization = request.authorization
     if authorization is None or authorization.type != "bearer" or not authorization.token:
         raise Unauthorized("send the header Authorization: Bearer mr_…; `mailroom api-token create` makes a token")
@@ -151,6 +155,17 @@ def _encoding_fault(part: str) -> Fault:
 def bound_tenant() -> int | None:
     """Return the tenant to which the token is bound; None: it is good for every tenant."""
     return cast("int | None", g.bearer.tenant_id)
+
+
+def change(write: Callable[[Connection], T]) -> T:
+    """Run `write` in a transaction and return its result. The journal names the request's token."""
+    who = f"API token {g.token_name}"
+
+    def write_as_bearer(conn: Connection) -> T:
+        tenants.act_as(conn, who)
+        return write(conn)
+
+    return current_resources().pool.run(write_as_bearer)
 
 
 def require_unbound_token() -> None:

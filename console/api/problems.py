@@ -16,6 +16,7 @@ from werkzeug.exceptions import HTTPException
 from console.tenant_concurrency import Crowded
 from console.user_validation import BadUser
 from shared.db.tenants.api_tokens import TokenNameTaken
+from shared.db.tenants.consent import OtherCompany
 from shared.db.tenants.tenants import TenantTaken
 from shared.db.users.users import UserTaken
 from shared.errors import ConfigurationError, InvalidPolicy, MailroomError, StoreUnavailable
@@ -146,6 +147,13 @@ class ForEveryTenantOnly(ApiRefusal):
     status = 403
 
 
+class PausedByOperator(ApiRefusal):
+    """An operator paused the tenant; only a token for every tenant, or the operator's command, resumes it."""
+
+    code = "paused_by_operator"
+    status = 403
+
+
 #: The status of errors that are not the API's own.
 STATUS: dict[type[MailroomError], int] = {
     BadUser: 422,
@@ -153,6 +161,7 @@ STATUS: dict[type[MailroomError], int] = {
     UserTaken: 409,
     TenantTaken: 409,
     TokenNameTaken: 409,
+    OtherCompany: 409,
     StoreUnavailable: 503,
     ConfigurationError: 503,
     Crowded: 503,

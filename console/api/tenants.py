@@ -13,11 +13,13 @@ from console.api.blueprint import (
     TENANTS,
     api,
     bound_tenant,
+    change,
     keep_tenant,
     lock_tenant,
     read_tenant,
     require_unbound_token,
 )
+from console.api.problems import PausedByOperator
 from console.api.schemas import BIGGEST_ID, Parameters, RequestBody, ResponseBody, TenantPath
 from console.issued_secrets import new_link
 from console.web.resources import current_resources
@@ -31,7 +33,7 @@ if TYPE_CHECKING:
 
     from console.issued_secrets import NewLink
     from shared.db.core.pool import Connection
-    from shared.db.tenants.tenants import PolicyChange, TenantOverview
+    from shared.db.tenants.tenants import Pauser, PolicyChange, TenantOverview
 
 LONGEST_PAGE = 500
 MOST_INBOXES = 1_000
@@ -46,6 +48,7 @@ EXAMPLE: dict[str, JsonValue] = {
     "connected_at": "2026-03-01T08:00:00+00:00",
     "parked_cause": None,
     "parked_at": None,
+    "paused_by": None,
     "users": 120,
     "action": "archive",
     "wait_for": "stored",
@@ -65,6 +68,7 @@ def _printable(value: str) -> str:
     return value
 
 
+CompanyId = Annotated[str, Field(pattern=f"^{COMPANY.pattern}$")]
 CustomerId = Annotated[str, AfterValidator(_printable)]
 
 
@@ -86,7 +90,7 @@ class NewTenant(RequestBody):
         AfterValidator(_printable),
         Field(max_length=LONGEST_NAME, description="The name for people; no other tenant may have it"),
     ]
-    company_id: Annotated[str, Field(pattern=f"^{COMPANY.pattern}$")] | None = Field(
+    company_id: CompanyId | None = Field(
         None, description="Front's id of the company, if you know it before connecting"
     )
     customer: CustomerId | None = Field(
@@ -118,6 +122,7 @@ class LinkQuery(Parameters):
     """The choices of a new connect link."""
 
     days: int = Field(7, ge=1, le=90, description="The number of days that the link is good for")
+    company_id: CompanyId | None = Field(None, description="The Front company that you expect; another one is refused")
 
 
 class ConnectLinkShown(ResponseBody):
@@ -142,6 +147,9 @@ class TenantShown(ResponseBody):
         description="The cause that stops its work: paused, needs_reconnect, missing_scope, erasing"
     )
     parked_at: datetime | None
+    paused_by: Literal["operator", "tenant"] | None = Field(
+        description="While it is paused: who paused it, an operator or a token of the tenant's own"
+    )
     users: int
     action: str
     wait_for: str
@@ -178,7 +186,7 @@ def add_tenant(body: NewTenant) -> tuple[Document, int]:
     def write(conn: Connection) -> TenantOverview:
         return read_tenant(conn, tenants.add(conn, body.name, body.company_id, customer=body.customer))
 
-    return _document(current_resources().pool.run(write)), 201
+    return _document(change(write)), 201
 
 
 @api.get("/tenants/<int:tenant_id>", tags=[TENANTS], responses={200: TenantShown})
@@ -190,11 +198,11 @@ def show_tenant(path: TenantPath) -> Document:
 @api.patch("/tenants/<int:tenant_id>", tags=[TENANTS], responses={200: TenantShown, **BODY_PROBLEMS})
 def change_policy(path: TenantPath, body: PolicyPatch) -> Document:
     """Change a tenant's policy for future events."""
-    change = _policy_change(body)
+    policy = _policy_change(body)
 
     def write(conn: Connection, found: TenantOverview) -> None:
-        validate_wait_for(change.action or found.action, change.wait_for or found.wait_for)
-        tenants.set_policy(conn, found.id, change)
+        validate_wait_for(policy.action or found.action, policy.wait_for or found.wait_for)
+        tenants.set_policy(conn, found.id, policy)
 
     return _changed(path, write)
 
@@ -202,35 +210,49 @@ def change_policy(path: TenantPath, body: PolicyPatch) -> Document:
 @api.post("/tenants/<int:tenant_id>/pause", tags=[TENANTS], responses={200: TenantShown})
 def pause_tenant(path: TenantPath) -> Document:
     """Pause a tenant's work; its deliveries are still received and recorded."""
-    return _changed(path, lambda conn, found: tenants.pause(conn, found.id))
+    return _changed(path, lambda conn, found: tenants.pause(conn, found.id, by=_pauser()))
 
 
 @api.post("/tenants/<int:tenant_id>/resume", tags=[TENANTS], responses={200: TenantShown})
 def resume_tenant(path: TenantPath) -> Document:
-    """Resume a paused tenant's work; `parked_cause` says if something else stops it."""
-    return _changed(path, lambda conn, found: tenants.resume(conn, found.id))
+    """Resume a paused tenant's work; `parked_cause` says if something else stops it.
+
+    A token for one tenant resumes what such a token paused, and not what an operator paused.
+    """
+    return _changed(path, _resume)
 
 
-@api.post("/tenants/<int:tenant_id>/connect-links", tags=[TENANTS], responses={201: ConnectLinkShown})
+@api.post("/tenants/<int:tenant_id>/connect-links", tags=[TENANTS], responses={201: ConnectLinkShown, **CONFLICT})
 def make_connect_link(path: TenantPath, query: LinkQuery) -> tuple[Document, int]:
     """Make the link that connects a tenant; its older links end. The link is shown only once."""
     settings, valid_for = current_resources().settings, timedelta(days=query.days)
 
     def write(conn: Connection) -> NewLink:
         keep_tenant(conn, path.tenant_id)
-        return new_link(conn, settings, path.tenant_id, valid_for=valid_for)
+        return new_link(conn, settings, path.tenant_id, valid_for=valid_for, company_id=query.company_id)
 
-    link = current_resources().pool.run(write)
+    link = change(write)
     return {"url": link.url, "expires_at": _json_value(link.expires_at)}, 201
 
 
-def _changed(path: TenantPath, change: Callable[[Connection, TenantOverview], object]) -> Document:
+def _changed(path: TenantPath, make: Callable[[Connection, TenantOverview], object]) -> Document:
     def write(conn: Connection) -> TenantOverview:
         lock_tenant(conn, path.tenant_id)
-        change(conn, read_tenant(conn, path.tenant_id))
+        make(conn, read_tenant(conn, path.tenant_id))
         return read_tenant(conn, path.tenant_id)
 
-    return _document(current_resources().pool.run(write))
+    return _document(change(write))
+
+
+def _resume(conn: Connection, found: TenantOverview) -> None:
+    by = _pauser()
+    if found.paused_by == "operator" and by == "tenant":
+        raise PausedByOperator("an operator paused the tenant; ask the people who run Mailroom to resume it")
+    tenants.resume(conn, found.id, by=by)
+
+
+def _pauser() -> Pauser:
+    return "operator" if bound_tenant() is None else "tenant"
 
 
 def _policy_change(body: PolicyPatch) -> PolicyChange:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from console.api.blueprint import BODY_PROBLEMS, USERS, api, keep_tenant
+from console.api.blueprint import BODY_PROBLEMS, USERS, api, change, keep_tenant
 from console.api.problems import Fault, Invalid, fault_members
 from console.api.schemas import TenantPath, pointer_to
 from console.api.user_schemas import MOST_FAULTS, BulkQuery, BulkResult, UserItem, UserList, WrongItem
@@ -91,7 +91,7 @@ def with_tenant_lock(tenant_id: int, write: Callable[[Connection], T]) -> T:
     """Run `write` in a transaction under the tenant's lock, and return its result. Raises Crowded."""
     resources = current_resources()
     with resources.tenant_locks.lock(tenant_id):
-        return resources.pool.run(write)
+        return change(write)
 
 
 def put_user(conn: Connection, tenant_id: int, user: NewUser, *, move: bool) -> str:

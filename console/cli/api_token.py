@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from console.cli.commands import NothingMatched
-from console.cli.options import Duration, database, find_tenant, json_option
+from console.cli.options import Duration, database, database_to_change, find_tenant, json_option
 from console.cli.output import print_json, print_table, say, say_if_empty
 from console.cli.times import format_time
 from shared.text import without_joiners
@@ -43,7 +43,7 @@ def create(name: str, scope: str, tenant: str | None, valid_for: timedelta | Non
     if not name.strip() or not without_joiners(name).isprintable() or len(name) > LONGEST_NAME:
         raise click.UsageError(f"a token's name is up to {LONGEST_NAME} printable characters")
     token = new_api_token()
-    with database() as conn:
+    with database_to_change() as conn:
         new = api_tokens.NewApiToken(
             name=name,
             digest=digest_of(token),
@@ -85,7 +85,7 @@ def revoke(name: str) -> None:
     """Refuse a token from now on."""
     from shared.db.tenants import api_tokens
 
-    with database() as conn:
+    with database_to_change() as conn:
         revoked = api_tokens.revoke(conn, name)
     if not revoked:
         raise NothingMatched(f"no token in use is called {name!r}; `mailroom api-token list` lists all")

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import click
 
 from console.cli.commands import NothingMatched
-from console.cli.options import database, find_tenant, json_option, tenant_option, unknown_user
+from console.cli.options import database, database_to_change, find_tenant, json_option, tenant_option, unknown_user
 from console.cli.output import print_json, print_table, say_if_empty
 
 if TYPE_CHECKING:
@@ -54,7 +54,7 @@ def map_(address: str, tenant: str, user: str | None, nobody: bool) -> None:
     from shared.db.users import directory
 
     parsed, user_id = _address(address), _user_id(user, nobody=nobody)
-    with database() as conn:
+    with database_to_change() as conn:
         if not directory.map_inbox_address(conn, find_tenant(conn, tenant).id, parsed, user_id):
             raise unknown_user(user_id)
     click.echo(f"{parsed.as_given} → user {user_id}" if user_id else f"{parsed.as_given} → the default owner")
@@ -72,7 +72,7 @@ def default(tenant: str, user: str | None, nobody: bool) -> None:
     from shared.db.users import directory
 
     user_id = _user_id(user, nobody=nobody)
-    with database() as conn:
+    with database_to_change() as conn:
         if not directory.set_default_owner(conn, find_tenant(conn, tenant).id, user_id):
             raise unknown_user(user_id)
     click.echo(f"default owner: {f'user {user_id}' if user_id else 'nobody'}")
@@ -85,7 +85,7 @@ def remove(address: str, tenant: str) -> None:
     """Forget an address; the next sync brings it back while Front has it."""
     from shared.db.users import directory
 
-    with database() as conn:
+    with database_to_change() as conn:
         if not directory.remove_inbox_addresses(conn, find_tenant(conn, tenant).id, [_address(address).key]):
             raise NothingMatched(f"no shared inbox of {tenant} has {address}; `mailroom inbox list` lists all")
     click.echo(f"removed {address}")

@@ -96,6 +96,21 @@ def database() -> Iterator[Connection]:
         yield conn
 
 
+@contextmanager
+def database_to_change() -> Iterator[Connection]:
+    """Connect as `database` does, for one transaction. The journal names the operator."""
+    with database() as conn, conn.transaction():
+        act_as_user(conn)
+        yield conn
+
+
+def act_as_user(conn: Connection) -> None:
+    """Let the journal name the operator for the changes of this transaction."""
+    from shared.db.tenants import tenants
+
+    tenants.act_as(conn, f"command of {operator_name()}")
+
+
 def find_tenant(conn: Connection, name: str) -> TenantOverview:
     """Return the tenant with this name or company id. Raises NothingMatched, which says how to list the tenants."""
     from shared.db.tenants import tenants

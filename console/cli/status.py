@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator
+from contextlib import closing
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
@@ -82,7 +83,7 @@ def status_document(conn: Connection, events: list[EventCount]) -> dict[str, Any
     for group in events:
         by_state[group.state] += group.count
     spooled = spool_status(conn)
-    depth, oldest = _intake()
+    depth, oldest, dropped = _redis_figures()
     return {
         "intake": {
             "depth": depth,
@@ -93,6 +94,7 @@ def status_document(conn: Connection, events: list[EventCount]) -> dict[str, Any
         "parked": parked_work(conn),
         "tasks": count_tasks(conn),
         "rescued": read_counter(conn, "rescued"),
+        "dropped_messages": dropped,
         "token_refreshes": read_counters(conn, "token_refreshes:"),
         "retention": {
             "unclaimed_days": settings.retention_unclaimed_days,
@@ -107,19 +109,22 @@ def status_document(conn: Connection, events: list[EventCount]) -> dict[str, Any
     }
 
 
-def _intake() -> tuple[int | None, float]:
-    """Return the intake's depth and its oldest age in seconds; note on stderr when Redis does not answer."""
+def _redis_figures() -> tuple[int | None, float, int | None]:
+    """Return the intake's depth, its oldest age in seconds, and the number of dropped messages of all queues.
+
+    Note on stderr when Redis does not answer.
+    """
     from shared.intake.client import open_intake
+    from shared.queue import QueueDepth
     from shared.settings import load
 
-    intake = open_intake(load("redis_url"))
-    try:
-        return intake.depth(), intake.oldest_age_seconds()
-    except StoreUnavailable as error:
-        say(f"{error.code}: {error}")
-        return None, 0.0
-    finally:
-        intake.close()
+    settings = load("redis_url")
+    with closing(open_intake(settings)) as intake, closing(QueueDepth(settings.redis_url.get_secret_value())) as queue:
+        try:
+            return intake.depth(), intake.oldest_age_seconds(), queue.dropped()
+        except StoreUnavailable as error:
+            say(f"{error.code}: {error}")
+            return None, 0.0, None
 
 
 def _repairs(conn: Connection) -> dict[str, Any]:
@@ -141,7 +146,7 @@ def _print(document: dict[str, Any], processes: list[RunningProcess]) -> None:
     intake, unclaimed_days = document["intake"], document["retention"]["unclaimed_days"]
     waits = intake["depth"] or intake["spooled"]
     depth = "unknown: Redis does not answer" if intake["depth"] is None else f"{intake['depth']:,}"
-    now = datetime.now(UTC)
+    now, dropped = datetime.now(UTC), document["dropped_messages"]
     rows: list[tuple[str, str]] = [
         ("oldest unrecorded", format_duration(intake["oldest_age_seconds"]) if waits else "none"),
         ("intake", depth + (f", {intake['spooled']:,} spooled in PostgreSQL" if intake["spooled"] else "")),
@@ -154,6 +159,7 @@ def _print(document: dict[str, Any], processes: list[RunningProcess]) -> None:
         *((("dry run", _dry_runs(document["dry_run"])),) if document["dry_run"] else ()),
         *(("erased, still sending", _still_sending(each)) for each in document["erased"]),
         ("rescued", f"{document['rescued']:,}"),
+        *((("dropped", f"{dropped:,} entries of the queues in Redis that were no messages"),) if dropped else ()),
         ("deleted for age", _counts(document["retention"]["deleted"])),
         ("token refreshes", _counts(document["token_refreshes"])),
         ("processes", _processes(processes)),

@@ -6,26 +6,49 @@ defines things, so that the second import changes nothing.
 
 from __future__ import annotations
 
+import asyncio
 import sys
+from concurrent.futures import ThreadPoolExecutor
+from io import BytesIO
 from multiprocessing.util import Finalize
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, TypeVar
+from urllib.parse import unquote_to_bytes
 
 from granian.constants import Interfaces
+from werkzeug.exceptions import ClientDisconnected, RequestTimeout, ServiceUnavailable
 
-from console.web.app import create_app
+from console.api.blueprint import LARGE_BODIES, find_bearer
+from console.api.problems import Unauthorized
+from console.web.app import FAILURE, LIVEZ, create_app
+from console.web.problems import RETRY_AFTER
 from console.web.resources import REQUIRED_SETTINGS, THREADS, open_resources, require_usable
 from shared.errors import ConfigurationError
 from shared.process.heartbeat import Heartbeat
 from shared.process.logs import configure
-from shared.process.serving import prepare_forks, server
+from shared.process.serving import WSGI, call, prepare_forks, server, wsgi_key
 from shared.redis_clients import refuse_redis_cluster
 from shared.settings import current
 
 if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+    from wsgiref.types import WSGIEnvironment
+
     from flask import Flask
 
+    from shared.process.serving import Answer
+
+    Scope = dict[str, Any]
+    Receive = Callable[[], Awaitable[dict[str, Any]]]
+    Send = Callable[[dict[str, Any]], Awaitable[None]]
+
+T = TypeVar("T")
+
 EXIT_CONFIGURATION = 78
-MOST_WAITING = 256  # requests beyond those that the threads answer
+MOST_WAITING = 1024  # requests beyond those that the threads answer
+BODY_SECONDS = 30.0
+SMALL = 16 * 1024  # bytes; a larger body is taken from those who have a token
+LARGEST = max(LARGE_BODIES.values())
+LARGE_TOGETHER = 64 * 2**20  # bytes of bodies over SMALL that are held at once, as far as they have come
 
 
 def main() -> int:
@@ -47,15 +70,13 @@ def _serve() -> None:
         "console.web.__main__:application",
         settings,
         port=settings.console_port,
-        interface=Interfaces.WSGI,
+        interface=Interfaces.ASGINL,
         workers=1,
         factory=True,
-        blocking_threads=THREADS,
-        backpressure=MOST_WAITING,
     ).serve()
 
 
-def application() -> Flask:
+def application() -> Server:
     """Make the application in Granian's process, and start its heartbeat."""
     configure(current(), "console")
     resources = open_resources(current())
@@ -64,7 +85,128 @@ def application() -> Flask:
     # At its end a forked process runs these, and nothing that is registered with atexit.
     Finalize(None, resources.pool.close, exitpriority=1)
     Finalize(None, heartbeat.stop, exitpriority=2)
-    return create_app(current(), resources=resources)
+    return Server(create_app(current(), resources=resources))
+
+
+class Server:
+    """Serves the Flask application from the event loop of Granian: the loop waits for bodies, and threads answer.
+
+    A connection that sends nothing, or slowly, holds no thread. The interface is ASGI: it gives the bytes of the path.
+    """
+
+    def __init__(self, app: Flask, *, body_seconds: float = BODY_SECONDS) -> None:
+        self._app = app
+        self._body_seconds = body_seconds
+        self._threads = ThreadPoolExecutor(THREADS, "request")
+        self._requests = 0  # in threads, or waiting for one
+        self._room = LARGE_TOGETHER
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer one request."""
+        environ = environ_of(scope)
+        try:
+            if environ["PATH_INFO"] == LIVEZ:
+                answer = call(self._app, environ)  # it waits for nothing, also while all threads are taken
+            else:
+                answer = await self._answer(environ, receive)
+        except Exception as exc:  # noqa: BLE001 -- Flask answers whatever it is
+            answer = call(self._app, environ | {FAILURE: exc})
+        await _send(send, answer)
+
+    async def _answer(self, environ: WSGIEnvironment, receive: Receive) -> Answer:
+        body, large = bytearray(), _size(environ) > SMALL
+        try:
+            if await self._is_wanted(environ):
+                await self._collect(body, receive, large=large)
+                environ |= {"wsgi.input": BytesIO(body), "CONTENT_LENGTH": str(len(body))}
+                environ.pop("HTTP_TRANSFER_ENCODING", None)  # its length is known now, and checked by the application
+            return await self._in_thread(call, environ)
+        finally:
+            if large:
+                self._room += len(body)
+
+    async def _is_wanted(self, environ: WSGIEnvironment) -> bool:
+        """Return whether to wait for the body. The application refuses all others unread."""
+        size = _size(environ)
+        if size > SMALL:
+            return size <= LARGEST and await self._in_thread(_has_token, environ)
+        return size > 0
+
+    async def _collect(self, body: bytearray, receive: Receive, *, large: bool) -> None:
+        """Wait for the pieces of the body until its end, or until it is larger than any may be."""
+        try:
+            async with asyncio.timeout(self._body_seconds):
+                more = True
+                while more and len(body) <= LARGEST:
+                    message = await receive()
+                    if message["type"] == "http.disconnect":  # or the chunks are malformed
+                        raise ClientDisconnected
+                    body += (piece := message.get("body", b""))
+                    self._take_room(len(piece) if large else 0)
+                    more = message.get("more_body", False)
+        except TimeoutError:
+            raise RequestTimeout("the body was not here in time") from None
+
+    def _take_room(self, size: int) -> None:
+        self._room -= size
+        if self._room < 0:
+            raise ServiceUnavailable("too many large bodies at once; send it again", retry_after=RETRY_AFTER)
+
+    async def _in_thread(self, work: Callable[[Flask, WSGIEnvironment], T], environ: WSGIEnvironment) -> T:
+        if self._requests >= THREADS + MOST_WAITING:
+            raise ServiceUnavailable("too many requests at once; send it again", retry_after=RETRY_AFTER)
+        self._requests += 1
+        running = asyncio.get_running_loop().run_in_executor(self._threads, work, self._app, environ)
+        running.add_done_callback(self._count_down)
+        return await running
+
+    def _count_down(self, _: object) -> None:
+        self._requests -= 1
+
+
+def environ_of(scope: Scope) -> WSGIEnvironment:
+    """Make the WSGI environment of a request, without its body. A header given twice is joined by a comma."""
+    (host, port), (address, _) = scope["server"], scope["client"]
+    environ = WSGI | {
+        "REQUEST_METHOD": scope["method"],
+        "PATH_INFO": unquote_to_bytes(scope["raw_path"]).decode("latin-1"),
+        "QUERY_STRING": scope["query_string"].decode("latin-1"),
+        "SERVER_PROTOCOL": f"HTTP/{scope['http_version']}",
+        "SERVER_NAME": host,
+        "SERVER_PORT": str(port),
+        "REMOTE_ADDR": address,
+        "wsgi.url_scheme": scope["scheme"],
+        "wsgi.input": BytesIO(),
+    }
+    for name, value in scope["headers"]:
+        if key := wsgi_key(name.decode("latin-1")):
+            text = value.decode("latin-1")
+            environ[key] = f"{environ[key]},{text}" if key in environ else text
+    return environ
+
+
+def _size(environ: WSGIEnvironment) -> int:
+    """Return the announced size of the body; without one, the largest size that any body may have."""
+    if "HTTP_TRANSFER_ENCODING" in environ:
+        return LARGEST
+    return int(environ.get("CONTENT_LENGTH") or 0)
+
+
+def _has_token(app: Flask, environ: WSGIEnvironment) -> bool:
+    """Return whether the request has a valid token. Raises StoreUnavailable."""
+    with app.request_context(environ):
+        try:
+            find_bearer()
+        except Unauthorized:
+            return False
+        return True
+
+
+async def _send(send: Send, answer: Answer) -> None:
+    status, headers, body = answer
+    lines = [(name.encode("latin-1"), value.encode("latin-1")) for name, value in headers]
+    await send({"type": "http.response.start", "status": status, "headers": lines})
+    await send({"type": "http.response.body", "body": body})
 
 
 if __name__ == "__main__":

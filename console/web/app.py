@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from flask import request
 from flask_openapi3.models.info import Info
 from flask_openapi3.openapi import OpenAPI
 
@@ -19,9 +20,7 @@ if TYPE_CHECKING:
     from console.web.resources import ConsoleResources
     from shared.settings import Settings
 
-POLICY = (
-    "default-src 'none'; style-src 'self'; img-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
-)
+POLICY = f"{connect.PAGE_POLICY}; form-action 'self'"
 HEADERS = {
     "Content-Security-Policy": POLICY,
     "X-Content-Type-Options": "nosniff",
@@ -31,6 +30,8 @@ HEADERS = {
 }
 HTTPS_HEADERS = {"Strict-Transport-Security": "max-age=31536000"}
 MAX_BODY_BYTES = 2**20
+LIVEZ = "/livez"
+FAILURE = "mailroom.failure"  # in the WSGI environment: an error of the server, before it called the application
 
 
 def create_app(settings: Settings, *, resources: ConsoleResources | None = None) -> OpenAPI:
@@ -53,10 +54,17 @@ def create_app(settings: Settings, *, resources: ConsoleResources | None = None)
     )
     _add_security_headers(app, https=https)
     register_problems(app)
-    app.add_url_rule("/livez", "livez", lambda: {"alive": True})
+    app.add_url_rule(LIVEZ, "livez", lambda: {"alive": True})
     mount_api(app)
+    app.before_request(_raise_failure)
     app.register_blueprint(connect.bp)
     return app
+
+
+def _raise_failure() -> None:
+    """Raise the error that the server met before it called the application; the error handlers answer it."""
+    if failure := request.environ.get(FAILURE):
+        raise failure
 
 
 def _add_security_headers(app: Flask, *, https: bool) -> None:
@@ -64,5 +72,6 @@ def _add_security_headers(app: Flask, *, https: bool) -> None:
 
     @app.after_request
     def add(response: Response) -> Response:
-        response.headers.update(headers)
+        policy = response.headers.get("Content-Security-Policy", POLICY)  # a page may have one of its own
+        response.headers.update(headers | {"Content-Security-Policy": policy})
         return response

@@ -1,28 +1,31 @@
 """Lead an admin who connects Front from our link to Front's consent page, and back.
 
-A browser opens `/connect/<token>` and goes to Front. Front sends it back to `/oauth/callback` with a code, which we
-exchange for tokens. `/connected` then shows the first event that comes in.
+A browser opens `/connect/<token>`, which says who asks for what. A button there leads to Front. Front sends the
+browser back to `/oauth/callback` with a code, which we exchange for tokens. `/connected` then shows the first event.
 """
 
 from __future__ import annotations
 
+import hmac
 import secrets
 import time
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
 
 import structlog
 from flask import Blueprint, make_response, redirect, render_template, request, session, url_for
 
 from console.issued_secrets import digest_of, require_oauth_app
 from console.web import problems
-from console.web.problems import problem_page
+from console.web.problems import FORM, problem_page
 from console.web.resources import current_resources
 from shared.db.reading import events
-from shared.db.tenants import connections
+from shared.db.tenants import connections, tenants
 from shared.db.tenants import consent as consent_rows
+from shared.db.tenants.consent import OtherCompany
 from shared.db.tenants.tenants import LONGEST_NAME
 from shared.errors import ConfigurationError, MailroomError
 from shared.front.oauth import authorization_url
@@ -36,16 +39,25 @@ if TYPE_CHECKING:
     from console.web.problems import Refusal
     from console.web.resources import ConsoleResources
     from shared.db.reading.events import FirstEvent
-    from shared.db.tenants.consent import Consent
+    from shared.db.tenants.consent import ConnectLink, Consent
     from shared.front.objects import Identity
     from shared.models import Tokens
     from shared.settings import Settings
 
+#: What pages may load, and who may show them; where their forms may lead is added.
+PAGE_POLICY = "default-src 'none'; style-src 'self'; img-src 'self'; base-uri 'none'; frame-ancestors 'none'"
 EXCHANGE_SECONDS = 10.0
 IDENTITY_SECONDS = 8.0
 MOST_LINKS = 5  # remembered for one browser, which may have several tabs
 LISTENING_TIME = timedelta(minutes=10)
 REFRESH_SECONDS = 3
+#: Each action of a policy in words for an admin of the customer; a tag's id says nothing to them.
+ACTION_TEXTS = {
+    "none": "Conversations stay as they are.",
+    "archive": "Their conversations are archived.",
+    "trash": "Their conversations are moved to the trash.",
+    "tag": "Their conversations get a tag.",
+}
 #: Each state of an event in words for somebody who has never seen Mailroom.
 STATE_TEXTS = {
     "processing": "it is being worked on",
@@ -67,23 +79,41 @@ class NewConnection:
     company_id: str
     company: str
     at: datetime
+    tenant: str = ""
 
 
 @bp.get("/connect/<token>")
 def start(token: str) -> ResponseReturnValue:
-    """Send the browser to Front's consent page, if the link is open. The link stays open."""
-    resources = current_resources()
+    """Say who asks, for which tenant, and what will be done, if the link is open. Nothing is stored yet."""
+    link = _open_link(token)
+    if not isinstance(link, consent_rows.ConnectLink):
+        return link
+    settings = current_resources().settings
+    page = render_template(
+        "connect.html",
+        link=link,
+        host=urlsplit(settings.public_url).netloc,
+        action=ACTION_TEXTS[link.action.partition(":")[0]],
+        form_token=form_token(digest_of(token)),
+    )
+    answer = make_response(page)
+    # Chromium holds every redirect after a form against this header, and Front may lead to another host to log in.
+    front = _origin(settings.front_app_url)
+    answer.headers["Content-Security-Policy"] = f"{PAGE_POLICY}; form-action 'self' https: {front}"
+    return answer
+
+
+@bp.post("/connect/<token>")
+def go_on(token: str) -> ResponseReturnValue:
+    """Send the browser to Front's consent page, if it comes from our page and the link is open. The link stays open."""
     digest = digest_of(token)
-    link = resources.pool.run(lambda conn: consent_rows.find_link(conn, digest))
-    if link is None or link.state != "open":
-        refusal = problems.LINKS[link.state if link else "unknown"]
-        return _refused(refusal, tenant_id=link.tenant_id if link else None)
-    try:
-        require_oauth_app(resources.settings)
-    except ConfigurationError as exc:
-        return _failed(exc, tenant_id=link.tenant_id)
+    if not _comes_from_our_page(digest):
+        return _refused(FORM, again=url_for("connect.start", token=token))
+    link = _open_link(token)
+    if not isinstance(link, consent_rows.ConnectLink):
+        return link
     remember_link(digest, token)
-    return redirect(_consent_page_url(resources, digest), 302)
+    return redirect(_consent_page_url(current_resources(), digest), 303)
 
 
 @bp.get("/oauth/callback")
@@ -138,17 +168,22 @@ def connect_with_code(resources: ConsoleResources, consent: Consent, code: str) 
     until = time.monotonic() + EXCHANGE_SECONDS
     tokens = resources.token_endpoint.exchange(code, redirect_uri=redirect_uri(resources.settings), until=until)
     owner = _owner(resources, consent, tokens)
+    if consent.company_id not in {None, owner.company_id}:
+        raise OtherCompany(f"the link is for {consent.company_id}, and the consent came from {owner.company_id}")
     secret = resources.vault.seal(
         consent.tenant_id, {"access_token": tokens.access_token, "refresh_token": tokens.refresh_token}
     )
     with resources.pool.transaction() as conn:
+        tenants.act_as(conn, "an admin in Front, by a connect link")
         consent_rows.bind_company(conn, consent.tenant_id, owner.company_id)
         at = consent_rows.use_link(conn, consent.link)
         connections.connect(conn, consent.tenant_id, kind="oauth", secret=secret, expires_at=tokens.expires_at)
     log.info("tenant_connected", tenant_id=consent.tenant_id, company_id=owner.company_id)
     # A browser drops a cookie over 4 kB, and with it this connection.
     name = clean(owner.name, LONGEST_NAME)
-    return NewConnection(tenant_id=consent.tenant_id, company_id=owner.company_id, company=name, at=at)
+    return NewConnection(
+        tenant_id=consent.tenant_id, company_id=owner.company_id, company=name, at=at, tenant=consent.tenant
+    )
 
 
 def redirect_uri(settings: Settings) -> str:
@@ -177,6 +212,36 @@ def _consent_page_url(resources: ConsoleResources, link: bytes) -> str:
         redirect_uri=redirect_uri(settings),
         state=state,
     )
+
+
+def _open_link(token: str) -> ConnectLink | Response:
+    """Return the link, or the page that says why it cannot be used."""
+    resources, digest = current_resources(), digest_of(token)
+    link = resources.pool.run(lambda conn: consent_rows.find_link(conn, digest))
+    if link is None or link.state != "open":
+        refusal = problems.LINKS[link.state if link else "unknown"]
+        return _refused(refusal, tenant_id=link.tenant_id if link else None)
+    try:
+        require_oauth_app(resources.settings)
+    except ConfigurationError as exc:
+        return _failed(exc, tenant_id=link.tenant_id)
+    return link
+
+
+def _comes_from_our_page(link: bytes) -> bool:
+    """Return whether the page of this link, in this browser, sent the form, and not another site."""
+    site, origin = request.headers.get("Sec-Fetch-Site"), request.headers.get("Origin")
+    # Our pages send no referrer, so browsers name their origin as "null".
+    ours = {None, "null", _origin(current_resources().settings.public_url)}
+    if site not in {None, "same-origin"} or origin not in ours:
+        return False
+    given = request.form.get("form_token", "")
+    return bool(known_browser_secret()) and hmac.compare_digest(given.encode(), form_token(link).encode())
+
+
+def _origin(url: str) -> str:
+    parts = urlsplit(url)
+    return f"{parts.scheme}://{parts.netloc}"
 
 
 def _refusal_reason(consent: Consent, *, is_given: bool) -> str | None:
@@ -219,6 +284,11 @@ def browser_secret() -> str:
 def known_browser_secret() -> str:
     """Return the same secret, empty for a browser without one."""
     return str(session.get("browser", ""))
+
+
+def form_token(link: bytes) -> str:
+    """Return the token by which a form of this browser's page of the link is known."""
+    return hmac.digest(browser_secret().encode(), link, "sha256").hex()
 
 
 def remember_link(digest: bytes, token: str) -> None:

@@ -28,10 +28,11 @@ TEXTS = {
         "If somebody sent you a link for connecting Front, open the whole link: it may have been cut in two.",
     ),
     405: ("That cannot be done here", "Open the page from the link that you were given."),
+    408: ("That took too long", "Your browser did not send everything in time. Try again."),
     500: ("Something went wrong on our side", "It is written down. Try again in a minute."),
     503: ("Not available at the moment", "A server that is needed does not answer. Try again in a minute."),
 }
-RETRY_AFTER = "5"  # seconds
+RETRY_AFTER = 5  # seconds
 
 log = structlog.get_logger(__name__)
 
@@ -66,7 +67,7 @@ def http_error(exc: HTTPException) -> Response:
 def _store_unavailable(exc: StoreUnavailable) -> Response:
     log.warning("store_unavailable", endpoint=request.endpoint, reason=str(exc))
     response = http_error(ServiceUnavailable("PostgreSQL or Redis does not answer; try again"))
-    response.headers["Retry-After"] = RETRY_AFTER
+    response.headers["Retry-After"] = str(RETRY_AFTER)
     return response
 
 
@@ -113,7 +114,7 @@ STATES = {
     "late": Refusal(
         status=400,
         title="That took too long",
-        text="You have ten minutes from opening the link to allowing access. Open the link again.",
+        text="You have ten minutes to allow access in Front, after you left our page. Open the link again.",
         again=True,
     ),
     "elsewhere": Refusal(
@@ -129,6 +130,13 @@ STATES = {
         again=True,
     ),
 }
+FORM = Refusal(
+    status=403,
+    title="Please begin on this page",
+    text="You came from another site, or your browser keeps no cookies for this page. Nothing was connected and "
+    "nothing was changed. Open the link again and go on from there.",
+    again=True,
+)
 UNANSWERED = Refusal(
     status=503,
     title="Front did not answer as it should",

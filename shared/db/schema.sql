@@ -1,9 +1,9 @@
 -- The whole schema as it is now. `mailroom migrate` never reads this file: it applies the files in migrations/.
 -- To change the schema, add a migration and make the same change here; a test compares the two catalogues.
 --
--- Subjects, in this order: tenants and connections; users; deliveries, events and their parts; merged conversations;
--- actions and undo; tasks and attempts; outages; locks; the end of an attempt; repairs; retention and erasing;
--- API tokens and consent; processes, counters and migrations.
+-- Subjects, in this order: tenants and connections; users; the journals of tenants; deliveries, events and their parts;
+-- merged conversations; actions and undo; tasks and attempts; outages; locks; the end of an attempt; repairs; retention
+-- and erasing; API tokens and consent; processes, counters and migrations.
 --
 -- Most functions are written in PL/pgSQL, which keeps the plans of its statements for the session. Each statement of a
 -- volatile function sees what others committed before that statement began.
@@ -29,6 +29,7 @@ CREATE TABLE tenants (
     -- Work for the tenant
     parked_cause text CHECK (parked_cause IN ('paused', 'needs_reconnect', 'missing_scope', 'erasing')),
     parked_at timestamptz,
+    paused_by text CHECK (paused_by IN ('operator', 'tenant')),  -- a tenant's own token ends its own pause only
     probe_at timestamptz,                         -- missing_scope: when a task may try whether the scope was added
     probe_task_id bigint,                         -- the task that tries it
     not_before timestamptz NOT NULL DEFAULT '-infinity',  -- nothing is dispatched before: Front's budget is used up
@@ -107,6 +108,89 @@ COMMENT ON TABLE inbox_addresses IS
     'The address of a shared inbox in Front, and the user who gets the mail sent to it.';
 COMMENT ON COLUMN inbox_addresses.address IS
     'The key by which recipients are matched, as in `user_addresses`.';
+
+
+-- The journals of tenants --------------------------------------------------------------------------------------------
+-- Only transactions that name their actor are recorded: those of commands, the API and consents, not those of workers.
+
+CREATE TABLE tenant_journal (
+    tenant_id bigint NOT NULL REFERENCES tenants ON DELETE CASCADE,
+    id bigint GENERATED ALWAYS AS IDENTITY,
+    at timestamptz NOT NULL DEFAULT now(),
+    who text NOT NULL,                            -- as `mailroom.actor` of the transaction says
+    what text NOT NULL CHECK (what IN ('added', 'changed', 'removed')),
+    kind text NOT NULL CHECK (kind IN ('tenant', 'user', 'user_address', 'inbox_address', 'connection', 'connect_link',
+                                       'api_token')),
+    name text,                                    -- the tenant's name, the user's external_id, or the address
+    user_id bigint,                               -- whose entries are deleted with the user
+    before jsonb,                                 -- of a change: only what differs
+    after jsonb,
+    PRIMARY KEY (tenant_id, id),
+    FOREIGN KEY (tenant_id, user_id) REFERENCES users ON DELETE CASCADE
+);
+COMMENT ON TABLE tenant_journal IS
+    'A change of a tenant, or of its users, addresses, connection, links or tokens, by a command, the API or a consent.';
+CREATE INDEX tenant_journal_of_a_user ON tenant_journal (tenant_id, user_id) WHERE user_id IS NOT NULL;
+
+CREATE FUNCTION write_tenant_journal() RETURNS trigger LANGUAGE plpgsql AS $$
+DECLARE
+    left_out constant text[] := ARRAY['tenant_id', 'updated_at', 'position', 'parked_at', 'last_served_at',
+                                      'not_before', 'probe_at', 'probe_task_id', 'deactivated_by_front', 'secret',
+                                      'digest', 'last_used_at', 'refreshing_until', 'keep_alive_at', 'refusals'];
+    entry tenant_journal;
+    old_row jsonb;
+    new_row jsonb;
+BEGIN
+    IF TG_OP <> 'INSERT' THEN old_row := to_jsonb(OLD); END IF;
+    IF TG_OP <> 'DELETE' THEN new_row := to_jsonb(NEW); END IF;
+    entry.name := coalesce(new_row, old_row) ->> TG_ARGV[1];
+    entry.tenant_id := coalesce(new_row, old_row) ->> TG_ARGV[2];
+    entry.user_id := coalesce(new_row, old_row) ->> TG_ARGV[3];
+    IF TG_OP = 'UPDATE' THEN
+        entry.what := 'changed';
+        SELECT jsonb_object_agg(o.key, o.value), jsonb_object_agg(o.key, new_row -> o.key)
+        INTO entry.before, entry.after FROM jsonb_each(old_row - left_out) o
+        WHERE o.value IS DISTINCT FROM new_row -> o.key;
+        IF entry.before IS NULL THEN RETURN NULL; END IF;
+    ELSIF TG_OP = 'INSERT' THEN
+        entry.what := 'added';
+        entry.after := jsonb_strip_nulls(new_row - left_out);
+    ELSE
+        entry.what := 'removed';
+        entry.before := jsonb_strip_nulls(old_row - left_out);
+        IF TG_ARGV[0] = 'user' THEN
+            entry.name := NULL;
+            entry.user_id := NULL;
+            entry.before := jsonb_build_object('id', OLD.id);
+        ELSIF entry.user_id IS NOT NULL AND NOT EXISTS (
+            SELECT FROM users u WHERE u.tenant_id = entry.tenant_id AND u.id = entry.user_id) THEN
+            RETURN NULL;
+        END IF;
+    END IF;
+    INSERT INTO tenant_journal (tenant_id, who, what, kind, name, user_id, before, after)
+    VALUES (entry.tenant_id, current_setting('mailroom.actor'), entry.what, TG_ARGV[0], entry.name, entry.user_id,
+            entry.before, entry.after);
+    RETURN NULL;
+END
+$$;
+COMMENT ON FUNCTION write_tenant_journal IS
+    'Writes a change into the tenant''s journal. Arguments: its kind, and the columns of its name, tenant and user. '
+    'A user who is deleted leaves a number: names, addresses and earlier entries go.';
+
+CREATE TRIGGER tenant_journal AFTER INSERT OR UPDATE ON tenants FOR EACH ROW
+    WHEN (current_setting('mailroom.actor', true) <> '') EXECUTE FUNCTION write_tenant_journal('tenant', 'name', 'id');
+CREATE TRIGGER tenant_journal AFTER INSERT OR UPDATE OR DELETE ON users FOR EACH ROW
+    WHEN (current_setting('mailroom.actor', true) <> '')
+    EXECUTE FUNCTION write_tenant_journal('user', 'external_id', 'tenant_id', 'id');
+CREATE TRIGGER tenant_journal AFTER INSERT OR UPDATE OR DELETE ON user_addresses FOR EACH ROW
+    WHEN (current_setting('mailroom.actor', true) <> '')
+    EXECUTE FUNCTION write_tenant_journal('user_address', 'as_given', 'tenant_id', 'user_id');
+CREATE TRIGGER tenant_journal AFTER INSERT OR UPDATE OR DELETE ON inbox_addresses FOR EACH ROW
+    WHEN (current_setting('mailroom.actor', true) <> '')
+    EXECUTE FUNCTION write_tenant_journal('inbox_address', 'as_given', 'tenant_id');
+CREATE TRIGGER tenant_journal AFTER INSERT OR UPDATE ON connections FOR EACH ROW
+    WHEN (current_setting('mailroom.actor', true) <> '')
+    EXECUTE FUNCTION write_tenant_journal('connection', 'kind', 'tenant_id');
 
 
 -- Deliveries, events and their parts ---------------------------------------------------------------------------------
@@ -732,18 +816,25 @@ COMMENT ON TABLE api_tokens IS
 -- Log lines name a token by its name, so it is unique. It is free again once the token is revoked.
 CREATE UNIQUE INDEX api_tokens_in_use ON api_tokens (name) WHERE revoked_at IS NULL;
 CREATE INDEX api_tokens_of_a_tenant ON api_tokens (tenant_id) WHERE tenant_id IS NOT NULL;
+CREATE TRIGGER tenant_journal AFTER INSERT OR UPDATE ON api_tokens FOR EACH ROW
+    WHEN (current_setting('mailroom.actor', true) <> '' AND NEW.tenant_id IS NOT NULL)
+    EXECUTE FUNCTION write_tenant_journal('api_token', 'name', 'tenant_id');
 
 CREATE TABLE connect_links (
     digest bytea PRIMARY KEY,                     -- sha256 of the link's token
     tenant_id bigint NOT NULL REFERENCES tenants ON DELETE CASCADE,
     created_at timestamptz NOT NULL DEFAULT now(),
     expires_at timestamptz NOT NULL,
-    ended text CHECK (ended IN ('used', 'replaced'))  -- null: good until it expires
+    ended text CHECK (ended IN ('used', 'replaced')),  -- null: good until it expires
+    company_id text                               -- Front's cmp_…: no other company is connected; null: any
 );
 COMMENT ON TABLE connect_links IS
     'A link with which an administrator connects a tenant to Front.';
 CREATE UNIQUE INDEX one_open_link_of_a_tenant ON connect_links (tenant_id) WHERE ended IS NULL;
 CREATE INDEX connect_links_of_a_tenant ON connect_links (tenant_id);
+CREATE TRIGGER tenant_journal AFTER INSERT OR UPDATE ON connect_links FOR EACH ROW
+    WHEN (current_setting('mailroom.actor', true) <> '')
+    EXECUTE FUNCTION write_tenant_journal('connect_link', 'company_id', 'tenant_id');
 
 CREATE TABLE oauth_states (
     digest bytea PRIMARY KEY,                     -- sha256 of the state

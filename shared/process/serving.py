@@ -1,14 +1,17 @@
-"""Granian as all our servers run it: its options, its log, and the signals of its forked processes."""
+"""Granian as all our servers run it: its options, its log, how it calls WSGI, and the signals of its processes."""
 
 from __future__ import annotations
 
 import ipaddress
 import os
+import resource
 import signal
 import socket
+import sys
 import threading
 import time
-from typing import TYPE_CHECKING, Any
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from granian import Granian
 from granian.constants import HTTPModes
@@ -18,12 +21,34 @@ from granian.log import LogLevels
 from shared.errors import ConfigurationError
 
 if TYPE_CHECKING:
+    from wsgiref.types import WSGIApplication, WSGIEnvironment
+
     from granian.constants import Interfaces
     from granian.server.common import AbstractServer
 
     from shared.settings import Settings
 
+    Answer: TypeAlias = tuple[int, list[tuple[str, str]], bytes]
+
+# Of one process; more wait to be accepted. One that sends slowly costs a few kilobytes and no thread.
+CONNECTIONS = 4096
+BACKLOG = 2048
+SPARE_FILES = 256  # for stores, logs, metrics and what Python itself opens
+
+#: The part of a WSGI environment that is the same for all requests.
+WSGI: dict[str, Any] = {
+    "SCRIPT_NAME": "",
+    "wsgi.version": (1, 0),
+    "wsgi.errors": sys.stderr,
+    "wsgi.input_terminated": True,  # the input ends where the body does, also without Content-Length
+    "wsgi.multithread": True,
+    "wsgi.multiprocess": True,
+    "wsgi.run_once": False,
+}
+
 HEADER_SECONDS = 10
+#: Of one connection; headers that are longer get 431. Granian's default is 408 KiB, which 4,096 slow senders may fill.
+HEADER_BYTES = 64 * 1024
 DRAIN_SECONDS = 20
 ORPHAN_CHECK_SECONDS = 1.0
 _HOST_FIX = "set it to 0.0.0.0 (reachable from outside) or 127.0.0.1, or unset it"
@@ -50,8 +75,10 @@ def server(
         interface=interface,
         workers=workers,
         http=HTTPModes.http1,
-        http1_settings=HTTP1Settings(header_read_timeout=HEADER_SECONDS * 1000),
+        http1_settings=HTTP1Settings(header_read_timeout=HEADER_SECONDS * 1000, max_buffer_size=HEADER_BYTES),
         websockets=False,
+        backlog=BACKLOG,
+        backpressure=_connections(),
         respawn_failed_workers=True,
         workers_kill_timeout=DRAIN_SECONDS,
         log_level=LogLevels(settings.log_level.lower()),
@@ -82,6 +109,42 @@ def _can_listen(address: str) -> bool:
     except OSError:
         return False
     return True
+
+
+def _connections() -> int:
+    """Return how many connections a process takes: as many as files may be open, once that limit is raised."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = CONNECTIONS + SPARE_FILES
+    allowed = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
+    if soft != resource.RLIM_INFINITY and soft < allowed:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (allowed, hard))
+    return max(allowed - SPARE_FILES, allowed // 2)
+
+
+@lru_cache(maxsize=256)  # names are the sender's choice
+def wsgi_key(header: str) -> str:
+    """Return the WSGI name of a header; empty for one with an underscore, which could pass itself off as another."""
+    if "_" in header:
+        return ""
+    key = header.upper().replace("-", "_")
+    return key if key in {"CONTENT_TYPE", "CONTENT_LENGTH"} else f"HTTP_{key}"
+
+
+def call(app: WSGIApplication, environ: WSGIEnvironment) -> Answer:
+    """Run a WSGI application to its end and return its answer."""
+    started: list[Any] = []
+
+    def start_response(*status_and_headers: Any) -> Any:
+        started[:] = status_and_headers[:2]
+
+    pieces: Any = app(environ, start_response)
+    try:
+        body = b"".join(pieces)
+    finally:
+        if hasattr(pieces, "close"):
+            pieces.close()
+    status, headers = started
+    return int(status[:3]), headers, body
 
 
 def prepare_forks() -> None:

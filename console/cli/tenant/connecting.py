@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from console.cli.options import Duration, database, find_tenant, json_option
+from console.cli.options import Duration, act_as_user, database, database_to_change, find_tenant, json_option
 from console.cli.output import print_json, say
 from console.cli.times import format_time
 from shared.errors import FrontUnavailable, MailroomError, NeedsReconnect
@@ -48,7 +48,7 @@ def add(name: str, company: str | None, customer: str | None, token_file: Path |
     token = _read_token(token_file) if token_file else None
     if token:
         company = _company_of(token, expected=company, check=not no_check)
-    with database() as conn, conn.transaction():
+    with database_to_change() as conn:
         tenant_id = tenants.add(conn, name, company, customer=customer)
         if token:
             seal_and_store(conn, tenant_id, token)
@@ -59,11 +59,16 @@ def add(name: str, company: str | None, customer: str | None, token_file: Path |
 
 def _check_names(name: str, company_id: str | None, customer: str | None) -> None:
     from shared.db.tenants.tenants import LONGEST_NAME, is_name
-    from shared.front.envelope import COMPANY
 
     for what, value in (("tenant's name", name), ("customer's id", customer)):
         if value is not None and not is_name(value):
             raise click.UsageError(f"a {what} is up to {LONGEST_NAME} printable characters")
+    _check_company(company_id)
+
+
+def _check_company(company_id: str | None) -> None:
+    from shared.front.envelope import COMPANY
+
     if company_id is not None and not COMPANY.fullmatch(company_id):
         raise click.UsageError(f"--company {company_id!r} is no company id; Front's look like cmp_4k2p9")
 
@@ -71,44 +76,51 @@ def _check_names(name: str, company_id: str | None, customer: str | None) -> Non
 @click.command()
 @click.argument("name")
 @click.option("--valid", "valid_for", type=Duration(), default="7d", show_default=True, help="How long the link works.")
+@click.option("--company", metavar="cmp_…", help="The Front company that you expect; another one is refused.")
 @token_file_option
 @no_check_option
 @json_option
-def connect(name: str, valid_for: timedelta, token_file: Path | None, no_check: bool, as_json: bool) -> None:
+def connect(  # noqa: PLR0913, PLR0917 -- one parameter an option
+    name: str, valid_for: timedelta, company: str | None, token_file: Path | None, no_check: bool, as_json: bool
+) -> None:
     """Print the link with which an admin of the customer connects Front; the tenant's older links end.
 
     With a token file connect the tenant at once instead. Work that waited for the connection goes on by itself.
-    Example: mailroom tenant connect Acme --valid 2d
+    Example: mailroom tenant connect Acme --valid 2d --company cmp_4k2p9
     """
     if not valid_for:
         raise click.UsageError("--valid must be longer than nothing")
+    _check_company(company)
     if token_file:
-        _connect_with_token(name, token_file, check=not no_check)
+        _connect_with_token(name, token_file, company, check=not no_check)
     else:
-        _print_link(name, valid_for, as_json=as_json)
+        _print_link(name, valid_for, company, as_json=as_json)
 
 
-def _connect_with_token(name: str, token_file: Path, *, check: bool) -> None:
+def _connect_with_token(name: str, token_file: Path, expected: str | None, *, check: bool) -> None:
     from shared.db.tenants import consent
 
     with database() as conn:
         tenant = find_tenant(conn, name)
         token = _read_token(token_file)
-        company = _company_of(token, expected=tenant.company_id, check=check)
+        if expected and tenant.company_id not in {None, expected}:
+            raise consent.OtherCompany(f"{tenant.name} has the company {tenant.company_id}, not {expected}")
+        company = _company_of(token, expected=expected or tenant.company_id, check=check)
         with conn.transaction():
+            act_as_user(conn)
             consent.bind_company(conn, tenant.id, company)
             version = seal_and_store(conn, tenant.id, token)
     click.echo(f"connected {tenant.name} (token version {version})")
 
 
-def _print_link(name: str, valid_for: timedelta, *, as_json: bool) -> None:
+def _print_link(name: str, valid_for: timedelta, company: str | None, *, as_json: bool) -> None:
     from console.issued_secrets import new_link
     from shared.settings import load
 
     settings = load()
-    with database() as conn:
+    with database_to_change() as conn:
         tenant = find_tenant(conn, name)
-        link = new_link(conn, settings, tenant.id, valid_for=valid_for)
+        link = new_link(conn, settings, tenant.id, valid_for=valid_for, company_id=company)
     if as_json:
         print_json({"tenant": tenant.name, "url": link.url, "expires_at": link.expires_at})
         return

@@ -1,19 +1,20 @@
-"""`mailroom tenant list` and `tenant show`."""
+"""`mailroom tenant list`, `tenant show` and `tenant journal`."""
 
 from __future__ import annotations
 
+import json
 from dataclasses import asdict
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from console.cli.options import database, find_tenant, json_option
+from console.cli.options import database, find_tenant, json_option, limit_option
 from console.cli.output import print_json, print_pairs, print_table
 from console.cli.times import format_duration, format_time
 from shared.text import clean
 
 if TYPE_CHECKING:
-    from shared.db.tenants.tenants import TenantOverview
+    from shared.db.tenants.tenants import JournalEntry, TenantOverview
 
 WAITS = {
     "stored": "stored: until every file of the conversation is stored",
@@ -49,6 +50,35 @@ def show(name: str, as_json: bool) -> None:
     """Show one tenant, by name or company id."""
     with database() as conn:
         print_tenant(find_tenant(conn, name), as_json=as_json)
+
+
+@click.command()
+@click.argument("name")
+@limit_option
+@json_option
+def journal(name: str, limit: int, as_json: bool) -> None:
+    """Show who changed a tenant by command, API or consent, newest first.
+
+    Changes of its users, addresses, connection, links and own tokens count; no secret is shown.
+    """
+    from shared.db.tenants import tenants
+
+    with database() as conn:
+        found = tenants.journal(conn, find_tenant(conn, name).id, limit=limit)
+    if as_json:
+        print_json(found)
+        return
+    rows = [(format_time(e.at), e.who, f"{e.kind.replace('_', ' ')} {e.what}", e.name, _difference(e)) for e in found]
+    print_table(("at", "who", "what", "name", "before → after"), rows)
+
+
+def _difference(entry: JournalEntry) -> str:
+    before, after = entry.before or {}, entry.after or {}
+    return ", ".join(f"{key}: {_word(before, key)} → {_word(after, key)}" for key in {**before, **after})
+
+
+def _word(values: dict[str, Any], key: str) -> str:
+    return json.dumps(values[key], ensure_ascii=False) if values.get(key) is not None else "–"
 
 
 def print_tenant(tenant: TenantOverview, *, as_json: bool) -> None:
@@ -91,7 +121,8 @@ def _pairs(tenant: TenantOverview) -> list[tuple[str, str]]:
 def _parked_since(tenant: TenantOverview) -> str:
     if not (tenant.parked_cause and tenant.parked_at):
         return "no"
-    return f"{tenant.parked_cause} since {format_time(tenant.parked_at)}"
+    by = " by a token of its own" if tenant.paused_by == "tenant" else ""
+    return f"{tenant.parked_cause}{by} since {format_time(tenant.parked_at)}"
 
 
 def _users(tenant: TenantOverview) -> str:

@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from console.cli.options import Duration, Since, database, find_tenant, json_option, yes_option
+from console.cli.options import Duration, Since, database_to_change, find_tenant, json_option, yes_option
 from console.cli.tenant.overview import print_tenant
 from shared.actions import validate_wait_for, validated_action, validated_inboxes
 
@@ -54,7 +54,7 @@ def _set(
         only_inboxes=_only_inboxes(inboxes, all_inboxes=all_inboxes),
         **parts,
     )
-    with database() as conn, conn.transaction():
+    with database_to_change() as conn:
         tenants.lock(conn, find_tenant(conn, name).id)
         tenant = find_tenant(conn, name)
         validate_wait_for(change.action or tenant.action, change.wait_for or tenant.wait_for)
@@ -81,10 +81,10 @@ def _undo(name: str, since: datetime, *, yes: bool, as_json: bool, dry_run: bool
 @click.command()
 @click.argument("name")
 def pause(name: str) -> None:
-    """Pause a tenant's work. Its deliveries are still received and recorded."""
+    """Pause a tenant's work. Its deliveries are still received and recorded. Its own API tokens cannot resume it."""
     from shared.db.tenants import tenants
 
-    with database() as conn:
+    with database_to_change() as conn:
         changed = tenants.pause(conn, find_tenant(conn, name).id)
         cause = find_tenant(conn, name).parked_cause
     click.echo(f"paused {name}" if changed else f"{name} was {cause} already")
@@ -96,7 +96,7 @@ def resume(name: str) -> None:
     """Resume a paused tenant's work."""
     from shared.db.tenants import tenants
 
-    with database() as conn:
+    with database_to_change() as conn:
         changed = tenants.resume(conn, find_tenant(conn, name).id)
         cause = find_tenant(conn, name).parked_cause
     waits = f"; it still waits: {cause}" if cause else ""

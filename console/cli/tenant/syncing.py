@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import click
 
 from console.cli.commands import NothingMatched
-from console.cli.options import database, dry_run_option, find_tenant, json_option
+from console.cli.options import act_as_user, database, dry_run_option, find_tenant, json_option
 from console.cli.output import print_json, print_table, say
 
 UNCHANGED = "unchanged"
@@ -35,7 +35,9 @@ def sync_teammates(name: str, dry_run: bool, as_json: bool) -> None:
         say(f"{len(teammates):,} teammates in Front")
         if not teammates:  # an app that may see nobody gets the same answer: it would deactivate everybody
             raise NothingMatched("Front names no teammate, not even an admin; nothing was changed")
-        changes = sync(conn, tenant_id, teammates, dry_run=dry_run)
+        with conn.transaction():
+            act_as_user(conn)
+            changes = sync(conn, tenant_id, teammates, dry_run=dry_run)
     _print(
         [(each.outcome, each.external_id, each.name, each.reason) for each in changes],
         ("added", "changed", "deactivated", UNCHANGED, "left_alone"),
@@ -61,7 +63,9 @@ def sync_inboxes(name: str, dry_run: bool, as_json: bool) -> None:
         tenant_id = find_tenant(conn, name).id
         inboxes, channels = call_front(tenant_id, lambda front: (front.inboxes(), front.channels()))
         say(f"{len(inboxes):,} inboxes and {len(channels):,} channels in Front")
-        changes = sync(conn, tenant_id, inboxes, channels, dry_run=dry_run)
+        with conn.transaction():
+            act_as_user(conn)
+            changes = sync(conn, tenant_id, inboxes, channels, dry_run=dry_run)
     _print(
         [(each.outcome, each.address.address, each.address.inbox or "", each.reason) for each in changes],
         ("added", "changed", "removed", UNCHANGED, "left_alone"),

@@ -12,6 +12,7 @@ import click
 from console.cli.commands import PARTLY_FAILED
 from console.cli.options import (
     database,
+    database_to_change,
     dry_run_option,
     find_tenant,
     json_option,
@@ -77,7 +78,7 @@ def policy(external_id: str, tenant: str, action: str | None, no_action: bool) -
 
 
 def _change(tenant: str, external_id: str, change: Callable[[Connection, int, str], bool]) -> None:
-    with database() as conn:
+    with database_to_change() as conn:
         if not change(conn, find_tenant(conn, tenant).id, external_id):
             raise unknown_user(external_id)
 
@@ -97,7 +98,7 @@ def add(tenant: str, external_id: str, name: str, emails: tuple[str, ...], actio
     from shared.db.users import users
 
     new_user = validated_user(external_id, name, emails, action)
-    with database() as conn, conn.transaction():
+    with database_to_change() as conn:
         users.add(conn, find_tenant(conn, tenant).id, new_user)
     click.echo(f"added {new_user.external_id}")
 
@@ -143,7 +144,7 @@ def import_(  # noqa: PLR0913, PLR0917 -- one parameter an option
     with ExitStack() as stack:
         errors = stack.enter_context(errors_file.open("w", encoding="utf-8")) if errors_file else None
         mistakes = Mistakes(file=errors)
-        conn = stack.enter_context(database())
+        conn = stack.enter_context(database_to_change())
         outcomes = import_file(conn, find_tenant(conn, tenant).id, file, mistakes, move=move, dry_run=dry_run)
     counts = {name: outcomes.get(name, 0) for name in ("added", "changed", "unchanged", "moved")}
     counts["invalid"] = len(mistakes.lines)

@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 
 
 VALID_FOR = timedelta(minutes=10)
+#: A link has no more open states. A further one takes the place of the oldest.
+MOST_STATES = 10
 #: A state is stored for longer than it is valid, so that an admin who is late is told so.
 KEPT_FOR = timedelta(hours=1)
 
@@ -37,7 +39,7 @@ class CompanyTaken(NotBound):
 
 
 class OtherCompany(NotBound):
-    """The tenant has another company already."""
+    """The tenant has another company already, or its link is for another one."""
 
     code = "other_company"
 
@@ -54,32 +56,52 @@ class LinkReplaced(LinkEnded):
 
 @dataclass(frozen=True, kw_only=True)
 class ConnectLink:
-    """A connect link and its current state."""
+    """A connect link, its current state, and what its page says of the tenant and its policy.
+
+    `company_id`: the only company that may be connected; None: any.
+    """
 
     tenant_id: int
     tenant: str
+    company_id: str | None
     state: Literal["open", "expired", "used", "replaced"]
+    action: str
+    only_when_matched: bool
+    only_inboxes: list[str] | None
+    dry_run: bool
 
 
 @dataclass(frozen=True, kw_only=True)
 class Consent:
-    """A `state` that a browser brought back, its link, and whether it came in time and from the same browser."""
+    """A `state` that a browser brought back, its link, and whether it came in time and from the same browser.
+
+    `company_id`: the only company that may be connected; None: any.
+    """
 
     link: bytes
     tenant_id: int
+    tenant: str
     company_id: str | None
     in_time: bool
     same_browser: bool
 
 
-def add_link(conn: Connection, tenant_id: int, digest: bytes, *, valid_for: timedelta) -> datetime:
-    """Add a link in place of the tenant's open one, and return when it expires. Call it in a transaction."""
+def add_link(
+    conn: Connection, tenant_id: int, digest: bytes, *, valid_for: timedelta, company_id: str | None = None
+) -> datetime:
+    """Add a link in place of the tenant's open one, and return when it expires. Call it in a transaction.
+
+    With a `company_id` the link connects no other company. Raises OtherCompany when the tenant has another one.
+    """
     # Of two calls at once, the second one waits here, then ends the link of the first.
-    conn.execute("SELECT FROM tenants WHERE id = %s FOR NO KEY UPDATE", (tenant_id,))
+    row = conn.execute("SELECT company_id FROM tenants WHERE id = %s FOR NO KEY UPDATE", (tenant_id,)).fetchone()
+    if row and company_id and row[0] not in {None, company_id}:
+        raise OtherCompany(f"the tenant has the company {row[0]}; a second one needs a tenant of its own")
     conn.execute("UPDATE connect_links SET ended = 'replaced' WHERE tenant_id = %s AND ended IS NULL", (tenant_id,))
     row = conn.execute(
-        "INSERT INTO connect_links (digest, tenant_id, expires_at) VALUES (%s, %s, now() + %s) RETURNING expires_at",
-        (digest, tenant_id, valid_for),
+        "INSERT INTO connect_links (digest, tenant_id, company_id, expires_at)"
+        " VALUES (%s, %s, %s, now() + %s) RETURNING expires_at",
+        (digest, tenant_id, company_id, valid_for),
     ).fetchone()
     if row is None:
         raise RuntimeError("INSERT … RETURNING gave no row")
@@ -92,8 +114,9 @@ def find_link(conn: Connection, digest: bytes) -> ConnectLink | None:
     with conn.cursor(row_factory=class_row(ConnectLink)) as cursor:
         return cursor.execute(
             """
-            SELECT l.tenant_id, t.name AS tenant,
-                coalesce(l.ended, CASE WHEN l.expires_at <= now() THEN 'expired' ELSE 'open' END) AS state
+            SELECT l.tenant_id, t.name AS tenant, coalesce(t.company_id, l.company_id) AS company_id,
+                coalesce(l.ended, CASE WHEN l.expires_at <= now() THEN 'expired' ELSE 'open' END) AS state,
+                t.action, t.only_when_matched, t.only_inboxes, t.dry_run
             FROM connect_links l JOIN tenants t ON t.id = l.tenant_id WHERE l.digest = %s
             """,
             (digest,),
@@ -103,6 +126,12 @@ def find_link(conn: Connection, digest: bytes) -> ConnectLink | None:
 def save_state(conn: Connection, *, state: bytes, link: bytes, browser: bytes) -> None:
     """Store the `state` that this browser will bring back, and delete old ones. All arguments are digests."""
     conn.execute("DELETE FROM oauth_states WHERE expires_at < now() - %s", (KEPT_FOR - VALID_FOR,))
+    conn.execute("SELECT FROM connect_links WHERE digest = %s FOR NO KEY UPDATE", (link,))  # others wait, then count
+    conn.execute(
+        "DELETE FROM oauth_states WHERE digest IN"
+        " (SELECT digest FROM oauth_states WHERE link = %s ORDER BY expires_at DESC OFFSET %s)",
+        (link, MOST_STATES - 1),
+    )
     conn.execute(
         "INSERT INTO oauth_states (digest, link, browser, expires_at) VALUES (%s, %s, %s, now() + %s)"
         " ON CONFLICT DO NOTHING",
@@ -120,7 +149,8 @@ def take_state(conn: Connection, *, state: bytes, browser: bytes) -> Consent | N
             """
             DELETE FROM oauth_states c USING connect_links l, tenants t
             WHERE c.digest = %s AND l.digest = c.link AND t.id = l.tenant_id
-            RETURNING c.link, l.tenant_id, t.company_id, c.expires_at > now() AS in_time, c.browser = %s AS same_browser
+            RETURNING c.link, l.tenant_id, t.name AS tenant, coalesce(t.company_id, l.company_id) AS company_id,
+                c.expires_at > now() AS in_time, c.browser = %s AS same_browser
             """,
             (state, browser),
         ).fetchone()

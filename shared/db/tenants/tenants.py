@@ -1,10 +1,10 @@
-"""Tenants: their names and companies, their policies, and the causes that park their work."""
+"""Tenants: their names and companies, their policies, the causes that park their work, and the journal of changes."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, fields
 from datetime import datetime, timedelta
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, Literal
 
 from psycopg import sql
 from psycopg.rows import class_row
@@ -19,6 +19,9 @@ if TYPE_CHECKING:
 
 
 LONGEST_NAME = 200
+LONGEST_ACTOR = 300
+#: A pause belongs to one of them: to all who are not bound to the tenant, or to the tenant's own API tokens.
+Pauser = Literal["operator", "tenant"]
 
 OVERVIEW = """
     SELECT t.id, t.name, t.company_id, t.customer, t.connected_at,
@@ -26,7 +29,8 @@ OVERVIEW = """
         (SELECT count(*) FROM users u WHERE u.tenant_id = t.id) AS users,
         (SELECT count(*) FROM users u WHERE u.tenant_id = t.id AND u.action IS NOT NULL) AS users_with_action,
         t.action, t.only_when_matched, t.wait_for, t.fold_plus, t.act_within, t.only_inboxes, t.dry_run,
-        t.parked_cause, t.parked_at, c.refused_since
+        t.parked_cause, t.parked_at, c.refused_since,
+        CASE WHEN t.parked_cause = 'paused' THEN coalesce(t.paused_by, 'operator') END AS paused_by
     FROM tenants t LEFT JOIN connections c ON c.tenant_id = t.id
 """
 PAGE = """
@@ -46,7 +50,8 @@ class TenantTaken(MailroomError):
 class TenantOverview:
     """A tenant as people see it; `connection` is the kind of its grant, or None.
 
-    `refused_since`: since when Front refuses to refresh the grant without a clear reason.
+    `refused_since`: since when Front refuses to refresh the grant without a clear reason. `paused_by`: who paused it,
+    None while it is not paused.
     """
 
     id: int
@@ -68,6 +73,21 @@ class TenantOverview:
     parked_cause: str | None
     parked_at: datetime | None
     refused_since: datetime | None
+    paused_by: Pauser | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class JournalEntry:
+    """A change of a tenant, or of what belongs to it. `before` and `after` hold what differs."""
+
+    id: int
+    at: datetime
+    who: str
+    what: Literal["added", "changed", "removed"]
+    kind: Literal["tenant", "user", "user_address", "inbox_address", "connection", "connect_link", "api_token"]
+    name: str | None
+    before: dict[str, Any] | None
+    after: dict[str, Any] | None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -168,30 +188,52 @@ def set_policy(conn: Connection, tenant_id: int, change: PolicyChange) -> None:
         conn.execute(query, {**values, "id": tenant_id})
 
 
-def pause(conn: Connection, tenant_id: int) -> bool:
+def act_as(conn: Connection, who: str) -> None:
+    """Name who makes the changes of this transaction. The journal gets those that come from now on."""
+    conn.execute("SELECT set_config('mailroom.actor', %s, true)", (clean(who, LONGEST_ACTOR),))
+
+
+def journal(conn: Connection, tenant_id: int, *, limit: int) -> list[JournalEntry]:
+    """Return the latest changes of the tenant and of what belongs to it, newest first."""
+    with conn.cursor(row_factory=class_row(JournalEntry)) as cursor:
+        return cursor.execute(
+            "SELECT id, at, who, what, kind, name, before, after FROM tenant_journal WHERE tenant_id = %s"
+            " ORDER BY id DESC LIMIT %s",
+            (tenant_id, limit),
+        ).fetchall()
+
+
+def pause(conn: Connection, tenant_id: int, *, by: Pauser = "operator") -> bool:
     """Stop the tenant's work; deliveries are still received and recorded.
 
-    False if the tenant was paused already, or is being erased.
+    False if the tenant was paused already, or is being erased. An operator takes over the tenant's own pause.
     """
     cursor = conn.execute(
-        "UPDATE tenants SET parked_cause = 'paused', parked_at = now() "
-        "WHERE id = %s AND coalesce(parked_cause, '') NOT IN ('paused', 'erasing')",
-        (tenant_id,),
+        """
+        UPDATE tenants SET parked_cause = 'paused', paused_by = %(by)s,
+            parked_at = CASE parked_cause WHEN 'paused' THEN parked_at ELSE now() END
+        WHERE id = %(id)s AND (coalesce(parked_cause, '') NOT IN ('paused', 'erasing')
+            OR parked_cause = 'paused' AND paused_by = 'tenant' AND %(by)s = 'operator')
+        """,
+        {"id": tenant_id, "by": by},
     )
     return cursor.rowcount == 1
 
 
-def resume(conn: Connection, tenant_id: int) -> bool:
-    """Release a paused tenant's work, if the tenant is connected. False if it was not paused."""
+def resume(conn: Connection, tenant_id: int, *, by: Pauser = "operator") -> bool:
+    """Release a paused tenant's work, if the tenant is connected.
+
+    False if it was not paused, or if an operator paused it and `by` is the tenant.
+    """
     cursor = conn.execute(
         """
         UPDATE tenants t SET
             parked_cause = CASE WHEN c.connected THEN NULL ELSE 'needs_reconnect' END,
-            parked_at = CASE WHEN c.connected THEN NULL ELSE now() END
+            parked_at = CASE WHEN c.connected THEN NULL ELSE now() END, paused_by = NULL
         FROM (SELECT EXISTS (SELECT FROM connections WHERE tenant_id = %(id)s) AS connected) c
-        WHERE t.id = %(id)s AND t.parked_cause = 'paused'
+        WHERE t.id = %(id)s AND t.parked_cause = 'paused' AND (%(by)s = 'operator' OR t.paused_by = 'tenant')
         """,
-        {"id": tenant_id},
+        {"id": tenant_id, "by": by},
     )
     return cursor.rowcount == 1
 

@@ -79,6 +79,7 @@ def _inflated(value: bytes) -> bytes:
 
 def _content(client: redis.Redis, key: bytes, kind: str) -> Any:
     read = {
+        "none": lambda _: None,  # taken by a worker in the meantime
         "string": client.get,
         "list": lambda name: client.lrange(name, 0, -1),
         "hash": client.hgetall,

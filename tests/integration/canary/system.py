@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
@@ -114,7 +115,9 @@ class SystemUnderTest:
         url = self.run_json("tenant", "connect", name)["url"]
         self.issued_secrets[f"link {len(self.issued_secrets)}"] = url.rpartition("/")[2]
         with requests.Session() as browser:
-            asked = browser.get(url, timeout=60, allow_redirects=False).headers["Location"]
+            [form_token] = re.findall(r'name="form_token" value="(\w+)"', browser.get(url, timeout=60).text)
+            form = {"form_token": form_token}
+            asked = browser.post(url, form, timeout=60, allow_redirects=False).headers["Location"]
             state = dict(pair.split("=", 1) for pair in urlsplit(asked).query.split("&"))["state"]
             callback = {"company": company, "redirect_uri": f"{self.console}/oauth/callback", "state": state}
             return browser.get(f"{self.front.url}/oauth/consent", params={**callback, "decision": "allow"}, timeout=60)

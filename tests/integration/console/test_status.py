@@ -13,6 +13,7 @@ import redis
 
 from shared.intake.client import Intake
 from shared.models import Delivery
+from shared.queue import DROPPED_KEY
 from tests.integration.console.rows import insert, insert_event, insert_task
 
 if TYPE_CHECKING:
@@ -35,6 +36,7 @@ def test_an_empty_mailroom_names_every_state(mailroom: Mailroom) -> None:
         ),
         "parked": [],
         "rescued": 0,
+        "dropped_messages": 0,
         "token_refreshes": {},
         "retention": {
             "unclaimed_days": 30,
@@ -62,6 +64,13 @@ def test_everything_is_counted_where_it_stands(mailroom: Mailroom, acme: str, co
     page = mailroom("status").stdout
     assert "parked: paused" in page
     assert "parked: unknown_company" in page
+
+
+def test_dropped_messages_are_counted(mailroom: Mailroom, redis_db: str) -> None:
+    with redis.Redis.from_url(redis_db) as client:
+        client.incrby(DROPPED_KEY, 1_200)
+    assert mailroom.json("status")["dropped_messages"] == 1_200
+    assert "1,200 entries of the queues in Redis that were no messages" in mailroom("status").stdout
 
 
 def test_an_outage_is_shown_with_its_beginning(mailroom: Mailroom, conn: psycopg.Connection) -> None:

@@ -71,6 +71,26 @@ def test_many_deliveries_of_one_event_are_one_event(harness: Harness) -> None:
     )
 
 
+@pytest.mark.parametrize("payload", [{}, {"id": None}])
+@pytest.mark.parametrize("company", ["cmp_acme", "cmp_nobody"])
+@pytest.mark.parametrize("from_spool", [False, True])
+def test_a_webhook_that_is_replayed_leaves_one_body(
+    harness: Harness, payload: dict[str, None], company: str, from_spool: bool
+) -> None:
+    harness.tenant("cmp_acme")
+    body = json.dumps(envelope(authorization={"id": company}, payload=payload)).encode()
+    for replay in range(6):
+        if from_spool and replay:
+            new = Delivery(id=f"{replay:032x}", received_at=datetime.now(UTC), body=body)
+            harness.resources.pool.run(lambda conn, new=new: spool.add(conn, [new]))
+        else:
+            harness.receive(body)
+        harness.record()
+    assert harness.sql("SELECT count(*)::int, count(body)::int, count(DISTINCT event_id)::int FROM deliveries") == [
+        (6, 1, 1)
+    ]
+
+
 def test_recording_an_entry_twice_changes_nothing(harness: Harness) -> None:
     harness.tenant("cmp_acme")
     receive(harness)

@@ -12,7 +12,15 @@ import psycopg
 import pytest
 
 from bench.harness.processes import wait_until
-from shared.db.core.migrate import Migration, MigrationBlocked, MigrationChanged, MigrationRefused, apply, migrate
+from shared.db.core.migrate import (
+    FIRST,
+    Migration,
+    MigrationBlocked,
+    MigrationChanged,
+    MigrationRefused,
+    apply,
+    migrate,
+)
 
 #: Takes the locks of workers in the opposite order.
 BACKWARDS = Migration(
@@ -106,6 +114,7 @@ def test_a_database_of_a_development_version_is_refused_and_left_as_it_is(
 ) -> None:
     """Those versions had 24 migrations, and the first one has the same name as ours."""
     conn.execute("UPDATE schema_migrations SET checksum = 'of another file'")
+    conn.execute("DELETE FROM schema_migrations WHERE name <> %s", (FIRST,))
     conn.execute("INSERT INTO schema_migrations (name, checksum) VALUES ('0002_lanes', 'of a file that is gone')")
     before = conn.execute("SELECT name FROM schema_migrations").fetchall()
     with pytest.raises(MigrationChanged, match=r"0001_initial .* cannot be upgraded: delete the folder \.mailroom"):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from typing import Any
 
 import pytest
@@ -9,6 +10,7 @@ from kombu.transport import virtual
 from kombu.transport.virtual import base
 from redis import ConnectionPool, Redis
 from redis.exceptions import ConnectionError as RedisIsGone
+from redis.exceptions import ResponseError
 
 from shared.queue import EXPIRE, KEEP_ALIVE, QUEUES, RECORD_INTAKE, REPAIR, RUN_TASK, BatchingChannel, celery_app
 from shared.settings import Settings
@@ -75,6 +77,17 @@ def test_a_channel_keeps_its_client_for_as_long_as_its_connections() -> None:
     channel._pool = ConnectionPool()
     with channel.conn_or_acquire() as client:
         assert client.connection_pool is channel._pool
+
+
+def test_junk_is_dropped_also_while_a_full_redis_counts_nothing() -> None:
+    class FullRedis(ChannelWithoutRedis):
+        def conn_or_acquire(self) -> Any:
+            return nullcontext(self)
+
+        def incr(self, _key: str) -> None:
+            raise ResponseError("OOM command not allowed when used memory > 'maxmemory'.")
+
+    assert FullRedis()._usable((b"work", b"junk")) is None
 
 
 @pytest.mark.parametrize(

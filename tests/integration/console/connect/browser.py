@@ -67,9 +67,19 @@ class Browser:
         """Follow all redirects and return the last page."""
         return _page(self._session.get(address, timeout=TIMEOUT))
 
-    def redirect_target(self, address: str) -> str:
-        """Return the target of a redirect without following it."""
-        answer = self._session.get(address, timeout=TIMEOUT, allow_redirects=False)
+    def begin(self, link: str) -> Page:
+        """Open the link, press the button of its page, and return the page at the end of all redirects."""
+        return self.submit(self.open(link))
+
+    def submit(self, page: Page, **headers: str) -> Page:
+        """Send the page's form, as a browser does from a page that sends no referrer."""
+        return _page(self._session.post(page.action, page.fields, headers=_form_headers(headers), timeout=TIMEOUT))
+
+    def redirect_target(self, link: str) -> str:
+        """Press the button of the link's page, and return the target of the redirect without following it."""
+        page = self.open(link)
+        headers = _form_headers({})
+        answer = self._session.post(page.action, page.fields, headers=headers, timeout=TIMEOUT, allow_redirects=False)
         assert answer.is_redirect, answer.text
         return answer.headers["Location"]
 
@@ -91,8 +101,12 @@ class Browser:
         return max(len(str(cookie.value)) for cookie in self._session.cookies)
 
     def allow(self, link: str, company: str) -> Page:
-        """Open the link, consent as this company's admin, and follow the callback."""
-        return self.open(self.decide(self.open(link), company))
+        """Open the link, go on, consent as this company's admin, and follow the callback."""
+        return self.open(self.decide(self.begin(link), company))
+
+
+def _form_headers(headers: dict[str, str]) -> dict[str, str]:
+    return {"Origin": "null", "Sec-Fetch-Site": "same-origin", **headers}
 
 
 def _page(answer: requests.Response) -> Page:

@@ -49,7 +49,7 @@ def test_a_companys_long_name_does_not_make_a_cookie_that_browsers_drop(site: Si
 def test_an_admin_who_denies_may_try_again_with_the_same_link(site: Site, browser: Browser) -> None:
     company, tenant = site.company(), site.tenant()
     link = site.link(tenant)
-    page = browser.open(browser.decide(browser.open(link), company, allow=False))
+    page = browser.open(browser.decide(browser.begin(link), company, allow=False))
     assert (page.status, page.title, page.links) == (403, "Access was not allowed", [link])
     assert unconnected(site, tenant)
     assert browser.allow(page.links[0], company).title == "Front is connected"
@@ -58,7 +58,7 @@ def test_an_admin_who_denies_may_try_again_with_the_same_link(site: Site, browse
 def test_an_admin_returns_to_the_link_when_postgresql_fails(site: Site, browser: Browser) -> None:
     company, tenant = site.company(), site.tenant()
     link = site.link(tenant)
-    back = browser.decide(browser.open(link), company)
+    back = browser.decide(browser.begin(link), company)
     with site.conn.transaction():
         site.conn.execute("SELECT FROM tenants WHERE name = %s FOR UPDATE", (tenant,))
         page = browser.open(back)
@@ -94,7 +94,7 @@ def test_an_unknown_link_says_what_may_be_wrong(site: Site, browser: Browser) ->
 
 def test_a_link_that_is_replaced_at_front_connects_nothing(site: Site, browser: Browser) -> None:
     company, tenant = site.company(), site.tenant()
-    back = browser.decide(browser.open(site.link(tenant)), company)
+    back = browser.decide(browser.begin(site.link(tenant)), company)
     site.link(tenant)
     assert browser.open(back).title == "There is a newer link"
     assert unconnected(site, tenant)
@@ -131,7 +131,7 @@ def test_a_second_company_of_one_customer_has_a_tenant_of_its_own(site: Site, br
 def test_of_two_tabs_one_connects(site: Site, browser: Browser) -> None:
     company, tenant = site.company(), site.tenant()
     link = site.link(tenant)
-    backs = [browser.decide(browser.open(link), company) for _ in range(2)]
+    backs = [browser.decide(browser.begin(link), company) for _ in range(2)]
     with ThreadPoolExecutor(2) as tabs:
         titles = sorted(page.title for page in tabs.map(browser.open, backs))
     assert titles == ["Front is connected", "This link was used already"]
@@ -141,7 +141,9 @@ def test_of_two_tabs_one_connects(site: Site, browser: Browser) -> None:
 def test_of_two_tenants_that_bind_one_company_at_once_one_gets_it(site: Site) -> None:
     company, browsers = site.company(), [Browser(), Browser()]
     tenants = [site.tenant(), site.tenant()]
-    backs = [each.decide(each.open(site.link(tenant)), company) for each, tenant in zip(browsers, tenants, strict=True)]
+    backs = [
+        each.decide(each.begin(site.link(tenant)), company) for each, tenant in zip(browsers, tenants, strict=True)
+    ]
     with ThreadPoolExecutor(2) as admins:
         pages = list(admins.map(lambda pair: pair[0].open(pair[1]), zip(browsers, backs, strict=True)))
     assert sorted(page.status for page in pages) == [200, 409]
@@ -166,7 +168,7 @@ def test_connecting_anew_lets_the_tenant_go_on_unless_a_person_paused_it(
 
 def test_a_tenant_that_is_being_erased_is_not_connected(site: Site, browser: Browser) -> None:
     company, tenant = site.company(), site.tenant()
-    back = browser.decide(browser.open(site.link(tenant)), company)
+    back = browser.decide(browser.begin(site.link(tenant)), company)
     site.conn.execute("UPDATE tenants SET parked_cause = 'erasing' WHERE name = %s", (tenant,))
     page = browser.open(back)
     assert (page.status, page.title) == (410, "This account is being deleted")

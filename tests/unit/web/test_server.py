@@ -1,0 +1,125 @@
+"""The event loop of the console waits for slow senders, and takes no thread for them."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from console.web import __main__ as serving
+from console.web.__main__ import LARGEST, SMALL, Server
+
+if TYPE_CHECKING:
+    from tests.unit.web.conftest import Console
+
+API = "/api/v1/tenants/1/users/bulk"
+
+
+def scope_of(path: str, headers: dict[str, str], method: str = "POST") -> dict[str, Any]:
+    """Return the scope of a request whose body has not come yet."""
+    return {
+        "type": "http",
+        "method": method,
+        "raw_path": path.encode(),
+        "query_string": b"",
+        "http_version": "1.1",
+        "scheme": "http",
+        "server": ("127.0.0.1", 8081),
+        "client": ("127.0.0.1", 50000),
+        "headers": [(name.encode(), value.encode()) for name, value in headers.items()],
+    }
+
+
+def ask(
+    server: Server, path: str, headers: dict[str, str], *pieces: bytes | None, method: str = "POST"
+) -> tuple[int, dict[str, str], bytes]:
+    """Send a request whose body ends with the last piece, or never where that is None."""
+    sent: list[dict[str, Any]] = []
+    left = list(pieces)
+
+    async def receive() -> dict[str, Any]:
+        piece = left.pop(0)
+        if piece is None:
+            await asyncio.sleep(60)
+        return {"type": "http.request", "body": piece, "more_body": bool(left)}
+
+    async def send(message: dict[str, Any]) -> None:
+        sent.append(message)
+
+    asyncio.run(server(scope_of(path, headers, method), receive, send))
+    start, body = sent
+    return start["status"], {name.decode(): value.decode() for name, value in start["headers"]}, body["body"]
+
+
+@pytest.mark.parametrize(("path", "type_"), [(API, "application/problem+json"), ("/connect/x", "text/html")])
+def test_a_body_that_does_not_come_is_408(console: Console, path: str, type_: str) -> None:
+    server = Server(console(), body_seconds=0.02)
+    status, headers, _ = ask(server, path, {"content-length": "20"}, b"{", None)
+    assert (status, headers["Content-Type"].partition(";")[0]) == (408, type_)
+
+
+@pytest.mark.parametrize("length", [{"content-length": str(SMALL + 1)}, {"transfer-encoding": "chunked"}])
+def test_a_large_body_of_a_stranger_is_not_waited_for(console: Console, length: dict[str, str]) -> None:
+    assert ask(Server(console()), API, length, None)[0] == 401
+
+
+def test_more_requests_than_can_wait_come_back_later(console: Console, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(serving, "MOST_WAITING", -serving.THREADS)
+    status, headers, _ = ask(Server(console()), API, {})
+    assert (status, headers["Retry-After"]) == (503, "5")
+
+
+@pytest.mark.parametrize("headers", [{"content-length": str(LARGEST)}, {"transfer-encoding": "chunked"}])
+def test_more_large_bodies_than_there_is_room_for_come_back_later(
+    console: Console, monkeypatch: pytest.MonkeyPatch, headers: dict[str, str]
+) -> None:
+    monkeypatch.setattr(serving, "_has_token", lambda *_: True)
+    monkeypatch.setattr(serving, "LARGE_TOGETHER", 2 * LARGEST + 100)
+    server = Server(console(), body_seconds=20)
+
+    async def status_of(size: int) -> int:
+        sent: list[dict[str, Any]] = []
+        pieces = [{"type": "http.request", "body": b" " * size, "more_body": True}, {"type": "http.disconnect"}]
+
+        async def send(message: dict[str, Any]) -> None:
+            sent.append(message)
+
+        async def receive() -> dict[str, Any]:
+            if len(pieces) == 1:
+                await asyncio.sleep(0.5)
+            return pieces.pop(0)
+
+        await server(scope_of(API, headers), receive, send)
+        status: int = sent[0]["status"]
+        return status
+
+    async def requests_at_once() -> list[int]:
+        large = [status_of(LARGEST // 2) for _ in range(6)]
+        announced_alone = [status_of(1) for _ in range(20)]
+        statuses = await asyncio.gather(*announced_alone, *large)
+        return [*statuses[-6:], max(statuses[:20]), await status_of(LARGEST // 2)]
+
+    assert asyncio.run(requests_at_once()) == [400, 400, 400, 400, 503, 503, 400, 400]
+
+
+def test_a_body_that_breaks_off_is_400(console: Console) -> None:
+    server = Server(console())
+    sent: list[dict[str, Any]] = []
+
+    async def receive() -> dict[str, Any]:
+        return {"type": "http.disconnect"}
+
+    async def send(message: dict[str, Any]) -> None:
+        sent.append(message)
+
+    asyncio.run(server(scope_of(API, {"content-length": "20"}), receive, send))
+    assert (sent[0]["status"], json.loads(sent[1]["body"])["code"]) == (400, "bad_request")
+
+
+def test_livez_answers_while_no_thread_is_free(console: Console, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(serving, "MOST_WAITING", -serving.THREADS)
+    server = Server(console())
+    assert ask(server, "/api/openapi.json", {}, method="GET")[0] == 503
+    assert ask(server, "/livez", {}, method="GET")[0] == 200
