@@ -163,8 +163,8 @@ class Bodies:
     async def collect(self, body: Body, environ: WSGIEnvironment, proto: HTTPProtocol) -> None:
         """Wait for the body; `release` it in any case.
 
-        Raises Refused, ClientDisconnected and DoorFull. A body announced over the limit is not read, nor is a large one
-        that its headers refuse; a longer one only to just behind the limit.
+        Raises Refused, ClientDisconnected and DoorFull. A body announced over the limit is not read, nor one that is
+        announced as large and refused by its headers; a longer one only to just behind the limit.
         """
         length = announced(environ)
         if length == 0:
@@ -174,7 +174,8 @@ class Bodies:
             if length is not None and length <= SMALL:
                 body.content = await self._deadlines.within(proto())
             else:
-                check_headers(environ)
+                if length is not None:
+                    check_headers(environ)
                 await self._deadlines.within(self._piece_by_piece(body, environ["REMOTE_ADDR"], proto))
         except TimeoutError:
             if body.dropped:
