@@ -16,7 +16,8 @@ from granian.constants import Interfaces
 
 from shared.db.recording import spool_writer
 from shared.errors import ConfigurationError
-from shared.process.logs import configure
+from shared.process import is_running
+from shared.process.logs import configure, log_start
 from shared.process.serving import prepare_forks, server
 from shared.redis_clients import refuse_redis_cluster
 from shared.settings import Settings, current
@@ -44,6 +45,7 @@ def _serve(target: str) -> None:
     settings = current("front_signing_keys", "database_url", "redis_url")
     refuse_redis_cluster(settings.redis_url.get_secret_value())
     configure(settings, "door")
+    log_start("door")
     with metrics_folder() as folder:
         if folder:
             os.environ["PROMETHEUS_MULTIPROC_DIR"] = folder  # before shared.process.metrics is imported
@@ -118,20 +120,10 @@ def _writable_folder() -> Path | None:
 @contextmanager
 def _own_folder(parent: Path) -> Iterator[str]:
     for old in parent.glob(f"{METRICS_PREFIX}*"):
-        if not _runs(old.name.removeprefix(METRICS_PREFIX).partition("-")[0]):
+        if not is_running(old.name.removeprefix(METRICS_PREFIX).partition("-")[0]):
             shutil.rmtree(old, ignore_errors=True)
     with tempfile.TemporaryDirectory(prefix=f"{METRICS_PREFIX}{os.getpid()}-", dir=parent) as folder:
         yield folder
-
-
-def _runs(pid: str) -> bool:
-    try:
-        os.kill(int(pid), 0)
-    except (ProcessLookupError, ValueError):
-        return False
-    except OSError:
-        return True  # somebody else's
-    return True
 
 
 if __name__ == "__main__":

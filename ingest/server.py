@@ -63,9 +63,19 @@ class Server:
         private_port.serve(partial(self._ready, loop))
 
     def _ready(self, loop: asyncio.AbstractEventLoop) -> tuple[bool, dict[str, str]]:
-        """Whether some store can keep a delivery now; for another thread than the loop's."""
-        stores = asyncio.run_coroutine_threadsafe(self._keeper.stores(), loop).result(READY_SECONDS)
-        return any(stores.values()), {name: "writable" if stores[name] else "away" for name in stores}
+        """Answer for the readiness page, which asks from another thread than the loop's."""
+        return asyncio.run_coroutine_threadsafe(self._readiness(), loop).result(READY_SECONDS)
+
+    async def _readiness(self) -> tuple[bool, dict[str, str]]:
+        """Say whether some store can keep a delivery now, and whether the schema is one in which it can be recorded.
+
+        Webhooks are kept either way: they wait in Redis for `mailroom migrate`.
+        """
+        stores, schema_problem = await self._keeper.stores(), await self._keeper.schema_problem()
+        checks: dict[str, str] = {name: "writable" if writable else "away" for name, writable in stores.items()}
+        if schema_problem is not None:
+            checks["schema"] = schema_problem
+        return any(stores.values()) and schema_problem is None, checks
 
     async def __rsgi__(self, scope: Scope, proto: HTTPProtocol) -> None:
         if self._shown and scope.path in self._shown and scope.method in {"GET", "HEAD"}:

@@ -28,6 +28,8 @@ MailroomError
 │   │   └── StorageFull         storage_full
 │   ├── UnclearAnswer           unclear_answer: a write went out, and no clear answer came back
 │   └── StoreUnavailable        store_unavailable: PostgreSQL or Redis is away
+│       ├── NotMigrated         not_migrated: the schema lacks what this release needs
+│       └── SchemaTooNew        schema_too_new: a newer release took away what this one needs
 ├── NotYet                      the task goes back as it was; this was no attempt
 │   ├── BudgetExhausted         budget_exhausted: Front's 429, or our own count
 │   ├── TokenUnavailable        token_unavailable: the token has expired, and Front gives no new one yet
@@ -228,6 +230,18 @@ class StoreUnavailable(TransientError):
     """PostgreSQL or Redis is away."""
 
     code = "store_unavailable"
+
+
+class NotMigrated(StoreUnavailable):
+    """The database lacks tables, columns or functions of this release; run `mailroom migrate`."""
+
+    code = "not_migrated"
+
+
+class SchemaTooNew(StoreUnavailable):
+    """A migration of a newer release took away what this release needs; run the newer release."""
+
+    code = "schema_too_new"
 
 
 class NotYet(MailroomError):

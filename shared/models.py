@@ -199,7 +199,8 @@ class Plan(NamedTuple):
 class Task:
     """One claimed task. An attempt may write only while the task still has its `lease_epoch`.
 
-    `conversation_id` is that of the task's event, empty when the event has none. `probes`: the obstacles that stood
+    `conversation_id` is that of the task's event, empty when the event has none; `delivery_id` is its first delivery's.
+    `probes`: the obstacles that stood
     against the task when it was claimed; its attempt shows whether they are gone.
     """
 
@@ -211,6 +212,7 @@ class Task:
     lease_epoch: int
     attempts: int
     conversation_id: str = ""
+    delivery_id: str = ""
     probes: Sequence[Probe] = ()
 
 

@@ -17,7 +17,7 @@ from kombu.utils.json import dumps, loads
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, TypeAdapter
 
 from shared.errors import StoreUnavailable
-from shared.redis_clients import redis_client, redis_options, redis_place
+from shared.redis_clients import WRITE_PROBE, redis_client, redis_options, redis_place
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -290,7 +290,9 @@ class QueueDepth:
             with self._redis.pipeline(transaction=False) as pipe:
                 for name in self._lists:
                     pipe.llen(name)
-                return sum(pipe.execute())
+                pipe.delete(WRITE_PROBE)  # a replica that is left behind would give the same numbers for ever
+                *depths, _ = pipe.execute()
+                return sum(depths)
         except (redis.RedisError, OSError) as exc:
             raise StoreUnavailable(f"Redis did not count its messages ({exc}); check REDIS_URL and the server") from exc
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import os
 import sys
+import time
 from typing import Any, NoReturn
 
 import structlog
@@ -13,6 +14,7 @@ from celery.concurrency import prefork
 
 from shared import failpoints, queue
 from shared.connection.tokens import keep_alive
+from shared.db.core.pool import wait_until_current
 from shared.errors import ConfigurationError, MailroomError, StoreUnavailable
 from shared.http.transport import CallDeadlines
 from shared.process import logs
@@ -22,7 +24,14 @@ from workers.attempts.run import run_task
 from workers.process.waking import add_waker
 from workers.process.watchdog import Watchdog
 from workers.repairing.slice import run_repair
-from workers.resources import EXIT_CONFIGURATION, NEEDED_FOR_TASKS, NEEDED_SETTINGS, Resources, open_resources
+from workers.resources import (
+    EXIT_CONFIGURATION,
+    NEEDED_FOR_TASKS,
+    NEEDED_SETTINGS,
+    RECORDER_CONNECTIONS,
+    Resources,
+    open_resources,
+)
 from workers.steps import STEPS
 from workers.sweeping import retention
 
@@ -88,6 +97,7 @@ class WorkerProcess:
     kind: str
     takes_work: bool
     slots: int
+    threads: int
     resources: Resources
     heartbeat: Heartbeat
     watchdog: Watchdog
@@ -100,23 +110,29 @@ class WorkerProcess:
 
 @signals.setup_logging.connect
 def set_up_logging(**_: Any) -> None:
-    """Configure logging in place of Celery."""
-    logs.configure(settings, "worker")
+    """Configure logging in place of Celery. The queues are known by then."""
+    WorkerProcess.kind = "recorder" if queue.RECORD_QUEUE in app.amqp.queues.consume_from else "worker"
+    logs.configure(settings, WorkerProcess.kind)
+    logs.log_start(WorkerProcess.kind)
 
 
 @signals.celeryd_after_setup.connect
 def open_process(instance: Any, **_: Any) -> None:
-    """Open this process's resources before it consumes. With prefork each child opens its own after the fork."""
+    """Open this process's resources before it consumes. With prefork each child opens its own after the fork.
+
+    It waits here until the schema is migrated. A signal ends it at once: nothing runs yet.
+    """
     queues = instance.app.amqp.queues.consume_from
-    WorkerProcess.kind = "recorder" if queue.RECORD_QUEUE in queues else "worker"
     WorkerProcess.takes_work = bool(set(queues) - {queue.RECORD_QUEUE})
     _check_settings()
     forks = issubclass(instance.pool_cls, prefork.TaskPool)
-    WorkerProcess.slots = 0 if WorkerProcess.kind == "recorder" else 1 if forks else instance.concurrency
+    WorkerProcess.threads = 1 if forks else instance.concurrency
+    WorkerProcess.slots = 0 if WorkerProcess.kind == "recorder" else WorkerProcess.threads
     redis_url = settings.redis_url.get_secret_value()
     WorkerProcess.watchdog = Watchdog(instance, redis_url, stuck_seconds=_longest_task_seconds())
     if not forks:
         _open_resources()
+    wait_until_current(settings.database_url.get_secret_value(), time.sleep)
 
 
 @signals.worker_process_init.connect
@@ -169,7 +185,11 @@ def _open_resources() -> None:
     kind = WorkerProcess.kind
     try:
         WorkerProcess.resources = resources = open_resources(
-            settings, app, kind=kind, runs_tasks=WorkerProcess.takes_work
+            settings,
+            app,
+            kind=kind,
+            runs_tasks=WorkerProcess.takes_work,
+            threads=WorkerProcess.threads,
         )
     except ConfigurationError as exc:
         _end_as_wrong_configuration(exc)
@@ -177,7 +197,8 @@ def _open_resources() -> None:
         # Celery swallows the exceptions of signal handlers and would go on to consume without resources.
         log.exception("worker_not_started", kind=kind)
         os._exit(1)
-    WorkerProcess.heartbeat = Heartbeat(resources.pool, resources.name, kind, WorkerProcess.slots)
+    roles = RECORDER_CONNECTIONS if kind == "recorder" else 0
+    WorkerProcess.heartbeat = Heartbeat(resources.pool, resources.name, kind, WorkerProcess.slots, connections=roles)
 
 
 def _longest_task_seconds() -> float:

@@ -59,6 +59,8 @@ def up(ctx: click.Context, demo: bool) -> None:
 def migrate(dry_run: bool) -> None:
     """Bring the database schema up to date; safe to run twice, and from two releases at once.
 
+    Says when the schema is newer than this release. Exits 1 if this release cannot work on it.
+
     Example: mailroom migrate --dry-run
     """
     from shared.db.core import migrate as runner
@@ -71,11 +73,18 @@ def migrate(dry_run: bool) -> None:
         applied = runner.migrate(url, dry_run=dry_run)
     for migration in applied:
         click.echo(f"{'would apply' if dry_run else 'applied'} {migration.name}")
-    if not applied:
+    with session(url) as conn:
+        newer = runner.schema_state(conn).newer
+    if newer:
+        click.echo(f"the schema is newer than this release: it has {', '.join(newer)}")
+    elif not applied:
         click.echo("the schema is up to date")
     if dry_run:
         return
     with session(url) as conn:
+        runner.require_current(conn)
+        if newer:
+            click.echo("this release works on it, because those migrations only add")
         for twin in rekey_addresses(conn):
             say(
                 f"tenant {twin.tenant}: an address of {twin.owner} is another spelling of one of {twin.holder}, which "

@@ -55,17 +55,17 @@ MAX_NAMES = 5  # dry-run tenants named in one line
 def status(ctx: click.Context, as_json: bool) -> None:
     """Show what waits, runs and is done.
 
-    Exits 1 when Redis does not answer; the rest is shown all the same. Example: mailroom status --json
+    Exits 1 when Redis does not answer; the rest is shown all the same. Ask `mailroom doctor` whether something must be
+    fixed. Example: mailroom status --json
     """
-    from shared.db.reading.status import count_events, running_processes
+    from shared.db.reading.status import count_events
 
     with database() as conn, conn.transaction():
         document = status_document(conn, count_events(conn))
-        processes = running_processes(conn)
     if as_json:
         print_json(document)
     else:
-        _print(document, processes)
+        _print(document)
     if document["intake"]["depth"] is None:
         ctx.exit(FAILED)
 
@@ -73,7 +73,7 @@ def status(ctx: click.Context, as_json: bool) -> None:
 def status_document(conn: Connection, events: list[EventCount]) -> dict[str, Any]:
     """Return the document of `status --json`. The intake's `depth` is None while Redis does not answer."""
     from shared.db.counters import read_counter, read_counters
-    from shared.db.reading.status import count_tasks, parked_work, spool_status, tenants_in_dry_run
+    from shared.db.reading import status as reading
     from shared.db.tasks.outages import current_outages
     from shared.db.tenants import connections, erasing
     from shared.settings import load
@@ -82,7 +82,7 @@ def status_document(conn: Connection, events: list[EventCount]) -> dict[str, Any
     by_state: Counter[str] = Counter(dict.fromkeys(EVENT_STATES, 0))
     for group in events:
         by_state[group.state] += group.count
-    spooled = spool_status(conn)
+    spooled = reading.spool_status(conn)
     depth, oldest, dropped = _redis_figures()
     return {
         "intake": {
@@ -91,8 +91,8 @@ def status_document(conn: Connection, events: list[EventCount]) -> dict[str, Any
             "spooled": spooled.count,
         },
         "events": dict(by_state),
-        "parked": parked_work(conn),
-        "tasks": count_tasks(conn),
+        "parked": reading.parked_work(conn),
+        "tasks": reading.count_tasks(conn),
         "rescued": read_counter(conn, "rescued"),
         "dropped_messages": dropped,
         "token_refreshes": read_counters(conn, "token_refreshes:"),
@@ -102,10 +102,14 @@ def status_document(conn: Connection, events: list[EventCount]) -> dict[str, Any
             "deleted": dict.fromkeys(("unclaimed", "events", "files"), 0) | read_counters(conn, "deleted:"),
         },
         "refused": connections.refused_tenants(conn),
-        "dry_run": tenants_in_dry_run(conn),
+        "dry_run": reading.tenants_in_dry_run(conn),
         "repairs": _repairs(conn),
         "outages": [{"what": each.what, "since": each.since, "code": each.code} for each in current_outages(conn)],
         "erased": erasing.still_sending(conn),
+        "processes": {
+            "alive": reading.running_processes(conn, within=reading.SILENT_SECONDS),
+            "silent": reading.silent_processes(conn),
+        },
     }
 
 
@@ -142,8 +146,9 @@ def _repair_facts(repair: RepairView) -> dict[str, Any]:
     return {key: getattr(repair, key) for key in REPAIR_KEYS}
 
 
-def _print(document: dict[str, Any], processes: list[RunningProcess]) -> None:
+def _print(document: dict[str, Any]) -> None:
     intake, unclaimed_days = document["intake"], document["retention"]["unclaimed_days"]
+    processes = document["processes"]
     waits = intake["depth"] or intake["spooled"]
     depth = "unknown: Redis does not answer" if intake["depth"] is None else f"{intake['depth']:,}"
     now, dropped = datetime.now(UTC), document["dropped_messages"]
@@ -162,7 +167,8 @@ def _print(document: dict[str, Any], processes: list[RunningProcess]) -> None:
         *((("dropped", f"{dropped:,} entries of the queues in Redis that were no messages"),) if dropped else ()),
         ("deleted for age", _counts(document["retention"]["deleted"])),
         ("token refreshes", _counts(document["token_refreshes"])),
-        ("processes", _processes(processes)),
+        ("processes", _processes(processes["alive"])),
+        *((("silent", silence(processes["silent"], now)),) if processes["silent"] else ()),
     ]
     print_pairs(rows)
 
@@ -170,10 +176,12 @@ def _print(document: dict[str, Any], processes: list[RunningProcess]) -> None:
 def _parked(group: ParkedWork, now: datetime, unclaimed_days: int) -> str:
     age = format_duration((now - group.oldest_at).total_seconds())
     if group.cause == "unknown_company":
-        amount = f"{group.events:,} of {_count(group.companies, 'company', 'companies')}, oldest {age}"
+        amount = f"{group.events:,} of {counted(group.companies, 'company', 'companies')}, oldest {age}"
         amount += f"; deleted after {unclaimed_days} d" if unclaimed_days else "; kept for ever"
     else:
-        amount = f"{group.events:,} of {_count(group.companies, 'tenant', 'tenants')}, parked {age}"
+        amount = (
+            f"{group.events:,} of {counted(group.companies, 'tenant', 'tenants')}, parked {age}: {names(group.tenants)}"
+        )
     return f"{amount}; {REMEDIES.get(group.cause, 'released by itself')}"
 
 
@@ -203,14 +211,23 @@ def _span(repair: dict[str, Any]) -> str:
 
 
 def _refused(tenants: list[RefusedTenant]) -> str:
-    more = f" and {len(tenants) - MAX_NAMES} more" if len(tenants) > MAX_NAMES else ""
-    shown = ", ".join(f"{each.tenant} (since {format_time(each.since)} UTC)" for each in tenants[:MAX_NAMES])
-    return f"{shown}{more}: Front refuses them; {REMEDIES['needs_reconnect']}"
+    shown = names([f"{each.tenant} (since {format_time(each.since)} UTC)" for each in tenants])
+    return f"{shown}: Front refuses them; {REMEDIES['needs_reconnect']}"
 
 
 def _dry_runs(tenants: list[str]) -> str:
-    more = f" and {len(tenants) - MAX_NAMES} more" if len(tenants) > MAX_NAMES else ""
-    return ", ".join(tenants[:MAX_NAMES]) + more + ": nothing is changed in Front"
+    return f"{names(tenants)}: nothing is changed in Front"
+
+
+def names(each: list[str]) -> str:
+    """Join the first names, and count the others."""
+    more = f" and {len(each) - MAX_NAMES} more" if len(each) > MAX_NAMES else ""
+    return ", ".join(each[:MAX_NAMES]) + more
+
+
+def silence(processes: list[RunningProcess], now: datetime) -> str:
+    """Name the processes that are silent, and for how long each has been."""
+    return ", ".join(f"{each.name} for {format_duration((now - each.seen_at).total_seconds())}" for each in processes)
 
 
 def _still_sending(company: ErasedCompany) -> str:
@@ -226,7 +243,8 @@ def _processes(processes: list[RunningProcess]) -> str:
     return ", ".join(f"{count} {kind}" for kind, count in sorted(kinds.items())) + f" ({slots} slots)"
 
 
-def _count(number: int, one: str, many: str) -> str:
+def counted(number: int, one: str, many: str) -> str:
+    """Return the number with the word in its form."""
     return f"{number:,} {one if number == 1 else many}"
 
 

@@ -24,7 +24,7 @@ from console.web.problems import RETRY_AFTER
 from console.web.resources import REQUIRED_SETTINGS, THREADS, open_resources, require_usable
 from shared.errors import ConfigurationError
 from shared.process.heartbeat import Heartbeat
-from shared.process.logs import configure
+from shared.process.logs import configure, log_start
 from shared.process.serving import WSGI, call, prepare_forks, server, wsgi_key
 from shared.redis_clients import refuse_redis_cluster
 from shared.settings import current
@@ -65,6 +65,7 @@ def _serve() -> None:
     settings = require_usable(current(*REQUIRED_SETTINGS))
     refuse_redis_cluster(settings.redis_url.get_secret_value())
     configure(settings, "console")
+    log_start("console")
     prepare_forks()
     server(
         "console.web.__main__:application",

@@ -855,7 +855,8 @@ CREATE TABLE processes (
     kind text NOT NULL,
     slots integer NOT NULL DEFAULT 0,             -- tasks it runs at a time
     started_at timestamptz NOT NULL DEFAULT now(),
-    seen_at timestamptz NOT NULL DEFAULT now()
+    seen_at timestamptz NOT NULL DEFAULT now(),
+    connections integer NOT NULL DEFAULT 0        -- to PostgreSQL, at most
 );
 COMMENT ON TABLE processes IS
     'A running process of Mailroom, and when it was last alive.';

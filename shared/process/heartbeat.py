@@ -1,27 +1,37 @@
-"""The heartbeat of a process: a row says that it is alive, and how many tasks it can run at a time."""
+"""The heartbeat of a process: a row says that it is alive, and how many tasks it can run at a time.
+
+A process that ends deletes its row. The row of a killed one is deleted by the next that starts on the same machine.
+"""
 
 from __future__ import annotations
 
+import os
+import socket
 import threading
 
 import structlog
 
-from shared.db.core.pool import Pool
+from shared.db.core.pool import Connection, Pool
 from shared.db.tasks import capacity
 from shared.errors import StoreUnavailable
+from shared.process import is_running
 
 INTERVAL_SECONDS = 4.0
 log = structlog.get_logger()
 
 
 class Heartbeat:
-    """A thread that renews the process's row until it is stopped."""
+    """A thread that renews the process's row until it is stopped.
 
-    def __init__(self, pool: Pool, name: str, kind: str, slots: int = 0):
+    `connections`: how many to PostgreSQL the process may have, without those of the pool.
+    """
+
+    def __init__(self, pool: Pool, name: str, kind: str, slots: int = 0, *, connections: int = 0):
         self._pool = pool
         self._name = name
         self._kind = kind
         self._slots = slots
+        self._connections = pool.size + connections
         self._stopped = threading.Event()
         self._thread = threading.Thread(target=self._beat, name="heartbeat", daemon=True)
 
@@ -41,11 +51,34 @@ class Heartbeat:
             log.warning("process_not_removed", reason=str(exc))
 
     def _beat(self) -> None:
+        first = True
         while not self._stopped.is_set():
             try:
-                self._pool.run(lambda conn: capacity.record_heartbeat(conn, self._name, self._kind, self._slots))
+                self._pool.run(self._record)
+                if first:
+                    self._pool.run(self._remove_ended)
+                first = False
             except StoreUnavailable as exc:
                 log.warning("heartbeat_missed", reason=str(exc))
             except Exception:  # without the thread, a live process would count as dead
                 log.exception("heartbeat_missed")
             self._stopped.wait(INTERVAL_SECONDS)
+
+    def _record(self, conn: Connection) -> None:
+        capacity.record_heartbeat(conn, self._name, self._kind, self._slots, self._connections)
+
+    def _remove_ended(self, conn: Connection) -> None:
+        """Delete the rows of this machine's processes that are gone. One of another container writes its row again."""
+        for name in capacity.process_names(conn):
+            if _machine(name) == _machine(self._name) and not is_running(name.rpartition(":")[2]):
+                log.warning("process_was_killed", name=name)
+                capacity.remove_process(conn, name)
+
+
+def process_name(kind: str) -> str:
+    """Return the name of this process, as its row and its connections have it."""
+    return f"{kind}@{socket.gethostname()}:{os.getpid()}"
+
+
+def _machine(name: str) -> str:
+    return name.partition("@")[2].rpartition(":")[0]

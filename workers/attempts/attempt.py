@@ -36,12 +36,14 @@ class Attempt:
     """A claimed task with its lease, and Front with the tenant's token.
 
     `tenant_has_due_work` tells whether the tenant had work due when the attempt was settled. It is true before that.
+    `end` is the state and the code with which the attempt ended the task; None when it put the task back.
     """
 
     def __init__(self, resources: Resources, claimed: leases.ClaimedTask, claimed_at: float):
         self.resources = resources
         self.task = claimed.task
         self.tenant_has_due_work = True
+        self.end: tuple[str, str | None] | None = None
         self._lease_seconds = resources.settings.lease_seconds
         self._leased_at = claimed_at
         self._connection = TenantConnection(resources, claimed.task.tenant_id, grant=claimed.grant)
@@ -129,6 +131,7 @@ class Attempt:
             self._wrap_up(conn, state, code, None)
 
         self.commit_despite_outage(end)
+        self.end = (state, code)
 
     def finish_action(self, state: str, action_state: str, reason: str) -> None:
         """End the task and its event's action in one statement; otherwise like `finish`. Raises Fenced."""
@@ -144,6 +147,7 @@ class Attempt:
                 )
             )
         )
+        self.end = (state, None)
 
     def fail(self, decision: Decision, detail: str) -> None:
         """Write down a failed attempt as it was decided. Raises Fenced when the lease is lost."""

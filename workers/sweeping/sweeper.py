@@ -14,11 +14,12 @@ import structlog
 
 from shared import failpoints, queue
 from shared.db.core.locks import SWEEPER, Role
+from shared.db.core.pool import wait_until_current
 from shared.errors import MailroomError, StoreUnavailable
 from shared.process import logs, stopping
 from shared.process.heartbeat import Heartbeat
 from shared.settings import load
-from workers.resources import EXIT_CONFIGURATION, NEEDED_SETTINGS, Resources, open_resources
+from workers.resources import EXIT_CONFIGURATION, NEEDED_SETTINGS, SWEEPER_CONNECTIONS, Resources, open_resources
 from workers.sweeping.periodic_jobs import PeriodicJob, periodic_jobs
 
 #: The longest pause between two rounds of due jobs.
@@ -44,12 +45,15 @@ def main() -> int:
         sys.stderr.write(f"{exc}\n")
         return EXIT_CONFIGURATION
     stop = stopping.on_signals()
-    heartbeat = Heartbeat(resources.pool, resources.name, "sweeper")
-    heartbeat.start()
-    role = Role(settings.database_url.get_secret_value(), SWEEPER, name=f"sweeper {resources.name}")
-    sweep(resources, role, stop)
-    heartbeat.stop()
-    role.close()
+    logs.log_start("sweeper")
+    database_url = settings.database_url.get_secret_value()
+    if wait_until_current(database_url, stop.wait):
+        heartbeat = Heartbeat(resources.pool, resources.name, "sweeper", connections=SWEEPER_CONNECTIONS)
+        heartbeat.start()
+        role = Role(database_url, SWEEPER, name=f"sweeper {resources.name}")
+        sweep(resources, role, stop)
+        heartbeat.stop()
+        role.close()
     resources.close()
     return 0
 

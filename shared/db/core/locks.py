@@ -1,4 +1,8 @@
-"""Advisory locks: they end with the session or the transaction that took them, never by time."""
+"""Advisory locks: they end with the session or the transaction that took them, never by time.
+
+Through a pooler a session belongs to a client for one transaction only. So a role is a transaction there, which stays
+open for as long as the role is held. Between its statements such a transaction holds no snapshot: VACUUM goes on.
+"""
 
 from __future__ import annotations
 
@@ -7,6 +11,7 @@ from contextlib import contextmanager
 
 import psycopg
 
+from shared.db.core import advice, connect, is_pooled, reason_of, set_local
 from shared.db.core.pool import KEEPALIVES, Connection, is_unavailable
 from shared.errors import StoreUnavailable
 
@@ -15,6 +20,9 @@ _LOCKS = 0x6D720001
 RECORDER, SWEEPER = 1, 2
 _FILES, _RETENTION = 3, 4
 _ERASING = 5  # also in forget_erased_company of schema.sql
+_TIMEOUTS = "SET statement_timeout = '5s'"
+_WITHOUT_END = "SET LOCAL idle_in_transaction_session_timeout = 0"
+_WITHOUT_END_SINCE_17 = f"{_WITHOUT_END}; SET LOCAL transaction_timeout = 0"
 
 
 def lock_conversation(conn: Connection, tenant_id: int, conversation_id: str) -> None:
@@ -79,7 +87,10 @@ class Role:
             self.close()
             if not is_unavailable(exc):
                 raise
-            raise StoreUnavailable(f"PostgreSQL did not give the role of {self._name}; check DATABASE_URL") from exc
+            reason = reason_of(exc)
+            raise StoreUnavailable(
+                f"PostgreSQL did not give the role of {self._name} ({reason}); {advice(reason)}"
+            ) from exc
         try:
             yield is_ours
         finally:
@@ -102,18 +113,31 @@ class Role:
 
     def _connection(self) -> Connection:
         if self._conn is None or self._conn.closed:
-            self._conn = psycopg.connect(
-                self._url, autocommit=True, application_name=self._name, connect_timeout=5, **KEEPALIVES
+            self._conn = connect(
+                self._url, application_name=self._name, timeouts=_TIMEOUTS, connect_timeout=5, **KEEPALIVES
             )
-            self._conn.execute("SET statement_timeout = '5s'")
         return self._conn
 
     def _try_take(self, conn: Connection) -> bool:
+        if is_pooled(conn):
+            return self._try_take_by_transaction(conn)
         row = conn.execute("SELECT pg_try_advisory_lock(%s, %s)", (_LOCKS, self._role)).fetchone()
         return bool(row and row[0])
 
+    def _try_take_by_transaction(self, conn: Connection) -> bool:
+        conn.execute("BEGIN")
+        set_local(conn, _TIMEOUTS)
+        conn.execute(_WITHOUT_END_SINCE_17 if conn.info.server_version >= 170_000 else _WITHOUT_END)
+        is_ours = _try_lock(conn, self._role)
+        if not is_ours:
+            conn.execute("ROLLBACK")
+        return is_ours
+
     def _give_up(self, conn: Connection) -> None:
         try:
-            conn.execute("SELECT pg_advisory_unlock(%s, %s)", (_LOCKS, self._role))
+            if is_pooled(conn):
+                conn.execute("ROLLBACK")
+            else:
+                conn.execute("SELECT pg_advisory_unlock(%s, %s)", (_LOCKS, self._role))
         except psycopg.Error:
             self.close()

@@ -115,14 +115,14 @@ def due_work(conn: Connection, tenant_ids: Sequence[int]) -> DueWork | None:
         return cur.execute(_LOAD_IF_DUE, {"tenants": list(tenant_ids)}).fetchone()
 
 
-def record_heartbeat(conn: Connection, name: str, kind: str, slots: int = 0) -> None:
-    """Record that the process is alive, and runs `slots` tasks at once."""
+def record_heartbeat(conn: Connection, name: str, kind: str, slots: int = 0, connections: int = 0) -> None:
+    """Record that the process is alive, runs `slots` tasks at once, and has so many connections at most."""
     conn.execute(
         """
-        INSERT INTO processes (name, kind, slots) VALUES (%s, %s, %s)
-        ON CONFLICT (name) DO UPDATE SET slots = excluded.slots, seen_at = now()
+        INSERT INTO processes (name, kind, slots, connections) VALUES (%s, %s, %s, %s)
+        ON CONFLICT (name) DO UPDATE SET slots = excluded.slots, connections = excluded.connections, seen_at = now()
         """,
-        (name, kind, slots),
+        (name, kind, slots, connections),
     )
 
 
@@ -136,6 +136,11 @@ def is_alive(conn: Connection, kind: str, host: str) -> bool:
 def remove_process(conn: Connection, name: str) -> None:
     """Remove a process that stops."""
     conn.execute("DELETE FROM processes WHERE name = %s", (name,))
+
+
+def process_names(conn: Connection) -> list[str]:
+    """Return the names of all processes that have a row."""
+    return [name for (name,) in conn.execute("SELECT name FROM processes")]
 
 
 def remove_stale_processes(conn: Connection) -> None:

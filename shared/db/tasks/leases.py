@@ -39,6 +39,8 @@ WITH claimed AS (
 )
 SELECT claimed.id, claimed.kind, claimed.event_id, claimed.tenant_id, claimed.attachment_id, lease_epoch, attempts,
        probes, coalesce(events.conversation_id, '') AS conversation_id,
+       coalesce((SELECT replace(d.id::text, '-', '') FROM deliveries d WHERE d.event_id = events.id
+                 ORDER BY d.received_at LIMIT 1), '') AS delivery_id,
        t.company_id, c.kind AS grant_kind, c.secret, c.version, c.expires_at, c.updated_at
 FROM claimed JOIN events ON events.id = claimed.event_id JOIN tenants t ON t.id = claimed.tenant_id
 LEFT JOIN connections c ON c.tenant_id = claimed.tenant_id
@@ -65,6 +67,7 @@ _TASK_FIELDS = (
     "attempts",
     "probes",
     "conversation_id",
+    "delivery_id",
 )
 _GRANT_FIELDS = ("company_id", "kind", "secret", "version", "expires_at", "updated_at")
 

@@ -49,6 +49,9 @@ class ListKeeper:
             raise self.bug
         return {"intake": False, "spool": False} if self.down else {"intake": True}
 
+    async def schema_problem(self) -> str | None:
+        return None
+
 
 @pytest.fixture
 def kept() -> ListKeeper:
