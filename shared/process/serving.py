@@ -52,7 +52,8 @@ HEADER_SECONDS = 10
 HEADER_BYTES = 64 * 1024
 DRAIN_SECONDS = 20
 ORPHAN_CHECK_SECONDS = 1.0
-_HOST_FIX = "set it to 0.0.0.0 (reachable from outside) or 127.0.0.1, or unset it: some shells set HOST themselves"
+_HOST_FIX = "set it to 0.0.0.0 (reachable from outside) or 127.0.0.1, or unset it"
+_SHELL = ": some shells set HOST themselves"
 #: Granian adds no handlers of its own, so that its lines reach our log.
 _LOG_CONFIG: dict[str, Any] = {
     "formatters": {},
@@ -87,19 +88,18 @@ def server(
     )
 
 
-def listen_address(host: str) -> str:
+def listen_address(host: str, *, setting: str = "HOST") -> str:
     """Return the IP address of a name or address of this machine. Raises ConfigurationError."""
+    fix = _HOST_FIX + (_SHELL if setting == "HOST" else "")
     try:
         found = socket.getaddrinfo(host.removeprefix("[").removesuffix("]"), None, type=socket.SOCK_STREAM)
     except (OSError, UnicodeError):
-        raise ConfigurationError(
-            f"HOST: {host!r} is neither an address nor a name that resolves; {_HOST_FIX}"
-        ) from None
+        raise ConfigurationError(f"{setting}: {host!r} is neither an address nor a name that resolves; {fix}") from None
     addresses = dict.fromkeys(str(each[4][0]) for each in found)
     for address in sorted(addresses, key=lambda each: ipaddress.ip_address(each).version):
         if _can_listen(address):
             return address
-    raise ConfigurationError(f"HOST: {host!r} is no address of this machine; {_HOST_FIX}")
+    raise ConfigurationError(f"{setting}: {host!r} is no address of this machine; {fix}")
 
 
 def _can_listen(address: str) -> bool:

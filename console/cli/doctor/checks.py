@@ -63,6 +63,8 @@ def _check_settings(settings: Settings) -> Iterator[Finding]:
     ):
         keys = getattr(settings, name)
         yield Finding(name=name, ok=bool(keys), found=f"{len(keys)} set" if keys else "not set", fix=fix)
+    port = f"{settings.metrics_port} of {settings.metrics_host}" if settings.metrics_port else "not set"
+    yield Finding(name="metrics_port", ok=True, found=port, fix="")
     in_production = settings.mailroom_env == "production"
     settings.require(*(REQUIRED_IN_PRODUCTION if in_production else ("database_url", "redis_url")))
 
