@@ -15,7 +15,8 @@ import requests
 from console.cli.tenant.connecting import seal_and_store
 from console.up.runner import EXIT_CONFIGURATION
 from shared.addresses import match_key
-from shared.db.core.pool import Connection, session
+from shared.db.core.pool import Connection
+from shared.db.core.session import session
 from shared.db.reading import events
 from shared.db.tenants import tenants
 from shared.db.users import users

@@ -15,7 +15,7 @@ from console.up.data_folder import ensure_secrets, locked, program_environment, 
 from console.up.embedded import Postgres, Server, Valkey
 from console.up.runner import EXIT_CONFIGURATION, Program, Runner, say
 from shared.db.core.migrate import migrate
-from shared.db.core.pool import operator_errors, session
+from shared.db.core.session import operator_errors, session
 from shared.db.users.users import rekey_addresses
 from shared.errors import ConfigurationError, MailroomError
 from shared.process import stopping
@@ -28,8 +28,8 @@ ROOT = Path(__file__).parents[2]
 RELEASE = "release"  # the Procfile's command that runs once; `up` migrates by itself
 # A demo has two programs more: a small Front, and one that sends mail through it.
 DEMO = {"sandbox": "python -m console sandbox serve --remember", "demo": "python -m console.up.demo"}
-# The setting with a program's port.
-PORTS = {"web": "port", "console": "console_port", "sandbox": "sandbox_port"}
+# The setting with a program's port; that of the metrics is the door's, too.
+PORTS = {"web": "port", "console": "console_port", "sandbox": "sandbox_port", "metrics": "metrics_port"}
 
 
 class PortTaken(MailroomError):
@@ -89,7 +89,7 @@ def _run(demo: bool, data: Path, stop: stopping.Stop, stack: ExitStack) -> int:
     settings = load(*REQUIRED_IN_PRODUCTION) if production else load()
     command_of = commands((ROOT / "Procfile").read_text(encoding="utf-8"), demo=demo)
     ports = {name: getattr(settings, PORTS[name]) for name in command_of if name in PORTS}
-    _refuse_taken(ports)
+    _refuse_taken(ports | ({"metrics": settings.metrics_port} if settings.metrics_port else {}))
     servers = _start_servers(settings, data, stack)
     values = stack.enter_context(
         published(data, _temporary_settings(servers, settings, demo=demo), production=production)
