@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 PARKED = {
     "unknown_company": "No tenant has this company. It is worked on once a tenant is connected to it.",
     "paused": "The tenant is paused. It is worked on once somebody resumes the tenant.",
-    "needs_reconnect": "The tenant has no connection to Front that works. It is worked on once the tenant is connected.",
+    "needs_reconnect": "The tenant has no connection to Front that works. It is worked on once it is connected.",
     "missing_scope": "The tenant's token lacks a permission. It is worked on once the scope was added in Front.",
     "erasing": "The tenant's data is being erased.",
 }

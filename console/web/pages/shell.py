@@ -131,7 +131,7 @@ def render(template: str, *, title: str, section: str = "", status: int = 200, *
         live=_view("live") == "on",
         here=address(),
         now=datetime.now(UTC),
-        nav=NAVIGATION,
+        nav=_navigation(),
         nav_counts={},
         version=installed_version() or "of this folder",
         is_fragment=_is_fragment(),
@@ -142,6 +142,11 @@ def render(template: str, *, title: str, section: str = "", status: int = 200, *
     if _is_fragment() and request.headers.get(SEEN_HEADER) == digest:
         return Response(status=204)
     return Response(text.replace(f'data-seen="{_SEEN}"', f'data-seen="{digest}"', 1), status)
+
+
+def _navigation() -> tuple[tuple[str, str], ...]:
+    in_production = current_resources().settings.mailroom_env == "production"
+    return NAVIGATION if in_production else (*NAVIGATION, ("Simulator", "pages.simulator_page"))
 
 
 def address(**changes: str | int | None) -> str:
