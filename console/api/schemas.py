@@ -48,6 +48,13 @@ class ProblemPart(ResponseBody):
     index: int | None = Field(None, description="Which item of a list")
 
 
+class PossibleChangeShown(ResponseBody):
+    """A change of a task or a job, and what is in its way, if anything is."""
+
+    verb: str
+    why_not: str | None
+
+
 class Problem(ResponseBody):
     """Problem details (RFC 9457)."""
 
@@ -73,6 +80,9 @@ class Problem(ResponseBody):
     instance: str = Field(description="The id of this request, also in X-Request-ID and in the log")
     errors: list[ProblemPart] | None = Field(None, description="Each part with a mistake; at most 1,000")
     errors_left_out: int | None = Field(None, description="How many more there are")
+    possible_changes: list[PossibleChangeShown] | None = Field(
+        None, description="Where something is in the way (409): each change, and why it cannot be made now"
+    )
 
 
 def faults_of(error: ValidationError, *, most: int | None = None) -> list[Fault]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -13,27 +14,22 @@ from console.api.blueprint import (
     TENANTS,
     api,
     bound_tenant,
-    change,
-    keep_tenant,
-    lock_tenant,
+    current_actor,
+    needs,
     read_tenant,
     require_unbound_token,
+    run,
 )
-from console.api.problems import PausedByOperator
 from console.api.schemas import BIGGEST_ID, Parameters, RequestBody, ResponseBody, TenantPath
-from console.issued_secrets import new_link
+from console.operations import tenants as operations
 from console.web.resources import current_resources
-from shared.actions import validate_wait_for, validated_action, validated_inboxes
+from shared.actions import validated_action, validated_inboxes
 from shared.db.tenants import tenants
 from shared.db.tenants.tenants import LONGEST_NAME, is_name
 from shared.front.envelope import COMPANY
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from console.issued_secrets import NewLink
-    from shared.db.core.pool import Connection
-    from shared.db.tenants.tenants import Pauser, PolicyChange, TenantOverview
+    from shared.db.tenants.tenants import PolicyChange, TenantOverview
 
 LONGEST_PAGE = 500
 MOST_INBOXES = 1_000
@@ -179,80 +175,66 @@ def list_tenants(query: TenantsQuery) -> Document:
 
 
 @api.post("/tenants", tags=[TENANTS], responses={201: TenantShown, **BODY_PROBLEMS, **CONFLICT})
+@needs("connect")
 def add_tenant(body: NewTenant) -> tuple[Document, int]:
     """Add a tenant; it waits for its connection."""
-    require_unbound_token()
-
-    def write(conn: Connection) -> TenantOverview:
-        return read_tenant(conn, tenants.add(conn, body.name, body.company_id, customer=body.customer))
-
-    return _document(change(write)), 201
+    require_unbound_token("making tenants")
+    found = operations.add_tenant(run, current_actor(), body.name, body.company_id, customer=body.customer)
+    return _document(found), 201
 
 
 @api.get("/tenants/<int:tenant_id>", tags=[TENANTS], responses={200: TenantShown})
 def show_tenant(path: TenantPath) -> Document:
     """Show one tenant."""
-    return _document(current_resources().pool.run(lambda conn: read_tenant(conn, path.tenant_id)))
+    return _shown(path)
 
 
 @api.patch("/tenants/<int:tenant_id>", tags=[TENANTS], responses={200: TenantShown, **BODY_PROBLEMS})
+@needs("policy")
 def change_policy(path: TenantPath, body: PolicyPatch) -> Document:
     """Change a tenant's policy for future events."""
-    policy = _policy_change(body)
-
-    def write(conn: Connection, found: TenantOverview) -> None:
-        validate_wait_for(policy.action or found.action, policy.wait_for or found.wait_for)
-        tenants.set_policy(conn, found.id, policy)
-
-    return _changed(path, write)
+    operations.set_policy(run, current_actor(), path.tenant_id, _policy_change(body))
+    return _shown(path)
 
 
 @api.post("/tenants/<int:tenant_id>/pause", tags=[TENANTS], responses={200: TenantShown})
+@needs("pause")
 def pause_tenant(path: TenantPath) -> Document:
     """Pause a tenant's work; its deliveries are still received and recorded."""
-    return _changed(path, lambda conn, found: tenants.pause(conn, found.id, by=_pauser()))
+    with suppress(operations.NotPaused):
+        operations.pause_tenant(run, current_actor(), path.tenant_id)
+    return _shown(path)
 
 
 @api.post("/tenants/<int:tenant_id>/resume", tags=[TENANTS], responses={200: TenantShown})
+@needs("pause")
 def resume_tenant(path: TenantPath) -> Document:
     """Resume a paused tenant's work; `parked_cause` says if something else stops it.
 
     A token for one tenant resumes what such a token paused, and not what an operator paused.
     """
-    return _changed(path, _resume)
+    with suppress(operations.NotPaused):
+        operations.resume_tenant(run, current_actor(), path.tenant_id)
+    return _shown(path)
 
 
 @api.post("/tenants/<int:tenant_id>/connect-links", tags=[TENANTS], responses={201: ConnectLinkShown, **CONFLICT})
+@needs("connect")
 def make_connect_link(path: TenantPath, query: LinkQuery) -> tuple[Document, int]:
     """Make the link that connects a tenant; its older links end. The link is shown only once."""
-    settings, valid_for = current_resources().settings, timedelta(days=query.days)
-
-    def write(conn: Connection) -> NewLink:
-        keep_tenant(conn, path.tenant_id)
-        return new_link(conn, settings, path.tenant_id, valid_for=valid_for, company_id=query.company_id)
-
-    link = change(write)
+    link = operations.make_connect_link(
+        run,
+        current_actor(),
+        path.tenant_id,
+        current_resources().settings,
+        valid_for=timedelta(days=query.days),
+        company_id=query.company_id,
+    )
     return {"url": link.url, "expires_at": _json_value(link.expires_at)}, 201
 
 
-def _changed(path: TenantPath, make: Callable[[Connection, TenantOverview], object]) -> Document:
-    def write(conn: Connection) -> TenantOverview:
-        lock_tenant(conn, path.tenant_id)
-        make(conn, read_tenant(conn, path.tenant_id))
-        return read_tenant(conn, path.tenant_id)
-
-    return _document(change(write))
-
-
-def _resume(conn: Connection, found: TenantOverview) -> None:
-    by = _pauser()
-    if found.paused_by == "operator" and by == "tenant":
-        raise PausedByOperator("an operator paused the tenant; ask the people who run Mailroom to resume it")
-    tenants.resume(conn, found.id, by=by)
-
-
-def _pauser() -> Pauser:
-    return "operator" if bound_tenant() is None else "tenant"
+def _shown(path: TenantPath) -> Document:
+    return _document(run(lambda conn: read_tenant(conn, path.tenant_id)))
 
 
 def _policy_change(body: PolicyPatch) -> PolicyChange:

@@ -7,7 +7,7 @@ import binascii
 import json
 from typing import TYPE_CHECKING, Any
 
-from console.api.blueprint import BODY_PROBLEMS, CONFLICT, USERS, api, keep_tenant
+from console.api.blueprint import BODY_PROBLEMS, CONFLICT, USERS, api, keep_tenant, needs
 from console.api.problems import Fault, Invalid, UnknownUser
 from console.api.schemas import TenantPath, pointer_to
 from console.api.user_schemas import (
@@ -63,6 +63,7 @@ def show_user(path: UserPath) -> Document:
 
 
 @api.put(USER_ROUTE, tags=[USERS], responses={200: UserShown, 201: UserShown, **BODY_PROBLEMS, **CONFLICT})
+@needs("users")
 def replace_user(path: UserPath, query: PutQuery, body: UserFields) -> tuple[Document, int]:
     """Make one user, or replace the one with this external id. The same request again changes nothing."""
     user = _new_user(path.external_id, body)
@@ -76,6 +77,7 @@ def replace_user(path: UserPath, query: PutQuery, body: UserFields) -> tuple[Doc
 
 
 @api.patch(USER_ROUTE, tags=[USERS], responses={200: UserShown, **BODY_PROBLEMS, **CONFLICT})
+@needs("users")
 def change_user(path: UserPath, query: PutQuery, body: UserPatch) -> Document:
     """Change fields of one user."""
 
@@ -92,6 +94,7 @@ def change_user(path: UserPath, query: PutQuery, body: UserPatch) -> Document:
 
 
 @api.delete(USER_ROUTE, tags=[USERS], responses={204: None})
+@needs("users")
 def delete_user(path: UserPath, query: DeleteQuery) -> tuple[str, int]:
     """Set one user inactive, or erase the user."""
 
