@@ -38,6 +38,7 @@ SECRETS = (
     "FRONT_CLIENT_SECRET",
     "TOKEN_KEYS",
     "SECRET_KEY",
+    "MAILROOM_TOKEN",
 )
 
 #: All processes together need these in production; each one alone needs fewer.
@@ -95,7 +96,7 @@ def _checked_fernet_key(value: SecretStr) -> SecretStr:
     return value
 
 
-def _checked_origin(value: str) -> str:
+def checked_origin(value: str) -> str:
     """Return the URL of a host alone, without a slash at its end."""
     parts = urlsplit(url := value.rstrip("/"))
     try:
@@ -152,9 +153,14 @@ class Settings(BaseSettings):
         default_factory=list, description="Fernet keys that encrypt tenants' tokens, newest first, separated by commas"
     )
     secret_key: SecretStr = Field(SecretStr(""), description="Signs the console's cookies")
-    public_url: Annotated[str, AfterValidator(_checked_origin)] = Field(
+    public_url: Annotated[str, AfterValidator(checked_origin)] = Field(
         "http://localhost:8081", description="Where people reach the console: scheme and host, without a path"
     )
+    mailroom_url: str = Field(
+        "",
+        description="A console elsewhere whose REST API commands use, as with `--url`; unset: they use DATABASE_URL",
+    )
+    mailroom_token: SecretStr = Field(SecretStr(""), description="The API token for MAILROOM_URL")
     host: str = Field(
         "",
         description="Address or name the door and the console listen on; unset: `0.0.0.0` in production and where PORT "
@@ -243,6 +249,11 @@ class Settings(BaseSettings):
         if _in_production(info) and not value.startswith("https://"):
             raise ValueError("must be https in production")
         return value
+
+    @field_validator("mailroom_url")
+    @classmethod
+    def _check_console(cls, value: str) -> str:
+        return checked_origin(value) if value else value
 
     @field_validator("mailroom_crash_at")
     @classmethod

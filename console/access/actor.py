@@ -76,6 +76,11 @@ class Actor:
     tenant_id: int | None = None
     account_id: int | None = None
 
+    @property
+    def signature(self) -> str:
+        """Return the name by which the journal of a tenant knows the actor."""
+        return f"command of {self.name}" if self.via == "cli" else self.name
+
     def may(self, verb: str, tenant_id: int | None = None) -> bool:
         """Whether the actor may do this, to this tenant if the change is one of a tenant."""
         return verb in self.verbs and self.sees(tenant_id)

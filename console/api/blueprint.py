@@ -59,7 +59,7 @@ EVENTS = Tag(name="events", description="What Front sent, what was done about it
 TASKS = Tag(name="tasks", description="The steps of the work, with their attempts, and groups of those that failed.")
 JOBS = Tag(name="jobs", description="Changes of many tasks, which are chosen when the job is planned.")
 REPAIRS = Tag(name="repairs", description="Comparisons with Front's own list of events, which fill gaps.")
-OPERATION = Tag(name="operation", description="What waits and runs, and who asked for what.")
+OVERSIGHT = Tag(name="oversight", description="What waits and runs, and who asked for what.")
 USERS = Tag(name="users", description="The people with whom a tenant's mail is matched.")
 TENANTS = Tag(name="tenants", description="Your customers, and the actions on their conversations.")
 
@@ -208,7 +208,7 @@ def change(wanted: Change, write: Callable[[Connection], T]) -> T:
     actor = current_actor()
 
     def write_as_bearer(conn: Connection) -> T:
-        tenants.act_as(conn, actor.name)
+        tenants.act_as(conn, actor.signature)
         return write(conn)
 
     return carry_out(run, actor, wanted, write_as_bearer)

@@ -38,6 +38,12 @@ class TenantPath(Parameters):
     tenant_id: TenantId
 
 
+class NumberPath(Parameters):
+    """The address of an event, a task, a group of failures, or a job."""
+
+    number: Annotated[int, Field(ge=1, le=BIGGEST_ID, description="Our number")]
+
+
 class ProblemPart(ResponseBody):
     """A mistake in one part of the request."""
 

@@ -20,8 +20,10 @@ from console.api.blueprint import (
     require_unbound_token,
     run,
 )
+from console.api.idempotency import IdempotencyHeader, once
 from console.api.schemas import BIGGEST_ID, Parameters, RequestBody, ResponseBody, TenantPath
 from console.operations import tenants as operations
+from console.operations.audited import Run
 from console.web.resources import current_resources
 from shared.actions import validated_action, validated_inboxes
 from shared.db.tenants import tenants
@@ -53,6 +55,9 @@ EXAMPLE: dict[str, JsonValue] = {
     "act_within_seconds": 604800,
     "only_inboxes": None,
     "dry_run": False,
+    "connection_version": 3,
+    "users_with_action": 2,
+    "refused_since": None,
 }
 
 Document = dict[str, Any]
@@ -74,6 +79,7 @@ class TenantsQuery(Parameters):
     limit: int = Field(100, ge=1, le=LONGEST_PAGE, description="Most tenants on a page")
     after: int = Field(0, ge=0, le=BIGGEST_ID, description="`next` of the previous page")
     customer: CustomerId | None = Field(None, description="Only tenants with this `customer`")
+    name: str | None = Field(None, max_length=LONGEST_NAME, description="Only the one with this name or company id")
 
 
 class NewTenant(RequestBody):
@@ -154,6 +160,9 @@ class TenantShown(ResponseBody):
     act_within_seconds: int
     only_inboxes: list[str] | None = Field(description="null: every inbox")
     dry_run: bool
+    connection_version: int | None = Field(description="How often the connection was renewed")
+    users_with_action: int = Field(description="How many of its users have an action of their own")
+    refused_since: datetime | None = Field(description="Since when Front refuses to renew the connection")
 
 
 class TenantPage(ResponseBody):
@@ -167,6 +176,9 @@ class TenantPage(ResponseBody):
 def list_tenants(query: TenantsQuery) -> Document:
     """List the tenants that the token sees, by id."""
     only = bound_tenant()
+    if query.name is not None:
+        named = run(lambda conn: tenants.find(conn, query.name or ""))
+        return {"tenants": [_document(named)] if named and current_actor().sees(named.id) else [], "next": None}
     found = current_resources().pool.run(
         lambda conn: tenants.page(conn, after=query.after, limit=query.limit + 1, only=only, customer=query.customer)
     )
@@ -176,11 +188,15 @@ def list_tenants(query: TenantsQuery) -> Document:
 
 @api.post("/tenants", tags=[TENANTS], responses={201: TenantShown, **BODY_PROBLEMS, **CONFLICT})
 @needs("connect")
-def add_tenant(body: NewTenant) -> tuple[Document, int]:
+def add_tenant(header: IdempotencyHeader, body: NewTenant) -> tuple[Document, int]:
     """Add a tenant; it waits for its connection."""
     require_unbound_token("making tenants")
-    found = operations.add_tenant(run, current_actor(), body.name, body.company_id, customer=body.customer)
-    return _document(found), 201
+
+    def create(run: Run) -> Document:
+        found = operations.add_tenant(run, current_actor(), body.name, body.company_id, customer=body.customer)
+        return _document(found)
+
+    return once(header, create)
 
 
 @api.get("/tenants/<int:tenant_id>", tags=[TENANTS], responses={200: TenantShown})

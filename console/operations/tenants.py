@@ -51,7 +51,7 @@ def add_tenant(run: Run, actor: Actor, name: str, company_id: str | None, *, cus
     change = Change(verb="connect", target="a new tenant", after={"name": name, "company_id": company_id})
 
     def work(conn: Connection) -> TenantOverview:
-        tenants.act_as(conn, actor.name)
+        tenants.act_as(conn, actor.signature)
         tenant_id = tenants.add(conn, name, company_id, customer=customer)
         change.target, change.tenant_id = f"tenant {tenant_id}", tenant_id
         return _read(conn, tenant_id)
@@ -109,7 +109,7 @@ def make_connect_link(  # noqa: PLR0913 -- two say who asks, two are the link's
     def work(conn: Connection) -> NewLink:
         if not tenants.lock_against_removal(conn, tenant_id):
             raise _unknown(tenant_id)
-        tenants.act_as(conn, actor.name)
+        tenants.act_as(conn, actor.signature)
         return new_link(conn, settings, tenant_id, valid_for=valid_for, company_id=company_id)
 
     return carry_out(run, actor, change, work, unseen=_unknown(tenant_id))
@@ -152,7 +152,7 @@ def _change(
     change = Change(verb=verb, target=f"tenant {tenant_id}", tenant_id=tenant_id)
 
     def work(conn: Connection) -> None:
-        tenants.act_as(conn, actor.name)
+        tenants.act_as(conn, actor.signature)
         tenants.lock(conn, tenant_id)
         before = _read(conn, tenant_id)
         make(conn, before)

@@ -48,6 +48,7 @@ def test_an_empty_mailroom_names_every_state(mailroom: Mailroom) -> None:
         "repairs": {"under_way": [], "failed": [], "last_gap": None},
         "outages": [],
         "erased": [],
+        "processes": [],
     }
 
 
