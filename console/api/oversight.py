@@ -10,7 +10,7 @@ from pydantic import Field
 
 from console.api.blueprint import OVERSIGHT, api, bound_tenant, reading, require_unbound_token
 from console.api.lists import ListPage, ListQuery, cut, number_after
-from console.api.schemas import ResponseBody, TenantId
+from console.api.schemas import ResponseBody, SoughtText, TenantId
 from console.status_document import Status, read_status
 from console.web.resources import current_resources
 from shared.db.accounts import audit
@@ -55,8 +55,8 @@ class ParkedPage(ListPage):
 class AuditQuery(ListQuery):
     """A page of the audit, the latest entry first."""
 
-    who: str | None = Field(None, max_length=300, description="Only of this account, token or command")
-    verb: str | None = Field(None, max_length=100, description="Only with this verb, as in retry")
+    who: SoughtText | None = Field(None, max_length=300, description="Only of this account, token or command")
+    verb: SoughtText | None = Field(None, max_length=100, description="Only with this verb, as in retry")
     tenant_id: TenantId | None = Field(None, description="Only about this tenant")
     allowed: bool | None = Field(None, description="Only what was allowed, or only what was refused")
 

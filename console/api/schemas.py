@@ -5,15 +5,20 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Annotated, Any
 from urllib.parse import quote
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 
 from console.api.problems import Fault, Invalid
+from shared.text import clean
 
 if TYPE_CHECKING:
     from pydantic_core import ErrorDetails
 
 BIGGEST_ID = 2**63 - 1
 TenantId = Annotated[int, Field(ge=1, le=BIGGEST_ID, description="Our id of the tenant")]
+
+
+#: Text to look for: without characters that PostgreSQL cannot store.
+SoughtText = Annotated[str, AfterValidator(lambda value: clean(value, len(value)))]
 
 
 class RequestBody(BaseModel):

@@ -21,7 +21,8 @@ from console.api.blueprint import (
     run,
 )
 from console.api.idempotency import IdempotencyHeader, once
-from console.api.schemas import BIGGEST_ID, Parameters, RequestBody, ResponseBody, TenantPath
+from console.api.lists import LONGEST_PAGE, ListPage, ListQuery, cut, number_after
+from console.api.schemas import Parameters, RequestBody, ResponseBody, TenantPath
 from console.operations import tenants as operations
 from console.operations.audited import Run
 from console.web.resources import current_resources
@@ -33,7 +34,6 @@ from shared.front.envelope import COMPANY
 if TYPE_CHECKING:
     from shared.db.tenants.tenants import PolicyChange, TenantOverview
 
-LONGEST_PAGE = 500
 MOST_INBOXES = 1_000
 TEN_YEARS = 3_650 * 86_400  # seconds
 
@@ -73,11 +73,10 @@ CompanyId = Annotated[str, Field(pattern=f"^{COMPANY.pattern}$")]
 CustomerId = Annotated[str, AfterValidator(_printable)]
 
 
-class TenantsQuery(Parameters):
+class TenantsQuery(ListQuery):
     """A page of tenants, by id."""
 
     limit: int = Field(100, ge=1, le=LONGEST_PAGE, description="Most tenants on a page")
-    after: int = Field(0, ge=0, le=BIGGEST_ID, description="`next` of the previous page")
     customer: CustomerId | None = Field(None, description="Only tenants with this `customer`")
     name: str | None = Field(None, max_length=LONGEST_NAME, description="Only the one with this name or company id")
 
@@ -165,11 +164,10 @@ class TenantShown(ResponseBody):
     refused_since: datetime | None = Field(description="Since when Front refuses to renew the connection")
 
 
-class TenantPage(ResponseBody):
+class TenantPage(ListPage):
     """A page of tenants."""
 
     tenants: list[TenantShown]
-    next: int | None = Field(description="Where the next page begins; null: this is the last")
 
 
 @api.get("/tenants", tags=[TENANTS], responses={200: TenantPage})
@@ -179,11 +177,10 @@ def list_tenants(query: TenantsQuery) -> Document:
     if query.name is not None:
         named = run(lambda conn: tenants.find(conn, query.name or ""))
         return {"tenants": [_document(named)] if named and current_actor().sees(named.id) else [], "next": None}
-    found = current_resources().pool.run(
-        lambda conn: tenants.page(conn, after=query.after, limit=query.limit + 1, only=only, customer=query.customer)
-    )
-    page = found[: query.limit]
-    return {"tenants": [_document(each) for each in page], "next": page[-1].id if len(found) > len(page) else None}
+    after = number_after(query.after) or 0
+    found = run(lambda conn: tenants.page(conn, after=after, limit=query.limit + 1, only=only, customer=query.customer))
+    page, following = cut(found, query.limit, lambda row: [row.id])
+    return {"tenants": [_document(each) for each in page], "next": following}
 
 
 @api.post("/tenants", tags=[TENANTS], responses={201: TenantShown, **BODY_PROBLEMS, **CONFLICT})

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING, Literal
 
@@ -106,8 +106,9 @@ def decide_group(run: Run, actor: Actor, group_id: int, decision: Decision) -> N
         tenant_id=group.tenant_id,
         before={"state": group.state},
         after={"state": decision.state},
-        detail=decision.note,
+        detail=clean(decision.note.strip(), LONGEST_REASON),
     )
+    decision = replace(decision, note=change.detail)
     carry_out(run, actor, change, lambda conn: failure_groups.decide(conn, group_id, decision), unseen=unknown)
 
 

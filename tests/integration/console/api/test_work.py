@@ -204,6 +204,7 @@ def test_repairs_are_requested_and_stopped(api: ApiClient, tenant: int, conn: ps
     assert (shown["tenant"], shown["state"], shown["dry_run"]) == ("Acme", "waiting", True)
     assert api("POST", "/repairs/stop", {}) == {"stopped": 1}
     assert api("POST", "/repairs", {**order, "tenant_ids": [99]}, code=404)["code"] == "unknown_tenant"
+    api("POST", "/repairs", {**order, "since": "0001-01-01T00:00+14:00"}, code=422)
     assert api("POST", "/repairs", {**order, "since": "x"}, code=422)["errors"][0]["pointer"] == "#/since"
 
 
