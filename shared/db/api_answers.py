@@ -23,11 +23,14 @@ class AnswerKey:
 
 
 def claim(conn: Connection, key: AnswerKey) -> bool:
-    """Take the key for this transaction; False if an earlier request has it. Deletes keys that are too old.
+    """Take the key for this transaction; False if an earlier request of the last KEPT_HOURS has it.
 
     Waits for another transaction that takes the same key.
     """
-    conn.execute("DELETE FROM api_answers WHERE created_at < now() - make_interval(hours => %s)", (KEPT_HOURS,))
+    conn.execute(
+        "DELETE FROM api_answers WHERE token_id = %s AND key = %s AND created_at < now() - make_interval(hours => %s)",
+        (key.token_id, key.key, KEPT_HOURS),
+    )
     taken = conn.execute(
         """
         INSERT INTO api_answers (token_id, key, request) VALUES (%(token_id)s, %(key)s, %(request)s)
@@ -43,6 +46,13 @@ def keep(conn: Connection, key: AnswerKey, document: dict[str, Any]) -> None:
     conn.execute(
         "UPDATE api_answers SET answer = %s WHERE token_id = %s AND key = %s", (Json(document), key.token_id, key.key)
     )
+
+
+def forget_old(conn: Connection) -> int:
+    """Delete the answers that are kept no longer; return their number."""
+    return conn.execute(
+        "DELETE FROM api_answers WHERE created_at < now() - make_interval(hours => %s)", (KEPT_HOURS,)
+    ).rowcount
 
 
 def read(conn: Connection, key: AnswerKey) -> dict[str, Any] | None:

@@ -9,7 +9,7 @@ from functools import partial
 import structlog
 
 from shared import failpoints
-from shared.db import counters, repairs
+from shared.db import api_answers, counters, repairs
 from shared.db.core.locks import lock_conversation
 from shared.db.core.pool import Connection
 from shared.db.recording import spool
@@ -60,6 +60,7 @@ def periodic_jobs() -> list[PeriodicJob]:
         PeriodicJob(name="repair", every=1.0, run=repair, after_outage=SETTLING_SECONDS),
         PeriodicJob(name="carry_out_jobs", every=1.0, run=carry_out_jobs),
         PeriodicJob(name="forget_processes", every=60.0, run=forget_processes),
+        PeriodicJob(name="forget_answers", every=60.0, run=forget_answers),
     ]
 
 
@@ -155,6 +156,11 @@ def carry_out_jobs(resources: Resources) -> None:
 def forget_processes(resources: Resources) -> None:
     """Delete the rows of processes that are gone."""
     resources.pool.run(capacity.remove_stale_processes)
+
+
+def forget_answers(resources: Resources) -> None:
+    """Delete the answers of the REST API that are kept no longer."""
+    resources.pool.run(api_answers.forget_old)
 
 
 def _drain(resources: Resources) -> int:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from shared.db import api_answers
 from tests.integration.console.api.client import ApiClient, token_for
 from tests.integration.console.rows import BODY, at, insert, insert_archived_event, insert_event, insert_task
 
@@ -241,6 +243,21 @@ def test_a_request_with_a_key_creates_once(
     assert other("POST", "/jobs", order, code=201, headers=dict(headers)) != first
     conn.execute("UPDATE api_answers SET created_at = now() - interval '25 hours'")
     assert api("POST", "/jobs", order, code=201, headers=dict(headers)) != first
+
+
+def test_the_same_key_at_the_same_time_creates_once(
+    application: OpenAPI, api: ApiClient, failed: list[int], conn: psycopg.Connection
+) -> None:
+    def plan(_: int) -> Any:
+        client = ApiClient(client=application.test_client(), token=api.token)
+        order = {"verb": "retry", "q": "state:failed"}
+        return client("POST", "/jobs", order, code=201, headers={"Idempotency-Key": "twice"})["job"]["id"]
+
+    with ThreadPoolExecutor(4) as threads:
+        assert len(set(threads.map(plan, range(8)))) == 1
+    assert conn.execute("SELECT count(*) FROM jobs").fetchone() == (1,)
+    conn.execute("UPDATE api_answers SET created_at = now() - interval '25 hours'")
+    assert api_answers.forget_old(conn) == 1
 
 
 def test_a_refused_request_leaves_its_key_free(api: ApiClient, tenant: int) -> None:
