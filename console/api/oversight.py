@@ -6,7 +6,8 @@ from collections import Counter
 from typing import Any
 
 import structlog
-from pydantic import Field
+from flask import Response, jsonify
+from pydantic import Field, RootModel
 
 from console.api.blueprint import OVERSIGHT, api, bound_tenant, reading, require_unbound_token
 from console.api.lists import ListPage, ListQuery, cut, number_after
@@ -24,10 +25,8 @@ MOST_COMPANIES = 500
 log = structlog.get_logger(__name__)
 
 
-class StatusShown(ResponseBody):
+class StatusShown(RootModel[Status]):
     """The document of `mailroom status --json`."""
-
-    status: Status
 
 
 class ProcessCount(ResponseBody):
@@ -68,11 +67,11 @@ class AuditPage(ListPage):
 
 
 @api.get("/status", tags=[OVERSIGHT], responses={200: StatusShown})
-def show_status() -> dict[str, Any]:
+def show_status() -> Response:
     """Show what waits, runs and is done. It counts all rows: ask it once a minute, not once a second."""
     require_unbound_token("the status")
     with reading(STATUS_SECONDS) as conn:
-        return {"status": read_status(conn, current_resources().settings, on_outage=_log_outage)}
+        return jsonify(read_status(conn, current_resources().settings, on_outage=_log_outage))
 
 
 @api.get("/processes", tags=[OVERSIGHT], responses={200: Processes})

@@ -188,7 +188,7 @@ class Remote:
 
     def status(self) -> Status:
         """Return the figures of `mailroom status`."""
-        return _read(Status, self._get("status")["status"])
+        return _read(Status, self._get("status"))
 
     def _checked(self, wanted: Selection) -> Selection:
         """Return the selection with the tenant's own name. Raises NothingMatched for an unknown tenant."""

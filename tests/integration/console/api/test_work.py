@@ -6,6 +6,7 @@ import json
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
+import psycopg
 import pytest
 
 from shared.db import api_answers
@@ -13,7 +14,6 @@ from tests.integration.console.api.client import ApiClient, token_for
 from tests.integration.console.rows import BODY, at, insert, insert_archived_event, insert_event, insert_task
 
 if TYPE_CHECKING:
-    import psycopg
     from flask_openapi3.openapi import OpenAPI
 
     from tests.integration.console.conftest import Mailroom
@@ -222,10 +222,17 @@ def test_parked_work_status_processes_and_audit(
     assert {each["cause"] for each in parked["causes"]} == {"paused", "unknown_company"}
     assert [each["company_id"] for each in parked["companies"]] == ["cmp_new"]
     assert api("GET", "/processes")["processes"] == [{"kind": "worker", "count": 1, "slots": 4}]
-    assert api("GET", "/status")["status"] == mailroom.json("status")
+    assert api("GET", "/status") == mailroom.json("status")
     [entry] = api("GET", "/audit?verb=pause&allowed=true")["entries"]
     assert (entry["who"], entry["tenant"], entry["after"]["parked_cause"]) == ("API token everything", "Acme", "paused")
     assert api("GET", "/audit?allowed=false")["entries"] == []
+
+
+def test_a_list_that_takes_too_long_is_refused(api: ApiClient, failed: list[int], database: str) -> None:
+    with psycopg.connect(database) as other:
+        other.execute("LOCK TABLE tasks IN ACCESS EXCLUSIVE MODE")
+        said = api("GET", "/tasks", code=422)
+    assert (said["code"], "narrow the search" in said["detail"]) == ("too_slow", True)
 
 
 def test_a_request_with_a_key_creates_once(
