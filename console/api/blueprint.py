@@ -27,6 +27,7 @@ from console.api.problems import (
     Unauthorized,
     register_problems,
 )
+from console.api.schemas import BIGGEST_ID
 from console.issued_secrets import digest_of
 from console.operations.audited import Change, carry_out
 from console.operations.tenants import UnknownTenant
@@ -220,7 +221,8 @@ def note_refusal(tenant_id: int | None) -> None:
     rule = str(request.url_rule)
     target = NUMBER.sub(lambda found: str(values[found[1]]), rule)
     with suppress(NotAllowed):
-        refused = Change(verb=verb_of_route(), target=f"{request.method} {target}", tenant_id=tenant_id)
+        known = tenant_id if tenant_id is not None and tenant_id <= BIGGEST_ID else None
+        refused = Change(verb=verb_of_route(), target=f"{request.method} {target}", tenant_id=known)
         carry_out(run, current_actor(), refused, lambda _: None)
 
 

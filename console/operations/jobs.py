@@ -82,7 +82,10 @@ def plan_job(run: Run, actor: Actor, wanted: Filter, plan: Plan) -> int:
 
 def step_job(run: Run, actor: Actor, job_id: int, step: str) -> Job:
     """Start, pause, resume or cancel a job, and return it as it is then. Raises NotAllowed, UnknownJob, JobMovedOn."""
-    job = get_job(run, actor, job_id)
+    unknown = UnknownJob(f"there is no job {job_id}")
+    job = run(lambda conn: jobs.get(conn, job_id))
+    if job is None:
+        raise unknown
     state, allowed = STEPS[step]
     change = Change(
         verb=job.verb,
@@ -96,7 +99,7 @@ def step_job(run: Run, actor: Actor, job_id: int, step: str) -> Job:
         if not jobs.set_state(conn, job_id, state, allowed=allowed):
             raise JobMovedOn(f"job {job_id} is {job.state}: {_why_not(job, step)}", job)
 
-    carry_out(run, actor, change, work)
+    carry_out(run, actor, change, work, unseen=unknown)
     return get_job(run, actor, job_id)
 
 

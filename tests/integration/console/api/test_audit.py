@@ -6,7 +6,9 @@ from typing import TYPE_CHECKING, Any
 
 from console.access.actor import SCOPES
 from console.api.blueprint import READ_METHODS, VERBS_OF_ROUTES
+from shared.db.tenants import tenants
 from tests.integration.console.api.client import ApiClient, token_for
+from tests.integration.console.rows import insert_event, insert_task
 
 if TYPE_CHECKING:
     import psycopg
@@ -62,6 +64,19 @@ def test_changes_of_tenants_and_users_are_written_down(
     )
 
 
+def test_a_refusal_of_a_number_that_no_tenant_can_have_is_written_down(
+    application: OpenAPI, mailroom: Mailroom, acme: str, conn: psycopg.Connection
+) -> None:
+    bound = ApiClient(
+        client=application.test_client(), token=token_for(mailroom, "bound", "--scope", "write", "--tenant", acme)
+    )
+    reader = ApiClient(client=application.test_client(), token=token_for(mailroom, "reader"))
+    target = f"/tenants/{10**30}/pause"
+    bound("POST", target, code=404)
+    reader("POST", target, code=403)
+    assert [entry[2:] for entry in audit(conn)] == [(f"POST /api/v1{target}", None, False)] * 2
+
+
 def test_refusals_are_written_down_too(
     application: OpenAPI, mailroom: Mailroom, tenant: int, conn: psycopg.Connection
 ) -> None:
@@ -69,14 +84,23 @@ def test_refusals_are_written_down_too(
     bound = ApiClient(
         client=application.test_client(), token=token_for(mailroom, "bound", "--scope", "write", "--tenant", "Acme")
     )
+    theirs = tenants.add(conn, "Other", "cmp_other")
+    task = insert_task(conn, insert_event(conn, company="cmp_other", state="failed"))
+    conn.execute("INSERT INTO jobs (verb, words, requested_by) VALUES ('retry', '', 'nora')")
     reader("POST", f"/tenants/{tenant}/pause", code=403)
     reader("DELETE", f"/tenants/{tenant}/users/jane@acme.example", code=403)
     bound("POST", f"/tenants/{tenant + 1}/pause", code=404)
     bound("POST", "/tenants", {"name": "New"}, code=403)
     bound("GET", f"/tenants/{tenant + 1}", code=404)  # a look changes nothing
+    bound("POST", f"/tasks/{task}/retry", {}, code=404)
+    bound("POST", "/jobs/1/cancel", code=404)
+    bound("POST", "/repairs", {"tenant_ids": [theirs], "since": "1h"}, code=404)
     assert audit(conn) == [
         ("API token reader", "pause", f"POST /api/v1/tenants/{tenant}/pause", tenant, False),
         ("API token reader", "users", f"DELETE /api/v1/tenants/{tenant}/users/<anything:external_id>", tenant, False),
         ("API token bound", "pause", f"POST /api/v1/tenants/{tenant + 1}/pause", tenant + 1, False),
         ("API token bound", "connect", "POST /api/v1/tenants", None, False),
+        ("API token bound", "retry", f"task {task}", theirs, False),
+        ("API token bound", "retry", "job 1", None, False),
+        ("API token bound", "repair", "POST /api/v1/repairs", theirs, False),
     ]
