@@ -8,10 +8,12 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING, Literal
 
+from shared.connection.budget import Budget
 from shared.db.counters import read_counter, read_counters
 from shared.db.reading import repairs, status
 from shared.db.reading.status import ParkedWork, RunningProcess
 from shared.db.tasks.outages import current_outages
+from shared.db.tasks.rate_limit import TenantAtLimit, tenants_at_limit
 from shared.db.tenants import connections, erasing
 from shared.db.tenants.connections import RefusedTenant
 from shared.db.tenants.erasing import ErasedCompany
@@ -88,6 +90,14 @@ class OutageFigures:
 
 
 @dataclass(frozen=True, kw_only=True)
+class ProcessFigures:
+    """The processes that run, and those without a heartbeat lately."""
+
+    alive: list[RunningProcess]
+    silent: list[RunningProcess]
+
+
+@dataclass(frozen=True, kw_only=True)
 class Status:
     """All figures of one moment. `dropped_messages` is None while Redis does not answer."""
 
@@ -103,8 +113,9 @@ class Status:
     dry_run: list[str]
     repairs: RepairsFigures
     outages: list[OutageFigures]
+    rate_limit: list[TenantAtLimit]
     erased: list[ErasedCompany]
-    processes: list[RunningProcess]
+    processes: ProcessFigures
 
 
 def read_status(conn: Connection, settings: Settings, *, on_outage: Callable[[StoreUnavailable], object]) -> Status:
@@ -135,8 +146,12 @@ def read_status(conn: Connection, settings: Settings, *, on_outage: Callable[[St
         dry_run=status.tenants_in_dry_run(conn),
         repairs=_repairs(conn),
         outages=[OutageFigures(what=each.what, since=each.since, code=each.code) for each in current_outages(conn)],
+        rate_limit=tenants_at_limit(conn, Budget.from_url(settings.redis_url.get_secret_value())),
         erased=erasing.still_sending(conn),
-        processes=status.running_processes(conn),
+        processes=ProcessFigures(
+            alive=status.running_processes(conn, within=status.SILENT_SECONDS),
+            silent=status.silent_processes(conn),
+        ),
     )
 
 

@@ -47,6 +47,13 @@ def format_duration(seconds: float) -> str:
     return f"{seconds:.0f} s"
 
 
+def typed_duration(length: timedelta) -> str:
+    """Write a length of time as `parse_duration` reads it, in the largest unit that fits."""
+    seconds = round(length.total_seconds())
+    unit = next(name for name in ("w", "d", "h", "m", "s") if seconds % SECONDS[name] == 0)
+    return f"{seconds // SECONDS[unit]}{unit}"
+
+
 def format_time(at: datetime) -> str:
     """Format a moment in UTC, to the second."""
     return at.astimezone(UTC).strftime("%Y-%m-%d %H:%M:%S")

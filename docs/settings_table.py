@@ -19,6 +19,14 @@ INTRODUCTION = """\
 # Lists every setting with its default. Set others in the environment; docker compose also reads a copy named .env.
 # Each secret may instead come from a file: NAME_FILE holds the file's path.
 """
+#: What docker-compose.yml asks for beside the settings.
+FOR_COMPOSE = """
+# For docker compose alone: the password of its PostgreSQL, of letters and digits
+#POSTGRES_PASSWORD=
+
+# For docker compose alone: the most memory of its Valkey
+#VALKEY_MEMORY=512mb
+"""
 
 
 def table() -> str:
@@ -29,8 +37,12 @@ def table() -> str:
 
 def example() -> str:
     """Return the content of `.env.example`: every setting with its default, commented out."""
-    return INTRODUCTION + "".join(
-        f"\n# {field.description}{_file_note(name)}\n#{name}={_default(field)}\n" for name, field in _fields()
+    return (
+        INTRODUCTION
+        + "".join(
+            f"\n# {field.description}{_file_note(name)}\n#{name}={_default(field)}\n" for name, field in _fields()
+        )
+        + FOR_COMPOSE
     )
 
 

@@ -13,7 +13,7 @@ from ingest.bell import Bell, RingingIntake, RingingSpool
 from ingest.group_commit import GroupCommit
 from shared import failpoints
 from shared.db.recording.spool_writer import open_async_spool
-from shared.errors import NothingStored, StoreUnavailable
+from shared.errors import NothingStored, NotMigrated, SchemaTooNew, StoreUnavailable
 from shared.intake.client import open_async_intake
 from shared.process import metrics
 from shared.queue import RECORD_INTAKE, celery_app, send
@@ -105,11 +105,15 @@ class Keeper:
         *,
         intake: Store,
         spool: Store,
+        check_schema: Callable[[], Awaitable[None]] | None = None,
         seconds: float = KEEP_SECONDS,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._intake = intake
         self._spool = spool
+        self._check_schema = check_schema
+        self._schema_problem: str | None = None
+        self._schema_asked_at = float("-inf")
         self._deadlines = Deadlines(seconds)
         self._clock = clock
         self._writable: dict[Place, bool] = {}
@@ -152,6 +156,31 @@ class Keeper:
                 self._writable = await self._ask()
                 self._asked_at = self._clock()
             return self._writable
+
+    async def schema_problem(self) -> str | None:
+        """Tell why the recorder waits for a migration, at most a second old; None when the schema is current.
+
+        PostgreSQL is asked until the schema was current once, and not where it just did not answer as the spool. While
+        it does not answer, nothing is held against the door: Redis keeps what comes.
+        """
+        async with self._asking:
+            is_away = self._writable.get("spool") is False
+            if self._check_schema and not is_away and self._clock() - self._schema_asked_at >= FRESH_SECONDS:
+                await self._look_at_schema(self._check_schema)
+                self._schema_asked_at = self._clock()
+            return self._schema_problem
+
+    async def _look_at_schema(self, check: Callable[[], Awaitable[None]]) -> None:
+        try:
+            await check()
+        except (NotMigrated, SchemaTooNew) as exc:
+            if self._schema_problem is None:
+                log.warning("not_ready", code=exc.code, reason=str(exc))
+            self._schema_problem = str(exc)
+        except StoreUnavailable:
+            return
+        else:
+            self._schema_problem = self._check_schema = None
 
     async def _ask(self) -> dict[Place, bool]:
         if await self._intake.is_writable():
@@ -208,5 +237,7 @@ def open_keeper(settings: Settings) -> Keeper:
     intake = open_async_intake(settings, seconds=INTAKE_SECONDS)
     spool = open_async_spool(settings.database_url.get_secret_value(), seconds=SPOOL_SECONDS)
     return Keeper(
-        intake=Store("intake", RingingIntake(intake, bell.ring)), spool=Store("spool", RingingSpool(spool, bell.ring))
+        intake=Store("intake", RingingIntake(intake, bell.ring)),
+        spool=Store("spool", RingingSpool(spool, bell.ring)),
+        check_schema=spool.check_schema,
     )

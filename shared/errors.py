@@ -11,7 +11,7 @@ MailroomError
 │   └── ChallengeTooLong        400  challenge_too_long
 ├── ComeBack                    the door asks the sender to send the request again
 │   ├── NothingStored           503  nothing_stored: neither Redis nor PostgreSQL took the delivery in time
-│   └── DoorFull                503  door_full: the door holds too many large bodies or requests
+│   └── DoorFull                503  door_full: the door holds too many large bodies
 ├── PermanentError              another try cannot help: the task fails at once
 │   ├── MalformedEnvelope       malformed_envelope
 │   ├── FrontRejected           front_rejected: a 4xx that stays
@@ -28,6 +28,8 @@ MailroomError
 │   │   └── StorageFull         storage_full
 │   ├── UnclearAnswer           unclear_answer: a write went out, and no clear answer came back
 │   └── StoreUnavailable        store_unavailable: PostgreSQL or Redis is away
+│       ├── NotMigrated         not_migrated: the schema lacks what this release needs
+│       └── SchemaTooNew        schema_too_new: a newer release took away what this one needs
 ├── NotYet                      the task goes back as it was; this was no attempt
 │   ├── BudgetExhausted         budget_exhausted: Front's 429, or our own count
 │   ├── TokenUnavailable        token_unavailable: the token has expired, and Front gives no new one yet
@@ -122,7 +124,7 @@ class NothingStored(ComeBack):
 
 
 class DoorFull(ComeBack):
-    """The door holds as many large bodies or requests as it has room for."""
+    """The door holds as many large bodies as it has room for."""
 
     code = "door_full"
 
@@ -228,6 +230,18 @@ class StoreUnavailable(TransientError):
     """PostgreSQL or Redis is away."""
 
     code = "store_unavailable"
+
+
+class NotMigrated(StoreUnavailable):
+    """The database lacks tables, columns or functions of this release; run `mailroom migrate`."""
+
+    code = "not_migrated"
+
+
+class SchemaTooNew(StoreUnavailable):
+    """A migration of a newer release took away what this release needs; run the newer release."""
+
+    code = "schema_too_new"
 
 
 class NotYet(MailroomError):

@@ -199,8 +199,9 @@ class Plan(NamedTuple):
 class Task:
     """One claimed task. An attempt may write only while the task still has its `lease_epoch`.
 
-    `conversation_id` is that of the task's event, empty when the event has none. `probes`: the obstacles that stood
-    against the task when it was claimed; its attempt shows whether they are gone.
+    `conversation_id` is that of the task's event, empty when the event has none; `delivery_id` is its first delivery's.
+    `probes`: the obstacles that stood against the task when it was claimed; its attempt shows whether they are gone.
+    `is_live`: no backlog holds it up.
     """
 
     id: int
@@ -211,7 +212,9 @@ class Task:
     lease_epoch: int
     attempts: int
     conversation_id: str = ""
+    delivery_id: str = ""
     probes: Sequence[Probe] = ()
+    is_live: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -17,7 +17,7 @@ from kombu.utils.json import dumps, loads
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, TypeAdapter
 
 from shared.errors import StoreUnavailable
-from shared.redis_clients import redis_client, redis_options, redis_place
+from shared.redis_clients import WRITE_PROBE, redis_client, redis_options, redis_place
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -52,12 +52,16 @@ LOW_PRIORITY = 9
 WORKER_TIMEOUT_SECONDS = 1.0
 DOOR_TIMEOUT_SECONDS = 0.3
 
+#: An idle consumer asks Redis again after this; a message ends its wait at once. A stop may wait for as long.
+IDLE_READ_SECONDS = 3
+
 _CONSUMER_OPTIONS = {
     # kombu would record in Redis which messages are taken and done. That takes two more writes for each message, one
     # after the other, and each waits for the disk. A message is only a hint: a killed worker's tasks come back when
     # their leases end.
     "ack_emulation": False,
     "queue_order_strategy": "round_robin",
+    "polling_interval": IDLE_READ_SECONDS,
     "socket_connect_timeout": 2.0,
     "socket_timeout": 5.0,
     "socket_keepalive": True,
@@ -134,7 +138,7 @@ class _Envelope(BaseModel):
     properties: _Properties
 
 
-_Id = Annotated[int, Field(strict=True, ge=1, le=2**63 - 1)]
+_Id = Annotated[int, Field(strict=True, ge=-(2**63), lt=2**63)]  # a bigint
 _NoKeywords = Annotated[dict[str, None], Field(max_length=0)]
 # Arguments, keyword arguments, and what else Celery would send when the task has ended.
 _WITHOUT_ID = TypeAdapter(tuple[tuple[()], _NoKeywords, dict[str, None]])
@@ -145,6 +149,7 @@ _CALLS: dict[str, TypeAdapter[Any]] = {
     KEEP_ALIVE: _WITH_ID,
     EXPIRE: _WITHOUT_ID,
     REPAIR: _WITH_ID,
+    RUN_JOB: _WITH_ID,
 }
 
 
@@ -292,7 +297,9 @@ class QueueDepth:
             with self._redis.pipeline(transaction=False) as pipe:
                 for name in self._lists:
                     pipe.llen(name)
-                return sum(pipe.execute())
+                pipe.delete(WRITE_PROBE)  # a replica that is left behind would give the same numbers for ever
+                *depths, _ = pipe.execute()
+                return sum(depths)
         except (redis.RedisError, OSError) as exc:
             raise StoreUnavailable(f"Redis did not count its messages ({exc}); check REDIS_URL and the server") from exc
 

@@ -40,12 +40,64 @@ _REDIS_OPTIONS = frozenset(
         "username",
     }
 )
-_ASYNCIO_CLASSES: Mapping[type, Any] = {
-    Connection: asyncio_connection.Connection,
-    SSLConnection: asyncio_connection.SSLConnection,
-    UnixDomainSocketConnection: asyncio_connection.UnixDomainSocketConnection,
-}
+#: How an error begins that says "not this server, or not now". The name in REDIS_URL may lead to another server by now.
+_UNFIT = frozenset(
+    {"BUSY", "CLUSTERDOWN", "LOADING", "MASTERDOWN", "MISCONF", "NOAUTH", "NOREPLICAS", "READONLY", "UNBLOCKED"}
+)
+#: Nobody sets this key. Only a primary takes the command that deletes it; a replica answers READONLY.
+WRITE_PROBE = "mailroom:probe"
 _CLUSTER_CHECK_SECONDS = 0.5
+_BRIEF_SECONDS = 0.5
+
+
+def is_unfit(error: object) -> bool:
+    """Whether Redis answered that this server takes no writes, or none now: the connection must not be used again."""
+    known = (redis.exceptions.ReadOnlyError, redis.exceptions.ClusterDownError, redis.exceptions.AuthenticationError)
+    return isinstance(error, known) or str(error).partition(" ")[0] in _UNFIT
+
+
+class _EndsWithItsServer:
+    """A connection of redis-py that ends when its server is no longer the primary, as after a failover.
+
+    The next use then connects again, and so resolves the name again. redis-py and kombu treat the error like a lost
+    connection; as a ResponseError it would keep the connection, and would end a Celery worker.
+    """
+
+    def read_response(self, *args: Any, **options: Any) -> Any:
+        """Read the next reply. Raises ConnectionError where redis-py raises ResponseError for such a server."""
+        parent: Any = super()
+        try:
+            return parent.read_response(*args, **options)
+        except redis.ResponseError as exc:
+            if not is_unfit(exc):
+                raise
+            connection: Any = self
+            connection.disconnect()
+            raise redis.ConnectionError(f"this server does not take commands now: {exc}") from exc
+
+
+class PrimaryConnection(_EndsWithItsServer, Connection):
+    """A connection over TCP."""
+
+
+class PrimarySSLConnection(_EndsWithItsServer, SSLConnection):
+    """A connection over TLS."""
+
+
+class PrimaryUnixConnection(_EndsWithItsServer, UnixDomainSocketConnection):
+    """A connection over a Unix socket."""
+
+
+_CLASSES: Mapping[type, type] = {
+    Connection: PrimaryConnection,
+    SSLConnection: PrimarySSLConnection,
+    UnixDomainSocketConnection: PrimaryUnixConnection,
+}
+_ASYNCIO_CLASSES: Mapping[type, Any] = {
+    PrimaryConnection: asyncio_connection.Connection,
+    PrimarySSLConnection: asyncio_connection.SSLConnection,
+    PrimaryUnixConnection: asyncio_connection.UnixDomainSocketConnection,
+}
 
 
 @cache
@@ -58,6 +110,7 @@ def redis_options(url: str) -> Mapping[str, Any]:
         raise ConfigurationError(f"not a URL that every client of Redis reads: {_REDIS_FORMS}; {_ENCODE}") from None
     if options["connection_class"] is UnixDomainSocketConnection:
         del options["host"], options["port"]
+    options["connection_class"] = _CLASSES[options["connection_class"]]
     _try_redis_options(options)
     return MappingProxyType(options)
 
@@ -65,6 +118,17 @@ def redis_options(url: str) -> Mapping[str, Any]:
 def redis_client(url: str, **options: Any) -> redis.Redis:
     """Return a client with connections of its own; it connects when first used. `options` as for a connection."""
     return redis.Redis.from_pool(ConnectionPool(**_merged(url, options)))
+
+
+def brief_redis_client(url: str) -> redis.Redis:
+    """Return a client that waits half a second for the server, for what can go on without an answer."""
+    return redis_client(
+        url,
+        socket_timeout=_BRIEF_SECONDS,
+        socket_connect_timeout=_BRIEF_SECONDS,
+        # A new connection after a restart of Redis; no second try when Redis hangs.
+        retry=Retry(NoBackoff(), 1, supported_errors=(redis.ConnectionError,)),
+    )
 
 
 def asyncio_redis_connection(url: str, **options: Any) -> Any:

@@ -39,6 +39,13 @@ _CHECK_BYTES: Final = 2**20  # a nearly full storage has room for a few bytes, b
 _FILE_MODE: Final = 0o600
 _FOLDER_MODE: Final = 0o700
 
+#: A mount with one mode for all files answers this to a change of a mode.
+_NO_MODES: Final = frozenset({errno.EPERM, errno.EACCES, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS})
+#: A file system that syncs no folder answers this; databases go on then, too.
+_NO_FOLDER_SYNC: Final = frozenset(
+    {errno.EBADF, errno.EINVAL, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.ENOTTY}
+)
+
 #: The form of Front's ids of files. Anything else is hashed before it becomes part of a path.
 _FRONT_FILE_ID: Final = re.compile(r"fil_[a-z0-9]{1,64}")
 #: No space, no quota, or no room for a file of this size: the task waits for room in each case.
@@ -85,7 +92,7 @@ class Storage:
                 _make_private(folder)  # obstore would let all read them
             obstore.put(self._store, path, iter(hashed), chunk_size=part, max_concurrency=1, use_multipart=True)
         if self._root:
-            _sync(self._root / path, root=self._root)
+            _make_durable(self._root / path, root=self._root)
             _remove_half_written(self._root / path, before=started_at)
         return StoredFile(size=hashed.size, sha256=hashed.sha256.hexdigest())
 
@@ -103,7 +110,7 @@ class Storage:
                     obstore.delete(self._store, batch)
             for folder in {(self._root / path).parent for path in paths} if self._root else ():
                 with suppress(FileNotFoundError):
-                    _fsync(folder)
+                    sync(folder)
 
     def delete_tenant(self, tenant_id: int) -> int:
         """Remove all files of a tenant, half-written ones too, and return their number. Raises StorageUnavailable."""
@@ -189,17 +196,20 @@ def _object_store(url: str) -> ObjectStore:
 
 def _durable_folder(folder: Path) -> Path:
     """Create the folder and its parents, and make each new one durable. Raises ConfigurationError."""
-    missing = [each for each in (folder, *folder.parents) if not each.exists()]
     try:
+        missing = [each for each in (folder, *folder.parents) if not each.exists()]
         for each in reversed(missing):
             _make_private(each)
         for each in missing:
-            _fsync(each.parent)
+            sync(each.parent)
         for each in folder.iterdir():
             if each.name.isdecimal():  # a tenant's
                 _make_private(each)
     except OSError as exc:
-        raise ConfigurationError(f"STORAGE_URL: cannot use {folder}: {exc.strerror}") from exc
+        raise ConfigurationError(
+            f"STORAGE_URL: cannot use {exc.filename or folder} ({exc.strerror}); let user {os.geteuid()} or group "
+            f"{os.getegid()} read and write {folder}, or name another folder"
+        ) from exc
     return folder.resolve()
 
 
@@ -213,16 +223,19 @@ def _set_mode(path: Path, mode: int) -> None:
     """Set the mode of a file or folder of ours. Some mounts have one mode for all files, and refuse to change it."""
     found = path.stat()
     if stat.S_IMODE(found.st_mode) != mode and found.st_uid == os.geteuid():
-        with suppress(PermissionError):
+        try:
             path.chmod(mode)
+        except OSError as exc:
+            if exc.errno not in _NO_MODES:
+                raise
 
 
-def _sync(file: Path, *, root: Path) -> None:
+def _make_durable(file: Path, *, root: Path) -> None:
     """Make a file private, and it and the folders up to the root durable; obstore's local store does neither."""
     with _storage_errors("writing a file"):
         _set_mode(file, _FILE_MODE)
         for each in (file, *file.parents):
-            _fsync(each)
+            sync(each)
             if each == root:
                 return
 
@@ -239,14 +252,21 @@ def _remove_folder(folder: Path) -> int:
     """Remove the folder and all files in it, durably, and return the number of files."""
     count = sum(1 for each in folder.rglob("*") if not each.is_dir())
     shutil.rmtree(folder)
-    _fsync(folder.parent)
+    sync(folder.parent)
     return count
 
 
-def _fsync(path: Path) -> None:
+def sync(path: Path) -> None:
+    """Make a file or a folder durable. Raises OSError.
+
+    Some network file systems and overlays sync no folder; there the name of a file is as durable as they keep it.
+    """
     descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)
+    except OSError as exc:
+        if exc.errno not in _NO_FOLDER_SYNC or not stat.S_ISDIR(os.fstat(descriptor).st_mode):
+            raise
     finally:
         os.close(descriptor)
 

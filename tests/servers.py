@@ -17,6 +17,7 @@ import redis
 from console.up.data_folder import AlreadyRunning, locked
 from console.up.embedded import Postgres, Valkey
 from shared.db.core.migrate import migrate
+from shared.errors import ConfigurationError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -133,5 +134,5 @@ def _remove_unless_held(folder: Path) -> None:
     try:
         with locked(folder):
             shutil.rmtree(folder, ignore_errors=True)
-    except (AlreadyRunning, PermissionError):
+    except (AlreadyRunning, ConfigurationError):  # somebody else's
         return

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import os
 import sys
+import time
 from typing import Any, NoReturn
 
 import structlog
@@ -13,17 +14,23 @@ from celery.concurrency import prefork
 
 from shared import failpoints, queue
 from shared.connection.tokens import keep_alive
+from shared.db.core.session import wait_until_current
 from shared.errors import ConfigurationError, MailroomError, StoreUnavailable
 from shared.http.transport import CallDeadlines
 from shared.process import logs
-from shared.process.heartbeat import Heartbeat
 from shared.settings import Settings, load
 from workers.attempts.run import run_task
 from workers.jobs import run_job
 from workers.process.waking import add_waker
 from workers.process.watchdog import Watchdog
 from workers.repairing.slice import run_repair
-from workers.resources import EXIT_CONFIGURATION, NEEDED_FOR_TASKS, NEEDED_SETTINGS, Resources, open_resources
+from workers.resources import (
+    EXIT_CONFIGURATION,
+    NEEDED_FOR_TASKS,
+    NEEDED_SETTINGS,
+    Resources,
+    open_resources,
+)
 from workers.steps import STEPS
 from workers.sweeping import retention
 
@@ -94,9 +101,8 @@ class WorkerProcess:
 
     kind: str
     takes_work: bool
-    slots: int
+    threads: int
     resources: Resources
-    heartbeat: Heartbeat
     watchdog: Watchdog
 
     @classmethod
@@ -107,37 +113,42 @@ class WorkerProcess:
 
 @signals.setup_logging.connect
 def set_up_logging(**_: Any) -> None:
-    """Configure logging in place of Celery."""
-    logs.configure(settings, "worker")
+    """Configure logging in place of Celery. The queues are known by then."""
+    WorkerProcess.kind = "recorder" if queue.RECORD_QUEUE in app.amqp.queues.consume_from else "worker"
+    logs.configure(settings, WorkerProcess.kind)
+    logs.log_start(WorkerProcess.kind)
 
 
 @signals.celeryd_after_setup.connect
 def open_process(instance: Any, **_: Any) -> None:
-    """Open this process's resources before it consumes. With prefork each child opens its own after the fork."""
+    """Open this process's resources before it consumes. With prefork each child opens its own after the fork.
+
+    It waits here until the schema is migrated. A signal ends it at once: nothing runs yet.
+    """
     queues = instance.app.amqp.queues.consume_from
-    WorkerProcess.kind = "recorder" if queue.RECORD_QUEUE in queues else "worker"
     WorkerProcess.takes_work = bool(set(queues) - {queue.RECORD_QUEUE})
     _check_settings()
     forks = issubclass(instance.pool_cls, prefork.TaskPool)
-    WorkerProcess.slots = 0 if WorkerProcess.kind == "recorder" else 1 if forks else instance.concurrency
+    WorkerProcess.threads = 1 if forks else instance.concurrency
     redis_url = settings.redis_url.get_secret_value()
     WorkerProcess.watchdog = Watchdog(instance, redis_url, stuck_seconds=_longest_task_seconds())
     if not forks:
         _open_resources()
+    wait_until_current(settings.database_url.get_secret_value(), time.sleep)
 
 
 @signals.worker_process_init.connect
 def open_child(**_: Any) -> None:
     """Open a prefork child's resources and start its heartbeat; a child runs one task at a time."""
     _open_resources()
-    WorkerProcess.heartbeat.start()
+    WorkerProcess.resources.heartbeat.start()
 
 
 @signals.worker_ready.connect
 def begin(**_: Any) -> None:
     """Start heartbeat and watchdog once the process can take tasks."""
     if WorkerProcess.runs_tasks():
-        WorkerProcess.heartbeat.start()
+        WorkerProcess.resources.heartbeat.start()
     WorkerProcess.watchdog.start()
 
 
@@ -154,7 +165,7 @@ def ask_to_stop(**_: Any) -> None:
 def close_process(**_: Any) -> None:
     """Stop the heartbeat and close the resources after the last task has ended."""
     if WorkerProcess.runs_tasks():
-        WorkerProcess.heartbeat.stop()
+        WorkerProcess.resources.heartbeat.stop()
         WorkerProcess.resources.close()
 
 
@@ -175,8 +186,12 @@ def _end_as_wrong_configuration(error: ConfigurationError) -> NoReturn:
 def _open_resources() -> None:
     kind = WorkerProcess.kind
     try:
-        WorkerProcess.resources = resources = open_resources(
-            settings, app, kind=kind, runs_tasks=WorkerProcess.takes_work
+        WorkerProcess.resources = open_resources(
+            settings,
+            app,
+            kind=kind,
+            runs_tasks=WorkerProcess.takes_work,
+            threads=WorkerProcess.threads,
         )
     except ConfigurationError as exc:
         _end_as_wrong_configuration(exc)
@@ -184,7 +199,6 @@ def _open_resources() -> None:
         # Celery swallows the exceptions of signal handlers and would go on to consume without resources.
         log.exception("worker_not_started", kind=kind)
         os._exit(1)
-    WorkerProcess.heartbeat = Heartbeat(resources.pool, resources.name, kind, WorkerProcess.slots)
 
 
 def _longest_task_seconds() -> float:

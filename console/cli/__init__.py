@@ -11,7 +11,7 @@ import click
 from console.cli.admin import admin
 from console.cli.api_token import api_token
 from console.cli.commands import RootGroup
-from console.cli.doctor import doctor
+from console.cli.doctor import doctor, health
 from console.cli.event import event
 from console.cli.inbox import inbox
 from console.cli.job import job
@@ -36,7 +36,13 @@ from console.cli.user import user
     callback=RootGroup.print_version,
     help="Show the version.",
 )
-@click.option("--url", type=ConsoleUrl(), metavar="URL", help="Work with the console there, with MAILROOM_TOKEN.")
+@click.option(
+    "--url",
+    type=ConsoleUrl(),
+    envvar="MAILROOM_URL",
+    metavar="URL",
+    help="Work with the console there, with MAILROOM_TOKEN. MAILROOM_URL says the same.",
+)
 def main(url: str | None) -> None:
     """Take Front's webhooks in, never lose one, and do the work behind them.
 
@@ -63,10 +69,12 @@ def up(ctx: click.Context, demo: bool) -> None:
 def migrate(dry_run: bool) -> None:
     """Bring the database schema up to date; safe to run twice, and from two releases at once.
 
+    Says when the schema is newer than this release. Exits 1 if this release cannot work on it.
+
     Example: mailroom migrate --dry-run
     """
     from shared.db.core import migrate as runner
-    from shared.db.core.pool import operator_errors, session
+    from shared.db.core.session import operator_errors, session
     from shared.db.users.users import rekey_addresses
     from shared.settings import load
 
@@ -76,11 +84,18 @@ def migrate(dry_run: bool) -> None:
         applied = runner.migrate(url, dry_run=dry_run)
     for migration in applied:
         click.echo(f"{'would apply' if dry_run else 'applied'} {migration.name}")
-    if not applied:
+    with session(url) as conn:
+        newer = runner.schema_state(conn).newer
+    if newer:
+        click.echo(f"the schema is newer than this release: it has {', '.join(newer)}")
+    elif not applied:
         click.echo("the schema is up to date")
     if dry_run:
         return
     with session(url) as conn:
+        runner.require_current(conn)
+        if newer:
+            click.echo("this release works on it, because those migrations only add")
         for twin in rekey_addresses(conn):
             say(
                 f"tenant {twin.tenant}: an address of {twin.owner} is another spelling of one of {twin.holder}, which "
@@ -88,22 +103,7 @@ def migrate(dry_run: bool) -> None:
             )
 
 
-for command in (
-    up,
-    migrate,
-    status,
-    doctor,
-    settings,
-    tenant,
-    user,
-    inbox,
-    event,
-    task,
-    job,
-    repair,
-    sandbox,
-    keys,
-    admin,
-    api_token,
-):
+for command in (up, migrate, status, doctor, health, settings):
     main.add_command(command)
+for group in (tenant, user, inbox, event, task, job, repair, sandbox, keys, admin, api_token):
+    main.add_command(group)

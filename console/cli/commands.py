@@ -45,7 +45,7 @@ class RootGroup(click.Group):
     def print_version(ctx: click.Context, _: click.Parameter, value: bool) -> None:
         """Print the version and exit, where --version is given."""
         if value:
-            from console import installed_version
+            from shared import installed_version
 
             version = installed_version()
             click.echo(f"mailroom {version}" if version else "mailroom, not installed: run from its source folder")

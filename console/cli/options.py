@@ -8,6 +8,7 @@ from collections.abc import Callable
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
@@ -125,10 +126,24 @@ def selection_from(chosen: Mapping[str, Any], ids: tuple[int, ...] = ()) -> Sele
 
 def remote_url() -> str:
     """Return the address of the console to work with: --url, else MAILROOM_URL; empty to work with the database."""
-    from shared.settings import load
+    return click.get_current_context().find_root().params.get("url") or ""
 
-    given = click.get_current_context().find_root().params.get("url")
-    return given or load().mailroom_url
+
+def remote_token() -> str:
+    """Return the API token for the console: MAILROOM_TOKEN, or what the file MAILROOM_TOKEN_FILE has.
+
+    Raises UsageError without a token. It is no option, because other users of the machine see those.
+    """
+    token, path = os.environ.get("MAILROOM_TOKEN", ""), os.environ.get("MAILROOM_TOKEN_FILE", "")
+    try:
+        token = (token or (path and Path(path).read_text(encoding="utf-8"))).strip()
+    except (OSError, UnicodeDecodeError) as error:
+        raise click.UsageError(f"MAILROOM_TOKEN_FILE: {path} cannot be read: {type(error).__name__}") from None
+    if not token.isascii() or not token.isprintable():
+        raise click.UsageError("MAILROOM_TOKEN is no token: it has other characters than a token has")
+    if not token:
+        raise click.UsageError("set MAILROOM_TOKEN; `mailroom api-token create` makes one where the console runs")
+    return token
 
 
 def require_no_remote() -> None:
@@ -145,7 +160,7 @@ def database() -> Iterator[Connection]:
 
     Raises UsageError when the command is to work with a console elsewhere.
     """
-    from shared.db.core.pool import session
+    from shared.db.core.session import session
     from shared.settings import load
 
     require_no_remote()

@@ -18,6 +18,7 @@ from console.times import format_duration, format_time
 if TYPE_CHECKING:
     from console.status_document import OutageFigures, RepairFigures, RepairsFigures, Status
     from shared.db.reading.status import ParkedWork, RunningProcess
+    from shared.db.tasks.rate_limit import TenantAtLimit
     from shared.db.tenants.connections import RefusedTenant
     from shared.db.tenants.erasing import ErasedCompany
 
@@ -29,7 +30,7 @@ REMEDIES = {
     "paused": "`mailroom tenant resume NAME`",
     "erasing": "`mailroom tenant erase NAME` again, if nobody runs it now",
 }
-MAX_NAMES = 5  # dry-run tenants named in one line
+MAX_NAMES = 5  # tenants named in one line, or in a line each
 
 
 @click.command()
@@ -38,7 +39,8 @@ MAX_NAMES = 5  # dry-run tenants named in one line
 def status(ctx: click.Context, as_json: bool) -> None:
     """Show what waits, runs and is done.
 
-    Exits 1 when Redis does not answer; the rest is shown all the same. Example: mailroom status --json
+    Exits 1 when Redis does not answer; the rest is shown all the same. Ask `mailroom doctor` whether something must be
+    fixed. Example: mailroom status --json
     """
     with backend() as mailroom:
         found = mailroom.status()
@@ -62,6 +64,7 @@ def _print(found: Status) -> None:
         *((f"  parked: {group.cause}", _parked(group, now, unclaimed_days)) for group in found.parked),
         ("tasks", _counts(found.tasks)),
         *((f"{each.what} is away", _outage(each)) for each in found.outages),
+        *_rate_limit_rows(found.rate_limit, now),
         *((("no new tokens for", _refused(found.refused)),) if found.refused else ()),
         *_repair_rows(found.repairs),
         *((("dry run", _dry_runs(found.dry_run)),) if found.dry_run else ()),
@@ -70,7 +73,8 @@ def _print(found: Status) -> None:
         *((("dropped", f"{dropped:,} entries of the queues in Redis that were no messages"),) if dropped else ()),
         ("deleted for age", _counts(found.retention.deleted)),
         ("token refreshes", _counts(found.token_refreshes)),
-        ("processes", _processes(found.processes)),
+        ("processes", _processes(found.processes.alive)),
+        *((("silent", silence(found.processes.silent, now)),) if found.processes.silent else ()),
     ]
     print_pairs(rows)
 
@@ -78,15 +82,37 @@ def _print(found: Status) -> None:
 def _parked(group: ParkedWork, now: datetime, unclaimed_days: int) -> str:
     age = format_duration((now - group.oldest_at).total_seconds())
     if group.cause == "unknown_company":
-        amount = f"{group.events:,} of {_count(group.companies, 'company', 'companies')}, oldest {age}"
+        amount = f"{group.events:,} of {counted(group.companies, 'company', 'companies')}, oldest {age}"
         amount += f"; deleted after {unclaimed_days} d" if unclaimed_days else "; kept for ever"
     else:
-        amount = f"{group.events:,} of {_count(group.companies, 'tenant', 'tenants')}, parked {age}"
+        amount = (
+            f"{group.events:,} of {counted(group.companies, 'tenant', 'tenants')}, parked {age}: {names(group.tenants)}"
+        )
     return f"{amount}; {REMEDIES.get(group.cause, 'released by itself')}"
 
 
 def _outage(outage: OutageFigures) -> str:
     return f"since {format_time(outage.since)} UTC: {outage.code}; one task at a time asks whether it is back"
+
+
+def _rate_limit_rows(tenants: list[TenantAtLimit], now: datetime) -> Iterator[tuple[str, str]]:
+    for each in tenants[:MAX_NAMES]:
+        yield f"limit of {each.tenant}", f"{_calls(each)}; {_waiting(each, now)}"
+    if len(tenants) > MAX_NAMES:
+        yield "limit of", f"{counted(len(tenants) - MAX_NAMES, 'more tenant', 'more tenants')}"
+
+
+def _calls(tenant: TenantAtLimit) -> str:
+    if tenant.limit is None:
+        return "calls unknown: Redis does not answer"
+    return f"{tenant.limit:,} calls a minute: {tenant.used:,} used, {tenant.wasted:,} wasted"
+
+
+def _waiting(tenant: TenantAtLimit, now: datetime) -> str:
+    if tenant.oldest_at is None:
+        return "nothing waits"
+    live = f" and {tenant.waiting_live:,} live" if tenant.waiting_live else ""
+    return f"{tenant.waiting:,}{live} wait, oldest {format_duration((now - tenant.oldest_at).total_seconds())}"
 
 
 def _repair_rows(repairs: RepairsFigures) -> Iterator[tuple[str, str]]:
@@ -111,14 +137,23 @@ def _span(repair: RepairFigures) -> str:
 
 
 def _refused(tenants: list[RefusedTenant]) -> str:
-    more = f" and {len(tenants) - MAX_NAMES} more" if len(tenants) > MAX_NAMES else ""
-    shown = ", ".join(f"{each.tenant} (since {format_time(each.since)} UTC)" for each in tenants[:MAX_NAMES])
-    return f"{shown}{more}: Front refuses them; {REMEDIES['needs_reconnect']}"
+    shown = names([f"{each.tenant} (since {format_time(each.since)} UTC)" for each in tenants])
+    return f"{shown}: Front refuses them; {REMEDIES['needs_reconnect']}"
 
 
 def _dry_runs(tenants: list[str]) -> str:
-    more = f" and {len(tenants) - MAX_NAMES} more" if len(tenants) > MAX_NAMES else ""
-    return ", ".join(tenants[:MAX_NAMES]) + more + ": nothing is changed in Front"
+    return f"{names(tenants)}: nothing is changed in Front"
+
+
+def names(each: list[str]) -> str:
+    """Join the first names, and count the others."""
+    more = f" and {len(each) - MAX_NAMES} more" if len(each) > MAX_NAMES else ""
+    return ", ".join(each[:MAX_NAMES]) + more
+
+
+def silence(processes: list[RunningProcess], now: datetime) -> str:
+    """Name the processes that are silent, and for how long each has been."""
+    return ", ".join(f"{each.name} for {format_duration((now - each.seen_at).total_seconds())}" for each in processes)
 
 
 def _still_sending(company: ErasedCompany) -> str:
@@ -134,7 +169,8 @@ def _processes(processes: list[RunningProcess]) -> str:
     return ", ".join(f"{count} {kind}" for kind, count in sorted(kinds.items())) + f" ({slots} slots)"
 
 
-def _count(number: int, one: str, many: str) -> str:
+def counted(number: int, one: str, many: str) -> str:
+    """Return the number with the word in its form."""
     return f"{number:,} {one if number == 1 else many}"
 
 

@@ -8,13 +8,15 @@ from flask import request
 from flask_openapi3.models.info import Info
 from flask_openapi3.openapi import OpenAPI
 
-from console import installed_version
 from console.api.mount import mount_api
 from console.web import connect
 from console.web.pages import administration, entrance, events, failed, jobs, overview, tenants  # noqa: F401 -- each declares routes of the pages
 from console.web.pages.shell import mount_pages
 from console.web.problems import register_problems
-from console.web.resources import attach_resources, open_resources
+from console.web.resources import attach_resources, current_resources, open_resources
+from shared import installed_version
+from shared.db.core.migrate import require_current
+from shared.errors import StoreUnavailable
 
 if TYPE_CHECKING:
     from flask import Flask, Response
@@ -57,6 +59,7 @@ def create_app(settings: Settings, *, resources: ConsoleResources | None = None)
     _add_security_headers(app, https=https)
     register_problems(app)
     app.add_url_rule(LIVEZ, "livez", lambda: {"alive": True})
+    app.add_url_rule("/readyz", "readyz", _readyz)
     mount_api(app)
     app.before_request(_raise_failure)
     app.register_blueprint(connect.bp)
@@ -68,6 +71,15 @@ def _raise_failure() -> None:
     """Raise the error that the server met before it called the application; the error handlers answer it."""
     if failure := request.environ.get(FAILURE):
         raise failure
+
+
+def _readyz() -> tuple[dict[str, object], int]:
+    """Say whether PostgreSQL answers with a schema that this release can work on."""
+    try:
+        current_resources().pool.run(require_current)
+    except StoreUnavailable as exc:
+        return {"ready": False, "code": exc.code, "reason": str(exc)}, 503
+    return {"ready": True}, 200
 
 
 def _add_security_headers(app: Flask, *, https: bool) -> None:

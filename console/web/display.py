@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from markupsafe import Markup, escape
 
 from console.times import format_duration, format_time
-from shared.text import hidden_character, without_joiners
+from shared.text import hidden_character, printable, without_joiners
 
 if TYPE_CHECKING:
     from flask import Flask
@@ -25,6 +25,7 @@ def register_filters(app: Flask) -> None:
     """Give the templates these filters."""
     app.jinja_env.filters.update(
         exact=exact,
+        plain=printable,
         visible=visible,
         masked=masked,
         masked_handle=masked_handle,

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import socket
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, cast
 
@@ -14,6 +12,7 @@ from shared.connection.tokens import front_client, token_endpoint
 from shared.connection.vault import TokenVault
 from shared.db.core.pool import Pool, open_pool
 from shared.errors import ConfigurationError
+from shared.process.heartbeat import process_name
 
 if TYPE_CHECKING:
     from flask import Flask
@@ -61,7 +60,7 @@ def require_usable(settings: Settings) -> Settings:
 def open_resources(settings: Settings) -> ConsoleResources:
     """Make everything that the console needs; it connects at first use. Raises ConfigurationError."""
     require_usable(settings)
-    name = f"console@{socket.gethostname()}:{os.getpid()}"
+    name = process_name("console")
     return ConsoleResources(
         name=name,
         settings=settings,

@@ -16,7 +16,7 @@ from redis.retry import Retry
 from shared.errors import StoreUnavailable
 from shared.intake.entries import Entry, added_at, fields_of, is_entry_id, read_entry
 from shared.intake.reading import IntakeParser, read_replies
-from shared.redis_clients import asyncio_redis_connection, redis_client
+from shared.redis_clients import WRITE_PROBE, asyncio_redis_connection, redis_client
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -123,9 +123,12 @@ class Intake:
             pipeline = self._redis.pipeline(transaction=False)
             pipeline.xrange(STREAM, count=1)
             pipeline.time()
-            oldest, (seconds, microseconds) = pipeline.execute()
+            pipeline.delete(WRITE_PROBE)  # a replica that is left behind would have the same oldest for ever
+            oldest, (seconds, microseconds), _ = pipeline.execute()
+        if not oldest:
+            return 0.0
         now = int(seconds) * 1000 + int(microseconds) // 1000
-        return abs(now - added_at(oldest[0][0])) / 1000 if oldest else 0.0
+        return abs(now - added_at(oldest[0][0])) / 1000
 
     def close(self) -> None:
         """Close the connections."""

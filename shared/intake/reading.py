@@ -10,8 +10,10 @@ from ssl import SSLWantReadError
 from typing import TYPE_CHECKING, Any
 
 import redis
-from libvalkey import Reader
+from libvalkey import Reader, ReplyError
 from redis._parsers import BaseParser
+
+from shared.redis_clients import is_unfit
 
 if TYPE_CHECKING:
     import asyncio
@@ -24,7 +26,8 @@ MORE = object()  # a reply is not here yet; None and False are replies
 async def read_replies(stream: asyncio.StreamReader, count: int) -> list[Any]:
     """The next `count` replies; an error of Redis is a value among them. Raises RedisError.
 
-    More replies than were asked for are nobody's: the connection must not be used again.
+    More replies than were asked for are nobody's: the connection must not be used again. Nor must it after an error
+    that says that this server takes no writes; it is raised although some of the commands may have been done.
     """
     reader = Reader(protocolError=redis.InvalidResponse, notEnoughData=MORE)
     replies: list[Any] = []
@@ -36,6 +39,9 @@ async def read_replies(stream: asyncio.StreamReader, count: int) -> list[Any]:
             replies.append(reply)
     if reader.has_data():
         raise redis.InvalidResponse("Redis sent more replies than it got commands")
+    for reply in replies:
+        if isinstance(reply, ReplyError) and is_unfit(reply):
+            raise redis.ConnectionError(str(reply))
     return replies
 
 

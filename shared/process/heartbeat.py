@@ -1,29 +1,66 @@
-"""The heartbeat of a process: a row says that it is alive, and how many tasks it can run at a time."""
+"""The heartbeat of a process: a row says that it is alive, and how many tasks it can run at a time.
+
+A process without a heartbeat for LOST_AFTER_SECONDS counts as lost, and its tasks go to others. So a heartbeat is also
+a promise to the process: until then nobody takes its tasks away. PostgreSQL's clock alone decides, and our side counts
+the same seconds from the moment before the heartbeat was sent.
+
+A process that ends deletes its row. One that was killed counts as lost at once when another starts on its machine.
+"""
 
 from __future__ import annotations
 
+import os
+import secrets
+import socket
 import threading
+import time
+from dataclasses import dataclass
 
 import structlog
 
-from shared.db.core.pool import Pool
+from shared.db.core.pool import Connection, Pool
 from shared.db.tasks import capacity
 from shared.errors import StoreUnavailable
+from shared.process import is_running
 
 INTERVAL_SECONDS = 4.0
+#: After an outage of PostgreSQL every process sends a heartbeat before the sweeper looks for lost ones.
+AFTER_A_MISS_SECONDS = 1.0
 log = structlog.get_logger()
 
 
-class Heartbeat:
-    """A thread that renews the process's row until it is stopped."""
+@dataclass(frozen=True, kw_only=True)
+class Alive:
+    """The time for which nobody may take this process for lost, by the monotonic clock.
 
-    def __init__(self, pool: Pool, name: str, kind: str, slots: int = 0):
+    It may have counted as lost before `since`.
+    """
+
+    since: float
+    until: float
+
+
+def process_name(kind: str) -> str:
+    """Return a name for this process that no other has, not even a restarted container's with the same host and pid."""
+    return f"{kind}@{socket.gethostname()}:{os.getpid()}-{secrets.token_hex(2)}"
+
+
+class Heartbeat:
+    """A thread that renews the process's row until it is stopped. Other threads may renew it, too.
+
+    `connections`: how many to PostgreSQL the process may have, without those of the pool.
+    """
+
+    def __init__(self, pool: Pool, name: str, kind: str, slots: int = 0, *, connections: int = 0):
         self._pool = pool
         self._name = name
         self._kind = kind
         self._slots = slots
+        self._connections = pool.size + connections
+        self._alive = Alive(since=0.0, until=0.0)
+        self._turn = threading.Lock()
         self._stopped = threading.Event()
-        self._thread = threading.Thread(target=self._beat, name="heartbeat", daemon=True)
+        self._thread = threading.Thread(target=self._run, name="heartbeat", daemon=True)
 
     def start(self) -> None:
         """Start the thread."""
@@ -40,12 +77,58 @@ class Heartbeat:
         except StoreUnavailable as exc:
             log.warning("process_not_removed", reason=str(exc))
 
+    def alive_for(self, seconds: float) -> Alive:
+        """Return the time for which this process counts as alive: at least for `seconds` from now.
+
+        Sends a heartbeat when less is left. Raises StoreUnavailable.
+        """
+        if self._is_alive_for(seconds):  # no thread waits for a heartbeat that it does not need
+            return self._alive
+        with self._turn:
+            if not self._is_alive_for(seconds):
+                self._beat()
+            return self._alive
+
+    def _is_alive_for(self, seconds: float) -> bool:
+        return self._alive.until - time.monotonic() >= seconds
+
     def _beat(self) -> None:
-        while not self._stopped.is_set():
+        began = time.monotonic()
+        self._pool.run(self._record)
+        ended = time.monotonic()
+        # The process may have been found lost before this heartbeat was written.
+        since = self._alive.since if ended < self._alive.until else ended
+        self._alive = Alive(since=since, until=began + capacity.LOST_AFTER_SECONDS)
+
+    def _record(self, conn: Connection) -> None:
+        capacity.record_heartbeat(conn, self._name, self._kind, self._slots, self._connections)
+
+    def _run(self) -> None:
+        pause, first = 0.0, True
+        while not self._stopped.wait(pause):
+            pause = AFTER_A_MISS_SECONDS
             try:
-                self._pool.run(lambda conn: capacity.record_heartbeat(conn, self._name, self._kind, self._slots))
+                with self._turn:
+                    self._beat()
+                if first:
+                    self._pool.run(self._mark_killed)
+                pause, first = INTERVAL_SECONDS, False
             except StoreUnavailable as exc:
                 log.warning("heartbeat_missed", reason=str(exc))
-            except Exception:  # without the thread, a live process would count as dead
+            except Exception:  # without the thread, a live process would count as lost
                 log.exception("heartbeat_missed")
-            self._stopped.wait(INTERVAL_SECONDS)
+
+    def _mark_killed(self, conn: Connection) -> None:
+        """Give up the processes of this machine that are gone. One of another container writes its row again."""
+        for name in capacity.process_names(conn):
+            if _machine(name) == _machine(self._name) and not is_running(_pid(name)):
+                log.warning("process_was_killed", name=name)
+                capacity.give_up_process(conn, name)
+
+
+def _machine(name: str) -> str:
+    return name.partition("@")[2].rpartition(":")[0]
+
+
+def _pid(name: str) -> str:
+    return name.rpartition(":")[2].partition("-")[0]

@@ -7,19 +7,28 @@ import random
 import time
 import traceback
 from collections.abc import Mapping
+from typing import Any
 
 import structlog
+from structlog.contextvars import bound_contextvars
 
 from shared import failpoints
 from shared.db.tasks import leases
-from shared.errors import Fenced, MailroomError, NeedsReconnect, NotYet, StoreUnavailable
+from shared.errors import BudgetExhausted, Fenced, MailroomError, NeedsReconnect, NotYet, StoreUnavailable
 from shared.models import Task
 from shared.process.scrub import hide
 from workers.attempts.attempt import Attempt, Step
 from workers.attempts.breaker import is_outage, run_probes
-from workers.attempts.retries import decide
+from workers.attempts.retries import Decision, GiveBack, GiveUp, Park, Retry, decide
 from workers.resources import Resources
 
+#: The log's words for the end of an attempt that failed.
+WORDS: Mapping[type[Decision], str] = {
+    Retry: "attempt_failed",
+    GiveBack: "task_put_back",
+    Park: "task_parked",
+    GiveUp: "task_failed",
+}
 #: Of a failure's description, in characters.
 MAX_DESCRIPTION = 4_000
 log = structlog.get_logger()
@@ -34,7 +43,8 @@ def run_task(resources: Resources, steps: Mapping[str, Step], task_id: int) -> N
         attempt = _claim(resources, task_id)
         if attempt is None:
             return
-        _run(attempt, steps[attempt.task.kind])
+        with bound_contextvars(**_ids(attempt.task)):
+            _run(attempt, steps[attempt.task.kind])
         if attempt.tenant_has_due_work:
             resources.dispatcher.top_up([attempt.task.tenant_id])
     except StoreUnavailable as exc:
@@ -60,6 +70,7 @@ def describe_failure(error: BaseException) -> str:
 
 
 def _claim(resources: Resources, task_id: int) -> Attempt | None:
+    resources.heartbeat.alive_for(0.0)  # a task of a process that never sent one would wait for its lease to end
     claimed_at = time.monotonic()
     lease = resources.settings.lease_seconds
     claimed = resources.pool.run_autocommit(
@@ -71,11 +82,18 @@ def _claim(resources: Resources, task_id: int) -> Attempt | None:
 def _run(attempt: Attempt, step: Step) -> None:
     """Do the step and settle its end, unless the lease is lost meanwhile: then the task is somebody else's."""
     task = attempt.task
+    began = time.monotonic()
     try:
         _do_or_fail(attempt, step)
+        if attempt.end:
+            state, code = attempt.end
+            spent = round(1000 * (time.monotonic() - began))
+            log.info(f"task_{state}", kind=task.kind, code=code, attempt=task.attempts, milliseconds=spent)
     except Fenced:
-        log.warning("fenced", task_id=task.id, kind=task.kind, epoch=task.lease_epoch)
+        log.warning("fenced", kind=task.kind, epoch=task.lease_epoch)
         attempt.transaction(lambda conn: leases.release(conn, task))
+    finally:
+        attempt.release_calls()
 
 
 def _do_or_fail(attempt: Attempt, step: Step) -> None:
@@ -86,7 +104,6 @@ def _do_or_fail(attempt: Attempt, step: Step) -> None:
     except Fenced:
         raise
     except BaseException as exc:  # noqa: BLE001 -- MemoryError, SystemExit: the task fails, the worker lives on
-        _log_failure(attempt.task, exc)
         _settle_failure(attempt, exc)
 
 
@@ -101,14 +118,26 @@ def _do(attempt: Attempt, step: Step) -> None:
 
 
 def _settle_failure(attempt: Attempt, error: BaseException) -> None:
-    """Decide what follows the failure and write it down. Raises Fenced when the lease is lost."""
+    """Decide what follows the failure, write it down and log it. Raises Fenced when the lease is lost."""
+    if isinstance(error, BudgetExhausted) and not attempt.calls:
+        attempt.rest(error.retry_after)
+        return
     outage = is_outage(attempt, error)
     jitter = random.random()  # noqa: S311 -- spreads retries
     decision = decide(error, attempt=attempt.task.attempts, jitter=jitter, outage=outage)
-    attempt.fail(decision, describe_failure(error))
+    try:
+        attempt.fail(decision, describe_failure(error))
+    finally:  # whatever became of it: nobody else says what happened
+        task, level = attempt.task, log_level_of(error)
+        log.log(level, WORDS[type(decision)], kind=task.kind, code=decision.code, attempt=task.attempts)
 
 
-def _log_failure(task: Task, error: BaseException) -> None:
-    code = error.code if isinstance(error, MailroomError) else "bug"
-    event = "task_put_back" if isinstance(error, NotYet) else "attempt_failed"
-    log.log(log_level_of(error), event, task_id=task.id, kind=task.kind, code=code, attempt=task.attempts)
+def _ids(task: Task) -> dict[str, Any]:
+    """Return the ids that every line about the task has."""
+    return {
+        "delivery_id": task.delivery_id,
+        "event_id": task.event_id,
+        "tenant_id": task.tenant_id,
+        "conversation_id": task.conversation_id,
+        "task_id": task.id,
+    }

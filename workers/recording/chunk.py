@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import zlib
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence, Set
-from typing import TypeVar, cast
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Set
+from typing import TypeAlias, TypeVar, cast
 
 import structlog
 
@@ -20,12 +20,17 @@ from shared.db.tenants import erasing
 from shared.errors import StoreUnavailable
 from shared.front.envelope import claimed_company, is_known
 from shared.models import Delivery, Origin, Tenant
+from shared.process.logs import log_each
 from workers.changes.precedence import API_SOURCES, CHANGE_WEBHOOKS
 from workers.recording.parse import Incoming, Parsed, parse
 from workers.recording.prepare import PreparedChunk, chunk_work, delivery_row, plan_chunk, prepare, with_tenant
 from workers.recording.write import write_work
 
 T = TypeVar("T")
+#: What became of a delivery, as a line of the log.
+Outcome: TypeAlias = Mapping[str, str | int | None]
+#: The log's words for a new event that begins in one of these states. In any other, its delivery is recorded.
+OUTCOMES = {"ignored": "delivery_ignored", "parked": "delivery_parked", "failed": "delivery_failed"}
 log = structlog.get_logger()
 
 
@@ -50,12 +55,14 @@ def record_chunk(
     *,
     prepared: PreparedChunk | None = None,
     seen_types: SeenTypes | None = None,
+    outcomes: list[Outcome] | None = None,
 ) -> set[int]:
     """Record the chunk and return the ids of the tenants that have new work.
 
     `prepared` is the result of `prepare` for this chunk, if there is one. Events that were recorded since and companies
     that were erased since are left out. If another row that it refers to is gone, a foreign key is violated. The caller
-    then repeats the transaction without `prepared`. `seen_types` notes the types that this app gets webhooks of.
+    then repeats the transaction without `prepared`. `seen_types` notes the types that this app gets webhooks of. To
+    `outcomes` one is added for each delivery, true once the transaction is committed.
 
     All rows are read before the first is written: in a pipeline nothing waits for PostgreSQL after that. Conversations
     are locked once, at the end, so that all transactions lock several of them in one order.
@@ -72,6 +79,15 @@ def record_chunk(
     statements.note_changes(conn, _changed_conversations(new, prepared.tenants), _merges(new, prepared.tenants))
     if seen_types:
         seen_types.note(conn, _webhook_types(items))
+    if outcomes is not None:
+        outcomes += _outcomes_of_new(prepared, new)
+        outcomes += [_outcome("delivery_repeated", item, ids[item.key], prepared.tenants) for item in repeated]
+        kept = {item.incoming.delivery.id for item in items}
+        outcomes += [
+            _outcome("delivery_dropped" if item.is_event else "delivery_ignored", item, None, {})
+            for item in chunk
+            if item.incoming.delivery.id not in kept
+        ]
     return tenant_ids
 
 
@@ -84,6 +100,7 @@ def adopt_parked_events(pool: Pool) -> set[int]:
 
     def adopt(parked: Sequence[ParkedDelivery]) -> None:
         tenant_ids.update(pool.run(lambda conn: _adopt(conn, parked)))
+        log_each({"event": "delivery_adopted", "delivery_id": each.id, "event_id": each.event_id} for each in parked)
 
     def give_up(offender: ParkedDelivery, exc: Exception) -> None:
         log.warning("unrecordable", delivery_id=offender.id, error=type(exc).__name__)
@@ -113,6 +130,38 @@ def bisect_failures(
         half = len(items) // 2
         bisect_failures(items[:half], do, give_up)
         bisect_failures(items[half:], do, give_up)
+
+
+def _outcomes_of_new(prepared: PreparedChunk, new: Sequence[Parsed]) -> Iterator[Outcome]:
+    """Yield the outcome of each new event's first delivery: its state, as its row has it."""
+    written = {prepared.ids[item.key] for item in new}
+    for group in prepared.groups:
+        for event_id, row, delivery in zip(group.ids, group.events, group.deliveries, strict=True):
+            if event_id in written:
+                yield {
+                    "event": OUTCOMES.get(row.state, "delivery_recorded"),
+                    "delivery_id": delivery.id,
+                    "event_id": event_id,
+                    "tenant_id": row.tenant_id,
+                    "company_id": row.company_id,
+                    "front_id": row.front_id,
+                    "type": row.type,
+                    "code": row.cause,
+                }
+
+
+def _outcome(event: str, item: Parsed, event_id: int | None, tenants: Mapping[str, Tenant]) -> Outcome:
+    tenant = tenants.get(item.envelope.company_id)
+    return {
+        "event": event,
+        "delivery_id": item.incoming.delivery.id,
+        "event_id": event_id,
+        "tenant_id": tenant.id if tenant else None,
+        "company_id": item.envelope.company_id,
+        "front_id": item.key[1],
+        "type": item.envelope.type,
+        "code": None,
+    }
 
 
 def _write_new(conn: Connection, prepared: PreparedChunk, new: Iterable[Parsed]) -> set[int]:

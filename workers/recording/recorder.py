@@ -20,7 +20,8 @@ from shared.db.core.pool import Connection, Pool
 from shared.db.recording import spool, statements
 from shared.errors import StoreUnavailable
 from shared.intake.client import Intake
-from workers.recording.chunk import SeenTypes, bisect_failures, record_chunk
+from shared.process.logs import log_each
+from workers.recording.chunk import Outcome, SeenTypes, bisect_failures, record_chunk
 from workers.recording.parse import Parsed, parse
 from workers.recording.prefetch import Batch, DeliveryReader
 from workers.recording.prepare import PreparedChunk
@@ -135,10 +136,12 @@ class Recorder:
     def _record_chunk(self, chunk: Sequence[Parsed], prepared: PreparedChunk | None = None) -> None:
         failpoints.reach("marked_before_record")
         once = iter([prepared])  # a repeated transaction prepares anew
-        tenant_ids = self._pool.run(lambda conn: _commit_chunk(conn, chunk, next(once, None), self._seen_types))
+        tenant_ids, outcomes = self._pool.run(
+            lambda conn: _commit_chunk(conn, chunk, next(once, None), self._seen_types)
+        )
         failpoints.reach("recorded_before_dispatch")
-        log.debug("recorded", deliveries=len(chunk))
         self._top_up(tenant_ids)
+        log_each(outcomes)
 
     def _keep_unparsed(self, offender: Parsed, exc: Exception) -> None:
         incoming = offender.incoming
@@ -163,13 +166,14 @@ class Recorder:
 
 def _commit_chunk(
     conn: Connection, chunk: Sequence[Parsed], prepared: PreparedChunk | None, seen_types: SeenTypes
-) -> set[int]:
+) -> tuple[set[int], list[Outcome]]:
+    outcomes: list[Outcome] = []
     with conn.pipeline():  # waits only for results that are needed
-        tenant_ids = record_chunk(conn, chunk, prepared=prepared, seen_types=seen_types)
+        tenant_ids = record_chunk(conn, chunk, prepared=prepared, seen_types=seen_types, outcomes=outcomes)
         incoming = [each.incoming for each in chunk]
         spool.delete(conn, [each.delivery.id for each in incoming if each.origin != "webhook"])
         statements.unmark_in_flight(conn, [each.entry_id for each in incoming])
-    return tenant_ids
+    return tenant_ids, outcomes
 
 
 @contextmanager

@@ -5,9 +5,7 @@ from __future__ import annotations
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Protocol
 
-import click
-
-from console.cli.options import database, operator_name, remote_url
+from console.cli.options import database, operator_name, remote_token, remote_url
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -100,12 +98,8 @@ def backend() -> Iterator[Backend]:
     """Give the API of the console at --url or MAILROOM_URL; where neither is set, the database."""
     if url := remote_url():
         from console.cli.backend.remote import Remote
-        from shared.settings import load
 
-        token = load().mailroom_token.get_secret_value()
-        if not token:
-            raise click.UsageError("set MAILROOM_TOKEN; `mailroom api-token create` makes one where the console runs")
-        with Remote(url, token) as remote:
+        with Remote(url, remote_token()) as remote:
             yield remote
     else:
         from console.access.actor import command_line_actor

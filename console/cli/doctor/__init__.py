@@ -1,14 +1,15 @@
-"""`mailroom doctor`: run every check and print what to fix."""
+"""`mailroom doctor`: run every check and print what to fix. `mailroom health`: say whether one process lives."""
 
 from __future__ import annotations
 
+import socket
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
 import click
 
 from console.cli.commands import FAILED
-from console.cli.options import json_option, require_no_remote
+from console.cli.options import database, json_option, require_no_remote
 from console.cli.output import print_json, safe_text, stdout_page
 from shared.errors import ConfigurationError
 
@@ -28,6 +29,23 @@ def doctor(ctx: click.Context, as_json: bool) -> None:
     else:
         _print(findings)
     if not healthy:
+        ctx.exit(FAILED)
+
+
+@click.command()
+@click.argument("kind", type=click.Choice(["recorder", "worker", "sweeper", "console"]))
+@click.pass_context
+def health(ctx: click.Context, kind: str) -> None:
+    """Say whether this host's process of a kind lives; exits 1 when it has been silent for 15 seconds.
+
+    For the health checks of containers. Example: mailroom health worker
+    """
+    from shared.db.tasks.capacity import is_alive
+
+    with database() as conn:
+        alive = is_alive(conn, kind, socket.gethostname())
+    click.echo(f"the {kind} on {socket.gethostname()} {'lives' if alive else 'has been silent for 15 seconds'}")
+    if not alive:
         ctx.exit(FAILED)
 
 

@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import Any
 from urllib.parse import urlsplit
 
 import redis
 
+from console.cli.status import REMEDIES, counted, names, silence
 from console.issued_secrets import OAUTH_SETTINGS, missing_oauth_settings
 from console.key_rotation import KeyUsage, key_usage
 from console.times import format_time
+from shared.connection.budget import Budget
 from shared.connection.vault import TokenVault
 from shared.db.core import migrate
-from shared.db.core.pool import session
-from shared.db.tasks import outages
+from shared.db.core.session import session
+from shared.db.reading import status
+from shared.db.tasks import outages, rate_limit
 from shared.db.tenants import connections, erasing, tenants
 from shared.errors import MailroomError
 from shared.redis_clients import redis_client
@@ -24,6 +29,8 @@ from shared.storage import Storage
 
 OLDEST_REDIS = (7, 0)
 LOOPBACK_HOSTS = {"localhost", "127.0.0.1", "::1"}
+#: The causes of parked work that somebody chose.
+MEANT_TO_WAIT = {"paused", "erasing"}
 OUTAGE_FIXES = {
     "front": "wait for Front, or check FRONT_API_URL and the way to it; work goes on by itself",
     "storage": "make room at STORAGE_URL, or check who may write there; files go on by themselves",
@@ -56,6 +63,8 @@ def _check_settings(settings: Settings) -> Iterator[Finding]:
     ):
         keys = getattr(settings, name)
         yield Finding(name=name, ok=bool(keys), found=f"{len(keys)} set" if keys else "not set", fix=fix)
+    port = f"{settings.metrics_port} of {settings.metrics_host}" if settings.metrics_port else "not set"
+    yield Finding(name="metrics_port", ok=True, found=port, fix="")
     in_production = settings.mailroom_env == "production"
     settings.require(*(REQUIRED_IN_PRODUCTION if in_production else ("database_url", "redis_url")))
 
@@ -64,14 +73,22 @@ def _check_postgresql(settings: Settings) -> Iterator[Finding]:
     settings.require("database_url")
     with session(settings.database_url.get_secret_value()) as conn:
         yield Finding(name="postgresql", ok=True, found=f"answers, version {conn.info.server_version // 10_000}")
-        pending = migrate.pending(conn, migrate.known())
-    missing = ", ".join(migration.name for migration in pending)
-    yield Finding(
-        name="migrations",
-        ok=not pending,
-        found=f"missing: {missing}" if pending else "applied",
-        fix="run `mailroom migrate`",
-    )
+        encoding = migrate.server_encoding(conn)
+        yield Finding(
+            name="database encoding", ok=encoding == migrate.ENCODING, found=encoding, fix=migrate.ENCODING_FIX
+        )
+        migrate.pending(conn, migrate.known())
+        state = migrate.schema_state(conn)
+    yield _schema_finding(state)
+
+
+def _schema_finding(state: migrate.SchemaState) -> Finding:
+    if state.missing:
+        found, fix = f"missing: {', '.join(state.missing)}", "run `mailroom migrate`"
+    else:
+        found = f"applied; newer than this release: {', '.join(state.newer)}" if state.newer else "applied"
+        fix = "run the newer release: it took away what this one needs"
+    return Finding(name="migrations", ok=not (state.missing or state.breaking), found=found, fix=fix)
 
 
 def _check_redis(settings: Settings) -> Iterator[Finding]:
@@ -95,6 +112,9 @@ def _check_redis(settings: Settings) -> Iterator[Finding]:
     in_cluster = bool(facts.get("cluster_enabled"))
     found, fix = "yes" if in_cluster else "no", "use one server: Redis Cluster is not supported"
     yield Finding(name="redis cluster", ok=not in_cluster, found=found, fix=fix)
+    is_primary = facts.get("role", "master") == "master"
+    found, fix = "primary" if is_primary else "replica, which takes no writes", "let REDIS_URL lead to the primary"
+    yield Finding(name="redis role", ok=is_primary, found=found, fix=fix)
     policy = facts["maxmemory_policy"]
     fix = "set maxmemory-policy noeviction: another policy deletes acknowledged deliveries when memory is full"
     yield Finding(name="redis eviction", ok=policy == "noeviction", found=policy, fix=fix)
@@ -126,6 +146,18 @@ def _check_outages(settings: Settings) -> Iterator[Finding]:
             yield Finding(name=f"{outage.what} is away", ok=False, found=found, fix=OUTAGE_FIXES[outage.what])
 
 
+def _check_rate_limits(settings: Settings) -> Iterator[Finding]:
+    """Name the tenants at Front's rate limit. That is ok, unless many of their calls are made in vain."""
+    budget = Budget.from_url(settings.redis_url.get_secret_value())
+    with session(settings.database_url.get_secret_value()) as conn:
+        for each in rate_limit.tenants_at_limit(conn, budget):
+            if each.limit is None:
+                continue
+            found = f"{each.used:,} of {each.limit:,} calls used in the last minute, {each.wasted:,} of them wasted"
+            fix = "look at the attempts of `mailroom event show`: Front fails, or another program uses the same limit"
+            yield Finding(name=f"limit of {each.tenant}", ok=not each.wastes_calls, found=found, fix=fix)
+
+
 def _check_tokens(settings: Settings) -> Iterator[Finding]:
     """Check that every tenant is connected, its token can be opened, and no token needs an older key."""
     with session(settings.database_url.get_secret_value()) as conn:
@@ -148,6 +180,56 @@ def _sealing(usage: KeyUsage) -> Iterator[Finding]:
     yield Finding(name="tokens", ok=not unreadable, found=found, fix=fix)
     found = f"{usage.older} sealed with an older key" if usage.older else "no token needs an older key"
     yield Finding(name="token keys in use", ok=not usage.older, found=found, fix="run `mailroom keys rotate`")
+
+
+def _check_connections(settings: Settings) -> Iterator[Finding]:
+    """Add up what all processes may open. A door opens one while Redis is away; this command has one, too."""
+    with session(settings.database_url.get_secret_value()) as conn:
+        processes = status.running_processes(conn, within=status.SILENT_SECONDS) + status.silent_processes(conn)
+        use = status.connection_use(conn)
+    ours = sum(process.connections for process in processes)
+    needed = ours + settings.web_concurrency + use.of_others
+    parts = (
+        f"{ours} by {counted(len(processes), 'process', 'processes')}",
+        f"{settings.web_concurrency} by the door",
+        f"{use.of_others} by other programs",
+    )
+    yield Finding(
+        name="connections",
+        ok=needed <= use.allowed and use.used < use.allowed,
+        found=f"{use.used} of {use.allowed} in use; up to {needed} are needed: {', '.join(parts)}",
+        fix="raise PostgreSQL's max_connections, or lower WORKER_THREADS or the number of processes",
+    )
+
+
+def _check_parked(settings: Settings) -> Iterator[Finding]:
+    """Name the tenants whose work waits for somebody. Work that somebody paused is ok, and so is unclaimed mail."""
+    with session(settings.database_url.get_secret_value()) as conn:
+        for group in status.parked_work(conn):
+            since = f"since {format_time(group.oldest_at)} UTC"
+            if group.cause == "unknown_company":
+                companies = counted(group.companies, "company", "companies")
+                found = f"{counted(group.events, 'event', 'events')} of {companies} without a tenant, {since}"
+                yield Finding(name="unclaimed mail", ok=True, found=found)
+                continue
+            found = f"{names(group.tenants)}: {counted(group.events, 'event', 'events')}, {since}"
+            fix = REMEDIES.get(group.cause, "see `mailroom tenant show NAME`")
+            yield Finding(name=f"parked: {group.cause}", ok=group.cause in MEANT_TO_WAIT, found=found, fix=fix)
+
+
+def _check_processes(settings: Settings) -> Iterator[Finding]:
+    """Name the processes that went silent. None at all is ok: somebody may look before they start."""
+    with session(settings.database_url.get_secret_value()) as conn:
+        alive = status.running_processes(conn, within=status.SILENT_SECONDS)
+        silent = status.silent_processes(conn)
+    kinds = Counter(process.kind for process in alive)
+    found = ", ".join(f"{count} {kind}" for kind, count in sorted(kinds.items())) or "none"
+    found += " alive" + (f"; silent: {silence(silent, datetime.now(UTC))}" if silent else "")
+    fix = (
+        "look at each: it is frozen, does not reach PostgreSQL, or was killed and not started again; restart it. One "
+        "that stays away is forgotten after an hour"
+    )
+    yield Finding(name="processes", ok=not silent, found=found, fix=fix)
 
 
 def _check_oauth_app(settings: Settings) -> Iterator[Finding]:
@@ -192,6 +274,10 @@ CHECKS: tuple[tuple[str, Callable[[Settings], Iterator[Finding]], str], ...] = (
     ("redis_server", _check_redis, "check REDIS_URL"),
     ("storage", _check_storage, "check STORAGE_URL, the space left and who may write there"),
     ("outages_standing", _check_outages, "see the lines above"),
+    ("processes_alive", _check_processes, "see the lines above"),
+    ("connections_counted", _check_connections, "see the lines above"),
+    ("parked_work", _check_parked, "see the lines above"),
+    ("rate_limits", _check_rate_limits, "see the lines above"),
     ("tokens", _check_tokens, "see the lines above"),
     ("oauth_app", _check_oauth_app, "see the lines above"),
     ("erased_companies", _check_erased_companies, "start PostgreSQL, or check DATABASE_URL"),

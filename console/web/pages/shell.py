@@ -15,7 +15,6 @@ import structlog
 from flask import Blueprint, Response, g, make_response, redirect, render_template, request, url_for
 from flask_wtf.csrf import CSRFError, CSRFProtect
 
-from console import installed_version
 from console.access.actor import VERBS, NotAllowed
 from console.filter_words import BadFilter, Words, read_words
 from console.operations.audited import Change, carry_out
@@ -23,6 +22,7 @@ from console.web import login
 from console.web.display import register_filters
 from console.web.problems import problem_page
 from console.web.resources import current_resources
+from shared import installed_version
 from shared.db.accounts import accounts
 from shared.db.core.pool import TooSlow
 from shared.db.reading.filters import Filter
@@ -37,8 +37,8 @@ if TYPE_CHECKING:
 
 View = TypeVar("View", bound=Callable[..., Any])
 
-#: The right that each page needs, by endpoint and methods: tests walk all of them with every role.
-VERBS_OF_PAGES: dict[tuple[str, tuple[str, ...]], str] = {}
+#: Each page with its address, its methods and the right it needs: tests walk all of them with every role.
+VERBS_OF_PAGES: list[tuple[str, tuple[str, ...], str]] = []
 
 #: The pages in the order of the navigation, with their endpoints.
 NAVIGATION = (
@@ -104,7 +104,7 @@ def page(rule: str, *, verb: str = "read", methods: tuple[str, ...] = ("GET",)) 
             g.actor = actor
             return cast("ResponseReturnValue", view(**values))
 
-        VERBS_OF_PAGES[view.__name__, methods] = verb
+        VERBS_OF_PAGES.append((rule, methods, verb))
         bp.add_url_rule(rule, view.__name__, checked, methods=list(methods))
         return view
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from flask import abort, flash, redirect, request, url_for
 
 from console.operations import tenants as operations
-from console.times import parse_duration, parse_since
+from console.times import parse_duration, parse_since, typed_duration
 from console.web.pages.shell import PAGE_SIZE, address, current_actor, page, reading, render
 from console.web.problems import problem_page
 from console.web.resources import current_resources
@@ -150,6 +150,7 @@ def _tenant_page(
         link=link,
         refusal=refusal,
         waits=WAITS,
+        act_within=typed_duration(found.act_within),
     )
 
 

@@ -1,4 +1,4 @@
-"""The core of `shared.db`: connections, locks and migrations, and the check of DATABASE_URL.
+"""The core of `shared.db`: connections, locks and migrations, DATABASE_URL, and the words for a failure.
 
 Messages never show the URL or a part of it: the part that looks like a host may be half of a password.
 """
@@ -6,16 +6,87 @@ Messages never show the URL or a part of it: the part that looks like a host may
 from __future__ import annotations
 
 import ipaddress
+import os
 import re
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from shared.errors import ConfigurationError
+
+if TYPE_CHECKING:
+    import psycopg
+    from psycopg import Connection
 
 _ENCODE = "percent-encode the characters @ : / ? # % and spaces in user and password (`@` is %40)"
 #: No server listens here. libpq tries it only after it has found every option to be right.
 _NOWHERE = "/mailroom/reads/its/url"
 _INTEGERS = re.compile(r"connect_timeout|keepalives\w*|tcp_user_timeout")
+#: For every connection. It wins over the URL, PGCLIENTENCODING, and the defaults of role and database.
+ENCODING: Mapping[str, Any] = {"client_encoding": "utf8"}
+
+
+def connect(url: str, *, application_name: str, timeouts: str = "", **options: Any) -> Connection:
+    """Connect, with each statement as its own transaction. `timeouts` are SET statements; see `set_local`."""
+    import psycopg  # noqa: PLC0415 - the door's code comes without it
+
+    conn = psycopg.connect(url, autocommit=True, application_name=application_name, **ENCODING, **options)
+    try:
+        prepare_session(conn, timeouts)
+    except BaseException:
+        conn.close()
+        raise
+    return conn
+
+
+def prepare_session(conn: Connection, timeouts: str = "") -> None:
+    """Set the timeouts of a new session, or note that a pooler such as PgBouncer gives each transaction another one.
+
+    A pooler invents the process id that it tells its clients. Through one, nothing may be left in a session: neither
+    prepared statements, nor settings, nor locks.
+    """
+    row = conn.execute("SELECT pg_backend_pid()").fetchone()
+    if row != (conn.info.backend_pid,):
+        conn.prepare_threshold = None
+        with conn.transaction():  # PgBouncer's statement mode refuses this
+            return
+    if timeouts:
+        conn.execute(timeouts)
+
+
+def is_pooled(conn: Connection) -> bool:
+    """Whether a pooler is between us and PostgreSQL, in whatever mode."""
+    return conn.prepare_threshold is None
+
+
+def set_local(conn: Connection, timeouts: str) -> None:
+    """Begin a transaction's work: through a pooler it has to set its timeouts itself. Costs nothing else."""
+    if is_pooled(conn):
+        conn.execute(timeouts.replace("SET ", "SET LOCAL "))
+
+
+#: PostgreSQL and PgBouncer say so when they take no more connections. Such an error has no SQLSTATE.
+_TOO_MANY = re.compile(r"too many (clients|connections)|remaining connection slots|no more connections allowed")
+
+
+def is_full(reason: str) -> bool:
+    """Whether PostgreSQL, or a pooler before it, refused one connection more."""
+    return _TOO_MANY.search(reason) is not None
+
+
+def reason_of(exc: psycopg.Error) -> str:
+    """Return the server's message, or the end of libpq's first line: neither has the password."""
+    lines = str(exc).splitlines()
+    return exc.diag.message_primary or (lines[0].rpartition("failed: ")[2] if lines else type(exc).__name__)
+
+
+def advice(reason: str) -> str:
+    """Say what to do about a connection that PostgreSQL did not give or keep."""
+    if is_full(reason):
+        return (
+            "all connections that PostgreSQL allows are taken; raise max_connections, or lower WORKER_THREADS or the "
+            "number of processes (`mailroom doctor` adds up what they need)"
+        )
+    return "check DATABASE_URL"
 
 
 def check_url(url: str) -> None:
@@ -37,6 +108,10 @@ def check_url(url: str) -> None:
     attempt = pq.PGconn.connect_start(trial.encode())
     complaint = attempt.error_message.decode(errors="replace")
     attempt.finish()
+    if "user" not in options and str(os.geteuid()) in complaint:  # libpq asks the system for a name
+        raise ConfigurationError(
+            f"names no user, and user {os.geteuid()} has no name on this system; write postgresql://user:password@…"
+        )
     if complaint and _NOWHERE not in complaint:
         named = ", ".join(name for name in options if name in complaint) or "an option"
         raise ConfigurationError(f"PostgreSQL's client does not take the value of {named}; {_ENCODE}")

@@ -1,20 +1,32 @@
-"""Advisory locks: they end with the session or the transaction that took them, never by time."""
+"""Advisory locks: they end with the session or the transaction that took them, never by time.
+
+Through a pooler a session belongs to a client for one transaction only. So a role is a transaction there, which stays
+open for as long as the role is held. Between its statements such a transaction holds no snapshot: VACUUM goes on.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
+from typing import TypeVar
 
 import psycopg
 
+from shared.db.core import advice, connect, is_pooled, reason_of, set_local
 from shared.db.core.pool import KEEPALIVES, Connection, is_unavailable
 from shared.errors import StoreUnavailable
+
+T = TypeVar("T")
 
 # All locks but those of conversations share one class id; their object id tells them apart.
 _LOCKS = 0x6D720001
 RECORDER, SWEEPER = 1, 2
+_ROLE_NAMES = {RECORDER: "recorder of", SWEEPER: "sweeper"}
 _FILES, _RETENTION = 3, 4
 _ERASING = 5  # also in forget_erased_company of schema.sql
+_TIMEOUTS = "SET statement_timeout = '5s'"
+_WITHOUT_END = "SET LOCAL idle_in_transaction_session_timeout = 0"
+_WITHOUT_END_SINCE_17 = f"{_WITHOUT_END}; SET LOCAL transaction_timeout = 0"
 
 
 def lock_conversation(conn: Connection, tenant_id: int, conversation_id: str) -> None:
@@ -55,6 +67,24 @@ def lock_for_erasing(conn: Connection) -> None:
     conn.execute("SELECT pg_advisory_xact_lock(%s, %s)", (_LOCKS, _ERASING))
 
 
+def end_role_sessions(conn: Connection, process: str) -> int:
+    """End the sessions in which this process has the role of recorder or sweeper, and return their number."""
+    return conn.execute(
+        """
+        SELECT pg_terminate_backend(held.pid) FROM pg_locks held JOIN pg_stat_activity session USING (pid)
+        WHERE held.locktype = 'advisory' AND held.granted AND held.classid = %s AND held.objid = ANY(%s::oid[])
+          AND session.datname = current_database() AND session.usename = current_user
+          AND session.application_name = ANY(%s)
+        """,
+        (_LOCKS, [RECORDER, SWEEPER], [_session_name(role, process) for role in _ROLE_NAMES]),
+    ).rowcount
+
+
+def _session_name(role: int, process: str) -> str:
+    """Return the name of the session in which the process has the role, as far as PostgreSQL keeps it."""
+    return f"{_ROLE_NAMES[role]} {process}"[:63]
+
+
 def _try_lock(conn: Connection, lock: int) -> bool:
     row = conn.execute("SELECT pg_try_advisory_xact_lock(%s, %s)", (_LOCKS, lock)).fetchone()
     return bool(row and row[0])
@@ -63,10 +93,10 @@ def _try_lock(conn: Connection, lock: int) -> bool:
 class Role:
     """The role of recorder or sweeper, which one session at most has. It is lost with the session, never by time."""
 
-    def __init__(self, database_url: str, role: int, *, name: str):
+    def __init__(self, database_url: str, role: int, *, process: str):
         self._url = database_url
         self._role = role
-        self._name = name
+        self._name = _session_name(role, process)
         self._conn: Connection | None = None
 
     @contextmanager
@@ -79,7 +109,10 @@ class Role:
             self.close()
             if not is_unavailable(exc):
                 raise
-            raise StoreUnavailable(f"PostgreSQL did not give the role of {self._name}; check DATABASE_URL") from exc
+            reason = reason_of(exc)
+            raise StoreUnavailable(
+                f"PostgreSQL did not give the role of {self._name} ({reason}); {advice(reason)}"
+            ) from exc
         try:
             yield is_ours
         finally:
@@ -88,9 +121,15 @@ class Role:
 
     def check(self) -> None:
         """Raise StoreUnavailable when the connection is lost, and the role with it."""
+        self.run(lambda conn: conn.execute("SELECT 1"))
+
+    def run(self, work: Callable[[Connection], T]) -> T:
+        """Run `work` in the session that has the role. Raises StoreUnavailable when the role is lost with it."""
         try:
-            self._connection().execute("SELECT 1")
+            return work(self._connection())
         except psycopg.Error as exc:
+            if not is_unavailable(exc):
+                raise
             self.close()
             raise StoreUnavailable(f"the role of {self._name} is lost with its connection") from exc
 
@@ -102,18 +141,31 @@ class Role:
 
     def _connection(self) -> Connection:
         if self._conn is None or self._conn.closed:
-            self._conn = psycopg.connect(
-                self._url, autocommit=True, application_name=self._name, connect_timeout=5, **KEEPALIVES
+            self._conn = connect(
+                self._url, application_name=self._name, timeouts=_TIMEOUTS, connect_timeout=5, **KEEPALIVES
             )
-            self._conn.execute("SET statement_timeout = '5s'")
         return self._conn
 
     def _try_take(self, conn: Connection) -> bool:
+        if is_pooled(conn):
+            return self._try_take_by_transaction(conn)
         row = conn.execute("SELECT pg_try_advisory_lock(%s, %s)", (_LOCKS, self._role)).fetchone()
         return bool(row and row[0])
 
+    def _try_take_by_transaction(self, conn: Connection) -> bool:
+        conn.execute("BEGIN")
+        set_local(conn, _TIMEOUTS)
+        conn.execute(_WITHOUT_END_SINCE_17 if conn.info.server_version >= 170_000 else _WITHOUT_END)
+        is_ours = _try_lock(conn, self._role)
+        if not is_ours:
+            conn.execute("ROLLBACK")
+        return is_ours
+
     def _give_up(self, conn: Connection) -> None:
         try:
-            conn.execute("SELECT pg_advisory_unlock(%s, %s)", (_LOCKS, self._role))
+            if is_pooled(conn):
+                conn.execute("ROLLBACK")
+            else:
+                conn.execute("SELECT pg_advisory_unlock(%s, %s)", (_LOCKS, self._role))
         except psycopg.Error:
             self.close()

@@ -9,13 +9,15 @@ import socket
 import threading
 import time
 from collections.abc import Callable
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any, Self, TypeAlias, TypeVar
 
 import psycopg
 import structlog
 from psycopg_pool import ConnectionPool, PoolTimeout
 
+from shared.db.core import ENCODING, advice, is_full, is_pooled, prepare_session, reason_of, set_local
+from shared.db.core.migrate import has_migrations, require_current
 from shared.errors import MailroomError, StoreUnavailable
 
 if TYPE_CHECKING:
@@ -32,6 +34,8 @@ WAIT_FOR_CONNECTION = 5.0
 #: psycopg_pool doubles its pause after each failed connection, up to minutes. An outage would last twice as long for
 #: us. So the pool gives up after these seconds; then the next caller starts a new connection at once.
 RECONNECT_SECONDS = 2.0
+#: As often a pool closes one connection that nobody needed meanwhile.
+IDLE_SECONDS = 10.0
 TIMEOUTS = "SET lock_timeout = '5s'; SET statement_timeout = '30s'; SET idle_in_transaction_session_timeout = '30s'"
 #: The kernel notices a host that vanished after a minute. On a Unix socket libpq ignores these.
 KEEPALIVES: dict[str, Any] = {
@@ -44,7 +48,8 @@ KEEPALIVES: dict[str, Any] = {
 # SQLSTATE codes, by how they begin: https://www.postgresql.org/docs/current/errcodes-appendix.html
 LOST = ("08", "57P01", "57P02", "57P03", "57P05", "25P03")  # the session is gone; another connection may work
 CONTENDED = ("40001", "40P01")  # the server rolled this transaction back in favour of another
-BUSY = ("53", "55P03", "57014", "25006")  # full, locked for longer than we wait, too slow, or a standby
+# Full, locked for longer than we wait, too slow, a standby, or a GRANT is missing
+BUSY = ("53", "55P03", "57014", "25006", "42501")
 OVERTAKEN = ("23503",)  # a row that was read has been deleted since; a second run no longer reads it
 LOST_TRIES = 2
 CONTENDED_TRIES = 5
@@ -52,6 +57,8 @@ CONTENDED_TRIES = 5
 
 #: Seconds between two tries of a write while PostgreSQL is away.
 AGAIN_SECONDS = 0.5
+#: Seconds between two looks at a schema that is not migrated yet, and between two lines of the log about it.
+SAID_AGAIN_SECONDS = 60.0
 log = structlog.get_logger()
 
 
@@ -71,15 +78,20 @@ class Pool:
     def __init__(
         self, database_url: str, *, size: int, application_name: str, max_seconds: float | None = None
     ) -> None:
+        self.size = size
         self._max_seconds = max_seconds
+        self._refusal: str | None = None  # why PostgreSQL gave no connection, until it gives one
+        self._refusal_said_at = -SAID_AGAIN_SECONDS
         self._pool: ConnectionPool[Connection] = ConnectionPool(
             database_url,
-            kwargs={"application_name": application_name, "connect_timeout": 5, **KEEPALIVES},
+            kwargs={"application_name": application_name, "connect_timeout": 5, **ENCODING, **KEEPALIVES},
             min_size=1,
             max_size=size,
             timeout=WAIT_FOR_CONNECTION,
+            max_idle=IDLE_SECONDS,
             reconnect_timeout=RECONNECT_SECONDS,
-            configure=_set_timeouts,
+            connection_class=_connection_class(self._note_connect),
+            configure=_configure,
             name=application_name,
             open=True,
         )
@@ -88,15 +100,17 @@ class Pool:
     def transaction(self) -> Iterator[Connection]:
         """Give a connection; commit at the end, roll back on an exception.
 
-        Raises StoreUnavailable when PostgreSQL is away or too busy. Other errors of psycopg pass as they are.
+        Raises StoreUnavailable when PostgreSQL is away or too busy, or when the schema is not that of this release.
+        Other errors of psycopg pass as they are.
         """
-        with _errors_translated():
+        with self._errors_translated():
             try:
                 with self._connection() as conn:
                     yield conn
             except psycopg.Error as exc:
                 if is_lost(exc):
                     self._pool.check()
+                self._blame_schema(exc)
                 raise
 
     @contextmanager
@@ -119,14 +133,15 @@ class Pool:
         """Run `work` in one transaction; repeat it after a lost connection, a deadlock or a deleted foreign key.
 
         The answer to a commit may be lost after the commit happened, so `work` must be safe to repeat.
-        Raises StoreUnavailable when PostgreSQL is away or too busy.
+        Raises StoreUnavailable when PostgreSQL is away or too busy, and NotMigrated or SchemaTooNew for whatever fails
+        on a schema that is not that of this release: then nothing is wrong with what was to be written.
         """
         return self._repeat(work, self._in_transaction)
 
     def run_autocommit(self, work: Callable[[Connection], T]) -> T:
         """Run `work` like `run`, but with each statement as its own transaction: this saves BEGIN and COMMIT.
 
-        A pool whose transactions have a `max_seconds` runs `work` in one transaction all the same.
+        In a pool whose transactions have a `max_seconds`, and through a pooler, `work` is one transaction all the same.
         """
         return self._repeat(work, self._in_autocommit if self._max_seconds is None else self._in_transaction)
 
@@ -141,12 +156,13 @@ class Pool:
         self.close()
 
     def _repeat(self, work: Callable[[Connection], T], run_once: Callable[[Callable[[Connection], T]], T]) -> T:
-        with _errors_translated():
+        with self._errors_translated():
             for attempt in itertools.count(1):
                 try:
                     return run_once(work)
                 except psycopg.Error as exc:
                     if attempt >= _most_attempts(exc):
+                        self._blame_schema(exc)
                         raise
                     self._prepare_next_attempt(exc, attempt)
         raise AssertionError("counting has no end")
@@ -156,7 +172,10 @@ class Pool:
             return work(conn)
 
     def _in_autocommit(self, work: Callable[[Connection], T]) -> T:
-        with self._connection() as conn:
+        with self._pool.connection() as conn:
+            if is_pooled(conn):
+                set_local(conn, TIMEOUTS)
+                return work(conn)
             conn.autocommit = True
             try:
                 return work(conn)
@@ -165,12 +184,34 @@ class Pool:
                     conn.autocommit = False
 
     @contextmanager
+    def _errors_translated(self) -> Iterator[None]:
+        try:
+            yield
+        except psycopg.Error as exc:
+            if not is_unavailable(exc):
+                raise
+            reason = self._why_no_connection() if isinstance(exc, PoolTimeout) else reason_of(exc)
+            raise StoreUnavailable(f"PostgreSQL did not take the transaction ({reason}); {advice(reason)}") from exc
+
+    def _why_no_connection(self) -> str:
+        return self._refusal or f"all {self.size} connections of this process are in use"
+
+    def _note_connect(self, exc: psycopg.Error | None) -> None:
+        self._refusal = reason_of(exc) if exc else None
+        now = time.monotonic()
+        if self._refusal and is_full(self._refusal) and now - self._refusal_said_at >= SAID_AGAIN_SECONDS:
+            self._refusal_said_at = now
+            log.error("connections_exhausted", reason=self._refusal, next=advice(self._refusal))
+
+    @contextmanager
     def _connection(self) -> Iterator[Connection]:
         with self._pool.connection() as conn:
             if self._max_seconds is None:
+                set_local(conn, TIMEOUTS)
                 yield conn
             else:
                 with transaction_within(conn, self._max_seconds):
+                    set_local(conn, TIMEOUTS)
                     yield conn
 
     def _prepare_next_attempt(self, exc: psycopg.Error, attempt: int) -> None:
@@ -178,6 +219,17 @@ class Pool:
             self._pool.check()  # all connections are lost together; each one left would fail another caller
         else:
             time.sleep(random.uniform(0, 0.02 * 2**attempt))  # noqa: S311 - a pause
+
+    def _blame_schema(self, exc: psycopg.Error) -> None:
+        """Raise NotMigrated or SchemaTooNew from an error that waiting does not end, if the schema is at fault."""
+        if is_unavailable(exc):
+            return
+        with suppress(psycopg.Error), self._pool.connection() as conn:
+            try:
+                if has_migrations(conn):
+                    require_current(conn)
+            except StoreUnavailable as cause:
+                raise cause from exc
 
 
 def open_pool(settings: Settings, *, size: int, application_name: str, max_seconds: float | None = None) -> Pool:
@@ -248,19 +300,25 @@ class _ConnectionDeadline:
             self._conn = None
 
 
-@contextmanager
-def _errors_translated() -> Iterator[None]:
-    try:
-        yield
-    except psycopg.Error as exc:
-        if not is_unavailable(exc):
-            raise
-        reason = exc.diag.message_primary or type(exc).__name__
-        raise StoreUnavailable(f"PostgreSQL did not take the transaction ({reason}); check DATABASE_URL") from exc
+def _connection_class(note: Callable[[psycopg.Error | None], None]) -> type[Connection]:
+    """Return a class of connections that tell `note` why connecting failed, or None when it did not."""
+
+    class NotingConnection(psycopg.Connection[tuple[Any, ...]]):
+        @classmethod
+        def connect(cls, conninfo: str = "", **options: Any) -> Self:
+            try:
+                conn = super().connect(conninfo, **options)
+            except psycopg.Error as exc:
+                note(exc)
+                raise
+            note(None)
+            return conn
+
+    return NotingConnection
 
 
-def _set_timeouts(conn: Connection) -> None:
-    conn.execute(TIMEOUTS)
+def _configure(conn: Connection) -> None:
+    prepare_session(conn, TIMEOUTS)
     conn.commit()
 
 
@@ -269,38 +327,6 @@ def _most_attempts(exc: psycopg.Error) -> int:
     if is_contended(exc) or exc.sqlstate in OVERTAKEN:
         return CONTENDED_TRIES
     return LOST_TRIES if is_lost(exc) else 1
-
-
-class NotMigrated(MailroomError):
-    """The database lacks tables or columns of this release; run `mailroom migrate`."""
-
-    code = "not_migrated"
-
-
-@contextmanager
-def session(database_url: str) -> Iterator[Connection]:
-    """Connect for one command. Each statement is its own transaction, except inside `conn.transaction()`.
-
-    Raises StoreUnavailable, NotMigrated.
-    """
-    with (
-        operator_errors(),
-        psycopg.connect(database_url, autocommit=True, application_name="mailroom command", connect_timeout=5) as conn,
-    ):
-        yield conn
-
-
-@contextmanager
-def operator_errors() -> Iterator[None]:
-    """Turn the errors of psycopg that an operator can repair into StoreUnavailable or NotMigrated."""
-    try:
-        yield
-    except (psycopg.errors.UndefinedTable, psycopg.errors.UndefinedColumn) as exc:
-        raise NotMigrated("the database does not have the tables of this release; run `mailroom migrate`") from exc
-    except psycopg.Error as exc:
-        if not is_unavailable(exc):
-            raise
-        raise StoreUnavailable(f"PostgreSQL does not answer ({_reason(exc)}); check DATABASE_URL") from exc
 
 
 def retry_until_stored(write: Callable[[], T], *, stop: threading.Event, event: str, **log_values: int) -> T:
@@ -315,9 +341,3 @@ def retry_until_stored(write: Callable[[], T], *, stop: threading.Event, event: 
             log.warning(event, reason=str(exc), **log_values)
             if stop.wait(AGAIN_SECONDS):
                 raise
-
-
-def _reason(exc: psycopg.Error) -> str:
-    """Return the server's message, or libpq's first line: it names host and port, never the password."""
-    lines = str(exc).splitlines()
-    return exc.diag.message_primary or (lines[0] if lines else type(exc).__name__)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING
@@ -16,20 +17,35 @@ if TYPE_CHECKING:
     from shared.db.core.pool import Connection
 
 
-ALIVE_SECONDS = 60  # a process writes a heartbeat far more often
+SILENT_SECONDS = 15  # nearly four heartbeats that did not come
+FORGOTTEN_SECONDS = 3600  # the sweeper deletes the rows of such processes
 
 PARKED = """
     SELECT 'unknown_company' AS cause, count(*) AS events, 0 AS tasks, count(DISTINCT company_id) AS companies,
-        min(received_at) AS oldest_at
+        min(received_at) AS oldest_at, ARRAY[]::text[] AS tenants
     FROM events WHERE state = 'parked' AND tenant_id IS NULL HAVING count(*) > 0
     UNION ALL
     (SELECT t.parked_cause, coalesce(sum(e.count), 0)::bigint, coalesce(sum(k.count), 0)::bigint, count(*),
-        coalesce(min(t.parked_at), min(t.created_at))
+        coalesce(min(t.parked_at), min(t.created_at)), array_agg(t.name ORDER BY t.name)
     FROM tenants t
     LEFT JOIN (SELECT tenant_id, count(*) FROM events WHERE state = 'processing' GROUP BY 1) e ON e.tenant_id = t.id
     LEFT JOIN (SELECT tenant_id, count(*) FROM tasks WHERE state IN ('ready', 'queued') GROUP BY 1) k
         ON k.tenant_id = t.id
     WHERE t.parked_cause IS NOT NULL GROUP BY t.parked_cause ORDER BY 2 DESC, 1)
+"""
+# LEAST passes over nulls. A limit of -1 is none; superusers have none either. Before PostgreSQL 16 there was no setting
+# `reserved_connections`.
+CONNECTION_USE = """
+    SELECT LEAST(
+            current_setting('max_connections')::int - current_setting('superuser_reserved_connections')::int
+                - coalesce(current_setting('reserved_connections', true)::int, 0),
+            (SELECT nullif(rolconnlimit, -1) FROM pg_roles WHERE rolname = current_user AND NOT rolsuper),
+            (SELECT nullif(datconnlimit, -1) FROM pg_database WHERE datname = current_database()
+                AND NOT (SELECT rolsuper FROM pg_roles WHERE rolname = current_user))
+        ) AS allowed,
+        (SELECT count(*) FROM pg_stat_activity WHERE backend_type = 'client backend') AS used,
+        (SELECT count(*) FROM pg_stat_activity WHERE backend_type = 'client backend' AND coalesce(application_name, '')
+            !~ '^(mailroom |((recorder of|sweeper) )?(recorder|worker|sweeper|console)@)') AS of_others
 """
 WAITING_TASKS = """
     SELECT t.name, count(*) FROM tenants t JOIN tasks k ON k.tenant_id = t.id AND k.state IN ('ready', 'queued')
@@ -56,18 +72,34 @@ class SpoolStatus:
 
 @dataclass(frozen=True, kw_only=True)
 class RunningProcess:
-    """A process with a heartbeat in the last minute."""
+    """A process, and its last heartbeat. Its name is `kind@host:pid`."""
 
     name: str
     kind: str
     slots: int
+    connections: int
     started_at: datetime
     seen_at: datetime
+
+    @property
+    def host(self) -> str:
+        """The name of its machine or container."""
+        return self.name.partition("@")[2].rpartition(":")[0]
+
+
+@dataclass(frozen=True, kw_only=True)
+class ConnectionUse:
+    """The connections that PostgreSQL allows our role beside the reserved ones, those in use, and those of others."""
+
+    allowed: int
+    used: int
+    of_others: int
 
 
 @dataclass(frozen=True, kw_only=True)
 class ParkedWork:
-    """All work that waits for one cause. `companies` counts the tenants, also those without waiting work.
+    """All work that waits for one cause. `companies` counts the tenants, also those without waiting work; `tenants` has
+    their names.
 
     `oldest_at`: when the first tenant was parked; for unknown companies, when the first event came.
     """
@@ -77,6 +109,7 @@ class ParkedWork:
     tasks: int
     companies: int
     oldest_at: datetime
+    tenants: list[str]
 
 
 def count_events(conn: Connection) -> list[EventCount]:
@@ -110,14 +143,56 @@ def tenants_in_dry_run(conn: Connection) -> list[str]:
     return [name for (name,) in conn.execute("SELECT name FROM tenants WHERE dry_run ORDER BY name")]
 
 
-def running_processes(conn: Connection) -> list[RunningProcess]:
-    """Return the processes that run."""
+def running_processes(conn: Connection, *, within: float = SILENT_SECONDS) -> list[RunningProcess]:
+    """Return the processes with a heartbeat `within` so many seconds."""
+    return _processes(conn, sql.SQL("seen_at > now() - make_interval(secs => %s)"), within)
+
+
+def silent_processes(conn: Connection) -> list[RunningProcess]:
+    """Return the processes without a heartbeat lately: frozen, cut off, or killed and not replaced.
+
+    One that ends on purpose deletes its row. One that was killed counts as replaced when another of its kind has
+    started on another machine since. On the same machine, the one that starts gives those up that are gone.
+    """
+    between = sql.SQL(
+        "gone_at IS NULL AND seen_at <= now() - make_interval(secs => %s)"
+        " AND seen_at > now() - make_interval(secs => %s)"
+    )
+    silent = _processes(conn, between, SILENT_SECONDS, FORGOTTEN_SECONDS)
+    return not_replaced(silent, running_processes(conn, within=SILENT_SECONDS))
+
+
+def not_replaced(silent: Iterable[RunningProcess], alive: Iterable[RunningProcess]) -> list[RunningProcess]:
+    """Return the silent processes that no live one stands in for; each stands in for one at most."""
+    free = sorted(alive, key=lambda process: process.started_at)
+    missing = []
+    for gone in sorted(silent, key=lambda process: process.seen_at, reverse=True):
+        replacement = next((each for each in free if _replaces(each, gone)), None)
+        if replacement:
+            free.remove(replacement)
+        else:
+            missing.append(gone)
+    return sorted(missing, key=lambda process: (process.kind, process.name))
+
+
+def _replaces(alive: RunningProcess, gone: RunningProcess) -> bool:
+    return alive.kind == gone.kind and alive.host != gone.host and alive.started_at > gone.seen_at
+
+
+def _processes(conn: Connection, condition: sql.SQL, *seconds: float) -> list[RunningProcess]:
+    query = sql.SQL(
+        "SELECT name, kind, slots, connections, started_at, seen_at FROM processes WHERE {} ORDER BY kind, name"
+    )
     with conn.cursor(row_factory=class_row(RunningProcess)) as cursor:
-        return cursor.execute(
-            "SELECT name, kind, slots, started_at, seen_at FROM processes "
-            "WHERE seen_at > now() - make_interval(secs => %s) ORDER BY kind, name",
-            (ALIVE_SECONDS,),
-        ).fetchall()
+        return cursor.execute(query.format(condition), seconds).fetchall()
+
+
+def connection_use(conn: Connection) -> ConnectionUse:
+    """Return how many connections there may be, and are. A limit of our role or database counts where it is lower."""
+    with conn.cursor(row_factory=class_row(ConnectionUse)) as cursor:
+        row = cursor.execute(CONNECTION_USE).fetchone()
+    assert row is not None  # noqa: S101 -- a statement without a table gives one row
+    return row
 
 
 def parked_work(conn: Connection) -> list[ParkedWork]:

@@ -1,4 +1,4 @@
-"""The door's way into the spool: one connection, opened when Redis is away."""
+"""The door's way into the spool: one connection, opened when Redis is away, and once for a look at the schema."""
 
 from __future__ import annotations
 
@@ -10,8 +10,9 @@ from contextlib import suppress
 from functools import partial
 from typing import TYPE_CHECKING
 
+from shared.db.core import advice, connect, is_pooled, reason_of, set_local
 from shared.db.recording import spool
-from shared.errors import StoreUnavailable
+from shared.errors import NotMigrated, StoreUnavailable
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -30,6 +31,8 @@ def load() -> None:
     """Load psycopg now: on a busy machine that takes longer than the first delivery for the spool may wait."""
     import psycopg  # noqa: F401, PLC0415 - the door's code comes without it
 
+    import shared.db.core.migrate  # noqa: F401, PLC0415 - as above
+
 
 class SpoolConnection:
     """Keeps deliveries in PostgreSQL. Raises StoreUnavailable for all of them or keeps all. For one thread."""
@@ -47,33 +50,52 @@ class SpoolConnection:
         """Raise unless `put` would work now."""
         self._do(spool.check_writable)
 
+    def check_schema(self) -> None:
+        """Raise NotMigrated or SchemaTooNew unless the recorder can work on the schema. Leaves no connection behind."""
+        from shared.db.core.migrate import require_current  # noqa: PLC0415 - as above
+
+        reused = self._conn is not None
+        try:
+            self._do(require_current)
+        finally:
+            if not reused:
+                self.close()
+
     def _do(self, work: Callable[[Connection], None]) -> None:
         import psycopg  # noqa: PLC0415 - as above
 
         reused, self._given_up = self._conn is not None, False
         try:
-            work(self._conn or self._connect())
+            self._work(self._conn or self._connect(), work)
         except psycopg.Error as exc:
             lost = self._conn is not None and self._conn.broken
             self.close()
             if reused and lost and not self._given_up:  # the server restarted since: try it on a connection of now
                 self._do(work)
                 return
-            reason = exc.diag.message_primary or type(exc).__name__
-            raise StoreUnavailable(f"PostgreSQL did not keep the delivery ({reason}); check DATABASE_URL") from exc
+            reason = reason_of(exc)
+            if isinstance(exc, psycopg.errors.UndefinedTable):
+                raise NotMigrated(f"PostgreSQL did not keep the delivery ({reason}); run `mailroom migrate`") from exc
+            raise StoreUnavailable(f"PostgreSQL did not keep the delivery ({reason}); {advice(reason)}") from exc
 
     def _connect(self) -> Connection:
-        import psycopg  # noqa: PLC0415 - as above
-
-        self._conn = psycopg.connect(
+        self._conn = connect(
             self._database_url,
-            autocommit=True,
             application_name="mailroom door",
+            timeouts=TIMEOUTS,
             connect_timeout=CONNECT_SECONDS,
             tcp_user_timeout=VANISHED_MS,
         )
-        self._conn.execute(TIMEOUTS)
         return self._conn
+
+    @staticmethod
+    def _work(conn: Connection, work: Callable[[Connection], None]) -> None:
+        if is_pooled(conn):
+            with conn.transaction():
+                set_local(conn, TIMEOUTS)
+                work(conn)
+        else:
+            work(conn)
 
     def give_up(self) -> None:
         """Have the call that hangs in another thread fail now: a stopped server would keep that thread for ever."""
@@ -109,6 +131,10 @@ class AsyncSpool:
     async def check(self) -> None:
         """Raise unless `put` would work now."""
         await self._within(self._connection.check)
+
+    async def check_schema(self) -> None:
+        """Raise NotMigrated or SchemaTooNew unless the recorder can work on the schema."""
+        await self._within(self._connection.check_schema)
 
     async def _within(self, work: Callable[[], None]) -> None:
         try:

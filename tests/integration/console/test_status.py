@@ -47,8 +47,9 @@ def test_an_empty_mailroom_names_every_state(mailroom: Mailroom) -> None:
         "dry_run": [],
         "repairs": {"under_way": [], "failed": [], "last_gap": None},
         "outages": [],
+        "rate_limit": [],
         "erased": [],
-        "processes": [],
+        "processes": {"alive": [], "silent": []},
     }
 
 
@@ -112,6 +113,74 @@ def test_processes_that_were_heard_of_are_alive(mailroom: Mailroom, conn: psycop
     insert(conn, "processes", name="worker@a:2", kind="worker", slots=16)
     insert(conn, "processes", name="sweeper@a:3", kind="sweeper", seen_at=datetime(2026, 1, 1, tzinfo=UTC))
     assert "2 worker (32 slots)" in mailroom("status").stdout
+
+
+@pytest.mark.parametrize("kind", ["recorder", "worker", "sweeper", "console"])
+def test_a_process_that_went_silent_is_named(mailroom: Mailroom, conn: psycopg.Connection, kind: str) -> None:
+    """Heartbeats come every 4 s, so a frozen process is named within 20 s."""
+    now = datetime.now(UTC)
+    insert(conn, "processes", name=f"{kind}@a:1", kind=kind, seen_at=now - timedelta(seconds=16))
+    insert(conn, "processes", name=f"{kind}@a:2", kind=kind, started_at=now - timedelta(hours=1))
+    [finding] = [each for each in mailroom.json("doctor", code=1)["checks"] if each["name"] == "processes"]
+    assert not finding["ok"]
+    assert f"1 {kind} alive; silent: {kind}@a:1 for 1" in finding["found"]
+    processes = mailroom.json("status")["processes"]
+    assert [each["name"] for each in processes["alive"]] == [f"{kind}@a:2"]
+    assert [each["name"] for each in processes["silent"]] == [f"{kind}@a:1"]
+    assert f"{kind}@a:1 for 1" in mailroom("status").stdout
+
+
+@pytest.mark.parametrize(
+    ("seen", "replaced_at"),
+    [
+        (timedelta(hours=2), None),  # forgotten
+        (timedelta(minutes=5), "worker@b:1"),  # by one on another machine that started since
+    ],
+)
+def test_a_process_that_is_gone_is_not_named_for_ever(
+    mailroom: Mailroom, conn: psycopg.Connection, seen: timedelta, replaced_at: str | None
+) -> None:
+    insert(conn, "processes", name="worker@a:1", kind="worker", seen_at=datetime.now(UTC) - seen)
+    if replaced_at:
+        insert(conn, "processes", name=replaced_at, kind="worker", started_at=datetime.now(UTC))
+    assert findings(mailroom)["processes"]
+    assert mailroom.json("status")["processes"]["silent"] == []
+
+
+@pytest.mark.parametrize(
+    ("cause", "sound"),
+    [("needs_reconnect", False), ("missing_scope", False), ("paused", True), ("erasing", True)],
+)
+@pytest.mark.usefixtures("acme")
+def test_parked_tenants_are_named(mailroom: Mailroom, conn: psycopg.Connection, cause: str, sound: bool) -> None:
+    insert_event(conn, state="processing")
+    conn.execute("UPDATE tenants SET parked_cause = %s, parked_at = '2026-03-01 08:00+00'", (cause,))
+    [finding] = [each for each in mailroom.json("doctor", code=1)["checks"] if each["name"] == f"parked: {cause}"]
+    assert finding["ok"] is sound
+    assert finding["found"] == "Acme: 1 event, since 2026-03-01 08:00:00 UTC"
+    assert "mailroom" in finding["fix"] or cause == "missing_scope"
+    assert mailroom.json("status")["parked"][0]["tenants"] == ["Acme"]
+    assert "1 of 1 tenant, parked" in mailroom("status").stdout
+    assert ": Acme; " in " ".join(mailroom("status").stdout.split())
+
+
+@pytest.mark.parametrize(("worker_connections", "sound"), [(8, True), (2_000, False)])
+def test_the_connections_of_all_processes_are_added_up(
+    mailroom: Mailroom, conn: psycopg.Connection, worker_connections: int, sound: bool
+) -> None:
+    insert(conn, "processes", name="worker@a:1", kind="worker", connections=worker_connections)
+    insert(conn, "processes", name="recorder@a:2", kind="recorder", connections=5)
+    [finding] = [each for each in mailroom.json("doctor", code=1)["checks"] if each["name"] == "connections"]
+    assert finding["ok"] is sound
+    assert f"{worker_connections + 5} by 2 processes, 2 by the door" in finding["found"]
+    assert "max_connections" in finding["fix"]
+
+
+def test_unclaimed_mail_is_shown_and_nobodys_fault(mailroom: Mailroom, conn: psycopg.Connection) -> None:
+    insert_event(conn, company="cmp_other", state="parked", cause="unknown_company")
+    [finding] = [each for each in mailroom.json("doctor", code=1)["checks"] if each["name"] == "unclaimed mail"]
+    assert finding["ok"]
+    assert finding["found"].startswith("1 event of 1 company without a tenant, since")
 
 
 def test_status_without_redis_shows_the_rest_and_fails(mailroom: Mailroom, environment: dict[str, str]) -> None:

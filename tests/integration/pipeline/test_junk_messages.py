@@ -41,7 +41,7 @@ def message(**changes: Any) -> dict[str, Any]:
     return {name: value for name, value in whole.items() if value is not None}
 
 
-WRONG_IDS: list[list[Any]] = [[], ["1"], [1, 2], [2**70], [0], [-1], [None], [True], [1.5], [{"id": 1}], ["\0"]]
+WRONG_IDS: list[list[Any]] = [[], ["1"], [1, 2], [2**63], [None], [True], [1.5], [{"id": 1}], ["\0"]]
 JUNK: list[Any] = [
     b"",
     b"junk",

@@ -17,7 +17,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
 CLUSTER = b"# Cluster\r\ncluster_enabled:1\r\n"
@@ -30,9 +30,13 @@ class Relay:
         self.received = b""
         self.refused = 0
         self._listener, self._tls = listener, tls
+        self.point_at(redis_url)
+        threading.Thread(target=self._accept, daemon=True).start()
+
+    def point_at(self, redis_url: str) -> None:
+        """Lead new connections to this server, as a name does that was given another address; open ones stay."""
         target = urlsplit(redis_url)
         self._target = (target.hostname, target.port)
-        threading.Thread(target=self._accept, daemon=True).start()
 
     def _accept(self) -> None:
         while True:
@@ -100,25 +104,53 @@ def unix_relay(redis_url: str, path: Path) -> Iterator[Relay]:
 
 
 @contextmanager
+def tcp_relay(redis_url: str) -> Iterator[tuple[Relay, str]]:
+    """Give a relay without TLS, and the URL of the same server through it."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        url = urlsplit(redis_url)
+        port = listener.getsockname()[1]
+        yield Relay(listener, redis_url), url._replace(netloc=f":{url.password or ''}@127.0.0.1:{port}").geturl()
+
+
+@contextmanager
+def unfit_server(error: str) -> Iterator[str]:
+    """Give the URL of a peer that lets everybody in, and answers all else with this error."""
+
+    def answer(words: list[bytes]) -> bytes:
+        return b"+OK\r\n" if words[0].upper() in (b"AUTH", b"SELECT", b"CLIENT") else f"-{error}\r\n".encode()
+
+    with _peer(answer) as url:
+        yield url
+
+
+@contextmanager
 def cluster_node() -> Iterator[str]:
     """Give the URL of a peer that answers as a node of a Redis Cluster does."""
+
+    def answer(words: list[bytes]) -> bytes:
+        return b"$%d\r\n%b\r\n" % (len(CLUSTER), CLUSTER) if words[0].upper() == b"INFO" else b"+OK\r\n"
+
+    with _peer(answer) as url:
+        yield url
+
+
+@contextmanager
+def _peer(answer: Callable[[list[bytes]], bytes]) -> Iterator[str]:
     with socket.create_server(("127.0.0.1", 0)) as listener:
-        threading.Thread(target=_answer_as_cluster, args=(listener,), daemon=True).start()
+        threading.Thread(target=_accept_all, args=(listener, answer), daemon=True).start()
         yield f"redis://127.0.0.1:{listener.getsockname()[1]}/0"
 
 
-def _answer_as_cluster(listener: socket.socket) -> None:
+def _accept_all(listener: socket.socket, answer: Callable[[list[bytes]], bytes]) -> None:
     while True:
         try:
             client, _ = listener.accept()
         except OSError:
             return
-        threading.Thread(target=_answer_each_command, args=(client,), daemon=True).start()
+        threading.Thread(target=_answer_each_command, args=(client, answer), daemon=True).start()
 
 
-def _answer_each_command(client: socket.socket) -> None:
+def _answer_each_command(client: socket.socket, answer: Callable[[list[bytes]], bytes]) -> None:
     with suppress(OSError), client, client.makefile("rb") as lines:
         while head := lines.readline():
-            words = [lines.readline() and lines.readline().strip() for _ in range(int(head[1:]))]
-            answer = b"$%d\r\n%b\r\n" % (len(CLUSTER), CLUSTER) if words[0].upper() == b"INFO" else b"+OK\r\n"
-            client.sendall(answer)
+            client.sendall(answer([lines.read(int(lines.readline()[1:]) + 2)[:-2] for _ in range(int(head[1:]))]))

@@ -4,14 +4,29 @@ from __future__ import annotations
 
 import json
 import re
+import tomllib
 from pathlib import Path
 
 import pytest
+from packaging.requirements import Requirement
+from packaging.version import Version
 
 ROOT = Path(__file__).parents[3]
-LOCKS = ["requirements.txt", "requirements.lock", "requirements-uv.lock", "bench/peers/fastapi_arq/requirements.lock"]
+LOCKS = [
+    "requirements.txt",
+    "requirements.lock",
+    "requirements-lowest.lock",
+    "requirements-uv.lock",
+    "bench/peers/fastapi_arq/requirements.lock",
+]
 NODE_LOCK = "bench/peers/express_bullmq/package-lock.json"
 OPTION = re.compile(r"^\s*--(?!hash=sha256:)\S+", re.MULTILINE)
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+DIRECT = [*PROJECT["dependencies"], *PROJECT["optional-dependencies"]["embedded"]]
+MAKE_LOWEST = (
+    "uv pip compile pyproject.toml --extra embedded --resolution lowest-direct --universal --python-version 3.11 "
+    "--no-build --generate-hashes --no-annotate --no-header -o requirements-lowest.lock"
+)
 PINNED = re.compile(r"^[a-zA-Z0-9._-]+(\[[a-z,]+\])?==\S+ (; .+ )?\\$")
 
 
@@ -41,3 +56,13 @@ def test_the_lock_for_node_names_no_registry() -> None:
 def test_the_product_runs_with_the_tested_versions() -> None:
     installed = set((ROOT / "requirements.lock").read_text().splitlines())
     assert set((ROOT / "requirements.txt").read_text().splitlines()) <= installed
+
+
+@pytest.mark.parametrize("line", DIRECT)
+def test_a_lower_bound_is_the_version_that_is_tried(line: str) -> None:
+    requirement = Requirement(line)
+    bounds = {Version(each.version) for each in requirement.specifier if each.operator in {">=", "=="}}
+    lock = (ROOT / "requirements-lowest.lock").read_text(encoding="utf-8")
+    tried = {Version(found) for found in re.findall(rf"^{re.escape(requirement.name)}==(\S+)", lock, re.MULTILINE)}
+    assert bounds
+    assert bounds <= tried, f"run: {MAKE_LOWEST}"

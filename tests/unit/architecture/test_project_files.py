@@ -9,7 +9,7 @@ from pathlib import Path
 
 import yaml
 
-from docs.settings_table import BEGIN, END, example, table
+from docs.settings_table import BEGIN, END, FOR_COMPOSE, example, table
 
 ROOT = Path(__file__).parents[3]
 PACKAGES = ("ingest", "workers", "console", "shared", "sandbox", "bench")
@@ -49,7 +49,15 @@ def test_the_readme_has_the_current_settings_table() -> None:
 
 def test_the_table_has_a_row_for_every_setting() -> None:
     named = set(re.findall(r"^\| `([A-Z_]+)`", table(), re.MULTILINE))
-    assert named == set(re.findall(r"^#([A-Z_]+)=", example(), re.MULTILINE))
+    assert named == set(re.findall(r"^#([A-Z_]+)=", example().removesuffix(FOR_COMPOSE), re.MULTILINE))
+
+
+def test_the_example_has_every_variable_of_compose() -> None:
+    compose = (ROOT / "docker-compose.yml").read_text(encoding="utf-8")
+    variables = set(re.findall(r"(?<!\$)\$\{([A-Z_]+)", compose))
+    assert variables - set(re.findall(r"^#([A-Z_]+)=", example(), re.MULTILINE)) == set()
+    defaults = re.findall(r"^#([A-Z_]+)=(.*)$", FOR_COMPOSE, re.MULTILINE)
+    assert [name for name, default in defaults if default and f"${{{name}:-{default}}}" not in compose] == []
 
 
 def test_no_file_has_a_note_of_unfinished_work() -> None:

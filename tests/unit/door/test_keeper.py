@@ -13,7 +13,7 @@ from prometheus_client import REGISTRY
 from structlog.testing import capture_logs
 
 from ingest.keeper import Deadlines, Keeper, Store
-from shared.errors import NothingStored, StoreUnavailable
+from shared.errors import NothingStored, NotMigrated, SchemaTooNew, StoreUnavailable
 from shared.models import Delivery
 
 if TYPE_CHECKING:
@@ -184,6 +184,52 @@ def test_readiness_asks_each_store_at_most_once_a_second() -> None:
 
     run(story())
     assert intake.checks == 2
+
+
+@pytest.mark.parametrize(
+    ("answers", "told", "asked"),
+    [
+        ([None], [None] * 4, 1),
+        ([NotMigrated("run it"), None], ["run it", None, None, None], 2),
+        ([StoreUnavailable("away"), NotMigrated("run it"), None], [None, "run it", None, None], 3),
+        # A door that knew of a problem goes on to tell it while PostgreSQL is away
+        ([SchemaTooNew("too new"), StoreUnavailable("away")], ["too new"] * 4, 4),
+    ],
+)
+def test_readiness_asks_for_the_schema_until_it_was_current_once(
+    answers: list[Exception | None], told: list[str | None], asked: int
+) -> None:
+    seconds, calls = [0.0], []
+
+    async def check() -> None:
+        calls.append(seconds[0])
+        if error := answers[min(len(calls), len(answers)) - 1]:
+            raise error
+
+    async def story() -> list[str | None]:
+        ours = keeper(FakeStore(), FakeStore(), check_schema=check, clock=lambda: seconds[0])
+        heard = []
+        for seconds[0] in (0.0, 1.0, 2.0, 3.0):
+            heard.append((await asyncio.gather(ours.schema_problem(), ours.schema_problem()))[1])
+        return heard
+
+    assert run(story()) == told
+    assert len(calls) == asked
+
+
+def test_readiness_does_not_ask_for_the_schema_where_postgresql_just_gave_no_answer() -> None:
+    """Both would wait as long as the sender does."""
+    asked = []
+
+    async def check() -> None:
+        asked.append(1)
+
+    async def story() -> object:
+        ours = keeper(FakeStore(failure=UNAVAILABLE), FakeStore(failure=UNAVAILABLE), check_schema=check)
+        return await ours.stores(), await ours.schema_problem()
+
+    assert run(story()) == ({"intake": False, "spool": False}, None)
+    assert asked == []
 
 
 async def answer(seconds: float) -> str:

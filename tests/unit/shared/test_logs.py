@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import structlog
 
-from shared.process.logs import configure, filter_libraries
+from shared.process.logs import configure, filter_libraries, log_each
 from shared.process.scrub import scrub
 from shared.settings import Settings
 
@@ -153,3 +153,47 @@ def test_everything_is_shown_at_debug(caplog: pytest.LogCaptureFixture) -> None:
     logging.getLogger("_granian").warning(ADVICE)
     logging.getLogger("celery.app.trace").info("Task succeeded")
     assert len(caplog.records) == 2
+
+
+LINE = {"event": "delivery_recorded", "delivery_id": "0" * 32, "event_id": 7, "front_id": "evt_1", "code": None}
+
+
+@pytest.mark.usefixtures("_restore_logging")
+def test_many_lines_have_the_form_of_single_ones(capsys: pytest.CaptureFixture[str]) -> None:
+    configure(Settings(log_format="json"), "recorder")
+    structlog.get_logger().info(**LINE)
+    log_each([LINE, LINE])
+    single, *many = lines(capsys)
+    assert [list(line) for line in many] == [list(single)] * 2
+    assert [line | {"timestamp": ""} for line in many] == [single | {"timestamp": ""}] * 2
+    assert len(many[0]["timestamp"]) == len(single["timestamp"])
+
+
+@pytest.mark.usefixtures("_restore_logging")
+@pytest.mark.parametrize("log_format", ["json", "console"])
+@pytest.mark.parametrize(
+    "front_id",
+    [
+        "nora@acme.example",
+        "Bearer secret-token",
+        "mr_secret-0123456789-0123456789",
+        "\ud800 secret=x",
+        "a\nsecret",
+        "x",
+    ],
+)
+def test_many_lines_hold_no_secret_either(front_id: str, log_format: Any, capsys: pytest.CaptureFixture[str]) -> None:
+    settings = Settings(log_format=log_format, secret_key="the-secret-key-of-this-test")
+    configure(settings, "recorder")
+    log_each([LINE, {**LINE, "front_id": front_id, "type": "the-secret-key-of-this-test"}])
+    written = capsys.readouterr().err
+    assert len(written.splitlines()) == 2
+    assert "acme" not in written
+    assert "secret-" not in written
+
+
+@pytest.mark.usefixtures("_restore_logging")
+def test_many_lines_are_left_out_above_info(capsys: pytest.CaptureFixture[str]) -> None:
+    configure(Settings(log_format="json", log_level="WARNING"), "recorder")
+    log_each([LINE])
+    assert lines(capsys) == []

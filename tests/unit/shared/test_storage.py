@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import os
+import stat
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -85,6 +87,61 @@ def test_the_file_and_each_new_folder_are_synced(tmp_path: Path, synced: list[in
     Storage(f"file://{tmp_path}/new/files").put("1/ab/fil_1", [b"x"])
     made = ("new", "", "new/files/1/ab/fil_1", "new/files/1/ab", "new/files/1", "new/files")
     assert synced == [(tmp_path / place).stat().st_ino for place in made]
+
+
+@pytest.mark.parametrize("number", [errno.EINVAL, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EBADF])
+def test_a_file_system_that_syncs_no_folder_is_used(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int
+) -> None:
+    refuse_sync(monkeypatch, stat.S_ISDIR, number)
+    storage = Storage(f"file://{tmp_path}/new/files")
+    storage.put("1/ab/fil_1", [b"x"])
+    storage.check()
+    storage.delete("1/ab/fil_1")
+    storage.put("1/ab/fil_2", [b"x"])
+    assert storage.delete_tenant(1) == 1
+
+
+def test_a_folder_that_is_broken_is_not_taken_for_one_that_is_never_synced(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    storage = Storage(f"file://{tmp_path}")
+    refuse_sync(monkeypatch, stat.S_ISDIR, errno.EIO)
+    with pytest.raises(StorageUnavailable, match="Input/output error"):
+        storage.put("1/ab/fil_1", [b"x"])
+
+
+def test_a_file_that_cannot_be_synced_is_not_stored(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    storage = Storage(f"file://{tmp_path}")
+    refuse_sync(monkeypatch, stat.S_ISREG, errno.EINVAL)
+    with pytest.raises(StorageUnavailable):
+        storage.put("1/ab/fil_1", [b"x"])
+
+
+def refuse_sync(monkeypatch: pytest.MonkeyPatch, concerns: Callable[[int], bool], number: int) -> None:
+    fsync = os.fsync
+
+    def refuse(descriptor: int) -> None:
+        if concerns(os.fstat(descriptor).st_mode):
+            raise OSError(number, os.strerror(number))
+        fsync(descriptor)
+
+    monkeypatch.setattr(os, "fsync", refuse)
+
+
+@pytest.mark.parametrize("number", [errno.EPERM, errno.ENOTSUP, errno.ENOSYS])
+def test_a_mount_with_one_mode_for_all_files_is_used(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int
+) -> None:
+    def refuse(*_: object, **__: object) -> None:
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr(Path, "chmod", refuse)
+    before = os.umask(0o277)
+    try:
+        Storage(f"file://{tmp_path}/files").put("1/ab/fil_1", [b"x"])
+    finally:
+        os.umask(before)
 
 
 @pytest.mark.parametrize("umask", [0o000, 0o022, 0o077, 0o277])
