@@ -12,6 +12,7 @@ if TYPE_CHECKING:
 
     from shared.db.accounts.accounts import Account, Role
     from shared.db.accounts.audit import Via
+    from shared.db.tenants.api_tokens import Bearer, Scope
 
 #: What somebody may do, with the words of a refusal: "may not …".
 VERBS: Final[Mapping[str, str]] = {
@@ -50,6 +51,13 @@ _OPERATOR = _VIEWER | {
     "triage",
 }
 ROLES: Final[Mapping[Role, frozenset[str]]] = {"viewer": _VIEWER, "operator": _OPERATOR, "admin": EVERYTHING}
+#: What an API token of each scope may do. One that only reads sees addresses, as `mailroom event show`, and no body.
+SCOPES: Final[Mapping[Scope, frozenset[str]]] = {
+    "read": frozenset({"read"}),
+    "write": frozenset(
+        {"read", "reveal", "retry", "discard", "repair", "pause", "policy", "connect", "users", "triage"}
+    ),
+}
 
 
 class NotAllowed(MailroomError):
@@ -68,9 +76,18 @@ class Actor:
     tenant_id: int | None = None
     account_id: int | None = None
 
+    @property
+    def signature(self) -> str:
+        """Return the name by which the journal of a tenant knows the actor."""
+        return f"command of {self.name}" if self.via == "cli" else self.name
+
     def may(self, verb: str, tenant_id: int | None = None) -> bool:
         """Whether the actor may do this, to this tenant if the change is one of a tenant."""
-        return verb in self.verbs and self.tenant_id in {None, tenant_id}
+        return verb in self.verbs and self.sees(tenant_id)
+
+    def sees(self, tenant_id: int | None) -> bool:
+        """Whether the actor may know of what belongs to this tenant; None is what belongs to no tenant."""
+        return self.tenant_id in {None, tenant_id}
 
     def require(self, verb: str, tenant_id: int | None = None) -> None:
         """Raise NotAllowed unless the actor may do this."""
@@ -81,6 +98,11 @@ class Actor:
 def account_actor(account: Account) -> Actor:
     """Return the actor for somebody who is logged in to the console."""
     return Actor(name=account.email, via="page", verbs=ROLES[account.role], account_id=account.id)
+
+
+def bearer_actor(bearer: Bearer) -> Actor:
+    """Return the actor for a program that sends an API token."""
+    return Actor(name=f"API token {bearer.name}", via="api", verbs=SCOPES[bearer.scope], tenant_id=bearer.tenant_id)
 
 
 def command_line_actor(name: str) -> Actor:

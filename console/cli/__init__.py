@@ -16,7 +16,7 @@ from console.cli.event import event
 from console.cli.inbox import inbox
 from console.cli.job import job
 from console.cli.keys import keys
-from console.cli.options import dry_run_option
+from console.cli.options import ConsoleUrl, dry_run_option, require_no_remote
 from console.cli.output import say
 from console.cli.repair import repair
 from console.cli.sandbox import sandbox
@@ -36,7 +36,14 @@ from console.cli.user import user
     callback=RootGroup.print_version,
     help="Show the version.",
 )
-def main() -> None:
+@click.option(
+    "--url",
+    type=ConsoleUrl(),
+    envvar="MAILROOM_URL",
+    metavar="URL",
+    help="Work with the console there, with MAILROOM_TOKEN. MAILROOM_URL says the same.",
+)
+def main(url: str | None) -> None:
     """Take Front's webhooks in, never lose one, and do the work behind them.
 
     Exit codes: 0 ok, 1 failed, 2 usage, 3 nothing matched, 4 partly failed, 78 configuration.
@@ -71,6 +78,7 @@ def migrate(dry_run: bool) -> None:
     from shared.db.users.users import rekey_addresses
     from shared.settings import load
 
+    require_no_remote()
     url = load("database_url").database_url.get_secret_value()
     with operator_errors():
         applied = runner.migrate(url, dry_run=dry_run)

@@ -3,20 +3,19 @@
 from __future__ import annotations
 
 import time
-from functools import partial
 from typing import TYPE_CHECKING
 
 import click
 
-from console.access.actor import command_line_actor
-from console.cli.commands import PARTLY_FAILED
-from console.cli.options import database, json_option, limit_option, operator_name
+from console.cli.backend import backend
+from console.cli.commands import PARTLY_FAILED, NothingMatched
+from console.cli.options import json_option, limit_option
 from console.cli.output import count_progress, print_json, print_pairs, print_table, say, say_if_empty
 from console.times import format_short_time, format_time
 
 if TYPE_CHECKING:
-    from shared.db.core.pool import Connection
-    from shared.db.jobs import Job
+    from console.cli.backend import Backend
+    from shared.db.jobs import Job, JobProgress
 
 POLL_SECONDS = 0.5
 #: With nobody to carry a job out, and nothing of it settled for so long, nobody waits for it any longer.
@@ -42,10 +41,8 @@ def job() -> None:
 @json_option
 def list_(limit: int, as_json: bool) -> None:
     """List the latest jobs."""
-    from shared.db import jobs
-
-    with database() as conn:
-        found = jobs.latest(conn, limit=limit)
+    with backend() as mailroom:
+        found = mailroom.list_jobs(limit=limit)
     if as_json:
         print_json(found)
         return
@@ -60,14 +57,12 @@ def list_(limit: int, as_json: bool) -> None:
 @json_option
 def show(number: int, as_json: bool) -> None:
     """Show one job and what became of its tasks."""
-    from shared.db import jobs
-
-    with database() as conn:
-        found = _find(conn, number)
-        outcomes, states = jobs.count_outcomes(conn, number), jobs.count_states(conn, number)
+    with backend() as mailroom:
+        progress = _find(mailroom, number)
     if as_json:
-        print_json({"job": found, "outcomes": outcomes, "states": states})
+        print_json(progress)
         return
+    found = progress.job
     pairs = [
         ("job", found.id),
         ("what", f"{found.verb} {found.words}"),
@@ -75,8 +70,8 @@ def show(number: int, as_json: bool) -> None:
         ("state", found.state),
         ("by", found.requested_by),
         ("planned", format_time(found.planned_at)),
-        *((OUTCOMES[name], f"{count:,}") for name, count in sorted(outcomes.items())),
-        *((f"now {name}", f"{count:,}") for name, count in sorted(states.items())),
+        *((OUTCOMES[name], f"{count:,}") for name, count in sorted(progress.outcomes.items())),
+        *((f"now {name}", f"{count:,}") for name, count in sorted(progress.states.items())),
     ]
     print_pairs((name, value) for name, value in pairs if value != "")
 
@@ -85,20 +80,16 @@ def show(number: int, as_json: bool) -> None:
 @number_argument
 def watch(number: int) -> None:
     """Show how a running job goes on, until every task of it is settled. Ctrl-C leaves it running."""
-    with database() as conn:
-        _find(conn, number)
-        watch_job(conn, number)
+    with backend() as mailroom:
+        watch_job(mailroom, number)
 
 
 def _step_command(step: str, text: str) -> click.Command:
     @job.command(step, help=text)
     @number_argument
     def command(number: int) -> None:
-        from console.operations.audited import in_transaction
-        from console.operations.jobs import step_job
-
-        with database() as conn:
-            found = step_job(in_transaction(conn), command_line_actor(operator_name()), number, step)
+        with backend() as mailroom:
+            found = mailroom.step_job(number, step)
         click.echo(f"job {number} is {found.state}")
 
     return command
@@ -113,50 +104,28 @@ for _step, _text in (
     _step_command(_step, _text)
 
 
-def watch_job(conn: Connection, number: int) -> None:
+def watch_job(mailroom: Backend, number: int) -> None:
     """Show progress until every task of the job is settled, and report what became of them.
 
-    Carries the job out itself as far as no worker does, so that a job needs no worker to make its tasks due. Exits with
-    PARTLY_FAILED when some tasks were not changed, or when the job waits and no worker runs.
+    With the database the command carries the job out itself as far as no worker does. Exits with PARTLY_FAILED when
+    some tasks were not changed, or when the job waits and no worker runs.
     """
-    from shared.db import jobs
-
-    found = _find(conn, number)
-    with count_progress(found.verb, found.total) as advance:
+    found = _find(mailroom, number)
+    with count_progress(found.job.verb, found.job.total) as advance:
         shown, quiet_since = 0, time.monotonic()
         while True:
-            _carry_out(conn, number)
-            found, outcomes = _find(conn, number), jobs.count_outcomes(conn, number)
-            settled = sum(outcomes.values()) - outcomes.get("open", 0)
+            mailroom.help_job(number)
+            found = _find(mailroom, number)
+            settled = sum(found.outcomes.values()) - found.outcomes.get("open", 0)
             if settled > shown:
                 advance(settled - shown)
                 shown, quiet_since = settled, time.monotonic()
-            if found.state != "running" or not outcomes.get("open"):
+            if found.job.state != "running" or not found.outcomes.get("open"):
                 break
-            if time.monotonic() - quiet_since > PATIENCE_SECONDS and not _somebody_works(conn):
+            if time.monotonic() - quiet_since > PATIENCE_SECONDS and "worker" not in mailroom.running_kinds():
                 break
             time.sleep(POLL_SECONDS)
-    _report(found, outcomes)
-
-
-def _carry_out(conn: Connection, number: int) -> None:
-    from console.operations.audited import in_transaction
-    from shared.db import jobs
-    from shared.errors import Fenced
-
-    run = in_transaction(conn)
-    claimed = run(partial(jobs.claim, job_id=number))
-    try:
-        while claimed and run(partial(jobs.run_slice, job=claimed)):
-            pass
-    except Fenced:
-        return
-
-
-def _somebody_works(conn: Connection) -> bool:
-    from shared.db.reading.status import running_processes
-
-    return any(process.kind == "worker" for process in running_processes(conn))
+    _report(found.job, found.outcomes)
 
 
 def _report(found: Job, outcomes: dict[str, int]) -> None:
@@ -171,11 +140,8 @@ def _report(found: Job, outcomes: dict[str, int]) -> None:
         click.get_current_context().exit(PARTLY_FAILED)
 
 
-def _find(conn: Connection, number: int) -> Job:
-    from console.cli.commands import NothingMatched
-    from shared.db import jobs
-
-    found = jobs.get(conn, number)
+def _find(mailroom: Backend, number: int) -> JobProgress:
+    found = mailroom.job(number)
     if found is None:
         raise NothingMatched(f"there is no job {number}; `mailroom job list` shows the newest")
     return found

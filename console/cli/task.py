@@ -9,16 +9,14 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from console.access.actor import command_line_actor
+from console.cli.backend import backend
 from console.cli.commands import NothingMatched
 from console.cli.options import (
-    database,
     dry_run_option,
-    filter_from,
     filter_options,
     json_option,
     limit_option,
-    operator_name,
+    selection_from,
     yes_option,
 )
 from console.cli.output import (
@@ -39,15 +37,12 @@ from shared.models import TASK_STATES
 if TYPE_CHECKING:
     from rich.text import Text
 
-    from console.access.actor import Actor
-    from shared.db.core.pool import Connection
+    from console.cli.backend import Backend
     from shared.db.jobs import Group, Verb
     from shared.db.reading.events import AttemptView
-    from shared.db.reading.filters import Filter
     from shared.db.reading.tasks import TaskDetails, TaskGroup, TaskSummary
 
 MAX_GROUPS = 12  # groups of the plan that are shown
-MOST_GROUPS = 1_000
 
 ids_argument = click.argument("ids", type=int, nargs=-1, metavar="[TASK]…")
 
@@ -66,10 +61,8 @@ def list_(limit: int, as_json: bool, **chosen: Any) -> None:
 
     Example: mailroom task list --state failed --code front_unavailable
     """
-    from shared.db.reading import tasks
-
-    with database() as conn:
-        found = tasks.latest(conn, filter_from(conn, chosen), limit=limit)
+    with backend() as mailroom:
+        found = mailroom.list_tasks(selection_from(chosen), limit=limit)
     if as_json:
         print_json(found)
         return
@@ -86,10 +79,8 @@ def list_(limit: int, as_json: bool, **chosen: Any) -> None:
 @json_option
 def show(number: int, as_json: bool) -> None:
     """Show one task and its attempts."""
-    from shared.db.reading import tasks
-
-    with database() as conn, conn.transaction():
-        found = tasks.task_details(conn, number)
+    with backend() as mailroom:
+        found = mailroom.task(number)
     if found is None:
         raise NothingMatched(f"there is no task {number}; `mailroom task list` shows the newest")
     if as_json:
@@ -146,61 +137,33 @@ def _run(verb: Verb, ids: tuple[int, ...], chosen: dict[str, Any], change: Chang
     Raises UsageError without ids or a filter, and NothingMatched without such a task.
     """
     from console.cli.job import watch_job
-    from console.operations.audited import in_transaction
-    from console.operations.jobs import plan_job, step_job
-    from shared.db.jobs import Plan
 
-    with database() as conn:
-        tasks = filter_from(conn, chosen, ids or None)
-        if tasks.is_open:
-            raise click.UsageError("name tasks or narrow them: --state, --code, --kind, --tenant or --since")
+    wanted = selection_from(chosen, ids)
+    if wanted.is_open:
+        raise click.UsageError("name tasks or narrow them: --state, --code, --kind, --tenant or --since")
+    with backend() as mailroom:
         if change.dry_run:
-            _show_matching(conn, verb, tasks)
+            _show_plan(verb, mailroom.count_tasks(verb, wanted))
             return
-        actor = command_line_actor(operator_name())
-        plan = Plan(
-            verb=verb,
-            words=_words(ids, chosen),
-            requested_by=actor.name,
-            reason=change.reason,
-            accept_size=change.accept_size,
-        )
-        job_id = plan_job(in_transaction(conn), actor, tasks, plan)
-        with _cancelled_unless_confirmed(conn, actor, job_id):
-            total = _show_job(conn, verb, job_id)
+        job_id = mailroom.plan_job(verb, wanted, reason=change.reason, accept_size=change.accept_size)
+        with _cancelled_unless_confirmed(mailroom, job_id):
+            total = _show_plan(verb, mailroom.job_groups(job_id))
             confirm(f"{verb} {_tasks(total)}?", yes=change.yes)
-        step_job(in_transaction(conn), actor, job_id, "start")
-        watch_job(conn, job_id)
+        mailroom.step_job(job_id, "start")
+        watch_job(mailroom, job_id)
 
 
 @contextmanager
-def _cancelled_unless_confirmed(conn: Connection, actor: Actor, job_id: int) -> Iterator[None]:
-    from console.operations.audited import in_transaction
-    from console.operations.jobs import step_job
-
+def _cancelled_unless_confirmed(mailroom: Backend, job_id: int) -> Iterator[None]:
     try:
         yield
     except BaseException:
-        step_job(in_transaction(conn), actor, job_id, "cancel")
+        mailroom.step_job(job_id, "cancel")
         raise
 
 
-def _show_matching(conn: Connection, verb: Verb, tasks: Filter) -> None:
-    """Show which tasks match now. Raises NothingMatched."""
-    from shared.db.jobs import STATES
-    from shared.db.reading.tasks import count_groups
-
-    _show_plan(verb, count_groups(conn, tasks, STATES[verb]))
-
-
-def _show_job(conn: Connection, verb: Verb, job_id: int) -> int:
-    """Show which tasks a job has, and return their number. Raises NothingMatched."""
-    from shared.db.jobs import groups
-
-    return _show_plan(verb, groups(conn, job_id, limit=MOST_GROUPS))
-
-
 def _show_plan(verb: Verb, plan: Sequence[TaskGroup | Group]) -> int:
+    """Show which tasks a job changes, and return their number. Raises NothingMatched."""
     from shared.db.jobs import STATES
 
     total = sum(group.count for group in plan)
@@ -213,16 +176,6 @@ def _show_plan(verb: Verb, plan: Sequence[TaskGroup | Group]) -> int:
     if len(plan) > MAX_GROUPS:
         say(f"  and {len(plan) - MAX_GROUPS} smaller groups")
     return total
-
-
-def _words(ids: tuple[int, ...], chosen: dict[str, Any]) -> str:
-    """Say which tasks were chosen, in the words of a filter."""
-    from console.filter_words import Words
-
-    if ids:
-        return f"{len(ids)} chosen tasks"
-    given = {name: value.isoformat() if name == "since" else value for name, value in chosen.items() if value}
-    return Words(**given).text()
 
 
 def _tasks(count: int) -> str:

@@ -12,6 +12,7 @@ from shared.db.accounts.audit import NewAuditEntry
 if TYPE_CHECKING:
     from console.access.actor import Actor
     from shared.db.core.pool import Connection
+    from shared.errors import MailroomError
 
 T = TypeVar("T")
 
@@ -37,14 +38,19 @@ class Change:
     detail: str = ""
 
 
-def carry_out(run: Run, actor: Actor, change: Change, work: Callable[[Connection], T]) -> T:
+def carry_out(
+    run: Run, actor: Actor, change: Change, work: Callable[[Connection], T], *, unseen: MailroomError | None = None
+) -> T:
     """Do the work and write the audit in one transaction, and return the work's result.
 
     `work` must be safe to repeat. Raises NotAllowed, after an audit entry of its own, and whatever the work raises:
-    then nothing was changed and nothing is written.
+    then nothing was changed and nothing is written. `unseen` is raised in place of NotAllowed where the actor may not
+    even know of the target, because it belongs to another tenant.
     """
     if not actor.may(change.verb, change.tenant_id):
         run(lambda conn: audit.write(conn, _entry(actor, change, allowed=False)))
+        if unseen is not None and not actor.sees(change.tenant_id):
+            raise unseen
         actor.require(change.verb, change.tenant_id)
 
     def work_and_write(conn: Connection) -> T:

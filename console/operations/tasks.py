@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING, Literal
 
@@ -38,9 +38,13 @@ class UnknownGroup(MailroomError):
 
 
 class MovedOn(MailroomError):
-    """The task is no longer as it was shown."""
+    """The task is no longer as it was shown; `possible_changes` says what can be done with it now."""
 
     code = "moved_on"
+
+    def __init__(self, message: str, task: TaskSummary):
+        super().__init__(message)
+        self.possible_changes = possible_changes(task)
 
 
 class ReasonMissing(MailroomError):
@@ -75,7 +79,7 @@ def retry_task(run: Run, actor: Actor, task_id: int, *, attempts: int | None = N
 
     Raises NotAllowed, UnknownTask, MovedOn.
     """
-    task = _task(run, task_id, attempts)
+    task = _task(run, actor, task_id, attempts)
     change = Change(verb="retry", target=f"task {task_id}", tenant_id=task.tenant_id)
     apply = partial(manual_changes.retry, task_ids=[task_id], who=actor.name, accept_size=accept_size)
     _carry_out(run, actor, change, task, apply)
@@ -84,7 +88,7 @@ def retry_task(run: Run, actor: Actor, task_id: int, *, attempts: int | None = N
 def discard_task(run: Run, actor: Actor, task_id: int, *, reason: str, attempts: int | None = None) -> None:
     """Give a failed or waiting task up. Raises NotAllowed, ReasonMissing, UnknownTask, MovedOn."""
     why = require_reason(reason)
-    task = _task(run, task_id, attempts)
+    task = _task(run, actor, task_id, attempts)
     change = Change(verb="discard", target=f"task {task_id}", tenant_id=task.tenant_id, detail=why)
     apply = partial(manual_changes.discard, task_ids=[task_id], who=actor.name, reason=why)
     _carry_out(run, actor, change, task, apply)
@@ -92,18 +96,20 @@ def discard_task(run: Run, actor: Actor, task_id: int, *, reason: str, attempts:
 
 def decide_group(run: Run, actor: Actor, group_id: int, decision: Decision) -> None:
     """Acknowledge, ignore, fix or reopen a group of failures. Raises NotAllowed, UnknownGroup."""
+    unknown = UnknownGroup(f"there is no group {group_id}")
     group = run(lambda conn: groups.get(conn, group_id))
     if group is None:
-        raise UnknownGroup(f"there is no group {group_id}")
+        raise unknown
     change = Change(
         verb="triage",
         target=f"group {group_id}",
         tenant_id=group.tenant_id,
         before={"state": group.state},
         after={"state": decision.state},
-        detail=decision.note,
+        detail=clean(decision.note.strip(), LONGEST_REASON),
     )
-    carry_out(run, actor, change, lambda conn: failure_groups.decide(conn, group_id, decision))
+    decision = replace(decision, note=change.detail)
+    carry_out(run, actor, change, lambda conn: failure_groups.decide(conn, group_id, decision), unseen=unknown)
 
 
 def require_reason(reason: str) -> str:
@@ -113,13 +119,17 @@ def require_reason(reason: str) -> str:
     return why
 
 
-def _task(run: Run, task_id: int, attempts: int | None) -> TaskSummary:
+def _task(run: Run, actor: Actor, task_id: int, attempts: int | None) -> TaskSummary:
     found = run(lambda conn: tasks.task_details(conn, task_id))
     if found is None:
-        raise UnknownTask(f"there is no task {task_id}")
-    if attempts is not None and attempts != found.task.attempts:
-        raise MovedOn(f"task {task_id} was tried again meanwhile; it is {found.task.state} now")
+        raise _unknown(task_id)
+    if actor.sees(found.task.tenant_id) and attempts is not None and attempts != found.task.attempts:
+        raise MovedOn(f"task {task_id} was tried again meanwhile; it is {found.task.state} now", found.task)
     return found.task
+
+
+def _unknown(task_id: int) -> UnknownTask:
+    return UnknownTask(f"there is no task {task_id}")
 
 
 def _carry_out(
@@ -130,12 +140,12 @@ def _carry_out(
 
     def work(conn: Connection) -> None:
         if possible.why_not:
-            raise MovedOn(f"task {task.id} stays as it is: {possible.why_not}")
+            raise MovedOn(f"task {task.id} stays as it is: {possible.why_not}", task)
         if not apply(conn):
-            raise MovedOn(f"task {task.id} has changed meanwhile")
+            raise MovedOn(f"task {task.id} has changed meanwhile", task)
         change.after = {"state": "ready" if change.verb == "retry" else "discarded"}
 
-    carry_out(run, actor, change, work)
+    carry_out(run, actor, change, work, unseen=_unknown(task.id))
 
 
 def _why_no_retry(task: TaskSummary) -> str | None:

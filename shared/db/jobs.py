@@ -72,6 +72,15 @@ class Job:
 
 
 @dataclass(frozen=True, kw_only=True)
+class JobProgress:
+    """A job with the number of its tasks by outcome, and of those that it changed by their state of now."""
+
+    job: Job
+    outcomes: dict[str, int]
+    states: dict[str, int]
+
+
+@dataclass(frozen=True, kw_only=True)
 class Claimed:
     """A job that is carried out under a claim."""
 
@@ -175,14 +184,22 @@ def get(conn: Connection, job_id: int) -> Job | None:
         return cursor.execute(f"SELECT {_COLUMNS} FROM jobs j WHERE id = %s", (job_id,)).fetchone()  # noqa: S608 -- ours
 
 
-def latest(conn: Connection, *, limit: int, before_id: int | None = None) -> list[Job]:
-    """Return the latest jobs, latest first."""
+def latest(conn: Connection, *, limit: int, before_id: int | None = None, tenant_id: int | None = None) -> list[Job]:
+    """Return the latest jobs, latest first; only those that are bound to one tenant, if it is named."""
     with conn.cursor(row_factory=class_row(Job)) as cursor:
         return cursor.execute(
             f"SELECT {_COLUMNS} FROM jobs j WHERE (%(before)s::bigint IS NULL OR id < %(before)s)"  # noqa: S608 -- ours
-            " ORDER BY id DESC LIMIT %(limit)s",
-            {"before": before_id, "limit": limit},
+            " AND (%(tenant)s::bigint IS NULL OR tenant_id = %(tenant)s) ORDER BY id DESC LIMIT %(limit)s",
+            {"before": before_id, "limit": limit, "tenant": tenant_id},
         ).fetchall()
+
+
+def progress(conn: Connection, job_id: int) -> JobProgress | None:
+    """Return a job and what became of its tasks."""
+    job = get(conn, job_id)
+    if job is None:
+        return None
+    return JobProgress(job=job, outcomes=count_outcomes(conn, job_id), states=count_states(conn, job_id))
 
 
 def count_outcomes(conn: Connection, job_id: int) -> dict[str, int]:

@@ -992,6 +992,18 @@ CREATE TRIGGER tenant_journal AFTER INSERT OR UPDATE ON api_tokens FOR EACH ROW
     WHEN (current_setting('mailroom.actor', true) <> '' AND NEW.tenant_id IS NOT NULL)
     EXECUTE FUNCTION write_tenant_journal('api_token', 'name', 'tenant_id');
 
+CREATE TABLE api_answers (
+    token_id bigint NOT NULL REFERENCES api_tokens ON DELETE CASCADE,
+    key text NOT NULL,                            -- the header Idempotency-Key
+    request bytea NOT NULL,                       -- sha256 of the request
+    answer json,
+    created_at timestamptz NOT NULL DEFAULT now(),
+    PRIMARY KEY (token_id, key)
+);
+COMMENT ON TABLE api_answers IS
+    'An answer of the REST API to a request that created something, kept for a day.';
+CREATE INDEX api_answers_by_age ON api_answers (created_at);
+
 CREATE TABLE connect_links (
     digest bytea PRIMARY KEY,                     -- sha256 of the link's token
     tenant_id bigint NOT NULL REFERENCES tenants ON DELETE CASCADE,

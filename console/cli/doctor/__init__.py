@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from console.cli.commands import FAILED
-from console.cli.options import database, json_option
+from console.cli.options import database, json_option, require_no_remote
 from console.cli.output import print_json, safe_text, stdout_page
 from shared.errors import ConfigurationError
 
@@ -59,6 +59,7 @@ def _findings() -> Iterator[Finding]:
         for mistake in str(error).splitlines():
             yield Finding(name="settings", ok=False, found=mistake, fix="correct the environment")
         return
+    require_no_remote()
     yield Finding(name="settings", ok=True, found="can be read")
     yield from run_checks(settings)
 

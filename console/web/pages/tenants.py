@@ -124,6 +124,8 @@ def request_repair() -> ResponseReturnValue:
         )
     except operations.UnknownTenant:
         abort(404)
+    except operations.NothingReceived as refusal:
+        return _repair_page(refusal=str(refusal), status_code=409)
     flash("The comparison begins within seconds.")
     return redirect(url_for("pages.repair_page"), 303)
 

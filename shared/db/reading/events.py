@@ -221,8 +221,13 @@ def latest(conn: Connection, wanted: Filter, *, limit: int) -> list[EventSummary
         return cursor.execute(query, {**wanted.values(), "limit": limit}).fetchall()
 
 
-def find_by_any_id(conn: Connection, name: str, *, company_id: str | None = None) -> list[EventSummary]:
-    """Return the events with this id, which may be Front's, our number, or the id of a delivery."""
+def find_by_any_id(
+    conn: Connection, name: str, *, company_id: str | None = None, tenant_id: int | None = None
+) -> list[EventSummary]:
+    """Return the events with this id, which may be Front's, our number, or the id of a delivery.
+
+    `company_id` and `tenant_id` narrow the search.
+    """
     name = clean(name, LONGEST_NAME)
     conditions = ["s.front_id = %(name)s"]
     if name.isascii() and name.isdigit() and len(name) < 19:
@@ -230,9 +235,13 @@ def find_by_any_id(conn: Connection, name: str, *, company_id: str | None = None
     if DELIVERY_ID.fullmatch(name):
         conditions.append("s.id = (SELECT event_id FROM deliveries WHERE id = %(name)s::uuid)")
     any_id = sql.SQL(" OR ".join(conditions))
-    narrowed = sql.SQL("WHERE ({}) AND (%(company)s::text IS NULL OR s.company_id = %(company)s)").format(any_id)
+    narrowed = sql.SQL(
+        "WHERE ({}) AND (%(company)s::text IS NULL OR s.company_id = %(company)s)"
+        " AND (%(tenant)s::bigint IS NULL OR s.tenant_id = %(tenant)s)"
+    ).format(any_id)
+    values = {"name": name, "company": company_id, "tenant": tenant_id}
     with conn.cursor(row_factory=class_row(EventSummary)) as cursor:
-        return cursor.execute(sql.SQL(SUMMARIES) + narrowed, {"name": name, "company": company_id}).fetchall()
+        return cursor.execute(sql.SQL(SUMMARIES) + narrowed, values).fetchall()
 
 
 def first_since(conn: Connection, tenant_id: int, since: datetime) -> FirstEvent | None:

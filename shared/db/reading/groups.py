@@ -39,13 +39,17 @@ class FailureGroup:
 
 @dataclass(frozen=True, kw_only=True)
 class GroupFilter:
-    """The conditions of a list of groups; None is no condition. `before`: only groups seen last before that."""
+    """The conditions of a list of groups; None is no condition.
+
+    `before`: only groups seen last before that; with `before_id` also those seen at the same time with a smaller id.
+    """
 
     tenant_id: int | None = None
     state: str | None = None
     code: str | None = None
     kind: str | None = None
     before: datetime | None = None
+    before_id: int = 0
 
 
 QUERY = f"""
@@ -58,7 +62,7 @@ QUERY = f"""
 _LISTED = """
     WHERE (%(tenant_id)s::bigint IS NULL OR g.tenant_id = %(tenant_id)s)
       AND (%(code)s::text IS NULL OR g.code = %(code)s) AND (%(kind)s::text IS NULL OR g.kind = %(kind)s)
-      AND (%(before)s::timestamptz IS NULL OR g.last_seen < %(before)s)
+      AND (%(before)s::timestamptz IS NULL OR (g.last_seen, g.id) < (%(before)s, %(before_id)s::bigint))
       AND CASE WHEN %(state)s::text IS NOT NULL THEN g.state = %(state)s
                ELSE (g.state IN ('open', 'acknowledged') OR g.state = 'ignored' AND g.ignored_until < now())
                     AND EXISTS (SELECT FROM tasks k WHERE k.failure_group_id = g.id AND k.state = 'failed') END

@@ -220,6 +220,34 @@ def unknown_companies(conn: Connection, *, limit: int) -> list[UnknownCompany]:
         ).fetchall()
 
 
+@dataclass(frozen=True, kw_only=True)
+class ParkedTenant:
+    """A tenant whose work waits for a person, with the number of tasks that wait."""
+
+    tenant_id: int
+    tenant: str
+    cause: str
+    parked_at: datetime | None
+    tasks: int
+
+
+def parked_tenants(
+    conn: Connection, *, limit: int, after_id: int = 0, tenant_id: int | None = None
+) -> list[ParkedTenant]:
+    """Return the parked tenants by id; only one of them, if it is named."""
+    with conn.cursor(row_factory=class_row(ParkedTenant)) as cursor:
+        return cursor.execute(
+            """
+            SELECT t.id AS tenant_id, t.name AS tenant, t.parked_cause AS cause, t.parked_at,
+                (SELECT count(*) FROM tasks k WHERE k.tenant_id = t.id AND k.state IN ('ready', 'queued')) AS tasks
+            FROM tenants t WHERE t.parked_cause IS NOT NULL AND t.id > %(after)s
+              AND (%(tenant)s::bigint IS NULL OR t.id = %(tenant)s)
+            ORDER BY t.id LIMIT %(limit)s
+            """,
+            {"after": after_id, "tenant": tenant_id, "limit": limit},
+        ).fetchall()
+
+
 def waiting_tasks(conn: Connection) -> dict[str, int]:
     """Count the waiting tasks of each parked tenant, by its name; tenants without any are left out."""
     return dict(conn.execute(WAITING_TASKS).fetchall())

@@ -14,6 +14,7 @@ from console.operations.tasks import ReasonMissing
 from shared.db import jobs
 from shared.db.jobs import Claimed, Plan
 from shared.db.reading.filters import Filter
+from shared.db.tenants import tenants
 from shared.errors import Fenced
 from tests.integration.console.rows import insert_event, insert_task
 
@@ -216,9 +217,13 @@ def test_a_viewer_plans_nothing_and_the_audit_says_so(conn: psycopg.Connection, 
 
 
 def test_an_actor_of_one_tenant_retries_no_task_of_another(conn: psycopg.Connection, failed: list[int]) -> None:
-    nightly = Actor(name="nightly", via="api", verbs=ROLES["operator"], tenant_id=99)
+    other = tenants.add(conn, "Other", "cmp_other")
+    nightly = Actor(name="nightly", via="api", verbs=ROLES["operator"], tenant_id=other)
+    job = plan(conn, actor=nightly)
+    assert outcomes(conn, job) == []
+    assert conn.execute("SELECT tenant_id FROM jobs").fetchone() == (other,)
     with pytest.raises(NotAllowed):
-        plan(conn, actor=nightly)
+        plan(conn, Filter(tenant_id=other + 1), actor=nightly)
 
 
 def test_the_command_lists_shows_and_steps_jobs(

@@ -33,6 +33,7 @@ INTAKE = "the intake is Redis alone"
 STEPS = "steps are run by the Celery application"
 RECORDING = "recording runs no attempt and asks Front nothing"
 COMMANDS = "the command line needs neither pages nor API"
+APART = "the API stands apart from the pages"
 OPERATIONS = "rights and operations are the same for pages, API and command line"
 PAGES = "pages change tasks, jobs and users through operations"
 
@@ -72,6 +73,7 @@ VIOLATIONS = [
     ("shared/intake/client.py", "from shared.db.recording import spool", INTAKE),
     ("workers/sweeping/periodic_jobs.py", "from workers.steps import STEPS", STEPS),
     ("workers/recording/chunk.py", "from workers.attempts.run import run_task", RECORDING),
+    ("console/api/tasks.py", "from console.web.pages.shell import PAGE_SIZE", APART),
     ("console/cli/status.py", "def offend():\n    from console.web.app import create_app", COMMANDS),
 ]
 

@@ -51,6 +51,12 @@ def test_an_invalid_time_is_refused_with_examples(text: str) -> None:
         parse_since(text, NOW)
 
 
+@pytest.mark.parametrize("text", ["0001-01-01T00:00+14:00", "9999-12-31T23:59-14:00", "1969-12-31"])
+def test_a_time_that_no_row_can_have_is_refused(text: str) -> None:
+    with pytest.raises(ValueError, match="no time between 1970 and 2200"):
+        parse_since(text, NOW)
+
+
 @pytest.mark.parametrize(
     ("seconds", "words"),
     [
