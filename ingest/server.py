@@ -96,6 +96,7 @@ class Server:
             answer = await self._answer(environ, hold, body)
         finally:
             self._bodies.release(body)
+            hold.failure = None  # its traceback leads back here: the connection would wait for the garbage collector
         proto.response_bytes(*answer)
         if is_unread:
             await self._bodies.drain(body, environ, proto)
@@ -300,7 +301,7 @@ def environ_of(scope: Scope, hold: Hold) -> WSGIEnvironment:
     """The WSGI environment of a request, without its body. A header given twice is joined by a comma."""
     host, _, port = scope.server.rpartition(":")
     environ = WSGI | {
-        "REQUEST_METHOD": scope.method,
+        "REQUEST_METHOD": scope.method.upper(),
         "PATH_INFO": "/" + scope.path.encode().decode("latin-1").lstrip("/"),  # as Flask takes it
         "QUERY_STRING": scope.query_string.encode().decode("latin-1"),
         "SERVER_PROTOCOL": f"HTTP/{scope.http_version}",

@@ -122,12 +122,12 @@ class Victims:
         return f"{len(busy)} transactions" if busy else ""
 
     def _count(self, query: str, found: Sequence[psutil.Process]) -> int:
-        [(count,)] = self._stack.rows(query, f"%:{found[0].pid}")
+        [(count,)] = self._stack.rows(query, f"%:{found[0].pid}-%")
         return int(count)
 
     def _has_heartbeat(self, process: psutil.Process) -> bool:
         try:
-            return bool(self._stack.rows("SELECT 1 FROM processes WHERE name LIKE %s", f"%:{process.pid}"))
+            return bool(self._stack.rows("SELECT 1 FROM processes WHERE name LIKE %s", f"%:{process.pid}-%"))
         except psycopg.Error:
             return False
 

@@ -14,7 +14,7 @@ import sys
 import time
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -121,13 +121,17 @@ def frozen(*servers: Server) -> Iterator[None]:
         process for server in servers for main in [psutil.Process(server.pid)]
         for process in (main, *main.children(recursive=True))
     ]  # fmt: skip
-    for process in processes:
-        process.send_signal(signal.SIGSTOP)
+    _signal_all(processes, signal.SIGSTOP)
     try:
         yield
     finally:
-        for process in processes:
-            process.send_signal(signal.SIGCONT)
+        _signal_all(processes, signal.SIGCONT)
+
+
+def _signal_all(processes: list[psutil.Process], number: signal.Signals) -> None:
+    for process in processes:
+        with suppress(psutil.NoSuchProcess):  # a child of PostgreSQL's may end at any time
+            process.send_signal(number)
 
 
 def statuses(answers: list[Answer]) -> Counter[int]:

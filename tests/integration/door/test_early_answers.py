@@ -70,7 +70,7 @@ def test_a_slow_writer_reads_it_for_a_moment(door: Door) -> None:
 
 def test_a_slow_body_is_answered_to_who_still_writes(door: Door) -> None:
     headers = LENGTH + MAYBE_SIGNED
-    assert write_all_then_read(door, "POST /webhooks/front", headers, size=110_000, piece=10_000, pause=1.0) == 408
+    assert write_all_then_read(door, "POST /webhooks/front", headers, size=110_000, piece=10_000, pause=1.2) == 408
 
 
 def test_the_connection_serves_the_next_request(door: Door) -> None:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import psutil
 import pytest
 
-from bench.harness.slow_senders import SLOW_BODY, SLOW_CHUNKS, SLOW_HEADERS, dripping
+from bench.harness.slow_senders import HEAD, SLOW_BODY, SLOW_CHUNKS, SLOW_HEADERS, dripping
 from tests.integration.door.door_process import Door, running_door, statuses
 
 if TYPE_CHECKING:
@@ -48,10 +48,15 @@ def test_slow_senders_cost_no_threads(plain_door: Door) -> None:
         assert sum(process.num_threads() for process in processes) < 50
 
 
-def test_slow_bodies_are_sent_away_with_408(plain_door: Door) -> None:
-    with dripping(plain_door.port, 20, SLOW_BODY) as slow:
+@pytest.mark.parametrize(
+    ("beginning", "status"),
+    [(HEAD + b"Content-Length: 60000\r\n\r\n", b"408"), (SLOW_CHUNKS, b"408"), (SLOW_BODY, b"401")],
+    ids=["small", "chunks", "large and unsigned"],
+)
+def test_slow_bodies_are_sent_away(plain_door: Door, beginning: bytes, status: bytes) -> None:
+    with dripping(plain_door.port, 20, beginning) as slow:
         wait_until_empty(slow)
-    assert {answer.split(b" ")[1] for answer in slow.answers} == {b"408"}
+    assert {answer.split(b" ")[1] for answer in slow.answers} == {status}
 
 
 def test_slow_headers_are_sent_away(plain_door: Door) -> None:
@@ -62,5 +67,5 @@ def test_slow_headers_are_sent_away(plain_door: Door) -> None:
 def wait_until_empty(slow: object) -> None:
     deadline = time.monotonic() + 60
     while slow.open:  # type: ignore[attr-defined]
-        assert time.monotonic() < deadline
+        assert time.monotonic() < deadline, slow.open
         time.sleep(0.1)

@@ -41,7 +41,7 @@ def try_pool(url: str) -> None:
 
 
 def try_role(url: str) -> None:
-    with Role(url, RECORDER, name="recorder").held():
+    with Role(url, RECORDER, process="recorder").held():
         pytest.fail("no role without a connection")
 
 

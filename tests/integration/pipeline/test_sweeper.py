@@ -116,21 +116,23 @@ def test_a_heartbeat_resumes_after_an_error(harness: Harness, monkeypatch: pytes
     assert found == [(16,)]
 
 
-def test_a_process_that_starts_deletes_the_rows_of_those_that_are_gone(harness: Harness) -> None:
+def test_a_process_that_starts_gives_those_up_that_are_gone(harness: Harness) -> None:
     """Those of its own machine alone: a frozen one is still there, and others cannot be looked at."""
     host = socket.gethostname()
     with subprocess.Popen(["true"]) as gone:
         gone.wait()
-    names = [f"worker@{host}:{gone.pid}", f"worker@{host}:{os.getpid()}", f"worker@elsewhere:{gone.pid}"]
+    names = [f"worker@{host}:{gone.pid}-0a1b", f"worker@{host}:{os.getpid()}", f"worker@elsewhere:{gone.pid}"]
     harness.sql("INSERT INTO processes (name, kind) SELECT unnest(%s::text[]), 'worker'", names)
     beating = heartbeat.Heartbeat(harness.resources.pool, f"sweeper@{host}:{os.getpid()}", "sweeper")
     beating.start()
     deadline = time.monotonic() + 10
-    while harness.one("SELECT count(*) FROM processes WHERE name = %s", names[0]) and time.monotonic() < deadline:
+    gone_at = "SELECT gone_at IS NOT NULL FROM processes WHERE name = %s"
+    while not harness.one(gone_at, names[0]) and time.monotonic() < deadline:
         time.sleep(0.02)
-    left = {name for (name,) in harness.sql("SELECT name FROM processes")}
+    left = {name for (name,) in harness.sql("SELECT name FROM processes WHERE gone_at IS NULL")}
+    lost = {name for (name,) in harness.sql("SELECT name FROM processes WHERE seen_at < now() - interval '15 s'")}
     beating.stop()
-    assert left == {*names[1:], f"sweeper@{host}:{os.getpid()}"}
+    assert (left, lost) == ({*names[1:], f"sweeper@{host}:{os.getpid()}"}, {names[0]})
 
 
 def test_a_database_host_that_vanished_is_noticed_by_who_holds_a_role(database: str) -> None:

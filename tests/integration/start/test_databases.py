@@ -101,7 +101,7 @@ def test_every_connection_speaks_utf8(misled: str) -> None:
         assert pool.run(lambda conn: conn.execute(insert, (NAME,)).fetchone()) == (NAME,)
     with session(misled) as conn:
         assert conn.execute("SELECT name FROM tenants").fetchone() == (NAME,)
-    with closing(Role(misled, RECORDER, name=NAME)) as role, role.held() as is_held:
+    with closing(Role(misled, RECORDER, process=NAME)) as role, role.held() as is_held:
         assert is_held
     with closing(SpoolConnection(misled)) as spool:
         spool.put([Delivery(id="0" * 32, received_at=datetime.now(UTC), body=NAME.encode())])

@@ -95,7 +95,10 @@ def test_two_releases_migrate_at_once(postgres: Postgres, database: str) -> None
 
 
 def test_a_role_is_held_once_and_lost_with_its_session(pooled: str, database: str) -> None:
-    with closing(Role(pooled, SWEEPER, name="first")) as first, closing(Role(pooled, SWEEPER, name="second")) as second:
+    with (
+        closing(Role(pooled, SWEEPER, process="first")) as first,
+        closing(Role(pooled, SWEEPER, process="second")) as second,
+    ):
         for holder, other in ((first, second), (second, first)):
             with holder.held() as is_holder, other.held() as is_other:
                 assert (is_holder, is_other) == (True, False)
@@ -113,7 +116,7 @@ def test_a_role_outlives_the_timeouts_of_idle_transactions(pooled: str, database
     with psycopg.connect(database, autocommit=True) as conn:
         name = conn.info.dbname
         conn.execute(f"ALTER DATABASE {name} SET idle_in_transaction_session_timeout = '200ms'".encode())
-        with closing(Role(pooled, SWEEPER, name="first")) as role, role.held() as is_ours:
+        with closing(Role(pooled, SWEEPER, process="first")) as role, role.held() as is_ours:
             conn.execute("SELECT pg_sleep(0.6)")
             role.check()
             assert is_ours

@@ -110,7 +110,7 @@ def test_the_procfile_works_without_mailroom_being_installed(
     running: dict[str, subprocess.Popen[bytes]], environment: dict[str, str]
 ) -> None:
     door, console = environment["PORT"], environment["CONSOLE_PORT"]
-    wait_until(lambda: answers(f"http://127.0.0.1:{door}/readyz"), "the door is ready")
+    wait_until(lambda: answers(f"http://127.0.0.1:{door}/livez"), "the door answers")
     wait_until(lambda: answers(f"http://127.0.0.1:{console}/livez"), "the console answers")
     wait_until(lambda: beating(environment["DATABASE_URL"]) == BEATING, "all processes have a heartbeat")
     slug = Path(environment["PATH"].partition("/.packages/")[0])

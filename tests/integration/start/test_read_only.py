@@ -81,6 +81,7 @@ def environment(database: str, redis_db: str, tmp_path: Path) -> dict[str, str]:
         "HOST": "127.0.0.1",
         "PORT": str(free_port()),
         "CONSOLE_PORT": str(free_port()),
+        "METRICS_PORT": str(free_port()),
         "REPAIR_MINUTES": "0",
         **SECRETS,
     }
@@ -140,7 +141,7 @@ def test_the_door_needs_no_writable_folder(
     processes: str, writable: str, start: Callable[..., Running], environment: dict[str, str]
 ) -> None:
     running = start("web", WEB_CONCURRENCY=processes, WRITABLE=writable)
-    url = f"http://127.0.0.1:{environment['PORT']}"
+    url = f"http://127.0.0.1:{environment['METRICS_PORT']}"
     running.wait_for(lambda: bool(get(f"{url}/readyz")), "the door is ready")
     assert "mailroom_door_seconds" in get(f"{url}/metrics")
     said = stop(running).count("metrics_of_one_process")
