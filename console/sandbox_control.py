@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from shared.errors import MailroomError
 
 if TYPE_CHECKING:
-    import requests  # noqa: PLC0415 -- it takes a tenth of a second
+    import requests
 
     from shared.settings import Settings
 
