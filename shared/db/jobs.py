@@ -131,11 +131,11 @@ _ITEMS = """
 """
 _NEXT = """
     SELECT task_id FROM (
-        SELECT i.task_id, row_number() OVER (PARTITION BY i.tenant_id, i.conversation_id ORDER BY i.task_id) AS place
+        SELECT i.task_id, row_number() OVER (PARTITION BY i.conversation ORDER BY i.task_id) AS place
         FROM (SELECT * FROM job_items WHERE job_id = %(job)s AND outcome IS NULL ORDER BY task_id
               LIMIT %(candidates)s) i
         WHERE NOT EXISTS (SELECT FROM job_items o WHERE o.job_id = i.job_id AND o.in_flight
-                          AND o.tenant_id = i.tenant_id AND o.conversation_id = i.conversation_id)
+                          AND o.conversation = i.conversation)
     ) ranked WHERE place = 1 ORDER BY task_id LIMIT %(room)s
 """
 # A task of a parked tenant waits for a person, and so does not hold the others up.
@@ -160,8 +160,8 @@ def plan(conn: Connection, wanted: Filter, new: Plan) -> int:
     assert row is not None  # noqa: S101 -- RETURNING gives the row
     job_id = int(row[0])
     query = SQL("""
-        INSERT INTO job_items (job_id, task_id, tenant_id, conversation_id, version)
-        SELECT %(job)s, k.id, k.tenant_id, e.conversation_id, k.lease_epoch {} ORDER BY k.id LIMIT %(most)s
+        INSERT INTO job_items (job_id, task_id, conversation, version)
+        SELECT %(job)s, k.id, coalesce(k.tenant_id || ' ' || e.conversation_id, 'task ' || k.id), k.lease_epoch {} ORDER BY k.id LIMIT %(most)s
     """).format(matching(wanted, STATES[new.verb]))
     values = {**wanted.values(), "states": list(STATES[new.verb]), "job": job_id, "most": MOST_ITEMS + 1}
     count = conn.execute(query, values).rowcount

@@ -651,8 +651,7 @@ CREATE INDEX jobs_of_a_tenant ON jobs (tenant_id) WHERE tenant_id IS NOT NULL;
 CREATE TABLE job_items (
     job_id bigint NOT NULL REFERENCES jobs ON DELETE CASCADE,
     task_id bigint NOT NULL REFERENCES tasks ON DELETE CASCADE,
-    tenant_id bigint,
-    conversation_id text,
+    conversation text NOT NULL DEFAULT '',        -- with the tenant before it; of one conversation one task is in work
     version integer NOT NULL,                     -- the lease epoch of the task when the job was planned
     outcome text CHECK (outcome IN ('done', 'moved_on', 'not_retryable', 'refused')),
     in_flight boolean NOT NULL DEFAULT false,     -- retried by this job, and still in work
@@ -662,7 +661,7 @@ CREATE TABLE job_items (
 COMMENT ON TABLE job_items IS
     'A task of a job, and what became of the change.';
 CREATE INDEX job_items_open ON job_items (job_id, task_id) WHERE outcome IS NULL;
-CREATE INDEX job_items_in_flight ON job_items (job_id, tenant_id, conversation_id) WHERE in_flight;
+CREATE INDEX job_items_in_flight ON job_items (job_id, conversation) WHERE in_flight;
 CREATE INDEX job_items_settled ON job_items (job_id, settled_at) WHERE settled_at IS NOT NULL;
 CREATE INDEX job_items_of_a_task ON job_items (task_id);
 
@@ -1082,14 +1081,14 @@ COMMENT ON TABLE login_failures IS
 CREATE INDEX login_failures_of_an_account ON login_failures (account, failed_at);
 CREATE INDEX login_failures_of_an_address ON login_failures (address, failed_at);
 
--- A row outlives the account and the tenant that it names.
+-- A row outlives the account that it names. It goes with the tenant that it is about.
 CREATE TABLE audit (
     id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
     at timestamptz NOT NULL DEFAULT now(),
     who text NOT NULL,
     via text NOT NULL CHECK (via IN ('page', 'api', 'cli')),
     verb text NOT NULL,
-    tenant_id bigint,
+    tenant_id bigint REFERENCES tenants ON DELETE CASCADE,
     target text NOT NULL,
     allowed boolean NOT NULL,
     before jsonb,

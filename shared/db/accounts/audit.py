@@ -44,7 +44,8 @@ def write(conn: Connection, entry: NewAuditEntry) -> None:
     conn.execute(
         """
         INSERT INTO audit (who, via, verb, tenant_id, target, allowed, before, after, detail)
-        VALUES (%(who)s, %(via)s, %(verb)s, %(tenant_id)s, %(target)s, %(allowed)s, %(before)s, %(after)s, %(detail)s)
+        VALUES (%(who)s, %(via)s, %(verb)s, (SELECT id FROM tenants WHERE id = %(tenant_id)s), %(target)s,
+                %(allowed)s, %(before)s, %(after)s, %(detail)s)
         """,
         {
             **vars(entry),

@@ -46,14 +46,14 @@ COMMENT ON TABLE login_failures IS
 CREATE INDEX login_failures_of_an_account ON login_failures (account, failed_at);
 CREATE INDEX login_failures_of_an_address ON login_failures (address, failed_at);
 
--- A row outlives the account and the tenant that it names.
+-- A row outlives the account that it names. It goes with the tenant that it is about.
 CREATE TABLE audit (
     id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
     at timestamptz NOT NULL DEFAULT now(),
     who text NOT NULL,
     via text NOT NULL CHECK (via IN ('page', 'api', 'cli')),
     verb text NOT NULL,
-    tenant_id bigint,
+    tenant_id bigint REFERENCES tenants ON DELETE CASCADE,
     target text NOT NULL,
     allowed boolean NOT NULL,
     before jsonb,

@@ -24,8 +24,7 @@ CREATE INDEX jobs_of_a_tenant ON jobs (tenant_id) WHERE tenant_id IS NOT NULL;
 CREATE TABLE job_items (
     job_id bigint NOT NULL REFERENCES jobs ON DELETE CASCADE,
     task_id bigint NOT NULL REFERENCES tasks ON DELETE CASCADE,
-    tenant_id bigint,
-    conversation_id text,
+    conversation text NOT NULL DEFAULT '',        -- with the tenant before it; of one conversation one task is in work
     version integer NOT NULL,                     -- the lease epoch of the task when the job was planned
     outcome text CHECK (outcome IN ('done', 'moved_on', 'not_retryable', 'refused')),
     in_flight boolean NOT NULL DEFAULT false,     -- retried by this job, and still in work
@@ -35,6 +34,6 @@ CREATE TABLE job_items (
 COMMENT ON TABLE job_items IS
     'A task of a job, and what became of the change.';
 CREATE INDEX job_items_open ON job_items (job_id, task_id) WHERE outcome IS NULL;
-CREATE INDEX job_items_in_flight ON job_items (job_id, tenant_id, conversation_id) WHERE in_flight;
+CREATE INDEX job_items_in_flight ON job_items (job_id, conversation) WHERE in_flight;
 CREATE INDEX job_items_settled ON job_items (job_id, settled_at) WHERE settled_at IS NOT NULL;
 CREATE INDEX job_items_of_a_task ON job_items (task_id);
