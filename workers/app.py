@@ -205,7 +205,14 @@ def _open_resources() -> None:
         log.exception("worker_not_started", kind=kind)
         os._exit(1)
     roles = RECORDER_CONNECTIONS if kind == "recorder" else 0
-    WorkerProcess.heartbeat = Heartbeat(resources.pool, resources.name, kind, WorkerProcess.slots, connections=roles)
+    WorkerProcess.heartbeat = Heartbeat(
+        resources.pool,
+        resources.name,
+        kind,
+        WorkerProcess.slots,
+        connections=roles,
+        also=resources.figures.write,
+    )
 
 
 def _longest_task_seconds() -> float:

@@ -19,6 +19,7 @@ from shared.redis_clients import refuse_redis_cluster
 from shared.settings import Settings
 from shared.storage import Storage
 from workers.dispatch import Dispatcher
+from workers.process.figures import AttemptFigures
 from workers.recording.prefetch import DeliveryReader
 from workers.recording.recorder import Recorder
 
@@ -44,9 +45,11 @@ class Resources(FrontResources):
     dispatcher: Dispatcher
     recorder: Recorder
     storage: Storage
+    figures: AttemptFigures
 
     def close(self) -> None:
-        """Close every connection."""
+        """Write the figures that are left, and close every connection."""
+        self.figures.write()
         self.recorder.close()
         self.dispatcher.close()
         self.pool.close()
@@ -88,6 +91,7 @@ def open_resources(
         intake=intake,
         dispatcher=dispatcher,
         recorder=Recorder(pool, intake, role, dispatcher.top_up, DeliveryReader(pool, intake)),
+        figures=AttemptFigures(pool),
         front=front_client(settings),
         token_endpoint=token_endpoint(settings),
         storage=Storage(settings.storage) if runs_tasks else missing,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
@@ -13,6 +13,7 @@ import click
 from console.cli.commands import FAILED
 from console.cli.options import database, json_option
 from console.cli.output import print_json, print_pairs, say
+from console.remedies import REMEDIES, capped, counted, names, silence
 from console.times import format_duration, format_time
 from shared.errors import StoreUnavailable
 from shared.models import EVENT_STATES
@@ -24,14 +25,6 @@ if TYPE_CHECKING:
     from shared.db.tenants.connections import RefusedTenant
     from shared.db.tenants.erasing import ErasedCompany
 
-#: How each cause of parking ends; parked work then continues by itself.
-REMEDIES = {
-    "unknown_company": "add and connect the tenant: `mailroom tenant add NAME --company cmp_…`",
-    "needs_reconnect": "`mailroom tenant connect NAME` gives it a new token",
-    "missing_scope": "give the app or token its permissions in Front; one task an hour tries",
-    "paused": "`mailroom tenant resume NAME`",
-    "erasing": "`mailroom tenant erase NAME` again, if nobody runs it now",
-}
 REPAIR_KEYS = (
     "id",
     "tenant",
@@ -46,7 +39,6 @@ REPAIR_KEYS = (
     "detail",
     "parked",
 )
-MAX_NAMES = 5  # dry-run tenants named in one line
 
 
 @click.command()
@@ -155,9 +147,9 @@ def _print(document: dict[str, Any]) -> None:
     rows: list[tuple[str, str]] = [
         ("oldest unrecorded", format_duration(intake["oldest_age_seconds"]) if waits else "none"),
         ("intake", depth + (f", {intake['spooled']:,} spooled in PostgreSQL" if intake["spooled"] else "")),
-        ("events", _counts(document["events"])),
+        ("events", _counts(document["events"], capped)),
         *((f"  parked: {group.cause}", _parked(group, now, unclaimed_days)) for group in document["parked"]),
-        ("tasks", _counts(document["tasks"])),
+        ("tasks", _counts(document["tasks"], capped)),
         *((f"{each['what']} is away", _outage(each)) for each in document["outages"]),
         *((("no new tokens for", _refused(document["refused"])),) if document["refused"] else ()),
         *_repair_rows(document["repairs"]),
@@ -174,14 +166,12 @@ def _print(document: dict[str, Any]) -> None:
 
 
 def _parked(group: ParkedWork, now: datetime, unclaimed_days: int) -> str:
-    age = format_duration((now - group.oldest_at).total_seconds())
+    age, events = format_duration((now - group.oldest_at).total_seconds()), capped(group.events)
     if group.cause == "unknown_company":
-        amount = f"{group.events:,} of {counted(group.companies, 'company', 'companies')}, oldest {age}"
+        amount = f"{events} of {counted(group.companies, 'company', 'companies')}, oldest {age}"
         amount += f"; deleted after {unclaimed_days} d" if unclaimed_days else "; kept for ever"
     else:
-        amount = (
-            f"{group.events:,} of {counted(group.companies, 'tenant', 'tenants')}, parked {age}: {names(group.tenants)}"
-        )
+        amount = f"{events} of {counted(group.companies, 'tenant', 'tenants')}, parked {age}: {names(group.tenants)}"
     return f"{amount}; {REMEDIES.get(group.cause, 'released by itself')}"
 
 
@@ -219,17 +209,6 @@ def _dry_runs(tenants: list[str]) -> str:
     return f"{names(tenants)}: nothing is changed in Front"
 
 
-def names(each: list[str]) -> str:
-    """Join the first names, and count the others."""
-    more = f" and {len(each) - MAX_NAMES} more" if len(each) > MAX_NAMES else ""
-    return ", ".join(each[:MAX_NAMES]) + more
-
-
-def silence(processes: list[RunningProcess], now: datetime) -> str:
-    """Name the processes that are silent, and for how long each has been."""
-    return ", ".join(f"{each.name} for {format_duration((now - each.seen_at).total_seconds())}" for each in processes)
-
-
 def _still_sending(company: ErasedCompany) -> str:
     last = f", last {format_time(company.last_dropped_at)} UTC" if company.last_dropped_at else ""
     return f"{company.company_id}: {company.dropped:,} deliveries dropped{last}; its admin can remove the app in Front"
@@ -243,10 +222,5 @@ def _processes(processes: list[RunningProcess]) -> str:
     return ", ".join(f"{count} {kind}" for kind, count in sorted(kinds.items())) + f" ({slots} slots)"
 
 
-def counted(number: int, one: str, many: str) -> str:
-    """Return the number with the word in its form."""
-    return f"{number:,} {one if number == 1 else many}"
-
-
-def _counts(states: dict[str, int]) -> str:
-    return ", ".join(f"{count:,} {state}" for state, count in states.items() if count) or "none"
+def _counts(states: dict[str, int], write: Callable[[int], str] = "{:,}".format) -> str:
+    return ", ".join(f"{write(count)} {state}" for state, count in states.items() if count) or "none"

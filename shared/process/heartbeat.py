@@ -8,9 +8,11 @@ from __future__ import annotations
 import os
 import socket
 import threading
+from collections.abc import Callable
 
 import structlog
 
+from shared import installed_version
 from shared.db.core.pool import Connection, Pool
 from shared.db.tasks import capacity
 from shared.errors import StoreUnavailable
@@ -23,15 +25,27 @@ log = structlog.get_logger()
 class Heartbeat:
     """A thread that renews the process's row until it is stopped.
 
-    `connections`: how many to PostgreSQL the process may have, without those of the pool.
+    `connections`: how many to PostgreSQL the process may have, without those of the pool. `also` is called with each
+    beat.
     """
 
-    def __init__(self, pool: Pool, name: str, kind: str, slots: int = 0, *, connections: int = 0):
+    def __init__(  # noqa: PLR0913 -- the facts of a process, each named at the call
+        self,
+        pool: Pool,
+        name: str,
+        kind: str,
+        slots: int = 0,
+        *,
+        connections: int = 0,
+        also: Callable[[], None] | None = None,
+    ):
         self._pool = pool
         self._name = name
         self._kind = kind
         self._slots = slots
         self._connections = pool.size + connections
+        self._also = also
+        self._version = installed_version() or ""
         self._stopped = threading.Event()
         self._thread = threading.Thread(target=self._beat, name="heartbeat", daemon=True)
 
@@ -58,6 +72,8 @@ class Heartbeat:
                 if first:
                     self._pool.run(self._remove_ended)
                 first = False
+                if self._also:
+                    self._also()
             except StoreUnavailable as exc:
                 log.warning("heartbeat_missed", reason=str(exc))
             except Exception:  # without the thread, a live process would count as dead
@@ -65,7 +81,7 @@ class Heartbeat:
             self._stopped.wait(INTERVAL_SECONDS)
 
     def _record(self, conn: Connection) -> None:
-        capacity.record_heartbeat(conn, self._name, self._kind, self._slots, self._connections)
+        capacity.record_heartbeat(conn, self._name, self._kind, self._slots, self._connections, version=self._version)
 
     def _remove_ended(self, conn: Connection) -> None:
         """Delete the rows of this machine's processes that are gone. One of another container writes its row again."""

@@ -91,6 +91,8 @@ def _run(attempt: Attempt, step: Step) -> None:
     except Fenced:
         log.warning("fenced", kind=task.kind, epoch=task.lease_epoch)
         attempt.transaction(lambda conn: leases.release(conn, task))
+    finally:
+        attempt.resources.figures.note(task.tenant_id, attempt.figure, attempt.calls)
 
 
 def _do_or_fail(attempt: Attempt, step: Step) -> None:

@@ -9,12 +9,16 @@ from __future__ import annotations
 import zlib
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Set
+from datetime import datetime
 from typing import TypeAlias, TypeVar, cast
 
 import structlog
 
+from shared.db import figures
 from shared.db.core.pool import Connection, Pool
+from shared.db.figures import Tally
 from shared.db.recording import statements
+from shared.db.recording.rows import EventRow
 from shared.db.recording.statements import Merge, ParkedDelivery
 from shared.db.tenants import erasing
 from shared.errors import StoreUnavailable
@@ -79,6 +83,7 @@ def record_chunk(
     statements.note_changes(conn, _changed_conversations(new, prepared.tenants), _merges(new, prepared.tenants))
     if seen_types:
         seen_types.note(conn, _webhook_types(items))
+    figures.add(conn, _tally(prepared, items, new, now))
     if outcomes is not None:
         outcomes += _outcomes_of_new(prepared, new)
         outcomes += [_outcome("delivery_repeated", item, ids[item.key], prepared.tenants) for item in repeated]
@@ -130,6 +135,45 @@ def bisect_failures(
         half = len(items) // 2
         bisect_failures(items[:half], do, give_up)
         bisect_failures(items[half:], do, give_up)
+
+
+def _tally(prepared: PreparedChunk, items: Iterable[Parsed], new: Sequence[Parsed], now: datetime) -> Tally:
+    """Count the deliveries, and the new events with the states that they begin in."""
+    tally = Tally()
+    for minute, companies in _received(items, now.replace(second=0, microsecond=0)).items():
+        known = {company: tenant.id for company, tenant in prepared.tenants.items()}
+        tally.add("received", minute, _by_tenant((known.get(each), count) for each, count in companies.items()))
+    rows: Iterable[EventRow] = (row for group in prepared.groups for row in group.events)
+    if len(new) != len(prepared.ids):
+        keys = {item.key for item in new}
+        rows = (row for row in rows if (row.company_id, row.front_id) in keys)
+    begun = Counter((row.tenant_id, row.state) for row in rows)
+    tally.add("recorded", now, _by_tenant((tenant, count) for (tenant, _), count in begun.items()))
+    for state in OUTCOMES:
+        if counts := {tenant: count for (tenant, each), count in begun.items() if each == state}:
+            tally.add(state, now, counts)
+    return tally
+
+
+def _received(items: Iterable[Parsed], this_minute: datetime) -> dict[datetime, Counter[str]]:
+    """Count the deliveries of each company by the minute in which the door took them."""
+    counts: dict[datetime, Counter[str]] = {}
+    for item in items:
+        at = item.incoming.delivery.received_at
+        minute = this_minute if at >= this_minute else at.replace(second=0, microsecond=0)
+        company_id = item.envelope.company_id
+        companies = counts.get(minute)
+        if companies is None:
+            companies = counts[minute] = Counter()
+        companies[company_id] += 1
+    return counts
+
+
+def _by_tenant(counts: Iterable[tuple[int | None, int]]) -> Counter[int | None]:
+    added: Counter[int | None] = Counter()
+    for tenant_id, count in counts:
+        added[tenant_id] += count
+    return added
 
 
 def _outcomes_of_new(prepared: PreparedChunk, new: Sequence[Parsed]) -> Iterator[Outcome]:

@@ -152,7 +152,7 @@ def test_a_process_that_is_gone_is_not_named_for_ever(
 )
 @pytest.mark.usefixtures("acme")
 def test_parked_tenants_are_named(mailroom: Mailroom, conn: psycopg.Connection, cause: str, sound: bool) -> None:
-    insert_event(conn, state="processing")
+    insert_task(conn, insert_event(conn, state="processing"), state="ready", code=None)
     conn.execute("UPDATE tenants SET parked_cause = %s, parked_at = '2026-03-01 08:00+00'", (cause,))
     [finding] = [each for each in mailroom.json("doctor", code=1)["checks"] if each["name"] == f"parked: {cause}"]
     assert finding["ok"] is sound

@@ -26,6 +26,7 @@ HOSTILE = "<script>document.title='run'</script>\u202e\u200b\x1b[31m\"'><img src
 ADDRESS = "canary.address@hidden.example"
 PAGES = (
     "/",
+    "/status",
     "/failed",
     "/tasks",
     "/tasks?q=state:failed",
