@@ -108,11 +108,16 @@ class Sent:
 
 
 def limit(*, quick: bool) -> Figures:
-    """Work off a backlog at the limit, case by case, each on an empty database."""
+    """Work off a backlog at the limit, case by case."""
+    return measure(QUICK if quick else FULL)
+
+
+def measure(chosen: Sequence[Case]) -> Figures:
+    """Return the figures of these cases, each on an empty database."""
     cases: dict[str, dict[str, Any]] = {}
     took: dict[str, float] = {}
     with both_servers() as (servers, folder):
-        for number, case in enumerate(QUICK if quick else FULL):
+        for number, case in enumerate(chosen):
             with timed(took, case.name):
                 cases[case.name] = _measure(servers, folder, f"limit{number}", case)
             report(f"{case.name}: {cases[case.name]}")

@@ -15,11 +15,12 @@ from console.issued_secrets import OAUTH_SETTINGS, missing_oauth_settings
 from console.key_rotation import KeyUsage, key_usage
 from console.remedies import REMEDIES, counted, names, silence
 from console.times import format_time
+from shared.connection.budget import Budget
 from shared.connection.vault import TokenVault
 from shared.db.core import migrate
-from shared.db.core.pool import session
+from shared.db.core.session import session
 from shared.db.reading import status
-from shared.db.tasks import outages
+from shared.db.tasks import outages, rate_limit
 from shared.db.tenants import connections, erasing, tenants
 from shared.errors import MailroomError
 from shared.redis_clients import redis_client
@@ -62,6 +63,8 @@ def _check_settings(settings: Settings) -> Iterator[Finding]:
     ):
         keys = getattr(settings, name)
         yield Finding(name=name, ok=bool(keys), found=f"{len(keys)} set" if keys else "not set", fix=fix)
+    port = f"{settings.metrics_port} of {settings.metrics_host}" if settings.metrics_port else "not set"
+    yield Finding(name="metrics_port", ok=True, found=port, fix="")
     in_production = settings.mailroom_env == "production"
     settings.require(*(REQUIRED_IN_PRODUCTION if in_production else ("database_url", "redis_url")))
 
@@ -141,6 +144,18 @@ def _check_outages(settings: Settings) -> Iterator[Finding]:
         for outage in outages.current_outages(conn):
             found = f"since {format_time(outage.since)} UTC: {outage.detail}"
             yield Finding(name=f"{outage.what} is away", ok=False, found=found, fix=OUTAGE_FIXES[outage.what])
+
+
+def _check_rate_limits(settings: Settings) -> Iterator[Finding]:
+    """Name the tenants at Front's rate limit. That is ok, unless many of their calls are made in vain."""
+    budget = Budget.from_url(settings.redis_url.get_secret_value())
+    with session(settings.database_url.get_secret_value()) as conn:
+        for each in rate_limit.tenants_at_limit(conn, budget):
+            if each.limit is None:
+                continue
+            found = f"{each.used:,} of {each.limit:,} calls used in the last minute, {each.wasted:,} of them wasted"
+            fix = "look at the attempts of `mailroom event show`: Front fails, or another program uses the same limit"
+            yield Finding(name=f"limit of {each.tenant}", ok=not each.wastes_calls, found=found, fix=fix)
 
 
 def _check_tokens(settings: Settings) -> Iterator[Finding]:
@@ -262,6 +277,7 @@ CHECKS: tuple[tuple[str, Callable[[Settings], Iterator[Finding]], str], ...] = (
     ("processes_alive", _check_processes, "see the lines above"),
     ("connections_counted", _check_connections, "see the lines above"),
     ("parked_work", _check_parked, "see the lines above"),
+    ("rate_limits", _check_rate_limits, "see the lines above"),
     ("tokens", _check_tokens, "see the lines above"),
     ("oauth_app", _check_oauth_app, "see the lines above"),
     ("erased_companies", _check_erased_companies, "start PostgreSQL, or check DATABASE_URL"),

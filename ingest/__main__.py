@@ -20,7 +20,7 @@ from shared.process import is_running
 from shared.process.logs import configure, log_start
 from shared.process.serving import prepare_forks, server
 from shared.redis_clients import refuse_redis_cluster
-from shared.settings import current
+from shared.settings import Settings, current
 
 log = structlog.get_logger()
 TARGET = "ingest.server:open_door"
@@ -52,6 +52,7 @@ def _serve(target: str) -> None:
         elif settings.web_concurrency > 1:
             log.warning("metrics_of_one_process", reason="no folder is writable", next=FOLDER_FIX)
         load_before_forking()
+        open_private_port(settings)
         server(
             target,
             settings,
@@ -63,7 +64,7 @@ def _serve(target: str) -> None:
 
 
 def load_before_forking() -> None:
-    """From now on, a forked process has its code, stops when told while it starts, and when its parent is gone.
+    """From now on, a forked process has its code, and stops when told while it starts.
 
     Eight that load for themselves need half a minute on a busy machine. psycopg is loaded, too: an import may take
     longer than the first delivery for the spool may wait. Call it when PROMETHEUS_MULTIPROC_DIR is set.
@@ -73,6 +74,13 @@ def load_before_forking() -> None:
     spool_writer.load()
     prepare_forks()
     gc.freeze()  # no collection of the processes goes through this code: that was a tenth of an answer (measured)
+
+
+def open_private_port(settings: Settings) -> None:
+    """Open METRICS_PORT, on which each forked process answers. Call it when PROMETHEUS_MULTIPROC_DIR is set."""
+    from shared.process import private_port  # noqa: PLC0415 - imports the metrics
+
+    private_port.listen(settings)
 
 
 @contextmanager

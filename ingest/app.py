@@ -30,9 +30,6 @@ if TYPE_CHECKING:
 log = structlog.get_logger(__name__)
 
 WEBHOOKS = "/webhooks/front"
-READYZ = "/readyz"
-METRICS = "/metrics"
-EXPOSITION = "text/plain; version=0.0.4; charset=utf-8"
 RETRY_AFTER = "5"  # seconds
 
 
@@ -42,8 +39,6 @@ def create_app(settings: Settings, *, now: Callable[[], float] = time.time) -> F
     checks = Checks(settings, now=now)
     app.add_url_rule(WEBHOOKS, "receive", lambda: receive(checks), methods=["POST"])
     app.add_url_rule("/livez", "livez", lambda: _json({"alive": True}))
-    app.add_url_rule(READYZ, "readyz", readyz)
-    app.add_url_rule(METRICS, "metrics", lambda: Answer(metrics.exposition(), content_type=EXPOSITION))
     app.register_error_handler(Refused, refuse)
     app.register_error_handler(ComeBack, ask_to_come_back)
     app.register_error_handler(HTTPException, answer_http_error)
@@ -60,19 +55,6 @@ def receive(checks: Checks) -> Answer:
         return _json({"delivery_id": admitted.id})
     metrics.DELIVERIES.labels("sync" if admitted is None else "challenge").inc()
     return _json({} if admitted is None else {"challenge": admitted})
-
-
-def readyz() -> Answer:
-    """Say whether some store can keep a delivery now, and whether the schema is one in which it can be recorded.
-
-    Webhooks are kept either way: they wait in Redis for `mailroom migrate`.
-    """
-    hold: Hold = request.environ[Hold.KEY]
-    ready = any(hold.stores.values()) and hold.schema_problem is None
-    checks: dict[str, str] = {name: "writable" if writable else "away" for name, writable in hold.stores.items()}
-    if hold.schema_problem is not None:
-        checks["schema"] = hold.schema_problem
-    return _json({"ready": ready, "checks": checks}, 200 if ready else 503)
 
 
 def refuse(exc: Refused) -> Answer:

@@ -8,7 +8,7 @@ import time
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, TypeAlias
 
-from shared.errors import BodyTooLarge, ChallengeTooLong, EncodedBody
+from shared.errors import BodyTooLarge, ChallengeTooLong, EncodedBody, InvalidSignature
 from shared.front.signature import check_freshness, verify
 from shared.models import Delivery
 from shared.process import metrics
@@ -33,6 +33,16 @@ def check_size(size: int, *, limit: int) -> None:
         raise BodyTooLarge("the body is over MAX_BODY_BYTES")
 
 
+def check_headers(headers: Mapping[str, Any]) -> None:
+    """Refuse a webhook that needs no look at its body. Headers have WSGI's names. Raises Refused."""
+    if headers.get("HTTP_CONTENT_ENCODING", "").strip().lower() not in {"", "identity"}:
+        raise EncodedBody("send the body without Content-Encoding: the door does not decompress")
+    if not (headers.get("HTTP_X_FRONT_SIGNATURE") and headers.get("HTTP_X_FRONT_REQUEST_TIMESTAMP")):
+        raise InvalidSignature(
+            "X-Front-Signature or X-Front-Request-Timestamp is missing: the door takes what Front has signed"
+        )
+
+
 class Checks:
     """The checks of a body that is here, in the order that tells a stranger the least."""
 
@@ -43,11 +53,9 @@ class Checks:
 
     def admit(self, headers: Mapping[str, Any], body: bytes) -> Admitted:
         """Say what to do with a webhook. Headers have WSGI's names. Raises Refused."""
-        if headers.get("HTTP_CONTENT_ENCODING", "").strip().lower() not in {"", "identity"}:
-            raise EncodedBody("send the body without Content-Encoding: the door does not decompress")
+        check_headers(headers)
         received = self._now()
-        timestamp = headers.get("HTTP_X_FRONT_REQUEST_TIMESTAMP", "")
-        signature = headers.get("HTTP_X_FRONT_SIGNATURE", "")
+        timestamp, signature = headers["HTTP_X_FRONT_REQUEST_TIMESTAMP"], headers["HTTP_X_FRONT_SIGNATURE"]
         position = verify(body, timestamp=timestamp, signature=signature, keys=self._keys)
         metrics.signing_keys(position).inc()
         check_freshness(timestamp, now=received, window=self._window)

@@ -5,13 +5,13 @@ Sessions, hooks, signals, async views, hosts and blueprints took more of an answ
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Literal, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from flask import Flask, Response, request
 from flask.sessions import NullSession, SessionInterface
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable
     from wsgiref.types import StartResponse, WSGIEnvironment
 
     from flask import Request
@@ -26,19 +26,15 @@ F = TypeVar("F")
 class Hold:
     """Carries things between the server and a view, in the WSGI environment of one request.
 
-    `failure`: raised instead of running the view. `stores`, which of them are writable, and `schema_problem`, why the
-    recorder waits for a migration, are for the readiness view. `delivery`: the server must keep it before it sends the
-    answer.
+    `failure`: raised instead of running the view. `delivery`: the server must keep it before it sends the answer.
     """
 
-    __slots__ = ("delivery", "failure", "schema_problem", "stores")
+    __slots__ = ("delivery", "failure")
     KEY = "mailroom.hold"
 
     def __init__(self) -> None:
         self.delivery: Delivery | None = None
         self.failure: Exception | None = None
-        self.stores: Mapping[Literal["intake", "spool"], bool] = {}
-        self.schema_problem: str | None = None
 
 
 class Answer(Response):

@@ -7,26 +7,30 @@ answer. So neither a slow sender nor a slow store holds a thread, and no two thr
 from __future__ import annotations
 
 import asyncio
+import ipaddress
 import time
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from functools import partial
 from io import BytesIO
 from typing import TYPE_CHECKING
 
 from granian.rsgi import ProtocolClosed, ProtocolError  # type: ignore[attr-defined]  # the documented names
 from werkzeug.exceptions import ClientDisconnected
 
-from ingest.app import METRICS, READYZ, WEBHOOKS, create_app
-from ingest.checks import check_size
+from ingest.app import WEBHOOKS, create_app
+from ingest.checks import check_headers, check_size
 from ingest.keeper import Deadlines, open_keeper
 from ingest.minimal_flask import Hold
 from shared import failpoints
 from shared.errors import BodyTooSlow, DoorFull
-from shared.process import metrics
+from shared.process import metrics, private_port
 from shared.process.logs import configure
-from shared.process.serving import WSGI, call, wsgi_key
+from shared.process.serving import WSGI, call, stop_with_parent, wsgi_key
 from shared.settings import current
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
     from wsgiref.types import WSGIApplication, WSGIEnvironment
 
     from granian.rsgi import HTTPProtocol, Scope  # type: ignore[attr-defined]  # as above
@@ -38,127 +42,273 @@ BODY_SECONDS = 10.0
 SMALL = 64 * 1024  # bytes; Front's webhooks are well below
 LARGE = 256 * 1024  # bytes; to sign more would keep everybody waiting
 LARGE_TOGETHER = 256 * 2**20  # bytes of bodies over SMALL that one process holds at once
+DRAIN_SECONDS = 3.0  # how long, and how far, the rest of a body is read after an early answer
+DRAIN_BYTES = 64 * 2**20
+DROPPED = "too many large bodies at once, and this one took most room for longest"
 ASIDE_THREADS = 4
-ASIDE_WAITING = 64
+READY_SECONDS = 3.0  # longer than the stores need to tell that they are away
 
 
 class Server:
     """A WSGI application as an RSGI application, one in each process."""
 
-    def __init__(
-        self, app: WSGIApplication, keeper: Keeper, *, max_body_bytes: int, body_seconds: float = BODY_SECONDS
-    ) -> None:
+    def __init__(self, app: WSGIApplication, keeper: Keeper, bodies: Bodies, *, shows_metrics: bool = False) -> None:
         self._app = app
         self._keeper = keeper
-        self._bodies = Bodies(limit=max_body_bytes, seconds=body_seconds)
+        self._bodies = bodies
         self._aside = ThreadPoolExecutor(ASIDE_THREADS, "aside")
-        self._waiting_aside = 0
+        self._shown = private_port.PATHS if shows_metrics else ()
+
+    def __rsgi_init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        private_port.serve(partial(self._ready, loop))
+
+    def _ready(self, loop: asyncio.AbstractEventLoop) -> tuple[bool, dict[str, str]]:
+        """Answer for the readiness page, which asks from another thread than the loop's."""
+        return asyncio.run_coroutine_threadsafe(self._readiness(), loop).result(READY_SECONDS)
+
+    async def _readiness(self) -> tuple[bool, dict[str, str]]:
+        """Say whether some store can keep a delivery now, and whether the schema is one in which it can be recorded.
+
+        Webhooks are kept either way: they wait in Redis for `mailroom migrate`.
+        """
+        stores, schema_problem = await self._keeper.stores(), await self._keeper.schema_problem()
+        checks: dict[str, str] = {name: "writable" if writable else "away" for name, writable in stores.items()}
+        if schema_problem is not None:
+            checks["schema"] = schema_problem
+        return any(stores.values()) and schema_problem is None, checks
 
     async def __rsgi__(self, scope: Scope, proto: HTTPProtocol) -> None:
-        hold, body = Hold(), b""
+        if self._shown and scope.path in self._shown and scope.method in {"GET", "HEAD"}:
+            await self._show(scope, proto)
+            await self._bodies.drain(Body(), environ_of(scope, Hold()), proto)
+            return
+        hold, body = Hold(), Body()
+        environ = environ_of(scope, hold)
+        is_webhook = environ["REQUEST_METHOD"] == "POST" and environ["PATH_INFO"] == WEBHOOKS
         try:
-            body = await self._bodies.collect(scope, proto)
+            if is_webhook:
+                await self._bodies.collect(body, environ, proto)
+                environ["wsgi.input"] = BytesIO(body.content)
         except Exception as exc:  # noqa: BLE001 - Flask answers whatever it is
             hold.failure = exc
+        is_unread = not is_webhook or hold.failure is not None
         try:
-            answer = await self._answer(environ_of(scope, body, hold), hold, len(body))
+            answer = await self._answer(environ, hold, body)
         finally:
             self._bodies.release(body)
         proto.response_bytes(*answer)
+        if is_unread:
+            await self._bodies.drain(body, environ, proto)
 
-    async def _answer(self, environ: WSGIEnvironment, hold: Hold, size: int) -> Answer:
-        began, path = time.perf_counter(), environ["PATH_INFO"]
+    async def _answer(self, environ: WSGIEnvironment, hold: Hold, body: Body) -> Answer:
+        began = time.perf_counter()
         try:
-            if path == READYZ:
-                hold.stores, hold.schema_problem = await self._keeper.stores(), await self._keeper.schema_problem()
-            if size > LARGE or path == METRICS:
+            if len(body.content) > LARGE:
                 answer = await self._call_aside(environ)
             else:
                 answer = call(self._app, environ)
             if hold.delivery is not None:
+                self._bodies.count_as_signed(body)
                 await self._keeper.keep(hold.delivery)
         except Exception as exc:  # noqa: BLE001 - as above
             hold.failure = exc
             answer = call(self._app, environ)
-        if path == WEBHOOKS:
+        if environ["PATH_INFO"] == WEBHOOKS:
             metrics.DOOR_SECONDS.observe(time.perf_counter() - began)
         return answer
 
+    async def _show(self, scope: Scope, proto: HTTPProtocol) -> None:
+        """Answer as the private port would."""
+        loop = asyncio.get_running_loop()
+        found = await loop.run_in_executor(None, private_port.page, scope.path, partial(self._ready, loop))
+        assert found is not None  # noqa: S101 - for mypy: it is one of the private port's paths
+        body = found.body if scope.method == "GET" else b""
+        proto.response_bytes(found.status, [("Content-Type", found.content_type)], body)
+
     async def _call_aside(self, environ: WSGIEnvironment) -> Answer:
-        """In a thread, as it would keep everybody waiting: it reads files, or goes over megabytes."""
-        if self._waiting_aside >= ASIDE_WAITING:
-            raise DoorFull("too many such requests at once")
-        self._waiting_aside += 1
-        try:
-            return await asyncio.get_running_loop().run_in_executor(self._aside, call, self._app, environ)
-        finally:
-            self._waiting_aside -= 1
+        """In a thread, as it would keep everybody waiting: it goes over megabytes."""
+        return await asyncio.get_running_loop().run_in_executor(self._aside, call, self._app, environ)
+
+
+class Body:
+    """The body of one request. Compared by identity."""
+
+    __slots__ = ("began", "content", "dropped", "held", "pieces", "read", "sender")
+
+    def __init__(self) -> None:
+        self.content = b""  # the whole body, when it is here
+        self.pieces: list[bytes] = []
+        self.read = 0  # bytes that came, of a large one
+        self.held = 0  # those that take room
+        self.sender = ""  # counts for this address; for none when it is signed
+        self.began = 0.0
+        self.dropped = False  # others need its room
 
 
 class Bodies:
-    """The bodies that one process holds. For the loop's thread."""
+    """The bodies over SMALL that one process holds, in a room of `together` bytes. For the loop's thread.
 
-    def __init__(self, *, limit: int, together: int = LARGE_TOGETHER, seconds: float = BODY_SECONDS) -> None:
+    Nobody knows before its end whether a body is signed, and strangers may never end theirs. So a body that needs room
+    is not refused for them: those go that took most room for longest. One address holds at most half of the room by
+    bodies that are not known to be signed. Behind a proxy all senders have one address, and share that half.
+    """
+
+    def __init__(
+        self,
+        *,
+        limit: int,
+        together: int = LARGE_TOGETHER,
+        seconds: float = BODY_SECONDS,
+        drain_seconds: float = DRAIN_SECONDS,
+    ) -> None:
         self._limit = limit
         self._room = together
+        self._share = max(together // 2, limit)
+        self._least_freed = together // 32  # at a time, as it takes a look at all bodies
+        self._unfinished: set[Body] = set()
+        self._held_by: dict[str, int] = {}
         self._deadlines = Deadlines(seconds)
+        self._drains = Deadlines(drain_seconds)
 
-    async def collect(self, scope: Scope, proto: HTTPProtocol) -> bytes:
-        """Wait for the body; give it back to `release`.
+    async def collect(self, body: Body, environ: WSGIEnvironment, proto: HTTPProtocol) -> None:
+        """Wait for the body; `release` it in any case.
 
-        Raises BodyTooLarge, BodyTooSlow, ClientDisconnected and DoorFull. A body announced over the limit is not read,
-        a longer one only to just behind it.
+        Raises Refused, ClientDisconnected and DoorFull. A body announced over the limit is not read, nor one that is
+        announced as large and refused by its headers; a longer one only to just behind the limit.
         """
-        length = scope.headers.get("content-length")
-        if length is None and "transfer-encoding" not in scope.headers:
-            return b""
-        check_size(int(length or 0), limit=self._limit)
+        length = announced(environ)
+        if length == 0:
+            return
+        check_size(length or 0, limit=self._limit)
         try:
-            return await self._deadlines.within(
-                proto() if length is not None and int(length) <= SMALL else self._piece_by_piece(proto)
-            )
+            if length is not None and length <= SMALL:
+                body.content = await self._deadlines.within(proto())
+            else:
+                if length is not None:
+                    check_headers(environ)
+                await self._deadlines.within(self._piece_by_piece(body, environ["REMOTE_ADDR"], proto))
         except TimeoutError:
+            if body.dropped:
+                raise DoorFull(DROPPED) from None
             raise BodyTooSlow("the body was not here in time") from None
         except (ProtocolClosed, ProtocolError):
             raise ClientDisconnected from None
 
-    def release(self, body: bytes) -> None:
-        """The body is no longer held."""
-        if len(body) > SMALL:
-            self._room += len(body)
+    def count_as_signed(self, body: Body) -> None:
+        """The body is known to be signed: it no longer counts for its sender."""
+        if body.held:
+            self._count(body, -body.held)
+            body.sender = ""
 
-    async def _piece_by_piece(self, proto: HTTPProtocol) -> bytes:
-        pieces: list[bytes] = []
-        size = 0
+    def release(self, body: Body) -> None:
+        """The body is no longer held."""
+        if body.held:
+            self._room += body.held
+            self._count(body, -body.held)
+            body.held = 0
+
+    async def drain(self, body: Body, environ: WSGIEnvironment, proto: HTTPProtocol) -> None:
+        """Read the rest of a body after its answer, for a moment.
+
+        Senders that read only when they have written everything would find a closed connection and no answer.
+        """
+        length = announced(environ)
+        left = DRAIN_BYTES if length is None else min(length - body.read, DRAIN_BYTES)
+        if left > 0:
+            with suppress(TimeoutError, ProtocolClosed, ProtocolError):
+                await self._drains.within(_skip(proto, left))
+
+    async def _piece_by_piece(self, body: Body, address: str, proto: HTTPProtocol) -> None:
+        body.sender, body.began = network_of(address), time.monotonic()
+        self._unfinished.add(body)
         try:
             async for piece in proto:
-                size += len(piece)
-                self._room -= len(piece)
-                pieces.append(piece)
-                if self._room < 0:
-                    raise DoorFull("too many large bodies at once")
-                check_size(size, limit=self._limit)
+                body.read += len(piece)
+                check_size(body.read, limit=self._limit)
+                if body.dropped:
+                    raise DoorFull(DROPPED)
+                body.pieces.append(piece)
+                self._hold(body, len(piece))
+            if body.dropped:
+                raise DoorFull(DROPPED)
+            body.content = b"".join(body.pieces)
         finally:
-            self._room += size
-        body = b"".join(pieces)
-        if size > SMALL:
-            self._room -= size
-        return body
+            body.pieces.clear()
+            self._unfinished.discard(body)
+        if body.held <= SMALL:
+            self.release(body)
+
+    def _hold(self, body: Body, size: int) -> None:
+        self._room -= size
+        body.held += size
+        of_sender = self._count(body, size)
+        if of_sender > self._share:
+            self._drop(of_sender - self._share, [each for each in self._unfinished if each.sender == body.sender], body)
+        if self._room < 0:
+            self._drop(-self._room, self._unfinished, body)
+
+    def _drop(self, size: int, bodies: Iterable[Body], newest: Body) -> None:
+        """Drop those that took most room for longest. Raises DoorFull where that is the `newest` itself."""
+        now, freed = time.monotonic(), 0
+        for body in sorted(bodies, key=lambda each: each.held * (now - each.began), reverse=True):
+            if freed >= max(size, self._least_freed) or body is newest:
+                break
+            freed += body.held
+            self.release(body)
+            self._unfinished.discard(body)
+            body.pieces.clear()
+            body.dropped = True  # its task sees it when a piece comes, or at the deadline
+        if freed < size:
+            raise DoorFull("too many large bodies at once")
+
+    def _count(self, body: Body, size: int) -> int:
+        """Add to what the body's sender holds, and return it."""
+        if not body.sender:  # it is signed
+            return 0
+        held = self._held_by.get(body.sender, 0) + size
+        if held:
+            self._held_by[body.sender] = held
+        else:
+            self._held_by.pop(body.sender, None)
+        return held
 
 
-def environ_of(scope: Scope, body: bytes, hold: Hold) -> WSGIEnvironment:
-    """The WSGI environment of a request whose body is here. A header given twice is joined by a comma."""
+async def _skip(proto: HTTPProtocol, size: int) -> None:
+    async for piece in proto:
+        size -= len(piece)
+        if size <= 0:
+            return
+
+
+def announced(environ: WSGIEnvironment) -> int | None:
+    """Return the length of the body; None for one in chunks."""
+    length: str | None = environ.get("CONTENT_LENGTH")
+    if length is None:
+        return None if "HTTP_TRANSFER_ENCODING" in environ else 0
+    return int(length.partition(",")[0])  # a second one is the same, or the server has refused it
+
+
+def network_of(address: str) -> str:
+    """Return whom an address belongs to: itself for IPv4, its /64 for IPv6."""
+    if ":" not in address:
+        return address
+    ip = ipaddress.IPv6Address(address.strip("[]").partition("%")[0])
+    return str(ip.ipv4_mapped or ipaddress.ip_network((ip, 64), strict=False))
+
+
+def environ_of(scope: Scope, hold: Hold) -> WSGIEnvironment:
+    """The WSGI environment of a request, without its body. A header given twice is joined by a comma."""
     host, _, port = scope.server.rpartition(":")
     environ = WSGI | {
         "REQUEST_METHOD": scope.method,
-        "PATH_INFO": scope.path.encode().decode("latin-1"),
+        "PATH_INFO": "/" + scope.path.encode().decode("latin-1").lstrip("/"),  # as Flask takes it
         "QUERY_STRING": scope.query_string.encode().decode("latin-1"),
         "SERVER_PROTOCOL": f"HTTP/{scope.http_version}",
         "SERVER_NAME": host,
         "SERVER_PORT": port,
         "REMOTE_ADDR": scope.client.rpartition(":")[0],
         "wsgi.url_scheme": scope.scheme,
-        "wsgi.input": BytesIO(body),
+        "wsgi.input": BytesIO(),
         Hold.KEY: hold,
     }
     for name, value in scope.headers.items():
@@ -169,7 +319,14 @@ def environ_of(scope: Scope, body: bytes, hold: Hold) -> WSGIEnvironment:
 
 def open_door() -> Server:
     """The door, as Granian makes it in each of its processes."""
+    stop_with_parent()
     settings = current()
     configure(settings, "door")
     failpoints.arm(settings.mailroom_crash_at)
-    return Server(create_app(settings), open_keeper(settings), max_body_bytes=settings.max_body_bytes)
+    metrics.show_tenants_at_limit(settings.redis_url.get_secret_value())
+    return Server(
+        create_app(settings),
+        open_keeper(settings),
+        Bodies(limit=settings.max_body_bytes),
+        shows_metrics=private_port.shown_on_public_port(settings),
+    )

@@ -1,4 +1,7 @@
-"""The actions that a policy may choose, and the facts by which one is applied, held back or undone. Pure."""
+"""The actions that a policy may choose, and the facts by which one is applied, held back or undone. Pure.
+
+Some facts come from our own rows. The others are an `Observation`: the conversation as Front shows it.
+"""
 
 from __future__ import annotations
 
@@ -58,6 +61,48 @@ def wait_reason(kind: str, wait_for: str, unstored: UnstoredFiles) -> str | None
     if unstored.failed and (kind == "trash" or wait_for == "stored"):
         return f"{unstored.failed} file(s) of the conversation could not be stored; retry or discard their tasks"
     return None
+
+
+@dataclass(frozen=True, kw_only=True)
+class ObservedEvent:
+    """One event of the conversation as Front lists it."""
+
+    front_id: str
+    type: str
+    source: str | None
+    emitted_at: datetime
+    target_id: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Observation:
+    """The conversation as Front shows it. `events` are those since `events_since`; None: they were not read."""
+
+    status: str
+    tag_ids: frozenset[str]
+    events: tuple[ObservedEvent, ...] = ()
+    events_since: datetime | None = None
+
+    def has_events_since(self, needed: datetime | None) -> bool:
+        """Whether `events` are all that happened since `needed`. None needs no events."""
+        return needed is None or (self.events_since is not None and self.events_since <= needed)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Snapshot:
+    """A conversation in Front at `taken_at`, with the events that we had recorded before Front was asked.
+
+    A new snapshot has no `observation` yet; a kept one has that of an earlier attempt. `status_events` and `tag_events`
+    are fingerprints of the recorded events that make the observed status and tags old. `others_open`: another action of
+    the conversation is open, and may use the same snapshot.
+    """
+
+    conversation_id: str
+    taken_at: datetime
+    status_events: str
+    tag_events: str
+    others_open: bool
+    observation: Observation | None
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -11,7 +11,7 @@ MailroomError
 │   └── ChallengeTooLong        400  challenge_too_long
 ├── ComeBack                    the door asks the sender to send the request again
 │   ├── NothingStored           503  nothing_stored: neither Redis nor PostgreSQL took the delivery in time
-│   └── DoorFull                503  door_full: the door holds too many large bodies or requests
+│   └── DoorFull                503  door_full: the door holds too many large bodies
 ├── PermanentError              another try cannot help: the task fails at once
 │   ├── MalformedEnvelope       malformed_envelope
 │   ├── FrontRejected           front_rejected: a 4xx that stays
@@ -124,7 +124,7 @@ class NothingStored(ComeBack):
 
 
 class DoorFull(ComeBack):
-    """The door holds as many large bodies or requests as it has room for."""
+    """The door holds as many large bodies as it has room for."""
 
     code = "door_full"
 

@@ -200,8 +200,8 @@ class Task:
     """One claimed task. An attempt may write only while the task still has its `lease_epoch`.
 
     `conversation_id` is that of the task's event, empty when the event has none; `delivery_id` is its first delivery's.
-    `probes`: the obstacles that stood
-    against the task when it was claimed; its attempt shows whether they are gone.
+    `probes`: the obstacles that stood against the task when it was claimed; its attempt shows whether they are gone.
+    `is_live`: no backlog holds it up.
     """
 
     id: int
@@ -214,6 +214,7 @@ class Task:
     conversation_id: str = ""
     delivery_id: str = ""
     probes: Sequence[Probe] = ()
+    is_live: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -52,12 +52,16 @@ LOW_PRIORITY = 9
 WORKER_TIMEOUT_SECONDS = 1.0
 DOOR_TIMEOUT_SECONDS = 0.3
 
+#: An idle consumer asks Redis again after this; a message ends its wait at once. A stop may wait for as long.
+IDLE_READ_SECONDS = 3
+
 _CONSUMER_OPTIONS = {
     # kombu would record in Redis which messages are taken and done. That takes two more writes for each message, one
     # after the other, and each waits for the disk. A message is only a hint: a killed worker's tasks come back when
     # their leases end.
     "ack_emulation": False,
     "queue_order_strategy": "round_robin",
+    "polling_interval": IDLE_READ_SECONDS,
     "socket_connect_timeout": 2.0,
     "socket_timeout": 5.0,
     "socket_keepalive": True,
@@ -145,6 +149,7 @@ _CALLS: dict[str, TypeAdapter[Any]] = {
     KEEP_ALIVE: _WITH_ID,
     EXPIRE: _WITHOUT_ID,
     REPAIR: _WITH_ID,
+    RUN_JOB: _WITH_ID,
 }
 
 

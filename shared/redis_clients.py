@@ -47,6 +47,7 @@ _UNFIT = frozenset(
 #: Nobody sets this key. Only a primary takes the command that deletes it; a replica answers READONLY.
 WRITE_PROBE = "mailroom:probe"
 _CLUSTER_CHECK_SECONDS = 0.5
+_BRIEF_SECONDS = 0.5
 
 
 def is_unfit(error: object) -> bool:
@@ -117,6 +118,17 @@ def redis_options(url: str) -> Mapping[str, Any]:
 def redis_client(url: str, **options: Any) -> redis.Redis:
     """Return a client with connections of its own; it connects when first used. `options` as for a connection."""
     return redis.Redis.from_pool(ConnectionPool(**_merged(url, options)))
+
+
+def brief_redis_client(url: str) -> redis.Redis:
+    """Return a client that waits half a second for the server, for what can go on without an answer."""
+    return redis_client(
+        url,
+        socket_timeout=_BRIEF_SECONDS,
+        socket_connect_timeout=_BRIEF_SECONDS,
+        # A new connection after a restart of Redis; no second try when Redis hangs.
+        retry=Retry(NoBackoff(), 1, supported_errors=(redis.ConnectionError,)),
+    )
 
 
 def asyncio_redis_connection(url: str, **options: Any) -> Any:

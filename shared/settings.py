@@ -163,6 +163,10 @@ class Settings(BaseSettings):
     port: int = Field(8080, ge=0, le=65535, description="Port of the door")
     console_port: int = Field(8081, ge=0, le=65535, description="Port of the console")
     sandbox_port: int = Field(8082, ge=0, le=65535, description="Port of the sandbox")
+    metrics_port: int = Field(
+        0, ge=0, le=65535, description="Port of `/metrics` and `/readyz`; 0: none, and outside production PORT has them"
+    )
+    metrics_host: str = Field("127.0.0.1", description="Address or name that METRICS_PORT listens on")
     freshness_seconds: int = Field(900, ge=1, description="How old a signed webhook may be")
     max_body_bytes: int = Field(10 * 2**20, ge=1024, description="Largest webhook body taken")
     max_attachment_bytes: int = Field(100 * 2**20, ge=1, description="Largest file stored")
@@ -179,7 +183,10 @@ class Settings(BaseSettings):
     web_concurrency: int = Field(2, ge=1, le=64, description="Processes of the door")
     worker_threads: int = Field(16, ge=1, le=256, description="Tasks one worker process runs at a time")
     lease_seconds: int = Field(
-        120, ge=20, description="How long a task waits for a worker that says nothing before another one takes it"
+        120,
+        ge=20,
+        description="How long a task may go without progress before another worker takes it; a lost worker's task is "
+        "taken after 16 s",
     )
     repair_minutes: int = Field(
         15, ge=0, le=1440, description="How often Front's event list is compared with what was recorded; 0: never"
@@ -192,8 +199,7 @@ class Settings(BaseSettings):
     )
     mailroom_crash_at: str = Field(
         "",
-        description="For tests of crashes: where and how a process dies, freezes or breaks, as `POINT[:HOW[:OF]]` "
-        "(`shared/failpoints.py` lists them); refused in production",
+        description="For tests of crashes: the `POINT[:HOW[:OF]]` of `shared/failpoints.py`; refused in production",
     )
 
     # Each field has its own check, because pydantic skips a check of the whole object while any field is wrong.
@@ -283,10 +289,9 @@ class Settings(BaseSettings):
 
     def refuse_in_production(self, what: str) -> Self:
         """Return the settings. Raises ConfigurationError in production: `what` would mix its mail into real mail."""
+        refusal = f"MAILROOM_ENV: {what} does not run in production; unset it where no customer's mail is stored"
         if self.mailroom_env == "production":
-            raise ConfigurationError(
-                f"MAILROOM_ENV: {what} does not run in production; unset it where no customer's mail is stored"
-            )
+            raise ConfigurationError(refusal)
         return self
 
     def _is_given(self, name: str) -> bool:

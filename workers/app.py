@@ -14,11 +14,10 @@ from celery.concurrency import prefork
 
 from shared import failpoints, queue
 from shared.connection.tokens import keep_alive
-from shared.db.core.pool import wait_until_current
+from shared.db.core.session import wait_until_current
 from shared.errors import ConfigurationError, MailroomError, StoreUnavailable
 from shared.http.transport import CallDeadlines
 from shared.process import logs
-from shared.process.heartbeat import Heartbeat
 from shared.settings import Settings, load
 from workers.attempts.run import run_task
 from workers.jobs import run_job
@@ -29,7 +28,6 @@ from workers.resources import (
     EXIT_CONFIGURATION,
     NEEDED_FOR_TASKS,
     NEEDED_SETTINGS,
-    RECORDER_CONNECTIONS,
     Resources,
     open_resources,
 )
@@ -103,10 +101,8 @@ class WorkerProcess:
 
     kind: str
     takes_work: bool
-    slots: int
     threads: int
     resources: Resources
-    heartbeat: Heartbeat
     watchdog: Watchdog
 
     @classmethod
@@ -134,7 +130,6 @@ def open_process(instance: Any, **_: Any) -> None:
     _check_settings()
     forks = issubclass(instance.pool_cls, prefork.TaskPool)
     WorkerProcess.threads = 1 if forks else instance.concurrency
-    WorkerProcess.slots = 0 if WorkerProcess.kind == "recorder" else WorkerProcess.threads
     redis_url = settings.redis_url.get_secret_value()
     WorkerProcess.watchdog = Watchdog(instance, redis_url, stuck_seconds=_longest_task_seconds())
     if not forks:
@@ -146,14 +141,14 @@ def open_process(instance: Any, **_: Any) -> None:
 def open_child(**_: Any) -> None:
     """Open a prefork child's resources and start its heartbeat; a child runs one task at a time."""
     _open_resources()
-    WorkerProcess.heartbeat.start()
+    WorkerProcess.resources.heartbeat.start()
 
 
 @signals.worker_ready.connect
 def begin(**_: Any) -> None:
     """Start heartbeat and watchdog once the process can take tasks."""
     if WorkerProcess.runs_tasks():
-        WorkerProcess.heartbeat.start()
+        WorkerProcess.resources.heartbeat.start()
     WorkerProcess.watchdog.start()
 
 
@@ -170,7 +165,7 @@ def ask_to_stop(**_: Any) -> None:
 def close_process(**_: Any) -> None:
     """Stop the heartbeat and close the resources after the last task has ended."""
     if WorkerProcess.runs_tasks():
-        WorkerProcess.heartbeat.stop()
+        WorkerProcess.resources.heartbeat.stop()
         WorkerProcess.resources.close()
 
 
@@ -191,7 +186,7 @@ def _end_as_wrong_configuration(error: ConfigurationError) -> NoReturn:
 def _open_resources() -> None:
     kind = WorkerProcess.kind
     try:
-        WorkerProcess.resources = resources = open_resources(
+        WorkerProcess.resources = open_resources(
             settings,
             app,
             kind=kind,
@@ -204,15 +199,6 @@ def _open_resources() -> None:
         # Celery swallows the exceptions of signal handlers and would go on to consume without resources.
         log.exception("worker_not_started", kind=kind)
         os._exit(1)
-    roles = RECORDER_CONNECTIONS if kind == "recorder" else 0
-    WorkerProcess.heartbeat = Heartbeat(
-        resources.pool,
-        resources.name,
-        kind,
-        WorkerProcess.slots,
-        connections=roles,
-        also=resources.figures.write,
-    )
 
 
 def _longest_task_seconds() -> float:

@@ -13,7 +13,7 @@ from shared.db.core.locks import RECORDER, Role
 from shared.db.core.pool import open_pool
 from shared.errors import ConfigurationError
 from shared.intake.client import Intake, open_intake
-from shared.process.heartbeat import process_name
+from shared.process.heartbeat import Heartbeat, process_name
 from shared.queue import WORK_QUEUE, QueueDepth
 from shared.redis_clients import refuse_redis_cluster
 from shared.settings import Settings
@@ -32,7 +32,7 @@ NEEDED_FOR_TASKS = (*NEEDED_SETTINGS, "token_keys", "storage_url")
 
 LEAST_CONNECTIONS = 4
 #: The connections beside the pool, for the roles that only one process has.
-RECORDER_CONNECTIONS, SWEEPER_CONNECTIONS = 1, 2
+ROLE_CONNECTIONS = {"recorder": 1, "sweeper": 2}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,6 +41,7 @@ class Resources(FrontResources):
 
     name: str
     settings: Settings
+    heartbeat: Heartbeat
     intake: Intake
     dispatcher: Dispatcher
     recorder: Recorder
@@ -69,8 +70,9 @@ def open_resources(
     """Make the resources of a process of this kind; each connects when it is first used.
 
     Only a process that `runs_tasks`, as a worker does, opens TOKEN_KEYS and STORAGE_URL. It has so many `threads` for
-    them, else WORKER_THREADS. Raises ConfigurationError.
+    them, else WORKER_THREADS. A worker tells the others its `threads`, if they are given. Raises ConfigurationError.
     """
+    slots = threads or 0 if kind == "worker" else 0
     runs_tasks = kind == "worker" if runs_tasks is None else runs_tasks
     settings.require(*(NEEDED_FOR_TASKS if runs_tasks else NEEDED_SETTINGS))
     database_url, redis_url = settings.database_url.get_secret_value(), settings.redis_url.get_secret_value()
@@ -83,15 +85,17 @@ def open_resources(
     pool = open_pool(settings, size=max(LEAST_CONNECTIONS, threads // 2), application_name=name)
     intake = open_intake(settings)
     dispatcher = Dispatcher(pool, app, QueueDepth(redis_url, WORK_QUEUE))
-    role = Role(database_url, RECORDER, name=f"recorder of {name}")
+    role = Role(database_url, RECORDER, process=name)
+    figures = AttemptFigures(pool)
     return Resources(
         name=name,
         settings=settings,
+        heartbeat=Heartbeat(pool, name, kind, slots, connections=ROLE_CONNECTIONS.get(kind, 0), also=figures.write),
         pool=pool,
         intake=intake,
         dispatcher=dispatcher,
         recorder=Recorder(pool, intake, role, dispatcher.top_up, DeliveryReader(pool, intake)),
-        figures=AttemptFigures(pool),
+        figures=figures,
         front=front_client(settings),
         token_endpoint=token_endpoint(settings),
         storage=Storage(settings.storage) if runs_tasks else missing,

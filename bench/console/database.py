@@ -15,6 +15,14 @@ if TYPE_CHECKING:
 #: Of those with stored events, so many tenants wait for a new token.
 PARKED_TENANTS = 20
 ADDRESSES = 10_000
+#: The last event is the newest one.
+IN_ORDER: tuple[LiteralString, ...] = (
+    """
+    UPDATE events SET received_at = at, recorded_at = at, emitted_at = at
+    FROM (SELECT id AS number, now() - (%(stored)s - id) * interval '1 s' AS at FROM events) times WHERE id = number
+    """,
+    "UPDATE tasks SET created_at = now() - (%(stored)s - event_id) * interval '1 s'",
+)
 #: What failed, spread over all tenants; of the rest a twentieth waits, and a fiftieth of all has no tenant.
 TROUBLE: tuple[LiteralString, ...] = (
     "CREATE TEMPORARY TABLE codes (place int, code text, detail text)",
@@ -85,7 +93,7 @@ def fill(database_url: str, *, stored: int, failed: int) -> None:
     }  # fmt: skip
     with psycopg.connect(database_url, autocommit=True) as conn:
         conn.execute("SET session_replication_role = replica")
-        for statement in (*PEOPLE, *STORED, *TROUBLE):
+        for statement in (*PEOPLE, *STORED, *IN_ORDER, *TROUBLE):
             conn.execute(statement, values)
         conn.execute("VACUUM ANALYZE")
         conn.execute("CHECKPOINT")

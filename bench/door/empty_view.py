@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from ingest.keeper import open_keeper
 from ingest.minimal_flask import Answer, DoorFlask
-from ingest.server import Server
+from ingest.server import Bodies, Server
 from shared.settings import current
 
 
@@ -19,4 +19,4 @@ def create_app() -> DoorFlask:
 def open_empty_door() -> Server:
     """Return the server around it, made as the door's own is."""
     settings = current()
-    return Server(create_app(), open_keeper(settings), max_body_bytes=settings.max_body_bytes)
+    return Server(create_app(), open_keeper(settings), Bodies(limit=settings.max_body_bytes))

@@ -81,7 +81,7 @@ def child_kill(suite: Suite) -> Result:
     with suite.scene("child_kill", pool="prefork", WORKER_THREADS=suite.pick("3", "6")) as scene:
 
         def inject() -> int | None:
-            working = {int(name.rpartition(":")[2]) for (name,) in scene.mailroom.rows(WORKING)}
+            working = {int(name.rpartition(":")[2].partition("-")[0]) for (name,) in scene.mailroom.rows(WORKING)}
             return scene.platform.kill_child("worker", among=working)
 
         return _repeat(suite, scene, inject, every=suite.pick(1.5, 2.0), per_second=(30, 10))

@@ -67,7 +67,7 @@ def migrate(dry_run: bool) -> None:
     Example: mailroom migrate --dry-run
     """
     from shared.db.core import migrate as runner
-    from shared.db.core.pool import operator_errors, session
+    from shared.db.core.session import operator_errors, session
     from shared.db.users.users import rekey_addresses
     from shared.settings import load
 

@@ -91,7 +91,7 @@ def filter_from(conn: Connection, chosen: dict[str, Any], ids: tuple[int, ...] |
 @contextmanager
 def database() -> Iterator[Connection]:
     """Connect to DATABASE_URL, or to the server of a `mailroom up` with the same MAILROOM_DATA."""
-    from shared.db.core.pool import session
+    from shared.db.core.session import session
     from shared.settings import load
 
     with session(load("database_url").database_url.get_secret_value()) as conn:

@@ -13,15 +13,17 @@ import click
 from console.cli.commands import FAILED
 from console.cli.options import database, json_option
 from console.cli.output import print_json, print_pairs, say
-from console.remedies import REMEDIES, capped, counted, names, silence
+from console.remedies import MAX_NAMES, REMEDIES, capped, counted, names, silence
 from console.times import format_duration, format_time
 from shared.errors import StoreUnavailable
 from shared.models import EVENT_STATES
 
 if TYPE_CHECKING:
+    from shared.connection.budget import Budget
     from shared.db.core.pool import Connection
     from shared.db.reading.repairs import RepairView
     from shared.db.reading.status import EventCount, ParkedWork, RunningProcess
+    from shared.db.tasks.rate_limit import TenantAtLimit
     from shared.db.tenants.connections import RefusedTenant
     from shared.db.tenants.erasing import ErasedCompany
 
@@ -67,6 +69,7 @@ def status_document(conn: Connection, events: list[EventCount]) -> dict[str, Any
     from shared.db.counters import read_counter, read_counters
     from shared.db.reading import status as reading
     from shared.db.tasks.outages import current_outages
+    from shared.db.tasks.rate_limit import tenants_at_limit
     from shared.db.tenants import connections, erasing
     from shared.settings import load
 
@@ -97,6 +100,7 @@ def status_document(conn: Connection, events: list[EventCount]) -> dict[str, Any
         "dry_run": reading.tenants_in_dry_run(conn),
         "repairs": _repairs(conn),
         "outages": [{"what": each.what, "since": each.since, "code": each.code} for each in current_outages(conn)],
+        "rate_limit": tenants_at_limit(conn, _budget()),
         "erased": erasing.still_sending(conn),
         "processes": {
             "alive": reading.running_processes(conn, within=reading.SILENT_SECONDS),
@@ -121,6 +125,13 @@ def _redis_figures() -> tuple[int | None, float, int | None]:
         except StoreUnavailable as error:
             say(f"{error.code}: {error}")
             return None, 0.0, None
+
+
+def _budget() -> Budget:
+    from shared.connection.budget import Budget
+    from shared.settings import load
+
+    return Budget.from_url(load("redis_url").redis_url.get_secret_value())
 
 
 def _repairs(conn: Connection) -> dict[str, Any]:
@@ -151,6 +162,7 @@ def _print(document: dict[str, Any]) -> None:
         *((f"  parked: {group.cause}", _parked(group, now, unclaimed_days)) for group in document["parked"]),
         ("tasks", _counts(document["tasks"], capped)),
         *((f"{each['what']} is away", _outage(each)) for each in document["outages"]),
+        *_rate_limit_rows(document["rate_limit"], now),
         *((("no new tokens for", _refused(document["refused"])),) if document["refused"] else ()),
         *_repair_rows(document["repairs"]),
         *((("dry run", _dry_runs(document["dry_run"])),) if document["dry_run"] else ()),
@@ -177,6 +189,26 @@ def _parked(group: ParkedWork, now: datetime, unclaimed_days: int) -> str:
 
 def _outage(outage: dict[str, Any]) -> str:
     return f"since {format_time(outage['since'])} UTC: {outage['code']}; one task at a time asks whether it is back"
+
+
+def _rate_limit_rows(tenants: list[TenantAtLimit], now: datetime) -> Iterator[tuple[str, str]]:
+    for each in tenants[:MAX_NAMES]:
+        yield f"limit of {each.tenant}", f"{_calls(each)}; {_waiting(each, now)}"
+    if len(tenants) > MAX_NAMES:
+        yield "limit of", f"{counted(len(tenants) - MAX_NAMES, 'more tenant', 'more tenants')}"
+
+
+def _calls(tenant: TenantAtLimit) -> str:
+    if tenant.limit is None:
+        return "calls unknown: Redis does not answer"
+    return f"{tenant.limit:,} calls a minute: {tenant.used:,} used, {tenant.wasted:,} wasted"
+
+
+def _waiting(tenant: TenantAtLimit, now: datetime) -> str:
+    if tenant.oldest_at is None:
+        return "nothing waits"
+    live = f" and {tenant.waiting_live:,} live" if tenant.waiting_live else ""
+    return f"{tenant.waiting:,}{live} wait, oldest {format_duration((now - tenant.oldest_at).total_seconds())}"
 
 
 def _repair_rows(repairs: dict[str, Any]) -> Iterator[tuple[str, str]]:

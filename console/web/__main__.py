@@ -1,7 +1,7 @@
 """Serve the console: `python -m console.web`.
 
-Granian forks a process and imports this module there a second time, by its name, to call `application`. The module only
-defines things, so that the second import changes nothing.
+Granian starts a process and imports this module there a second time, by its name, to call `application`. The module
+only defines things, so that the second import changes nothing.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from console.web.resources import REQUIRED_SETTINGS, THREADS, open_resources, re
 from shared.errors import ConfigurationError
 from shared.process.heartbeat import Heartbeat
 from shared.process.logs import configure, log_start
-from shared.process.serving import WSGI, call, prepare_forks, server, wsgi_key
+from shared.process.serving import WSGI, call, prepare_forks, server, stop_with_parent, wsgi_key
 from shared.redis_clients import refuse_redis_cluster
 from shared.settings import current
 
@@ -79,11 +79,12 @@ def _serve() -> None:
 
 def application() -> Server:
     """Make the application in Granian's process, and start its heartbeat."""
+    stop_with_parent()
     configure(current(), "console")
     resources = open_resources(current())
     heartbeat = Heartbeat(resources.pool, resources.name, "console")
     heartbeat.start()
-    # At its end a forked process runs these, and nothing that is registered with atexit.
+    # At its end a process of multiprocessing runs these, and nothing that is registered with atexit.
     Finalize(None, resources.pool.close, exitpriority=1)
     Finalize(None, heartbeat.stop, exitpriority=2)
     return Server(create_app(current(), resources=resources))

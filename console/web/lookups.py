@@ -5,20 +5,28 @@ from __future__ import annotations
 import threading
 import time
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
+from functools import cached_property
 from typing import TYPE_CHECKING, Generic, TypeVar
 
 from console.checks import Finding, run_checks
+from shared.connection.budget import Budget
+from shared.db import figures
+from shared.db.tasks import rate_limit
 from shared.errors import StoreUnavailable
 from shared.intake.client import open_intake
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from shared.db.core.pool import Connection, Pool
+    from shared.intake.client import Intake
     from shared.settings import Settings
 
 T = TypeVar("T")
-CHECKED_SECONDS, INTAKE_SECONDS = 15.0, 2.0
+CHECKED_SECONDS, INTAKE_SECONDS, BUDGET_SECONDS = 15.0, 2.0, 10.0
+#: Tenants that are at Front's limit or call most; an overview needs no more.
+MOST_BUDGETS = 10
 #: A page rather says that Redis does not answer than wait for it.
 REDIS_SECONDS = 0.5
 
@@ -78,18 +86,37 @@ class Checked:
         return [each for each in self.findings if not each.ok]
 
 
-class Lookups:
-    """The checks of `mailroom doctor` and the state of the intake."""
+@dataclass(frozen=True, kw_only=True)
+class TenantBudget:
+    """The calls that Front allows a tenant, and those of the last whole minute; None while Redis does not answer.
 
-    def __init__(self, settings: Settings) -> None:
+    `waiting` tasks are held back by the limit; None where the limit holds nothing back.
+    """
+
+    tenant_id: int
+    tenant: str
+    limit: int | None
+    used: int | None
+    wasted: int | None
+    waiting: int | None
+
+
+class Lookups:
+    """The checks of `mailroom doctor`, the state of the intake, and the budgets of the busiest tenants."""
+
+    def __init__(self, settings: Settings, pool: Pool) -> None:
         self._settings = settings
-        self._intake = open_intake(settings, connect_seconds=REDIS_SECONDS, answer_seconds=REDIS_SECONDS)
         self.checked = Cached(self._check, seconds=CHECKED_SECONDS)
         self.intake = Cached(self._look_at_intake, seconds=INTAKE_SECONDS)
+        self.budgets = Cached(lambda: pool.run(self._look_at_budgets), seconds=BUDGET_SECONDS)
 
-    def close(self) -> None:
-        """Close the connections to Redis."""
-        self._intake.close()
+    @cached_property
+    def _intake(self) -> Intake:
+        return open_intake(self._settings, connect_seconds=REDIS_SECONDS, answer_seconds=REDIS_SECONDS)
+
+    @cached_property
+    def _budget(self) -> Budget:
+        return Budget.from_url(self._settings.redis_url.get_secret_value())
 
     def _check(self) -> Checked:
         return Checked(at=datetime.now(UTC), findings=list(run_checks(self._settings)))
@@ -99,3 +126,35 @@ class Lookups:
             return IntakeState(depth=self._intake.depth(), oldest_seconds=self._intake.oldest_age_seconds())
         except StoreUnavailable:
             return IntakeState(depth=None, oldest_seconds=0.0)
+
+    def _look_at_budgets(self, conn: Connection) -> list[TenantBudget]:
+        at_limit = rate_limit.tenants_at_limit(conn, self._budget)[:MOST_BUDGETS]
+        last_minute = datetime.now(UTC).replace(second=0, microsecond=0) - timedelta(minutes=1)
+        known = {each.tenant_id for each in at_limit}
+        callers = [
+            each for each in figures.busiest(conn, last_minute, limit=MOST_BUDGETS) if each.tenant_id not in known
+        ]
+        usage = self._budget.usage([each.company_id for each in callers])
+        held_back = [
+            TenantBudget(
+                tenant_id=each.tenant_id,
+                tenant=each.tenant,
+                limit=each.limit,
+                used=each.used,
+                wasted=each.wasted,
+                waiting=each.waiting + each.waiting_live,
+            )
+            for each in at_limit
+        ]
+        free = [
+            TenantBudget(
+                tenant_id=each.tenant_id,
+                tenant=each.tenant,
+                limit=usage[each.company_id].limit if each.company_id in usage else None,
+                used=usage[each.company_id].used if each.company_id in usage else each.calls,
+                wasted=usage[each.company_id].wasted if each.company_id in usage else None,
+                waiting=None,
+            )
+            for each in callers
+        ]
+        return (held_back + free)[:MOST_BUDGETS]

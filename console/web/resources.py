@@ -63,14 +63,15 @@ def open_resources(settings: Settings) -> ConsoleResources:
     """Make everything that the console needs; it connects at first use. Raises ConfigurationError."""
     require_usable(settings)
     name = process_name("console")
+    pool = open_pool(settings, size=CONNECTIONS, application_name=name, max_seconds=LONGEST_SECONDS)
     return ConsoleResources(
         name=name,
         settings=settings,
-        pool=open_pool(settings, size=CONNECTIONS, application_name=name, max_seconds=LONGEST_SECONDS),
+        pool=pool,
         front=front_client(settings),
         token_endpoint=token_endpoint(settings),
         vault=TokenVault(settings.token_keys),
-        lookups=Lookups(settings),
+        lookups=Lookups(settings, pool),
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from shared.connection.budget import Reservation
 from shared.connection.tokens import FrontResources, current_token, decrypted_token
 from shared.connection.vault import UnreadableSecret
 from shared.db.tenants import connections
@@ -12,15 +13,20 @@ from shared.models import Call, Grant, Token
 class TenantConnection:
     """The tenant's token and the client that uses it. Both are made when they are first needed.
 
-    `reserved_share` is the share of Front's budget that these calls leave to others. A caller that has just read the
-    tenant's `grant` passes it on.
+    `reservation` says how the calls take part in Front's budget. A caller that has just read the tenant's `grant`
+    passes it on.
     """
 
     def __init__(
-        self, resources: FrontResources, tenant_id: int, *, reserved_share: float = 0.0, grant: Grant | None = None
+        self,
+        resources: FrontResources,
+        tenant_id: int,
+        *,
+        reservation: Reservation | None = None,
+        grant: Grant | None = None,
     ):
         self._resources = resources
-        self._reserved_share = reserved_share
+        self._reservation = reservation or Reservation()
         self._tenant_id = tenant_id
         self._grant = grant
         self._front: TenantClient | None = None
@@ -45,7 +51,7 @@ class TenantConnection:
         """Return Front's API as some other tenant, to test whether Front answers. None when there is no such tenant."""
         grant = self._resources.pool.run(lambda conn: connections.grant_of_another_tenant(conn, self._tenant_id))
         try:
-            return self._client(decrypted_token(self._resources, grant)) if grant else None
+            return self._client(decrypted_token(self._resources, grant), Reservation()) if grant else None
         except UnreadableSecret:
             return None
 
@@ -59,11 +65,16 @@ class TenantConnection:
         self._use(token)
         return True
 
+    def release(self, *, wasted: int) -> None:
+        """Give back the calls to Front that were reserved and not made; so many of the others were made in vain."""
+        if self._front:
+            self._front.release(wasted=wasted)
+
     def _use(self, token: Token) -> TenantClient:
         self._calls_before = self.calls
         self._token = token
-        self._front = self._client(token)
+        self._front = self._client(token, self._reservation)
         return self._front
 
-    def _client(self, token: Token) -> TenantClient:
-        return self._resources.front.for_tenant(token, stop=self._resources.stop, reserved_share=self._reserved_share)
+    def _client(self, token: Token, reservation: Reservation) -> TenantClient:
+        return self._resources.front.for_tenant(token, stop=self._resources.stop, reservation=reservation)

@@ -76,6 +76,16 @@ class Minute:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Caller:
+    """A tenant, and the calls to Front that were made for it in one minute."""
+
+    tenant_id: int
+    tenant: str
+    company_id: str
+    calls: int
+
+
+@dataclass(frozen=True, kw_only=True)
 class Sums:
     """The figures of a span of time, added up."""
 
@@ -165,6 +175,17 @@ def by_minute(conn: Connection, since: datetime, *, tenant_id: int | None = None
             f"SELECT minute, {_COLUMNS} FROM minute_figures "  # noqa: S608 -- names of ours
             "WHERE minute >= %s AND coalesce(tenant_id, 0) = %s ORDER BY minute".encode(),
             (since, tenant_id or 0),
+        ).fetchall()
+
+
+def busiest(conn: Connection, minute: datetime, *, limit: int) -> list[Caller]:
+    """Return the tenants for whom Front was called most in this minute."""
+    with conn.cursor(row_factory=class_row(Caller)) as cursor:
+        return cursor.execute(
+            "SELECT t.id AS tenant_id, t.name AS tenant, t.company_id, f.calls"
+            " FROM minute_figures f JOIN tenants t ON t.id = f.tenant_id"
+            " WHERE f.minute = %s AND f.calls > 0 AND t.company_id IS NOT NULL ORDER BY f.calls DESC, t.id LIMIT %s",
+            (minute, limit),
         ).fetchall()
 
 

@@ -11,11 +11,11 @@ from datetime import datetime
 
 from psycopg.errors import UniqueViolation
 from psycopg.rows import class_row
-from psycopg.sql import SQL, Composed
+from psycopg.sql import SQL, Composed, Literal
 from psycopg.types.json import Jsonb
 
 from shared.db.core.pool import Connection
-from shared.db.tasks.capacity import ASSUMED_SLOTS
+from shared.db.tasks.capacity import ALIVE, ASSUMED_SLOTS, LOST, TOOK_MESSAGES_SECONDS
 from shared.db.tasks.dispatching import RESEND_SECONDS
 from shared.errors import Fenced
 
@@ -33,8 +33,9 @@ state = 'waiting', due_at = now() + make_interval(secs => %(seconds)s), claimed_
 code = %(code)s, detail = %(detail)s
 """)
 _CLAIM = """
-UPDATE repairs r SET state = 'running', claims = claims + 1, claimed_until = now() + make_interval(secs => %(seconds)s),
-       started_at = coalesce(started_at, now()), code = NULL, detail = NULL
+UPDATE repairs r SET state = 'running', claims = claims + 1, worker = %(worker)s,
+       claimed_until = now() + make_interval(secs => %(seconds)s), started_at = coalesce(started_at, now()),
+       code = NULL, detail = NULL
 FROM tenants t
 WHERE r.id = %(id)s AND r.state = 'waiting' AND r.due_at <= now() AND t.id = r.tenant_id
   AND t.parked_cause IS NULL AND t.connected_at IS NOT NULL AND t.company_id IS NOT NULL
@@ -133,12 +134,20 @@ def request_periodic(conn: Connection, *, every_seconds: float) -> int:
 
 
 def reclaim_repairs(conn: Connection) -> list[int]:
-    """Make repairs due again whose worker let the claim expire; return their ids."""
+    """Make repairs due again whose worker is lost or let the claim expire; return their ids.
+
+    A repair whose message a lost worker may have taken may be sent again at once.
+    """
     rows = conn.execute(
-        """
+        SQL("""
+        WITH lost AS MATERIALIZED (SELECT name, seen_at FROM processes WHERE {lost} FOR UPDATE), resent AS (
+            UPDATE repairs SET claimed_until = NULL
+            WHERE state = 'waiting' AND claimed_until > now()
+              AND claimed_until <= (SELECT max(seen_at) FROM lost) + make_interval(secs => {took} + {resend})
+        )
         UPDATE repairs SET state = 'waiting', due_at = now(), claimed_until = NULL
-        WHERE state = 'running' AND claimed_until < now() RETURNING id
-        """
+        WHERE state = 'running' AND (claimed_until < now() OR worker IN (SELECT name FROM lost)) RETURNING id
+        """).format(lost=LOST, took=Literal(TOOK_MESSAGES_SECONDS), resend=Literal(RESEND_SECONDS))
     )
     return [repair_id for (repair_id,) in rows]
 
@@ -149,7 +158,7 @@ def pick_repairs(conn: Connection) -> list[int]:
     A repair that no worker claims is picked again after RESEND_SECONDS.
     """
     rows = conn.execute(
-        """
+        SQL("""
         WITH heads AS (
             SELECT DISTINCT ON (tenant_id) tenant_id, id, state, due_at, claimed_until FROM repairs
             WHERE state IN ('waiting', 'running')
@@ -161,22 +170,22 @@ def pick_repairs(conn: Connection) -> list[int]:
               AND NOT EXISTS (SELECT FROM outages WHERE what = 'front')
             ORDER BY h.due_at, h.id
             LIMIT greatest(0, (SELECT greatest(1, coalesce(nullif(sum(slots), 0), %(assumed)s) / %(share)s)
-                               FROM processes WHERE kind = 'worker' AND seen_at > now() - interval '15 seconds')
+                               FROM processes WHERE kind = 'worker' AND {alive})
                               - (SELECT count(*) FROM heads WHERE claimed_until > now()))
         )
         UPDATE repairs r SET claimed_until = now() + make_interval(secs => %(resend)s)
         FROM picked WHERE r.id = picked.id AND r.state = 'waiting' RETURNING r.id
-        """,
+        """).format(alive=ALIVE),
         {"assumed": ASSUMED_SLOTS, "share": SHARE, "resend": RESEND_SECONDS},
     )
     return [repair_id for (repair_id,) in rows]
 
 
-def claim(conn: Connection, repair_id: int, *, seconds: float) -> Repair | None:
+def claim(conn: Connection, repair_id: int, worker: str, *, seconds: float) -> Repair | None:
     """Claim the repair; None when it is not due, is claimed already, or the tenant has another one running."""
     try:
         with conn.transaction():
-            claimed = conn.execute(_CLAIM, {"id": repair_id, "seconds": seconds})
+            claimed = conn.execute(_CLAIM, {"id": repair_id, "worker": worker, "seconds": seconds})
     except UniqueViolation:
         return None
     if not claimed.rowcount:

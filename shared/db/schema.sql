@@ -36,6 +36,8 @@ CREATE TABLE tenants (
     not_before timestamptz NOT NULL DEFAULT '-infinity',  -- nothing is dispatched before: Front's budget is used up
     last_served_at timestamptz NOT NULL DEFAULT '-infinity',
     created_at timestamptz NOT NULL DEFAULT now(),
+    backlog_not_before timestamptz NOT NULL DEFAULT '-infinity',  -- the same as not_before, for all but live work
+    at_limit_at timestamptz,                      -- when Front's budget last held work back
     -- The foreign key of events points here, so that an event cannot have the tenant of another company.
     CONSTRAINT tenants_with_company UNIQUE (id, company_id)
 );
@@ -421,6 +423,23 @@ CREATE INDEX actions_open ON actions (tenant_id, conversation_id) WHERE state IN
 CREATE INDEX actions_confirmed ON actions (tenant_id, settled_at) WHERE state = 'confirmed' AND undo_asked_at IS NULL;
 CREATE INDEX actions_failed ON actions (tenant_id, planned_at) WHERE state = 'failed' AND undo_asked_at IS NULL;
 
+CREATE TABLE conversation_snapshots (
+    tenant_id bigint NOT NULL REFERENCES tenants ON DELETE CASCADE,
+    conversation_id text NOT NULL,
+    taken_at timestamptz NOT NULL,                -- before Front was asked
+    -- The number of the family's recorded events at that time, and the sum of their ids. Changes through the API do not
+    -- count where they leave the status, or the tags, as they are.
+    status_events text NOT NULL,
+    tag_events text NOT NULL,
+    status text NOT NULL,
+    tag_ids text[] NOT NULL,
+    events jsonb NOT NULL,                        -- as Front lists them
+    events_since timestamptz,                     -- null: they were not read
+    PRIMARY KEY (tenant_id, conversation_id)
+);
+COMMENT ON TABLE conversation_snapshots IS
+    'A conversation as an attempt read it in Front. Later attempts use it until more of the conversation is recorded.';
+
 
 -- Tasks and attempts -------------------------------------------------------------------------------------------------
 
@@ -467,6 +486,7 @@ CREATE TABLE tasks (
     -- a check for each task, so it stands on this column, which is null for nearly all of them.
     unowned_event_id bigint GENERATED ALWAYS AS (CASE WHEN tenant_id IS NULL THEN event_id END) STORED,
     failure_group_id bigint,                      -- of the last failure
+    is_live boolean NOT NULL DEFAULT false,       -- the event was less than a minute old when it was recorded
     CONSTRAINT tasks_of_an_attachment FOREIGN KEY (attachment_id, event_id, tenant_id)
         REFERENCES attachments (id, event_id, tenant_id) ON DELETE CASCADE,
     CONSTRAINT tasks_of_the_events_tenant FOREIGN KEY (tenant_id, event_id)
@@ -480,6 +500,8 @@ COMMENT ON TABLE tasks IS
 -- Files are dispatched apart from all other work and have their own share of the slots, so each has an index.
 CREATE INDEX tasks_due_files ON tasks (tenant_id, due_at, id) WHERE state = 'ready' AND kind = 'store_attachment';
 CREATE INDEX tasks_due_others ON tasks (tenant_id, due_at, id) WHERE state = 'ready' AND kind <> 'store_attachment';
+-- Live work is looked up apart from a backlog, so that it need not be searched for in it.
+CREATE INDEX tasks_due_live ON tasks (tenant_id, due_at, id) WHERE state = 'ready' AND is_live;
 CREATE INDEX tasks_in_flight ON tasks (tenant_id) INCLUDE (lease_until) WHERE state IN ('queued', 'running');
 CREATE INDEX tasks_of_an_event ON tasks (event_id);
 CREATE INDEX tasks_failed ON tasks (code, id) WHERE state = 'failed';
@@ -799,15 +821,49 @@ BEGIN
     IF front_answered THEN
         DELETE FROM unanswered_tasks;
     END IF;
-    RETURN EXISTS (SELECT FROM tasks WHERE tenant_id = tenant AND state = 'ready' AND kind <> 'store_attachment'
-                   AND due_at <= now())
-        OR EXISTS (SELECT FROM tasks WHERE tenant_id = tenant AND state = 'ready' AND kind = 'store_attachment'
-                   AND due_at <= now());
+    RETURN EXISTS (SELECT FROM tenants WHERE id = tenant AND not_before <= now() AND backlog_not_before <= now())
+        AND (EXISTS (SELECT FROM tasks WHERE tenant_id = tenant AND state = 'ready' AND kind <> 'store_attachment'
+                     AND due_at <= now())
+          OR EXISTS (SELECT FROM tasks WHERE tenant_id = tenant AND state = 'ready' AND kind = 'store_attachment'
+                     AND due_at <= now()));
 END
 $$;
 COMMENT ON FUNCTION end_attempt IS
     'Writes how an attempt ended and which calls it made, and updates the state of its event. '
-    'Empties unanswered_tasks when Front answered. Returns whether the tenant has a task that is due now.';
+    'Empties unanswered_tasks when Front answered. Returns whether the tenant has a task that is due now, and that its '
+    'budget does not hold back.';
+
+CREATE FUNCTION rest_tenant(tenant bigint, live boolean, seconds float8) RETURNS void LANGUAGE plpgsql AS $$
+BEGIN
+    UPDATE tenants
+    SET at_limit_at = now(),
+        not_before = CASE WHEN live THEN greatest(not_before, now() + make_interval(secs => seconds))
+                          ELSE not_before END,
+        backlog_not_before = CASE WHEN live THEN backlog_not_before
+                                  ELSE greatest(backlog_not_before, now() + make_interval(secs => seconds)) END
+    WHERE id = tenant;
+END
+$$;
+COMMENT ON FUNCTION rest_tenant IS
+    'Holds work of the tenant back for so long, because Front''s budget for it is used up: its backlog, or all of it '
+    'when there was no call left for live work either.';
+
+CREATE FUNCTION rest_task(task bigint, held_epoch integer, tenant bigint, live boolean, seconds float8) RETURNS boolean
+LANGUAGE plpgsql AS $$
+BEGIN
+    UPDATE tasks SET state = 'ready', lease_until = NULL, attempts = attempts - 1
+    WHERE id = task AND lease_epoch = held_epoch AND state = 'running';
+    IF NOT FOUND THEN
+        RETURN false;
+    END IF;
+    DELETE FROM attempts WHERE task_id = task AND epoch = held_epoch;
+    PERFORM rest_tenant(tenant, live, seconds);
+    RETURN true;
+END
+$$;
+COMMENT ON FUNCTION rest_task IS
+    'Puts a task back as if it had not been claimed, in its place, and does what rest_tenant does. '
+    'Returns false, and changes nothing, when the task does not run under this lease epoch.';
 
 CREATE FUNCTION settle_action(event bigint, action_state text, action_reason text) RETURNS void LANGUAGE plpgsql AS $$
 BEGIN
@@ -847,6 +903,7 @@ CREATE TABLE repairs (
     due_at timestamptz NOT NULL DEFAULT now(),
     claimed_until timestamptz,                    -- waiting: when it is sent again; running: when its worker is dead
     claims integer NOT NULL DEFAULT 0,            -- the fence: a write names the claim it belongs to
+    worker text,                                  -- the process of the last claim
     failures integer NOT NULL DEFAULT 0,          -- without a page in between
     since timestamptz,                            -- fixed by the first claim, with until
     until timestamptz,
@@ -1070,12 +1127,13 @@ COMMENT ON TABLE shared_figures IS
 -- Processes, counters and migrations ---------------------------------------------------------------------------------
 
 CREATE TABLE processes (
-    name text PRIMARY KEY,                        -- kind@host:pid
+    name text PRIMARY KEY,                        -- kind@host:pid-random: a restart is another process
     kind text NOT NULL,
     slots integer NOT NULL DEFAULT 0,             -- tasks it runs at a time
     started_at timestamptz NOT NULL DEFAULT now(),
     seen_at timestamptz NOT NULL DEFAULT now(),
     connections integer NOT NULL DEFAULT 0,       -- to PostgreSQL, at most
+    gone_at timestamptz,                          -- another process of its machine found that it was killed
     version text NOT NULL DEFAULT ''              -- of Mailroom; empty where it runs from a folder
 );
 COMMENT ON TABLE processes IS

@@ -11,7 +11,7 @@ from functools import partial
 from itertools import count
 from typing import Any, Final, Literal, TypeVar
 
-from shared.connection.budget import Budget
+from shared.connection.budget import Budget, Reservation
 from shared.errors import ConversationMoved, FrontRejected, UnsafeRedirect
 from shared.front import answers
 from shared.front.answers import MOVED, Answer, Route, parse_answer
@@ -58,14 +58,16 @@ class FrontClient:
         self._thread = threading.local()
 
     def for_tenant(
-        self, token: Token, *, stop: threading.Event | None = None, reserved_share: float = 0.0
+        self, token: Token, *, stop: threading.Event | None = None, reservation: Reservation | None = None
     ) -> TenantClient:
         """Return the API as this tenant, for this thread only. Setting `stop` ends waits and downloads.
 
-        `reserved_share`: the share of the company's budget that these calls leave to others.
+        `reservation`: calls are taken from it, as long as it has any.
         """
         http, file_http = self._http_clients()
-        exchange = Exchange(api=self._api, budget=self._budget, token=token, http=http, reserved_share=reserved_share)
+        exchange = Exchange(
+            api=self._api, budget=self._budget, token=token, http=http, reservation=reservation or Reservation()
+        )
         return TenantClient(exchange, file_http=file_http, deadlines=self._deadlines, stop=stop or threading.Event())
 
     def _http_clients(self) -> tuple[HttpClient, HttpClient]:
@@ -90,6 +92,17 @@ class TenantClient:
     def calls(self) -> list[Call]:
         """Return the requests tried so far, in order."""
         return self._exchange.calls
+
+    def reserve(self, calls: int) -> float:
+        """Reserve all of the next calls at once. Raises BudgetExhausted, and then reserves none.
+
+        Returns the seconds for which the company's backlog should rest, 0 for none.
+        """
+        return self._exchange.reserve(calls)
+
+    def release(self, *, wasted: int = 0) -> None:
+        """Give back the reserved calls that were not made, and note so many of the others as made in vain."""
+        self._exchange.release(wasted=wasted)
 
     def until(self, deadline: float) -> AbstractContextManager[None]:
         """Set a deadline, a time of the monotonic clock: nothing inside is sent or waited for later."""

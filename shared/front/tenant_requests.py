@@ -14,7 +14,7 @@ from urllib.parse import SplitResult, unquote, urlencode, urlsplit
 import requests
 import tenacity
 
-from shared.connection.budget import Budget
+from shared.connection.budget import Budget, Reservation
 from shared.errors import (
     BudgetExhausted,
     FrontRejected,
@@ -66,13 +66,23 @@ class Api:
 class Exchange:
     """Front's API for one tenant, on one thread. `calls` has an entry for every request that was tried."""
 
-    def __init__(self, *, api: Api, budget: Budget, token: Token, http: HttpClient, reserved_share: float = 0.0):
+    def __init__(self, *, api: Api, budget: Budget, token: Token, http: HttpClient, reservation: Reservation):
         self.api = api
         self.http = http
         self.calls: list[Call] = []
         self._budget = budget
         self._token = token
-        self._reserved_share = reserved_share
+        self._reservation = reservation
+
+    def reserve(self, calls: int) -> float:
+        """Do what `Budget.reserve` does for the tenant's company."""
+        return self._budget.reserve(self._token.company_id, self._reservation, calls)
+
+    def release(self, *, wasted: int) -> None:
+        """Give unused calls back, and note so many used ones as made in vain."""
+        self._budget.release(self._token.company_id, self._reservation)
+        if wasted:
+            self._budget.note_wasted(self._token.company_id, wasted)
 
     def send(self, route: Route, path: str, *, query: Mapping[str, Any] | None = None, body: Any = None) -> Answer:
         """Return the whole answer: 2xx, or 301 where a merge may have moved the conversation. Raises for any other.
@@ -88,7 +98,7 @@ class Exchange:
     @contextmanager
     def open(self, route: Route, path: str, *, body: Any = None) -> Iterator[requests.Response]:
         """Return the answer as soon as its headers have arrived, whatever its status. Raises NoAnswer."""
-        self._budget.take(self._token.company_id, reserved_share=self._reserved_share)
+        self._budget.use(self._token.company_id, self._reservation)
         started = time.monotonic()
         response: requests.Response | None = None
         try:

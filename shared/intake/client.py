@@ -125,8 +125,10 @@ class Intake:
             pipeline.time()
             pipeline.delete(WRITE_PROBE)  # a replica that is left behind would have the same oldest for ever
             oldest, (seconds, microseconds), _ = pipeline.execute()
+        if not oldest:
+            return 0.0
         now = int(seconds) * 1000 + int(microseconds) // 1000
-        return abs(now - added_at(oldest[0][0])) / 1000 if oldest else 0.0
+        return abs(now - added_at(oldest[0][0])) / 1000
 
     def close(self) -> None:
         """Close the connections."""

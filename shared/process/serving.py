@@ -1,8 +1,9 @@
-"""Granian as all our servers run it: its options, its log, how it calls WSGI, and the signals of its processes."""
+"""Granian as all our servers run it: its options, its log, how it calls WSGI, and how its processes stop."""
 
 from __future__ import annotations
 
 import ipaddress
+import multiprocessing
 import os
 import resource
 import signal
@@ -51,7 +52,8 @@ HEADER_SECONDS = 10
 HEADER_BYTES = 64 * 1024
 DRAIN_SECONDS = 20
 ORPHAN_CHECK_SECONDS = 1.0
-_HOST_FIX = "set it to 0.0.0.0 (reachable from outside) or 127.0.0.1, or unset it: some shells set HOST themselves"
+_HOST_FIX = "set it to 0.0.0.0 (reachable from outside) or 127.0.0.1, or unset it"
+_SHELL = ": some shells set HOST themselves"
 #: Granian adds no handlers of its own, so that its lines reach our log.
 _LOG_CONFIG: dict[str, Any] = {
     "formatters": {},
@@ -86,19 +88,18 @@ def server(
     )
 
 
-def listen_address(host: str) -> str:
+def listen_address(host: str, *, setting: str = "HOST") -> str:
     """Return the IP address of a name or address of this machine. Raises ConfigurationError."""
+    fix = _HOST_FIX + (_SHELL if setting == "HOST" else "")
     try:
         found = socket.getaddrinfo(host.removeprefix("[").removesuffix("]"), None, type=socket.SOCK_STREAM)
     except (OSError, UnicodeError):
-        raise ConfigurationError(
-            f"HOST: {host!r} is neither an address nor a name that resolves; {_HOST_FIX}"
-        ) from None
+        raise ConfigurationError(f"{setting}: {host!r} is neither an address nor a name that resolves; {fix}") from None
     addresses = dict.fromkeys(str(each[4][0]) for each in found)
     for address in sorted(addresses, key=lambda each: ipaddress.ip_address(each).version):
         if _can_listen(address):
             return address
-    raise ConfigurationError(f"HOST: {host!r} is no address of this machine; {_HOST_FIX}")
+    raise ConfigurationError(f"{setting}: {host!r} is no address of this machine; {fix}")
 
 
 def _can_listen(address: str) -> bool:
@@ -148,7 +149,7 @@ def call(app: WSGIApplication, environ: WSGIEnvironment) -> Answer:
 
 
 def prepare_forks() -> None:
-    """Let each process forked from now on stop when TERM comes while it starts, and when its parent has died."""
+    """Let each process forked from now on stop when TERM comes while it starts."""
     os.register_at_fork(before=_block_term, after_in_parent=_unblock_term, after_in_child=_start_child)
 
 
@@ -157,7 +158,6 @@ def _start_child() -> None:
     # came before this line was blocked, and ends the process now.
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     _unblock_term()
-    threading.Thread(target=_stop_as_orphan, args=(os.getppid(),), name="orphan-watch", daemon=True).start()
 
 
 def _block_term() -> None:
@@ -168,8 +168,19 @@ def _unblock_term() -> None:
     signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGTERM})
 
 
-def _stop_as_orphan(parent: int) -> None:
-    # Nothing else stops this process after a kill -9 of its parent, and it would keep the port.
-    while os.getppid() == parent:
+def stop_with_parent() -> None:
+    """Let this process stop, as TERM stops it, soon after its parent has died; call it in each process of a server.
+
+    Nothing else stops it after a kill -9 of its parent, and it would keep the port. It does not matter whether the
+    process was forked, spawned, or started by a fork server.
+    """
+    threading.Thread(target=_stop_as_orphan, name="orphan-watch", daemon=True).start()
+
+
+def _stop_as_orphan() -> None:
+    # A fork server is the parent of the process, and outlives the one that asked for it. Then only a pipe tells of the
+    # death. Of forked processes the younger ones hold that pipe open, too, and only the new parent tells.
+    asked_by, started_by = multiprocessing.parent_process(), os.getppid()
+    while os.getppid() == started_by and (asked_by is None or asked_by.is_alive()):
         time.sleep(ORPHAN_CHECK_SECONDS)
     os.kill(os.getpid(), signal.SIGTERM)

@@ -9,15 +9,18 @@ import time
 from collections.abc import Callable, Mapping
 from typing import TypeVar
 
+from shared.actions import Snapshot
+from shared.connection.budget import Reservation
 from shared.connection.client import TenantConnection
 from shared.db.core.pool import Connection, retry_until_stored
 from shared.db.tasks import actions as action_rows
 from shared.db.tasks import events, leases, settling
+from shared.db.tasks.capacity import LOST_AFTER_SECONDS
 from shared.db.tenants import tenants
 from shared.errors import LeaseTooShort
 from shared.front.client import TenantClient
 from shared.models import Call
-from workers.attempts.outage import SCOPE_PROBE_SECONDS, front_answered
+from workers.attempts.outage import SCOPE_PROBE_SECONDS, front_answered, wasted_calls
 from workers.attempts.retries import Decision, GiveBack, GiveUp, Park, Retry
 from workers.resources import Resources
 
@@ -25,6 +28,9 @@ from workers.resources import Resources
 RENEW_AFTER = 0.25
 #: A write to Front starts only with this much of the lease left: the write's own deadline is 10 s.
 WRITE_NEEDS_SECONDS = 15.0
+#: The same of the time for which this process cannot count as lost. A heartbeat gives it again, and that may take a few
+#: seconds. A write that Front answers late has less time then, and its answer stays unclear.
+WRITE_NEEDS_ALIVE_SECONDS = 10.0
 #: No part of a write leaves in these last seconds of a lease. The next owner must find it done when it reads Front.
 AFTER_WRITE_SECONDS = 5.0
 
@@ -41,6 +47,7 @@ class Attempt:
     `tenant_has_due_work` tells whether the tenant had work due when the attempt was settled. It is true before that.
     `end` is the state and the code with which the attempt ended the task; None when it put the task back. `figure` is
     what the attempt counts as: None when it put the task back.
+    `snapshot` is the conversation as the attempt read it in Front, kept for later attempts if this one ends too early.
     """
 
     def __init__(self, resources: Resources, claimed: leases.ClaimedTask, claimed_at: float):
@@ -49,9 +56,16 @@ class Attempt:
         self.tenant_has_due_work = True
         self.end: tuple[str, str | None] | None = None
         self.figure: str | None = None
+        self.snapshot: Snapshot | None = None
         self._lease_seconds = resources.settings.lease_seconds
-        self._leased_at = claimed_at
-        self._connection = TenantConnection(resources, claimed.task.tenant_id, grant=claimed.grant)
+        self._claimed_at = self._leased_at = claimed_at
+        self._came_to_nothing = False
+        self._connection = TenantConnection(
+            resources,
+            claimed.task.tenant_id,
+            reservation=Reservation(is_live=claimed.task.is_live),
+            grant=claimed.grant,
+        )
 
     # Front
 
@@ -60,9 +74,21 @@ class Attempt:
         """The calls to Front so far."""
         return self._connection.calls
 
-    def front(self) -> TenantClient:
-        """Return Front as the task's tenant. Raises NeedsReconnect without a token, TokenUnavailable."""
-        return self._connection.front()
+    def front(self, *, calls: int = 1) -> TenantClient:
+        """Return Front as the task's tenant. Before its first call, reserve all that the attempt may need.
+
+        Raises NeedsReconnect without a token, TokenUnavailable, and BudgetExhausted when not all calls are free.
+        """
+        front = self._connection.front()
+        if not self.calls:
+            self._reserve(front, calls)
+        return front
+
+    def _reserve(self, front: TenantClient, calls: int) -> None:
+        """Reserve the calls. When they are the last for now, hold the tenant's backlog back until more are free."""
+        seconds = front.reserve(calls)
+        if seconds and not self.task.is_live:
+            self.resources.pool.run_autocommit(lambda conn: tenants.rest(conn, self.task.tenant_id, seconds))
 
     def renew_token(self) -> bool:
         """Use another token than the one that Front refused, from now on; False when there is none."""
@@ -77,22 +103,42 @@ class Attempt:
     def renew_lease_if_due(self) -> None:
         """Extend the lease from time to time while the step makes progress. Raises Fenced when the lease is lost."""
         if time.monotonic() - self._leased_at > RENEW_AFTER * self._lease_seconds:
-            started = time.monotonic()
-            self.transaction(lambda conn: leases.renew(conn, self.task, lease_seconds=self._lease_seconds))
-            self._leased_at = started
+            self._renew_lease()
 
     def write_deadline(self) -> float:
-        """Return the moment, by the monotonic clock, until which a write to Front may leave: well within the lease.
+        """Return the moment, by the monotonic clock, until which a write to Front may leave.
 
-        A process that was paused meanwhile sends nothing late. Raises LeaseTooShort when a write that starts now could
-        not end in time.
+        Nobody else gets the task within AFTER_WRITE_SECONDS of it, so a process that was paused meanwhile sends nothing
+        late. Raises LeaseTooShort when a write that starts now could not end in time, Fenced when the lease is lost.
         """
         self.renew_lease_if_due()
-        lease_ends = self._leased_at + self._lease_seconds
-        left = lease_ends - time.monotonic()
-        if left < WRITE_NEEDS_SECONDS:
+        not_lost_until = self._not_lost_until()
+        lease_ends, now = self._leased_at + self._lease_seconds, time.monotonic()
+        if (left := lease_ends - now) < WRITE_NEEDS_SECONDS:
             raise LeaseTooShort(f"{left:.0f} s of the lease are left; a write needs {WRITE_NEEDS_SECONDS:.0f} s")
-        return lease_ends - AFTER_WRITE_SECONDS
+        if (left := not_lost_until - now) < WRITE_NEEDS_ALIVE_SECONDS:
+            raise LeaseTooShort(
+                f"this process counts as alive for {left:.0f} s; a write needs {WRITE_NEEDS_ALIVE_SECONDS:.0f} s"
+            )
+        return min(lease_ends, not_lost_until) - AFTER_WRITE_SECONDS
+
+    def _not_lost_until(self) -> float:
+        """Return until when nobody takes the task away because this process seems lost. Raises Fenced.
+
+        A task that was claimed a moment ago is left alone, whatever the process's heartbeat says.
+        """
+        until = self._claimed_at + LOST_AFTER_SECONDS
+        if until - time.monotonic() >= WRITE_NEEDS_SECONDS:
+            return until
+        alive = self.resources.heartbeat.alive_for(WRITE_NEEDS_SECONDS)
+        if alive.since > self._leased_at:  # it may have counted as lost since the claim, and the task be gone
+            self._renew_lease()
+        return alive.until
+
+    def _renew_lease(self) -> None:
+        started = time.monotonic()
+        self.transaction(lambda conn: leases.renew(conn, self.task, lease_seconds=self._lease_seconds))
+        self._leased_at = started
 
     # Transactions, and the end of the attempt
 
@@ -123,7 +169,13 @@ class Attempt:
         The caller decides to wait in the same transaction: a later change of the conversation finds the task waiting.
         """
         leases.put_back(conn, self.task, seconds=seconds, counts=False)
+        self.keep_snapshot(conn)
         self._wrap_up(conn, "ready", None, why)
+
+    def keep_snapshot(self, conn: Connection) -> None:
+        """Keep the snapshot of the conversation, if there is one, for later attempts."""
+        if self.snapshot:
+            action_rows.keep_snapshot(conn, self.task.tenant_id, self.snapshot)
 
     def finish(self, state: str, write: Callable[[Connection], None], *, code: str | None = None) -> None:
         """End the task together with what `write` adds, in one transaction. Raises Fenced when the lease is lost."""
@@ -156,27 +208,47 @@ class Attempt:
         self.end = (state, None)
         self.figure = "done"
 
+    def rest(self, seconds: float) -> None:
+        """Put the task back in its place, since Front's budget has not enough left. Raises Fenced without the lease.
+
+        Nothing was asked of Front, so this was no attempt.
+        """
+        self._retry_until_stored(
+            lambda: self.resources.pool.run_autocommit(lambda conn: leases.rest(conn, self.task, seconds))
+        )
+        self.tenant_has_due_work = False
+
+    def release_calls(self) -> None:
+        """Give back the calls to Front that were reserved and not made."""
+        wasted = wasted_calls(self.calls, keeps_reading=self.snapshot is not None) if self._came_to_nothing else 0
+        self._connection.release(wasted=wasted)
+
     def fail(self, decision: Decision, detail: str) -> None:
         """Write down a failed attempt as it was decided. Raises Fenced when the lease is lost."""
+        self._came_to_nothing = not isinstance(decision, GiveUp)
         self.commit_despite_outage(lambda conn: self._write_failure(conn, decision, detail))
         self.figure = FIGURES.get(type(decision))
 
     def _write_failure(self, conn: Connection, decision: Decision, detail: str) -> None:
-        reason = {"code": decision.code, "detail": detail}
+        code = decision.code
         match decision:
-            case Retry():
-                leases.put_back(conn, self.task, seconds=decision.delay, counts=True, **reason)
-            case GiveBack():
-                leases.put_back(conn, self.task, seconds=decision.delay, counts=False, **reason)
-                if decision.tenant:
-                    tenants.hold_back(conn, self.task.tenant_id, decision.delay)
+            case Retry(delay=delay):
+                leases.put_back(conn, self.task, seconds=delay, counts=True, code=code, detail=detail)
+            case GiveBack(delay=delay, tenant=False):
+                leases.put_back(conn, self.task, seconds=delay, counts=False, code=code, detail=detail)
+            case GiveBack(delay=delay):
+                leases.put_back_in_place(conn, self.task, code=code, detail=detail)
+                tenants.hold_back(conn, self.task.tenant_id, delay)
             case Park():
-                leases.put_back(conn, self.task, seconds=0, counts=False, **reason)
-                self._park_tenant(conn, decision.code)
+                leases.put_back(conn, self.task, seconds=0, counts=False, code=code, detail=detail)
+                self._park_tenant(conn, code)
             case GiveUp():
-                leases.finish(conn, self.task, "failed", **reason)
-                self._fail_file_or_action(conn, decision.code)
-        self._wrap_up(conn, "failed" if isinstance(decision, GiveUp) else "ready", decision.code, detail)
+                leases.finish(conn, self.task, "failed", code=code, detail=detail)
+                self._fail_file_or_action(conn, code)
+        gives_up = isinstance(decision, GiveUp)
+        if not gives_up:
+            self.keep_snapshot(conn)
+        self._wrap_up(conn, "failed" if gives_up else "ready", code, detail)
 
     def _park_tenant(self, conn: Connection, cause: str) -> None:
         version = self._connection.token_version

@@ -36,6 +36,14 @@ def front_answered(calls: Sequence[Call]) -> bool:
     return bool(calls) and calls[-1].status is not None and calls[-1].status < 500
 
 
+def wasted_calls(calls: Sequence[Call], *, keeps_reading: bool) -> int:
+    """Count the calls that an attempt made in vain when it came to nothing.
+
+    With `keeps_reading` a later attempt has the use of the answers, so only calls that were refused or failed count.
+    """
+    return sum(not keeps_reading or call.status is None or call.status >= 400 for call in calls)
+
+
 def calls_for_check(*, other_tasks: int, attempt: int) -> bool:
     """Whether an unanswered attempt is reason enough for a health check of Front.
 

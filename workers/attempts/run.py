@@ -14,7 +14,7 @@ from structlog.contextvars import bound_contextvars
 
 from shared import failpoints
 from shared.db.tasks import leases
-from shared.errors import Fenced, MailroomError, NeedsReconnect, NotYet, StoreUnavailable
+from shared.errors import BudgetExhausted, Fenced, MailroomError, NeedsReconnect, NotYet, StoreUnavailable
 from shared.models import Task
 from shared.process.scrub import hide
 from workers.attempts.attempt import Attempt, Step
@@ -70,6 +70,7 @@ def describe_failure(error: BaseException) -> str:
 
 
 def _claim(resources: Resources, task_id: int) -> Attempt | None:
+    resources.heartbeat.alive_for(0.0)  # a task of a process that never sent one would wait for its lease to end
     claimed_at = time.monotonic()
     lease = resources.settings.lease_seconds
     claimed = resources.pool.run_autocommit(
@@ -92,6 +93,7 @@ def _run(attempt: Attempt, step: Step) -> None:
         log.warning("fenced", kind=task.kind, epoch=task.lease_epoch)
         attempt.transaction(lambda conn: leases.release(conn, task))
     finally:
+        attempt.release_calls()
         attempt.resources.figures.note(task.tenant_id, attempt.figure, attempt.calls)
 
 
@@ -118,6 +120,9 @@ def _do(attempt: Attempt, step: Step) -> None:
 
 def _settle_failure(attempt: Attempt, error: BaseException) -> None:
     """Decide what follows the failure, write it down and log it. Raises Fenced when the lease is lost."""
+    if isinstance(error, BudgetExhausted) and not attempt.calls:
+        attempt.rest(error.retry_after)
+        return
     outage = is_outage(attempt, error)
     jitter = random.random()  # noqa: S311 -- spreads retries
     decision = decide(error, attempt=attempt.task.attempts, jitter=jitter, outage=outage)

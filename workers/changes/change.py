@@ -2,22 +2,37 @@
 
 An intent without a confirmation means that nobody knows whether the write happened. The next attempt then reads the
 conversation in Front before it decides.
+
+An attempt that ends without its change leaves its reading to the next one, and to the conversation's other actions.
+They read again only what is missing, or when something of the conversation was recorded since.
 """
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import datetime
 from typing import Protocol, TypeVar
 
 from shared import failpoints
+from shared.actions import Observation, ObservedEvent, Snapshot
 from shared.connection.vault import UnreadableSecret
 from shared.db.core.pool import Connection
+from shared.db.tasks import actions
 from shared.db.tasks.events import record_merge
 from shared.errors import ConversationMoved, FrontUnavailable, NotYet, Parking, PermanentError, UnsafeRedirect
 from shared.front.client import MAX_MERGES, TenantClient
 from shared.models import Task
 from workers.attempts.attempt import Attempt
-from workers.changes.precedence import CLOCK_SKEW, Observation, ObservedEvent, Precedence, Proceed, Settle, Wait
+from workers.changes.precedence import (
+    API_SOURCES,
+    CHANGE_WEBHOOKS,
+    CLOCK_SKEW,
+    TAG_WEBHOOKS,
+    Precedence,
+    Proceed,
+    Settle,
+    Wait,
+)
 
 
 class Facts(Protocol):
@@ -45,11 +60,17 @@ class ConversationChange(Protocol[F]):
     def decide_from_rows(self, facts: F) -> Precedence:
         """Decide from our own rows."""
 
+    def snapshot_seconds(self, facts: F, /) -> float:
+        """Return how old a snapshot of the conversation may be, of which nothing was recorded since."""
+
     def events_needed_since(self, facts: F, status: str) -> datetime | None:
         """Return since when the conversation's events matter; None where its status and tags tell enough."""
 
     def decide_from_front(self, facts: F, front: Observation) -> Settle | None:
         """Decide from the conversation in Front; None means that the change is to be written."""
+
+    def calls_needed(self, facts: F) -> int:
+        """Return how many calls to Front it takes at most to read the conversation and make the change."""
 
     def record_intent(self, conn: Connection, event_id: int) -> None:
         """Record that the change is about to be sent."""
@@ -87,9 +108,9 @@ def make_change(attempt: Attempt, change: ConversationChange[F]) -> None:
 
 
 def _make(attempt: Attempt, change: ConversationChange[F]) -> None:
-    facts, decision = attempt.transaction(lambda conn: _decide(conn, attempt, change))
-    if isinstance(decision, Proceed) and decision.read_first:
-        if settled := change.decide_from_front(facts, _read_conversation(attempt, change, facts)):
+    facts, decision, snapshot = attempt.transaction(lambda conn: _decide(conn, attempt, change))
+    if snapshot:
+        if settled := change.decide_from_front(facts, _observe(attempt, change, facts, snapshot)):
             _settle(attempt, change, settled)
             return
         facts, decision = attempt.transaction(lambda conn: _decide_after_reading(conn, attempt, change))
@@ -100,14 +121,29 @@ def _make(attempt: Attempt, change: ConversationChange[F]) -> None:
             _write(attempt, change, facts)
 
 
-def _decide(conn: Connection, attempt: Attempt, change: ConversationChange[F]) -> tuple[F, Precedence]:
-    """Decide from our rows. The same transaction puts the task back to wait, or records the intent to write."""
+def _decide(conn: Connection, attempt: Attempt, change: ConversationChange[F]) -> tuple[F, Precedence, Snapshot | None]:
+    """Decide from our rows. The same transaction puts the task back to wait, or records the intent to write.
+
+    It returns a snapshot when the conversation is to be read first.
+    """
     facts = change.load_facts(conn, attempt.task)
     decision = change.decide_from_rows(facts)
     if isinstance(decision, Proceed) and not decision.read_first:
         change.record_intent(conn, facts.event_id)
     _put_back_to_wait(conn, attempt, change, decision)
-    return facts, decision
+    reads_first = isinstance(decision, Proceed) and decision.read_first
+    return facts, decision, _snapshot(conn, change, facts) if reads_first else None
+
+
+def _snapshot(conn: Connection, change: ConversationChange[F], facts: F) -> Snapshot:
+    return actions.snapshot(
+        conn,
+        facts.event_id,
+        seconds=change.snapshot_seconds(facts),
+        status_changes=CHANGE_WEBHOOKS,
+        tag_changes=TAG_WEBHOOKS,
+        api_sources=API_SOURCES,
+    )
 
 
 def _decide_after_reading(conn: Connection, attempt: Attempt, change: ConversationChange[F]) -> tuple[F, Precedence]:
@@ -128,28 +164,38 @@ def _put_back_to_wait(conn: Connection, attempt: Attempt, change: ConversationCh
         attempt.put_back(conn, decision.seconds, why=decision.reason)
 
 
-def _read_conversation(attempt: Attempt, change: ConversationChange[F], facts: F) -> Observation:
-    """Read the conversation in Front, and its events where status and tags alone do not tell."""
-    front = attempt.front()
+def _observe(attempt: Attempt, change: ConversationChange[F], facts: F, snapshot: Snapshot) -> Observation:
+    """Read in Front the part of the conversation that the snapshot lacks: its state, its events, both or nothing."""
+    calls = change.calls_needed(facts)
+    observation = snapshot.observation or _read_conversation(attempt.front(calls=calls), facts)
+    attempt.snapshot = replace(snapshot, observation=observation)
+    since = change.events_needed_since(facts, observation.status)
+    if since and not observation.has_events_since(since):
+        events = _read_events(attempt.front(calls=calls - 1), facts, since)
+        observation = replace(observation, events=events, events_since=since)
+        attempt.snapshot = replace(snapshot, observation=observation)
+    if snapshot.others_open and observation != snapshot.observation:
+        attempt.transaction(attempt.keep_snapshot)
+    return observation
+
+
+def _read_conversation(front: TenantClient, facts: Facts) -> Observation:
     found = front.conversation(facts.conversation_id)
     if found.id != facts.conversation_id:
         raise ConversationMoved("merged, as reading it showed", merged_id=facts.conversation_id, surviving_id=found.id)
-    since = change.events_needed_since(facts, found.status)
-    events = front.conversation_events(found.id, since=since - CLOCK_SKEW) if since else []
-    return Observation(
-        status=found.status,
-        tag_ids=found.tag_ids,
-        events=tuple(
-            ObservedEvent(
-                front_id=event.id,
-                type=event.type,
-                source=event.source,
-                emitted_at=event.emitted_at or since,
-                target_id=event.target_id,
-            )
-            for event in events
-            if since
-        ),
+    return Observation(status=found.status, tag_ids=found.tag_ids)
+
+
+def _read_events(front: TenantClient, facts: Facts, since: datetime) -> tuple[ObservedEvent, ...]:
+    return tuple(
+        ObservedEvent(
+            front_id=event.id,
+            type=event.type,
+            source=event.source,
+            emitted_at=event.emitted_at or since,
+            target_id=event.target_id,
+        )
+        for event in front.conversation_events(facts.conversation_id, since=since - CLOCK_SKEW)
     )
 
 

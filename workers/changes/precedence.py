@@ -8,10 +8,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import timedelta
 from typing import Literal
 
-from shared.actions import ActionFacts, wait_reason
+from shared.actions import ActionFacts, Observation, ObservedEvent, wait_reason
 
 #: The status of a conversation after the change, by kind of action. Front lists the change as an event of that kind.
 STATUS_AFTER: Mapping[str, Literal["archived", "deleted"]] = {"archive": "archived", "trash": "deleted"}
@@ -21,6 +21,12 @@ API_SOURCES = frozenset({"api", "oauth_client"})
 CHANGE_WEBHOOKS = ("conversation_archived", "conversation_deleted", "conversation_reopened", "conversation_restored")
 #: The same changes, as the conversation's list of events names them.
 STATUS_CHANGES = frozenset({"archive", "trash", "reopen", "restore"})
+#: Webhooks that report a change of a conversation's tags.
+TAG_WEBHOOKS = ("tag_added", "tag_removed")
+#: A conversation that was read this recently is not read again, unless something of it was recorded since. Its webhook
+#: may be lost, and the next repair comes after 15 minutes. Trash and undo cannot be taken back as easily.
+SNAPSHOT_SECONDS = 600.0
+SHORT_SNAPSHOT_SECONDS = 60.0
 #: An action whose event is older than this reads the conversation before it acts.
 FRESH_SECONDS = 60
 #: An action waits at most this long for an earlier one. Then it decides again: a person may have settled that one.
@@ -53,26 +59,6 @@ class Proceed:
 
 
 Precedence = Settle | Wait | Proceed
-
-
-@dataclass(frozen=True, kw_only=True)
-class ObservedEvent:
-    """One event of the conversation as Front lists it."""
-
-    front_id: str
-    type: str
-    source: str | None
-    emitted_at: datetime
-    target_id: str | None = None
-
-
-@dataclass(frozen=True, kw_only=True)
-class Observation:
-    """The conversation as Front shows it now; `events` are those since the action's event, or since its intent."""
-
-    status: str
-    tag_ids: frozenset[str]
-    events: tuple[ObservedEvent, ...]
 
 
 def decide_from_rows(facts: ActionFacts) -> Precedence:

@@ -8,14 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from shared.actions import UndoFacts
+from shared.actions import Observation, ObservedEvent, UndoFacts
 from workers.changes.precedence import (
     API_SOURCES,
     CLOCK_SKEW,
     STATUS_AFTER,
     STATUS_CHANGES,
-    Observation,
-    ObservedEvent,
     Precedence,
     Proceed,
     Settle,

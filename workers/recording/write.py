@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
 from itertools import chain
 from typing import NamedTuple
 
@@ -12,6 +12,9 @@ from shared.db.core.pool import Connection
 from shared.db.recording import statements
 from shared.db.recording.rows import ActionRow, AttachmentRow, RecipientRow, TaskRow, recipients_json
 from shared.models import Plan
+
+#: The tasks of an event that is newer when it is recorded are live: no backlog holds them up.
+LIVE_SECONDS = 60
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -26,11 +29,15 @@ class PlannedEvent:
 
 
 class WorkRows(NamedTuple):
-    """The rows of the work to be done. An action's task waits while its event has attachments to store."""
+    """The rows of the work to be done. An action's task waits while its event has attachments to store.
+
+    `live_events` are the ids of the events whose tasks are live.
+    """
 
     attachments: Sequence[AttachmentRow]
     actions: Sequence[ActionRow]
     tasks: Sequence[TaskRow]
+    live_events: Collection[int]
 
     def without(self, event_ids: Collection[int]) -> WorkRows:
         """Return the rows of all other events."""
@@ -38,6 +45,7 @@ class WorkRows(NamedTuple):
             attachments=[row for row in self.attachments if row.event_id not in event_ids],
             actions=[row for row in self.actions if row.event_id not in event_ids],
             tasks=[row for row in self.tasks if row.event_id not in event_ids],
+            live_events=self.live_events,
         )
 
     def tenant_ids(self) -> set[int]:
@@ -53,18 +61,20 @@ def has_work(plan: Plan) -> bool:
 
 def work_rows(events: Sequence[PlannedEvent]) -> WorkRows:
     """Make the rows that follow from these events. Their recipients are a column of the events' own rows."""
+    live_since = datetime.now(UTC) - timedelta(seconds=LIVE_SECONDS)
     return WorkRows(
         attachments=[row for event in events for row in _attachments(event)],
         actions=[row for event in events for row in _actions(event)],
         tasks=[row for event in events for row in _tasks(event)],
+        live_events=[event.event_id for event in events if event.emitted_at > live_since],
     )
 
 
 def write_work(conn: Connection, rows: WorkRows) -> None:
     """Insert the rows; each attachment gets a task that stores it."""
-    statements.insert_attachments(conn, rows.attachments)
+    statements.insert_attachments(conn, rows.attachments, live_events=rows.live_events)
     statements.insert_actions(conn, rows.actions)
-    statements.insert_tasks(conn, rows.tasks)
+    statements.insert_tasks(conn, rows.tasks, live_events=rows.live_events)
 
 
 def recipients_column(plan: Plan) -> str | None:

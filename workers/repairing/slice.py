@@ -19,6 +19,7 @@ from uuid import NAMESPACE_URL, uuid5
 import structlog
 
 from shared import failpoints
+from shared.connection.budget import Reservation
 from shared.connection.client import TenantConnection
 from shared.db import repairs
 from shared.db.core.pool import Connection
@@ -61,7 +62,7 @@ def run_repair(resources: Resources, repair_id: int) -> None:
     Never raises: a failure is settled in the repair's row. Without PostgreSQL the repair is left to the sweeper.
     """
     try:
-        repair = resources.pool.run(lambda conn: repairs.claim(conn, repair_id, seconds=CLAIM_SECONDS))
+        repair = resources.pool.run(lambda conn: repairs.claim(conn, repair_id, resources.name, seconds=CLAIM_SECONDS))
         if repair:
             _Slice(resources, repair).run()
     except StoreUnavailable as exc:
@@ -74,7 +75,9 @@ class _Slice:
     def __init__(self, resources: Resources, repair: Repair):
         self._resources = resources
         self._repair = repair
-        self._connection = TenantConnection(resources, repair.tenant_id, reserved_share=RESERVED_SHARE)
+        self._connection = TenantConnection(
+            resources, repair.tenant_id, reservation=Reservation(reserved_share=RESERVED_SHARE)
+        )
         self._pages = repair.pages
         self._until = time.monotonic() + SLICE_SECONDS
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from datetime import datetime
 
-from shared.actions import ActionFacts
+from shared.actions import ActionFacts, Observation
 from shared.db.core.pool import Connection
 from shared.db.tasks import actions
 from shared.front.client import TenantClient
@@ -15,8 +15,9 @@ from workers.changes.change import make_change
 from workers.changes.precedence import (
     API_SOURCES,
     CHANGE_WEBHOOKS,
+    SHORT_SNAPSHOT_SECONDS,
+    SNAPSHOT_SECONDS,
     STATUS_AFTER,
-    Observation,
     Precedence,
     Settle,
     decide_from_front,
@@ -45,12 +46,18 @@ class _PlannedChange:
     def decide_from_rows(self, facts: ActionFacts) -> Precedence:
         return decide_from_rows(facts)
 
+    def snapshot_seconds(self, facts: ActionFacts) -> float:
+        return SHORT_SNAPSHOT_SECONDS if facts.kind == "trash" else SNAPSHOT_SECONDS
+
     def events_needed_since(self, facts: ActionFacts, status: str) -> datetime | None:
         status_after = STATUS_AFTER.get(facts.kind)
         return None if status_after is None or status == status_after else facts.intent_at or facts.emitted_at
 
     def decide_from_front(self, facts: ActionFacts, front: Observation) -> Settle | None:
         return decide_from_front(facts, front)
+
+    def calls_needed(self, facts: ActionFacts) -> int:
+        return 3 if facts.kind in STATUS_AFTER else 2  # only a status needs the conversation's events
 
     def record_intent(self, conn: Connection, event_id: int) -> None:
         actions.record_intent(conn, event_id)

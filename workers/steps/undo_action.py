@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from datetime import datetime
 
-from shared.actions import UndoFacts
+from shared.actions import Observation, UndoFacts
 from shared.db.core.pool import Connection
 from shared.db.tasks import actions, leases, settling
 from shared.errors import ConversationGone, FrontRejected
@@ -16,8 +16,8 @@ from workers.changes.change import make_change
 from workers.changes.precedence import (
     API_SOURCES,
     CHANGE_WEBHOOKS,
+    SHORT_SNAPSHOT_SECONDS,
     STATUS_AFTER,
-    Observation,
     Precedence,
     Settle,
     tag_of,
@@ -47,12 +47,18 @@ class _Undo:
     def decide_from_rows(self, facts: UndoFacts) -> Precedence:
         return decide_undo_from_rows(facts)
 
+    def snapshot_seconds(self, _facts: UndoFacts) -> float:
+        return SHORT_SNAPSHOT_SECONDS
+
     def events_needed_since(self, facts: UndoFacts, status: str) -> datetime | None:
         is_as_we_left_it = status == STATUS_AFTER.get(facts.kind, status)
         return facts.emitted_at if is_as_we_left_it or facts.intent_at else None
 
     def decide_from_front(self, facts: UndoFacts, front: Observation) -> Settle | None:
         return decide_undo_from_front(facts, front)
+
+    def calls_needed(self, facts: UndoFacts) -> int:
+        return 4 if facts.kind == "trash" else 3  # `verify` reads it again
 
     def record_intent(self, conn: Connection, event_id: int) -> None:
         actions.record_undo_intent(conn, event_id)

@@ -2,18 +2,25 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from contextlib import suppress
+from dataclasses import asdict, dataclass
 from functools import partial
 
 import structlog
+from redis import Redis, RedisError
 
 from shared import failpoints
+from shared.connection.budget import Budget
 from shared.db import counters, repairs
 from shared.db.core.locks import lock_conversation
 from shared.db.core.pool import Connection
 from shared.db.recording import spool
-from shared.db.tasks import capacity, rescue, settling
+from shared.db.tasks import actions, capacity, rate_limit, rescue, settling
+from shared.process import metrics
+from shared.redis_clients import brief_redis_client
+from workers.changes.precedence import SNAPSHOT_SECONDS
 from workers.recording.chunk import adopt_parked_events
 from workers.resources import Resources
 from workers.sweeping import retention
@@ -22,17 +29,22 @@ from workers.sweeping import retention
 RECORDER_IS_LATE_SECONDS = 1.0
 #: Recording ends after this, however much waits: the other jobs get their turn.
 RECORD_SECONDS = 1.0
+#: A job without work runs this often all the same.
+RESTS_SECONDS = 30.0
 #: Workers settle within this after an outage of PostgreSQL. A lease that ran out meanwhile does not mean a death.
 SETTLING_SECONDS = 10.0
+#: To count what waits at Front's rate limit may take this part of the sweeper's time.
+COUNTING_SHARE = 0.02
 log = structlog.get_logger()
 
 
 @dataclass(kw_only=True)
 class PeriodicJob:
-    """A job that runs every `every` seconds; `due` is by the monotonic clock.
+    """A job that runs every `every` seconds; `due`, `began` and `not_before` are by the monotonic clock.
 
     If `run` returns True there is more to do, and the job runs again after `again_after`. A job with `after_outage`
-    leaves the workers that many seconds after an outage of PostgreSQL.
+    leaves the workers that many seconds after an outage of PostgreSQL. A job with `rests` runs only so often while
+    no work waits for it (`WaitingWork`).
     """
 
     name: str
@@ -40,34 +52,58 @@ class PeriodicJob:
     run: Callable[[Resources], bool | None]
     again_after: float = 0.0
     after_outage: float = 0.0
+    rests: float = 0.0
     due: float = 0.0
+    began: float = 0.0
+    not_before: float = 0.0
+    has_work: bool = False
+
+    def start(self, now: float) -> None:
+        """Note that the job begins now, and when it is due again."""
+        self.began = now
+        self.due = now + (self.rests if self.rests and not self.has_work else self.every)
+
+    def note_work(self, *, waits: bool) -> None:
+        """Let a resting job run again as often as it may, if work waits for it."""
+        self.has_work = waits
+        if waits and self.rests:
+            self.due = max(self.not_before, min(self.due, self.began + self.every))
+
+    def postpone(self, until: float) -> None:
+        """Let the job run no sooner, whatever waits."""
+        self.not_before = until
+        self.due = max(self.due, until)
 
 
 def periodic_jobs() -> list[PeriodicJob]:
     """Make the sweeper's jobs, all of them due at once."""
     return [
-        PeriodicJob(name="record_late", every=0.25, run=record_late),
+        PeriodicJob(name="record_late", every=1.0, again_after=0.25, run=record_late),
         PeriodicJob(name="move_old_entries", every=60.0, run=move_old_entries),
-        PeriodicJob(name="dispatch", every=0.1, again_after=0.05, run=dispatch),
-        PeriodicJob(name="probe", every=1.0, run=probe),
-        PeriodicJob(name="record_spooled", every=1.0, run=record_spooled),
-        PeriodicJob(name="take_back", every=1.0, run=take_back, after_outage=SETTLING_SECONDS),
-        PeriodicJob(name="adopt", every=1.0, run=adopt),
-        PeriodicJob(name="release_stranded", every=2.0, run=ReleaseStranded()),
+        PeriodicJob(name="dispatch", every=0.1, again_after=0.05, rests=RESTS_SECONDS, run=dispatch),
+        PeriodicJob(name="probe", every=1.0, rests=RESTS_SECONDS, run=probe),
+        PeriodicJob(name="record_spooled", every=1.0, rests=RESTS_SECONDS, run=record_spooled),
+        PeriodicJob(name="take_back", every=1.0, rests=RESTS_SECONDS, run=take_back, after_outage=SETTLING_SECONDS),
+        PeriodicJob(name="adopt", every=2.0, run=adopt),
+        PeriodicJob(name="release_stranded", every=5.0, run=ReleaseStranded()),
         PeriodicJob(name="keep_alive", every=60.0, run=keep_alive),
         PeriodicJob(name="expire", every=60.0, run=expire),
         PeriodicJob(name="begin_repairs", every=15.0, run=begin_repairs),
-        PeriodicJob(name="repair", every=1.0, run=repair, after_outage=SETTLING_SECONDS),
-        PeriodicJob(name="carry_out_jobs", every=1.0, run=carry_out_jobs),
+        PeriodicJob(name="repair", every=1.0, rests=RESTS_SECONDS, run=repair, after_outage=SETTLING_SECONDS),
+        PeriodicJob(name="carry_out_jobs", every=1.0, rests=RESTS_SECONDS, run=carry_out_jobs),
         PeriodicJob(name="forget_processes", every=60.0, run=forget_processes),
+        PeriodicJob(name="forget_snapshots", every=60.0, run=forget_snapshots),
+        PeriodicJob(name="watch_rate_limits", every=5.0, run=WatchRateLimits()),
     ]
 
 
-def record_late(resources: Resources) -> None:
-    """Record what waits too long: the recorder may be dead, or Redis too full for Celery."""
-    if resources.intake.oldest_age_seconds() > RECORDER_IS_LATE_SECONDS and (count := _drain(resources)):
+def record_late(resources: Resources) -> bool:
+    """Record what waits too long: the recorder may be dead, or Redis too full for Celery. True while anything waits."""
+    age = resources.intake.oldest_age_seconds()
+    if age > RECORDER_IS_LATE_SECONDS and (count := _drain(resources)):
         resources.pool.run(lambda conn: counters.increase(conn, "rescued", count))
         log.warning("recorded_by_sweeper", deliveries=count)
+    return age > 0
 
 
 def record_spooled(resources: Resources) -> None:
@@ -93,12 +129,20 @@ def probe(resources: Resources) -> None:
 
 def take_back(resources: Resources) -> None:
     """Make tasks due again whose message or worker was lost. Tasks that lost too many workers fail."""
+    resources.pool.run(rescue.end_leases_of_lost_processes)
+    end_lost_roles(resources)
     for lost in resources.pool.run(rescue.reclaim_lost_tasks):
         log.warning("task_rescued", task_id=lost.id, was=lost.was)
         failpoints.reach("taken_back_before_dispatch")
     for lost in resources.pool.run(rescue.tasks_to_give_up):
         resources.pool.run(partial(_give_up, lost=lost))
         log.warning("task_given_up", task_id=lost.id)
+
+
+def end_lost_roles(resources: Resources) -> None:
+    """Free the role of recorder or sweeper from processes that are lost and whose session goes on."""
+    for name in resources.pool.run(rescue.end_roles_of_lost_processes):
+        log.warning("role_taken_from_lost_process", process=name)
 
 
 def adopt(resources: Resources) -> None:
@@ -155,6 +199,46 @@ def carry_out_jobs(resources: Resources) -> None:
 def forget_processes(resources: Resources) -> None:
     """Delete the rows of processes that are gone."""
     resources.pool.run(capacity.remove_stale_processes)
+
+
+def forget_snapshots(resources: Resources) -> None:
+    """Delete the snapshots of conversations that are too old for any action."""
+    resources.pool.run(partial(actions.remove_old_snapshots, seconds=SNAPSHOT_SECONDS))
+
+
+class WatchRateLimits:
+    """Publishes the figures of the tenants at Front's rate limit as metrics, and logs who has reached it."""
+
+    def __init__(self) -> None:
+        self._redis: Redis | None = None
+        self._not_before = 0.0
+
+    def __call__(self, resources: Resources) -> None:
+        """Count and publish, less often where counting takes long."""
+        if (began := time.monotonic()) < self._not_before:
+            return
+        self._redis = self._redis or brief_redis_client(resources.settings.redis_url.get_secret_value())
+        budget = Budget(self._redis)
+        tenants = resources.pool.run(lambda conn: rate_limit.tenants_at_limit(conn, budget))
+        self._not_before = began + (time.monotonic() - began) / COUNTING_SHARE
+        with suppress(RedisError):
+            metrics.publish_tenants_at_limit(self._redis, [asdict(each) for each in tenants])
+        for each in tenants:
+            if budget.is_first_report(each.company_id):
+                _log_rate_limit(each)
+
+
+def _log_rate_limit(tenant: rate_limit.TenantAtLimit) -> None:
+    log.warning(
+        "rate_limit_reached",
+        tenant_id=tenant.tenant_id,
+        company_id=tenant.company_id,
+        limit=tenant.limit,
+        used=tenant.used,
+        wasted=tenant.wasted,
+        waiting=tenant.waiting,
+        waiting_live=tenant.waiting_live,
+    )
 
 
 def _drain(resources: Resources) -> int:

@@ -54,7 +54,7 @@ def overview() -> ResponseReturnValue:
         day=day,
         charts=CHARTS,
         series=_series(minutes, since),
-        times=[since + timedelta(minutes=place) for place in range(MINUTES)],
+        budgets=lookups.budgets.get(),
         checked=lookups.checked.get(),
     )
 

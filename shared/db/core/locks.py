@@ -6,8 +6,9 @@ open for as long as the role is held. Between its statements such a transaction 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
+from typing import TypeVar
 
 import psycopg
 
@@ -15,9 +16,12 @@ from shared.db.core import advice, connect, is_pooled, reason_of, set_local
 from shared.db.core.pool import KEEPALIVES, Connection, is_unavailable
 from shared.errors import StoreUnavailable
 
+T = TypeVar("T")
+
 # All locks but those of conversations share one class id; their object id tells them apart.
 _LOCKS = 0x6D720001
 RECORDER, SWEEPER = 1, 2
+_ROLE_NAMES = {RECORDER: "recorder of", SWEEPER: "sweeper"}
 _FILES, _RETENTION = 3, 4
 _SHARED_FIGURES = 6
 _ERASING = 5  # also in forget_erased_company of schema.sql
@@ -69,6 +73,24 @@ def lock_for_erasing(conn: Connection) -> None:
     conn.execute("SELECT pg_advisory_xact_lock(%s, %s)", (_LOCKS, _ERASING))
 
 
+def end_role_sessions(conn: Connection, process: str) -> int:
+    """End the sessions in which this process has the role of recorder or sweeper, and return their number."""
+    return conn.execute(
+        """
+        SELECT pg_terminate_backend(held.pid) FROM pg_locks held JOIN pg_stat_activity session USING (pid)
+        WHERE held.locktype = 'advisory' AND held.granted AND held.classid = %s AND held.objid = ANY(%s::oid[])
+          AND session.datname = current_database() AND session.usename = current_user
+          AND session.application_name = ANY(%s)
+        """,
+        (_LOCKS, [RECORDER, SWEEPER], [_session_name(role, process) for role in _ROLE_NAMES]),
+    ).rowcount
+
+
+def _session_name(role: int, process: str) -> str:
+    """Return the name of the session in which the process has the role, as far as PostgreSQL keeps it."""
+    return f"{_ROLE_NAMES[role]} {process}"[:63]
+
+
 def _try_lock(conn: Connection, lock: int) -> bool:
     row = conn.execute("SELECT pg_try_advisory_xact_lock(%s, %s)", (_LOCKS, lock)).fetchone()
     return bool(row and row[0])
@@ -77,10 +99,10 @@ def _try_lock(conn: Connection, lock: int) -> bool:
 class Role:
     """The role of recorder or sweeper, which one session at most has. It is lost with the session, never by time."""
 
-    def __init__(self, database_url: str, role: int, *, name: str):
+    def __init__(self, database_url: str, role: int, *, process: str):
         self._url = database_url
         self._role = role
-        self._name = name
+        self._name = _session_name(role, process)
         self._conn: Connection | None = None
 
     @contextmanager
@@ -105,9 +127,15 @@ class Role:
 
     def check(self) -> None:
         """Raise StoreUnavailable when the connection is lost, and the role with it."""
+        self.run(lambda conn: conn.execute("SELECT 1"))
+
+    def run(self, work: Callable[[Connection], T]) -> T:
+        """Run `work` in the session that has the role. Raises StoreUnavailable when the role is lost with it."""
         try:
-            self._connection().execute("SELECT 1")
+            return work(self._connection())
         except psycopg.Error as exc:
+            if not is_unavailable(exc):
+                raise
             self.close()
             raise StoreUnavailable(f"the role of {self._name} is lost with its connection") from exc
 

@@ -17,7 +17,6 @@ if TYPE_CHECKING:
     from shared.db.core.pool import Connection
 
 
-ALIVE_SECONDS = 60  # a process writes a heartbeat far more often
 SILENT_SECONDS = 15  # nearly four heartbeats that did not come
 FORGOTTEN_SECONDS = 3600  # the sweeper deletes the rows of such processes
 
@@ -206,7 +205,7 @@ def tenants_in_dry_run(conn: Connection) -> list[str]:
     return [name for (name,) in conn.execute("SELECT name FROM tenants WHERE dry_run ORDER BY name")]
 
 
-def running_processes(conn: Connection, *, within: float = ALIVE_SECONDS) -> list[RunningProcess]:
+def running_processes(conn: Connection, *, within: float = SILENT_SECONDS) -> list[RunningProcess]:
     """Return the processes with a heartbeat `within` so many seconds."""
     return _processes(conn, sql.SQL("seen_at > now() - make_interval(secs => %s)"), within)
 
@@ -215,9 +214,12 @@ def silent_processes(conn: Connection) -> list[RunningProcess]:
     """Return the processes without a heartbeat lately: frozen, cut off, or killed and not replaced.
 
     One that ends on purpose deletes its row. One that was killed counts as replaced when another of its kind has
-    started on another machine since. On the same machine, the one that starts deletes the rows of those that are gone.
+    started on another machine since. On the same machine, the one that starts gives those up that are gone.
     """
-    between = sql.SQL("seen_at <= now() - make_interval(secs => %s) AND seen_at > now() - make_interval(secs => %s)")
+    between = sql.SQL(
+        "gone_at IS NULL AND seen_at <= now() - make_interval(secs => %s)"
+        " AND seen_at > now() - make_interval(secs => %s)"
+    )
     silent = _processes(conn, between, SILENT_SECONDS, FORGOTTEN_SECONDS)
     return not_replaced(silent, running_processes(conn, within=SILENT_SECONDS))
 

@@ -241,8 +241,11 @@ def insert_deliveries(conn: Connection, deliveries: Sequence[DeliveryRow]) -> No
         )
 
 
-def insert_attachments(conn: Connection, attachments: Sequence[AttachmentRow]) -> None:
-    """Insert attachments, each with the task that stores it; nobody waits for their ids."""
+def insert_attachments(conn: Connection, attachments: Sequence[AttachmentRow], *, live_events: Collection[int]) -> None:
+    """Insert attachments, each with the task that stores it; nobody waits for their ids.
+
+    The tasks of `live_events` are live.
+    """
     if attachments:
         conn.execute(
             """
@@ -253,10 +256,10 @@ def insert_attachments(conn: Connection, attachments: Sequence[AttachmentRow]) -
                                      %s::bigint[], %s::boolean[])
                 RETURNING tenant_id, event_id, id
             )
-            INSERT INTO tasks (tenant_id, event_id, kind, attachment_id, state)
-            SELECT tenant_id, event_id, 'store_attachment', id, 'ready' FROM inserted
+            INSERT INTO tasks (tenant_id, event_id, kind, attachment_id, state, is_live)
+            SELECT tenant_id, event_id, 'store_attachment', id, 'ready', event_id = ANY(%s) FROM inserted
             """,
-            columns(attachments, AttachmentRow),
+            (*columns(attachments, AttachmentRow), Bigints(live_events)),
         )
 
 
@@ -274,19 +277,22 @@ def insert_actions(conn: Connection, actions: Sequence[ActionRow]) -> None:
         )
 
 
-def insert_tasks(conn: Connection, tasks: Sequence[TaskRow]) -> None:
-    """Insert tasks: due now, unless another task will release them or they failed already."""
+def insert_tasks(conn: Connection, tasks: Sequence[TaskRow], *, live_events: Collection[int]) -> None:
+    """Insert tasks: due now, unless another task will release them or they failed already.
+
+    Those of `live_events` are live.
+    """
     if tasks:
         conn.execute(
             """
-            INSERT INTO tasks (tenant_id, event_id, kind, due_at, state, code, detail, settled_at)
+            INSERT INTO tasks (tenant_id, event_id, kind, due_at, state, code, detail, settled_at, is_live)
             SELECT tenant_id, event_id, kind, CASE WHEN waits THEN 'infinity' ELSE now() END,
                    CASE WHEN failed IS NULL THEN 'ready' ELSE 'failed' END, failed, detail,
-                   CASE WHEN failed IS NULL THEN NULL ELSE now() END
+                   CASE WHEN failed IS NULL THEN NULL ELSE now() END, event_id = ANY(%s)
             FROM unnest(%s::bigint[], %s::bigint[], %s::text[], %s::boolean[], %s::text[], %s::text[])
                  AS t(tenant_id, event_id, kind, waits, failed, detail)
             """,
-            columns(tasks, TaskRow),
+            (Bigints(live_events), *columns(tasks, TaskRow)),
         )
 
 

@@ -1,13 +1,19 @@
-"""The action of an event and its undo: the facts that decide what happens to it, and its progress."""
+"""The action of an event and its undo: the facts that decide what happens to it, and its progress.
+
+Also kept here are snapshots of conversations in Front, which save calls to Front when an action is tried again.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import datetime
+from typing import Any
 
 from psycopg.rows import class_row, dict_row
 from psycopg.sql import SQL
+from psycopg.types.json import Jsonb
 
-from shared.actions import ActionFacts, UndoFacts
+from shared.actions import ActionFacts, Observation, ObservedEvent, Snapshot, UndoFacts
 from shared.db.core.pool import Connection
 from shared.db.tasks.leases import check_owned
 from shared.models import Task
@@ -88,6 +94,53 @@ SELECT own.event_id, surviving_conversation(own.tenant_id, own.conversation_id) 
 FROM own LEFT JOIN sent ON true
 """).format(a_thing=CHANGED_PART.format(action=SQL("a")), own_thing=CHANGED_PART.format(action=SQL("own")))
 
+# A kept snapshot is good while the same events are recorded. It is not used after a change of the same part was sent,
+# nor for an action whose own change may have been sent: that one may still arrive at Front.
+_SNAPSHOT = SQL("""
+WITH own AS (
+    SELECT a.*, {a_part} AS part, conversation_family_array(a.tenant_id, a.conversation_id) AS family
+    FROM actions a WHERE a.event_id = %(event)s
+), recorded AS (
+    SELECT e.id, coalesce(e.source, '') = ANY(%(api)s) AND e.type = ANY(%(status)s) AS is_status_change,
+           coalesce(e.source, '') = ANY(%(api)s) AND e.type = ANY(%(tags)s) AS is_tag_change
+    FROM own JOIN events e ON e.tenant_id = own.tenant_id AND e.conversation_id = ANY(own.family)
+), known AS (
+    SELECT concat_ws('/', count(*) FILTER (WHERE NOT is_tag_change), sum(id) FILTER (WHERE NOT is_tag_change))
+           AS status_events,
+           concat_ws('/', count(*) FILTER (WHERE NOT is_status_change), sum(id) FILTER (WHERE NOT is_status_change))
+           AS tag_events
+    FROM recorded
+)
+SELECT surviving_conversation(own.tenant_id, own.conversation_id) AS conversation_id,
+       coalesce(kept.taken_at, now()) AS taken_at, coalesce(kept.status_events, known.status_events) AS status_events,
+       coalesce(kept.tag_events, known.tag_events) AS tag_events,
+       EXISTS (SELECT FROM recorded JOIN tasks t ON t.event_id = recorded.id
+               WHERE t.event_id <> own.event_id AND t.kind IN ('apply_action', 'undo_action')
+                 AND t.state IN ('ready', 'queued', 'running')) AS others_open,
+       kept.status, kept.tag_ids, kept.events, kept.events_since
+FROM own CROSS JOIN known
+LEFT JOIN conversation_snapshots kept
+    ON kept.tenant_id = own.tenant_id
+    AND kept.conversation_id = surviving_conversation(own.tenant_id, own.conversation_id)
+    AND CASE own.part WHEN 'status' THEN kept.status_events = known.status_events
+                      ELSE kept.tag_events = known.tag_events END
+    AND kept.taken_at > now() - make_interval(secs => %(seconds)s)
+    AND own.state <> 'intent' AND own.undo_intent_at IS NULL
+    AND NOT EXISTS (SELECT FROM recorded JOIN actions a ON a.event_id = recorded.id
+                    WHERE {a_part} = own.part AND greatest(a.intent_at, a.undo_intent_at) >= kept.taken_at)
+""").format(a_part=CHANGED_PART.format(action=SQL("a")))
+
+_KEEP_SNAPSHOT = """
+INSERT INTO conversation_snapshots AS kept
+    (tenant_id, conversation_id, taken_at, status_events, tag_events, status, tag_ids, events, events_since)
+VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s)
+ON CONFLICT (tenant_id, conversation_id) DO UPDATE
+SET (taken_at, status_events, tag_events, status, tag_ids, events, events_since) =
+    (excluded.taken_at, excluded.status_events, excluded.tag_events, excluded.status, excluded.tag_ids,
+     excluded.events, excluded.events_since)
+WHERE excluded.taken_at >= kept.taken_at
+"""
+
 _MARK_UNDONE = SQL("""
 UPDATE actions a SET state = 'undone', undone_at = now(), reason = 'undone: asked for by ' || a.undo_asked_by
 FROM events e, actions own
@@ -163,3 +216,72 @@ def withdraw_undo_intent(conn: Connection, event_id: int) -> None:
 def mark_undone(conn: Connection, event_id: int) -> None:
     """Mark all sent actions as undone whose undo was asked for: those of the event's conversation and kind."""
     conn.execute(_MARK_UNDONE, {"event": event_id})
+
+
+def snapshot(  # noqa: PLR0913 -- the lists that tell the events apart, each named at the call
+    conn: Connection,
+    event_id: int,
+    *,
+    seconds: float,
+    status_changes: Sequence[str],
+    tag_changes: Sequence[str],
+    api_sources: Iterable[str],
+) -> Snapshot:
+    """Return a snapshot of the event's conversation, kept for at most `seconds`, or else one to be filled from Front.
+
+    Events of the types in `status_changes` and `tag_changes` from `api_sources` change nothing but status or tags. The
+    caller has locked the conversation, and asks Front after the transaction only. Raises LookupError when the event
+    has no action.
+    """
+    values = {
+        "event": event_id,
+        "seconds": seconds,
+        "status": list(status_changes),
+        "tags": list(tag_changes),
+        "api": list(api_sources),
+    }
+    with conn.cursor(row_factory=dict_row) as cur:
+        row = cur.execute(_SNAPSHOT, values).fetchone()
+    if row is None:
+        raise LookupError(f"event {event_id} has no action")
+    return Snapshot(observation=_observation(row), **row)
+
+
+def keep_snapshot(conn: Connection, tenant_id: int, snapshot: Snapshot) -> None:
+    """Keep the snapshot for later attempts, unless a newer one is kept."""
+    observation = snapshot.observation
+    if observation is None:
+        return
+    conn.execute(
+        _KEEP_SNAPSHOT,
+        (
+            tenant_id,
+            snapshot.conversation_id,
+            snapshot.taken_at,
+            snapshot.status_events,
+            snapshot.tag_events,
+            observation.status,
+            sorted(observation.tag_ids),
+            Jsonb([{**vars(event), "emitted_at": event.emitted_at.isoformat()} for event in observation.events]),
+            observation.events_since,
+        ),
+    )
+
+
+def remove_old_snapshots(conn: Connection, *, seconds: float) -> None:
+    """Delete the snapshots that are older than `seconds`."""
+    conn.execute("DELETE FROM conversation_snapshots WHERE taken_at < now() - make_interval(secs => %s)", (seconds,))
+
+
+def _observation(row: dict[str, Any]) -> Observation | None:
+    """Take the observation out of the row; None when no snapshot was kept."""
+    status, tag_ids, events, since = (row.pop(name) for name in ("status", "tag_ids", "events", "events_since"))
+    if status is None:
+        return None
+    return Observation(
+        status=status, tag_ids=frozenset(tag_ids), events=tuple(map(_observed_event, events)), events_since=since
+    )
+
+
+def _observed_event(stored: Mapping[str, Any]) -> ObservedEvent:
+    return ObservedEvent(**{**stored, "emitted_at": datetime.fromisoformat(stored["emitted_at"])})

@@ -15,15 +15,22 @@ ASSUMED_SLOTS = 16
 
 #: The two lanes of dispatching.
 OTHERS, FILES = SQL("kind <> 'store_attachment'"), SQL("kind = 'store_attachment'")
-_ALIVE = SQL("seen_at > now() - interval '15 seconds'")
-# Sent to the workers or run by one that lives. A task of a killed worker does not count: it would take capacity from
-# everybody until its lease ends. The attempt is a scalar subquery, so that it is looked up by key: for a join the
+#: Work that no backlog holds up: of an event that was new when it was recorded, and due for less than a minute.
+LIVE = SQL("(is_live AND due_at > now() - interval '1 minute')")
+#: A process counts as lost after so long without a heartbeat. A write to Front needs all but the last second of it.
+LOST_AFTER_SECONDS = 16.0
+ALIVE = SQL("seen_at > now() - make_interval(secs => {})").format(Literal(LOST_AFTER_SECONDS))
+LOST = SQL("seen_at <= now() - make_interval(secs => {})").format(Literal(LOST_AFTER_SECONDS))
+#: A process that is lost took messages for no longer than this after its last heartbeat.
+TOOK_MESSAGES_SECONDS = 6.0
+# Sent to the workers or run by one that lives. A task of a lost worker does not count: it would take capacity from
+# everybody until it is taken back. The attempt is a scalar subquery, so that it is looked up by key: for a join the
 # planner may read all attempts ever made.
 IN_FLIGHT = SQL("""
 f.state IN ('queued', 'running') AND (f.state = 'queued' OR
     (SELECT worker FROM attempts WHERE task_id = f.id AND epoch = f.lease_epoch)
     IN (SELECT name FROM processes WHERE {alive}))
-""").format(alive=_ALIVE)
+""").format(alive=ALIVE)
 
 # Without parameters, so that each connection plans it once.
 _LOAD = SQL("""
@@ -32,7 +39,7 @@ SELECT coalesce((SELECT nullif(sum(slots), 0)::int FROM processes WHERE kind = '
        count(*) FILTER (WHERE {others})::int AS others, count(*) FILTER (WHERE {files})::int AS files,
        ARRAY(SELECT what FROM outages) AS outages
 FROM tasks f WHERE {in_flight}
-""").format(alive=_ALIVE, assumed=Literal(ASSUMED_SLOTS), others=OTHERS, files=FILES, in_flight=IN_FLIGHT)
+""").format(alive=ALIVE, assumed=Literal(ASSUMED_SLOTS), others=OTHERS, files=FILES, in_flight=IN_FLIGHT)
 _LOAD_BYTES = _LOAD.as_bytes()
 _IS_DUE = SQL(
     "EXISTS (SELECT FROM tasks WHERE tenant_id = ANY(%(tenants)s) AND state = 'ready' AND {} AND due_at <= now())"
@@ -123,7 +130,7 @@ def record_heartbeat(  # noqa: PLR0913 -- the columns of a process
         """
         INSERT INTO processes (name, kind, slots, connections, version) VALUES (%s, %s, %s, %s, %s)
         ON CONFLICT (name) DO UPDATE SET slots = excluded.slots, connections = excluded.connections,
-            version = excluded.version, seen_at = now()
+            version = excluded.version, seen_at = now(), gone_at = NULL
         """,
         (name, kind, slots, connections, version),
     )
@@ -132,7 +139,7 @@ def record_heartbeat(  # noqa: PLR0913 -- the columns of a process
 def is_alive(conn: Connection, kind: str, host: str) -> bool:
     """Whether a process of this kind on this host has sent a heartbeat in the last 15 seconds."""
     query = SQL("SELECT EXISTS (SELECT FROM processes WHERE kind = %s AND starts_with(name, %s) AND {})")
-    row = conn.execute(query.format(_ALIVE), (kind, f"{kind}@{host}:")).fetchone()
+    row = conn.execute(query.format(ALIVE), (kind, f"{kind}@{host}:")).fetchone()
     return bool(row and row[0])
 
 
@@ -142,8 +149,17 @@ def remove_process(conn: Connection, name: str) -> None:
 
 
 def process_names(conn: Connection) -> list[str]:
-    """Return the names of all processes that have a row."""
-    return [name for (name,) in conn.execute("SELECT name FROM processes")]
+    """Return the names of all processes of which nobody knows that they are gone."""
+    return [name for (name,) in conn.execute("SELECT name FROM processes WHERE gone_at IS NULL")]
+
+
+def give_up_process(conn: Connection, name: str) -> None:
+    """Say that a process is gone: it counts as lost from now on, and nobody looks for it."""
+    query = SQL("""
+        UPDATE processes SET gone_at = now(), seen_at = least(seen_at, now() - make_interval(secs => {}))
+        WHERE name = %s
+    """)
+    conn.execute(query.format(Literal(LOST_AFTER_SECONDS)), (name,))
 
 
 def remove_stale_processes(conn: Connection) -> None:

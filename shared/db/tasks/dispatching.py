@@ -2,23 +2,31 @@
 
 Files have their own lane with half of the slots. So a few tenants with large, slow files delay nobody's other work. Nor
 does a query read through a backlog of files to find another task, or the reverse.
+
+A round sends live work before all other, from lanes of its own. There it passes a backlog for which Front's budget is
+used up. When calls are free again, a tenant's backlog begins with one task: the calls may be enough for no more.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 
 from psycopg.sql import SQL, Composed
 
 from shared.db.core.locks import try_lock_files
 from shared.db.core.pool import Connection
-from shared.db.tasks.capacity import FILES, IN_FLIGHT, OTHERS, DueWork, worker_load
+from shared.db.tasks.capacity import FILES, IN_FLIGHT, LIVE, OTHERS, DueWork, worker_load
 
 #: At most this many tasks of a tenant are in flight, so that its backlog never delays another tenant's event.
 PER_TENANT = 8
 #: At most this many files of a tenant are in flight as well.
 FILES_PER_TENANT = 4
+#: At most this many live tasks of a tenant are sent besides its backlog, in each lane.
+LIVE_PER_TENANT = 4
+#: The part of a round's capacity that live work may take ahead of everything else.
+LIVE_SHARE = 0.75
 #: A task whose message no worker takes is sent again after this, then after twice as long, and so on.
 RESEND_SECONDS = 30
 
@@ -29,17 +37,79 @@ _ANY = SQL("(state = 'ready' AND kind <> 'store_attachment' OR {})").format(_FIL
 _PROBE_IS_DUE = SQL("probe_at <= now() AND NOT EXISTS (SELECT FROM outages WHERE what = 'front')")
 
 
-def _shared_sql(lane: SQL) -> dict[str, SQL | Composed]:
+_IS_DISPATCHABLE = SQL("(tenants.parked_cause IS NULL AND tenants.not_before <= now())")
+_BACKLOG_MAY_GO = SQL("(tenants.backlog_not_before <= now())")
+# At the limit, the change that ends a mail goes before the file of the next one: files would use its calls.
+_FILES_MAY_GO = SQL("""
+(tenants.backlog_not_before <= now()
+ AND (coalesce(tenants.at_limit_at, '-infinity') < now() - interval '2 minutes'
+      OR NOT EXISTS (SELECT FROM tasks WHERE tenant_id = tenants.id AND state = 'ready' AND {} AND due_at <= now())))
+""").format(OTHERS)
+# More of a backlog is sent the longer it goes on without being held back again: one task more each quarter of a second.
+_MAY_BE_IN_FLIGHT = SQL("""
+CASE WHEN tenants.backlog_not_before > now() - interval '2 seconds'
+     THEN floor(1 + 4 * extract(epoch FROM now() - tenants.backlog_not_before)) END
+""")
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Lane:
+    """The tasks that compete for the same capacity, the condition on their tenant, and the most of one tenant.
+
+    `index` names an index by its condition, of which `tasks` may be a part. It finds the tenants.
+    """
+
+    index: SQL
+    tasks: SQL | Composed
+    may_go: SQL | Composed
+    per_tenant: int
+    is_live: bool = False
+
+
+_OTHERS_LANE = Lane(index=OTHERS, tasks=OTHERS, may_go=_BACKLOG_MAY_GO, per_tenant=PER_TENANT)
+_FILES_LANE = Lane(index=FILES, tasks=FILES, may_go=_FILES_MAY_GO, per_tenant=FILES_PER_TENANT)
+#: A probe goes besides all files in flight.
+_FILES_TO_PROBE = replace(_FILES_LANE, per_tenant=PER_TENANT)
+
+
+def _live(kind: SQL) -> Lane:
+    tasks = SQL("{} AND {}").format(LIVE, kind)
+    # Tasks that have been due for long are no longer live, but stay in the index.
+    has_due = SQL("EXISTS (SELECT FROM tasks WHERE tenant_id = tenants.id AND state = 'ready' AND {})").format(tasks)
+    return Lane(index=SQL("is_live"), tasks=tasks, may_go=has_due, per_tenant=LIVE_PER_TENANT, is_live=True)
+
+
+_LIVE_OTHERS_LANE, _LIVE_FILES_LANE = _live(OTHERS), _live(FILES)
+
+
+def first_due_tasks(name: SQL, lane: SQL) -> Composed:
+    """Return a recursive CTE: the first due time of each tenant's ready tasks in this lane, by a loose index scan."""
+    return SQL("""
+{name}(tenant_id, due_at) AS (
+    (SELECT tenant_id, due_at FROM tasks WHERE state = 'ready' AND {lane} AND tenant_id IS NOT NULL
+     ORDER BY tenant_id, due_at LIMIT 1)
+    UNION ALL
+    SELECT next.* FROM {name} CROSS JOIN LATERAL (
+        SELECT tenant_id, due_at FROM tasks WHERE state = 'ready' AND {lane} AND tenant_id > {name}.tenant_id
+        ORDER BY tenant_id, due_at LIMIT 1) next
+)
+""").format(name=name, lane=lane)
+
+
+def _shared_sql(lane: Lane) -> dict[str, SQL | Composed]:
     """Return the SQL that top-ups and rounds share."""
-    is_due = SQL("tenant_id = tenants.id AND state = 'ready' AND {} AND due_at <= now()").format(lane)
+    is_due = SQL("tenant_id = tenants.id AND state = 'ready' AND {} AND due_at <= now()").format(lane.tasks)
     return {
-        "lane": lane,
-        "is_dispatchable": SQL("tenants.parked_cause IS NULL AND tenants.not_before <= now()"),
+        "index": lane.index,
+        # A backlog is served all the time, so this tells nothing about the live work beside it.
+        "was_left": SQL("false") if lane.is_live else SQL("waiting.due_at <= last_served_at"),
+        "is_dispatchable": SQL("{} AND {}").format(_IS_DISPATCHABLE, lane.may_go),
         "is_due": is_due,
         "has_more": SQL("EXISTS (SELECT FROM tasks WHERE {} OFFSET %(per_tenant)s LIMIT 1)").format(is_due),
         "tenants_capacity": SQL("""
-greatest(0, %(per_tenant)s - (SELECT count(*) FROM tasks f WHERE f.tenant_id = tenants.id AND {} AND {}))
-""").format(lane, IN_FLIGHT),
+(SELECT greatest(0, least(%(per_tenant)s - count(*) FILTER (WHERE {}), {} - count(*) FILTER (WHERE NOT {})))::bigint
+ FROM tasks f WHERE f.tenant_id = tenants.id AND {})
+""").format(lane.tasks, SQL("NULL") if lane.is_live else _MAY_BE_IN_FLIGHT, LIVE, IN_FLIGHT),
         "queue": SQL("""
 UPDATE tasks SET state = 'queued', sends = least(sends + 1, 20),
        lease_until = now() + make_interval(secs => %(resend)s * power(2, least(tasks.sends, 6)))
@@ -49,7 +119,7 @@ RETURNING tasks.id, tasks.tenant_id, picked.has_backlog
     }
 
 
-def _top_up(lane: SQL) -> Composed:
+def _top_up(lane: Lane) -> Composed:
     """Return the query of a top-up: one index scan for each of the listed tenants, as far as capacity is left."""
     return SQL("""
 WITH picked AS (
@@ -64,24 +134,17 @@ WITH picked AS (
 """).format(**_shared_sql(lane))
 
 
-def _round(lane: SQL, order: SQL = _BACKLOGS_LAST) -> Composed:
+def _round(lane: Lane, order: SQL = _BACKLOGS_LAST) -> Composed:
     """Return the query of a round: one task of each tenant with due work, then a second one, and so on.
 
     Tenants without a backlog come before tenants with one; the tenant that was served longest ago comes first. Turns
     alone would let a single event wait for a task of each tenant with a backlog: seconds with a thousand tenants. No
     more tenants are considered than there is capacity. Locked rows are left for the next round, so that they hold up no
-    other tenant. A loose index scan finds the tenants.
+    other tenant.
     """
     return SQL("""
-WITH RECURSIVE waiting(tenant_id, due_at) AS (
-    (SELECT tenant_id, due_at FROM tasks WHERE state = 'ready' AND {lane} AND tenant_id IS NOT NULL
-     ORDER BY tenant_id, due_at LIMIT 1)
-    UNION ALL
-    SELECT next.* FROM waiting CROSS JOIN LATERAL (
-        SELECT tenant_id, due_at FROM tasks WHERE state = 'ready' AND {lane} AND tenant_id > waiting.tenant_id
-        ORDER BY tenant_id, due_at LIMIT 1) next
-), ready AS (
-    SELECT tenants.id, last_served_at, own.capacity, waiting.due_at <= last_served_at OR {has_more} AS has_backlog
+WITH RECURSIVE {first_due}, ready AS (
+    SELECT tenants.id, last_served_at, own.capacity, {was_left} OR {has_more} AS has_backlog
     FROM waiting
     JOIN tenants ON tenants.id = waiting.tenant_id AND {is_dispatchable}
     CROSS JOIN LATERAL (SELECT {tenants_capacity} AS capacity OFFSET 0) own
@@ -100,13 +163,13 @@ WITH RECURSIVE waiting(tenant_id, due_at) AS (
     WHERE tasks.state = 'ready' FOR UPDATE OF tasks SKIP LOCKED
 )
 {queue}
-""").format(order=order, **_shared_sql(lane))
+""").format(order=order, first_due=first_due_tasks(SQL("waiting"), lane.index), **_shared_sql(lane))
 
 
 # Rendered once, because psycopg would render them at each execution.
-_TOP_UP_OTHERS, _TOP_UP_FILES = _top_up(OTHERS).as_bytes(), _top_up(FILES).as_bytes()
-_ROUND_OTHERS, _ROUND_FILES = _round(OTHERS).as_bytes(), _round(FILES).as_bytes()
-_ONE_OF_OTHERS, _ONE_OF_FILES = _round(OTHERS, _BY_TURNS).as_bytes(), _round(FILES, _BY_TURNS).as_bytes()
+_TOP_UP = {lane: _top_up(lane).as_bytes() for lane in (_OTHERS_LANE, _FILES_LANE)}
+_ROUND = {lane: _round(lane).as_bytes() for lane in (_LIVE_OTHERS_LANE, _OTHERS_LANE, _LIVE_FILES_LANE, _FILES_LANE)}
+_ONE = {lane: _round(lane, _BY_TURNS).as_bytes() for lane in (_OTHERS_LANE, _FILES_TO_PROBE)}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -122,7 +185,7 @@ def queue_for_tenants(conn: Connection, tenant_ids: Sequence[int], due: DueWork)
     tenants = list(tenant_ids)
     picked: list[QueuedTask] = []
     if due.others_are_due:
-        picked = _queue(conn, _TOP_UP_OTHERS, PER_TENANT, due.capacity_for_top_up, tenants=tenants)
+        picked = _queue(conn, _TOP_UP, _OTHERS_LANE, due.capacity_for_top_up, tenants=tenants)
     if due.files_are_due:
         picked += _queue_files(conn, due.waiting, tenants)
     return picked
@@ -132,8 +195,10 @@ def queue_round(conn: Connection, *, waiting: int) -> list[QueuedTask]:
     """Queue due tasks of all tenants by turns and return them; `waiting` is the number of messages nobody has taken."""
     with_files = try_lock_files(conn)  # before counting, as in `_queue_files`
     load = worker_load(conn, waiting)
-    picked = _queue(conn, _ROUND_OTHERS, PER_TENANT, load.capacity_for_round)
-    return picked + (_queue(conn, _ROUND_FILES, FILES_PER_TENANT, load.capacity_for_files) if with_files else [])
+    picked = _queue_live_first(conn, _LIVE_OTHERS_LANE, _OTHERS_LANE, load.capacity_for_round)
+    return picked + (
+        _queue_live_first(conn, _LIVE_FILES_LANE, _FILES_LANE, load.capacity_for_files) if with_files else []
+    )
 
 
 def queue_one(conn: Connection, *, files_only: bool) -> int | None:
@@ -141,8 +206,8 @@ def queue_one(conn: Connection, *, files_only: bool) -> int | None:
 
     The tenants take turns, since the cause of one tenant's failures may concern that tenant alone.
     """
-    for query in (_ONE_OF_FILES,) if files_only else (_ONE_OF_OTHERS, _ONE_OF_FILES):
-        if picked := _queue(conn, query, PER_TENANT, capacity=1):
+    for lane in (_FILES_TO_PROBE,) if files_only else (_OTHERS_LANE, _FILES_TO_PROBE):
+        if picked := _queue(conn, _ONE, lane, capacity=1):
             return picked[0].id
     return None
 
@@ -219,14 +284,22 @@ def _queue_files(conn: Connection, waiting: int, tenants: list[int]) -> list[Que
     """
     if not try_lock_files(conn):
         return []
-    return _queue(conn, _TOP_UP_FILES, FILES_PER_TENANT, worker_load(conn, waiting).capacity_for_files, tenants=tenants)
+    return _queue(conn, _TOP_UP, _FILES_LANE, worker_load(conn, waiting).capacity_for_files, tenants=tenants)
 
 
-def _queue(conn: Connection, query: bytes, per_tenant: int, capacity: int, **parameters: list[int]) -> list[QueuedTask]:
+def _queue_live_first(conn: Connection, live: Lane, all_of_them: Lane, capacity: int) -> list[QueuedTask]:
+    """Queue live tasks, but leave a part of the capacity to a backlog, so that it goes on beside steady live work."""
+    picked = _queue(conn, _ROUND, live, math.ceil(capacity * LIVE_SHARE))
+    return picked + _queue(conn, _ROUND, all_of_them, capacity - len(picked))
+
+
+def _queue(
+    conn: Connection, queries: Mapping[Lane, bytes], lane: Lane, capacity: int, **parameters: list[int]
+) -> list[QueuedTask]:
     if capacity <= 0:
         return []
-    limits = {"capacity": capacity, "per_tenant": per_tenant, "resend": RESEND_SECONDS}
-    rows = conn.execute(query, {**limits, **parameters}).fetchall()
+    limits = {"capacity": capacity, "per_tenant": lane.per_tenant, "resend": RESEND_SECONDS}
+    rows = conn.execute(queries[lane], {**limits, **parameters}).fetchall()
     if rows:
         conn.execute(
             """

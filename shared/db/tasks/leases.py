@@ -12,17 +12,18 @@ from typing import Any
 from psycopg.sql import SQL
 
 from shared.db.core.pool import Connection
+from shared.db.tasks.capacity import LIVE
 from shared.errors import Fenced
 from shared.models import Grant, Task
 
 # No cause and no outage holds the task back, or this task probes whether that is over.
 _FREE = SQL("""
-(tenants.not_before <= now()
+(tenants.not_before <= now() AND (tenants.backlog_not_before <= now() OR {live})
  AND (tenants.parked_cause IS NULL
       OR (tenants.parked_cause = 'missing_scope' AND tenants.probe_task_id IS NOT DISTINCT FROM tasks.id))
  AND NOT EXISTS (SELECT FROM outages WHERE (what = 'front' OR tasks.kind = 'store_attachment')
                  AND probe_task_id IS DISTINCT FROM tasks.id))
-""")
+""").format(live=LIVE)
 _CLAIM = (
     SQL("""
 WITH claimed AS (
@@ -33,19 +34,19 @@ WITH claimed AS (
       AND tenants.id = tasks.tenant_id AND {free}
     RETURNING tasks.id, kind, event_id, tenant_id, attachment_id, lease_epoch, attempts,
               ARRAY(SELECT what FROM outages WHERE what = 'front' OR kind = 'store_attachment' ORDER BY what)
-              || array_remove(ARRAY[tenants.parked_cause], NULL) AS probes
+              || array_remove(ARRAY[tenants.parked_cause], NULL) AS probes, {live} AS is_live
 ), begun AS (
     INSERT INTO attempts (task_id, epoch, worker) SELECT id, lease_epoch, %(worker)s FROM claimed
 )
 SELECT claimed.id, claimed.kind, claimed.event_id, claimed.tenant_id, claimed.attachment_id, lease_epoch, attempts,
-       probes, coalesce(events.conversation_id, '') AS conversation_id,
+       probes, is_live, coalesce(events.conversation_id, '') AS conversation_id,
        coalesce((SELECT replace(d.id::text, '-', '') FROM deliveries d WHERE d.event_id = events.id
                  ORDER BY d.received_at LIMIT 1), '') AS delivery_id,
        t.company_id, c.kind AS grant_kind, c.secret, c.version, c.expires_at, c.updated_at
 FROM claimed JOIN events ON events.id = claimed.event_id JOIN tenants t ON t.id = claimed.tenant_id
 LEFT JOIN connections c ON c.tenant_id = claimed.tenant_id
 """)
-    .format(free=_FREE)
+    .format(free=_FREE, live=LIVE)
     .as_bytes()
 )
 _HAND_BACK = (
@@ -66,6 +67,7 @@ _TASK_FIELDS = (
     "lease_epoch",
     "attempts",
     "probes",
+    "is_live",
     "conversation_id",
     "delivery_id",
 )
@@ -163,6 +165,30 @@ def put_back(  # noqa: PLR0913 -- the columns of a task after an attempt, each n
         },
     )
     check_owned(updated.rowcount == 1)
+
+
+def put_back_in_place(conn: Connection, task: Task, *, code: str, detail: str) -> None:
+    """Put the task back due as it was, before all newer work, while its tenant's work is held back. It was no attempt.
+
+    Raises Fenced when this attempt no longer owns the task.
+    """
+    updated = conn.execute(
+        "UPDATE tasks SET state = 'ready', lease_until = NULL, code = %s, detail = %s, attempts = attempts - 1"
+        " WHERE id = %s AND lease_epoch = %s AND state = 'running'",
+        (code, detail, task.id, task.lease_epoch),
+    )
+    check_owned(updated.rowcount == 1)
+
+
+def rest(conn: Connection, task: Task, seconds: float) -> None:
+    """Put the task back in its place as if it had not been claimed, and let its tenant's like work rest so long.
+
+    Needs no transaction. Raises Fenced when this attempt no longer owns the task.
+    """
+    row = conn.execute(
+        "SELECT rest_task(%s, %s, %s, %s, %s)", (task.id, task.lease_epoch, task.tenant_id, task.is_live, seconds)
+    ).fetchone()
+    check_owned(row and row[0])
 
 
 def check_owned(held: object) -> None:

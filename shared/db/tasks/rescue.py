@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 from psycopg.rows import class_row
-from psycopg.sql import SQL
+from psycopg.sql import SQL, Literal
 
 from shared.db import counters
+from shared.db.core.locks import end_role_sessions
 from shared.db.core.pool import Connection
 from shared.db.tasks import actions, events
+from shared.db.tasks.capacity import FILES, LOST, LOST_AFTER_SECONDS, OTHERS, TOOK_MESSAGES_SECONDS
+from shared.db.tasks.dispatching import RESEND_SECONDS, first_due_tasks
 
 #: A task whose worker died this often is not tried again: the task itself may kill its workers.
 MAX_WORKER_DEATHS = 5
@@ -20,6 +23,93 @@ _TOO_OFTEN = SQL("""
 (tasks.state = 'running' AND %(deaths)s <= (SELECT count(*) FROM attempts a
                                             WHERE a.task_id = tasks.id AND a.outcome IS NULL))
 """)
+# A process that sends a heartbeat meanwhile waits for its row, and then looks whether its tasks are still its own. A
+# task claimed a moment ago is left alone: its process may just have woken, and not have sent a heartbeat yet.
+_END_LEASES = (
+    SQL("""
+WITH lost AS MATERIALIZED (
+    SELECT name, seen_at FROM processes WHERE kind IN ('worker', 'recorder') AND {lost} FOR UPDATE
+)
+UPDATE tasks SET lease_until = now()
+WHERE state IN ('queued', 'running') AND lease_until > now() AND CASE state
+    WHEN 'running' THEN (SELECT worker FROM attempts WHERE task_id = tasks.id AND epoch = lease_epoch
+                         AND started_at <= now() - make_interval(secs => {after})) IN (SELECT name FROM lost)
+    ELSE lease_until - make_interval(secs => {resend} * power(2, least(greatest(sends - 1, 0), 6)))
+         <= (SELECT max(seen_at) FROM lost) + make_interval(secs => {took})
+    END
+""")
+    .format(
+        lost=LOST,
+        after=Literal(LOST_AFTER_SECONDS),
+        resend=Literal(RESEND_SECONDS),
+        took=Literal(TOOK_MESSAGES_SECONDS),
+    )
+    .as_bytes()
+)
+# Each part is an index scan that ends at its first row, save one row a tenant for what is due.
+_WAITING_WORK = (
+    SQL("""
+WITH RECURSIVE {files}, {others}, due AS (
+    SELECT min(greatest(first.due_at, tenants.not_before)) AS at
+    FROM (SELECT * FROM files UNION ALL SELECT * FROM others) first JOIN tenants ON tenants.id = first.tenant_id
+    WHERE tenants.parked_cause IS NULL AND first.due_at < now() + interval '1 minute'
+), sent AS (
+    SELECT count(*) > 0 AS any, bool_or(lease_until < now()) AS any_expired
+    FROM tasks WHERE state IN ('queued', 'running')
+), away AS (
+    SELECT count(*) > 0 AS any, bool_or(what = 'front') AS front FROM outages
+)
+SELECT sent.any OR (coalesce(due.at <= now(), false) AND away.front IS NOT TRUE) AS dispatch,
+       extract(epoch FROM CASE WHEN due.at > now() AND due.at < now() + interval '1 minute' THEN due.at - now() END)
+           ::float8 AS next_due_seconds,
+       coalesce(sent.any_expired, false)
+           OR EXISTS (SELECT FROM processes WHERE {lost} AND (sent.any OR seen_at > now() - interval '1 minute'))
+           AS take_back,
+       EXISTS (SELECT FROM spooled_deliveries) AS record_spooled,
+       away.any OR EXISTS (
+           SELECT FROM tenants WHERE parked_cause = 'missing_scope' AND probe_at <= now() AND not_before <= now()
+           AND (EXISTS (SELECT FROM tasks WHERE {is_due} AND {lane_of_files})
+                OR EXISTS (SELECT FROM tasks WHERE {is_due} AND {lane_of_others}))) AS probe,
+       EXISTS (SELECT FROM processes WHERE {lost} AND seen_at > now() - interval '1 minute') OR EXISTS (
+           SELECT FROM repairs JOIN tenants ON tenants.id = tenant_id
+           WHERE state = 'running' AND claimed_until < now()
+              OR state = 'waiting' AND due_at <= now() AND coalesce(claimed_until, '-infinity') < now()
+                 AND parked_cause IS NULL AND not_before <= now()) AS repair,
+       EXISTS (SELECT FROM jobs WHERE state = 'running' AND claimed_until < now()) AS carry_out_jobs,
+       extract(epoch FROM clock_timestamp())::float8 AS clock
+FROM due, sent, away
+""")
+    .format(
+        files=first_due_tasks(SQL("files"), FILES),
+        others=first_due_tasks(SQL("others"), OTHERS),
+        lane_of_files=FILES,
+        lane_of_others=OTHERS,
+        is_due=SQL("tenant_id = tenants.id AND state = 'ready' AND due_at <= now()"),
+        lost=LOST,
+    )
+    .as_bytes()
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class WaitingWork:
+    """Which of the sweeper's jobs have work, by PostgreSQL's `clock` in seconds.
+
+    `dispatch` is also true while workers have tasks. `next_due_seconds`: until a task is due, if that is soon.
+    """
+
+    dispatch: bool
+    take_back: bool
+    record_spooled: bool
+    probe: bool
+    repair: bool
+    carry_out_jobs: bool
+    next_due_seconds: float | None
+    clock: float
+
+    def jobs(self) -> set[str]:
+        """Return the names of the jobs that have work."""
+        return {each.name for each in fields(self) if getattr(self, each.name) is True}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,6 +130,33 @@ class StrandedActions:
 
     conversations: list[tuple[int, str]]
     until: int
+
+
+def waiting_work(conn: Connection) -> WaitingWork:
+    """Look for the work of the sweeper's jobs, in one statement that is cheap while nothing waits."""
+    with conn.cursor(row_factory=class_row(WaitingWork)) as cur:
+        row = cur.execute(_WAITING_WORK).fetchone()
+    assert row is not None  # noqa: S101 -- three aggregates give one row
+    return row
+
+
+def end_leases_of_lost_processes(conn: Connection) -> int:
+    """End the leases of tasks whose process is lost, and return their number. `reclaim_lost_tasks` finds them then.
+
+    Also ends the wait of tasks that were sent before: a lost process may have taken their messages. A message that is
+    still in its queue does no harm.
+    """
+    return conn.execute(_END_LEASES).rowcount
+
+
+def end_roles_of_lost_processes(conn: Connection) -> list[str]:
+    """End the sessions in which lost processes are recorder or sweeper; return the names of these processes.
+
+    A process that was killed has no session any more. One that is frozen, or whose host has vanished, keeps its role
+    from the others otherwise.
+    """
+    lost = conn.execute(SQL("SELECT name FROM processes WHERE {}").format(LOST)).fetchall()
+    return [name for (name,) in lost if end_role_sessions(conn, name)]
 
 
 def reclaim_lost_tasks(conn: Connection, limit: int = 500) -> list[LostTask]:

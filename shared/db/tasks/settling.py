@@ -134,12 +134,22 @@ def add_journal_entry(conn: Connection, event_id: int, what: str, *, who: str = 
 
 
 def _release(conn: Connection, tenant_id: int, conversation_id: str, waiting: Sequence[tuple[int, str, str]]) -> int:
-    """Release those of the waiting actions, given as (task id, kind, wait_for), that nothing blocks."""
+    """Release those of the waiting actions, given as (task id, kind, wait_for), that nothing blocks.
+
+    An action of a backlog keeps its place in it: before the files of newer mail.
+    """
     if not waiting:
         return 0
     unstored = _unstored_files(conn, tenant_id, conversation_id)
     free = [task_id for task_id, kind, wait_for in waiting if wait_reason(kind, wait_for, unstored) is None]
-    conn.execute("UPDATE tasks SET due_at = now() WHERE id = ANY(%s) AND state = 'ready'", (free,))
+    conn.execute(
+        """
+        UPDATE tasks
+        SET due_at = CASE WHEN is_live AND created_at > now() - interval '1 minute' THEN now() ELSE created_at END
+        WHERE id = ANY(%s) AND state = 'ready'
+        """,
+        (free,),
+    )
     return len(free)
 
 

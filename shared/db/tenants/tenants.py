@@ -275,6 +275,11 @@ def hold_back(conn: Connection, tenant_id: int, seconds: float) -> None:
     )
 
 
+def rest(conn: Connection, tenant_id: int, seconds: float) -> None:
+    """Dispatch nothing of the tenant's backlog for so long, only its live work. Needs no transaction."""
+    conn.execute("SELECT rest_tenant(%s, false, %s)", (tenant_id, seconds))
+
+
 def _explain_taken(conn: Connection, name: str, company_id: str | None) -> str:
     row = conn.execute("SELECT name FROM tenants WHERE company_id = %s", (company_id,)).fetchone()
     if row is not None:

@@ -47,6 +47,7 @@ def test_an_empty_mailroom_names_every_state(mailroom: Mailroom) -> None:
         "dry_run": [],
         "repairs": {"under_way": [], "failed": [], "last_gap": None},
         "outages": [],
+        "rate_limit": [],
         "erased": [],
         "processes": {"alive": [], "silent": []},
     }

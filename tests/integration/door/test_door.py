@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 import pytest
 import redis
 
+from shared.process.metrics import publish_tenants_at_limit
 from tests.integration.door.door_process import ROOT, Door, delivery_ids, in_intake, running_door, signed, statuses
 
 if TYPE_CHECKING:
@@ -113,6 +114,23 @@ def test_the_processes_of_a_door_add_up(plain_door: Door) -> None:
     plain_door.post_many(50, at_once=8)
     shown = plain_door.request("GET", "/metrics").body.decode()
     assert 'mailroom_deliveries_total{result="intake"} 50.0' in shown
+
+
+def test_the_figures_of_tenants_at_fronts_rate_limit_are_shown(plain_door: Door, redis_db: str) -> None:
+    figures = {"tenant": 'Acme "A"', "limit": 120, "used": 117, "wasted": 2, "waiting": 562, "waiting_live": 1}
+    unknown = {"tenant": "Bolt", "limit": None, "used": None, "wasted": None, "waiting": 3, "waiting_live": 0}
+    with redis.Redis.from_url(redis_db) as client:
+        publish_tenants_at_limit(client, [figures, unknown])
+    shown = plain_door.request("GET", "/metrics").body.decode()
+    assert [line for line in shown.splitlines() if line.startswith("mailroom_front_")] == [
+        'mailroom_front_calls{result="used",tenant="Acme \\"A\\""} 117.0',
+        'mailroom_front_calls{result="wasted",tenant="Acme \\"A\\""} 2.0',
+        'mailroom_front_limit{tenant="Acme \\"A\\""} 120.0',
+        'mailroom_front_waiting_tasks{lane="live",tenant="Acme \\"A\\""} 1.0',
+        'mailroom_front_waiting_tasks{lane="backlog",tenant="Acme \\"A\\""} 562.0',
+        'mailroom_front_waiting_tasks{lane="live",tenant="Bolt"} 0.0',
+        'mailroom_front_waiting_tasks{lane="backlog",tenant="Bolt"} 3.0',
+    ]
 
 
 def test_each_delivery_has_a_line_that_begins_with_its_id(plain_door: Door, tmp_path: Path) -> None:

@@ -20,7 +20,7 @@ TAKES = """
 import sys
 from shared.connection.budget import Budget
 from shared.errors import BudgetExhausted
-budget = Budget.from_url(sys.argv[1], default_per_minute=105, reserve=5)
+budget = Budget.from_url(sys.argv[1], default_per_minute=100)
 taken = 0
 for _ in range(80):
     try:
@@ -45,7 +45,7 @@ def test_threads_and_processes_share_one_window(redis_db: str) -> None:
     others = [
         subprocess.Popen([sys.executable, "-c", TAKES, redis_db], stdout=subprocess.PIPE, text=True) for _ in range(2)
     ]
-    budget, counts = Budget.from_url(redis_db, default_per_minute=105, reserve=5), list[int]()
+    budget, counts = Budget.from_url(redis_db, default_per_minute=100), list[int]()
     threads = [threading.Thread(target=lambda: counts.append(_taken(budget))) for _ in range(4)]
     for thread in threads:
         thread.start()
@@ -90,7 +90,7 @@ def test_a_redis_that_hangs_costs_half_a_second_once(peer: Callable[..., Peer]) 
 
 def test_a_redis_that_hangs_leaves_a_quarter_of_the_limit(peer: Callable[..., Peer]) -> None:
     url = f"redis://127.0.0.1:{peer(silence, reads_first=False).port}"
-    assert _taken(Budget.from_url(url, default_per_minute=45, reserve=5)) == 10
+    assert _taken(Budget.from_url(url, default_per_minute=40)) == 10
 
 
 def test_a_killed_redis_is_used_again_when_it_is_back(own_valkey: Valkey, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -106,10 +106,10 @@ def test_a_killed_redis_is_used_again_when_it_is_back(own_valkey: Valkey, monkey
         assert client.exists("mailroom:front:pause:cmp_1")
 
 
-def test_a_full_redis_is_no_error_of_ours(own_valkey: Valkey) -> None:
+def test_a_full_redis_counts_all_the_same(own_valkey: Valkey) -> None:
     with redis.Redis.from_url(own_valkey.url) as client:
         client.config_set("maxmemory", "1")
-    assert _taken(Budget.from_url(own_valkey.url, default_per_minute=45, reserve=5)) == 10
+    assert _taken(Budget.from_url(own_valkey.url, default_per_minute=40)) == 40
 
 
 def _timed(budget: Budget, *, calls: int) -> Iterator[float]:

@@ -6,7 +6,7 @@ import threading
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -22,6 +22,7 @@ from shared.db.tasks import leases
 from shared.db.tenants import connections
 from shared.intake.client import Intake
 from shared.models import Delivery, Task
+from shared.process.heartbeat import Heartbeat
 from shared.settings import Settings
 from workers.attempts.run import run_task
 from workers.resources import Resources, open_resources
@@ -72,7 +73,10 @@ class Harness:
             token_keys=[Fernet.generate_key().decode()],
         )
         self.messages = Messages()
-        self.resources: Resources = open_resources(self.settings, self.messages, kind="worker")  # type: ignore[arg-type]
+        opened = open_resources(self.settings, self.messages, kind="worker")  # type: ignore[arg-type]
+        # It counts as alive and not as a worker: commands must not wait for it.
+        heartbeat = Heartbeat(opened.pool, opened.name, "harness")
+        self.resources: Resources = replace(opened, heartbeat=heartbeat)
         self.door.intake = self.resources.intake
 
     def tenant(self, company: str, name: str = "Acme", *, token: str | None = None, **policy: Any) -> int:

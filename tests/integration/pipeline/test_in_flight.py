@@ -95,7 +95,7 @@ def test_the_marks_of_what_was_lost_with_redis_go_when_nothing_waits(harness: Ha
 def recorder_of_single_deliveries(harness: Harness) -> recorder.Recorder:
     """Return a recorder with chunks of one delivery, so that it always prefetches the next one."""
     pool, intake = harness.resources.pool, harness.resources.intake
-    role = Role(harness.settings.database_url.get_secret_value(), RECORDER, name="recorder of this test")
+    role = Role(harness.settings.database_url.get_secret_value(), RECORDER, process="this test")
     return recorder.Recorder(pool, intake, role, harness.resources.dispatcher.top_up, DeliveryReader(pool, intake, 1))
 
 

@@ -148,6 +148,11 @@ class EndlesslyMergingFront:
     def for_tenant(self, *_: object, **__: object) -> EndlesslyMergingFront:
         return self
 
+    def reserve(self, _: int) -> float:
+        return 0.0
+
+    def release(self, *, wasted: int) -> None: ...
+
     def until(self, _: float) -> AbstractContextManager[None]:
         return nullcontext()
 

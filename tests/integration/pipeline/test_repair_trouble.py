@@ -121,7 +121,7 @@ def test_a_tenants_own_work_goes_first(harness: Harness, gap: int) -> None:
 
 def test_a_worker_that_lost_its_claim_writes_nothing(harness: Harness, gap: int) -> None:
     repair_id = harness.one("SELECT id FROM repairs")
-    claim = partial(repairs.claim, repair_id=repair_id, seconds=CLAIM_SECONDS)
+    claim = partial(repairs.claim, repair_id=repair_id, worker="test", seconds=CLAIM_SECONDS)
     first = harness.resources.pool.run(claim)
     assert first is not None
     assert harness.resources.pool.run(claim) is None
@@ -136,7 +136,7 @@ def test_one_tenant_has_one_repair_in_work(harness: Harness, gap: int) -> None:
     request_repair(harness, gap)
     ids = [row[0] for row in harness.sql("SELECT id FROM repairs ORDER BY id")]
     claimed = [
-        harness.resources.pool.run(partial(repairs.claim, repair_id=repair_id, seconds=CLAIM_SECONDS))
+        harness.resources.pool.run(partial(repairs.claim, repair_id=repair_id, worker="test", seconds=CLAIM_SECONDS))
         for repair_id in ids
     ]
     assert [each is not None for each in claimed] == [True, False]
@@ -144,7 +144,9 @@ def test_one_tenant_has_one_repair_in_work(harness: Harness, gap: int) -> None:
 
 def test_a_page_counted_twice_by_a_repeated_commit_counts_once(harness: Harness, gap: int) -> None:
     repair_id = harness.one("SELECT id FROM repairs")
-    repair = harness.resources.pool.run(partial(repairs.claim, repair_id=repair_id, seconds=CLAIM_SECONDS))
+    repair = harness.resources.pool.run(
+        partial(repairs.claim, repair_id=repair_id, worker="test", seconds=CLAIM_SECONDS)
+    )
     assert repair is not None
     page = repairs.Progress(pages=0, seen=15, missing=3, hours={"h": (15, 3)}, position=None, next_page=None)
     moved = [

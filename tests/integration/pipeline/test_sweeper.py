@@ -13,11 +13,13 @@ import pytest
 
 from shared.db.core.locks import SWEEPER, Role
 from shared.db.core.pool import KEEPALIVES
+from shared.db.tasks import rescue
 from shared.errors import StoreUnavailable
 from shared.process import heartbeat
+from tests.integration.pipeline.harness import NORA, TO_NORA
 from tests.integration.pipeline.test_recording import envelope, receive
 from workers.sweeping.periodic_jobs import PeriodicJob
-from workers.sweeping.sweeper import MAX_PAUSE_SECONDS, MIN_PAUSE_SECONDS, _pause_seconds, _run_due
+from workers.sweeping.sweeper import LOOK_SECONDS, MIN_PAUSE_SECONDS, Lookout, _pause_seconds, _run_due
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -29,7 +31,7 @@ if TYPE_CHECKING:
 @pytest.fixture
 def role(database: str) -> Iterator[Role]:
     """The role of the sweeper."""
-    role = Role(database, SWEEPER, name="the test's sweeper")
+    role = Role(database, SWEEPER, process="the test")
     yield role
     role.close()
 
@@ -55,7 +57,7 @@ def test_leases_are_not_looked_at_when_postgresql_was_away_meanwhile(harness: Ha
     with role.held():
         _run_due(harness.resources, role, [job])
         harness.sql(
-            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'the test''s sweeper'"
+            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'sweeper the test'"
         )
         with pytest.raises(StoreUnavailable):
             _run_due(harness.resources, role, [job])
@@ -132,7 +134,7 @@ def test_a_process_that_starts_deletes_the_rows_of_those_that_are_gone(harness: 
 
 
 def test_a_database_host_that_vanished_is_noticed_by_who_holds_a_role(database: str) -> None:
-    role = Role(database, SWEEPER, name="test")
+    role = Role(database, SWEEPER, process="test")
     with role.held() as held:
         parameters = role._connection().info.get_parameters()
     role.close()
@@ -155,6 +157,133 @@ def test_a_job_that_has_more_to_do_is_due_again_soon(harness: Harness, role: Rol
 def test_the_sweeper_sleeps_until_something_is_due_but_never_long_nor_not_at_all() -> None:
     now = time.monotonic()
     jobs = [PeriodicJob(name="later", every=1.0, due=now + 60.0, run=lambda _: None)]
-    assert _pause_seconds(jobs) == MAX_PAUSE_SECONDS
+    assert _pause_seconds(jobs) == LOOK_SECONDS
     jobs.append(PeriodicJob(name="overdue", every=1.0, due=now - 1.0, run=lambda _: None))
     assert _pause_seconds(jobs) == MIN_PAUSE_SECONDS
+
+
+# Rest
+
+
+def wanted(harness: Harness) -> set[str]:
+    return harness.resources.pool.run(rescue.waiting_work).jobs()
+
+
+def one_task(harness: Harness) -> None:
+    harness.user(harness.tenant("cmp_acme"), NORA)
+    harness.send("inbound_received", "cmp_acme", recipients=TO_NORA)
+    harness.record()
+
+
+READY = "UPDATE tasks SET state = 'ready', lease_until = NULL, due_at = now() + interval '{}'"
+
+
+DONE = "UPDATE tasks SET state = 'done'"
+NO_SCOPE = "UPDATE tenants SET parked_cause = 'missing_scope', probe_at = now()"
+PAUSED = "UPDATE tenants SET parked_cause = 'paused'"
+HELD_BACK = "UPDATE tenants SET not_before = now() + interval '1 h'"
+OUTAGE = "INSERT INTO outages VALUES ('{}', now(), 'x', 'x', now())"
+REPAIR = (
+    "INSERT INTO repairs (tenant_id, state, due_at, claimed_until)"
+    " SELECT id, '{}', now() + '{}', now() + '{}' FROM tenants"
+)
+LOST = "INSERT INTO processes (name, kind, seen_at) VALUES ('lost', 'worker', now() - interval '{}')"
+
+
+@pytest.mark.parametrize(
+    ("changes", "jobs"),
+    [
+        ([], {"dispatch"}),  # a worker has it
+        ([READY.format("0 s")], {"dispatch"}),
+        ([READY.format("1 h")], set()),
+        ([READY.format("30 s")], set()),
+        (["UPDATE tasks SET state = 'ready', lease_until = NULL, due_at = 'infinity'"], set()),
+        (["UPDATE tasks SET lease_until = now() - interval '1 s'"], {"dispatch", "take_back"}),
+        ([READY.format("0 s"), PAUSED], set()),
+        ([READY.format("0 s"), HELD_BACK], set()),
+        ([READY.format("0 s"), OUTAGE.format("front")], {"probe"}),
+        ([READY.format("0 s"), OUTAGE.format("storage")], {"probe", "dispatch"}),
+        ([READY.format("0 s"), NO_SCOPE], {"probe"}),
+        ([READY.format("1 h"), NO_SCOPE], set()),
+        ([READY.format("0 s"), NO_SCOPE, HELD_BACK], set()),
+        ([DONE, NO_SCOPE], set()),
+        ([DONE, REPAIR.format("waiting", "0 s", "-1 s")], {"repair"}),
+        ([DONE, REPAIR.format("waiting", "1 h", "-1 s")], set()),
+        ([DONE, REPAIR.format("waiting", "0 s", "30 s")], set()),
+        ([DONE, REPAIR.format("waiting", "0 s", "-1 s"), PAUSED], set()),
+        ([DONE, REPAIR.format("running", "0 s", "30 s")], set()),
+        ([DONE, REPAIR.format("running", "0 s", "-1 s")], {"repair"}),
+        ([DONE, LOST.format("17 s")], {"take_back", "repair"}),
+        ([DONE, LOST.format("2 min")], set()),
+        ([LOST.format("2 min")], {"dispatch", "take_back"}),
+    ],
+)
+def test_a_look_shows_which_jobs_have_work(harness: Harness, changes: list[str], jobs: set[str]) -> None:
+    one_task(harness)
+    for statement in changes:
+        harness.sql(statement)
+    assert wanted(harness) == jobs
+
+
+def test_a_look_shows_that_deliveries_wait_in_the_spool(harness: Harness) -> None:
+    assert wanted(harness) == set()
+    harness.sql("INSERT INTO spooled_deliveries (id, received_at, body) VALUES (gen_random_uuid(), now(), 'x')")
+    assert wanted(harness) == {"record_spooled"}
+
+
+@pytest.mark.parametrize(("due", "seconds"), [("0.4 s", 0.4), ("30 s", 30.0), ("2 min", None), ("-1 s", None)])
+def test_a_look_tells_when_the_next_task_is_due(harness: Harness, due: str, seconds: float | None) -> None:
+    one_task(harness)
+    harness.sql(READY.format(due))
+    found = harness.resources.pool.run(rescue.waiting_work).next_due_seconds
+    assert found == (pytest.approx(seconds, abs=0.3) if seconds else None)
+
+
+def test_a_job_rests_without_work_and_comes_back_with_it() -> None:
+    job = PeriodicJob(name="dispatch", every=0.1, rests=30.0, run=lambda _: None)
+    job.start(100.0)
+    assert job.due == 130.0
+    job.note_work(waits=True)
+    assert job.due == 100.1
+    job.start(101.0)
+    assert job.due == 101.1
+    job.postpone(111.0)
+    job.note_work(waits=True)
+    assert job.due == 111.0
+    job.note_work(waits=False)
+    job.start(112.0)
+    assert job.due == 142.0
+
+
+@pytest.mark.parametrize(
+    ("passed", "clock_passed", "is_postponed"),
+    [(1.0, 1.1, False), (9.0, 9.0, True), (1.0, 60.0, True), (1.0, -60.0, False)],
+)
+def test_lost_time_leaves_the_workers_time_to_settle(
+    role: Role, monkeypatch: pytest.MonkeyPatch, passed: float, clock_passed: float, is_postponed: bool
+) -> None:
+    job = PeriodicJob(name="take_back", every=1.0, rests=30.0, after_outage=10.0, run=lambda _: None)
+    lookout = Lookout(role, [job])
+    nothing = {"dispatch": False, "record_spooled": False, "probe": False, "repair": False}
+    clocks = iter([50.0, 50.0 + clock_passed])
+    monkeypatch.setattr(
+        role,
+        "run",
+        lambda _: rescue.WaitingWork(**nothing, take_back=True, next_due_seconds=None, clock=next(clocks)),
+    )
+    lookout.look_if_due()
+    assert lookout._last is not None
+    lookout._due, lookout._last = 0.0, (lookout._last[0] - passed, lookout._last[1])
+    lookout.look_if_due()
+    assert (job.due > time.monotonic() + 5.0) == is_postponed
+
+
+def test_no_job_rests_when_a_look_fails(role: Role, harness: Harness) -> None:
+    job = PeriodicJob(name="dispatch", every=0.1, rests=30.0, run=lambda _: None)
+    job.start(time.monotonic())
+    harness.sql("ALTER TABLE repairs RENAME TO not_migrated")
+    with role.held() as held:
+        assert held
+        Lookout(role, [job]).look_if_due()
+        role.check()
+    assert job.due < time.monotonic() + 1.0

@@ -53,6 +53,12 @@ def end_with_action(conn: psycopg.Connection[Any], build: Builder, event: int, t
     return row(conn, "SELECT end_with_action(%s, %s, %s, %s, %s, %s, %s, %s, %s, %s)", *values)[0]
 
 
+def rest_task(conn: psycopg.Connection[Any], build: Builder, task: int, *, epoch: int) -> Any:
+    """Let a task of a backlog rest for half a minute."""
+    values = (task, epoch, build.tenant, False, 30)
+    return row(conn, "SELECT rest_task(%s, %s, %s, %s, %s)", *values)[0]
+
+
 def test_unstored_files_counts_those_of_the_family(conn: psycopg.Connection[Any], build: Builder) -> None:
     first, second, apart = build.event(), build.event("cnv_2"), build.event("cnv_3")
     build.merge(CONVERSATION, "cnv_2")
@@ -175,6 +181,40 @@ def test_end_attempt_does_not_tell_of_another_tenants_task(
         others = build.event(tenant_id=second, company_id="cmp_second")
         build.task(others, "ready", kind, tenant_id=second)
     assert end_attempt(conn, build, event, task, answered=False) is False
+
+
+@pytest.mark.parametrize("column", ["not_before", "backlog_not_before"])
+def test_end_attempt_tells_of_no_task_while_the_budget_holds_it_back(
+    conn: psycopg.Connection[Any], build: Builder, event: int, task: int, column: str
+) -> None:
+    build.task(build.event(), state="ready")
+    conn.execute(f"UPDATE tenants SET {column} = now() + interval '1 second'".encode())
+    assert end_attempt(conn, build, event, task, answered=False) is False
+
+
+@pytest.mark.parametrize(("live", "held_back"), [(False, (False, True)), (True, (True, False))])
+def test_rest_tenant_holds_a_backlog_back_or_all_work(
+    conn: psycopg.Connection[Any], build: Builder, live: bool, held_back: tuple[bool, bool]
+) -> None:
+    for seconds in (30, 10):  # a longer rest stays
+        conn.execute("SELECT rest_tenant(%s, %s, %s)", (build.tenant, live, seconds))
+    later = "> now() + interval '20 seconds'"
+    assert row(conn, f"SELECT not_before {later}, backlog_not_before {later} FROM tenants") == held_back
+    assert row(conn, "SELECT at_limit_at IS NOT NULL FROM tenants") == (True,)
+
+
+def test_rest_task_puts_the_task_back_as_it_was(conn: psycopg.Connection[Any], build: Builder, task: int) -> None:
+    conn.execute("UPDATE tasks SET attempts = 1, due_at = '2026-01-01' WHERE id = %s", (task,))
+    assert rest_task(conn, build, task, epoch=1) is True
+    assert row(conn, "SELECT state, attempts, due_at = '2026-01-01' FROM tasks") == ("ready", 0, True)
+    assert row(conn, "SELECT count(*) FROM attempts") == (0,)
+    assert row(conn, "SELECT backlog_not_before > now() FROM tenants") == (True,)
+
+
+def test_rest_task_leaves_the_task_of_another_attempt(conn: psycopg.Connection[Any], build: Builder, task: int) -> None:
+    assert rest_task(conn, build, task, epoch=2) is False
+    assert row(conn, "SELECT count(*) FROM attempts") == (1,)
+    assert row(conn, "SELECT backlog_not_before > now() FROM tenants") == (False,)
 
 
 def test_settle_action_ends_the_action_of_the_event_alone(

@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING
 import pytest
 
 from ingest.app import create_app
-from ingest.server import Server
+from ingest.server import Bodies, Server
 from shared.errors import NothingStored
+from shared.process.private_port import shown_on_public_port
 from shared.settings import Settings
 from tests.unit.door.rsgi import Scope, ask
 
@@ -62,10 +63,17 @@ def door(kept: ListKeeper) -> Server:
     return door_with(kept)
 
 
-def door_with(keeper: object, *, max_bytes: int = MAX_BYTES, body_seconds: float = 10.0) -> Server:
-    settings = Settings(front_signing_keys=[KEY, "older-key"])
+def door_with(
+    keeper: object, *, max_bytes: int = MAX_BYTES, body_seconds: float = 10.0, metrics_port: int = 0
+) -> Server:
+    settings = Settings(front_signing_keys=[KEY, "older-key"], metrics_port=metrics_port)
     app = create_app(settings, now=lambda: NOW)
-    return Server(app, keeper, max_body_bytes=max_bytes, body_seconds=body_seconds)  # type: ignore[arg-type]
+    return Server(
+        app,
+        keeper,  # type: ignore[arg-type]
+        Bodies(limit=max_bytes, seconds=body_seconds, drain_seconds=0.01),
+        shows_metrics=shown_on_public_port(settings),
+    )
 
 
 def signed(body: bytes, *, at: str | None = None, key: str = KEY) -> dict[str, str]:

@@ -88,11 +88,15 @@ def ask(server: Server, scope: Scope, *pieces: bytes | None) -> Answer:
     return answer
 
 
-def with_length(body: bytes, **headers: str) -> tuple[Scope, Proto]:
+#: Headers of a request that may be signed: only its whole body tells.
+MAYBE_SIGNED = {"x-front-signature": "c2lnbmVk", "x-front-request-timestamp": "1786440071456"}
+
+
+def with_length(body: bytes) -> tuple[Scope, Proto]:
     """Return a request that announces its length."""
-    return Scope(headers={"content-length": str(len(body)), **headers}), Proto(body)
+    return Scope(headers={"content-length": str(len(body)), **MAYBE_SIGNED}), Proto(body)
 
 
 def chunked(*pieces: bytes) -> tuple[Scope, Proto]:
     """Return a request in chunks, without a length."""
-    return Scope(headers={"transfer-encoding": "chunked"}), Proto(*pieces)
+    return Scope(headers={"transfer-encoding": "chunked", **MAYBE_SIGNED}), Proto(*pieces)

@@ -10,7 +10,7 @@ from structlog.testing import capture_logs
 
 from ingest.app import create_app
 from shared.settings import Settings
-from tests.unit.door.conftest import KEY, NOW, signed
+from tests.unit.door.conftest import KEY, NOW, door_with, signed
 from tests.unit.door.rsgi import Scope, ask, chunked
 
 if TYPE_CHECKING:
@@ -283,6 +283,12 @@ def test_metrics_are_served(get: Get, post: Callable[..., Answer]) -> None:
     answer = get("/metrics")
     assert answer.mimetype == "text/plain"
     assert b"mailroom_door_seconds_bucket" in answer.body
+
+
+@pytest.mark.parametrize("path", ["/metrics", "//metrics", "/readyz", "//readyz"])
+def test_a_door_with_a_private_port_has_no_metrics(kept: ListKeeper, path: str) -> None:
+    answer = ask(door_with(kept, metrics_port=8083), Scope(method="GET", path=path))
+    assert (answer.status, answer.json["code"]) == (404, "not_found")
 
 
 def test_the_answer_to_head_has_no_body(get: Get) -> None:

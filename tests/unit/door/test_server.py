@@ -3,21 +3,20 @@
 from __future__ import annotations
 
 import asyncio
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 import pytest
 from granian.rsgi import ProtocolClosed, ProtocolError  # type: ignore[attr-defined]  # the documented names
 
-from ingest import server as server_module
 from ingest.minimal_flask import Hold
-from ingest.server import LARGE, SMALL, Bodies, environ_of
-from shared.errors import BodyTooLarge, DoorFull, NothingStored
+from ingest.server import LARGE, SMALL, Bodies, Body, environ_of
+from shared.errors import BodyTooLarge, DoorFull, EncodedBody, InvalidSignature, NothingStored
 from tests.unit.door.conftest import ListKeeper, door_with, webhook
-from tests.unit.door.rsgi import Headers, Proto, Scope, ask, chunked, with_length
+from tests.unit.door.rsgi import MAYBE_SIGNED, Headers, Proto, Scope, ask, chunked, with_length
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 
     from ingest.server import Server
     from shared.models import Delivery
@@ -134,7 +133,7 @@ def test_a_closed_connection_does_not_affect_later_requests(keeper: LateKeeper) 
         (Scope(method="GET"), (), 405),
         (Scope(headers={"content-length": "2"}), (b"{}",), 401),
         (Scope(headers={"content-length": "10001"}), (None,), 413),
-        (Scope(headers={"transfer-encoding": "chunked"}), (b"x" * 9_999, b"x" * 9_999, None), 413),
+        (chunked()[0], (b"x" * 9_999, b"x" * 9_999, None), 413),
     ],
     ids=["livez", "readyz", "nowhere", "method", "unsigned", "too large", "endless"],
 )
@@ -175,14 +174,8 @@ def test_a_large_body_is_handled_in_a_thread_and_kept(kept: ListKeeper) -> None:
     assert [delivery.body for delivery in kept.deliveries] == [body]
 
 
-def test_a_full_thread_queue_is_503(kept: ListKeeper, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(server_module, "ASIDE_WAITING", 0)
-    answer = ask(door_with(kept), Scope(method="GET", path="/metrics"))
-    assert (answer.status, answer.json["code"]) == (503, "door_full")
-
-
 def environ_for(**scope: Any) -> dict[str, Any]:
-    return environ_of(Scope(**scope), b"body", Hold())  # type: ignore[arg-type]
+    return environ_of(Scope(**scope), Hold())  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize(
@@ -212,11 +205,6 @@ def test_a_header_with_an_underscore_is_dropped() -> None:
     assert "HTTP_X_FRONT_SIGNATURE" not in environ_for(headers={"x_front_signature": "abc"})
 
 
-def test_the_body_is_the_input() -> None:
-    read: Callable[[], bytes] = environ_for()["wsgi.input"].read
-    assert read() == b"body"
-
-
 LIMIT = 10 * SMALL
 LARGE_BODY = b"x" * (2 * SMALL)
 
@@ -226,9 +214,20 @@ def bodies() -> Bodies:
     return Bodies(limit=LIMIT, together=4 * SMALL)
 
 
-def collect(bodies: Bodies, request: tuple[Scope, Proto]) -> bytes:
+async def begin(bodies: Bodies, request: tuple[Scope, Proto], body: Body | None = None) -> Body:
+    """Collect a body; release it if that fails, as the server does."""
     scope, proto = request
-    return asyncio.run(bodies.collect(scope, proto))  # type: ignore[arg-type]
+    body = body or Body()
+    try:
+        await bodies.collect(body, environ_of(scope, Hold()), proto)  # type: ignore[arg-type]
+    except BaseException:
+        bodies.release(body)
+        raise
+    return body
+
+
+def collect(bodies: Bodies, request: tuple[Scope, Proto]) -> Body:
+    return asyncio.run(begin(bodies, request))
 
 
 @pytest.mark.parametrize(
@@ -244,7 +243,7 @@ def collect(bodies: Bodies, request: tuple[Scope, Proto]) -> bytes:
     ids=["small", "large", "chunked", "large chunked", "none"],
 )
 def test_a_body_is_collected_as_it_was_sent(bodies: Bodies, request_: tuple[Scope, Proto], body: bytes) -> None:
-    assert collect(bodies, request_) == body
+    assert collect(bodies, request_).content == body
 
 
 def test_a_body_announced_over_the_limit_is_not_read(bodies: Bodies) -> None:
@@ -265,10 +264,10 @@ def test_large_bodies_have_a_memory_limit_of_their_own(bodies: Bodies) -> None:
     held = [collect(bodies, with_length(LARGE_BODY)) for _ in range(2)]
     with pytest.raises(DoorFull):
         collect(bodies, with_length(LARGE_BODY))
-    assert collect(bodies, with_length(b"{}")) == b"{}"
+    assert collect(bodies, with_length(b"{}")).content == b"{}"
     for body in held:
         bodies.release(body)
-    assert collect(bodies, with_length(LARGE_BODY)) == LARGE_BODY
+    assert collect(bodies, with_length(LARGE_BODY)).content == LARGE_BODY
 
 
 def test_a_cancelled_body_releases_its_memory() -> None:
@@ -276,10 +275,124 @@ def test_a_cancelled_body_releases_its_memory() -> None:
 
     async def give_up() -> None:
         scope, _ = chunked()
-        task = asyncio.create_task(bodies.collect(scope, Proto(LARGE_BODY, None)))  # type: ignore[arg-type]
+        task = asyncio.create_task(begin(bodies, (scope, Proto(LARGE_BODY, None))))
         await asyncio.sleep(0)
         task.cancel()
         await asyncio.gather(task, return_exceptions=True)
 
     asyncio.run(give_up())
-    assert collect(bodies, with_length(LARGE_BODY)) == LARGE_BODY
+    assert collect(bodies, with_length(LARGE_BODY)).content == LARGE_BODY
+
+
+def unfinished(client: str, *pieces: bytes) -> tuple[Scope, Proto]:
+    """Return a request from an address whose body never ends."""
+    scope, _ = chunked()
+    return replace(scope, client=client), Proto(*pieces, None)
+
+
+async def ends_of(
+    bodies: Bodies, strangers: Sequence[tuple[Scope, Proto]], late: tuple[Scope, Proto]
+) -> tuple[list[str], str]:
+    """Begin with strangers' bodies, and then one more; say how each fares: `whole`, `held` or `dropped`."""
+    begun = {}
+    for each in (*strangers, late):
+        body = Body()
+        begun[body] = asyncio.ensure_future(begin(bodies, each, body))
+        await asyncio.sleep(0.002)
+    ends = ["dropped" if body.dropped else "whole" if body.content else "held" for body in begun]
+    assert [body for body in begun if body.dropped and (body.pieces or body.held)] == []
+    for task in begun.values():
+        task.cancel()
+    await asyncio.gather(*begun.values(), return_exceptions=True)
+    return ends[:-1], ends[-1]
+
+
+STRANGERS = [unfinished(f"198.51.100.{number}:50000", b"x" * (2 * SMALL)) for number in range(4)]
+
+
+def test_bodies_that_do_not_end_make_room_for_one_that_does() -> None:
+    bodies = Bodies(limit=LIMIT, together=8 * SMALL)
+    ends, last = asyncio.run(ends_of(bodies, STRANGERS, with_length(LARGE_BODY)))
+    assert (sorted(ends), last) == (["dropped", "held", "held", "held"], "whole")
+
+
+def test_the_one_goes_that_took_most_room_for_longest() -> None:
+    bodies = Bodies(limit=LIMIT, together=8 * SMALL)
+    sizes = (1, 6, 1)  # in SMALL; the first has been there for longer, the second holds far more
+    strangers = [unfinished(f"198.51.100.{size}:1", b"x" * (size * SMALL)) for size in sizes]
+    ends, last = asyncio.run(ends_of(bodies, strangers, with_length(LARGE_BODY)))
+    assert (ends[1:], last) == (["dropped", "held"], "whole")
+
+
+@pytest.mark.parametrize(
+    "clients",
+    [
+        ["198.51.100.7:1", "198.51.100.7:2", "198.51.100.7:3"],
+        ["2001:db8:1:2::1:1", "2001:db8:1:2:ffff::2:2", "[2001:db8:1:2::3]:3"],
+        ["::ffff:198.51.100.7:1", "198.51.100.7:2", "[::ffff:198.51.100.7]:3"],
+    ],
+    ids=["IPv4", "IPv6", "IPv4 in IPv6"],
+)
+def test_one_address_holds_half_of_the_room_at_most(clients: list[str]) -> None:
+    bodies = Bodies(limit=4 * SMALL, together=8 * SMALL)
+    strangers = [unfinished(client, b"x" * (2 * SMALL)) for client in clients]
+    ends, last = asyncio.run(ends_of(bodies, strangers, with_length(b"x" * (4 * SMALL))))
+    assert (sorted(ends), last) == (["dropped", "held", "held"], "whole")
+
+
+def test_neighbours_with_addresses_of_their_own_have_room_of_their_own() -> None:
+    bodies = Bodies(limit=4 * SMALL, together=8 * SMALL)
+    clients = ["2001:db8:1:2::1:1", "2001:db8:1:3::1:1", "2001:db8:1:4::1:1"]
+    strangers = [unfinished(client, b"x" * (2 * SMALL)) for client in clients]
+    assert asyncio.run(ends_of(bodies, strangers, with_length(LARGE_BODY))) == (["held"] * 3, "whole")
+
+
+@pytest.mark.parametrize("more", [(), (b"x",)], ids=["says no more", "goes on"])
+def test_the_sender_of_a_dropped_body_is_asked_to_come_back(more: tuple[bytes, ...]) -> None:
+    bodies = Bodies(limit=LIMIT, together=3 * SMALL, seconds=0.05)
+
+    class LaterMore(Proto):
+        async def __aiter__(self) -> AsyncIterator[bytes]:
+            yield LARGE_BODY
+            await asyncio.sleep(0.02)
+            for piece in more:
+                yield piece
+            await asyncio.Event().wait()
+
+    async def scenario() -> None:
+        scope, _ = chunked()
+        slow = asyncio.ensure_future(begin(bodies, (scope, LaterMore())))
+        await asyncio.sleep(0.005)
+        assert (await begin(bodies, with_length(LARGE_BODY))).content == LARGE_BODY
+        with pytest.raises(DoorFull):
+            await slow
+
+    asyncio.run(scenario())
+
+
+def test_signed_bodies_do_not_count_for_their_address() -> None:
+    bodies = Bodies(limit=4 * SMALL, together=8 * SMALL)
+    signed_ = [collect(bodies, with_length(LARGE_BODY)) for _ in range(2)]
+    for body in signed_:
+        bodies.count_as_signed(body)
+    assert collect(bodies, with_length(b"x" * (4 * SMALL))).content
+    for body in signed_:
+        bodies.release(body)
+    assert bodies._held_by == {"127.0.0.1": 4 * SMALL}
+
+
+@pytest.mark.parametrize(
+    ("headers", "error"),
+    [
+        ({"x-front-signature": ""}, InvalidSignature),
+        ({"x-front-request-timestamp": ""}, InvalidSignature),
+        ({"content-encoding": "gzip"}, EncodedBody),
+    ],
+)
+def test_a_large_body_that_its_headers_refuse_is_not_read(
+    bodies: Bodies, headers: dict[str, str], error: type[Exception]
+) -> None:
+    proto = Proto(LARGE_BODY)
+    with pytest.raises(error):
+        collect(bodies, (Scope(headers={**MAYBE_SIGNED, "content-length": str(SMALL + 1), **headers}), proto))
+    assert proto.taken == 0

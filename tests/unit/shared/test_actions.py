@@ -2,9 +2,18 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime, timedelta
+
 import pytest
 
-from shared.actions import UnstoredFiles, validate_wait_for, validated_action, validated_inboxes, wait_reason
+from shared.actions import (
+    Observation,
+    UnstoredFiles,
+    validate_wait_for,
+    validated_action,
+    validated_inboxes,
+    wait_reason,
+)
 from shared.errors import InvalidPolicy
 
 
@@ -101,3 +110,25 @@ def test_no_action_waits_for_a_discarded_file(kind: str, unstored: UnstoredFiles
 def test_waiting_files_are_named_before_failed_ones() -> None:
     reason = wait_reason("trash", "stored", UnstoredFiles(waiting=1, failed=1, discarded=1))
     assert reason == "waits for 1 file(s) of the conversation to be stored"
+
+
+NOON = datetime(2026, 11, 30, 12, tzinfo=UTC)
+A_SECOND = timedelta(seconds=1)
+
+
+@pytest.mark.parametrize(
+    ("read_since", "needed", "has_them"),
+    [
+        (None, None, True),
+        (NOON, None, True),
+        (None, NOON, False),
+        (NOON, NOON, True),
+        (NOON - A_SECOND, NOON, True),
+        (NOON + A_SECOND, NOON, False),
+    ],
+)
+def test_an_observation_serves_where_its_events_reach_back_far_enough(
+    read_since: datetime | None, needed: datetime | None, has_them: bool
+) -> None:
+    observation = Observation(status="open", tag_ids=frozenset(), events_since=read_since)
+    assert observation.has_events_since(needed) is has_them

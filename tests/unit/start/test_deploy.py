@@ -13,13 +13,15 @@ import pytest
 import yaml
 
 from console.up.up import commands
+from ingest.app import WEBHOOKS
+from shared.process import private_port
 from shared.settings import Settings
 
 ROOT = Path(__file__).parents[3]
 COMPOSE: dict[str, Any] = yaml.safe_load((ROOT / "docker-compose.yml").read_text())
 SERVICES: dict[str, Any] = COMPOSE["services"]
 #: Inside a container these do not depend on what somebody set.
-INSIDE = {"MAILROOM_ENV", "MAILROOM_DATA", "HOST", "PORT", "CONSOLE_PORT"}
+INSIDE = {"MAILROOM_ENV", "MAILROOM_DATA", "HOST", "PORT", "CONSOLE_PORT", "METRICS_PORT"}
 PROGRAMS = commands((ROOT / "Procfile").read_text(), demo=False)
 
 
@@ -113,6 +115,28 @@ def test_compose_opens_ports_on_this_machine_alone() -> None:
     assert [port for port in published if not port.startswith("127.0.0.1:")] == []
 
 
+def test_metrics_and_readiness_have_one_port_everywhere_that_nobody_outside_reaches() -> None:
+    port = SERVICES["web"]["environment"]["METRICS_PORT"]
+    dockerfile = (ROOT / "deploy" / "Dockerfile").read_text()
+    readme = (ROOT / "README.md").read_text()
+    exposed = re.search(r"^EXPOSE (.*)$", dockerfile, re.MULTILINE)
+    assert exposed
+    assert f" METRICS_PORT={port} " in dockerfile
+    assert f"`METRICS_PORT={port}`" in readme
+    assert str(port) not in exposed[1].split()
+    assert str(port) not in str([service.get("ports") for service in SERVICES.values()])
+    assert f"http://127.0.0.1:{port}{private_port.READYZ}" in str(SERVICES["web"]["healthcheck"])
+    assert port not in {Settings().port, Settings().console_port, Settings().sandbox_port}
+
+
+def test_the_readme_names_the_one_path_of_the_door_that_a_proxy_forwards() -> None:
+    readme = (ROOT / "README.md").read_text()
+    assert f"A proxy forwards `{WEBHOOKS}` to `PORT`, and nothing else of the door." in readme
+    passed = re.findall(r"`https://your\.host(/[^`]*)` to the door", readme)
+    assert passed
+    assert set(passed) == {WEBHOOKS}
+
+
 def test_image_and_compose_are_for_production() -> None:
     assert SERVICES["web"]["environment"]["MAILROOM_ENV"] == "production"
     assert " MAILROOM_ENV=production " in (ROOT / "deploy" / "Dockerfile").read_text()
@@ -128,7 +152,7 @@ def test_image_compose_and_settings_agree() -> None:
     [line] = re.findall(r"^ENV (.* MAILROOM_ENV=.*)$", dockerfile, re.M)
     given = dict(pair.split("=", 1) for pair in line.split())
     ours = {name: value for name, value in given.items() if name.lower() in Settings.model_fields}
-    assert set(ours) == {"MAILROOM_ENV", "HOST", "MAILROOM_DATA"}
+    assert set(ours) == {"MAILROOM_ENV", "HOST", "MAILROOM_DATA", "METRICS_PORT"}
     assert ours.items() <= SERVICES["web"]["environment"].items()
     ports = [Settings.model_fields[name].default for name in ("port", "console_port")]
     assert re.findall(r"^EXPOSE (.*)$", dockerfile, re.M) == [" ".join(map(str, ports))]

@@ -57,7 +57,7 @@ def console() -> Console:
             front=FrontClient(NOWHERE, Budget.from_url("redis://127.0.0.1:9")),
             token_endpoint=TokenEndpoint(NOWHERE, client_id="id", client_secret="secret"),
             vault=TokenVault(settings.token_keys),
-            lookups=Lookups(settings),
+            lookups=Lookups(settings, UnavailablePool()),  # type: ignore[arg-type]
         )
         return create_app(settings, resources=resources)
 

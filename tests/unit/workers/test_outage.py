@@ -17,7 +17,7 @@ from shared.errors import (
     UnclearAnswer,
 )
 from shared.models import Call
-from workers.attempts.outage import calls_for_check, front_answered, suspected_service
+from workers.attempts.outage import calls_for_check, front_answered, suspected_service, wasted_calls
 
 
 @pytest.mark.parametrize(
@@ -71,3 +71,21 @@ def test_the_last_call_shows_whether_front_answers(statuses: list[int | None], a
 )
 def test_only_repeated_failures_call_for_a_check(others: int, attempt: int, suspicious: bool) -> None:
     assert calls_for_check(other_tasks=others, attempt=attempt) is suspicious
+
+
+@pytest.mark.parametrize(
+    ("statuses", "keeps_reading", "wasted"),
+    [
+        ([], False, 0),
+        ([200, 200, 429], False, 3),
+        ([200, 200, 429], True, 1),
+        ([200, 503, 503, None], True, 3),
+        ([200, 200], True, 0),
+        ([301, 200, 404], True, 1),
+    ],
+)
+def test_calls_are_wasted_unless_their_answers_are_kept(
+    statuses: list[int | None], keeps_reading: bool, wasted: int
+) -> None:
+    calls = [Call(method="GET", path="/", status=each, milliseconds=1, budget_left=None) for each in statuses]
+    assert wasted_calls(calls, keeps_reading=keeps_reading) == wasted

@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shared.actions import ActionFacts
-from workers.changes.precedence import CLOCK_SKEW, Observation, ObservedEvent, Settle, decide_from_front
+from shared.actions import ActionFacts, Observation, ObservedEvent
+from workers.changes.precedence import CLOCK_SKEW, Settle, decide_from_front
 
 EMITTED = datetime(2026, 8, 11, 9, 0, tzinfo=UTC)
 INTENT = EMITTED + timedelta(minutes=2)

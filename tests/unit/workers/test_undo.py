@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from shared.actions import UndoFacts
-from workers.changes.precedence import CLOCK_SKEW, Observation, ObservedEvent, Proceed, Settle, Wait
+from shared.actions import Observation, ObservedEvent, UndoFacts
+from workers.changes.precedence import CLOCK_SKEW, Proceed, Settle, Wait
 from workers.changes.undo import UNSETTLED_SECONDS, decide_undo_from_front, decide_undo_from_rows
 
 EMITTED = datetime(2026, 8, 11, 9, 0, tzinfo=UTC)
