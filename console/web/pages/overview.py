@@ -20,15 +20,14 @@ if TYPE_CHECKING:
     from shared.db.figures import OpenWork
 
 MINUTES = 60  # in a chart
-#: Each chart with its title, what is drawn, and whether that is bad.
+#: Each chart with its title, what is drawn, whether that is bad, and the bad part of it.
 CHARTS = (
-    ("Received", "received", False),
-    ("Recorded", "recorded", False),
-    ("Tasks done", "done", False),
-    ("Failed", "failed", True),
-    ("Parked", "parked", True),
-    ("Calls to Front", "calls", False),
-    ("Calls refused by Front", "calls_refused", True),
+    ("Received", "received", False, None),
+    ("Recorded", "recorded", False, None),
+    ("Tasks done", "done", False, None),
+    ("Failed", "failed", True, None),
+    ("Parked", "parked", True, None),
+    ("Calls to Front", "calls", False, "calls_refused"),
 )
 
 

@@ -24,6 +24,8 @@ from shared.db.reading.filters import (
 from shared.text import clean
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from shared.db.core.pool import Connection
 
 T = TypeVar("T")
@@ -185,10 +187,11 @@ SUMMARIES = """
     FROM events e LEFT JOIN tenants t ON t.id = e.tenant_id
 """
 # Each condition is written for an index: see those of `events` and `tasks` in schema.sql. Work in process of a parked
-# tenant is shown as parked.
-STATES = {state: f"e.state = '{state}'" for state in ("done", "ignored", "failed")} | {
-    "processing": f"e.state = 'processing' AND e.tenant_id <> ALL({PARKED_TENANTS})",
-    "parked": f"(e.state = 'parked' OR e.state = 'processing' AND e.tenant_id = ANY({PARKED_TENANTS}))",
+# tenant is shown as parked: two conditions are two queries, because no index gives rows of either in their order.
+STATES: Mapping[str, tuple[str, ...]] = {
+    **{state: (f"e.state = '{state}'",) for state in ("done", "ignored", "failed")},
+    "processing": (f"e.state = 'processing' AND e.tenant_id <> ALL({PARKED_TENANTS})",),
+    "parked": ("e.state = 'parked'", f"e.state = 'processing' AND e.tenant_id = ANY({PARKED_TENANTS})"),
 }
 CONDITIONS = {
     "tenant_id": "e.tenant_id = %(tenant_id)s",
@@ -232,7 +235,14 @@ JOURNAL = "SELECT at, what, who, detail FROM journal WHERE event_id = %s ORDER B
 
 def latest(conn: Connection, wanted: Filter, *, limit: int) -> list[EventSummary]:
     """Return the latest events that match the filter, latest first."""
-    conditions = CONDITIONS | {"state": STATES.get(wanted.state or "", "false"), "kind": _of_kind(wanted.kind)}
+    if wanted.state is None:
+        return _latest(conn, wanted, None, limit)
+    found = [row for state in STATES.get(wanted.state, ()) for row in _latest(conn, wanted, state, limit)]
+    return sorted(found, key=lambda row: row.number, reverse=True)[:limit]
+
+
+def _latest(conn: Connection, wanted: Filter, state: str | None, limit: int) -> list[EventSummary]:
+    conditions = CONDITIONS | {"state": state or "", "kind": _of_kind(wanted.kind)}
     if wanted.since:
         conditions["since"] += f" AND e.id >= {lowest_id(conn, 'events', 'recorded_at', wanted.since)}"
     query = sql.SQL(SUMMARIES) + where(wanted, conditions) + sql.SQL(" ORDER BY e.id DESC LIMIT %(limit)s")

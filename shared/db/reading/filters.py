@@ -31,6 +31,8 @@ OF_CONVERSATION = (
     "(e.tenant_id = ANY(ARRAY(SELECT id FROM tenants)) AND e.conversation_id = %(conversation_id)s"
     " OR e.tenant_id IS NULL AND e.conversation_id = %(conversation_id)s)"
 )
+#: A tenant with more events than this has a page of them among the newest ones of all.
+MANY_EVENTS = 10_000
 #: Rows get their ids before they are committed, and two recorders take turns: so far apart are ids and times at most.
 OUT_OF_ORDER = 20_000
 
