@@ -30,6 +30,7 @@ PAGES = (
     "/failed",
     "/tasks",
     "/tasks?q=state:failed",
+    "/tasks?before=999999",
     "/tasks?q=group:{group}",
     "/tasks/{task}",
     "/events",
