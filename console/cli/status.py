@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import closing
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -65,7 +65,11 @@ def status(ctx: click.Context, as_json: bool) -> None:
 
 
 def status_document(conn: Connection, events: list[EventCount]) -> dict[str, Any]:
-    """Return the document of `status --json`. The intake's `depth` is None while Redis does not answer."""
+    """Return the document of `status --json`. The intake's `depth` is None while Redis does not answer.
+
+    Counts of events and tasks end one after 10,000, so that asking costs the same however many there are.
+    """
+    from shared.db import figures
     from shared.db.counters import read_counter, read_counters
     from shared.db.reading import status as reading
     from shared.db.tasks.outages import current_outages
@@ -86,6 +90,7 @@ def status_document(conn: Connection, events: list[EventCount]) -> dict[str, Any
             "spooled": spooled.count,
         },
         "events": dict(by_state),
+        "last_hour": figures.sums(conn, datetime.now(UTC) - timedelta(hours=1)),
         "parked": reading.parked_work(conn),
         "tasks": reading.count_tasks(conn),
         "rescued": read_counter(conn, "rescued"),
@@ -161,6 +166,7 @@ def _print(document: dict[str, Any]) -> None:
         ("events", _counts(document["events"], capped)),
         *((f"  parked: {group.cause}", _parked(group, now, unclaimed_days)) for group in document["parked"]),
         ("tasks", _counts(document["tasks"], capped)),
+        ("last hour", _counts({kind.replace("_", " "): count for kind, count in vars(document["last_hour"]).items()})),
         *((f"{each['what']} is away", _outage(each)) for each in document["outages"]),
         *_rate_limit_rows(document["rate_limit"], now),
         *((("no new tokens for", _refused(document["refused"])),) if document["refused"] else ()),

@@ -9,11 +9,13 @@ from datetime import UTC, datetime, timedelta
 from functools import cached_property
 from typing import TYPE_CHECKING, Generic, TypeVar
 
+import structlog
+
 from console.checks import Finding, run_checks
 from shared.connection.budget import Budget
 from shared.db import figures
 from shared.db.tasks import rate_limit
-from shared.errors import StoreUnavailable
+from shared.errors import MailroomError, StoreUnavailable
 from shared.intake.client import open_intake
 
 if TYPE_CHECKING:
@@ -24,6 +26,7 @@ if TYPE_CHECKING:
     from shared.settings import Settings
 
 T = TypeVar("T")
+log = structlog.get_logger()
 CHECKED_SECONDS, INTAKE_SECONDS, BUDGET_SECONDS = 15.0, 2.0, 10.0
 #: Tenants that are at Front's limit or call most; an overview needs no more.
 MOST_BUDGETS = 10
@@ -61,6 +64,8 @@ class Cached(Generic[T]):
     def _refresh_and_release(self) -> None:
         try:
             self._refresh()
+        except MailroomError as exc:
+            log.warning("lookup_failed", reason=str(exc))
         finally:
             self._lock.release()
 

@@ -11,6 +11,7 @@ import psycopg
 import pytest
 import redis
 
+from shared.db.figures import KINDS
 from shared.intake.client import Intake
 from shared.models import Delivery
 from shared.queue import DROPPED_KEY
@@ -34,6 +35,7 @@ def test_an_empty_mailroom_names_every_state(mailroom: Mailroom) -> None:
         "tasks": dict.fromkeys(
             ("ready", "queued", "running", "parked", "done", "failed", "discarded", "skipped", "superseded"), 0
         ),
+        "last_hour": dict.fromkeys(KINDS, 0),
         "parked": [],
         "rescued": 0,
         "dropped_messages": 0,
