@@ -19,7 +19,7 @@ from shared.redis_clients import refuse_redis_cluster
 from shared.settings import Settings
 from shared.storage import Storage
 from workers.dispatch import Dispatcher
-from workers.process.figures import AttemptFigures
+from workers.process.figures import UnwrittenFigures
 from workers.recording.prefetch import DeliveryReader
 from workers.recording.recorder import Recorder
 
@@ -46,7 +46,7 @@ class Resources(FrontResources):
     dispatcher: Dispatcher
     recorder: Recorder
     storage: Storage
-    figures: AttemptFigures
+    figures: UnwrittenFigures
 
     def close(self) -> None:
         """Write the figures that are left, and close every connection."""
@@ -86,7 +86,7 @@ def open_resources(
     intake = open_intake(settings)
     dispatcher = Dispatcher(pool, app, QueueDepth(redis_url, WORK_QUEUE))
     role = Role(database_url, RECORDER, process=name)
-    figures = AttemptFigures(pool)
+    figures = UnwrittenFigures(pool)
     return Resources(
         name=name,
         settings=settings,
@@ -94,7 +94,9 @@ def open_resources(
         pool=pool,
         intake=intake,
         dispatcher=dispatcher,
-        recorder=Recorder(pool, intake, role, dispatcher.top_up, DeliveryReader(pool, intake)),
+        recorder=Recorder(
+            pool, intake, role, dispatcher.top_up, DeliveryReader(pool, intake), count=figures.note_recorded
+        ),
         figures=figures,
         front=front_client(settings),
         token_endpoint=token_endpoint(settings),

@@ -6,7 +6,7 @@ from collections import Counter
 from dataclasses import dataclass, fields
 from datetime import datetime
 from functools import cache
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 from psycopg.rows import class_row
 from psycopg.types.json import Jsonb
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 #: What is counted, in the order of the columns.
 KINDS = ("received", "recorded", "ignored", "done", "failed", "parked", "calls", "calls_refused")
 KEPT_DAYS = 30
+Part: TypeAlias = Literal["both", "total", "tenants"]
 #: Stands for all tenants together, and for none.
 ALL = 0
 
@@ -126,7 +127,7 @@ class Tally:
         counted = {kind for kinds in self._minutes.values() for kind in kinds}
         return tuple(kind for kind in KINDS if kind in counted)
 
-    def columns(self) -> list[Sequence[object]]:
+    def columns(self, part: Part) -> list[Sequence[object]]:
         """Return the columns minute, tenant and one for each kind.
 
         The order of the rows is the same for all, so that no two writers ever deadlock.
@@ -136,33 +137,33 @@ class Tally:
         numbers = [Bigints() for _ in names]
         for minute in sorted(self._minutes):
             kinds = self._minutes[minute]
-            ids = sorted({ALL}.union(*kinds.values()))
-            minutes += [minute] * len(ids)
-            tenants += [tenant or None for tenant in ids]
+            ids = sorted(set().union(*kinds.values()) - {ALL}) if part != "total" else []
+            own = [] if part == "tenants" else [None]
+            minutes += [minute] * (len(own) + len(ids))
+            tenants += [*own, *ids]
             for name, column in zip(names, numbers, strict=True):
                 counts = kinds.get(name, Counter())
-                column.append(counts.total())
-                column += [counts[tenant] for tenant in ids[1:]]
+                column += [counts.total() for _ in own]
+                column += [counts[tenant] for tenant in ids]
         return [minutes, tenants, *numbers]
 
 
-def add(conn: Connection, tally: Tally, *, may_be_erased: bool = False) -> None:
-    """Add the counts to the figures of their minutes, with one statement.
+def add(conn: Connection, tally: Tally, part: Part = "both") -> None:
+    """Add the counts to the figures of their minutes, with one statement: of tenants, of all together, or both.
 
-    `may_be_erased`: a tenant may be gone meanwhile. Its counts are left out then, and still count for all together.
+    A tenant may be gone meanwhile. Its counts are left out then, and still count for all together.
     """
     if tally:
-        conn.execute(_statement(tally.kinds(), may_be_erased), tally.columns())
+        conn.execute(_statement(tally.kinds()), tally.columns(part))
 
 
 @cache
-def _statement(kinds: tuple[str, ...], may_be_erased: bool) -> bytes:
+def _statement(kinds: tuple[str, ...]) -> bytes:
     columns, numbers = ", ".join(kinds), ", ".join(["%s::bigint[]"] * len(kinds))
-    exists = "WHERE n.tenant_id IS NULL OR EXISTS (SELECT FROM tenants t WHERE t.id = n.tenant_id)"
     return f"""
         INSERT INTO minute_figures AS f (minute, tenant_id, {columns})
         SELECT n.* FROM unnest(%s::timestamptz[], %s::bigint[], {numbers}) AS n(minute, tenant_id, {columns})
-        {exists if may_be_erased else ""}
+        WHERE n.tenant_id IS NULL OR EXISTS (SELECT FROM tenants t WHERE t.id = n.tenant_id)
         ON CONFLICT (minute, coalesce(tenant_id, 0)) DO UPDATE
         SET {", ".join(f"{kind} = f.{kind} + excluded.{kind}" for kind in kinds)}
     """.encode()  # noqa: S608 -- names of ours

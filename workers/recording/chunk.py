@@ -53,20 +53,22 @@ class SeenTypes:
             self._stored |= unsure - statements.add_seen_types(conn, unsure)
 
 
-def record_chunk(
+def record_chunk(  # noqa: PLR0913 -- each named at the call
     conn: Connection,
     chunk: Sequence[Parsed],
     *,
     prepared: PreparedChunk | None = None,
     seen_types: SeenTypes | None = None,
     outcomes: list[Outcome] | None = None,
+    tally: Tally | None = None,
 ) -> set[int]:
     """Record the chunk and return the ids of the tenants that have new work.
 
     `prepared` is the result of `prepare` for this chunk, if there is one. Events that were recorded since and companies
     that were erased since are left out. If another row that it refers to is gone, a foreign key is violated. The caller
     then repeats the transaction without `prepared`. `seen_types` notes the types that this app gets webhooks of. To
-    `outcomes` one is added for each delivery, true once the transaction is committed.
+    `outcomes` one is added for each delivery, and to `tally` what counts for a tenant. Both are true once the
+    transaction is committed.
 
     All rows are read before the first is written: in a pipeline nothing waits for PostgreSQL after that. Conversations
     are locked once, at the end, so that all transactions lock several of them in one order.
@@ -83,7 +85,10 @@ def record_chunk(
     statements.note_changes(conn, _changed_conversations(new, prepared.tenants), _merges(new, prepared.tenants))
     if seen_types:
         seen_types.note(conn, _webhook_types(items))
-    figures.add(conn, _tally(prepared, items, new, now))
+    counts = _tally(prepared, items, new, now)
+    figures.add(conn, counts, "total")
+    if tally is not None:
+        tally.merge(counts)
     if outcomes is not None:
         outcomes += _outcomes_of_new(prepared, new)
         outcomes += [_outcome("delivery_repeated", item, ids[item.key], prepared.tenants) for item in repeated]

@@ -19,7 +19,7 @@ def add(conn: psycopg.Connection[Any], tenant: int | None, **counts: int) -> Non
     tally = Tally()
     for kind, count in counts.items():
         tally.add(kind, NOON, {tenant: count})
-    figures.add(conn, tally, may_be_erased=True)
+    figures.add(conn, tally)
 
 
 def test_counts_add_up_for_the_tenant_and_for_all(conn: psycopg.Connection[Any]) -> None:
