@@ -96,7 +96,7 @@ class Size:
     webhooks: int
 
 
-FULL = Size(stored=1_000_000, failed=100_000, consoles=50, visits=20, rounds=6, webhooks=5_000)
+FULL = Size(stored=1_000_000, failed=100_000, consoles=50, visits=20, rounds=6, webhooks=20_000)
 QUICK = Size(stored=20_000, failed=2_000, consoles=5, visits=4, rounds=1, webhooks=1_000)
 
 

@@ -14,6 +14,7 @@ import structlog
 from console.checks import Finding, run_checks
 from shared.connection.budget import Budget
 from shared.db import figures
+from shared.db.reading import status
 from shared.db.tasks import rate_limit
 from shared.errors import MailroomError, StoreUnavailable
 from shared.intake.client import open_intake
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 log = structlog.get_logger()
-CHECKED_SECONDS, INTAKE_SECONDS, BUDGET_SECONDS = 15.0, 2.0, 10.0
+CHECKED_SECONDS, INTAKE_SECONDS, BUDGET_SECONDS, PARKED_SECONDS = 15.0, 2.0, 10.0, 5.0
 #: Tenants that are at Front's limit or call most; an overview needs no more.
 MOST_BUDGETS = 10
 #: A page rather says that Redis does not answer than wait for it.
@@ -35,26 +36,34 @@ REDIS_SECONDS = 0.5
 
 
 class Cached(Generic[T]):
-    """The result of `find`, which is at most so many seconds old, or is being found out again just now.
+    """The result of `find`, about so many seconds old at the most.
 
-    Only the first who asks waits for it; all others get the last result at once.
+    Whoever asks later gets the last result, and one thread finds out the next. A result that is ten times as old is
+    shown to nobody: then they wait.
     """
 
-    def __init__(self, find: Callable[[], T], *, seconds: float) -> None:
+    def __init__(self, find: Callable[[], T], *, seconds: float, longest: float | None = None) -> None:
         self._find = find
         self._seconds = seconds
+        self._longest = 10 * seconds if longest is None else longest
         self._lock = threading.Lock()
         self._found: tuple[float, T] | None = None
 
     def get(self) -> T:
-        """Return the value. Raises what finding it out raises, if it was never found out before."""
+        """Return the value. Raises what finding it out raises, if there is none that may be shown."""
         found = self._found
-        if found is None:
-            with self._lock:
-                return self._found[1] if self._found else self._refresh()
+        if found is None or time.monotonic() - found[0] > self._longest:
+            return self._wait()
         if time.monotonic() - found[0] > self._seconds and self._lock.acquire(blocking=False):
-            threading.Thread(target=self._refresh_and_release, name="cached", daemon=True).start()
+            threading.Thread(target=self._refresh_and_release, name="lookup", daemon=True).start()
         return found[1]
+
+    def _wait(self) -> T:
+        asked = time.monotonic()
+        with self._lock:
+            if self._found and self._found[0] >= asked:  # somebody else found it out meanwhile
+                return self._found[1]
+            return self._refresh()
 
     def _refresh(self) -> T:
         value = self._find()
@@ -107,13 +116,14 @@ class TenantBudget:
 
 
 class Lookups:
-    """The checks of `mailroom doctor`, the state of the intake, and the budgets of the busiest tenants."""
+    """The checks of `mailroom doctor`, the intake, the budgets of the busiest tenants, and parked work by cause."""
 
     def __init__(self, settings: Settings, pool: Pool) -> None:
         self._settings = settings
         self.checked = Cached(self._check, seconds=CHECKED_SECONDS)
         self.intake = Cached(self._look_at_intake, seconds=INTAKE_SECONDS)
         self.budgets = Cached(lambda: pool.run(self._look_at_budgets), seconds=BUDGET_SECONDS)
+        self.parked = Cached(lambda: pool.run(status.parked_work), seconds=PARKED_SECONDS)
 
     @cached_property
     def _intake(self) -> Intake:

@@ -40,7 +40,6 @@ def overview() -> ResponseReturnValue:
     with reading() as conn:
         minutes = figures.by_minute(conn, since)
         day = figures.sums(conn, now - timedelta(days=1))
-        parked = status.parked_work(conn)
     work, intake = open_work(), lookups.intake.get()
     return render(
         "pages/overview.html",
@@ -49,7 +48,7 @@ def overview() -> ResponseReturnValue:
         oldest=_oldest(work, intake, now),
         work=work,
         intake=intake,
-        parked=parked,
+        parked=lookups.parked.get(),
         day=day,
         charts=CHARTS,
         series=_series(minutes, since),

@@ -32,7 +32,7 @@ def test_an_old_value_is_shown_until_the_next_is_there() -> None:
             assert release.wait(10)
         return len(calls)
 
-    cached = Cached(find, seconds=0)
+    cached = Cached(find, seconds=0, longest=60)
     assert cached.get() == 1
     assert cached.get() == 1
     assert found.wait(10)
@@ -40,6 +40,12 @@ def test_an_old_value_is_shown_until_the_next_is_there() -> None:
     assert len(calls) == 2  # nobody else begins meanwhile
     release.set()
     wait_until(lambda: cached.get() > 1, 10)
+
+
+def test_a_value_of_long_ago_is_shown_to_nobody() -> None:
+    values = iter((1, 2))
+    cached = Cached(lambda: next(values), seconds=0, longest=0)
+    assert [cached.get(), cached.get()] == [1, 2]
 
 
 def test_a_failure_is_raised_until_there_is_a_value() -> None:
