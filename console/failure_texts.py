@@ -100,6 +100,41 @@ TEXTS: Final[Mapping[str, FailureText]] = {
     "storage_unavailable": FailureText(
         meaning="The storage did not answer.", what_to_do="Check STORAGE_URL, then retry.", retry=True
     ),
+    "worker_lost": FailureText(
+        meaning="Five workers were lost while they ran this task: perhaps the task itself ends them.",
+        what_to_do="Look at the workers' logs and memory at the times of the attempts before you retry.",
+        retry=True,
+    ),
+    "bug": FailureText(
+        meaning="Mailroom itself failed: the work ended with an error that it does not know.",
+        what_to_do="Report it with the detail. A newer release may do the same task.",
+        retry=False,
+    ),
+    "invalid_policy": FailureText(
+        meaning="The policy names an action that does not exist.",
+        what_to_do="Correct the tenant's policy, then retry.",
+        retry=True,
+    ),
+    "budget_exhausted": FailureText(
+        meaning="The tenant has made as many calls to Front as its rate limit allows this minute.",
+        what_to_do="Nothing: the task goes on as soon as calls are free.",
+        retry=True,
+    ),
+    "lease_too_short": FailureText(
+        meaning="The worker had too little time left to change anything at Front safely.",
+        what_to_do="Nothing: the task is tried again at once.",
+        retry=True,
+    ),
+    "shutting_down": FailureText(
+        meaning="The worker was stopped in the middle of the work.",
+        what_to_do="Nothing: another worker goes on with it.",
+        retry=True,
+    ),
+    "store_unavailable": FailureText(
+        meaning="PostgreSQL or Redis did not answer.",
+        what_to_do="Nothing, once the server is back: the task is tried again by itself.",
+        retry=True,
+    ),
     "malformed_envelope": FailureText(
         meaning="The webhook's body is not what Front documents.",
         what_to_do="Look at the body; if it is from Front, report it. A retry reads the same body.",

@@ -11,6 +11,7 @@ from console.event_document import timeline
 from console.operations.audited import Change, carry_out
 from console.web.pages.shell import PAGE_SIZE, current_actor, older_address, page, read_filter, reading, render
 from console.web.resources import current_resources
+from console.why_nothing import why_nothing
 from shared.db.reading import events
 from shared.models import EVENT_STATES
 
@@ -75,6 +76,8 @@ def _event_page(event: EventDetails, *, revealed: bool, body: bytes | None = Non
         section="Events",
         event=event,
         moments=timeline(event),
+        reasons=why_nothing(event),
+        front_url=current_resources().settings.front_app_url,
         revealed=revealed,
         body=zlib.decompress(body).decode("utf-8", "replace") if body else None,
     )
