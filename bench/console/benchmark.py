@@ -146,7 +146,12 @@ class Site:
     def open(self, browser: requests.Session, screen: str, **headers: str) -> tuple[float, requests.Response]:
         """Open a screen; return the seconds that it took, and the answer."""
         began = time.monotonic()
-        answer = browser.get(self._url + self._paths[screen], headers=headers, timeout=ANSWERS_WITHIN)
+        address = self._url + self._paths[screen]
+        options: dict[str, Any] = {"headers": headers, "timeout": ANSWERS_WITHIN}
+        try:
+            answer = browser.get(address, **options)
+        except requests.ConnectionError:  # an idle connection may be closed just then; a browser opens another one
+            answer = browser.get(address, **options)
         took = time.monotonic() - began
         if answer.status_code not in {200, 204} or answer.history:
             self.broken.append(f"{screen} was answered with {answer.status_code}")

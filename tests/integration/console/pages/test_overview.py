@@ -26,6 +26,7 @@ def text_of(html: str) -> str:
 def overview(site: Site) -> str:
     """The Overview of a Mailroom with a failed task, one that is due, a parked tenant and a silent worker."""
     conn, now = site.conn, datetime.now(UTC)
+    conn.execute("TRUNCATE tenants, events, minute_figures, shared_figures CASCADE")  # one database serves all files
     acme = insert_id(conn, "tenants", name="Acme", company_id="cmp_acme")
     insert_id(conn, "tenants", name="Idle", company_id="cmp_idle", parked_cause="missing_scope", parked_at=now)
     insert_task(conn, insert_event(conn, state="failed"))
