@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable
 from contextlib import closing
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Literal
 
 from shared.connection.budget import Budget
+from shared.db import figures
 from shared.db.counters import read_counter, read_counters
+from shared.db.figures import Sums
 from shared.db.reading import repairs, status
 from shared.db.reading.status import ParkedWork, RunningProcess
 from shared.db.tasks.outages import current_outages
@@ -103,6 +105,7 @@ class Status:
 
     intake: IntakeFigures
     events: dict[str, int]
+    last_hour: Sums
     parked: list[ParkedWork]
     tasks: dict[str, int]
     rescued: int
@@ -132,6 +135,7 @@ def read_status(conn: Connection, settings: Settings, *, on_outage: Callable[[St
             spooled=spooled.count,
         ),
         events=by_state,
+        last_hour=figures.sums(conn, datetime.now(UTC) - timedelta(hours=1)),
         parked=status.parked_work(conn),
         tasks=status.count_tasks(conn),
         rescued=read_counter(conn, "rescued"),

@@ -21,9 +21,9 @@ TIMEOUT_MS = 30_000
 SERIOUS = {"serious", "critical"}
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def chromium() -> Iterator[Browser]:
-    """One browser for all tests of this process; each test opens windows of its own."""
+    """One browser for all tests of a file. Playwright keeps an event loop in its thread, so it ends with the file."""
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(
             executable_path=find_program("chromium", package="chromium"),

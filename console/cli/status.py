@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
@@ -13,6 +13,7 @@ from console.cli.backend import backend
 from console.cli.commands import FAILED
 from console.cli.options import json_option
 from console.cli.output import print_json, print_pairs
+from console.remedies import MAX_NAMES, REMEDIES, capped, counted, names, silence
 from console.times import format_duration, format_time
 
 if TYPE_CHECKING:
@@ -21,16 +22,6 @@ if TYPE_CHECKING:
     from shared.db.tasks.rate_limit import TenantAtLimit
     from shared.db.tenants.connections import RefusedTenant
     from shared.db.tenants.erasing import ErasedCompany
-
-#: How each cause of parking ends; parked work then continues by itself.
-REMEDIES = {
-    "unknown_company": "add and connect the tenant: `mailroom tenant add NAME --company cmp_…`",
-    "needs_reconnect": "`mailroom tenant connect NAME` gives it a new token",
-    "missing_scope": "give the app or token its permissions in Front; one task an hour tries",
-    "paused": "`mailroom tenant resume NAME`",
-    "erasing": "`mailroom tenant erase NAME` again, if nobody runs it now",
-}
-MAX_NAMES = 5  # tenants named in one line, or in a line each
 
 
 @click.command()
@@ -60,9 +51,10 @@ def _print(found: Status) -> None:
     rows: list[tuple[str, str]] = [
         ("oldest unrecorded", format_duration(intake.oldest_age_seconds) if waits else "none"),
         ("intake", depth + (f", {intake.spooled:,} spooled in PostgreSQL" if intake.spooled else "")),
-        ("events", _counts(found.events)),
+        ("events", _counts(found.events, capped)),
         *((f"  parked: {group.cause}", _parked(group, now, unclaimed_days)) for group in found.parked),
-        ("tasks", _counts(found.tasks)),
+        ("tasks", _counts(found.tasks, capped)),
+        ("last hour", _counts({kind.replace("_", " "): count for kind, count in vars(found.last_hour).items()})),
         *((f"{each.what} is away", _outage(each)) for each in found.outages),
         *_rate_limit_rows(found.rate_limit, now),
         *((("no new tokens for", _refused(found.refused)),) if found.refused else ()),
@@ -80,14 +72,12 @@ def _print(found: Status) -> None:
 
 
 def _parked(group: ParkedWork, now: datetime, unclaimed_days: int) -> str:
-    age = format_duration((now - group.oldest_at).total_seconds())
+    age, events = format_duration((now - group.oldest_at).total_seconds()), capped(group.events)
     if group.cause == "unknown_company":
-        amount = f"{group.events:,} of {counted(group.companies, 'company', 'companies')}, oldest {age}"
+        amount = f"{events} of {counted(group.companies, 'company', 'companies')}, oldest {age}"
         amount += f"; deleted after {unclaimed_days} d" if unclaimed_days else "; kept for ever"
     else:
-        amount = (
-            f"{group.events:,} of {counted(group.companies, 'tenant', 'tenants')}, parked {age}: {names(group.tenants)}"
-        )
+        amount = f"{events} of {counted(group.companies, 'tenant', 'tenants')}, parked {age}: {names(group.tenants)}"
     return f"{amount}; {REMEDIES.get(group.cause, 'released by itself')}"
 
 
@@ -145,17 +135,6 @@ def _dry_runs(tenants: list[str]) -> str:
     return f"{names(tenants)}: nothing is changed in Front"
 
 
-def names(each: list[str]) -> str:
-    """Join the first names, and count the others."""
-    more = f" and {len(each) - MAX_NAMES} more" if len(each) > MAX_NAMES else ""
-    return ", ".join(each[:MAX_NAMES]) + more
-
-
-def silence(processes: list[RunningProcess], now: datetime) -> str:
-    """Name the processes that are silent, and for how long each has been."""
-    return ", ".join(f"{each.name} for {format_duration((now - each.seen_at).total_seconds())}" for each in processes)
-
-
 def _still_sending(company: ErasedCompany) -> str:
     last = f", last {format_time(company.last_dropped_at)} UTC" if company.last_dropped_at else ""
     return f"{company.company_id}: {company.dropped:,} deliveries dropped{last}; its admin can remove the app in Front"
@@ -169,10 +148,5 @@ def _processes(processes: list[RunningProcess]) -> str:
     return ", ".join(f"{count} {kind}" for kind, count in sorted(kinds.items())) + f" ({slots} slots)"
 
 
-def counted(number: int, one: str, many: str) -> str:
-    """Return the number with the word in its form."""
-    return f"{number:,} {one if number == 1 else many}"
-
-
-def _counts(states: dict[str, int]) -> str:
-    return ", ".join(f"{count:,} {state}" for state, count in states.items() if count) or "none"
+def _counts(states: dict[str, int], write: Callable[[int], str] = "{:,}".format) -> str:
+    return ", ".join(f"{write(count)} {state}" for state, count in states.items() if count) or "none"

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from markupsafe import Markup, escape
 
+from console.remedies import capped
 from console.times import format_duration, format_time
 from shared.text import hidden_character, printable, without_joiners
 
@@ -32,6 +33,7 @@ def register_filters(app: Flask) -> None:
         size=size,
         duration=format_duration,
         capped=capped,
+        with_commands=with_commands,
     )
 
 
@@ -58,6 +60,13 @@ def masked_handle(handle: str) -> str:
     return masked(handle) if ADDRESS.search(handle) else "…"
 
 
+def with_commands(text: str) -> Markup:
+    """Show the parts of a text between backticks as commands."""
+    parts = [Markup("<code>{}</code>").format(visible(part)) if place % 2 else visible(part)
+             for place, part in enumerate(text.split("`"))]  # fmt: skip
+    return Markup("").join(parts)
+
+
 def size(count: int | None) -> str:
     """Write a number of bytes in the largest unit that fits."""
     if count is None:
@@ -66,11 +75,6 @@ def size(count: int | None) -> str:
     while number >= 1000 and unit + 1 < len(UNITS):
         number, unit = number / KILO, unit + 1
     return f"{number:.0f} {UNITS[unit]}" if unit == 0 else f"{number:.1f} {UNITS[unit]}"
-
-
-def capped(count: int, most: int = 10_000) -> str:
-    """Write a count of which nothing more is known than that it exceeds `most`."""
-    return f"{most:,}+" if count > most else f"{count:,}"
 
 
 def _is_hidden(char: str) -> bool:

@@ -161,7 +161,8 @@ def plan(conn: Connection, wanted: Filter, new: Plan) -> int:
     job_id = int(row[0])
     query = SQL("""
         INSERT INTO job_items (job_id, task_id, conversation, version)
-        SELECT %(job)s, k.id, coalesce(k.tenant_id || ' ' || e.conversation_id, 'task ' || k.id), k.lease_epoch {} ORDER BY k.id LIMIT %(most)s
+        SELECT %(job)s, k.id, coalesce(k.tenant_id || ' ' || e.conversation_id, 'task ' || k.id), k.lease_epoch
+        {} ORDER BY k.id LIMIT %(most)s
     """).format(matching(wanted, STATES[new.verb]))
     values = {**wanted.values(), "states": list(STATES[new.verb]), "job": job_id, "most": MOST_ITEMS + 1}
     count = conn.execute(query, values).rowcount

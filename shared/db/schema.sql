@@ -3,8 +3,8 @@
 --
 -- Subjects, in this order: tenants and connections; users; the journals of tenants; deliveries, events and their parts;
 -- merged conversations; actions and undo; tasks and attempts; jobs; outages; locks; the end of an attempt; repairs;
--- retention and erasing; API tokens and consent; accounts of the console and the audit; processes, counters and
--- migrations.
+-- retention and erasing; API tokens and consent; accounts of the console and the audit; figures; processes, counters
+-- and migrations.
 --
 -- Most functions are written in PL/pgSQL, which keeps the plans of its statements for the session. Each statement of a
 -- volatile function sees what others committed before that statement began.
@@ -245,6 +245,8 @@ COMMENT ON TABLE events IS
 CREATE INDEX events_unfinished ON events (state, id) WHERE state IN ('processing', 'parked', 'failed');
 CREATE INDEX events_of_a_conversation ON events (tenant_id, conversation_id, emitted_at);
 CREATE INDEX events_newest ON events (tenant_id, received_at DESC);
+CREATE INDEX events_ignored ON events (id) WHERE state = 'ignored';
+CREATE INDEX events_by_cause ON events (cause, id) WHERE cause IS NOT NULL;
 -- A new tenant takes over the parked events of its company. Those of unknown companies may be very many.
 CREATE INDEX events_parked ON events (company_id, id) WHERE state = 'parked' AND tenant_id IS NULL;
 
@@ -503,6 +505,11 @@ CREATE INDEX tasks_due_live ON tasks (tenant_id, due_at, id) WHERE state = 'read
 CREATE INDEX tasks_in_flight ON tasks (tenant_id) INCLUDE (lease_until) WHERE state IN ('queued', 'running');
 CREATE INDEX tasks_of_an_event ON tasks (event_id);
 CREATE INDEX tasks_failed ON tasks (code, id) WHERE state = 'failed';
+CREATE INDEX tasks_failed_newest ON tasks (id) WHERE state = 'failed';
+CREATE INDEX tasks_failed_of_a_tenant ON tasks (tenant_id, id) WHERE state = 'failed';
+CREATE INDEX tasks_by_code ON tasks (code, id) WHERE code IS NOT NULL;
+CREATE INDEX tasks_of_rare_kinds ON tasks (kind, id) WHERE kind NOT IN ('store_attachment', 'apply_action');
+CREATE INDEX tasks_settled_otherwise ON tasks (state, id) WHERE state IN ('discarded', 'skipped', 'superseded');
 CREATE INDEX tasks_undoing ON tasks (tenant_id, created_at) WHERE kind = 'undo_action';
 -- The sweeper looks through actions that wait for their release, a few at a time, by id.
 CREATE INDEX tasks_waiting ON tasks (id) WHERE state = 'ready' AND due_at = 'infinity' AND kind = 'apply_action';
@@ -1100,6 +1107,34 @@ COMMENT ON TABLE audit IS
 CREATE INDEX audit_of_a_tenant ON audit (tenant_id, id) WHERE tenant_id IS NOT NULL;
 
 
+-- Figures -----------------------------------------------------------------------------------------------------------
+
+CREATE TABLE minute_figures (
+    minute timestamptz NOT NULL,
+    tenant_id bigint REFERENCES tenants ON DELETE CASCADE,  -- null: all together, and what has no tenant
+    received bigint NOT NULL DEFAULT 0,           -- deliveries, by the minute in which the door took them
+    recorded bigint NOT NULL DEFAULT 0,           -- new events
+    ignored bigint NOT NULL DEFAULT 0,            -- of these, those of a type that nothing is done for
+    done bigint NOT NULL DEFAULT 0,               -- tasks that ended without a failure
+    failed bigint NOT NULL DEFAULT 0,             -- tasks that failed, and deliveries that nobody could read
+    parked bigint NOT NULL DEFAULT 0,             -- events of unknown companies, and tasks that parked their tenant
+    calls bigint NOT NULL DEFAULT 0,              -- to Front
+    calls_refused bigint NOT NULL DEFAULT 0       -- of these, those that Front answered with 429
+) WITH (fillfactor = 70);                         -- a row is updated many times within its minute
+COMMENT ON TABLE minute_figures IS
+    'What happened in one minute, for one tenant and for all together. Kept for 30 days.';
+CREATE UNIQUE INDEX minute_figures_once ON minute_figures (minute, coalesce(tenant_id, 0));
+CREATE INDEX minute_figures_of_a_tenant ON minute_figures (tenant_id, minute);
+
+CREATE TABLE shared_figures (
+    name text PRIMARY KEY,
+    document jsonb NOT NULL,
+    computed_at timestamptz NOT NULL
+);
+COMMENT ON TABLE shared_figures IS
+    'Counts that take long. Whoever needs them first computes them, every five seconds at most, for all others.';
+
+
 -- Processes, counters and migrations ---------------------------------------------------------------------------------
 
 CREATE TABLE processes (
@@ -1109,7 +1144,8 @@ CREATE TABLE processes (
     started_at timestamptz NOT NULL DEFAULT now(),
     seen_at timestamptz NOT NULL DEFAULT now(),
     connections integer NOT NULL DEFAULT 0,       -- to PostgreSQL, at most
-    gone_at timestamptz                           -- another process of its machine found that it was killed
+    gone_at timestamptz,                          -- another process of its machine found that it was killed
+    version text NOT NULL DEFAULT ''              -- of Mailroom; empty where it runs from a folder
 );
 COMMENT ON TABLE processes IS
     'A running process of Mailroom, and when it was last alive.';

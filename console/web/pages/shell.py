@@ -18,15 +18,18 @@ from flask_wtf.csrf import CSRFError, CSRFProtect
 from console.access.actor import VERBS, NotAllowed
 from console.filter_words import BadFilter, Words, read_words
 from console.operations.audited import Change, carry_out
+from console.remedies import capped
 from console.web import login
 from console.web.display import register_filters
 from console.web.problems import problem_page
 from console.web.resources import current_resources
 from shared import installed_version
+from shared.db import figures
 from shared.db.accounts import accounts
-from shared.db.core.pool import TooSlow
+from shared.db.core.pool import TooSlow, limit_statements
 from shared.db.reading.filters import Filter
 from shared.db.tenants import tenants
+from shared.errors import StoreUnavailable
 
 if TYPE_CHECKING:
     from flask import Flask
@@ -34,6 +37,7 @@ if TYPE_CHECKING:
 
     from console.access.actor import Actor
     from shared.db.core.pool import Connection
+    from shared.db.figures import OpenWork
 
 View = TypeVar("View", bound=Callable[..., Any])
 
@@ -52,6 +56,7 @@ NAVIGATION = (
     ("Audit", "pages.audit_page"),
     ("People", "pages.people_page"),
     ("Settings", "pages.settings_page"),
+    ("Status", "pages.status_page"),
 )
 POLICY = "; ".join(
     (
@@ -132,7 +137,7 @@ def render(template: str, *, title: str, section: str = "", status: int = 200, *
         here=address(),
         now=datetime.now(UTC),
         nav=_navigation(),
-        nav_counts={},
+        nav_counts=_nav_counts(open_work()),
         version=installed_version() or "of this folder",
         is_fragment=_is_fragment(),
         seen=_SEEN,
@@ -147,6 +152,27 @@ def render(template: str, *, title: str, section: str = "", status: int = 200, *
 def _navigation() -> tuple[tuple[str, str], ...]:
     in_production = current_resources().settings.mailroom_env == "production"
     return NAVIGATION if in_production else (*NAVIGATION, ("Simulator", "pages.simulator_page"))
+
+
+def open_work() -> OpenWork | None:
+    """Return the count of open work that all consoles share; None if it cannot be had in time."""
+    if "open_work" not in g:
+        try:
+            g.open_work = current_resources().pool.run(_open_work)
+        except StoreUnavailable as exc:
+            log.warning("open_work_not_counted", reason=str(exc))
+            g.open_work = None
+    return cast("OpenWork | None", g.open_work)
+
+
+def _open_work(conn: Connection) -> OpenWork:
+    limit_statements(conn, READ_SECONDS)
+    return figures.open_work(conn)
+
+
+def _nav_counts(work: OpenWork | None) -> dict[str, str]:
+    counts = {"Failed": work.failed, "Parked": work.parked} if work else {}
+    return {name: capped(count) for name, count in counts.items() if count}
 
 
 def address(**changes: str | int | None) -> str:
@@ -207,7 +233,7 @@ def _tenant_id(conn: Connection, name: str | None) -> int | None:
 
 
 @bp.app_template_global()
-def newestaddress() -> str:
+def newest_address() -> str:
     """Return the address of the newest rows of the current list."""
     return address(before=None, seen_before=None, after=None)
 

@@ -120,10 +120,8 @@ class Pool:
         Raises TooSlow, StoreUnavailable.
         """
         with self.transaction() as conn:
-            conn.execute(
-                "SELECT set_config('transaction_read_only', 'on', true), set_config('statement_timeout', %s, true)",
-                (f"{seconds * 1000:.0f}ms",),
-            )
+            conn.execute("SELECT set_config('transaction_read_only', 'on', true)")
+            limit_statements(conn, seconds)
             try:
                 yield conn
             except psycopg.errors.QueryCanceled as exc:
@@ -237,6 +235,11 @@ def open_pool(settings: Settings, *, size: int, application_name: str, max_secon
     return Pool(
         settings.database_url.get_secret_value(), size=size, application_name=application_name, max_seconds=max_seconds
     )
+
+
+def limit_statements(conn: Connection, seconds: float) -> None:
+    """Give each statement of this transaction so long at the most."""
+    conn.execute("SELECT set_config('statement_timeout', %s, true)", (f"{seconds * 1000:.0f}ms",))
 
 
 def is_lost(exc: BaseException) -> bool:

@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING
 
 from psycopg.rows import class_row
 
+from shared.db.reading.filters import MOST_COUNTED
+
 if TYPE_CHECKING:
     from shared.db.core.pool import Connection
 
 GROUP_STATES = ("open", "acknowledged", "ignored", "fixed")
-#: Counting ends here: "10,000+".
-MOST_COUNTED = 10_000
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -80,11 +80,3 @@ def get(conn: Connection, group_id: int) -> FailureGroup | None:
     """Return one group."""
     with conn.cursor(row_factory=class_row(FailureGroup)) as cursor:
         return cursor.execute(QUERY + " WHERE g.id = %s", (group_id,)).fetchone()
-
-
-def count_failed(conn: Connection) -> int:
-    """Count the failed tasks, up to one more than MOST_COUNTED."""
-    row = conn.execute(
-        "SELECT count(*) FROM (SELECT FROM tasks WHERE state = 'failed' LIMIT %s) counted", (MOST_COUNTED + 1,)
-    ).fetchone()
-    return int(row[0]) if row else 0

@@ -10,7 +10,17 @@ from psycopg.rows import class_row
 from psycopg.sql import SQL, Composable
 
 from shared.db.reading.events import AttemptView, attempts_of_task
-from shared.db.reading.filters import SHOWN_TASK_STATE, Filter, where
+from shared.db.reading.filters import (
+    FREQUENT_KINDS,
+    MANY_EVENTS,
+    OF_CONVERSATION,
+    PARKED_TENANTS,
+    RARE_KIND,
+    SHOWN_TASK_STATE,
+    Filter,
+    lowest_id,
+    where,
+)
 
 if TYPE_CHECKING:
     from shared.db.core.pool import Connection
@@ -79,16 +89,29 @@ COLUMNS = (
     "e.front_id AS event, e.id AS event_number, k.failure_group_id, nullif(k.due_at, 'infinity') AS due_at, "
     "k.created_at, k.settled_at "
 )
+# Each condition is written for an index: see those of `tasks` in schema.sql.
+_WAITING = (
+    "(k.state = 'ready' AND k.kind = 'store_attachment' AND {0} OR k.state = 'ready' AND k.kind <> 'store_attachment'"
+)
+_WAITING += " AND {0} OR k.state IN ('queued', 'running') AND k.state = 'queued' AND {0})"
+STATES = {
+    **{state: f"k.state = '{state}'" for state in ("failed", "done")},
+    **{
+        state: f"k.state = '{state}' AND k.state IN ('discarded', 'skipped', 'superseded')"
+        for state in ("discarded", "skipped", "superseded")
+    },
+    "ready": f"k.state = 'ready' AND k.tenant_id <> ALL({PARKED_TENANTS})",
+    "queued": f"k.state IN ('queued', 'running') AND k.state = 'queued' AND k.tenant_id <> ALL({PARKED_TENANTS})",
+    "running": "k.state IN ('queued', 'running') AND k.state = 'running'",
+    "parked": _WAITING.format(f"k.tenant_id = ANY({PARKED_TENANTS})"),
+}
 CONDITIONS = {
     "tenant_id": "k.tenant_id = %(tenant_id)s",
-    # The second half lets the index on failed tasks find them.
-    "state": f"{SHOWN_TASK_STATE} = %(state)s AND (%(state)s <> 'failed' OR k.state = 'failed')",
     "code": "k.code = %(code)s",
-    "kind": "k.kind = %(kind)s",
     "group": "k.failure_group_id = %(group)s AND k.state = 'failed'",
     "since": "k.created_at >= %(since)s",
     "until": "k.created_at < %(until)s",
-    "conversation_id": "e.conversation_id = %(conversation_id)s",
+    "conversation_id": OF_CONVERSATION,
     "type": "e.type = %(type)s",
     "before_id": "k.id < %(before_id)s",
     "ids": "k.id = ANY(%(ids)s)",
@@ -114,7 +137,13 @@ FROM waiting WHERE state IN ('planned', 'superseded') OR state = 'failed' AND in
 
 def latest(conn: Connection, wanted: Filter, *, limit: int) -> list[TaskSummary]:
     """Return the latest tasks that match the filter, latest first."""
-    query = SQL(COLUMNS + SOURCE) + where(wanted, CONDITIONS) + SQL(" ORDER BY k.id DESC LIMIT %(limit)s")
+    conditions = _conditions(wanted)
+    if wanted.tenant_id and wanted.state != "failed" and _has_few_events(conn, wanted.tenant_id):
+        conditions["tenant_id"] = "k.tenant_id = %(tenant_id)s AND k.event_id = ANY(ARRAY("
+        conditions["tenant_id"] += "SELECT id FROM events WHERE tenant_id = %(tenant_id)s))"
+    if wanted.since:
+        conditions["since"] += f" AND k.id >= {lowest_id(conn, 'tasks', 'created_at', wanted.since)}"
+    query = SQL(COLUMNS + SOURCE) + where(wanted, conditions) + SQL(" ORDER BY k.id DESC LIMIT %(limit)s")
     with conn.cursor(row_factory=class_row(TaskSummary)) as cursor:
         return cursor.execute(query, {**wanted.values(), "limit": limit}).fetchall()
 
@@ -173,6 +202,19 @@ def undo_progress(conn: Connection, tenant_id: int, since: datetime) -> UndoProg
 
 
 def _in_states(wanted: Filter) -> Composable:
-    narrowed = where(wanted, CONDITIONS)
+    narrowed = where(wanted, _conditions(wanted))
     joint = " AND " if narrowed.as_string() else "WHERE "
     return narrowed + SQL(joint + "k.state = ANY(%(states)s)")
+
+
+def _has_few_events(conn: Connection, tenant_id: int) -> bool:
+    """Whether the tasks of a tenant are found by its events; those of others are among the newest tasks of all."""
+    row = conn.execute(
+        "SELECT count(*) FROM (SELECT FROM events WHERE tenant_id = %s LIMIT %s) counted", (tenant_id, MANY_EVENTS)
+    ).fetchone()
+    return row is not None and row[0] < MANY_EVENTS
+
+
+def _conditions(wanted: Filter) -> dict[str, str]:
+    kind = "k.kind = %(kind)s" if wanted.kind in FREQUENT_KINDS else RARE_KIND
+    return CONDITIONS | {"state": STATES.get(wanted.state or "", "false"), "kind": kind}

@@ -11,6 +11,7 @@ import psycopg
 import pytest
 import redis
 
+from shared.db.figures import KINDS
 from shared.intake.client import Intake
 from shared.models import Delivery
 from shared.queue import DROPPED_KEY
@@ -34,6 +35,7 @@ def test_an_empty_mailroom_names_every_state(mailroom: Mailroom) -> None:
         "tasks": dict.fromkeys(
             ("ready", "queued", "running", "parked", "done", "failed", "discarded", "skipped", "superseded"), 0
         ),
+        "last_hour": dict.fromkeys(KINDS, 0),
         "parked": [],
         "rescued": 0,
         "dropped_messages": 0,
@@ -153,7 +155,7 @@ def test_a_process_that_is_gone_is_not_named_for_ever(
 )
 @pytest.mark.usefixtures("acme")
 def test_parked_tenants_are_named(mailroom: Mailroom, conn: psycopg.Connection, cause: str, sound: bool) -> None:
-    insert_event(conn, state="processing")
+    insert_task(conn, insert_event(conn, state="processing"), state="ready", code=None)
     conn.execute("UPDATE tenants SET parked_cause = %s, parked_at = '2026-03-01 08:00+00'", (cause,))
     [finding] = [each for each in mailroom.json("doctor", code=1)["checks"] if each["name"] == f"parked: {cause}"]
     assert finding["ok"] is sound

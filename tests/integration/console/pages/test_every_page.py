@@ -26,9 +26,11 @@ HOSTILE = "<script>document.title='run'</script>\u202e\u200b\x1b[31m\"'><img src
 ADDRESS = "canary.address@hidden.example"
 PAGES = (
     "/",
+    "/status",
     "/failed",
     "/tasks",
     "/tasks?q=state:failed",
+    "/tasks?before=999999",
     "/tasks?q=group:{group}",
     "/tasks/{task}",
     "/events",

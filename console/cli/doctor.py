@@ -14,7 +14,7 @@ from console.cli.output import print_json, safe_text, stdout_page
 from shared.errors import ConfigurationError
 
 if TYPE_CHECKING:
-    from console.cli.doctor.checks import Finding
+    from console.checks import Finding
 
 
 @click.command()
@@ -50,7 +50,7 @@ def health(ctx: click.Context, kind: str) -> None:
 
 
 def _findings() -> Iterator[Finding]:
-    from console.cli.doctor.checks import Finding, run_checks
+    from console.checks import Finding, run_checks
     from shared.settings import load
 
     try:
