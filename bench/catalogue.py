@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import psutil
 
 from bench.backlog import BACKLOG
+from bench.console.benchmark import CONSOLE
 from bench.door.benchmark import DOOR
 from bench.flow.benchmark import FLOW
 from bench.limit import LIMIT
@@ -32,7 +33,7 @@ PACKAGES = ("flask", "granian", "gunicorn", "celery", "kombu", "redis", "psycopg
 
 def catalogue() -> dict[str, Benchmark]:
     """Return every benchmark by its name."""
-    return {each.name: each for each in (DOOR, RECORD, STORED, FLOW, BACKLOG, LIMIT, SCALE)}
+    return {each.name: each for each in (DOOR, RECORD, STORED, FLOW, BACKLOG, LIMIT, SCALE, CONSOLE)}
 
 
 def measure(name: str, *, quick: bool) -> Figures:

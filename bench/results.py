@@ -195,6 +195,20 @@ ROWS = (
     Row(of="scale", figure="ms of a search for stranded actions, median", path="stranded_look_median_ms"),
     Row(of="scale", figure="users a second of `mailroom user import`", path="imported_users_per_second"),
     Row(of="scale", figure="MB of that command", path="import_memory_mb"),
+    Row(
+        of="console",
+        figure="ms of the slowest screen, p95",
+        path="slowest_screen_p95_ms",
+        at_most=300,
+    ),
+    Row(
+        of="console",
+        figure="events a second beside 50 open consoles, ratio",
+        path="recorder_ratio",
+        beside="nobody looks",
+    ),
+    Row(of="console", figure="ms of the Overview, p95", path="screens.overview.p95_ms"),
+    Row(of="console", figure="ms of the failed tasks, p95", path="screens.tasks_failed.p95_ms"),
 )
 HEAD = ("benchmark", "figure", "measured", "promised", "kept", "beside")
 

@@ -54,7 +54,7 @@ from typing import ClassVar
 class MailroomError(Exception):
     """The base of every error that Mailroom raises itself."""
 
-    code: ClassVar[str] = "error"
+    code: str = "error"
 
 
 class ConfigurationError(MailroomError):

@@ -31,6 +31,7 @@ RUN_TASK = "mailroom.run_task"
 KEEP_ALIVE = "mailroom.keep_alive"
 EXPIRE = "mailroom.expire"
 REPAIR = "mailroom.repair"
+RUN_JOB = "mailroom.run_job"
 RECORD_QUEUE = "record"
 WORK_QUEUE = "work"
 QUEUES = {
@@ -39,6 +40,7 @@ QUEUES = {
     KEEP_ALIVE: WORK_QUEUE,
     EXPIRE: WORK_QUEUE,
     REPAIR: WORK_QUEUE,
+    RUN_JOB: WORK_QUEUE,
 }
 #: The option of kombu's transport that holds REDIS_URL. The broker's own URL, which kombu logs, has no password.
 REDIS_URL_OPTION = "redis_url"
@@ -147,6 +149,7 @@ _CALLS: dict[str, TypeAdapter[Any]] = {
     KEEP_ALIVE: _WITH_ID,
     EXPIRE: _WITHOUT_ID,
     REPAIR: _WITH_ID,
+    RUN_JOB: _WITH_ID,
 }
 
 

@@ -95,7 +95,7 @@ def _checked_fernet_key(value: SecretStr) -> SecretStr:
     return value
 
 
-def _checked_origin(value: str) -> str:
+def checked_origin(value: str) -> str:
     """Return the URL of a host alone, without a slash at its end."""
     parts = urlsplit(url := value.rstrip("/"))
     try:
@@ -152,7 +152,7 @@ class Settings(BaseSettings):
         default_factory=list, description="Fernet keys that encrypt tenants' tokens, newest first, separated by commas"
     )
     secret_key: SecretStr = Field(SecretStr(""), description="Signs the console's cookies")
-    public_url: Annotated[str, AfterValidator(_checked_origin)] = Field(
+    public_url: Annotated[str, AfterValidator(checked_origin)] = Field(
         "http://localhost:8081", description="Where people reach the console: scheme and host, without a path"
     )
     host: str = Field(

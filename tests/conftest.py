@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-pytest_plugins = ["tests.servers"]
+pytest_plugins = ["tests.chromium", "tests.servers"]
 
 FOLDER = Path(__file__).parent
 

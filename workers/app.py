@@ -14,12 +14,13 @@ from celery.concurrency import prefork
 
 from shared import failpoints, queue
 from shared.connection.tokens import keep_alive
-from shared.db.core.pool import wait_until_current
+from shared.db.core.session import wait_until_current
 from shared.errors import ConfigurationError, MailroomError, StoreUnavailable
 from shared.http.transport import CallDeadlines
 from shared.process import logs
 from shared.settings import Settings, load
 from workers.attempts.run import run_task
+from workers.jobs import run_job
 from workers.process.waking import add_waker
 from workers.process.watchdog import Watchdog
 from workers.repairing.slice import run_repair
@@ -83,6 +84,12 @@ def delete_expired() -> None:
 def repair(repair_id: int) -> None:
     """Do one slice of a repair."""
     run_repair(WorkerProcess.resources, int(repair_id))
+
+
+@app.task(name=queue.RUN_JOB)
+def carry_out_job(job_id: int) -> None:
+    """Change the next tasks of a job."""
+    run_job(WorkerProcess.resources, int(job_id))
 
 
 class WorkerProcess:

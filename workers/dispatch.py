@@ -11,7 +11,7 @@ import structlog
 from celery import Celery
 
 from shared import failpoints, queue
-from shared.db import repairs
+from shared.db import jobs, repairs
 from shared.db.core.pool import Connection, Pool
 from shared.db.tasks import capacity, dispatching
 from shared.db.tasks.dispatching import QueuedTask
@@ -81,6 +81,11 @@ class Dispatcher:
         if self._queue_depth.count() < capacity.ASSUMED_SLOTS:
             for repair_id in self._pool.run(repairs.pick_repairs):
                 queue.send(self._app, queue.REPAIR, repair_id, low_priority=True)
+
+    def send_jobs(self) -> None:
+        """Send the running jobs that nobody carries out. Raises StoreUnavailable: then later."""
+        for job_id in self._pool.run(jobs.due):
+            queue.send(self._app, queue.RUN_JOB, job_id, low_priority=True)
 
     def close(self) -> None:
         """Close the connections to Redis."""

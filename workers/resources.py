@@ -19,6 +19,7 @@ from shared.redis_clients import refuse_redis_cluster
 from shared.settings import Settings
 from shared.storage import Storage
 from workers.dispatch import Dispatcher
+from workers.process.figures import UnwrittenFigures
 from workers.recording.prefetch import DeliveryReader
 from workers.recording.recorder import Recorder
 
@@ -45,9 +46,11 @@ class Resources(FrontResources):
     dispatcher: Dispatcher
     recorder: Recorder
     storage: Storage
+    figures: UnwrittenFigures
 
     def close(self) -> None:
-        """Close every connection."""
+        """Write the figures that are left, and close every connection."""
+        self.figures.write()
         self.recorder.close()
         self.dispatcher.close()
         self.pool.close()
@@ -83,14 +86,18 @@ def open_resources(
     intake = open_intake(settings)
     dispatcher = Dispatcher(pool, app, QueueDepth(redis_url, WORK_QUEUE))
     role = Role(database_url, RECORDER, process=name)
+    figures = UnwrittenFigures(pool)
     return Resources(
         name=name,
         settings=settings,
-        heartbeat=Heartbeat(pool, name, kind, slots, connections=ROLE_CONNECTIONS.get(kind, 0)),
+        heartbeat=Heartbeat(pool, name, kind, slots, connections=ROLE_CONNECTIONS.get(kind, 0), also=figures.write),
         pool=pool,
         intake=intake,
         dispatcher=dispatcher,
-        recorder=Recorder(pool, intake, role, dispatcher.top_up, DeliveryReader(pool, intake)),
+        recorder=Recorder(
+            pool, intake, role, dispatcher.top_up, DeliveryReader(pool, intake), count=figures.note_recorded
+        ),
+        figures=figures,
         front=front_client(settings),
         token_endpoint=token_endpoint(settings),
         storage=Storage(settings.storage) if runs_tasks else missing,

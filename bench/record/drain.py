@@ -54,7 +54,8 @@ def _recorder(resources: Resources, chunk: int, *, one_thread: bool = False) -> 
     """Return the recorder of the product with another chunk; a profiler sees one thread only."""
     role = Role(resources.settings.database_url.get_secret_value(), RECORDER, process="the benchmark")
     reader = DeliveryReader(resources.pool, resources.intake, chunk, prefetches=not one_thread)
-    return Recorder(resources.pool, resources.intake, role, resources.dispatcher.top_up, reader)
+    top_up, count = resources.dispatcher.top_up, resources.figures.note_recorded
+    return Recorder(resources.pool, resources.intake, role, top_up, reader, count=count)
 
 
 def _shares(profile: cProfile.Profile) -> dict[str, float]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+from contextlib import contextmanager, suppress
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar, cast
 from urllib.parse import unquote_to_bytes
@@ -12,6 +14,7 @@ from flask_openapi3.models.tag import Tag
 from pydantic import BaseModel
 from werkzeug.exceptions import BadRequest
 
+from console.access.actor import NotAllowed, bearer_actor
 from console.api.problems import (
     MEDIA_TYPE,
     Fault,
@@ -22,29 +25,42 @@ from console.api.problems import (
     NotJson,
     ScopeTooSmall,
     Unauthorized,
-    UnknownTenant,
     register_problems,
 )
+from console.api.schemas import BIGGEST_ID
 from console.issued_secrets import digest_of
+from console.operations.audited import Change, carry_out
+from console.operations.tenants import UnknownTenant
 from console.web.resources import current_resources
 from shared.db.tenants import api_tokens, tenants
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
+    from console.access.actor import Actor
     from shared.db.core.pool import Connection
     from shared.db.tenants.api_tokens import Bearer
     from shared.db.tenants.tenants import TenantOverview
 
 T = TypeVar("T")
+View = TypeVar("View", bound="Callable[..., Any]")
 Responses: TypeAlias = dict[str | int | HTTPStatus, type[BaseModel] | dict[Any, Any] | None]
 
 #: Endpoints that take larger bodies than the application's MAX_CONTENT_LENGTH, with their limit in bytes.
 LARGE_BODIES = {"api.put_users_of_list": 4 * 2**20}
 READ_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
+#: The right that each route needs which changes something, by endpoint: a test walks all of them.
+VERBS_OF_ROUTES: dict[str, str] = {}
+NUMBER = re.compile(r"<int:(\w+)>")
+READ_SECONDS = 2.0
 
 # The OpenAPI document.
 SECURITY = "token"
+EVENTS = Tag(name="events", description="What Front sent, what was done about it and why.")
+TASKS = Tag(name="tasks", description="The steps of the work, with their attempts, and groups of those that failed.")
+JOBS = Tag(name="jobs", description="Changes of many tasks, which are chosen when the job is planned.")
+REPAIRS = Tag(name="repairs", description="Comparisons with Front's own list of events, which fill gaps.")
+OVERSIGHT = Tag(name="oversight", description="What waits and runs, and who asked for what.")
 USERS = Tag(name="users", description="The people with whom a tenant's mail is matched.")
 TENANTS = Tag(name="tenants", description="Your customers, and the actions on their conversations.")
 
@@ -84,14 +100,18 @@ register_problems(api)
 
 @api.before_request
 def authorize() -> None:
-    """Let the request pass if its token may do this. Raises Unauthorized, ScopeTooSmall or UnknownTenant."""
+    """Let the request pass if its token may do this. Raises Unauthorized, ScopeTooSmall or UnknownTenant.
+
+    The audit gets an entry of a change that is refused.
+    """
     g.bearer = bearer = find_bearer()
     g.token_name = bearer.name
-    if request.method not in READ_METHODS and bearer.scope != "write":
+    g.actor = actor = bearer_actor(bearer)
+    if request.method not in READ_METHODS and verb_of_route() not in actor.verbs:
+        note_refusal((request.view_args or {}).get("tenant_id", actor.tenant_id))
         raise ScopeTooSmall(f"the token {bearer.name!r} may only read")
-    tenant_id = (request.view_args or {}).get("tenant_id")
-    if tenant_id is not None and bearer.tenant_id not in {None, tenant_id}:
-        raise unknown_tenant(tenant_id)
+    if "tenant_id" in (request.view_args or {}):
+        require_tenant_in_sight((request.view_args or {})["tenant_id"])
 
 
 @api.before_request
@@ -149,29 +169,87 @@ def _encoding_fault(part: str) -> Fault:
     return Fault(code="bad_encoding", detail=f"encode the {part} in UTF-8 before you percent-encode it", parameter=part)
 
 
+# Who asks, and for what.
+
+
+def needs(verb: str) -> Callable[[View], View]:
+    """Declare the right that a route needs to change something."""
+
+    def declare(view: View) -> View:
+        VERBS_OF_ROUTES[f"api.{view.__name__}"] = verb
+        return view
+
+    return declare
+
+
+def verb_of_route() -> str:
+    """Return the right that the request needs."""
+    return VERBS_OF_ROUTES[request.endpoint or ""]
+
+
+def current_actor() -> Actor:
+    """Return whoever sent the request."""
+    return cast("Actor", g.actor)
+
+
+def run(work: Callable[[Connection], T], /) -> T:
+    """Run work in one transaction of the application's pool."""
+    return current_resources().pool.run(work)
+
+
+@contextmanager
+def reading(seconds: float = READ_SECONDS) -> Iterator[Connection]:
+    """Give a connection for the reads of a request. Raises TooSlow."""
+    with current_resources().pool.reading(seconds) as conn:
+        yield conn
+
+
+def change(wanted: Change, write: Callable[[Connection], T]) -> T:
+    """Run `write` in a transaction and return its result. The audit and the journal name the request's token."""
+    actor = current_actor()
+
+    def write_as_bearer(conn: Connection) -> T:
+        tenants.act_as(conn, actor.signature)
+        return write(conn)
+
+    return carry_out(run, actor, wanted, write_as_bearer)
+
+
+def note_refusal(tenant_id: int | None) -> None:
+    """Write into the audit that this request is refused: the verb, and the route with its numbers."""
+    values = request.view_args or {}
+    rule = str(request.url_rule)
+    target = NUMBER.sub(lambda found: str(values[found[1]]), rule)
+    with suppress(NotAllowed):
+        known = tenant_id if tenant_id is not None and tenant_id <= BIGGEST_ID else None
+        refused = Change(verb=verb_of_route(), target=f"{request.method} {target}", tenant_id=known)
+        carry_out(run, current_actor(), refused, lambda _: None)
+
+
 # The tenants that a route may work on.
 
 
 def bound_tenant() -> int | None:
     """Return the tenant to which the token is bound; None: it is good for every tenant."""
-    return cast("int | None", g.bearer.tenant_id)
+    return current_actor().tenant_id
 
 
-def change(write: Callable[[Connection], T]) -> T:
-    """Run `write` in a transaction and return its result. The journal names the request's token."""
-    who = f"API token {g.token_name}"
-
-    def write_as_bearer(conn: Connection) -> T:
-        tenants.act_as(conn, who)
-        return write(conn)
-
-    return current_resources().pool.run(write_as_bearer)
-
-
-def require_unbound_token() -> None:
+def require_unbound_token(what: str) -> None:
     """Raise ForEveryTenantOnly if the token is bound to a tenant."""
-    if bound_tenant() is not None:
-        raise ForEveryTenantOnly("this token is for one tenant; making tenants takes one for every tenant")
+    if bound_tenant() is None:
+        return
+    if request.method not in READ_METHODS:
+        note_refusal(None)
+    raise ForEveryTenantOnly(f"this token is for one tenant; {what} takes one for every tenant")
+
+
+def require_tenant_in_sight(tenant_id: int) -> None:
+    """Raise UnknownTenant if the token is bound to another tenant."""
+    if current_actor().sees(tenant_id):
+        return
+    if request.method not in READ_METHODS:
+        note_refusal(tenant_id)
+    raise unknown_tenant(tenant_id)
 
 
 def unknown_tenant(tenant_id: int) -> UnknownTenant:
@@ -182,12 +260,6 @@ def unknown_tenant(tenant_id: int) -> UnknownTenant:
 def keep_tenant(conn: Connection, tenant_id: int) -> None:
     """Keep the tenant from being removed until the transaction ends. Raises UnknownTenant."""
     if not tenants.lock_against_removal(conn, tenant_id):
-        raise unknown_tenant(tenant_id)
-
-
-def lock_tenant(conn: Connection, tenant_id: int) -> None:
-    """Keep others from changing the tenant until the transaction ends. Raises UnknownTenant."""
-    if not tenants.lock(conn, tenant_id):
         raise unknown_tenant(tenant_id)
 
 

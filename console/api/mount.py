@@ -7,13 +7,15 @@ from typing import TYPE_CHECKING, Any
 
 import structlog
 from flask import g, render_template, request
+from flask.json.provider import DefaultJSONProvider
 from flask_openapi3.models.security_scheme import SecurityScheme
 from werkzeug.routing import BaseConverter
 
-from console.api import tenants, user_writes, users  # noqa: F401 -- each declares routes of the blueprint
+from console.api import events, jobs, oversight, repairs, tasks, tenants, user_writes, users  # noqa: F401 -- each declares routes of the blueprint
 from console.api.blueprint import SECURITY, api
 from console.api.problems import REQUEST_ID_HEADER, is_api_request, problem_codes, request_id
 from console.api.schemas import Problem, raise_invalid
+from console.json_values import as_json
 
 if TYPE_CHECKING:
     from flask import Flask, Response
@@ -36,6 +38,13 @@ HEADERS = {
 log = structlog.get_logger(__name__)
 
 
+class JsonProvider(DefaultJSONProvider):
+    """Writes rows as `--json` documents have them, and members in the order in which they are given."""
+
+    default = staticmethod(as_json)
+    sort_keys = False
+
+
 class AnythingConverter(BaseConverter):
     """Matches the rest of a path whatever it is, with slashes at either end."""
 
@@ -47,6 +56,7 @@ class AnythingConverter(BaseConverter):
 def mount_api(app: OpenAPI) -> None:
     """Serve the API below /api/v1, its document at /api/openapi.json and a page about it at /api/docs."""
     app.url_map.converters["anything"] = AnythingConverter
+    app.json = JsonProvider(app)
     app.url_map.merge_slashes = False  # an external id may have several in a row
     app.security_schemes = {SECURITY: SecurityScheme(type="http", scheme="bearer", description=TOKEN_DESCRIPTION)}
     app.validation_error_model = Problem

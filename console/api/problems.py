@@ -13,8 +13,14 @@ import structlog
 from flask import Response, g, request
 from werkzeug.exceptions import HTTPException
 
+from console.access.actor import NotAllowed
+from console.filter_words import BadFilter
+from console.operations.jobs import FilterTooWide, JobMovedOn, UnknownJob
+from console.operations.tasks import MovedOn, ReasonMissing, UnknownGroup, UnknownTask
+from console.operations.tenants import NothingReceived, PausedByOperator, UnknownTenant
 from console.tenant_concurrency import Crowded
 from console.user_validation import BadUser
+from shared.db.core.pool import TooSlow
 from shared.db.tenants.api_tokens import TokenNameTaken
 from shared.db.tenants.consent import OtherCompany
 from shared.db.tenants.tenants import TenantTaken
@@ -91,18 +97,32 @@ class Invalid(ApiRefusal):
     status = 422
 
 
-class UnknownTenant(ApiRefusal):
-    """There is no such tenant, or this token does not see it."""
-
-    code = "unknown_tenant"
-    status = 404
-
-
 class UnknownUser(ApiRefusal):
     """The tenant has no such user."""
 
     code = "unknown_user"
     status = 404
+
+
+class UnknownEvent(ApiRefusal):
+    """There is no such event, or this token does not see it."""
+
+    code = "unknown_event"
+    status = 404
+
+
+class BodyGone(ApiRefusal):
+    """The body of the event is no longer stored."""
+
+    code = "body_gone"
+    status = 404
+
+
+class KeyReused(ApiRefusal):
+    """The Idempotency-Key came with another request in the last 24 hours."""
+
+    code = "idempotency_key_reused"
+    status = 422
 
 
 class Unauthorized(ApiRefusal):
@@ -147,17 +167,23 @@ class ForEveryTenantOnly(ApiRefusal):
     status = 403
 
 
-class PausedByOperator(ApiRefusal):
-    """An operator paused the tenant; only a token for every tenant, or the operator's command, resumes it."""
-
-    code = "paused_by_operator"
-    status = 403
-
-
 #: The status of errors that are not the API's own.
 STATUS: dict[type[MailroomError], int] = {
+    BadFilter: 422,
     BadUser: 422,
+    FilterTooWide: 422,
     InvalidPolicy: 422,
+    ReasonMissing: 422,
+    TooSlow: 422,
+    NotAllowed: 403,
+    PausedByOperator: 403,
+    UnknownGroup: 404,
+    UnknownJob: 404,
+    UnknownTask: 404,
+    UnknownTenant: 404,
+    JobMovedOn: 409,
+    MovedOn: 409,
+    NothingReceived: 409,
     UserTaken: 409,
     TenantTaken: 409,
     TokenNameTaken: 409,
@@ -238,6 +264,8 @@ def _refusal(exc: MailroomError) -> Response:
     members: dict[str, Any] = {"errors": fault_members(faults[:MOST_FAULTS])} if faults else {}
     if len(faults) > MOST_FAULTS:
         members["errors_left_out"] = len(faults) - MOST_FAULTS
+    if isinstance(exc, (MovedOn, JobMovedOn)):
+        members["possible_changes"] = [{"verb": each.verb, "why_not": each.why_not} for each in exc.possible_changes]
     response = problem(status_of(exc), exc.code, str(exc), **members)
     response.headers.update(exc.headers if isinstance(exc, ApiRefusal) else {})
     return response

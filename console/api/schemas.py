@@ -5,15 +5,20 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Annotated, Any
 from urllib.parse import quote
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 
 from console.api.problems import Fault, Invalid
+from shared.text import clean
 
 if TYPE_CHECKING:
     from pydantic_core import ErrorDetails
 
 BIGGEST_ID = 2**63 - 1
 TenantId = Annotated[int, Field(ge=1, le=BIGGEST_ID, description="Our id of the tenant")]
+
+
+#: Text to look for: without characters that PostgreSQL cannot store.
+SoughtText = Annotated[str, AfterValidator(lambda value: clean(value, len(value)))]
 
 
 class RequestBody(BaseModel):
@@ -38,6 +43,12 @@ class TenantPath(Parameters):
     tenant_id: TenantId
 
 
+class NumberPath(Parameters):
+    """The address of an event, a task, a group of failures, or a job."""
+
+    number: Annotated[int, Field(ge=1, le=BIGGEST_ID, description="Our number")]
+
+
 class ProblemPart(ResponseBody):
     """A mistake in one part of the request."""
 
@@ -46,6 +57,13 @@ class ProblemPart(ResponseBody):
     pointer: str | None = Field(None, description="Where in the body: a JSON pointer as a fragment (RFC 6901)")
     parameter: str | None = Field(None, description="Which part of the address")
     index: int | None = Field(None, description="Which item of a list")
+
+
+class PossibleChangeShown(ResponseBody):
+    """A change of a task or a job, and what is in its way, if anything is."""
+
+    verb: str
+    why_not: str | None
 
 
 class Problem(ResponseBody):
@@ -73,6 +91,9 @@ class Problem(ResponseBody):
     instance: str = Field(description="The id of this request, also in X-Request-ID and in the log")
     errors: list[ProblemPart] | None = Field(None, description="Each part with a mistake; at most 1,000")
     errors_left_out: int | None = Field(None, description="How many more there are")
+    possible_changes: list[PossibleChangeShown] | None = Field(
+        None, description="Where something is in the way (409): each change, and why it cannot be made now"
+    )
 
 
 def faults_of(error: ValidationError, *, most: int | None = None) -> list[Fault]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -13,29 +14,26 @@ from console.api.blueprint import (
     TENANTS,
     api,
     bound_tenant,
-    change,
-    keep_tenant,
-    lock_tenant,
+    current_actor,
+    needs,
     read_tenant,
     require_unbound_token,
+    run,
 )
-from console.api.problems import PausedByOperator
-from console.api.schemas import BIGGEST_ID, Parameters, RequestBody, ResponseBody, TenantPath
-from console.issued_secrets import new_link
+from console.api.idempotency import IdempotencyHeader, once
+from console.api.lists import LONGEST_PAGE, ListPage, ListQuery, cut, number_after
+from console.api.schemas import Parameters, RequestBody, ResponseBody, TenantPath
+from console.operations import tenants as operations
+from console.operations.audited import Run
 from console.web.resources import current_resources
-from shared.actions import validate_wait_for, validated_action, validated_inboxes
+from shared.actions import validated_action, validated_inboxes
 from shared.db.tenants import tenants
 from shared.db.tenants.tenants import LONGEST_NAME, is_name
 from shared.front.envelope import COMPANY
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from shared.db.tenants.tenants import PolicyChange, TenantOverview
 
-    from console.issued_secrets import NewLink
-    from shared.db.core.pool import Connection
-    from shared.db.tenants.tenants import Pauser, PolicyChange, TenantOverview
-
-LONGEST_PAGE = 500
 MOST_INBOXES = 1_000
 TEN_YEARS = 3_650 * 86_400  # seconds
 
@@ -57,6 +55,9 @@ EXAMPLE: dict[str, JsonValue] = {
     "act_within_seconds": 604800,
     "only_inboxes": None,
     "dry_run": False,
+    "connection_version": 3,
+    "users_with_action": 2,
+    "refused_since": None,
 }
 
 Document = dict[str, Any]
@@ -72,12 +73,12 @@ CompanyId = Annotated[str, Field(pattern=f"^{COMPANY.pattern}$")]
 CustomerId = Annotated[str, AfterValidator(_printable)]
 
 
-class TenantsQuery(Parameters):
+class TenantsQuery(ListQuery):
     """A page of tenants, by id."""
 
     limit: int = Field(100, ge=1, le=LONGEST_PAGE, description="Most tenants on a page")
-    after: int = Field(0, ge=0, le=BIGGEST_ID, description="`next` of the previous page")
     customer: CustomerId | None = Field(None, description="Only tenants with this `customer`")
+    name: str | None = Field(None, max_length=LONGEST_NAME, description="Only the one with this name or company id")
 
 
 class NewTenant(RequestBody):
@@ -158,101 +159,95 @@ class TenantShown(ResponseBody):
     act_within_seconds: int
     only_inboxes: list[str] | None = Field(description="null: every inbox")
     dry_run: bool
+    connection_version: int | None = Field(description="How often the connection was renewed")
+    users_with_action: int = Field(description="How many of its users have an action of their own")
+    refused_since: datetime | None = Field(description="Since when Front refuses to renew the connection")
 
 
-class TenantPage(ResponseBody):
+class TenantPage(ListPage):
     """A page of tenants."""
 
     tenants: list[TenantShown]
-    next: int | None = Field(description="Where the next page begins; null: this is the last")
 
 
 @api.get("/tenants", tags=[TENANTS], responses={200: TenantPage})
 def list_tenants(query: TenantsQuery) -> Document:
     """List the tenants that the token sees, by id."""
     only = bound_tenant()
-    found = current_resources().pool.run(
-        lambda conn: tenants.page(conn, after=query.after, limit=query.limit + 1, only=only, customer=query.customer)
-    )
-    page = found[: query.limit]
-    return {"tenants": [_document(each) for each in page], "next": page[-1].id if len(found) > len(page) else None}
+    if query.name is not None:
+        named = run(lambda conn: tenants.find(conn, query.name or ""))
+        return {"tenants": [_document(named)] if named and current_actor().sees(named.id) else [], "next": None}
+    after = number_after(query.after) or 0
+    found = run(lambda conn: tenants.page(conn, after=after, limit=query.limit + 1, only=only, customer=query.customer))
+    page, following = cut(found, query.limit, lambda row: [row.id])
+    return {"tenants": [_document(each) for each in page], "next": following}
 
 
 @api.post("/tenants", tags=[TENANTS], responses={201: TenantShown, **BODY_PROBLEMS, **CONFLICT})
-def add_tenant(body: NewTenant) -> tuple[Document, int]:
+@needs("connect")
+def add_tenant(header: IdempotencyHeader, body: NewTenant) -> tuple[Document, int]:
     """Add a tenant; it waits for its connection."""
-    require_unbound_token()
+    require_unbound_token("making tenants")
 
-    def write(conn: Connection) -> TenantOverview:
-        return read_tenant(conn, tenants.add(conn, body.name, body.company_id, customer=body.customer))
+    def create(run: Run) -> Document:
+        found = operations.add_tenant(run, current_actor(), body.name, body.company_id, customer=body.customer)
+        return _document(found)
 
-    return _document(change(write)), 201
+    return once(header, create)
 
 
 @api.get("/tenants/<int:tenant_id>", tags=[TENANTS], responses={200: TenantShown})
 def show_tenant(path: TenantPath) -> Document:
     """Show one tenant."""
-    return _document(current_resources().pool.run(lambda conn: read_tenant(conn, path.tenant_id)))
+    return _shown(path)
 
 
 @api.patch("/tenants/<int:tenant_id>", tags=[TENANTS], responses={200: TenantShown, **BODY_PROBLEMS})
+@needs("policy")
 def change_policy(path: TenantPath, body: PolicyPatch) -> Document:
     """Change a tenant's policy for future events."""
-    policy = _policy_change(body)
-
-    def write(conn: Connection, found: TenantOverview) -> None:
-        validate_wait_for(policy.action or found.action, policy.wait_for or found.wait_for)
-        tenants.set_policy(conn, found.id, policy)
-
-    return _changed(path, write)
+    operations.set_policy(run, current_actor(), path.tenant_id, _policy_change(body))
+    return _shown(path)
 
 
 @api.post("/tenants/<int:tenant_id>/pause", tags=[TENANTS], responses={200: TenantShown})
+@needs("pause")
 def pause_tenant(path: TenantPath) -> Document:
     """Pause a tenant's work; its deliveries are still received and recorded."""
-    return _changed(path, lambda conn, found: tenants.pause(conn, found.id, by=_pauser()))
+    with suppress(operations.NotPaused):
+        operations.pause_tenant(run, current_actor(), path.tenant_id)
+    return _shown(path)
 
 
 @api.post("/tenants/<int:tenant_id>/resume", tags=[TENANTS], responses={200: TenantShown})
+@needs("pause")
 def resume_tenant(path: TenantPath) -> Document:
     """Resume a paused tenant's work; `parked_cause` says if something else stops it.
 
     A token for one tenant resumes what such a token paused, and not what an operator paused.
     """
-    return _changed(path, _resume)
+    with suppress(operations.NotPaused):
+        operations.resume_tenant(run, current_actor(), path.tenant_id)
+    return _shown(path)
 
 
 @api.post("/tenants/<int:tenant_id>/connect-links", tags=[TENANTS], responses={201: ConnectLinkShown, **CONFLICT})
+@needs("connect")
 def make_connect_link(path: TenantPath, query: LinkQuery) -> tuple[Document, int]:
     """Make the link that connects a tenant; its older links end. The link is shown only once."""
-    settings, valid_for = current_resources().settings, timedelta(days=query.days)
-
-    def write(conn: Connection) -> NewLink:
-        keep_tenant(conn, path.tenant_id)
-        return new_link(conn, settings, path.tenant_id, valid_for=valid_for, company_id=query.company_id)
-
-    link = change(write)
+    link = operations.make_connect_link(
+        run,
+        current_actor(),
+        path.tenant_id,
+        current_resources().settings,
+        valid_for=timedelta(days=query.days),
+        company_id=query.company_id,
+    )
     return {"url": link.url, "expires_at": _json_value(link.expires_at)}, 201
 
 
-def _changed(path: TenantPath, make: Callable[[Connection, TenantOverview], object]) -> Document:
-    def write(conn: Connection) -> TenantOverview:
-        lock_tenant(conn, path.tenant_id)
-        make(conn, read_tenant(conn, path.tenant_id))
-        return read_tenant(conn, path.tenant_id)
-
-    return _document(change(write))
-
-
-def _resume(conn: Connection, found: TenantOverview) -> None:
-    by = _pauser()
-    if found.paused_by == "operator" and by == "tenant":
-        raise PausedByOperator("an operator paused the tenant; ask the people who run Mailroom to resume it")
-    tenants.resume(conn, found.id, by=by)
-
-
-def _pauser() -> Pauser:
-    return "operator" if bound_tenant() is None else "tenant"
+def _shown(path: TenantPath) -> Document:
+    return _document(run(lambda conn: read_tenant(conn, path.tenant_id)))
 
 
 def _policy_change(body: PolicyPatch) -> PolicyChange:

@@ -5,10 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from console.api.blueprint import BODY_PROBLEMS, USERS, api, change, keep_tenant
+from console.api.blueprint import BODY_PROBLEMS, USERS, api, change, keep_tenant, needs
 from console.api.problems import Fault, Invalid, fault_members
 from console.api.schemas import TenantPath, pointer_to
 from console.api.user_schemas import MOST_FAULTS, BulkQuery, BulkResult, UserItem, UserList, WrongItem
+from console.operations.audited import Change
 from console.user_validation import LONGEST_ID, BadUser, validated_user
 from console.web.resources import current_resources
 from shared.db.users import user_writes, users
@@ -61,6 +62,7 @@ class UsersRejected(Exception):
 
 
 @api.post("/tenants/<int:tenant_id>/users/bulk", tags=[USERS], responses={200: BulkResult, **BODY_PROBLEMS})
+@needs("users")
 def put_users_of_list(path: TenantPath, query: BulkQuery, body: UserList) -> dict[str, Any]:
     """Make and replace up to 5,000 users in one transaction. The same request again changes nothing.
 
@@ -88,10 +90,13 @@ def put_users_of_list(path: TenantPath, query: BulkQuery, body: UserList) -> dic
 
 
 def with_tenant_lock(tenant_id: int, write: Callable[[Connection], T]) -> T:
-    """Run `write` in a transaction under the tenant's lock, and return its result. Raises Crowded."""
-    resources = current_resources()
-    with resources.tenant_locks.lock(tenant_id):
-        return change(write)
+    """Run `write` in a transaction under the tenant's lock, and return its result. Raises Crowded.
+
+    The tenant's journal says which users were changed; the audit says that somebody changed them.
+    """
+    wanted = Change(verb="users", target=f"users of tenant {tenant_id}", tenant_id=tenant_id)
+    with current_resources().tenant_locks.lock(tenant_id):
+        return change(wanted, write)
 
 
 def put_user(conn: Connection, tenant_id: int, user: NewUser, *, move: bool) -> str:

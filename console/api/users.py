@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import base64
-import binascii
-import json
 from typing import TYPE_CHECKING, Any
 
-from console.api.blueprint import BODY_PROBLEMS, CONFLICT, USERS, api, keep_tenant
+from console.api.blueprint import BODY_PROBLEMS, CONFLICT, USERS, api, keep_tenant, needs
+from console.api.lists import cut, place_after
 from console.api.problems import Fault, Invalid, UnknownUser
 from console.api.schemas import TenantPath, pointer_to
 from console.api.user_schemas import (
@@ -40,7 +38,8 @@ Document = dict[str, Any]
 @api.get("/tenants/<int:tenant_id>/users", tags=[USERS], responses={200: UserPage})
 def list_users(path: TenantPath, query: UsersQuery) -> Document:
     """List a tenant's users by external id."""
-    after = "" if query.after is None else _read_cursor(query.after, path.tenant_id)
+    place = place_after(query.after, str)
+    after = clean(place[0], LONGEST_ID) if place else ""
     key = None if query.address is None else match_key(query.address) or ""
 
     def read(conn: Connection) -> list[User]:
@@ -48,12 +47,8 @@ def list_users(path: TenantPath, query: UsersQuery) -> Document:
         return users.page(conn, path.tenant_id, limit=query.limit + 1, after=after, active=query.active, key=key)
 
     found = current_resources().pool.run(read)
-    page = found[: query.limit]
-    more = len(found) > len(page)
-    return {
-        "users": [vars(user) for user in page],
-        "next": _cursor_after(path.tenant_id, page[-1].external_id) if more else None,
-    }
+    page, following = cut(found, query.limit, lambda user: [user.external_id])
+    return {"users": page, "next": following}
 
 
 @api.get(USER_ROUTE, tags=[USERS], responses={200: UserShown})
@@ -63,6 +58,7 @@ def show_user(path: UserPath) -> Document:
 
 
 @api.put(USER_ROUTE, tags=[USERS], responses={200: UserShown, 201: UserShown, **BODY_PROBLEMS, **CONFLICT})
+@needs("users")
 def replace_user(path: UserPath, query: PutQuery, body: UserFields) -> tuple[Document, int]:
     """Make one user, or replace the one with this external id. The same request again changes nothing."""
     user = _new_user(path.external_id, body)
@@ -76,6 +72,7 @@ def replace_user(path: UserPath, query: PutQuery, body: UserFields) -> tuple[Doc
 
 
 @api.patch(USER_ROUTE, tags=[USERS], responses={200: UserShown, **BODY_PROBLEMS, **CONFLICT})
+@needs("users")
 def change_user(path: UserPath, query: PutQuery, body: UserPatch) -> Document:
     """Change fields of one user."""
 
@@ -92,6 +89,7 @@ def change_user(path: UserPath, query: PutQuery, body: UserPatch) -> Document:
 
 
 @api.delete(USER_ROUTE, tags=[USERS], responses={204: None})
+@needs("users")
 def delete_user(path: UserPath, query: DeleteQuery) -> tuple[str, int]:
     """Set one user inactive, or erase the user."""
 
@@ -129,21 +127,3 @@ def _fault(wrong: WrongField) -> Fault:
         return Fault(code="bad_user", detail=wrong.what, parameter=wrong.field)
     place = [] if wrong.place is None else [wrong.place]
     return Fault(code="bad_user", detail=wrong.what, pointer=pointer_to(wrong.field, *place))
-
-
-def _cursor_after(tenant_id: int, external_id: str) -> str:
-    """Encode the place after this user, as `next` has it."""
-    place = json.dumps([tenant_id, external_id], ensure_ascii=False)  # escapes would make an id of emoji thrice as long
-    return base64.urlsafe_b64encode(place.encode()).decode().rstrip("=")
-
-
-def _read_cursor(cursor: str, tenant_id: int) -> str:
-    """Return the external id after which to go on. Raises Invalid for a cursor of another tenant, or of nobody."""
-    try:
-        cursor_tenant_id, external_id = json.loads(base64.urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4)))
-    except (ValueError, TypeError, binascii.Error, RecursionError):
-        cursor_tenant_id, external_id = None, None
-    if cursor_tenant_id != tenant_id or not isinstance(external_id, str):
-        fault = Fault(code="bad_cursor", detail="no cursor of this list; send `next` as you got it", parameter="after")
-        raise Invalid("the list cannot be continued there", faults=[fault])
-    return clean(external_id, LONGEST_ID)

@@ -8,16 +8,19 @@ from __future__ import annotations
 
 import click
 
+from console.cli.admin import admin
 from console.cli.api_token import api_token
 from console.cli.commands import RootGroup
 from console.cli.doctor import doctor, health
 from console.cli.event import event
 from console.cli.inbox import inbox
+from console.cli.job import job
 from console.cli.keys import keys
-from console.cli.options import dry_run_option
+from console.cli.options import ConsoleUrl, dry_run_option, require_no_remote
 from console.cli.output import say
 from console.cli.repair import repair
 from console.cli.sandbox import sandbox
+from console.cli.settings import settings
 from console.cli.status import status
 from console.cli.task import task
 from console.cli.tenant import tenant
@@ -33,7 +36,14 @@ from console.cli.user import user
     callback=RootGroup.print_version,
     help="Show the version.",
 )
-def main() -> None:
+@click.option(
+    "--url",
+    type=ConsoleUrl(),
+    envvar="MAILROOM_URL",
+    metavar="URL",
+    help="Work with the console there, with MAILROOM_TOKEN. MAILROOM_URL says the same.",
+)
+def main(url: str | None) -> None:
     """Take Front's webhooks in, never lose one, and do the work behind them.
 
     Exit codes: 0 ok, 1 failed, 2 usage, 3 nothing matched, 4 partly failed, 78 configuration.
@@ -64,10 +74,11 @@ def migrate(dry_run: bool) -> None:
     Example: mailroom migrate --dry-run
     """
     from shared.db.core import migrate as runner
-    from shared.db.core.pool import operator_errors, session
+    from shared.db.core.session import operator_errors, session
     from shared.db.users.users import rekey_addresses
     from shared.settings import load
 
+    require_no_remote()
     url = load("database_url").database_url.get_secret_value()
     with operator_errors():
         applied = runner.migrate(url, dry_run=dry_run)
@@ -92,7 +103,7 @@ def migrate(dry_run: bool) -> None:
             )
 
 
-for command in (up, migrate, status, doctor, health):
+for command in (up, migrate, status, doctor, health, settings):
     main.add_command(command)
-for group in (tenant, user, inbox, event, task, repair, sandbox, keys, api_token):
+for group in (tenant, user, inbox, event, task, job, repair, sandbox, keys, admin, api_token):
     main.add_command(group)

@@ -10,7 +10,7 @@ import click
 from console.cli.commands import NothingMatched
 from console.cli.options import Duration, database, database_to_change, find_tenant, json_option
 from console.cli.output import print_json, print_table, say, say_if_empty
-from console.cli.times import format_time
+from console.times import format_time
 from shared.text import without_joiners
 
 if TYPE_CHECKING:

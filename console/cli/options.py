@@ -6,20 +6,22 @@ import getpass
 import os
 from collections.abc import Callable
 from contextlib import contextmanager
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
 from console.cli.commands import NothingMatched
-from console.cli.times import parse_duration, parse_since
+from console.times import parse_duration, parse_since
 from shared.text import clean
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
 
+    from console.filter_words import Words
     from shared.db.core.pool import Connection
-    from shared.db.reading.filters import Filter
     from shared.db.tenants.tenants import TenantOverview
 
 LONGEST_WORD = 100  # characters of a filter value
@@ -35,6 +37,21 @@ class Since(click.ParamType[datetime]):
         """Return the moment in UTC."""
         try:
             return parse_since(str(value), datetime.now(UTC))
+        except ValueError as error:
+            self.fail(str(error), param, ctx)
+
+
+class ConsoleUrl(click.ParamType[str]):
+    """The address of a console."""
+
+    name = "URL"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        """Return the address without a slash at its end."""
+        from shared.settings import checked_origin
+
+        try:
+            return checked_origin(str(value))
         except ValueError as error:
             self.fail(str(error), param, ctx)
 
@@ -60,7 +77,7 @@ limit_option = click.option("--limit", type=click.IntRange(1, 10_000), default=5
 
 
 def filter_options(states: tuple[str, ...]) -> Callable[[Command], Command]:
-    """Add the options that narrow a list, in one order everywhere; `filter_from` reads them."""
+    """Add the options that narrow a list, in one order everywhere; `selection_from` reads them."""
     options = (
         click.option("--tenant", metavar="T", help="Only this tenant (name or company id)."),
         click.option("--state", type=click.Choice(states), help="Only this state."),
@@ -77,21 +94,76 @@ def filter_options(states: tuple[str, ...]) -> Callable[[Command], Command]:
     return decorate
 
 
-def filter_from(conn: Connection, chosen: dict[str, Any], ids: tuple[int, ...] | None = None) -> Filter:
-    """Build the filter that the filter options describe. Raises NothingMatched for an unknown tenant."""
-    from shared.db.reading.filters import Filter
+@dataclass(frozen=True, kw_only=True)
+class Selection:
+    """The rows that the filter options and numbers of a command choose."""
 
+    tenant: str | None = None
+    state: str | None = None
+    code: str | None = None
+    kind: str | None = None
+    since: datetime | None = None
+    ids: tuple[int, ...] = ()
+
+    @property
+    def is_open(self) -> bool:
+        """Whether nothing narrows it."""
+        return self == Selection()
+
+    def words(self) -> Words:
+        """Return the filter words that narrow the list in the same way."""
+        from console.filter_words import Words
+
+        since = self.since.isoformat() if self.since else None
+        return Words(tenant=self.tenant, state=self.state, code=self.code, kind=self.kind, since=since)
+
+
+def selection_from(chosen: Mapping[str, Any], ids: tuple[int, ...] = ()) -> Selection:
+    """Return what the filter options of a command chose."""
     words = {name: chosen[name] and clean(chosen[name], LONGEST_WORD) for name in ("state", "code", "kind")}
-    tenant_id = find_tenant(conn, chosen["tenant"]).id if chosen["tenant"] else None
-    return Filter(tenant_id=tenant_id, ids=ids, since=chosen["since"], **words)
+    return Selection(tenant=chosen["tenant"], since=chosen["since"], ids=ids, **words)
+
+
+def remote_url() -> str:
+    """Return the address of the console to work with: --url, else MAILROOM_URL; empty to work with the database."""
+    return click.get_current_context().find_root().params.get("url") or ""
+
+
+def remote_token() -> str:
+    """Return the API token for the console: MAILROOM_TOKEN, or what the file MAILROOM_TOKEN_FILE has.
+
+    Raises UsageError without a token. It is no option, because other users of the machine see those.
+    """
+    token, path = os.environ.get("MAILROOM_TOKEN", ""), os.environ.get("MAILROOM_TOKEN_FILE", "")
+    try:
+        token = (token or (path and Path(path).read_text(encoding="utf-8"))).strip()
+    except (OSError, UnicodeDecodeError) as error:
+        raise click.UsageError(f"MAILROOM_TOKEN_FILE: {path} cannot be read: {type(error).__name__}") from None
+    if not token.isascii() or not token.isprintable():
+        raise click.UsageError("MAILROOM_TOKEN is no token: it has other characters than a token has")
+    if not token:
+        raise click.UsageError("set MAILROOM_TOKEN; `mailroom api-token create` makes one where the console runs")
+    return token
+
+
+def require_no_remote() -> None:
+    """Raise UsageError when the command is to work with a console elsewhere."""
+    if remote_url():
+        raise click.UsageError(
+            "this command needs the database: run it beside the console, without --url or MAILROOM_URL"
+        )
 
 
 @contextmanager
 def database() -> Iterator[Connection]:
-    """Connect to DATABASE_URL, or to the server of a `mailroom up` with the same MAILROOM_DATA."""
-    from shared.db.core.pool import session
+    """Connect to DATABASE_URL, or to the server of a `mailroom up` with the same MAILROOM_DATA.
+
+    Raises UsageError when the command is to work with a console elsewhere.
+    """
+    from shared.db.core.session import session
     from shared.settings import load
 
+    require_no_remote()
     with session(load("database_url").database_url.get_secret_value()) as conn:
         yield conn
 

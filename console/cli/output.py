@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-import dataclasses
 import io
 import json
 import sys
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
-from uuid import UUID
 
 import click
 
+from console.json_values import as_json
 from shared.text import printable
 
 if TYPE_CHECKING:
@@ -56,7 +54,7 @@ def print_json(document: object) -> None:
 
     Characters that a terminal obeys or hides, and all that stdout's encoding lacks, are written as \\uXXXX.
     """
-    text = json.dumps(document, ensure_ascii=False, indent=2, default=_as_json)
+    text = json.dumps(document, ensure_ascii=False, indent=2, default=as_json)
     click.echo("".join(map(_json_character, text)) if not _is_plain(text) else text)
 
 
@@ -236,15 +234,3 @@ def _share_lines(label: str) -> Callable[[float, str], None]:
             say(f"{label}: {done:.0%}, {note}")
 
     return update
-
-
-def _as_json(value: object) -> Any:
-    if isinstance(value, datetime):
-        return value.astimezone(UTC).isoformat()
-    if isinstance(value, timedelta):
-        return value.total_seconds()
-    if isinstance(value, UUID):
-        return value.hex
-    if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        return dataclasses.asdict(value)
-    raise TypeError(f"{type(value).__name__} has no JSON form")

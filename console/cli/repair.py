@@ -9,14 +9,12 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from console.cli.backend import backend
 from console.cli.commands import FAILED, PARTLY_FAILED, NothingMatched
 from console.cli.options import (
     Since,
-    database,
     dry_run_option,
-    find_tenant,
     json_option,
-    operator_name,
     yes_option,
 )
 from console.cli.output import (
@@ -29,7 +27,7 @@ from console.cli.output import (
     stdout_page,
     text_grid,
 )
-from console.cli.times import format_short_time
+from console.times import format_short_time
 from shared.errors import MailroomError
 
 if TYPE_CHECKING:
@@ -37,7 +35,7 @@ if TYPE_CHECKING:
 
     from rich.text import Text
 
-    from shared.db.core.pool import Connection
+    from console.cli.backend import Backend
     from shared.db.reading.repairs import RepairableTenant, RepairView
 
 BAR_WIDTH = 30  # characters
@@ -77,12 +75,12 @@ def repair(  # noqa: PLR0913 -- one parameter an option
     """
     if stop == (since is not None):
         raise click.UsageError("say from when to compare: --since 6h, or --stop to end what runs")
-    with database() as conn:
-        tenant_id = find_tenant(conn, tenant).id if tenant else None
+    with backend() as mailroom:
+        tenant_id = mailroom.tenant(tenant).id if tenant else None
         if since is None:
-            _stop(conn, tenant_id)
+            _stop(mailroom, tenant_id)
             return
-        repairs = _repair(conn, tenant_id, since, dry_run=dry_run, yes=yes)
+        repairs = _repair(mailroom, tenant_id, since, dry_run=dry_run, yes=yes)
     if as_json:
         print_json({"repairs": [{**asdict(each), "hours": _hours(each)} for each in repairs]})
     else:
@@ -90,40 +88,35 @@ def repair(  # noqa: PLR0913 -- one parameter an option
     ctx.exit(_exit_code(repairs))
 
 
-def _stop(conn: Connection, tenant_id: int | None) -> None:
-    from shared.db import repairs
-
-    stopped = repairs.stop_repairs(conn, tenant_id, who=operator_name())
+def _stop(mailroom: Backend, tenant_id: int | None) -> None:
+    stopped = mailroom.stop_repairs(tenant_id)
     if not stopped:
         raise NothingMatched("no repair waits or runs")
     click.echo(f"stopped: {stopped:,}")
 
 
 def _repair(
-    conn: Connection, tenant_id: int | None, since: datetime, *, dry_run: bool, yes: bool
+    mailroom: Backend, tenant_id: int | None, since: datetime, *, dry_run: bool, yes: bool
 ) -> Sequence[RepairView]:
-    from shared.db import repairs
-    from shared.db.recording import statements
-
-    candidates = _candidates(conn, tenant_id)
-    if not statements.seen_types(conn):
-        raise NothingMatched("no webhook was received yet: which events to compare is learned from them")
+    candidates = _candidates(mailroom, tenant_id)
     if not dry_run:
         confirm(f"work through what is missing of {_tenants(candidates)}?", yes=yes)
-    ids = [each.id for each in candidates]
-    requested = repairs.request_repairs(conn, ids, since=since, dry_run=dry_run, who=operator_name())
     try:
-        return _follow(conn, requested, "compare" if dry_run else "repair")
+        requested = mailroom.request_repairs([each.id for each in candidates], since=since, dry_run=dry_run)
+    except MailroomError as refusal:
+        if refusal.code == "nothing_received":
+            raise NothingMatched(str(refusal)) from None
+        raise
+    try:
+        return _follow(mailroom, requested, "compare" if dry_run else "repair")
     except KeyboardInterrupt:
         say("it goes on without this command; `mailroom status` shows it, `mailroom repair --stop` ends it")
         raise
 
 
-def _candidates(conn: Connection, tenant_id: int | None) -> list[RepairableTenant]:
+def _candidates(mailroom: Backend, tenant_id: int | None) -> list[RepairableTenant]:
     """Return the connected tenants that are not parked, and name the parked ones on stderr."""
-    from shared.db.reading.repairs import repairable_tenants
-
-    connected = repairable_tenants(conn, tenant_id)
+    connected = mailroom.repairable_tenants(tenant_id)
     for each in connected:
         if each.parked:
             say(f"left out: {each.name} is parked ({each.parked})")
@@ -141,24 +134,20 @@ def _exit_code(repairs: Sequence[RepairView]) -> int:
     return 0 if done == len(repairs) else PARTLY_FAILED if done else FAILED
 
 
-def _follow(conn: Connection, repair_ids: Sequence[int], label: str) -> list[RepairView]:
+def _follow(mailroom: Backend, repair_ids: Sequence[int], label: str) -> Sequence[RepairView]:
     """Show progress until each repair is over or parked, and return the repairs. Raises NobodyWorks."""
-    from shared.db.reading.repairs import repairs_by_id
-
     with share_progress(label) as update:
         while True:
-            repairs = repairs_by_id(conn, repair_ids)
+            repairs = mailroom.repairs(repair_ids)
             update(sum(map(_share_done, repairs)) / max(len(repairs), 1), _progress_note(repairs))
             if all(map(_is_over, repairs)):
                 return repairs
-            _check_processes(conn)
+            _check_processes(mailroom)
             time.sleep(POLL_SECONDS)
 
 
-def _check_processes(conn: Connection) -> None:
-    from shared.db.reading.status import running_processes
-
-    running = {process.kind for process in running_processes(conn)}
+def _check_processes(mailroom: Backend) -> None:
+    running = mailroom.running_kinds()
     if missing := [kind for kind in NEEDED_PROCESSES if kind not in running]:
         raise NobodyWorks(
             f"no {' and no '.join(missing)} is alive; the repair waits until they run: "

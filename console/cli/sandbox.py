@@ -10,20 +10,11 @@ import click
 from console.cli.commands import PARTLY_FAILED
 from console.cli.options import json_option
 from console.cli.output import print_json, print_table
-from shared.errors import MailroomError
 
 if TYPE_CHECKING:
-    import requests
-
     from shared.settings import Settings
 
 MAX_ROWS = 20  # events listed one by one
-
-
-class SandboxAway(MailroomError):
-    """The sandbox does not listen on SANDBOX_PORT."""
-
-    code = "sandbox_away"
 
 
 @click.group()
@@ -67,18 +58,23 @@ def send(ctx: click.Context, /, type_: str, handles: tuple[str, ...], as_json: b
 
     Exits 4 when the door did not accept all. Example: mailroom sandbox send inbound_received --count 10 --attachments 2
     """
+    from console import sandbox_control
     from shared.settings import load
 
     settings = load().refuse_in_production("the sandbox")
-    order["type"], order["company"] = type_, order["company"] or _first_company(settings)
+    order["type"], order["company"] = type_, order["company"] or next(iter(sandbox_control.companies(settings)), None)
+    if not order["company"]:
+        raise click.UsageError("--company is needed: the sandbox has none yet")
     order["recipients"] = [{"handle": handle, "role": "to"} for handle in handles] or None
-    answer = _call(settings, "POST", "send", {name: value for name, value in order.items() if value is not None})
-    accepted = sum(1 for event in answer["events"] if event["acknowledged"])
+    try:
+        events = sandbox_control.send(settings, {name: value for name, value in order.items() if value is not None})
+    except sandbox_control.SandboxRefused as refusal:
+        raise click.UsageError(str(refusal)) from None
     if as_json:
-        print_json(answer)
+        print_json({"events": events})
     else:
-        _print(answer["events"])
-    if accepted < len(answer["events"]):
+        _print(events)
+    if not all(event["acknowledged"] for event in events):
         ctx.exit(PARTLY_FAILED)
 
 
@@ -92,40 +88,6 @@ def _sandbox_options(settings: Settings) -> list[str]:
         "--client-secret": settings.front_client_secret.get_secret_value(),
     }
     return [part for name, value in options.items() if value for part in (name, value)]
-
-
-def _first_company(settings: Settings) -> str:
-    for company in _call(settings, "GET", "companies")["companies"]:
-        return str(company["id"])
-    raise click.UsageError("--company is needed: the sandbox has none yet")
-
-
-def _call(settings: Settings, method: str, path: str, body: object = None) -> dict[str, Any]:
-    import requests
-
-    url = f"http://127.0.0.1:{settings.sandbox_port}/sandbox/{path}"
-    try:
-        with requests.Session() as session:
-            session.trust_env = False
-            answer = session.request(method, url, json=body, timeout=(2, None))
-    except requests.ConnectionError as error:
-        raise SandboxAway(
-            f"no sandbox listens on port {settings.sandbox_port}; start one with `mailroom sandbox serve` "
-            "or `mailroom up --demo`, or set SANDBOX_PORT"
-        ) from error
-    return _document(answer)
-
-
-def _document(answer: requests.Response) -> dict[str, Any]:
-    try:
-        document = answer.json()
-    except ValueError:
-        document = None
-    if not isinstance(document, dict):
-        raise click.ClickException(f"{answer.url} is no sandbox: it answered {answer.status_code}")
-    if not answer.ok:
-        raise click.UsageError(str(document.get("error") or document))
-    return document
 
 
 def _print(events: list[dict[str, Any]]) -> None:

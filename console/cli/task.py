@@ -2,27 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from console.cli.commands import PARTLY_FAILED, NothingMatched
+from console.cli.backend import backend
+from console.cli.commands import NothingMatched
 from console.cli.options import (
-    database,
     dry_run_option,
-    filter_from,
     filter_options,
     json_option,
     limit_option,
-    operator_name,
+    selection_from,
     yes_option,
 )
 from console.cli.output import (
     call_line,
     confirm,
-    count_progress,
     print_json,
     print_pairs,
     print_table,
@@ -32,38 +31,20 @@ from console.cli.output import (
     state_style,
     stdout_page,
 )
-from console.cli.times import format_duration, format_short_time, format_time
+from console.times import format_duration, format_short_time, format_time
 from shared.models import TASK_STATES
-from shared.text import clean
 
 if TYPE_CHECKING:
     from rich.text import Text
 
-    from shared.db.core.pool import Connection
+    from console.cli.backend import Backend
+    from shared.db.jobs import Group, Verb
     from shared.db.reading.events import AttemptView
-    from shared.db.reading.filters import Filter
-    from shared.db.reading.tasks import TaskDetails, TaskSummary
+    from shared.db.reading.tasks import TaskDetails, TaskGroup, TaskSummary
 
-LONGEST_REASON = 1_000  # characters
-BATCH_SIZE = 200  # tasks changed in one transaction
 MAX_GROUPS = 12  # groups of the plan that are shown
 
 ids_argument = click.argument("ids", type=int, nargs=-1, metavar="[TASK]…")
-
-
-class ApplyChange(Protocol):
-    """Changes these tasks as far as their state still allows it, and returns the ids of those it changed."""
-
-    def __call__(self, conn: Connection, task_ids: Sequence[int], /, *, who: str) -> list[int]: ...
-
-
-@dataclass(frozen=True, kw_only=True)
-class BulkChange:
-    """A change of many tasks, and the states from which it is possible."""
-
-    verb: str
-    states: tuple[str, ...]
-    apply: ApplyChange
 
 
 @click.group()
@@ -80,10 +61,8 @@ def list_(limit: int, as_json: bool, **chosen: Any) -> None:
 
     Example: mailroom task list --state failed --code front_unavailable
     """
-    from shared.db.reading import tasks
-
-    with database() as conn:
-        found = tasks.latest(conn, filter_from(conn, chosen), limit=limit)
+    with backend() as mailroom:
+        found = mailroom.list_tasks(selection_from(chosen), limit=limit)
     if as_json:
         print_json(found)
         return
@@ -100,10 +79,8 @@ def list_(limit: int, as_json: bool, **chosen: Any) -> None:
 @json_option
 def show(number: int, as_json: bool) -> None:
     """Show one task and its attempts."""
-    from shared.db.reading import tasks
-
-    with database() as conn, conn.transaction():
-        found = tasks.task_details(conn, number)
+    with backend() as mailroom:
+        found = mailroom.task(number)
     if found is None:
         raise NothingMatched(f"there is no task {number}; `mailroom task list` shows the newest")
     if as_json:
@@ -125,13 +102,7 @@ def retry(ids: tuple[int, ...], accept_size: bool, dry_run: bool, yes: bool, **c
 
     Example: mailroom task retry --code front_unavailable --since 6h --yes
     """
-    from functools import partial
-
-    from shared.db.tasks import manual_changes
-
-    apply = partial(manual_changes.retry, accept_size=accept_size)
-    change = BulkChange(verb="retry", states=("failed",), apply=apply)
-    _run(change, ids, chosen, dry_run=dry_run, yes=yes)
+    _run("retry", ids, chosen, Change(dry_run=dry_run, yes=yes, accept_size=accept_size))
 
 
 @task.command()
@@ -145,68 +116,66 @@ def discard(ids: tuple[int, ...], reason: str, dry_run: bool, yes: bool, **chose
 
     Example: mailroom task discard 4711 --reason "mail was a test" --yes
     """
-    from functools import partial
-
-    from shared.db.tasks import manual_changes
-
-    reason = clean(reason.strip(), LONGEST_REASON)
-    if not reason:
+    if not reason.strip():
         raise click.UsageError("--reason must say something")
-    apply = partial(manual_changes.discard, reason=reason)
-    change = BulkChange(verb="discard", states=("failed", "ready", "queued"), apply=apply)
-    _run(change, ids, chosen, dry_run=dry_run, yes=yes)
+    _run("discard", ids, chosen, Change(dry_run=dry_run, yes=yes, reason=reason))
 
 
-def _run(change: BulkChange, ids: tuple[int, ...], chosen: dict[str, Any], *, dry_run: bool, yes: bool) -> None:
-    """Show the plan, ask, and change the tasks in batches.
+@dataclass(frozen=True, kw_only=True)
+class Change:
+    """The options of a change of many tasks."""
 
-    Raises UsageError without ids or a filter, and NothingMatched without such a task. Exits with PARTLY_FAILED when
-    some tasks changed their state meanwhile.
+    dry_run: bool
+    yes: bool
+    reason: str = ""
+    accept_size: bool = False
+
+
+def _run(verb: Verb, ids: tuple[int, ...], chosen: dict[str, Any], change: Change) -> None:
+    """Plan a job, show what it would change, ask, start it, and watch it.
+
+    Raises UsageError without ids or a filter, and NothingMatched without such a task.
     """
-    with database() as conn:
-        tasks = filter_from(conn, chosen, ids or None)
-        if tasks.is_open:
-            raise click.UsageError("name tasks or narrow them: --state, --code, --kind, --tenant or --since")
-        total = _show_plan(conn, change, tasks)
-        if not dry_run:
-            confirm(f"{change.verb} {_tasks(total)}?", yes=yes)
-            _report(change.verb, _apply(conn, change, tasks, total), total)
+    from console.cli.job import watch_job
+
+    wanted = selection_from(chosen, ids)
+    if wanted.is_open:
+        raise click.UsageError("name tasks or narrow them: --state, --code, --kind, --tenant or --since")
+    with backend() as mailroom:
+        if change.dry_run:
+            _show_plan(verb, mailroom.count_tasks(verb, wanted))
+            return
+        job_id = mailroom.plan_job(verb, wanted, reason=change.reason, accept_size=change.accept_size)
+        with _cancelled_unless_confirmed(mailroom, job_id):
+            total = _show_plan(verb, mailroom.job_groups(job_id))
+            confirm(f"{verb} {_tasks(total)}?", yes=change.yes)
+        mailroom.step_job(job_id, "start")
+        watch_job(mailroom, job_id)
 
 
-def _show_plan(conn: Connection, change: BulkChange, tasks: Filter) -> int:
-    """Show how many tasks of each group can be changed, and return their total."""
-    from shared.db.reading.tasks import count_groups
+@contextmanager
+def _cancelled_unless_confirmed(mailroom: Backend, job_id: int) -> Iterator[None]:
+    try:
+        yield
+    except BaseException:
+        mailroom.step_job(job_id, "cancel")
+        raise
 
-    plan = count_groups(conn, tasks, change.states)
+
+def _show_plan(verb: Verb, plan: Sequence[TaskGroup | Group]) -> int:
+    """Show which tasks a job changes, and return their number. Raises NothingMatched."""
+    from shared.db.jobs import STATES
+
     total = sum(group.count for group in plan)
     if not total:
-        raise NothingMatched(f"no task to {change.verb}: no matching task is {' or '.join(change.states)}")
-    say(f"{change.verb} {_tasks(total)}:")
+        raise NothingMatched(f"no task to {verb}: no matching task is {' or '.join(STATES[verb])}")
+    say(f"{verb} {_tasks(total)}:")
     for group in plan[:MAX_GROUPS]:
         parts = (group.kind, group.state, group.code, group.tenant)
         say(f"  {group.count:>8,}  {'  '.join(part for part in parts if part)}")
     if len(plan) > MAX_GROUPS:
         say(f"  and {len(plan) - MAX_GROUPS} smaller groups")
     return total
-
-
-def _apply(conn: Connection, change: BulkChange, tasks: Filter, total: int) -> int:
-    from shared.db.reading.tasks import id_batches
-
-    changed, who = 0, operator_name()
-    with count_progress(change.verb, total) as advance:
-        for batch in id_batches(conn, tasks, change.states, size=BATCH_SIZE):
-            with conn.transaction():
-                changed += len(change.apply(conn, batch, who=who))
-            advance(len(batch))
-    return changed
-
-
-def _report(verb: str, changed: int, total: int) -> None:
-    click.echo(f"{verb}: {changed:,} of {total:,}")
-    if changed < total:
-        say("the others moved on meanwhile or cannot be run again; `mailroom task list` shows where they stand")
-        click.get_current_context().exit(PARTLY_FAILED)
 
 
 def _tasks(count: int) -> str:

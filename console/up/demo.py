@@ -12,10 +12,15 @@ from typing import Any
 
 import requests
 
+from console.access.actor import command_line_actor
 from console.cli.tenant.connecting import seal_and_store
+from console.operations.accounts import add_account, make_link, require_account
+from console.operations.audited import in_transaction
 from console.up.runner import EXIT_CONFIGURATION
 from shared.addresses import match_key
-from shared.db.core.pool import Connection, session
+from shared.db.accounts import accounts
+from shared.db.core.pool import Connection
+from shared.db.core.session import session
 from shared.db.reading import events
 from shared.db.tenants import tenants
 from shared.db.users import users
@@ -26,6 +31,7 @@ from shared.settings import Settings, load
 # The tenant's company, and a company that no tenant has.
 COMPANY, UNCLAIMED_COMPANY = "cmp_harbour", "cmp_lighthouse"
 TENANT = "Harbour Goods"
+ADMIN = "admin@demo.example"
 TOKEN_FILE = "lighthouse.token"  # noqa: S105 -- a file's name
 # By external id: name, addresses, and an action in place of the tenant's.
 USERS = {
@@ -37,6 +43,16 @@ SENDER = {"handle": "office@supplier.example", "role": "from"}
 INVOICE = {"filename": "Invoice 2026-118.pdf", "size": 184_233, "content_type": "application/pdf"}
 PHOTO = {"filename": "quay at dawn.jpg", "size": 2_400_000, "content_type": "image/jpeg"}
 MEAN_PAUSE = 4.0  # seconds between two messages
+
+
+def login_path(conn: Connection) -> str:
+    """Return the path of a link that logs the demo's admin in to the console, once."""
+    run, actor = in_transaction(conn), command_line_actor("the demo")
+    admin = accounts.find(conn, ADMIN)
+    if admin is None:
+        add_account(run, actor, email=ADMIN, name="Admin of the demo", role="admin")
+        admin = require_account(conn, ADMIN)
+    return make_link(run, actor, admin, "login").path
 
 
 def recipient(handle: str, role: str = "to") -> dict[str, str]:

@@ -12,10 +12,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from console.up.data_folder import ensure_secrets, locked, program_environment, published
+from console.up.demo import login_path
 from console.up.embedded import Postgres, Server, Valkey
 from console.up.runner import EXIT_CONFIGURATION, Program, Runner, say
 from shared.db.core.migrate import migrate
-from shared.db.core.pool import operator_errors, session
+from shared.db.core.session import operator_errors, session
 from shared.db.users.users import rekey_addresses
 from shared.errors import ConfigurationError, MailroomError
 from shared.process import stopping
@@ -99,9 +100,10 @@ def _run(demo: bool, data: Path, stop: stopping.Stop, stack: ExitStack) -> int:
         migrate(url)
     with session(url) as conn:
         rekey_addresses(conn)
+        console = load().public_url + (login_path(conn) if demo else "/")
     environment = _environment(values, settings, data)
     programs = [Program(name, text, environment=environment, folder=ROOT) for name, text in command_of.items()]
-    return Runner(programs, servers).run(stop, _welcome_once_all_listen(ports))
+    return Runner(programs, servers).run(stop, _welcome_once_all_listen(ports, console))
 
 
 def _start_servers(settings: Settings, data: Path, stack: ExitStack) -> list[Server]:
@@ -154,17 +156,22 @@ def _listens(port: int) -> bool:
         return client.connect_ex(("127.0.0.1", port)) == 0
 
 
-def _welcome_once_all_listen(ports: Mapping[str, int]) -> Callable[[], bool]:
+def _welcome_once_all_listen(ports: Mapping[str, int], console: str) -> Callable[[], bool]:
     def is_ready() -> bool:
         if not all(_listens(port) for port in ports.values()):
             return False
-        say(_welcome(ports))
+        say(_welcome(ports, console))
         return True
 
     return is_ready
 
 
-def _welcome(ports: Mapping[str, int]) -> str:
+def _way_in(console: str) -> str:
+    is_link = not console.endswith("/")
+    return "(this link logs you in, once)" if is_link else "(./run admin add YOU@EXAMPLE.COM prints a link to log in)"
+
+
+def _welcome(ports: Mapping[str, int], console: str) -> str:
     places = {
         "web": "Front sends its webhooks to  http://localhost:{}/webhooks/front",
         "console": "customers connect Front at   http://localhost:{}/connect/… (./run tenant connect NAME)",
@@ -175,6 +182,8 @@ def _welcome(ports: Mapping[str, int]) -> str:
             "",
             "Mailroom is running; Ctrl-C stops it when the running tasks are done.",
             *(f"  {places[name].format(port)}" for name, port in ports.items()),
+            f"  the console is at            {console}",
+            f"                               {_way_in(console)}",
             "Try in another terminal:",
             "  ./run status            count what waits, runs and is done",
             "  ./run event list        list the events with their ids",

@@ -20,6 +20,7 @@ from flask import Blueprint, make_response, redirect, render_template, request, 
 
 from console.issued_secrets import digest_of, require_oauth_app
 from console.web import problems
+from console.web.login import origin
 from console.web.problems import FORM, problem_page
 from console.web.resources import current_resources
 from shared.db.reading import events
@@ -98,7 +99,7 @@ def start(token: str) -> ResponseReturnValue:
     )
     answer = make_response(page)
     # Chromium holds every redirect after a form against this header, and Front may lead to another host to log in.
-    front = _origin(settings.front_app_url)
+    front = origin(settings.front_app_url)
     answer.headers["Content-Security-Policy"] = f"{PAGE_POLICY}; form-action 'self' https: {front}"
     return answer
 
@@ -230,18 +231,13 @@ def _open_link(token: str) -> ConnectLink | Response:
 
 def _comes_from_our_page(link: bytes) -> bool:
     """Return whether the page of this link, in this browser, sent the form, and not another site."""
-    site, origin = request.headers.get("Sec-Fetch-Site"), request.headers.get("Origin")
+    site, sender = request.headers.get("Sec-Fetch-Site"), request.headers.get("Origin")
     # Our pages send no referrer, so browsers name their origin as "null".
-    ours = {None, "null", _origin(current_resources().settings.public_url)}
-    if site not in {None, "same-origin"} or origin not in ours:
+    ours = {None, "null", origin(current_resources().settings.public_url)}
+    if site not in {None, "same-origin"} or sender not in ours:
         return False
     given = request.form.get("form_token", "")
     return bool(known_browser_secret()) and hmac.compare_digest(given.encode(), form_token(link).encode())
-
-
-def _origin(url: str) -> str:
-    parts = urlsplit(url)
-    return f"{parts.scheme}://{parts.netloc}"
 
 
 def _refusal_reason(consent: Consent, *, is_given: bool) -> str | None:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, cast
 from flask import current_app
 
 from console.tenant_concurrency import TenantLocks
+from console.web.lookups import Lookups
 from shared.connection.tokens import front_client, token_endpoint
 from shared.connection.vault import TokenVault
 from shared.db.core.pool import Pool, open_pool
@@ -44,6 +45,7 @@ class ConsoleResources:
     front: FrontClient
     token_endpoint: TokenEndpoint
     vault: TokenVault
+    lookups: Lookups
     tenant_locks: TenantLocks = field(
         default_factory=lambda: TenantLocks(max_requests=MOST_THREADS_OF_A_TENANT, timeout_seconds=LOCK_SECONDS)
     )
@@ -61,13 +63,15 @@ def open_resources(settings: Settings) -> ConsoleResources:
     """Make everything that the console needs; it connects at first use. Raises ConfigurationError."""
     require_usable(settings)
     name = process_name("console")
+    pool = open_pool(settings, size=CONNECTIONS, application_name=name, max_seconds=LONGEST_SECONDS)
     return ConsoleResources(
         name=name,
         settings=settings,
-        pool=open_pool(settings, size=CONNECTIONS, application_name=name, max_seconds=LONGEST_SECONDS),
+        pool=pool,
         front=front_client(settings),
         token_endpoint=token_endpoint(settings),
         vault=TokenVault(settings.token_keys),
+        lookups=Lookups(settings, pool),
     )
 
 

@@ -2,8 +2,9 @@
 -- To change the schema, add a migration and make the same change here; a test compares the two catalogues.
 --
 -- Subjects, in this order: tenants and connections; users; the journals of tenants; deliveries, events and their parts;
--- merged conversations; actions and undo; tasks and attempts; outages; locks; the end of an attempt; repairs; retention
--- and erasing; API tokens and consent; processes, counters and migrations.
+-- merged conversations; actions and undo; tasks and attempts; jobs; outages; locks; the end of an attempt; repairs;
+-- retention and erasing; API tokens and consent; accounts of the console and the audit; figures; processes, counters
+-- and migrations.
 --
 -- Most functions are written in PL/pgSQL, which keeps the plans of its statements for the session. Each statement of a
 -- volatile function sees what others committed before that statement began.
@@ -244,6 +245,8 @@ COMMENT ON TABLE events IS
 CREATE INDEX events_unfinished ON events (state, id) WHERE state IN ('processing', 'parked', 'failed');
 CREATE INDEX events_of_a_conversation ON events (tenant_id, conversation_id, emitted_at);
 CREATE INDEX events_newest ON events (tenant_id, received_at DESC);
+CREATE INDEX events_ignored ON events (id) WHERE state = 'ignored';
+CREATE INDEX events_by_cause ON events (cause, id) WHERE cause IS NOT NULL;
 -- A new tenant takes over the parked events of its company. Those of unknown companies may be very many.
 CREATE INDEX events_parked ON events (company_id, id) WHERE state = 'parked' AND tenant_id IS NULL;
 
@@ -440,6 +443,27 @@ COMMENT ON TABLE conversation_snapshots IS
 
 -- Tasks and attempts -------------------------------------------------------------------------------------------------
 
+CREATE TABLE failure_groups (
+    id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    tenant_id bigint REFERENCES tenants ON DELETE CASCADE,
+    kind text NOT NULL,
+    code text NOT NULL,
+    signature text NOT NULL,                      -- the detail of the failure without numbers, ids and addresses
+    first_seen timestamptz NOT NULL DEFAULT now(),
+    last_seen timestamptz NOT NULL DEFAULT now(), -- to the minute
+    state text NOT NULL DEFAULT 'open' CHECK (state IN ('open', 'acknowledged', 'fixed', 'ignored')),
+    regressed_at timestamptz,                     -- a task failed in this way after somebody had called it fixed
+    ignored_until timestamptz,
+    state_by text,
+    state_at timestamptz,
+    note text NOT NULL DEFAULT ''
+);
+COMMENT ON TABLE failure_groups IS
+    'Tasks of one tenant and kind that failed in the same way, and what somebody decided about them.';
+CREATE UNIQUE INDEX failure_groups_once ON failure_groups (coalesce(tenant_id, 0), kind, code, signature);
+CREATE INDEX failure_groups_latest ON failure_groups (last_seen DESC, id DESC);
+CREATE INDEX failure_groups_of_a_tenant ON failure_groups (tenant_id) WHERE tenant_id IS NOT NULL;
+
 CREATE TABLE tasks (
     id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
     tenant_id bigint,                             -- null only for an event that could not be read
@@ -461,6 +485,7 @@ CREATE TABLE tasks (
     -- A task with a tenant names its event together with the tenant. A second foreign key on event_id alone would cost
     -- a check for each task, so it stands on this column, which is null for nearly all of them.
     unowned_event_id bigint GENERATED ALWAYS AS (CASE WHEN tenant_id IS NULL THEN event_id END) STORED,
+    failure_group_id bigint,                      -- of the last failure
     is_live boolean NOT NULL DEFAULT false,       -- the event was less than a minute old when it was recorded
     CONSTRAINT tasks_of_an_attachment FOREIGN KEY (attachment_id, event_id, tenant_id)
         REFERENCES attachments (id, event_id, tenant_id) ON DELETE CASCADE,
@@ -480,10 +505,63 @@ CREATE INDEX tasks_due_live ON tasks (tenant_id, due_at, id) WHERE state = 'read
 CREATE INDEX tasks_in_flight ON tasks (tenant_id) INCLUDE (lease_until) WHERE state IN ('queued', 'running');
 CREATE INDEX tasks_of_an_event ON tasks (event_id);
 CREATE INDEX tasks_failed ON tasks (code, id) WHERE state = 'failed';
+CREATE INDEX tasks_failed_newest ON tasks (id) WHERE state = 'failed';
+CREATE INDEX tasks_failed_of_a_tenant ON tasks (tenant_id, id) WHERE state = 'failed';
+CREATE INDEX tasks_by_code ON tasks (code, id) WHERE code IS NOT NULL;
+CREATE INDEX tasks_of_rare_kinds ON tasks (kind, id) WHERE kind NOT IN ('store_attachment', 'apply_action');
+CREATE INDEX tasks_settled_otherwise ON tasks (state, id) WHERE state IN ('discarded', 'skipped', 'superseded');
 CREATE INDEX tasks_undoing ON tasks (tenant_id, created_at) WHERE kind = 'undo_action';
 -- The sweeper looks through actions that wait for their release, a few at a time, by id.
 CREATE INDEX tasks_waiting ON tasks (id) WHERE state = 'ready' AND due_at = 'infinity' AND kind = 'apply_action';
 CREATE INDEX tasks_of_an_unowned_event ON tasks (unowned_event_id) WHERE unowned_event_id IS NOT NULL;
+
+CREATE INDEX tasks_of_a_failure_group ON tasks (failure_group_id, id) WHERE state = 'failed';
+
+CREATE FUNCTION failure_signature(detail text) RETURNS text LANGUAGE sql IMMUTABLE AS $$
+    SELECT left(regexp_replace(regexp_replace(regexp_replace(regexp_replace(regexp_replace(coalesce(detail, ''),
+        '[^\s@<>"'',;:()]+@[^\s@<>"'',;:()]+', '<address>', 'g'),
+        '\m(https?)://\S+', '<url>', 'g'),
+        '"[^"]*"|''[^'']*''', '<text>', 'g'),
+        '\m[a-z]{2,4}_[A-Za-z0-9]+\M|\m[0-9a-f]{8}[0-9a-f-]{8,}\M', '<id>', 'g'),
+        '\d+([.,]\d+)*', '<n>', 'g'), 200)
+$$;
+COMMENT ON FUNCTION failure_signature IS
+    'Returns what two failures of the same cause have in common: the text without addresses, URLs, quoted text, ids and '
+    'numbers.';
+
+CREATE FUNCTION find_failure_group() RETURNS trigger LANGUAGE plpgsql AS $$
+DECLARE
+    own failure_groups;
+    own_code text := coalesce(NEW.code, 'unknown');
+    own_signature text := failure_signature(NEW.detail);
+BEGIN
+    LOOP
+        SELECT * INTO own FROM failure_groups g
+        WHERE coalesce(g.tenant_id, 0) = coalesce(NEW.tenant_id, 0) AND g.kind = NEW.kind AND g.code = own_code
+          AND g.signature = own_signature;
+        EXIT WHEN FOUND;
+        INSERT INTO failure_groups (tenant_id, kind, code, signature)
+        VALUES (NEW.tenant_id, NEW.kind, own_code, own_signature) ON CONFLICT DO NOTHING;
+    END LOOP;
+    -- A row that many tasks fail into is written once a minute, so that they do not wait for each other.
+    IF own.last_seen < now() - interval '1 minute' OR own.state = 'fixed'
+       OR own.state = 'ignored' AND own.ignored_until < now() THEN
+        UPDATE failure_groups g SET last_seen = greatest(g.last_seen, now()),
+            regressed_at = CASE WHEN g.state = 'fixed' THEN now() ELSE g.regressed_at END,
+            state = CASE WHEN g.state = 'fixed' OR g.state = 'ignored' AND g.ignored_until < now() THEN 'open'
+                         ELSE g.state END
+        WHERE g.id = own.id;
+    END IF;
+    NEW.failure_group_id := own.id;
+    RETURN NEW;
+END
+$$;
+COMMENT ON FUNCTION find_failure_group IS
+    'Puts a task that fails into the group of its failure. A group that was called fixed is open again, as regressed.';
+CREATE TRIGGER find_failure_group_on_insert BEFORE INSERT ON tasks FOR EACH ROW
+    WHEN (NEW.state = 'failed') EXECUTE FUNCTION find_failure_group();
+CREATE TRIGGER find_failure_group_on_update BEFORE UPDATE ON tasks FOR EACH ROW
+    WHEN (NEW.state = 'failed' AND OLD.state <> 'failed') EXECUTE FUNCTION find_failure_group();
 
 CREATE TABLE attempts (
     task_id bigint NOT NULL REFERENCES tasks ON DELETE CASCADE,
@@ -550,6 +628,49 @@ $$;
 COMMENT ON FUNCTION update_event_state IS
     'Derives the event''s state from its tasks: failed if any failed, else processing if any is open, else done. '
     'Events that are ignored or parked stay as they are.';
+
+
+-- Jobs ----------------------------------------------------------------------------------------------------------------
+
+CREATE TABLE jobs (
+    id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    verb text NOT NULL CHECK (verb IN ('retry', 'discard')),
+    words text NOT NULL,                          -- the filter as it was typed, or which tasks were chosen
+    reason text NOT NULL DEFAULT '',
+    accept_size boolean NOT NULL DEFAULT false,   -- of a retry: a file may have another size than was announced
+    requested_by text NOT NULL,
+    tenant_id bigint REFERENCES tenants ON DELETE CASCADE,  -- whose tasks alone it may change; null: those of all
+    state text NOT NULL DEFAULT 'planned' CHECK (state IN ('planned', 'running', 'paused', 'cancelled', 'done')),
+    total integer NOT NULL DEFAULT 0,
+    has_more boolean NOT NULL DEFAULT false,      -- more tasks matched than a job takes
+    per_minute integer CHECK (per_minute > 0),    -- how many tasks it changes a minute; null: as fast as they are worked
+    claims integer NOT NULL DEFAULT 0,            -- the fence: a write names the claim it belongs to
+    claimed_until timestamptz NOT NULL DEFAULT '-infinity',
+    planned_at timestamptz NOT NULL DEFAULT now(),
+    started_at timestamptz,
+    ended_at timestamptz
+);
+COMMENT ON TABLE jobs IS
+    'A change of many tasks, which were chosen when it was planned: what fails later is not in it.';
+CREATE INDEX jobs_running ON jobs (id) WHERE state = 'running';
+CREATE INDEX jobs_of_a_tenant ON jobs (tenant_id) WHERE tenant_id IS NOT NULL;
+
+CREATE TABLE job_items (
+    job_id bigint NOT NULL REFERENCES jobs ON DELETE CASCADE,
+    task_id bigint NOT NULL REFERENCES tasks ON DELETE CASCADE,
+    conversation text NOT NULL DEFAULT '',        -- with the tenant before it; of one conversation one task is in work
+    version integer NOT NULL,                     -- the lease epoch of the task when the job was planned
+    outcome text CHECK (outcome IN ('done', 'moved_on', 'not_retryable', 'refused')),
+    in_flight boolean NOT NULL DEFAULT false,     -- retried by this job, and still in work
+    settled_at timestamptz,
+    PRIMARY KEY (job_id, task_id)
+);
+COMMENT ON TABLE job_items IS
+    'A task of a job, and what became of the change.';
+CREATE INDEX job_items_open ON job_items (job_id, task_id) WHERE outcome IS NULL;
+CREATE INDEX job_items_in_flight ON job_items (job_id, conversation) WHERE in_flight;
+CREATE INDEX job_items_settled ON job_items (job_id, settled_at) WHERE settled_at IS NOT NULL;
+CREATE INDEX job_items_of_a_task ON job_items (task_id);
 
 
 -- Outages ------------------------------------------------------------------------------------------------------------
@@ -877,6 +998,18 @@ CREATE TRIGGER tenant_journal AFTER INSERT OR UPDATE ON api_tokens FOR EACH ROW
     WHEN (current_setting('mailroom.actor', true) <> '' AND NEW.tenant_id IS NOT NULL)
     EXECUTE FUNCTION write_tenant_journal('api_token', 'name', 'tenant_id');
 
+CREATE TABLE api_answers (
+    token_id bigint NOT NULL REFERENCES api_tokens ON DELETE CASCADE,
+    key text NOT NULL,                            -- the header Idempotency-Key
+    request bytea NOT NULL,                       -- sha256 of the request
+    answer json,
+    created_at timestamptz NOT NULL DEFAULT now(),
+    PRIMARY KEY (token_id, key)
+);
+COMMENT ON TABLE api_answers IS
+    'An answer of the REST API to a request that created something, kept for a day.';
+CREATE INDEX api_answers_by_age ON api_answers (created_at);
+
 CREATE TABLE connect_links (
     digest bytea PRIMARY KEY,                     -- sha256 of the link's token
     tenant_id bigint NOT NULL REFERENCES tenants ON DELETE CASCADE,
@@ -905,6 +1038,103 @@ CREATE INDEX oauth_states_of_a_link ON oauth_states (link);
 CREATE INDEX oauth_states_by_expiry ON oauth_states (expires_at);
 
 
+-- Accounts of the console, and the audit ------------------------------------------------------------------------------
+
+CREATE TABLE accounts (
+    id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    email text NOT NULL,
+    name text NOT NULL,
+    role text NOT NULL CHECK (role IN ('viewer', 'operator', 'admin')),
+    password text,                                -- Argon2id as a PHC string; null: none is set
+    oidc_issuer text,
+    oidc_subject text,
+    created_at timestamptz NOT NULL DEFAULT now(),
+    disabled_at timestamptz,
+    last_login_at timestamptz,
+    UNIQUE (oidc_issuer, oidc_subject)
+);
+COMMENT ON TABLE accounts IS
+    'A person who may log in to the console, and with which role.';
+CREATE UNIQUE INDEX accounts_by_email ON accounts (lower(email));
+
+CREATE TABLE login_links (
+    digest bytea PRIMARY KEY,                     -- sha256 of the link's token
+    account_id bigint NOT NULL REFERENCES accounts ON DELETE CASCADE,
+    purpose text NOT NULL CHECK (purpose IN ('password', 'login')),
+    expires_at timestamptz NOT NULL
+);
+COMMENT ON TABLE login_links IS
+    'A link that works once: its holder sets the password of the account, or is logged in to it.';
+CREATE INDEX login_links_of_an_account ON login_links (account_id);
+
+CREATE TABLE console_sessions (
+    digest bytea PRIMARY KEY,                     -- sha256 of the cookie
+    account_id bigint NOT NULL REFERENCES accounts ON DELETE CASCADE,
+    created_at timestamptz NOT NULL DEFAULT now(),
+    seen_at timestamptz NOT NULL DEFAULT now()    -- to the minute
+);
+COMMENT ON TABLE console_sessions IS
+    'A browser that is logged in to the console. Whatever ends the session deletes its row.';
+CREATE INDEX console_sessions_of_an_account ON console_sessions (account_id);
+
+CREATE TABLE login_failures (
+    id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    account bytea NOT NULL,                       -- sha256 of the e-mail address that was typed
+    address text NOT NULL,                        -- an IPv4 address, or the /64 of an IPv6 address
+    failed_at timestamptz NOT NULL DEFAULT now()
+);
+COMMENT ON TABLE login_failures IS
+    'A log-in with a wrong password. Many of them in a short time close the account or the address for a while.';
+CREATE INDEX login_failures_of_an_account ON login_failures (account, failed_at);
+CREATE INDEX login_failures_of_an_address ON login_failures (address, failed_at);
+
+-- A row outlives the account that it names. It goes with the tenant that it is about.
+CREATE TABLE audit (
+    id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    at timestamptz NOT NULL DEFAULT now(),
+    who text NOT NULL,
+    via text NOT NULL CHECK (via IN ('page', 'api', 'cli')),
+    verb text NOT NULL,
+    tenant_id bigint REFERENCES tenants ON DELETE CASCADE,
+    target text NOT NULL,
+    allowed boolean NOT NULL,
+    before jsonb,
+    after jsonb,
+    detail text NOT NULL DEFAULT ''
+);
+COMMENT ON TABLE audit IS
+    'A change that somebody asked for, or a look at something private, whether it was allowed or not.';
+CREATE INDEX audit_of_a_tenant ON audit (tenant_id, id) WHERE tenant_id IS NOT NULL;
+
+
+-- Figures -----------------------------------------------------------------------------------------------------------
+
+CREATE TABLE minute_figures (
+    minute timestamptz NOT NULL,
+    tenant_id bigint REFERENCES tenants ON DELETE CASCADE,  -- null: all together, and what has no tenant
+    received bigint NOT NULL DEFAULT 0,           -- deliveries, by the minute in which the door took them
+    recorded bigint NOT NULL DEFAULT 0,           -- new events
+    ignored bigint NOT NULL DEFAULT 0,            -- of these, those of a type that nothing is done for
+    done bigint NOT NULL DEFAULT 0,               -- tasks that ended without a failure
+    failed bigint NOT NULL DEFAULT 0,             -- tasks that failed, and deliveries that nobody could read
+    parked bigint NOT NULL DEFAULT 0,             -- events of unknown companies, and tasks that parked their tenant
+    calls bigint NOT NULL DEFAULT 0,              -- to Front
+    calls_refused bigint NOT NULL DEFAULT 0       -- of these, those that Front answered with 429
+) WITH (fillfactor = 70);                         -- a row is updated many times within its minute
+COMMENT ON TABLE minute_figures IS
+    'What happened in one minute, for one tenant and for all together. Kept for 30 days.';
+CREATE UNIQUE INDEX minute_figures_once ON minute_figures (minute, coalesce(tenant_id, 0));
+CREATE INDEX minute_figures_of_a_tenant ON minute_figures (tenant_id, minute);
+
+CREATE TABLE shared_figures (
+    name text PRIMARY KEY,
+    document jsonb NOT NULL,
+    computed_at timestamptz NOT NULL
+);
+COMMENT ON TABLE shared_figures IS
+    'Counts that take long. Whoever needs them first computes them, every five seconds at most, for all others.';
+
+
 -- Processes, counters and migrations ---------------------------------------------------------------------------------
 
 CREATE TABLE processes (
@@ -914,7 +1144,8 @@ CREATE TABLE processes (
     started_at timestamptz NOT NULL DEFAULT now(),
     seen_at timestamptz NOT NULL DEFAULT now(),
     connections integer NOT NULL DEFAULT 0,       -- to PostgreSQL, at most
-    gone_at timestamptz                           -- another process of its machine found that it was killed
+    gone_at timestamptz,                          -- another process of its machine found that it was killed
+    version text NOT NULL DEFAULT ''              -- of Mailroom; empty where it runs from a folder
 );
 COMMENT ON TABLE processes IS
     'A running process of Mailroom, and when it was last alive.';

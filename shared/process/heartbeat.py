@@ -14,10 +14,12 @@ import secrets
 import socket
 import threading
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import structlog
 
+from shared import installed_version
 from shared.db.core.pool import Connection, Pool
 from shared.db.tasks import capacity
 from shared.errors import StoreUnavailable
@@ -48,15 +50,27 @@ def process_name(kind: str) -> str:
 class Heartbeat:
     """A thread that renews the process's row until it is stopped. Other threads may renew it, too.
 
-    `connections`: how many to PostgreSQL the process may have, without those of the pool.
+    `connections`: how many to PostgreSQL the process may have, without those of the pool. `also` is called with each
+    beat.
     """
 
-    def __init__(self, pool: Pool, name: str, kind: str, slots: int = 0, *, connections: int = 0):
+    def __init__(  # noqa: PLR0913 -- the facts of a process, each named at the call
+        self,
+        pool: Pool,
+        name: str,
+        kind: str,
+        slots: int = 0,
+        *,
+        connections: int = 0,
+        also: Callable[[], None] | None = None,
+    ):
         self._pool = pool
         self._name = name
         self._kind = kind
         self._slots = slots
         self._connections = pool.size + connections
+        self._also = also
+        self._version = installed_version() or ""
         self._alive = Alive(since=0.0, until=0.0)
         self._turn = threading.Lock()
         self._stopped = threading.Event()
@@ -101,7 +115,7 @@ class Heartbeat:
         self._alive = Alive(since=since, until=began + capacity.LOST_AFTER_SECONDS)
 
     def _record(self, conn: Connection) -> None:
-        capacity.record_heartbeat(conn, self._name, self._kind, self._slots, self._connections)
+        capacity.record_heartbeat(conn, self._name, self._kind, self._slots, self._connections, version=self._version)
 
     def _run(self) -> None:
         pause, first = 0.0, True
@@ -112,6 +126,8 @@ class Heartbeat:
                     self._beat()
                 if first:
                     self._pool.run(self._mark_killed)
+                if self._also:
+                    self._also()
                 pause, first = INTERVAL_SECONDS, False
             except StoreUnavailable as exc:
                 log.warning("heartbeat_missed", reason=str(exc))

@@ -6,7 +6,7 @@ The lease fences every write: once another attempt owns the task, this one gets 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import TypeVar
 
 from shared.actions import Snapshot
@@ -34,6 +34,9 @@ WRITE_NEEDS_ALIVE_SECONDS = 10.0
 #: No part of a write leaves in these last seconds of a lease. The next owner must find it done when it reads Front.
 AFTER_WRITE_SECONDS = 5.0
 
+#: What an attempt that failed counts as, by what was decided.
+FIGURES: Mapping[type[Decision], str] = {GiveUp: "failed", Park: "parked"}
+
 T = TypeVar("T")
 Step = Callable[["Attempt"], None]
 
@@ -42,7 +45,8 @@ class Attempt:
     """A claimed task with its lease, and Front with the tenant's token.
 
     `tenant_has_due_work` tells whether the tenant had work due when the attempt was settled. It is true before that.
-    `end` is the state and the code with which the attempt ended the task; None when it put the task back.
+    `end` is the state and the code with which the attempt ended the task; None when it put the task back. `figure` is
+    what the attempt counts as: None when it put the task back.
     `snapshot` is the conversation as the attempt read it in Front, kept for later attempts if this one ends too early.
     """
 
@@ -51,6 +55,7 @@ class Attempt:
         self.task = claimed.task
         self.tenant_has_due_work = True
         self.end: tuple[str, str | None] | None = None
+        self.figure: str | None = None
         self.snapshot: Snapshot | None = None
         self._lease_seconds = resources.settings.lease_seconds
         self._claimed_at = self._leased_at = claimed_at
@@ -184,6 +189,7 @@ class Attempt:
 
         self.commit_despite_outage(end)
         self.end = (state, code)
+        self.figure = "done"
 
     def finish_action(self, state: str, action_state: str, reason: str) -> None:
         """End the task and its event's action in one statement; otherwise like `finish`. Raises Fenced."""
@@ -200,6 +206,7 @@ class Attempt:
             )
         )
         self.end = (state, None)
+        self.figure = "done"
 
     def rest(self, seconds: float) -> None:
         """Put the task back in its place, since Front's budget has not enough left. Raises Fenced without the lease.
@@ -220,6 +227,7 @@ class Attempt:
         """Write down a failed attempt as it was decided. Raises Fenced when the lease is lost."""
         self._came_to_nothing = not isinstance(decision, GiveUp)
         self.commit_despite_outage(lambda conn: self._write_failure(conn, decision, detail))
+        self.figure = FIGURES.get(type(decision))
 
     def _write_failure(self, conn: Connection, decision: Decision, detail: str) -> None:
         code = decision.code

@@ -94,6 +94,7 @@ def _run(attempt: Attempt, step: Step) -> None:
         attempt.transaction(lambda conn: leases.release(conn, task))
     finally:
         attempt.release_calls()
+        attempt.resources.figures.note_attempt(task.tenant_id, attempt.figure, attempt.calls)
 
 
 def _do_or_fail(attempt: Attempt, step: Step) -> None:

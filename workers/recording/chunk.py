@@ -9,12 +9,16 @@ from __future__ import annotations
 import zlib
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Set
+from datetime import datetime
 from typing import TypeAlias, TypeVar, cast
 
 import structlog
 
+from shared.db import figures
 from shared.db.core.pool import Connection, Pool
+from shared.db.figures import Tally
 from shared.db.recording import statements
+from shared.db.recording.rows import EventRow
 from shared.db.recording.statements import Merge, ParkedDelivery
 from shared.db.tenants import erasing
 from shared.errors import StoreUnavailable
@@ -49,20 +53,22 @@ class SeenTypes:
             self._stored |= unsure - statements.add_seen_types(conn, unsure)
 
 
-def record_chunk(
+def record_chunk(  # noqa: PLR0913 -- each named at the call
     conn: Connection,
     chunk: Sequence[Parsed],
     *,
     prepared: PreparedChunk | None = None,
     seen_types: SeenTypes | None = None,
     outcomes: list[Outcome] | None = None,
+    tally: Tally | None = None,
 ) -> set[int]:
     """Record the chunk and return the ids of the tenants that have new work.
 
     `prepared` is the result of `prepare` for this chunk, if there is one. Events that were recorded since and companies
     that were erased since are left out. If another row that it refers to is gone, a foreign key is violated. The caller
     then repeats the transaction without `prepared`. `seen_types` notes the types that this app gets webhooks of. To
-    `outcomes` one is added for each delivery, true once the transaction is committed.
+    `outcomes` one is added for each delivery, and to `tally` what counts for a tenant. Both are true once the
+    transaction is committed.
 
     All rows are read before the first is written: in a pipeline nothing waits for PostgreSQL after that. Conversations
     are locked once, at the end, so that all transactions lock several of them in one order.
@@ -79,6 +85,10 @@ def record_chunk(
     statements.note_changes(conn, _changed_conversations(new, prepared.tenants), _merges(new, prepared.tenants))
     if seen_types:
         seen_types.note(conn, _webhook_types(items))
+    counts = _tally(prepared, items, new, now)
+    figures.add(conn, counts, "total")
+    if tally is not None:
+        tally.merge(counts)
     if outcomes is not None:
         outcomes += _outcomes_of_new(prepared, new)
         outcomes += [_outcome("delivery_repeated", item, ids[item.key], prepared.tenants) for item in repeated]
@@ -130,6 +140,45 @@ def bisect_failures(
         half = len(items) // 2
         bisect_failures(items[:half], do, give_up)
         bisect_failures(items[half:], do, give_up)
+
+
+def _tally(prepared: PreparedChunk, items: Iterable[Parsed], new: Sequence[Parsed], now: datetime) -> Tally:
+    """Count the deliveries, and the new events with the states that they begin in."""
+    tally = Tally()
+    for minute, companies in _received(items, now.replace(second=0, microsecond=0)).items():
+        known = {company: tenant.id for company, tenant in prepared.tenants.items()}
+        tally.add("received", minute, _by_tenant((known.get(each), count) for each, count in companies.items()))
+    rows: Iterable[EventRow] = (row for group in prepared.groups for row in group.events)
+    if len(new) != len(prepared.ids):
+        keys = {item.key for item in new}
+        rows = (row for row in rows if (row.company_id, row.front_id) in keys)
+    begun = Counter((row.tenant_id, row.state) for row in rows)
+    tally.add("recorded", now, _by_tenant((tenant, count) for (tenant, _), count in begun.items()))
+    for state in OUTCOMES:
+        if counts := {tenant: count for (tenant, each), count in begun.items() if each == state}:
+            tally.add(state, now, counts)
+    return tally
+
+
+def _received(items: Iterable[Parsed], this_minute: datetime) -> dict[datetime, Counter[str]]:
+    """Count the deliveries of each company by the minute in which the door took them."""
+    counts: dict[datetime, Counter[str]] = {}
+    for item in items:
+        at = item.incoming.delivery.received_at
+        minute = this_minute if at >= this_minute else at.replace(second=0, microsecond=0)
+        company_id = item.envelope.company_id
+        companies = counts.get(minute)
+        if companies is None:
+            companies = counts[minute] = Counter()
+        companies[company_id] += 1
+    return counts
+
+
+def _by_tenant(counts: Iterable[tuple[int | None, int]]) -> Counter[int | None]:
+    added: Counter[int | None] = Counter()
+    for tenant_id, count in counts:
+        added[tenant_id] += count
+    return added
 
 
 def _outcomes_of_new(prepared: PreparedChunk, new: Sequence[Parsed]) -> Iterator[Outcome]:

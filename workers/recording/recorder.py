@@ -17,6 +17,7 @@ import structlog
 from shared import failpoints
 from shared.db.core.locks import Role
 from shared.db.core.pool import Connection, Pool
+from shared.db.figures import Tally
 from shared.db.recording import spool, statements
 from shared.errors import StoreUnavailable
 from shared.intake.client import Intake
@@ -33,17 +34,21 @@ GC_EVERY_SECONDS = 60.0
 log = structlog.get_logger()
 
 TopUp = Callable[[set[int]], None]
+Count = Callable[[Tally], None]
 
 
 class Recorder:
     """Records what waits in intake and spool. The recorder's Celery task calls `drain`, or the sweeper in its place."""
 
-    def __init__(self, pool: Pool, intake: Intake, role: Role, top_up: TopUp, reader: DeliveryReader):
+    def __init__(  # noqa: PLR0913 -- its parts, each made once per process
+        self, pool: Pool, intake: Intake, role: Role, top_up: TopUp, reader: DeliveryReader, *, count: Count
+    ):
         self._pool = pool
         self._intake = intake
         self._reader = reader
         self._role = role
         self._top_up = top_up
+        self._count = count
         self._survived: set[str] = set()
         self._seen_types = SeenTypes()
 
@@ -136,12 +141,13 @@ class Recorder:
     def _record_chunk(self, chunk: Sequence[Parsed], prepared: PreparedChunk | None = None) -> None:
         failpoints.reach("marked_before_record")
         once = iter([prepared])  # a repeated transaction prepares anew
-        tenant_ids, outcomes = self._pool.run(
+        tenant_ids, outcomes, tally = self._pool.run(
             lambda conn: _commit_chunk(conn, chunk, next(once, None), self._seen_types)
         )
         failpoints.reach("recorded_before_dispatch")
         self._top_up(tenant_ids)
         log_each(outcomes)
+        self._count(tally)
 
     def _keep_unparsed(self, offender: Parsed, exc: Exception) -> None:
         incoming = offender.incoming
@@ -166,14 +172,15 @@ class Recorder:
 
 def _commit_chunk(
     conn: Connection, chunk: Sequence[Parsed], prepared: PreparedChunk | None, seen_types: SeenTypes
-) -> tuple[set[int], list[Outcome]]:
+) -> tuple[set[int], list[Outcome], Tally]:
     outcomes: list[Outcome] = []
+    tally = Tally()
     with conn.pipeline():  # waits only for results that are needed
-        tenant_ids = record_chunk(conn, chunk, prepared=prepared, seen_types=seen_types, outcomes=outcomes)
+        tenant_ids = record_chunk(conn, chunk, prepared=prepared, seen_types=seen_types, outcomes=outcomes, tally=tally)
         incoming = [each.incoming for each in chunk]
         spool.delete(conn, [each.delivery.id for each in incoming if each.origin != "webhook"])
         statements.unmark_in_flight(conn, [each.entry_id for each in incoming])
-    return tenant_ids, outcomes
+    return tenant_ids, outcomes, tally
 
 
 @contextmanager

@@ -92,6 +92,8 @@ class _Slice:
         else:
             self._transaction(lambda conn: repairs.finish(conn, self._repair, detail=detail))
             log.info("repaired", repair_id=self._repair.id, tenant_id=self._repair.tenant_id, pages=self._pages)
+        finally:
+            self._resources.figures.note_attempt(self._repair.tenant_id, None, self._connection.calls)
 
     # Comparing
 

@@ -13,7 +13,7 @@ from redis import Redis, RedisError
 
 from shared import failpoints
 from shared.connection.budget import Budget
-from shared.db import counters, repairs
+from shared.db import api_answers, counters, repairs
 from shared.db.core.locks import lock_conversation
 from shared.db.core.pool import Connection
 from shared.db.recording import spool
@@ -90,7 +90,9 @@ def periodic_jobs() -> list[PeriodicJob]:
         PeriodicJob(name="expire", every=60.0, run=expire),
         PeriodicJob(name="begin_repairs", every=15.0, run=begin_repairs),
         PeriodicJob(name="repair", every=1.0, rests=RESTS_SECONDS, run=repair, after_outage=SETTLING_SECONDS),
+        PeriodicJob(name="carry_out_jobs", every=1.0, rests=RESTS_SECONDS, run=carry_out_jobs),
         PeriodicJob(name="forget_processes", every=60.0, run=forget_processes),
+        PeriodicJob(name="forget_answers", every=60.0, run=forget_answers),
         PeriodicJob(name="forget_snapshots", every=60.0, run=forget_snapshots),
         PeriodicJob(name="watch_rate_limits", every=5.0, run=WatchRateLimits()),
     ]
@@ -190,9 +192,19 @@ def repair(resources: Resources) -> None:
     resources.dispatcher.send_repairs()
 
 
+def carry_out_jobs(resources: Resources) -> None:
+    """Have workers go on with the jobs that people started."""
+    resources.dispatcher.send_jobs()
+
+
 def forget_processes(resources: Resources) -> None:
     """Delete the rows of processes that are gone."""
     resources.pool.run(capacity.remove_stale_processes)
+
+
+def forget_answers(resources: Resources) -> None:
+    """Delete the answers of the REST API that are kept no longer."""
+    resources.pool.run(api_answers.forget_old)
 
 
 def forget_snapshots(resources: Resources) -> None:

@@ -13,6 +13,7 @@ from functools import partial
 import structlog
 
 from shared import failpoints
+from shared.db import figures
 from shared.db.tenants import retention
 from shared.db.tenants.retention import FileKey
 from shared.errors import StorageUnavailable
@@ -24,6 +25,7 @@ from workers.resources import Resources
 ROWS_SECONDS, FILES_SECONDS = 10.0, 10.0
 EVENTS_AT_ONCE = 100
 FILES_AT_ONCE = 200
+FIGURES_AT_ONCE = 2_000
 #: Longer than the storage may take to delete that many files.
 CLAIM_SECONDS = 300.0
 log = structlog.get_logger()
@@ -40,6 +42,7 @@ def delete_expired(resources: Resources) -> None:
         deleted["files"] = _repeat(resources, time.monotonic() + FILES_SECONDS, _delete_files)
     except StorageUnavailable as exc:
         log.warning("files_not_deleted", code=exc.code, reason=str(exc))
+    _repeat(resources, until, _delete_figures)
     if any(deleted.values()):
         log.info("deleted_by_retention", **deleted)
 
@@ -59,6 +62,10 @@ def _repeat(resources: Resources, until: float, delete_some: Callable[[Resources
 
 def _delete_events(resources: Resources, kind: str, days: int) -> int:
     return resources.pool.run(partial(retention.delete_older, what=kind, days=days, limit=EVENTS_AT_ONCE))
+
+
+def _delete_figures(resources: Resources) -> int:
+    return resources.pool.run(partial(figures.delete_old, limit=FIGURES_AT_ONCE))
 
 
 def _delete_files(resources: Resources) -> int:

@@ -14,7 +14,7 @@ import structlog
 
 from shared import failpoints, queue
 from shared.db.core.locks import SWEEPER, Role
-from shared.db.core.pool import wait_until_current
+from shared.db.core.session import wait_until_current
 from shared.db.tasks import rescue
 from shared.errors import MailroomError, StoreUnavailable
 from shared.process import logs, stopping

@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
-import zlib
 from typing import TYPE_CHECKING, Any
 
 import click
 
+from console.cli.backend import backend
 from console.cli.commands import NothingMatched
-from console.cli.options import database, filter_from, filter_options, find_tenant, json_option, limit_option
+from console.cli.options import filter_options, json_option, limit_option, selection_from
 from console.cli.output import print_json, print_table, say_if_empty
-from console.cli.times import format_short_time
+from console.times import format_short_time
 from shared.models import EVENT_STATES
 
 if TYPE_CHECKING:
-    from shared.db.core.pool import Connection
+    from collections.abc import Sequence
+
+    from console.cli.backend import Backend
+    from shared.db.reading.events import EventSummary
 
 
 @click.group()
@@ -31,10 +34,8 @@ def list_(limit: int, as_json: bool, **chosen: Any) -> None:
 
     Example: mailroom event list --tenant Acme --state failed --since 2h
     """
-    from shared.db.reading import events
-
-    with database() as conn:
-        found = events.latest(conn, filter_from(conn, chosen), limit=limit)
+    with backend() as mailroom:
+        found = mailroom.list_events(selection_from(chosen), limit=limit)
     if as_json:
         print_json(found)
         return
@@ -55,31 +56,22 @@ def show(evt: str, tenant: str | None, company: str | None, raw: bool, as_json: 
 
     Addresses are shown, bodies only with --raw. Example: mailroom event show evt_4rk1x0bw
     """
-    from console.cli.event.document import event_document
     from console.cli.event.page import print_event
-    from shared.db.reading.events import event_details
 
-    with database() as conn, conn.transaction():
-        number = _number(conn, evt, tenant, company)
+    with backend() as mailroom:
+        number = _number(mailroom.find_events(evt, tenant=tenant, company=company), evt)
         if raw:
-            click.echo(_body(conn, number), nl=False)
+            click.echo(_body(mailroom, number), nl=False)
             return
-        found = event_details(conn, number)
-    if found is None:
-        raise LookupError(evt)
-    document = event_document(found)
+        document = mailroom.event_document(number)
     if as_json:
         print_json(document)
     else:
         print_event(document)
 
 
-def _number(conn: Connection, evt: str, tenant: str | None, company: str | None) -> int:
-    """Return the number of the event with this name. Raises NothingMatched, and UsageError where several have it."""
-    from shared.db.reading.events import find_by_any_id
-
-    company = find_tenant(conn, tenant).company_id if tenant else company
-    found = find_by_any_id(conn, evt, company_id=company)
+def _number(found: Sequence[EventSummary], evt: str) -> int:
+    """Return the number of the one event. Raises NothingMatched, and UsageError where several have the id."""
     if not found:
         raise NothingMatched(f"there is no event {evt!r}; `mailroom event list` shows the newest")
     if len(found) > 1:
@@ -88,10 +80,8 @@ def _number(conn: Connection, evt: str, tenant: str | None, company: str | None)
     return found[0].number
 
 
-def _body(conn: Connection, number: int) -> bytes:
-    from shared.db.reading.events import first_body
-
-    body = first_body(conn, number)
+def _body(mailroom: Backend, number: int) -> bytes:
+    body = mailroom.event_body(number)
     if body is None:
         raise NothingMatched("the body is no longer stored")
-    return zlib.decompress(body)
+    return body

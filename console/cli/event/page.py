@@ -9,7 +9,7 @@ from typing import Any
 from rich.text import Text
 
 from console.cli.output import call_line, safe_text, state_style, stdout_page, text_grid
-from console.cli.times import format_duration, format_time
+from console.times import format_duration, format_time
 
 # The wording of details whose value alone says too little.
 WORDING = {

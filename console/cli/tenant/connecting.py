@@ -12,7 +12,7 @@ import click
 
 from console.cli.options import Duration, act_as_user, database, database_to_change, find_tenant, json_option
 from console.cli.output import print_json, say
-from console.cli.times import format_time
+from console.times import format_time
 from shared.errors import FrontUnavailable, MailroomError, NeedsReconnect
 
 if TYPE_CHECKING:

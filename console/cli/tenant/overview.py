@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from console.cli.backend import backend
 from console.cli.options import database, find_tenant, json_option, limit_option
 from console.cli.output import print_json, print_pairs, print_table
-from console.cli.times import format_duration, format_time
+from console.times import format_duration, format_time
 from shared.text import clean
 
 if TYPE_CHECKING:
@@ -27,18 +28,16 @@ WAITS = {
 @json_option
 def list_(customer: str | None, as_json: bool) -> None:
     """List all tenants, or those of a customer: one for each of its Front companies."""
-    from shared.db.reading.status import waiting_tasks
     from shared.db.tenants import tenants
 
-    customer = customer and clean(customer, tenants.LONGEST_NAME)
-    with database() as conn, conn.transaction():
-        found, waiting = tenants.list_all(conn, customer=customer), waiting_tasks(conn)
+    with backend() as mailroom:
+        found = mailroom.list_tenants(customer and clean(customer, tenants.LONGEST_NAME))
     if as_json:
-        print_json([{**asdict(each), "parked_tasks": waiting.get(each.name, 0)} for each in found])
+        print_json([{**asdict(each), "parked_tasks": waiting} for each, waiting in found])
         return
     rows = [
-        (t.name, t.company_id, t.connection or "not connected", t.users, _action(t), _parked(t, waiting.get(t.name, 0)))
-        for t in found
+        (t.name, t.company_id, t.connection or "not connected", t.users, _action(t), _parked(t, waiting))
+        for t, waiting in found
     ]
     print_table(("name", "company", "connection", "users", "action", "parked"), rows, right=("users",))
 
@@ -48,8 +47,8 @@ def list_(customer: str | None, as_json: bool) -> None:
 @json_option
 def show(name: str, as_json: bool) -> None:
     """Show one tenant, by name or company id."""
-    with database() as conn:
-        print_tenant(find_tenant(conn, name), as_json=as_json)
+    with backend() as mailroom:
+        print_tenant(mailroom.tenant(name), as_json=as_json)
 
 
 @click.command()

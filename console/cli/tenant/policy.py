@@ -7,6 +7,7 @@ from typing import Any
 
 import click
 
+from console.cli.backend import backend
 from console.cli.options import Duration, Since, database_to_change, find_tenant, json_option, yes_option
 from console.cli.tenant.overview import print_tenant
 from shared.actions import validate_wait_for, validated_action, validated_inboxes
@@ -82,22 +83,21 @@ def _undo(name: str, since: datetime, *, yes: bool, as_json: bool, dry_run: bool
 @click.argument("name")
 def pause(name: str) -> None:
     """Pause a tenant's work. Its deliveries are still received and recorded. Its own API tokens cannot resume it."""
-    from shared.db.tenants import tenants
-
-    with database_to_change() as conn:
-        changed = tenants.pause(conn, find_tenant(conn, name).id)
-        cause = find_tenant(conn, name).parked_cause
-    click.echo(f"paused {name}" if changed else f"{name} was {cause} already")
+    with backend() as mailroom:
+        before = mailroom.tenant(name)
+        mailroom.pause_tenant(before.id)
+        after = mailroom.tenant(name)
+    changed = (before.parked_cause, before.paused_by) != (after.parked_cause, after.paused_by)
+    click.echo(f"paused {name}" if changed else f"{name} was {after.parked_cause} already")
 
 
 @click.command()
 @click.argument("name")
 def resume(name: str) -> None:
     """Resume a paused tenant's work."""
-    from shared.db.tenants import tenants
-
-    with database_to_change() as conn:
-        changed = tenants.resume(conn, find_tenant(conn, name).id)
-        cause = find_tenant(conn, name).parked_cause
-    waits = f"; it still waits: {cause}" if cause else ""
-    click.echo((f"resumed {name}" if changed else f"{name} was not paused") + waits)
+    with backend() as mailroom:
+        before = mailroom.tenant(name)
+        mailroom.resume_tenant(before.id)
+        after = mailroom.tenant(name)
+    waits = f"; it still waits: {after.parked_cause}" if after.parked_cause else ""
+    click.echo((f"resumed {name}" if before.paused_by else f"{name} was not paused") + waits)

@@ -12,7 +12,7 @@ import click
 from console.cli.commands import PARTLY_FAILED, NothingMatched
 from console.cli.options import database, find_tenant, operator_name
 from console.cli.output import confirm, count_progress, print_json, say
-from console.cli.times import format_time
+from console.times import format_time
 from shared.db.core.pool import Connection
 from shared.db.reading.status import running_processes
 from shared.db.reading.tasks import UndoProgress, oldest_open_undo, undo_progress

@@ -16,9 +16,9 @@ import psycopg
 import structlog
 from psycopg_pool import ConnectionPool, PoolTimeout
 
-from shared.db.core import ENCODING, advice, connect, is_full, is_pooled, prepare_session, reason_of, set_local
+from shared.db.core import ENCODING, advice, is_full, is_pooled, prepare_session, reason_of, set_local
 from shared.db.core.migrate import has_migrations, require_current
-from shared.errors import ConfigurationError, MailroomError, NotMigrated, StoreUnavailable
+from shared.errors import MailroomError, StoreUnavailable
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -58,9 +58,14 @@ CONTENDED_TRIES = 5
 #: Seconds between two tries of a write while PostgreSQL is away.
 AGAIN_SECONDS = 0.5
 #: Seconds between two looks at a schema that is not migrated yet, and between two lines of the log about it.
-SCHEMA_CHECK_SECONDS = 1.0
 SAID_AGAIN_SECONDS = 60.0
 log = structlog.get_logger()
+
+
+class TooSlow(MailroomError):
+    """A statement took longer than its reader waits."""
+
+    code = "too_slow"
 
 
 class Pool:
@@ -107,6 +112,20 @@ class Pool:
                     self._pool.check()
                 self._blame_schema(exc)
                 raise
+
+    @contextmanager
+    def reading(self, seconds: float) -> Iterator[Connection]:
+        """Give a connection that only reads, each statement for so long at the most.
+
+        Raises TooSlow, StoreUnavailable.
+        """
+        with self.transaction() as conn:
+            conn.execute("SELECT set_config('transaction_read_only', 'on', true)")
+            limit_statements(conn, seconds)
+            try:
+                yield conn
+            except psycopg.errors.QueryCanceled as exc:
+                raise TooSlow(f"the database did not find the rows within {seconds:g} s; narrow the search") from exc
 
     def run(self, work: Callable[[Connection], T]) -> T:
         """Run `work` in one transaction; repeat it after a lost connection, a deadlock or a deleted foreign key.
@@ -218,6 +237,11 @@ def open_pool(settings: Settings, *, size: int, application_name: str, max_secon
     )
 
 
+def limit_statements(conn: Connection, seconds: float) -> None:
+    """Give each statement of this transaction so long at the most."""
+    conn.execute("SELECT set_config('statement_timeout', %s, true)", (f"{seconds * 1000:.0f}ms",))
+
+
 def is_lost(exc: BaseException) -> bool:
     """Whether the session is gone, so that the same work may succeed on another connection."""
     if not isinstance(exc, psycopg.Error) or isinstance(exc, PoolTimeout):
@@ -306,76 +330,6 @@ def _most_attempts(exc: psycopg.Error) -> int:
     if is_contended(exc) or exc.sqlstate in OVERTAKEN:
         return CONTENDED_TRIES
     return LOST_TRIES if is_lost(exc) else 1
-
-
-class NotPermitted(MailroomError):
-    """The role in DATABASE_URL lacks a right in the database."""
-
-    code = "not_permitted"
-
-
-@contextmanager
-def session(database_url: str) -> Iterator[Connection]:
-    """Connect for one command. Each statement is its own transaction, except inside `conn.transaction()`.
-
-    Raises StoreUnavailable, NotMigrated, NotPermitted, ConfigurationError.
-    """
-    with (
-        operator_errors(),
-        connect(database_url, application_name="mailroom command", connect_timeout=5) as conn,
-    ):
-        yield conn
-
-
-@contextmanager
-def operator_errors() -> Iterator[None]:
-    """Turn the errors of psycopg that an operator can repair into errors with one line of text.
-
-    Raises StoreUnavailable, NotMigrated, NotPermitted, ConfigurationError.
-    """
-    try:
-        yield
-    except (
-        psycopg.errors.UndefinedTable,
-        psycopg.errors.UndefinedColumn,
-        psycopg.errors.UndefinedFunction,
-        psycopg.errors.UndefinedObject,
-    ) as exc:
-        raise NotMigrated("the database does not have the tables of this release; run `mailroom migrate`") from exc
-    except psycopg.errors.InsufficientPrivilege as exc:
-        raise NotPermitted(
-            f"the role in DATABASE_URL lacks a right ({reason_of(exc)}); GRANT it, or use the role that ran `mailroom "
-            "migrate`"
-        ) from exc
-    except psycopg.Error as exc:
-        if "statement pooling mode" in str(exc):
-            raise ConfigurationError(
-                "DATABASE_URL: leads to a PgBouncer in statement mode, which has no transactions; set its pool_mode to "
-                "transaction or session"
-            ) from exc
-        if not is_unavailable(exc):
-            raise
-        reason = reason_of(exc)
-        raise StoreUnavailable(f"PostgreSQL does not answer ({reason}); {advice(reason)}") from exc
-
-
-def wait_until_current(database_url: str, wait: Callable[[float], bool | None]) -> bool:
-    """Return True once this release can work on the schema, and False when `wait(seconds)` says that it is to stop.
-
-    Says in the log what it waits for, when that changes and once a minute.
-    """
-    said, said_at = "", 0.0
-    while True:
-        try:
-            with session(database_url) as conn:
-                require_current(conn)
-                return True
-        except StoreUnavailable as exc:
-            if str(exc) != said or time.monotonic() - said_at > SAID_AGAIN_SECONDS:
-                said, said_at = str(exc), time.monotonic()
-                log.warning("start_waits", code=exc.code, reason=said)
-        if wait(SCHEMA_CHECK_SECONDS):
-            return False
 
 
 def retry_until_stored(write: Callable[[], T], *, stop: threading.Event, event: str, **log_values: int) -> T:

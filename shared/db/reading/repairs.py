@@ -56,10 +56,13 @@ FROM repairs r JOIN tenants t ON t.id = r.tenant_id
 """)
 
 
-def repairs_by_id(conn: Connection, repair_ids: Sequence[int]) -> list[RepairView]:
-    """Return the repairs with these ids, sorted by tenant."""
+def repairs_by_id(conn: Connection, repair_ids: Sequence[int], *, tenant_id: int | None = None) -> list[RepairView]:
+    """Return the repairs with these ids, sorted by tenant; only those of one tenant, if it is named."""
+    query = _REPAIRS + SQL("""
+        WHERE r.id = ANY(%(ids)s) AND (%(tenant)s::bigint IS NULL OR r.tenant_id = %(tenant)s) ORDER BY t.name, r.id
+    """)
     with conn.cursor(row_factory=class_row(RepairView)) as cur:
-        return cur.execute(_REPAIRS + SQL("WHERE r.id = ANY(%s) ORDER BY t.name, r.id"), (list(repair_ids),)).fetchall()
+        return cur.execute(query, {"ids": list(repair_ids), "tenant": tenant_id}).fetchall()
 
 
 def under_way(conn: Connection) -> list[RepairView]:
@@ -69,6 +72,20 @@ def under_way(conn: Connection) -> list[RepairView]:
     """)
     with conn.cursor(row_factory=class_row(RepairView)) as cur:
         return cur.execute(query).fetchall()
+
+
+def latest(
+    conn: Connection, *, limit: int, tenant_id: int | None = None, before_id: int | None = None
+) -> list[RepairView]:
+    """Return the latest repairs that are open, failed or found a gap, and those that a person asked for."""
+    query = _REPAIRS + SQL("""
+        WHERE (r.state IN ('waiting', 'running', 'failed') OR r.missing > 0 OR r.requested_by IS NOT NULL)
+          AND (%(tenant)s::bigint IS NULL OR r.tenant_id = %(tenant)s)
+          AND (%(before)s::bigint IS NULL OR r.id < %(before)s)
+        ORDER BY r.id DESC LIMIT %(limit)s
+    """)
+    with conn.cursor(row_factory=class_row(RepairView)) as cursor:
+        return cursor.execute(query, {"tenant": tenant_id, "before": before_id, "limit": limit}).fetchall()
 
 
 def last_gap(conn: Connection) -> RepairView | None:

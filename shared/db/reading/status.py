@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from psycopg import sql
 from psycopg.rows import class_row
 
-from shared.db.reading.filters import SHOWN_TASK_STATE
+from shared.db.reading.filters import MOST_COUNTED
 from shared.models import TASK_STATES
 
 if TYPE_CHECKING:
@@ -20,19 +20,56 @@ if TYPE_CHECKING:
 SILENT_SECONDS = 15  # nearly four heartbeats that did not come
 FORGOTTEN_SECONDS = 3600  # the sweeper deletes the rows of such processes
 
-PARKED = """
-    SELECT 'unknown_company' AS cause, count(*) AS events, 0 AS tasks, count(DISTINCT company_id) AS companies,
-        min(received_at) AS oldest_at, ARRAY[]::text[] AS tenants
-    FROM events WHERE state = 'parked' AND tenant_id IS NULL HAVING count(*) > 0
-    UNION ALL
-    (SELECT t.parked_cause, coalesce(sum(e.count), 0)::bigint, coalesce(sum(k.count), 0)::bigint, count(*),
-        coalesce(min(t.parked_at), min(t.created_at)), array_agg(t.name ORDER BY t.name)
-    FROM tenants t
-    LEFT JOIN (SELECT tenant_id, count(*) FROM events WHERE state = 'processing' GROUP BY 1) e ON e.tenant_id = t.id
-    LEFT JOIN (SELECT tenant_id, count(*) FROM tasks WHERE state IN ('ready', 'queued') GROUP BY 1) k
-        ON k.tenant_id = t.id
-    WHERE t.parked_cause IS NOT NULL GROUP BY t.parked_cause ORDER BY 2 DESC, 1)
+# Each kind of work is counted by its own partial index, and only up to MOST_COUNTED + 1 rows. So a page or a command
+# costs the same however much waits. Files and other work that is due have an index each.
+_DUE = ("k.state = 'ready' AND k.kind = 'store_attachment'", "k.state = 'ready' AND k.kind <> 'store_attachment'")
+_QUEUED = "k.state IN ('queued', 'running') AND k.state = 'queued'"
+_WAITING = " UNION ALL ".join(
+    f"SELECT k.event_id FROM tasks k WHERE k.tenant_id = t.id AND {condition}"  # noqa: S608 -- text of ours
+    for condition in (*_DUE, _QUEUED)
+)
+_PARKED_TENANTS = f"""
+    SELECT t.id, t.name, t.parked_cause, coalesce(t.parked_at, t.created_at) AS parked_at, w.tasks, w.events
+    FROM tenants t CROSS JOIN LATERAL (
+        SELECT count(*) AS tasks, count(DISTINCT e.id) AS events
+        FROM (SELECT * FROM ({_WAITING}) each_kind LIMIT {MOST_COUNTED + 1}) k
+        LEFT JOIN events e ON e.id = k.event_id AND e.state = 'processing'
+    ) w
+    WHERE t.parked_cause IS NOT NULL
+"""  # noqa: S608 -- text of ours
+_UNKNOWN_COMPANIES = """
+    WITH RECURSIVE companies(company_id) AS (
+        (SELECT company_id FROM events WHERE state = 'parked' AND tenant_id IS NULL ORDER BY company_id LIMIT 1)
+        UNION ALL
+        SELECT (SELECT e.company_id FROM events e WHERE e.state = 'parked' AND e.tenant_id IS NULL
+                AND e.company_id > c.company_id ORDER BY e.company_id LIMIT 1)
+        FROM companies c WHERE c.company_id IS NOT NULL
+    ), known AS (SELECT company_id FROM companies WHERE company_id IS NOT NULL LIMIT %(companies)s)
 """
+PARKED_TENANTS = f"""
+    SELECT parked_cause AS cause, least(sum(events), {MOST_COUNTED + 1})::bigint AS events,
+        least(sum(tasks), {MOST_COUNTED + 1})::bigint AS tasks, count(*) AS companies, min(parked_at) AS oldest_at,
+        array_agg(name ORDER BY name) AS tenants
+    FROM ({_PARKED_TENANTS}) parked GROUP BY parked_cause ORDER BY 2 DESC, 1
+"""  # noqa: S608 -- text of ours
+UNCLAIMED = f"""
+    {_UNKNOWN_COMPANIES}
+    SELECT 'unknown_company' AS cause, u.events, 0 AS tasks, (SELECT count(*) FROM known) AS companies, u.oldest_at,
+        ARRAY[]::text[] AS tenants
+    FROM (SELECT count(*) AS events, min(received_at) AS oldest_at FROM (
+        SELECT received_at FROM events WHERE state = 'parked' AND tenant_id IS NULL ORDER BY id LIMIT {MOST_COUNTED + 1}
+    ) oldest) u WHERE u.events > 0
+"""  # noqa: S608 -- text of ours
+UNKNOWN = f"""
+    {_UNKNOWN_COMPANIES}
+    SELECT k.company_id, e.events, e.oldest_at FROM known k CROSS JOIN LATERAL (
+        SELECT count(*) AS events, min(received_at) AS oldest_at FROM (
+            SELECT received_at FROM events WHERE state = 'parked' AND tenant_id IS NULL AND company_id = k.company_id
+            ORDER BY id LIMIT {MOST_COUNTED + 1}) oldest
+    ) e ORDER BY 2 DESC, 1 LIMIT %(limit)s
+"""  # noqa: S608 -- text of ours
+#: Of unknown companies; beyond that they are too many to look at.
+MOST_COMPANIES = 1_000
 # LEAST passes over nulls. A limit of -1 is none; superusers have none either. Before PostgreSQL 16 there was no setting
 # `reserved_connections`.
 CONNECTION_USE = """
@@ -46,10 +83,6 @@ CONNECTION_USE = """
         (SELECT count(*) FROM pg_stat_activity WHERE backend_type = 'client backend') AS used,
         (SELECT count(*) FROM pg_stat_activity WHERE backend_type = 'client backend' AND coalesce(application_name, '')
             !~ '^(mailroom |((recorder of|sweeper) )?(recorder|worker|sweeper|console)@)') AS of_others
-"""
-WAITING_TASKS = """
-    SELECT t.name, count(*) FROM tenants t JOIN tasks k ON k.tenant_id = t.id AND k.state IN ('ready', 'queued')
-    WHERE t.parked_cause IS NOT NULL GROUP BY t.name
 """
 
 
@@ -80,6 +113,7 @@ class RunningProcess:
     connections: int
     started_at: datetime
     seen_at: datetime
+    version: str = ""
 
     @property
     def host(self) -> str:
@@ -113,18 +147,46 @@ class ParkedWork:
 
 
 def count_events(conn: Connection) -> list[EventCount]:
-    """Count the events by state and cause."""
-    with conn.cursor(row_factory=class_row(EventCount)) as cursor:
-        return cursor.execute(
-            "SELECT state, cause, count(*) AS count FROM shown_events GROUP BY state, cause ORDER BY count(*) DESC"
-        ).fetchall()
+    """Count the events by state, each up to one more than MOST_COUNTED. Those in work of parked tenants are parked."""
+    processing = (
+        "state = 'processing' AND tenant_id <> ALL(ARRAY(SELECT id FROM tenants WHERE parked_cause IS NOT NULL))"
+    )
+    counts = {
+        "processing": _count(conn, "events", processing),
+        "parked": min(sum(each.events for each in parked_work(conn)), MOST_COUNTED + 1),
+        **{state: _count(conn, "events", f"state = '{state}'") for state in ("failed", "done", "ignored")},
+    }
+    return [EventCount(state=state, cause=None, count=count) for state, count in counts.items() if count]
 
 
 def count_tasks(conn: Connection) -> dict[str, int]:
-    """Count the tasks by state, with every state as a key. Tasks of parked tenants count as parked."""
-    query = sql.SQL("SELECT {}, count(*) FROM tasks k LEFT JOIN tenants t ON t.id = k.tenant_id GROUP BY 1")
-    rows = conn.execute(query.format(sql.SQL(SHOWN_TASK_STATE)))
-    return dict.fromkeys(TASK_STATES, 0) | dict(rows.fetchall())
+    """Count the tasks by state, each up to one more than MOST_COUNTED, with every state as a key.
+
+    Tasks of parked tenants count as parked.
+    """
+    working = "tenant_id <> ALL(ARRAY(SELECT id FROM tenants WHERE parked_cause IS NOT NULL))"
+    ready = sum(_count(conn, "tasks", f"{due.replace('k.', '')} AND {working}") for due in _DUE)
+    counts = {
+        "ready": min(ready, MOST_COUNTED + 1),
+        "queued": _count(conn, "tasks", f"{_QUEUED.replace('k.', '')} AND {working}"),
+        "running": _count(conn, "tasks", "state IN ('queued', 'running') AND state = 'running'"),
+        "parked": min(sum(each.tasks for each in parked_work(conn)), MOST_COUNTED + 1),
+    }
+    for state in TASK_STATES:
+        if state not in counts:
+            counts[state] = _count(conn, "tasks", f"state = '{state}'")
+    return {state: counts[state] for state in TASK_STATES}
+
+
+def count_failed(conn: Connection) -> int:
+    """Count the failed tasks, up to one more than MOST_COUNTED."""
+    return _count(conn, "tasks", "state = 'failed'")
+
+
+def _count(conn: Connection, table: str, condition: str) -> int:
+    query = f"SELECT count(*) FROM (SELECT FROM {table} WHERE {condition} LIMIT {MOST_COUNTED + 1}) counted"  # noqa: S608
+    row = conn.execute(query.encode()).fetchone()
+    return int(row[0]) if row else 0
 
 
 def spool_status(conn: Connection) -> SpoolStatus:
@@ -181,7 +243,8 @@ def _replaces(alive: RunningProcess, gone: RunningProcess) -> bool:
 
 def _processes(conn: Connection, condition: sql.SQL, *seconds: float) -> list[RunningProcess]:
     query = sql.SQL(
-        "SELECT name, kind, slots, connections, started_at, seen_at FROM processes WHERE {} ORDER BY kind, name"
+        "SELECT name, kind, slots, connections, started_at, seen_at, version FROM processes"
+        " WHERE {} ORDER BY kind, name"
     )
     with conn.cursor(row_factory=class_row(RunningProcess)) as cursor:
         return cursor.execute(query.format(condition), seconds).fetchall()
@@ -196,11 +259,56 @@ def connection_use(conn: Connection) -> ConnectionUse:
 
 
 def parked_work(conn: Connection) -> list[ParkedWork]:
-    """Return the parked work by cause."""
+    """Return the parked work by cause, each count up to one more than MOST_COUNTED, companies up to MOST_COMPANIES."""
     with conn.cursor(row_factory=class_row(ParkedWork)) as cursor:
-        return cursor.execute(PARKED).fetchall()
+        unclaimed = cursor.execute(UNCLAIMED.encode(), {"companies": MOST_COMPANIES}).fetchall()
+        return unclaimed + cursor.execute(PARKED_TENANTS.encode()).fetchall()
+
+
+@dataclass(frozen=True, kw_only=True)
+class UnknownCompany:
+    """A company that sends events and has no tenant."""
+
+    company_id: str
+    events: int
+    oldest_at: datetime
+
+
+def unknown_companies(conn: Connection, *, limit: int) -> list[UnknownCompany]:
+    """Return the companies without a tenant that have parked events, those with most events first."""
+    with conn.cursor(row_factory=class_row(UnknownCompany)) as cursor:
+        return cursor.execute(UNKNOWN.encode(), {"companies": MOST_COMPANIES, "limit": limit}).fetchall()
+
+
+@dataclass(frozen=True, kw_only=True)
+class ParkedTenant:
+    """A tenant whose work waits for a person, with the number of tasks that wait."""
+
+    tenant_id: int
+    tenant: str
+    cause: str
+    parked_at: datetime | None
+    tasks: int
+
+
+def parked_tenants(
+    conn: Connection, *, limit: int, after_id: int = 0, tenant_id: int | None = None
+) -> list[ParkedTenant]:
+    """Return the parked tenants by id; only one of them, if it is named."""
+    with conn.cursor(row_factory=class_row(ParkedTenant)) as cursor:
+        return cursor.execute(
+            """
+            SELECT t.id AS tenant_id, t.name AS tenant, t.parked_cause AS cause, t.parked_at,
+                (SELECT count(*) FROM tasks k WHERE k.tenant_id = t.id AND k.state IN ('ready', 'queued')) AS tasks
+            FROM tenants t WHERE t.parked_cause IS NOT NULL AND t.id > %(after)s
+              AND (%(tenant)s::bigint IS NULL OR t.id = %(tenant)s)
+            ORDER BY t.id LIMIT %(limit)s
+            """,
+            {"after": after_id, "tenant": tenant_id, "limit": limit},
+        ).fetchall()
 
 
 def waiting_tasks(conn: Connection) -> dict[str, int]:
     """Count the waiting tasks of each parked tenant, by its name; tenants without any are left out."""
-    return dict(conn.execute(WAITING_TASKS).fetchall())
+    rows = conn.execute(f"SELECT name, tasks FROM ({_PARKED_TENANTS}) parked WHERE tasks > 0".encode())  # noqa: S608
+    return dict(rows.fetchall())

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING
@@ -11,7 +10,17 @@ from psycopg.rows import class_row
 from psycopg.sql import SQL, Composable
 
 from shared.db.reading.events import AttemptView, attempts_of_task
-from shared.db.reading.filters import SHOWN_TASK_STATE, Filter, where
+from shared.db.reading.filters import (
+    FREQUENT_KINDS,
+    MANY_EVENTS,
+    OF_CONVERSATION,
+    PARKED_TENANTS,
+    RARE_KIND,
+    SHOWN_TASK_STATE,
+    Filter,
+    lowest_id,
+    where,
+)
 
 if TYPE_CHECKING:
     from shared.db.core.pool import Connection
@@ -19,7 +28,10 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True)
 class TaskSummary:
-    """A task as a list shows it; `event` is Front's id. `due_at` is None while it waits for another task."""
+    """A task as a list shows it; `event` is Front's id, `event_number` ours.
+
+    `due_at` is None while it waits for another task.
+    """
 
     id: int
     kind: str
@@ -27,8 +39,11 @@ class TaskSummary:
     code: str | None
     detail: str | None
     attempts: int
+    tenant_id: int | None
     tenant: str | None
     event: str
+    event_number: int
+    failure_group_id: int | None
     due_at: datetime | None
     created_at: datetime
     settled_at: datetime | None
@@ -70,15 +85,35 @@ class UndoProgress:
 
 SOURCE = "FROM tasks k JOIN events e ON e.id = k.event_id LEFT JOIN tenants t ON t.id = k.tenant_id "
 COLUMNS = (
-    f"SELECT k.id, k.kind, {SHOWN_TASK_STATE} AS state, k.code, k.detail, k.attempts, t.name AS tenant, "
-    "e.front_id AS event, nullif(k.due_at, 'infinity') AS due_at, k.created_at, k.settled_at "
+    f"SELECT k.id, k.kind, {SHOWN_TASK_STATE} AS state, k.code, k.detail, k.attempts, k.tenant_id, t.name AS tenant, "
+    "e.front_id AS event, e.id AS event_number, k.failure_group_id, nullif(k.due_at, 'infinity') AS due_at, "
+    "k.created_at, k.settled_at "
 )
+# Each condition is written for an index: see those of `tasks` in schema.sql.
+_WAITING = (
+    "(k.state = 'ready' AND k.kind = 'store_attachment' AND {0} OR k.state = 'ready' AND k.kind <> 'store_attachment'"
+)
+_WAITING += " AND {0} OR k.state IN ('queued', 'running') AND k.state = 'queued' AND {0})"
+STATES = {
+    **{state: f"k.state = '{state}'" for state in ("failed", "done")},
+    **{
+        state: f"k.state = '{state}' AND k.state IN ('discarded', 'skipped', 'superseded')"
+        for state in ("discarded", "skipped", "superseded")
+    },
+    "ready": f"k.state = 'ready' AND k.tenant_id <> ALL({PARKED_TENANTS})",
+    "queued": f"k.state IN ('queued', 'running') AND k.state = 'queued' AND k.tenant_id <> ALL({PARKED_TENANTS})",
+    "running": "k.state IN ('queued', 'running') AND k.state = 'running'",
+    "parked": _WAITING.format(f"k.tenant_id = ANY({PARKED_TENANTS})"),
+}
 CONDITIONS = {
     "tenant_id": "k.tenant_id = %(tenant_id)s",
-    "state": f"{SHOWN_TASK_STATE} = %(state)s",
     "code": "k.code = %(code)s",
-    "kind": "k.kind = %(kind)s",
+    "group": "k.failure_group_id = %(group)s AND k.state = 'failed'",
     "since": "k.created_at >= %(since)s",
+    "until": "k.created_at < %(until)s",
+    "conversation_id": OF_CONVERSATION,
+    "type": "e.type = %(type)s",
+    "before_id": "k.id < %(before_id)s",
     "ids": "k.id = ANY(%(ids)s)",
 }
 
@@ -102,7 +137,13 @@ FROM waiting WHERE state IN ('planned', 'superseded') OR state = 'failed' AND in
 
 def latest(conn: Connection, wanted: Filter, *, limit: int) -> list[TaskSummary]:
     """Return the latest tasks that match the filter, latest first."""
-    query = SQL(COLUMNS + SOURCE) + where(wanted, CONDITIONS) + SQL(" ORDER BY k.id DESC LIMIT %(limit)s")
+    conditions = _conditions(wanted)
+    if wanted.tenant_id and wanted.state != "failed" and _has_few_events(conn, wanted.tenant_id):
+        conditions["tenant_id"] = "k.tenant_id = %(tenant_id)s AND k.event_id = ANY(ARRAY("
+        conditions["tenant_id"] += "SELECT id FROM events WHERE tenant_id = %(tenant_id)s))"
+    if wanted.since:
+        conditions["since"] += f" AND k.id >= {lowest_id(conn, 'tasks', 'created_at', wanted.since)}"
+    query = SQL(COLUMNS + SOURCE) + where(wanted, conditions) + SQL(" ORDER BY k.id DESC LIMIT %(limit)s")
     with conn.cursor(row_factory=class_row(TaskSummary)) as cursor:
         return cursor.execute(query, {**wanted.values(), "limit": limit}).fetchall()
 
@@ -121,18 +162,13 @@ def count_groups(conn: Connection, wanted: Filter, states: tuple[str, ...]) -> l
         return cursor.execute(query, {**wanted.values(), "states": list(states)}).fetchall()
 
 
-def id_batches(conn: Connection, wanted: Filter, states: tuple[str, ...], *, size: int) -> Iterator[list[int]]:
-    """Yield the ids of those tasks in order, in batches. Each batch is read only when the caller asks for it."""
-    after = 0
-    query = SQL("SELECT k.id " + SOURCE) + _in_states(wanted)
-    query += SQL(" AND k.id > %(after)s ORDER BY k.id LIMIT %(size)s")
-    while True:
-        values = {**wanted.values(), "states": list(states), "after": after, "size": size}
-        batch = [task_id for (task_id,) in conn.execute(query, values)]
-        if not batch:
-            return
-        yield batch
-        after = batch[-1]
+def matching(wanted: Filter, states: tuple[str, ...]) -> Composable:
+    """Return FROM and WHERE of the tasks, `k`, that match the filter and are in one of these states.
+
+    The query takes the values of the filter, and `states`.
+    """
+    assert states  # noqa: S101 -- a caller names them
+    return SQL(SOURCE) + _in_states(wanted)
 
 
 def oldest_open_undo(conn: Connection, tenant_id: int) -> datetime:
@@ -166,6 +202,19 @@ def undo_progress(conn: Connection, tenant_id: int, since: datetime) -> UndoProg
 
 
 def _in_states(wanted: Filter) -> Composable:
-    narrowed = where(wanted, CONDITIONS)
+    narrowed = where(wanted, _conditions(wanted))
     joint = " AND " if narrowed.as_string() else "WHERE "
     return narrowed + SQL(joint + "k.state = ANY(%(states)s)")
+
+
+def _has_few_events(conn: Connection, tenant_id: int) -> bool:
+    """Whether the tasks of a tenant are found by its events; those of others are among the newest tasks of all."""
+    row = conn.execute(
+        "SELECT count(*) FROM (SELECT FROM events WHERE tenant_id = %s LIMIT %s) counted", (tenant_id, MANY_EVENTS)
+    ).fetchone()
+    return row is not None and row[0] < MANY_EVENTS
+
+
+def _conditions(wanted: Filter) -> dict[str, str]:
+    kind = "k.kind = %(kind)s" if wanted.kind in FREQUENT_KINDS else RARE_KIND
+    return CONDITIONS | {"state": STATES.get(wanted.state or "", "false"), "kind": kind}

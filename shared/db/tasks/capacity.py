@@ -122,15 +122,17 @@ def due_work(conn: Connection, tenant_ids: Sequence[int]) -> DueWork | None:
         return cur.execute(_LOAD_IF_DUE, {"tenants": list(tenant_ids)}).fetchone()
 
 
-def record_heartbeat(conn: Connection, name: str, kind: str, slots: int = 0, connections: int = 0) -> None:
+def record_heartbeat(  # noqa: PLR0913 -- the columns of a process
+    conn: Connection, name: str, kind: str, slots: int = 0, connections: int = 0, *, version: str = ""
+) -> None:
     """Record that the process is alive, runs `slots` tasks at once, and has so many connections at most."""
     conn.execute(
         """
-        INSERT INTO processes (name, kind, slots, connections) VALUES (%s, %s, %s, %s)
-        ON CONFLICT (name) DO UPDATE
-        SET slots = excluded.slots, connections = excluded.connections, seen_at = now(), gone_at = NULL
+        INSERT INTO processes (name, kind, slots, connections, version) VALUES (%s, %s, %s, %s, %s)
+        ON CONFLICT (name) DO UPDATE SET slots = excluded.slots, connections = excluded.connections,
+            version = excluded.version, seen_at = now(), gone_at = NULL
         """,
-        (name, kind, slots, connections),
+        (name, kind, slots, connections, version),
     )
 
 

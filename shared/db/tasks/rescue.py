@@ -75,6 +75,7 @@ SELECT sent.any OR (coalesce(due.at <= now(), false) AND away.front IS NOT TRUE)
            WHERE state = 'running' AND claimed_until < now()
               OR state = 'waiting' AND due_at <= now() AND coalesce(claimed_until, '-infinity') < now()
                  AND parked_cause IS NULL AND not_before <= now()) AS repair,
+       EXISTS (SELECT FROM jobs WHERE state = 'running' AND claimed_until < now()) AS carry_out_jobs,
        extract(epoch FROM clock_timestamp())::float8 AS clock
 FROM due, sent, away
 """)
@@ -102,6 +103,7 @@ class WaitingWork:
     record_spooled: bool
     probe: bool
     repair: bool
+    carry_out_jobs: bool
     next_due_seconds: float | None
     clock: float
 

@@ -14,7 +14,8 @@ from structlog.testing import capture_logs
 from bench.harness.processes import wait_until
 from shared.db.core import is_full, pool
 from shared.db.core.locks import RECORDER, Role
-from shared.db.core.pool import Pool, session
+from shared.db.core.pool import Pool
+from shared.db.core.session import session
 from shared.db.recording.spool_writer import SpoolConnection
 from shared.errors import StoreUnavailable
 

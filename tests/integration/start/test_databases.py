@@ -14,7 +14,8 @@ from click.testing import CliRunner
 from console.cli import main
 from shared.db.core.locks import RECORDER, Role
 from shared.db.core.migrate import known, migrate
-from shared.db.core.pool import Pool, session
+from shared.db.core.pool import Pool
+from shared.db.core.session import session
 from shared.db.recording.spool_writer import SpoolConnection
 from shared.models import Delivery
 

@@ -12,7 +12,7 @@ import pytest
 import redis
 
 from bench.harness.processes import wait_until
-from console.cli.doctor.checks import CHECKS
+from console.checks import CHECKS
 from console.up.embedded import Valkey
 from shared.connection.budget import Budget
 from shared.errors import StoreUnavailable

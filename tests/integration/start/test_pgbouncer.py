@@ -15,7 +15,7 @@ from bench.harness.processes import wait_until
 from console.cli import main
 from shared.db.core.locks import SWEEPER, Role
 from shared.db.core.migrate import known, migrate
-from shared.db.core.pool import session
+from shared.db.core.session import session
 from shared.errors import StoreUnavailable
 from shared.queue import RECORD_INTAKE, celery_app, send
 from tests.integration.door.door_process import delivery_ids, in_spool, running_door, statuses

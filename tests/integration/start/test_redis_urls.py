@@ -12,7 +12,7 @@ import redis
 from celery import Celery
 from kombu.exceptions import OperationalError
 
-from console.cli.doctor.checks import CHECKS
+from console.checks import CHECKS
 from shared.connection.budget import Budget
 from shared.errors import ConfigurationError, StoreUnavailable
 from shared.intake.client import open_async_intake, open_intake

@@ -33,8 +33,15 @@ INTAKE = "the intake is Redis alone"
 STEPS = "steps are run by the Celery application"
 RECORDING = "recording runs no attempt and asks Front nothing"
 COMMANDS = "the command line needs neither pages nor API"
+APART = "the API stands apart from the pages"
+OPERATIONS = "rights and operations are the same for pages, API and command line"
+PAGES = "pages change tasks, jobs and users through operations"
 
 VIOLATIONS = [
+    ("console/operations/tasks.py", "import flask", OPERATIONS),
+    ("console/access/actor.py", "import console.cli.output", OPERATIONS),
+    ("console/web/pages/failed.py", "from shared.db.tasks import manual_changes", PAGES),
+    ("console/access/actor.py", "import os", DECISIONS),
     ("ingest/app.py", "import workers.matching", MEET),
     ("workers/attempts/retries.py", "import console.up.up", MEET),
     ("console/up/up.py", "import ingest.app", MEET),
@@ -66,6 +73,7 @@ VIOLATIONS = [
     ("shared/intake/client.py", "from shared.db.recording import spool", INTAKE),
     ("workers/sweeping/periodic_jobs.py", "from workers.steps import STEPS", STEPS),
     ("workers/recording/chunk.py", "from workers.attempts.run import run_task", RECORDING),
+    ("console/api/tasks.py", "from console.web.pages.shell import PAGE_SIZE", APART),
     ("console/cli/status.py", "def offend():\n    from console.web.app import create_app", COMMANDS),
 ]
 

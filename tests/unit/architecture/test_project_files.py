@@ -31,7 +31,7 @@ def written(*folders: str) -> Iterator[tuple[str, str]]:
     """Yield the path and text of every file below these folders."""
     for folder in folders:
         for path in sorted((ROOT / folder).rglob("*")):
-            if path.suffix in TEXT and path.is_file():
+            if path.suffix in TEXT and path.is_file() and "node_modules" not in path.parts:
                 yield path.relative_to(ROOT).as_posix(), path.read_text(encoding="utf-8")
 
 

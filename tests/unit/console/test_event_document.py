@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
-from console.cli.event.document import timeline
+from console.event_document import timeline
 from shared.db.reading.events import ActionView, AttemptView, EventDetails, EventHeader, RecipientView
 
 START = datetime(2026, 3, 1, 8, 0, tzinfo=UTC)
@@ -18,6 +18,7 @@ def at(seconds: float) -> datetime:
 HEADER = EventHeader(
     number=1,
     id="evt_1",
+    tenant_id=1,
     company_id="cmp_a",
     tenant="Acme",
     type="inbound_received",

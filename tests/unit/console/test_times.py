@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from console.cli.times import format_duration, parse_duration, parse_since
+from console.times import format_duration, parse_duration, parse_since, typed_duration
 
 NOW = datetime(2026, 3, 1, 8, 0, tzinfo=UTC)
 
@@ -51,6 +51,12 @@ def test_an_invalid_time_is_refused_with_examples(text: str) -> None:
         parse_since(text, NOW)
 
 
+@pytest.mark.parametrize("text", ["0001-01-01T00:00+14:00", "9999-12-31T23:59-14:00", "1969-12-31"])
+def test_a_time_that_no_row_can_have_is_refused(text: str) -> None:
+    with pytest.raises(ValueError, match="no time between 1970 and 2200"):
+        parse_since(text, NOW)
+
+
 @pytest.mark.parametrize(
     ("seconds", "words"),
     [
@@ -65,3 +71,11 @@ def test_an_invalid_time_is_refused_with_examples(text: str) -> None:
 )
 def test_a_duration_is_printed_in_words(seconds: float, words: str) -> None:
     assert format_duration(seconds) == words
+
+
+@pytest.mark.parametrize(
+    ("seconds", "typed"), [(604_800, "1w"), (172_800, "2d"), (5_400, "90m"), (3_600, "1h"), (61, "61s")]
+)
+def test_a_typed_duration_is_read_as_it_was(seconds: int, typed: str) -> None:
+    length = timedelta(seconds=seconds)
+    assert (typed_duration(length), parse_duration(typed)) == (typed, length)

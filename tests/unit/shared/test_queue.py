@@ -12,12 +12,22 @@ from redis import ConnectionPool, Redis
 from redis.exceptions import ConnectionError as RedisIsGone
 from redis.exceptions import ResponseError
 
-from shared.queue import EXPIRE, KEEP_ALIVE, QUEUES, RECORD_INTAKE, REPAIR, RUN_TASK, BatchingChannel, celery_app
+from shared.queue import (
+    EXPIRE,
+    KEEP_ALIVE,
+    QUEUES,
+    RECORD_INTAKE,
+    REPAIR,
+    RUN_JOB,
+    RUN_TASK,
+    BatchingChannel,
+    celery_app,
+)
 from shared.settings import Settings
 
 
 def test_recording_has_a_queue_of_its_own() -> None:
-    assert QUEUES == {RECORD_INTAKE: "record", RUN_TASK: "work", KEEP_ALIVE: "work", EXPIRE: "work", REPAIR: "work"}
+    assert {RECORD_INTAKE: "record", **dict.fromkeys((RUN_TASK, KEEP_ALIVE, EXPIRE, REPAIR, RUN_JOB), "work")} == QUEUES
 
 
 def test_routes_name_queues_only() -> None:

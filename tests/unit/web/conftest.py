@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, TypeAlias
 import pytest
 
 from console.web.app import create_app
+from console.web.lookups import Lookups
 from console.web.resources import ConsoleResources
 from shared.connection.budget import Budget
 from shared.connection.vault import TokenVault
@@ -56,6 +57,7 @@ def console() -> Console:
             front=FrontClient(NOWHERE, Budget.from_url("redis://127.0.0.1:9")),
             token_endpoint=TokenEndpoint(NOWHERE, client_id="id", client_secret="secret"),
             vault=TokenVault(settings.token_keys),
+            lookups=Lookups(settings, UnavailablePool()),  # type: ignore[arg-type]
         )
         return create_app(settings, resources=resources)
 

@@ -4,17 +4,21 @@ from __future__ import annotations
 
 import dataclasses
 import logging
+import re
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from shared.db.tenants import tenants
 from tests.integration.console.api.client import ApiClient, token_for
+from tests.integration.console.rows import insert_event, insert_task
 
 if TYPE_CHECKING:
     import psycopg
     from flask_openapi3 import OpenAPI
     from werkzeug.routing import Rule
+    from werkzeug.test import TestResponse
 
     from tests.integration.console.conftest import Mailroom
 
@@ -25,7 +29,52 @@ BODIES: dict[str, Any] = {
     "api.put_users_of_list": {"users": [{"external_id": "1", "name": "N", "addresses": ["n@acme.example"]}]},
     "api.change_policy": {"action": "archive"},
     "api.add_tenant": {"name": "New"},
+    "api.retry_task": {},
+    "api.discard_task": {"reason": "a test"},
+    "api.decide_group": {"state": "fixed"},
+    "api.plan_job": {"verb": "retry", "q": "tenant:Other"},
 }
+QUERIES = {"api.preview_job": {"verb": "retry", "q": "tenant:Other"}}
+#: What only a token of every tenant gets.
+FOR_ALL_TENANTS = {"api.add_tenant", "api.show_status", "api.list_audit"}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Rows:
+    """What belongs to a tenant, by number."""
+
+    tenant: int
+    events: int
+    tasks: int
+    groups: int
+    jobs: int
+    repairs: int
+
+
+def insert_rows(conn: psycopg.Connection, tenant: int, company: str) -> Rows:
+    """Insert a row of every kind for the tenant."""
+    event = insert_event(conn, front_id=f"evt_{company}", company=company, state="failed")
+    task = insert_task(conn, event)
+    return Rows(
+        tenant=tenant,
+        events=event,
+        tasks=task,
+        groups=number_of(conn, "SELECT failure_group_id FROM tasks WHERE tenant_id = %s", tenant),
+        jobs=number_of(
+            conn,
+            "INSERT INTO jobs (verb, words, requested_by, tenant_id) VALUES ('retry', '', 'nora', %s) RETURNING id",
+            tenant,
+        ),
+        repairs=number_of(
+            conn, "INSERT INTO repairs (tenant_id, requested_by) VALUES (%s, 'nora') RETURNING id", tenant
+        ),
+    )
+
+
+def number_of(conn: psycopg.Connection, query: str, tenant: int) -> int:
+    row = conn.execute(query, (tenant,)).fetchone()
+    assert row
+    return int(row[0])
 
 
 def routes(application: OpenAPI) -> list[tuple[Rule, str]]:
@@ -34,69 +83,124 @@ def routes(application: OpenAPI) -> list[tuple[Rule, str]]:
     return [(rule, method) for rule in rules for method in (rule.methods or set()) - {"HEAD", "OPTIONS"}]
 
 
-def path_of(rule: Rule, tenant: int) -> str:
+def path_of(rule: Rule, tenant: int, rows: Rows | None = None) -> str:
     path = rule.rule.removeprefix("/api/v1")
-    return path.replace("<int:tenant_id>", str(tenant)).replace("<anything:external_id>", "17")
+    path = path.replace("<int:tenant_id>", str(tenant)).replace("<anything:external_id>", "17")
+    noun = path.split("/")[1].removeprefix("failure-")
+    return path.replace("<int:number>", str(getattr(rows, noun, 1))).replace("<string:step>", "start")
 
 
-def statuses(api: ApiClient, application: OpenAPI, tenant: int) -> dict[str, int]:
-    """Return the status of each route, by endpoint."""
+def answers(api: ApiClient, application: OpenAPI, tenant: int, rows: Rows | None = None) -> dict[str, TestResponse]:
+    """Return the answer of each route, by endpoint."""
+    bodies = {
+        **BODIES,
+        "api.request_repairs": {"tenant_ids": [tenant], "since": "1h"},
+        "api.stop_repairs": {"tenant_id": tenant},
+    }
     return {
-        rule.endpoint: api.answer(method, path_of(rule, tenant), BODIES.get(rule.endpoint)).status_code
+        rule.endpoint: api.answer(
+            method,
+            path_of(rule, tenant, rows),
+            bodies.get(rule.endpoint),
+            query_string=QUERIES.get(rule.endpoint),
+        )
         for rule, method in routes(application)
     }
 
 
-def rows(conn: psycopg.Connection) -> list[Any]:
+def stored(conn: psycopg.Connection) -> list[Any]:
     """Return all rows that the API could change."""
-    return conn.execute(
-        "SELECT t::text FROM tenants t UNION ALL SELECT u::text FROM users u"
-        " UNION ALL SELECT a::text FROM user_addresses a UNION ALL SELECT l::text FROM connect_links l ORDER BY 1"
-    ).fetchall()
+    rows = "tenants users user_addresses connect_links tasks failure_groups jobs job_items repairs journal"
+    tables = rows.split()
+    query = " UNION ALL ".join(f"SELECT t::text FROM {table} t" for table in tables)
+    return conn.execute(f"{query} ORDER BY 1").fetchall()
 
 
 @pytest.fixture
-def other(conn: psycopg.Connection) -> int:
-    """Add another tenant with a user of its own."""
+def other(conn: psycopg.Connection) -> Rows:
+    """Add another tenant with rows of every kind."""
     tenant = tenants.add(conn, "Other", "cmp_other")
     conn.execute("INSERT INTO users (tenant_id, external_id, name) VALUES (%s, '17', 'Theirs')", (tenant,))
-    return tenant
+    return insert_rows(conn, tenant, "cmp_other")
 
 
 def test_a_token_of_one_tenant_finds_no_other_on_any_route(
-    application: OpenAPI, mailroom: Mailroom, tenant: int, other: int, conn: psycopg.Connection
+    application: OpenAPI, mailroom: Mailroom, tenant: int, other: Rows, conn: psycopg.Connection
 ) -> None:
+    ours = insert_rows(conn, tenant, "cmp_acme")
     bound = ApiClient(
         client=application.test_client(), token=token_for(mailroom, "acme", "--scope", "write", "--tenant", "Acme")
     )
-    before = rows(conn)
-    theirs = {rule.endpoint for rule, _ in routes(application) if "tenant_id" in rule.arguments}
-    answered = statuses(bound, application, other)
-    assert {endpoint: answered[endpoint] for endpoint in theirs} == dict.fromkeys(theirs, 404)
-    assert (answered["api.list_tenants"], answered["api.add_tenant"]) == (200, 403)
-    assert rows(conn) == before
+    before = stored(conn)
+    answered = answers(bound, application, other.tenant, other)
+    of_one = {rule.endpoint for rule, _ in routes(application) if {"tenant_id", "number"} & rule.arguments}
+    of_one |= {"api.request_repairs", "api.stop_repairs"}
+    assert {endpoint: answered[endpoint].status_code for endpoint in of_one} == dict.fromkeys(of_one, 404)
+    assert {endpoint for endpoint, answer in answered.items() if answer.status_code == 403} == FOR_ALL_TENANTS
+    assert {answered[endpoint].status_code for endpoint in ("api.plan_job", "api.preview_job")} == {422}
+    lists = set(answered) - of_one - FOR_ALL_TENANTS - {"api.plan_job", "api.preview_job"}
+    assert {endpoint: answered[endpoint].status_code for endpoint in lists} == dict.fromkeys(lists, 200)
+    shown = "".join(answered[endpoint].get_data(as_text=True) for endpoint in lists)
+    assert "Acme" in shown
+    assert not {"Other", "cmp_other", "Theirs"} & set(re.findall(r"\w+", shown))
+    assert stored(conn) == before
+    for noun in ("events", "tasks", "jobs", "repairs"):
+        [row] = bound("GET", f"/{noun}")[noun]
+        assert row["number" if noun == "events" else "id"] == getattr(ours, noun)
+    assert [each["id"] for each in bound("GET", "/failure-groups")["groups"]] == [ours.groups]
     assert [each["id"] for each in bound("GET", "/tenants")["tenants"]] == [tenant]
+    assert bound("GET", f"/repairs?ids={other.repairs}")["repairs"] == []
+    assert bound("GET", "/tenants?name=Other")["tenants"] == []
+    assert bound("GET", "/events?id=evt_cmp_other")["events"] == []
+
+
+def test_a_token_of_one_tenant_changes_only_its_own(
+    application: OpenAPI, mailroom: Mailroom, tenant: int, other: Rows, conn: psycopg.Connection
+) -> None:
+    ours = insert_rows(conn, tenant, "cmp_acme")
+    bound = ApiClient(
+        client=application.test_client(), token=token_for(mailroom, "acme", "--scope", "write", "--tenant", "Acme")
+    )
+    job = bound("POST", "/jobs", {"verb": "retry", "tasks": [ours.tasks, other.tasks]}, code=201)["job"]
+    assert (job["total"], job["tenant_id"]) == (1, tenant)
+    bound("POST", f"/jobs/{job['id']}/start")
+    assert bound("POST", "/repairs/stop", {}) == {"stopped": 1}
+    states = conn.execute("SELECT tenant_id, state FROM repairs ORDER BY tenant_id").fetchall()
+    assert states == [(tenant, "stopped"), (other.tenant, "waiting")]
 
 
 def test_a_tenant_out_of_sight_looks_like_one_that_is_not_there(
-    application: OpenAPI, mailroom: Mailroom, acme: str, other: int
+    application: OpenAPI, mailroom: Mailroom, acme: str, other: Rows
 ) -> None:
-    bound = ApiClient(client=application.test_client(), token=token_for(mailroom, "acme", "--tenant", acme))
-    [hidden, missing] = [bound("GET", f"/tenants/{each}", code=404) for each in (other, 999_999)]
-    assert hidden["detail"].replace(str(other), "ID") == missing["detail"].replace("999999", "ID")
-    assert hidden["code"] == missing["code"] == "unknown_tenant"
+    bound = ApiClient(
+        client=application.test_client(), token=token_for(mailroom, "acme", "--scope", "write", "--tenant", acme)
+    )
+    for method, path, body, number in (
+        ("GET", "/tenants/{}", None, other.tenant),
+        ("GET", "/events/{}", None, other.events),
+        ("POST", "/events/{}/reveal", None, other.events),
+        ("GET", "/tasks/{}", None, other.tasks),
+        ("POST", "/tasks/{}/retry", {}, other.tasks),
+        ("POST", "/tasks/{}/retry", {"attempts": 99}, other.tasks),
+        ("POST", "/failure-groups/{}/decision", {"state": "fixed"}, other.groups),
+        ("POST", "/jobs/{}/cancel", None, other.jobs),
+    ):
+        [hidden, missing] = [bound(method, path.format(each), body, code=404) for each in (number, 999_999)]
+        assert hidden["detail"].replace(str(number), "ID") == missing["detail"].replace("999999", "ID"), path
+        assert hidden["code"] == missing["code"], path
 
 
 def test_a_token_that_reads_writes_on_no_route(
     application: OpenAPI, mailroom: Mailroom, tenant: int, conn: psycopg.Connection
 ) -> None:
+    ours = insert_rows(conn, tenant, "cmp_acme")
     reader = ApiClient(client=application.test_client(), token=token_for(mailroom, "reader"))
-    before = rows(conn)
-    answered = statuses(reader, application, tenant)
+    before = stored(conn)
+    answered = answers(reader, application, tenant, ours)
     writing = {rule.endpoint for rule, method in routes(application) if method not in READING}
-    assert {endpoint for endpoint, status in answered.items() if status == 403} == writing
+    assert {endpoint for endpoint, answer in answered.items() if answer.status_code == 403} == writing
     assert "scope_too_small" in reader.answer("POST", f"/tenants/{tenant}/pause").get_data(as_text=True)
-    assert rows(conn) == before
+    assert stored(conn) == before
 
 
 @pytest.mark.parametrize(

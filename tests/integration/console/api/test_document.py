@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import re
 from html.parser import HTMLParser
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -18,6 +20,9 @@ if TYPE_CHECKING:
     from tests.integration.console.api.client import ApiClient
 
 
+ROOT = Path(__file__).parents[4]
+
+
 @pytest.fixture
 def document(application: OpenAPI) -> dict[str, Any]:
     read: dict[str, Any] = application.test_client().get("/api/openapi.json").get_json()
@@ -26,6 +31,11 @@ def document(application: OpenAPI) -> dict[str, Any]:
 
 def of_schema(document: dict[str, Any], name: str) -> Draft202012Validator:
     return Draft202012Validator({"$ref": f"#/components/schemas/{name}", "components": document["components"]})
+
+
+def test_the_committed_document_is_the_served_one(document: dict[str, Any]) -> None:
+    """`python -m docs.openapi_document` writes it anew."""
+    assert json.loads((ROOT / "docs" / "openapi.json").read_text(encoding="utf-8")) == document
 
 
 def test_it_is_valid_openapi(document: dict[str, Any]) -> None:
@@ -69,9 +79,17 @@ def test_every_body_has_an_example_that_fits_its_schema(document: dict[str, Any]
         for operation in operations.values()
         for content in operation.get("requestBody", {}).get("content", {}).values()
     ]
-    assert len(bodies) == 5
+    assert len(bodies) == 11
     for name in bodies:
         of_schema(document, name).validate(schemas[name]["example"])
+
+
+def test_every_example_fits_its_schema(document: dict[str, Any]) -> None:
+    schemas = document["components"]["schemas"]
+    with_examples = {name: schema["example"] for name, schema in schemas.items() if "example" in schema}
+    assert len(with_examples) > 10
+    for name, example in with_examples.items():
+        of_schema(document, name).validate(example)
 
 
 def test_answers_and_problems_are_as_described(api: ApiClient, users: str, document: dict[str, Any]) -> None:

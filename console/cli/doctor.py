@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING
 import click
 
 from console.cli.commands import FAILED
-from console.cli.options import database, json_option
+from console.cli.options import database, json_option, require_no_remote
 from console.cli.output import print_json, safe_text, stdout_page
 from shared.errors import ConfigurationError
 
 if TYPE_CHECKING:
-    from console.cli.doctor.checks import Finding
+    from console.checks import Finding
 
 
 @click.command()
@@ -50,7 +50,7 @@ def health(ctx: click.Context, kind: str) -> None:
 
 
 def _findings() -> Iterator[Finding]:
-    from console.cli.doctor.checks import Finding, run_checks
+    from console.checks import Finding, run_checks
     from shared.settings import load
 
     try:
@@ -59,6 +59,7 @@ def _findings() -> Iterator[Finding]:
         for mistake in str(error).splitlines():
             yield Finding(name="settings", ok=False, found=mistake, fix="correct the environment")
         return
+    require_no_remote()
     yield Finding(name="settings", ok=True, found="can be read")
     yield from run_checks(settings)
 

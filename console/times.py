@@ -8,6 +8,7 @@ from datetime import UTC, datetime, timedelta
 SECONDS = {"s": 1, "m": 60, "h": 3_600, "d": 86_400, "w": 604_800}
 DURATION = re.compile(r"(\d{1,7})([smhdw])")
 LONGEST = timedelta(days=3650)
+EARLIEST, LATEST = datetime(1970, 1, 1, tzinfo=UTC), datetime(2200, 1, 1, tzinfo=UTC)
 
 
 def parse_duration(text: str) -> timedelta:
@@ -29,7 +30,10 @@ def parse_since(text: str, now: datetime) -> datetime:
         since = datetime.fromisoformat(text.strip())
     except ValueError:
         raise ValueError(f"{text!r} is no time; write 2h, 7d or 2026-03-01T08:00:00Z") from None
-    return since if since.tzinfo else since.replace(tzinfo=UTC)
+    since = since if since.tzinfo else since.replace(tzinfo=UTC)
+    if not EARLIEST <= since <= LATEST:  # with another offset, PostgreSQL may hold what Python cannot
+        raise ValueError(f"{text!r} is no time between {EARLIEST.year} and {LATEST.year}")
+    return since
 
 
 def format_duration(seconds: float) -> str:
@@ -41,6 +45,13 @@ def format_duration(seconds: float) -> str:
             rest = int(seconds % size // part)
             return f"{int(seconds // size)} {unit}" + (f" {rest} {smaller}" if rest else "")
     return f"{seconds:.0f} s"
+
+
+def typed_duration(length: timedelta) -> str:
+    """Write a length of time as `parse_duration` reads it, in the largest unit that fits."""
+    seconds = round(length.total_seconds())
+    unit = next(name for name in ("w", "d", "h", "m", "s") if seconds % SECONDS[name] == 0)
+    return f"{seconds // SECONDS[unit]}{unit}"
 
 
 def format_time(at: datetime) -> str:

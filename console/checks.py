@@ -1,4 +1,4 @@
-"""The checks of `mailroom doctor`: each looks at one thing and says how to fix it."""
+"""The checks of `mailroom doctor` and of the Status page: each looks at one thing and says how to fix it."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from urllib.parse import urlsplit
 
 import redis
 
-from console.cli.status import REMEDIES, counted, names, silence
-from console.cli.times import format_time
 from console.issued_secrets import OAUTH_SETTINGS, missing_oauth_settings
 from console.key_rotation import KeyUsage, key_usage
+from console.remedies import REMEDIES, counted, names, silence
+from console.times import format_time
 from shared.connection.budget import Budget
 from shared.connection.vault import TokenVault
 from shared.db.core import migrate
-from shared.db.core.pool import session
+from shared.db.core.session import session
 from shared.db.reading import status
 from shared.db.tasks import outages, rate_limit
 from shared.db.tenants import connections, erasing, tenants

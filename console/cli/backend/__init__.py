@@ -1,0 +1,109 @@
+"""The port through which commands read and change things: a database, or the REST API of a console elsewhere."""
+
+from __future__ import annotations
+
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any, Protocol
+
+from console.cli.options import database, operator_name, remote_token, remote_url
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+    from datetime import datetime
+
+    from console.cli.options import Selection
+    from console.status_document import Status
+    from shared.db.jobs import Group, Job, JobProgress, Verb
+    from shared.db.reading.events import EventSummary
+    from shared.db.reading.repairs import RepairableTenant, RepairView
+    from shared.db.reading.tasks import TaskDetails, TaskGroup, TaskSummary
+    from shared.db.tenants.tenants import TenantOverview
+
+
+class Backend(Protocol):
+    """What commands ask for. Raises NothingMatched for an unknown tenant, and MailroomError for a refusal."""
+
+    def list_events(self, wanted: Selection, *, limit: int) -> Sequence[EventSummary]:
+        """Return the newest events that match."""
+
+    def find_events(self, name: str, *, tenant: str | None, company: str | None) -> Sequence[EventSummary]:
+        """Return the events with this id, which may be Front's, our number, or the id of a delivery."""
+
+    def event_document(self, number: int) -> dict[str, Any]:
+        """Return all that is known of an event; `at` and `ended_at` of its timeline are times."""
+
+    def event_body(self, number: int) -> bytes | None:
+        """Return the body of an event as Front sent it; None when it is no longer stored."""
+
+    def list_tasks(self, wanted: Selection, *, limit: int) -> Sequence[TaskSummary]:
+        """Return the newest tasks that match."""
+
+    def task(self, number: int) -> TaskDetails | None:
+        """Return a task and its attempts."""
+
+    def count_tasks(self, verb: Verb, wanted: Selection) -> Sequence[TaskGroup]:
+        """Count the tasks that a job would change now."""
+
+    def plan_job(self, verb: Verb, wanted: Selection, *, reason: str, accept_size: bool) -> int:
+        """Plan a job for the tasks that match now, and return its number."""
+
+    def step_job(self, number: int, step: str) -> Job:
+        """Start, pause, resume or cancel a job, and return it as it is then."""
+
+    def list_jobs(self, *, limit: int) -> Sequence[Job]:
+        """Return the latest jobs."""
+
+    def job(self, number: int) -> JobProgress | None:
+        """Return a job and what became of its tasks."""
+
+    def job_groups(self, number: int) -> Sequence[Group]:
+        """Count the tasks of a job by tenant, kind, state and cause."""
+
+    def help_job(self, number: int) -> None:
+        """Carry the job out as far as no worker does, if this process can."""
+
+    def running_kinds(self) -> set[str]:
+        """Return the kinds of processes that run."""
+
+    def list_tenants(self, customer: str | None) -> Sequence[tuple[TenantOverview, int]]:
+        """Return the tenants by name, each with the number of its parked tasks."""
+
+    def tenant(self, name: str) -> TenantOverview:
+        """Return the tenant with this name or company id. Raises NothingMatched."""
+
+    def pause_tenant(self, tenant_id: int) -> None:
+        """Pause a tenant's work, unless it is parked already."""
+
+    def resume_tenant(self, tenant_id: int) -> None:
+        """Resume a tenant's work, if it is paused."""
+
+    def repairable_tenants(self, tenant_id: int | None) -> Sequence[RepairableTenant]:
+        """Return the connected tenants, or this one if it is connected."""
+
+    def request_repairs(self, tenant_ids: Sequence[int], *, since: datetime, dry_run: bool) -> Sequence[int]:
+        """Ask for a repair of each tenant, and return the numbers of the repairs."""
+
+    def repairs(self, numbers: Sequence[int]) -> Sequence[RepairView]:
+        """Return the repairs with these numbers, sorted by tenant."""
+
+    def stop_repairs(self, tenant_id: int | None) -> int:
+        """Stop the open repairs of one tenant or of all, and return how many those were."""
+
+    def status(self) -> Status:
+        """Return the figures of `mailroom status`."""
+
+
+@contextmanager
+def backend() -> Iterator[Backend]:
+    """Give the API of the console at --url or MAILROOM_URL; where neither is set, the database."""
+    if url := remote_url():
+        from console.cli.backend.remote import Remote
+
+        with Remote(url, remote_token()) as remote:
+            yield remote
+    else:
+        from console.access.actor import command_line_actor
+        from console.cli.backend.local import Local
+
+        with database() as conn:
+            yield Local(conn, command_line_actor(operator_name()))

@@ -1,0 +1,182 @@
+"""Commands work with the database: they read it, and change it through the operations that pages and API use, too."""
+
+from __future__ import annotations
+
+import zlib
+from contextlib import suppress
+from dataclasses import dataclass
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+from console.cli.options import find_tenant
+from console.cli.output import say
+from console.event_document import event_document
+from console.operations import jobs as job_operations
+from console.operations import tenants as tenant_operations
+from console.operations.audited import in_transaction
+from shared.db import jobs
+from shared.db.jobs import STATES, Plan
+from shared.db.reading import events, repairs, status, tasks
+from shared.db.reading.filters import Filter
+from shared.db.tenants import tenants
+from shared.errors import Fenced
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from datetime import datetime
+
+    from console.access.actor import Actor
+    from console.cli.options import Selection
+    from console.operations.audited import Run
+    from console.status_document import Status
+    from shared.db.core.pool import Connection
+    from shared.db.jobs import Group, Job, JobProgress, Verb
+    from shared.db.reading.events import EventSummary
+    from shared.db.reading.repairs import RepairableTenant, RepairView
+    from shared.db.reading.tasks import TaskDetails, TaskGroup, TaskSummary
+    from shared.db.tenants.tenants import TenantOverview
+
+MOST_GROUPS = 1_000
+
+
+@dataclass(frozen=True)
+class Local:
+    """A connection to the database, and who runs the command."""
+
+    conn: Connection
+    actor: Actor
+
+    @property
+    def _run(self) -> Run:
+        return in_transaction(self.conn)
+
+    def list_events(self, wanted: Selection, *, limit: int) -> list[EventSummary]:
+        """Return the newest events that match."""
+        return events.latest(self.conn, self._filter(wanted), limit=limit)
+
+    def find_events(self, name: str, *, tenant: str | None, company: str | None) -> list[EventSummary]:
+        """Return the events with this id."""
+        company = find_tenant(self.conn, tenant).company_id if tenant else company
+        return events.find_by_any_id(self.conn, name, company_id=company)
+
+    def event_document(self, number: int) -> dict[str, Any]:
+        """Return all that is known of an event."""
+        with self.conn.transaction():
+            found = events.event_details(self.conn, number)
+        if found is None:
+            raise LookupError(number)
+        return event_document(found)
+
+    def event_body(self, number: int) -> bytes | None:
+        """Return the body of an event."""
+        body = events.first_body(self.conn, number)
+        return None if body is None else zlib.decompress(body)
+
+    def list_tasks(self, wanted: Selection, *, limit: int) -> list[TaskSummary]:
+        """Return the newest tasks that match."""
+        return tasks.latest(self.conn, self._filter(wanted), limit=limit)
+
+    def task(self, number: int) -> TaskDetails | None:
+        """Return a task and its attempts."""
+        with self.conn.transaction():
+            return tasks.task_details(self.conn, number)
+
+    def count_tasks(self, verb: Verb, wanted: Selection) -> list[TaskGroup]:
+        """Count the tasks that a job would change now."""
+        return tasks.count_groups(self.conn, self._filter(wanted), STATES[verb])
+
+    def plan_job(self, verb: Verb, wanted: Selection, *, reason: str, accept_size: bool) -> int:
+        """Plan a job for the tasks that match now."""
+        plan = Plan(
+            verb=verb,
+            words=job_operations.described(wanted.words(), wanted.ids),
+            requested_by=self.actor.name,
+            reason=reason,
+            accept_size=accept_size,
+        )
+        return job_operations.plan_job(self._run, self.actor, self._filter(wanted), plan)
+
+    def step_job(self, number: int, step: str) -> Job:
+        """Start, pause, resume or cancel a job."""
+        return job_operations.step_job(self._run, self.actor, number, step)
+
+    def list_jobs(self, *, limit: int) -> list[Job]:
+        """Return the latest jobs."""
+        return jobs.latest(self.conn, limit=limit)
+
+    def job(self, number: int) -> JobProgress | None:
+        """Return a job and what became of its tasks."""
+        return jobs.progress(self.conn, number)
+
+    def job_groups(self, number: int) -> list[Group]:
+        """Count the tasks of a job."""
+        return jobs.groups(self.conn, number, limit=MOST_GROUPS)
+
+    def help_job(self, number: int) -> None:
+        """Carry the job out as far as no worker does, so that a job needs no worker to make its tasks due."""
+        claimed = self._run(partial(jobs.claim, job_id=number))
+        with suppress(Fenced):
+            while claimed and self._run(partial(jobs.run_slice, job=claimed)):
+                pass
+
+    def running_kinds(self) -> set[str]:
+        """Return the kinds of processes that run."""
+        return {process.kind for process in status.running_processes(self.conn)}
+
+    def list_tenants(self, customer: str | None) -> list[tuple[TenantOverview, int]]:
+        """Return the tenants by name, each with the number of its parked tasks."""
+        with self.conn.transaction():
+            found, waiting = tenants.list_all(self.conn, customer=customer), status.waiting_tasks(self.conn)
+        return [(each, waiting.get(each.name, 0)) for each in found]
+
+    def tenant(self, name: str) -> TenantOverview:
+        """Return the tenant with this name or company id."""
+        return find_tenant(self.conn, name)
+
+    def pause_tenant(self, tenant_id: int) -> None:
+        """Pause a tenant's work, unless it is parked already."""
+        with suppress(tenant_operations.NotPaused):
+            tenant_operations.pause_tenant(self._run, self.actor, tenant_id)
+
+    def resume_tenant(self, tenant_id: int) -> None:
+        """Resume a tenant's work, if it is paused."""
+        with suppress(tenant_operations.NotPaused):
+            tenant_operations.resume_tenant(self._run, self.actor, tenant_id)
+
+    def repairable_tenants(self, tenant_id: int | None) -> list[RepairableTenant]:
+        """Return the connected tenants, or this one if it is connected."""
+        return repairs.repairable_tenants(self.conn, tenant_id)
+
+    def request_repairs(self, tenant_ids: Sequence[int], *, since: datetime, dry_run: bool) -> list[int]:
+        """Ask for a repair of each tenant."""
+        with self.conn.transaction():
+            return [
+                tenant_operations.request_repair(self._run, self.actor, tenant_id, since=since, dry_run=dry_run)
+                for tenant_id in tenant_ids
+            ]
+
+    def repairs(self, numbers: Sequence[int]) -> list[RepairView]:
+        """Return the repairs with these numbers, sorted by tenant."""
+        return repairs.repairs_by_id(self.conn, numbers)
+
+    def stop_repairs(self, tenant_id: int | None) -> int:
+        """Stop the open repairs of one tenant or of all."""
+        return tenant_operations.stop_repairs(self._run, self.actor, tenant_id)
+
+    def status(self) -> Status:
+        """Return the figures of `mailroom status`; say on stderr when Redis does not answer."""
+        from console.status_document import read_status
+        from shared.settings import load
+
+        with self.conn.transaction():
+            return read_status(self.conn, load("redis_url"), on_outage=lambda error: say(f"{error.code}: {error}"))
+
+    def _filter(self, wanted: Selection) -> Filter:
+        return Filter(
+            tenant_id=find_tenant(self.conn, wanted.tenant).id if wanted.tenant else None,
+            state=wanted.state,
+            code=wanted.code,
+            kind=wanted.kind,
+            since=wanted.since,
+            ids=wanted.ids or None,
+        )

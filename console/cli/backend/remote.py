@@ -1,0 +1,286 @@
+"""Commands work with a console elsewhere, through its REST API."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING, Any, TypeVar
+from uuid import uuid4
+
+import requests
+from pydantic import TypeAdapter, ValidationError
+
+from console.cli.commands import NothingMatched
+from console.status_document import Status
+from shared.db.jobs import Group, Job, JobProgress, Verb
+from shared.db.reading.events import EventSummary
+from shared.db.reading.repairs import RepairableTenant, RepairView
+from shared.db.reading.status import ParkedTenant
+from shared.db.reading.tasks import TaskDetails, TaskGroup, TaskSummary
+from shared.db.tenants.tenants import TenantOverview
+from shared.errors import MailroomError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+
+    from console.cli.options import Selection
+
+T = TypeVar("T")
+
+LONGEST_PAGE = 500  # rows
+TIMEOUTS = (5.0, 60.0)  # seconds to connect, and to wait for an answer
+NOT_FOUND = 404
+
+
+class ConsoleAway(MailroomError):
+    """No Mailroom console answers at this address."""
+
+    code = "console_away"
+
+
+class Refused(MailroomError):
+    """The console refuses a request; `code` is that of its problem."""
+
+    def __init__(self, status: int, code: str, message: str):
+        super().__init__(message)
+        self.status = status
+        self.code = code
+
+
+class _Bearer(requests.auth.AuthBase):
+    """Sends the token; unlike a header of the session it is not replaced by an entry of a .netrc file."""
+
+    def __init__(self, token: str):
+        self._header = f"Bearer {token}"
+
+    def __call__(self, request: requests.PreparedRequest) -> requests.PreparedRequest:
+        request.headers["Authorization"] = self._header
+        return request
+
+
+class Remote:
+    """A console, asked with an API token."""
+
+    def __init__(self, url: str, token: str):
+        self._url = url
+        self._session = requests.Session()
+        self._session.auth = _Bearer(token)
+
+    def __enter__(self) -> Remote:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._session.close()
+
+    def list_events(self, wanted: Selection, *, limit: int) -> list[EventSummary]:
+        """Return the newest events that match."""
+        return self._rows(list[EventSummary], "events", "events", self._narrowed(wanted), limit=limit)
+
+    def find_events(self, name: str, *, tenant: str | None, company: str | None) -> list[EventSummary]:
+        """Return the events with this id."""
+        company = self.tenant(tenant).company_id if tenant else company
+        found = self._rows(list[EventSummary], "events", "events", {"id": name}, limit=LONGEST_PAGE)
+        return [event for event in found if company in {None, event.company_id}]
+
+    def event_document(self, number: int) -> dict[str, Any]:
+        """Return all that is known of an event."""
+        document = self._get(f"events/{number}")
+        for moment in document["timeline"]:
+            for name in ("at", "ended_at"):
+                if moment.get(name):
+                    moment[name] = datetime.fromisoformat(moment[name])
+        return document
+
+    def event_body(self, number: int) -> bytes | None:
+        """Return the body of an event."""
+        try:
+            return self._send("POST", f"events/{number}/reveal").content
+        except Refused as refusal:
+            if refusal.code == "body_gone":
+                return None
+            raise
+
+    def list_tasks(self, wanted: Selection, *, limit: int) -> list[TaskSummary]:
+        """Return the newest tasks that match."""
+        return self._rows(list[TaskSummary], "tasks", "tasks", self._narrowed(wanted), limit=limit)
+
+    def task(self, number: int) -> TaskDetails | None:
+        """Return a task and its attempts."""
+        return self._find(TaskDetails, f"tasks/{number}")
+
+    def count_tasks(self, verb: Verb, wanted: Selection) -> list[TaskGroup]:
+        """Count the tasks that a job would change now."""
+        query = {"verb": verb, "q": self._checked(wanted).words().text()}
+        if wanted.ids:
+            query["tasks"] = ",".join(map(str, wanted.ids))
+        return _read(list[TaskGroup], self._get("jobs/preview", query)["groups"])
+
+    def plan_job(self, verb: Verb, wanted: Selection, *, reason: str, accept_size: bool) -> int:
+        """Plan a job for the tasks that match now."""
+        order = {"verb": verb, "q": self._checked(wanted).words().text(), "reason": reason, "accept_size": accept_size}
+        if wanted.ids:
+            order["tasks"] = list(wanted.ids)
+        return int(self._create("jobs", order)["job"]["id"])
+
+    def step_job(self, number: int, step: str) -> Job:
+        """Start, pause, resume or cancel a job."""
+        return _read(Job, self._send("POST", f"jobs/{number}/{step}").json()["job"])
+
+    def list_jobs(self, *, limit: int) -> list[Job]:
+        """Return the latest jobs."""
+        return self._rows(list[Job], "jobs", "jobs", {}, limit=limit)
+
+    def job(self, number: int) -> JobProgress | None:
+        """Return a job and what became of its tasks."""
+        return self._find(JobProgress, f"jobs/{number}")
+
+    def job_groups(self, number: int) -> list[Group]:
+        """Count the tasks of a job."""
+        return _read(list[Group], self._get(f"jobs/{number}/groups")["groups"])
+
+    def help_job(self, number: int) -> None:
+        """Do nothing: the workers carry the job out."""
+
+    def running_kinds(self) -> set[str]:
+        """Return the kinds of processes that run."""
+        return {process["kind"] for process in self._get("processes")["processes"]}
+
+    def list_tenants(self, customer: str | None) -> list[tuple[TenantOverview, int]]:
+        """Return the tenants by name, each with the number of its parked tasks."""
+        query = {} if customer is None else {"customer": customer}
+        found = [_tenant(each) for each in self._pages("tenants", "tenants", query)]
+        parked = _read(list[ParkedTenant], list(self._pages("parked", "tenants", {})))
+        waiting = {each.tenant_id: each.tasks for each in parked}
+        return [(each, waiting.get(each.id, 0)) for each in sorted(found, key=lambda each: each.name)]
+
+    def tenant(self, name: str) -> TenantOverview:
+        """Return the tenant with this name or company id."""
+        found = self._get("tenants", {"name": name})["tenants"]
+        if not found:
+            raise NothingMatched(f"there is no tenant {name!r}; `mailroom tenant list` lists all")
+        return _tenant(found[0])
+
+    def pause_tenant(self, tenant_id: int) -> None:
+        """Pause a tenant's work, unless it is parked already."""
+        self._send("POST", f"tenants/{tenant_id}/pause")
+
+    def resume_tenant(self, tenant_id: int) -> None:
+        """Resume a tenant's work, if it is paused."""
+        self._send("POST", f"tenants/{tenant_id}/resume")
+
+    def repairable_tenants(self, tenant_id: int | None) -> list[RepairableTenant]:
+        """Return the connected tenants, or this one if it is connected."""
+        found = _read(list[RepairableTenant], self._get("repairs/candidates")["tenants"])
+        return [each for each in found if tenant_id in {None, each.id}]
+
+    def request_repairs(self, tenant_ids: Sequence[int], *, since: datetime, dry_run: bool) -> list[int]:
+        """Ask for a repair of each tenant."""
+        order = {"tenant_ids": list(tenant_ids), "since": since.isoformat(), "dry_run": dry_run}
+        return _read(list[int], self._create("repairs", order)["repair_ids"])
+
+    def repairs(self, numbers: Sequence[int]) -> list[RepairView]:
+        """Return the repairs with these numbers, sorted by tenant."""
+        return _read(list[RepairView], self._get("repairs", {"ids": ",".join(map(str, numbers))})["repairs"])
+
+    def stop_repairs(self, tenant_id: int | None) -> int:
+        """Stop the open repairs of one tenant or of all."""
+        return int(self._send("POST", "repairs/stop", body={"tenant_id": tenant_id}).json()["stopped"])
+
+    def status(self) -> Status:
+        """Return the figures of `mailroom status`."""
+        return _read(Status, self._get("status"))
+
+    def _checked(self, wanted: Selection) -> Selection:
+        """Return the selection with the tenant's own name. Raises NothingMatched for an unknown tenant."""
+        return replace(wanted, tenant=self.tenant(wanted.tenant).name) if wanted.tenant else wanted
+
+    def _narrowed(self, wanted: Selection) -> dict[str, str]:
+        return {"q": self._checked(wanted).words().text()}
+
+    def _rows(self, kind: type[T], path: str, member: str, query: Mapping[str, str], *, limit: int) -> T:
+        return _read(kind, list(self._pages(path, member, query, limit=limit)))
+
+    def _pages(self, path: str, member: str, query: Mapping[str, str], *, limit: int | None = None) -> Iterator[Any]:
+        """Yield the rows of a list, page by page."""
+        after: dict[str, str] = {}
+        while True:
+            size = LONGEST_PAGE if limit is None else min(limit, LONGEST_PAGE)
+            page = self._get(path, {**query, **after, "limit": str(size)})
+            yield from page[member]
+            limit = None if limit is None else limit - len(page[member])
+            if page["next"] is None or limit == 0:
+                return
+            after = {"after": str(page["next"])}
+
+    def _find(self, kind: type[T], path: str) -> T | None:
+        try:
+            return _read(kind, self._get(path))
+        except Refused as refusal:
+            if refusal.status == NOT_FOUND:
+                return None
+            raise
+
+    def _get(self, path: str, query: Mapping[str, str] | None = None) -> dict[str, Any]:
+        document: dict[str, Any] = self._send("GET", path, query=query).json()
+        return document
+
+    def _create(self, path: str, body: object) -> dict[str, Any]:
+        """Create something, and send the request once more when its answer is lost."""
+        key = uuid4().hex
+        try:
+            answer = self._send("POST", path, body=body, key=key)
+        except ConsoleAway:
+            answer = self._send("POST", path, body=body, key=key)
+        document: dict[str, Any] = answer.json()
+        return document
+
+    def _send(
+        self,
+        method: str,
+        path: str,
+        *,
+        query: Mapping[str, str] | None = None,
+        body: object = None,
+        key: str | None = None,
+    ) -> requests.Response:
+        try:
+            answer = self._session.request(
+                method,
+                f"{self._url}/api/v1/{path}",
+                params=query,
+                json=body,
+                headers={"Idempotency-Key": key},
+                timeout=TIMEOUTS,
+                allow_redirects=False,  # a token goes nowhere else
+            )
+        except requests.RequestException as error:
+            raise ConsoleAway(f"{self._url} does not answer ({type(error).__name__}); check --url") from error
+        if not answer.ok or answer.is_redirect:
+            raise _refusal(answer)
+        return answer
+
+
+def _refusal(answer: requests.Response) -> MailroomError:
+    if answer.headers.get("Content-Type") != "application/problem+json":
+        place = answer.headers.get("Location")
+        return ConsoleAway(
+            f"{answer.url} is no console of Mailroom: it answered {answer.status_code}"
+            + (f" and leads to {place}" if place else "")
+        )
+    problem = answer.json()
+    faults = "".join(f"; {each['detail']}" for each in problem.get("errors", ()))
+    return Refused(answer.status_code, problem["code"], problem["detail"] + faults)
+
+
+def _read(kind: type[T], value: object) -> T:
+    try:
+        return TypeAdapter(kind).validate_python(value)
+    except ValidationError as error:
+        [first, *_] = error.errors()
+        place = ".".join(map(str, first["loc"]))
+        raise ConsoleAway(f"the console is of another release: {place}: {first['msg']}") from None
+
+
+def _tenant(document: Mapping[str, Any]) -> TenantOverview:
+    seconds = document["act_within_seconds"]
+    return _read(TenantOverview, {**document, "act_within": timedelta(seconds=seconds)})

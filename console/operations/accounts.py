@@ -1,0 +1,153 @@
+"""Manage the accounts of the console: add them, give them links and roles, disable them, set passwords."""
+
+from __future__ import annotations
+
+import secrets
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING
+
+from console.access.passwords import hash_password, is_password
+from console.issued_secrets import digest_of
+from console.operations.audited import Change, Run, carry_out
+from shared.db.accounts import accounts, audit, sessions
+from shared.db.accounts.audit import NewAuditEntry
+from shared.errors import MailroomError
+from shared.text import clean, without_joiners
+
+if TYPE_CHECKING:
+    from console.access.actor import Actor
+    from shared.db.accounts.accounts import Account, Purpose, Role
+    from shared.db.core.pool import Connection
+
+LONGEST_EMAIL = 254  # RFC 5321
+LONGEST_NAME = 100
+LINK_VALID_FOR = {"password": timedelta(days=2), "login": timedelta(hours=1)}
+
+
+class BadAccount(MailroomError):
+    """The e-mail address or the name of an account cannot be used."""
+
+    code = "bad_account"
+
+
+class UnknownAccount(MailroomError):
+    """No account has this e-mail address or id."""
+
+    code = "unknown_account"
+
+
+class LinkClosed(MailroomError):
+    """The link was used, replaced, or has expired."""
+
+    code = "link_closed"
+
+
+class WrongPassword(MailroomError):
+    """The password is not the one of the account."""
+
+    code = "wrong_password"
+
+
+@dataclass(frozen=True, kw_only=True)
+class LoginLink:
+    """A link as it is given out; its path cannot be read again."""
+
+    path: str
+    expires_at: datetime
+
+
+def add_account(run: Run, actor: Actor, *, email: str, name: str, role: Role) -> int:
+    """Add an account and return its id. Raises NotAllowed, BadAccount, AccountExists."""
+    email, name = email.strip(), clean(name.strip(), LONGEST_NAME) or email.strip()
+    if not _looks_like_email(email):
+        raise BadAccount(f"{email!r} is no e-mail address; it looks like jane@example.com")
+    change = Change(verb="manage_accounts", target=email, after={"role": role})
+    return carry_out(run, actor, change, lambda conn: accounts.add(conn, email=email, name=name, role=role))
+
+
+def make_link(run: Run, actor: Actor, account: Account, purpose: Purpose = "password") -> LoginLink:
+    """Make a link that works once, in place of older ones. Raises NotAllowed."""
+    token = secrets.token_urlsafe(32)
+    change = Change(verb="manage_accounts", target=account.email, detail=f"a link for a {purpose}")
+    valid_for = LINK_VALID_FOR[purpose]
+    expires_at = carry_out(
+        run,
+        actor,
+        change,
+        lambda conn: accounts.add_link(conn, account.id, digest_of(token), purpose=purpose, valid_for=valid_for),
+    )
+    return LoginLink(path=f"/{purpose}/{token}", expires_at=expires_at)
+
+
+def set_role(run: Run, actor: Actor, account: Account, role: Role) -> None:
+    """Give an account another role. Raises NotAllowed, LastAdmin."""
+    change = Change(verb="manage_accounts", target=account.email, before={"role": account.role}, after={"role": role})
+    carry_out(run, actor, change, lambda conn: accounts.set_role(conn, account.id, role))
+
+
+def set_enabled(run: Run, actor: Actor, account: Account, *, enabled: bool) -> None:
+    """Let an account log in, or keep it from logging in and end its sessions. Raises NotAllowed, LastAdmin."""
+    change = Change(
+        verb="manage_accounts",
+        target=account.email,
+        before={"enabled": account.is_enabled},
+        after={"enabled": enabled},
+    )
+    work = accounts.enable if enabled else accounts.disable
+    carry_out(run, actor, change, lambda conn: work(conn, account.id))
+
+
+def set_password_by_link(run: Run, token: str, password: str, session: bytes) -> Account:
+    """Set the password of a link's account, end its other sessions, and start one.
+
+    Raises LinkClosed, BadPassword, HashingBusy.
+    """
+    hashed = hash_password(password)
+
+    def work(conn: Connection) -> Account:
+        owner = accounts.use_link(conn, digest_of(token), "password")
+        if owner is None:
+            raise LinkClosed("the link was used already, or it has expired; ask an admin for a new one")
+        _set_password(conn, owner, hashed, session)
+        return owner
+
+    return run(work)
+
+
+def change_password(run: Run, account: Account, *, old: str, new: str, session: bytes) -> None:
+    """Change one's own password, and end all sessions but the new one.
+
+    Raises WrongPassword, BadPassword, HashingBusy.
+    """
+    stored = run(lambda conn: accounts.password_of(conn, account.id))
+    if stored is not None and not is_password(old, stored):
+        raise WrongPassword("that is not your password of today")
+    hashed = hash_password(new)
+
+    run(lambda conn: _set_password(conn, account, hashed, session))
+
+
+def require_account(conn: Connection, email: str) -> Account:
+    """Return the account with this e-mail address. Raises UnknownAccount."""
+    found = accounts.find(conn, email)
+    if found is None:
+        raise UnknownAccount(f"nobody logs in as {email!r}; `mailroom admin list` lists all accounts")
+    return found
+
+
+def _set_password(conn: Connection, account: Account, hashed: str, session: bytes) -> None:
+    accounts.set_password(conn, account.id, hashed)
+    sessions.start(conn, account.id, session)
+    entry = NewAuditEntry(who=account.email, via="page", verb="set_password", target=account.email, allowed=True)
+    audit.write(conn, entry)
+
+
+def _looks_like_email(email: str) -> bool:
+    local, at, domain = email.rpartition("@")
+    return (
+        bool(local and at and domain)
+        and len(email) <= LONGEST_EMAIL
+        and without_joiners(email).isprintable()
+        and (" " not in email)
+    )

@@ -1,0 +1,175 @@
+"""What pages show that is not in PostgreSQL, or takes long to find out: looked up now and then, for all requests."""
+
+from __future__ import annotations
+
+import threading
+import time
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from functools import cached_property
+from typing import TYPE_CHECKING, Generic, TypeVar
+
+import structlog
+
+from console.checks import Finding, run_checks
+from shared.connection.budget import Budget
+from shared.db import figures
+from shared.db.reading import status
+from shared.db.tasks import rate_limit
+from shared.errors import MailroomError, StoreUnavailable
+from shared.intake.client import open_intake
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from shared.db.core.pool import Connection, Pool
+    from shared.intake.client import Intake
+    from shared.settings import Settings
+
+T = TypeVar("T")
+log = structlog.get_logger()
+CHECKED_SECONDS, INTAKE_SECONDS, BUDGET_SECONDS, PARKED_SECONDS = 15.0, 2.0, 10.0, 5.0
+#: Tenants that are at Front's limit or call most; an overview needs no more.
+MOST_BUDGETS = 10
+#: A page rather says that Redis does not answer than wait for it.
+REDIS_SECONDS = 0.5
+
+
+class Cached(Generic[T]):
+    """The result of `find`, about so many seconds old at the most.
+
+    Whoever asks later gets the last result, and one thread finds out the next. A result that is ten times as old is
+    shown to nobody: then they wait.
+    """
+
+    def __init__(self, find: Callable[[], T], *, seconds: float, longest: float | None = None) -> None:
+        self._find = find
+        self._seconds = seconds
+        self._longest = 10 * seconds if longest is None else longest
+        self._lock = threading.Lock()
+        self._found: tuple[float, T] | None = None
+
+    def get(self) -> T:
+        """Return the value. Raises what finding it out raises, if there is none that may be shown."""
+        found = self._found
+        if found is None or time.monotonic() - found[0] > self._longest:
+            return self._wait()
+        if time.monotonic() - found[0] > self._seconds and self._lock.acquire(blocking=False):
+            threading.Thread(target=self._refresh_and_release, name="lookup", daemon=True).start()
+        return found[1]
+
+    def _wait(self) -> T:
+        asked = time.monotonic()
+        with self._lock:
+            if self._found and self._found[0] >= asked:  # somebody else found it out meanwhile
+                return self._found[1]
+            return self._refresh()
+
+    def _refresh(self) -> T:
+        value = self._find()
+        self._found = (time.monotonic(), value)
+        return value
+
+    def _refresh_and_release(self) -> None:
+        try:
+            self._refresh()
+        except MailroomError as exc:
+            log.warning("lookup_failed", reason=str(exc))
+        finally:
+            self._lock.release()
+
+
+@dataclass(frozen=True, kw_only=True)
+class IntakeState:
+    """How many deliveries wait in Redis, and for how long the oldest has; None while Redis does not answer."""
+
+    depth: int | None
+    oldest_seconds: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class Checked:
+    """The results of all checks, and when they were made."""
+
+    at: datetime
+    findings: list[Finding]
+
+    @property
+    def wrong(self) -> list[Finding]:
+        """Those that need somebody."""
+        return [each for each in self.findings if not each.ok]
+
+
+@dataclass(frozen=True, kw_only=True)
+class TenantBudget:
+    """The calls that Front allows a tenant, and those of the last whole minute; None while Redis does not answer.
+
+    `waiting` tasks are held back by the limit; None where the limit holds nothing back.
+    """
+
+    tenant_id: int
+    tenant: str
+    limit: int | None
+    used: int | None
+    wasted: int | None
+    waiting: int | None
+
+
+class Lookups:
+    """The checks of `mailroom doctor`, the intake, the budgets of the busiest tenants, and parked work by cause."""
+
+    def __init__(self, settings: Settings, pool: Pool) -> None:
+        self._settings = settings
+        self.checked = Cached(self._check, seconds=CHECKED_SECONDS)
+        self.intake = Cached(self._look_at_intake, seconds=INTAKE_SECONDS)
+        self.budgets = Cached(lambda: pool.run(self._look_at_budgets), seconds=BUDGET_SECONDS)
+        self.parked = Cached(lambda: pool.run(status.parked_work), seconds=PARKED_SECONDS)
+
+    @cached_property
+    def _intake(self) -> Intake:
+        return open_intake(self._settings, connect_seconds=REDIS_SECONDS, answer_seconds=REDIS_SECONDS)
+
+    @cached_property
+    def _budget(self) -> Budget:
+        return Budget.from_url(self._settings.redis_url.get_secret_value())
+
+    def _check(self) -> Checked:
+        return Checked(at=datetime.now(UTC), findings=list(run_checks(self._settings)))
+
+    def _look_at_intake(self) -> IntakeState:
+        try:
+            return IntakeState(depth=self._intake.depth(), oldest_seconds=self._intake.oldest_age_seconds())
+        except StoreUnavailable:
+            return IntakeState(depth=None, oldest_seconds=0.0)
+
+    def _look_at_budgets(self, conn: Connection) -> list[TenantBudget]:
+        at_limit = rate_limit.tenants_at_limit(conn, self._budget)[:MOST_BUDGETS]
+        last_minute = datetime.now(UTC).replace(second=0, microsecond=0) - timedelta(minutes=1)
+        known = {each.tenant_id for each in at_limit}
+        callers = [
+            each for each in figures.busiest(conn, last_minute, limit=MOST_BUDGETS) if each.tenant_id not in known
+        ]
+        usage = self._budget.usage([each.company_id for each in callers])
+        held_back = [
+            TenantBudget(
+                tenant_id=each.tenant_id,
+                tenant=each.tenant,
+                limit=each.limit,
+                used=each.used,
+                wasted=each.wasted,
+                waiting=each.waiting + each.waiting_live,
+            )
+            for each in at_limit
+        ]
+        free = [
+            TenantBudget(
+                tenant_id=each.tenant_id,
+                tenant=each.tenant,
+                limit=usage[each.company_id].limit if each.company_id in usage else None,
+                used=usage[each.company_id].used if each.company_id in usage else each.calls,
+                wasted=usage[each.company_id].wasted if each.company_id in usage else None,
+                waiting=None,
+            )
+            for each in callers
+        ]
+        return (held_back + free)[:MOST_BUDGETS]

@@ -1,0 +1,83 @@
+"""The events: a list by filter words, and all that is known of one event, from the door to its action."""
+
+from __future__ import annotations
+
+import zlib
+from typing import TYPE_CHECKING
+
+from flask import abort, redirect, url_for
+
+from console.event_document import timeline
+from console.operations.audited import Change, carry_out
+from console.web.pages.shell import PAGE_SIZE, current_actor, older_address, page, read_filter, reading, render
+from console.web.resources import current_resources
+from console.why_nothing import why_nothing
+from shared.db.reading import events
+from shared.models import EVENT_STATES
+
+if TYPE_CHECKING:
+    from flask import Response
+    from flask.typing import ResponseReturnValue
+
+    from shared.db.reading.events import EventDetails
+
+WORDS = ("tenant", "state", "code", "kind", "type", "conversation", "since", "until")
+
+
+@page("/events")
+def events_page() -> ResponseReturnValue:
+    """List the newest events that match; an id alone leads to its event."""
+    with reading() as conn:
+        listing = read_filter(conn, allowed=WORDS, states=EVENT_STATES)
+        name = listing.words.name
+        rows = events.find_by_any_id(conn, name) if name else events.latest(conn, listing.filter, limit=PAGE_SIZE)
+    if name and len(rows) == 1:
+        return redirect(url_for("pages.event_page", number=rows[0].number), 303)
+    return render(
+        "pages/events.html",
+        title="Events",
+        section="Events",
+        rows=rows,
+        listing=listing,
+        older=older_address([row.number for row in rows]),
+        suggestions=[*(f"state:{each}" for each in EVENT_STATES), "since:1h", "since:1d"],
+    )
+
+
+@page("/events/<int:number>")
+def event_page(number: int) -> ResponseReturnValue:
+    """Show one event with its addresses masked."""
+    return _event_page(_event(number), revealed=False)
+
+
+@page("/events/<int:number>/reveal", verb="reveal", methods=("POST",))
+def reveal_event(number: int) -> ResponseReturnValue:
+    """Show one event with its addresses and its body, once, and write into the audit who looked."""
+    found = _event(number)
+    change = Change(verb="reveal", target=f"event {number}", tenant_id=found.header.tenant_id)
+    body = carry_out(
+        current_resources().pool.run, current_actor(), change, lambda conn: events.first_body(conn, number)
+    )
+    return _event_page(found, revealed=True, body=body)
+
+
+def _event(number: int) -> EventDetails:
+    with reading() as conn:
+        found = events.event_details(conn, number)
+    if found is None:
+        abort(404)
+    return found
+
+
+def _event_page(event: EventDetails, *, revealed: bool, body: bytes | None = None) -> Response:
+    return render(
+        "pages/event.html",
+        title=f"Event {event.header.number}",
+        section="Events",
+        event=event,
+        moments=timeline(event),
+        reasons=why_nothing(event),
+        front_url=current_resources().settings.front_app_url,
+        revealed=revealed,
+        body=zlib.decompress(body).decode("utf-8", "replace") if body else None,
+    )

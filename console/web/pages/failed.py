@@ -1,0 +1,179 @@
+"""What failed: groups of failures, tasks by filter words, one task with its attempts, and how to mend them."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING
+
+from flask import abort, flash, request, url_for
+
+from console.failure_texts import text_of
+from console.operations import tasks as operations
+from console.web.pages.shell import (
+    PAGE_SIZE,
+    address,
+    back,
+    current_actor,
+    older_address,
+    page,
+    read_filter,
+    reading,
+    render,
+)
+from console.web.problems import problem_page
+from console.web.resources import current_resources
+from shared.db.reading import groups, tasks
+from shared.db.reading.groups import GROUP_STATES, GroupFilter
+from shared.db.tasks.failure_groups import Decision
+from shared.models import TASK_STATES
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from flask.typing import ResponseReturnValue
+
+GROUP_WORDS = ("tenant", "state", "code", "kind")
+TASK_WORDS = ("tenant", "state", "code", "kind", "type", "group", "conversation", "since", "until")
+IGNORED_FOR = {"1d": timedelta(days=1), "7d": timedelta(days=7), "ever": None}
+
+
+@page("/failed")
+def failed_page() -> ResponseReturnValue:
+    """List the groups of failures that need somebody, the latest first."""
+    with reading() as conn:
+        listing = read_filter(conn, allowed=GROUP_WORDS, states=GROUP_STATES)
+        wanted = listing.filter
+        rows = groups.latest(
+            conn,
+            GroupFilter(
+                tenant_id=wanted.tenant_id,
+                state=wanted.state,
+                code=wanted.code,
+                kind=wanted.kind,
+                before=_moment(request.args.get("seen_before", "")),
+            ),
+            limit=PAGE_SIZE,
+        )
+    return render(
+        "pages/failed.html",
+        title="Failed",
+        section="Failed",
+        rows=rows,
+        listing=listing,
+        text_of=text_of,
+        older=address(seen_before=rows[-1].last_seen.isoformat()) if len(rows) == PAGE_SIZE else None,
+        suggestions=[f"state:{each}" for each in GROUP_STATES],
+    )
+
+
+@page("/tasks")
+def tasks_page() -> ResponseReturnValue:
+    """List the newest tasks that match."""
+    with reading() as conn:
+        listing = read_filter(conn, allowed=TASK_WORDS, states=TASK_STATES)
+        group = groups.get(conn, listing.filter.group) if listing.filter.group else None
+        rows = tasks.latest(conn, listing.filter, limit=PAGE_SIZE)
+    return render(
+        "pages/tasks.html",
+        title="Tasks",
+        section="Failed",
+        rows=rows,
+        listing=listing,
+        group=group,
+        text=text_of(group.code) if group else None,
+        ignored_for=IGNORED_FOR,
+        older=older_address([row.id for row in rows]),
+        suggestions=[*(f"state:{each}" for each in TASK_STATES), "since:1h", "since:1d"],
+    )
+
+
+@page("/tasks/<int:number>")
+def task_page(number: int) -> ResponseReturnValue:
+    """Show a task and its attempts, the latest first."""
+    with reading() as conn:
+        found = tasks.task_details(conn, number)
+    if found is None:
+        abort(404)
+    return render(
+        "pages/task.html",
+        title=f"Task {number}",
+        section="Failed",
+        task=found.task,
+        attempts=found.attempts[::-1],
+        text=text_of(found.task.code),
+        changes={each.verb: each for each in operations.possible_changes(found.task)},
+    )
+
+
+@page("/tasks/<int:number>/retry", verb="retry", methods=("POST",))
+def retry_task(number: int) -> ResponseReturnValue:
+    """Make a failed task due again."""
+
+    def retry() -> str:
+        operations.retry_task(
+            current_resources().pool.run,
+            current_actor(),
+            number,
+            attempts=request.form.get("attempts", type=int),
+            accept_size="accept_size" in request.form,
+        )
+        return f"Task {number} is tried again."
+
+    return _changed(retry, url_for("pages.task_page", number=number))
+
+
+@page("/tasks/<int:number>/discard", verb="discard", methods=("POST",))
+def discard_task(number: int) -> ResponseReturnValue:
+    """Give a task up, with the reason."""
+
+    def discard() -> str:
+        operations.discard_task(
+            current_resources().pool.run,
+            current_actor(),
+            number,
+            reason=request.form.get("reason", ""),
+            attempts=request.form.get("attempts", type=int),
+        )
+        return f"Task {number} is discarded."
+
+    return _changed(discard, url_for("pages.task_page", number=number))
+
+
+@page("/groups/<int:number>/decide", verb="triage", methods=("POST",))
+def decide_group(number: int) -> ResponseReturnValue:
+    """Acknowledge, ignore, fix or reopen a group of failures."""
+    state = request.form.get("state", "")
+    if state not in GROUP_STATES:
+        abort(422)
+
+    def decide() -> str:
+        decision = Decision(
+            state=state,
+            who=current_actor().name,
+            note=request.form.get("note", ""),
+            ignored_for=IGNORED_FOR.get(request.form.get("ignored_for", "ever")),
+        )
+        operations.decide_group(current_resources().pool.run, current_actor(), number, decision)
+        return f"Group {number} is {state} now."
+
+    return _changed(decide, url_for("pages.tasks_page", q=f"group:{number}"))
+
+
+def _changed(change: Callable[[], str], place: str) -> ResponseReturnValue:
+    """Make the change, and return to the page it was asked for on, or say what is in the way."""
+    try:
+        flash(change())
+    except operations.MovedOn as refusal:
+        return problem_page(409, "That changed meanwhile", f"{refusal}.".capitalize(), again=place)
+    except (operations.UnknownTask, operations.UnknownGroup):
+        abort(404)
+    except operations.ReasonMissing as refusal:
+        return problem_page(422, "The reason is missing", f"{refusal}.".capitalize(), again=place)
+    return back(place)
+
+
+def _moment(text: str) -> datetime | None:
+    try:
+        return datetime.fromisoformat(text) if text else None
+    except ValueError:
+        return None

@@ -1,0 +1,81 @@
+"""The Overview says what waits and what needs somebody; the Status page says it in words, with what to do."""
+
+from __future__ import annotations
+
+import re
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING
+
+import pytest
+
+from shared.db import figures
+from shared.db.figures import Tally
+from tests.integration.console.rows import insert, insert_event, insert_task
+from tests.integration.schema.builders import insert_id
+
+if TYPE_CHECKING:
+    from tests.integration.console.pages.conftest import Site
+
+
+def text_of(html: str) -> str:
+    """Return the text of a page on one line."""
+    return " ".join(re.sub(r"<[^>]+>", " ", html.partition("<main")[2]).split())
+
+
+@pytest.fixture(scope="module")
+def overview(site: Site) -> str:
+    """The Overview of a Mailroom with a failed task, one that is due, a parked tenant and a silent worker."""
+    conn, now = site.conn, datetime.now(UTC)
+    conn.execute("TRUNCATE tenants, events, minute_figures, shared_figures CASCADE")  # one database serves all files
+    acme = insert_id(conn, "tenants", name="Acme", company_id="cmp_acme")
+    insert_id(conn, "tenants", name="Idle", company_id="cmp_idle", parked_cause="missing_scope", parked_at=now)
+    insert_task(conn, insert_event(conn, state="failed"))
+    waiting = insert_event(conn, front_id="evt_2", state="processing")
+    insert_task(conn, waiting, state="ready", code=None, due_at=now - timedelta(minutes=7))
+    insert(
+        conn, "processes", name="worker@elsewhere:1", kind="worker", version="0.1.0", seen_at=now - timedelta(minutes=1)
+    )
+    tally = Tally()
+    tally.add("received", now, {acme: 1234})
+    tally.add("calls", now - timedelta(minutes=1), {acme: 99})
+    tally.add("calls_refused", now - timedelta(minutes=1), {acme: 3})
+    with conn.transaction():
+        figures.add(conn, tally)
+    return text_of(site.logged_in("viewer").open("/").text)
+
+
+def test_the_oldest_age_comes_first(overview: str) -> None:
+    assert overview.index("Oldest waiting 7 min") < overview.index("Open work")
+
+
+@pytest.mark.parametrize(
+    "part",
+    [
+        "Webhooks to record 0",
+        "Tasks due 1",
+        "Failed 1",
+        "Received in 24 hours 1,234",
+        "Calls to Front 99 3 refused",
+        "parked: missing_scope : Idle",
+    ],
+)
+def test_figures_and_checks_are_shown(overview: str, part: str) -> None:
+    assert part in overview
+
+
+@pytest.mark.usefixtures("overview")
+def test_counters_lead_to_their_lists_and_stand_in_the_navigation(site: Site) -> None:
+    page = site.logged_in("viewer").open("/").text
+    for address in ("/failed", "/parked", "/tasks?q=state:ready", "/events?q=since:1d", "/status"):
+        assert f'href="{address}"' in page.replace("%3A", ":")
+    assert '>Failed <span class="badge bg-red-lt">1</span>' in page
+
+
+@pytest.mark.usefixtures("overview")
+def test_the_status_page_says_what_to_do_and_which_processes_run(site: Site) -> None:
+    page = site.logged_in("viewer").open("/status").text
+    text = text_of(page)
+    assert "set appendfsync always" in text or "redis sync ok" in text
+    assert re.search(r"worker@elsewhere:1 silent 0\.1\.0", text)
+    assert re.search(r"console@\S+ alive", text)
+    assert "<code>" in page

@@ -1,0 +1,38 @@
+"""Programs that the tests need beside Python's packages: Debian's package is installed when one is missing."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import shutil
+import subprocess
+import tempfile
+from functools import cache
+from pathlib import Path
+
+import pytest
+
+LOCK = Path(tempfile.gettempdir()) / "mailroom-tests-apt.lock"
+INSTALLED_WITHIN = 600.0
+
+
+@cache
+def find_program(name: str, *, package: str) -> str:
+    """Return the path of a program. Installs its package if we are root on Debian; else fails with a sentence."""
+    if not (found := shutil.which(name)) and os.geteuid() == 0 and shutil.which("apt-get"):
+        _install(name, package)
+        found = shutil.which(name)
+    if not found:
+        pytest.fail(f"{name} is missing; install it with: apt-get install -y --no-install-recommends {package}")
+    return found
+
+
+def _install(name: str, package: str) -> None:
+    quiet = {**os.environ, "DEBIAN_FRONTEND": "noninteractive", "RUNLEVEL": "1"}  # RUNLEVEL: start no service
+    install = ["apt-get", "install", "-y", "--no-install-recommends", package]
+    with LOCK.open("w") as lock:  # several processes share the test files, and apt-get takes one at a time
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        for command in (install, ["apt-get", "update"], install):
+            if shutil.which(name):
+                return
+            subprocess.run(command, env=quiet, capture_output=True, check=False, timeout=INSTALLED_WITHIN)
