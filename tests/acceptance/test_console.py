@@ -29,9 +29,9 @@ APP = {"FRONT_CLIENT_ID": "sandbox-client", "FRONT_CLIENT_SECRET": "sandbox-clie
 
 @pytest.fixture(scope="module")
 def stack() -> Iterator[Stack]:
-    """A stack with one tenant whose policy is to archive; Front has no rate limit there."""
+    """A stack with one tenant whose policy is to archive; Front allows more calls than the jobs make."""
     with running(
-        "--requests-per-minute", "0", "--burst-per-second", "0", MAX_ATTACHMENT_BYTES="2000000", **APP
+        "--requests-per-minute", "600000", "--burst-per-second", "0", MAX_ATTACHMENT_BYTES="2000000", **APP
     ) as stack:
         stack.add_tenant(TENANT, COMPANY, action="archive", people={"ines@console.example": ""})
         yield stack
@@ -56,7 +56,7 @@ def see(page: Page, text: str, within: float = WITHIN) -> None:
     """Load the page again until it shows the text."""
 
     def shown() -> bool:
-        page.reload()
+        page.goto(page.url)
         return text in page.inner_text("main")
 
     assert wait_until(shown, within, every=0.5), page.inner_text("main")
@@ -69,7 +69,7 @@ def test_a_failed_download_is_found_mended_and_done(stack: Stack, page: Page) ->
     page.goto("/failed")
     see(page, "unsafe_redirect")
     assert "inside your network" in page.inner_text("main")
-    page.click("a:has-text('unsafe_redirect')")
+    page.click("main a:has-text('unsafe_redirect')")
     page.click("tbody tr:first-child td:nth-child(2) a")
     assert "302" in page.inner_text("main")
     stack.front.heal()
@@ -94,16 +94,16 @@ def test_a_discard_asks_for_a_reason_and_keeps_it(stack: Stack, page: Page) -> N
 
 def test_a_tenant_is_paused_and_goes_on(stack: Stack, page: Page) -> None:
     page.goto("/tenants")
-    page.click(f"a:has-text('{TENANT}')")
+    page.click(f"main a:has-text('{TENANT}')")
     page.click("main button:has-text('Pause')")
     assert "paused" in page.inner_text("h1")
     event = stack.front.send("inbound_received", COMPANY, recipients=TO)["events"][0]["event_id"]
     page.goto("/parked")
-    see(page, "1 events")
+    see(page, "Somebody paused the tenant")
     page.goto(f"/events?q={event}")
     assert "parked" in page.inner_text("h1")
     page.goto("/tenants")
-    page.click(f"a:has-text('{TENANT}')")
+    page.click(f"main a:has-text('{TENANT}')")
     page.click("main button:has-text('Resume')")
     page.goto(f"/events?q={event}")
     see(page, "action confirmed")
@@ -120,7 +120,7 @@ def test_a_parked_company_is_connected_and_its_mail_released(
     see(page, company)
     stack.mailroom("tenant", "add", name, "--company", company)
     page.goto("/tenants")
-    page.click(f"a:has-text('{name}')")
+    page.click(f"main a:has-text('{name}')")
     page.click("main button:has-text('Make a connect link')")
     link = page.inner_text("#link")
     customer = open_window(chromium, link)
@@ -147,15 +147,9 @@ def test_thousands_of_tasks_are_retried_as_a_job(request: pytest.FixtureRequest,
     assert f"{bulk:,} tasks" in page.inner_text("main")
     job = page.url
     page.click("main button:has-text('Start')")
-    assert wait_until(lambda: _settled(page, job) > 0, WITHIN), page.inner_text("main")
-    page.click("main button:has-text('Pause')")
-    assert "paused" in page.inner_text("h1")
-    paused_at = _settled(page, job)
-    assert paused_at < bulk
-    page.click("main button:has-text('Resume')")
-    assert wait_until(lambda: _settled(page, job) > paused_at, WITHIN)
+    if bulk == BULK:  # fewer would be done before anybody could pause them
+        _pause_and_resume(page, job)
     assert wait_until(lambda: _state(page, job) == "done", 8 * WITHIN, every=2.0), page.inner_text("main")
-    print(f"console: job of {bulk} tasks, paused at {paused_at}")
     left = stack.rows("SELECT state, count(*)::int FROM tasks WHERE detail = 'made up' OR code = 'made_up' GROUP BY 1")
     assert dict(left) == {"failed": 1}
     page.goto("/tasks?q=state:failed+code:made_up")
@@ -165,6 +159,17 @@ def test_thousands_of_tasks_are_retried_as_a_job(request: pytest.FixtureRequest,
     page.click("main button:has-text('Cancel')")
     assert "cancelled" in page.inner_text("h1")
     stack.mailroom("task", "discard", "--code", "made_up", "--reason", "made up", "--yes")
+
+
+def _pause_and_resume(page: Page, job: str) -> None:
+    assert wait_until(lambda: _settled(page, job) > 0, WITHIN), page.inner_text("main")
+    page.click("main button:has-text('Pause')")
+    assert "paused" in page.inner_text("h1")
+    paused_at = _settled(page, job)
+    assert paused_at < BULK
+    page.click("main button:has-text('Resume')")
+    assert wait_until(lambda: _settled(page, job) > paused_at, WITHIN)
+    print(f"console: job of {BULK} tasks, paused at {paused_at}")
 
 
 def _settled(page: Page, job: str) -> int:
