@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from console.times import format_duration
-from shared.db.reading.filters import MOST_COUNTED
+from shared.models import MOST_COUNTED
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

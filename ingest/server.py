@@ -91,14 +91,16 @@ class Server:
                 environ["wsgi.input"] = BytesIO(body.content)
         except Exception as exc:  # noqa: BLE001 - Flask answers whatever it is
             hold.failure = exc
-        is_unread = not is_webhook or hold.failure is not None
+        is_unread, was_slow = not is_webhook or hold.failure is not None, isinstance(hold.failure, BodyTooSlow)
         try:
             answer = await self._answer(environ, hold, body)
         finally:
             self._bodies.release(body)
             hold.failure = None  # its traceback leads back here: the connection would wait for the garbage collector
         proto.response_bytes(*answer)
-        if is_unread:
+        if was_slow:
+            await asyncio.sleep(DRAIN_SECONDS)  # nothing is read after a read that was cut off; the answer stays there
+        elif is_unread:
             await self._bodies.drain(body, environ, proto)
 
     async def _answer(self, environ: WSGIEnvironment, hold: Hold, body: Body) -> Answer:

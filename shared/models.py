@@ -16,6 +16,8 @@ Probe = Literal["front", "storage", "missing_scope"]
 Origin = Literal["webhook", "spooled", "repaired"]
 EventKey = tuple[str, str]  # company id, Front's event id
 
+#: Counting for people ends one row after this many: "10,000+".
+MOST_COUNTED = 10_000
 EVENT_STATES = ("processing", "done", "ignored", "parked", "failed")
 TASK_STATES = ("ready", "queued", "running", "parked", "done", "failed", "discarded", "skipped", "superseded")
 

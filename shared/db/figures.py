@@ -14,7 +14,7 @@ from psycopg.types.json import Jsonb
 from shared.db.core.arrays import Bigints, Times
 from shared.db.core.locks import try_lock_shared_figures
 from shared.db.reading import status
-from shared.db.reading.filters import MOST_COUNTED
+from shared.models import MOST_COUNTED
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

@@ -13,8 +13,6 @@ if TYPE_CHECKING:
 
     from shared.db.core.pool import Connection
 
-#: Counting ends one row after this many: "10,000+".
-MOST_COUNTED = 10_000
 #: No row stores that a task is parked: its tenant's cause parks it.
 SHOWN_TASK_STATE = (
     "CASE WHEN k.state IN ('ready', 'queued') AND t.parked_cause IS NOT NULL THEN 'parked' ELSE k.state END"

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from psycopg.rows import class_row
 
-from shared.db.reading.filters import MOST_COUNTED
+from shared.models import MOST_COUNTED
 
 if TYPE_CHECKING:
     from shared.db.core.pool import Connection

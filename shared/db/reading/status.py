@@ -10,8 +10,7 @@ from typing import TYPE_CHECKING
 from psycopg import sql
 from psycopg.rows import class_row
 
-from shared.db.reading.filters import MOST_COUNTED
-from shared.models import TASK_STATES
+from shared.models import MOST_COUNTED, TASK_STATES
 
 if TYPE_CHECKING:
     from shared.db.core.pool import Connection

@@ -266,7 +266,7 @@ def test_lost_time_leaves_the_workers_time_to_settle(
 ) -> None:
     job = PeriodicJob(name="take_back", every=1.0, rests=30.0, after_outage=10.0, run=lambda _: None)
     lookout = Lookout(role, [job])
-    nothing = {"dispatch": False, "record_spooled": False, "probe": False, "repair": False}
+    nothing = dict.fromkeys(("dispatch", "record_spooled", "probe", "repair", "carry_out_jobs"), False)
     clocks = iter([50.0, 50.0 + clock_passed])
     monkeypatch.setattr(
         role,

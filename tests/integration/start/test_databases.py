@@ -13,7 +13,7 @@ from click.testing import CliRunner
 
 from console.cli import main
 from shared.db.core.locks import RECORDER, Role
-from shared.db.core.migrate import known, migrate
+from shared.db.core.migrate import migrate
 from shared.db.core.pool import Pool
 from shared.db.core.session import session
 from shared.db.recording.spool_writer import SpoolConnection
@@ -168,7 +168,7 @@ def test_a_role_that_does_not_own_the_tables_is_told_so(
     url, url_of = empty
     migrate(url)
     with psycopg.connect(url, autocommit=True) as owner:
-        last = known()[-1].name
+        last = "0010_process_connections"  # it changes a table, which its owner alone may
         owner.execute(f'GRANT CREATE ON SCHEMA public TO "{role}"')
         done = run(url_of(role), "migrate")
         assert (done.exit_code, "permission denied for table schema_migrations" in done.output) == (1, True)
