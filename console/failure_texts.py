@@ -1,4 +1,4 @@
-"""What a cause of a failure means, what to do about it, and whether a retry can help: pure."""
+"""Explain each cause of a failure: its meaning, the remedy, and whether a retry can help. Pure."""
 
 from __future__ import annotations
 

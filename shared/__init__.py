@@ -1,4 +1,4 @@
-"""What door, workers and console share."""
+"""The modules that door, workers and console share."""
 
 from __future__ import annotations
 

@@ -1,1 +1,1 @@
-"""Who may do what in the console: roles, passwords, sessions, and the guard of state changes."""
+"""Rights in the console: roles, passwords, and the actor who asks for a change."""

@@ -1,4 +1,4 @@
-"""Who asks for a change, and what each role may do."""
+"""The actor who asks for a change, and the rights of each role."""
 
 from __future__ import annotations
 

@@ -169,7 +169,7 @@ def _encoding_fault(part: str) -> Fault:
     return Fault(code="bad_encoding", detail=f"encode the {part} in UTF-8 before you percent-encode it", parameter=part)
 
 
-# Who asks, and for what.
+# The sender of the request, and its purpose.
 
 
 def needs(verb: str) -> Callable[[View], View]:

@@ -1,4 +1,4 @@
-"""What pages show that is not in PostgreSQL, or takes long to find out: looked up now and then, for all requests."""
+"""Look up now and then, for all requests, facts that are not in PostgreSQL or take long to find out."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ REDIS_SECONDS = 0.5
 class Cached(Generic[T]):
     """The result of `find`, about so many seconds old at the most.
 
-    Whoever asks later gets the last result, and one thread finds out the next. A result that is ten times as old is
+    A later caller gets the last result, and one thread finds out the next. A result that is ten times as old is
     shown to nobody: then they wait.
     """
 

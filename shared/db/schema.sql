@@ -807,7 +807,7 @@ $$;
 COMMENT ON FUNCTION end_task IS
     'Ends a task that runs under this lease epoch. Returns false, and changes nothing, when it does not.';
 
--- What is due is looked up for files and for other work apart, because each has its own index.
+-- Due tasks are looked up for files and for other work apart, because each has its own index.
 CREATE FUNCTION end_attempt(
     task bigint, held_epoch integer, event bigint, tenant bigint, task_state text, failure_code text,
     failure_detail text, front_calls jsonb, front_answered boolean
@@ -1074,7 +1074,7 @@ CREATE TABLE console_sessions (
     seen_at timestamptz NOT NULL DEFAULT now()    -- to the minute
 );
 COMMENT ON TABLE console_sessions IS
-    'A browser that is logged in to the console. Whatever ends the session deletes its row.';
+    'A browser that is logged in to the console. Its row is deleted when the session ends.';
 CREATE INDEX console_sessions_of_an_account ON console_sessions (account_id);
 
 CREATE TABLE login_failures (
@@ -1132,7 +1132,7 @@ CREATE TABLE shared_figures (
     computed_at timestamptz NOT NULL
 );
 COMMENT ON TABLE shared_figures IS
-    'Counts that take long. Whoever needs them first computes them, every five seconds at most, for all others.';
+    'Counts that take long. The first who needs them computes them, every five seconds at most, for all others.';
 
 
 -- Processes, counters and migrations ---------------------------------------------------------------------------------

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 
 class Backend(Protocol):
-    """What commands ask for. Raises NothingMatched for an unknown tenant, and MailroomError for a refusal."""
+    """Reads and changes for commands. Raises NothingMatched for an unknown tenant, and MailroomError for a refusal."""
 
     def list_events(self, wanted: Selection, *, limit: int) -> Sequence[EventSummary]:
         """Return the newest events that match."""

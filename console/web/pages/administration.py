@@ -1,4 +1,4 @@
-"""Who did what, who may log in, and with which settings this process runs."""
+"""Show the audit, the people who may log in, and the settings of this process."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What failed: groups of failures, tasks by filter words, one task with its attempts, and how to mend them."""
+"""Show failures: their groups, tasks by filter words, and one task with its attempts; retry or discard them."""
 
 from __future__ import annotations
 

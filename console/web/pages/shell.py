@@ -1,4 +1,4 @@
-"""What all pages have in common: a log-in, a right, a guard of state changes, and an answer to whatever is refused."""
+"""Give all pages a log-in, a right, a guard of state changes, and an answer to each refusal."""
 
 from __future__ import annotations
 
@@ -190,7 +190,7 @@ def back(default: str) -> ResponseReturnValue:
 
 @dataclass(frozen=True, kw_only=True)
 class Listing:
-    """What a list is narrowed to: the words as typed, the filter they stand for, or why they cannot be read."""
+    """The filter of a list: the words as typed, their meaning, or the reason why they cannot be read."""
 
     words: Words
     text: str

@@ -6,7 +6,7 @@ ALTER TABLE tenants
 ALTER TABLE tasks ADD COLUMN is_live boolean NOT NULL DEFAULT false;
 CREATE INDEX tasks_due_live ON tasks (tenant_id, due_at, id) WHERE state = 'ready' AND is_live;
 
--- What is due is looked up for files and for other work apart, because each has its own index.
+-- Due tasks are looked up for files and for other work apart, because each has its own index.
 CREATE OR REPLACE FUNCTION end_attempt(
     task bigint, held_epoch integer, event bigint, tenant bigint, task_state text, failure_code text,
     failure_detail text, front_calls jsonb, front_answered boolean

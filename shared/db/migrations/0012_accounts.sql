@@ -32,7 +32,7 @@ CREATE TABLE console_sessions (
     seen_at timestamptz NOT NULL DEFAULT now()    -- to the minute
 );
 COMMENT ON TABLE console_sessions IS
-    'A browser that is logged in to the console. Whatever ends the session deletes its row.';
+    'A browser that is logged in to the console. Its row is deleted when the session ends.';
 CREATE INDEX console_sessions_of_an_account ON console_sessions (account_id);
 
 CREATE TABLE login_failures (

@@ -21,7 +21,7 @@ CREATE TABLE shared_figures (
     computed_at timestamptz NOT NULL
 );
 COMMENT ON TABLE shared_figures IS
-    'Counts that take long. Whoever needs them first computes them, every five seconds at most, for all others.';
+    'Counts that take long. The first who needs them computes them, every five seconds at most, for all others.';
 
 -- Lists and counts of the console go by these. None of them takes a row of an event or task that is recorded as usual.
 CREATE INDEX events_ignored ON events (id) WHERE state = 'ignored';

@@ -1,4 +1,4 @@
-"""What somebody decides about a group of tasks that failed in the same way."""
+"""Decisions about a group of tasks that failed in the same way."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What an attempt read of a conversation in Front is kept, used by later attempts, and spoiled by what is recorded."""
+"""Later attempts use what an attempt read of a conversation in Front, until something newer is recorded."""
 
 from __future__ import annotations
 

@@ -122,7 +122,7 @@ def test_the_console_is_not_ready_until_the_migration(old_schema: str, redis_db:
 def test_a_delivery_is_not_blamed_for_the_schema(
     step_back: str, harness: Harness, conn: psycopg.Connection[Any]
 ) -> None:
-    """Whatever fails on a schema that lacks a migration, the delivery stays in the intake."""
+    """A delivery stays in the intake when it fails on a schema that lacks a migration."""
     harness.tenant("cmp_acme")
     conn.execute("DELETE FROM schema_migrations WHERE name = (SELECT max(name) FROM schema_migrations)")
     conn.execute(step_back.encode())

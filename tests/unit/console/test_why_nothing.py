@@ -1,4 +1,4 @@
-"""Whoever asks why nothing happened gets the reason in a sentence."""
+"""The question why nothing happened has an answer in a sentence."""
 
 from __future__ import annotations
 

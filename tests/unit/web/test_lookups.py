@@ -1,4 +1,4 @@
-"""What takes long to find out is found out by one, now and then."""
+"""One thread finds out, now and then, whatever takes long."""
 
 from __future__ import annotations
 

@@ -41,7 +41,7 @@ FOR_ALL_TENANTS = {"api.add_tenant", "api.show_status", "api.list_audit"}
 
 @dataclass(frozen=True, kw_only=True)
 class Rows:
-    """What belongs to a tenant, by number."""
+    """The rows of a tenant, by number."""
 
     tenant: int
     events: int

@@ -1,4 +1,4 @@
-"""Whatever is sent, the API answers as its document says, and never with a bug."""
+"""The API answers any request as its document says, and never with a bug."""
 
 from __future__ import annotations
 
