@@ -65,7 +65,6 @@ def test_a_mailroom_command_runs_in_the_callers_folder(
     ("arguments", "called"),
     [
         (["test", "-k", "a or b"], "-m pytest -k a or b"),
-        (["test"], "-m pytest -n 3 --dist loadfile --no-loadscope-reorder"),
         # pytest would take a path right behind --cov as the code to measure
         (["test", "--cov", "tests/unit"], "-m pytest --cov --cov-config=pyproject.toml tests/unit"),
         (["bench", "door"], "-m bench door"),
@@ -77,6 +76,12 @@ def test_a_development_command_runs_in_the_checkout(
 ) -> None:
     told = run(checkout, *arguments, folder=tmp_path)
     assert told == f"mailroom python {called} in {checkout} on {checkout}/.mailroom"
+
+
+def test_the_whole_suite_gets_its_programs_first(checkout: Path, tmp_path: Path) -> None:
+    called = [line.partition(" in ")[0] for line in run(checkout, "test", folder=tmp_path).splitlines()]
+    pytest_and_options = "mailroom python -m pytest -n 3 --dist loadfile --no-loadscope-reorder"
+    assert called == ["mailroom python -m tests.programs", pytest_and_options]
 
 
 def test_the_data_folder_is_configurable(checkout: Path, tmp_path: Path) -> None:
