@@ -17,12 +17,16 @@ from tests.integration.start.celery_processes import COMMANDS, running, settings
 if TYPE_CHECKING:
     from pathlib import Path
 
+    import psycopg
+
 STARTS_WITHIN = 60.0
 NAMED_WITHIN = 20.0
 BACK_WITHIN = 10.0
 
 
-def test_frozen_processes_are_named_until_they_go_on(database: str, redis_db: str, tmp_path: Path) -> None:
+def test_frozen_processes_are_named_until_they_go_on(
+    conn: psycopg.Connection, database: str, redis_db: str, tmp_path: Path
+) -> None:
     environment = settings(database, redis_db, tmp_path)
 
     def names(state: str) -> list[str]:
@@ -51,5 +55,5 @@ def test_frozen_processes_are_named_until_they_go_on(database: str, redis_db: st
                 process.send_signal(signal.SIGCONT)
         assert wait_until(lambda: names("alive") == kinds, BACK_WITHIN)
         assert names("silent") == []
-    time.sleep(16)
+    conn.execute("UPDATE processes SET seen_at = now() - interval '20 seconds'")  # past the threshold of silence
     assert doctor() == "none alive"
