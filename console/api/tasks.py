@@ -15,7 +15,7 @@ from console.operations import tasks as operations
 from console.operations.tasks import LONGEST_REASON, UnknownGroup, UnknownTask
 from shared.db.reading import groups, tasks
 from shared.db.reading.events import AttemptView
-from shared.db.reading.groups import GROUP_STATES, FailureGroup, GroupFilter
+from shared.db.reading.groups import GROUP_STATES, FailureGroup
 from shared.db.reading.tasks import TaskSummary
 from shared.db.tasks.failure_groups import Decision
 from shared.models import TASK_STATES
@@ -134,19 +134,7 @@ def list_groups(query: FilteredQuery) -> dict[str, Any]:
     """List the groups of failures, the one that failed last first; without a state, those that need somebody."""
     with reading() as conn:
         _, wanted = read_filter(conn, query, states=GROUP_STATES, allowed=GROUP_WORDS)
-        before, before_id = moment_after(query.after) or (None, 0)
-        rows = groups.latest(
-            conn,
-            GroupFilter(
-                tenant_id=wanted.tenant_id,
-                state=wanted.state,
-                code=wanted.code,
-                kind=wanted.kind,
-                before=before,
-                before_id=before_id,
-            ),
-            limit=query.limit + 1,
-        )
+        rows = groups.latest(conn, wanted, limit=query.limit + 1, before=moment_after(query.after))
     page, following = cut(rows, query.limit, lambda row: [row.last_seen.isoformat(), row.id])
     return {"groups": page, "next": following}
 

@@ -23,7 +23,7 @@ from console.web.pages.shell import (
 from console.web.problems import problem_page
 from console.web.resources import current_resources
 from shared.db.reading import groups, tasks
-from shared.db.reading.groups import GROUP_STATES, GroupFilter
+from shared.db.reading.groups import GROUP_STATES
 from shared.db.tasks.failure_groups import Decision
 from shared.models import TASK_STATES
 
@@ -42,17 +42,9 @@ def failed_page() -> ResponseReturnValue:
     """List the groups of failures that need somebody, the latest first."""
     with reading() as conn:
         listing = read_filter(conn, allowed=GROUP_WORDS, states=GROUP_STATES)
-        wanted = listing.filter
+        seen_before = _moment(request.args.get("seen_before", ""))
         rows = groups.latest(
-            conn,
-            GroupFilter(
-                tenant_id=wanted.tenant_id,
-                state=wanted.state,
-                code=wanted.code,
-                kind=wanted.kind,
-                before=_moment(request.args.get("seen_before", "")),
-            ),
-            limit=PAGE_SIZE,
+            conn, listing.filter, limit=PAGE_SIZE, before=None if seen_before is None else (seen_before, 0)
         )
     return render(
         "pages/failed.html",

@@ -12,6 +12,7 @@ from shared.models import MOST_COUNTED
 
 if TYPE_CHECKING:
     from shared.db.core.pool import Connection
+    from shared.db.reading.filters import Filter
 
 GROUP_STATES = ("open", "acknowledged", "ignored", "fixed")
 
@@ -37,21 +38,6 @@ class FailureGroup:
     failed: int
 
 
-@dataclass(frozen=True, kw_only=True)
-class GroupFilter:
-    """The conditions of a list of groups; None is no condition.
-
-    `before`: only groups seen last before that; with `before_id` also those seen at the same time with a smaller id.
-    """
-
-    tenant_id: int | None = None
-    state: str | None = None
-    code: str | None = None
-    kind: str | None = None
-    before: datetime | None = None
-    before_id: int = 0
-
-
 QUERY = f"""
     SELECT g.*, t.name AS tenant,
         (SELECT count(*) FROM (SELECT FROM tasks k WHERE k.failure_group_id = g.id AND k.state = 'failed'
@@ -70,10 +56,18 @@ _LISTED = """
 """
 
 
-def latest(conn: Connection, wanted: GroupFilter, *, limit: int) -> list[FailureGroup]:
-    """Return the groups that match, the one that failed last first; without a state, those that need somebody."""
+def latest(
+    conn: Connection, wanted: Filter, *, limit: int, before: tuple[datetime, int] | None = None
+) -> list[FailureGroup]:
+    """Return the groups that match, the one that failed last first; without a state, those that need somebody.
+
+    Of the filter only the tenant, state, code and kind count. `before`: only groups seen last before that time, and
+    those seen at that time with a smaller id.
+    """
+    moment, number = before or (None, 0)
     with conn.cursor(row_factory=class_row(FailureGroup)) as cursor:
-        return cursor.execute(QUERY + _LISTED, {**vars(wanted), "limit": limit}).fetchall()
+        values = {**wanted.values(), "before": moment, "before_id": number, "limit": limit}
+        return cursor.execute(QUERY + _LISTED, values).fetchall()
 
 
 def get(conn: Connection, group_id: int) -> FailureGroup | None:
