@@ -54,12 +54,42 @@ class UnstoredFiles:
     discarded: int = 0
 
 
-def wait_reason(kind: str, wait_for: str, unstored: UnstoredFiles) -> str | None:
-    """Return why an action must wait for files, or None. Trash always waits until every file is stored."""
+@dataclass(frozen=True, kw_only=True)
+class HostNotices:
+    """How many endpoints of the host application took the event's message, are still to be told, or could not be.
+
+    A notification that somebody discarded counts as taken.
+    """
+
+    notified: int = 0
+    to_notify: int = 0
+    not_notified: int = 0
+
+
+def waits_for_host(kind: str, act_after: str) -> bool:
+    """Whether an action waits until the host application has taken the message: one that takes it away from sight."""
+    return act_after == "notified" and kind in {"archive", "trash"}
+
+
+def wait_reason(kind: str, wait_for: str, unstored: UnstoredFiles, host: HostNotices | None = None) -> str | None:
+    """Return why an action must wait for files or for the host application, or None.
+
+    Trash always waits until every file is stored. `host` is None for an action that does not wait for the host.
+    """
     if unstored.waiting:
         return f"waits for {unstored.waiting} file(s) of the conversation to be stored"
     if unstored.failed and (kind == "trash" or wait_for == "stored"):
         return f"{unstored.failed} file(s) of the conversation could not be stored; retry or discard their tasks"
+    return _reason_to_wait_for_host(host) if host else None
+
+
+def _reason_to_wait_for_host(host: HostNotices) -> str | None:
+    if host.to_notify:
+        return f"waits_for_host: {host.to_notify} endpoint(s) of the host application have not taken the message yet"
+    if host.not_notified:
+        return f"waits_for_host: {host.not_notified} notification(s) failed; retry or discard their tasks"
+    if not host.notified:
+        return "waits_for_host: the message was sent to no endpoint of the host application so far"
     return None
 
 
@@ -138,7 +168,8 @@ class ActionFacts:
 
     `conversation_id` is the conversation's id at Front now, which a merge changes. `age_seconds`: the time since Front
     emitted the event, by the database's clock. `waiting`, `failed` and `discarded` count the conversation's files that
-    are not stored.
+    are not stored. `notified`, `to_notify` and `not_notified` count its endpoints as in HostNotices; None: they do not
+    matter.
 
     `change`, `equal_newer`, `newer_message` and `earlier_open` may overrule the action or go before it. Each holds
     Front's event id, or None. `earlier_due_seconds`: the time until the earlier action is tried again.
@@ -162,6 +193,19 @@ class ActionFacts:
     newer_message: str | None = None
     earlier_open: str | None = None
     earlier_due_seconds: float = 0.0
+    act_after: str = "files"
+    notified: int | None = None
+    to_notify: int | None = None
+    not_notified: int | None = None
+
+    @property
+    def host(self) -> HostNotices | None:
+        """Return what the host application was told, None for an action that does not wait for it."""
+        if not waits_for_host(self.kind, self.act_after):
+            return None
+        return HostNotices(
+            notified=self.notified or 0, to_notify=self.to_notify or 0, not_notified=self.not_notified or 0
+        )
 
     @property
     def unstored(self) -> UnstoredFiles:

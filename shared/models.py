@@ -138,6 +138,7 @@ class Tenant(NamedTuple):
     act_within: timedelta
     only_inboxes: Sequence[str] | None = None
     dry_run: bool = False
+    act_after: str = "files"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -186,6 +187,7 @@ class PlannedAction(NamedTuple):
     state: Literal["planned", "skipped"]
     reason: str
     dry_run: bool = False
+    act_after: str = "files"
 
 
 class Plan(NamedTuple):

@@ -7,6 +7,7 @@ import re
 import unicodedata
 from contextvars import ContextVar
 from functools import cache
+from ipaddress import IPv4Network, IPv6Network
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self, TypeVar
 from urllib.parse import quote, urlsplit
@@ -165,6 +166,11 @@ class Settings(BaseSettings):
     sandbox_port: int = Field(8082, ge=0, le=65535, description="Port of the sandbox")
     metrics_port: int = Field(
         0, ge=0, le=65535, description="Port of `/metrics` and `/readyz`; 0: none, and outside production PORT has them"
+    )
+    endpoint_networks: Annotated[list[IPv4Network | IPv6Network], NoDecode, BeforeValidator(_split_at_commas)] = Field(
+        default_factory=list,
+        description="Private networks that endpoints of the host application may be in, also by plain http, as in "
+        "`10.0.0.0/8,127.0.0.1/32`; unset: public addresses by https only",
     )
     metrics_host: str = Field("127.0.0.1", description="Address or name that METRICS_PORT listens on")
     freshness_seconds: int = Field(900, ge=1, description="How old a signed webhook may be")

@@ -21,6 +21,7 @@ from shared.process import logs
 from shared.settings import Settings, load
 from workers.attempts.run import run_task
 from workers.jobs import run_job
+from workers.notifying.notify import run_notification
 from workers.process.waking import add_waker
 from workers.process.watchdog import Watchdog
 from workers.repairing.slice import run_repair
@@ -90,6 +91,12 @@ def repair(repair_id: int) -> None:
 def carry_out_job(job_id: int) -> None:
     """Change the next tasks of a job."""
     run_job(WorkerProcess.resources, int(job_id))
+
+
+@app.task(name=queue.NOTIFY)
+def notify(task_id: int) -> None:
+    """Send one notification to the host application."""
+    run_notification(WorkerProcess.resources, int(task_id))
 
 
 class WorkerProcess:

@@ -13,11 +13,13 @@ from celery import Celery
 from shared import failpoints, queue
 from shared.db import jobs, repairs
 from shared.db.core.pool import Connection, Pool
+from shared.db.host import notifying
 from shared.db.tasks import capacity, dispatching
 from shared.db.tasks.dispatching import QueuedTask
 from shared.db.tenants import connections
 from shared.errors import StoreUnavailable
 from workers.attempts.outage import OUTAGE_PROBE_SECONDS, SCOPE_PROBE_RETRY_SECONDS
+from workers.notifying.decisions import allot
 
 #: The pause between two messages that ask for the same tenant's token refresh. It is far shorter than a day, since a
 #: message may be lost.
@@ -87,6 +89,24 @@ class Dispatcher:
         for job_id in self._pool.run(jobs.due):
             queue.send(self._app, queue.RUN_JOB, job_id, low_priority=True)
 
+    def send_notifications(self, *, only: int | None = None) -> int:
+        """Send due notifications to the workers, by turns of their endpoints; return their number.
+
+        `only`: those of one endpoint. Without it, probes of held endpoints go as well, unless so many messages wait
+        that the workers seem to be away. Raises StoreUnavailable.
+        """
+        slots = self._pool.run_autocommit(capacity.worker_slots)
+        if only is None and self._queue_depth.count() > 2 * slots:
+            return 0
+
+        def pick(conn: Connection) -> list[QueuedTask]:
+            found = notifying.candidates(conn, only=only)
+            allotted = allot(found.waiting, found.in_flight, found.slow, slots)
+            probes = notifying.queue_probes(conn) if only is None else []
+            return _queued([*probes, *notifying.queue(conn, allotted)])
+
+        return self._dispatch(pick, queue.NOTIFY)
+
     def close(self) -> None:
         """Close the connections to Redis."""
         self._queue_depth.close()
@@ -101,12 +121,12 @@ class Dispatcher:
         due = replace(due, waiting=self._queue_depth.count())
         self._dispatch(partial(dispatching.queue_for_tenants, tenant_ids=tenants, due=due))
 
-    def _dispatch(self, pick: Callable[[Connection], list[QueuedTask]]) -> int:
+    def _dispatch(self, pick: Callable[[Connection], list[QueuedTask]], message: str = queue.RUN_TASK) -> int:
         picked = self._pool.run(pick)
         if picked:
             failpoints.reach("queued_before_send")
             try:
-                queue.send_all(self._app, queue.RUN_TASK, [(task.id, task.behind) for task in picked])
+                queue.send_all(self._app, message, [(task.id, task.behind) for task in picked])
             except StoreUnavailable:
                 self._pool.run(partial(dispatching.unqueue, task_ids=[task.id for task in picked]))
                 raise

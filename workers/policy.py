@@ -61,7 +61,14 @@ def plan_action(
         return _skip(tenant, kind, f"other_inbox: {_why_other_inbox(inbox_ids)}")
     if too_old := _why_too_old(tenant, emitted_at, now):
         return _skip(tenant, kind, too_old)
-    return PlannedAction(kind=kind, wait_for=tenant.wait_for, state="planned", reason=why, dry_run=tenant.dry_run)
+    return PlannedAction(
+        kind=kind,
+        wait_for=tenant.wait_for,
+        state="planned",
+        reason=why,
+        dry_run=tenant.dry_run,
+        act_after=tenant.act_after,
+    )
 
 
 def _why_too_old(tenant: Tenant, emitted_at: datetime | None, now: datetime) -> str | None:

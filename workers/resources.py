@@ -19,6 +19,7 @@ from shared.redis_clients import refuse_redis_cluster
 from shared.settings import Settings
 from shared.storage import Storage
 from workers.dispatch import Dispatcher
+from workers.notifying.sending import EndpointClient
 from workers.process.figures import UnwrittenFigures
 from workers.recording.prefetch import DeliveryReader
 from workers.recording.recorder import Recorder
@@ -47,6 +48,7 @@ class Resources(FrontResources):
     recorder: Recorder
     storage: Storage
     figures: UnwrittenFigures
+    endpoint_client: EndpointClient
 
     def close(self) -> None:
         """Write the figures that are left, and close every connection."""
@@ -98,6 +100,7 @@ def open_resources(
             pool, intake, role, dispatcher.top_up, DeliveryReader(pool, intake), count=figures.note_recorded
         ),
         figures=figures,
+        endpoint_client=EndpointClient(networks=settings.endpoint_networks),
         front=front_client(settings),
         token_endpoint=token_endpoint(settings),
         storage=Storage(settings.storage) if runs_tasks else missing,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from functools import lru_cache
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from cryptography.fernet import Fernet, InvalidToken
 
@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 
 #: A worker opens the same few tokens for each of its tasks. The log hides as many (MAX_SECRETS in scrub.py).
 _CACHE_SIZE = 256
+#: A tenant's id, or a text that names something else that has a secret.
+Owner: TypeAlias = int | str
 
 
 class UnreadableSecret(TransientError):
@@ -40,34 +42,45 @@ class TokenVault:
         """Return the number of keys."""
         return len(self._fernets)
 
-    def seal(self, tenant_id: int, secret: dict[str, str]) -> bytes:
-        """Encrypt a tenant's tokens. Only `open` with the same tenant id decrypts them."""
+    def seal(self, owner: Owner, secret: dict[str, str]) -> bytes:
+        """Encrypt a tenant's tokens, or another owner's secret. Only `open` with the same owner decrypts them."""
         remember(*secret.values())
-        return self._fernets[0].encrypt(json.dumps({"tenant_id": tenant_id, "secret": secret}).encode())
+        return self._fernets[0].encrypt(json.dumps({"tenant_id": owner, "secret": secret}).encode())
 
-    def open(self, tenant_id: int, sealed: bytes) -> dict[str, str]:
-        """Decrypt a tenant's tokens. Raises UnreadableSecret for a wrong key, a wrong tenant or damaged content."""
-        secret: dict[str, str] = dict(self._opened(tenant_id, sealed)[1])
+    def open(self, owner: Owner, sealed: bytes) -> dict[str, str]:
+        """Decrypt what was sealed. Raises UnreadableSecret for a wrong key, a wrong owner or damaged content."""
+        secret: dict[str, str] = dict(self._opened(owner, sealed)[1])
         remember(*secret.values())
         return secret
 
-    def key_position(self, tenant_id: int, sealed: bytes) -> int:
+    def key_position(self, owner: Owner, sealed: bytes) -> int:
         """Return the position of the key that sealed it; 0 is the newest. Raises UnreadableSecret as `open` does."""
-        return self._opened(tenant_id, sealed)[0]
+        return self._opened(owner, sealed)[0]
 
-    def _open(self, tenant_id: int, sealed: bytes) -> tuple[int, Any]:
+    def _open(self, owner: Owner, sealed: bytes) -> tuple[int, Any]:
         """Return the position of the key, and the content. A Fernet token names no key, so each key is tried."""
         for position, fernet in enumerate(self._fernets):
             try:
                 content = json.loads(fernet.decrypt(sealed))
             except InvalidToken:
                 continue
-            if content["tenant_id"] != tenant_id:
-                raise UnreadableSecret(
-                    f"the token stored for tenant {tenant_id} belongs to another tenant; connect it again, then look "
-                    "into who changed the table `connections` (TOKEN_KEYS are fine)"
-                )
+            if content["tenant_id"] != owner:
+                raise UnreadableSecret(_copied(owner))
             return position, content["secret"]
-        raise UnreadableSecret(
-            f"the token of tenant {tenant_id} was sealed with another key; check TOKEN_KEYS, or connect again"
-        )
+        raise UnreadableSecret(f"{_named(owner)} was sealed with another key; check TOKEN_KEYS, or {_remedy(owner)}")
+
+
+def _copied(owner: Owner) -> str:
+    table = "connections" if isinstance(owner, int) else "endpoints"
+    return (
+        f"{_named(owner)} belongs to another one; {_remedy(owner)}, then look into who changed the table `{table}` "
+        "(TOKEN_KEYS are fine)"
+    )
+
+
+def _named(owner: Owner) -> str:
+    return f"the token of tenant {owner}" if isinstance(owner, int) else f"the secret of {owner}"
+
+
+def _remedy(owner: Owner) -> str:
+    return "connect again" if isinstance(owner, int) else "rotate it"

@@ -37,7 +37,8 @@ _DUE = """
     SELECT k.due_at FROM tasks k
     WHERE k.tenant_id = t.id AND k.state = 'ready' AND k.kind = 'store_attachment' AND k.due_at <= now()
     UNION ALL SELECT k.due_at FROM tasks k
-    WHERE k.tenant_id = t.id AND k.state = 'ready' AND k.kind <> 'store_attachment' AND k.due_at <= now()
+    WHERE k.tenant_id = t.id AND k.state = 'ready' AND k.kind NOT IN ('store_attachment', 'notify')
+      AND k.due_at <= now()
 """
 _OPEN_WORK = f"""
     SELECT
@@ -50,7 +51,8 @@ _OPEN_WORK = f"""
                 (SELECT due_at FROM tasks WHERE tenant_id = t.id AND state = 'ready' AND kind = 'store_attachment'
                  ORDER BY due_at LIMIT 1)
                 UNION ALL
-                (SELECT due_at FROM tasks WHERE tenant_id = t.id AND state = 'ready' AND kind <> 'store_attachment'
+                (SELECT due_at FROM tasks WHERE tenant_id = t.id AND state = 'ready'
+                     AND kind NOT IN ('store_attachment', 'notify')
                  ORDER BY due_at LIMIT 1)) oldest
             WHERE due_at <= now()) k
          WHERE t.parked_cause IS NULL),

@@ -22,9 +22,13 @@ from shared.errors import Fenced
 if TYPE_CHECKING:
     from shared.db.core.pool import Connection
 
-Verb = Literal["retry", "discard"]
+Verb = Literal["retry", "discard", "recover"]
 #: The states of tasks from which each change is possible.
-STATES: dict[Verb, tuple[str, ...]] = {"retry": ("failed",), "discard": ("failed", "ready", "queued")}
+STATES: dict[Verb, tuple[str, ...]] = {
+    "retry": ("failed",),
+    "discard": ("failed", "ready", "queued"),
+    "recover": ("done", "failed", "discarded"),
+}
 JOB_STATES = ("planned", "running", "paused", "cancelled", "done")
 #: The tasks of one job, and those that one slice changes in its transaction.
 MOST_ITEMS = 100_000
@@ -123,8 +127,9 @@ _COLUMNS = (
     "j.per_minute, j.planned_at, j.started_at, j.ended_at"
 )
 _ITEMS = """
-    SELECT i.task_id, k.kind, t.name AS tenant, e.front_id AS event, k.state, k.code, i.outcome, i.settled_at
-    FROM job_items i JOIN tasks k ON k.id = i.task_id JOIN events e ON e.id = k.event_id
+    SELECT i.task_id, k.kind, t.name AS tenant, coalesce(e.front_id, '') AS event, k.state, k.code, i.outcome,
+        i.settled_at
+    FROM job_items i JOIN tasks k ON k.id = i.task_id LEFT JOIN events e ON e.id = k.event_id
     LEFT JOIN tenants t ON t.id = k.tenant_id
     WHERE i.job_id = %(job)s AND (%(outcome)s::text IS NULL OR coalesce(i.outcome, 'open') = %(outcome)s)
       AND i.task_id > %(after)s ORDER BY i.task_id LIMIT %(limit)s
@@ -304,7 +309,7 @@ def run_slice(conn: Connection, job: Claimed) -> int:
             "job": job.id,
             "chosen": chosen,
             "changed": list(changed),
-            "retried": list(changed) if job.verb == "retry" else [],
+            "retried": [] if job.verb == "discard" else list(changed),
         },
     )
     return len(chosen)
@@ -353,6 +358,8 @@ def _apply(conn: Connection, job: Claimed, task_ids: list[int]) -> list[int]:
     who = f"{job.requested_by}, job {job.id}"
     if job.verb == "retry":
         return manual_changes.retry(conn, task_ids, who=who, accept_size=job.accept_size)
+    if job.verb == "recover":
+        return manual_changes.recover(conn, task_ids, who=who)
     return manual_changes.discard(conn, task_ids, who=who, reason=job.reason)
 
 

@@ -296,7 +296,7 @@ def has_work_due(conn: Connection, tenant_id: int) -> bool:
     row = conn.execute(
         """
         SELECT EXISTS (SELECT FROM tasks WHERE tenant_id = %(tenant)s AND state = 'ready'
-                       AND kind <> 'store_attachment' AND due_at <= now())
+                       AND kind NOT IN ('store_attachment', 'notify') AND due_at <= now())
             OR EXISTS (SELECT FROM tasks WHERE tenant_id = %(tenant)s AND state = 'ready'
                        AND kind = 'store_attachment' AND due_at <= now())
             OR EXISTS (SELECT FROM tasks WHERE tenant_id = %(tenant)s AND state = 'queued')

@@ -38,6 +38,7 @@ CREATE TABLE tenants (
     created_at timestamptz NOT NULL DEFAULT now(),
     backlog_not_before timestamptz NOT NULL DEFAULT '-infinity',  -- the same as not_before, for all but live work
     at_limit_at timestamptz,                      -- when Front's budget last held work back
+    act_after text NOT NULL DEFAULT 'files' CHECK (act_after IN ('files', 'notified')),  -- what archive and trash wait for
     -- The foreign key of events points here, so that an event cannot have the tenant of another company.
     CONSTRAINT tenants_with_company UNIQUE (id, company_id)
 );
@@ -415,6 +416,7 @@ CREATE TABLE actions (
     undo_asked_by text,
     undo_intent_at timestamptz,
     undone_at timestamptz,
+    act_after text NOT NULL DEFAULT 'files' CHECK (act_after IN ('files', 'notified')),
     FOREIGN KEY (tenant_id, event_id) REFERENCES events (tenant_id, id) ON DELETE CASCADE
 );
 COMMENT ON TABLE actions IS
@@ -468,9 +470,10 @@ CREATE INDEX failure_groups_of_a_tenant ON failure_groups (tenant_id) WHERE tena
 CREATE TABLE tasks (
     id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
     tenant_id bigint,                             -- null only for an event that could not be read
-    event_id bigint NOT NULL,
+    event_id bigint,                              -- null only for a notification about no event
     attachment_id bigint,
-    kind text NOT NULL CHECK (kind IN ('record', 'fetch_message', 'store_attachment', 'apply_action', 'undo_action')),
+    kind text NOT NULL CHECK
+        (kind IN ('record', 'fetch_message', 'store_attachment', 'apply_action', 'undo_action', 'notify')),
     -- ready (due at due_at) -> queued -> running -> done; or back to ready; or another end
     state text NOT NULL CHECK (state IN
         ('ready', 'queued', 'running', 'done', 'failed', 'discarded', 'skipped', 'superseded')),
@@ -488,19 +491,36 @@ CREATE TABLE tasks (
     unowned_event_id bigint GENERATED ALWAYS AS (CASE WHEN tenant_id IS NULL THEN event_id END) STORED,
     failure_group_id bigint,                      -- of the last failure
     is_live boolean NOT NULL DEFAULT false,       -- the event was less than a minute old when it was recorded
+    -- Of a notification alone: its endpoint, its position, and a number that notifications of one conversation share.
+    endpoint_id bigint,
+    position bigint,
+    order_key bigint,
     CONSTRAINT tasks_of_an_attachment FOREIGN KEY (attachment_id, event_id, tenant_id)
         REFERENCES attachments (id, event_id, tenant_id) ON DELETE CASCADE,
     CONSTRAINT tasks_of_the_events_tenant FOREIGN KEY (tenant_id, event_id)
         REFERENCES events (tenant_id, id) ON DELETE CASCADE,
     CONSTRAINT tasks_unowned_event_fkey FOREIGN KEY (unowned_event_id) REFERENCES events ON DELETE CASCADE,
-    -- A null tenant switches the first two keys off. Only tasks for bodies that could not be read may have one.
-    CONSTRAINT tasks_without_a_tenant CHECK (tenant_id IS NOT NULL OR kind = 'record' AND attachment_id IS NULL)
+    -- A null tenant switches the first two keys off. Only bodies that could not be read may have one, and notifications.
+    CONSTRAINT tasks_without_a_tenant CHECK
+        (tenant_id IS NOT NULL OR kind = 'record' AND attachment_id IS NULL OR kind = 'notify'),
+    CONSTRAINT tasks_without_an_event CHECK (event_id IS NOT NULL OR kind = 'notify'),
+    CONSTRAINT tasks_that_notify CHECK
+        (CASE WHEN kind = 'notify'
+              THEN endpoint_id IS NOT NULL AND position IS NOT NULL AND order_key IS NOT NULL AND attachment_id IS NULL
+              ELSE endpoint_id IS NULL AND position IS NULL AND order_key IS NULL END)
 );
 COMMENT ON TABLE tasks IS
     'One piece of work for an event. The rows are the queue; a message in Redis is only a hint that one is due.';
 -- Files are dispatched apart from all other work and have their own share of the slots, so each has an index.
 CREATE INDEX tasks_due_files ON tasks (tenant_id, due_at, id) WHERE state = 'ready' AND kind = 'store_attachment';
-CREATE INDEX tasks_due_others ON tasks (tenant_id, due_at, id) WHERE state = 'ready' AND kind <> 'store_attachment';
+-- Notifications are dispatched by endpoint and wait for nothing of their tenant, so they are in none of its indexes.
+CREATE INDEX tasks_due_others ON tasks (tenant_id, due_at, id)
+    WHERE state = 'ready' AND kind NOT IN ('store_attachment', 'notify');
+CREATE INDEX tasks_due_notifications ON tasks (endpoint_id, due_at, position) WHERE state = 'ready' AND kind = 'notify';
+CREATE INDEX tasks_open_notifications ON tasks (endpoint_id, order_key, position)
+    WHERE kind = 'notify' AND state IN ('ready', 'queued', 'running');
+CREATE INDEX tasks_of_an_endpoint ON tasks (endpoint_id, id) WHERE endpoint_id IS NOT NULL;
+CREATE INDEX tasks_of_a_notification ON tasks (position) WHERE position IS NOT NULL;
 -- Live work is looked up apart from a backlog, so that it need not be searched for in it.
 CREATE INDEX tasks_due_live ON tasks (tenant_id, due_at, id) WHERE state = 'ready' AND is_live;
 CREATE INDEX tasks_in_flight ON tasks (tenant_id) INCLUDE (lease_until) WHERE state IN ('queued', 'running');
@@ -614,6 +634,20 @@ $$;
 COMMENT ON FUNCTION unstored_files IS
     'Counts the files of the conversation''s family that are not stored. A message that was not read counts as a file.';
 
+CREATE FUNCTION host_notices(event bigint, OUT notified bigint, OUT to_notify bigint, OUT not_notified bigint)
+LANGUAGE plpgsql STABLE AS $$
+BEGIN
+    SELECT count(*) FILTER (WHERE t.state IN ('done', 'discarded')),
+           count(*) FILTER (WHERE t.state IN ('ready', 'queued', 'running')), count(*) FILTER (WHERE t.state = 'failed')
+    INTO notified, to_notify, not_notified
+    FROM tasks t JOIN notifications n ON n.position = t.position
+    WHERE t.event_id = event AND t.kind = 'notify' AND n.type IN ('message.received', 'message.unmatched');
+END
+$$;
+COMMENT ON FUNCTION host_notices IS
+    'Counts the endpoints that were told of the event''s message, or need not be any more; those that are still to be '
+    'told; and those that could not be told.';
+
 CREATE FUNCTION update_event_state(event bigint) RETURNS void LANGUAGE plpgsql AS $$
 DECLARE
     counts record;
@@ -621,7 +655,7 @@ DECLARE
     announces boolean;
 BEGIN
     SELECT count(*) FILTER (WHERE state = 'failed') AS failed,
-           count(*) FILTER (WHERE state IN ('ready', 'queued', 'running')) AS open,
+           count(*) FILTER (WHERE state IN ('ready', 'queued', 'running') AND kind <> 'notify') AS open,
            min(code) FILTER (WHERE state = 'failed') AS code,
            count(*) FILTER (WHERE kind IN ('fetch_message', 'store_attachment')) AS parts,
            count(*) FILTER (WHERE kind IN ('fetch_message', 'store_attachment')
@@ -645,6 +679,7 @@ END
 $$;
 COMMENT ON FUNCTION update_event_state IS
     'Derives the event''s state from its tasks: failed if any failed, else processing if any is open, else done. '
+    'A notification that is still to be sent does not hold the event open: its endpoint may be away for days. '
     'Events that are ignored or parked stay as they are. '
     'Announces the message once its recipients are known and each of its files is stored, failed or discarded.';
 
@@ -653,7 +688,7 @@ COMMENT ON FUNCTION update_event_state IS
 
 CREATE TABLE jobs (
     id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
-    verb text NOT NULL CHECK (verb IN ('retry', 'discard')),
+    verb text NOT NULL CHECK (verb IN ('retry', 'discard', 'recover')),
     words text NOT NULL,                          -- the filter as it was typed, or which tasks were chosen
     reason text NOT NULL DEFAULT '',
     accept_size boolean NOT NULL DEFAULT false,   -- of a retry: a file may have another size than was announced
@@ -777,7 +812,8 @@ CREATE FUNCTION lock_action(
     tenant bigint, conversation text, task bigint, epoch integer, event bigint,
     OUT held boolean, OUT alone boolean, OUT event_id bigint, OUT kind text, OUT wait_for text, OUT state text,
     OUT emitted_at timestamptz, OUT intent_at timestamptz, OUT age_seconds float8, OUT dry_run boolean,
-    OUT undo_asked boolean, OUT survivor text, OUT waiting bigint, OUT failed bigint, OUT discarded bigint
+    OUT undo_asked boolean, OUT survivor text, OUT waiting bigint, OUT failed bigint, OUT discarded bigint,
+    OUT act_after text, OUT notified bigint, OUT to_notify bigint, OUT not_notified bigint
 ) LANGUAGE plpgsql SET plan_cache_mode = force_generic_plan AS $$
 #variable_conflict use_column
 DECLARE
@@ -801,6 +837,10 @@ BEGIN
     survivor := surviving_conversation(own.tenant_id, own.conversation_id);
     SELECT u.waiting, u.failed, u.discarded INTO waiting, failed, discarded
     FROM unstored_files(own.tenant_id, own.conversation_id) u;
+    act_after := own.act_after;
+    IF act_after = 'notified' THEN
+        SELECT h.notified, h.to_notify, h.not_notified INTO notified, to_notify, not_notified FROM host_notices(event) h;
+    END IF;
     family := conversation_family_array(own.tenant_id, own.conversation_id);
     alone := NOT EXISTS (SELECT FROM events e WHERE e.tenant_id = own.tenant_id AND e.conversation_id = ANY(family)
                          AND e.id <> own.event_id);
@@ -840,7 +880,7 @@ BEGIN
         DELETE FROM unanswered_tasks;
     END IF;
     RETURN EXISTS (SELECT FROM tenants WHERE id = tenant AND not_before <= now() AND backlog_not_before <= now())
-        AND (EXISTS (SELECT FROM tasks WHERE tenant_id = tenant AND state = 'ready' AND kind <> 'store_attachment'
+        AND (EXISTS (SELECT FROM tasks WHERE tenant_id = tenant AND state = 'ready' AND kind NOT IN ('store_attachment', 'notify')
                      AND due_at <= now())
           OR EXISTS (SELECT FROM tasks WHERE tenant_id = tenant AND state = 'ready' AND kind = 'store_attachment'
                      AND due_at <= now()));
@@ -957,6 +997,40 @@ CREATE TABLE feed_state (
 );
 COMMENT ON TABLE feed_state IS
     'One row: how far the feed goes, and the word in its cursors, which a restored database has to renew.';
+
+CREATE TABLE endpoints (
+    id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    tenant_id bigint REFERENCES tenants ON DELETE CASCADE,  -- whose notifications it gets; null: those of all
+    name text NOT NULL UNIQUE,
+    url text NOT NULL,
+    types text[],                                 -- of notifications; null: all but those about single files
+    include text NOT NULL DEFAULT 'text' CHECK (include IN ('text', 'html', 'none')),
+    -- Fernet encrypts both with the endpoint's id inside, so that a secret copied to another row does not decrypt.
+    secret bytea NOT NULL,
+    previous_secret bytea,
+    previous_until timestamptz,                   -- until then both sign
+    state text NOT NULL DEFAULT 'open' CHECK (state IN ('open', 'held')),
+    held_cause text CHECK (held_cause IN ('failures', 'gone', 'disabled', 'person')),
+    held_at timestamptz,
+    failures integer NOT NULL DEFAULT 0,          -- in a row
+    failing_since timestamptz,
+    last_failure text,
+    not_before timestamptz NOT NULL DEFAULT '-infinity',  -- nothing is sent before
+    released_at timestamptz,                      -- a minute after it what waited is sent slowly
+    probe_at timestamptz,                         -- when the next notification may try whether it answers again
+    probe_task_id bigint,                         -- the notification that goes although the endpoint is held
+    alarms smallint NOT NULL DEFAULT 0,           -- that were given since it is held
+    last_success_at timestamptz,                  -- to a few seconds
+    last_seconds real,                            -- that the answer took then
+    last_sent_at timestamptz NOT NULL DEFAULT '-infinity',
+    created_at timestamptz NOT NULL DEFAULT now(),
+    CONSTRAINT endpoints_held CHECK ((state = 'held') = (held_cause IS NOT NULL AND held_at IS NOT NULL))
+);
+COMMENT ON TABLE endpoints IS
+    'A URL of the host application that gets notifications, and whether it is held: then they wait.';
+CREATE INDEX endpoints_of_a_tenant ON endpoints (tenant_id) WHERE tenant_id IS NOT NULL;
+ALTER TABLE tasks ADD FOREIGN KEY (endpoint_id) REFERENCES endpoints ON DELETE CASCADE;
+ALTER TABLE tasks ADD FOREIGN KEY (position) REFERENCES notifications ON DELETE CASCADE;
 
 CREATE FUNCTION new_feed_epoch() RETURNS text LANGUAGE sql VOLATILE AS $$
     SELECT 'f' || left(replace(gen_random_uuid()::text, '-', ''), 7)

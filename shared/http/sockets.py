@@ -109,7 +109,7 @@ class _DeadlineHttpConnection(HTTPConnection):
         addresses = list(dict.fromkeys(str(entry[4][0]) for entry in found))
         is_allowed = self._context.is_allowed
         if is_allowed and not all(is_allowed(address) for address in addresses):
-            raise UnsafeRedirect("a download was redirected to an address that is not public; it was not followed")
+            raise UnsafeRedirect("the server has an address that is not public; nothing was sent to it")
         return addresses
 
     def _connect_to(self, address: str) -> socket.socket:

@@ -75,7 +75,7 @@ class HttpClient:
 
     @contextmanager
     def open(
-        self, method: str, url: str, *, headers: Mapping[str, str], body: Any = None, form: str | None = None
+        self, method: str, url: str, *, headers: Mapping[str, str], body: Any = None, form: str | bytes | None = None
     ) -> Iterator[requests.Response]:
         """Return the answer as soon as its headers have arrived. A redirect is an answer too. Raises NoAnswer.
 
@@ -118,17 +118,19 @@ class HttpClient:
             raise NoAnswer(_first_cause(exc), sent=self._context.sent, timed_out=timed_out) from None
 
 
-def _prepared(method: str, url: str, headers: dict[str, str], body: Any, form: str | None) -> requests.PreparedRequest:
-    content = form
+def _prepared(
+    method: str, url: str, headers: dict[str, str], body: Any, form: str | bytes | None
+) -> requests.PreparedRequest:
+    content = form.encode() if isinstance(form, str) else form
     if body is not None:
-        content = json.dumps(body, allow_nan=False)
+        content = json.dumps(body, allow_nan=False).encode()
         headers["Content-Type"] = "application/json"
     request = requests.PreparedRequest()
     if _PLAIN_URL.fullmatch(url) is None:
         request.prepare(method=method, url=url, headers=headers, data=content)
         return request
     if content is not None:
-        headers["Content-Length"] = str(len(content.encode()))
+        headers["Content-Length"] = str(len(content))
     request.method, request.url, request.headers, request.body = method, url, CaseInsensitiveDict(headers), content
     return request
 

@@ -45,7 +45,7 @@ class Settle:
 
 @dataclass(frozen=True, kw_only=True)
 class Wait:
-    """Decide again in `seconds`; with None, when a file is settled."""
+    """Decide again in `seconds`; with None, when a file is settled or the host application took the message."""
 
     reason: str
     seconds: float | None
@@ -67,7 +67,7 @@ def decide_from_rows(facts: ActionFacts) -> Precedence:
         return Proceed(read_first=True)
     if overruled := _overruled(facts):
         return overruled
-    if reason := wait_reason(facts.kind, facts.wait_for, facts.unstored):
+    if reason := wait_reason(facts.kind, facts.wait_for, facts.unstored, facts.host):
         return Wait(reason=reason, seconds=None)
     if facts.kind == "trash" and facts.unstored.discarded:
         return Settle(state="skipped", reason="file_discarded: trash never destroys a file that was not stored")

@@ -32,7 +32,7 @@ class UnwrittenFigures:
         self._recorded = Tally()
         self._lock = threading.Lock()
 
-    def note_attempt(self, tenant_id: int, kind: str | None, calls: Sequence[Call]) -> None:
+    def note_attempt(self, tenant_id: int | None, kind: str | None, calls: Sequence[Call]) -> None:
         """Count an attempt as this kind, None for nothing, and its calls to Front."""
         now = datetime.now(UTC)
         refused = sum(call.status == HTTPStatus.TOO_MANY_REQUESTS for call in calls)

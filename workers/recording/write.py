@@ -8,6 +8,7 @@ from datetime import UTC, datetime, timedelta
 from itertools import chain
 from typing import NamedTuple
 
+from shared.actions import waits_for_host
 from shared.db.core.pool import Connection
 from shared.db.recording import statements
 from shared.db.recording.rows import ActionRow, AttachmentRow, RecipientRow, TaskRow, recipients_json
@@ -94,8 +95,9 @@ def _acts(plan: Plan) -> bool:
 def _tasks(event: PlannedEvent) -> Iterator[TaskRow]:
     if event.plan.fetch:
         yield TaskRow(tenant_id=event.tenant_id, event_id=event.event_id, kind="fetch_message")
-    if _acts(event.plan):
-        waits = bool(event.plan.attachments)
+    action = event.plan.action
+    if action and _acts(event.plan):
+        waits = bool(event.plan.attachments) or waits_for_host(action.kind, action.act_after)
         yield TaskRow(tenant_id=event.tenant_id, event_id=event.event_id, kind="apply_action", waits=waits)
 
 
@@ -124,5 +126,6 @@ def _actions(event: PlannedEvent) -> Iterator[ActionRow]:
             state=action.state,
             reason=action.reason,
             dry_run=action.dry_run,
+            act_after=action.act_after,
             emitted_at=event.emitted_at,
         )

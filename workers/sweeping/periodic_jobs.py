@@ -16,11 +16,13 @@ from shared.connection.budget import Budget
 from shared.db import api_answers, counters, repairs
 from shared.db.core.locks import lock_conversation
 from shared.db.core.pool import Connection
+from shared.db.host import endpoints
 from shared.db.recording import spool
 from shared.db.tasks import actions, capacity, rate_limit, rescue, settling
 from shared.process import metrics
 from shared.redis_clients import brief_redis_client
 from workers.changes.precedence import SNAPSHOT_SECONDS
+from workers.notifying.decisions import ALARMS
 from workers.recording.chunk import adopt_parked_events
 from workers.resources import Resources
 from workers.sweeping import retention
@@ -91,6 +93,8 @@ def periodic_jobs() -> list[PeriodicJob]:
         PeriodicJob(name="begin_repairs", every=15.0, run=begin_repairs),
         PeriodicJob(name="repair", every=1.0, rests=RESTS_SECONDS, run=repair, after_outage=SETTLING_SECONDS),
         PeriodicJob(name="carry_out_jobs", every=1.0, rests=RESTS_SECONDS, run=carry_out_jobs),
+        PeriodicJob(name="notify", every=0.1, again_after=0.05, rests=RESTS_SECONDS, run=notify),
+        PeriodicJob(name="report_held_endpoints", every=30.0, run=report_held_endpoints),
         PeriodicJob(name="forget_processes", every=60.0, run=forget_processes),
         PeriodicJob(name="forget_answers", every=60.0, run=forget_answers),
         PeriodicJob(name="forget_snapshots", every=60.0, run=forget_snapshots),
@@ -197,6 +201,25 @@ def carry_out_jobs(resources: Resources) -> None:
     resources.dispatcher.send_jobs()
 
 
+def notify(resources: Resources) -> bool:
+    """Send due notifications of all endpoints in turns, and probes of those that are held; True when there were any."""
+    return resources.dispatcher.send_notifications() > 0
+
+
+def report_held_endpoints(resources: Resources) -> None:
+    """Log which endpoints have been held for long: after a quarter of an hour, a day and five days."""
+    for held in resources.pool.run(partial(endpoints.due_alarms, ages=ALARMS)):
+        log.error(
+            "endpoint_is_held",
+            endpoint_id=held.id,
+            endpoint=held.name,
+            tenant_id=held.tenant_id,
+            cause=held.cause,
+            minutes=round(held.held_seconds / 60),
+            alarm=held.alarm,
+        )
+
+
 def forget_processes(resources: Resources) -> None:
     """Delete the rows of processes that are gone."""
     resources.pool.run(capacity.remove_stale_processes)
@@ -257,6 +280,9 @@ def _release(conn: Connection, tenant_id: int, conversation_id: str) -> None:
 
 
 def _give_up(conn: Connection, lost: rescue.LostTask) -> None:
+    if lost.event_id is None:
+        rescue.give_up(conn, lost)
+        return
     conversation = settling.conversation_of(conn, lost.event_id)
     lock_conversation(conn, *conversation)
     rescue.give_up(conn, lost)

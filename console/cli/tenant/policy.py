@@ -17,6 +17,12 @@ from shared.actions import validate_wait_for, validated_action, validated_inboxe
 @click.argument("name")
 @click.option("--action", metavar="none|archive|trash|tag:ID", help="What is done to a conversation at the end.")
 @click.option("--wait-for", type=click.Choice(("stored", "settled")), help="Which files an archive or tag waits for.")
+@click.option(
+    "--after",
+    "act_after",
+    type=click.Choice(("files", "notified")),
+    help="Whether archive and trash wait until the host application took the message, too.",
+)
 @click.option("--only-when-matched/--always", default=None, help="Whether a recipient must be a user.")
 @click.option("--fold-plus/--no-fold-plus", default=None, help="Whether jane+bills@… is jane@….")
 @click.option("--act-within", type=Duration(), help="Act only on events younger than this.")

@@ -15,7 +15,8 @@ if TYPE_CHECKING:
 
 #: No row stores that a task is parked: its tenant's cause parks it.
 SHOWN_TASK_STATE = (
-    "CASE WHEN k.state IN ('ready', 'queued') AND t.parked_cause IS NOT NULL THEN 'parked' ELSE k.state END"
+    "CASE WHEN k.state IN ('ready', 'queued') AND t.parked_cause IS NOT NULL AND k.kind <> 'notify' THEN 'parked'"
+    " ELSE k.state END"
 )
 
 
@@ -51,6 +52,7 @@ class Filter:
     conversation_id: str | None = None
     type: str | None = None
     group: int | None = None
+    endpoint: int | None = None
     before_id: int | None = None
     ids: tuple[int, ...] | None = None
 

@@ -21,7 +21,10 @@ FORGOTTEN_SECONDS = 3600  # the sweeper deletes the rows of such processes
 
 # Each kind of work is counted by its own partial index, and only up to MOST_COUNTED + 1 rows. So a page or a command
 # costs the same however much waits. Files and other work that is due have an index each.
-_DUE = ("k.state = 'ready' AND k.kind = 'store_attachment'", "k.state = 'ready' AND k.kind <> 'store_attachment'")
+_DUE = (
+    "k.state = 'ready' AND k.kind = 'store_attachment'",
+    "k.state = 'ready' AND k.kind NOT IN ('store_attachment', 'notify')",
+)
 _QUEUED = "k.state IN ('queued', 'running') AND k.state = 'queued'"
 _WAITING = " UNION ALL ".join(
     f"SELECT k.event_id FROM tasks k WHERE k.tenant_id = t.id AND {condition}"  # noqa: S608 -- text of ours
@@ -164,7 +167,9 @@ def count_tasks(conn: Connection) -> dict[str, int]:
     Tasks of parked tenants count as parked.
     """
     working = "tenant_id <> ALL(ARRAY(SELECT id FROM tenants WHERE parked_cause IS NOT NULL))"
-    ready = sum(_count(conn, "tasks", f"{due.replace('k.', '')} AND {working}") for due in _DUE)
+    notifications = "state = 'ready' AND kind = 'notify'"
+    ready = _count(conn, "tasks", notifications)
+    ready += sum(_count(conn, "tasks", f"{due.replace('k.', '')} AND {working}") for due in _DUE)
     counts = {
         "ready": min(ready, MOST_COUNTED + 1),
         "queued": _count(conn, "tasks", f"{_QUEUED.replace('k.', '')} AND {working}"),

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True)
 class TaskSummary:
-    """A task as a list shows it; `event` is Front's id, `event_number` ours.
+    """A task as a list shows it; `event` is Front's id, `event_number` ours: a notification may be about none.
 
     `due_at` is None while it waits for another task.
     """
@@ -42,7 +42,8 @@ class TaskSummary:
     tenant_id: int | None
     tenant: str | None
     event: str
-    event_number: int
+    event_number: int | None
+    endpoint_id: int | None
     failure_group_id: int | None
     due_at: datetime | None
     created_at: datetime
@@ -83,17 +84,19 @@ class UndoProgress:
     failed: dict[str, int]
 
 
-SOURCE = "FROM tasks k JOIN events e ON e.id = k.event_id LEFT JOIN tenants t ON t.id = k.tenant_id "
+SOURCE = "FROM tasks k LEFT JOIN events e ON e.id = k.event_id LEFT JOIN tenants t ON t.id = k.tenant_id "
 COLUMNS = (
     f"SELECT k.id, k.kind, {SHOWN_TASK_STATE} AS state, k.code, k.detail, k.attempts, k.tenant_id, t.name AS tenant, "
-    "e.front_id AS event, e.id AS event_number, k.failure_group_id, nullif(k.due_at, 'infinity') AS due_at, "
+    "coalesce(e.front_id, '') AS event, e.id AS event_number, k.endpoint_id, k.failure_group_id, "
+    "nullif(k.due_at, 'infinity') AS due_at, "
     "k.created_at, k.settled_at "
 )
 # Each condition is written for an index: see those of `tasks` in schema.sql.
 _WAITING = (
-    "(k.state = 'ready' AND k.kind = 'store_attachment' AND {0} OR k.state = 'ready' AND k.kind <> 'store_attachment'"
+    "(k.state = 'ready' AND k.kind = 'store_attachment' AND {0}"
+    " OR k.state = 'ready' AND k.kind NOT IN ('store_attachment', 'notify') AND {0}"
 )
-_WAITING += " AND {0} OR k.state IN ('queued', 'running') AND k.state = 'queued' AND {0})"
+_WAITING += " OR k.state IN ('queued', 'running') AND k.state = 'queued' AND {0})"
 STATES = {
     **{state: f"k.state = '{state}'" for state in ("failed", "done")},
     **{
@@ -108,6 +111,7 @@ STATES = {
 CONDITIONS = {
     "tenant_id": "k.tenant_id = %(tenant_id)s",
     "code": "k.code = %(code)s",
+    "endpoint": "k.endpoint_id = %(endpoint)s",
     "group": "k.failure_group_id = %(group)s AND k.state = 'failed'",
     "since": "k.created_at >= %(since)s",
     "until": "k.created_at < %(until)s",

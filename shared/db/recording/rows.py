@@ -87,6 +87,7 @@ class ActionRow(NamedTuple):
     reason: str
     emitted_at: datetime
     dry_run: bool
+    act_after: str
 
 
 class TaskRow(NamedTuple):

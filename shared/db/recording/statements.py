@@ -82,7 +82,7 @@ def tenants_of(conn: Connection, company_ids: Iterable[str]) -> dict[str, Tenant
         cur.execute(
             """
             SELECT id, company_id, connected_at, action, only_when_matched, wait_for, fold_plus, act_within,
-                   only_inboxes, dry_run
+                   only_inboxes, dry_run, act_after
             FROM tenants WHERE company_id = ANY(%s)
             """,
             (list(company_ids),),
@@ -269,9 +269,9 @@ def insert_actions(conn: Connection, actions: Sequence[ActionRow]) -> None:
         conn.execute(
             """
             INSERT INTO actions (event_id, tenant_id, conversation_id, kind, wait_for, state, reason, emitted_at,
-                                 dry_run)
+                                 dry_run, act_after)
             SELECT * FROM unnest(%s::bigint[], %s::bigint[], %s::text[], %s::text[], %s::text[], %s::text[], %s::text[],
-                                 %s::timestamptz[], %s::boolean[])
+                                 %s::timestamptz[], %s::boolean[], %s::text[])
             """,
             columns(actions, ActionRow),
         )

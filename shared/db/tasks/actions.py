@@ -60,7 +60,7 @@ FROM own
 """
 _LOCK_ACTION = """
 SELECT held, alone, event_id, survivor AS conversation_id, kind, wait_for, state, emitted_at, intent_at, age_seconds,
-       dry_run, undo_asked, waiting, failed, discarded
+       dry_run, undo_asked, waiting, failed, discarded, act_after, notified, to_notify, not_notified
 FROM lock_action(%s, %s, %s, %s, %s)
 """
 

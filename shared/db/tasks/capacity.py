@@ -14,7 +14,7 @@ from shared.db.core.pool import Connection
 ASSUMED_SLOTS = 16
 
 #: The two lanes of dispatching.
-OTHERS, FILES = SQL("kind <> 'store_attachment'"), SQL("kind = 'store_attachment'")
+OTHERS, FILES = SQL("kind NOT IN ('store_attachment', 'notify')"), SQL("kind = 'store_attachment'")
 #: Work that no backlog holds up: of an event that was new when it was recorded, and due for less than a minute.
 LIVE = SQL("(is_live AND due_at > now() - interval '1 minute')")
 #: A process counts as lost after so long without a heartbeat. A write to Front needs all but the last second of it.
@@ -40,6 +40,11 @@ SELECT coalesce((SELECT nullif(sum(slots), 0)::int FROM processes WHERE kind = '
        ARRAY(SELECT what FROM outages) AS outages
 FROM tasks f WHERE {in_flight}
 """).format(alive=ALIVE, assumed=Literal(ASSUMED_SLOTS), others=OTHERS, files=FILES, in_flight=IN_FLIGHT)
+_SLOTS = (
+    SQL("SELECT coalesce((SELECT nullif(sum(slots), 0)::int FROM processes WHERE kind = 'worker' AND {}), {})")
+    .format(ALIVE, Literal(ASSUMED_SLOTS))
+    .as_bytes()
+)
 _LOAD_BYTES = _LOAD.as_bytes()
 _IS_DUE = SQL(
     "EXISTS (SELECT FROM tasks WHERE tenant_id = ANY(%(tenants)s) AND state = 'ready' AND {} AND due_at <= now())"
@@ -114,6 +119,13 @@ def worker_load(conn: Connection, waiting: int) -> WorkerLoad:
         row = cur.execute(_LOAD_BYTES).fetchone()
     assert row is not None  # noqa: S101 -- an aggregate gives one row
     return replace(row, waiting=waiting)
+
+
+def worker_slots(conn: Connection) -> int:
+    """Return how many tasks all workers can run at once. Needs no transaction."""
+    row = conn.execute(_SLOTS).fetchone()
+    assert row is not None  # noqa: S101 -- a function gives one row
+    return int(row[0])
 
 
 def due_work(conn: Connection, tenant_ids: Sequence[int]) -> DueWork | None:

@@ -33,7 +33,7 @@ RESEND_SECONDS = 30
 _BACKLOGS_LAST, _BY_TURNS = SQL("has_backlog, last_served_at"), SQL("last_served_at")
 
 _FILES = SQL("state = 'ready' AND kind = 'store_attachment'")
-_ANY = SQL("(state = 'ready' AND kind <> 'store_attachment' OR {})").format(_FILES)  # each part has its index
+_ANY = SQL("(state = 'ready' AND {} OR {})").format(OTHERS, _FILES)  # each part has its index
 _PROBE_IS_DUE = SQL("probe_at <= now() AND NOT EXISTS (SELECT FROM outages WHERE what = 'front')")
 
 
@@ -108,7 +108,7 @@ def _shared_sql(lane: Lane) -> dict[str, SQL | Composed]:
         "has_more": SQL("EXISTS (SELECT FROM tasks WHERE {} OFFSET %(per_tenant)s LIMIT 1)").format(is_due),
         "tenants_capacity": SQL("""
 (SELECT greatest(0, least(%(per_tenant)s - count(*) FILTER (WHERE {}), {} - count(*) FILTER (WHERE NOT {})))::bigint
- FROM tasks f WHERE f.tenant_id = tenants.id AND {})
+ FROM tasks f WHERE f.tenant_id = tenants.id AND f.kind <> 'notify' AND {})
 """).format(lane.tasks, SQL("NULL") if lane.is_live else _MAY_BE_IN_FLIGHT, LIVE, IN_FLIGHT),
         "queue": SQL("""
 UPDATE tasks SET state = 'queued', sends = least(sends + 1, 20),

@@ -45,6 +45,9 @@ SELECT %(tenant)s, event_id, 'undo_action', 'ready' FROM (
 RETURNING event_id
 """).format(thing=CHANGED_PART.format(action=SQL("a")))
 
+_RETRYABLE = SQL("state = 'failed' AND kind <> 'record'")
+_ENDED_NOTIFICATION = SQL("kind = 'notify' AND state IN ('done', 'failed', 'discarded')")
+
 
 @dataclass(frozen=True, kw_only=True)
 class Undoable:
@@ -64,6 +67,12 @@ def retry(conn: Connection, task_ids: Sequence[int], *, who: str, accept_size: b
     """
     _lock_conversations_of(conn, task_ids)
     return [task_id for task_id in sorted(task_ids) if _retry(conn, task_id, who, accept_size=accept_size)]
+
+
+def recover(conn: Connection, task_ids: Sequence[int], *, who: str) -> list[int]:
+    """Have notifications sent again that have ended, however they did, under their old ids; return the tasks' ids."""
+    _lock_conversations_of(conn, task_ids)
+    return [task_id for task_id in sorted(task_ids) if _retry(conn, task_id, who, condition=_ENDED_NOTIFICATION)]
 
 
 def discard(conn: Connection, task_ids: Sequence[int], *, who: str, reason: str) -> list[int]:
@@ -116,19 +125,21 @@ def request_undo(
     return len(asked)
 
 
-def _retry(conn: Connection, task_id: int, who: str, *, accept_size: bool) -> bool:
-    changed = conn.execute(
-        """
+def _retry(
+    conn: Connection, task_id: int, who: str, *, accept_size: bool = False, condition: SQL = _RETRYABLE
+) -> bool:
+    query = SQL("""
         UPDATE tasks SET state = 'ready', due_at = now(), attempts = 0, sends = 0, code = NULL, detail = NULL,
                settled_at = NULL
-        WHERE id = %s AND state = 'failed' AND kind <> 'record' RETURNING event_id
-        """,
-        (task_id,),
-    ).fetchone()
+        WHERE id = %s AND {} RETURNING event_id
+    """)
+    changed = conn.execute(query.format(condition), (task_id,)).fetchone()
     if changed is None:
         return False
-    event_id = int(changed[0])
     conn.execute("UPDATE attempts SET outcome = 'lost' WHERE task_id = %s AND outcome IS NULL", (task_id,))
+    if changed[0] is None:  # a notification about no event
+        return True
+    event_id = int(changed[0])
     _set_attachment_state(conn, task_id, "waiting")
     conn.execute(
         """
@@ -154,6 +165,8 @@ def _discard(conn: Connection, task_id: int, who: str, reason: str) -> bool:
     ).fetchone()
     if changed is None:
         return False
+    if changed[0] is None:  # a notification about no event
+        return True
     event_id = int(changed[0])
     _set_attachment_state(conn, task_id, "discarded")
     conn.execute(

@@ -10,6 +10,7 @@ from psycopg.sql import SQL, Literal
 from shared.db import counters
 from shared.db.core.locks import end_role_sessions
 from shared.db.core.pool import Connection
+from shared.db.host.notifying import FIRST_DUE_NOTIFICATIONS, MAY_BE_SENT
 from shared.db.tasks import actions, events
 from shared.db.tasks.capacity import FILES, LOST, LOST_AFTER_SECONDS, OTHERS, TOOK_MESSAGES_SECONDS
 from shared.db.tasks.dispatching import RESEND_SECONDS, first_due_tasks
@@ -49,10 +50,14 @@ WHERE state IN ('queued', 'running') AND lease_until > now() AND CASE state
 # Each part is an index scan that ends at its first row, save one row a tenant for what is due.
 _WAITING_WORK = (
     SQL("""
-WITH RECURSIVE {files}, {others}, due AS (
+WITH RECURSIVE {files}, {others}, {notifications}, due AS (
     SELECT min(greatest(first.due_at, tenants.not_before)) AS at
     FROM (SELECT * FROM files UNION ALL SELECT * FROM others) first JOIN tenants ON tenants.id = first.tenant_id
     WHERE tenants.parked_cause IS NULL AND first.due_at < now() + interval '1 minute'
+), notify AS (
+    SELECT coalesce(bool_or({may_be_sent}), false) AS any,
+           min(greatest(notifying.due_at, e.not_before)) FILTER (WHERE e.state = 'open') AS at
+    FROM notifying JOIN endpoints e ON e.id = notifying.endpoint_id
 ), sent AS (
     SELECT count(*) > 0 AS any, bool_or(lease_until < now()) AS any_expired
     FROM tasks WHERE state IN ('queued', 'running')
@@ -60,7 +65,9 @@ WITH RECURSIVE {files}, {others}, due AS (
     SELECT count(*) > 0 AS any, bool_or(what = 'front') AS front FROM outages
 )
 SELECT sent.any OR (coalesce(due.at <= now(), false) AND away.front IS NOT TRUE) AS dispatch,
-       extract(epoch FROM CASE WHEN due.at > now() AND due.at < now() + interval '1 minute' THEN due.at - now() END)
+       extract(epoch FROM least(
+           CASE WHEN due.at > now() AND due.at < now() + interval '1 minute' THEN due.at - now() END,
+           CASE WHEN notify.at > now() AND notify.at < now() + interval '1 minute' THEN notify.at - now() END))
            ::float8 AS next_due_seconds,
        coalesce(sent.any_expired, false)
            OR EXISTS (SELECT FROM processes WHERE {lost} AND (sent.any OR seen_at > now() - interval '1 minute'))
@@ -76,12 +83,15 @@ SELECT sent.any OR (coalesce(due.at <= now(), false) AND away.front IS NOT TRUE)
               OR state = 'waiting' AND due_at <= now() AND coalesce(claimed_until, '-infinity') < now()
                  AND parked_cause IS NULL AND not_before <= now()) AS repair,
        EXISTS (SELECT FROM jobs WHERE state = 'running' AND claimed_until < now()) AS carry_out_jobs,
+       notify.any AS notify,
        extract(epoch FROM clock_timestamp())::float8 AS clock
-FROM due, sent, away
+FROM due, notify, sent, away
 """)
     .format(
         files=first_due_tasks(SQL("files"), FILES),
         others=first_due_tasks(SQL("others"), OTHERS),
+        notifications=SQL(FIRST_DUE_NOTIFICATIONS),
+        may_be_sent=SQL(MAY_BE_SENT),
         lane_of_files=FILES,
         lane_of_others=OTHERS,
         is_due=SQL("tenant_id = tenants.id AND state = 'ready' AND due_at <= now()"),
@@ -104,6 +114,7 @@ class WaitingWork:
     probe: bool
     repair: bool
     carry_out_jobs: bool
+    notify: bool
     next_due_seconds: float | None
     clock: float
 
@@ -117,7 +128,7 @@ class LostTask:
     """A task with an expired lease. `was` is its state then: queued (message lost) or running (worker lost)."""
 
     id: int
-    event_id: int
+    event_id: int | None
     was: str
 
 
@@ -199,7 +210,7 @@ def give_up(conn: Connection, lost: LostTask) -> None:
     kind, attachment_id = row
     if attachment_id is not None:
         events.mark_file(conn, attachment_id, "failed")
-    if kind == "apply_action":
+    if kind == "apply_action" and lost.event_id is not None:
         actions.settle(conn, lost.event_id, "failed", WORKER_LOST)
     counters.increase(conn, "rescued", 1)
 
@@ -219,7 +230,9 @@ def stranded_conversations(conn: Connection, *, after: int = 0, limit: int = 2_0
         ), alone AS MATERIALIZED (
             SELECT DISTINCT a.tenant_id, a.conversation_id
             FROM waiting CROSS JOIN LATERAL (SELECT * FROM actions WHERE event_id = waiting.event_id OFFSET 0) a
-            WHERE NOT EXISTS (SELECT FROM attachments f WHERE f.tenant_id = a.tenant_id
+            WHERE (a.act_after = 'files' OR a.kind NOT IN ('archive', 'trash') OR (
+                       SELECT notified > 0 AND to_notify + not_notified = 0 FROM host_notices(waiting.event_id)))
+              AND NOT EXISTS (SELECT FROM attachments f WHERE f.tenant_id = a.tenant_id
                               AND f.conversation_id = a.conversation_id AND f.state <> 'stored' OFFSET 0)
               AND NOT EXISTS (SELECT FROM events e CROSS JOIN LATERAL (
                                   SELECT FROM tasks WHERE event_id = e.id AND kind = 'fetch_message'

@@ -7,18 +7,18 @@ same moment take turns, and the second one sees the first. A conversation includ
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Final
+from typing import Final, NamedTuple
 
 from psycopg.rows import class_row
 from psycopg.types.json import Jsonb
 
-from shared.actions import UnstoredFiles, wait_reason
+from shared.actions import HostNotices, UnstoredFiles, wait_reason, waits_for_host
 from shared.db.core.pool import Connection
 from shared.db.tasks.leases import check_owned
 from shared.models import Call, Task
 
 _WAITING_ACTIONS: Final = """
-SELECT t.id, a.kind, a.wait_for FROM actions a
+SELECT t.id, a.kind, a.wait_for, a.event_id, a.act_after FROM actions a
 JOIN tasks t ON t.event_id = a.event_id AND t.kind = 'apply_action'
 WHERE a.tenant_id = %(tenant)s AND a.state IN ('planned', 'intent')
   AND a.conversation_id = ANY(conversation_family_array(%(tenant)s, %(conversation)s))
@@ -30,6 +30,14 @@ SELECT end_attempt(%(task)s, %(epoch)s, %(event)s, %(tenant)s, %(outcome)s, %(co
     waiting.*
 FROM (SELECT) AS once LEFT JOIN ({_WAITING_ACTIONS}) waiting ON true
 """  # noqa: S608 -- put together from our own statements
+
+
+class _WaitingAction(NamedTuple):
+    task_id: int
+    kind: str
+    wait_for: str
+    event_id: int
+    act_after: str
 
 
 def update_event_state(conn: Connection, event_id: int) -> None:
@@ -50,8 +58,8 @@ def end_with_action(  # noqa: PLR0913 -- the columns of three rows, and the call
     """End an action, its task and its attempt in one statement; return whether the tenant has work due.
 
     It does the work of `leases.lock`, `actions.settle`, `leases.finish` and `end_attempt`. It releases no action,
-    because actions wait for files only. It needs no transaction. Raises Fenced when this attempt no longer owns the
-    task.
+    because actions wait for files and notifications only. It needs no transaction. Raises Fenced when this attempt no
+    longer owns the task.
     """
     row = conn.execute(
         "SELECT end_with_action(%s, %s, %s, %s, %s, %s, %s, %s, %s, %s)",
@@ -102,7 +110,7 @@ def end_attempt(  # noqa: PLR0913 -- the columns of one row, and the calls of th
             "answered": answered,
         },
     ).fetchall()
-    waiting = [(task_id, kind, wait_for) for _, task_id, kind, wait_for in rows if task_id is not None]
+    waiting = [_WaitingAction(*action) for _, *action in rows if action[0] is not None]
     released = _release(conn, task.tenant_id, task.conversation_id, waiting)
     return bool(rows[0][0] or released)
 
@@ -122,7 +130,8 @@ def conversation_of(conn: Connection, event_id: int) -> tuple[int, str]:
 
 def release_actions(conn: Connection, tenant_id: int, conversation_id: str) -> int:
     """Make the waiting actions of the conversation due that nothing blocks any more; return their number."""
-    waiting = conn.execute(_WAITING_ACTIONS, {"tenant": tenant_id, "conversation": conversation_id}).fetchall()
+    rows = conn.execute(_WAITING_ACTIONS, {"tenant": tenant_id, "conversation": conversation_id}).fetchall()
+    waiting = [_WaitingAction(*action) for action in rows]
     return _release(conn, tenant_id, conversation_id, waiting)
 
 
@@ -133,15 +142,19 @@ def add_journal_entry(conn: Connection, event_id: int, what: str, *, who: str = 
     )
 
 
-def _release(conn: Connection, tenant_id: int, conversation_id: str, waiting: Sequence[tuple[int, str, str]]) -> int:
-    """Release those of the waiting actions, given as (task id, kind, wait_for), that nothing blocks.
+def _release(conn: Connection, tenant_id: int, conversation_id: str, waiting: Sequence[_WaitingAction]) -> int:
+    """Release those of the waiting actions that nothing blocks.
 
     An action of a backlog keeps its place in it: before the files of newer mail.
     """
     if not waiting:
         return 0
     unstored = _unstored_files(conn, tenant_id, conversation_id)
-    free = [task_id for task_id, kind, wait_for in waiting if wait_reason(kind, wait_for, unstored) is None]
+    free = [
+        action.task_id
+        for action in waiting
+        if wait_reason(action.kind, action.wait_for, unstored, _host_notices(conn, action)) is None
+    ]
     conn.execute(
         """
         UPDATE tasks
@@ -151,6 +164,15 @@ def _release(conn: Connection, tenant_id: int, conversation_id: str, waiting: Se
         (free,),
     )
     return len(free)
+
+
+def _host_notices(conn: Connection, action: _WaitingAction) -> HostNotices | None:
+    """Count what the host application was told of the action's event, where the action waits for that."""
+    if not waits_for_host(action.kind, action.act_after):
+        return None
+    with conn.cursor(row_factory=class_row(HostNotices)) as cur:
+        query = "SELECT notified, to_notify, not_notified FROM host_notices(%s)"
+        return cur.execute(query, (action.event_id,)).fetchone()
 
 
 def _unstored_files(conn: Connection, tenant_id: int, conversation_id: str) -> UnstoredFiles:

@@ -28,7 +28,7 @@ OVERVIEW = """
         c.kind AS connection, c.version AS connection_version,
         (SELECT count(*) FROM users u WHERE u.tenant_id = t.id) AS users,
         (SELECT count(*) FROM users u WHERE u.tenant_id = t.id AND u.action IS NOT NULL) AS users_with_action,
-        t.action, t.only_when_matched, t.wait_for, t.fold_plus, t.act_within, t.only_inboxes, t.dry_run,
+        t.action, t.only_when_matched, t.wait_for, t.fold_plus, t.act_within, t.only_inboxes, t.dry_run, t.act_after,
         t.parked_cause, t.parked_at, c.refused_since,
         CASE WHEN t.parked_cause = 'paused' THEN coalesce(t.paused_by, 'operator') END AS paused_by
     FROM tenants t LEFT JOIN connections c ON c.tenant_id = t.id
@@ -70,6 +70,7 @@ class TenantOverview:
     act_within: timedelta
     only_inboxes: list[str] | None
     dry_run: bool
+    act_after: str
     parked_cause: str | None
     parked_at: datetime | None
     refused_since: datetime | None
@@ -101,6 +102,7 @@ class PolicyChange:
     act_within: timedelta | None = None
     only_inboxes: Sequence[str] | None = None
     dry_run: bool | None = None
+    act_after: Literal["files", "notified"] | None = None
 
 
 def is_name(value: str) -> bool:

@@ -1,0 +1,1 @@
+"""Sends notifications to the endpoints of the host application."""

@@ -1,0 +1,232 @@
+"""Runs one attempt of a notification: claims it, sends it to its endpoint, and settles what the answer means.
+
+The notification's row and its endpoint's change in one transaction. A worker that dies in between leaves the row to the
+sweeper, and the same id is sent again.
+"""
+
+from __future__ import annotations
+
+import random
+import time
+from collections.abc import Mapping
+from functools import partial
+from typing import Any
+from urllib.parse import urlsplit
+
+import structlog
+from structlog.contextvars import bound_contextvars
+
+from shared import failpoints
+from shared.db.core.pool import Connection, retry_until_stored
+from shared.db.host import endpoints, facts, notifying
+from shared.db.host.endpoints import HeldCause
+from shared.db.host.notifying import ClaimedNotification
+from shared.errors import Fenced, MailroomError, StoreUnavailable
+from shared.host import body
+from shared.host.body import Links
+from shared.host.signature import signed_headers
+from workers.attempts.run import describe_failure
+from workers.notifying import decisions
+from workers.notifying.decisions import Again, Decision, GivenUp, Health, Sent
+from workers.notifying.sending import SendResult
+from workers.resources import Resources
+
+#: A notification is sent only while so much of its lease is left, beyond the time that its endpoint has to answer.
+_LEASE_MARGIN_SECONDS = 10.0
+#: The links to files in a body are good for so long.
+_LINK_SECONDS = 6 * 3_600
+#: The pause after an attempt that failed on our side, before anything was sent.
+_OWN_FAULT_SECONDS = 300.0
+_PERMANENT: Mapping[Health | None, HeldCause] = {Health.GONE: "gone", Health.DISABLED: "disabled"}
+log = structlog.get_logger()
+
+
+def run_notification(resources: Resources, task_id: int) -> None:
+    """Send the notification if it is due and free.
+
+    Never raises: a failure is settled in the task's row. Without PostgreSQL the task is left to the sweeper.
+    """
+    try:
+        attempt = _claim(resources, task_id)
+        if attempt is None:
+            return
+        with bound_contextvars(**attempt.log_ids()):
+            attempt.run()
+        resources.dispatcher.send_notifications(only=attempt.claimed.endpoint_id)
+    except StoreUnavailable as exc:
+        log.warning("task_left_to_the_sweeper", task_id=task_id, reason=str(exc))
+
+
+def _claim(resources: Resources, task_id: int) -> _Attempt | None:
+    resources.heartbeat.alive_for(0.0)
+    claimed_at = time.monotonic()
+    lease = resources.settings.lease_seconds
+    claimed = resources.pool.run_autocommit(
+        lambda conn: notifying.claim(conn, task_id, resources.name, lease_seconds=lease)
+    )
+    return _Attempt(resources, claimed, until=claimed_at + lease - _LEASE_MARGIN_SECONDS) if claimed else None
+
+
+class _Attempt:
+    def __init__(self, resources: Resources, claimed: ClaimedNotification, *, until: float):
+        self._resources = resources
+        self.claimed = claimed
+        self._until = until
+        self._figure: str | None = None
+
+    def log_ids(self) -> dict[str, Any]:
+        """Return the ids that every line about the notification has."""
+        return {
+            "delivery_id": self.claimed.delivery_id,
+            "event_id": self.claimed.event_id,
+            "tenant_id": self.claimed.tenant_id,
+            "conversation_id": self.claimed.conversation_id,
+            "task_id": self.claimed.id,
+            "endpoint_id": self.claimed.endpoint_id,
+        }
+
+    def run(self) -> None:
+        """Send the notification and settle the answer, unless the lease is lost meanwhile."""
+        try:
+            failpoints.reach("claimed_before_run", of="notify")
+            self._send_and_settle()
+        except Fenced:
+            log.warning("fenced", kind="notify", epoch=self.claimed.lease_epoch)
+        except StoreUnavailable:
+            raise
+        except MailroomError as exc:  # a secret that cannot be read, say: another try may help, and so may a person
+            log.warning("attempt_failed", kind="notify", code=exc.code, attempt=self.claimed.attempts)
+            reason: dict[str, Any] = {"code": exc.code, "detail": describe_failure(exc), "call": None}
+            self._store(partial(self._put_back, seconds=_OWN_FAULT_SECONDS, counts=False, **reason))
+        except BaseException as exc:
+            log.exception("task_failed", kind="notify", code="bug", attempt=self.claimed.attempts)
+            self._store(partial(self._fail, code="bug", detail=describe_failure(exc), call=None))
+            self._figure = "failed"
+        finally:
+            self._resources.figures.note_attempt(self.claimed.tenant_id, self._figure, [])
+
+    def _send_and_settle(self) -> None:
+        result = self._send()
+        failpoints.reach("sent_before_settle", of="notify")
+        claimed = self.claimed
+        decision = decisions.decide(
+            result.answer,
+            attempt=claimed.attempts,
+            is_probe=claimed.is_probe,
+            is_test=claimed.type == "ping",
+            jitter=random.random(),  # noqa: S311 -- spreads retries
+        )
+        self._store(partial(self._settle, result=result, decision=decision))
+        self._figure = {Sent: "done", GivenUp: "failed"}.get(type(decision))
+        _log(decision, claimed, result)
+
+    def _send(self) -> SendResult:
+        """Build the body, sign it with the time of this attempt, and send it."""
+        claimed = self.claimed
+        loaded = self._resources.pool.run(lambda conn: facts.load(conn, [claimed.position]))
+        if not loaded:
+            raise Fenced("the notification was deleted with its tenant or by retention")
+        now = int(time.time())
+        links = Links(
+            public_url=self._resources.settings.public_url,
+            front_app_url=self._resources.settings.front_app_url,
+            secret_key=self._resources.settings.secret_key.get_secret_value().encode(),
+            expires_at=now + _LINK_SECONDS,
+        )
+        content = body.build(loaded[0], links=links, include=claimed.include)
+        headers = {
+            "Content-Type": "application/json",
+            "mailroom-attempt": str(claimed.attempts),
+            **signed_headers(str(loaded[0].id), now, content, self._secrets()),
+        }
+        return self._resources.endpoint_client.send(claimed.url, content, headers=headers, until=self._until)
+
+    def _secrets(self) -> list[str]:
+        """Return the secrets that sign, the newest first."""
+        owner = endpoints.secret_owner(self.claimed.endpoint_id)
+        sealed = [each for each in (self.claimed.secret, self.claimed.previous_secret) if each is not None]
+        return [self._resources.vault.open(owner, each)["secret"] for each in sealed]
+
+    # Settling
+
+    def _store(self, work: Any) -> None:
+        """Run the transaction until it is committed: what was sent must not be forgotten. Raises Fenced."""
+        retry_until_stored(
+            lambda: self._resources.pool.run(work),
+            stop=self._resources.stop,
+            event="settling_waits",
+            task_id=self.claimed.id,
+        )
+
+    def _settle(self, conn: Connection, result: SendResult, decision: Decision) -> None:
+        call = _call(self.claimed, result)
+        match decision:
+            case Sent():
+                notifying.settle_sent(conn, self.claimed, call=call, seconds=result.seconds)
+            case Again():
+                self._put_back(
+                    conn,
+                    seconds=decision.delay,
+                    counts=decision.counts,
+                    code=decision.code,
+                    detail=decision.reason,
+                    call=call,
+                )
+            case GivenUp():
+                self._fail(conn, code=decision.code, detail=decision.reason, call=call)
+        self._settle_endpoint(conn, result, decision)
+
+    def _put_back(self, conn: Connection, **ended: Any) -> None:
+        notifying.settle_later(conn, self.claimed, **ended)
+
+    def _fail(self, conn: Connection, *, code: str, detail: str, call: dict[str, Any] | None) -> None:
+        notifying.settle_failed(conn, self.claimed, code=code, detail=detail, call=call)
+
+    def _settle_endpoint(self, conn: Connection, result: SendResult, decision: Decision) -> None:
+        """Hold, release or leave the endpoint alone for a while, as the answer says."""
+        claimed, health = self.claimed, decision.health
+        if health in _PERMANENT:
+            if endpoints.hold_for_good(conn, claimed.endpoint_id, _PERMANENT[health]):
+                log.warning("endpoint_held", endpoint=claimed.endpoint, cause=_PERMANENT[health])
+        elif health is Health.WORKS:
+            if claimed.is_probe and endpoints.release_if_failing(conn, claimed.endpoint_id):
+                log.info("endpoint_released", endpoint=claimed.endpoint)
+        elif health is Health.FAILED and isinstance(decision, Again | GivenUp):
+            self._count_failure(conn, decision.reason, result.answer.retry_after)
+        elif claimed.is_probe:
+            notifying.end_probe(conn, claimed.endpoint_id)
+
+    def _count_failure(self, conn: Connection, reason: str, retry_after: float | None) -> None:
+        failing = notifying.note_failure(conn, self.claimed.endpoint_id, reason)
+        wait = max(decisions.pause_after(failing.failures), retry_after or 0.0)
+        if failing.state == "held":
+            wait = max(retry_after or 0.0, decisions.next_probe_after(failing.held_seconds))
+        elif decisions.holds(failures=failing.failures, failing_seconds=failing.failing_seconds):
+            endpoints.hold(conn, self.claimed.endpoint_id, "failures")
+            log.warning("endpoint_held", endpoint=failing.name, cause="failures", failures=failing.failures)
+            wait = max(retry_after or 0.0, decisions.FIRST_PROBE)
+        notifying.leave_alone(conn, self.claimed.endpoint_id, seconds=wait)
+
+
+def _call(claimed: ClaimedNotification, result: SendResult) -> dict[str, Any]:
+    """Return the request for the attempt's record, without host and query."""
+    return {
+        "method": "POST",
+        "path": urlsplit(claimed.url).path or "/",
+        "status": result.answer.status,
+        "ms": round(result.seconds * 1000),
+        "budget_left": None,
+    }
+
+
+def _log(decision: Decision, claimed: ClaimedNotification, result: SendResult) -> None:
+    words = {Sent: "notification_sent", Again: "attempt_failed", GivenUp: "task_failed"}
+    log.info(
+        words[type(decision)],
+        kind="notify",
+        type=claimed.type,
+        code=None if isinstance(decision, Sent) else decision.code,
+        status=result.answer.status,
+        attempt=claimed.attempts,
+        milliseconds=round(result.seconds * 1000),
+    )
