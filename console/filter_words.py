@@ -30,6 +30,7 @@ WORDS: Mapping[str, str] = {
     "type": "type of event",
     "conversation": "Front's cnv_ id",
     "group": "number of a group of failures",
+    "endpoint": "number of an endpoint of the host application",
     "since": "2h, 7d or a time",
     "until": "2h, 7d or a time",
 }
@@ -54,6 +55,7 @@ class Words:
     type: str | None = None
     conversation: str | None = None
     group: str | None = None
+    endpoint: str | None = None
     since: str | None = None
     until: str | None = None
     name: str | None = None  # a word without a colon: the id of an event, a task, a delivery or a conversation
@@ -67,7 +69,8 @@ class Words:
             kind=self.kind,
             type=self.type,
             conversation_id=self.conversation,
-            group=_number(self.group),
+            group=_number(self.group, "a group"),
+            endpoint=_number(self.endpoint, "an endpoint"),
             since=_moment(self.since, now),
             until=_moment(self.until, now),
             before_id=before_id,
@@ -125,11 +128,11 @@ def _moment(text: str | None, now: datetime) -> datetime | None:
         raise BadFilter(str(problem)) from None
 
 
-def _number(text: str | None) -> int | None:
+def _number(text: str | None, what: str) -> int | None:
     if text is None:
         return None
     if not text.isascii() or not text.isdigit() or len(text) > MOST_DIGITS:
-        raise BadFilter(f"{text!r} is no number of a group")
+        raise BadFilter(f"{text!r} is no number of {what}")
     return int(text)
 
 

@@ -31,6 +31,7 @@ VERBS: Final[Mapping[str, str]] = {
     "simulate": "send made-up webhooks",
     "export": "export lists",
     "triage": "acknowledge, ignore or reopen groups of failures",
+    "endpoints": "change the endpoints of the host application",
     "manage_accounts": "manage accounts",
     "manage_tokens": "manage API tokens",
 }
@@ -55,7 +56,7 @@ ROLES: Final[Mapping[Role, frozenset[str]]] = {"viewer": _VIEWER, "operator": _O
 SCOPES: Final[Mapping[Scope, frozenset[str]]] = {
     "read": frozenset({"read"}),
     "write": frozenset(
-        {"read", "reveal", "retry", "discard", "repair", "pause", "policy", "connect", "users", "triage"}
+        {"read", "reveal", "retry", "discard", "repair", "pause", "policy", "connect", "users", "triage", "endpoints"}
     ),
 }
 

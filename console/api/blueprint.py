@@ -61,6 +61,7 @@ TASKS = Tag(name="tasks", description="The steps of the work, with their attempt
 JOBS = Tag(name="jobs", description="Changes of many tasks, which are chosen when the job is planned.")
 REPAIRS = Tag(name="repairs", description="Comparisons with Front's own list of events, which fill gaps.")
 OVERSIGHT = Tag(name="oversight", description="What waits and runs, and who asked for what.")
+ENDPOINTS = Tag(name="endpoints", description="The URLs of your application that get notifications.")
 USERS = Tag(name="users", description="The people with whom a tenant's mail is matched.")
 TENANTS = Tag(name="tenants", description="Your customers, and the actions on their conversations.")
 

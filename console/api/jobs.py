@@ -63,7 +63,9 @@ class JobOrder(RequestBody):
         json_schema_extra={"example": {"verb": "retry", "q": "state:failed code:front_unavailable", "per_minute": 100}}
     )
 
-    verb: Verb = Field(description="retry or discard")
+    verb: Verb = Field(
+        description="retry, discard, or recover: send notifications again that ended, however they did"
+    )
     q: str = Field("", max_length=LONGEST, description="Filter words, as in `state:failed since:2h`")
     tasks: list[TaskNumber] | None = Field(
         None, min_length=1, max_length=MOST_CHOSEN, description="Only these tasks, by number"
@@ -81,7 +83,7 @@ class JobOrder(RequestBody):
 class PreviewQuery(Parameters):
     """A change of many tasks that is only looked at."""
 
-    verb: Verb = Field(description="retry or discard")
+    verb: Verb = Field(description="retry, discard or recover")
     q: str = Field("", max_length=LONGEST, description="Filter words, as in `state:failed since:2h`")
     tasks: str | None = Field(
         None, pattern=r"^\d{1,18}(,\d{1,18})*$", max_length=20_000, description="Only these tasks: numbers with commas"

@@ -15,17 +15,20 @@ from werkzeug.exceptions import HTTPException
 
 from console.access.actor import NotAllowed
 from console.filter_words import BadFilter
+from console.operations.endpoints import EndpointMovedOn, UnknownEndpoint
 from console.operations.jobs import FilterTooWide, JobMovedOn, UnknownJob
 from console.operations.tasks import MovedOn, ReasonMissing, UnknownGroup, UnknownTask
 from console.operations.tenants import NothingReceived, PausedByOperator, UnknownTenant
 from console.tenant_concurrency import Crowded
 from console.user_validation import BadUser
 from shared.db.core.pool import TooSlow
+from shared.db.host.endpoints import EndpointTaken
 from shared.db.tenants.api_tokens import TokenNameTaken
 from shared.db.tenants.consent import OtherCompany
 from shared.db.tenants.tenants import TenantTaken
 from shared.db.users.users import UserTaken
 from shared.errors import ConfigurationError, InvalidPolicy, MailroomError, StoreUnavailable
+from shared.host.endpoint_rules import BadEndpoint
 
 if TYPE_CHECKING:
     from flask import Blueprint
@@ -169,6 +172,7 @@ class ForEveryTenantOnly(ApiRefusal):
 
 #: The status of errors that are not the API's own.
 STATUS: dict[type[MailroomError], int] = {
+    BadEndpoint: 422,
     BadFilter: 422,
     BadUser: 422,
     FilterTooWide: 422,
@@ -177,10 +181,13 @@ STATUS: dict[type[MailroomError], int] = {
     TooSlow: 422,
     NotAllowed: 403,
     PausedByOperator: 403,
+    UnknownEndpoint: 404,
     UnknownGroup: 404,
     UnknownJob: 404,
     UnknownTask: 404,
     UnknownTenant: 404,
+    EndpointMovedOn: 409,
+    EndpointTaken: 409,
     JobMovedOn: 409,
     MovedOn: 409,
     NothingReceived: 409,

@@ -20,7 +20,7 @@ from shared.db.reading.tasks import TaskSummary
 from shared.db.tasks.failure_groups import Decision
 from shared.models import TASK_STATES
 
-TASK_WORDS = ("tenant", "state", "code", "kind", "type", "group", "conversation", "since", "until")
+TASK_WORDS = ("tenant", "state", "code", "kind", "type", "group", "endpoint", "conversation", "since", "until")
 GROUP_WORDS = ("tenant", "state", "code", "kind")
 LONGEST_NOTE = 1_000  # characters
 MOST_DAYS = 3_650

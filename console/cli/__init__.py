@@ -12,6 +12,7 @@ from console.cli.admin import admin
 from console.cli.api_token import api_token
 from console.cli.commands import RootGroup
 from console.cli.doctor import doctor, health
+from console.cli.endpoint import endpoint
 from console.cli.event import event
 from console.cli.inbox import inbox
 from console.cli.job import job
@@ -105,5 +106,5 @@ def migrate(dry_run: bool) -> None:
 
 for command in (up, migrate, status, doctor, health, settings):
     main.add_command(command)
-for group in (tenant, user, inbox, event, task, job, repair, sandbox, keys, admin, api_token):
+for group in (tenant, user, inbox, event, task, job, endpoint, repair, sandbox, keys, admin, api_token):
     main.add_command(group)

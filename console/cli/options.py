@@ -103,6 +103,7 @@ class Selection:
     code: str | None = None
     kind: str | None = None
     since: datetime | None = None
+    endpoint: int | None = None
     ids: tuple[int, ...] = ()
 
     @property
@@ -115,12 +116,16 @@ class Selection:
         from console.filter_words import Words
 
         since = self.since.isoformat() if self.since else None
-        return Words(tenant=self.tenant, state=self.state, code=self.code, kind=self.kind, since=since)
+        endpoint = None if self.endpoint is None else str(self.endpoint)
+        return Words(
+            tenant=self.tenant, state=self.state, code=self.code, kind=self.kind, endpoint=endpoint, since=since
+        )
 
 
 def selection_from(chosen: Mapping[str, Any], ids: tuple[int, ...] = ()) -> Selection:
     """Return what the filter options of a command chose."""
-    words = {name: chosen[name] and clean(chosen[name], LONGEST_WORD) for name in ("state", "code", "kind")}
+    names = ("state", "code", "kind")
+    words: dict[str, Any] = {name: chosen[name] and clean(chosen[name], LONGEST_WORD) for name in names}
     return Selection(tenant=chosen["tenant"], since=chosen["since"], ids=ids, **words)
 
 

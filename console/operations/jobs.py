@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from shared.db.jobs import Job, Plan
     from shared.db.reading.filters import Filter
 
+#: The right to a job's verb, where it has another name.
+RIGHTS = {"recover": "retry"}
 #: What somebody can do to a job: the state it leads to, and those from which it is possible.
 STEPS = {
     "start": ("running", ("planned",)),
@@ -66,11 +68,14 @@ def plan_job(run: Run, actor: Actor, wanted: Filter, plan: Plan) -> int:
     """
     if wanted.is_open:
         raise FilterTooWide("narrow the filter first: name a state, a cause, a tenant or a time")
+    if plan.verb == "recover":
+        wanted = replace(wanted, kind="notify")
     if plan.verb == "discard":
         require_reason(plan.reason)
     if actor.tenant_id is not None and wanted.tenant_id in {None, actor.tenant_id}:
         wanted, plan = replace(wanted, tenant_id=actor.tenant_id), replace(plan, tenant_id=actor.tenant_id)
-    change = Change(verb=plan.verb, target=f"tasks {plan.words}", tenant_id=wanted.tenant_id, detail=plan.reason)
+    right = RIGHTS.get(plan.verb, plan.verb)
+    change = Change(verb=right, target=f"tasks {plan.words}", tenant_id=wanted.tenant_id, detail=plan.reason)
 
     def work(conn: Connection) -> int:
         job_id = jobs.plan(conn, wanted, plan)
@@ -88,7 +93,7 @@ def step_job(run: Run, actor: Actor, job_id: int, step: str) -> Job:
         raise unknown
     state, allowed = STEPS[step]
     change = Change(
-        verb=job.verb,
+        verb=RIGHTS.get(job.verb, job.verb),
         target=f"job {job_id}",
         tenant_id=job.tenant_id,
         before={"state": job.state},

@@ -3,21 +3,24 @@
 from __future__ import annotations
 
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 from console.cli.options import database, operator_name, remote_token, remote_url
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
-    from datetime import datetime
+    from datetime import datetime, timedelta
 
     from console.cli.options import Selection
     from console.status_document import Status
+    from shared.db.host.endpoints import Endpoint, NewEndpoint
     from shared.db.jobs import Group, Job, JobProgress, Verb
     from shared.db.reading.events import EventSummary
     from shared.db.reading.repairs import RepairableTenant, RepairView
     from shared.db.reading.tasks import TaskDetails, TaskGroup, TaskSummary
     from shared.db.tenants.tenants import TenantOverview
+
+EndpointChange = Literal["hold", "release", "remove"]
 
 
 class Backend(Protocol):
@@ -64,6 +67,24 @@ class Backend(Protocol):
 
     def running_kinds(self) -> set[str]:
         """Return the kinds of processes that run."""
+
+    def list_endpoints(self) -> Sequence[Endpoint]:
+        """Return the endpoints of the host application by name."""
+
+    def endpoint(self, name: str) -> Endpoint:
+        """Return the endpoint with this name or number. Raises NothingMatched."""
+
+    def add_endpoint(self, new: NewEndpoint) -> str:
+        """Add an endpoint, and return its secret."""
+
+    def rotate_secret(self, endpoint_id: int, *, overlap: timedelta) -> str:
+        """Give an endpoint a new secret, and return it."""
+
+    def change_endpoint(self, endpoint_id: int, change: EndpointChange) -> None:
+        """Hold, release or remove an endpoint."""
+
+    def test_endpoint(self, endpoint_id: int) -> int:
+        """Have a test sent to an endpoint, and return the number of its task."""
 
     def list_tenants(self, customer: str | None) -> Sequence[tuple[TenantOverview, int]]:
         """Return the tenants by name, each with the number of its parked tasks."""

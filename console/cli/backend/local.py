@@ -8,28 +8,35 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
+from console.cli.commands import NothingMatched
 from console.cli.options import find_tenant
 from console.cli.output import say
 from console.event_document import event_document
+from console.operations import endpoints as endpoint_operations
 from console.operations import jobs as job_operations
 from console.operations import tenants as tenant_operations
 from console.operations.audited import in_transaction
+from shared.connection.vault import TokenVault
 from shared.db import jobs
+from shared.db.host import endpoints
 from shared.db.jobs import STATES, Plan
 from shared.db.reading import events, repairs, status, tasks
 from shared.db.reading.filters import Filter
 from shared.db.tenants import tenants
 from shared.errors import Fenced
+from shared.settings import load
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-    from datetime import datetime
+    from datetime import datetime, timedelta
 
     from console.access.actor import Actor
+    from console.cli.backend import EndpointChange
     from console.cli.options import Selection
     from console.operations.audited import Run
     from console.status_document import Status
     from shared.db.core.pool import Connection
+    from shared.db.host.endpoints import Endpoint, NewEndpoint
     from shared.db.jobs import Group, Job, JobProgress, Verb
     from shared.db.reading.events import EventSummary
     from shared.db.reading.repairs import RepairableTenant, RepairView
@@ -123,6 +130,39 @@ class Local:
         """Return the kinds of processes that run."""
         return {process.kind for process in status.running_processes(self.conn)}
 
+    def list_endpoints(self) -> list[Endpoint]:
+        """Return the endpoints of the host application by name."""
+        return sorted(endpoints.listed(self.conn), key=lambda each: each.name)
+
+    def endpoint(self, name: str) -> Endpoint:
+        """Return the endpoint with this name or number."""
+        found = endpoints.get(self.conn, int(name)) if name.isdigit() else endpoints.find(self.conn, name)
+        if found is None:
+            raise NothingMatched(f"there is no endpoint {name!r}; `mailroom endpoint list` lists all")
+        return found
+
+    def add_endpoint(self, new: NewEndpoint) -> str:
+        """Add an endpoint, and return its secret."""
+        networks = load().endpoint_networks
+        return endpoint_operations.add_endpoint(self._run, self.actor, new, _vault(), networks).secret
+
+    def rotate_secret(self, endpoint_id: int, *, overlap: timedelta) -> str:
+        """Give an endpoint a new secret, and return it."""
+        return endpoint_operations.rotate_secret(self._run, self.actor, endpoint_id, _vault(), overlap=overlap).secret
+
+    def change_endpoint(self, endpoint_id: int, change: EndpointChange) -> None:
+        """Hold, release or remove an endpoint."""
+        ways = {
+            "hold": endpoint_operations.hold_endpoint,
+            "release": endpoint_operations.release_endpoint,
+            "remove": endpoint_operations.remove_endpoint,
+        }
+        ways[change](self._run, self.actor, endpoint_id)
+
+    def test_endpoint(self, endpoint_id: int) -> int:
+        """Have a test sent to an endpoint, and return the number of its task."""
+        return endpoint_operations.test_endpoint(self._run, self.actor, endpoint_id)
+
     def list_tenants(self, customer: str | None) -> list[tuple[TenantOverview, int]]:
         """Return the tenants by name, each with the number of its parked tasks."""
         with self.conn.transaction():
@@ -166,7 +206,6 @@ class Local:
     def status(self) -> Status:
         """Return the figures of `mailroom status`; say on stderr when Redis does not answer."""
         from console.status_document import read_status
-        from shared.settings import load
 
         with self.conn.transaction():
             return read_status(self.conn, load("redis_url"), on_outage=lambda error: say(f"{error.code}: {error}"))
@@ -178,5 +217,10 @@ class Local:
             code=wanted.code,
             kind=wanted.kind,
             since=wanted.since,
+            endpoint=wanted.endpoint,
             ids=wanted.ids or None,
         )
+
+
+def _vault() -> TokenVault:
+    return TokenVault(load("token_keys").token_keys)

@@ -12,6 +12,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from console.cli.commands import NothingMatched
 from console.status_document import Status
+from shared.db.host.endpoints import Endpoint, NewEndpoint
 from shared.db.jobs import Group, Job, JobProgress, Verb
 from shared.db.reading.events import EventSummary
 from shared.db.reading.repairs import RepairableTenant, RepairView
@@ -23,6 +24,7 @@ from shared.errors import MailroomError
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
+    from console.cli.backend import EndpointChange
     from console.cli.options import Selection
 
 T = TypeVar("T")
@@ -144,6 +146,39 @@ class Remote:
     def running_kinds(self) -> set[str]:
         """Return the kinds of processes that run."""
         return {process["kind"] for process in self._get("processes")["processes"]}
+
+    def list_endpoints(self) -> list[Endpoint]:
+        """Return the endpoints of the host application by name."""
+        found = [_endpoint(each) for each in self._pages("endpoints", "endpoints", {})]
+        return sorted(found, key=lambda each: each.name)
+
+    def endpoint(self, name: str) -> Endpoint:
+        """Return the endpoint with this name or number."""
+        found = [each for each in self.list_endpoints() if name in {each.name, str(each.id)}]
+        if not found:
+            raise NothingMatched(f"there is no endpoint {name!r}; `mailroom endpoint list` lists all")
+        return found[0]
+
+    def add_endpoint(self, new: NewEndpoint) -> str:
+        """Add an endpoint, and return its secret."""
+        order = {**vars(new), "types": None if new.types is None else list(new.types)}
+        return str(self._send("POST", "endpoints", body=order).json()["secret"])
+
+    def rotate_secret(self, endpoint_id: int, *, overlap: timedelta) -> str:
+        """Give an endpoint a new secret, and return it."""
+        query = {"overlap_hours": str(round(overlap.total_seconds() / 3600))}
+        return str(self._send("POST", f"endpoints/{endpoint_id}/rotate", query=query).json()["secret"])
+
+    def change_endpoint(self, endpoint_id: int, change: EndpointChange) -> None:
+        """Hold, release or remove an endpoint."""
+        if change == "remove":
+            self._send("DELETE", f"endpoints/{endpoint_id}")
+        else:
+            self._send("POST", f"endpoints/{endpoint_id}/{change}")
+
+    def test_endpoint(self, endpoint_id: int) -> int:
+        """Have a test sent to an endpoint, and return the number of its task."""
+        return int(self._send("POST", f"endpoints/{endpoint_id}/test").json()["task_id"])
 
     def list_tenants(self, customer: str | None) -> list[tuple[TenantOverview, int]]:
         """Return the tenants by name, each with the number of its parked tasks."""
@@ -284,3 +319,8 @@ def _read(kind: type[T], value: object) -> T:
 def _tenant(document: Mapping[str, Any]) -> TenantOverview:
     seconds = document["act_within_seconds"]
     return _read(TenantOverview, {**document, "act_within": timedelta(seconds=seconds)})
+
+
+def _endpoint(document: Mapping[str, Any]) -> Endpoint:
+    values = {name: value for name, value in document.items() if name != "possible_changes"}
+    return _read(Endpoint, {"not_before": None, "probe_at": None, **values})

@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from flask.typing import ResponseReturnValue
 
 GROUP_WORDS = ("tenant", "state", "code", "kind")
-TASK_WORDS = ("tenant", "state", "code", "kind", "type", "group", "conversation", "since", "until")
+TASK_WORDS = ("tenant", "state", "code", "kind", "type", "group", "endpoint", "conversation", "since", "until")
 IGNORED_FOR = {"1d": timedelta(days=1), "7d": timedelta(days=7), "ever": None}
 
 

@@ -236,6 +236,18 @@ def add_test(conn: Connection, endpoint: Endpoint) -> None:
     outbox.add(conn, "ping", tenant_id=endpoint.tenant_id, facts=facts)
 
 
+def latest_test(conn: Connection, endpoint_id: int) -> int | None:
+    """Return the number of the task that sends, or sent, the latest test of the endpoint."""
+    row = conn.execute(
+        """
+        SELECT t.id FROM tasks t JOIN notifications n ON n.position = t.position
+        WHERE t.endpoint_id = %s AND t.kind = 'notify' AND n.type = 'ping' ORDER BY t.id DESC LIMIT 1
+        """,
+        (endpoint_id,),
+    ).fetchone()
+    return int(row[0]) if row else None
+
+
 def due_alarms(conn: Connection, ages: Sequence[float]) -> list[HeldEndpoint]:
     """Return the endpoints that are held for longer than the next of these ages, in seconds, and count the alarm."""
     with conn.cursor(row_factory=class_row(HeldEndpoint)) as cursor:
