@@ -89,6 +89,36 @@ def number(conn: Connection, limit: int = AT_ONCE) -> int:
     return int(taken)
 
 
+def has_rows(conn: Connection) -> bool:
+    """Whether any notification waits for its position."""
+    row = conn.execute("SELECT EXISTS (SELECT FROM outbox)").fetchone()
+    return bool(row and row[0])
+
+
+def delete_older(conn: Connection, *, days: int, limit: int) -> int:
+    """Delete up to `limit` notifications at the end of the feed that are more than `days` old; return their number.
+
+    Cursors before the first that is kept are refused from then on. Numbering and this do not run at the same time.
+    """
+    if not try_lock_numbering(conn):
+        return 0
+    deleted = conn.execute(
+        """
+        WITH oldest AS (
+            SELECT position, bool_or(at >= now() - make_interval(days => %(days)s)) OVER (ORDER BY position) AS is_kept
+            FROM (SELECT position, at FROM notifications ORDER BY position LIMIT %(limit)s) first
+        ), deleted AS (
+            DELETE FROM notifications WHERE position IN (SELECT position FROM oldest WHERE NOT is_kept)
+            RETURNING position
+        )
+        UPDATE feed_state SET first_kept = greatest(first_kept, (SELECT max(position) + 1 FROM deleted))
+        FROM (SELECT count(*) AS number FROM deleted) counted RETURNING counted.number
+        """,
+        {"days": days, "limit": limit},
+    ).fetchone()
+    return int(deleted[0]) if deleted else 0
+
+
 def renew_epoch(conn: Connection) -> str:
     """Begin another epoch of the feed and return its word; a restored database needs it.
 
