@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 from shared import queue
-from shared.db.host import outbox
 from shared.db.counters import read_counters
+from shared.db.host import outbox
 from shared.db.tenants import tenants
 from tests.integration.pipeline.harness import Harness
 from tests.integration.pipeline.test_parking import connect
