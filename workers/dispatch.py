@@ -95,6 +95,8 @@ class Dispatcher:
         `only`: those of one endpoint. Without it, probes of held endpoints go as well, unless so many messages wait
         that the workers seem to be away. Raises StoreUnavailable.
         """
+        if not self._pool.run_autocommit(notifying.has_due):
+            return 0
         slots = self._pool.run_autocommit(capacity.worker_slots)
         if only is None and self._queue_depth.count() > 2 * slots:
             return 0

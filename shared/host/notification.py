@@ -77,16 +77,23 @@ class FileFacts:
 
 @dataclass(frozen=True, kw_only=True)
 class ActionFacts:
-    """The change of the conversation, planned or done, and the reason for its state."""
+    """The change of the conversation, planned or done, and the reason for its state.
+
+    `waits_for_you`: it is not made before an endpoint has taken the notification.
+    """
 
     kind: str
     state: str
     reason: str
+    waits_for_you: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
 class EventFacts:
-    """The event of a notification. `number` is our id of it. `body` is what Front sent; None when it is not stored."""
+    """The event of a notification. `number` is our id of it.
+
+    `body` is the webhook as Front sent it, `fetched` its message as Front's API returned it; None where none is stored.
+    """
 
     number: int
     front_id: str
@@ -96,6 +103,7 @@ class EventFacts:
     emitted_at: datetime | None
     received_at: datetime
     body: bytes | None
+    fetched: bytes | None = None
     recipients: Sequence[RecipientFacts] = ()
     files: Sequence[FileFacts] = ()
     action: ActionFacts | None = None

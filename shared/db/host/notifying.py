@@ -82,6 +82,10 @@ WITH numbered AS (
 )
 SELECT count(*) FROM told
 """
+_HAS_DUE = f"""
+WITH RECURSIVE {FIRST_DUE_NOTIFICATIONS}
+SELECT EXISTS (SELECT FROM notifying JOIN endpoints e ON e.id = notifying.endpoint_id WHERE {MAY_BE_SENT})
+""".encode()  # noqa: S608 -- text of ours
 _WAITING = f"""
 WITH RECURSIVE {FIRST_DUE_NOTIFICATIONS}
 SELECT e.id, {_IS_SLOW} FROM notifying JOIN endpoints e ON e.id = notifying.endpoint_id
@@ -224,6 +228,12 @@ def fan_out(conn: Connection, first: int, last: int) -> int:
     """
     row = conn.execute(_FAN_OUT, {"first": first, "last": last, "file_types": list(FILE_TYPES)}).fetchone()
     return int(row[0]) if row else 0
+
+
+def has_due(conn: Connection) -> bool:
+    """Whether any notification may be sent now. Needs no transaction."""
+    row = conn.execute(_HAS_DUE).fetchone()
+    return bool(row and row[0])
 
 
 def candidates(conn: Connection, *, only: int | None = None, limit: int = 200) -> Candidates:

@@ -15,6 +15,7 @@ from psycopg.types.json import Jsonb
 from shared.db.core.arrays import Bigints, Texts
 from shared.db.core.locks import try_lock_numbering
 from shared.db.core.pool import Connection
+from shared.db.host import notifying
 
 #: The most rows of one numbering. Its transaction stays short, also after a long pause.
 AT_ONCE = 1_000
@@ -76,6 +77,7 @@ def add(conn: Connection, notification_type: str, *, tenant_id: int | None, fact
 def number(conn: Connection, limit: int = AT_ONCE) -> int:
     """Give the oldest committed rows of the outbox their positions; return how many rows were taken out of it.
 
+    Each endpoint that wants one of them gets a task that sends it.
     Returns 0 while another transaction numbers. Fewer than `limit`: nothing was left. Commit soon after: other readers
     wait for these positions.
     """
@@ -85,8 +87,42 @@ def number(conn: Connection, limit: int = AT_ONCE) -> int:
     row = conn.execute(_NUMBER, (limit,)).fetchone()
     if row is None:
         raise LookupError("feed_state has no row; `mailroom migrate` makes it")
-    _first, _last, taken = row
+    first, last, taken = row
+    if first <= last:
+        notifying.fan_out(conn, first, last)
     return int(taken)
+
+
+def has_rows(conn: Connection) -> bool:
+    """Whether any notification waits for its position."""
+    row = conn.execute("SELECT EXISTS (SELECT FROM outbox)").fetchone()
+    return bool(row and row[0])
+
+
+def delete_older(conn: Connection, *, days: int, limit: int) -> int:
+    """Delete up to `limit` notifications at the end of the feed that are more than `days` old; return their number.
+
+    One that an endpoint is still to get stays, and all after it. Cursors before the first that is kept are refused. Numbering and this do not run at the same time.
+    """
+    if not try_lock_numbering(conn):
+        return 0
+    deleted = conn.execute(
+        """
+        WITH oldest AS (
+            SELECT position, bool_or(at >= now() - make_interval(days => %(days)s) OR EXISTS (
+                SELECT FROM tasks t WHERE t.position = first.position
+                AND t.state IN ('ready', 'queued', 'running', 'failed'))) OVER (ORDER BY position) AS is_kept
+            FROM (SELECT position, at FROM notifications ORDER BY position LIMIT %(limit)s) first
+        ), deleted AS (
+            DELETE FROM notifications WHERE position IN (SELECT position FROM oldest WHERE NOT is_kept)
+            RETURNING position
+        )
+        UPDATE feed_state SET first_kept = greatest(first_kept, (SELECT max(position) + 1 FROM deleted))
+        FROM (SELECT count(*) AS number FROM deleted) counted RETURNING counted.number
+        """,
+        {"days": days, "limit": limit},
+    ).fetchone()
+    return int(deleted[0]) if deleted else 0
 
 
 def renew_epoch(conn: Connection) -> str:

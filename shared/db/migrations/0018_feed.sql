@@ -55,6 +55,15 @@ COMMENT ON FUNCTION new_feed_epoch IS
 
 INSERT INTO feed_state (epoch) VALUES (new_feed_epoch());
 
+CREATE TABLE fetched_messages (
+    event_id bigint PRIMARY KEY,
+    tenant_id bigint NOT NULL,
+    body bytea NOT NULL,                          -- compressed, like the bodies of deliveries
+    FOREIGN KEY (tenant_id, event_id) REFERENCES events (tenant_id, id) ON DELETE CASCADE
+);
+COMMENT ON TABLE fetched_messages IS
+    'The message of an event as Front''s API returned it, where the webhook had only a part of it.';
+
 CREATE FUNCTION message_notification_type(event_type text, recipients json) RETURNS text LANGUAGE sql IMMUTABLE AS $$
     SELECT CASE WHEN event_type = 'outbound_sent' THEN 'message.sent'
                 WHEN EXISTS (SELECT FROM json_array_elements(recipients) AS r(recipient)
@@ -63,6 +72,24 @@ CREATE FUNCTION message_notification_type(event_type text, recipients json) RETU
 $$;
 COMMENT ON FUNCTION message_notification_type IS
     'Returns the type of the notification about a message. workers/recording/write.py decides the same for new events.';
+
+CREATE FUNCTION announce_tenant() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    INSERT INTO outbox (tenant_id, type, facts)
+    VALUES (NEW.id,
+            CASE NEW.parked_cause WHEN 'paused' THEN 'tenant.paused'
+                                  WHEN 'needs_reconnect' THEN 'tenant.needs_reconnect' ELSE 'tenant.connected' END,
+            '{}');
+    RETURN NULL;
+END
+$$;
+COMMENT ON FUNCTION announce_tenant IS
+    'Announces that a tenant was connected, lost its connection or was paused, in whatever way that happened.';
+CREATE TRIGGER announce_tenant AFTER UPDATE OF parked_cause, connected_at ON tenants FOR EACH ROW
+    WHEN (NEW.parked_cause IN ('paused', 'needs_reconnect') AND OLD.parked_cause IS DISTINCT FROM NEW.parked_cause
+          OR NEW.parked_cause IS NULL
+             AND (OLD.connected_at IS NULL AND NEW.connected_at IS NOT NULL OR OLD.parked_cause = 'needs_reconnect'))
+    EXECUTE FUNCTION announce_tenant();
 
 CREATE OR REPLACE FUNCTION update_event_state(event bigint) RETURNS void LANGUAGE plpgsql AS $$
 DECLARE
@@ -97,3 +124,24 @@ COMMENT ON FUNCTION update_event_state IS
     'Derives the event''s state from its tasks: failed if any failed, else processing if any is open, else done. '
     'Events that are ignored or parked stay as they are. '
     'Announces the message once its recipients are known and each of its files is stored, failed or discarded.';
+
+CREATE OR REPLACE FUNCTION settle_action(event bigint, action_state text, action_reason text) RETURNS void
+LANGUAGE plpgsql AS $$
+BEGIN
+    WITH settled AS (
+        UPDATE actions SET state = action_state, reason = action_reason, settled_at = now() WHERE event_id = event
+        RETURNING tenant_id, conversation_id, kind
+    )
+    INSERT INTO outbox (tenant_id, conversation_id, type, event_id, facts)
+    SELECT tenant_id, conversation_id,
+           CASE action_state WHEN 'confirmed' THEN 'conversation.action_applied'
+                             ELSE 'conversation.action_superseded' END,
+           event, jsonb_build_object('kind', kind, 'state', action_state, 'reason', action_reason)
+    FROM settled WHERE action_state IN ('confirmed', 'superseded');
+END
+$$;
+COMMENT ON FUNCTION settle_action IS
+    'Ends the action of the event, and announces that it was applied or superseded.';
+
+ALTER TABLE api_tokens DROP CONSTRAINT api_tokens_scope_check;
+ALTER TABLE api_tokens ADD CONSTRAINT api_tokens_scope_check CHECK (scope IN ('read', 'write', 'messages'));
