@@ -112,7 +112,7 @@ def _document(facts: NotificationFacts, links: Links, include: Include) -> Docum
     return {
         "type": facts.type,
         "timestamp": _time(facts.at),
-        "id": f"msg_{facts.id.hex}",
+        "id": facts.public_id,
         "position": str(facts.cursor),
         "schema": links.schema(facts.type),
         "data": _data(facts, links, include),

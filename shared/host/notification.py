@@ -121,3 +121,8 @@ class NotificationFacts:
     event: EventFacts | None
     attachment_id: int | None
     facts: Mapping[str, Any]
+
+    @property
+    def public_id(self) -> str:
+        """Return the id that its body and the header `webhook-id` have, the same in the feed and in every attempt."""
+        return f"msg_{self.id.hex}"

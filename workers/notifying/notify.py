@@ -137,7 +137,7 @@ class _Attempt:
         headers = {
             "Content-Type": "application/json",
             "mailroom-attempt": str(claimed.attempts),
-            **signed_headers(str(loaded[0].id), now, content, self._secrets()),
+            **signed_headers(loaded[0].public_id, now, content, self._secrets()),
         }
         return self._resources.endpoint_client.send(claimed.url, content, headers=headers, until=self._until)
 

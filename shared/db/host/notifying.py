@@ -144,7 +144,13 @@ WITH RECURSIVE {FIRST_DUE_NOTIFICATIONS}, asked AS (
 UPDATE tasks SET state = 'queued', sends = least(sends + 1, 20), lease_until = now() + make_interval(secs => %(resend)s)
 FROM chosen WHERE tasks.id = chosen.id AND tasks.state = 'ready' RETURNING tasks.id
 """.encode()  # noqa: S608 -- text of ours
-_GOES = "(e.state = 'open' OR e.probe_task_id = tasks.id)"
+_GOES = """
+((e.state = 'open' OR e.probe_task_id IS NOT DISTINCT FROM tasks.id)
+ AND NOT EXISTS (SELECT FROM tenants t WHERE t.id = tasks.tenant_id AND t.parked_cause = 'erasing')
+ AND NOT EXISTS (SELECT FROM tasks o WHERE o.endpoint_id = tasks.endpoint_id AND o.kind = 'notify'
+                 AND o.order_key = tasks.order_key AND o.state IN ('ready', 'queued', 'running')
+                 AND o.position < tasks.position))
+"""
 _CLAIM = f"""
 WITH claimed AS (
     UPDATE tasks SET state = 'running', lease_epoch = lease_epoch + 1, attempts = attempts + 1, sends = 0,
@@ -152,10 +158,6 @@ WITH claimed AS (
     FROM endpoints e
     WHERE tasks.id = %(id)s AND tasks.kind = 'notify' AND tasks.state IN ('ready', 'queued') AND tasks.due_at <= now()
       AND e.id = tasks.endpoint_id AND {_GOES}
-      AND NOT EXISTS (SELECT FROM tenants t WHERE t.id = tasks.tenant_id AND t.parked_cause = 'erasing')
-      AND NOT EXISTS (SELECT FROM tasks o WHERE o.endpoint_id = tasks.endpoint_id AND o.kind = 'notify'
-                      AND o.order_key = tasks.order_key AND o.state IN ('ready', 'queued', 'running')
-                      AND o.position < tasks.position)
     RETURNING tasks.id, tasks.event_id, tasks.tenant_id, tasks.position, tasks.lease_epoch, tasks.attempts,
               e.id AS endpoint_id, e.state = 'held' AS is_probe, e.url, e.include, e.secret, e.name AS endpoint,
               CASE WHEN e.previous_until > now() THEN e.previous_secret END AS previous_secret
