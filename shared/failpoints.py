@@ -27,6 +27,7 @@ POINTS = (
     "stored_before_settle",
     "intent_before_patch",
     "patched_before_confirm",
+    "sent_before_settle",  # the host application took a notification, and no row says so yet
     "refreshed_before_commit",  # Front gave new tokens, and no row has them yet
     "deleted_before_forgotten",  # retention: files are gone, and the rows still list them as to be deleted
     "page_fed_before_next",  # a repair: between two pages of Front's list

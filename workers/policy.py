@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from datetime import datetime
 
+from shared.actions import waits_for_host
 from shared.front.envelope import INBOUND
 from shared.models import MatchedUser, Message, Owners, Plan, PlannedAction, Tenant
 from workers.matching import match_recipients
@@ -61,6 +62,8 @@ def plan_action(
         return _skip(tenant, kind, f"other_inbox: {_why_other_inbox(inbox_ids)}")
     if too_old := _why_too_old(tenant, emitted_at, now):
         return _skip(tenant, kind, too_old)
+    if waits_for_host(kind, tenant.act_after):
+        why += "; waits_for_host: the host application is to take the message first"
     return PlannedAction(
         kind=kind,
         wait_for=tenant.wait_for,

@@ -88,7 +88,6 @@ class _Attempt:
     def run(self) -> None:
         """Send the notification and settle the answer, unless the lease is lost meanwhile."""
         try:
-            failpoints.reach("claimed_before_run", of="notify")
             self._send_and_settle()
         except Fenced:
             log.warning("fenced", kind="notify", epoch=self.claimed.lease_epoch)
@@ -107,7 +106,7 @@ class _Attempt:
 
     def _send_and_settle(self) -> None:
         result = self._send()
-        failpoints.reach("sent_before_settle", of="notify")
+        failpoints.reach("sent_before_settle")
         claimed = self.claimed
         decision = decisions.decide(
             result.answer,

@@ -291,8 +291,7 @@ def settle_sent(conn: Connection, sent: ClaimedNotification, *, call: Mapping[st
         """.encode(),  # noqa: S608 -- numbers of ours
         {"id": sent.endpoint_id, "seconds": seconds},
     )
-    if sent.releases and sent.tenant_id is not None:
-        settling.release_actions(conn, sent.tenant_id, sent.conversation_id)
+    _release(conn, sent)
 
 
 def settle_later(  # noqa: PLR0913 -- the columns of a task after an attempt, each named at the call
@@ -345,6 +344,7 @@ def settle_failed(
     _end(conn, sent, state, call=call, code=code, detail=detail)
     if sent.event_id is not None:
         settling.update_event_state(conn, sent.event_id)
+    _release(conn, sent)
 
 
 def note_failure(conn: Connection, endpoint_id: int, reason: str) -> Failing:
@@ -384,6 +384,12 @@ def end_probe(conn: Connection, endpoint_id: int) -> None:
 
 def _lock(conn: Connection, sent: ClaimedNotification) -> None:
     lock_conversation(conn, sent.tenant_id or 0, sent.conversation_id)
+
+
+def _release(conn: Connection, sent: ClaimedNotification) -> None:
+    """Release the action that waits for the notification, if it need not wait any more; else say why it still does."""
+    if sent.releases and sent.tenant_id is not None:
+        settling.release_actions(conn, sent.tenant_id, sent.conversation_id)
 
 
 def _end(  # noqa: PLR0913 -- the columns of a task after an attempt

@@ -143,18 +143,14 @@ def add_journal_entry(conn: Connection, event_id: int, what: str, *, who: str = 
 
 
 def _release(conn: Connection, tenant_id: int, conversation_id: str, waiting: Sequence[_WaitingAction]) -> int:
-    """Release those of the waiting actions that nothing blocks.
+    """Release those of the waiting actions that nothing blocks, and return their number.
 
     An action of a backlog keeps its place in it: before the files of newer mail.
     """
     if not waiting:
         return 0
     unstored = _unstored_files(conn, tenant_id, conversation_id)
-    free = [
-        action.task_id
-        for action in waiting
-        if wait_reason(action.kind, action.wait_for, unstored, _host_notices(conn, action)) is None
-    ]
+    free = [action.task_id for action in waiting if _wait_reason(conn, action, unstored) is None]
     conn.execute(
         """
         UPDATE tasks
@@ -164,6 +160,15 @@ def _release(conn: Connection, tenant_id: int, conversation_id: str, waiting: Se
         (free,),
     )
     return len(free)
+
+
+def _wait_reason(conn: Connection, action: _WaitingAction, unstored: UnstoredFiles) -> str | None:
+    """Return why the action still waits, or None. People see the reason of one that waits for the host application."""
+    host = _host_notices(conn, action)
+    reason = wait_reason(action.kind, action.wait_for, unstored, host)
+    if reason and host:
+        conn.execute("UPDATE actions SET reason = %s WHERE event_id = %s", (reason, action.event_id))
+    return reason
 
 
 def _host_notices(conn: Connection, action: _WaitingAction) -> HostNotices | None:

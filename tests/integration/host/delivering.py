@@ -27,9 +27,7 @@ class HostApplication:
     """The process of `application.py`."""
 
     def __init__(self, port: int = 0) -> None:
-        self._process = subprocess.Popen(
-            [sys.executable, str(PROGRAM), str(port)], stdout=subprocess.PIPE, text=True
-        )
+        self._process = subprocess.Popen([sys.executable, str(PROGRAM), str(port)], stdout=subprocess.PIPE, text=True)
         assert self._process.stdout is not None
         self.port = int(self._process.stdout.readline())
         self.url = f"http://127.0.0.1:{self.port}/hook"

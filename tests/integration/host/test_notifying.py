@@ -90,9 +90,7 @@ def test_an_answer_that_drips_in_is_cut_after_the_deadline(
         assert mailroom.tasks("detail") == ["gave no answer in time"]
 
 
-def test_a_redirect_is_a_failure_with_its_reason_and_is_not_followed(
-    mailroom: Mailroom, host: HostApplication
-) -> None:
+def test_a_redirect_is_a_failure_with_its_reason_and_is_not_followed(mailroom: Mailroom, host: HostApplication) -> None:
     mailroom.connect(action="none")
     mailroom.add_endpoint(host)
     host.behave(status=302, headers={"Location": f"http://127.0.0.1:{host.port}/elsewhere"})

@@ -144,6 +144,10 @@ def test_lock_action_returns_the_action_and_the_files_that_it_waits_for(
         "waiting": 1,
         "failed": 1,
         "discarded": 0,
+        "act_after": "files",
+        "notified": None,
+        "to_notify": None,
+        "not_notified": None,
     }
 
 

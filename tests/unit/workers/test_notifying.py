@@ -114,9 +114,7 @@ def test_a_test_is_tried_once_and_blames_nobody(answer: Answer) -> None:
 
 
 def test_the_reason_of_a_redirect_says_what_to_do() -> None:
-    assert describe(Answer(status=301)) == (
-        "answered 301: redirects are not followed; give the endpoint its final URL"
-    )
+    assert describe(Answer(status=301)) == ("answered 301: redirects are not followed; give the endpoint its final URL")
 
 
 @pytest.mark.parametrize(
