@@ -100,6 +100,16 @@ TEXTS: Final[Mapping[str, FailureText]] = {
     "storage_unavailable": FailureText(
         meaning="The storage did not answer.", what_to_do="Check STORAGE_URL, then retry.", retry=True
     ),
+    "endpoint_unavailable": FailureText(
+        meaning="Your application did not take the notification at nine attempts in two days.",
+        what_to_do="Read its answer in the attempt. Mend the application or the endpoint's URL, then retry.",
+        retry=True,
+    ),
+    "endpoint_refused": FailureText(
+        meaning="Your application refused the notification three times with a 4xx.",
+        what_to_do="Look in its log under the id of the notification. Mend it and retry, or discard the task.",
+        retry=True,
+    ),
     "worker_lost": FailureText(
         meaning="Five workers were lost while they ran this task: perhaps the task itself ends them.",
         what_to_do="Look at the workers' logs and memory at the times of the attempts before you retry.",

@@ -13,7 +13,7 @@ from celery import Celery
 from shared import failpoints, queue
 from shared.db import jobs, repairs
 from shared.db.core.pool import Connection, Pool
-from shared.db.host import notifying
+from shared.db.host import due_notifications
 from shared.db.tasks import capacity, dispatching
 from shared.db.tasks.dispatching import QueuedTask
 from shared.db.tenants import connections
@@ -95,17 +95,17 @@ class Dispatcher:
         `only`: those of one endpoint. Without it, probes of held endpoints go as well, unless so many messages wait
         that the workers seem to be away. Raises StoreUnavailable.
         """
-        if not self._pool.run_autocommit(notifying.has_due):
+        if not self._pool.run_autocommit(due_notifications.has_due):
             return 0
         slots = self._pool.run_autocommit(capacity.worker_slots)
         if only is None and self._queue_depth.count() > 2 * slots:
             return 0
 
         def pick(conn: Connection) -> list[QueuedTask]:
-            found = notifying.candidates(conn, only=only)
+            found = due_notifications.candidates(conn, only=only)
             allotted = allot(found.waiting, found.in_flight, found.slow, slots)
-            probes = notifying.queue_probes(conn) if only is None else []
-            return _queued([*probes, *notifying.queue(conn, allotted)])
+            probes = due_notifications.queue_probes(conn) if only is None else []
+            return _queued([*probes, *due_notifications.queue(conn, allotted)])
 
         return self._dispatch(pick, queue.NOTIFY)
 

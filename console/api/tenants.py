@@ -55,6 +55,7 @@ EXAMPLE: dict[str, JsonValue] = {
     "act_within_seconds": 604800,
     "only_inboxes": None,
     "dry_run": False,
+    "act_after": "files",
     "connection_version": 3,
     "users_with_action": 2,
     "refused_since": None,
@@ -117,6 +118,10 @@ class PolicyPatch(RequestBody):
         None, max_length=MOST_INBOXES, description="Act in these inboxes (inb_…) only; an empty list: in every inbox"
     )
     dry_run: bool | None = Field(None, description="Plan and show every action, but change nothing in Front")
+    act_after: Literal["files", "notified"] | None = Field(
+        None,
+        description="`notified`: archive and trash wait until your application has taken the message, too",
+    )
 
 
 class LinkQuery(Parameters):
@@ -159,6 +164,7 @@ class TenantShown(ResponseBody):
     act_within_seconds: int
     only_inboxes: list[str] | None = Field(description="null: every inbox")
     dry_run: bool
+    act_after: str
     connection_version: int | None = Field(description="How often the connection was renewed")
     users_with_action: int = Field(description="How many of its users have an action of their own")
     refused_since: datetime | None = Field(description="Since when Front refuses to renew the connection")
@@ -259,6 +265,7 @@ def _policy_change(body: PolicyPatch) -> PolicyChange:
         act_within=None if body.act_within_seconds is None else timedelta(seconds=body.act_within_seconds),
         only_inboxes=validated_inboxes(body.only_inboxes) if body.only_inboxes else body.only_inboxes,
         dry_run=body.dry_run,
+        act_after=body.act_after,
     )
 
 

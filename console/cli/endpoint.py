@@ -15,7 +15,8 @@ from console.cli.output import print_json, print_pairs, print_table, say, say_if
 from console.times import format_short_time, format_time
 
 if TYPE_CHECKING:
-    from console.cli.backend import Backend, EndpointChange
+    from console.cli.backend import Backend
+    from console.cli.options import EndpointChange
     from shared.db.host.endpoints import Endpoint
     from shared.db.reading.tasks import TaskDetails
 

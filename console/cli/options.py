@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 import click
 
@@ -92,6 +92,10 @@ def filter_options(states: tuple[str, ...]) -> Callable[[Command], Command]:
         return command
 
     return decorate
+
+
+#: What somebody can do to an endpoint, besides tests and new secrets.
+EndpointChange = Literal["hold", "release", "remove"]
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -71,9 +71,9 @@ class TokenVault:
 
 
 def _copied(owner: Owner) -> str:
-    table = "connections" if isinstance(owner, int) else "endpoints"
+    kind, table = ("tenant", "connections") if isinstance(owner, int) else ("endpoint", "endpoints")
     return (
-        f"{_named(owner)} belongs to another one; {_remedy(owner)}, then look into who changed the table `{table}` "
+        f"{_named(owner)} belongs to another {kind}; {_remedy(owner)}, then look into who changed the table `{table}` "
         "(TOKEN_KEYS are fine)"
     )
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any, Literal, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from console.cli.options import database, operator_name, remote_token, remote_url
 
@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
     from datetime import datetime, timedelta
 
-    from console.cli.options import Selection
+    from console.cli.options import EndpointChange, Selection
     from console.status_document import Status
     from shared.db.host.endpoints import Endpoint, NewEndpoint
     from shared.db.jobs import Group, Job, JobProgress, Verb
@@ -19,9 +19,6 @@ if TYPE_CHECKING:
     from shared.db.reading.repairs import RepairableTenant, RepairView
     from shared.db.reading.tasks import TaskDetails, TaskGroup, TaskSummary
     from shared.db.tenants.tenants import TenantOverview
-
-EndpointChange = Literal["hold", "release", "remove"]
-
 
 class Backend(Protocol):
     """Reads and changes for commands. Raises NothingMatched for an unknown tenant, and MailroomError for a refusal."""

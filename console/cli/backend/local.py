@@ -31,8 +31,7 @@ if TYPE_CHECKING:
     from datetime import datetime, timedelta
 
     from console.access.actor import Actor
-    from console.cli.backend import EndpointChange
-    from console.cli.options import Selection
+    from console.cli.options import EndpointChange, Selection
     from console.operations.audited import Run
     from console.status_document import Status
     from shared.db.core.pool import Connection

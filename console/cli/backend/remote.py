@@ -24,8 +24,7 @@ from shared.errors import MailroomError
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
-    from console.cli.backend import EndpointChange
-    from console.cli.options import Selection
+    from console.cli.options import EndpointChange, Selection
 
 T = TypeVar("T")
 

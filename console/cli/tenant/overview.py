@@ -112,6 +112,7 @@ def _pairs(tenant: TenantOverview) -> list[tuple[str, str]]:
         ("dry run", "yes: everything is planned, nothing is changed in Front" if tenant.dry_run else "no"),
         ("inboxes", "all" if tenant.only_inboxes is None else "only " + ", ".join(tenant.only_inboxes)),
         ("waits for files", WAITS[tenant.wait_for]),
+        ("waits for the host", "yes, before archive and trash" if tenant.act_after == "notified" else "no"),
         ("acts within", format_duration(tenant.act_within.total_seconds())),
         ("folds +tags", "yes" if tenant.fold_plus else "no"),
     ]

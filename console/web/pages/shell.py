@@ -51,6 +51,7 @@ NAVIGATION = (
     ("Events", "pages.events_page"),
     ("Parked", "pages.parked_page"),
     ("Tenants", "pages.tenants_page"),
+    ("Endpoints", "pages.endpoints_page"),
     ("Repair", "pages.repair_page"),
     ("Jobs", "pages.jobs_page"),
     ("Audit", "pages.audit_page"),

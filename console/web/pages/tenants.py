@@ -28,6 +28,10 @@ WAITS = {
     "stored": "until every file of the conversation is stored",
     "settled": "until no file of the conversation is under way; trash waits until all are stored",
 }
+AFTERS = {
+    "files": "for nothing else",
+    "notified": "until your application has taken the message",
+}
 
 
 @page("/tenants")
@@ -150,6 +154,7 @@ def _tenant_page(
         link=link,
         refusal=refusal,
         waits=WAITS,
+        afters=AFTERS,
         act_within=typed_duration(found.act_within),
     )
 
@@ -189,6 +194,9 @@ def _policy_of_the_form() -> PolicyChange:
     wait_for = form.get("wait_for", "stored")
     if wait_for not in WAITS:
         raise ValueError(f"there is no way of waiting {wait_for!r}")
+    act_after = form.get("act_after", "files")
+    if act_after not in AFTERS:
+        raise ValueError(f"nothing can be waited for as {act_after!r}")
     return PolicyChange(
         action=validated_action(f"tag:{form.get('tag', '').strip()}" if action == "tag" else action),
         wait_for=wait_for,
@@ -197,4 +205,5 @@ def _policy_of_the_form() -> PolicyChange:
         act_within=parse_duration(form.get("act_within", "7d")),
         only_inboxes=validated_inboxes(inboxes) if inboxes else [],
         dry_run="dry_run" in form,
+        act_after="notified" if act_after == "notified" else "files",
     )

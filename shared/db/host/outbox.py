@@ -102,7 +102,8 @@ def has_rows(conn: Connection) -> bool:
 def delete_older(conn: Connection, *, days: int, limit: int) -> int:
     """Delete up to `limit` notifications at the end of the feed that are more than `days` old; return their number.
 
-    One that an endpoint is still to get stays, and all after it. Cursors before the first that is kept are refused. Numbering and this do not run at the same time.
+    One that an endpoint is still to get stays, and all after it. Cursors before the first that is kept are refused.
+    Numbering and this do not run at the same time.
     """
     if not try_lock_numbering(conn):
         return 0

@@ -10,7 +10,7 @@ from psycopg.sql import SQL, Literal
 from shared.db import counters
 from shared.db.core.locks import end_role_sessions
 from shared.db.core.pool import Connection
-from shared.db.host.notifying import FIRST_DUE_NOTIFICATIONS, MAY_BE_SENT
+from shared.db.host.due_notifications import FIRST_DUE_NOTIFICATIONS, MAY_BE_SENT
 from shared.db.tasks import actions, events
 from shared.db.tasks.capacity import FILES, LOST, LOST_AFTER_SECONDS, OTHERS, TOOK_MESSAGES_SECONDS
 from shared.db.tasks.dispatching import RESEND_SECONDS, first_due_tasks

@@ -105,7 +105,7 @@ def test_a_redirect_is_a_failure_with_its_reason_and_is_not_followed(mailroom: M
 def test_a_name_with_a_private_address_is_refused_unless_it_is_listed(
     mailroom: Mailroom, host: HostApplication, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The address that was checked is the one that is connected to, so a name that changes its address gains nothing."""
+    """The address that was checked is the one that is connected to: a name that changes its address gains nothing."""
     from ipaddress import ip_network
 
     mailroom.connect(action="none")

@@ -7,6 +7,7 @@ import pytest
 from console.failure_texts import TEXTS, UNKNOWN, text_of
 from shared import errors
 from shared.db.tasks.rescue import WORKER_LOST
+from workers.notifying.decisions import REFUSED, UNAVAILABLE
 
 FAMILIES = (errors.TransientError, errors.NotYet, errors.Parking, errors.PermanentError)
 #: Of repairs, or of a schema that no worker starts with: no task ends or waits with them.
@@ -16,7 +17,7 @@ NEVER_OF_A_TASK = {"gives_way", "not_migrated", "schema_too_new"}
 def codes() -> set[str]:
     """Return the codes of all errors with which a task may fail or wait."""
     classes = [each for each in vars(errors).values() if isinstance(each, type) and issubclass(each, FAMILIES)]
-    return {each.code for each in classes if each not in FAMILIES} | {WORKER_LOST, "bug"}
+    return {each.code for each in classes if each not in FAMILIES} | {WORKER_LOST, "bug", UNAVAILABLE, REFUSED}
 
 
 def test_each_cause_has_words() -> None:

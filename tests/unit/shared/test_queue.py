@@ -15,6 +15,7 @@ from redis.exceptions import ResponseError
 from shared.queue import (
     EXPIRE,
     KEEP_ALIVE,
+    NOTIFY,
     QUEUES,
     RECORD_INTAKE,
     REPAIR,
@@ -27,7 +28,8 @@ from shared.settings import Settings
 
 
 def test_recording_has_a_queue_of_its_own() -> None:
-    assert {RECORD_INTAKE: "record", **dict.fromkeys((RUN_TASK, KEEP_ALIVE, EXPIRE, REPAIR, RUN_JOB), "work")} == QUEUES
+    others = (RUN_TASK, KEEP_ALIVE, EXPIRE, REPAIR, RUN_JOB, NOTIFY)
+    assert {RECORD_INTAKE: "record", **dict.fromkeys(others, "work")} == QUEUES
 
 
 def test_routes_name_queues_only() -> None:
