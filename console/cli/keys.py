@@ -36,21 +36,20 @@ def generate() -> None:
 @json_option
 @click.pass_context
 def rotate(ctx: click.Context, dry_run: bool, as_json: bool) -> None:
-    """Seal every stored token with the newest of TOKEN_KEYS.
+    """Seal every stored token, and every secret of an endpoint, with the newest of TOKEN_KEYS.
 
     First restart all processes with the new key in front of the old ones. The command may run at any time, while
     processes work, and again after an interruption. Exits 4 when a token cannot be opened, or was sealed with an older
     key meanwhile.
     """
-    from console.key_rotation import key_usage, reseal
+    from console.key_rotation import count_sealed, key_usage, reseal
     from shared.connection.vault import TokenVault
-    from shared.db.tenants import connections
     from shared.settings import load
 
     vault, resealed = TokenVault(load().token_keys), 0
     with database() as conn:
         if not dry_run:
-            with count_progress("seal again", connections.count_sealed(conn)) as advance:
+            with count_progress("seal again", count_sealed(conn)) as advance:
                 resealed = reseal(conn, vault, advance)
         usage = key_usage(conn, vault)
     if as_json:

@@ -97,6 +97,15 @@ class HeldEndpoint:
     alarm: int
 
 
+@dataclass(frozen=True, kw_only=True)
+class SealedSecret:
+    """A stored secret of an endpoint."""
+
+    endpoint_id: int
+    name: str
+    secret: bytes
+
+
 def next_id(conn: Connection) -> int:
     """Return the id of an endpoint to be added, to which its secret is bound."""
     row = conn.execute("SELECT nextval(pg_get_serial_sequence('endpoints', 'id'))").fetchone()
@@ -228,6 +237,30 @@ def release_if_failing(conn: Connection, endpoint_id: int) -> bool:
 def secret_owner(endpoint_id: int) -> str:
     """Return the owner to whom the token vault binds the secrets of an endpoint."""
     return f"endpoint {endpoint_id}"
+
+
+def sealed_secrets(conn: Connection) -> list[SealedSecret]:
+    """Return all secrets that are stored, also those before the last rotation."""
+    with conn.cursor(row_factory=class_row(SealedSecret)) as cursor:
+        return cursor.execute(
+            """
+            SELECT id AS endpoint_id, name, secret FROM endpoints
+            UNION ALL SELECT id, name, previous_secret FROM endpoints WHERE previous_secret IS NOT NULL ORDER BY 1
+            """
+        ).fetchall()
+
+
+def replace_sealed(conn: Connection, old: SealedSecret, new: bytes) -> bool:
+    """Store a secret as it is sealed now, if the endpoint still has exactly the old one."""
+    replaced = conn.execute(
+        """
+        UPDATE endpoints SET secret = CASE secret WHEN %(old)s THEN %(new)s ELSE secret END,
+               previous_secret = CASE previous_secret WHEN %(old)s THEN %(new)s ELSE previous_secret END
+        WHERE id = %(id)s AND %(old)s IN (secret, previous_secret)
+        """,
+        {"id": old.endpoint_id, "old": old.secret, "new": new},
+    )
+    return replaced.rowcount == 1
 
 
 def add_test(conn: Connection, endpoint: Endpoint) -> None:

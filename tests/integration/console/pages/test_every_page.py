@@ -38,6 +38,9 @@ PAGES = (
     "/parked",
     "/tenants",
     "/tenants/{tenant}",
+    "/endpoints",
+    "/endpoints/{endpoint}",
+    "/tasks/{notification}",
     "/repair",
     "/jobs",
     "/jobs/{job}",
@@ -88,7 +91,25 @@ def numbers(site: Site) -> dict[str, int]:
     (group,) = conn.execute("SELECT failure_group_id FROM tasks WHERE id = %s", (task,)).fetchone() or (0,)
     parked = {"tenant_id": None, "state": "parked", "cause": "unknown_company"}
     insert_event(conn, front_id="evt_p", company=f"cmp_{HOSTILE}", **parked)
-    return {"tenant": tenant, "event": event, "task": task, "job": job, "group": int(group)}
+    endpoint = insert_id(
+        conn, "endpoints", name=HOSTILE, url=f"https://app.example.com/{HOSTILE}?{HOSTILE}", secret=b"-", state="held",
+        held_cause="failures", held_at="now", failures=5, failing_since="now", last_failure=f"{ADDRESS} {HOSTILE}",
+        probe_at="now", previous_until="2100-01-01", last_seconds=0.2,
+    )  # fmt: skip
+    insert(conn, "notifications", position=1, type="ping", at="now", conversation_id=HOSTILE)
+    notification = insert_id(
+        conn, "tasks", kind="notify", state="ready", endpoint_id=endpoint, position=1, order_key=1, code=HOSTILE,
+        detail=f"{ADDRESS} {HOSTILE}",
+    )  # fmt: skip
+    return {
+        "tenant": tenant,
+        "event": event,
+        "task": task,
+        "job": job,
+        "group": int(group),
+        "endpoint": endpoint,
+        "notification": notification,
+    }
 
 
 def _hostile_event(conn: psycopg.Connection[Any], tenant: int) -> int:
