@@ -42,6 +42,11 @@ class FeedWatch:
         self._is_closed = False
         self._last = 0
 
+    @property
+    def waiting(self) -> int:
+        """The number of readers that wait now."""
+        return self._waiting.total()
+
     def wait(self, position: int, seconds: float, *, reader: int) -> bool:
         """Return once a notification after this position exists, or after so many seconds. False: the process stops.
 

@@ -238,7 +238,7 @@ odd_text = st.text(st.characters(), max_size=20).map(lambda text: text * 400)
     include=st.sampled_from(("text", "html", "none")),
     max_bytes=st.sampled_from((64 * 1024, MAX_BYTES)),
 )
-def test_a_body_never_exceeds_its_limit_and_names_what_it_leaves_out(  # noqa: PLR0913
+def test_a_body_never_exceeds_its_limit_and_names_what_it_leaves_out(
     text: Any, html: Any, subject: Any, handles: list[str], names: list[str], include: Include, max_bytes: int
 ) -> None:
     people = [recipient(handle, user=str(place) if place % 3 else None) for place, handle in enumerate(handles)]
