@@ -103,7 +103,7 @@ def list_messages(query: FeedQuery) -> Response:
     return _answer(query, found, state)
 
 
-@api.get("/messages/<message_id>", tags=[MESSAGES], responses={200: AnyNotification})
+@api.get("/messages/<string:message_id>", tags=[MESSAGES], responses={200: AnyNotification})
 @reads("messages")
 def show_message(path: MessagePath, query: MessageQuery) -> Response:
     """Show one notification as the feed has it, however large it is."""
@@ -111,14 +111,14 @@ def show_message(path: MessagePath, query: MessageQuery) -> Response:
     return Response(body, content_type="application/json")
 
 
-@api.get("/messages/<message_id>/text", tags=[MESSAGES], responses={200: text_response("text/plain")})
+@api.get("/messages/<string:message_id>/text", tags=[MESSAGES], responses={200: text_response("text/plain")})
 @reads("messages")
 def show_text(path: MessagePath) -> Response:
     """Get the text of a message."""
     return _part(path.message_id, "text", "text/plain; charset=utf-8")
 
 
-@api.get("/messages/<message_id>/html", tags=[MESSAGES], responses={200: text_response("text/html")})
+@api.get("/messages/<string:message_id>/html", tags=[MESSAGES], responses={200: text_response("text/html")})
 @reads("messages")
 def show_html(path: MessagePath) -> Response:
     """Get the HTML of a message as its sender wrote it: clean it before you show it to anybody."""
