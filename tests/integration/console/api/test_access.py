@@ -151,7 +151,9 @@ def test_a_token_of_one_tenant_finds_no_other_on_any_route(
     )
     before = stored(conn)
     answered = answers(bound, application, other.tenant, other)
-    of_one = {rule.endpoint for rule, _ in routes(application) if {"tenant_id", "number", "message_id"} & rule.arguments}
+    of_one = {
+        rule.endpoint for rule, _ in routes(application) if {"tenant_id", "number", "message_id"} & rule.arguments
+    }
     of_one |= {"api.request_repairs", "api.stop_repairs"}
     assert {endpoint: answered[endpoint].status_code for endpoint in of_one} == dict.fromkeys(of_one, 404)
     assert {endpoint for endpoint, answer in answered.items() if answer.status_code == 403} == FOR_ALL_TENANTS
