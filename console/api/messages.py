@@ -137,17 +137,9 @@ def _first_page(query: FeedQuery) -> tuple[Page, FeedFilter, FeedState]:
 
 
 def _page(query: FeedQuery, wanted: FeedFilter, cursor: Cursor | None) -> tuple[Page, FeedState]:
+    """Return a page of the feed and its state. Raises FeedReset and CursorTooOld."""
     with reading() as conn:
-        state = feed.state(conn)
-        after = _position(query, state, cursor)
-        return feed.page(conn, wanted, after=after, last=state.last_position, limit=query.limit), state
-
-
-def _position(query: FeedQuery, state: FeedState, cursor: Cursor | None) -> int:
-    """Return the position after which the page begins. Raises FeedReset and CursorTooOld."""
-    if cursor is not None:
-        return state.position_after(cursor)
-    return (state.latest if query.after == LATEST else state.oldest).position
+        return feed.page_after(conn, wanted, cursor, limit=query.limit, from_latest=query.after == LATEST)
 
 
 def _cursor(after: str | None) -> Cursor | None:
@@ -179,7 +171,9 @@ def _lag(query: FeedQuery) -> Response:
     with reading() as conn:
         wanted = _filter(conn, query)
         state = feed.state(conn)
-        lag = feed.lag(conn, wanted, after=_position(query, state, _cursor(query.after)))
+        cursor = _cursor(query.after)
+        after = state.oldest.position if cursor is None else state.position_after(cursor)
+        lag = feed.lag(conn, wanted, after=after)
     headers = {
         "Mailroom-Unread": str(lag.unread),
         "Mailroom-Lag-Seconds": f"{lag.seconds:.0f}",

@@ -10,7 +10,7 @@ from uuid import UUID
 from psycopg.rows import class_row
 
 from shared.db.core.pool import Connection
-from shared.host.notification import FeedState
+from shared.host.notification import Cursor, FeedState
 from shared.models import MOST_COUNTED
 
 #: A page of a filtered feed looks at this many notifications at most, however few of them match.
@@ -91,6 +91,20 @@ def page(conn: Connection, wanted: FeedFilter, *, after: int, last: int, limit: 
     if len(rows) == MOST_EXAMINED:
         return Page(matching, rows[-1][0], has_more=True)
     return Page(matching, max(after, last), has_more=False)
+
+
+def page_after(
+    conn: Connection, wanted: FeedFilter, cursor: Cursor | None, *, limit: int, from_latest: bool = False
+) -> tuple[Page, FeedState]:
+    """Return the next notifications after the cursor, and the state of the feed that they belong to.
+
+    Without a cursor the page begins with the oldest notification that is kept, or at the end of the feed.
+    Raises FeedReset and CursorTooOld.
+    """
+    found = state(conn)
+    begin = found.latest if from_latest else found.oldest
+    after = begin.position if cursor is None else found.position_after(cursor)
+    return page(conn, wanted, after=after, last=found.last_position, limit=limit), found
 
 
 def lag(conn: Connection, wanted: FeedFilter, *, after: int) -> Lag:
