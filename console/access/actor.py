@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 #: What somebody may do, with the words of a refusal: "may not …".
 VERBS: Final[Mapping[str, str]] = {
     "read": "look at the console",
+    "messages": "read messages and their files",
     "reveal": "see addresses and bodies",
     "retry": "retry tasks",
     "discard": "discard tasks",
@@ -55,8 +56,22 @@ ROLES: Final[Mapping[Role, frozenset[str]]] = {"viewer": _VIEWER, "operator": _O
 #: What an API token of each scope may do. One that only reads sees addresses, as `mailroom event show`, and no body.
 SCOPES: Final[Mapping[Scope, frozenset[str]]] = {
     "read": frozenset({"read"}),
+    "messages": frozenset({"messages"}),
     "write": frozenset(
-        {"read", "reveal", "retry", "discard", "repair", "pause", "policy", "connect", "users", "triage", "endpoints"}
+        {
+            "read",
+            "messages",
+            "reveal",
+            "retry",
+            "discard",
+            "repair",
+            "pause",
+            "policy",
+            "connect",
+            "users",
+            "triage",
+            "endpoints",
+        }
     ),
 }
 

@@ -51,6 +51,8 @@ LARGE_BODIES = {"api.put_users_of_list": 4 * 2**20}
 READ_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
 #: The right that each route needs which changes something, by endpoint: a test walks all of them.
 VERBS_OF_ROUTES: dict[str, str] = {}
+#: The right that is enough to read a route, by endpoint; all others need `read`.
+VERBS_OF_READS: dict[str, str] = {}
 NUMBER = re.compile(r"<int:(\w+)>")
 READ_SECONDS = 2.0
 
@@ -59,6 +61,7 @@ SECURITY = "token"
 EVENTS = Tag(name="events", description="What Front sent, what was done about it and why.")
 TASKS = Tag(name="tasks", description="The steps of the work, with their attempts, and groups of those that failed.")
 JOBS = Tag(name="jobs", description="Changes of many tasks, which are chosen when the job is planned.")
+MESSAGES = Tag(name="messages", description="The feed for your application: what was received, and for whom.")
 REPAIRS = Tag(name="repairs", description="Comparisons with Front's own list of events, which fill gaps.")
 OVERSIGHT = Tag(name="oversight", description="What waits and runs, and who asked for what.")
 ENDPOINTS = Tag(name="endpoints", description="The URLs of your application that get notifications.")
@@ -73,6 +76,11 @@ def problem_responses(*statuses: int) -> Responses:
         status: {"description": HTTPStatus(status).phrase, "content": {MEDIA_TYPE: {"schema": schema}}}
         for status in statuses
     }
+
+
+def text_response(media_type: str) -> dict[Any, Any]:
+    """Document an answer that is text and no JSON."""
+    return {"description": "The text", "content": {media_type: {"schema": {"type": "string"}}}}
 
 
 def _operation_id(*, name: str, path: str, method: str) -> str:  # noqa: ARG001 -- the library passes all three
@@ -108,6 +116,8 @@ def authorize() -> None:
     g.bearer = bearer = find_bearer()
     g.token_name = bearer.name
     g.actor = actor = bearer_actor(bearer)
+    if request.method in READ_METHODS and VERBS_OF_READS.get(request.endpoint or "", "read") not in actor.verbs:
+        raise ScopeTooSmall(f"the token {bearer.name!r} may read messages and their files only")
     if request.method not in READ_METHODS and verb_of_route() not in actor.verbs:
         note_refusal((request.view_args or {}).get("tenant_id", actor.tenant_id))
         raise ScopeTooSmall(f"the token {bearer.name!r} may only read")
@@ -178,6 +188,16 @@ def needs(verb: str) -> Callable[[View], View]:
 
     def declare(view: View) -> View:
         VERBS_OF_ROUTES[f"api.{view.__name__}"] = verb
+        return view
+
+    return declare
+
+
+def reads(verb: str) -> Callable[[View], View]:
+    """Declare the right that is enough to read a route, in place of `read`."""
+
+    def declare(view: View) -> View:
+        VERBS_OF_READS[f"api.{view.__name__}"] = verb
         return view
 
     return declare

@@ -14,6 +14,7 @@ from flask import Response, g, request
 from werkzeug.exceptions import HTTPException
 
 from console.access.actor import NotAllowed
+from console.feed_watch import TooManyReaders
 from console.filter_words import BadFilter
 from console.operations.endpoints import EndpointMovedOn, UnknownEndpoint
 from console.operations.jobs import FilterTooWide, JobMovedOn, UnknownJob
@@ -29,6 +30,7 @@ from shared.db.tenants.tenants import TenantTaken
 from shared.db.users.users import UserTaken
 from shared.errors import ConfigurationError, InvalidPolicy, MailroomError, StoreUnavailable
 from shared.host.endpoint_rules import BadEndpoint
+from shared.host.notification import CursorTooOld, FeedReset
 
 if TYPE_CHECKING:
     from flask import Blueprint
@@ -111,6 +113,20 @@ class UnknownEvent(ApiRefusal):
     """There is no such event, or this token does not see it."""
 
     code = "unknown_event"
+    status = 404
+
+
+class UnknownMessage(ApiRefusal):
+    """There is no such message in the feed, or this token does not see it."""
+
+    code = "unknown_message"
+    status = 404
+
+
+class PartMissing(ApiRefusal):
+    """The message has no such part."""
+
+    code = "part_missing"
     status = 404
 
 
@@ -197,7 +213,10 @@ STATUS: dict[type[MailroomError], int] = {
     OtherCompany: 409,
     StoreUnavailable: 503,
     ConfigurationError: 503,
+    CursorTooOld: 410,
+    FeedReset: 410,
     Crowded: 503,
+    TooManyReaders: 503,
 }
 
 
@@ -271,6 +290,8 @@ def _refusal(exc: MailroomError) -> Response:
     members: dict[str, Any] = {"errors": fault_members(faults[:MOST_FAULTS])} if faults else {}
     if len(faults) > MOST_FAULTS:
         members["errors_left_out"] = len(faults) - MOST_FAULTS
+    if isinstance(exc, FeedReset):
+        members["start"] = str(exc.start)
     if isinstance(exc, (MovedOn, JobMovedOn)):
         members["possible_changes"] = [{"verb": each.verb, "why_not": each.why_not} for each in exc.possible_changes]
     response = problem(status_of(exc), exc.code, str(exc), **members)

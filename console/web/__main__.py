@@ -25,7 +25,15 @@ from console.web.resources import REQUIRED_SETTINGS, THREADS, open_resources, re
 from shared.errors import ConfigurationError
 from shared.process.heartbeat import Heartbeat
 from shared.process.logs import configure, log_start
-from shared.process.serving import WSGI, call, prepare_forks, server, stop_with_parent, wsgi_key
+from shared.process.serving import (
+    WSGI,
+    call,
+    prepare_forks,
+    server,
+    stop_with_parent,
+    when_told_to_stop,
+    wsgi_key,
+)
 from shared.redis_clients import refuse_redis_cluster
 from shared.settings import current
 
@@ -87,7 +95,7 @@ def application() -> Server:
     # At its end a process of multiprocessing runs these, and nothing that is registered with atexit.
     Finalize(None, resources.pool.close, exitpriority=1)
     Finalize(None, heartbeat.stop, exitpriority=2)
-    return Server(create_app(current(), resources=resources))
+    return Server(create_app(current(), resources=resources), when_stopping=resources.feed_watch.close)
 
 
 class Server:
@@ -96,8 +104,11 @@ class Server:
     A connection that sends nothing, or slowly, holds no thread. The interface is ASGI: it gives the bytes of the path.
     """
 
-    def __init__(self, app: Flask, *, body_seconds: float = BODY_SECONDS) -> None:
+    def __init__(
+        self, app: Flask, *, body_seconds: float = BODY_SECONDS, when_stopping: Callable[[], None] | None = None
+    ) -> None:
         self._app = app
+        self._when_stopping = when_stopping
         self._body_seconds = body_seconds
         self._threads = ThreadPoolExecutor(THREADS, "request")
         self._requests = 0  # in threads, or waiting for one
@@ -105,6 +116,9 @@ class Server:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request."""
+        if self._when_stopping:  # only now are Granian's own handlers in place
+            when_told_to_stop(self._when_stopping)
+            self._when_stopping = None
         environ = environ_of(scope)
         try:
             if environ["PATH_INFO"] == LIVEZ:

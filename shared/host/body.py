@@ -11,7 +11,7 @@ import hmac
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import orjson
 
@@ -29,8 +29,13 @@ from shared.host.notification import (
     RecipientFacts,
 )
 
+if TYPE_CHECKING:
+    from shared.settings import Settings
+
 #: The most bytes of a body; what is left out is named in `omitted`.
 MAX_BYTES: Final = 256 * 1024
+#: How long anybody may use the address of a file that a body has.
+DOWNLOAD_SECONDS: Final = 6 * 3600
 #: Kept free for what `omitted` says of the lists that are cut.
 _RESERVE: Final = 2_048
 #: The version of the schema of every type. Fields may be added within a version.
@@ -53,7 +58,7 @@ class Links:
 
     def message(self, facts: NotificationFacts, part: str = "") -> str:
         """Return the address of the whole notification, or of the text or HTML of its message."""
-        return f"{self.public_url}/api/v1/messages/{facts.id}{part and '/'}{part}"
+        return f"{self.public_url}/api/v1/messages/{facts.public_id}{part and '/'}{part}"
 
     def file(self, number: int) -> str:
         """Return the address of a file's bytes, for those who have an API token."""
@@ -75,6 +80,16 @@ class Links:
     def schema(self, notification_type: str) -> str:
         """Return the address of the JSON Schema of a type's bodies."""
         return f"{self.public_url}/api/schemas/{notification_type}/{SCHEMA_VERSION}.json"
+
+
+def links_at(settings: Settings, now: float) -> Links:
+    """Return the addresses in a body that is made now (Unix seconds). Links to files end DOWNLOAD_SECONDS later."""
+    return Links(
+        public_url=settings.public_url,
+        front_app_url=settings.front_app_url,
+        secret_key=settings.secret_key.get_secret_value().encode(),
+        expires_at=int(now) + DOWNLOAD_SECONDS,
+    )
 
 
 def sign_download(secret_key: bytes, number: int, expires_at: int) -> str:

@@ -9,6 +9,8 @@ from datetime import datetime
 from typing import Any, Final, Literal, NamedTuple
 from uuid import UUID
 
+from shared.errors import MailroomError
+
 #: The parts of a message that a reader wants inside the body: its text, text and HTML, or neither.
 Include = Literal["text", "html", "none"]
 
@@ -37,6 +39,62 @@ class Cursor(NamedTuple):
         """Return the cursor; None for text that is none."""
         found = _CURSOR.fullmatch(text)
         return cls(found[1], int(found[2])) if found else None
+
+
+class FeedReset(MailroomError):
+    """The cursor belongs to another life of the feed, as before a restore; `start` is where to go on."""
+
+    code = "feed_reset"
+
+    def __init__(self, message: str, *, start: Cursor):
+        super().__init__(message)
+        self.start = start
+
+
+class CursorTooOld(FeedReset):
+    """Notifications after the cursor are no longer kept; `start` is the oldest place that is."""
+
+    code = "cursor_too_old"
+
+
+@dataclass(frozen=True, kw_only=True)
+class FeedState:
+    """How far the feed goes: the first position that is kept, the last one, and the word of its cursors.
+
+    `epoch_start` is the last position when this epoch began: up to it, positions of the epoch before stay good.
+    """
+
+    epoch: str
+    epoch_start: int
+    previous_epoch: str | None
+    first_kept: int
+    last_position: int
+
+    @property
+    def oldest(self) -> Cursor:
+        """The place before the first notification that is kept."""
+        return Cursor(self.epoch, self.first_kept - 1)
+
+    @property
+    def latest(self) -> Cursor:
+        """The place after the last notification."""
+        return Cursor(self.epoch, self.last_position)
+
+    def position_after(self, cursor: Cursor) -> int:
+        """Return the position after which a reader goes on. Raises FeedReset and CursorTooOld, never skips any."""
+        if cursor.epoch != self.epoch:
+            raise FeedReset("the feed was restored since, and has other positions", start=self._start_after(cursor))
+        if cursor.position > self.last_position:
+            raise FeedReset("the feed does not go as far as this cursor", start=self.oldest)
+        if cursor.position < self.first_kept - 1:
+            raise CursorTooOld("notifications after this cursor are no longer kept", start=self.oldest)
+        return cursor.position
+
+    def _start_after(self, cursor: Cursor) -> Cursor:
+        """Return where a reader of another epoch goes on: where the two epochs part, unless it was not yet there."""
+        if cursor.epoch != self.previous_epoch:
+            return self.oldest
+        return Cursor(self.epoch, max(self.first_kept - 1, min(cursor.position, self.epoch_start)))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -124,5 +182,5 @@ class NotificationFacts:
 
     @property
     def public_id(self) -> str:
-        """Return the id that its body and the header `webhook-id` have, the same in the feed and in every attempt."""
+        """The id that the host application sees: the same in the feed, in every retry and in every replay."""
         return f"msg_{self.id.hex}"

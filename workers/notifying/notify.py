@@ -21,9 +21,9 @@ from shared.db.core.pool import Connection, retry_until_stored
 from shared.db.host import endpoints, facts, notifying
 from shared.db.host.endpoints import HeldCause
 from shared.db.host.notifying import ClaimedNotification
-from shared.errors import Fenced, MailroomError, StoreUnavailable
+from shared.errors import ConfigurationError, Fenced, MailroomError, StoreUnavailable
 from shared.host import body
-from shared.host.body import Links
+from shared.host.body import links_at
 from shared.host.signature import signed_headers
 from workers.attempts.run import describe_failure
 from workers.notifying import decisions
@@ -33,8 +33,6 @@ from workers.resources import Resources
 
 #: A notification is sent only while so much of its lease is left, beyond the time that its endpoint has to answer.
 _LEASE_MARGIN_SECONDS = 10.0
-#: The links to files in a body are good for so long.
-_LINK_SECONDS = 6 * 3_600
 #: The pause after an attempt that failed on our side, before anything was sent.
 _OWN_FAULT_SECONDS = 300.0
 _PERMANENT: Mapping[Health | None, HeldCause] = {Health.GONE: "gone", Health.DISABLED: "disabled"}
@@ -121,22 +119,18 @@ class _Attempt:
 
     def _send(self) -> SendResult:
         """Build the body, sign it with the time of this attempt, and send it."""
-        claimed = self.claimed
+        claimed, settings = self.claimed, self._resources.settings
+        if not settings.secret_key.get_secret_value():
+            raise ConfigurationError("SECRET_KEY is not set for the workers: it signs the links to files")
         loaded = self._resources.pool.run(lambda conn: facts.load(conn, [claimed.position]))
         if not loaded:
             raise Fenced("the notification was deleted with its tenant or by retention")
-        now = int(time.time())
-        links = Links(
-            public_url=self._resources.settings.public_url,
-            front_app_url=self._resources.settings.front_app_url,
-            secret_key=self._resources.settings.secret_key.get_secret_value().encode(),
-            expires_at=now + _LINK_SECONDS,
-        )
-        content = body.build(loaded[0], links=links, include=claimed.include)
+        now = time.time()
+        content = body.build(loaded[0], links=links_at(settings, now), include=claimed.include)
         headers = {
             "Content-Type": "application/json",
             "mailroom-attempt": str(claimed.attempts),
-            **signed_headers(loaded[0].public_id, now, content, self._secrets()),
+            **signed_headers(loaded[0].public_id, int(now), content, self._secrets()),
         }
         return self._resources.endpoint_client.send(claimed.url, content, headers=headers, until=self._until)
 

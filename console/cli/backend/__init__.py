@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 from console.cli.options import database, operator_name, remote_token, remote_url
 
@@ -20,6 +20,14 @@ if TYPE_CHECKING:
     from shared.db.reading.tasks import TaskDetails, TaskGroup, TaskSummary
     from shared.db.tenants.tenants import TenantOverview
 
+
+class FeedPage(NamedTuple):
+    """Notifications as the host application gets them, and the cursor after them."""
+
+    messages: Sequence[dict[str, Any]]
+    next: str
+
+
 class Backend(Protocol):
     """Reads and changes for commands. Raises NothingMatched for an unknown tenant, and MailroomError for a refusal."""
 
@@ -34,6 +42,12 @@ class Backend(Protocol):
 
     def event_body(self, number: int) -> bytes | None:
         """Return the body of an event as Front sent it; None when it is no longer stored."""
+
+    def feed_page(self, after: str, *, tenant: str | None, types: str | None, wait: int) -> FeedPage:
+        """Return the next notifications after a cursor, or after the word `latest`; wait so many seconds for one.
+
+        Raises MailroomError when the cursor is no longer good.
+        """
 
     def list_tasks(self, wanted: Selection, *, limit: int) -> Sequence[TaskSummary]:
         """Return the newest tasks that match."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -10,6 +11,7 @@ from uuid import uuid4
 import requests
 from pydantic import TypeAdapter, ValidationError
 
+from console.cli.backend import FeedPage
 from console.cli.commands import NothingMatched
 from console.status_document import Status
 from shared.db.host.endpoints import Endpoint, NewEndpoint
@@ -31,6 +33,7 @@ T = TypeVar("T")
 LONGEST_PAGE = 500  # rows
 TIMEOUTS = (5.0, 60.0)  # seconds to connect, and to wait for an answer
 NOT_FOUND = 404
+TOO_MANY_READERS = "too_many_readers"
 
 
 class ConsoleAway(MailroomError):
@@ -100,6 +103,19 @@ class Remote:
             if refusal.code == "body_gone":
                 return None
             raise
+
+    def feed_page(self, after: str, *, tenant: str | None, types: str | None, wait: int) -> FeedPage:
+        """Return the next notifications after a cursor. A console with too many readers is asked without waiting."""
+        query = {"after": after, "tenant": tenant, "type": types}
+        given = {name: value for name, value in query.items() if value is not None}
+        try:
+            page = self._get("messages", {**given, "wait": str(wait)})
+        except Refused as refusal:
+            if refusal.code != TOO_MANY_READERS:
+                raise
+            time.sleep(1)
+            page = self._get("messages", given)
+        return FeedPage(page["messages"], page["next"])
 
     def list_tasks(self, wanted: Selection, *, limit: int) -> list[TaskSummary]:
         """Return the newest tasks that match."""

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, TypeAlias
 
 import pytest
 
+from console.feed_watch import FeedWatch
 from console.web.app import create_app
 from console.web.lookups import Lookups
 from console.web.resources import ConsoleResources
@@ -58,6 +59,7 @@ def console() -> Console:
             token_endpoint=TokenEndpoint(NOWHERE, client_id="id", client_secret="secret"),
             vault=TokenVault(settings.token_keys),
             lookups=Lookups(settings, UnavailablePool()),  # type: ignore[arg-type]
+            feed_watch=FeedWatch(UnavailablePool(), most=1, most_of_one=1),  # type: ignore[arg-type]
         )
         return create_app(settings, resources=resources)
 
