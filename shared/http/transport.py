@@ -121,16 +121,16 @@ class HttpClient:
 def _prepared(
     method: str, url: str, headers: dict[str, str], body: Any, form: str | bytes | None
 ) -> requests.PreparedRequest:
-    content = form.encode() if isinstance(form, str) else form
+    content = form
     if body is not None:
-        content = json.dumps(body, allow_nan=False).encode()
+        content = json.dumps(body, allow_nan=False)
         headers["Content-Type"] = "application/json"
     request = requests.PreparedRequest()
     if _PLAIN_URL.fullmatch(url) is None:
         request.prepare(method=method, url=url, headers=headers, data=content)
         return request
     if content is not None:
-        headers["Content-Length"] = str(len(content))
+        headers["Content-Length"] = str(len(content.encode() if isinstance(content, str) else content))
     request.method, request.url, request.headers, request.body = method, url, CaseInsensitiveDict(headers), content
     return request
 
