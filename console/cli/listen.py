@@ -14,7 +14,7 @@ from shared.host.notification import TYPES, Cursor
 from shared.text import printable
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
 
     from console.cli.backend import Backend
 
@@ -42,14 +42,16 @@ def listen(tenant: str | None, types: tuple[str, ...], after: str, count: int | 
             click.echo(json.dumps(body) if as_json else _line(body))
 
 
-def _notifications(mailroom: Backend, after: str, *, tenant: str | None, types: str | None) -> Iterator[dict[str, Any]]:
+def _notifications(
+    mailroom: Backend, after: str, *, tenant: str | None, types: str | None
+) -> Iterator[Mapping[str, Any]]:
     while True:
         page = mailroom.feed_page(after, tenant=tenant, types=types, wait=WAIT_SECONDS)
         yield from page.messages
         after = page.next
 
 
-def _line(body: dict[str, Any]) -> str:
+def _line(body: Mapping[str, Any]) -> str:
     """Write a notification in one line: its position, time and type, and whom it is for."""
     data = body["data"]
     parts = [body["position"], body["timestamp"], body["type"], (data["tenant"] or {}).get("name", "-")]

@@ -6,10 +6,12 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, Final, Literal, NamedTuple
-from uuid import UUID
+from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple
 
 from shared.errors import MailroomError
+
+if TYPE_CHECKING:
+    from uuid import UUID
 
 #: The parts of a message that a reader wants inside the body: its text, text and HTML, or neither.
 Include = Literal["text", "html", "none"]
@@ -39,6 +41,13 @@ class Cursor(NamedTuple):
         """Return the cursor; None for text that is none."""
         found = _CURSOR.fullmatch(text)
         return cls(found[1], int(found[2])) if found else None
+
+
+class FeedItems(NamedTuple):
+    """Bodies of notifications, and the cursor after them."""
+
+    messages: Sequence[Mapping[str, Any]]
+    next: str
 
 
 class FeedReset(MailroomError):

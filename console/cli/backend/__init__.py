@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from console.cli.options import database, operator_name, remote_token, remote_url
 
@@ -19,13 +19,7 @@ if TYPE_CHECKING:
     from shared.db.reading.repairs import RepairableTenant, RepairView
     from shared.db.reading.tasks import TaskDetails, TaskGroup, TaskSummary
     from shared.db.tenants.tenants import TenantOverview
-
-
-class FeedPage(NamedTuple):
-    """Notifications as the host application gets them, and the cursor after them."""
-
-    messages: Sequence[dict[str, Any]]
-    next: str
+    from shared.host.notification import FeedItems
 
 
 class Backend(Protocol):
@@ -43,7 +37,7 @@ class Backend(Protocol):
     def event_body(self, number: int) -> bytes | None:
         """Return the body of an event as Front sent it; None when it is no longer stored."""
 
-    def feed_page(self, after: str, *, tenant: str | None, types: str | None, wait: int) -> FeedPage:
+    def feed_page(self, after: str, *, tenant: str | None, types: str | None, wait: int) -> FeedItems:
         """Return the next notifications after a cursor, or after the word `latest`; wait so many seconds for one.
 
         Raises MailroomError when the cursor is no longer good.

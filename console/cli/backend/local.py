@@ -10,7 +10,6 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from console.cli.backend import FeedPage
 from console.cli.commands import NothingMatched
 from console.cli.options import find_tenant
 from console.cli.output import say
@@ -30,7 +29,7 @@ from shared.db.reading.filters import Filter
 from shared.db.tenants import tenants
 from shared.errors import Fenced
 from shared.host.body import build, links_at
-from shared.host.notification import Cursor
+from shared.host.notification import Cursor, FeedItems
 from shared.settings import load
 
 if TYPE_CHECKING:
@@ -86,7 +85,7 @@ class Local:
         body = events.first_body(self.conn, number)
         return None if body is None else zlib.decompress(body)
 
-    def feed_page(self, after: str, *, tenant: str | None, types: str | None, wait: int) -> FeedPage:
+    def feed_page(self, after: str, *, tenant: str | None, types: str | None, wait: int) -> FeedItems:
         """Return the next notifications after a cursor."""
         wanted = FeedFilter(
             tenant_id=find_tenant(self.conn, tenant).id if tenant else None, types=types.split(",") if types else None
@@ -98,7 +97,7 @@ class Local:
             page, state = feed.page_after(self.conn, wanted, cursor, limit=FEED_PAGE, from_latest=True)
             cursor = Cursor(state.epoch, page.until)
             if page.positions or time.monotonic() > until:
-                return FeedPage(self._bodies(page.positions), str(cursor))
+                return FeedItems(self._bodies(page.positions), str(cursor))
             time.sleep(LOOK_SECONDS)
 
     def _bodies(self, positions: Sequence[int]) -> list[dict[str, Any]]:

@@ -11,7 +11,6 @@ from uuid import uuid4
 import requests
 from pydantic import TypeAdapter, ValidationError
 
-from console.cli.backend import FeedPage
 from console.cli.commands import NothingMatched
 from console.status_document import Status
 from shared.db.host.endpoints import Endpoint, NewEndpoint
@@ -22,6 +21,7 @@ from shared.db.reading.status import ParkedTenant
 from shared.db.reading.tasks import TaskDetails, TaskGroup, TaskSummary
 from shared.db.tenants.tenants import TenantOverview
 from shared.errors import MailroomError
+from shared.host.notification import FeedItems
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -104,7 +104,7 @@ class Remote:
                 return None
             raise
 
-    def feed_page(self, after: str, *, tenant: str | None, types: str | None, wait: int) -> FeedPage:
+    def feed_page(self, after: str, *, tenant: str | None, types: str | None, wait: int) -> FeedItems:
         """Return the next notifications after a cursor. A console with too many readers is asked without waiting."""
         query = {"after": after, "tenant": tenant, "type": types}
         given = {name: value for name, value in query.items() if value is not None}
@@ -115,7 +115,7 @@ class Remote:
                 raise
             time.sleep(1)
             page = self._get("messages", given)
-        return FeedPage(page["messages"], page["next"])
+        return FeedItems(page["messages"], page["next"])
 
     def list_tasks(self, wanted: Selection, *, limit: int) -> list[TaskSummary]:
         """Return the newest tasks that match."""
