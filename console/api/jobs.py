@@ -63,9 +63,7 @@ class JobOrder(RequestBody):
         json_schema_extra={"example": {"verb": "retry", "q": "state:failed code:front_unavailable", "per_minute": 100}}
     )
 
-    verb: Verb = Field(
-        description="retry, discard, or recover: send notifications again that ended, however they did"
-    )
+    verb: Verb = Field(description="retry, discard, or recover: send notifications again that ended, however they did")
     q: str = Field("", max_length=LONGEST, description="Filter words, as in `state:failed since:2h`")
     tasks: list[TaskNumber] | None = Field(
         None, min_length=1, max_length=MOST_CHOSEN, description="Only these tasks, by number"

@@ -125,9 +125,7 @@ def request_undo(
     return len(asked)
 
 
-def _retry(
-    conn: Connection, task_id: int, who: str, *, accept_size: bool = False, condition: SQL = _RETRYABLE
-) -> bool:
+def _retry(conn: Connection, task_id: int, who: str, *, accept_size: bool = False, condition: SQL = _RETRYABLE) -> bool:
     query = SQL("""
         UPDATE tasks SET state = 'ready', due_at = now(), attempts = 0, sends = 0, code = NULL, detail = NULL,
                settled_at = NULL
