@@ -47,6 +47,9 @@ SELECT count(*) FROM told
 """
 _GOES = """
 ((e.state = 'open' OR e.probe_task_id IS NOT DISTINCT FROM tasks.id)
+ AND (e.tenant_id IS NULL OR e.tenant_id = tasks.tenant_id)
+ AND EXISTS (SELECT FROM notifications n WHERE n.position = tasks.position
+             AND n.tenant_id IS NOT DISTINCT FROM tasks.tenant_id)
  AND NOT EXISTS (SELECT FROM tenants t WHERE t.id = tasks.tenant_id AND t.parked_cause = 'erasing')
  AND NOT EXISTS (SELECT FROM tasks o WHERE o.endpoint_id = tasks.endpoint_id AND o.kind = 'notify'
                  AND o.order_key = tasks.order_key AND o.state IN ('ready', 'queued', 'running')

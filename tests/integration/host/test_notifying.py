@@ -52,6 +52,20 @@ def test_an_endpoint_of_a_tenant_gets_that_tenants_types_alone(mailroom: Mailroo
     assert mailroom.sql("SELECT e.name FROM tasks t JOIN endpoints e ON e.id = t.endpoint_id") == [("mine",)]
 
 
+@pytest.mark.parametrize("table", ["endpoints", "notifications"])
+def test_a_task_whose_endpoint_or_notification_is_another_tenants_sends_nothing(
+    mailroom: Mailroom, host: HostApplication, table: str
+) -> None:
+    mailroom.connect(action="none")
+    other = mailroom.tenant("cmp_other", "Other")
+    mailroom.add_endpoint(host)
+    mailroom.receive_mail()
+    [task_id] = mailroom.queued()
+    mailroom.sql(f"UPDATE {table} SET tenant_id = %s" + ", event_id = NULL" * (table == "notifications"), other)
+    mailroom.notify_one(task_id)
+    assert host.received() == []
+
+
 def test_while_a_secret_is_rotated_both_sign(mailroom: Mailroom, host: HostApplication) -> None:
     mailroom.connect(action="none")
     endpoint = mailroom.add_endpoint(host)

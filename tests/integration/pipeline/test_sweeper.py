@@ -276,7 +276,7 @@ def test_lost_time_leaves_the_workers_time_to_settle(
 ) -> None:
     job = PeriodicJob(name="take_back", every=1.0, rests=30.0, after_outage=10.0, run=lambda _: None)
     lookout = Lookout(role, [job])
-    jobs = ("dispatch", "record_spooled", "number_notifications", "probe", "repair", "carry_out_jobs")
+    jobs = ("dispatch", "record_spooled", "number_notifications", "probe", "repair", "carry_out_jobs", "notify")
     nothing = dict.fromkeys(jobs, False)
     clocks = iter([50.0, 50.0 + clock_passed])
     monkeypatch.setattr(

@@ -49,6 +49,7 @@ class Rows:
     groups: int
     jobs: int
     repairs: int
+    endpoints: int
     message: str
 
 
@@ -68,6 +69,12 @@ def insert_rows(conn: psycopg.Connection, tenant: int, company: str) -> Rows:
         ),
         repairs=number_of(
             conn, "INSERT INTO repairs (tenant_id, requested_by) VALUES (%s, 'nora') RETURNING id", tenant
+        ),
+        endpoints=number_of(
+            conn,
+            "INSERT INTO endpoints (tenant_id, name, url, secret)"
+            " SELECT id, 'hook of ' || id, 'https://app.example.com/', '-' FROM tenants WHERE id = %s RETURNING id",
+            tenant,
         ),
         message=insert_message(conn, tenant, event),
     )
@@ -114,6 +121,7 @@ def answers(api: ApiClient, application: OpenAPI, tenant: int, rows: Rows | None
         **BODIES,
         "api.request_repairs": {"tenant_ids": [tenant], "since": "1h"},
         "api.stop_repairs": {"tenant_id": tenant},
+        "api.add_endpoint": {"name": "x", "url": "https://app.example.com/", "tenant_id": tenant},
     }
     return {
         rule.endpoint: api.answer(
@@ -128,7 +136,7 @@ def answers(api: ApiClient, application: OpenAPI, tenant: int, rows: Rows | None
 
 def stored(conn: psycopg.Connection) -> list[Any]:
     """Return all rows that the API could change."""
-    rows = "tenants users user_addresses connect_links tasks failure_groups jobs job_items repairs journal"
+    rows = "tenants users user_addresses connect_links tasks failure_groups jobs job_items repairs journal endpoints"
     tables = rows.split()
     query = " UNION ALL ".join(f"SELECT t::text FROM {table} t" for table in tables)
     return conn.execute(f"{query} ORDER BY 1").fetchall()
@@ -154,7 +162,7 @@ def test_a_token_of_one_tenant_finds_no_other_on_any_route(
     of_one = {
         rule.endpoint for rule, _ in routes(application) if {"tenant_id", "number", "message_id"} & rule.arguments
     }
-    of_one |= {"api.request_repairs", "api.stop_repairs"}
+    of_one |= {"api.request_repairs", "api.stop_repairs", "api.add_endpoint"}
     assert {endpoint: answered[endpoint].status_code for endpoint in of_one} == dict.fromkeys(of_one, 404)
     assert {endpoint for endpoint, answer in answered.items() if answer.status_code == 403} == FOR_ALL_TENANTS
     assert {answered[endpoint].status_code for endpoint in ("api.plan_job", "api.preview_job")} == {422}
@@ -164,7 +172,7 @@ def test_a_token_of_one_tenant_finds_no_other_on_any_route(
     assert "Acme" in shown
     assert not {"Other", "cmp_other", "Theirs"} & set(re.findall(r"\w+", shown))
     assert stored(conn) == before
-    for noun in ("events", "tasks", "jobs", "repairs"):
+    for noun in ("events", "tasks", "jobs", "repairs", "endpoints"):
         [row] = bound("GET", f"/{noun}")[noun]
         assert row["number" if noun == "events" else "id"] == getattr(ours, noun)
     assert [each["id"] for each in bound("GET", "/failure-groups")["groups"]] == [ours.groups]
