@@ -3,6 +3,7 @@
 MailroomError
 ├── ConfigurationError          a setting is wrong; exit 78
 ├── Refused                     the door refuses a request
+│   ├── MissingSignature        401  missing_signature
 │   ├── InvalidSignature        401  invalid_signature
 │   ├── StaleTimestamp          401  stale_timestamp
 │   ├── BodyTooLarge            413  body_too_large
@@ -68,6 +69,13 @@ class Refused(MailroomError):
 
     code = "refused"
     status: ClassVar[int] = 400
+
+
+class MissingSignature(Refused):
+    """The request lacks one of the headers with which Front signs."""
+
+    code = "missing_signature"
+    status = 401
 
 
 class InvalidSignature(Refused):
