@@ -1,7 +1,7 @@
 """Counts the requests that the door rejects, and keeps a few of them as samples, for people who look for the cause.
 
-A request only adds to numbers in memory. A thread writes them to Redis once a second, so that no request waits for it,
-and a flood of strangers costs one small write a second. While Redis is away, the counts of the last hour wait in memory.
+A request only adds to numbers in memory. A thread writes them to Redis once a second. So no request waits for it, and
+a flood of strangers costs one small write a second. While Redis is away, the counts of the last hour wait in memory.
 """
 
 from __future__ import annotations

@@ -26,6 +26,7 @@ MailroomError
 │   ├── DownloadIncomplete      download_incomplete
 │   ├── SizeMismatch            size_mismatch: the file has another size than its message announces
 │   ├── StorageUnavailable      storage_unavailable
+│   │   ├── FileMissing         file_missing: the storage has no such file
 │   │   └── StorageFull         storage_full
 │   ├── UnclearAnswer           unclear_answer: a write went out, and no clear answer came back
 │   └── StoreUnavailable        store_unavailable: PostgreSQL or Redis is away
@@ -220,6 +221,12 @@ class StorageUnavailable(TransientError):
     """The file storage refused the write or does not answer; check STORAGE_URL."""
 
     code = "storage_unavailable"
+
+
+class FileMissing(StorageUnavailable):
+    """The storage answers, and has no such file."""
+
+    code = "file_missing"
 
 
 class StorageFull(StorageUnavailable):

@@ -1,7 +1,7 @@
 """The requests that the door rejected: counts by reason, and the last ones of each reason, in Redis.
 
-Everybody can send the door requests that it rejects. So PostgreSQL has no part in this, and what Redis holds is bounded:
-counts of a day in slots of five minutes, and KEPT samples of each reason. It is lost when Redis is flushed.
+Everybody can send the door requests that it rejects. So PostgreSQL has no part in this, and Redis holds little: counts
+of a day in slots of five minutes, and KEPT samples of each reason. They are lost when Redis is flushed.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ Counts = Mapping[int, Mapping[str, int]]
 class RejectedRequest:
     """One request that was rejected, without anything by which its sender or its content could be known.
 
-    `network` is the address without its last part: a /24 of IPv4, a /48 of IPv6. `size` is the size of the body in bytes,
+    `network` is the address without its last part: a /24 of IPv4, a /48 of IPv6. `size` is that of the body in bytes,
     as far as it is known. `detail` holds words of ours, never those of the sender.
     """
 

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 VERBS: Final[Mapping[str, str]] = {
     "read": "look at the console",
     "reveal": "see addresses and bodies",
+    "download": "download files",
     "retry": "retry tasks",
     "discard": "discard tasks",
     "edit_action": "change an action before it is tried again",
@@ -38,6 +39,7 @@ EVERYTHING: Final = frozenset(VERBS)
 _VIEWER = frozenset({"read"})
 _OPERATOR = _VIEWER | {
     "reveal",
+    "download",
     "retry",
     "discard",
     "edit_action",
@@ -51,11 +53,11 @@ _OPERATOR = _VIEWER | {
     "triage",
 }
 ROLES: Final[Mapping[Role, frozenset[str]]] = {"viewer": _VIEWER, "operator": _OPERATOR, "admin": EVERYTHING}
-#: What an API token of each scope may do. One that only reads sees addresses, as `mailroom event show`, and no body.
+#: What an API token of each scope may do. One that only reads sees addresses and files, as programs need, and no body.
 SCOPES: Final[Mapping[Scope, frozenset[str]]] = {
-    "read": frozenset({"read"}),
+    "read": frozenset({"read", "download"}),
     "write": frozenset(
-        {"read", "reveal", "retry", "discard", "repair", "pause", "policy", "connect", "users", "triage"}
+        {"read", "reveal", "download", "retry", "discard", "repair", "pause", "policy", "connect", "users", "triage"}
     ),
 }
 

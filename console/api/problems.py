@@ -14,6 +14,7 @@ from flask import Response, g, request
 from werkzeug.exceptions import HTTPException
 
 from console.access.actor import NotAllowed
+from console.attachment_content import AttachmentGone, AttachmentNotStored, DownloadsBusy, UnknownAttachment
 from console.filter_words import BadFilter
 from console.operations.jobs import FilterTooWide, JobMovedOn, UnknownJob
 from console.operations.tasks import MovedOn, ReasonMissing, UnknownGroup, UnknownTask
@@ -25,7 +26,7 @@ from shared.db.tenants.api_tokens import TokenNameTaken
 from shared.db.tenants.consent import OtherCompany
 from shared.db.tenants.tenants import TenantTaken
 from shared.db.users.users import UserTaken
-from shared.errors import ConfigurationError, InvalidPolicy, MailroomError, StoreUnavailable
+from shared.errors import ConfigurationError, InvalidPolicy, MailroomError, StorageUnavailable, StoreUnavailable
 
 if TYPE_CHECKING:
     from flask import Blueprint
@@ -177,10 +178,12 @@ STATUS: dict[type[MailroomError], int] = {
     TooSlow: 422,
     NotAllowed: 403,
     PausedByOperator: 403,
+    UnknownAttachment: 404,
     UnknownGroup: 404,
     UnknownJob: 404,
     UnknownTask: 404,
     UnknownTenant: 404,
+    AttachmentNotStored: 409,
     JobMovedOn: 409,
     MovedOn: 409,
     NothingReceived: 409,
@@ -188,6 +191,9 @@ STATUS: dict[type[MailroomError], int] = {
     TenantTaken: 409,
     TokenNameTaken: 409,
     OtherCompany: 409,
+    AttachmentGone: 410,
+    DownloadsBusy: 503,
+    StorageUnavailable: 503,
     StoreUnavailable: 503,
     ConfigurationError: 503,
     Crowded: 503,

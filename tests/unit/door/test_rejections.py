@@ -87,7 +87,10 @@ def door(kept: ListKeeper, rejections: RejectionLog) -> Server:
 AT = str(int(NOW * 1000))
 CASES = {
     "invalid_signature": (webhook(BODY, signed(BODY, key="another")), "does not fit"),
-    "missing_signature": (webhook(BODY, {"X-Front-Request-Timestamp": ""}), "Timestamp is missing: a webhook of a rule"),
+    "missing_signature": (
+        webhook(BODY, {"X-Front-Request-Timestamp": ""}),
+        "Timestamp is missing: a webhook of a rule",
+    ),
     "stale_timestamp": (webhook(BODY, at="0"), "s old"),
     "encoded_body": (webhook(BODY, {"Content-Encoding": "gzip"}), "does not decompress"),
     "body_too_large": (Scope(headers={"content-length": str(MAX_BYTES + 1)}), "MAX_BODY_BYTES"),
