@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from shared.db.reading.attachments import Attachment
     from shared.storage import Storage
 
-CHUNK_BYTES: Final = 512 * 1024
+CHUNK_BYTES: Final = 256 * 1024
 #: Requests that may ask the storage for the first bytes of a file at once. The others find threads when it hangs.
 MOST_AT_ONCE: Final = 6
 WAIT_SECONDS: Final = 2.0

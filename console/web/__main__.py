@@ -50,7 +50,7 @@ BODY_SECONDS = 30.0
 SMALL = 16 * 1024  # bytes; a larger body is taken from those who have a token
 LARGEST = max(LARGE_BODIES.values())
 LARGE_TOGETHER = 64 * 2**20  # bytes of bodies over SMALL that are held at once, as far as they have come
-MOST_DOWNLOADS = 32  # answers that are sent in pieces at once; each holds two pieces in memory
+MOST_DOWNLOADS = 32  # answers that are sent in pieces at once; each holds a few pieces in memory
 DOWNLOAD_THREADS = 4  # read the next pieces
 STALL_SECONDS = 60.0  # a receiver takes no piece for so long: it is gone
 

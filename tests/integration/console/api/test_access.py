@@ -62,7 +62,8 @@ def insert_rows(conn: psycopg.Connection, tenant: int, company: str) -> Rows:
         attachments=number_of(
             conn,
             "INSERT INTO attachments (tenant_id, event_id, conversation_id, front_id, filename, content_type)"
-            " SELECT tenant_id, id, conversation_id, 'fil_1', 'a.pdf', '' FROM events WHERE tenant_id = %s RETURNING id",
+            " SELECT tenant_id, id, conversation_id, 'fil_1', 'a.pdf', '' FROM events WHERE tenant_id = %s"
+            " RETURNING id",
             tenant,
         ),
         tasks=task,
