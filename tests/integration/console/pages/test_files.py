@@ -65,7 +65,7 @@ def add(site: Site, front_id: str, *, state: str, stored: bytes | None = None, p
 
 def test_the_page_says_what_the_sender_claims_and_what_the_bytes_are(site: Site, file: File) -> None:
     browser = site.logged_in("viewer")
-    expect(lambda: "by its bytes: application/x-msdownload" in browser.open(file.page).text, 30, "the type is found")
+    expect(lambda: "by its bytes application/x-msdownload" in browser.open(file.page).text, 30, "the type is found")
     page = browser.open(file.page).text
     assert CLAIMED in page
     assert file.download not in page
@@ -77,7 +77,7 @@ def test_a_person_downloads_a_file_under_a_safe_name_and_leaves_an_entry(
     window = log_in(site, chromium, "operator")
     window.page.goto(file.page)
     with window.page.expect_download() as downloading:
-        window.page.click("text=Download")
+        window.page.click("button:text-is('Download')")
     download = downloading.value
     assert Path(download.path()).read_bytes() == CONTENT
     assert set('/\\:<>"\u202e').isdisjoint(download.suggested_filename)
