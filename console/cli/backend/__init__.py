@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from console.cli.options import Selection
+    from console.rejected import Rejected
     from console.status_document import Status
     from shared.db.jobs import Group, Job, JobProgress, Verb
     from shared.db.reading.events import EventSummary
@@ -98,6 +99,9 @@ class Backend(Protocol):
 
     def status(self) -> Status:
         """Return the figures of `mailroom status`."""
+
+    def rejected(self) -> Rejected:
+        """Return the requests that the door rejected in the last 24 hours."""
 
 
 @contextmanager
