@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -13,10 +13,12 @@ import redis
 
 from console.issued_secrets import OAUTH_SETTINGS, missing_oauth_settings
 from console.key_rotation import KeyUsage, key_usage
+from console.rejected import is_alarming, read_rejected
 from console.remedies import REMEDIES, counted, names, silence
 from console.times import format_time
 from shared.connection.budget import Budget
 from shared.connection.vault import TokenVault
+from shared.db import figures
 from shared.db.core import migrate
 from shared.db.core.session import session
 from shared.db.reading import status
@@ -158,6 +160,19 @@ def _check_rate_limits(settings: Settings) -> Iterator[Finding]:
             yield Finding(name=f"limit of {each.tenant}", ok=not each.wastes_calls, found=found, fix=fix)
 
 
+def _check_signatures(settings: Settings) -> Iterator[Finding]:
+    """Compare the wrong signatures of the last hour with the webhooks received: a changed key makes many wrong."""
+    wrong = read_rejected(settings).last_hour("invalid_signature")
+    with session(settings.database_url.get_secret_value()) as conn:
+        received = figures.sums(conn, datetime.now(UTC) - timedelta(hours=1)).received
+    found = f"{wrong:,} wrong in the last hour, beside {counted(received, 'webhook', 'webhooks')} with a right one"
+    fix = (
+        "if the signing key was changed in Front, put the new one first in FRONT_SIGNING_KEYS; `mailroom rejected` "
+        "shows from where the requests come"
+    )
+    yield Finding(name="signatures", ok=not is_alarming(wrong, received=received), found=found, fix=fix)
+
+
 def _check_tokens(settings: Settings) -> Iterator[Finding]:
     """Check that every tenant is connected, its token can be opened, and no token needs an older key."""
     with session(settings.database_url.get_secret_value()) as conn:
@@ -278,6 +293,7 @@ CHECKS: tuple[tuple[str, Callable[[Settings], Iterator[Finding]], str], ...] = (
     ("connections_counted", _check_connections, "see the lines above"),
     ("parked_work", _check_parked, "see the lines above"),
     ("rate_limits", _check_rate_limits, "see the lines above"),
+    ("signatures", _check_signatures, "check REDIS_URL"),
     ("tokens", _check_tokens, "see the lines above"),
     ("oauth_app", _check_oauth_app, "see the lines above"),
     ("erased_companies", _check_erased_companies, "start PostgreSQL, or check DATABASE_URL"),

@@ -28,7 +28,16 @@ def event_document(event: EventDetails) -> dict[str, Any]:
         "deliveries": [{"id": d.id, "received_at": d.received_at, "origin": d.origin} for d in event.deliveries],
         "recipients": [_recipient(recipient) for recipient in event.recipients],
         "attachments": [
-            {"id": a.id, "filename": a.filename, "state": a.state, "size": a.size, "sha256": a.sha256, "path": a.path}
+            {
+                "id": a.id,
+                "number": a.number,
+                "filename": a.filename,
+                "content_type": a.content_type,
+                "state": a.state,
+                "size": a.size,
+                "sha256": a.sha256,
+                "path": a.path,
+            }
             for a in event.attachments
         ],
         "action": {"kind": event.action.kind, "state": event.action.state, "reason": event.action.reason}

@@ -8,13 +8,15 @@ from __future__ import annotations
 
 import json
 import time
-from typing import TYPE_CHECKING, Any
+from functools import partial
+from http import HTTPStatus
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import structlog
 from flask import request
 from werkzeug.exceptions import HTTPException
 
-from ingest.checks import Checks
+from ingest.checks import SIGNATURE_HEADERS, Checks
 from ingest.minimal_flask import Answer, DoorFlask, Hold
 from shared.errors import ComeBack, DoorFull, Refused
 from shared.models import Delivery
@@ -25,23 +27,38 @@ if TYPE_CHECKING:
 
     from flask import Flask
 
+    from ingest.rejections import RejectionLog
     from shared.settings import Settings
 
 log = structlog.get_logger(__name__)
 
 WEBHOOKS = "/webhooks/front"
 RETRY_AFTER = "5"  # seconds
+#: What people are told of a request to another path, without that path: it may hold a secret.
+NOT_FOUND_DETAILS = {
+    True: f"a webhook of Front at another path; correct the webhook URL of the app in Front: it ends in {WEBHOOKS}",
+    False: "no webhook: it has none of Front's headers",
+}
+
+#: Makes the answer to a request that is rejected: from status, code and detail.
+Problem: TypeAlias = "Callable[[int, str, str], Answer]"
 
 
-def create_app(settings: Settings, *, now: Callable[[], float] = time.time) -> Flask:
-    """Make the application. It serves webhooks only behind a server that has put a Hold into the environment."""
+def create_app(
+    settings: Settings, *, now: Callable[[], float] = time.time, rejections: RejectionLog | None = None
+) -> Flask:
+    """Make the application. It serves webhooks only behind a server that has put a Hold into the environment.
+
+    `rejections` is told of each request that is not answered with success, where it is given.
+    """
     app = DoorFlask(__name__)
     checks = Checks(settings, now=now)
     app.add_url_rule(WEBHOOKS, "receive", lambda: receive(checks), methods=["POST"])
     app.add_url_rule("/livez", "livez", lambda: _json({"alive": True}))
-    app.register_error_handler(Refused, refuse)
-    app.register_error_handler(ComeBack, ask_to_come_back)
-    app.register_error_handler(HTTPException, answer_http_error)
+    problem = partial(_problem, rejections)
+    app.register_error_handler(Refused, lambda exc: refuse(exc, problem))
+    app.register_error_handler(ComeBack, lambda exc: ask_to_come_back(exc, problem))
+    app.register_error_handler(HTTPException, lambda exc: answer_http_error(exc, problem))
     return app
 
 
@@ -57,14 +74,14 @@ def receive(checks: Checks) -> Answer:
     return _json({} if admitted is None else {"challenge": admitted})
 
 
-def refuse(exc: Refused) -> Answer:
+def refuse(exc: Refused, problem: Problem) -> Answer:
     """Tell the sender that it must change something."""
     metrics.DELIVERIES.labels(exc.code).inc()
     log.info("request_refused", code=exc.code, reason=str(exc))
-    return _problem(exc.status, exc.code, str(exc))
+    return problem(exc.status, exc.code, str(exc))
 
 
-def ask_to_come_back(exc: ComeBack) -> Answer:
+def ask_to_come_back(exc: ComeBack, problem: Problem) -> Answer:
     """Ask the sender to send it again. The stores' own words stay in the log."""
     metrics.DELIVERIES.labels(exc.code).inc()
     delivery = request.environ[Hold.KEY].delivery
@@ -73,24 +90,32 @@ def ask_to_come_back(exc: ComeBack) -> Answer:
     else:
         log.warning("delivery_not_kept", delivery_id=delivery.id, code=exc.code, reason=str(exc))
     detail = str(exc) if isinstance(exc, DoorFull) else "neither Redis nor PostgreSQL took the delivery; send it again"
-    answer = _problem(503, exc.code, detail)
+    answer = problem(503, exc.code, detail)
     answer.headers["Retry-After"] = RETRY_AFTER
     return answer
 
 
-def answer_http_error(exc: HTTPException) -> Answer:
+def answer_http_error(exc: HTTPException, problem: Problem) -> Answer:
     """Answer what HTTP itself has a name for; a bug is a 500 that says nothing of itself."""
-    answer = _problem(exc.code or 500, exc.name.lower().replace(" ", "_"), exc.description or exc.name)
+    answer = problem(exc.code or 500, exc.name.lower().replace(" ", "_"), exc.description or exc.name)
     for name, value in exc.get_headers():
         if name != "Content-Type":
             answer.headers[name] = value  # Allow, for example
     return answer
 
 
-def _problem(status: int, code: str, detail: str) -> Answer:
+def _problem(rejections: RejectionLog | None, status: int, code: str, detail: str) -> Answer:
     """An answer that people and programs can read (RFC 9457), with our code and nothing of what was sent."""
+    if rejections is not None:
+        seen = NOT_FOUND_DETAILS[_is_like_fronts()] if status == HTTPStatus.NOT_FOUND else detail
+        rejections.note(request.environ, reason=code, status=status, detail=seen)
     body = {"type": "about:blank", "status": status, "title": code.replace("_", " "), "code": code, "detail": detail}
     return _json(body, status, "application/problem+json")
+
+
+def _is_like_fronts() -> bool:
+    """Whether the request has the headers with which Front signs, be they right or wrong."""
+    return all(key in request.environ for key in SIGNATURE_HEADERS.values())
 
 
 def _json(body: Mapping[str, Any], status: int = 200, content_type: str = "application/json") -> Answer:

@@ -8,13 +8,14 @@ import time
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, TypeAlias
 
-from shared.errors import BodyTooLarge, ChallengeTooLong, EncodedBody, InvalidSignature
+from shared.errors import BodyTooLarge, ChallengeTooLong, EncodedBody, MissingSignature
 from shared.front.signature import check_freshness, verify
 from shared.models import Delivery
 from shared.process import metrics
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
+    from wsgiref.types import WSGIEnvironment
 
     from shared.settings import Settings
 
@@ -23,8 +24,22 @@ MAX_CHALLENGE = 1000  # characters; an answer must not grow with the request
 #: A `sync` has a type and a company, and is far smaller than any event. No larger body is looked into.
 MAX_SYNC_BYTES = 1024
 
+#: The headers that Front signs with, and their names in WSGI.
+SIGNATURE_HEADERS = {
+    "X-Front-Signature": "HTTP_X_FRONT_SIGNATURE",
+    "X-Front-Request-Timestamp": "HTTP_X_FRONT_REQUEST_TIMESTAMP",
+}
+
 #: A delivery is to be kept, a challenge (in words) to be echoed. None: a `sync` without a challenge, nothing to keep.
 Admitted: TypeAlias = Delivery | str | None
+
+
+def announced(environ: WSGIEnvironment) -> int | None:
+    """Return the length of the body; None for one in chunks."""
+    length: str | None = environ.get("CONTENT_LENGTH")
+    if length is None:
+        return None if "HTTP_TRANSFER_ENCODING" in environ else 0
+    return int(length.partition(",")[0])  # a second one is the same, or the server has refused it
 
 
 def check_size(size: int, *, limit: int) -> None:
@@ -37,10 +52,15 @@ def check_headers(headers: Mapping[str, Any]) -> None:
     """Refuse a webhook that needs no look at its body. Headers have WSGI's names. Raises Refused."""
     if headers.get("HTTP_CONTENT_ENCODING", "").strip().lower() not in {"", "identity"}:
         raise EncodedBody("send the body without Content-Encoding: the door does not decompress")
-    if not (headers.get("HTTP_X_FRONT_SIGNATURE") and headers.get("HTTP_X_FRONT_REQUEST_TIMESTAMP")):
-        raise InvalidSignature(
-            "X-Front-Signature or X-Front-Request-Timestamp is missing: the door takes what Front has signed"
-        )
+    if missing := [name for name, key in SIGNATURE_HEADERS.items() if not headers.get(key)]:
+        raise MissingSignature(_missing(missing))
+
+
+def _missing(names: list[str]) -> str:
+    if names == ["X-Front-Request-Timestamp"]:
+        return f"{names[0]} is missing: a webhook of a rule has none, and the door takes those of Front's app"
+    be = "are" if len(names) > 1 else "is"
+    return f"{' and '.join(names)} {be} missing: the door takes what Front has signed"
 
 
 class Checks:

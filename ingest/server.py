@@ -19,14 +19,16 @@ from granian.rsgi import ProtocolClosed, ProtocolError  # type: ignore[attr-defi
 from werkzeug.exceptions import ClientDisconnected
 
 from ingest.app import WEBHOOKS, create_app
-from ingest.checks import check_headers, check_size
+from ingest.checks import announced, check_headers, check_size
 from ingest.keeper import Deadlines, open_keeper
 from ingest.minimal_flask import Hold
+from ingest.rejections import RejectionLog
 from shared import failpoints
 from shared.errors import BodyTooSlow, DoorFull
 from shared.process import metrics, private_port
 from shared.process.logs import configure
 from shared.process.serving import WSGI, call, stop_with_parent, wsgi_key
+from shared.rejected_requests import RejectedRequests
 from shared.settings import current
 
 if TYPE_CHECKING:
@@ -283,14 +285,6 @@ async def _skip(proto: HTTPProtocol, size: int) -> None:
             return
 
 
-def announced(environ: WSGIEnvironment) -> int | None:
-    """Return the length of the body; None for one in chunks."""
-    length: str | None = environ.get("CONTENT_LENGTH")
-    if length is None:
-        return None if "HTTP_TRANSFER_ENCODING" in environ else 0
-    return int(length.partition(",")[0])  # a second one is the same, or the server has refused it
-
-
 def network_of(address: str) -> str:
     """Return whom an address belongs to: itself for IPv4, its /64 for IPv6."""
     if ":" not in address:
@@ -328,7 +322,7 @@ def open_door() -> Server:
     failpoints.arm(settings.mailroom_crash_at)
     metrics.show_tenants_at_limit(settings.redis_url.get_secret_value())
     return Server(
-        create_app(settings),
+        create_app(settings, rejections=RejectionLog(RejectedRequests(settings.redis_url.get_secret_value()))),
         open_keeper(settings),
         Bodies(limit=settings.max_body_bytes),
         shows_metrics=private_port.shown_on_public_port(settings),

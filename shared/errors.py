@@ -3,6 +3,7 @@
 MailroomError
 ├── ConfigurationError          a setting is wrong; exit 78
 ├── Refused                     the door refuses a request
+│   ├── MissingSignature        401  missing_signature
 │   ├── InvalidSignature        401  invalid_signature
 │   ├── StaleTimestamp          401  stale_timestamp
 │   ├── BodyTooLarge            413  body_too_large
@@ -25,6 +26,7 @@ MailroomError
 │   ├── DownloadIncomplete      download_incomplete
 │   ├── SizeMismatch            size_mismatch: the file has another size than its message announces
 │   ├── StorageUnavailable      storage_unavailable
+│   │   ├── FileMissing         file_missing: the storage has no such file
 │   │   └── StorageFull         storage_full
 │   ├── UnclearAnswer           unclear_answer: a write went out, and no clear answer came back
 │   └── StoreUnavailable        store_unavailable: PostgreSQL or Redis is away
@@ -68,6 +70,13 @@ class Refused(MailroomError):
 
     code = "refused"
     status: ClassVar[int] = 400
+
+
+class MissingSignature(Refused):
+    """The request lacks one of the headers with which Front signs."""
+
+    code = "missing_signature"
+    status = 401
 
 
 class InvalidSignature(Refused):
@@ -212,6 +221,12 @@ class StorageUnavailable(TransientError):
     """The file storage refused the write or does not answer; check STORAGE_URL."""
 
     code = "storage_unavailable"
+
+
+class FileMissing(StorageUnavailable):
+    """The storage answers, and has no such file."""
+
+    code = "file_missing"
 
 
 class StorageFull(StorageUnavailable):

@@ -23,7 +23,7 @@ import obstore
 from obstore.exceptions import BaseError
 from obstore.store import LocalStore, ObjectStore, from_url
 
-from shared.errors import ConfigurationError, StorageFull, StorageUnavailable
+from shared.errors import ConfigurationError, FileMissing, StorageFull, StorageUnavailable
 
 _CLIENT_SECONDS: Final = {"timeout": "60s", "connect_timeout": "5s"}
 _RETRIES: Final[Any] = {"max_retries": 2, "retry_timeout": timedelta(seconds=60)}
@@ -102,6 +102,10 @@ class Storage:
             for chunk in obstore.get(self._store, path).stream(min_chunk_size=_READ_BYTES):
                 yield bytes(chunk)
 
+    def open(self, path: str, size: int) -> StoredReader:
+        """Open a file of this size for reading, at any place of it. Nothing is asked before the first read."""
+        return StoredReader(self._store, path, size)
+
     def delete(self, *paths: str) -> None:
         """Remove files for good, and ignore missing ones. Raises StorageUnavailable."""
         with _storage_errors("deleting files"):
@@ -136,6 +140,44 @@ class Storage:
         if self._root is None:
             return []
         return [self._root / each for each in reversed(Path(path).parents[:-1])]
+
+
+class StoredReader:
+    """A stored file, open for reading as Python's files are. Between two reads it holds nothing of the storage."""
+
+    def __init__(self, store: ObjectStore, path: str, size: int) -> None:
+        self._store = store
+        self._path = path
+        self._size = size
+        self._position = 0
+
+    def seekable(self) -> bool:
+        """Return True: any place can be read next."""
+        return True
+
+    def seek(self, position: int) -> int:
+        """Read on from this place, in bytes from the start."""
+        self._position = position
+        return position
+
+    def tell(self) -> int:
+        """Return the place that is read next."""
+        return self._position
+
+    def read(self, count: int) -> bytes:
+        """Return up to `count` bytes, none at the end. Raises FileMissing, StorageUnavailable."""
+        start, end = self._position, min(self._position + count, self._size)
+        if end <= start:
+            return b""
+        with _storage_errors("reading a file"):
+            try:
+                content = bytes(obstore.get_range(self._store, self._path, start=start, end=end))
+            except FileNotFoundError as exc:
+                raise FileMissing("the storage has no such file") from exc
+        if len(content) != end - start:
+            raise StorageUnavailable("a stored file is shorter than it was when it was stored")
+        self._position = end
+        return content
 
 
 def check_storage_url(url: str) -> Path | None:

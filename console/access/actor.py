@@ -19,6 +19,7 @@ VERBS: Final[Mapping[str, str]] = {
     "read": "look at the console",
     "messages": "read messages and their files",
     "reveal": "see addresses and bodies",
+    "download": "download files",
     "retry": "retry tasks",
     "discard": "discard tasks",
     "edit_action": "change an action before it is tried again",
@@ -40,6 +41,7 @@ EVERYTHING: Final = frozenset(VERBS)
 _VIEWER = frozenset({"read"})
 _OPERATOR = _VIEWER | {
     "reveal",
+    "download",
     "retry",
     "discard",
     "edit_action",
@@ -53,15 +55,16 @@ _OPERATOR = _VIEWER | {
     "triage",
 }
 ROLES: Final[Mapping[Role, frozenset[str]]] = {"viewer": _VIEWER, "operator": _OPERATOR, "admin": EVERYTHING}
-#: What an API token of each scope may do. One that only reads sees addresses, as `mailroom event show`, and no body.
+#: What an API token of each scope may do. One that only reads sees addresses and files, as programs need, and no body.
 SCOPES: Final[Mapping[Scope, frozenset[str]]] = {
-    "read": frozenset({"read"}),
-    "messages": frozenset({"messages"}),
+    "read": frozenset({"read", "download"}),
+    "messages": frozenset({"messages", "download"}),
     "write": frozenset(
         {
             "read",
             "messages",
             "reveal",
+            "download",
             "retry",
             "discard",
             "repair",

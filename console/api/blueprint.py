@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import time
 from contextlib import contextmanager, suppress
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar, cast
@@ -14,13 +15,15 @@ from flask_openapi3.models.tag import Tag
 from pydantic import BaseModel
 from werkzeug.exceptions import BadRequest
 
-from console.access.actor import NotAllowed, bearer_actor
+from console.access.actor import Actor, NotAllowed, bearer_actor
 from console.api.problems import (
     MEDIA_TYPE,
     Fault,
     ForEveryTenantOnly,
     Invalid,
+    InvalidLink,
     InvalidToken,
+    LinkExpired,
     MalformedJson,
     NotJson,
     ScopeTooSmall,
@@ -33,11 +36,11 @@ from console.operations.audited import Change, carry_out
 from console.operations.tenants import UnknownTenant
 from console.web.resources import current_resources
 from shared.db.tenants import api_tokens, tenants
+from shared.host.body import is_download_signature
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from console.access.actor import Actor
     from shared.db.core.pool import Connection
     from shared.db.tenants.api_tokens import Bearer
     from shared.db.tenants.tenants import TenantOverview
@@ -55,6 +58,8 @@ VERBS_OF_ROUTES: dict[str, str] = {}
 VERBS_OF_READS: dict[str, str] = {}
 NUMBER = re.compile(r"<int:(\w+)>")
 READ_SECONDS = 2.0
+#: The endpoint whose address a notification has as a signed link.
+DOWNLOAD = "api.download_attachment"
 
 # The OpenAPI document.
 SECURITY = "token"
@@ -109,10 +114,14 @@ register_problems(api)
 
 @api.before_request
 def authorize() -> None:
-    """Let the request pass if its token may do this. Raises Unauthorized, ScopeTooSmall or UnknownTenant.
+    """Let the request pass if its token, or its signed link, may do this.
 
+    Raises Unauthorized, ScopeTooSmall, UnknownTenant, InvalidLink or LinkExpired.
     The audit gets an entry of a change that is refused.
     """
+    if link := link_actor():
+        g.actor, g.token_name = link, link.name
+        return
     g.bearer = bearer = find_bearer()
     g.token_name = bearer.name
     g.actor = actor = bearer_actor(bearer)
@@ -152,6 +161,23 @@ def require_json() -> None:
         raise MalformedJson("the body is nested too deeply") from None
     if not isinstance(body, dict):
         raise MalformedJson("the body is no JSON object")
+
+
+def link_actor() -> Actor | None:
+    """Return the actor of a signed link, who may download one file until the link ends; None: the request has no link.
+
+    Raises InvalidLink and LinkExpired.
+    """
+    if request.endpoint != DOWNLOAD or "signature" not in request.args:
+        return None
+    number, signature = int((request.view_args or {})["number"]), request.args["signature"]
+    expires_at = request.args.get("expires", 0, type=int)
+    key = current_resources().settings.secret_key.get_secret_value().encode()
+    if not is_download_signature(key, number, expires_at, signature):
+        raise InvalidLink("this link was changed, or signed with another SECRET_KEY; read the notification again")
+    if expires_at < time.time():
+        raise LinkExpired("this link ended; read the notification again, or use its `url` with a token")
+    return Actor(name="a signed link", via="api", verbs=frozenset({"download"}))
 
 
 def find_bearer() -> Bearer:

@@ -7,20 +7,41 @@ from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
-from flask import Response
+from flask import Response, request
 from pydantic import Field
+from werkzeug.wrappers import Response as WerkzeugResponse
 
-from console.api.blueprint import EVENTS, api, bound_tenant, current_actor, needs, reading, run
+from console.api.blueprint import (
+    EVENTS,
+    api,
+    bound_tenant,
+    current_actor,
+    needs,
+    problem_responses,
+    reading,
+    reads,
+    run,
+)
 from console.api.lists import ListPage, TimedQuery, cut, number_after, read_filter
 from console.api.problems import BodyGone, UnknownEvent
-from console.api.schemas import NumberPath, ResponseBody
+from console.api.schemas import NumberPath, Parameters, ResponseBody
+from console.attachment_content import AttachmentGone, UnknownAttachment, content_response
 from console.event_document import event_document
 from console.operations.audited import Change, carry_out
-from shared.db.reading import events
+from console.web.resources import current_resources
+from shared.db.reading import attachments, events
 from shared.db.reading.events import EventDetails, EventSummary
 from shared.models import EVENT_STATES
 
+BYTES = {"application/octet-stream": {"schema": {"type": "string", "format": "binary"}}}
 WORDS = ("tenant", "state", "code", "kind", "type", "conversation", "since", "until")
+
+
+class LinkQuery(Parameters):
+    """What the signed link of a notification has. Nobody else sends it."""
+
+    expires: int | None = Field(None, description="When the link ends (Unix seconds)")
+    signature: str | None = Field(None, max_length=200, description="The signature of the link")
 
 
 class EventsQuery(TimedQuery):
@@ -82,7 +103,7 @@ def show_event(path: NumberPath) -> dict[str, Any]:
     responses={
         200: {
             "description": "The bytes that Front sent",
-            "content": {"application/octet-stream": {"schema": {"type": "string", "format": "binary"}}},
+            "content": BYTES,
         }
     },
 )
@@ -99,6 +120,33 @@ def reveal_event(path: NumberPath) -> Response:
     if body is None:
         raise BodyGone("the body is no longer stored")
     return Response(zlib.decompress(body), content_type="application/octet-stream")
+
+
+@api.get(
+    "/attachments/<int:number>/content",
+    tags=[EVENTS],
+    responses={
+        200: {"description": "The bytes of the file", "content": BYTES},
+        206: {"description": "A part of them, as the header Range asks", "content": BYTES},
+        304: {"description": "You have them: If-None-Match names the ETag, which is the sha256"},
+        **problem_responses(409, 410, 416),
+    },
+)
+@reads("download")
+def download_attachment(path: NumberPath, query: LinkQuery) -> WerkzeugResponse:  # noqa: ARG001 -- authorize reads it
+    """Download a file: `number` of an attachment in an event's document. It answers to Range, If-Range, If-None-Match.
+
+    The `download_url` of a notification needs no token. 409: the file is not stored yet, or could not be stored.
+    410: it was deleted, for its age or from the storage.
+    """
+    with reading() as conn:
+        found = attachments.find(conn, path.number)
+        deleted = found is None and bound_tenant() is None and attachments.was_deleted(conn, path.number)
+    if deleted:
+        raise AttachmentGone(f"file {path.number} was deleted with its event")
+    if found is None or not current_actor().may("download", found.tenant_id):
+        raise UnknownAttachment(f"there is no file {path.number}")
+    return content_response(current_resources(), found, request.environ)
 
 
 def _find(number: int) -> EventDetails:

@@ -1,4 +1,4 @@
-"""The routes about Mailroom itself: its figures and processes, the work that is parked, and the audit."""
+"""The routes about Mailroom itself: figures, processes, parked work, rejected requests, and the audit."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from pydantic import Field, RootModel
 from console.api.blueprint import OVERSIGHT, api, bound_tenant, reading, require_unbound_token
 from console.api.lists import ListPage, ListQuery, cut, number_after
 from console.api.schemas import ResponseBody, SoughtText, TenantId
+from console.rejected import Rejected, read_rejected
 from console.status_document import Status, read_status
 from console.web.resources import current_resources
 from shared.db.accounts import audit
@@ -27,6 +28,10 @@ log = structlog.get_logger(__name__)
 
 class StatusShown(RootModel[Status]):
     """The document of `mailroom status --json`."""
+
+
+class RejectedShown(RootModel[Rejected]):
+    """The document of `mailroom rejected --json`."""
 
 
 class ProcessCount(ResponseBody):
@@ -97,6 +102,16 @@ def list_parked(query: ListQuery) -> dict[str, Any]:
         rows = status.parked_tenants(conn, limit=query.limit + 1, after_id=after, tenant_id=only)
     page, following = cut(rows, query.limit, lambda row: [row.tenant_id])
     return {"causes": causes, "companies": companies, "tenants": page, "next": following}
+
+
+@api.get("/rejected", tags=[OVERSIGHT], responses={200: RejectedShown})
+def list_rejected() -> Response:
+    """List the requests that the door rejected in the last 24 hours, by reason, with the last ones of each reason.
+
+    Of a sender only the network is known, and of a request neither body nor path.
+    """
+    require_unbound_token("the list of rejected requests")
+    return jsonify(read_rejected(current_resources().settings))
 
 
 @api.get("/audit", tags=[OVERSIGHT], responses={200: AuditPage})

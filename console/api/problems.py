@@ -14,6 +14,7 @@ from flask import Response, g, request
 from werkzeug.exceptions import HTTPException
 
 from console.access.actor import NotAllowed
+from console.attachment_content import AttachmentGone, AttachmentNotStored, DownloadsBusy, UnknownAttachment
 from console.feed_watch import TooManyReaders
 from console.filter_words import BadFilter
 from console.operations.endpoints import EndpointMovedOn, UnknownEndpoint
@@ -28,7 +29,7 @@ from shared.db.tenants.api_tokens import TokenNameTaken
 from shared.db.tenants.consent import OtherCompany
 from shared.db.tenants.tenants import TenantTaken
 from shared.db.users.users import UserTaken
-from shared.errors import ConfigurationError, InvalidPolicy, MailroomError, StoreUnavailable
+from shared.errors import ConfigurationError, InvalidPolicy, MailroomError, StorageUnavailable, StoreUnavailable
 from shared.host.endpoint_rules import BadEndpoint
 from shared.host.notification import CursorTooOld, FeedReset
 
@@ -179,6 +180,20 @@ class ScopeTooSmall(ApiRefusal):
         return {"WWW-Authenticate": 'Bearer realm="mailroom", error="insufficient_scope", scope="write"'}
 
 
+class InvalidLink(ApiRefusal):
+    """The signature of this link to a file is wrong."""
+
+    code = "link_invalid"
+    status = 403
+
+
+class LinkExpired(ApiRefusal):
+    """This link to a file has ended."""
+
+    code = "link_expired"
+    status = 403
+
+
 class ForEveryTenantOnly(ApiRefusal):
     """This request needs a token that is not bound to one tenant."""
 
@@ -197,11 +212,13 @@ STATUS: dict[type[MailroomError], int] = {
     TooSlow: 422,
     NotAllowed: 403,
     PausedByOperator: 403,
+    UnknownAttachment: 404,
     UnknownEndpoint: 404,
     UnknownGroup: 404,
     UnknownJob: 404,
     UnknownTask: 404,
     UnknownTenant: 404,
+    AttachmentNotStored: 409,
     EndpointMovedOn: 409,
     EndpointTaken: 409,
     JobMovedOn: 409,
@@ -211,6 +228,9 @@ STATUS: dict[type[MailroomError], int] = {
     TenantTaken: 409,
     TokenNameTaken: 409,
     OtherCompany: 409,
+    AttachmentGone: 410,
+    DownloadsBusy: 503,
+    StorageUnavailable: 503,
     StoreUnavailable: 503,
     ConfigurationError: 503,
     CursorTooOld: 410,

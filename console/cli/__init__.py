@@ -20,6 +20,7 @@ from console.cli.keys import keys
 from console.cli.listen import listen
 from console.cli.options import ConsoleUrl, dry_run_option, require_no_remote
 from console.cli.output import say
+from console.cli.rejected import rejected
 from console.cli.repair import repair
 from console.cli.sandbox import sandbox
 from console.cli.settings import settings
@@ -105,7 +106,7 @@ def migrate(dry_run: bool) -> None:
             )
 
 
-for command in (up, migrate, status, doctor, health, settings, listen):
+for command in (up, migrate, status, rejected, doctor, health, settings, listen):
     main.add_command(command)
 for group in (tenant, user, inbox, event, task, job, endpoint, repair, sandbox, keys, admin, api_token):
     main.add_command(group)

@@ -8,12 +8,14 @@ from __future__ import annotations
 
 import asyncio
 import sys
+from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from io import BytesIO
 from multiprocessing.util import Finalize
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 from urllib.parse import unquote_to_bytes
 
+import structlog
 from granian.constants import Interfaces
 from werkzeug.exceptions import ClientDisconnected, RequestTimeout, ServiceUnavailable
 
@@ -22,12 +24,14 @@ from console.api.problems import Unauthorized
 from console.web.app import FAILURE, LIVEZ, create_app
 from console.web.problems import RETRY_AFTER
 from console.web.resources import REQUIRED_SETTINGS, THREADS, open_resources, require_usable
-from shared.errors import ConfigurationError
+from shared.errors import ConfigurationError, MailroomError
 from shared.process.heartbeat import Heartbeat
 from shared.process.logs import configure, log_start
 from shared.process.serving import (
     WSGI,
+    begin,
     call,
+    close,
     prepare_forks,
     server,
     stop_with_parent,
@@ -43,13 +47,12 @@ if TYPE_CHECKING:
 
     from flask import Flask
 
-    from shared.process.serving import Answer
-
     Scope = dict[str, Any]
     Receive = Callable[[], Awaitable[dict[str, Any]]]
     Send = Callable[[dict[str, Any]], Awaitable[None]]
 
 T = TypeVar("T")
+log = structlog.get_logger(__name__)
 
 EXIT_CONFIGURATION = 78
 MOST_WAITING = 1024  # requests beyond those that the threads answer
@@ -57,6 +60,9 @@ BODY_SECONDS = 30.0
 SMALL = 16 * 1024  # bytes; a larger body is taken from those who have a token
 LARGEST = max(LARGE_BODIES.values())
 LARGE_TOGETHER = 64 * 2**20  # bytes of bodies over SMALL that are held at once, as far as they have come
+MOST_DOWNLOADS = 32  # answers that are sent in pieces at once; each holds a few pieces in memory
+DOWNLOAD_THREADS = 4  # read the next pieces
+STALL_SECONDS = 60.0  # a receiver takes no piece for so long: it is gone
 
 
 def main() -> int:
@@ -98,6 +104,16 @@ def application() -> Server:
     return Server(create_app(current(), resources=resources), when_stopping=resources.feed_watch.close)
 
 
+class Begun(NamedTuple):
+    """An answer with its whole body, or with the first piece of it and the pieces that follow."""
+
+    status: int
+    headers: list[tuple[str, str]]
+    body: bytes
+    rest: Iterator[bytes] | None = None
+    source: Iterable[bytes] = ()  # of the pieces, to be closed
+
+
 class Server:
     """Serves the Flask application from the event loop of Granian: the loop waits for bodies, and threads answer.
 
@@ -113,6 +129,8 @@ class Server:
         self._threads = ThreadPoolExecutor(THREADS, "request")
         self._requests = 0  # in threads, or waiting for one
         self._room = LARGE_TOGETHER
+        self._downloads = 0
+        self._download_threads = ThreadPoolExecutor(DOWNLOAD_THREADS, "download")
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request."""
@@ -122,24 +140,57 @@ class Server:
         environ = environ_of(scope)
         try:
             if environ["PATH_INFO"] == LIVEZ:
-                answer = call(self._app, environ)  # it waits for nothing, also while all threads are taken
+                answer = Begun(*call(self._app, environ))  # it waits for nothing, also while all threads are taken
             else:
                 answer = await self._answer(environ, receive)
         except Exception as exc:  # noqa: BLE001 -- Flask answers whatever it is
-            answer = call(self._app, environ | {FAILURE: exc})
-        await _send(send, answer)
+            answer = Begun(*call(self._app, environ | {FAILURE: exc}))
+        if answer.rest is None:
+            await _send(send, answer)
+        else:
+            await self._send_in_pieces(send, answer, answer.rest)
 
-    async def _answer(self, environ: WSGIEnvironment, receive: Receive) -> Answer:
+    async def _answer(self, environ: WSGIEnvironment, receive: Receive) -> Begun:
         body, large = bytearray(), _size(environ) > SMALL
         try:
             if await self._is_wanted(environ):
                 await self._collect(body, receive, large=large)
                 environ |= {"wsgi.input": BytesIO(body), "CONTENT_LENGTH": str(len(body))}
                 environ.pop("HTTP_TRANSFER_ENCODING", None)  # its length is known now, and checked by the application
-            return await self._in_thread(call, environ)
+            return self._admit(await self._in_thread(_begin, environ))
         finally:
             if large:
                 self._room += len(body)
+
+    def _admit(self, answer: Begun) -> Begun:
+        """Return the answer, unless too many are sent in pieces already. Raises ServiceUnavailable."""
+        if answer.rest is not None and self._downloads >= MOST_DOWNLOADS:
+            close(answer.source)
+            raise ServiceUnavailable("too many downloads at once; send it again", retry_after=RETRY_AFTER)
+        return answer
+
+    async def _send_in_pieces(self, send: Send, answer: Begun, rest: Iterator[bytes]) -> None:
+        """Send a long answer; the next piece is read when the receiver has taken the one before.
+
+        An answer that cannot be finished breaks off: the receiver sees that it is shorter than its Content-Length.
+        """
+        self._downloads += 1
+        try:
+            await _send(send, answer, is_whole=False)
+            while piece := await self._next_piece(rest):
+                async with asyncio.timeout(STALL_SECONDS):
+                    await send({"type": "http.response.body", "body": piece, "more_body": True})
+            await send({"type": "http.response.body", "body": b""})
+        except TimeoutError:
+            log.info("download_broken_off", reason=f"the receiver took nothing for {STALL_SECONDS:g} s")
+        except MailroomError as exc:
+            log.warning("download_broken_off", code=exc.code, reason=str(exc))
+        finally:
+            self._downloads -= 1
+            close(answer.source)
+
+    async def _next_piece(self, rest: Iterator[bytes]) -> bytes:
+        return await asyncio.get_running_loop().run_in_executor(self._download_threads, next, rest, b"")
 
     async def _is_wanted(self, environ: WSGIEnvironment) -> bool:
         """Return whether to wait for the body. The application refuses all others unread."""
@@ -218,11 +269,24 @@ def _has_token(app: Flask, environ: WSGIEnvironment) -> bool:
         return True
 
 
-async def _send(send: Send, answer: Answer) -> None:
-    status, headers, body = answer
-    lines = [(name.encode("latin-1"), value.encode("latin-1")) for name, value in headers]
-    await send({"type": "http.response.start", "status": status, "headers": lines})
-    await send({"type": "http.response.body", "body": body})
+def _begin(app: Flask, environ: WSGIEnvironment) -> Begun:
+    """Run the application until the first piece of its answer: all of it, but for a download of a large file."""
+    status, headers, pieces = begin(app, environ)
+    rest = iter(pieces)
+    first = next(rest, b"")
+    length = next((int(value) for name, value in headers if name == "Content-Length"), None)
+    if length is not None and len(first) < length and environ["REQUEST_METHOD"] != "HEAD":
+        return Begun(status, headers, first, rest, pieces)
+    try:
+        return Begun(status, headers, first + b"".join(rest))
+    finally:
+        close(pieces)
+
+
+async def _send(send: Send, answer: Begun, *, is_whole: bool = True) -> None:
+    lines = [(name.encode("latin-1"), value.encode("latin-1")) for name, value in answer.headers]
+    await send({"type": "http.response.start", "status": answer.status, "headers": lines})
+    await send({"type": "http.response.body", "body": answer.body, "more_body": not is_whole})
 
 
 if __name__ == "__main__":

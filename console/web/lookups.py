@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Generic, TypeVar
 import structlog
 
 from console.checks import Finding, run_checks
+from console.rejected import read_rejected
 from shared.connection.budget import Budget
 from shared.db import figures
 from shared.db.reading import status
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 log = structlog.get_logger()
-CHECKED_SECONDS, INTAKE_SECONDS, BUDGET_SECONDS, PARKED_SECONDS = 15.0, 2.0, 10.0, 5.0
+CHECKED_SECONDS, INTAKE_SECONDS, BUDGET_SECONDS, PARKED_SECONDS, REJECTED_SECONDS = 15.0, 2.0, 10.0, 5.0, 2.0
 #: Tenants that are at Front's limit or call most; an overview needs no more.
 MOST_BUDGETS = 10
 #: A page rather says that Redis does not answer than wait for it.
@@ -116,7 +117,7 @@ class TenantBudget:
 
 
 class Lookups:
-    """The checks of `mailroom doctor`, the intake, the budgets of the busiest tenants, and parked work by cause."""
+    """The checks of `mailroom doctor`, the intake, budgets of busy tenants, parked work, and rejected requests."""
 
     def __init__(self, settings: Settings, pool: Pool) -> None:
         self._settings = settings
@@ -124,6 +125,7 @@ class Lookups:
         self.intake = Cached(self._look_at_intake, seconds=INTAKE_SECONDS)
         self.budgets = Cached(lambda: pool.run(self._look_at_budgets), seconds=BUDGET_SECONDS)
         self.parked = Cached(lambda: pool.run(status.parked_work), seconds=PARKED_SECONDS)
+        self.rejected = Cached(lambda: read_rejected(settings), seconds=REJECTED_SECONDS)
 
     @cached_property
     def _intake(self) -> Intake:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import TYPE_CHECKING, cast
 
 from flask import current_app
 
 from console.feed_watch import FeedWatch
+from console.file_types import FileTypes
 from console.tenant_concurrency import TenantLocks
 from console.web.lookups import Lookups
 from shared.connection.tokens import front_client, token_endpoint
@@ -15,6 +17,7 @@ from shared.connection.vault import TokenVault
 from shared.db.core.pool import Pool, open_pool
 from shared.errors import ConfigurationError
 from shared.process.heartbeat import process_name
+from shared.storage import Storage
 
 if TYPE_CHECKING:
     from flask import Flask
@@ -54,6 +57,16 @@ class ConsoleResources:
     tenant_locks: TenantLocks = field(
         default_factory=lambda: TenantLocks(max_requests=MOST_THREADS_OF_A_TENANT, timeout_seconds=LOCK_SECONDS)
     )
+
+    @cached_property
+    def storage(self) -> Storage:
+        """The storage of files, opened when it is first needed. Raises ConfigurationError."""
+        return Storage(self.settings.storage)
+
+    @cached_property
+    def file_types(self) -> FileTypes:
+        """The types of stored files by their first bytes."""
+        return FileTypes(lambda: self.storage)
 
 
 def require_usable(settings: Settings) -> Settings:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hmac
-from base64 import b64encode
+from base64 import b64decode, b64encode
 from typing import TYPE_CHECKING
 
 from shared.errors import InvalidSignature, StaleTimestamp
@@ -11,6 +11,7 @@ from shared.errors import InvalidSignature, StaleTimestamp
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+SHA1_BYTES, SHA256_BYTES = 20, 32
 MAX_DIGITS = 15
 MAX_AHEAD_SECONDS = 60
 #: A smaller number is in seconds, as in Front's older documents. In milliseconds it would be before September 2001.
@@ -27,11 +28,24 @@ def verify(body: bytes, *, timestamp: str, signature: str, keys: Sequence[bytes]
     received = signature.encode("utf-8", "replace")
     matches = [hmac.compare_digest(b64encode(hmac.digest(key, signed, "sha256")), received) for key in keys]
     if True not in matches:
-        raise InvalidSignature(
-            "X-Front-Signature does not fit the request; check FRONT_SIGNING_KEYS: it takes the app's signing key, "
-            "not the OAuth client secret, and nothing on the way may change the body"
-        )
+        raise InvalidSignature(_what_is_wrong(signature))
     return matches.index(True)
+
+
+def _what_is_wrong(signature: str) -> str:
+    """Say which part of the signature is wrong, by its form. No word of it is repeated."""
+    try:
+        size = len(b64decode(signature.encode("ascii"), validate=True))
+    except ValueError:
+        return "X-Front-Signature is not base64; check what signs the request, and what changes headers on the way"
+    if size == SHA1_BYTES:
+        return "X-Front-Signature is of SHA-1, as a webhook of a rule has it; use the webhooks of Front's app"
+    if size != SHA256_BYTES:
+        return f"X-Front-Signature has {size} bytes and not the {SHA256_BYTES} of SHA-256; check what signs the request"
+    return (
+        "X-Front-Signature does not fit the request; check FRONT_SIGNING_KEYS: it takes the app's signing key, "
+        "not the OAuth client secret, and nothing on the way may change the body"
+    )
 
 
 def check_freshness(timestamp: str, *, now: float, window: float) -> None:

@@ -22,7 +22,7 @@ from granian.log import LogLevels
 from shared.errors import ConfigurationError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
     from wsgiref.types import WSGIApplication, WSGIEnvironment
 
     from granian.constants import Interfaces
@@ -134,19 +134,30 @@ def wsgi_key(header: str) -> str:
 
 def call(app: WSGIApplication, environ: WSGIEnvironment) -> Answer:
     """Run a WSGI application to its end and return its answer."""
+    status, headers, pieces = begin(app, environ)
+    try:
+        body = b"".join(pieces)
+    finally:
+        close(pieces)
+    return status, headers, body
+
+
+def begin(app: WSGIApplication, environ: WSGIEnvironment) -> tuple[int, list[tuple[str, str]], Iterable[bytes]]:
+    """Run a WSGI application until its answer begins; the body comes in pieces, which the caller closes."""
     started: list[Any] = []
 
     def start_response(*status_and_headers: Any) -> Any:
         started[:] = status_and_headers[:2]
 
-    pieces: Any = app(environ, start_response)
-    try:
-        body = b"".join(pieces)
-    finally:
-        if hasattr(pieces, "close"):
-            pieces.close()
+    pieces = app(environ, start_response)
     status, headers = started
-    return int(status[:3]), headers, body
+    return int(status[:3]), headers, pieces
+
+
+def close(pieces: Any) -> None:
+    """Tell the application that nobody takes more pieces of its answer."""
+    if hasattr(pieces, "close"):
+        pieces.close()
 
 
 def prepare_forks() -> None:

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from datetime import datetime, timedelta
 
     from console.cli.options import EndpointChange, Selection
+    from console.rejected import Rejected
     from console.status_document import Status
     from shared.db.host.endpoints import Endpoint, NewEndpoint
     from shared.db.jobs import Group, Job, JobProgress, Verb
@@ -117,6 +118,9 @@ class Backend(Protocol):
 
     def status(self) -> Status:
         """Return the figures of `mailroom status`."""
+
+    def rejected(self) -> Rejected:
+        """Return the requests that the door rejected in the last 24 hours."""
 
 
 @contextmanager

@@ -39,6 +39,7 @@ if TYPE_CHECKING:
     from console.access.actor import Actor
     from console.cli.options import EndpointChange, Selection
     from console.operations.audited import Run
+    from console.rejected import Rejected
     from console.status_document import Status
     from shared.db.core.pool import Connection
     from shared.db.host.endpoints import Endpoint, NewEndpoint
@@ -235,6 +236,13 @@ class Local:
 
         with self.conn.transaction():
             return read_status(self.conn, load("redis_url"), on_outage=lambda error: say(f"{error.code}: {error}"))
+
+    def rejected(self) -> Rejected:
+        """Return the requests that the door rejected in the last 24 hours."""
+        from console.rejected import read_rejected
+        from shared.settings import load
+
+        return read_rejected(load("redis_url"))
 
     def _filter(self, wanted: Selection) -> Filter:
         return Filter(

@@ -12,6 +12,7 @@ import requests
 from pydantic import TypeAdapter, ValidationError
 
 from console.cli.commands import NothingMatched
+from console.rejected import Rejected
 from console.status_document import Status
 from shared.db.host.endpoints import Endpoint, NewEndpoint
 from shared.db.jobs import Group, Job, JobProgress, Verb
@@ -239,6 +240,10 @@ class Remote:
     def status(self) -> Status:
         """Return the figures of `mailroom status`."""
         return _read(Status, self._get("status"))
+
+    def rejected(self) -> Rejected:
+        """Return the requests that the door rejected in the last 24 hours."""
+        return _read(Rejected, self._get("rejected"))
 
     def _checked(self, wanted: Selection) -> Selection:
         """Return the selection with the tenant's own name. Raises NothingMatched for an unknown tenant."""

@@ -5,20 +5,32 @@ from __future__ import annotations
 import zlib
 from typing import TYPE_CHECKING
 
-from flask import abort, redirect, url_for
+from flask import abort, redirect, request, url_for
 
+from console.attachment_content import (
+    AttachmentGone,
+    AttachmentNotStored,
+    DownloadsBusy,
+    content_response,
+    require_stored,
+)
 from console.event_document import timeline
 from console.operations.audited import Change, carry_out
 from console.web.pages.shell import PAGE_SIZE, current_actor, older_address, page, read_filter, reading, render
+from console.web.problems import problem_page
 from console.web.resources import current_resources
 from console.why_nothing import why_nothing
-from shared.db.reading import events
+from shared.db.reading import attachments, events
+from shared.errors import ConfigurationError, StorageUnavailable
 from shared.models import EVENT_STATES
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from flask import Response
     from flask.typing import ResponseReturnValue
 
+    from shared.db.reading.attachments import Attachment
     from shared.db.reading.events import EventDetails
 
 WORDS = ("tenant", "state", "code", "kind", "type", "conversation", "since", "until")
@@ -61,6 +73,42 @@ def reveal_event(number: int) -> ResponseReturnValue:
     return _event_page(found, revealed=True, body=body)
 
 
+@page("/attachments/<int:number>/download", verb="download", methods=("POST",))
+def download_attachment(number: int) -> ResponseReturnValue:
+    """Give the bytes of a file, and write into the audit who took them."""
+    with reading() as conn:
+        found = attachments.find(conn, number)
+    if found is None:
+        abort(404)
+    try:
+        return _download(found)
+    except (AttachmentNotStored, AttachmentGone) as refusal:
+        status = 410 if isinstance(refusal, AttachmentGone) else 409
+        return _no_download(found, status, f"{refusal}.")
+    except (StorageUnavailable, DownloadsBusy, ConfigurationError) as refusal:
+        return _no_download(found, 503, f"{refusal}.")
+
+
+def _download(attachment: Attachment) -> ResponseReturnValue:
+    require_stored(attachment)
+    resources = current_resources()
+    target = f"file {attachment.number} of event {attachment.event}"
+    change = Change(verb="download", target=target, tenant_id=attachment.tenant_id)
+    carry_out(resources.pool.run, current_actor(), change, lambda _: None)
+    return content_response(resources, attachment, request.environ)
+
+
+def _no_download(attachment: Attachment, status: int, why: str) -> Response:
+    again = url_for("pages.event_page", number=attachment.event)
+    return problem_page(status, "The file cannot be downloaded", why[0].upper() + why[1:], again=again)
+
+
+def _file_types(event: EventDetails) -> Mapping[str, str | None]:
+    """Return the types of the event's stored files by their bytes, under the hash of each."""
+    stored = [(each.sha256, each.path, each.size) for each in event.attachments if each.state == "stored"]
+    return current_resources().file_types.find([(a, b, c) for a, b, c in stored if a and b and c])
+
+
 def _event(number: int) -> EventDetails:
     with reading() as conn:
         found = events.event_details(conn, number)
@@ -77,6 +125,7 @@ def _event_page(event: EventDetails, *, revealed: bool, body: bytes | None = Non
         event=event,
         moments=timeline(event),
         reasons=why_nothing(event),
+        file_types=_file_types(event),
         front_url=current_resources().settings.front_app_url,
         revealed=revealed,
         body=zlib.decompress(body).decode("utf-8", "replace") if body else None,

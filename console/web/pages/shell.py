@@ -50,6 +50,7 @@ NAVIGATION = (
     ("Failed", "pages.failed_page"),
     ("Events", "pages.events_page"),
     ("Parked", "pages.parked_page"),
+    ("Rejected", "pages.rejected_page"),
     ("Tenants", "pages.tenants_page"),
     ("Endpoints", "pages.endpoints_page"),
     ("Repair", "pages.repair_page"),
@@ -288,7 +289,7 @@ def guard_changes() -> Response | None:
 @bp.after_request
 def add_headers(response: Response) -> Response:
     """Let our own scripts run, and forms on plain HTTP name their origin, which `no-referrer` would leave out."""
-    response.headers["Content-Security-Policy"] = POLICY
+    response.headers.setdefault("Content-Security-Policy", POLICY)  # a download has one of its own
     response.headers["Referrer-Policy"] = "same-origin"
     return response
 

@@ -104,10 +104,12 @@ class RecipientView:
 
 @dataclass(frozen=True, kw_only=True)
 class AttachmentView:
-    """A file and its state; `size` and `sha256` are of the stored bytes."""
+    """A file and its state; `size` and `sha256` are of the stored bytes, `content_type` is what the sender claims."""
 
     id: str
+    number: int
     filename: str
+    content_type: str
     state: str
     size: int | None
     sha256: str | None
@@ -219,7 +221,7 @@ RECIPIENTS = """
     WHERE r.event_id = %s ORDER BY r.position
 """
 ATTACHMENTS = """
-    SELECT front_id AS id, filename, state, size, sha256, path, stored_at
+    SELECT front_id AS id, a.id AS number, filename, content_type, state, size, sha256, path, stored_at
     FROM attachments a WHERE event_id = %s ORDER BY a.id
 """
 ACTION = "SELECT kind, state, reason, intent_at, settled_at, dry_run, undone_at FROM actions WHERE event_id = %s"

@@ -38,6 +38,7 @@ EVERYWHERE = [
     ("tenant", "show", "Acme"),
     ("tenant", "show", "cmp_acme"),
     ("status",),
+    ("rejected",),
 ]
 FAILING = [
     ("event", "show", "evt_none"),

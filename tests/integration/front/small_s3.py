@@ -81,9 +81,19 @@ class Handler(BaseHTTPRequestHandler):
             found = [key for key in self.server.objects if key.startswith(self._query.get("prefix", ""))]
             self._answer(f"<ListBucketResult>{''.join(map(_entry, found))}</ListBucketResult>")
         elif self._key in self.server.objects:
-            self._answer(self.server.objects[self._key], etag='"whole"', last_modified="Tue, 11 Aug 2026 12:00:00 GMT")
+            self._send_object(self.server.objects[self._key])
         else:
             self._answer("<Error><Code>NoSuchKey</Code></Error>", status=404)
+
+    def _send_object(self, content: bytes) -> None:
+        """Send an object, or the one range of it that is asked for."""
+        about = {"etag": '"whole"', "last_modified": "Tue, 11 Aug 2026 12:00:00 GMT"}
+        if asked := self.headers.get("range"):
+            first, last = (int(each) for each in asked.removeprefix("bytes=").split("-"))
+            about["content_range"] = f"bytes {first}-{min(last, len(content) - 1)}/{len(content)}"
+            self._answer(content[first : last + 1], status=206, **about)
+        else:
+            self._answer(content, **about)
 
     def do_DELETE(self) -> None:
         """Abort an upload."""

@@ -8,9 +8,11 @@ from typing import Any
 import pytest
 
 from shared.db.host import facts, outbox
+from shared.host.body import build
 from shared.host.notification import NotificationFacts
 from tests.integration.pipeline.harness import NORA, TO_NORA, Harness
 from tests.integration.pipeline.test_recording import envelope
+from tests.unit.host.builders import LINKS, checked
 
 ACME = "cmp_acme"
 TO_NOBODY = [{"handle": "nobody@acme.example", "role": "to"}]
@@ -167,3 +169,30 @@ def test_another_epoch_begins_where_the_one_before_ended(acme: Harness) -> None:
     assert acme.sql("SELECT epoch, epoch_start, previous_epoch, last_position FROM feed_state") == [
         (word, 1, notification.cursor.epoch, 1)
     ]
+
+
+def test_all_that_a_conversation_leads_to_fits_the_schema(harness: Harness) -> None:
+    harness.user(harness.tenant(ACME), NORA)
+    harness.sql("UPDATE feed_state SET file_types = '{attachment.stored, attachment.failed}'")
+    [sent] = harness.send("inbound_received", ACME, recipients=TO_NORA, attachment_count=2)
+    harness.record()
+    harness.work()
+    harness.send("outbound_sent", ACME, conversation=sent["conversation_id"])
+    harness.record()
+    harness.sql("UPDATE tenants SET parked_cause = 'paused'")
+    bodies = [checked(build(each, links=LINKS, include="html")) for each in read(harness)]
+    assert [body["type"] for body in bodies] == [
+        "tenant.connected",
+        "attachment.stored",
+        "attachment.stored",
+        "message.received",
+        "conversation.action_applied",
+        "message.sent",
+        "tenant.paused",
+    ]
+    message = bodies[3]["data"]
+    assert message["users"] == [NORA]
+    assert message["message"]["text"]
+    assert [file["state"] for file in message["attachments"]] == ["stored", "stored"]
+    assert bodies[4]["data"]["action"] == {"kind": "archive", "state": "confirmed", "reason": "applied"}
+    assert bodies[5]["data"]["message"]["direction"] == "outbound"

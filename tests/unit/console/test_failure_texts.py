@@ -10,8 +10,8 @@ from shared.db.tasks.rescue import WORKER_LOST
 from workers.notifying.decisions import REFUSED, UNAVAILABLE
 
 FAMILIES = (errors.TransientError, errors.NotYet, errors.Parking, errors.PermanentError)
-#: Of repairs, or of a schema that no worker starts with: no task ends or waits with them.
-NEVER_OF_A_TASK = {"gives_way", "not_migrated", "schema_too_new"}
+#: Of repairs, of downloads, or of a schema that no worker starts with: no task ends or waits with them.
+NEVER_OF_A_TASK = {"file_missing", "gives_way", "not_migrated", "schema_too_new"}
 
 
 def codes() -> set[str]:

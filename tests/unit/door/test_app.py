@@ -77,13 +77,13 @@ def test_any_signed_body_is_kept_without_parsing(post: Post, kept: ListKeeper, b
 @pytest.mark.parametrize(
     ("headers", "code"),
     [
-        ({"X-Front-Signature": ""}, "invalid_signature"),
+        ({"X-Front-Signature": ""}, "missing_signature"),
         ({"X-Front-Signature": GOOD[:20]}, "invalid_signature"),
         ({"X-Front-Signature": "é" * 44}, "invalid_signature"),
         ({"X-Front-Signature": GOOD.replace("=", "-")}, "invalid_signature"),
         ({"X-Front-Signature": f"{GOOD}="}, "invalid_signature"),
         (signed(BODY, key="oauth-client-secret"), "invalid_signature"),
-        ({"X-Front-Request-Timestamp": ""}, "invalid_signature"),
+        ({"X-Front-Request-Timestamp": ""}, "missing_signature"),
         ({"X-Front-Request-Timestamp": milliseconds(-1)}, "invalid_signature"),
         (signed(BODY, at=milliseconds(-901)), "stale_timestamp"),
         (signed(BODY, at=milliseconds(61)), "stale_timestamp"),
@@ -205,7 +205,7 @@ def test_an_unkept_delivery_is_logged_by_its_id(post: Post, kept: ListKeeper) ->
 def test_a_refusal_is_logged_with_its_code(post: Post) -> None:
     with capture_logs() as lines:
         post(BODY, {"X-Front-Signature": ""})
-    assert [(line["event"], line["code"]) for line in lines] == [("request_refused", "invalid_signature")]
+    assert [(line["event"], line["code"]) for line in lines] == [("request_refused", "missing_signature")]
 
 
 def test_a_refusal_repeats_nothing_of_the_request(post: Post) -> None:
@@ -215,7 +215,7 @@ def test_a_refusal_repeats_nothing_of_the_request(post: Post) -> None:
 
 @pytest.mark.parametrize(
     ("headers", "result"),
-    [({"X-Front-Signature": ""}, "invalid_signature"), ({"X-Front-Challenge": "x"}, "challenge")],
+    [({"X-Front-Signature": ""}, "missing_signature"), ({"X-Front-Challenge": "x"}, "challenge")],
 )
 def test_an_unkept_request_is_counted(post: Post, headers: dict[str, str], result: str) -> None:
     def count() -> float:

@@ -83,27 +83,32 @@ GOOD = sign(BODY)
 
 
 @pytest.mark.parametrize(
-    "signature",
+    ("signature", "wrong"),
     [
-        "",
-        GOOD[:-1],
-        GOOD[:20],
-        GOOD + "=",
-        GOOD + "AAAA",
-        f" {GOOD}",
-        GOOD.lower(),
-        GOOD.replace("=", "é"),
-        "é" * 44,
-        "\udcff" * 44,
-        base64.urlsafe_b64encode(base64.b64decode(sign(b"6"))).decode(),
-        base64.b64decode(GOOD).hex(),
+        ("", "has 0 bytes"),
+        (GOOD[:-1], "is not base64"),
+        (GOOD[:20], "has 15 bytes"),
+        (GOOD + "AAAA", "is not base64"),
+        (f" {GOOD}", "is not base64"),
+        (GOOD.lower(), "does not fit"),
+        (GOOD.replace("=", "é"), "is not base64"),
+        ("é" * 44, "is not base64"),
+        ("\udcff" * 44, "is not base64"),
+        (base64.urlsafe_b64encode(base64.b64decode(sign(b"6"))).decode(), "is not base64"),
+        (base64.b64decode(GOOD).hex(), "has 48 bytes"),
         # The last character has two unused bits, so a lenient decoder accepts four spellings
-        GOOD[:-2] + chr(ord(GOOD[-2]) + 1) + "=",
-        base64.b64encode(hmac.digest(KEY, BODY, "sha1")).decode(),
+        (GOOD[:-2] + chr(ord(GOOD[-2]) + 1) + "=", "check FRONT_SIGNING_KEYS"),
+        (base64.b64encode(hmac.digest(KEY, BODY, "sha1")).decode(), "of SHA-1, as a webhook of a rule"),
     ],
 )
-def test_a_malformed_signature_is_invalid(signature: str) -> None:
-    with pytest.raises(InvalidSignature, match="check FRONT_SIGNING_KEYS"):
+def test_a_malformed_signature_is_invalid_and_the_message_says_what_is_wrong(signature: str, wrong: str) -> None:
+    with pytest.raises(InvalidSignature, match=wrong):
+        verify(BODY, timestamp=AT, signature=signature, keys=[KEY])
+
+
+@pytest.mark.parametrize("signature", [GOOD + "=", GOOD + "=="])
+def test_padding_that_a_lenient_decoder_ignores_is_invalid(signature: str) -> None:
+    with pytest.raises(InvalidSignature):
         verify(BODY, timestamp=AT, signature=signature, keys=[KEY])
 
 

@@ -7,9 +7,11 @@ import json
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from flask import Response
 
 from console.web import __main__ as serving
 from console.web.__main__ import LARGEST, SMALL, Server
+from shared.errors import StorageUnavailable
 
 if TYPE_CHECKING:
     from tests.unit.web.conftest import Console
@@ -123,3 +125,79 @@ def test_livez_answers_while_no_thread_is_free(console: Console, monkeypatch: py
     server = Server(console())
     assert ask(server, "/api/openapi.json", {}, method="GET")[0] == 503
     assert ask(server, "/livez", {}, method="GET")[0] == 200
+
+
+class Pieces:
+    """The pieces of a download: so many of them, then an error if there is one. Closed by whoever takes them."""
+
+    def __init__(self, count: int, error: Exception | None = None) -> None:
+        self._left = count
+        self._error = error
+        self.closed = False
+
+    def __iter__(self) -> Pieces:
+        return self
+
+    def __next__(self) -> bytes:
+        if self._left == 0:
+            raise self._error or StopIteration
+        self._left -= 1
+        return b"piece"
+
+    def close(self) -> None:
+        self.closed = True
+
+
+def download(pieces: Pieces, *, length: int, stalls: bool = False) -> list[dict[str, Any]]:
+    """Return what a server sends for these pieces, to a receiver that takes nothing after the first if it stalls."""
+
+    def app(environ: Any, start_response: Any) -> Any:
+        start_response("200 OK", [("Content-Length", str(length))])
+        return pieces
+
+    sent: list[dict[str, Any]] = []
+
+    async def receive() -> dict[str, Any]:
+        return {"type": "http.request", "body": b"", "more_body": False}
+
+    async def send(message: dict[str, Any]) -> None:
+        sent.append(message)
+        if stalls and len(sent) > 2:
+            await asyncio.sleep(60)
+
+    server = Server(app)  # type: ignore[arg-type]
+    asyncio.run(server(scope_of("/file", {}, "GET"), receive, send))
+    assert pieces.closed
+    assert server._downloads == 0
+    return sent
+
+
+def test_a_long_answer_is_sent_in_pieces() -> None:
+    start, *bodies = download(Pieces(3), length=15)
+    assert start["status"] == 200
+    assert [each["body"] for each in bodies] == [b"piece", b"piece", b"piece", b""]
+    assert [each.get("more_body", False) for each in bodies] == [True, True, True, False]
+
+
+def test_an_answer_of_one_piece_is_sent_at_once() -> None:
+    start, body = download(Pieces(1), length=5)
+    assert (start["status"], body["body"], body["more_body"]) == (200, b"piece", False)
+
+
+def test_an_answer_that_cannot_go_on_breaks_off() -> None:
+    bodies = download(Pieces(2, StorageUnavailable("away")), length=15)[1:]
+    assert [each["more_body"] for each in bodies] == [True, True]
+
+
+def test_a_receiver_that_takes_nothing_is_left(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(serving, "STALL_SECONDS", 0.05)
+    bodies = download(Pieces(3), length=15, stalls=True)[1:]
+    assert [each["more_body"] for each in bodies] == [True, True]
+
+
+def test_more_downloads_than_can_be_sent_come_back_later(console: Console, monkeypatch: pytest.MonkeyPatch) -> None:
+    app, pieces = console(), Pieces(3)
+    app.add_url_rule("/file", "file", lambda: Response(pieces, headers={"Content-Length": "15"}))  # type: ignore[arg-type]
+    monkeypatch.setattr(serving, "MOST_DOWNLOADS", 0)
+    status, headers, _ = ask(Server(app), "/file", {}, method="GET")
+    assert (status, headers["Retry-After"], pieces.closed) == (503, "5", True)

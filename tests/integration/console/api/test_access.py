@@ -36,7 +36,7 @@ BODIES: dict[str, Any] = {
 }
 QUERIES = {"api.preview_job": {"verb": "retry", "q": "tenant:Other"}}
 #: What only a token of every tenant gets.
-FOR_ALL_TENANTS = {"api.add_tenant", "api.show_status", "api.list_audit"}
+FOR_ALL_TENANTS = {"api.add_tenant", "api.show_status", "api.list_audit", "api.list_rejected"}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,6 +45,7 @@ class Rows:
 
     tenant: int
     events: int
+    attachments: int
     tasks: int
     groups: int
     jobs: int
@@ -60,6 +61,13 @@ def insert_rows(conn: psycopg.Connection, tenant: int, company: str) -> Rows:
     return Rows(
         tenant=tenant,
         events=event,
+        attachments=number_of(
+            conn,
+            "INSERT INTO attachments (tenant_id, event_id, conversation_id, front_id, filename, content_type)"
+            " SELECT tenant_id, id, conversation_id, 'fil_1', 'a.pdf', '' FROM events WHERE tenant_id = %s"
+            " RETURNING id",
+            tenant,
+        ),
         tasks=task,
         groups=number_of(conn, "SELECT failure_group_id FROM tasks WHERE tenant_id = %s", tenant),
         jobs=number_of(
@@ -207,6 +215,7 @@ def test_a_tenant_out_of_sight_looks_like_one_that_is_not_there(
         ("GET", "/tenants/{}", None, other.tenant),
         ("GET", "/events/{}", None, other.events),
         ("POST", "/events/{}/reveal", None, other.events),
+        ("GET", "/attachments/{}/content", None, other.attachments),
         ("GET", "/tasks/{}", None, other.tasks),
         ("POST", "/tasks/{}/retry", {}, other.tasks),
         ("POST", "/tasks/{}/retry", {"attempts": 99}, other.tasks),

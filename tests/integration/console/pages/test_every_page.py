@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from console.access.actor import ROLES
 from console.web.pages.shell import VERBS_OF_PAGES
+from shared.rejected_requests import RejectedRequest, RejectedRequests, slot_of
 from tests.chromium import NARROW, Window, open_window
 from tests.integration.console.pages.conftest import PASSWORD
 from tests.integration.console.rows import insert_event, insert_task
@@ -36,6 +38,7 @@ PAGES = (
     "/events",
     "/events/{event}",
     "/parked",
+    "/rejected",
     "/tenants",
     "/tenants/{tenant}",
     "/endpoints",
@@ -54,7 +57,7 @@ ACCOUNTS = {"/audit", "/people", "/account"}
 
 
 @pytest.fixture(scope="module")
-def numbers(site: Site) -> dict[str, int]:
+def numbers(site: Site, redis_url: str) -> dict[str, int]:
     """Fill every table with hostile text, and return the number of one row of each."""
     conn = site.conn
     tenant = insert_id(conn, "tenants", name=f"T {HOSTILE}", company_id="cmp_acme", customer=HOSTILE, action="archive")
@@ -91,6 +94,7 @@ def numbers(site: Site) -> dict[str, int]:
     (group,) = conn.execute("SELECT failure_group_id FROM tasks WHERE id = %s", (task,)).fetchone() or (0,)
     parked = {"tenant_id": None, "state": "parked", "cause": "unknown_company"}
     insert_event(conn, front_id="evt_p", company=f"cmp_{HOSTILE}", **parked)
+    _reject_hostile_requests(redis_url)
     endpoint = insert_id(
         conn, "endpoints", name=HOSTILE, url=f"https://app.example.com/{HOSTILE}?{HOSTILE}", secret=b"-", state="held",
         held_cause="failures", held_at="now", failures=5, failing_since="now", last_failure=f"{ADDRESS} {HOSTILE}",
@@ -110,6 +114,13 @@ def numbers(site: Site) -> dict[str, int]:
         "endpoint": endpoint,
         "notification": notification,
     }
+
+
+def _reject_hostile_requests(redis_url: str) -> None:
+    """Leave rejections in Redis with hostile text in each part that holds text."""
+    now = datetime.now(UTC)
+    sample = RejectedRequest(at=now, status=401, network=HOSTILE, size=5, detail=f"{ADDRESS} {HOSTILE}")
+    RejectedRequests(redis_url).add({slot_of(now.timestamp()): {HOSTILE: 3}}, {HOSTILE: [sample]})
 
 
 def _hostile_event(conn: psycopg.Connection[Any], tenant: int) -> int:
