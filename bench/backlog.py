@@ -45,7 +45,7 @@ RECORDED = "SELECT extract(epoch FROM max(recorded_at))::float8 FROM events"
 OPEN = """
 SELECT EXISTS (SELECT FROM spooled_deliveries)
     OR EXISTS (SELECT FROM tasks WHERE state IN ('queued', 'running'))
-    OR EXISTS (SELECT FROM tasks WHERE state = 'ready' AND kind <> 'store_attachment')
+    OR EXISTS (SELECT FROM tasks WHERE state = 'ready' AND kind NOT IN ('store_attachment', 'notify'))
     OR EXISTS (SELECT FROM tasks WHERE state = 'ready' AND kind = 'store_attachment')
 """
 
