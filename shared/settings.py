@@ -152,7 +152,7 @@ class Settings(BaseSettings):
     token_keys: FernetKeys = Field(
         default_factory=list, description="Fernet keys that encrypt tenants' tokens, newest first, separated by commas"
     )
-    secret_key: SecretStr = Field(SecretStr(""), description="Signs the console's cookies")
+    secret_key: SecretStr = Field(SecretStr(""), description="Signs cookies, and links to files")
     public_url: Annotated[str, AfterValidator(checked_origin)] = Field(
         "http://localhost:8081", description="Where people reach the console: scheme and host, without a path"
     )

@@ -69,6 +69,7 @@ SCREENS: Mapping[str, str] = {
     "events_parked": "/events?q=state:parked",
     "event": "/events/{event}",
     "parked": "/parked",
+    "rejected": "/rejected",
     "tenants": "/tenants",
     "tenant": "/tenants/500",
     "repair": "/repair",

@@ -12,10 +12,10 @@ from typing import Any, NamedTuple
 
 from psycopg.types.json import Jsonb
 
-from shared.db.core.arrays import Bigints, Texts
 from shared.db.core.locks import try_lock_numbering
 from shared.db.core.pool import Connection
 from shared.db.host import notifying
+from shared.db.recording.rows import columns
 
 #: The most rows of one numbering. Its transaction stays short, also after a long pause.
 AT_ONCE = 1_000
@@ -58,12 +58,7 @@ def add_messages(conn: Connection, rows: Sequence[OutboxRow]) -> None:
             INSERT INTO outbox (tenant_id, conversation_id, type, event_id)
             SELECT * FROM unnest(%s::bigint[], %s::text[], %s::text[], %s::bigint[])
             """,
-            (
-                Bigints(row.tenant_id for row in rows),
-                Texts(row.conversation_id for row in rows),
-                Texts(row.type for row in rows),
-                Bigints(row.event_id for row in rows),
-            ),
+            columns(rows, OutboxRow),
         )
 
 

@@ -46,7 +46,9 @@ def test_the_document_has_the_keys_others_hold_on_to(mailroom: Mailroom, archive
     assert document["attachments"] == [
         {
             "id": "fil_1",
+            "number": 1,
             "filename": "\x1b[31m[bold]invoice[/bold]\u202efdp.exe",
+            "content_type": "application/pdf",
             "state": "stored",
             "size": 3,
             "sha256": "ab" * 32,
