@@ -100,9 +100,9 @@ def numbers(site: Site, redis_url: str) -> dict[str, int]:
         held_cause="failures", held_at="now", failures=5, failing_since="now", last_failure=f"{ADDRESS} {HOSTILE}",
         probe_at="now", previous_until="2100-01-01", last_seconds=0.2,
     )  # fmt: skip
-    insert(conn, "notifications", position=1, type="ping", at="now", conversation_id=HOSTILE)
+    insert(conn, "notifications", position=1_000_000, type="ping", at="now", conversation_id=HOSTILE)
     notification = insert_id(
-        conn, "tasks", kind="notify", state="ready", endpoint_id=endpoint, position=1, order_key=1, code=HOSTILE,
+        conn, "tasks", kind="notify", state="ready", endpoint_id=endpoint, position=1_000_000, order_key=1, code=HOSTILE,
         detail=f"{ADDRESS} {HOSTILE}",
     )  # fmt: skip
     return {
