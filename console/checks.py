@@ -259,13 +259,14 @@ def _check_oauth_app(settings: Settings) -> Iterator[Finding]:
     found = f"not set: {', '.join(missing)}" if missing else "client id and secret set"
     fix = "copy client id and secret from the OAuth page of the Front app: without them no link connects a tenant"
     yield Finding(name="oauth app", ok=not missing, found=found, fix=fix)
-    local = settings.mailroom_env == "development" and urlsplit(settings.public_url).hostname in LOOPBACK_HOSTS
+    name = "CONNECT_URL" if settings.connect_url else "PUBLIC_URL"
+    local = settings.mailroom_env == "development" and urlsplit(settings.connect_origin).hostname in LOOPBACK_HOSTS
     yield Finding(
-        name="public url",
-        ok=local or settings.public_url.startswith("https://"),
-        found=settings.public_url,
-        fix="set PUBLIC_URL to the https address at which your proxy passes requests to the console, and list "
-        "PUBLIC_URL/oauth/callback as a redirect URL of the Front app",
+        name=name.lower().replace("_", " "),
+        ok=local or settings.connect_origin.startswith("https://"),
+        found=settings.connect_origin,
+        fix=f"set {name} to the https address at which your proxy passes requests to the console, and list "
+        f"{name}/oauth/callback as a redirect URL of the Front app",
     )
 
 

@@ -106,7 +106,7 @@ def authorize() -> None:
     """
     g.bearer = bearer = find_bearer()
     g.token_name = bearer.name
-    g.actor = actor = bearer_actor(bearer)
+    g.actor = actor = bearer_actor(bearer, address=request.remote_addr)
     if request.method not in READ_METHODS and verb_of_route() not in actor.verbs:
         note_refusal((request.view_args or {}).get("tenant_id", actor.tenant_id))
         raise ScopeTooSmall(f"the token {bearer.name!r} may only read")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from functools import cached_property
+from importlib.util import find_spec
 from typing import TYPE_CHECKING, cast
 
 from flask import current_app
@@ -23,10 +24,13 @@ if TYPE_CHECKING:
 
     from shared.front.client import FrontClient
     from shared.front.oauth import TokenEndpoint
+    from shared.openid import OpenIdProvider
     from shared.settings import Settings
 
 REQUIRED_SETTINGS = ("database_url", "redis_url", "token_keys", "secret_key")
 EXTENSION = "mailroom"
+#: The path to which an OpenID provider sends the browser back.
+OIDC_RETURN = "/login/oidc/callback"
 #: Threads that answer requests; each holds a connection for milliseconds.
 THREADS = 16
 CONNECTIONS = 6
@@ -49,6 +53,7 @@ class ConsoleResources:
     token_endpoint: TokenEndpoint
     vault: TokenVault
     lookups: Lookups
+    provider: OpenIdProvider | None = None
     tenant_locks: TenantLocks = field(
         default_factory=lambda: TenantLocks(max_requests=MOST_THREADS_OF_A_TENANT, timeout_seconds=LOCK_SECONDS)
     )
@@ -69,7 +74,17 @@ def require_usable(settings: Settings) -> Settings:
     settings.require(*REQUIRED_SETTINGS)
     if settings.mailroom_env == "production" and not settings.public_url.startswith("https://"):
         raise ConfigurationError("PUBLIC_URL: must be https in production; it is where people reach the console")
+    if settings.oidc_issuer:
+        _require_oidc(settings)
     return settings
+
+
+def _require_oidc(settings: Settings) -> None:
+    settings.require("oidc_client_id", "oidc_client_secret")
+    if find_spec("authlib") is None or find_spec("joserfc") is None:
+        raise ConfigurationError(
+            "OIDC_ISSUER: the package Authlib is not installed; install mailroom[oidc], or unset OIDC_ISSUER"
+        )
 
 
 def open_resources(settings: Settings) -> ConsoleResources:
@@ -85,6 +100,20 @@ def open_resources(settings: Settings) -> ConsoleResources:
         token_endpoint=token_endpoint(settings),
         vault=TokenVault(settings.token_keys),
         lookups=Lookups(settings, pool),
+        provider=_open_provider(settings),
+    )
+
+
+def _open_provider(settings: Settings) -> OpenIdProvider | None:
+    if not settings.oidc_issuer:
+        return None
+    from shared.openid import OpenIdProvider  # noqa: PLC0415 -- its packages are an extra
+
+    return OpenIdProvider(
+        settings.oidc_issuer,
+        client_id=settings.oidc_client_id,
+        client_secret=settings.oidc_client_secret.get_secret_value(),
+        redirect_uri=f"{settings.public_url}{OIDC_RETURN}",
     )
 
 
