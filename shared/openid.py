@@ -45,6 +45,7 @@ SILENT_SECONDS: Final = 10.0
 METADATA_SECONDS: Final = 600.0
 CLOCK_SECONDS: Final = 60
 LONGEST_SUBJECT: Final = 255  # OpenID Connect Core, section 2
+LONGEST_EMAIL: Final = 254  # RFC 5321
 #: The libraries raise the last four, too, for a token that is malformed.
 _UNREADABLE = (JoseError, ValueError, TypeError, KeyError, AttributeError)
 
@@ -221,7 +222,7 @@ class OpenIdProvider:
             claims.validate(leeway=CLOCK_SECONDS)
         except _UNREADABLE as exc:
             raise IdentityRefused(f"the ID token ({_cause_of(exc)})") from None
-        if not claims["sub"] or len(claims["sub"]) > LONGEST_SUBJECT or "\0" in claims["sub"]:
+        if not _is_text(claims["sub"], LONGEST_SUBJECT):
             raise IdentityRefused("sub of the ID token")
         return dict(claims)
 
@@ -262,7 +263,12 @@ class OpenIdProvider:
 
 def _verified_email(claims: dict[str, Any]) -> str | None:
     email = claims.get("email")
-    return email if isinstance(email, str) and claims.get("email_verified") is True else None
+    return email if claims.get("email_verified") is True and _is_text(email, LONGEST_EMAIL) else None
+
+
+def _is_text(value: Any, longest: int) -> bool:
+    """Whether this is a text that PostgreSQL can store and look up."""
+    return isinstance(value, str) and 0 < len(value) <= longest and value.isprintable()
 
 
 def _is_url(text: str, schemes: set[str]) -> bool:
