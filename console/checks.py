@@ -11,6 +11,7 @@ from urllib.parse import urlsplit
 
 import redis
 
+from console.access.provider import OIDC_RETURN, open_provider
 from console.issued_secrets import OAUTH_SETTINGS, missing_oauth_settings
 from console.key_rotation import KeyUsage, key_usage
 from console.rejected import is_alarming, read_rejected
@@ -270,6 +271,15 @@ def _check_oauth_app(settings: Settings) -> Iterator[Finding]:
     )
 
 
+def _check_openid_provider(settings: Settings) -> Iterator[Finding]:
+    """Check that people can log in by the OpenID provider, if there is one."""
+    provider = open_provider(settings)
+    if provider is not None:
+        provider.begin()
+        found = f"{provider.host} answers; its client needs the redirect URL {settings.public_url}{OIDC_RETURN}"
+        yield Finding(name="openid provider", ok=True, found=found)
+
+
 def _any_by_link(settings: Settings) -> bool:
     with session(settings.database_url.get_secret_value()) as conn:
         return any(tenant.connection == "oauth" for tenant in tenants.list_all(conn))
@@ -297,5 +307,6 @@ CHECKS: tuple[tuple[str, Callable[[Settings], Iterator[Finding]], str], ...] = (
     ("signatures", _check_signatures, "check REDIS_URL"),
     ("tokens", _check_tokens, "see the lines above"),
     ("oauth_app", _check_oauth_app, "see the lines above"),
+    ("openid_provider", _check_openid_provider, "check OIDC_ISSUER and the way to it; passwords work meanwhile"),
     ("erased_companies", _check_erased_companies, "start PostgreSQL, or check DATABASE_URL"),
 )

@@ -66,10 +66,8 @@ def create_app(settings: Settings, *, resources: ConsoleResources | None = None)
 
 
 def create_connect_app(resources: ConsoleResources) -> Flask:
-    """Make the application of CONNECT_URL: the connect pages with their style sheet, and nothing of the console."""
+    """Make the application of CONNECT_URL: the connect pages, and nothing of the console."""
     app = _create_bare_app(resources, url=resources.settings.connect_origin)
-    style = {"filename": "mailroom.css"}  # so that `url_for("static", …)` finds the address
-    app.add_url_rule("/static/mailroom.css", "static", _static_file, defaults=style)
     app.register_blueprint(connect.bp)
     return app
 
@@ -107,7 +105,10 @@ def host_of(url: str) -> str:
 
 
 def _create_bare_app(resources: ConsoleResources, *, url: str) -> Flask:
+    """Make an application with its health, and with the style sheet of the page that says that there is no page."""
     app = Flask(__name__, static_folder=None, template_folder="templates")
+    style = {"filename": "mailroom.css"}  # so that `url_for("static", …)` finds the address
+    app.add_url_rule("/static/mailroom.css", "static", _static_file, defaults=style)
     _set_up(app, resources, url=url)
     app.before_request(_raise_failure)
     return app

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from functools import cached_property
-from importlib.util import find_spec
 from typing import TYPE_CHECKING, cast
 
 from flask import current_app
 
+from console.access.provider import open_provider, require_provider
 from console.file_types import FileTypes
 from console.tenant_concurrency import TenantLocks
 from console.web.lookups import Lookups
@@ -29,8 +29,6 @@ if TYPE_CHECKING:
 
 REQUIRED_SETTINGS = ("database_url", "redis_url", "token_keys", "secret_key")
 EXTENSION = "mailroom"
-#: The path to which an OpenID provider sends the browser back.
-OIDC_RETURN = "/login/oidc/callback"
 #: Threads that answer requests; each holds a connection for milliseconds.
 THREADS = 16
 CONNECTIONS = 6
@@ -74,17 +72,8 @@ def require_usable(settings: Settings) -> Settings:
     settings.require(*REQUIRED_SETTINGS)
     if settings.mailroom_env == "production" and not settings.public_url.startswith("https://"):
         raise ConfigurationError("PUBLIC_URL: must be https in production; it is where people reach the console")
-    if settings.oidc_issuer:
-        _require_oidc(settings)
+    require_provider(settings)
     return settings
-
-
-def _require_oidc(settings: Settings) -> None:
-    settings.require("oidc_client_id", "oidc_client_secret")
-    if find_spec("authlib") is None or find_spec("joserfc") is None:
-        raise ConfigurationError(
-            "OIDC_ISSUER: the package Authlib is not installed; install mailroom[oidc], or unset OIDC_ISSUER"
-        )
 
 
 def open_resources(settings: Settings) -> ConsoleResources:
@@ -100,20 +89,7 @@ def open_resources(settings: Settings) -> ConsoleResources:
         token_endpoint=token_endpoint(settings),
         vault=TokenVault(settings.token_keys),
         lookups=Lookups(settings, pool),
-        provider=_open_provider(settings),
-    )
-
-
-def _open_provider(settings: Settings) -> OpenIdProvider | None:
-    if not settings.oidc_issuer:
-        return None
-    from shared.openid import OpenIdProvider  # noqa: PLC0415 -- its packages are an extra
-
-    return OpenIdProvider(
-        settings.oidc_issuer,
-        client_id=settings.oidc_client_id,
-        client_secret=settings.oidc_client_secret.get_secret_value(),
-        redirect_uri=f"{settings.public_url}{OIDC_RETURN}",
+        provider=open_provider(settings),
     )
 
 

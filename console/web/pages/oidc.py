@@ -16,12 +16,13 @@ from flask import abort, make_response, render_template, request
 from flask import session as browser_session
 from werkzeug.urls import iri_to_uri
 
+from console.access.provider import OIDC_RETURN
 from console.issued_secrets import digest_of
 from console.operations.accounts import IdentityUnknown, log_in_with_identity, note_refused_identity
 from console.web import login
 from console.web.pages.entrance import login_form, refused_login
 from console.web.pages.shell import bp
-from console.web.resources import OIDC_RETURN, current_resources
+from console.web.resources import current_resources
 from shared.db.accounts import sessions
 from shared.db.accounts.sessions import WaitingLogin
 from shared.errors import MailroomError

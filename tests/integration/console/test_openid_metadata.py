@@ -111,4 +111,3 @@ def test_a_provider_that_is_away_is_left_alone_for_a_moment(peer: OpenIdProvider
         provider.begin()
     with pytest.raises(ProviderUnavailable, match="a moment ago"):
         provider.begin()
-    peer._server.server_close()
