@@ -13,7 +13,7 @@ from flask_openapi3.openapi import OpenAPI
 from console.api.mount import mount_api
 from console.web import connect
 from console.web.pages import administration, entrance, events, failed, jobs, oidc, overview, rejected, simulator, tenants  # noqa: F401 -- each declares routes of the pages
-from console.web.pages.shell import mount_pages
+from console.web.pages.shell import VERBS_OF_PAGES, mount_pages
 from console.web.problems import register_problems
 from console.web.resources import attach_resources, current_resources, open_resources
 from shared import installed_version
@@ -38,6 +38,8 @@ HEADERS = {
     "Cache-Control": "no-store",
 }
 HTTPS_HEADERS = {"Strict-Transport-Security": "max-age=31536000"}
+__all__ = ["VERBS_OF_PAGES", "Apps", "create_app", "create_apps", "create_connect_app", "host_of"]  # with all pages
+
 MAX_BODY_BYTES = 2**20
 STATIC = Path(__file__).parent / "static"
 LIVEZ = "/livez"
