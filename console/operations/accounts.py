@@ -129,22 +129,25 @@ def unbind_identity(run: Run, actor: Actor, account: Account) -> None:
     carry_out(run, actor, change, lambda conn: accounts.unbind_identity(conn, account.id))
 
 
-def log_in_with_identity(run: Run, identity: Identity, session: NewSession) -> Account:
+def log_in_with_identity(
+    run: Run, identity: Identity, session: NewSession, *, account_id: int | None = None
+) -> Account:
     """Start a session for the account of an OpenID identity. Raises IdentityUnknown.
 
-    An identity is known by issuer and subject alone. The first log-in binds it to the account that an admin added with
-    the e-mail address that the provider has verified, once.
+    An identity is known by issuer and subject alone. It is bound once to an account: to `account_id`, of somebody who
+    was logged in when they asked for it, else to the one with the e-mail address that the provider has verified.
     """
 
     def work(conn: Connection) -> Account:
         found = accounts.find_by_identity(conn, identity.issuer, identity.subject)
-        owner = found or _bind(conn, identity)
+        owner = found or _bind(conn, identity, account_id)
+        if account_id not in {None, owner.id}:
+            raise IdentityUnknown("the identity is bound to another account", account=owner)
         if not owner.is_enabled:
             raise IdentityUnknown("the account is disabled", account=owner)
         sessions.start(conn, owner.id, session.digest)
-        detail = f"OpenID Connect, {identity.issuer}" + (
-            "" if found else "; bound to the account by its e-mail address"
-        )
+        bound = "by its owner" if account_id is not None else "by its e-mail address"
+        detail = f"OpenID Connect, {identity.issuer}" + ("" if found else f"; bound to the account {bound}")
         audit.write(conn, _login_entry(owner.email, allowed=True, detail=detail, address=session.address))
         return owner
 
@@ -157,10 +160,13 @@ def note_refused_identity(conn: Connection, account: Account | None, *, reason: 
     audit.write(conn, _login_entry(who, allowed=False, detail=f"OpenID Connect: {reason}", address=address))
 
 
-def _bind(conn: Connection, identity: Identity) -> Account:
-    if identity.email is None:
+def _bind(conn: Connection, identity: Identity, account_id: int | None) -> Account:
+    if account_id is not None:
+        owner = accounts.get(conn, account_id)
+    elif identity.email is None:
         raise IdentityUnknown("the provider has verified no e-mail address")
-    owner = accounts.find(conn, identity.email)
+    else:
+        owner = accounts.find(conn, identity.email)
     if owner is None:
         raise IdentityUnknown("no account has the e-mail address")
     if owner.is_enabled and not accounts.bind_identity(

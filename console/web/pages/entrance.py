@@ -176,6 +176,7 @@ def _account_page(*, refusal: str | None = None, status: int = 200) -> Response:
         "pages/account.html",
         title="Your account",
         account=account,
+        provider=current_resources().provider,
         open_sessions=open_sessions,
         refusal=refusal,
         shortest=SHORTEST,

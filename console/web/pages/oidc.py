@@ -60,7 +60,8 @@ NOT_KNOWN = "nobody here is let in with this account of the provider; ask an adm
 
 @bp.post("/login/oidc")
 def begin_oidc() -> ResponseReturnValue:
-    """Lead the browser to the provider."""
+    """Lead the browser to the provider, to log in there; who is logged in binds the account to their identity there."""
+    account = login.current_account()
     provider, target = _provider(), login.local_path(request.form.get("next", "/"))
     browser = browser_session.setdefault(BROWSER_KEY, secrets.token_urlsafe(32))
     try:
@@ -71,7 +72,11 @@ def begin_oidc() -> ResponseReturnValue:
     except MailroomError as exc:
         return _without_provider(provider, target, exc)
     waiting = WaitingLogin(
-        browser=digest_of(browser), nonce=begun.nonce, code_verifier=begun.code_verifier, target=target
+        browser=digest_of(browser),
+        nonce=begun.nonce,
+        code_verifier=begun.code_verifier,
+        target=target,
+        account_id=account.id if account else None,
     )
     state, address = digest_of(begun.state), login.client_network()
     current_resources().pool.run(lambda conn: sessions.save_waiting(conn, state, waiting, address))
@@ -112,7 +117,8 @@ def _log_in(provider: OpenIdProvider, waiting: WaitingLogin, code: str) -> Respo
     except MailroomError as exc:
         return _without_provider(provider, target, exc)
     try:
-        account = log_in_with_identity(current_resources().pool.run, found, login.new_session_of(secret))
+        run, session = current_resources().pool.run, login.new_session_of(secret)
+        account = log_in_with_identity(run, found, session, account_id=waiting.account_id)
     except IdentityUnknown as exc:
         return _refuse(Refusal(reason=exc.reason, text=NOT_KNOWN), target=target, account=exc.account)
     log.info("logged_in", account_id=account.id, role=account.role, by="oidc")

@@ -75,12 +75,16 @@ def count(conn: Connection, account_id: int) -> int:
 
 @dataclass(frozen=True, kw_only=True)
 class WaitingLogin:
-    """A log-in that waits for the provider's answer. `browser`: the digest of the secret that only its browser has."""
+    """A log-in that waits for the provider's answer. `browser`: the digest of the secret that only its browser has.
+
+    `account_id`: the account of somebody who is logged in already, and binds it to their identity at the provider.
+    """
 
     browser: bytes
     nonce: str
     code_verifier: str
     target: str
+    account_id: int | None = None
 
 
 def save_waiting(conn: Connection, state: bytes, waiting: WaitingLogin, address: str) -> None:
@@ -92,8 +96,11 @@ def save_waiting(conn: Connection, state: bytes, waiting: WaitingLogin, address:
         values,
     )
     conn.execute(
-        "INSERT INTO oidc_logins (state, browser, nonce, code_verifier, target, address, expires_at) VALUES"
-        " (%(state)s, %(browser)s, %(nonce)s, %(code_verifier)s, %(target)s, %(address)s, now() + %(waiting)s)",
+        """
+        INSERT INTO oidc_logins (state, browser, nonce, code_verifier, target, account_id, address, expires_at)
+        VALUES (%(state)s, %(browser)s, %(nonce)s, %(code_verifier)s, %(target)s, %(account_id)s, %(address)s,
+                now() + %(waiting)s)
+        """,
         values | vars(waiting),
     )
 
@@ -101,12 +108,13 @@ def save_waiting(conn: Connection, state: bytes, waiting: WaitingLogin, address:
 def take_waiting(conn: Connection, state: bytes) -> WaitingLogin | None:
     """Take out the log-in of this state, if it began a short time ago: each state works once, whoever brings it."""
     row = conn.execute(
-        "DELETE FROM oidc_logins WHERE state = %s RETURNING browser, nonce, code_verifier, target, expires_at > now()",
+        "DELETE FROM oidc_logins WHERE state = %s RETURNING browser, nonce, code_verifier, target, account_id,"
+        " expires_at > now()",
         (state,),
     ).fetchone()
-    if row is None or not row[4]:
+    if row is None or not row[5]:
         return None
-    return WaitingLogin(browser=row[0], nonce=row[1], code_verifier=row[2], target=row[3])
+    return WaitingLogin(browser=row[0], nonce=row[1], code_verifier=row[2], target=row[3], account_id=row[4])
 
 
 def note_failure(conn: Connection, account: bytes, address: str) -> None:

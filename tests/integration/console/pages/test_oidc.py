@@ -246,6 +246,33 @@ def test_another_person_with_the_same_address_does_not_get_in(setting: Setting) 
     assert setting.log_in(person).status_code == 200
 
 
+def test_somebody_who_is_logged_in_binds_their_account_without_a_verified_address(setting: Setting) -> None:
+    """Some providers never say that an address is verified."""
+    browser, person = setting.site.logged_in("viewer"), Person(sub="unverified", email_verified=None)
+    address = browser.submit("/account", to="/login/oidc", next="/account").headers["Refresh"].removeprefix("0;url=")
+    answer = come_back(browser, setting.provider.log_in(address, person))
+    assert (answer.status_code, answer.headers["Refresh"]) == (200, "0;url=/account")
+    assert setting.provider.issuer in str(logged_in_as(browser))
+    assert logged_in_as_sub(setting, "unverified")
+
+
+def test_an_identity_stays_with_the_account_that_it_is_bound_to(setting: Setting) -> None:
+    bound = setting.person()
+    setting.log_in(bound)
+    browser = setting.site.logged_in("admin")
+    address = browser.submit("/account", to="/login/oidc").headers["Refresh"].removeprefix("0;url=")
+    assert come_back(browser, setting.provider.log_in(address, bound)).status_code == 403
+    assert setting.refusals() == [(bound.email, "OpenID Connect: the identity is bound to another account")]
+    assert setting.provider.issuer not in str(logged_in_as(browser))
+
+
+def logged_in_as_sub(setting: Setting, sub: str) -> bool:
+    """Whether the person with this subject gets in."""
+    browser = setting.site.browser()
+    setting.log_in(Person(sub=sub, email_verified=None), browser)
+    return logged_in_as(browser) is not None
+
+
 def test_an_admin_releases_an_account_from_its_identity(setting: Setting) -> None:
     person, browser = setting.person(), setting.site.browser()
     setting.log_in(person, browser)
@@ -398,8 +425,8 @@ def test_an_address_keeps_a_bounded_number_of_log_ins_waiting(setting: Setting) 
     conn = setting.site.conn
     conn.execute("DELETE FROM oidc_logins")
     conn.execute(
-        "INSERT INTO oidc_logins SELECT n::text::bytea, '', '', '', '/', '127.0.0.1', now() + interval '9 minutes'"
-        " FROM generate_series(1, 300) n"
+        "INSERT INTO oidc_logins SELECT n::text::bytea, '', '', '', '/', NULL, '127.0.0.1',"
+        " now() + interval '9 minutes' FROM generate_series(1, 300) n"
     )
     assert setting.log_in(setting.person()).status_code == 200
     assert conn.execute("SELECT count(*) <= 100 FROM oidc_logins").fetchone() == (True,)
