@@ -131,7 +131,9 @@ class Server:
         environ = environ_of(scope, self._trusted_proxies)
         try:
             if environ["PATH_INFO"] == LIVEZ:
-                answer = Begun(*call(self._apps.of(environ), environ))  # it waits for nothing, also while all threads are taken
+                answer = Begun(
+                    *call(self._apps.of(environ), environ)
+                )  # it waits for nothing, also while all threads are taken
             else:
                 answer = await self._answer(environ, receive)
         except Exception as exc:  # noqa: BLE001 -- Flask answers whatever it is

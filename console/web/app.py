@@ -12,7 +12,18 @@ from flask_openapi3.openapi import OpenAPI
 
 from console.api.mount import mount_api
 from console.web import connect
-from console.web.pages import administration, entrance, events, failed, jobs, oidc, overview, rejected, simulator, tenants  # noqa: F401 -- each declares routes of the pages
+from console.web.pages import (  # noqa: F401 -- each declares routes of the pages
+    administration,
+    entrance,
+    events,
+    failed,
+    jobs,
+    oidc,
+    overview,
+    rejected,
+    simulator,
+    tenants,
+)
 from console.web.pages.shell import VERBS_OF_PAGES, mount_pages
 from console.web.problems import register_problems
 from console.web.resources import attach_resources, current_resources, open_resources
