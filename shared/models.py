@@ -49,11 +49,15 @@ class Attachment(NamedTuple):
 
 @dataclass(frozen=True, kw_only=True)
 class Message:
-    """The parts of a message that Mailroom needs. A part that Front left out is None; an empty one is not."""
+    """The parts of a message that Mailroom needs. A part that Front left out is None; an empty one is not.
+
+    `fetched` is the JSON of a message that was read through Front's API, None for one that a webhook brought.
+    """
 
     id: str | None
     recipients: tuple[Recipient, ...] | None
     attachments: tuple[Attachment, ...] | None
+    fetched: bytes | None = None
 
 
 class Envelope(NamedTuple):

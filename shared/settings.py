@@ -95,7 +95,7 @@ class Settings(BaseSettings):
     token_keys: FernetKeys = Field(
         default_factory=list, description="Fernet keys that encrypt tenants' tokens, newest first, separated by commas"
     )
-    secret_key: SecretStr = Field(SecretStr(""), description="Signs the console's cookies")
+    secret_key: SecretStr = Field(SecretStr(""), description="Signs cookies, and links to files")
     public_url: Origin = Field(
         "http://localhost:8081", description="Where people reach the console: scheme and host, without a path"
     )
@@ -138,6 +138,12 @@ class Settings(BaseSettings):
         le=36_500,
         description="Days that finished events and their files are kept; an event that a policy may still act on stays "
         "longer; 0: for ever",
+    )
+    retention_feed_days: int = Field(
+        30,
+        ge=1,
+        le=36_500,
+        description="Days that the host application has to read the feed; never longer than RETENTION_EVENTS_DAYS",
     )
     web_concurrency: int = Field(2, ge=1, le=64, description="Processes of the door")
     worker_threads: int = Field(16, ge=1, le=256, description="Tasks one worker process runs at a time")

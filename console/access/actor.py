@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 #: What somebody may do, with the words of a refusal: "may not …".
 VERBS: Final[Mapping[str, str]] = {
     "read": "look at the console",
+    "messages": "read messages and their files",
     "reveal": "see addresses and bodies",
     "download": "download files",
     "retry": "retry tasks",
@@ -56,8 +57,22 @@ ROLES: Final[Mapping[Role, frozenset[str]]] = {"viewer": _VIEWER, "operator": _O
 #: What an API token of each scope may do. One that only reads sees addresses and files, as programs need, and no body.
 SCOPES: Final[Mapping[Scope, frozenset[str]]] = {
     "read": frozenset({"read", "download"}),
+    "messages": frozenset({"messages", "download"}),
     "write": frozenset(
-        {"read", "reveal", "download", "retry", "discard", "repair", "pause", "policy", "connect", "users", "triage"}
+        {
+            "read",
+            "messages",
+            "reveal",
+            "download",
+            "retry",
+            "discard",
+            "repair",
+            "pause",
+            "policy",
+            "connect",
+            "users",
+            "triage",
+        }
     ),
 }
 

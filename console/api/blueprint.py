@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import time
 from contextlib import contextmanager, suppress
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar, cast
@@ -14,13 +15,15 @@ from flask_openapi3.models.tag import Tag
 from pydantic import BaseModel
 from werkzeug.exceptions import BadRequest
 
-from console.access.actor import NotAllowed, bearer_actor
+from console.access.actor import Actor, NotAllowed, bearer_actor
 from console.api.problems import (
     MEDIA_TYPE,
     Fault,
     ForEveryTenantOnly,
     Invalid,
+    InvalidLink,
     InvalidToken,
+    LinkExpired,
     MalformedJson,
     NotJson,
     ScopeTooSmall,
@@ -33,11 +36,11 @@ from console.operations.audited import Change, carry_out
 from console.operations.tenants import UnknownTenant
 from console.web.resources import current_resources
 from shared.db.tenants import api_tokens, tenants
+from shared.host.body import is_download_signature
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from console.access.actor import Actor
     from shared.db.core.pool import Connection
     from shared.db.tenants.api_tokens import Bearer
     from shared.db.tenants.tenants import TenantOverview
@@ -51,14 +54,19 @@ LARGE_BODIES = {"api.put_users_of_list": 4 * 2**20}
 READ_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
 #: The right that each route needs which changes something, by endpoint: a test walks all of them.
 VERBS_OF_ROUTES: dict[str, str] = {}
+#: The right that is enough to read a route, by endpoint; all others need `read`.
+VERBS_OF_READS: dict[str, str] = {}
 NUMBER = re.compile(r"<int:(\w+)>")
 READ_SECONDS = 2.0
+#: The endpoint whose address a notification has as a signed link.
+DOWNLOAD = "api.download_attachment"
 
 # The OpenAPI document.
 SECURITY = "token"
 EVENTS = Tag(name="events", description="What Front sent, what was done about it and why.")
 TASKS = Tag(name="tasks", description="The steps of the work, with their attempts, and groups of those that failed.")
 JOBS = Tag(name="jobs", description="Changes of many tasks, which are chosen when the job is planned.")
+MESSAGES = Tag(name="messages", description="The feed for your application: what was received, and for whom.")
 REPAIRS = Tag(name="repairs", description="Comparisons with Front's own list of events, which fill gaps.")
 OVERSIGHT = Tag(name="oversight", description="What waits and runs, and who asked for what.")
 USERS = Tag(name="users", description="The people with whom a tenant's mail is matched.")
@@ -72,6 +80,11 @@ def problem_responses(*statuses: int) -> Responses:
         status: {"description": HTTPStatus(status).phrase, "content": {MEDIA_TYPE: {"schema": schema}}}
         for status in statuses
     }
+
+
+def text_response(media_type: str) -> dict[Any, Any]:
+    """Document an answer that is text and no JSON."""
+    return {"description": "The text", "content": {media_type: {"schema": {"type": "string"}}}}
 
 
 def _operation_id(*, name: str, path: str, method: str) -> str:  # noqa: ARG001 -- the library passes all three
@@ -100,13 +113,19 @@ register_problems(api)
 
 @api.before_request
 def authorize() -> None:
-    """Let the request pass if its token may do this. Raises Unauthorized, ScopeTooSmall or UnknownTenant.
+    """Let the request pass if its token, or its signed link, may do this.
 
+    Raises Unauthorized, ScopeTooSmall, UnknownTenant, InvalidLink or LinkExpired.
     The audit gets an entry of a change that is refused.
     """
+    if link := link_actor():
+        g.actor, g.token_name = link, link.name
+        return
     g.bearer = bearer = find_bearer()
     g.token_name = bearer.name
     g.actor = actor = bearer_actor(bearer, address=request.remote_addr)
+    if request.method in READ_METHODS and VERBS_OF_READS.get(request.endpoint or "", "read") not in actor.verbs:
+        raise ScopeTooSmall(f"the token {bearer.name!r} may read messages and their files only")
     if request.method not in READ_METHODS and verb_of_route() not in actor.verbs:
         note_refusal((request.view_args or {}).get("tenant_id", actor.tenant_id))
         raise ScopeTooSmall(f"the token {bearer.name!r} may only read")
@@ -143,6 +162,23 @@ def require_json() -> None:
         raise MalformedJson("the body is no JSON object")
 
 
+def link_actor() -> Actor | None:
+    """Return the actor of a signed link, who may download one file until the link ends; None: the request has no link.
+
+    Raises InvalidLink and LinkExpired.
+    """
+    if request.endpoint != DOWNLOAD or "signature" not in request.args:
+        return None
+    number, signature = int((request.view_args or {})["number"]), request.args["signature"]
+    expires_at = request.args.get("expires", 0, type=int)
+    key = current_resources().settings.secret_key.get_secret_value().encode()
+    if not is_download_signature(key, number, expires_at, signature):
+        raise InvalidLink("this link was changed, or signed with another SECRET_KEY; read the notification again")
+    if expires_at < time.time():
+        raise LinkExpired("this link ended; read the notification again, or use its `url` with a token")
+    return Actor(name="a signed link", via="api", verbs=frozenset({"download"}))
+
+
 def find_bearer() -> Bearer:
     """Return the bearer of the request's token. Raises Unauthorized."""
     authorization = request.authorization
@@ -177,6 +213,16 @@ def needs(verb: str) -> Callable[[View], View]:
 
     def declare(view: View) -> View:
         VERBS_OF_ROUTES[f"api.{view.__name__}"] = verb
+        return view
+
+    return declare
+
+
+def reads(verb: str) -> Callable[[View], View]:
+    """Declare the right that is enough to read a route, in place of `read`."""
+
+    def declare(view: View) -> View:
+        VERBS_OF_READS[f"api.{view.__name__}"] = verb
         return view
 
     return declare

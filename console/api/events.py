@@ -11,10 +11,20 @@ from flask import Response, request
 from pydantic import Field
 from werkzeug.wrappers import Response as WerkzeugResponse
 
-from console.api.blueprint import EVENTS, api, bound_tenant, current_actor, needs, problem_responses, reading, run
+from console.api.blueprint import (
+    EVENTS,
+    api,
+    bound_tenant,
+    current_actor,
+    needs,
+    problem_responses,
+    reading,
+    reads,
+    run,
+)
 from console.api.lists import ListPage, TimedQuery, cut, number_after, read_filter
 from console.api.problems import BodyGone, UnknownEvent
-from console.api.schemas import NumberPath, ResponseBody
+from console.api.schemas import NumberPath, Parameters, ResponseBody
 from console.attachment_content import AttachmentGone, UnknownAttachment, content_response
 from console.event_document import event_document
 from console.operations.audited import Change, carry_out
@@ -25,6 +35,13 @@ from shared.models import EVENT_STATES
 
 BYTES = {"application/octet-stream": {"schema": {"type": "string", "format": "binary"}}}
 WORDS = ("tenant", "state", "code", "kind", "type", "conversation", "since", "until")
+
+
+class LinkQuery(Parameters):
+    """What the signed link of a notification has. Nobody else sends it."""
+
+    expires: int | None = Field(None, description="When the link ends (Unix seconds)")
+    signature: str | None = Field(None, max_length=200, description="The signature of the link")
 
 
 class EventsQuery(TimedQuery):
@@ -115,10 +132,12 @@ def reveal_event(path: NumberPath) -> Response:
         **problem_responses(409, 410, 416),
     },
 )
-def download_attachment(path: NumberPath) -> WerkzeugResponse:
+@reads("download")
+def download_attachment(path: NumberPath, query: LinkQuery) -> WerkzeugResponse:  # noqa: ARG001 -- authorize reads it
     """Download a file: `number` of an attachment in an event's document. It answers to Range, If-Range, If-None-Match.
 
-    409: the file is not stored yet, or could not be stored. 410: it was deleted, for its age or from the storage.
+    The `download_url` of a notification needs no token. 409: the file is not stored yet, or could not be stored.
+    410: it was deleted, for its age or from the storage.
     """
     with reading() as conn:
         found = attachments.find(conn, path.number)

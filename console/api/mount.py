@@ -6,16 +6,18 @@ import time
 from typing import TYPE_CHECKING, Any
 
 import structlog
-from flask import g, render_template, request
+from flask import abort, g, render_template, request
 from flask.json.provider import DefaultJSONProvider
 from flask_openapi3.models.security_scheme import SecurityScheme
 from werkzeug.routing import BaseConverter
 
-from console.api import events, jobs, oversight, repairs, tasks, tenants, user_writes, users  # noqa: F401 -- each declares routes of the blueprint
+from console.api import events, jobs, messages, oversight, repairs, tasks, tenants, user_writes, users  # noqa: F401 -- each declares routes of the blueprint
 from console.api.blueprint import SECURITY, api
+from console.api.notification_schemas import json_schema, webhooks
 from console.api.problems import REQUEST_ID_HEADER, is_api_request, problem_codes, request_id
 from console.api.schemas import Problem, raise_invalid
 from console.json_values import as_json
+from shared.host.body import SCHEMA_VERSION
 
 if TYPE_CHECKING:
     from flask import Flask, Response
@@ -65,6 +67,7 @@ def mount_api(app: OpenAPI) -> None:
     app.register_api(api)
     document = _complete(app.api_doc)
     app.add_url_rule("/api/openapi.json", "openapi", lambda: document)
+    app.add_url_rule("/api/schemas/<notification_type>/<int:version>.json", "notification_schema", _schema)
     app.add_url_rule("/api/docs", "api_docs", lambda: _page(document))
 
 
@@ -102,6 +105,8 @@ def _forget(_: BaseException | None) -> None:
 def _complete(document: dict[str, Any]) -> dict[str, Any]:
     """Add to the document what the library leaves out: a description, and the headers of problems."""
     document["info"]["description"] = DESCRIPTION
+    document["webhooks"], schemas = webhooks()
+    document["components"]["schemas"] = schemas | document["components"]["schemas"]
     for operations in document["paths"].values():
         for operation in operations.values():
             _complete_operation(operation)
@@ -113,6 +118,14 @@ def _complete_operation(operation: dict[str, Any]) -> None:
         operation["description"] = operation["description"].replace("<br/>", " ").strip()
     for status, (name, meaning) in HEADERS.items():
         operation["responses"][status]["headers"] = {name: {"description": meaning, "schema": {"type": "string"}}}
+
+
+def _schema(notification_type: str, version: int) -> dict[str, Any]:
+    """Return the JSON Schema of the bodies of a type of notifications."""
+    found = json_schema(notification_type) if version == SCHEMA_VERSION else None
+    if found is None:
+        abort(404)
+    return found
 
 
 def _page(document: dict[str, Any]) -> str:

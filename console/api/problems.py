@@ -15,6 +15,7 @@ from werkzeug.exceptions import HTTPException
 
 from console.access.actor import NotAllowed
 from console.attachment_content import AttachmentGone, AttachmentNotStored, DownloadsBusy, UnknownAttachment
+from console.feed_watch import TooManyReaders
 from console.filter_words import BadFilter
 from console.operations.jobs import FilterTooWide, JobMovedOn, UnknownJob
 from console.operations.tasks import MovedOn, ReasonMissing, UnknownGroup, UnknownTask
@@ -27,6 +28,7 @@ from shared.db.tenants.consent import OtherCompany
 from shared.db.tenants.tenants import TenantTaken
 from shared.db.users.users import UserTaken
 from shared.errors import ConfigurationError, InvalidPolicy, MailroomError, StorageUnavailable, StoreUnavailable
+from shared.host.notification import CursorTooOld, FeedReset
 
 if TYPE_CHECKING:
     from flask import Blueprint
@@ -112,6 +114,20 @@ class UnknownEvent(ApiRefusal):
     status = 404
 
 
+class UnknownMessage(ApiRefusal):
+    """There is no such message in the feed, or this token does not see it."""
+
+    code = "unknown_message"
+    status = 404
+
+
+class PartMissing(ApiRefusal):
+    """The message has no such part."""
+
+    code = "part_missing"
+    status = 404
+
+
 class BodyGone(ApiRefusal):
     """The body of the event is no longer stored."""
 
@@ -161,6 +177,20 @@ class ScopeTooSmall(ApiRefusal):
         return {"WWW-Authenticate": 'Bearer realm="mailroom", error="insufficient_scope", scope="write"'}
 
 
+class InvalidLink(ApiRefusal):
+    """The signature of this link to a file is wrong."""
+
+    code = "link_invalid"
+    status = 403
+
+
+class LinkExpired(ApiRefusal):
+    """This link to a file has ended."""
+
+    code = "link_expired"
+    status = 403
+
+
 class ForEveryTenantOnly(ApiRefusal):
     """This request needs a token that is not bound to one tenant."""
 
@@ -196,7 +226,10 @@ STATUS: dict[type[MailroomError], int] = {
     StorageUnavailable: 503,
     StoreUnavailable: 503,
     ConfigurationError: 503,
+    CursorTooOld: 410,
+    FeedReset: 410,
     Crowded: 503,
+    TooManyReaders: 503,
 }
 
 
@@ -270,6 +303,8 @@ def _refusal(exc: MailroomError) -> Response:
     members: dict[str, Any] = {"errors": fault_members(faults[:MOST_FAULTS])} if faults else {}
     if len(faults) > MOST_FAULTS:
         members["errors_left_out"] = len(faults) - MOST_FAULTS
+    if isinstance(exc, FeedReset):
+        members["start"] = str(exc.start)
     if isinstance(exc, (MovedOn, JobMovedOn)):
         members["possible_changes"] = [{"verb": each.verb, "why_not": each.why_not} for each in exc.possible_changes]
     response = problem(status_of(exc), exc.code, str(exc), **members)

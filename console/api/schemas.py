@@ -91,6 +91,7 @@ class Problem(ResponseBody):
     instance: str = Field(description="The id of this request, also in X-Request-ID and in the log")
     errors: list[ProblemPart] | None = Field(None, description="Each part with a mistake; at most 1,000")
     errors_left_out: int | None = Field(None, description="How many more there are")
+    start: str | None = Field(None, description="Where the feed no longer goes on from a cursor (410): where to start")
     possible_changes: list[PossibleChangeShown] | None = Field(
         None, description="Where something is in the way (409): each change, and why it cannot be made now"
     )

@@ -16,6 +16,7 @@ from console.cli.event import event
 from console.cli.inbox import inbox
 from console.cli.job import job
 from console.cli.keys import keys
+from console.cli.listen import listen
 from console.cli.options import ConsoleUrl, dry_run_option, require_no_remote
 from console.cli.output import say
 from console.cli.rejected import rejected
@@ -104,7 +105,7 @@ def migrate(dry_run: bool) -> None:
             )
 
 
-for command in (up, migrate, status, rejected, doctor, health, settings):
+for command in (up, migrate, status, rejected, doctor, health, settings, listen):
     main.add_command(command)
 for group in (tenant, user, inbox, event, task, job, repair, sandbox, keys, admin, api_token):
     main.add_command(group)

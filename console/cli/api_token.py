@@ -14,9 +14,10 @@ from console.times import format_time
 from shared.text import without_joiners
 
 if TYPE_CHECKING:
-    from shared.db.tenants.api_tokens import ApiToken
+    from shared.db.tenants.api_tokens import ApiToken, Scope
 
 LONGEST_NAME = 100  # characters
+MAY = {"read": "read", "write": "write", "messages": "read messages and files of"}
 
 
 @click.group("api-token")
@@ -27,12 +28,16 @@ def api_token() -> None:
 @api_token.command()
 @click.argument("name")
 @click.option(
-    "--scope", type=click.Choice(("read", "write")), default="read", show_default=True, help="What it may do."
+    "--scope",
+    type=click.Choice(("read", "write", "messages")),
+    default="read",
+    show_default=True,
+    help="What it may do.",
 )
 @click.option("--tenant", metavar="T", help="Only this tenant (name or company id); the token sees no other.")
 @click.option("--expires", "valid_for", type=Duration(), help="How long it is valid; for ever without.")
 @json_option
-def create(name: str, scope: str, tenant: str | None, valid_for: timedelta | None, as_json: bool) -> None:
+def create(name: str, scope: Scope, tenant: str | None, valid_for: timedelta | None, as_json: bool) -> None:
     """Make a token and print it once; nobody can read it again.
 
     Example: mailroom api-token create nightly-sync --scope write --tenant Acme --expires 90d
@@ -47,12 +52,12 @@ def create(name: str, scope: str, tenant: str | None, valid_for: timedelta | Non
         new = api_tokens.NewApiToken(
             name=name,
             digest=digest_of(token),
-            scope="write" if scope == "write" else "read",
+            scope=scope,
             tenant_id=find_tenant(conn, tenant).id if tenant else None,
             valid_for=valid_for,
         )
         api_tokens.add(conn, new)
-    say(f"{name} may {scope} {tenant or 'every tenant'}; this is the only time its token is shown")
+    say(f"{name} may {MAY[scope]} {tenant or 'every tenant'}; this is the only time its token is shown")
     if as_json:
         print_json({"name": name, "token": token})
     else:

@@ -28,7 +28,17 @@ from shared.errors import ConfigurationError, MailroomError
 from shared.process.forwarded import forwarded
 from shared.process.heartbeat import Heartbeat
 from shared.process.logs import configure, log_start
-from shared.process.serving import WSGI, begin, call, close, prepare_forks, server, stop_with_parent, wsgi_key
+from shared.process.serving import (
+    WSGI,
+    begin,
+    call,
+    close,
+    prepare_forks,
+    server,
+    stop_with_parent,
+    when_told_to_stop,
+    wsgi_key,
+)
 from shared.redis_clients import refuse_redis_cluster
 from shared.settings import current
 
@@ -95,7 +105,11 @@ def application() -> Server:
     # At its end a process of multiprocessing runs these, and nothing that is registered with atexit.
     Finalize(None, resources.pool.close, exitpriority=1)
     Finalize(None, heartbeat.stop, exitpriority=2)
-    return Server(create_apps(resources), trusted_proxies=current().trusted_proxies)
+    return Server(
+        create_apps(resources),
+        trusted_proxies=current().trusted_proxies,
+        when_stopping=resources.feed_watch.close,
+    )
 
 
 class Begun(NamedTuple):
@@ -115,10 +129,16 @@ class Server:
     """
 
     def __init__(
-        self, apps: Apps, *, trusted_proxies: Sequence[Network] = (), body_seconds: float = BODY_SECONDS
+        self,
+        apps: Apps,
+        *,
+        trusted_proxies: Sequence[Network] = (),
+        body_seconds: float = BODY_SECONDS,
+        when_stopping: Callable[[], None] | None = None,
     ) -> None:
         self._apps = apps
         self._trusted_proxies = trusted_proxies
+        self._when_stopping = when_stopping
         self._body_seconds = body_seconds
         self._threads = ThreadPoolExecutor(THREADS, "request")
         self._requests = 0  # in threads, or waiting for one
@@ -128,6 +148,9 @@ class Server:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request."""
+        if self._when_stopping:  # only now are Granian's own handlers in place
+            when_told_to_stop(self._when_stopping)
+            self._when_stopping = None
         environ = environ_of(scope, self._trusted_proxies)
         try:
             if environ["PATH_INFO"] == LIVEZ:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, cast
 from flask import current_app
 
 from console.access.provider import open_provider, require_provider
+from console.feed_watch import FeedWatch
 from console.file_types import FileTypes
 from console.tenant_concurrency import TenantLocks
 from console.web.lookups import Lookups
@@ -34,6 +35,9 @@ THREADS = 16
 CONNECTIONS = 6
 #: Of those threads, one tenant's changes of users may take this many; the rest serves the other tenants.
 MOST_THREADS_OF_A_TENANT = 12
+#: So many readers of the feed may wait for the next notification, and of one token; each has a thread meanwhile.
+MOST_READERS = 8
+MOST_READERS_OF_ONE = 3
 #: Such a change waits so long for those of the same tenant.
 LOCK_SECONDS = 5.0
 #: A sender gets an answer within this time; PostgreSQL's own limit for a statement is 30 s.
@@ -51,6 +55,7 @@ class ConsoleResources:
     token_endpoint: TokenEndpoint
     vault: TokenVault
     lookups: Lookups
+    feed_watch: FeedWatch
     provider: OpenIdProvider | None = None
     tenant_locks: TenantLocks = field(
         default_factory=lambda: TenantLocks(max_requests=MOST_THREADS_OF_A_TENANT, timeout_seconds=LOCK_SECONDS)
@@ -90,6 +95,7 @@ def open_resources(settings: Settings) -> ConsoleResources:
         vault=TokenVault(settings.token_keys),
         lookups=Lookups(settings, pool),
         provider=open_provider(settings),
+        feed_watch=FeedWatch(pool, most=MOST_READERS, most_of_one=MOST_READERS_OF_ONE),
     )
 
 

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import re
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager
+from dataclasses import replace
 from datetime import datetime
 from functools import partial
 from itertools import count
@@ -176,7 +178,7 @@ class TenantClient:
         messages, _ = parse_answer(route, parse_page, answer)
         if not messages:
             raise FrontRejected(f"Front's answer to {route} holds no message; there is nothing to read")
-        return parse_message(messages[0])
+        return _fetched(messages[0])
 
     def set_status(self, conversation_id: str, status: Status) -> None:
         """Archive, trash (`deleted`) or reopen, once. Raises UnclearAnswer; after ConversationMoved nothing changed."""
@@ -262,4 +264,8 @@ class TenantClient:
 
 
 def _message(raw: Any) -> Message | None:
-    return parse_message(raw) if isinstance(raw, dict) else None
+    return _fetched(raw) if isinstance(raw, dict) else None
+
+
+def _fetched(raw: dict[str, Any]) -> Message:
+    return replace(parse_message(raw), fetched=json.dumps(raw).encode())

@@ -105,11 +105,11 @@ def parse_envelope(body: bytes) -> Envelope:
 
     A `sync` without an event only tests the door. It needs no company.
     """
-    raw = _object(_load(body))
+    raw = as_object(load(body))
     if not raw:
         raise MalformedEnvelope("the body is no JSON object")
-    event = _object(raw.get("payload"))
-    company_id = _id(_object(raw.get("authorization")).get("id"))
+    event = as_object(raw.get("payload"))
+    company_id = _id(as_object(raw.get("authorization")).get("id"))
     if company_id is None and (raw.get("type") != SYNC or event):
         raise MalformedEnvelope("authorization.id names no company")
     event_type = _text(raw.get("type"), 100) or _text(event.get("type"), 100)
@@ -120,7 +120,7 @@ def parse_envelope(body: bytes) -> Envelope:
 
 def object_id(found: Any, prefix: str) -> str | None:
     """Return the id of an object that Front sent whole, in `data`, or as a preview. Else its own link names it."""
-    outer = _object(found)
+    outer = as_object(found)
     inner = _whole(outer)
     return _id(inner.get("id")) or _id(outer.get("id")) or _id_in_self(inner, prefix) or _id_in_self(outer, prefix)
 
@@ -136,7 +136,7 @@ def id_in_link(link: Any, prefix: str) -> str | None:
 
 def parse_message(raw: Any) -> Message:
     """Parse a message as webhooks and `GET /messages/{id}` have it. Parts that are left out are None."""
-    message = _object(raw)
+    message = as_object(raw)
     return Message(
         id=object_id(message, "msg_"),
         recipients=_recipients(message.get("recipients")),
@@ -160,7 +160,7 @@ def parse_listed_event(event: dict[str, Any], company_id: str) -> ListedEvent | 
         type=envelope.type,
         emitted_at=envelope.emitted_at,
         inbox_ids=_listed_inbox_ids(event.get("source")),
-        is_private=_object(event.get("conversation")).get("is_private") is True,
+        is_private=as_object(event.get("conversation")).get("is_private") is True,
         body=body,
     )
 
@@ -242,24 +242,24 @@ def _envelope(event_type: str, company_id: str, event: dict[str, Any]) -> Envelo
         company_id=company_id,
         front_id=object_id(event, "evt_"),
         conversation_id=object_id(event.get("conversation"), "cnv_"),
-        source=_text(_object(_object(source).get("_meta")).get("type"), 50),
+        source=_text(as_object(as_object(source).get("_meta")).get("type"), 50),
         emitted_at=parse_time(event.get("emitted_at")),
         message=_message_of(event) if event_type in MESSAGE_TYPES else None,
-        inbox_ids=_inbox_ids(source),
+        inbox_ids=source_inbox_ids(source),
         merged_ids=_merged_ids(event.get("target")) if event_type == MERGED else (),
     )
 
 
 def _message_of(event: dict[str, Any]) -> Message:
     """Return the event's message. If the event names none, it is the one that its conversation names as the latest."""
-    target = _object(event.get("target"))
+    target = as_object(event.get("target"))
     message = parse_message(_whole(target))
-    message_id = object_id(target, "msg_") or _last_message_id(_object(event.get("conversation")))
+    message_id = object_id(target, "msg_") or _last_message_id(as_object(event.get("conversation")))
     return message if message.id == message_id else replace(message, id=message_id)
 
 
 def _last_message_id(conversation: dict[str, Any]) -> str | None:
-    related = _object(_object(conversation.get("_links")).get("related"))
+    related = as_object(as_object(conversation.get("_links")).get("related"))
     return object_id(conversation.get("last_message"), "msg_") or id_in_link(related.get("last_message"), "msg_")
 
 
@@ -285,11 +285,14 @@ def _whole(found: dict[str, Any]) -> dict[str, Any]:
 
 
 def _id_in_self(found: dict[str, Any], prefix: str) -> str | None:
-    return id_in_link(_object(found.get("_links")).get("self"), prefix)
+    return id_in_link(as_object(found.get("_links")).get("self"), prefix)
 
 
-def _load(body: bytes) -> Any:
-    """Parse JSON. The standard library decides about a body that orjson refuses, as one with half a surrogate pair."""
+def load(body: bytes) -> Any:
+    """Parse JSON. Raises MalformedEnvelope.
+
+    The standard library decides about a body that orjson refuses, as one with half a surrogate pair.
+    """
     try:
         return orjson.loads(body)
     except ValueError:
@@ -345,11 +348,11 @@ def _attachment(position: int, raw: dict[str, Any]) -> Attachment:
         _text(raw.get("filename"), 1_000) or "unnamed",
         _text(raw.get("content_type"), 200) or "application/octet-stream",
         size if type(size) is int and 0 <= size < 2**62 else None,
-        _object(raw.get("metadata")).get("is_inline") is True,
+        as_object(raw.get("metadata")).get("is_inline") is True,
     )
 
 
-def _inbox_ids(source: Any) -> tuple[str, ...]:
+def source_inbox_ids(source: Any) -> tuple[str, ...]:
     """Return the inboxes in the source of an event: a list or one object, with or without an object around it."""
     data = source.get("data") if isinstance(source, dict) else source
     inboxes = data if isinstance(data, list) else [data, source]
@@ -359,11 +362,12 @@ def _inbox_ids(source: Any) -> tuple[str, ...]:
 
 def _listed_inbox_ids(source: Any) -> frozenset[str]:
     """Return the inboxes in the source of a listed event, if its type is `inboxes`."""
-    is_inboxes = _object(_object(source).get("_meta")).get("type") == "inboxes"
-    return frozenset(_inbox_ids(source)) if is_inboxes else frozenset()
+    is_inboxes = as_object(as_object(source).get("_meta")).get("type") == "inboxes"
+    return frozenset(source_inbox_ids(source)) if is_inboxes else frozenset()
 
 
-def _object(value: Any) -> dict[str, Any]:
+def as_object(value: Any) -> dict[str, Any]:
+    """Return the value if it is an object, else an empty object."""
     return value if isinstance(value, dict) else {}
 
 

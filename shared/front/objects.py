@@ -10,7 +10,7 @@ from datetime import datetime
 from typing import Any
 
 from shared.addresses import MAX_LENGTH
-from shared.front.envelope import COMPANY, id_in_link, object_id, parse_time
+from shared.front.envelope import COMPANY, as_object, id_in_link, object_id, parse_time
 from shared.text import clean
 
 MAX_NAME_LENGTH = 200
@@ -81,7 +81,7 @@ class Channel:
 
 def parse_identity(raw: Any) -> Identity | None:
     """Return the company, None when the answer names none."""
-    found = _object(raw)
+    found = as_object(raw)
     company_id = _text(found.get("id"))
     if company_id is None or not COMPANY.fullmatch(company_id):
         return None
@@ -90,7 +90,7 @@ def parse_identity(raw: Any) -> Identity | None:
 
 def parse_conversation(raw: Any) -> Conversation | None:
     """Return the conversation, None when the answer holds none."""
-    found = _object(raw)
+    found = as_object(raw)
     conversation_id, status = object_id(found, "cnv_"), _text(found.get("status"))
     if conversation_id is None or status is None:
         return None
@@ -104,14 +104,14 @@ def parse_conversation(raw: Any) -> Conversation | None:
 
 def parse_event(raw: Any) -> ConversationEvent | None:
     """Return the event, None when the element is none."""
-    found = _object(raw)
+    found = as_object(raw)
     event_id, event_type = object_id(found, "evt_"), _text(found.get("type"))
     if event_id is None or event_type is None:
         return None
     return ConversationEvent(
         id=event_id,
         type=event_type,
-        source=_text(_object(_object(found.get("source")).get("_meta")).get("type")),
+        source=_text(as_object(as_object(found.get("source")).get("_meta")).get("type")),
         target_id=object_id(found.get("target"), ""),
         emitted_at=parse_time(found.get("emitted_at")),
     )
@@ -119,7 +119,7 @@ def parse_event(raw: Any) -> ConversationEvent | None:
 
 def parse_inbox(raw: Any) -> Inbox | None:
     """Return the inbox, None when the element is none."""
-    found = _object(raw)
+    found = as_object(raw)
     inbox_id = object_id(found, "inb_")
     if inbox_id is None:
         return None
@@ -129,16 +129,16 @@ def parse_inbox(raw: Any) -> Inbox | None:
 
 def parse_page(raw: Any) -> tuple[list[dict[str, Any]], str | None] | None:
     """Return the elements of a list and the link to its next page; None when the answer is no list."""
-    found = _object(raw)
+    found = as_object(raw)
     if not isinstance(found.get("_results"), list):
         return None
     elements = [element for element in found["_results"] if isinstance(element, dict)]
-    return elements, _text(_object(found.get("_pagination")).get("next"))
+    return elements, _text(as_object(found.get("_pagination")).get("next"))
 
 
 def parse_teammate(raw: Any) -> Teammate | None:
     """Return the teammate, None when the element is none."""
-    found = _object(raw)
+    found = as_object(raw)
     teammate_id, email = object_id(found, "tea_"), _text(found.get("email")) or ""
     if teammate_id is None:
         return None
@@ -157,23 +157,18 @@ def parse_channel(raw: Any) -> Channel | None:
 
     The address of an smtp channel is a technical one, to which mail is forwarded. Its `send_as` is the public one.
     """
-    found = _object(raw)
+    found = as_object(raw)
     channel_id, address = object_id(found, "cha_"), _text(found.get("address"))
     if channel_id is None:
         return None
     sends_as = _text(found.get("send_as")) if found.get("type") == "smtp" else None
-    related = _object(_object(found.get("_links")).get("related"))
+    related = as_object(as_object(found.get("_links")).get("related"))
     return Channel(
         id=channel_id,
         address=clean(sends_as or address or "", MAX_LENGTH + 1),
         inbox_id=id_in_link(related.get("inbox"), "inb_"),
         is_private=found.get("is_private") is True,
     )
-
-
-def _object(value: Any) -> dict[str, Any]:
-    """Return the value if it is an object, else an empty object."""
-    return value if isinstance(value, dict) else {}
 
 
 def _list(value: Any) -> list[Any]:

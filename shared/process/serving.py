@@ -22,7 +22,7 @@ from granian.log import LogLevels
 from shared.errors import ConfigurationError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable
     from wsgiref.types import WSGIApplication, WSGIEnvironment
 
     from granian.constants import Interfaces
@@ -187,6 +187,16 @@ def stop_with_parent() -> None:
     process was forked, spawned, or started by a fork server.
     """
     threading.Thread(target=_stop_as_orphan, name="orphan-watch", daemon=True).start()
+
+
+def when_told_to_stop(react: Callable[[], None]) -> None:
+    """Have `react` called as soon as TERM or INT comes; call it in the event loop, which must not need what it locks.
+
+    Granian stops by handlers of the event loop, and waits for requests in work. asyncio learns of a signal through a
+    file descriptor, so it does so besides a handler of our own.
+    """
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: react())
 
 
 def _stop_as_orphan() -> None:

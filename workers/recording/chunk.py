@@ -28,7 +28,7 @@ from shared.process.logs import log_each
 from workers.changes.precedence import API_SOURCES, CHANGE_WEBHOOKS
 from workers.recording.parse import Incoming, Parsed, parse
 from workers.recording.prepare import PreparedChunk, chunk_work, delivery_row, plan_chunk, prepare, with_tenant
-from workers.recording.write import write_work
+from workers.recording.write import WorkRows, announce, write_work
 
 T = TypeVar("T")
 #: What became of a delivery, as a line of the log.
@@ -217,13 +217,16 @@ def _write_new(conn: Connection, prepared: PreparedChunk, new: Iterable[Parsed])
     """Write all rows of the new events, and return the ids of the tenants that have work by them."""
     left_out = set(prepared.ids.values()) - {prepared.ids[item.key] for item in new}
     tenant_ids: set[int] = set()
+    written: list[WorkRows] = []
     for group in prepared.groups:
         rows = group.without(left_out)
         if rows.ids:
             statements.insert_events(conn, rows.ids, rows.events)
             statements.insert_deliveries(conn, rows.deliveries)
             write_work(conn, rows.work)
+        written.append(rows.work)
         tenant_ids |= rows.work.tenant_ids()
+    announce(conn, written)
     return tenant_ids
 
 
@@ -234,6 +237,7 @@ def _adopt(conn: Connection, parked: Sequence[ParkedDelivery]) -> set[int]:
     ids = statements.adopt_events(conn, plan.event_rows())
     work = chunk_work(plan, ids)
     write_work(conn, work)
+    announce(conn, [work])
     adopted = [plan.first[key] for key in ids]
     statements.note_changes(conn, _changed_conversations(adopted, plan.tenants), _merges(adopted, plan.tenants))
     statements.fail_parked(conn, [each.event_id for each in parked], "its body reads as another event now")

@@ -20,7 +20,7 @@ from shared.models import EventKey, Message, Owners, Plan, Tenant
 from workers.matching import keys_to_look_up
 from workers.policy import plan_message
 from workers.recording.parse import Parsed
-from workers.recording.write import PlannedEvent, WorkRows, has_work, recipients_column, work_rows
+from workers.recording.write import PlannedEvent, WorkRows, has_work, is_incomplete, recipients_column, work_rows
 
 #: The number of events whose rows are sent together. The next group is sent while PostgreSQL writes this one.
 GROUP_SIZE = 250
@@ -175,6 +175,7 @@ def _event_row(item: Parsed, tenants: Mapping[str, Tenant], plan: Plan | None) -
         state=state,
         cause=cause,
         recipients=recipients_column(plan) if plan else None,
+        to_announce=plan is not None and is_incomplete(plan),
     )
 
 
@@ -196,6 +197,7 @@ def _planned_event(plan: ChunkPlan, key: EventKey, event_id: int) -> PlannedEven
         tenant_id=plan.tenants[item.envelope.company_id].id,
         conversation_id=item.envelope.conversation_id or "",
         emitted_at=item.envelope.emitted_at or item.incoming.delivery.received_at,
+        event_type=item.envelope.type,
         plan=plan.plans[key],
     )
 

@@ -9,8 +9,11 @@ from itertools import chain
 from typing import NamedTuple
 
 from shared.db.core.pool import Connection
+from shared.db.host import outbox
+from shared.db.host.outbox import OutboxRow
 from shared.db.recording import statements
 from shared.db.recording.rows import ActionRow, AttachmentRow, RecipientRow, TaskRow, recipients_json
+from shared.front.envelope import INBOUND
 from shared.models import Plan
 
 #: The tasks of an event that is newer when it is recorded are live: no backlog holds them up.
@@ -25,19 +28,22 @@ class PlannedEvent:
     tenant_id: int
     conversation_id: str
     emitted_at: datetime
+    event_type: str
     plan: Plan
 
 
 class WorkRows(NamedTuple):
     """The rows of the work to be done. An action's task waits while its event has attachments to store.
 
-    `live_events` are the ids of the events whose tasks are live.
+    `live_events` are the ids of the events whose tasks are live. `complete` are the messages of which nothing is to be
+    fetched or stored, each with the time of its event: whoever records them announces them.
     """
 
     attachments: Sequence[AttachmentRow]
     actions: Sequence[ActionRow]
     tasks: Sequence[TaskRow]
     live_events: Collection[int]
+    complete: Sequence[tuple[datetime, OutboxRow]]
 
     def without(self, event_ids: Collection[int]) -> WorkRows:
         """Return the rows of all other events."""
@@ -46,6 +52,7 @@ class WorkRows(NamedTuple):
             actions=[row for row in self.actions if row.event_id not in event_ids],
             tasks=[row for row in self.tasks if row.event_id not in event_ids],
             live_events=self.live_events,
+            complete=[(at, row) for at, row in self.complete if row.event_id not in event_ids],
         )
 
     def tenant_ids(self) -> set[int]:
@@ -59,6 +66,11 @@ def has_work(plan: Plan) -> bool:
     return plan.fetch or bool(plan.attachments) or _acts(plan)
 
 
+def is_incomplete(plan: Plan) -> bool:
+    """Whether a part of the message is still to be fetched or stored. It is announced after that, and not before."""
+    return plan.fetch or bool(plan.attachments)
+
+
 def work_rows(events: Sequence[PlannedEvent]) -> WorkRows:
     """Make the rows that follow from these events. Their recipients are a column of the events' own rows."""
     live_since = datetime.now(UTC) - timedelta(seconds=LIVE_SECONDS)
@@ -67,6 +79,7 @@ def work_rows(events: Sequence[PlannedEvent]) -> WorkRows:
         actions=[row for event in events for row in _actions(event)],
         tasks=[row for event in events for row in _tasks(event)],
         live_events=[event.event_id for event in events if event.emitted_at > live_since],
+        complete=[(event.emitted_at, _outbox_row(event)) for event in events if not is_incomplete(event.plan)],
     )
 
 
@@ -75,6 +88,12 @@ def write_work(conn: Connection, rows: WorkRows) -> None:
     statements.insert_attachments(conn, rows.attachments, live_events=rows.live_events)
     statements.insert_actions(conn, rows.actions)
     statements.insert_tasks(conn, rows.tasks, live_events=rows.live_events)
+
+
+def announce(conn: Connection, rows: Iterable[WorkRows]) -> None:
+    """Announce the complete messages among these rows: those of a conversation in the order of their events."""
+    complete = sorted((at, row.event_id, row) for each in rows for at, row in each.complete)
+    outbox.add_messages(conn, [row for *_, row in complete])
 
 
 def recipients_column(plan: Plan) -> str | None:
@@ -111,6 +130,17 @@ def _attachments(event: PlannedEvent) -> Iterator[AttachmentRow]:
             declared_size=attachment.declared_size,
             is_inline=attachment.is_inline,
         )
+
+
+def _outbox_row(event: PlannedEvent) -> OutboxRow:
+    return OutboxRow(event.tenant_id, event.conversation_id, _notification_type(event), event.event_id)
+
+
+def _notification_type(event: PlannedEvent) -> str:
+    """Return the type of the notification; message_notification_type of schema.sql decides the same for later ones."""
+    if event.event_type != INBOUND:
+        return "message.sent"
+    return "message.received" if any(match.user for match in event.plan.matches) else "message.unmatched"
 
 
 def _actions(event: PlannedEvent) -> Iterator[ActionRow]:

@@ -47,12 +47,15 @@ def _write(conn: Connection, event: events.Event, message: Message) -> None:
         now=now,
         inbox_ids=_inbox_ids(conn, tenant, event.id),
     )
+    if message.fetched:
+        events.keep_fetched_message(conn, event.id, tenant.id, zlib.compress(message.fetched))
     events.save_message(conn, event.id, message_id=message.id, recipients=recipients_column(plan))
     planned = PlannedEvent(
         event_id=event.id,
         tenant_id=tenant.id,
         conversation_id=event.conversation_id or "",
         emitted_at=event.emitted_at or event.received_at,
+        event_type=event.type,
         plan=plan,
     )
     write_work(conn, work_rows([planned]))

@@ -16,6 +16,7 @@ from shared.connection.budget import Budget
 from shared.db import api_answers, counters, repairs
 from shared.db.core.locks import lock_conversation
 from shared.db.core.pool import Connection
+from shared.db.host import outbox
 from shared.db.recording import spool
 from shared.db.tasks import actions, capacity, rate_limit, rescue, settling
 from shared.process import metrics
@@ -23,7 +24,6 @@ from shared.redis_clients import brief_redis_client
 from workers.changes.precedence import SNAPSHOT_SECONDS
 from workers.recording.chunk import adopt_parked_events
 from workers.resources import Resources
-from workers.sweeping import retention
 
 #: The sweeper itself records a delivery that has waited longer than this.
 RECORDER_IS_LATE_SECONDS = 1.0
@@ -83,6 +83,7 @@ def periodic_jobs() -> list[PeriodicJob]:
         PeriodicJob(name="dispatch", every=0.1, again_after=0.05, rests=RESTS_SECONDS, run=dispatch),
         PeriodicJob(name="probe", every=1.0, rests=RESTS_SECONDS, run=probe),
         PeriodicJob(name="record_spooled", every=1.0, rests=RESTS_SECONDS, run=record_spooled),
+        PeriodicJob(name="number_notifications", every=0.1, rests=RESTS_SECONDS, run=number_notifications),
         PeriodicJob(name="take_back", every=1.0, rests=RESTS_SECONDS, run=take_back, after_outage=SETTLING_SECONDS),
         PeriodicJob(name="adopt", every=2.0, run=adopt),
         PeriodicJob(name="release_stranded", every=5.0, run=ReleaseStranded()),
@@ -126,6 +127,11 @@ def dispatch(resources: Resources) -> bool:
 def probe(resources: Resources) -> None:
     """Send the tasks that find out whether an outage is over, or a missing permission was added."""
     resources.dispatcher.send_probes()
+
+
+def number_notifications(resources: Resources) -> bool:
+    """Give the notifications for the host application their positions in the feed; True when more may wait."""
+    return resources.pool.run(outbox.number) == outbox.AT_ONCE
 
 
 def take_back(resources: Resources) -> None:
@@ -174,9 +180,8 @@ def keep_alive(resources: Resources) -> None:
 
 
 def expire(resources: Resources) -> None:
-    """Have a worker delete expired rows and files, if the settings limit any retention."""
-    if retention.days_by_kind(resources.settings):
-        resources.dispatcher.send_retention()
+    """Have a worker delete expired rows and files."""
+    resources.dispatcher.send_retention()
 
 
 def begin_repairs(resources: Resources) -> None:

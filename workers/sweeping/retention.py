@@ -1,4 +1,4 @@
-"""Deletes expired rows and files in small pieces, by `RETENTION_UNCLAIMED_DAYS` and `RETENTION_EVENTS_DAYS`.
+"""Deletes expired rows and files in small pieces, by the settings `RETENTION_…`.
 
 Rows go first and leave the names of their files; a name is forgotten only after its file is deleted. So no row points
 at a missing file, and no file is left behind unnamed, wherever a process dies.
@@ -14,6 +14,7 @@ import structlog
 
 from shared import failpoints
 from shared.db import figures
+from shared.db.host import outbox
 from shared.db.tenants import retention
 from shared.db.tenants.retention import FileKey
 from shared.errors import StorageUnavailable
@@ -26,6 +27,7 @@ ROWS_SECONDS, FILES_SECONDS = 10.0, 10.0
 EVENTS_AT_ONCE = 100
 FILES_AT_ONCE = 200
 FIGURES_AT_ONCE = 2_000
+NOTIFICATIONS_AT_ONCE = 1_000
 #: Longer than the storage may take to delete that many files.
 CLAIM_SECONDS = 300.0
 log = structlog.get_logger()
@@ -34,7 +36,8 @@ log = structlog.get_logger()
 def delete_expired(resources: Resources) -> None:
     """Delete expired rows and files, as many as one run may. An unavailable storage is logged; the next run goes on."""
     until = time.monotonic() + ROWS_SECONDS
-    deleted = {
+    deleted = {"notifications": _repeat(resources, until, _delete_notifications)}
+    deleted |= {
         kind: _repeat(resources, until, partial(_delete_events, kind=kind, days=days))
         for kind, days in days_by_kind(resources.settings)
     }
@@ -53,6 +56,11 @@ def days_by_kind(settings: Settings) -> list[tuple[str, int]]:
     return [(kind, each) for kind, each in days.items() if each]
 
 
+def feed_days(settings: Settings) -> int:
+    """Return the days for which notifications are kept: an event is deleted only after all of them."""
+    return min(settings.retention_feed_days, settings.retention_events_days or settings.retention_feed_days)
+
+
 def _repeat(resources: Resources, until: float, delete_some: Callable[[Resources], int]) -> int:
     count = 0
     while time.monotonic() < until and not resources.stop.is_set() and (some := delete_some(resources)):
@@ -62,6 +70,11 @@ def _repeat(resources: Resources, until: float, delete_some: Callable[[Resources
 
 def _delete_events(resources: Resources, kind: str, days: int) -> int:
     return resources.pool.run(partial(retention.delete_older, what=kind, days=days, limit=EVENTS_AT_ONCE))
+
+
+def _delete_notifications(resources: Resources) -> int:
+    days = feed_days(resources.settings)
+    return resources.pool.run(partial(outbox.delete_older, days=days, limit=NOTIFICATIONS_AT_ONCE))
 
 
 def _delete_figures(resources: Resources) -> int:

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from shared.db.reading.repairs import RepairableTenant, RepairView
     from shared.db.reading.tasks import TaskDetails, TaskGroup, TaskSummary
     from shared.db.tenants.tenants import TenantOverview
+    from shared.host.notification import FeedItems
 
 
 class Backend(Protocol):
@@ -35,6 +36,12 @@ class Backend(Protocol):
 
     def event_body(self, number: int) -> bytes | None:
         """Return the body of an event as Front sent it; None when it is no longer stored."""
+
+    def feed_page(self, after: str, *, tenant: str | None, types: str | None, wait: int) -> FeedItems:
+        """Return the next notifications after a cursor, or after the word `latest`; wait so many seconds for one.
+
+        Raises MailroomError when the cursor is no longer good.
+        """
 
     def list_tasks(self, wanted: Selection, *, limit: int) -> Sequence[TaskSummary]:
         """Return the newest tasks that match."""

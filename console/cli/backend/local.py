@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import time
 import zlib
 from contextlib import suppress
 from dataclasses import dataclass
@@ -11,15 +13,21 @@ from typing import TYPE_CHECKING, Any
 from console.cli.options import find_tenant
 from console.cli.output import say
 from console.event_document import event_document
+from console.feed_watch import LOOK_SECONDS, number_and_look
 from console.operations import jobs as job_operations
 from console.operations import tenants as tenant_operations
 from console.operations.audited import in_transaction
 from shared.db import jobs
+from shared.db.host import facts, feed
+from shared.db.host.feed import FeedFilter
 from shared.db.jobs import STATES, Plan
 from shared.db.reading import events, repairs, status, tasks
 from shared.db.reading.filters import Filter
 from shared.db.tenants import tenants
 from shared.errors import Fenced
+from shared.host.body import build, links_at
+from shared.host.notification import Cursor, FeedItems
+from shared.settings import load
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -38,6 +46,7 @@ if TYPE_CHECKING:
     from shared.db.tenants.tenants import TenantOverview
 
 MOST_GROUPS = 1_000
+FEED_PAGE = 20  # notifications
 
 
 @dataclass(frozen=True)
@@ -72,6 +81,26 @@ class Local:
         """Return the body of an event."""
         body = events.first_body(self.conn, number)
         return None if body is None else zlib.decompress(body)
+
+    def feed_page(self, after: str, *, tenant: str | None, types: str | None, wait: int) -> FeedItems:
+        """Return the next notifications after a cursor."""
+        wanted = FeedFilter(
+            tenant_id=find_tenant(self.conn, tenant).id if tenant else None, types=types.split(",") if types else None
+        )
+        until, cursor = time.monotonic() + wait, Cursor.parse(after)
+        while True:
+            with self.conn.transaction():
+                number_and_look(self.conn)
+            page, state = feed.page_after(self.conn, wanted, cursor, limit=FEED_PAGE, from_latest=True)
+            cursor = Cursor(state.epoch, page.until)
+            if page.positions or time.monotonic() > until:
+                return FeedItems(self._bodies(page.positions), str(cursor))
+            time.sleep(LOOK_SECONDS)
+
+    def _bodies(self, positions: Sequence[int]) -> list[dict[str, Any]]:
+        links = links_at(load("secret_key"), time.time())
+        found = facts.load(self.conn, positions)
+        return [json.loads(build(each, links=links)) for each in found]
 
     def list_tasks(self, wanted: Selection, *, limit: int) -> list[TaskSummary]:
         """Return the newest tasks that match."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -20,6 +21,7 @@ from shared.db.reading.status import ParkedTenant
 from shared.db.reading.tasks import TaskDetails, TaskGroup, TaskSummary
 from shared.db.tenants.tenants import TenantOverview
 from shared.errors import MailroomError
+from shared.host.notification import FeedItems
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -31,6 +33,7 @@ T = TypeVar("T")
 LONGEST_PAGE = 500  # rows
 TIMEOUTS = (5.0, 60.0)  # seconds to connect, and to wait for an answer
 NOT_FOUND = 404
+TOO_MANY_READERS = "too_many_readers"
 
 
 class ConsoleAway(MailroomError):
@@ -100,6 +103,19 @@ class Remote:
             if refusal.code == "body_gone":
                 return None
             raise
+
+    def feed_page(self, after: str, *, tenant: str | None, types: str | None, wait: int) -> FeedItems:
+        """Return the next notifications after a cursor. A console with too many readers is asked without waiting."""
+        query = {"after": after, "tenant": tenant, "type": types}
+        given = {name: value for name, value in query.items() if value is not None}
+        try:
+            page = self._get("messages", {**given, "wait": str(wait)})
+        except Refused as refusal:
+            if refusal.code != TOO_MANY_READERS:
+                raise
+            time.sleep(1)
+            page = self._get("messages", given)
+        return FeedItems(page["messages"], page["next"])
 
     def list_tasks(self, wanted: Selection, *, limit: int) -> list[TaskSummary]:
         """Return the newest tasks that match."""

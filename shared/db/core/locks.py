@@ -24,6 +24,7 @@ RECORDER, SWEEPER = 1, 2
 _ROLE_NAMES = {RECORDER: "recorder of", SWEEPER: "sweeper"}
 _FILES, _RETENTION = 3, 4
 _SHARED_FIGURES = 6
+_NUMBERING = 7
 _ERASING = 5  # also in forget_erased_company of schema.sql
 _TIMEOUTS = "SET statement_timeout = '5s'"
 _WITHOUT_END = "SET LOCAL idle_in_transaction_session_timeout = 0"
@@ -61,6 +62,11 @@ def try_lock_retention(conn: Connection) -> bool:
 def try_lock_shared_figures(conn: Connection) -> bool:
     """Lock the counting of open work until the transaction ends; False while another transaction counts it."""
     return _try_lock(conn, _SHARED_FIGURES)
+
+
+def try_lock_numbering(conn: Connection) -> bool:
+    """Lock the numbering of notifications until the transaction ends; False while another transaction numbers."""
+    return _try_lock(conn, _NUMBERING)
 
 
 def prevent_erasing(conn: Connection) -> None:

@@ -41,6 +41,7 @@ class EventRow(NamedTuple):
     state: str
     cause: str | None
     recipients: str | None  # as `recipients_json` returns them
+    to_announce: bool  # a message of which something is still to be fetched or stored
 
 
 class DeliveryRow(NamedTuple):

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 from psycopg.rows import class_row
 
-from shared.db.core.arrays import Bigints, Texts
+from shared.db.core.arrays import Bigints, Booleans, Texts
 from shared.db.core.locks import lock_conversations, prevent_erasing
 from shared.db.core.pool import Connection
 from shared.db.recording.rows import ActionRow, AttachmentRow, DeliveryRow, EventRow, TaskRow, columns
@@ -134,14 +134,14 @@ def insert_events(conn: Connection, ids: Sequence[int], events: Sequence[EventRo
     conn.execute(
         """
         INSERT INTO events (id, company_id, front_id, tenant_id, type, conversation_id, message_id, source,
-                            emitted_at, received_at, state, cause, recipients)
+                            emitted_at, received_at, state, cause, recipients, to_announce)
         OVERRIDING SYSTEM VALUE
         SELECT id, company_id, front_id, tenant_id, type, conversation_id, message_id, source,
-               emitted_at, received_at, state, cause, recipients::json
+               emitted_at, received_at, state, cause, recipients::json, to_announce
         FROM unnest(%s::bigint[], %s::text[], %s::text[], %s::bigint[], %s::text[], %s::text[], %s::text[], %s::text[],
-                    %s::timestamptz[], %s::timestamptz[], %s::text[], %s::text[], %s::text[])
+                    %s::timestamptz[], %s::timestamptz[], %s::text[], %s::text[], %s::text[], %s::boolean[])
              AS e(id, company_id, front_id, tenant_id, type, conversation_id, message_id, source,
-                  emitted_at, received_at, state, cause, recipients)
+                  emitted_at, received_at, state, cause, recipients, to_announce)
         ON CONFLICT ON CONSTRAINT one_event_per_company DO NOTHING
         """,
         [Bigints(ids), *columns(events, EventRow)],
@@ -193,9 +193,10 @@ def adopt_events(conn: Connection, events: Sequence[EventRow]) -> dict[EventKey,
     rows = conn.execute(
         """
         UPDATE events e
-        SET tenant_id = k.tenant_id, state = k.state, cause = k.cause, recipients = k.recipients::json
-        FROM unnest(%s::text[], %s::text[], %s::bigint[], %s::text[], %s::text[], %s::text[])
-             AS k(company_id, front_id, tenant_id, state, cause, recipients)
+        SET tenant_id = k.tenant_id, state = k.state, cause = k.cause, recipients = k.recipients::json,
+            to_announce = k.to_announce
+        FROM unnest(%s::text[], %s::text[], %s::bigint[], %s::text[], %s::text[], %s::text[], %s::boolean[])
+             AS k(company_id, front_id, tenant_id, state, cause, recipients, to_announce)
         WHERE e.company_id = k.company_id AND e.front_id = k.front_id AND e.tenant_id IS NULL AND e.state = 'parked'
         RETURNING e.company_id, e.front_id, e.id
         """,
@@ -206,6 +207,7 @@ def adopt_events(conn: Connection, events: Sequence[EventRow]) -> dict[EventKey,
             Texts(event.state for event in events),
             Texts(event.cause for event in events),
             Texts(event.recipients for event in events),
+            Booleans(event.to_announce for event in events),
         ),
     )
     return {(company_id, front_id): event_id for company_id, front_id, event_id in rows}

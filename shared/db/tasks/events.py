@@ -10,6 +10,24 @@ from psycopg.rows import class_row
 from shared.db.core.locks import lock_conversations
 from shared.db.core.pool import Connection
 
+# A file is announced on its own only where an endpoint names the type.
+_ANNOUNCE = """
+INSERT INTO outbox (tenant_id, conversation_id, type, event_id, attachment_id)
+SELECT marked.tenant_id, marked.conversation_id, %(type)s, marked.event_id, marked.id
+FROM marked JOIN feed_state ON %(type)s = ANY(feed_state.file_types)
+"""
+_MARK_STORED = f"""
+WITH marked AS (
+    UPDATE attachments SET state = 'stored', size = %(size)s, sha256 = %(sha256)s, path = %(path)s, stored_at = now()
+    WHERE id = %(id)s RETURNING *
+) {_ANNOUNCE}
+""".encode()  # noqa: S608 -- put together from our own statements
+_MARK = f"""
+WITH marked AS (
+    UPDATE attachments SET state = %(state)s WHERE id = %(id)s AND state <> 'stored' RETURNING *
+) {_ANNOUNCE}
+""".encode()  # noqa: S608 -- as above
+
 
 @dataclass(frozen=True, kw_only=True)
 class Event:
@@ -62,17 +80,26 @@ def file_to_store(conn: Connection, attachment_id: int) -> File:
     return file
 
 
+def keep_fetched_message(conn: Connection, event_id: int, tenant_id: int, body: bytes) -> None:
+    """Store the message as Front's API returned it, compressed: the webhook had only a part of it."""
+    conn.execute(
+        "INSERT INTO fetched_messages (event_id, tenant_id, body) VALUES (%s, %s, %s)"
+        " ON CONFLICT (event_id) DO UPDATE SET body = excluded.body",
+        (event_id, tenant_id, body),
+    )
+
+
 def mark_file_stored(conn: Connection, attachment_id: int, *, size: int, sha256: str, path: str) -> None:
     """Record that the file is durable in the storage."""
     conn.execute(
-        "UPDATE attachments SET state = 'stored', size = %s, sha256 = %s, path = %s, stored_at = now() WHERE id = %s",
-        (size, sha256, path, attachment_id),
+        _MARK_STORED,
+        {"id": attachment_id, "size": size, "sha256": sha256, "path": path, "type": "attachment.stored"},
     )
 
 
 def mark_file(conn: Connection, attachment_id: int, state: str) -> None:
     """Set the file's state to waiting, failed or discarded, unless the file is stored."""
-    conn.execute("UPDATE attachments SET state = %s WHERE id = %s AND state <> 'stored'", (state, attachment_id))
+    conn.execute(_MARK, {"id": attachment_id, "state": state, "type": f"attachment.{state}"})
 
 
 def record_merge(conn: Connection, tenant_id: int, old_id: str, new_id: str) -> None:

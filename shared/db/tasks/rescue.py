@@ -66,6 +66,7 @@ SELECT sent.any OR (coalesce(due.at <= now(), false) AND away.front IS NOT TRUE)
            OR EXISTS (SELECT FROM processes WHERE {lost} AND (sent.any OR seen_at > now() - interval '1 minute'))
            AS take_back,
        EXISTS (SELECT FROM spooled_deliveries) AS record_spooled,
+       EXISTS (SELECT FROM outbox) AS number_notifications,
        away.any OR EXISTS (
            SELECT FROM tenants WHERE parked_cause = 'missing_scope' AND probe_at <= now() AND not_before <= now()
            AND (EXISTS (SELECT FROM tasks WHERE {is_due} AND {lane_of_files})
@@ -101,6 +102,7 @@ class WaitingWork:
     dispatch: bool
     take_back: bool
     record_spooled: bool
+    number_notifications: bool
     probe: bool
     repair: bool
     carry_out_jobs: bool

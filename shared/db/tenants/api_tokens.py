@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from shared.db.core.pool import Connection
 
 
-Scope = Literal["read", "write"]
+Scope = Literal["read", "write", "messages"]
 State = Literal["valid", "expired", "revoked"]
 
 

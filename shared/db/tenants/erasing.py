@@ -143,6 +143,7 @@ def delete_rows(conn: Connection, table: str, tenant_id: int, *, limit: int) -> 
 
 def delete_tenant(conn: Connection, tenant_id: int) -> None:
     """Delete the tenant itself, unless it was deleted already. Raises NotErasing when it was not marked."""
+    conn.execute("DELETE FROM outbox WHERE tenant_id = %s", (tenant_id,))  # short, and without a foreign key
     deleted = conn.execute("DELETE FROM tenants WHERE id = %s AND parked_cause = %s", (tenant_id, MARK)).rowcount
     if not deleted and conn.execute("SELECT FROM tenants WHERE id = %s", (tenant_id,)).rowcount:
         raise NotErasing("the tenant is not marked as being erased; nothing more was removed")

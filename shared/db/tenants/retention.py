@@ -2,7 +2,8 @@
 
 Only finished events are deleted, and only while no event of their conversation is open or failed: failed work waits for
 a person, and open work reads the files and events of its conversation. The events must also be too old to be acted on:
-a deleted event counts as new when Front sends it again.
+a deleted event counts as new when Front sends it again. And they stay for as long as the feed has a notification of
+theirs, whose end is cut off first: a reader finds either all of it or none.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ OLD_EVENTS = """
         SELECT e.id FROM events e
         WHERE e.tenant_id = t.id AND e.state IN ('done', 'ignored')
           AND e.received_at < now() - greatest(make_interval(days => %(days)s), t.act_within)
+          AND NOT EXISTS (SELECT FROM notifications n WHERE n.event_id = e.id)
           AND NOT EXISTS (SELECT FROM tasks k WHERE k.event_id = e.id AND k.state IN ('ready', 'queued', 'running'))
           AND NOT EXISTS (SELECT FROM conversation_family(e.tenant_id, e.conversation_id) AS family(id)
                           JOIN events o ON o.tenant_id = e.tenant_id AND o.conversation_id = family.id

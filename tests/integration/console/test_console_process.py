@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
 import psutil
@@ -14,6 +15,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     import psycopg
+
+    from tests.integration.console.conftest import Mailroom
 
 TIMEOUT = 60.0
 
@@ -58,3 +61,21 @@ def test_in_production_people_come_by_https(web_environment: dict[str, str], tmp
     process = spawn(tmp_path / "log", {**web_environment, **production, **secrets, **front})
     assert process.wait(TIMEOUT) == 78
     assert "PUBLIC_URL: must be https" in (tmp_path / "log").read_text()
+
+
+def test_a_reader_that_waits_for_the_feed_is_answered_when_the_console_stops(
+    web_environment: dict[str, str], mailroom: Mailroom, tmp_path: Path, conn: psycopg.Connection
+) -> None:
+    token = mailroom("api-token", "create", "host", "--scope", "messages").stdout.strip()
+    conn.execute("INSERT INTO outbox (type) VALUES ('ping')")
+    with running_console(tmp_path / "log", web_environment) as console, ThreadPoolExecutor(1) as thread:
+        url = f"{console.url}/api/v1/messages?wait=30&type=tenant.paused"
+        reading = thread.submit(requests.get, url, headers={"Authorization": f"Bearer {token}"}, timeout=TIMEOUT)
+        deadline = time.monotonic() + TIMEOUT
+        while conn.execute("SELECT FROM outbox").rowcount:  # the reader numbers it, and then waits
+            assert time.monotonic() < deadline
+            time.sleep(0.05)
+        console.process.terminate()
+        answer = reading.result(TIMEOUT)
+    assert (answer.status_code, answer.json()["messages"]) == (200, [])
+    assert console.process.returncode == 0

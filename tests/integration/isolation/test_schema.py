@@ -15,6 +15,8 @@ WITHOUT_TENANT = {
     # Bodies that could not be read have no tenant. tasks_of_the_events_tenant covers all events that have one.
     "tasks_unowned_event_fkey": "tasks_of_the_events_tenant",
 }
+#: Tables without a foreign key, because it would cost a check for each message: erasing names them itself.
+WITHOUT_KEY = {"outbox"}
 
 
 @pytest.fixture
@@ -46,11 +48,11 @@ def test_every_foreign_key_between_tables_of_tenants_has_the_tenant_in_it(
 
 
 def test_every_row_of_a_tenant_goes_with_it(keys: list[ForeignKey], tenant_tables: set[str]) -> None:
-    """Cascading foreign keys reach every table, so no code needs a list of them."""
+    """Cascading foreign keys reach every table but those, so no code needs a list of them."""
     gone = {"tenants"}
     while more := {key.table for key in keys if key.on_delete == "c" and key.target in gone} - gone:
         gone |= more
-    assert tenant_tables - gone == set()
+    assert tenant_tables - gone == WITHOUT_KEY
 
 
 def test_no_deletion_reads_a_whole_table(conn: psycopg.Connection[Any], keys: list[ForeignKey]) -> None:

@@ -10,11 +10,12 @@ import pytest
 
 from shared import queue
 from shared.db.counters import read_counters
+from shared.db.host import outbox
 from shared.db.tenants import tenants
 from tests.integration.pipeline.harness import Harness
 from tests.integration.pipeline.test_parking import connect
 from workers.sweeping import retention
-from workers.sweeping.retention import delete_expired
+from workers.sweeping.retention import delete_expired, feed_days
 
 ACME, NORA = "cmp_acme", "nora@acme.example"
 TO_NORA = [{"handle": NORA, "role": "to"}]
@@ -88,8 +89,6 @@ def test_nothing_of_tenants_is_deleted_where_it_shall_be_kept_for_ever(harness: 
     mail(harness, "cmp_nobody", days_ago=4_000)
     delete_expired(harness.resources)
     assert count_rows(harness) == 2
-    harness.sweep("expire")
-    assert harness.messages.sent == []
 
 
 def test_a_worker_is_asked_every_minute(harness: Harness) -> None:
@@ -238,3 +237,45 @@ def test_while_somebody_else_deletes_nothing_is_deleted_twice(harness: Harness) 
 
     harness.resources.pool.run(delete)
     assert count_rows(harness) == 3
+
+
+def number(harness: Harness, *, days_ago: int) -> None:
+    """Number all notifications, and date them this many days ago."""
+    harness.resources.pool.run(outbox.number)
+    harness.sql(
+        "UPDATE notifications SET at = now() - make_interval(days => %s) WHERE at > now() - '1 day'::interval", days_ago
+    )
+
+
+def feed(harness: Harness) -> tuple[list[int], int]:
+    """Return the positions in the feed, and the first one that is kept."""
+    positions = [position for (position,) in harness.sql("SELECT position FROM notifications ORDER BY 1")]
+    return positions, harness.one("SELECT first_kept FROM feed_state")
+
+
+def test_the_end_of_the_feed_is_cut_before_the_events_of_its_notifications_are_deleted(harness: Harness) -> None:
+    keep(harness, retention_events_days=10, retention_feed_days=5)
+    tenant(harness)
+    harness.sql("DELETE FROM outbox")  # the tenant was connected
+    mail(harness, days_ago=12)
+    number(harness, days_ago=4)
+    delete_expired(harness.resources)
+    assert (count_rows(harness), *feed(harness)) == (1, [1, 2], 1)
+    number(harness, days_ago=4)
+    harness.sql("UPDATE notifications SET at = at - interval '2 days'")
+    delete_expired(harness.resources)
+    assert (count_rows(harness), *feed(harness)) == (0, [], 3)
+
+
+def test_only_the_end_of_the_feed_is_cut(harness: Harness) -> None:
+    keep(harness, retention_events_days=0, retention_feed_days=5)
+    for days_ago in (7, 6, 1, 8, 2):  # the fourth waits until the third may go
+        harness.sql("INSERT INTO outbox (type, at) VALUES ('ping', now() - make_interval(days => %s))", days_ago)
+    harness.resources.pool.run(outbox.number)
+    delete_expired(harness.resources)
+    assert feed(harness) == ([3, 4, 5], 3)
+
+
+def test_the_feed_is_not_kept_longer_than_events(harness: Harness) -> None:
+    assert feed_days(harness.settings.model_copy(update={"retention_events_days": 10, "retention_feed_days": 30})) == 10
+    assert feed_days(harness.settings.model_copy(update={"retention_events_days": 0, "retention_feed_days": 30})) == 30

@@ -13,6 +13,7 @@ import pytest
 
 from shared.db.core.locks import SWEEPER, Role
 from shared.db.core.pool import KEEPALIVES
+from shared.db.host import outbox
 from shared.db.tasks import rescue
 from shared.errors import StoreUnavailable
 from shared.process import heartbeat
@@ -175,6 +176,7 @@ def one_task(harness: Harness) -> None:
     harness.user(harness.tenant("cmp_acme"), NORA)
     harness.send("inbound_received", "cmp_acme", recipients=TO_NORA)
     harness.record()
+    harness.resources.pool.run(outbox.number)
 
 
 READY = "UPDATE tasks SET state = 'ready', lease_until = NULL, due_at = now() + interval '{}'"
@@ -201,7 +203,7 @@ LOST = "INSERT INTO processes (name, kind, seen_at) VALUES ('lost', 'worker', no
         ([READY.format("30 s")], set()),
         (["UPDATE tasks SET state = 'ready', lease_until = NULL, due_at = 'infinity'"], set()),
         (["UPDATE tasks SET lease_until = now() - interval '1 s'"], {"dispatch", "take_back"}),
-        ([READY.format("0 s"), PAUSED], set()),
+        ([READY.format("0 s"), PAUSED], {"number_notifications"}),
         ([READY.format("0 s"), HELD_BACK], set()),
         ([READY.format("0 s"), OUTAGE.format("front")], {"probe"}),
         ([READY.format("0 s"), OUTAGE.format("storage")], {"probe", "dispatch"}),
@@ -212,7 +214,7 @@ LOST = "INSERT INTO processes (name, kind, seen_at) VALUES ('lost', 'worker', no
         ([DONE, REPAIR.format("waiting", "0 s", "-1 s")], {"repair"}),
         ([DONE, REPAIR.format("waiting", "1 h", "-1 s")], set()),
         ([DONE, REPAIR.format("waiting", "0 s", "30 s")], set()),
-        ([DONE, REPAIR.format("waiting", "0 s", "-1 s"), PAUSED], set()),
+        ([DONE, REPAIR.format("waiting", "0 s", "-1 s"), PAUSED], {"number_notifications"}),
         ([DONE, REPAIR.format("running", "0 s", "30 s")], set()),
         ([DONE, REPAIR.format("running", "0 s", "-1 s")], {"repair"}),
         ([DONE, LOST.format("17 s")], {"take_back", "repair"}),
@@ -231,6 +233,14 @@ def test_a_look_shows_that_deliveries_wait_in_the_spool(harness: Harness) -> Non
     assert wanted(harness) == set()
     harness.sql("INSERT INTO spooled_deliveries (id, received_at, body) VALUES (gen_random_uuid(), now(), 'x')")
     assert wanted(harness) == {"record_spooled"}
+
+
+def test_a_look_shows_that_notifications_wait_for_their_positions(harness: Harness) -> None:
+    harness.sql("INSERT INTO outbox (type) VALUES ('ping')")
+    assert wanted(harness) == {"number_notifications"}
+    harness.sweep("number_notifications")
+    assert wanted(harness) == set()
+    assert harness.sql("SELECT position, type FROM notifications") == [(1, "ping")]
 
 
 @pytest.mark.parametrize(("due", "seconds"), [("0.4 s", 0.4), ("30 s", 30.0), ("2 min", None), ("-1 s", None)])
@@ -266,7 +276,8 @@ def test_lost_time_leaves_the_workers_time_to_settle(
 ) -> None:
     job = PeriodicJob(name="take_back", every=1.0, rests=30.0, after_outage=10.0, run=lambda _: None)
     lookout = Lookout(role, [job])
-    nothing = dict.fromkeys(("dispatch", "record_spooled", "probe", "repair", "carry_out_jobs"), False)
+    jobs = ("dispatch", "record_spooled", "number_notifications", "probe", "repair", "carry_out_jobs")
+    nothing = dict.fromkeys(jobs, False)
     clocks = iter([50.0, 50.0 + clock_passed])
     monkeypatch.setattr(
         role,

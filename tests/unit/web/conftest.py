@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, TypeAlias
 
 import pytest
 
+from console.feed_watch import FeedWatch
 from console.web.app import create_app
 from console.web.lookups import Lookups
 from console.web.resources import ConsoleResources
@@ -55,6 +56,7 @@ def resources_for(pool: UnavailablePool | FixedPool | None = None, **given: str)
         token_endpoint=TokenEndpoint(NOWHERE, client_id="id", client_secret="secret"),
         vault=TokenVault(settings.token_keys),
         lookups=Lookups(settings, UnavailablePool()),  # type: ignore[arg-type]
+        feed_watch=FeedWatch(UnavailablePool(), most=1, most_of_one=1),  # type: ignore[arg-type]
     )
 
 

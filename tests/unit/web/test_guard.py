@@ -23,6 +23,7 @@ FOR_EVERYBODY = {
     "static": "styles and scripts",
     "openapi": "describes the API, and holds nothing of an installation",
     "api_docs": "the same for people",
+    "notification_schema": "describes what is sent, and holds nothing of an installation",
     "connect.start": "the link is the secret",
     "connect.go_on": "the link is the secret",
     "connect.callback": "the state is the secret",

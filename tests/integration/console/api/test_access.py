@@ -50,6 +50,7 @@ class Rows:
     groups: int
     jobs: int
     repairs: int
+    message: str
 
 
 def insert_rows(conn: psycopg.Connection, tenant: int, company: str) -> Rows:
@@ -76,7 +77,23 @@ def insert_rows(conn: psycopg.Connection, tenant: int, company: str) -> Rows:
         repairs=number_of(
             conn, "INSERT INTO repairs (tenant_id, requested_by) VALUES (%s, 'nora') RETURNING id", tenant
         ),
+        message=insert_message(conn, tenant, event),
     )
+
+
+def insert_message(conn: psycopg.Connection, tenant: int, event: int) -> str:
+    """Insert a notification about the event into the feed, and return its id."""
+    conn.execute("DELETE FROM outbox")
+    row = conn.execute(
+        """
+        INSERT INTO notifications (position, tenant_id, conversation_id, type, event_id, at)
+        SELECT last_position + 1, %s, 'cnv_1', 'message.received', %s, now() FROM feed_state RETURNING id
+        """,
+        (tenant, event),
+    ).fetchone()
+    conn.execute("UPDATE feed_state SET last_position = last_position + 1")
+    assert row
+    return f"msg_{row[0].hex}"
 
 
 def number_of(conn: psycopg.Connection, query: str, tenant: int) -> int:
@@ -95,6 +112,7 @@ def path_of(rule: Rule, tenant: int, rows: Rows | None = None) -> str:
     path = rule.rule.removeprefix("/api/v1")
     path = path.replace("<int:tenant_id>", str(tenant)).replace("<anything:external_id>", "17")
     noun = path.split("/")[1].removeprefix("failure-")
+    path = path.replace("<string:message_id>", rows.message if rows else f"msg_{'0' * 32}")
     return path.replace("<int:number>", str(getattr(rows, noun, 1))).replace("<string:step>", "start")
 
 
@@ -141,7 +159,9 @@ def test_a_token_of_one_tenant_finds_no_other_on_any_route(
     )
     before = stored(conn)
     answered = answers(bound, application, other.tenant, other)
-    of_one = {rule.endpoint for rule, _ in routes(application) if {"tenant_id", "number"} & rule.arguments}
+    of_one = {
+        rule.endpoint for rule, _ in routes(application) if {"tenant_id", "number", "message_id"} & rule.arguments
+    }
     of_one |= {"api.request_repairs", "api.stop_repairs"}
     assert {endpoint: answered[endpoint].status_code for endpoint in of_one} == dict.fromkeys(of_one, 404)
     assert {endpoint for endpoint, answer in answered.items() if answer.status_code == 403} == FOR_ALL_TENANTS
@@ -207,7 +227,8 @@ def test_a_token_that_reads_writes_on_no_route(
     before = stored(conn)
     answered = answers(reader, application, tenant, ours)
     writing = {rule.endpoint for rule, method in routes(application) if method not in READING}
-    assert {endpoint for endpoint, answer in answered.items() if answer.status_code == 403} == writing
+    messages = {rule.endpoint for rule, _ in routes(application) if rule.rule.startswith("/api/v1/messages")}
+    assert {endpoint for endpoint, answer in answered.items() if answer.status_code == 403} == writing | messages
     assert "scope_too_small" in reader.answer("POST", f"/tenants/{tenant}/pause").get_data(as_text=True)
     assert stored(conn) == before
 

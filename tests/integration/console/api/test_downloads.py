@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import time
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -10,6 +11,7 @@ import pytest
 from console.attachment_content import CHUNK_BYTES
 from console.web.app import create_app
 from console.web.resources import open_resources
+from shared.host.body import Links
 from shared.settings import Settings
 from shared.storage import attachment_path
 from tests.integration.console.api.client import ApiClient, token_for
@@ -177,3 +179,56 @@ def test_an_object_store_that_refuses_is_503_and_tells_no_key(
     resources.pool.close()
     assert (answer.status_code, answer.get_json()["code"]) == (503, "storage_unavailable")
     assert "canary-key" not in answer.get_data(as_text=True)
+
+
+# Signed links
+
+
+def link(resources: ConsoleResources, number: int, *, expires_in: float = 60, key: bytes | None = None) -> str:
+    """Return the path of a link to the file as a notification has it."""
+    settings = resources.settings
+    links = Links(
+        public_url="",
+        front_app_url="",
+        secret_key=key or settings.secret_key.get_secret_value().encode(),
+        expires_at=int(time.time() + expires_in),
+    )
+    return links.download(number)
+
+
+def test_a_signed_link_needs_no_token_and_takes_a_range(resources: ConsoleResources, number: int) -> None:
+    client = create_app(resources.settings, resources=resources).test_client()
+    path = link(resources, number)
+    assert client.get(path).get_data() == CONTENT
+    part = client.get(path, headers={"Range": "bytes=10-19"})
+    assert (part.status_code, part.get_data()) == (206, CONTENT[10:20])
+    assert client.head(path).headers["ETag"] == f'"{SHA256}"'
+
+
+def test_a_link_that_was_changed_or_has_ended_is_refused(resources: ConsoleResources, number: int) -> None:
+    client = create_app(resources.settings, resources=resources).test_client()
+    good, ended = link(resources, number), link(resources, number, expires_in=-2)
+    for path, code in (
+        (ended, "link_expired"),
+        (good.replace(f"/{number}/", f"/{number + 1}/"), "link_invalid"),
+        (good.replace("expires=", "expires=9"), "link_invalid"),
+        (good.replace("signature=", "signature=0"), "link_invalid"),
+        (good.partition("?")[0] + "?signature=0", "link_invalid"),
+        (link(resources, number, key=b"another"), "link_invalid"),
+    ):
+        answer = client.get(path)
+        assert (answer.status_code, answer.get_json()["code"]) == (403, code), path
+    assert client.get(good.partition("?")[0]).status_code == 401
+
+
+def test_a_signed_link_opens_nothing_else(resources: ConsoleResources, number: int) -> None:
+    client = create_app(resources.settings, resources=resources).test_client()
+    query = link(resources, number).partition("?")[2]
+    for path in ("messages", "events", f"events/{number}", "status"):
+        assert client.get(f"/api/v1/{path}?{query}").status_code == 401
+
+
+def test_a_token_for_messages_downloads_files(resources: ConsoleResources, mailroom: Mailroom, number: int) -> None:
+    client = create_app(resources.settings, resources=resources).test_client()
+    host = ApiClient(client=client, token=token_for(mailroom, "host", "--scope", "messages"))
+    assert host.answer("GET", path_of(number)).get_data() == CONTENT

@@ -1,0 +1,1 @@
+"""Notifications for the host application: their types, their bodies and the links in them. Pure, but for the clock."""
