@@ -11,6 +11,7 @@ from urllib.parse import urlsplit
 
 import redis
 
+from console.access.provider import OIDC_RETURN, open_provider
 from console.issued_secrets import OAUTH_SETTINGS, missing_oauth_settings
 from console.key_rotation import KeyUsage, key_usage
 from console.rejected import is_alarming, read_rejected
@@ -259,14 +260,24 @@ def _check_oauth_app(settings: Settings) -> Iterator[Finding]:
     found = f"not set: {', '.join(missing)}" if missing else "client id and secret set"
     fix = "copy client id and secret from the OAuth page of the Front app: without them no link connects a tenant"
     yield Finding(name="oauth app", ok=not missing, found=found, fix=fix)
-    local = settings.mailroom_env == "development" and urlsplit(settings.public_url).hostname in LOOPBACK_HOSTS
+    name = "CONNECT_URL" if settings.connect_url else "PUBLIC_URL"
+    local = settings.mailroom_env == "development" and urlsplit(settings.connect_origin).hostname in LOOPBACK_HOSTS
     yield Finding(
-        name="public url",
-        ok=local or settings.public_url.startswith("https://"),
-        found=settings.public_url,
-        fix="set PUBLIC_URL to the https address at which your proxy passes requests to the console, and list "
-        "PUBLIC_URL/oauth/callback as a redirect URL of the Front app",
+        name=name.lower().replace("_", " "),
+        ok=local or settings.connect_origin.startswith("https://"),
+        found=settings.connect_origin,
+        fix=f"set {name} to the https address at which your proxy passes requests to the console, and list "
+        f"{name}/oauth/callback as a redirect URL of the Front app",
     )
+
+
+def _check_openid_provider(settings: Settings) -> Iterator[Finding]:
+    """Check that people can log in by the OpenID provider, if there is one."""
+    provider = open_provider(settings)
+    if provider is not None:
+        provider.begin()
+        found = f"{provider.host} answers; its client needs the redirect URL {settings.public_url}{OIDC_RETURN}"
+        yield Finding(name="openid provider", ok=True, found=found)
 
 
 def _any_by_link(settings: Settings) -> bool:
@@ -296,5 +307,6 @@ CHECKS: tuple[tuple[str, Callable[[Settings], Iterator[Finding]], str], ...] = (
     ("signatures", _check_signatures, "check REDIS_URL"),
     ("tokens", _check_tokens, "see the lines above"),
     ("oauth_app", _check_oauth_app, "see the lines above"),
+    ("openid_provider", _check_openid_provider, "check OIDC_ISSUER and the way to it; passwords work meanwhile"),
     ("erased_companies", _check_erased_companies, "start PostgreSQL, or check DATABASE_URL"),
 )

@@ -49,7 +49,7 @@ def new_link(
     token = secrets.token_urlsafe(32)
     with conn.transaction():
         expires_at = consent.add_link(conn, tenant_id, digest_of(token), valid_for=valid_for, company_id=company_id)
-    return NewLink(url=f"{settings.public_url}/connect/{token}", expires_at=expires_at)
+    return NewLink(url=f"{settings.connect_origin}/connect/{token}", expires_at=expires_at)
 
 
 def digest_of(token: str) -> bytes:

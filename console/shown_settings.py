@@ -36,7 +36,7 @@ def shown_settings(settings: Settings) -> list[ShownSetting]:
 def _value(value: object) -> str:
     if isinstance(value, SecretStr):
         return "set" if value.get_secret_value() else "not set"
-    if isinstance(value, list):
+    if isinstance(value, (list, tuple)):
         if any(isinstance(each, SecretStr) for each in value):
             return f"{len(value)} set"
         return ", ".join(map(str, value)) or "not set"

@@ -7,7 +7,6 @@ answer. So neither a slow sender nor a slow store holds a thread, and no two thr
 from __future__ import annotations
 
 import asyncio
-import ipaddress
 import time
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
@@ -26,18 +25,20 @@ from ingest.rejections import RejectionLog
 from shared import failpoints
 from shared.errors import BodyTooSlow, DoorFull
 from shared.process import metrics, private_port
+from shared.process.forwarded import forwarded, network_of
 from shared.process.logs import configure
 from shared.process.serving import WSGI, call, stop_with_parent, wsgi_key
 from shared.rejected_requests import RejectedRequests
 from shared.settings import current
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Sequence
     from wsgiref.types import WSGIApplication, WSGIEnvironment
 
     from granian.rsgi import HTTPProtocol, Scope  # type: ignore[attr-defined]  # as above
 
     from ingest.keeper import Keeper
+    from shared.process.forwarded import Network
     from shared.process.serving import Answer
 
 BODY_SECONDS = 10.0
@@ -54,10 +55,19 @@ READY_SECONDS = 3.0  # longer than the stores need to tell that they are away
 class Server:
     """A WSGI application as an RSGI application, one in each process."""
 
-    def __init__(self, app: WSGIApplication, keeper: Keeper, bodies: Bodies, *, shows_metrics: bool = False) -> None:
+    def __init__(
+        self,
+        app: WSGIApplication,
+        keeper: Keeper,
+        bodies: Bodies,
+        *,
+        trusted_proxies: Sequence[Network] = (),
+        shows_metrics: bool = False,
+    ) -> None:
         self._app = app
         self._keeper = keeper
         self._bodies = bodies
+        self._trusted_proxies = trusted_proxies
         self._aside = ThreadPoolExecutor(ASIDE_THREADS, "aside")
         self._shown = private_port.PATHS if shows_metrics else ()
 
@@ -85,7 +95,7 @@ class Server:
             await self._bodies.drain(Body(), environ_of(scope, Hold()), proto)
             return
         hold, body = Hold(), Body()
-        environ = environ_of(scope, hold)
+        environ = environ_of(scope, hold, self._trusted_proxies)
         is_webhook = environ["REQUEST_METHOD"] == "POST" and environ["PATH_INFO"] == WEBHOOKS
         try:
             if is_webhook:
@@ -155,7 +165,8 @@ class Bodies:
 
     Nobody knows before its end whether a body is signed, and strangers may never end theirs. So a body that needs room
     is not refused for them: those go that took most room for longest. One address holds at most half of the room by
-    bodies that are not known to be signed. Behind a proxy all senders have one address, and share that half.
+    bodies that are not known to be signed. Behind a proxy that TRUSTED_PROXIES does not
+    name, all senders have one address and share that half.
     """
 
     def __init__(
@@ -285,15 +296,7 @@ async def _skip(proto: HTTPProtocol, size: int) -> None:
             return
 
 
-def network_of(address: str) -> str:
-    """Return whom an address belongs to: itself for IPv4, its /64 for IPv6."""
-    if ":" not in address:
-        return address
-    ip = ipaddress.IPv6Address(address.strip("[]").partition("%")[0])
-    return str(ip.ipv4_mapped or ipaddress.ip_network((ip, 64), strict=False))
-
-
-def environ_of(scope: Scope, hold: Hold) -> WSGIEnvironment:
+def environ_of(scope: Scope, hold: Hold, trusted_proxies: Sequence[Network] = ()) -> WSGIEnvironment:
     """The WSGI environment of a request, without its body. A header given twice is joined by a comma."""
     host, _, port = scope.server.rpartition(":")
     environ = WSGI | {
@@ -311,7 +314,7 @@ def environ_of(scope: Scope, hold: Hold) -> WSGIEnvironment:
     for name, value in scope.headers.items():
         if key := wsgi_key(name):
             environ[key] = f"{environ[key]},{value}" if key in environ else value
-    return environ
+    return environ | forwarded(environ, trusted_proxies) if trusted_proxies else environ
 
 
 def open_door() -> Server:
@@ -325,5 +328,6 @@ def open_door() -> Server:
         create_app(settings, rejections=RejectionLog(RejectedRequests(settings.redis_url.get_secret_value()))),
         open_keeper(settings),
         Bodies(limit=settings.max_body_bytes),
+        trusted_proxies=settings.trusted_proxies,
         shows_metrics=private_port.shown_on_public_port(settings),
     )

@@ -9,25 +9,21 @@ from contextvars import ContextVar
 from functools import cache
 from ipaddress import IPv4Network, IPv6Network
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self, TypeVar
+from typing import Any, Literal, Self, TypeVar
 from urllib.parse import quote, urlsplit
 
-from cryptography.fernet import Fernet
 from pydantic import (
-    AfterValidator,
-    AnyHttpUrl,
-    BeforeValidator,
     Field,
     SecretStr,
-    TypeAdapter,
     ValidationError,
     ValidationInfo,
     field_validator,
 )
-from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from shared import failpoints
 from shared.errors import ConfigurationError
+from shared.setting_values import FernetKeys, Keys, Networks, Origin, Url, checked_http_url, checked_origin, cleaned
 
 #: Each of these may also be given as NAME_FILE, the path of a file that holds it.
 SECRETS = (
@@ -37,6 +33,7 @@ SECRETS = (
     "FRONT_SIGNING_KEYS",
     "FRONT_CLIENT_ID",
     "FRONT_CLIENT_SECRET",
+    "OIDC_CLIENT_SECRET",
     "TOKEN_KEYS",
     "SECRET_KEY",
 )
@@ -52,67 +49,14 @@ REQUIRED_IN_PRODUCTION = (
 )
 #: A shorter secret can be guessed.
 MIN_SECRET_BYTES = 32
-#: What editors, spreadsheets and shells leave around a value, invisible characters among them.
-_AROUND = " \t\r\n\f\v\0\xa0\u200b\u2060\ufeff"
-_QUOTES = ("''", '""', "\u2018\u2019", "\u201c\u201d")
 #: Kubernetes sets NAME_PORT for a service called NAME.
 _KUBERNETES_PORT = re.compile(r"(tcp|udp|sctp)://.*")
 #: conda's compilers set HOST to the machine's type.
 _CONDA_HOST = re.compile(r"\w+-(conda|apple)[\w.]*(-[\w.]+)*")
-_HTTP_URL = TypeAdapter(AnyHttpUrl)
 #: The settings that the process which loads them cannot run without; see `load`.
 _needed: ContextVar[frozenset[str]] = ContextVar("_needed", default=frozenset())
 
 T = TypeVar("T")
-
-
-def _cleaned(text: str) -> str:
-    """Return the text without invisible characters and without one or more pairs of quotes around it."""
-    text = text.strip(_AROUND)
-    while len(text) > 1 and text[0] + text[-1] in _QUOTES:
-        text = text[1:-1].strip(_AROUND)
-    return text
-
-
-def _split_at_commas(value: Any) -> Any:
-    return [part for each in value.split(",") if (part := _cleaned(each))] if isinstance(value, str) else value
-
-
-def _checked_http_url(value: str) -> str:
-    try:
-        url = _HTTP_URL.validate_python(value)
-    except ValidationError:
-        raise ValueError("not an address as in https://host") from None
-    if not value.startswith(("https://", "http://")) or url.username or url.password or url.query or url.fragment:
-        raise ValueError("an address begins with https:// (or http://) and has neither user, query nor fragment")
-    return value.rstrip("/")
-
-
-def _checked_fernet_key(value: SecretStr) -> SecretStr:
-    try:
-        Fernet(value.get_secret_value())
-    except ValueError:
-        raise ValueError("not a Fernet key; `mailroom keys generate` prints one") from None
-    return value
-
-
-def checked_origin(value: str) -> str:
-    """Return the URL of a host alone, without a slash at its end."""
-    parts = urlsplit(url := value.rstrip("/"))
-    try:
-        is_origin = _checked_http_url(f"{parts.scheme}://{parts.netloc}").lower() == url.lower()
-    except ValueError:
-        is_origin = False
-    if not is_origin:
-        raise ValueError("write it as https://console.your.host, without a path: the console needs a host of its own")
-    return url
-
-
-Url = Annotated[str, AfterValidator(_checked_http_url)]
-Keys = Annotated[list[SecretStr], NoDecode, BeforeValidator(_split_at_commas)]
-FernetKeys = Annotated[
-    list[Annotated[SecretStr, AfterValidator(_checked_fernet_key)]], NoDecode, BeforeValidator(_split_at_commas)
-]
 
 
 class Settings(BaseSettings):
@@ -153,8 +97,23 @@ class Settings(BaseSettings):
         default_factory=list, description="Fernet keys that encrypt tenants' tokens, newest first, separated by commas"
     )
     secret_key: SecretStr = Field(SecretStr(""), description="Signs cookies, and links to files")
-    public_url: Annotated[str, AfterValidator(checked_origin)] = Field(
+    public_url: Origin = Field(
         "http://localhost:8081", description="Where people reach the console: scheme and host, without a path"
+    )
+    connect_url: str = Field(
+        "",
+        description="Where customers reach the pages that connect Front, if not at PUBLIC_URL; each host then has its "
+        "own pages alone",
+    )
+    oidc_issuer: str = Field(
+        "", description="OpenID Connect: the issuer with whose accounts people may log in to the console, too"
+    )
+    oidc_client_id: str = Field("", description="Client id of the console at OIDC_ISSUER")
+    oidc_client_secret: SecretStr = Field(SecretStr(""), description="Client secret of the console at OIDC_ISSUER")
+    trusted_proxies: Networks = Field(
+        (),
+        description="Addresses or networks of your proxies, separated by commas; nobody else is believed about the "
+        "address and scheme of a sender",
     )
     host: str = Field(
         "",
@@ -221,7 +180,7 @@ class Settings(BaseSettings):
         """Strip what is around a value; what is empty then, or is a platform's own variable, counts as unset."""
         if not isinstance(value, str):
             return value
-        name, text = str(info.field_name), _cleaned(value)
+        name, text = str(info.field_name), cleaned(value)
         if not text or _is_of_platform(name, text):
             return cls.model_fields[name].get_default(call_default_factory=True)
         if any(unicodedata.category(character) in ("Cc", "Cs") for character in text):
@@ -255,10 +214,20 @@ class Settings(BaseSettings):
             raise ValueError(str(exc)) from None
         return value
 
-    @field_validator("front_api_url", "front_app_url")
+    @field_validator("connect_url", "oidc_issuer")
+    @classmethod
+    def _check_optional_url(cls, value: str, info: ValidationInfo) -> str:
+        """Check what may be unset. A provider compares the issuer to the letter, so that one keeps its last slash."""
+        if info.field_name == "connect_url":
+            return value and checked_origin(value)
+        if value:
+            checked_http_url(value)
+        return value
+
+    @field_validator("front_api_url", "front_app_url", "connect_url", "oidc_issuer")
     @classmethod
     def _require_https_in_production(cls, value: str, info: ValidationInfo) -> str:
-        if _in_production(info) and not value.startswith("https://"):
+        if _in_production(info) and value and not value.startswith("https://"):
             raise ValueError("must be https in production")
         return value
 
@@ -275,6 +244,16 @@ class Settings(BaseSettings):
         """Return STORAGE_URL, or the URL of a folder below MAILROOM_DATA when it is unset."""
         folder = quote(str((self.mailroom_data / "files").resolve()))
         return self.storage_url.get_secret_value() or f"file://{folder}"
+
+    @property
+    def connect_origin(self) -> str:
+        """Return CONNECT_URL, or PUBLIC_URL when it is unset."""
+        return self.connect_url or self.public_url
+
+    @property
+    def has_connect_host(self) -> bool:
+        """Whether customers reach the connect pages at a host of their own."""
+        return urlsplit(self.connect_origin).netloc.lower() != urlsplit(self.public_url).netloc.lower()
 
     @property
     def listen_host(self) -> str:
@@ -344,7 +323,7 @@ def load(*needed: str) -> Settings:
     `needed`: the settings that this process cannot run without. No process has to know the secrets of another one.
     The environment wins over `MAILROOM_DATA/environment`, which `mailroom up` writes for its embedded servers.
     """
-    data = Path(_cleaned(os.environ.get("MAILROOM_DATA", "")) or ".mailroom")
+    data = Path(cleaned(os.environ.get("MAILROOM_DATA", "")) or ".mailroom")
     token = _needed.set(frozenset(needed))
     try:
         settings = Settings(_env_file=data / "environment", **_read_secret_files())  # type: ignore[arg-type]
@@ -377,8 +356,8 @@ def _read_secret_files() -> dict[str, str]:
     """Read the secrets that are given as NAME_FILE. When NAME is set too, it wins."""
     found, mistakes = {}, []
     for name in SECRETS:
-        path = _cleaned(os.environ.get(f"{name}_FILE", ""))
-        if path and not _cleaned(os.environ.get(name, "")):
+        path = cleaned(os.environ.get(f"{name}_FILE", ""))
+        if path and not cleaned(os.environ.get(name, "")):
             try:
                 found[name.lower()] = _read_secret_file(Path(path))
             except OSError as exc:
@@ -397,9 +376,9 @@ def _read_secret_file(path: Path) -> str:
         text = content.decode("utf-16" if content.startswith((b"\xff\xfe", b"\xfe\xff")) else "utf-8-sig")
     except UnicodeDecodeError:
         raise ValueError("is not text in UTF-8 or UTF-16") from None
-    if not (cleaned := _cleaned(text)):
+    if not (found := cleaned(text)):
         raise ValueError("is empty")
-    return cleaned
+    return found
 
 
 def _explain(error: ValidationError) -> str:

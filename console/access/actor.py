@@ -87,13 +87,17 @@ class NotAllowed(MailroomError):
 
 @dataclass(frozen=True, kw_only=True)
 class Actor:
-    """Somebody who asks for a change. `tenant_id`: the only tenant that the actor may see; None: all tenants."""
+    """Somebody who asks for a change. `tenant_id`: the only tenant that the actor may see; None: all tenants.
+
+    `address`: the IP address from which the request came; None for a command.
+    """
 
     name: str
     via: Via
     verbs: frozenset[str]
     tenant_id: int | None = None
     account_id: int | None = None
+    address: str | None = None
 
     @property
     def signature(self) -> str:
@@ -114,14 +118,20 @@ class Actor:
             raise NotAllowed(f"{self.name} may not {VERBS[verb]}; an admin can change that")
 
 
-def account_actor(account: Account) -> Actor:
+def account_actor(account: Account, *, address: str | None = None) -> Actor:
     """Return the actor for somebody who is logged in to the console."""
-    return Actor(name=account.email, via="page", verbs=ROLES[account.role], account_id=account.id)
+    return Actor(name=account.email, via="page", verbs=ROLES[account.role], account_id=account.id, address=address)
 
 
-def bearer_actor(bearer: Bearer) -> Actor:
+def bearer_actor(bearer: Bearer, *, address: str | None = None) -> Actor:
     """Return the actor for a program that sends an API token."""
-    return Actor(name=f"API token {bearer.name}", via="api", verbs=SCOPES[bearer.scope], tenant_id=bearer.tenant_id)
+    return Actor(
+        name=f"API token {bearer.name}",
+        via="api",
+        verbs=SCOPES[bearer.scope],
+        tenant_id=bearer.tenant_id,
+        address=address,
+    )
 
 
 def command_line_actor(name: str) -> Actor:

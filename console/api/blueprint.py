@@ -124,7 +124,7 @@ def authorize() -> None:
         return
     g.bearer = bearer = find_bearer()
     g.token_name = bearer.name
-    g.actor = actor = bearer_actor(bearer)
+    g.actor = actor = bearer_actor(bearer, address=request.remote_addr)
     if request.method in READ_METHODS and VERBS_OF_READS.get(request.endpoint or "", "read") not in actor.verbs:
         raise ScopeTooSmall(f"the token {bearer.name!r} may read messages and their files only")
     if request.method not in READ_METHODS and verb_of_route() not in actor.verbs:

@@ -10,7 +10,7 @@ from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import structlog
-from flask import Response, g, request
+from flask import Response, current_app, g, request
 from werkzeug.exceptions import HTTPException
 
 from console.access.actor import NotAllowed
@@ -326,8 +326,8 @@ def _unavailable(exc: MailroomError) -> Response:
 
 
 def is_api_request() -> bool:
-    """Whether the current request is one to the API rather than to a page."""
-    return request.path.startswith(API_PATH)
+    """Whether the current request is one to the API rather than to a page; no host of its own has an API."""
+    return request.path.startswith(API_PATH) and "api" in current_app.blueprints
 
 
 def request_id() -> str:

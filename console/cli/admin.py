@@ -104,6 +104,21 @@ def enable(email: str) -> None:
     click.echo(f"{email} can log in again")
 
 
+@admin.command()
+@email_argument
+def unbind(email: str) -> None:
+    """Release somebody from their identity at the OpenID provider, and log them out everywhere.
+
+    Their next log-in there binds the account anew, by its e-mail address.
+    """
+    from console.operations import accounts as operations
+    from console.operations.audited import in_transaction
+
+    with database() as conn:
+        operations.unbind_identity(in_transaction(conn), _actor(), operations.require_account(conn, email))
+    click.echo(f"{email} is bound to no identity of an OpenID provider now")
+
+
 def _set_enabled(email: str, *, enabled: bool) -> None:
     from console.operations import accounts as operations
     from console.operations.audited import in_transaction

@@ -48,7 +48,7 @@ class ConsoleUrl(click.ParamType[str]):
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
         """Return the address without a slash at its end."""
-        from shared.settings import checked_origin
+        from shared.setting_values import checked_origin
 
         try:
             return checked_origin(str(value))

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from console.access.actor import Actor
     from shared.db.accounts.accounts import Account, Purpose, Role
     from shared.db.core.pool import Connection
+    from shared.openid import Identity
 
 LONGEST_EMAIL = 254  # RFC 5321
 LONGEST_NAME = 100
@@ -43,6 +44,17 @@ class LinkClosed(MailroomError):
     code = "link_closed"
 
 
+class IdentityUnknown(MailroomError):
+    """No account lets this identity of an OpenID provider in. `reason` is for the audit, and not for the person."""
+
+    code = "identity_unknown"
+
+    def __init__(self, reason: str, *, account: Account | None = None):
+        super().__init__("nobody here is let in with this account")
+        self.reason = reason
+        self.account = account
+
+
 class WrongPassword(MailroomError):
     """The password is not the one of the account."""
 
@@ -55,6 +67,14 @@ class LoginLink:
 
     path: str
     expires_at: datetime
+
+
+@dataclass(frozen=True, kw_only=True)
+class NewSession:
+    """A session that is started: the digest of its secret, and the IP address of its browser."""
+
+    digest: bytes
+    address: str | None
 
 
 def add_account(run: Run, actor: Actor, *, email: str, name: str, role: Role) -> int:
@@ -98,7 +118,72 @@ def set_enabled(run: Run, actor: Actor, account: Account, *, enabled: bool) -> N
     carry_out(run, actor, change, lambda conn: work(conn, account.id))
 
 
-def set_password_by_link(run: Run, token: str, password: str, session: bytes) -> Account:
+def unbind_identity(run: Run, actor: Actor, account: Account) -> None:
+    """Release an account from its OpenID identity, end its sessions, and let its next log-in bind another one.
+
+    Raises NotAllowed.
+    """
+    change = Change(
+        verb="manage_accounts", target=account.email, before={"provider": account.oidc_issuer}, after={"provider": None}
+    )
+    carry_out(run, actor, change, lambda conn: accounts.unbind_identity(conn, account.id))
+
+
+def log_in_with_identity(
+    run: Run, identity: Identity, session: NewSession, *, account_id: int | None = None
+) -> Account:
+    """Start a session for the account of an OpenID identity. Raises IdentityUnknown.
+
+    An identity is known by issuer and subject alone. It is bound once to an account: to `account_id`, of somebody who
+    was logged in when they asked for it, else to the one with the e-mail address that the provider has verified.
+    """
+
+    def work(conn: Connection) -> Account:
+        found = accounts.find_by_identity(conn, identity.issuer, identity.subject)
+        owner = found or _bind(conn, identity, account_id)
+        if account_id not in {None, owner.id}:
+            raise IdentityUnknown("the identity is bound to another account", account=owner)
+        if not owner.is_enabled:
+            raise IdentityUnknown("the account is disabled", account=owner)
+        sessions.start(conn, owner.id, session.digest)
+        bound = "by its owner" if account_id is not None else "by its e-mail address"
+        detail = f"OpenID Connect, {identity.issuer}" + ("" if found else f"; bound to the account {bound}")
+        audit.write(conn, _login_entry(owner.email, allowed=True, detail=detail, address=session.address))
+        return owner
+
+    return run(work)
+
+
+def note_refused_identity(conn: Connection, account: Account | None, *, reason: str, address: str | None) -> None:
+    """Write into the audit that a log-in by OpenID Connect was refused. No account: nobody knows whose it was."""
+    who = account.email if account else "unknown"
+    audit.write(conn, _login_entry(who, allowed=False, detail=f"OpenID Connect: {reason}", address=address))
+
+
+def _bind(conn: Connection, identity: Identity, account_id: int | None) -> Account:
+    if account_id is not None:
+        owner = accounts.get(conn, account_id)
+    elif identity.email is None:
+        raise IdentityUnknown("the provider has verified no e-mail address")
+    else:
+        owner = accounts.find(conn, identity.email)
+    if owner is None:
+        raise IdentityUnknown("no account has the e-mail address")
+    if owner.is_enabled and not accounts.bind_identity(
+        conn, owner.id, issuer=identity.issuer, subject=identity.subject
+    ):
+        reason = "the account is bound to another identity, which `mailroom admin unbind` ends"
+        raise IdentityUnknown(reason, account=owner)
+    return owner
+
+
+def _login_entry(who: str, *, allowed: bool, detail: str, address: str | None) -> NewAuditEntry:
+    return NewAuditEntry(
+        who=who, via="page", verb="log_in", target=who, allowed=allowed, detail=detail, address=address
+    )
+
+
+def set_password_by_link(run: Run, token: str, password: str, session: NewSession) -> Account:
     """Set the password of a link's account, end its other sessions, and start one.
 
     Raises LinkClosed, BadPassword, HashingBusy.
@@ -115,7 +200,7 @@ def set_password_by_link(run: Run, token: str, password: str, session: bytes) ->
     return run(work)
 
 
-def change_password(run: Run, account: Account, *, old: str, new: str, session: bytes) -> None:
+def change_password(run: Run, account: Account, *, old: str, new: str, session: NewSession) -> None:
     """Change one's own password, and end all sessions but the new one.
 
     Raises WrongPassword, BadPassword, HashingBusy.
@@ -136,10 +221,17 @@ def require_account(conn: Connection, email: str) -> Account:
     return found
 
 
-def _set_password(conn: Connection, account: Account, hashed: str, session: bytes) -> None:
+def _set_password(conn: Connection, account: Account, hashed: str, session: NewSession) -> None:
     accounts.set_password(conn, account.id, hashed)
-    sessions.start(conn, account.id, session)
-    entry = NewAuditEntry(who=account.email, via="page", verb="set_password", target=account.email, allowed=True)
+    sessions.start(conn, account.id, session.digest)
+    entry = NewAuditEntry(
+        who=account.email,
+        via="page",
+        verb="set_password",
+        target=account.email,
+        allowed=True,
+        address=session.address,
+    )
     audit.write(conn, entry)
 
 

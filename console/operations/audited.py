@@ -82,4 +82,5 @@ def _entry(actor: Actor, change: Change, *, allowed: bool) -> NewAuditEntry:
         before=change.before or None,
         after=change.after or None,
         detail=change.detail,
+        address=actor.address,
     )

@@ -21,10 +21,11 @@ from werkzeug.exceptions import ClientDisconnected, RequestTimeout, ServiceUnava
 
 from console.api.blueprint import LARGE_BODIES, find_bearer
 from console.api.problems import Unauthorized
-from console.web.app import FAILURE, LIVEZ, create_app
+from console.web.app import FAILURE, LIVEZ, create_apps
 from console.web.problems import RETRY_AFTER
 from console.web.resources import REQUIRED_SETTINGS, THREADS, open_resources, require_usable
 from shared.errors import ConfigurationError, MailroomError
+from shared.process.forwarded import forwarded
 from shared.process.heartbeat import Heartbeat
 from shared.process.logs import configure, log_start
 from shared.process.serving import (
@@ -42,10 +43,13 @@ from shared.redis_clients import refuse_redis_cluster
 from shared.settings import current
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from collections.abc import Awaitable, Callable, Sequence
     from wsgiref.types import WSGIEnvironment
 
     from flask import Flask
+
+    from console.web.app import Apps
+    from shared.process.forwarded import Network
 
     Scope = dict[str, Any]
     Receive = Callable[[], Awaitable[dict[str, Any]]]
@@ -101,7 +105,11 @@ def application() -> Server:
     # At its end a process of multiprocessing runs these, and nothing that is registered with atexit.
     Finalize(None, resources.pool.close, exitpriority=1)
     Finalize(None, heartbeat.stop, exitpriority=2)
-    return Server(create_app(current(), resources=resources), when_stopping=resources.feed_watch.close)
+    return Server(
+        create_apps(resources),
+        trusted_proxies=current().trusted_proxies,
+        when_stopping=resources.feed_watch.close,
+    )
 
 
 class Begun(NamedTuple):
@@ -115,15 +123,21 @@ class Begun(NamedTuple):
 
 
 class Server:
-    """Serves the Flask application from the event loop of Granian: the loop waits for bodies, and threads answer.
+    """Serves the Flask applications from the event loop of Granian: the loop waits for bodies, and threads answer.
 
     A connection that sends nothing, or slowly, holds no thread. The interface is ASGI: it gives the bytes of the path.
     """
 
     def __init__(
-        self, app: Flask, *, body_seconds: float = BODY_SECONDS, when_stopping: Callable[[], None] | None = None
+        self,
+        apps: Apps,
+        *,
+        trusted_proxies: Sequence[Network] = (),
+        body_seconds: float = BODY_SECONDS,
+        when_stopping: Callable[[], None] | None = None,
     ) -> None:
-        self._app = app
+        self._apps = apps
+        self._trusted_proxies = trusted_proxies
         self._when_stopping = when_stopping
         self._body_seconds = body_seconds
         self._threads = ThreadPoolExecutor(THREADS, "request")
@@ -137,14 +151,16 @@ class Server:
         if self._when_stopping:  # only now are Granian's own handlers in place
             when_told_to_stop(self._when_stopping)
             self._when_stopping = None
-        environ = environ_of(scope)
+        environ = environ_of(scope, self._trusted_proxies)
         try:
             if environ["PATH_INFO"] == LIVEZ:
-                answer = Begun(*call(self._app, environ))  # it waits for nothing, also while all threads are taken
+                answer = Begun(
+                    *call(self._apps.of(environ), environ)
+                )  # it waits for nothing, also while all threads are taken
             else:
                 answer = await self._answer(environ, receive)
         except Exception as exc:  # noqa: BLE001 -- Flask answers whatever it is
-            answer = Begun(*call(self._app, environ | {FAILURE: exc}))
+            answer = Begun(*call(self._apps.of(environ), environ | {FAILURE: exc}))
         if answer.rest is None:
             await _send(send, answer)
         else:
@@ -223,7 +239,7 @@ class Server:
         if self._requests >= THREADS + MOST_WAITING:
             raise ServiceUnavailable("too many requests at once; send it again", retry_after=RETRY_AFTER)
         self._requests += 1
-        running = asyncio.get_running_loop().run_in_executor(self._threads, work, self._app, environ)
+        running = asyncio.get_running_loop().run_in_executor(self._threads, work, self._apps.of(environ), environ)
         running.add_done_callback(self._count_down)
         return await running
 
@@ -231,7 +247,7 @@ class Server:
         self._requests -= 1
 
 
-def environ_of(scope: Scope) -> WSGIEnvironment:
+def environ_of(scope: Scope, trusted_proxies: Sequence[Network] = ()) -> WSGIEnvironment:
     """Make the WSGI environment of a request, without its body. A header given twice is joined by a comma."""
     (host, port), (address, _) = scope["server"], scope["client"]
     environ = WSGI | {
@@ -249,7 +265,7 @@ def environ_of(scope: Scope) -> WSGIEnvironment:
         if key := wsgi_key(name.decode("latin-1")):
             text = value.decode("latin-1")
             environ[key] = f"{environ[key]},{text}" if key in environ else text
-    return environ
+    return environ | forwarded(environ, trusted_proxies) if trusted_proxies else environ
 
 
 def _size(environ: WSGIEnvironment) -> int:

@@ -93,7 +93,7 @@ def start(token: str) -> ResponseReturnValue:
     page = render_template(
         "connect.html",
         link=link,
-        host=urlsplit(settings.public_url).netloc,
+        host=urlsplit(settings.connect_origin).netloc,
         action=ACTION_TEXTS[link.action.partition(":")[0]],
         form_token=form_token(digest_of(token)),
     )
@@ -189,7 +189,7 @@ def connect_with_code(resources: ConsoleResources, consent: Consent, code: str) 
 
 def redirect_uri(settings: Settings) -> str:
     """Return the URL to which Front sends browsers back; the app's OAuth page must list it."""
-    return f"{settings.public_url}/oauth/callback"
+    return f"{settings.connect_origin}/oauth/callback"
 
 
 def _owner(resources: ConsoleResources, consent: Consent, tokens: Tokens) -> Identity:
@@ -233,7 +233,7 @@ def _comes_from_our_page(link: bytes) -> bool:
     """Return whether the page of this link, in this browser, sent the form, and not another site."""
     site, sender = request.headers.get("Sec-Fetch-Site"), request.headers.get("Origin")
     # Our pages send no referrer, so browsers name their origin as "null".
-    ours = {None, "null", origin(current_resources().settings.public_url)}
+    ours = {None, "null", origin(current_resources().settings.connect_origin)}
     if site not in {None, "same-origin"} or sender not in ours:
         return False
     given = request.form.get("form_token", "")

@@ -7,7 +7,6 @@ once more, and then the browser sends the cookie.
 
 from __future__ import annotations
 
-import ipaddress
 import secrets
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
@@ -19,10 +18,12 @@ from flask import session as browser_session
 from console.access.actor import account_actor
 from console.access.passwords import is_password
 from console.issued_secrets import digest_of
+from console.operations.accounts import NewSession
 from console.web.resources import current_resources
 from shared.db.accounts import accounts, audit, sessions
 from shared.db.accounts.audit import NewAuditEntry
 from shared.errors import MailroomError
+from shared.process.forwarded import network_of
 
 if TYPE_CHECKING:
     from flask import Response
@@ -60,7 +61,7 @@ def current_account() -> Account | None:
 def current_actor() -> Actor | None:
     """Return whoever is logged in, with the rights of the account's role."""
     account = current_account()
-    return None if account is None else account_actor(account)
+    return None if account is None else account_actor(account, address=request.remote_addr)
 
 
 def session_digest() -> bytes:
@@ -71,11 +72,7 @@ def session_digest() -> bytes:
 def check_login(email: str, password: str) -> Account:
     """Return the account with this e-mail address and password. Raises LoginRefused, HashingBusy."""
     pool, typed, address = current_resources().pool, digest_of(email.strip().lower()), client_network()
-    if wait := pool.run(lambda conn: sessions.seconds_closed(conn, typed, address)):
-        raise LoginRefused(
-            f"there were too many tries; try again in {round(wait / 60) + 1} minutes, or ask an admin for a link",
-            wait_seconds=wait,
-        )
+    require_open(typed)
     found = pool.run(lambda conn: accounts.find(conn, email.strip()))
     stored = pool.run(lambda conn: accounts.password_of(conn, found.id)) if found else None
     fits = is_password(password, stored)
@@ -92,6 +89,11 @@ def new_session(account: Account) -> str:
     current_resources().pool.run(lambda conn: _start(conn, account, digest_of(secret)))
     log.info("logged_in", account_id=account.id, role=account.role)
     return secret
+
+
+def new_session_of(secret: str) -> NewSession:
+    """Return the session of this browser that the secret is for."""
+    return NewSession(digest=digest_of(secret), address=request.remote_addr)
 
 
 def set_cookie(response: Response, secret: str) -> Response:
@@ -146,12 +148,17 @@ def cookie_name() -> str:
 
 def client_network() -> str:
     """Return the sender's address, of an IPv6 address the network that one customer has."""
-    try:
-        address = ipaddress.ip_address(request.remote_addr or "")
-    except ValueError:
-        return ""
-    bits = 64 if isinstance(address, ipaddress.IPv6Address) else 32
-    return str(ipaddress.ip_network((address, bits), strict=False).network_address)
+    return network_of(request.remote_addr or "")
+
+
+def require_open(typed: bytes) -> None:
+    """Raise LoginRefused while too many log-ins have failed: to the account of this digest, or from this address."""
+    address = client_network()
+    if wait := current_resources().pool.run(lambda conn: sessions.seconds_closed(conn, typed, address)):
+        raise LoginRefused(
+            f"there were too many tries; try again in {round(wait / 60) + 1} minutes, or ask an admin for a link",
+            wait_seconds=wait,
+        )
 
 
 def _is_https() -> bool:
@@ -170,4 +177,11 @@ def _note_failure(conn: Connection, typed: bytes, address: str, account: Account
 
 
 def _login_entry(account: Account, *, allowed: bool) -> NewAuditEntry:
-    return NewAuditEntry(who=account.email, via="page", verb="log_in", target=account.email, allowed=allowed)
+    return NewAuditEntry(
+        who=account.email,
+        via="page",
+        verb="log_in",
+        target=account.email,
+        allowed=allowed,
+        address=request.remote_addr,
+    )

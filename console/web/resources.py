@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, cast
 
 from flask import current_app
 
+from console.access.provider import open_provider, require_provider
 from console.feed_watch import FeedWatch
 from console.file_types import FileTypes
 from console.tenant_concurrency import TenantLocks
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
 
     from shared.front.client import FrontClient
     from shared.front.oauth import TokenEndpoint
+    from shared.openid import OpenIdProvider
     from shared.settings import Settings
 
 REQUIRED_SETTINGS = ("database_url", "redis_url", "token_keys", "secret_key")
@@ -54,6 +56,7 @@ class ConsoleResources:
     vault: TokenVault
     lookups: Lookups
     feed_watch: FeedWatch
+    provider: OpenIdProvider | None = None
     tenant_locks: TenantLocks = field(
         default_factory=lambda: TenantLocks(max_requests=MOST_THREADS_OF_A_TENANT, timeout_seconds=LOCK_SECONDS)
     )
@@ -74,6 +77,7 @@ def require_usable(settings: Settings) -> Settings:
     settings.require(*REQUIRED_SETTINGS)
     if settings.mailroom_env == "production" and not settings.public_url.startswith("https://"):
         raise ConfigurationError("PUBLIC_URL: must be https in production; it is where people reach the console")
+    require_provider(settings)
     return settings
 
 
@@ -90,6 +94,7 @@ def open_resources(settings: Settings) -> ConsoleResources:
         token_endpoint=token_endpoint(settings),
         vault=TokenVault(settings.token_keys),
         lookups=Lookups(settings, pool),
+        provider=open_provider(settings),
         feed_watch=FeedWatch(pool, most=MOST_READERS, most_of_one=MOST_READERS_OF_ONE),
     )
 

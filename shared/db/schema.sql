@@ -1285,6 +1285,22 @@ COMMENT ON TABLE login_failures IS
 CREATE INDEX login_failures_of_an_account ON login_failures (account, failed_at);
 CREATE INDEX login_failures_of_an_address ON login_failures (address, failed_at);
 
+CREATE TABLE oidc_logins (
+    state bytea PRIMARY KEY,                      -- sha256 of the `state` in the provider's address
+    browser bytea NOT NULL,                       -- sha256 of a secret that only the browser has
+    nonce text NOT NULL,
+    code_verifier text NOT NULL,
+    target text NOT NULL,                         -- the page to which the log-in goes on
+    account_id bigint REFERENCES accounts ON DELETE CASCADE,  -- it binds the identity to this account; null: it logs in
+    address text NOT NULL,                        -- an IPv4 address, or the /64 of an IPv6 address
+    expires_at timestamptz NOT NULL
+);
+COMMENT ON TABLE oidc_logins IS
+    'A log-in by OpenID Connect that has begun: a browser went to the provider. Its return takes the row out.';
+CREATE INDEX oidc_logins_by_expiry ON oidc_logins (expires_at);
+CREATE INDEX oidc_logins_of_an_account ON oidc_logins (account_id) WHERE account_id IS NOT NULL;
+CREATE INDEX oidc_logins_of_an_address ON oidc_logins (address, expires_at);
+
 -- A row outlives the account that it names. It goes with the tenant that it is about.
 CREATE TABLE audit (
     id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
@@ -1297,7 +1313,8 @@ CREATE TABLE audit (
     allowed boolean NOT NULL,
     before jsonb,
     after jsonb,
-    detail text NOT NULL DEFAULT ''
+    detail text NOT NULL DEFAULT '',
+    address text                                  -- IP address of the sender; null: a command
 );
 COMMENT ON TABLE audit IS
     'A change that somebody asked for, or a look at something private, whether it was allowed or not.';

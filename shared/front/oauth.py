@@ -23,19 +23,17 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from functools import partial
-from io import BytesIO
-from typing import Any, Final, cast
+from typing import Any, Final
 
 from oauthlib.oauth2 import MissingTokenError
-from requests import PreparedRequest, Response
-from requests.adapters import BaseAdapter
+from requests import Response
 from requests.auth import HTTPBasicAuth
 from requests_oauthlib import OAuth2Session
 
 from shared.errors import MailroomError, NeedsReconnect, TokenUnavailable
 from shared.front.answers import Answer, retry_after
 from shared.front.token_lifetime import expiry
-from shared.http.transport import HttpClient, NoAnswer
+from shared.http.transport import HttpClient, NoAnswer, SessionAdapter, complete_response
 from shared.models import Tokens
 
 AUTHORIZE_PATH: Final = "/oauth/authorize"
@@ -156,7 +154,7 @@ class TokenEndpoint:
         session.headers.clear()
         session.headers["Accept-Encoding"] = "identity"
         session.adapters.clear()
-        session.mount(_FRONT, _FrontAdapter(http, self._app_url))
+        session.mount(_FRONT, SessionAdapter(http, max_bytes=MAX_ANSWER_BYTES, base_url=self._app_url))
         read = partial(_readable_response, refused=refused)
         session.register_compliance_hook("access_token_response", read)
         session.register_compliance_hook("refresh_token_response", read)
@@ -167,38 +165,6 @@ class TokenEndpoint:
             self._thread.http = HttpClient(user_agent=self._user_agent)
         http: HttpClient = self._thread.http
         return http
-
-
-class _FrontAdapter(BaseAdapter):
-    """Sends every request to FRONT_APP_URL within the deadline, and reads a short answer to its end."""
-
-    def __init__(self, http: HttpClient, app_url: str):
-        super().__init__()
-        self._http = http
-        self._app_url = app_url
-
-    def send(self, request: PreparedRequest, *_: Any, **__: Any) -> Response:
-        """Send the request. A redirect is an answer too. Raises NoAnswer."""
-        method, url = request.method or "POST", self._app_url + request.path_url
-        with self._http.open(method, url, headers=request.headers, form=cast("str", request.body)) as response:
-            body = self._http.read(response, max_bytes=MAX_ANSWER_BYTES) or b""
-        answer = _response(response.status_code, response.headers, body)
-        answer.request = request
-        return answer
-
-    def close(self) -> None:
-        """Close nothing: the connections stay open for the next session."""
-
-
-def _response(status: int, headers: Mapping[str, str], body: bytes) -> Response:
-    """Make a complete response, without the target of a redirect and without cookies."""
-    response = Response()
-    response.status_code = status
-    response.headers.update(headers)
-    response.headers.pop("Location", None)
-    response.encoding = "utf-8"  # otherwise requests guesses it, slowly
-    response.raw = BytesIO(body)
-    return response
 
 
 def _readable_response(response: Response, /, *, refused: MailroomError) -> Response:
@@ -212,7 +178,7 @@ def _readable_response(response: Response, /, *, refused: MailroomError) -> Resp
     found = {name: content.get(name) for name in ("access_token", "refresh_token")}
     known: dict[str, Any] = {name: token for name, token in found.items() if _is_token(token)}
     known |= {"token_type": "Bearer", "expires_at": expiry(content, now=datetime.now(UTC)).timestamp()}
-    return _response(answer.status, {}, json.dumps(known).encode())
+    return complete_response(answer.status, {}, json.dumps(known).encode())
 
 
 def _is_token(value: Any) -> bool:

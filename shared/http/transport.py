@@ -9,10 +9,12 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
+from io import BytesIO
+from typing import Any, cast
 
 import requests
 import urllib3
+from requests.adapters import BaseAdapter
 from requests.structures import CaseInsensitiveDict
 
 from shared.http.sockets import CONNECT_SECONDS, IDLE_SECONDS, DeadlineAdapter, RequestContext
@@ -116,6 +118,43 @@ class HttpClient:
             timed_out = isinstance(exc, _TIMEOUTS) or time.monotonic() >= self._context.deadline
             # From None, because a traceback prints the whole chain, and the libraries' messages hold URLs and headers.
             raise NoAnswer(_first_cause(exc), sent=self._context.sent, timed_out=timed_out) from None
+
+
+class SessionAdapter(BaseAdapter):
+    """Sends the requests of a session by an HttpClient, and reads a short answer to its end.
+
+    With `base_url`, every request goes there, whatever the scheme and host of its URL. A longer answer is empty.
+    """
+
+    def __init__(self, http: HttpClient, *, max_bytes: int, base_url: str | None = None):
+        super().__init__()
+        self._http = http
+        self._max_bytes = max_bytes
+        self._base_url = base_url
+
+    def send(self, request: requests.PreparedRequest, *_: Any, **__: Any) -> requests.Response:
+        """Send the request. A redirect is an answer too. Raises NoAnswer."""
+        method, given = request.method or "POST", request.url or ""
+        url = given if self._base_url is None else self._base_url + request.path_url
+        with self._http.open(method, url, headers=request.headers, form=cast("str", request.body)) as response:
+            body = self._http.read(response, max_bytes=self._max_bytes) or b""
+        answer = complete_response(response.status_code, response.headers, body)
+        answer.request = request
+        return answer
+
+    def close(self) -> None:
+        """Close nothing: the connections stay open for the next session."""
+
+
+def complete_response(status: int, headers: Mapping[str, str], body: bytes) -> requests.Response:
+    """Make a complete response, without the target of a redirect and without cookies."""
+    response = requests.Response()
+    response.status_code = status
+    response.headers.update(headers)
+    response.headers.pop("Location", None)
+    response.encoding = "utf-8"  # otherwise requests guesses it, slowly
+    response.raw = BytesIO(body)
+    return response
 
 
 def _prepared(

@@ -83,6 +83,13 @@ def set_enabled(number: int) -> ResponseReturnValue:
     return _managed(lambda: operations.set_enabled(run, actor, account, enabled=enabled))
 
 
+@page("/people/<int:number>/unbind", verb="manage_accounts", methods=("POST",))
+def unbind(number: int) -> ResponseReturnValue:
+    """Release somebody from their identity at the OpenID provider."""
+    account = _account(lambda conn: accounts.get(conn, number))
+    return _managed(lambda: operations.unbind_identity(current_resources().pool.run, current_actor(), account))
+
+
 @page("/settings")
 def settings_page() -> ResponseReturnValue:
     """Show the settings of the console's process; of a secret only whether it is set."""

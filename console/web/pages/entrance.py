@@ -35,7 +35,7 @@ def login_page() -> ResponseReturnValue:
     target = login.local_path(request.args.get("next", "/"))
     if login.current_account() is not None:
         return redirect(target, 303)
-    return _login_form(target)
+    return login_form(target)
 
 
 @bp.post("/login")
@@ -45,12 +45,9 @@ def log_in() -> ResponseReturnValue:
     try:
         account = login.check_login(request.form.get("email", ""), request.form.get("password", ""))
     except login.LoginRefused as refused:
-        answer = _login_form(target, refusal=str(refused), status=429 if refused.wait_seconds else 403)
-        if refused.wait_seconds:
-            answer.headers["Retry-After"] = str(round(refused.wait_seconds) + 1)
-        return answer
+        return refused_login(target, refused)
     except HashingBusy as busy:
-        return _login_form(target, refusal=str(busy), status=503)
+        return login_form(target, refusal=str(busy), status=503)
     return login.set_cookie(make_response(redirect(target, 303)), login.new_session(account))
 
 
@@ -95,7 +92,8 @@ def use_password_link(token: str) -> ResponseReturnValue:
     if password != request.form.get("again", ""):
         return _password_form(email, refusal="the two passwords differ", status=422)
     try:
-        operations.set_password_by_link(current_resources().pool.run, token, password, digest_of(secret))
+        session = login.new_session_of(secret)
+        operations.set_password_by_link(current_resources().pool.run, token, password, session)
     except operations.LinkClosed:
         return problem_page(410, *LINK_CLOSED)
     except (BadPassword, HashingBusy) as refusal:
@@ -119,7 +117,8 @@ def change_password() -> ResponseReturnValue:
     if new != request.form.get("again", ""):
         return _account_page(refusal="the two passwords differ", status=422)
     try:
-        operations.change_password(current_resources().pool.run, account, old=old, new=new, session=digest_of(secret))
+        session = login.new_session_of(secret)
+        operations.change_password(current_resources().pool.run, account, old=old, new=new, session=session)
     except (operations.WrongPassword, BadPassword, HashingBusy) as refusal:
         return _account_page(refusal=str(refusal), status=422)
     return login.set_cookie(make_response(redirect(url_for("pages.account_page"), 303)), secret)
@@ -135,11 +134,26 @@ def end_other_sessions() -> ResponseReturnValue:
     return redirect(url_for("pages.account_page"), 303)
 
 
-def _login_form(target: str, *, refusal: str | None = None, status: int = 200) -> Response:
+def login_form(target: str, *, refusal: str | None = None, status: int = 200) -> Response:
+    """Render the form for a log-in that goes on to `target`, with the reason why the last one was refused."""
+    provider = current_resources().provider
     text = render_template(
-        "pages/login.html", title="Log in", target=target, refusal=refusal, email=request.form.get("email", "")
+        "pages/login.html",
+        title="Log in",
+        target=target,
+        refusal=refusal,
+        email=request.form.get("email", ""),
+        provider=provider and provider.host,
     )
     return make_response(text, status)
+
+
+def refused_login(target: str, refused: login.LoginRefused) -> Response:
+    """Render the form with the refusal, and the time to wait if there is one."""
+    answer = login_form(target, refusal=str(refused), status=429 if refused.wait_seconds else 403)
+    if refused.wait_seconds:
+        answer.headers["Retry-After"] = str(round(refused.wait_seconds) + 1)
+    return answer
 
 
 def _password_form(email: str, *, refusal: str | None = None, status: int = 200) -> Response:
@@ -162,6 +176,7 @@ def _account_page(*, refusal: str | None = None, status: int = 200) -> Response:
         "pages/account.html",
         title="Your account",
         account=account,
+        provider=current_resources().provider,
         open_sessions=open_sessions,
         refusal=refusal,
         shortest=SHORTEST,

@@ -97,6 +97,12 @@ def bind_identity(conn: Connection, account_id: int, *, issuer: str, subject: st
     return cursor.rowcount == 1
 
 
+def unbind_identity(conn: Connection, account_id: int) -> None:
+    """Release an account from its identity at an OpenID provider, and end its sessions."""
+    conn.execute("UPDATE accounts SET oidc_issuer = NULL, oidc_subject = NULL WHERE id = %s", (account_id,))
+    _end_access(conn, account_id)
+
+
 def exists(conn: Connection) -> bool:
     """Whether anybody may log in: without an account, the console shows no page but the one that says so."""
     return conn.execute("SELECT FROM accounts WHERE disabled_at IS NULL LIMIT 1").fetchone() is not None

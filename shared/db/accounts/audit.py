@@ -17,7 +17,10 @@ Via = Literal["page", "api", "cli"]
 
 @dataclass(frozen=True, kw_only=True)
 class NewAuditEntry:
-    """A change or a look that was asked for. `before` and `after` hold what differs, by name."""
+    """A change or a look that was asked for. `before` and `after` hold what differs, by name.
+
+    `address`: the IP address from which it was asked for; None for a command.
+    """
 
     who: str
     via: Via
@@ -28,6 +31,7 @@ class NewAuditEntry:
     before: dict[str, Any] | None = None
     after: dict[str, Any] | None = None
     detail: str = ""
+    address: str | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,9 +47,9 @@ def write(conn: Connection, entry: NewAuditEntry) -> None:
     """Add an entry."""
     conn.execute(
         """
-        INSERT INTO audit (who, via, verb, tenant_id, target, allowed, before, after, detail)
+        INSERT INTO audit (who, via, verb, tenant_id, target, allowed, before, after, detail, address)
         VALUES (%(who)s, %(via)s, %(verb)s, (SELECT id FROM tenants WHERE id = %(tenant_id)s), %(target)s,
-                %(allowed)s, %(before)s, %(after)s, %(detail)s)
+                %(allowed)s, %(before)s, %(after)s, %(detail)s, %(address)s)
         """,
         {
             **vars(entry),

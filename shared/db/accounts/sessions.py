@@ -1,7 +1,8 @@
-"""Sessions of the console, and the limits on log-ins that fail."""
+"""Sessions of the console, log-ins that wait for an OpenID provider, and the limits on log-ins that fail."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
@@ -20,6 +21,10 @@ WINDOW = timedelta(minutes=15)
 MOST_OF_BOTH = 5
 MOST_OF_AN_ACCOUNT = 50
 MOST_OF_AN_ADDRESS = 30
+
+#: A log-in may stay with the provider for so long, and so many of one address may.
+WAITING = timedelta(minutes=10)
+MOST_WAITING_OF_AN_ADDRESS = 100
 
 _OPEN = "s.seen_at > now() - %(idle)s AND s.created_at > now() - %(longest)s"
 _LIMITS = {"idle": IDLE, "longest": LONGEST}
@@ -68,6 +73,50 @@ def count(conn: Connection, account_id: int) -> int:
     return int(row[0]) if row else 0
 
 
+@dataclass(frozen=True, kw_only=True)
+class WaitingLogin:
+    """A log-in that waits for the provider's answer. `browser`: the digest of the secret that only its browser has.
+
+    `account_id`: the account of somebody who is logged in already, and binds it to their identity at the provider.
+    """
+
+    browser: bytes
+    nonce: str
+    code_verifier: str
+    target: str
+    account_id: int | None = None
+
+
+def save_waiting(conn: Connection, state: bytes, waiting: WaitingLogin, address: str) -> None:
+    """Keep a log-in under the digest of its state, in place of the oldest if the address has too many."""
+    values = {"address": address, "most": MOST_WAITING_OF_AN_ADDRESS - 1, "waiting": WAITING, "state": state}
+    conn.execute(
+        "DELETE FROM oidc_logins WHERE expires_at < now() OR state IN (SELECT state FROM oidc_logins"
+        " WHERE address = %(address)s ORDER BY expires_at DESC, state OFFSET %(most)s)",
+        values,
+    )
+    conn.execute(
+        """
+        INSERT INTO oidc_logins (state, browser, nonce, code_verifier, target, account_id, address, expires_at)
+        VALUES (%(state)s, %(browser)s, %(nonce)s, %(code_verifier)s, %(target)s, %(account_id)s, %(address)s,
+                now() + %(waiting)s)
+        """,
+        values | vars(waiting),
+    )
+
+
+def take_waiting(conn: Connection, state: bytes) -> WaitingLogin | None:
+    """Take out the log-in of this state, if it began a short time ago: each state works once, whoever brings it."""
+    row = conn.execute(
+        "DELETE FROM oidc_logins WHERE state = %s RETURNING browser, nonce, code_verifier, target, account_id,"
+        " expires_at > now()",
+        (state,),
+    ).fetchone()
+    if row is None or not row[5]:
+        return None
+    return WaitingLogin(browser=row[0], nonce=row[1], code_verifier=row[2], target=row[3], account_id=row[4])
+
+
 def note_failure(conn: Connection, account: bytes, address: str) -> None:
     """Note a log-in with a wrong password; `account` is the digest of the e-mail address that was typed."""
     conn.execute("INSERT INTO login_failures (account, address) VALUES (%s, %s)", (account, address))
@@ -113,5 +162,6 @@ def delete_ended(conn: Connection) -> int:
         values,
     ).rowcount
     links = conn.execute("DELETE FROM login_links WHERE expires_at < now()").rowcount
+    waiting = conn.execute("DELETE FROM oidc_logins WHERE expires_at < now()").rowcount
     failures = conn.execute("DELETE FROM login_failures WHERE failed_at < now() - %(window)s", values).rowcount
-    return sessions + links + failures
+    return sessions + links + waiting + failures

@@ -52,7 +52,7 @@ def spawn(log: Path, environment: Mapping[str, str]) -> subprocess.Popen[bytes]:
 @contextmanager
 def running_console(log: Path, environment: Mapping[str, str]) -> Iterator[Console]:
     """Run a console until the end of the block."""
-    port = free_port()
+    port = int(environment.get("CONSOLE_PORT", 0)) or free_port()
     url = f"http://127.0.0.1:{port}"
     own = {"CONSOLE_PORT": str(port), "PUBLIC_URL": url, "LOG_LEVEL": "DEBUG", "LOG_FORMAT": "json"}
     console = Console(url=url, process=spawn(log, {**own, **environment}), log=log)

@@ -28,6 +28,7 @@ READING = "reading for people stands apart from what changes rows"
 HTTP = "outgoing HTTP goes through shared.http, and to Front through shared.front"
 TRANSPORT = "shared.http knows neither Front nor our stores"
 WIRE = "Front's wire is spoken in shared.front"
+OPENID = "OpenID Connect is spoken in shared.openid"
 FRONT = "shared.front reads and writes no rows"
 INTAKE = "the intake is Redis alone"
 STEPS = "steps are run by the Celery application"
@@ -66,6 +67,8 @@ VIOLATIONS = [
     ("shared/storage.py", "import urllib3", HTTP),
     ("workers/attempts/attempt.py", "from shared.front.tenant_requests import Exchange", WIRE),
     ("console/cli/tenant/connecting.py", "from shared.front import answers", WIRE),
+    ("console/web/pages/oidc.py", "from authlib.oidc.core import CodeIDToken", OPENID),
+    ("shared/process/forwarded.py", "import time", DECISIONS),
     ("shared/db/core/locks.py", "from shared.db.tasks import leases", CORE),
     ("shared/db/reading/tasks.py", "from shared.db.tasks.leases import claim", READING),
     ("shared/http/transport.py", "from shared.front.signature import verify", TRANSPORT),

@@ -22,10 +22,11 @@ LOCKS = [
 NODE_LOCK = "bench/peers/express_bullmq/package-lock.json"
 OPTION = re.compile(r"^\s*--(?!hash=sha256:)\S+", re.MULTILINE)
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
-DIRECT = [*PROJECT["dependencies"], *PROJECT["optional-dependencies"]["embedded"]]
+EXTRAS = PROJECT["optional-dependencies"]
+DIRECT = [*PROJECT["dependencies"], *EXTRAS["embedded"], *EXTRAS["oidc"]]
 MAKE_LOWEST = (
-    "uv pip compile pyproject.toml --extra embedded --resolution lowest-direct --universal --python-version 3.11 "
-    "--no-build --generate-hashes --no-annotate --no-header -o requirements-lowest.lock"
+    "uv pip compile pyproject.toml --extra embedded --extra oidc --resolution lowest-direct --universal "
+    "--python-version 3.11 --no-build --generate-hashes --no-annotate --no-header -o requirements-lowest.lock"
 )
 PINNED = re.compile(r"^[a-zA-Z0-9._-]+(\[[a-z,]+\])?==\S+ (; .+ )?\\$")
 
@@ -56,6 +57,11 @@ def test_the_lock_for_node_names_no_registry() -> None:
 def test_the_product_runs_with_the_tested_versions() -> None:
     installed = set((ROOT / "requirements.lock").read_text().splitlines())
     assert set((ROOT / "requirements.txt").read_text().splitlines()) <= installed
+
+
+def test_a_deployment_can_switch_openid_connect_on() -> None:
+    deployed = (ROOT / "requirements.txt").read_text(encoding="utf-8")
+    assert [line for line in EXTRAS["oidc"] if f"\n{Requirement(line).name}==" not in f"\n{deployed}"] == []
 
 
 @pytest.mark.parametrize("line", DIRECT)

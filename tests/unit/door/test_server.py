@@ -4,21 +4,23 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import dataclass, field, replace
+from ipaddress import ip_network
 from typing import TYPE_CHECKING, Any
 
 import pytest
 from granian.rsgi import ProtocolClosed, ProtocolError  # type: ignore[attr-defined]  # the documented names
 
+from ingest.app import create_app
 from ingest.minimal_flask import Hold
-from ingest.server import LARGE, SMALL, Bodies, Body, environ_of
+from ingest.server import LARGE, SMALL, Bodies, Body, Server, environ_of
 from shared.errors import BodyTooLarge, DoorFull, EncodedBody, MissingSignature, NothingStored
+from shared.settings import Settings
 from tests.unit.door.conftest import ListKeeper, door_with, webhook
 from tests.unit.door.rsgi import MAYBE_SIGNED, Headers, Proto, Scope, ask, chunked, with_length
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 
-    from ingest.server import Server
     from shared.models import Delivery
 
 BODY = b'{"type":"inbound_received"}'
@@ -199,6 +201,27 @@ def environ_for(**scope: Any) -> dict[str, Any]:
 )
 def test_a_request_becomes_a_wsgi_environment(scope: dict[str, Any], key: str, value: str) -> None:
     assert environ_for(**scope)[key] == value
+
+
+def test_the_sender_behind_a_trusted_proxy_is_the_one_that_counts() -> None:
+    proxies = (ip_network("127.0.0.1"),)
+    scope = Scope(headers={"x-forwarded-for": "192.0.2.1, 198.51.100.7", "x-forwarded-proto": "https"})
+    behind, alone = environ_of(scope, Hold(), proxies), environ_of(scope, Hold())  # type: ignore[arg-type]
+    assert (behind["REMOTE_ADDR"], behind["wsgi.url_scheme"]) == ("198.51.100.7", "https")
+    assert (alone["REMOTE_ADDR"], alone["wsgi.url_scheme"]) == ("127.0.0.1", "http")
+
+
+def test_a_body_counts_for_the_sender_behind_a_trusted_proxy(kept: ListKeeper) -> None:
+    seen = []
+
+    class Watched(Bodies):
+        async def collect(self, body: Any, environ: Any, proto: Any) -> None:
+            seen.append(environ["REMOTE_ADDR"])
+            await super().collect(body, environ, proto)
+
+    door = Server(create_app(Settings()), kept, Watched(limit=LIMIT), trusted_proxies=(ip_network("127.0.0.1"),))  # type: ignore[arg-type]
+    ask(door, Scope(headers={"x-forwarded-for": "198.51.100.7"}), b"{}")
+    assert seen == ["198.51.100.7"]
 
 
 def test_a_header_with_an_underscore_is_dropped() -> None:

@@ -372,3 +372,42 @@ def test_a_public_url_with_more_than_a_host_is_refused(monkeypatch: pytest.Monke
     assert mistakes(monkeypatch, PUBLIC_URL=url) == [
         "PUBLIC_URL: write it as https://console.your.host, without a path: the console needs a host of its own"
     ]
+
+
+def test_trusted_proxies_are_addresses_and_networks(monkeypatch: pytest.MonkeyPatch) -> None:
+    found = load_with(monkeypatch, TRUSTED_PROXIES=" 10.0.0.0/8, 192.0.2.7 ,fd00::/8").trusted_proxies
+    assert list(map(str, found)) == ["10.0.0.0/8", "192.0.2.7/32", "fd00::/8"]
+    assert load_with(monkeypatch, TRUSTED_PROXIES="").trusted_proxies == ()
+
+
+@pytest.mark.parametrize("value", ["proxy.internal", "10.0.0.1/8", "*", "10.0.0", "10.0.0.0/8;10.1.0.0/16"])
+def test_what_is_no_network_is_refused(monkeypatch: pytest.MonkeyPatch, value: str) -> None:
+    assert mistakes(monkeypatch, TRUSTED_PROXIES=value) == [
+        "TRUSTED_PROXIES: name addresses or networks as in 10.1.2.3,10.0.0.0/8,fd00::/8"
+    ]
+
+
+@pytest.mark.parametrize("value", ["0.0.0.0/0", "10.0.0.0/8, ::/0"])
+def test_nobody_trusts_everybody(monkeypatch: pytest.MonkeyPatch, value: str) -> None:
+    (told,) = mistakes(monkeypatch, TRUSTED_PROXIES=value)
+    assert "is everybody" in told
+
+
+@pytest.mark.parametrize("name", ["CONNECT_URL", "OIDC_ISSUER"])
+def test_an_optional_address_is_https_in_production(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    assert mistakes(monkeypatch, **PRODUCTION, **{name: "http://x.example"}) == [f"{name}: must be https in production"]
+    assert load_with(monkeypatch, **PRODUCTION, **{name: "https://x.example"})
+
+
+def test_an_issuer_keeps_its_last_slash(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The provider compares it to the letter."""
+    assert load_with(monkeypatch, OIDC_ISSUER="https://x.example/realm/").oidc_issuer == "https://x.example/realm/"
+
+
+def test_customers_connect_at_the_consoles_host_unless_there_is_another(monkeypatch: pytest.MonkeyPatch) -> None:
+    one = load_with(monkeypatch, PUBLIC_URL="https://c.example")
+    assert (one.connect_origin, one.has_connect_host) == ("https://c.example", False)
+    same = load_with(monkeypatch, PUBLIC_URL="https://c.example", CONNECT_URL="https://C.example/")
+    assert same.has_connect_host is False
+    two = load_with(monkeypatch, PUBLIC_URL="https://c.example", CONNECT_URL="https://d.example")
+    assert (two.connect_origin, two.has_connect_host) == ("https://d.example", True)

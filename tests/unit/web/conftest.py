@@ -45,22 +45,27 @@ class FixedPool:
 Console: TypeAlias = Callable[..., "OpenAPI"]
 
 
+def resources_for(pool: UnavailablePool | FixedPool | None = None, **given: str) -> ConsoleResources:
+    """Return resources whose servers are away; keywords replace the usual settings."""
+    settings = Settings(**{"secret_key": "s", "token_keys": [KEY], "front_api_url": NOWHERE, **given})  # type: ignore[arg-type]
+    return ConsoleResources(
+        name="console@test",
+        settings=settings,
+        pool=pool or UnavailablePool(),  # type: ignore[arg-type]
+        front=FrontClient(NOWHERE, Budget.from_url("redis://127.0.0.1:9")),
+        token_endpoint=TokenEndpoint(NOWHERE, client_id="id", client_secret="secret"),
+        vault=TokenVault(settings.token_keys),
+        lookups=Lookups(settings, UnavailablePool()),  # type: ignore[arg-type]
+        feed_watch=FeedWatch(UnavailablePool(), most=1, most_of_one=1),  # type: ignore[arg-type]
+    )
+
+
 @pytest.fixture
 def console() -> Console:
     """Return a function that makes the application; its keywords replace the usual settings."""
 
     def make(pool: UnavailablePool | FixedPool | None = None, **given: str) -> OpenAPI:
-        settings = Settings(**{"secret_key": "s", "token_keys": [KEY], "front_api_url": NOWHERE, **given})  # type: ignore[arg-type]
-        resources = ConsoleResources(
-            name="console@test",
-            settings=settings,
-            pool=pool or UnavailablePool(),  # type: ignore[arg-type]
-            front=FrontClient(NOWHERE, Budget.from_url("redis://127.0.0.1:9")),
-            token_endpoint=TokenEndpoint(NOWHERE, client_id="id", client_secret="secret"),
-            vault=TokenVault(settings.token_keys),
-            lookups=Lookups(settings, UnavailablePool()),  # type: ignore[arg-type]
-            feed_watch=FeedWatch(UnavailablePool(), most=1, most_of_one=1),  # type: ignore[arg-type]
-        )
-        return create_app(settings, resources=resources)
+        resources = resources_for(pool, **given)
+        return create_app(resources.settings, resources=resources)
 
     return make

@@ -11,6 +11,7 @@ from flask import Response
 
 from console.web import __main__ as serving
 from console.web.__main__ import LARGEST, SMALL, Server
+from console.web.app import Apps
 from shared.errors import StorageUnavailable
 
 if TYPE_CHECKING:
@@ -57,19 +58,19 @@ def ask(
 
 @pytest.mark.parametrize(("path", "type_"), [(API, "application/problem+json"), ("/connect/x", "text/html")])
 def test_a_body_that_does_not_come_is_408(console: Console, path: str, type_: str) -> None:
-    server = Server(console(), body_seconds=0.02)
+    server = Server(Apps({}, other=console()), body_seconds=0.02)
     status, headers, _ = ask(server, path, {"content-length": "20"}, b"{", None)
     assert (status, headers["Content-Type"].partition(";")[0]) == (408, type_)
 
 
 @pytest.mark.parametrize("length", [{"content-length": str(SMALL + 1)}, {"transfer-encoding": "chunked"}])
 def test_a_large_body_of_a_stranger_is_not_waited_for(console: Console, length: dict[str, str]) -> None:
-    assert ask(Server(console()), API, length, None)[0] == 401
+    assert ask(Server(Apps({}, other=console())), API, length, None)[0] == 401
 
 
 def test_more_requests_than_can_wait_come_back_later(console: Console, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(serving, "MOST_WAITING", -serving.THREADS)
-    status, headers, _ = ask(Server(console()), API, {})
+    status, headers, _ = ask(Server(Apps({}, other=console())), API, {})
     assert (status, headers["Retry-After"]) == (503, "5")
 
 
@@ -79,7 +80,7 @@ def test_more_large_bodies_than_there_is_room_for_come_back_later(
 ) -> None:
     monkeypatch.setattr(serving, "_has_token", lambda *_: True)
     monkeypatch.setattr(serving, "LARGE_TOGETHER", 2 * LARGEST + 100)
-    server = Server(console(), body_seconds=20)
+    server = Server(Apps({}, other=console()), body_seconds=20)
 
     async def status_of(size: int) -> int:
         sent: list[dict[str, Any]] = []
@@ -107,7 +108,7 @@ def test_more_large_bodies_than_there_is_room_for_come_back_later(
 
 
 def test_a_body_that_breaks_off_is_400(console: Console) -> None:
-    server = Server(console())
+    server = Server(Apps({}, other=console()))
     sent: list[dict[str, Any]] = []
 
     async def receive() -> dict[str, Any]:
@@ -122,7 +123,7 @@ def test_a_body_that_breaks_off_is_400(console: Console) -> None:
 
 def test_livez_answers_while_no_thread_is_free(console: Console, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(serving, "MOST_WAITING", -serving.THREADS)
-    server = Server(console())
+    server = Server(Apps({}, other=console()))
     assert ask(server, "/api/openapi.json", {}, method="GET")[0] == 503
     assert ask(server, "/livez", {}, method="GET")[0] == 200
 
@@ -165,7 +166,7 @@ def download(pieces: Pieces, *, length: int, stalls: bool = False) -> list[dict[
         if stalls and len(sent) > 2:
             await asyncio.sleep(60)
 
-    server = Server(app)  # type: ignore[arg-type]
+    server = Server(Apps({}, other=app))  # type: ignore[arg-type]
     asyncio.run(server(scope_of("/file", {}, "GET"), receive, send))
     assert pieces.closed
     assert server._downloads == 0
@@ -199,5 +200,5 @@ def test_more_downloads_than_can_be_sent_come_back_later(console: Console, monke
     app, pieces = console(), Pieces(3)
     app.add_url_rule("/file", "file", lambda: Response(pieces, headers={"Content-Length": "15"}))  # type: ignore[arg-type]
     monkeypatch.setattr(serving, "MOST_DOWNLOADS", 0)
-    status, headers, _ = ask(Server(app), "/file", {}, method="GET")
+    status, headers, _ = ask(Server(Apps({}, other=app)), "/file", {}, method="GET")
     assert (status, headers["Retry-After"], pieces.closed) == (503, "5", True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import re
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -17,6 +18,7 @@ from tests.integration.console.console_process import Console, running_console
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
 PASSWORD = "correct horse battery staple"
 TOKEN = re.compile(r'name="csrf_token" value="([^"]+)"')
@@ -79,20 +81,27 @@ class Browser:
         return path if path.startswith("http") else self.url + path
 
 
-@pytest.fixture(scope="module")
-def site(database_url: str, redis_url: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
-    folder = tmp_path_factory.mktemp("console")
+@contextmanager
+def running_site(database_url: str, redis_url: str, folder: Path, **settings: str) -> Iterator[Site]:
+    """Run a console with these settings until the end of the block."""
     environment = {
         "DATABASE_URL": database_url,
         "REDIS_URL": redis_url,
         "MAILROOM_DATA": str(folder / "data"),
         "TOKEN_KEYS": Fernet.generate_key().decode(),
         "SECRET_KEY": "canary-cookie-key",
+        **settings,
     }
     with (
         running_console(folder / "console.log", environment) as console,
         psycopg.connect(database_url, autocommit=True) as conn,
     ):
         command: dict[str, str | None] = {"PUBLIC_URL": console.url, "MAILROOM_ENV": None, "NO_COLOR": "1"}
-        yield Site(console=console, mailroom=Mailroom(environment={**environment, **command}), conn=conn)
+        yield Site(console=console, mailroom=Mailroom(environment={**command, **environment}), conn=conn)
     assert "Traceback" not in console.printed()
+
+
+@pytest.fixture(scope="module")
+def site(database_url: str, redis_url: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
+    with running_site(database_url, redis_url, tmp_path_factory.mktemp("console")) as site:
+        yield site

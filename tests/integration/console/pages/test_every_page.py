@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
+import re
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from console.access.actor import ROLES
-from console.web.pages.shell import VERBS_OF_PAGES
+from console.web.app import VERBS_OF_PAGES
 from shared.rejected_requests import RejectedRequest, RejectedRequests, slot_of
 from tests.chromium import NARROW, Window, open_window
 from tests.integration.console.pages.conftest import PASSWORD
@@ -102,8 +103,8 @@ def numbers(site: Site, redis_url: str) -> dict[str, int]:
     )  # fmt: skip
     insert(conn, "notifications", position=1_000_000, type="ping", at="now", conversation_id=HOSTILE)
     notification = insert_id(
-        conn, "tasks", kind="notify", state="ready", endpoint_id=endpoint, position=1_000_000, order_key=1, code=HOSTILE,
-        detail=f"{ADDRESS} {HOSTILE}",
+        conn, "tasks", kind="notify", state="ready", endpoint_id=endpoint, position=1_000_000, order_key=1,
+        code=HOSTILE, detail=f"{ADDRESS} {HOSTILE}",
     )  # fmt: skip
     return {
         "tenant": tenant,
@@ -157,6 +158,12 @@ def log_in(site: Site, browser: Browser, role: str = "admin", **options: Any) ->
     window.page.fill("#again", PASSWORD)
     window.page.click("main button")
     return window
+
+
+def test_no_page_is_left_out() -> None:
+    opened = {re.sub(r"{\w+}", "<int:number>", path.partition("?")[0]) for path in PAGES}
+    shown = {rule for rule, methods, _ in VERBS_OF_PAGES if "GET" in methods}
+    assert shown - opened == {"/simulator"}  # it shows what the sandbox answers, and nothing of a table
 
 
 @pytest.mark.parametrize("path", PAGES)

@@ -73,6 +73,16 @@ def test_the_cookie_is_for_this_host_and_for_no_script(site: Site) -> None:
     assert "Domain" not in login
 
 
+def test_each_log_in_gets_a_secret_of_its_own(site: Site) -> None:
+    email, link = site.add_account()
+    browser = site.browser()
+    browser.submit(link, password=PASSWORD, again=PASSWORD)
+    first = browser.session.cookies["mailroom-login"]
+    token = {"csrf_token": _token(browser.open("/account"))}
+    browser.post("/login", {**token, "email": email, "password": PASSWORD})
+    assert browser.session.cookies["mailroom-login"] != first
+
+
 @pytest.mark.parametrize("email", ["nobody@example.com", "", "no address", "\udc80@example.com"])
 def test_an_unknown_account_is_refused_as_a_wrong_password_is(site: Site, email: str) -> None:
     known, link = site.add_account()

@@ -1,0 +1,83 @@
+"""The values that settings may have: how a value is cleaned, lists, addresses, networks and keys. Pure."""
+
+from __future__ import annotations
+
+from ipaddress import IPv4Network, IPv6Network, ip_network
+from typing import Annotated, Any
+from urllib.parse import urlsplit
+
+from cryptography.fernet import Fernet
+from pydantic import AfterValidator, AnyHttpUrl, BeforeValidator, SecretStr, TypeAdapter, ValidationError
+from pydantic_settings import NoDecode
+
+#: What editors, spreadsheets and shells leave around a value, invisible characters among them.
+_AROUND = " \t\r\n\f\v\0\xa0\u200b\u2060\ufeff"
+_QUOTES = ("''", '""', "\u2018\u2019", "\u201c\u201d")
+_HTTP_URL = TypeAdapter(AnyHttpUrl)
+
+
+def cleaned(text: str) -> str:
+    """Return the text without invisible characters and without one or more pairs of quotes around it."""
+    text = text.strip(_AROUND)
+    while len(text) > 1 and text[0] + text[-1] in _QUOTES:
+        text = text[1:-1].strip(_AROUND)
+    return text
+
+
+def split_at_commas(value: Any) -> Any:
+    """Return the parts of a list in one text."""
+    return [part for each in value.split(",") if (part := cleaned(each))] if isinstance(value, str) else value
+
+
+def checked_http_url(value: str) -> str:
+    """Return the address without a slash at its end."""
+    try:
+        url = _HTTP_URL.validate_python(value)
+    except ValidationError:
+        raise ValueError("not an address as in https://host") from None
+    if not value.startswith(("https://", "http://")) or url.username or url.password or url.query or url.fragment:
+        raise ValueError("an address begins with https:// (or http://) and has neither user, query nor fragment")
+    return value.rstrip("/")
+
+
+def _checked_fernet_key(value: SecretStr) -> SecretStr:
+    try:
+        Fernet(value.get_secret_value())
+    except ValueError:
+        raise ValueError("not a Fernet key; `mailroom keys generate` prints one") from None
+    return value
+
+
+def checked_origin(value: str) -> str:
+    """Return the URL of a host alone, without a slash at its end."""
+    parts = urlsplit(url := value.rstrip("/"))
+    try:
+        is_origin = checked_http_url(f"{parts.scheme}://{parts.netloc}").lower() == url.lower()
+    except ValueError:
+        is_origin = False
+    if not is_origin:
+        raise ValueError("write it as https://console.your.host, without a path: the console needs a host of its own")
+    return url
+
+
+def _checked_network(value: Any) -> IPv4Network | IPv6Network:
+    try:
+        network = ip_network(value)
+    except ValueError:
+        raise ValueError("name addresses or networks as in 10.1.2.3,10.0.0.0/8,fd00::/8") from None
+    if network.prefixlen == 0:
+        raise ValueError(f"{network} is everybody, and everybody could claim any address; name your proxies")
+    return network
+
+
+Url = Annotated[str, AfterValidator(checked_http_url)]
+Origin = Annotated[str, AfterValidator(checked_origin)]
+Networks = Annotated[
+    tuple[Annotated[IPv4Network | IPv6Network, BeforeValidator(_checked_network)], ...],
+    NoDecode,
+    BeforeValidator(split_at_commas),
+]
+Keys = Annotated[list[SecretStr], NoDecode, BeforeValidator(split_at_commas)]
+FernetKeys = Annotated[
+    list[Annotated[SecretStr, AfterValidator(_checked_fernet_key)]], NoDecode, BeforeValidator(split_at_commas)
+]
