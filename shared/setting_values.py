@@ -66,7 +66,7 @@ def _checked_network(value: Any) -> IPv4Network | IPv6Network:
     except ValueError:
         raise ValueError("name addresses or networks as in 10.1.2.3,10.0.0.0/8,fd00::/8") from None
     if network.prefixlen == 0:
-        raise ValueError(f"{network} is everybody, and everybody could claim any address; name your proxies")
+        raise ValueError(f"{network} is everybody; name the networks that you mean")
     return network
 
 

@@ -7,7 +7,6 @@ import re
 import unicodedata
 from contextvars import ContextVar
 from functools import cache
-from ipaddress import IPv4Network, IPv6Network
 from pathlib import Path
 from typing import Any, Literal, Self, TypeVar
 from urllib.parse import quote, urlsplit
@@ -126,8 +125,8 @@ class Settings(BaseSettings):
     metrics_port: int = Field(
         0, ge=0, le=65535, description="Port of `/metrics` and `/readyz`; 0: none, and outside production PORT has them"
     )
-    endpoint_networks: Annotated[list[IPv4Network | IPv6Network], NoDecode, BeforeValidator(_split_at_commas)] = Field(
-        default_factory=list,
+    endpoint_networks: Networks = Field(
+        (),
         description="Private networks that endpoints of the host application may be in, also by plain http, as in "
         "`10.0.0.0/8,127.0.0.1/32`; unset: public addresses by https only",
     )
