@@ -13,7 +13,7 @@ import time
 from collections import defaultdict
 from contextlib import contextmanager
 from dataclasses import dataclass
-from statistics import median
+from statistics import median, quantiles
 from typing import TYPE_CHECKING, Any
 
 import psycopg
@@ -33,7 +33,7 @@ from shared.db.accounts import accounts, sessions
 from workers.recording.prefetch import CHUNK
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Callable, Iterator, Mapping
     from pathlib import Path
 
     from bench.harness.benchmark import Figures
@@ -80,25 +80,27 @@ SCREENS: Mapping[str, str] = {
 }
 NOTE = (
     "Each open console reads its page again every 5 s, as its script does, and gets no text where nothing changed; then"
-    " somebody else opens every screen in turn, and those times count. Recording with and without the open consoles"
-    " takes turns, and a ratio is between neighbours in time. All share the cores named in `machine`."
+    " somebody else opens every screen in turn, and those times count. `recorder_ratio` is the CPU time of an event, in"
+    " the recorder and PostgreSQL together, without the figures of the minute to that with them. The other ratio is the"
+    " recorder's own CPU time without open consoles to that with them. Both kinds of a pair take turns, and a ratio is"
+    " the median of all pairs, between its quartiles."
 )
 
 
 @dataclass(frozen=True, kw_only=True)
 class Size:
-    """How much is stored, how many people look, and for how long. Rounds are of recording."""
+    """How much is stored, how many people look, and for how long. `pairs` are of recordings that are compared."""
 
     stored: int
     failed: int
     consoles: int
     visits: int
-    rounds: int
+    pairs: int
     webhooks: int
 
 
-FULL = Size(stored=1_000_000, failed=100_000, consoles=50, visits=20, rounds=6, webhooks=20_000)
-QUICK = Size(stored=20_000, failed=2_000, consoles=5, visits=4, rounds=1, webhooks=1_000)
+FULL = Size(stored=1_000_000, failed=100_000, consoles=50, visits=20, pairs=7, webhooks=20_000)
+QUICK = Size(stored=20_000, failed=2_000, consoles=5, visits=4, pairs=2, webhooks=2_000)
 
 
 def console(*, quick: bool) -> Figures:
@@ -110,22 +112,24 @@ def console(*, quick: bool) -> Figures:
         report(f"{size.stored:,} events are stored after {time.monotonic() - began:.0f} s")
         with Stores(servers, urls, folder) as stores, _console(stores, folder) as site:
             seconds = _visits(site, size)
-            rounds = _recording(site, stores, size)
+            counting = _pairs(size, _Recordings(stores, size), "figures")
+            looking = _pairs(size, _Recordings(stores, size, site), "open consoles")
     screens = {name: _times(each) for name, each in seconds.items()}
     slowest = max(screens, key=lambda name: screens[name]["p95_ms"])
     return {
         "slowest_screen": slowest,
         "slowest_screen_p95_ms": screens[slowest]["p95_ms"],
-        "recorder_ratio": round(median(there.per_second / alone.per_second for alone, there in rounds), 3),
-        "recorder_cpu_ratio": round(median(there.own_cpu_us / alone.own_cpu_us for alone, there in rounds), 3),
+        "recorder_ratio": counting.ratio(lambda each: each.cpu_us),
+        "recorder_ratio_quartiles": counting.quartiles(lambda each: each.cpu_us),
+        "recorder_beside_consoles_ratio": looking.ratio(lambda each: each.own_cpu_us),
+        "recorder_beside_consoles_ratio_quartiles": looking.quartiles(lambda each: each.own_cpu_us),
         "screens": screens,
         "events": size.stored,
         "failed_tasks": size.failed,
         "open_consoles": size.consoles,
         "note": NOTE,
-        "broken": [*site.broken, *(f"{each.unrecorded} webhooks without a row" for pair in rounds for each in pair
-                                   if each.unrecorded)],
-    }  # fmt: skip
+        "broken": [*site.broken, *counting.broken, *looking.broken],
+    }
 
 
 class Site:
@@ -203,22 +207,61 @@ def _visits(site: Site, size: Size) -> dict[str, list[float]]:
     return seconds
 
 
-def _recording(site: Site, stores: Stores, size: Size) -> list[tuple[Round, Round]]:
-    """Record in turns: while nobody looks, and while the consoles are open. The first turn of both warms up."""
-    pairs = []
-    seeds = itertools.count(1)
-    for number in range(size.rounds + 1):
-        alone = _record(stores, size, next(seeds))
-        with site.opened(size.consoles):
+@dataclass(frozen=True, kw_only=True)
+class Pairs:
+    """Recordings without something and with it, each two of them neighbours in time."""
+
+    rounds: list[tuple[Round, Round]]
+
+    def ratio(self, cost: Callable[[Round], float]) -> float:
+        """Return the median of all pairs: the cost without it to that with it, which is 1 if it costs nothing."""
+        return round(median(self._ratios(cost)), 3)
+
+    def quartiles(self, cost: Callable[[Round], float]) -> list[float]:
+        """Return the ratios between which half of all pairs are."""
+        first, _, last = quantiles(self._ratios(cost), n=4, method="inclusive")
+        return [round(first, 3), round(last, 3)]
+
+    @property
+    def broken(self) -> list[str]:
+        """Webhooks that got no row."""
+        return [f"{each.unrecorded} webhooks without a row" for pair in self.rounds for each in pair if each.unrecorded]
+
+    def _ratios(self, cost: Callable[[Round], float]) -> list[float]:
+        return [cost(without) / cost(with_) for without, with_ in self.rounds]
+
+
+class _Recordings:
+    """Records with and without one thing: people who have the console open if there is a site, else the figures."""
+
+    def __init__(self, stores: Stores, size: Size, site: Site | None = None) -> None:
+        self._stores = stores
+        self._size = size
+        self._site = site
+        self._seeds = itertools.count(1 if site is None else 1_000)
+
+    def record(self, *, with_it: bool) -> Round:
+        """Record the webhooks of one round."""
+        if self._site is None or not with_it:
+            return self._record(figures=with_it or self._site is not None)
+        with self._site.opened(self._size.consoles):
             time.sleep(POLL_SECONDS / 2)
-            beside = _record(stores, size, next(seeds))
-        report(f"recording {number}/{size.rounds} alone: {alone}; beside open consoles: {beside}")
-        pairs.append((alone, beside))
-    return pairs[1:]
+            return self._record(figures=True)
+
+    def _record(self, *, figures: bool) -> Round:
+        webhooks = list(deliveries(self._size.webhooks, addresses=ADDRESSES, seed=next(self._seeds)))
+        return drained(self._stores, webhooks, CHUNK, figures=figures)
 
 
-def _record(stores: Stores, size: Size, seed: int) -> Round:
-    return drained(stores, list(deliveries(size.webhooks, addresses=ADDRESSES, seed=seed)), CHUNK)
+def _pairs(size: Size, recordings: _Recordings, what: str) -> Pairs:
+    """Record in pairs; each pair begins with the other of its two, and the first pair warms up."""
+    pairs = []
+    for number in range(size.pairs + 1):
+        order = (False, True) if number % 2 else (True, False)
+        found = {with_it: recordings.record(with_it=with_it) for with_it in order}
+        report(f"pair {number}/{size.pairs} without {what}: {found[False]}; with: {found[True]}")
+        pairs.append((found[False], found[True]))
+    return Pairs(rounds=pairs[1:])
 
 
 def _times(seconds: list[float]) -> dict[str, float]:

@@ -1,7 +1,8 @@
-"""Our recorder in a process of its own: `python -m bench.record.drain CHUNK [shares]`.
+"""Our recorder in a process of its own: `python -m bench.record.drain CHUNK [shares] [no-figures]`.
 
 It prints that it is ready, waits for a line, and empties the intake. It then prints its time and CPU as JSON, and stays
-until stdin ends. With `shares` a profiler runs beside it, which costs time itself.
+until stdin ends. With `shares` a profiler runs beside it, which costs time itself. With `no-figures` it counts nothing
+for the figures of the minute.
 """
 
 from __future__ import annotations
@@ -13,11 +14,13 @@ import sys
 import time
 from typing import Any
 
-from bench.record.rounds import SHARES
+from bench.record.rounds import NO_FIGURES, SHARES
 from shared import queue
+from shared.db import figures
 from shared.db.core.locks import RECORDER, Role
 from shared.process import logs
 from shared.settings import load
+from workers.recording import chunk as chunks
 from workers.recording.prefetch import DeliveryReader
 from workers.recording.recorder import Recorder
 from workers.resources import Resources, open_resources
@@ -43,11 +46,18 @@ def main(chunk: int, *, with_shares: bool) -> None:
     profile = cProfile.Profile(time.process_time)
     began, used = time.monotonic(), time.process_time()
     webhooks = profile.runcall(recorder.drain) if with_shares else recorder.drain()
+    resources.figures.write()  # as the heartbeat does every few seconds
     took = {"seconds": time.monotonic() - began, "cpu_seconds": time.process_time() - used}
     _print({"webhooks": webhooks, **took, "shares": _shares(profile) if with_shares else {}})
     sys.stdin.read()
     recorder.close()
     resources.close()
+
+
+def _without_figures() -> None:
+    """Take the counting of figures out of the recorder of this process."""
+    counted_nothing = figures.Tally()
+    chunks._tally = lambda *_: counted_nothing
 
 
 def _recorder(resources: Resources, chunk: int, *, one_thread: bool = False) -> Recorder:
@@ -75,4 +85,6 @@ def _print(what: dict[str, Any]) -> None:
 
 
 if __name__ == "__main__":
+    if NO_FIGURES in sys.argv[2:]:
+        _without_figures()
     main(int(sys.argv[1]), with_shares=SHARES in sys.argv[2:])

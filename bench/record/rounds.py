@@ -34,6 +34,8 @@ BATCH = 500
 WARM_UP = 0.2
 #: The argument that makes `bench.record.drain` profile itself.
 SHARES = "shares"
+#: The argument that makes it leave the figures of the minute out.
+NO_FIGURES = "no-figures"
 TASK_THREADS = 4
 TASK_QUEUE = "webhooks"
 TASK = "bench.record.celery_tasks.process_webhook"
@@ -123,12 +125,15 @@ class Round:
         return f"{self.per_second:,.0f} events/s, {cpu}, {rest}"
 
 
-def drained(stores: Stores, deliveries: list[Delivery], chunk: int, *, shares: bool = False) -> Round:
-    """Record all of them with our recorder, from the intake."""
+def drained(
+    stores: Stores, deliveries: list[Delivery], chunk: int, *, shares: bool = False, figures: bool = True
+) -> Round:
+    """Record all of them with our recorder, from the intake; without `figures` it counts nothing for people."""
     before, load = stores.last_event(), os.getloadavg()[0]
     for begin in range(0, len(deliveries), BATCH):
         stores.intake.put(deliveries[begin : begin + BATCH])
-    command = [sys.executable, "-m", "bench.record.drain", str(chunk), *([SHARES] if shares else [])]
+    command = [sys.executable, "-m", "bench.record.drain", str(chunk)]
+    command += [*([SHARES] if shares else []), *([] if figures else [NO_FIGURES])]
     with _process(command, stores, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
         assert process.stdin
         assert process.stdout

@@ -22,7 +22,7 @@ from shared import installed_version
 from shared.redis_clients import brief_redis_client
 
 _MULTIPROCESS = "PROMETHEUS_MULTIPROC_DIR"
-disable_created_metrics()  # a series more for each counter, which nobody asks for in this format
+disable_created_metrics()  # type: ignore[no-untyped-call]  # a series more for each counter, which nobody asks for in this format
 
 #: The figures of the tenants at Front's rate limit, as JSON. They expire, so that a dead sweeper shows nothing.
 _TENANTS_AT_LIMIT = "mailroom:front:tenants_at_limit"
