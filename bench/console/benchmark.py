@@ -27,19 +27,20 @@ from bench.harness.processes import wait_until
 from bench.harness.servers import both_servers
 from bench.harness.timing import percentile
 from bench.harness.webhooks import deliveries
-from bench.record.rounds import Round, Stores, drained
+from bench.record.rounds import Round, Stores, drained, read_line, running
 from console.issued_secrets import digest_of
 from shared.db.accounts import accounts, sessions
 from workers.recording.prefetch import CHUNK
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Iterator, Mapping
     from pathlib import Path
 
     from bench.harness.benchmark import Figures
 
 #: A page is read again so often, as its script does.
 POLL_SECONDS = 5.0
+SEED_OF_FIGURES = 1_000
 LISTENS_WITHIN, ANSWERS_WITHIN = 60.0, 30.0
 #: Each screen with a name for the result. `{task}`, `{event}`, `{group}` and `{conversation}` are of the middle of all.
 SCREENS: Mapping[str, str] = {
@@ -81,26 +82,30 @@ SCREENS: Mapping[str, str] = {
 NOTE = (
     "Each open console reads its page again every 5 s, as its script does, and gets no text where nothing changed; then"
     " somebody else opens every screen in turn, and those times count. `recorder_ratio` is the CPU time of an event, in"
-    " the recorder and PostgreSQL together, without the figures of the minute to that with them. The other ratio is the"
-    " recorder's own CPU time without open consoles to that with them. Both kinds of a pair take turns, and a ratio is"
-    " the median of all pairs, between its quartiles."
+    " the recorder and its sessions of PostgreSQL, without the figures of the minute to that with them; both take turns"
+    " every thousand events of one run. The other ratio is the recorder's own CPU time without open consoles to that"
+    " with them, in turns, too. A ratio is the median of all pairs; half of them are between the quartiles."
 )
 
 
 @dataclass(frozen=True, kw_only=True)
 class Size:
-    """How much is stored, how many people look, and for how long. `pairs` are of recordings that are compared."""
+    """How much is stored, how many people look, and for how long.
+
+    `counted` webhooks are recorded for the cost of the figures, and `pairs` of recordings for that of open consoles.
+    """
 
     stored: int
     failed: int
     consoles: int
     visits: int
+    counted: int
     pairs: int
     webhooks: int
 
 
-FULL = Size(stored=1_000_000, failed=100_000, consoles=50, visits=20, pairs=7, webhooks=20_000)
-QUICK = Size(stored=20_000, failed=2_000, consoles=5, visits=4, pairs=2, webhooks=2_000)
+FULL = Size(stored=1_000_000, failed=100_000, consoles=50, visits=20, counted=100_000, pairs=5, webhooks=20_000)
+QUICK = Size(stored=20_000, failed=2_000, consoles=5, visits=4, counted=12_000, pairs=2, webhooks=1_000)
 
 
 def console(*, quick: bool) -> Figures:
@@ -112,17 +117,17 @@ def console(*, quick: bool) -> Figures:
         report(f"{size.stored:,} events are stored after {time.monotonic() - began:.0f} s")
         with Stores(servers, urls, folder) as stores, _console(stores, folder) as site:
             seconds = _visits(site, size)
-            counting = _pairs(size, _Recordings(stores, size), "figures")
-            looking = _pairs(size, _Recordings(stores, size, site), "open consoles")
+            counting = _cost_of_figures(stores, size)
+            looking = _cost_of_consoles(site, stores, size)
     screens = {name: _times(each) for name, each in seconds.items()}
     slowest = max(screens, key=lambda name: screens[name]["p95_ms"])
     return {
         "slowest_screen": slowest,
         "slowest_screen_p95_ms": screens[slowest]["p95_ms"],
-        "recorder_ratio": counting.ratio(lambda each: each.cpu_us),
-        "recorder_ratio_quartiles": counting.quartiles(lambda each: each.cpu_us),
-        "recorder_beside_consoles_ratio": looking.ratio(lambda each: each.own_cpu_us),
-        "recorder_beside_consoles_ratio_quartiles": looking.quartiles(lambda each: each.own_cpu_us),
+        "recorder_ratio": counting.ratio,
+        "recorder_ratio_quartiles": counting.quartiles,
+        "recorder_beside_consoles_ratio": looking.ratio,
+        "recorder_beside_consoles_ratio_quartiles": looking.quartiles,
         "screens": screens,
         "events": size.stored,
         "failed_tasks": size.failed,
@@ -209,59 +214,68 @@ def _visits(site: Site, size: Size) -> dict[str, list[float]]:
 
 @dataclass(frozen=True, kw_only=True)
 class Pairs:
-    """Recordings without something and with it, each two of them neighbours in time."""
+    """The cost of an event without something and with it, in pairs that are neighbours in time."""
 
-    rounds: list[tuple[Round, Round]]
+    without: list[float]
+    with_it: list[float]
+    broken: list[str]
 
-    def ratio(self, cost: Callable[[Round], float]) -> float:
-        """Return the median of all pairs: the cost without it to that with it, which is 1 if it costs nothing."""
-        return round(median(self._ratios(cost)), 3)
+    @property
+    def ratio(self) -> float:
+        """The median of all pairs: the cost without it to that with it, which is 1 if it costs nothing."""
+        return round(median(self._ratios), 3)
 
-    def quartiles(self, cost: Callable[[Round], float]) -> list[float]:
-        """Return the ratios between which half of all pairs are."""
-        first, _, last = quantiles(self._ratios(cost), n=4, method="inclusive")
+    @property
+    def quartiles(self) -> list[float]:
+        """The ratios between which half of all pairs are."""
+        first, _, last = quantiles(self._ratios, n=4, method="inclusive")
         return [round(first, 3), round(last, 3)]
 
     @property
-    def broken(self) -> list[str]:
-        """Webhooks that got no row."""
-        return [f"{each.unrecorded} webhooks without a row" for pair in self.rounds for each in pair if each.unrecorded]
-
-    def _ratios(self, cost: Callable[[Round], float]) -> list[float]:
-        return [cost(without) / cost(with_) for without, with_ in self.rounds]
+    def _ratios(self) -> list[float]:
+        return [without / with_it for without, with_it in zip(self.without, self.with_it, strict=True)]
 
 
-class _Recordings:
-    """Records with and without one thing: people who have the console open if there is a site, else the figures."""
+def _cost_of_figures(stores: Stores, size: Size) -> Pairs:
+    """Record with the figures of the minute in every other block of chunks."""
+    webhooks = list(deliveries(size.counted, addresses=ADDRESSES, seed=SEED_OF_FIGURES))
+    before = stores.last_event()
+    stores.put(webhooks)
+    command = [sys.executable, "-m", "bench.console.figures_cost", str(CHUNK)]
+    with running(command, stores, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
+        assert process.stdin
+        assert process.stdout
+        read_line(process.stdout)
+        process.stdin.write(b"go\n")
+        process.stdin.flush()
+        measured = read_line(process.stdout)
+        process.stdin.close()
+        process.wait(LISTENS_WITHIN)
+    unrecorded = len(webhooks) - stores.events_after(before)
+    pairs = Pairs(without=measured["without"], with_it=measured["with"], broken=_broken(unrecorded))
+    report(f"CPU of an event without figures to that with them: {pairs.ratio}, half of all between {pairs.quartiles}")
+    return pairs
 
-    def __init__(self, stores: Stores, size: Size, site: Site | None = None) -> None:
-        self._stores = stores
-        self._size = size
-        self._site = site
-        self._seeds = itertools.count(1 if site is None else 1_000)
 
-    def record(self, *, with_it: bool) -> Round:
-        """Record the webhooks of one round."""
-        if self._site is None or not with_it:
-            return self._record(figures=with_it or self._site is not None)
-        with self._site.opened(self._size.consoles):
-            time.sleep(POLL_SECONDS / 2)
-            return self._record(figures=True)
-
-    def _record(self, *, figures: bool) -> Round:
-        webhooks = list(deliveries(self._size.webhooks, addresses=ADDRESSES, seed=next(self._seeds)))
-        return drained(self._stores, webhooks, CHUNK, figures=figures)
-
-
-def _pairs(size: Size, recordings: _Recordings, what: str) -> Pairs:
-    """Record in pairs; each pair begins with the other of its two, and the first pair warms up."""
-    pairs = []
+def _cost_of_consoles(site: Site, stores: Stores, size: Size) -> Pairs:
+    """Record in turns: while nobody looks, and while the consoles are open. The first of both warms up."""
+    found: dict[bool, list[Round]] = {False: [], True: []}
+    seeds = itertools.count(1)
     for number in range(size.pairs + 1):
-        order = (False, True) if number % 2 else (True, False)
-        found = {with_it: recordings.record(with_it=with_it) for with_it in order}
-        report(f"pair {number}/{size.pairs} without {what}: {found[False]}; with: {found[True]}")
-        pairs.append((found[False], found[True]))
-    return Pairs(rounds=pairs[1:])
+        for looking in (False, True) if number % 2 else (True, False):
+            with site.opened(size.consoles if looking else 0):
+                time.sleep(POLL_SECONDS / 2 if looking else 0)
+                webhooks = list(deliveries(size.webhooks, addresses=ADDRESSES, seed=next(seeds)))
+                found[looking].append(drained(stores, webhooks, CHUNK))
+            place = "beside open consoles" if looking else "alone"
+            report(f"recording {number}/{size.pairs} {place}: {found[looking][-1]}")
+    alone, beside = ([each.own_cpu_us for each in found[looking][1:]] for looking in (False, True))
+    unrecorded = sum(each.unrecorded for rounds in found.values() for each in rounds)
+    return Pairs(without=alone, with_it=beside, broken=_broken(unrecorded))
+
+
+def _broken(unrecorded: int) -> list[str]:
+    return [f"{unrecorded} webhooks without a row"] if unrecorded else []
 
 
 def _times(seconds: list[float]) -> dict[str, float]:

@@ -1,8 +1,7 @@
-"""Our recorder in a process of its own: `python -m bench.record.drain CHUNK [shares] [no-figures]`.
+"""Our recorder in a process of its own: `python -m bench.record.drain CHUNK [shares]`.
 
 It prints that it is ready, waits for a line, and empties the intake. It then prints its time and CPU as JSON, and stays
-until stdin ends. With `shares` a profiler runs beside it, which costs time itself. With `no-figures` it counts nothing
-for the figures of the minute.
+until stdin ends. With `shares` a profiler runs beside it, which costs time itself.
 """
 
 from __future__ import annotations
@@ -14,13 +13,11 @@ import sys
 import time
 from typing import Any
 
-from bench.record.rounds import NO_FIGURES, SHARES
+from bench.record.rounds import SHARES
 from shared import queue
-from shared.db import figures
 from shared.db.core.locks import RECORDER, Role
 from shared.process import logs
 from shared.settings import load
-from workers.recording import chunk as chunks
 from workers.recording.prefetch import DeliveryReader
 from workers.recording.recorder import Recorder
 from workers.resources import Resources, open_resources
@@ -40,27 +37,20 @@ def main(chunk: int, *, with_shares: bool) -> None:
     settings = load()
     logs.configure(settings, "recorder")
     resources = open_resources(settings, queue.celery_app(settings), kind="recorder")
-    recorder = _recorder(resources, chunk, one_thread=with_shares)
-    _print({"ready": True})
+    recorder = open_recorder(resources, chunk, one_thread=with_shares)
+    print_line({"ready": True})
     sys.stdin.readline()
     profile = cProfile.Profile(time.process_time)
     began, used = time.monotonic(), time.process_time()
     webhooks = profile.runcall(recorder.drain) if with_shares else recorder.drain()
-    resources.figures.write()  # as the heartbeat does every few seconds
     took = {"seconds": time.monotonic() - began, "cpu_seconds": time.process_time() - used}
-    _print({"webhooks": webhooks, **took, "shares": _shares(profile) if with_shares else {}})
+    print_line({"webhooks": webhooks, **took, "shares": _shares(profile) if with_shares else {}})
     sys.stdin.read()
     recorder.close()
     resources.close()
 
 
-def _without_figures() -> None:
-    """Take the counting of figures out of the recorder of this process."""
-    counted_nothing = figures.Tally()
-    chunks._tally = lambda *_: counted_nothing
-
-
-def _recorder(resources: Resources, chunk: int, *, one_thread: bool = False) -> Recorder:
+def open_recorder(resources: Resources, chunk: int, *, one_thread: bool = False) -> Recorder:
     """Return the recorder of the product with another chunk; a profiler sees one thread only."""
     role = Role(resources.settings.database_url.get_secret_value(), RECORDER, process="the benchmark")
     reader = DeliveryReader(resources.pool, resources.intake, chunk, prefetches=not one_thread)
@@ -80,11 +70,10 @@ def _shares(profile: cProfile.Profile) -> dict[str, float]:
     return {part: round(share, 3) for part, share in (found | {"rest": 1 - sum(found.values())}).items()}
 
 
-def _print(what: dict[str, Any]) -> None:
+def print_line(what: dict[str, Any]) -> None:
+    """Print an object for the benchmark that started this."""
     print(json.dumps(what), flush=True)
 
 
 if __name__ == "__main__":
-    if NO_FIGURES in sys.argv[2:]:
-        _without_figures()
     main(int(sys.argv[1]), with_shares=SHARES in sys.argv[2:])

@@ -207,6 +207,15 @@ def by_minute(conn: Connection, since: datetime, *, tenant_id: int | None = None
         ).fetchall()
 
 
+def last_minute(conn: Connection, kind: str) -> datetime | None:
+    """Return the last minute in which something of this kind happened; None if it never did, or too long ago."""
+    row = conn.execute(
+        f"SELECT minute FROM minute_figures WHERE coalesce(tenant_id, 0) = 0 AND {KINDS[KINDS.index(kind)]} > 0"  # noqa: S608
+        " ORDER BY minute DESC LIMIT 1".encode()
+    ).fetchone()
+    return row[0] if row else None
+
+
 def busiest(conn: Connection, minute: datetime, *, limit: int) -> list[Caller]:
     """Return the tenants for whom Front was called most in this minute."""
     with conn.cursor(row_factory=class_row(Caller)) as cursor:
