@@ -57,6 +57,7 @@ def overview() -> ResponseReturnValue:
         charts=CHARTS,
         series=_series(minutes, since),
         since=since,
+        deployed=deployed,
         marks=[(_place(each.at, since), each.version) for each in deployed],
         budgets=lookups.budgets.get(),
         checked=lookups.checked.get(),

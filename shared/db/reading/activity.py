@@ -118,5 +118,5 @@ def deployments(conn: Connection, since: datetime, *, limit: int) -> list[Deploy
     """Return the latest deployments since then, the newest first."""
     with conn.cursor(row_factory=class_row(Deployment)) as cursor:
         return cursor.execute(
-            "SELECT at, version FROM deployments WHERE at >= %s ORDER BY id DESC LIMIT %s", (since, limit)
+            "SELECT at, version FROM deployments WHERE at >= %s ORDER BY at DESC, id DESC LIMIT %s", (since, limit)
         ).fetchall()

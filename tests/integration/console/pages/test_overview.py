@@ -10,10 +10,14 @@ import pytest
 
 from shared.db import figures
 from shared.db.figures import Tally
+from tests.chromium import open_window
+from tests.integration.console.pages.conftest import PASSWORD
 from tests.integration.console.rows import insert, insert_event, insert_task
 from tests.integration.schema.builders import insert_id
 
 if TYPE_CHECKING:
+    from playwright.sync_api import Browser
+
     from tests.integration.console.pages.conftest import Site
 
 
@@ -39,6 +43,12 @@ def overview(site: Site) -> str:
     tally.add("received", now, {acme: 1234})
     tally.add("calls", now - timedelta(minutes=1), {acme: 99})
     tally.add("calls_refused", now - timedelta(minutes=1), {acme: 3})
+    insert(conn, "deployments", at=now - timedelta(minutes=10), version="0.2.0")
+    insert(conn, "processes", name="recorder@elsewhere:2", kind="recorder", version="0.2.0", metrics_port=9200)
+    running = insert_task(conn, waiting, state="running", code=None, lease_epoch=1, lease_until=now)
+    insert(
+        conn, "attempts", task_id=running, epoch=1, worker="worker@elsewhere:1", started_at=now - timedelta(minutes=4)
+    )
     with conn.transaction():
         figures.add(conn, tally)
     return text_of(site.logged_in("viewer").open("/").text)
@@ -56,6 +66,8 @@ def test_the_oldest_age_comes_first(overview: str) -> None:
         "Failed 1",
         "Received in 24 hours 1,234",
         "Calls to Front 99 3 refused",
+        "The lines in the charts are deployments: ",
+        "version 0.2.0",
         "parked: missing_scope : Idle",
     ],
 )
@@ -79,3 +91,31 @@ def test_the_status_page_says_what_to_do_and_which_processes_run(site: Site) -> 
     assert re.search(r"worker@elsewhere:1 silent 0\.1\.0", text)
     assert re.search(r"console@\S+ alive", text)
     assert "<code>" in page
+    assert re.search(r"worker wrong .* none is alive: tasks wait, and none is lost; silent: worker@elsewhere:1", text)
+    assert "Processes of different versions run side by side" in text
+    assert "0.2.0: recorder@elsewhere:2" in text
+    assert re.search(r"apply_action Acme worker@elsewhere:1 4 min", text)
+    assert "web not counted" in text
+
+
+@pytest.mark.usefixtures("overview")
+def test_a_pointer_shows_the_figures_of_a_minute(site: Site, chromium: Browser) -> None:
+    window = open_window(chromium, site.console.url)
+    _, link = site.add_account("viewer")
+    page = window.page
+    page.goto(link)
+    page.fill("#password", PASSWORD)
+    page.fill("#again", PASSWORD)
+    page.click("main button")
+    chart = page.locator(".chart", has_text="Calls to Front")
+    chart.locator("canvas").wait_for()
+    box = chart.locator(".u-over").bounding_box()
+    assert box
+    minutes = [(place + 0.5) * box["width"] / 60 for place in range(56, 60)]
+    shown = []
+    for x in minutes:
+        page.mouse.move(box["x"] + x, box["y"] + box["height"] / 2)
+        shown.append(chart.locator(".chart-at").inner_text())
+    assert [text.partition(": ")[2] for text in shown if ": 99" in text] == ["99, 3 refused"]
+    assert window.complaints == []
+    window.context.close()
