@@ -209,3 +209,12 @@ def _fail_many(stack: Stack, count: int) -> None:
             """,
             values,
         )
+
+
+def test_a_webhook_is_made_up_on_a_page_and_followed(stack: Stack, page: Page) -> None:
+    page.goto("/simulator")
+    page.fill("#to", "ines@console.example")
+    page.select_option("#company", COMPANY)
+    page.click("main button:has-text('Send')")
+    page.click("main tbody tr:first-child a")
+    see(page, "action confirmed")

@@ -18,8 +18,10 @@
   const saying = (chart, values, part, start) => {
     const at = chart.querySelector(".chart-at"), usual = at.textContent, time = clock(chart.dataset.zone);
     return (plot) => {
-      const place = plot.cursor.idx;
-      if (place === null || place === undefined) {
+      // A bar begins at its minute; uPlot's own index is of the nearest beginning, which may be the next one's.
+      const left = plot.cursor.left ?? -1;
+      const place = Math.floor((plot.posToVal(left, "x") - start) / MINUTE);
+      if (left < 0 || !(place in values)) {
         at.textContent = usual;
         return;
       }

@@ -109,6 +109,7 @@ def test_a_pointer_shows_the_figures_of_a_minute(site: Site, chromium: Browser) 
     page.click("main button")
     chart = page.locator(".chart", has_text="Calls to Front")
     chart.locator("canvas").wait_for()
+    chart.scroll_into_view_if_needed()
     box = chart.locator(".u-over").bounding_box()
     assert box
     minutes = [(place + 0.5) * box["width"] / 60 for place in range(56, 60)]

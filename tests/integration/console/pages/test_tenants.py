@@ -84,5 +84,5 @@ def test_a_repair_shows_its_holes(site: Site, acme: int) -> None:
         missing=2, hours=json.dumps(hours), settled_at=NOW,
     )  # fmt: skip
     page = site.logged_in("viewer").open("/repair").text
-    assert "from 2026-03-01 08:00:00 UTC to 2026-03-01 10:00:00 UTC: 9 on Front&#39;s list, 7 came by webhook" in page
+    assert "from 2026-03-01 08:00:00 UTC to 2026-03-01 10:00:00 UTC: 9 on Front's list, 7 came by webhook" in page
     assert page.count('class="hole"') == 1
