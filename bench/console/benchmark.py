@@ -14,7 +14,7 @@ from collections import defaultdict
 from contextlib import contextmanager
 from dataclasses import dataclass
 from statistics import median, quantiles
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import psycopg
 import requests
@@ -28,8 +28,9 @@ from bench.harness.servers import both_servers
 from bench.harness.timing import percentile
 from bench.harness.webhooks import deliveries
 from bench.record.rounds import Round, Stores, drained, read_line, running
-from console.issued_secrets import digest_of
+from console.issued_secrets import digest_of, new_api_token
 from shared.db.accounts import accounts, sessions
+from shared.db.tenants import api_tokens
 from workers.recording.prefetch import CHUNK
 
 if TYPE_CHECKING:
@@ -78,6 +79,8 @@ SCREENS: Mapping[str, str] = {
     "audit": "/audit",
     "people": "/people",
     "settings": "/settings",
+    "api_status": "/api/v1/status",
+    "api_parked": "/api/v1/parked",
 }
 NOTE = (
     "Each open console reads its page again every 5 s, as its script does, and gets no text where nothing changed; then"
@@ -137,20 +140,28 @@ def console(*, quick: bool) -> Figures:
     }
 
 
+class LogIn(NamedTuple):
+    """What a browser sends with the pages, and a program with the API."""
+
+    cookie: str
+    token: str
+
+
 class Site:
     """A running console and the cookie of somebody who may see everything. `broken` lists wrong answers."""
 
-    def __init__(self, url: str, cookie: str, numbers: Mapping[str, object]) -> None:
+    def __init__(self, url: str, log_in: LogIn, numbers: Mapping[str, object]) -> None:
         self.broken: list[str] = []
         self._url = url
-        self._cookie = {"mailroom-login": cookie}
+        self._log_in = log_in
         self._paths = {name: path.format(**numbers) for name, path in SCREENS.items()}
 
     def visitor(self) -> requests.Session:
         """Return a browser that is logged in."""
         browser = requests.Session()
         browser.trust_env = False
-        browser.cookies.update(self._cookie)
+        browser.cookies.update({"mailroom-login": self._log_in.cookie})
+        browser.headers.update({"Authorization": f"Bearer {self._log_in.token}"})
         return browser
 
     def open(self, browser: requests.Session, screen: str, **headers: str) -> tuple[float, requests.Response]:
@@ -313,12 +324,14 @@ def _answers(url: str) -> bool:
         return False
 
 
-def _log_in(conn: psycopg.Connection[Any]) -> str:
-    secret = secrets.token_urlsafe(32)
+def _log_in(conn: psycopg.Connection[Any]) -> LogIn:
+    secret, token = secrets.token_urlsafe(32), new_api_token()
+    new = api_tokens.NewApiToken(name="bench", digest=digest_of(token), scope="read", tenant_id=None, valid_for=None)
+    api_tokens.add(conn, new)
     account_id = accounts.add(conn, email=f"bench{os.getpid()}@example.com", name="Bench", role="admin")
     sessions.start(conn, account_id, digest_of(secret))
     conn.commit()
-    return secret
+    return LogIn(secret, token)
 
 
 def _numbers(conn: psycopg.Connection[Any]) -> dict[str, object]:
