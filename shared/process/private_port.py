@@ -20,7 +20,7 @@ import structlog
 
 from shared.errors import ConfigurationError
 from shared.process import metrics
-from shared.process.serving import listen_address
+from shared.process.listen_address import listen_address
 
 if TYPE_CHECKING:
     from shared.settings import Settings
