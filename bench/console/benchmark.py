@@ -107,7 +107,7 @@ class Size:
     webhooks: int
 
 
-FULL = Size(stored=1_000_000, failed=100_000, consoles=50, visits=20, counted=100_000, pairs=4, webhooks=20_000)
+FULL = Size(stored=1_000_000, failed=100_000, consoles=50, visits=15, counted=100_000, pairs=3, webhooks=20_000)
 QUICK = Size(stored=20_000, failed=2_000, consoles=5, visits=4, counted=12_000, pairs=2, webhooks=1_000)
 
 
