@@ -110,10 +110,10 @@ def set_policy(number: int) -> ResponseReturnValue:
 @page("/parked")
 def parked_page() -> ResponseReturnValue:
     """List what waits for a person, by cause and by tenant."""
+    after = request.args.get("after", 0, type=int)
     with reading() as conn:
         causes = status.parked_work(conn)
-        rows = [each for each in tenants.list_all(conn) if each.parked_cause]
-        waiting = status.waiting_tasks(conn)
+        rows = status.parked_tenants(conn, limit=PAGE_SIZE, after_id=after)
         companies = status.unknown_companies(conn, limit=PAGE_SIZE)
     return render(
         "pages/parked.html",
@@ -122,7 +122,7 @@ def parked_page() -> ResponseReturnValue:
         causes=causes,
         remedies=REMEDIES,
         rows=rows,
-        waiting=waiting,
+        older=address(after=rows[-1].tenant_id) if len(rows) == PAGE_SIZE else None,
         companies=companies,
     )
 
