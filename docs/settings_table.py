@@ -52,6 +52,8 @@ def _fields() -> Iterator[tuple[str, FieldInfo]]:
 
 def _default(field: FieldInfo) -> str:
     default: Any = field.get_default(call_default_factory=True)
+    if default is None:
+        return ""
     if isinstance(default, (list, tuple)):
         return ",".join(default)
     return str(default.get_secret_value() if isinstance(default, SecretStr) else default)

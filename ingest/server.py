@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 from granian.rsgi import ProtocolClosed, ProtocolError  # type: ignore[attr-defined]  # the documented names
 from werkzeug.exceptions import ClientDisconnected
 
+from ingest import door_metrics
 from ingest.app import WEBHOOKS, create_app
 from ingest.checks import announced, check_headers, check_size
 from ingest.keeper import Deadlines, open_keeper
@@ -129,7 +130,7 @@ class Server:
             hold.failure = exc
             answer = call(self._app, environ)
         if environ["PATH_INFO"] == WEBHOOKS:
-            metrics.DOOR_SECONDS.observe(time.perf_counter() - began)
+            door_metrics.DOOR_SECONDS.observe(time.perf_counter() - began)
         return answer
 
     async def _show(self, scope: Scope, proto: HTTPProtocol) -> None:
@@ -323,7 +324,8 @@ def open_door() -> Server:
     settings = current()
     configure(settings, "door")
     failpoints.arm(settings.mailroom_crash_at)
-    metrics.show_tenants_at_limit(settings.redis_url.get_secret_value())
+    metrics.show(metrics.BuildInfo("door"))
+    metrics.show(metrics.TenantsAtLimit(settings.redis_url.get_secret_value()))
     return Server(
         create_app(settings, rejections=RejectionLog(RejectedRequests(settings.redis_url.get_secret_value()))),
         open_keeper(settings),

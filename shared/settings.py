@@ -122,8 +122,8 @@ class Settings(BaseSettings):
     port: int = Field(8080, ge=0, le=65535, description="Port of the door")
     console_port: int = Field(8081, ge=0, le=65535, description="Port of the console")
     sandbox_port: int = Field(8082, ge=0, le=65535, description="Port of the sandbox")
-    metrics_port: int = Field(
-        0, ge=0, le=65535, description="Port of `/metrics` and `/readyz`; 0: none, and outside production PORT has them"
+    metrics_port: int | None = Field(
+        None, ge=0, le=65535, description="Port of a process's `/metrics` and `/readyz`; 0: any free one; unset: none"
     )
     metrics_host: str = Field("127.0.0.1", description="Address or name that METRICS_PORT listens on")
     freshness_seconds: int = Field(900, ge=1, description="How old a signed webhook may be")

@@ -6,6 +6,7 @@ import math
 import os
 import sys
 import time
+from collections.abc import Mapping
 from typing import Any, NoReturn
 
 import structlog
@@ -17,7 +18,7 @@ from shared.connection.tokens import keep_alive
 from shared.db.core.session import wait_until_current
 from shared.errors import ConfigurationError, MailroomError, StoreUnavailable
 from shared.http.transport import CallDeadlines
-from shared.process import logs
+from shared.process import logs, metrics, private_port
 from shared.settings import Settings, load
 from workers.attempts.run import run_task
 from workers.jobs import run_job
@@ -128,6 +129,7 @@ def open_process(instance: Any, **_: Any) -> None:
     queues = instance.app.amqp.queues.consume_from
     WorkerProcess.takes_work = bool(set(queues) - {queue.RECORD_QUEUE})
     _check_settings()
+    _open_private_port()
     forks = issubclass(instance.pool_cls, prefork.TaskPool)
     WorkerProcess.threads = 1 if forks else instance.concurrency
     redis_url = settings.redis_url.get_secret_value()
@@ -150,6 +152,8 @@ def begin(**_: Any) -> None:
     if WorkerProcess.runs_tasks():
         WorkerProcess.resources.heartbeat.start()
     WorkerProcess.watchdog.start()
+    metrics.show(metrics.BuildInfo(WorkerProcess.kind))
+    private_port.serve(_readiness)
 
 
 @signals.worker_shutting_down.connect
@@ -175,6 +179,18 @@ def _check_settings() -> None:
         load(*(NEEDED_FOR_TASKS if WorkerProcess.takes_work else NEEDED_SETTINGS))
     except ConfigurationError as exc:
         _end_as_wrong_configuration(exc)
+
+
+def _open_private_port() -> None:
+    try:
+        private_port.listen(settings)
+    except ConfigurationError as exc:
+        _end_as_wrong_configuration(exc)
+
+
+def _readiness() -> tuple[bool, Mapping[str, str]]:
+    """Say whether PostgreSQL answers. The parent of a prefork pool asks nothing itself: its children do."""
+    return WorkerProcess.resources.heartbeat.readiness() if WorkerProcess.runs_tasks() else (True, {"process": "runs"})
 
 
 def _end_as_wrong_configuration(error: ConfigurationError) -> NoReturn:

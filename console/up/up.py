@@ -102,7 +102,10 @@ def _run(demo: bool, data: Path, stop: stopping.Stop, stack: ExitStack) -> int:
         rekey_addresses(conn)
         console = load().public_url + (login_path(conn) if demo else "/")
     environment = _environment(values, settings, data)
-    programs = [Program(name, text, environment=environment, folder=ROOT) for name, text in command_of.items()]
+    programs = [
+        Program(name, text, environment=environment | _own_metrics(name, settings), folder=ROOT)
+        for name, text in command_of.items()
+    ]
     return Runner(programs, servers).run(stop, _welcome_once_all_listen(ports, console))
 
 
@@ -140,6 +143,11 @@ def _environment(values: Mapping[str, str], settings: Settings, data: Path) -> d
     if sys.stdout.isatty():
         environment.setdefault("LOG_FORMAT", "console")  # the programs themselves only see a pipe
     return environment
+
+
+def _own_metrics(program: str, settings: Settings) -> dict[str, str]:
+    """Leave METRICS_PORT to the door: the other programs of this machine take any free port each."""
+    return {} if program == "web" or settings.metrics_port is None else {"METRICS_PORT": "0"}
 
 
 def _refuse_taken(ports: Mapping[str, int]) -> None:

@@ -21,10 +21,12 @@ from werkzeug.exceptions import ClientDisconnected, RequestTimeout, ServiceUnava
 
 from console.api.blueprint import LARGE_BODIES, find_bearer
 from console.api.problems import Unauthorized
+from console.installation_metrics import InstallationMetrics
 from console.web.app import FAILURE, LIVEZ, create_apps
 from console.web.problems import RETRY_AFTER
 from console.web.resources import REQUIRED_SETTINGS, THREADS, open_resources, require_usable
 from shared.errors import ConfigurationError, MailroomError
+from shared.process import metrics, private_port
 from shared.process.forwarded import forwarded
 from shared.process.heartbeat import Heartbeat
 from shared.process.logs import configure, log_start
@@ -84,6 +86,7 @@ def _serve() -> None:
     refuse_redis_cluster(settings.redis_url.get_secret_value())
     configure(settings, "console")
     log_start("console")
+    private_port.listen(settings)
     prepare_forks()
     server(
         "console.web.__main__:application",
@@ -102,6 +105,9 @@ def application() -> Server:
     resources = open_resources(current())
     heartbeat = Heartbeat(resources.pool, resources.name, "console")
     heartbeat.start()
+    metrics.show(metrics.BuildInfo("console"))
+    metrics.show(InstallationMetrics(resources.pool, resources.lookups))
+    private_port.serve(heartbeat.readiness)
     # At its end a process of multiprocessing runs these, and nothing that is registered with atexit.
     Finalize(None, resources.pool.close, exitpriority=1)
     Finalize(None, heartbeat.stop, exitpriority=2)

@@ -17,8 +17,9 @@ from shared.db.core.locks import SWEEPER, Role
 from shared.db.core.session import wait_until_current
 from shared.db.tasks import rescue
 from shared.errors import MailroomError, StoreUnavailable
-from shared.process import logs, stopping
+from shared.process import logs, metrics, private_port, stopping
 from shared.settings import load
+from workers.process import work_metrics
 from workers.resources import EXIT_CONFIGURATION, NEEDED_SETTINGS, Resources, open_resources
 from workers.sweeping.periodic_jobs import PeriodicJob, end_lost_roles, periodic_jobs
 
@@ -42,6 +43,7 @@ def main() -> int:
         settings = load(*NEEDED_SETTINGS)
         logs.configure(settings, "sweeper")
         failpoints.arm(settings.mailroom_crash_at)
+        private_port.listen(settings)
         resources = open_resources(settings, queue.celery_app(settings), kind="sweeper")
     except MailroomError as exc:
         sys.stderr.write(f"{exc}\n")
@@ -51,6 +53,8 @@ def main() -> int:
     database_url = settings.database_url.get_secret_value()
     if wait_until_current(database_url, stop.wait):
         resources.heartbeat.start()
+        metrics.show(metrics.BuildInfo("sweeper"))
+        private_port.serve(resources.heartbeat.readiness)
         role = Role(database_url, SWEEPER, process=resources.name)
         sweep(resources, role, stop)
         resources.heartbeat.stop()
@@ -148,8 +152,12 @@ def _run_due(resources: Resources, role: Role, jobs: list[PeriodicJob]) -> None:
 
 def _run(resources: Resources, job: PeriodicJob, began: float) -> None:
     try:
-        if job.run(resources):
-            job.due = began + job.again_after
+        with (
+            work_metrics.SWEEP_SECONDS.labels(job.name).time(),
+            work_metrics.SWEEP_FAILURES.labels(job.name).count_exceptions(),
+        ):
+            if job.run(resources):
+                job.due = began + job.again_after
     except StoreUnavailable as exc:
         job.postpone(began + max(job.every, 1.0))
         log.warning("job_postponed", job=job.name, reason=str(exc))
