@@ -26,6 +26,9 @@ FOR_COMPOSE = """
 
 # For docker compose alone: the most memory of its Valkey
 #VALKEY_MEMORY=512mb
+
+# For docker compose alone: the port of its Prometheus, on this machine
+#PROMETHEUS_PORT=9090
 """
 
 

@@ -25,7 +25,7 @@ from ingest.minimal_flask import Hold
 from ingest.rejections import RejectionLog
 from shared import failpoints
 from shared.errors import BodyTooSlow, DoorFull
-from shared.process import metrics, private_port
+from shared.process import metrics, private_port, service_manager
 from shared.process.forwarded import forwarded, network_of
 from shared.process.logs import configure
 from shared.process.serving import WSGI, call, stop_with_parent, wsgi_key
@@ -74,6 +74,7 @@ class Server:
 
     def __rsgi_init__(self, loop: asyncio.AbstractEventLoop) -> None:
         private_port.serve(partial(self._ready, loop))
+        service_manager.notify_from(loop)
 
     def _ready(self, loop: asyncio.AbstractEventLoop) -> tuple[bool, dict[str, str]]:
         """Answer for the readiness page, which asks from another thread than the loop's."""

@@ -6,7 +6,6 @@ import math
 import os
 import sys
 import time
-from collections.abc import Mapping
 from typing import Any, NoReturn
 
 import structlog
@@ -18,7 +17,7 @@ from shared.connection.tokens import keep_alive
 from shared.db.core.session import wait_until_current
 from shared.errors import ConfigurationError, MailroomError, StoreUnavailable
 from shared.http.transport import CallDeadlines
-from shared.process import logs, metrics, private_port
+from shared.process import logs, metrics, private_port, readiness, service_manager
 from shared.settings import Settings, load
 from workers.attempts.run import run_task
 from workers.jobs import run_job
@@ -136,6 +135,7 @@ def open_process(instance: Any, **_: Any) -> None:
     WorkerProcess.watchdog = Watchdog(instance, redis_url, stuck_seconds=_longest_task_seconds())
     if not forks:
         _open_resources()
+    private_port.serve(ready)
     wait_until_current(settings.database_url.get_secret_value(), time.sleep)
 
 
@@ -153,7 +153,7 @@ def begin(**_: Any) -> None:
         WorkerProcess.resources.heartbeat.start()
     WorkerProcess.watchdog.start()
     metrics.show(metrics.BuildInfo(WorkerProcess.kind))
-    private_port.serve(_readiness)
+    service_manager.notify(service_manager.READY)
 
 
 @signals.worker_shutting_down.connect
@@ -173,6 +173,15 @@ def close_process(**_: Any) -> None:
         WorkerProcess.resources.close()
 
 
+def ready() -> tuple[bool, dict[str, str]]:
+    """Say whether this process takes what waits for it. With prefork only its children have a heartbeat."""
+    if not WorkerProcess.runs_tasks():
+        return readiness.all_of(queue=WorkerProcess.watchdog.check())
+    resources = WorkerProcess.resources
+    database = readiness.check_database(resources.pool, resources.heartbeat)
+    return readiness.all_of(queue=WorkerProcess.watchdog.check(), database=database)
+
+
 def _check_settings() -> None:
     """End with 78 when a setting that this kind of process needs is missing; a restart would not help."""
     try:
@@ -186,11 +195,6 @@ def _open_private_port() -> None:
         private_port.listen(settings)
     except ConfigurationError as exc:
         _end_as_wrong_configuration(exc)
-
-
-def _readiness() -> tuple[bool, Mapping[str, str]]:
-    """Say whether PostgreSQL answers. The parent of a prefork pool asks nothing itself: its children do."""
-    return WorkerProcess.resources.heartbeat.readiness() if WorkerProcess.runs_tasks() else (True, {"process": "runs"})
 
 
 def _end_as_wrong_configuration(error: ConfigurationError) -> NoReturn:

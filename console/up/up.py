@@ -136,6 +136,7 @@ def _environment(values: Mapping[str, str], settings: Settings, data: Path) -> d
     """Return the environment of the programs, with our own interpreter first on PATH."""
     environment = program_environment(values, data)
     environment["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{environment.get('PATH', os.defpath)}"
+    environment["WEB_MODULE"] = "ingest"  # the console is a program of its own here
     if settings.mailroom_env == "development":
         environment["HOST"] = settings.host or "127.0.0.1"  # a PORT chosen here is no platform's
     if os.geteuid() == 0:  # usual in a container; Celery would warn at each start

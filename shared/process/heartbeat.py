@@ -14,7 +14,7 @@ import secrets
 import socket
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import structlog
@@ -91,11 +91,6 @@ class Heartbeat:
         except StoreUnavailable as exc:
             log.warning("process_not_removed", reason=str(exc))
 
-    def readiness(self) -> tuple[bool, Mapping[str, str]]:
-        """Say whether this process reached PostgreSQL lately, in the words of /readyz."""
-        reached = self._is_alive_for(0.0)
-        return reached, {"postgresql": "answers" if reached else "has not answered lately"}
-
     def alive_for(self, seconds: float) -> Alive:
         """Return the time for which this process counts as alive: at least for `seconds` from now.
 
@@ -107,6 +102,10 @@ class Heartbeat:
             if not self._is_alive_for(seconds):
                 self._beat()
             return self._alive
+
+    def is_recorded(self) -> bool:
+        """Whether PostgreSQL has a heartbeat by which this process counts as alive now; asks nobody."""
+        return self._is_alive_for(0)
 
     def _is_alive_for(self, seconds: float) -> bool:
         return self._alive.until - time.monotonic() >= seconds
