@@ -120,6 +120,13 @@ def beating(database_url: str) -> list[str]:
         return [kind for (kind,) in conn.execute("SELECT DISTINCT kind FROM processes ORDER BY kind")]
 
 
+def listens_at(pid: int) -> set[str]:
+    """Return the addresses at which a process and its children listen."""
+    process = psutil.Process(pid)
+    connections = [each for one in (process, *process.children()) for each in one.net_connections()]
+    return {each.laddr.ip for each in connections if each.status == psutil.CONN_LISTEN}
+
+
 def answers(url: str) -> bool:
     try:
         return requests.get(url, timeout=2).ok
@@ -137,9 +144,7 @@ def test_the_procfile_works_without_mailroom_being_installed(
     slug = Path(environment["PATH"].partition("/.packages/")[0])
     for kind in BEATING:
         subprocess.run(["python", "-m", "console", "health", kind], cwd=slug, env=environment, check=True)
-    assert {
-        each.laddr.ip for each in psutil.Process(running["web"].pid).net_connections() if each.status == "LISTEN"
-    } == {"0.0.0.0"}
+    assert listens_at(running["web"].pid) == {"0.0.0.0"}
     for process in running.values():
         process.terminate()
     assert {name: process.wait(40) for name, process in running.items()} == dict.fromkeys(running, 0)
