@@ -1,3 +1,4 @@
+# shellcheck shell=sh
 # Heroku runs this before each process; DYNO is set there. Its Redis signs its certificates itself, so that nobody can
 # check them. An address with an option of its own stays as it is.
 case "${DYNO:+${REDIS_URL-}}" in

@@ -38,14 +38,7 @@ SECRETS = (
 )
 
 #: All processes together need these in production; each one alone needs fewer.
-REQUIRED_IN_PRODUCTION = (
-    "database_url",
-    "redis_url",
-    "storage_url",
-    "front_signing_keys",
-    "token_keys",
-    "secret_key",
-)
+REQUIRED_IN_PRODUCTION = ("database_url", "redis_url", "storage_url", "front_signing_keys", "token_keys", "secret_key")
 #: A shorter secret can be guessed.
 MIN_SECRET_BYTES = 32
 #: Kubernetes sets NAME_PORT for a service called NAME.
@@ -121,17 +114,12 @@ class Settings(BaseSettings):
     )
     port: int = Field(8080, ge=0, le=65535, description="Port of the door")
     web_module: Literal["ingest", "console.web"] = Field(
-        "ingest",
-        description="What the Procfile's `web` runs: `ingest`, the door; or `console.web`, the console on PORT, in an "
-        "app of its own on a platform that routes to `web` alone",
+        "ingest", description="What the Procfile's `web` runs: the door, or `console.web`, which then listens on PORT"
     )
     console_port: int = Field(8081, ge=0, le=65535, description="Port of the console")
     sandbox_port: int = Field(8082, ge=0, le=65535, description="Port of the sandbox")
     metrics_port: int | None = Field(
-        None,
-        ge=0,
-        le=65535,
-        description="Port of a process's `/metrics`, `/readyz` and `/livez`; 0: any free one; unset: none",
+        None, ge=0, le=65535, description="Port of a process's `/metrics` and `/readyz`; 0: any free one; unset: none"
     )
     metrics_host: str = Field("127.0.0.1", description="Address or name that METRICS_PORT listens on")
     freshness_seconds: int = Field(900, ge=1, description="How old a signed webhook may be")

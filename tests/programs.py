@@ -15,7 +15,7 @@ import pytest
 LOCK = Path(tempfile.gettempdir()) / "mailroom-tests-apt.lock"
 INSTALLED_WITHIN = 600.0
 #: Each program with its package.
-PROGRAMS = {"chromium": "chromium", "pgbouncer": "pgbouncer", "promtool": "prometheus"}
+PROGRAMS = {"chromium": "chromium", "pgbouncer": "pgbouncer", "promtool": "prometheus", "systemd-analyze": "systemd"}
 
 
 @cache
