@@ -32,7 +32,9 @@ BEHIND_THE_DOOR = ["recorder", "worker", "sweeper", "console"]
 class Process:
     """A process of the Procfile with a METRICS_PORT, and what it tells systemd."""
 
-    def __init__(self, kind: str, database: str, redis_url: str, folder: Path) -> None:
+    def __init__(
+        self, kind: str, database: str, redis_url: str, folder: Path, *, cwd: Path = ROOT, **also: str
+    ) -> None:
         self.kind, self.port, self._log = kind, free_port(), folder / f"{kind}.log"
         address = str(folder / f"{kind}.notify")
         self.systemd = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
@@ -51,11 +53,12 @@ class Process:
             "METRICS_PORT": str(self.port),
             "NOTIFY_SOCKET": address,
             "WATCHDOG_USEC": "3000000",
+            **also,
         }
         self.environment = environment_of(folder / "nowhere", given)
         with self._log.open("wb") as output:
             line = ["/bin/sh", "-c", f"exec {PROCFILE[kind]}"]
-            self.process = subprocess.Popen(line, cwd=ROOT, env=self.environment, stdout=output, stderr=output)
+            self.process = subprocess.Popen(line, cwd=cwd, env=self.environment, stdout=output, stderr=output)
 
     def ask(self, path: str) -> tuple[int, Any]:
         """Return status and content; 0 while nobody answers."""
