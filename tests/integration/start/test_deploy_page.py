@@ -1,4 +1,4 @@
-"""The commands of docs/deploy.md are typed as they stand there where they need no platform; others name what is ours."""
+"""The commands of docs/deploy.md are typed as they stand there where they need no platform; others name our things."""
 
 from __future__ import annotations
 

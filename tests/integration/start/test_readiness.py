@@ -15,17 +15,24 @@ import requests
 
 from bench.harness.ports import free_port
 from console.up.up import commands
-from shared.process import probe
+from shared.process import probe, service_manager
 from tests.integration.start.conftest import wait_until
 from tests.integration.start.test_refused_settings import KEY, environment_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
     from console.up.embedded import Postgres
 
 ROOT = Path(__file__).parents[3]
 PROCFILE = commands((ROOT / "Procfile").read_text(encoding="utf-8"), demo=False)
+#: Runs a command as systemd's MemoryDenyWriteExecute does (prctl PR_SET_MDWE); 75 where the kernel cannot.
+NO_WRITABLE_CODE = """
+import ctypes, os, sys
+if ctypes.CDLL(None).prctl(65, 1, 0, 0, 0):
+    sys.exit(75)
+os.execvp(sys.argv[1], sys.argv[1:])
+"""
 BEHIND_THE_DOOR = ["recorder", "worker", "sweeper", "console"]
 
 
@@ -33,7 +40,15 @@ class Process:
     """A process of the Procfile with a METRICS_PORT, and what it tells systemd."""
 
     def __init__(
-        self, kind: str, database: str, redis_url: str, folder: Path, *, cwd: Path = ROOT, **also: str
+        self,
+        kind: str,
+        database: str,
+        redis_url: str,
+        folder: Path,
+        *,
+        cwd: Path = ROOT,
+        through: Sequence[str] = (),
+        **also: str,
     ) -> None:
         self.kind, self.port, self._log = kind, free_port(), folder / f"{kind}.log"
         address = str(folder / f"{kind}.notify")
@@ -57,7 +72,7 @@ class Process:
         }
         self.environment = environment_of(folder / "nowhere", given)
         with self._log.open("wb") as output:
-            line = ["/bin/sh", "-c", f"exec {PROCFILE[kind]}"]
+            line = [*through, "/bin/sh", "-c", f"exec {PROCFILE[kind]}"]
             self.process = subprocess.Popen(line, cwd=cwd, env=self.environment, stdout=output, stderr=output)
 
     def ask(self, path: str) -> tuple[int, Any]:
@@ -81,11 +96,13 @@ class Process:
 
 
 @contextmanager
-def running(kinds: list[str], database: str, redis_url: str, folder: Path) -> Iterator[list[Process]]:
+def running(
+    kinds: list[str], database: str, redis_url: str, folder: Path, *, through: Sequence[str] = ()
+) -> Iterator[list[Process]]:
     with ExitStack() as stack:
         processes = []
         for kind in kinds:
-            processes.append(Process(kind, database, redis_url, folder))
+            processes.append(Process(kind, database, redis_url, folder, through=through))
             stack.callback(processes[-1].end)
         yield processes
 
@@ -127,6 +144,15 @@ def test_a_process_is_alive_and_not_ready_without_postgresql_or_its_schema(
             assert each.ask("/livez") == (200, {"alive": True})
 
 
+def test_every_process_works_where_no_code_is_writable(database: str, redis_db: str, tmp_path: Path) -> None:
+    through = [sys.executable, "-c", NO_WRITABLE_CODE]
+    if subprocess.run([*through, "true"], check=False).returncode == 75:
+        pytest.skip("this kernel has no PR_SET_MDWE")
+    with running([*PROCFILE], database, redis_db, tmp_path, through=through) as processes:
+        for each in processes:
+            each.wait_for(200)
+
+
 def test_a_migration_that_this_release_does_not_know_makes_a_process_unready(
     database: str, redis_db: str, tmp_path: Path
 ) -> None:
@@ -162,3 +188,19 @@ def test_a_probe_loads_neither_settings_nor_a_library() -> None:
     script = "import sys; before = set(sys.modules); import shared.process.probe; print(*set(sys.modules) - before)"
     loaded = subprocess.run([sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True, check=True).stdout
     assert not {"flask", "psycopg", "pydantic", "shared.settings", "structlog", "http.client"} & set(loaded.split())
+
+
+def test_a_socket_without_a_file_is_told_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as systemd:
+        systemd.settimeout(10)
+        systemd.bind(f"\0mailroom-test-{free_port()}")
+        monkeypatch.setenv("NOTIFY_SOCKET", "@" + systemd.getsockname()[1:].decode())
+        service_manager.notify(service_manager.READY)
+        assert systemd.recv(100) == b"READY=1"
+
+
+def test_nothing_is_told_where_nobody_listens(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("NOTIFY_SOCKET", str(tmp_path / "nowhere"))
+    service_manager.notify(service_manager.ALIVE)
+    monkeypatch.delenv("NOTIFY_SOCKET")
+    service_manager.notify(service_manager.ALIVE)

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import subprocess
 from typing import TYPE_CHECKING
 
 import pytest
 
+from tests.programs import find_program
 from tests.unit.start.deploy_files import DEPLOY, ROOT, lint
 
 if TYPE_CHECKING:
@@ -52,6 +54,21 @@ def test_yaml_is_sound() -> None:
 
 def test_shell_scripts_have_no_fault_that_is_known() -> None:
     lint(*SHELLCHECK, *SHELL)
+
+
+def promtool(configuration: Path) -> None:
+    line = [find_program("promtool", package="prometheus"), "check", "config", configuration]
+    ended = subprocess.run(line, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert ended.returncode == 0, ended.stdout + ended.stderr
+
+
+def test_prometheus_reads_its_configuration(tmp_path: Path) -> None:
+    configuration = DEPLOY / "monitoring" / "prometheus.yml"
+    promtool(configuration)
+    wrong = tmp_path / "prometheus.yml"
+    wrong.write_text(configuration.read_text().replace("refresh_interval", "refresh_intervall"))
+    with pytest.raises(AssertionError, match="refresh_intervall"):
+        promtool(wrong)
 
 
 @pytest.mark.parametrize(("linter", "name", "text", "old", "new", "word"), WRONG)

@@ -118,6 +118,13 @@ def test_nobody_reaches_a_pod_unless_a_policy_says_so() -> None:
     assert 443 not in out
 
 
+def test_workers_are_scaled_by_a_metric_of_the_console() -> None:
+    [metric] = [each["external"]["metric"] for each in FILES["autoscaling.yaml"][0]["spec"]["metrics"]]
+    source = (DEPLOY.parent / "console" / "installation_metrics.py").read_text()
+    assert f'"{metric["name"]}"' in source
+    assert f'"{metric["selector"]["matchLabels"]["queue"]}": ' in source
+
+
 def test_a_deployments_labels_are_those_by_which_it_is_found() -> None:
     for process in PROGRAMS:
         labels = {"app.kubernetes.io/name": "mailroom", "app.kubernetes.io/component": process}
