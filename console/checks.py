@@ -66,7 +66,9 @@ def _check_settings(settings: Settings) -> Iterator[Finding]:
     ):
         keys = getattr(settings, name)
         yield Finding(name=name, ok=bool(keys), found=f"{len(keys)} set" if keys else "not set", fix=fix)
-    port = f"{settings.metrics_port} of {settings.metrics_host}" if settings.metrics_port else "not set"
+    port = "not set"
+    if settings.metrics_port is not None:
+        port = f"{settings.metrics_port or 'any free one'} of {settings.metrics_host}"
     yield Finding(name="metrics_port", ok=True, found=port, fix="")
     in_production = settings.mailroom_env == "production"
     settings.require(*(REQUIRED_IN_PRODUCTION if in_production else ("database_url", "redis_url")))
@@ -179,10 +181,10 @@ def _check_tokens(settings: Settings) -> Iterator[Finding]:
     with session(settings.database_url.get_secret_value()) as conn:
         unconnected, stored = tenants.without_connection(conn), connections.count_sealed(conn)
         fix = "send each one's admin the link of `mailroom tenant connect NAME`, or give an --api-token-file"
-        found = f"without a connection: {', '.join(unconnected)}" if unconnected else f"{stored} connected"
+        found = f"without a connection: {names(unconnected)}" if unconnected else f"{stored} connected"
         yield Finding(name="tenants", ok=not unconnected, found=found, fix=fix)
         if refused := connections.refused_tenants(conn):
-            found = ", ".join(f"{each.tenant} (since {format_time(each.since)} UTC)" for each in refused)
+            found = names([f"{each.tenant} (since {format_time(each.since)} UTC)" for each in refused])
             fix = "connect each again: `mailroom tenant connect NAME`; if all are refused, check FRONT_CLIENT_SECRET"
             yield Finding(name="new tokens", ok=False, found=f"Front refuses them for {found}", fix=fix)
         if stored:
@@ -190,7 +192,7 @@ def _check_tokens(settings: Settings) -> Iterator[Finding]:
 
 
 def _sealing(usage: KeyUsage) -> Iterator[Finding]:
-    unreadable = ", ".join(each.tenant for each in usage.unreadable)
+    unreadable = names([each.tenant for each in usage.unreadable])
     found = f"cannot be read: those of {unreadable}" if unreadable else f"{usage.tokens} can be read"
     fix = "list the key they were sealed with in TOKEN_KEYS, or connect these tenants again"
     yield Finding(name="tokens", ok=not unreadable, found=found, fix=fix)

@@ -145,6 +145,46 @@ TEXTS: Final[Mapping[str, FailureText]] = {
         what_to_do="Nothing, once the server is back: the task is tried again by itself.",
         retry=True,
     ),
+    "file_missing": FailureText(
+        meaning="The storage no longer has a file that was stored.",
+        what_to_do="Look for it at STORAGE_URL or in a backup; Front may still have the file.",
+        retry=False,
+    ),
+    "gives_way": FailureText(
+        meaning="Other work of the tenant went first.",
+        what_to_do="Nothing: it goes on by itself.",
+        retry=True,
+    ),
+    "not_migrated": FailureText(
+        meaning="The database lacks tables or columns of this release.",
+        what_to_do="Run `mailroom migrate`; the work goes on by itself then.",
+        retry=True,
+    ),
+    "schema_too_new": FailureText(
+        meaning="A newer release took away a part of the database that this one needs.",
+        what_to_do="Run the newer release everywhere; the work goes on by itself then.",
+        retry=True,
+    ),
+    "being_erased": FailureText(
+        meaning="The tenant is being erased, and nothing of it may be changed.",
+        what_to_do="Nothing: the work is removed with the tenant.",
+        retry=False,
+    ),
+    "fenced": FailureText(
+        meaning="Another attempt owns the work now, so this one wrote nothing.",
+        what_to_do="Nothing: the other attempt ends it.",
+        retry=True,
+    ),
+    "unknown_company": FailureText(
+        meaning="No tenant has the company of this webhook.",
+        what_to_do="Add the company as a tenant and connect it; its mail is worked through by itself then.",
+        retry=False,
+    ),
+    "paused": FailureText(
+        meaning="Somebody paused the tenant.",
+        what_to_do="Resume the tenant; its work goes on by itself then.",
+        retry=False,
+    ),
     "malformed_envelope": FailureText(
         meaning="The webhook's body is not what Front documents.",
         what_to_do="Look at the body; if it is from Front, report it. A retry reads the same body.",

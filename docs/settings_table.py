@@ -26,6 +26,9 @@ FOR_COMPOSE = """
 
 # For docker compose alone: the most memory of its Valkey
 #VALKEY_MEMORY=512mb
+
+# For docker compose alone: the port of its Prometheus, on this machine
+#PROMETHEUS_PORT=9090
 """
 
 
@@ -52,6 +55,8 @@ def _fields() -> Iterator[tuple[str, FieldInfo]]:
 
 def _default(field: FieldInfo) -> str:
     default: Any = field.get_default(call_default_factory=True)
+    if default is None:
+        return ""
     if isinstance(default, (list, tuple)):
         return ",".join(default)
     return str(default.get_secret_value() if isinstance(default, SecretStr) else default)

@@ -80,7 +80,7 @@ def open_private_port(settings: Settings) -> None:
     """Open METRICS_PORT, on which each forked process answers. Call it when PROMETHEUS_MULTIPROC_DIR is set."""
     from shared.process import private_port  # noqa: PLC0415 - imports the metrics
 
-    private_port.listen(settings)
+    private_port.listen(settings, shared=True)
 
 
 @contextmanager

@@ -16,11 +16,11 @@ import structlog
 from flask import request
 from werkzeug.exceptions import HTTPException
 
+from ingest import door_metrics
 from ingest.checks import SIGNATURE_HEADERS, Checks
 from ingest.minimal_flask import Answer, DoorFlask, Hold
 from shared.errors import ComeBack, DoorFull, Refused
 from shared.models import Delivery
-from shared.process import metrics
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -70,20 +70,20 @@ def receive(checks: Checks) -> Answer:
     if isinstance(admitted, Delivery):
         hold.delivery = admitted
         return _json({"delivery_id": admitted.id})
-    metrics.DELIVERIES.labels("sync" if admitted is None else "challenge").inc()
+    door_metrics.DELIVERIES.labels("sync" if admitted is None else "challenge").inc()
     return _json({} if admitted is None else {"challenge": admitted})
 
 
 def refuse(exc: Refused, problem: Problem) -> Answer:
     """Tell the sender that it must change something."""
-    metrics.DELIVERIES.labels(exc.code).inc()
+    door_metrics.DELIVERIES.labels(exc.code).inc()
     log.info("request_refused", code=exc.code, reason=str(exc))
     return problem(exc.status, exc.code, str(exc))
 
 
 def ask_to_come_back(exc: ComeBack, problem: Problem) -> Answer:
     """Ask the sender to send it again. The stores' own words stay in the log."""
-    metrics.DELIVERIES.labels(exc.code).inc()
+    door_metrics.DELIVERIES.labels(exc.code).inc()
     delivery = request.environ[Hold.KEY].delivery
     if delivery is None:
         log.warning("request_put_off", code=exc.code, reason=str(exc))

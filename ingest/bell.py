@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 
 import structlog
 
+from ingest import door_metrics
 from shared import failpoints
 from shared.errors import StoreUnavailable
-from shared.process import metrics
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -46,15 +46,15 @@ class Bell:
                 failpoints.reach("kept_before_ring")
                 self._send()
             except StoreUnavailable as exc:
-                metrics.BELLS.labels("failed").inc()
+                door_metrics.BELLS.labels("failed").inc()
                 log.debug("recorder_not_told", reason=str(exc))
                 time.sleep(PAUSE_AFTER_FAILURE)
             except Exception:
-                metrics.BELLS.labels("failed").inc()
+                door_metrics.BELLS.labels("failed").inc()
                 log.exception("recorder_not_told")
                 time.sleep(PAUSE_AFTER_FAILURE)
             else:
-                metrics.BELLS.labels("sent").inc()
+                door_metrics.BELLS.labels("sent").inc()
 
 
 class RingingIntake:

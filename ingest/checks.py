@@ -8,10 +8,10 @@ import time
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, TypeAlias
 
+from ingest import door_metrics
 from shared.errors import BodyTooLarge, ChallengeTooLong, EncodedBody, MissingSignature
 from shared.front.signature import check_freshness, verify
 from shared.models import Delivery
-from shared.process import metrics
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -77,7 +77,7 @@ class Checks:
         received = self._now()
         timestamp, signature = headers["HTTP_X_FRONT_REQUEST_TIMESTAMP"], headers["HTTP_X_FRONT_SIGNATURE"]
         position = verify(body, timestamp=timestamp, signature=signature, keys=self._keys)
-        metrics.signing_keys(position).inc()
+        door_metrics.signing_keys(position).inc()
         check_freshness(timestamp, now=received, window=self._window)
         challenge: str | None = headers.get("HTTP_X_FRONT_CHALLENGE")
         if challenge is not None:

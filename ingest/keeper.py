@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING, Literal, Protocol, TypeVar
 
 import structlog
 
+from ingest import door_metrics
 from ingest.bell import Bell, RingingIntake, RingingSpool
 from ingest.group_commit import GroupCommit
 from shared import failpoints
 from shared.db.recording.spool_writer import open_async_spool
 from shared.errors import NothingStored, NotMigrated, SchemaTooNew, StoreUnavailable
 from shared.intake.client import open_async_intake
-from shared.process import metrics
 from shared.queue import RECORD_INTAKE, celery_app, send
 
 if TYPE_CHECKING:
@@ -80,7 +80,7 @@ class Store:
         if self._outage is not None:
             return
         self._outage = str(cause)
-        metrics.STORES_AWAY.labels(self._name).inc()
+        door_metrics.STORES_AWAY.labels(self._name).inc()
         unexpected = cause if not isinstance(cause, StoreUnavailable) else None
         log.warning("store_away", store=self._name, reason=self._outage, exc_info=unexpected)
         self._look = asyncio.get_running_loop().create_task(self._look_until_back())
@@ -130,7 +130,7 @@ class Keeper:
             place = await self._deadlines.within(self._keep(delivery))
         except TimeoutError:
             raise NothingStored("no store answered in time") from None
-        metrics.deliveries(place).inc()
+        door_metrics.deliveries(place).inc()
         log.debug("delivery_kept", delivery_id=delivery.id, place=place, size=len(delivery.body))
         failpoints.reach("kept_before_answer")
         return place

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 from granian.rsgi import ProtocolClosed, ProtocolError  # type: ignore[attr-defined]  # the documented names
 from werkzeug.exceptions import ClientDisconnected
 
+from ingest import door_metrics
 from ingest.app import WEBHOOKS, create_app
 from ingest.checks import announced, check_headers, check_size
 from ingest.keeper import Deadlines, open_keeper
@@ -24,7 +25,7 @@ from ingest.minimal_flask import Hold
 from ingest.rejections import RejectionLog
 from shared import failpoints
 from shared.errors import BodyTooSlow, DoorFull
-from shared.process import metrics, private_port
+from shared.process import metrics, private_port, service_manager
 from shared.process.forwarded import forwarded, network_of
 from shared.process.logs import configure
 from shared.process.serving import WSGI, call, stop_with_parent, wsgi_key
@@ -73,6 +74,7 @@ class Server:
 
     def __rsgi_init__(self, loop: asyncio.AbstractEventLoop) -> None:
         private_port.serve(partial(self._ready, loop))
+        service_manager.notify_from(loop)
 
     def _ready(self, loop: asyncio.AbstractEventLoop) -> tuple[bool, dict[str, str]]:
         """Answer for the readiness page, which asks from another thread than the loop's."""
@@ -129,7 +131,7 @@ class Server:
             hold.failure = exc
             answer = call(self._app, environ)
         if environ["PATH_INFO"] == WEBHOOKS:
-            metrics.DOOR_SECONDS.observe(time.perf_counter() - began)
+            door_metrics.DOOR_SECONDS.observe(time.perf_counter() - began)
         return answer
 
     async def _show(self, scope: Scope, proto: HTTPProtocol) -> None:
@@ -323,7 +325,8 @@ def open_door() -> Server:
     settings = current()
     configure(settings, "door")
     failpoints.arm(settings.mailroom_crash_at)
-    metrics.show_tenants_at_limit(settings.redis_url.get_secret_value())
+    metrics.show(metrics.BuildInfo("door"))
+    metrics.show(metrics.TenantsAtLimit(settings.redis_url.get_secret_value()))
     return Server(
         create_app(settings, rejections=RejectionLog(RejectedRequests(settings.redis_url.get_secret_value()))),
         open_keeper(settings),

@@ -38,14 +38,7 @@ SECRETS = (
 )
 
 #: All processes together need these in production; each one alone needs fewer.
-REQUIRED_IN_PRODUCTION = (
-    "database_url",
-    "redis_url",
-    "storage_url",
-    "front_signing_keys",
-    "token_keys",
-    "secret_key",
-)
+REQUIRED_IN_PRODUCTION = ("database_url", "redis_url", "storage_url", "front_signing_keys", "token_keys", "secret_key")
 #: A shorter secret can be guessed.
 MIN_SECRET_BYTES = 32
 #: Kubernetes sets NAME_PORT for a service called NAME.
@@ -120,10 +113,13 @@ class Settings(BaseSettings):
         "is set, else `127.0.0.1`",
     )
     port: int = Field(8080, ge=0, le=65535, description="Port of the door")
+    web_module: Literal["ingest", "console.web"] = Field(
+        "ingest", description="What the Procfile's `web` runs: the door, or `console.web`, which then listens on PORT"
+    )
     console_port: int = Field(8081, ge=0, le=65535, description="Port of the console")
     sandbox_port: int = Field(8082, ge=0, le=65535, description="Port of the sandbox")
-    metrics_port: int = Field(
-        0, ge=0, le=65535, description="Port of `/metrics` and `/readyz`; 0: none, and outside production PORT has them"
+    metrics_port: int | None = Field(
+        None, ge=0, le=65535, description="Port of a process's `/metrics` and `/readyz`; 0: any free one; unset: none"
     )
     endpoint_networks: Networks = Field(
         (),

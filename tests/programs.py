@@ -14,8 +14,8 @@ import pytest
 
 LOCK = Path(tempfile.gettempdir()) / "mailroom-tests-apt.lock"
 INSTALLED_WITHIN = 600.0
-#: Each in a package of its own name.
-PROGRAMS = ("chromium", "pgbouncer")
+#: Each program with its package.
+PROGRAMS = {"chromium": "chromium", "pgbouncer": "pgbouncer", "promtool": "prometheus", "systemd-analyze": "systemd"}
 
 
 @cache
@@ -32,9 +32,9 @@ def find_program(name: str, *, package: str) -> str:
 def install_all() -> None:
     """Install every program that is missing, where we may: before the tests, whose time is limited."""
     if os.geteuid() == 0 and shutil.which("apt-get"):
-        for name in PROGRAMS:
+        for name, package in PROGRAMS.items():
             if not shutil.which(name):
-                _install(name, name)
+                _install(name, package)
 
 
 def _install(name: str, package: str) -> None:

@@ -17,7 +17,7 @@ from shared.connection.tokens import keep_alive
 from shared.db.core.session import wait_until_current
 from shared.errors import ConfigurationError, MailroomError, StoreUnavailable
 from shared.http.transport import CallDeadlines
-from shared.process import logs
+from shared.process import logs, metrics, private_port, readiness, service_manager
 from shared.settings import Settings, load
 from workers.attempts.run import run_task
 from workers.jobs import run_job
@@ -135,12 +135,14 @@ def open_process(instance: Any, **_: Any) -> None:
     queues = instance.app.amqp.queues.consume_from
     WorkerProcess.takes_work = bool(set(queues) - {queue.RECORD_QUEUE})
     _check_settings()
+    _open_private_port()
     forks = issubclass(instance.pool_cls, prefork.TaskPool)
     WorkerProcess.threads = 1 if forks else instance.concurrency
     redis_url = settings.redis_url.get_secret_value()
     WorkerProcess.watchdog = Watchdog(instance, redis_url, stuck_seconds=_longest_task_seconds())
     if not forks:
         _open_resources()
+    private_port.serve(ready)
     wait_until_current(settings.database_url.get_secret_value(), time.sleep)
 
 
@@ -157,6 +159,8 @@ def begin(**_: Any) -> None:
     if WorkerProcess.runs_tasks():
         WorkerProcess.resources.heartbeat.start()
     WorkerProcess.watchdog.start()
+    metrics.show(metrics.BuildInfo(WorkerProcess.kind))
+    service_manager.notify(service_manager.READY)
 
 
 @signals.worker_shutting_down.connect
@@ -176,10 +180,26 @@ def close_process(**_: Any) -> None:
         WorkerProcess.resources.close()
 
 
+def ready() -> tuple[bool, dict[str, str]]:
+    """Say whether this process takes what waits for it. With prefork only its children have a heartbeat."""
+    if not WorkerProcess.runs_tasks():
+        return readiness.all_of(queue=WorkerProcess.watchdog.check())
+    resources = WorkerProcess.resources
+    database = readiness.check_database(resources.pool, resources.heartbeat)
+    return readiness.all_of(queue=WorkerProcess.watchdog.check(), database=database)
+
+
 def _check_settings() -> None:
     """End with 78 when a setting that this kind of process needs is missing; a restart would not help."""
     try:
         load(*(NEEDED_FOR_TASKS if WorkerProcess.takes_work else NEEDED_SETTINGS))
+    except ConfigurationError as exc:
+        _end_as_wrong_configuration(exc)
+
+
+def _open_private_port() -> None:
+    try:
+        private_port.listen(settings)
     except ConfigurationError as exc:
         _end_as_wrong_configuration(exc)
 

@@ -13,8 +13,8 @@ import time
 from collections import defaultdict
 from contextlib import contextmanager
 from dataclasses import dataclass
-from statistics import median
-from typing import TYPE_CHECKING, Any
+from statistics import median, quantiles
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import psycopg
 import requests
@@ -27,9 +27,10 @@ from bench.harness.processes import wait_until
 from bench.harness.servers import both_servers
 from bench.harness.timing import percentile
 from bench.harness.webhooks import deliveries
-from bench.record.rounds import Round, Stores, drained
-from console.issued_secrets import digest_of
+from bench.record.rounds import Round, Stores, drained, read_line, running
+from console.issued_secrets import digest_of, new_api_token
 from shared.db.accounts import accounts, sessions
+from shared.db.tenants import api_tokens
 from workers.recording.prefetch import CHUNK
 
 if TYPE_CHECKING:
@@ -40,6 +41,7 @@ if TYPE_CHECKING:
 
 #: A page is read again so often, as its script does.
 POLL_SECONDS = 5.0
+SEED_OF_FIGURES = 1_000
 LISTENS_WITHIN, ANSWERS_WITHIN = 60.0, 30.0
 #: Each screen with a name for the result. `{task}`, `{event}`, `{group}` and `{conversation}` are of the middle of all.
 SCREENS: Mapping[str, str] = {
@@ -77,28 +79,36 @@ SCREENS: Mapping[str, str] = {
     "audit": "/audit",
     "people": "/people",
     "settings": "/settings",
+    "api_status": "/api/v1/status",
+    "api_parked": "/api/v1/parked",
 }
 NOTE = (
     "Each open console reads its page again every 5 s, as its script does, and gets no text where nothing changed; then"
-    " somebody else opens every screen in turn, and those times count. Recording with and without the open consoles"
-    " takes turns, and a ratio is between neighbours in time. All share the cores named in `machine`."
+    " somebody else opens every screen in turn, and those times count. `recorder_ratio` is the CPU time of an event, in"
+    " the recorder and its sessions of PostgreSQL, without the figures of the minute to that with them; both take turns"
+    " every thousand events of one run. The other ratio is the recorder's own CPU time without open consoles to that"
+    " with them, in turns, too. A ratio is the median of all pairs; half of them are between the quartiles."
 )
 
 
 @dataclass(frozen=True, kw_only=True)
 class Size:
-    """How much is stored, how many people look, and for how long. Rounds are of recording."""
+    """How much is stored, how many people look, and for how long.
+
+    `counted` webhooks are recorded for the cost of the figures, and `pairs` of recordings for that of open consoles.
+    """
 
     stored: int
     failed: int
     consoles: int
     visits: int
-    rounds: int
+    counted: int
+    pairs: int
     webhooks: int
 
 
-FULL = Size(stored=1_000_000, failed=100_000, consoles=50, visits=20, rounds=6, webhooks=20_000)
-QUICK = Size(stored=20_000, failed=2_000, consoles=5, visits=4, rounds=1, webhooks=1_000)
+FULL = Size(stored=1_000_000, failed=100_000, consoles=50, visits=15, counted=100_000, pairs=3, webhooks=20_000)
+QUICK = Size(stored=20_000, failed=2_000, consoles=5, visits=4, counted=12_000, pairs=2, webhooks=1_000)
 
 
 def console(*, quick: bool) -> Figures:
@@ -110,38 +120,48 @@ def console(*, quick: bool) -> Figures:
         report(f"{size.stored:,} events are stored after {time.monotonic() - began:.0f} s")
         with Stores(servers, urls, folder) as stores, _console(stores, folder) as site:
             seconds = _visits(site, size)
-            rounds = _recording(site, stores, size)
+            counting = _cost_of_figures(stores, size)
+            looking = _cost_of_consoles(site, stores, size)
     screens = {name: _times(each) for name, each in seconds.items()}
     slowest = max(screens, key=lambda name: screens[name]["p95_ms"])
     return {
         "slowest_screen": slowest,
         "slowest_screen_p95_ms": screens[slowest]["p95_ms"],
-        "recorder_ratio": round(median(there.per_second / alone.per_second for alone, there in rounds), 3),
-        "recorder_cpu_ratio": round(median(there.own_cpu_us / alone.own_cpu_us for alone, there in rounds), 3),
+        "recorder_ratio": counting.ratio,
+        "recorder_ratio_quartiles": counting.quartiles,
+        "recorder_beside_consoles_ratio": looking.ratio,
+        "recorder_beside_consoles_ratio_quartiles": looking.quartiles,
         "screens": screens,
         "events": size.stored,
         "failed_tasks": size.failed,
         "open_consoles": size.consoles,
         "note": NOTE,
-        "broken": [*site.broken, *(f"{each.unrecorded} webhooks without a row" for pair in rounds for each in pair
-                                   if each.unrecorded)],
-    }  # fmt: skip
+        "broken": [*site.broken, *counting.broken, *looking.broken],
+    }
+
+
+class LogIn(NamedTuple):
+    """What a browser sends with the pages, and a program with the API."""
+
+    cookie: str
+    token: str
 
 
 class Site:
     """A running console and the cookie of somebody who may see everything. `broken` lists wrong answers."""
 
-    def __init__(self, url: str, cookie: str, numbers: Mapping[str, object]) -> None:
+    def __init__(self, url: str, log_in: LogIn, numbers: Mapping[str, object]) -> None:
         self.broken: list[str] = []
         self._url = url
-        self._cookie = {"mailroom-login": cookie}
+        self._log_in = log_in
         self._paths = {name: path.format(**numbers) for name, path in SCREENS.items()}
 
     def visitor(self) -> requests.Session:
         """Return a browser that is logged in."""
         browser = requests.Session()
         browser.trust_env = False
-        browser.cookies.update(self._cookie)
+        browser.cookies.update({"mailroom-login": self._log_in.cookie})
+        browser.headers.update({"Authorization": f"Bearer {self._log_in.token}"})
         return browser
 
     def open(self, browser: requests.Session, screen: str, **headers: str) -> tuple[float, requests.Response]:
@@ -203,22 +223,70 @@ def _visits(site: Site, size: Size) -> dict[str, list[float]]:
     return seconds
 
 
-def _recording(site: Site, stores: Stores, size: Size) -> list[tuple[Round, Round]]:
-    """Record in turns: while nobody looks, and while the consoles are open. The first turn of both warms up."""
-    pairs = []
+@dataclass(frozen=True, kw_only=True)
+class Pairs:
+    """The cost of an event without something and with it, in pairs that are neighbours in time."""
+
+    without: list[float]
+    with_it: list[float]
+    broken: list[str]
+
+    @property
+    def ratio(self) -> float:
+        """The median of all pairs: the cost without it to that with it, which is 1 if it costs nothing."""
+        return round(median(self._ratios), 3)
+
+    @property
+    def quartiles(self) -> list[float]:
+        """The ratios between which half of all pairs are."""
+        first, _, last = quantiles(self._ratios, n=4, method="inclusive")
+        return [round(first, 3), round(last, 3)]
+
+    @property
+    def _ratios(self) -> list[float]:
+        return [without / with_it for without, with_it in zip(self.without, self.with_it, strict=True)]
+
+
+def _cost_of_figures(stores: Stores, size: Size) -> Pairs:
+    """Record with the figures of the minute in every other block of chunks."""
+    webhooks = list(deliveries(size.counted, addresses=ADDRESSES, seed=SEED_OF_FIGURES))
+    before = stores.last_event()
+    stores.put(webhooks)
+    command = [sys.executable, "-m", "bench.console.figures_cost", str(CHUNK)]
+    with running(command, stores, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
+        assert process.stdin
+        assert process.stdout
+        read_line(process.stdout)
+        process.stdin.write(b"go\n")
+        process.stdin.flush()
+        measured = read_line(process.stdout)
+        process.stdin.close()
+        process.wait(LISTENS_WITHIN)
+    unrecorded = len(webhooks) - stores.events_after(before)
+    pairs = Pairs(without=measured["without"], with_it=measured["with"], broken=_broken(unrecorded))
+    report(f"CPU of an event without figures to that with them: {pairs.ratio}, half of all between {pairs.quartiles}")
+    return pairs
+
+
+def _cost_of_consoles(site: Site, stores: Stores, size: Size) -> Pairs:
+    """Record in turns: while nobody looks, and while the consoles are open. The first of both warms up."""
+    found: dict[bool, list[Round]] = {False: [], True: []}
     seeds = itertools.count(1)
-    for number in range(size.rounds + 1):
-        alone = _record(stores, size, next(seeds))
-        with site.opened(size.consoles):
-            time.sleep(POLL_SECONDS / 2)
-            beside = _record(stores, size, next(seeds))
-        report(f"recording {number}/{size.rounds} alone: {alone}; beside open consoles: {beside}")
-        pairs.append((alone, beside))
-    return pairs[1:]
+    for number in range(size.pairs + 1):
+        for looking in (False, True) if number % 2 else (True, False):
+            with site.opened(size.consoles if looking else 0):
+                time.sleep(POLL_SECONDS / 2 if looking else 0)
+                webhooks = list(deliveries(size.webhooks, addresses=ADDRESSES, seed=next(seeds)))
+                found[looking].append(drained(stores, webhooks, CHUNK))
+            place = "beside open consoles" if looking else "alone"
+            report(f"recording {number}/{size.pairs} {place}: {found[looking][-1]}")
+    alone, beside = ([each.own_cpu_us for each in found[looking][1:]] for looking in (False, True))
+    unrecorded = sum(each.unrecorded for rounds in found.values() for each in rounds)
+    return Pairs(without=alone, with_it=beside, broken=_broken(unrecorded))
 
 
-def _record(stores: Stores, size: Size, seed: int) -> Round:
-    return drained(stores, list(deliveries(size.webhooks, addresses=ADDRESSES, seed=seed)), CHUNK)
+def _broken(unrecorded: int) -> list[str]:
+    return [f"{unrecorded} webhooks without a row"] if unrecorded else []
 
 
 def _times(seconds: list[float]) -> dict[str, float]:
@@ -256,12 +324,14 @@ def _answers(url: str) -> bool:
         return False
 
 
-def _log_in(conn: psycopg.Connection[Any]) -> str:
-    secret = secrets.token_urlsafe(32)
+def _log_in(conn: psycopg.Connection[Any]) -> LogIn:
+    secret, token = secrets.token_urlsafe(32), new_api_token()
+    new = api_tokens.NewApiToken(name="bench", digest=digest_of(token), scope="read", tenant_id=None, valid_for=None)
+    api_tokens.add(conn, new)
     account_id = accounts.add(conn, email=f"bench{os.getpid()}@example.com", name="Bench", role="admin")
     sessions.start(conn, account_id, digest_of(secret))
     conn.commit()
-    return secret
+    return LogIn(secret, token)
 
 
 def _numbers(conn: psycopg.Connection[Any]) -> dict[str, object]:

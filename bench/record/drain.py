@@ -37,20 +37,20 @@ def main(chunk: int, *, with_shares: bool) -> None:
     settings = load()
     logs.configure(settings, "recorder")
     resources = open_resources(settings, queue.celery_app(settings), kind="recorder")
-    recorder = _recorder(resources, chunk, one_thread=with_shares)
-    _print({"ready": True})
+    recorder = open_recorder(resources, chunk, one_thread=with_shares)
+    print_line({"ready": True})
     sys.stdin.readline()
     profile = cProfile.Profile(time.process_time)
     began, used = time.monotonic(), time.process_time()
     webhooks = profile.runcall(recorder.drain) if with_shares else recorder.drain()
     took = {"seconds": time.monotonic() - began, "cpu_seconds": time.process_time() - used}
-    _print({"webhooks": webhooks, **took, "shares": _shares(profile) if with_shares else {}})
+    print_line({"webhooks": webhooks, **took, "shares": _shares(profile) if with_shares else {}})
     sys.stdin.read()
     recorder.close()
     resources.close()
 
 
-def _recorder(resources: Resources, chunk: int, *, one_thread: bool = False) -> Recorder:
+def open_recorder(resources: Resources, chunk: int, *, one_thread: bool = False) -> Recorder:
     """Return the recorder of the product with another chunk; a profiler sees one thread only."""
     role = Role(resources.settings.database_url.get_secret_value(), RECORDER, process="the benchmark")
     reader = DeliveryReader(resources.pool, resources.intake, chunk, prefetches=not one_thread)
@@ -70,7 +70,8 @@ def _shares(profile: cProfile.Profile) -> dict[str, float]:
     return {part: round(share, 3) for part, share in (found | {"rest": 1 - sum(found.values())}).items()}
 
 
-def _print(what: dict[str, Any]) -> None:
+def print_line(what: dict[str, Any]) -> None:
+    """Print an object for the benchmark that started this."""
     print(json.dumps(what), flush=True)
 
 

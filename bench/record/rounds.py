@@ -21,7 +21,7 @@ from bench.harness.usage import cpu_seconds
 from shared.intake.client import Intake
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable, Iterator, Sequence
     from pathlib import Path
 
     from bench.harness.servers import Servers
@@ -67,6 +67,11 @@ class Stores:
     def __exit__(self, *_: object) -> None:
         self._conn.close()
         self.intake.close()
+
+    def put(self, deliveries: Sequence[Delivery]) -> None:
+        """Put them into the intake."""
+        for begin in range(0, len(deliveries), BATCH):
+            self.intake.put(deliveries[begin : begin + BATCH])
 
     def last_event(self) -> int:
         """Return the id of the newest event, which is also their count while no event comes twice."""
@@ -126,17 +131,16 @@ class Round:
 def drained(stores: Stores, deliveries: list[Delivery], chunk: int, *, shares: bool = False) -> Round:
     """Record all of them with our recorder, from the intake."""
     before, load = stores.last_event(), os.getloadavg()[0]
-    for begin in range(0, len(deliveries), BATCH):
-        stores.intake.put(deliveries[begin : begin + BATCH])
+    stores.put(deliveries)
     command = [sys.executable, "-m", "bench.record.drain", str(chunk), *([SHARES] if shares else [])]
-    with _process(command, stores, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
+    with running(command, stores, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
         assert process.stdin
         assert process.stdout
-        _read(process.stdout)
+        read_line(process.stdout)
         used = stores.postgres_cpu_seconds()
         process.stdin.write(b"go\n")
         process.stdin.flush()
-        measured = _read(process.stdout)
+        measured = read_line(process.stdout)
         used = stores.postgres_cpu_seconds() - used
         process.stdin.close()
         process.wait(READY_WITHIN)
@@ -155,7 +159,7 @@ def by_task_each(stores: Stores, deliveries: list[Delivery]) -> Round:
     """Record all of them with a Celery task each; only those after the warm-up are measured."""
     before, load, total = stores.last_event(), os.getloadavg()[0], len(deliveries)
     _send_tasks(stores.environment["REDIS_URL"], deliveries)
-    with _process(TASK_WORKER, stores, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
+    with running(TASK_WORKER, stores, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
         begun = _wait_for_events(stores, before + round(total * WARM_UP), process.pid)
         ended = _wait_for_events(stores, before + total, process.pid)
     return Round(
@@ -175,7 +179,8 @@ def _wait_for_events(stores: Stores, events: int, pid: int) -> tuple[int, float,
 
 
 @contextmanager
-def _process(command: Iterable[str], stores: Stores, **streams: Any) -> Iterator[subprocess.Popen[bytes]]:
+def running(command: Iterable[str], stores: Stores, **streams: Any) -> Iterator[subprocess.Popen[bytes]]:
+    """Run a command with the settings of the stores until the end of the block."""
     with subprocess.Popen(list(command), cwd=ROOT, env=stores.environment, **streams) as process:
         try:
             yield process
@@ -183,7 +188,8 @@ def _process(command: Iterable[str], stores: Stores, **streams: Any) -> Iterator
             process.terminate()
 
 
-def _read(stream: IO[bytes]) -> dict[str, Any]:
+def read_line(stream: IO[bytes]) -> dict[str, Any]:
+    """Read an object that the process printed."""
     line = stream.readline()
     assert line, "the recorder ended; its output says why"
     message: dict[str, Any] = json.loads(line)

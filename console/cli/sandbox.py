@@ -30,12 +30,14 @@ def serve(options: tuple[str, ...]) -> None:
     OPTIONS go to `python -m sandbox serve`, which lists them with --help.
     Example: mailroom sandbox serve --latency-ms 80
     """
-    from sandbox.__main__ import main as run
     from shared.settings import load
 
-    run(
-        ["serve", *_sandbox_options(load().refuse_in_production("the sandbox").require("front_signing_keys")), *options]
-    )
+    settings = load().refuse_in_production("the sandbox").require("front_signing_keys")
+    try:
+        from sandbox.__main__ import main as run
+    except ModuleNotFoundError:
+        raise click.ClickException("this installation has no sandbox; build the image with --target sandbox") from None
+    run(["serve", *_sandbox_options(settings), *options])
 
 
 @sandbox.command()

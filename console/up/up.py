@@ -102,7 +102,10 @@ def _run(demo: bool, data: Path, stop: stopping.Stop, stack: ExitStack) -> int:
         rekey_addresses(conn)
         console = load().public_url + (login_path(conn) if demo else "/")
     environment = _environment(values, settings, data)
-    programs = [Program(name, text, environment=environment, folder=ROOT) for name, text in command_of.items()]
+    programs = [
+        Program(name, text, environment=environment | _own_metrics(name, settings), folder=ROOT)
+        for name, text in command_of.items()
+    ]
     return Runner(programs, servers).run(stop, _welcome_once_all_listen(ports, console))
 
 
@@ -133,6 +136,7 @@ def _environment(values: Mapping[str, str], settings: Settings, data: Path) -> d
     """Return the environment of the programs, with our own interpreter first on PATH."""
     environment = program_environment(values, data)
     environment["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{environment.get('PATH', os.defpath)}"
+    environment["WEB_MODULE"] = "ingest"  # the console is a program of its own here
     if settings.mailroom_env == "development":
         environment["HOST"] = settings.host or "127.0.0.1"  # a PORT chosen here is no platform's
     if os.geteuid() == 0:  # usual in a container; Celery would warn at each start
@@ -140,6 +144,11 @@ def _environment(values: Mapping[str, str], settings: Settings, data: Path) -> d
     if sys.stdout.isatty():
         environment.setdefault("LOG_FORMAT", "console")  # the programs themselves only see a pipe
     return environment
+
+
+def _own_metrics(program: str, settings: Settings) -> dict[str, str]:
+    """Leave METRICS_PORT to the door: the other programs of this machine take any free port each."""
+    return {} if program == "web" or settings.metrics_port is None else {"METRICS_PORT": "0"}
 
 
 def _refuse_taken(ports: Mapping[str, int]) -> None:

@@ -21,10 +21,12 @@ from werkzeug.exceptions import ClientDisconnected, RequestTimeout, ServiceUnava
 
 from console.api.blueprint import LARGE_BODIES, find_bearer
 from console.api.problems import Unauthorized
+from console.installation_metrics import InstallationMetrics
 from console.web.app import FAILURE, LIVEZ, create_apps
 from console.web.problems import RETRY_AFTER
 from console.web.resources import REQUIRED_SETTINGS, THREADS, open_resources, require_usable
 from shared.errors import ConfigurationError, MailroomError
+from shared.process import metrics, private_port, readiness, service_manager
 from shared.process.forwarded import forwarded
 from shared.process.heartbeat import Heartbeat
 from shared.process.logs import configure, log_start
@@ -59,6 +61,7 @@ T = TypeVar("T")
 log = structlog.get_logger(__name__)
 
 EXIT_CONFIGURATION = 78
+MODULE = "console.web"  # in WEB_MODULE
 MOST_WAITING = 1024  # requests beyond those that the threads answer
 BODY_SECONDS = 30.0
 SMALL = 16 * 1024  # bytes; a larger body is taken from those who have a token
@@ -84,11 +87,12 @@ def _serve() -> None:
     refuse_redis_cluster(settings.redis_url.get_secret_value())
     configure(settings, "console")
     log_start("console")
+    private_port.listen(settings)
     prepare_forks()
     server(
         "console.web.__main__:application",
         settings,
-        port=settings.console_port,
+        port=settings.port if settings.web_module == MODULE else settings.console_port,
         interface=Interfaces.ASGINL,
         workers=1,
         factory=True,
@@ -102,6 +106,10 @@ def application() -> Server:
     resources = open_resources(current())
     heartbeat = Heartbeat(resources.pool, resources.name, "console")
     heartbeat.start()
+    metrics.show(metrics.BuildInfo("console"))
+    metrics.show(InstallationMetrics(resources.pool, resources.lookups))
+    private_port.serve(lambda: readiness.all_of(database=readiness.check_database(resources.pool, heartbeat)))
+    service_manager.notify_from(asyncio.get_event_loop())  # Granian's, which runs next
     # At its end a process of multiprocessing runs these, and nothing that is registered with atexit.
     Finalize(None, resources.pool.close, exitpriority=1)
     Finalize(None, heartbeat.stop, exitpriority=2)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shlex
 import unicodedata
 from datetime import datetime
 from typing import TYPE_CHECKING
@@ -34,6 +35,7 @@ def register_filters(app: Flask) -> None:
         duration=format_duration,
         capped=capped,
         with_commands=with_commands,
+        shell_word=shlex.quote,
     )
 
 

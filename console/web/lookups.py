@@ -23,6 +23,7 @@ from shared.intake.client import open_intake
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from shared.connection.budget import Usage
     from shared.db.core.pool import Connection, Pool
     from shared.intake.client import Intake
     from shared.settings import Settings
@@ -143,6 +144,10 @@ class Lookups:
             return IntakeState(depth=self._intake.depth(), oldest_seconds=self._intake.oldest_age_seconds())
         except StoreUnavailable:
             return IntakeState(depth=None, oldest_seconds=0.0)
+
+    def budget_of(self, company_id: str) -> Usage | None:
+        """Return the usage of one company's limit in the last whole minute; None while Redis does not answer."""
+        return self._budget.usage([company_id]).get(company_id)
 
     def _look_at_budgets(self, conn: Connection) -> list[TenantBudget]:
         at_limit = rate_limit.tenants_at_limit(conn, self._budget)[:MOST_BUDGETS]

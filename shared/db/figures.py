@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import dataclass, fields
-from datetime import datetime
+from datetime import UTC, datetime
 from functools import cache
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
@@ -13,6 +13,7 @@ from psycopg.types.json import Jsonb
 
 from shared.db.core.arrays import Bigints, Times
 from shared.db.core.locks import try_lock_shared_figures
+from shared.db.counters import read_counters
 from shared.db.reading import status
 from shared.models import MOST_COUNTED
 
@@ -41,6 +42,12 @@ _DUE = """
       AND k.due_at <= now()
 """
 _OPEN_WORK = f"""
+    WITH RECURSIVE codes AS (
+        (SELECT code FROM tasks WHERE state = 'failed' ORDER BY code LIMIT 1)
+        UNION ALL
+        SELECT (SELECT code FROM tasks WHERE state = 'failed' AND code > c.code ORDER BY code LIMIT 1)
+        FROM codes c WHERE c.code IS NOT NULL
+    )
     SELECT
         (SELECT count(*) FROM (SELECT FROM tasks WHERE state = 'failed' LIMIT {MOST_COUNTED + 1}) f),
         (SELECT count(*) FROM (SELECT FROM tasks WHERE state IN ('queued', 'running') LIMIT {MOST_COUNTED + 1}) r),
@@ -57,8 +64,29 @@ _OPEN_WORK = f"""
             WHERE due_at <= now()) k
          WHERE t.parked_cause IS NULL),
         (SELECT count(*) FROM (SELECT FROM spooled_deliveries LIMIT {MOST_COUNTED + 1}) s),
-        (SELECT min(received_at) FROM spooled_deliveries)
+        (SELECT min(received_at) FROM spooled_deliveries),
+        (SELECT coalesce(jsonb_object_agg(code, (
+            SELECT count(*) FROM (SELECT FROM tasks WHERE state = 'failed' AND code = c.code LIMIT {MOST_COUNTED + 1}) f
+         )), '{{}}') FROM codes c WHERE code IS NOT NULL)
 """.encode()  # noqa: S608 -- numbers of ours
+#: The prefix of the counters to which deleted figures of all tenants together are added.
+DELETED = "figures:"
+_DELETE_OLD = f"""
+    WITH gone AS (
+        DELETE FROM minute_figures WHERE ctid = ANY(ARRAY(SELECT ctid FROM minute_figures
+            WHERE minute < now() - make_interval(days => %s) ORDER BY minute LIMIT %s))
+        RETURNING *
+    ), kept AS (
+        INSERT INTO counters AS c (name, value)
+        SELECT '{DELETED}' || each.kind, sum(each.n) FROM gone
+        CROSS JOIN LATERAL (VALUES {", ".join(f"('{kind}', {kind})" for kind in KINDS)}) each(kind, n)
+        WHERE tenant_id IS NULL GROUP BY each.kind HAVING sum(each.n) > 0
+        ON CONFLICT (name) DO UPDATE SET value = c.value + excluded.value
+    )
+    SELECT count(*) FROM gone
+""".encode()  # noqa: S608 -- names of ours
+#: Before every figure.
+NO_TIME = datetime(1970, 1, 1, tzinfo=UTC)
 #: The name of the shared count, and how old it may be when it is shown.
 OPEN_WORK, FRESH_SECONDS = "open_work", 5.0
 
@@ -181,6 +209,15 @@ def by_minute(conn: Connection, since: datetime, *, tenant_id: int | None = None
         ).fetchall()
 
 
+def last_minute(conn: Connection, kind: str) -> datetime | None:
+    """Return the last minute in which something of this kind happened; None if it never did, or too long ago."""
+    row = conn.execute(
+        f"SELECT minute FROM minute_figures WHERE coalesce(tenant_id, 0) = 0 AND {KINDS[KINDS.index(kind)]} > 0"  # noqa: S608
+        " ORDER BY minute DESC LIMIT 1".encode()
+    ).fetchone()
+    return row[0] if row else None
+
+
 def busiest(conn: Connection, minute: datetime, *, limit: int) -> list[Caller]:
     """Return the tenants for whom Front was called most in this minute."""
     with conn.cursor(row_factory=class_row(Caller)) as cursor:
@@ -203,13 +240,16 @@ def sums(conn: Connection, since: datetime) -> Sums:
     return row
 
 
+def totals(conn: Connection) -> Sums:
+    """Add up the figures of all tenants since the first delivery. They only grow: deleted minutes count on."""
+    kept, deleted = sums(conn, NO_TIME), read_counters(conn, DELETED)
+    return Sums(**{kind: getattr(kept, kind) + deleted.get(kind, 0) for kind in KINDS})
+
+
 def delete_old(conn: Connection, *, limit: int) -> int:
-    """Delete figures that are older than KEPT_DAYS, oldest first, and return how many."""
-    return conn.execute(
-        "DELETE FROM minute_figures WHERE ctid = ANY(ARRAY(SELECT ctid FROM minute_figures"
-        " WHERE minute < now() - make_interval(days => %s) ORDER BY minute LIMIT %s))",
-        (KEPT_DAYS, limit),
-    ).rowcount
+    """Delete figures that are older than KEPT_DAYS, oldest first, and return how many. `totals` still has them."""
+    row = conn.execute(_DELETE_OLD, (KEPT_DAYS, limit)).fetchone()
+    return int(row[0]) if row else 0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -217,9 +257,11 @@ class OpenWork:
     """The work that is open; each count ends one after MOST_COUNTED.
 
     `due` tasks could run now if there were free slots. `oldest_due_at` is when the first of them fell due.
+    `failed_by_code` counts the failed tasks of each code.
     """
 
     failed: int
+    failed_by_code: dict[str, int]
     parked: int
     due: int
     in_flight: int
@@ -262,7 +304,7 @@ def _shared(conn: Connection) -> tuple[OpenWork, bool] | None:
 def _count_open_work(conn: Connection) -> dict[str, Any]:
     row = conn.execute(_OPEN_WORK).fetchone()
     assert row is not None  # noqa: S101 -- a statement without a table gives one row
-    names = ("failed", "in_flight", "due", "oldest_due_at", "spooled", "oldest_spooled_at")
+    names = ("failed", "in_flight", "due", "oldest_due_at", "spooled", "oldest_spooled_at", "failed_by_code")
     document = {
         name: value.isoformat() if isinstance(value, datetime) else value
         for name, value in zip(names, row, strict=True)

@@ -1359,10 +1359,19 @@ CREATE TABLE processes (
     seen_at timestamptz NOT NULL DEFAULT now(),
     connections integer NOT NULL DEFAULT 0,       -- to PostgreSQL, at most
     gone_at timestamptz,                          -- another process of its machine found that it was killed
-    version text NOT NULL DEFAULT ''              -- of Mailroom; empty where it runs from a folder
+    version text NOT NULL DEFAULT '',             -- of Mailroom; empty where it runs from a folder
+    metrics_port integer                          -- null: it shows none
 );
 COMMENT ON TABLE processes IS
     'A running process of Mailroom, and when it was last alive.';
+
+CREATE TABLE deployments (
+    id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    at timestamptz NOT NULL DEFAULT now(),
+    version text NOT NULL
+);
+COMMENT ON TABLE deployments IS
+    'A change of version: the first process that started with another version than the latest one here.';
 
 CREATE TABLE counters (
     name text PRIMARY KEY,

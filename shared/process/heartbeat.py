@@ -23,7 +23,7 @@ from shared import installed_version
 from shared.db.core.pool import Connection, Pool
 from shared.db.tasks import capacity
 from shared.errors import StoreUnavailable
-from shared.process import is_running
+from shared.process import is_running, private_port
 
 INTERVAL_SECONDS = 4.0
 #: After an outage of PostgreSQL every process sends a heartbeat before the sweeper looks for lost ones.
@@ -103,6 +103,10 @@ class Heartbeat:
                 self._beat()
             return self._alive
 
+    def is_recorded(self) -> bool:
+        """Whether PostgreSQL has a heartbeat by which this process counts as alive now; asks nobody."""
+        return self._is_alive_for(0)
+
     def _is_alive_for(self, seconds: float) -> bool:
         return self._alive.until - time.monotonic() >= seconds
 
@@ -115,7 +119,15 @@ class Heartbeat:
         self._alive = Alive(since=since, until=began + capacity.LOST_AFTER_SECONDS)
 
     def _record(self, conn: Connection) -> None:
-        capacity.record_heartbeat(conn, self._name, self._kind, self._slots, self._connections, version=self._version)
+        capacity.record_heartbeat(
+            conn,
+            self._name,
+            self._kind,
+            self._slots,
+            self._connections,
+            version=self._version,
+            metrics_port=private_port.port(),
+        )
 
     def _run(self) -> None:
         pause, first = 0.0, True
@@ -125,7 +137,7 @@ class Heartbeat:
                 with self._turn:
                     self._beat()
                 if first:
-                    self._pool.run(self._mark_killed)
+                    self._pool.run(self._note_start)
                 if self._also:
                     self._also()
                 pause, first = INTERVAL_SECONDS, False
@@ -133,6 +145,10 @@ class Heartbeat:
                 log.warning("heartbeat_missed", reason=str(exc))
             except Exception:  # without the thread, a live process would count as lost
                 log.exception("heartbeat_missed")
+
+    def _note_start(self, conn: Connection) -> None:
+        capacity.note_version(conn, self._version)
+        self._mark_killed(conn)
 
     def _mark_killed(self, conn: Connection) -> None:
         """Give up the processes of this machine that are gone. One of another container writes its row again."""

@@ -1,4 +1,4 @@
-"""The metrics that a process shows on /metrics.
+"""The metrics that a process shows on /metrics: its own, and what `show` adds.
 
 When PROMETHEUS_MULTIPROC_DIR is set before this module is imported, the counts of the door's processes are added up.
 
@@ -10,42 +10,19 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Iterator, Mapping, Sequence
-from functools import cache
 from typing import Any
 
-from prometheus_client import REGISTRY, CollectorRegistry, Counter, Histogram, generate_latest
-from prometheus_client.metrics_core import GaugeMetricFamily, Metric
+from prometheus_client import REGISTRY, CollectorRegistry, disable_created_metrics, generate_latest
+from prometheus_client.metrics_core import GaugeMetricFamily, InfoMetricFamily, Metric
 from prometheus_client.multiprocess import MultiProcessCollector
 from prometheus_client.registry import Collector
 from redis import Redis, RedisError
 
+from shared import installed_version
 from shared.redis_clients import brief_redis_client
 
 _MULTIPROCESS = "PROMETHEUS_MULTIPROC_DIR"
-
-DELIVERIES = Counter(
-    "mailroom_deliveries",
-    "Webhooks at the door: `intake` or `spool` (kept), `challenge`, or the code of a refusal",
-    ["result"],
-)
-DOOR_SECONDS = Histogram(
-    "mailroom_door_seconds",
-    "How long the door took to answer a webhook",
-    buckets=(0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.0, 5.0),
-)
-SIGNING_KEYS = Counter(
-    "mailroom_signing_key_matches",
-    "Which of FRONT_SIGNING_KEYS fitted, by position: an old key that no longer grows can go",
-    ["position"],
-)
-BELLS = Counter(
-    "mailroom_bells", "Tasks that wake the recorder: `sent`, or `failed` (the sweeper records then)", ["result"]
-)
-STORES_AWAY = Counter("mailroom_store_away", "How often the door found a store away", ["store"])
-
-#: These return one series of a counter without the lock and the checks of `labels`, because each webhook counts there.
-deliveries = cache(DELIVERIES.labels)
-signing_keys = cache(SIGNING_KEYS.labels)
+disable_created_metrics()  # type: ignore[no-untyped-call]  # a series more for each counter, which nobody asks for in this format
 
 #: The figures of the tenants at Front's rate limit, as JSON. They expire, so that a dead sweeper shows nothing.
 _TENANTS_AT_LIMIT = "mailroom:front:tenants_at_limit"
@@ -106,9 +83,20 @@ class TenantsAtLimit(Collector):
 _of_all_processes = CollectorRegistry()
 
 
-def show_tenants_at_limit(redis_url: str) -> None:
-    """From now on, show the published figures of the tenants at Front's rate limit, too."""
-    _of_all_processes.register(TenantsAtLimit(redis_url))
+class BuildInfo(Collector):
+    """The version of Mailroom, and the kind of this process."""
+
+    def __init__(self, kind: str):
+        self._labels = {"kind": kind, "version": installed_version() or ""}
+
+    def collect(self) -> Iterator[Metric]:
+        """Return 1, with what is known as labels."""
+        yield InfoMetricFamily("mailroom_build", "The version of Mailroom, and the kind of this process", self._labels)
+
+
+def show(collector: Collector) -> None:
+    """From now on, show what this collector finds, too; once, however many processes of the door there are."""
+    _of_all_processes.register(collector)
 
 
 def exposition() -> bytes:

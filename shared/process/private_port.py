@@ -5,6 +5,7 @@ A process opens it with `listen`, before it forks, and answers on it with `serve
 
 from __future__ import annotations
 
+import errno
 import json
 import socket
 import sys
@@ -19,7 +20,7 @@ import structlog
 
 from shared.errors import ConfigurationError
 from shared.process import metrics
-from shared.process.serving import listen_address
+from shared.process.listen_address import listen_address
 
 if TYPE_CHECKING:
     from shared.settings import Settings
@@ -76,32 +77,49 @@ def _problem(status: int, code: str, detail: str) -> Page:
     return Page(status, "application/problem+json", json.dumps(content).encode())
 
 
-def listen(settings: Settings) -> None:
-    """Open METRICS_PORT, if it is set. Raises ConfigurationError."""
-    if not settings.metrics_port:
+def listen(settings: Settings, *, shared: bool = False) -> None:
+    """Open METRICS_PORT, if it is set; 0 takes any free port. Raises ConfigurationError.
+
+    The door's processes share the port. Any other process takes a free one where the port is taken, and logs it.
+    """
+    if settings.metrics_port is None:
         return
     if settings.metrics_port in {settings.port, settings.console_port}:
         raise ConfigurationError("METRICS_PORT: is PORT or CONSOLE_PORT, which a proxy forwards; set it to another one")
     address = listen_address(settings.metrics_host, setting="METRICS_HOST")
     try:
-        listener = socket.create_server(
-            (address, settings.metrics_port),
-            family=socket.AF_INET6 if ":" in address else socket.AF_INET,
-            backlog=BACKLOG,
-            reuse_port=True,  # as Granian does: what a killed process left may hold the port for a moment
-        )
+        listener = _listener_on(address, settings.metrics_port, shared=shared)
     except OSError as exc:
-        raise ConfigurationError(
-            f"METRICS_PORT: cannot listen on port {settings.metrics_port} of {address} ({exc.strerror}); "
-            "stop the program that listens there, or set it to a free port"
-        ) from None
-    listener.settimeout(0)  # another process may have taken the connection
+        if shared or exc.errno != errno.EADDRINUSE:
+            raise ConfigurationError(
+                f"METRICS_PORT: cannot listen on port {settings.metrics_port} of {address} ({exc.strerror}); "
+                "stop the program that listens there, or set it to a free port, or to 0 for any"
+            ) from None
+        listener = _listener_on(address, 0, shared=False)
     _listener[:] = [listener]
+    if port() != settings.metrics_port:
+        log.info("metrics_port_chosen", port=port(), wanted=settings.metrics_port)
+
+
+def _listener_on(address: str, number: int, *, shared: bool) -> socket.socket:
+    listener = socket.create_server(
+        (address, number),
+        family=socket.AF_INET6 if ":" in address else socket.AF_INET,
+        backlog=BACKLOG,
+        reuse_port=shared,  # as Granian does: what a killed process left may hold the port for a moment
+    )
+    listener.settimeout(0)  # another process may have taken the connection
+    return listener
+
+
+def port() -> int | None:
+    """Return the port that `listen` opened; None without one."""
+    return int(_listener[0].getsockname()[1]) if _listener else None
 
 
 def shown_on_public_port(settings: Settings) -> bool:
     """Whether a developer, who has no private port, finds its pages on the public one."""
-    return not settings.metrics_port and settings.mailroom_env == "development"
+    return settings.metrics_port is None and settings.mailroom_env == "development"
 
 
 def serve(ready: Ready) -> None:

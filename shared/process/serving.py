@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import ipaddress
 import multiprocessing
 import os
 import resource
 import signal
-import socket
 import sys
 import threading
 import time
@@ -19,7 +17,7 @@ from granian.constants import HTTPModes
 from granian.http import HTTP1Settings
 from granian.log import LogLevels
 
-from shared.errors import ConfigurationError
+from shared.process.listen_address import listen_address
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -53,8 +51,6 @@ HEADER_SECONDS = 10
 HEADER_BYTES = 64 * 1024
 DRAIN_SECONDS = 20
 ORPHAN_CHECK_SECONDS = 1.0
-_HOST_FIX = "set it to 0.0.0.0 (reachable from outside) or 127.0.0.1, or unset it"
-_SHELL = ": some shells set HOST themselves"
 #: Granian adds no handlers of its own, so that its lines reach our log.
 _LOG_CONFIG: dict[str, Any] = {
     "formatters": {},
@@ -87,30 +83,6 @@ def server(
         log_dictconfig=_LOG_CONFIG,
         **options,
     )
-
-
-def listen_address(host: str, *, setting: str = "HOST") -> str:
-    """Return the IP address of a name or address of this machine. Raises ConfigurationError."""
-    fix = _HOST_FIX + (_SHELL if setting == "HOST" else "")
-    try:
-        found = socket.getaddrinfo(host.removeprefix("[").removesuffix("]"), None, type=socket.SOCK_STREAM)
-    except (OSError, UnicodeError):
-        raise ConfigurationError(f"{setting}: {host!r} is neither an address nor a name that resolves; {fix}") from None
-    addresses = dict.fromkeys(str(each[4][0]) for each in found)
-    for address in sorted(addresses, key=lambda each: ipaddress.ip_address(each).version):
-        if _can_listen(address):
-            return address
-    raise ConfigurationError(f"{setting}: {host!r} is no address of this machine; {fix}")
-
-
-def _can_listen(address: str) -> bool:
-    family = socket.AF_INET6 if ":" in address else socket.AF_INET
-    try:
-        with socket.socket(family, socket.SOCK_STREAM) as trial:
-            trial.bind((address, 0))
-    except OSError:
-        return False
-    return True
 
 
 def _connections() -> int:

@@ -118,10 +118,9 @@ def test_a_parked_company_is_connected_and_its_mail_released(
     event = stack.front.send("inbound_received", company, recipients=TO)["events"][0]["event_id"]
     page.goto("/parked")
     see(page, company)
-    stack.mailroom("tenant", "add", name, "--company", company)
-    page.goto("/tenants")
-    page.click(f"main a:has-text('{name}')")
-    page.click("main button:has-text('Make a connect link')")
+    row = page.locator("main tr", has_text=company)
+    row.locator("input[name=name]").fill(name)
+    row.locator("button:has-text('Connect now')").click()
     link = page.inner_text("#link")
     customer = open_window(chromium, link)
     customer.page.goto(link)
@@ -209,3 +208,12 @@ def _fail_many(stack: Stack, count: int) -> None:
             """,
             values,
         )
+
+
+def test_a_webhook_is_made_up_on_a_page_and_followed(stack: Stack, page: Page) -> None:
+    page.goto("/simulator")
+    page.fill("#to", "ines@console.example")
+    page.select_option("#company", COMPANY)
+    page.click("main button:has-text('Send')")
+    page.click("main tbody tr:first-child a")
+    see(page, "action confirmed")

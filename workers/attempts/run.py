@@ -20,6 +20,7 @@ from shared.process.scrub import hide
 from workers.attempts.attempt import Attempt, Step
 from workers.attempts.breaker import is_outage, run_probes
 from workers.attempts.retries import Decision, GiveBack, GiveUp, Park, Retry, decide
+from workers.process import work_metrics
 from workers.resources import Resources
 
 #: The log's words for the end of an attempt that failed.
@@ -88,11 +89,13 @@ def _run(attempt: Attempt, step: Step) -> None:
         if attempt.end:
             state, code = attempt.end
             spent = round(1000 * (time.monotonic() - began))
+            work_metrics.ATTEMPTS.labels(task.kind, state, code or "").inc()
             log.info(f"task_{state}", kind=task.kind, code=code, attempt=task.attempts, milliseconds=spent)
     except Fenced:
         log.warning("fenced", kind=task.kind, epoch=task.lease_epoch)
         attempt.transaction(lambda conn: leases.release(conn, task))
     finally:
+        work_metrics.TASK_SECONDS.labels(task.kind).observe(time.monotonic() - began)
         attempt.release_calls()
         attempt.resources.figures.note_attempt(task.tenant_id, attempt.figure, attempt.calls)
 
@@ -130,6 +133,8 @@ def _settle_failure(attempt: Attempt, error: BaseException) -> None:
         attempt.fail(decision, describe_failure(error))
     finally:  # whatever became of it: nobody else says what happened
         task, level = attempt.task, log_level_of(error)
+        state = "failed" if isinstance(decision, GiveUp) else "ready"
+        work_metrics.ATTEMPTS.labels(task.kind, state, decision.code).inc()
         log.log(level, WORDS[type(decision)], kind=task.kind, code=decision.code, attempt=task.attempts)
 
 

@@ -16,12 +16,16 @@ from celery import signals
 from celery.worker import state
 
 from shared.errors import StoreUnavailable
+from shared.process import service_manager
+from shared.process.readiness import Check, LastTurn
 from shared.queue import QueueDepth
 from workers.process.liveness import Limits, Liveness, ProcessSample, problem, with_sample
 
 #: The exit status of a process that gave up. It is not 0: some platforms would not start another one then.
 EXIT_GAVE_UP = 70
 SAMPLE_SECONDS = 5.0
+#: After so long without a message taken, though one waits and a slot is free, the process is not ready.
+DEAF_SECONDS = 15.0
 #: Celery reconnects to a broker that is back after 30 s at the latest.
 NOT_CONSUMING_SECONDS = 60.0
 #: The time for a warm stop. After it the process ends at once, whatever it is stuck in.
@@ -38,24 +42,40 @@ class Watchdog:
         self._limits = Limits(interval=SAMPLE_SECONDS, not_consuming=NOT_CONSUMING_SECONDS, stuck=stuck_seconds)
         self._stopped = threading.Event()
         self._received = 0
+        self._last_turn = LastTurn()
+        self._liveness: Liveness | None = None
         self._thread = threading.Thread(target=self._watch, name="watchdog", daemon=True)
 
     def start(self) -> None:
         """Watch from now on."""
         signals.task_received.connect(self._count)
+        if self._worker.hub:
+            self._worker.hub.on_tick.add(self._last_turn.note)
         self._thread.start()
 
     def stop(self) -> None:
         """Stop watching: a process that stops rightly takes nothing from its queue."""
         self._stopped.set()
 
+    def check(self) -> Check:
+        """Whether the process consumes its queue: its event loop goes round, and it takes what waits."""
+        if self._liveness is None:
+            return False, "starts"
+        if self._worker.hub and not (last_turn := self._last_turn.check())[0]:
+            return last_turn
+        deaf = self._liveness.not_consuming
+        if deaf >= DEAF_SECONDS:
+            return False, f"took no message in {deaf:.0f} s, though some wait"
+        return True, "consumes"
+
     def _count(self, **_: Any) -> None:
         self._received += 1
 
     def _watch(self) -> None:
-        liveness = Liveness(last=self._sample())
+        self._liveness = liveness = Liveness(last=self._sample())
         while not self._stopped.wait(self._limits.interval):
-            liveness = with_sample(liveness, self._sample(), self._limits)
+            self._liveness = liveness = with_sample(liveness, self._sample(), self._limits)
+            service_manager.notify(service_manager.ALIVE)
             if reason := problem(liveness, self._limits):
                 self._give_up(reason)
                 return

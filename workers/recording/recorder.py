@@ -22,6 +22,7 @@ from shared.db.recording import spool, statements
 from shared.errors import StoreUnavailable
 from shared.intake.client import Intake
 from shared.process.logs import log_each
+from workers.process import work_metrics
 from workers.recording.chunk import Outcome, SeenTypes, bisect_failures, record_chunk
 from workers.recording.parse import Parsed, parse
 from workers.recording.prefetch import Batch, DeliveryReader
@@ -141,9 +142,11 @@ class Recorder:
     def _record_chunk(self, chunk: Sequence[Parsed], prepared: PreparedChunk | None = None) -> None:
         failpoints.reach("marked_before_record")
         once = iter([prepared])  # a repeated transaction prepares anew
-        tenant_ids, outcomes, tally = self._pool.run(
-            lambda conn: _commit_chunk(conn, chunk, next(once, None), self._seen_types)
-        )
+        with work_metrics.CHUNK_SECONDS.time():
+            tenant_ids, outcomes, tally = self._pool.run(
+                lambda conn: _commit_chunk(conn, chunk, next(once, None), self._seen_types)
+            )
+        work_metrics.RECORDED.inc(len(chunk))
         failpoints.reach("recorded_before_dispatch")
         self._top_up(tenant_ids)
         log_each(outcomes)

@@ -17,8 +17,9 @@ from shared.db.core.locks import SWEEPER, Role
 from shared.db.core.session import wait_until_current
 from shared.db.tasks import rescue
 from shared.errors import MailroomError, StoreUnavailable
-from shared.process import logs, stopping
+from shared.process import logs, metrics, private_port, readiness, service_manager, stopping
 from shared.settings import load
+from workers.process import work_metrics
 from workers.resources import EXIT_CONFIGURATION, NEEDED_SETTINGS, Resources, open_resources
 from workers.sweeping.periodic_jobs import PeriodicJob, end_lost_roles, periodic_jobs
 
@@ -42,27 +43,37 @@ def main() -> int:
         settings = load(*NEEDED_SETTINGS)
         logs.configure(settings, "sweeper")
         failpoints.arm(settings.mailroom_crash_at)
+        private_port.listen(settings)
         resources = open_resources(settings, queue.celery_app(settings), kind="sweeper")
     except MailroomError as exc:
         sys.stderr.write(f"{exc}\n")
         return EXIT_CONFIGURATION
     stop = stopping.on_signals()
+    rounds = readiness.LastTurn()
+    private_port.serve(
+        lambda: readiness.all_of(
+            rounds=rounds.check(), database=readiness.check_database(resources.pool, resources.heartbeat)
+        )
+    )
     logs.log_start("sweeper")
     database_url = settings.database_url.get_secret_value()
     if wait_until_current(database_url, stop.wait):
         resources.heartbeat.start()
+        metrics.show(metrics.BuildInfo("sweeper"))
         role = Role(database_url, SWEEPER, process=resources.name)
-        sweep(resources, role, stop)
+        service_manager.notify(service_manager.READY)
+        sweep(resources, role, stop, rounds)
         resources.heartbeat.stop()
         role.close()
     resources.close()
     return 0
 
 
-def sweep(resources: Resources, role: Role, stop: stopping.Stop) -> None:
+def sweep(resources: Resources, role: Role, stop: stopping.Stop, rounds: readiness.LastTurn) -> None:
     """Run the periodic jobs until `stop`, while this process is the sweeper."""
     jobs = periodic_jobs()
     while not stop.wait(MIN_PAUSE_SECONDS):
+        _go_round(rounds)
         try:
             with role.held() as is_sweeper:
                 if is_sweeper:
@@ -70,6 +81,7 @@ def sweep(resources: Resources, role: Role, stop: stopping.Stop) -> None:
                     _leave_time_to_settle(jobs)  # the role is lost with PostgreSQL, and only then
                     lookout = Lookout(role, jobs)
                 while is_sweeper and not stop.is_set():
+                    _go_round(rounds)
                     lookout.look_if_due()
                     _run_due(resources, role, jobs)
                     stop.wait(min(_pause_seconds(jobs), lookout.pause_seconds()))
@@ -78,6 +90,11 @@ def sweep(resources: Resources, role: Role, stop: stopping.Stop) -> None:
         except StoreUnavailable as exc:
             log.warning("sweeper_waits", reason=str(exc))
         stop.wait(STANDBY_SECONDS)
+
+
+def _go_round(rounds: readiness.LastTurn) -> None:
+    rounds.note()
+    service_manager.notify(service_manager.ALIVE)
 
 
 class Lookout:
@@ -148,8 +165,12 @@ def _run_due(resources: Resources, role: Role, jobs: list[PeriodicJob]) -> None:
 
 def _run(resources: Resources, job: PeriodicJob, began: float) -> None:
     try:
-        if job.run(resources):
-            job.due = began + job.again_after
+        with (
+            work_metrics.SWEEP_SECONDS.labels(job.name).time(),
+            work_metrics.SWEEP_FAILURES.labels(job.name).count_exceptions(),
+        ):
+            if job.run(resources):
+                job.due = began + job.again_after
     except StoreUnavailable as exc:
         job.postpone(began + max(job.every, 1.0))
         log.warning("job_postponed", job=job.name, reason=str(exc))

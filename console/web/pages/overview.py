@@ -5,11 +5,12 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
+from console.process_report import mixed_versions, report_kinds
 from console.web.pages.shell import open_work, page, reading, render
 from console.web.resources import current_resources
 from shared.db import figures
 from shared.db.figures import KINDS, Minute
-from shared.db.reading import status
+from shared.db.reading import activity, status
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -20,6 +21,8 @@ if TYPE_CHECKING:
     from shared.db.figures import OpenWork
 
 MINUTES = 60  # in a chart
+MOST_MARKS = 5  # of deployments in a chart
+MOST_RUNNING = 100  # tasks
 #: Each chart with its title, what is drawn, whether that is bad, and the bad part of it.
 CHARTS = (
     ("Received", "received", False, None),
@@ -40,6 +43,7 @@ def overview() -> ResponseReturnValue:
     with reading() as conn:
         minutes = figures.by_minute(conn, since)
         day = figures.sums(conn, now - timedelta(days=1))
+        deployed = activity.deployments(conn, since, limit=MOST_MARKS)
     work, intake = open_work(), lookups.intake.get()
     return render(
         "pages/overview.html",
@@ -52,6 +56,9 @@ def overview() -> ResponseReturnValue:
         day=day,
         charts=CHARTS,
         series=_series(minutes, since),
+        since=since,
+        deployed=deployed,
+        marks=[(_place(each.at, since), each.version) for each in deployed],
         budgets=lookups.budgets.get(),
         checked=lookups.checked.get(),
     )
@@ -60,9 +67,12 @@ def overview() -> ResponseReturnValue:
 @page("/status")
 def status_page() -> ResponseReturnValue:
     """Show the checks in words, each with what to do, and the processes."""
+    now = datetime.now(UTC)
     with reading() as conn:
         alive = status.running_processes(conn)
         silent = status.silent_processes(conn)
+        running = activity.running_tasks(conn, limit=MOST_RUNNING)
+        received = figures.last_minute(conn, "received")
     return render(
         "pages/status.html",
         title="Status",
@@ -70,6 +80,11 @@ def status_page() -> ResponseReturnValue:
         checked=current_resources().lookups.checked.get(),
         processes=[*silent, *(each for each in alive if each.name not in {gone.name for gone in silent})],
         silent={each.name for each in silent},
+        kinds=report_kinds(alive, silent, now),
+        versions=mixed_versions(alive),
+        running=running,
+        most_running=MOST_RUNNING,
+        received=received,
     )
 
 
@@ -82,11 +97,16 @@ def _oldest(work: OpenWork | None, intake: IntakeState, now: datetime) -> float:
     return max(0.0, *waiting)
 
 
+def _place(at: datetime, since: datetime) -> int:
+    """Return the place of a moment's minute in a chart."""
+    return (at - since) // timedelta(minutes=1)
+
+
 def _series(minutes: Iterable[Minute], since: datetime) -> dict[str, list[int]]:
     """Return the figures of each kind, one for each minute; where nothing happened it is 0."""
     series = {kind: [0] * MINUTES for kind in KINDS}
     for each in minutes:
-        place = round((each.minute - since) / timedelta(minutes=1))
+        place = _place(each.minute, since)
         if 0 <= place < MINUTES:
             for kind in KINDS:
                 series[kind][place] = getattr(each, kind)

@@ -11,8 +11,6 @@ from console.operations.audited import Change, carry_out
 from console.sandbox_control import NoSandbox, SandboxAway, SandboxRefused
 from console.web.pages.shell import current_actor, page, render
 from console.web.resources import current_resources
-from sandbox.models import EVENT_TYPES
-from sandbox.send_request import WEBHOOK_FAULTS
 from shared.errors import MailroomError
 
 if TYPE_CHECKING:
@@ -62,6 +60,9 @@ def _page(
     settings = current_resources().settings
     if settings.mailroom_env == "production":
         abort(404)
+    from sandbox.models import EVENT_TYPES  # noqa: PLC0415 -- the image for production has no sandbox
+    from sandbox.send_request import WEBHOOK_FAULTS  # noqa: PLC0415
+
     try:
         companies = sandbox_control.companies(settings)
     except (SandboxAway, NoSandbox) as away:

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
-from typing import TYPE_CHECKING
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, NamedTuple
 
 from flask import abort, flash, redirect, request, url_for
 
 from console.operations import tenants as operations
+from console.remedies import REMEDIES
 from console.times import parse_duration, parse_since, typed_duration
 from console.web.pages.shell import PAGE_SIZE, address, current_actor, page, reading, render
 from console.web.problems import problem_page
 from console.web.resources import current_resources
 from shared.actions import validated_action, validated_inboxes
-from shared.db.reading import repairs, status
+from shared.db.reading import activity, repairs, status
 from shared.db.tenants import tenants
 from shared.db.tenants.tenants import PolicyChange
 from shared.errors import ConfigurationError, InvalidPolicy
@@ -23,7 +24,11 @@ if TYPE_CHECKING:
 
     from flask.typing import ResponseReturnValue
 
+    from shared.db.reading.repairs import RepairView
+
 JOURNAL_ROWS = 20
+ONE_HOUR = timedelta(hours=1)
+MOST_HOURS = 14 * 24  # in the strips of a repair
 WAITS = {
     "stored": "until every file of the conversation is stored",
     "settled": "until no file of the conversation is under way; trash waits until all are stored",
@@ -34,6 +39,14 @@ AFTERS = {
 }
 
 
+class ComparedHour(NamedTuple):
+    """An hour of a repair: the events that Front lists, and those of them that no webhook brought."""
+
+    hour: datetime
+    seen: int
+    missing: int
+
+
 @page("/tenants")
 def tenants_page() -> ResponseReturnValue:
     """List the tenants in the order in which they were added."""
@@ -41,8 +54,17 @@ def tenants_page() -> ResponseReturnValue:
     with reading() as conn:
         rows = tenants.page(conn, after=after, limit=PAGE_SIZE)
         waiting = status.waiting_tasks(conn)
+        lately = activity.tenant_activity(conn, [row.id for row in rows], datetime.now(UTC))
     older = address(after=rows[-1].id) if len(rows) == PAGE_SIZE else None
-    return render("pages/tenants.html", title="Tenants", section="Tenants", rows=rows, waiting=waiting, older=older)
+    return render(
+        "pages/tenants.html",
+        title="Tenants",
+        section="Tenants",
+        rows=rows,
+        waiting=waiting,
+        lately=lately,
+        older=older,
+    )
 
 
 @page("/tenants/<int:number>")
@@ -92,20 +114,36 @@ def set_policy(number: int) -> ResponseReturnValue:
 @page("/parked")
 def parked_page() -> ResponseReturnValue:
     """List what waits for a person, by cause and by tenant."""
+    after = request.args.get("after", 0, type=int)
     with reading() as conn:
         causes = status.parked_work(conn)
-        rows = [each for each in tenants.list_all(conn) if each.parked_cause]
-        waiting = status.waiting_tasks(conn)
+        rows = status.parked_tenants(conn, limit=PAGE_SIZE, after_id=after)
         companies = status.unknown_companies(conn, limit=PAGE_SIZE)
     return render(
         "pages/parked.html",
         title="Parked",
         section="Parked",
         causes=causes,
+        remedies=REMEDIES,
         rows=rows,
-        waiting=waiting,
+        older=address(after=rows[-1].tenant_id) if len(rows) == PAGE_SIZE else None,
         companies=companies,
     )
+
+
+@page("/parked", verb="connect", methods=("POST",))
+def connect_parked_company() -> ResponseReturnValue:
+    """Add a tenant for a company whose mail is parked, and make the link that connects it."""
+    run, actor, form = current_resources().pool.run, current_actor(), request.form
+    name, company_id = form.get("name", "").strip(), form.get("company", "").strip()
+    place = url_for("pages.parked_page")
+    if not (tenants.is_name(name) and company_id.startswith("cmp_")):
+        return problem_page(422, "The tenant was not added", "Give it a name of at most 200 characters.", again=place)
+    try:
+        added = operations.add_tenant(run, actor, name, company_id, customer=None)
+    except tenants.TenantTaken as refusal:
+        return problem_page(409, "The tenant was not added", f"{refusal}.".capitalize(), again=place)
+    return make_connect_link(added.id)
 
 
 @page("/repair")
@@ -143,6 +181,8 @@ def _tenant_page(
             abort(404)
         journal = tenants.journal(conn, number, limit=JOURNAL_ROWS)
         waiting = status.waiting_tasks(conn).get(found.name, 0)
+        lately = activity.tenant_activity(conn, [number], datetime.now(UTC))[number]
+        matches = activity.match_rate(conn, number)
     return render(
         "pages/tenant.html",
         title=found.name,
@@ -151,6 +191,9 @@ def _tenant_page(
         tenant=found,
         journal=journal,
         waiting=waiting,
+        lately=lately,
+        matches=matches,
+        budget=current_resources().lookups.budget_of(found.company_id) if found.company_id else None,
         link=link,
         refusal=refusal,
         waits=WAITS,
@@ -169,9 +212,24 @@ def _repair_page(*, refusal: str | None = None, status_code: int = 200) -> Respo
         section="Repair",
         status=status_code,
         rows=rows,
+        strips={row.id: _strip(row) for row in rows},
         choices=choices,
         refusal=refusal,
     )
+
+
+def _strip(repair: RepairView) -> list[ComparedHour]:
+    """Return the hours that a repair compared, the oldest first, with those in which Front lists nothing."""
+    try:
+        counts = {datetime.fromisoformat(hour): counts for hour, counts in repair.hours.items()}
+    except ValueError:
+        return []
+    if not counts:
+        return []
+    first, last = min(counts), max(counts)
+    hours = min(MOST_HOURS, (last - first) // ONE_HOUR + 1)
+    every = [last - ONE_HOUR * back for back in reversed(range(hours))]
+    return [ComparedHour(hour, *counts.get(hour, (0, 0))) for hour in every]
 
 
 def _changed(number: int, change: Callable[[], None]) -> ResponseReturnValue:

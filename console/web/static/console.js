@@ -6,7 +6,7 @@
   const inUse = () => {
     const live = document.getElementById("live");
     if (!live) return true;
-    const chosen = live.querySelector("input:checked, details[open], dialog[open]");
+    const chosen = live.querySelector("input:checked, details[open], dialog[open], .plot:hover");
     const focused = live.contains(document.activeElement) && document.activeElement.matches("input, select, textarea, button");
     return Boolean(chosen || focused || !getSelection().isCollapsed);
   };

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 from psycopg import sql
 from psycopg.rows import class_row
@@ -107,7 +107,7 @@ class SpoolStatus:
 
 @dataclass(frozen=True, kw_only=True)
 class RunningProcess:
-    """A process, and its last heartbeat. Its name is `kind@host:pid`."""
+    """A process, and its last heartbeat. Its name is `kind@host:pid`; `metrics_port` is None without one."""
 
     name: str
     kind: str
@@ -116,6 +116,7 @@ class RunningProcess:
     started_at: datetime
     seen_at: datetime
     version: str = ""
+    metrics_port: int | None = None
 
     @property
     def host(self) -> str:
@@ -194,14 +195,21 @@ def _count(conn: Connection, table: str, condition: str) -> int:
 
 
 def spool_status(conn: Connection) -> SpoolStatus:
-    """Return how much waits in the spool."""
+    """Return how much waits in the spool, counted up to one more than MOST_COUNTED."""
     with conn.cursor(row_factory=class_row(SpoolStatus)) as cursor:
         row = cursor.execute(
-            "SELECT count(*) AS count, "
+            f"SELECT (SELECT count(*) FROM (SELECT FROM spooled_deliveries LIMIT {MOST_COUNTED + 1}) s) AS count, "  # noqa: S608
             "coalesce(extract(epoch FROM now() - min(received_at)), 0)::float AS oldest_age_seconds "
             "FROM spooled_deliveries"
         ).fetchone()
     return row or SpoolStatus(count=0, oldest_age_seconds=0.0)
+
+
+def clock(conn: Connection) -> datetime:
+    """Return the time of PostgreSQL's clock, by which all moments are."""
+    row = conn.execute("SELECT now()").fetchone()
+    assert row is not None  # noqa: S101 -- a statement without a table gives one row
+    return cast("datetime", row[0])
 
 
 def tenants_in_dry_run(conn: Connection) -> list[str]:
@@ -247,7 +255,7 @@ def _replaces(alive: RunningProcess, gone: RunningProcess) -> bool:
 
 def _processes(conn: Connection, condition: sql.SQL, *seconds: float) -> list[RunningProcess]:
     query = sql.SQL(
-        "SELECT name, kind, slots, connections, started_at, seen_at, version FROM processes"
+        "SELECT name, kind, slots, connections, started_at, seen_at, version, metrics_port FROM processes"
         " WHERE {} ORDER BY kind, name"
     )
     with conn.cursor(row_factory=class_row(RunningProcess)) as cursor:
@@ -286,7 +294,7 @@ def unknown_companies(conn: Connection, *, limit: int) -> list[UnknownCompany]:
 
 @dataclass(frozen=True, kw_only=True)
 class ParkedTenant:
-    """A tenant whose work waits for a person, with the number of tasks that wait."""
+    """A tenant whose work waits for a person, with the number of waiting tasks, up to one more than MOST_COUNTED."""
 
     tenant_id: int
     tenant: str
@@ -301,13 +309,13 @@ def parked_tenants(
     """Return the parked tenants by id; only one of them, if it is named."""
     with conn.cursor(row_factory=class_row(ParkedTenant)) as cursor:
         return cursor.execute(
-            """
+            f"""
             SELECT t.id AS tenant_id, t.name AS tenant, t.parked_cause AS cause, t.parked_at,
-                (SELECT count(*) FROM tasks k WHERE k.tenant_id = t.id AND k.state IN ('ready', 'queued')) AS tasks
+                (SELECT count(*) FROM (SELECT FROM ({_WAITING}) each_kind LIMIT {MOST_COUNTED + 1}) w) AS tasks
             FROM tenants t WHERE t.parked_cause IS NOT NULL AND t.id > %(after)s
               AND (%(tenant)s::bigint IS NULL OR t.id = %(tenant)s)
             ORDER BY t.id LIMIT %(limit)s
-            """,
+            """.encode(),  # noqa: S608 -- text of ours
             {"after": after_id, "tenant": tenant_id, "limit": limit},
         ).fetchall()
 
@@ -316,3 +324,33 @@ def waiting_tasks(conn: Connection) -> dict[str, int]:
     """Count the waiting tasks of each parked tenant, by its name; tenants without any are left out."""
     rows = conn.execute(f"SELECT name, tasks FROM ({_PARKED_TENANTS}) parked WHERE tasks > 0".encode())  # noqa: S608
     return dict(rows.fetchall())
+
+
+@dataclass(frozen=True, kw_only=True)
+class SmallCounts:
+    """Counts of small tables: tenants by `works`, `token_refused` or the cause that parks them, groups of failures by
+    state. `token_expires_at`: when the first of all tokens expires.
+    """
+
+    tenants: dict[str, int]
+    failure_groups: dict[str, int]
+    token_expires_at: datetime | None
+
+
+def small_counts(conn: Connection) -> SmallCounts:
+    """Count tenants and groups of failures."""
+    with conn.cursor(row_factory=class_row(SmallCounts)) as cursor:
+        row = cursor.execute(
+            """
+            SELECT
+                (SELECT coalesce(jsonb_object_agg(state, n), '{}') FROM (
+                    SELECT coalesce(t.parked_cause, CASE WHEN c.refused_since IS NULL THEN 'works'
+                                                    ELSE 'token_refused' END) AS state, count(*) AS n
+                    FROM tenants t LEFT JOIN connections c ON c.tenant_id = t.id GROUP BY 1) by_state) AS tenants,
+                (SELECT coalesce(jsonb_object_agg(state, n), '{}') FROM (
+                    SELECT state, count(*) AS n FROM failure_groups GROUP BY state) by_state) AS failure_groups,
+                (SELECT min(expires_at) FROM connections) AS token_expires_at
+            """
+        ).fetchone()
+    assert row is not None  # noqa: S101 -- a statement without a table gives one row
+    return row

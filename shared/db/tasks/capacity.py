@@ -135,16 +135,34 @@ def due_work(conn: Connection, tenant_ids: Sequence[int]) -> DueWork | None:
 
 
 def record_heartbeat(  # noqa: PLR0913 -- the columns of a process
-    conn: Connection, name: str, kind: str, slots: int = 0, connections: int = 0, *, version: str = ""
+    conn: Connection,
+    name: str,
+    kind: str,
+    slots: int = 0,
+    connections: int = 0,
+    *,
+    version: str = "",
+    metrics_port: int | None = None,
 ) -> None:
     """Record that the process is alive, runs `slots` tasks at once, and has so many connections at most."""
     conn.execute(
         """
-        INSERT INTO processes (name, kind, slots, connections, version) VALUES (%s, %s, %s, %s, %s)
+        INSERT INTO processes (name, kind, slots, connections, version, metrics_port) VALUES (%s, %s, %s, %s, %s, %s)
         ON CONFLICT (name) DO UPDATE SET slots = excluded.slots, connections = excluded.connections,
-            version = excluded.version, seen_at = now(), gone_at = NULL
+            version = excluded.version, metrics_port = excluded.metrics_port, seen_at = now(), gone_at = NULL
         """,
-        (name, kind, slots, connections, version),
+        (name, kind, slots, connections, version, metrics_port),
+    )
+
+
+def note_version(conn: Connection, version: str) -> None:
+    """Note a deployment if the latest one is of another version. Processes without a version change nothing."""
+    conn.execute(
+        """
+        INSERT INTO deployments (version) SELECT %(version)s WHERE %(version)s <> ''
+            AND %(version)s IS DISTINCT FROM (SELECT version FROM deployments ORDER BY id DESC LIMIT 1)
+        """,
+        {"version": version},
     )
 
 

@@ -27,5 +27,7 @@ def test_no_screen_takes_long(figures: dict[str, Any]) -> None:
     assert figures["slowest_screen_p95_ms"] < 1_500, figures
 
 
-def test_recording_goes_on_beside_open_consoles(figures: dict[str, Any]) -> None:
-    assert figures["recorder_ratio"] > 0.3, figures
+def test_figures_and_open_consoles_leave_the_recorder_its_time(figures: dict[str, Any]) -> None:
+    """The slack is for rounds of a second; the whole benchmark compares longer ones."""
+    assert figures["recorder_ratio"] > 0.6, figures
+    assert figures["recorder_beside_consoles_ratio"] > 0.5, figures

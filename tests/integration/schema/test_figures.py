@@ -61,3 +61,16 @@ def test_figures_of_more_than_30_days_ago_are_deleted(conn: psycopg.Connection[A
     figures.add(conn, tally)
     assert [figures.delete_old(conn, limit=2) for _ in range(3)] == [2, 1, 0]
     assert figures.sums(conn, now - timedelta(days=60)).received == 2
+
+
+def test_totals_never_shrink(conn: psycopg.Connection[Any]) -> None:
+    acme = insert_id(conn, "tenants", name="Acme", company_id="cmp_a")
+    tally = Tally()
+    now = datetime.now(UTC)
+    for days in (1, 31, 40):
+        tally.add("received", now - timedelta(days=days), {acme: 2, None: 1})
+    figures.add(conn, tally)
+    before = figures.totals(conn)
+    assert (before.received, before.failed) == (9, 0)
+    assert [figures.delete_old(conn, limit=1) for _ in range(5)] == [1, 1, 1, 1, 0]
+    assert figures.totals(conn) == before

@@ -1,4 +1,4 @@
-"""Peers on loopback that a client of Redis may meet: TLS or a Unix socket before a real server, and a Redis Cluster."""
+"""Peers on loopback that our clients may meet: TLS or a Unix socket before a real server, and a Redis Cluster."""
 
 from __future__ import annotations
 
@@ -6,10 +6,11 @@ import datetime
 import ipaddress
 import socket
 import ssl
+import struct
 import threading
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
-from urllib.parse import urlsplit
+from urllib.parse import parse_qs, urlsplit
 
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
@@ -23,8 +24,12 @@ if TYPE_CHECKING:
 CLUSTER = b"# Cluster\r\ncluster_enabled:1\r\n"
 
 
+#: The first eight bytes of a client of PostgreSQL that wants GSSAPI, or TLS.
+GSSENC_REQUEST, SSL_REQUEST = struct.pack("!ii", 8, 80877104), struct.pack("!ii", 8, 80877103)
+
+
 class Relay:
-    """Passes bytes on to a Redis, and keeps what clients sent."""
+    """Passes bytes on to a server, and keeps what clients sent."""
 
     def __init__(self, listener: socket.socket, redis_url: str, tls: ssl.SSLContext | None = None):
         self.received = b""
@@ -38,6 +43,12 @@ class Relay:
         target = urlsplit(redis_url)
         self._target = (target.hostname, target.port)
 
+    def _connect(self) -> socket.socket:
+        return socket.create_connection(self._target)
+
+    def _greet(self, client: socket.socket) -> None:
+        """Do what comes before TLS."""
+
     def _accept(self) -> None:
         while True:
             try:
@@ -48,12 +59,13 @@ class Relay:
 
     def _serve(self, client: socket.socket) -> None:
         try:
+            self._greet(client)
             peer = self._tls.wrap_socket(client, server_side=True) if self._tls else client
         except OSError:  # the client does not trust our certificate
             self.refused += 1
             client.close()
             return
-        with suppress(OSError), peer, socket.create_connection(self._target) as server:
+        with suppress(OSError), peer, self._connect() as server:
             threading.Thread(target=self._answer, args=(server, peer), daemon=True).start()
             while data := peer.recv(65536):
                 self.received += data
@@ -66,8 +78,28 @@ class Relay:
                 peer.sendall(data)
 
 
+class PostgresRelay(Relay):
+    """A relay to the socket of a PostgreSQL that refuses clients without TLS."""
+
+    def point_at(self, database_url: str) -> None:
+        place = parse_qs(urlsplit(database_url).query)
+        self._socket = f"{place['host'][0]}/.s.PGSQL.{place['port'][0]}"
+
+    def _connect(self) -> socket.socket:
+        server = socket.socket(socket.AF_UNIX)
+        server.connect(self._socket)
+        return server
+
+    def _greet(self, client: socket.socket) -> None:
+        while (request := client.recv(8, socket.MSG_WAITALL)) == GSSENC_REQUEST:
+            client.sendall(b"N")
+        if request != SSL_REQUEST:
+            raise ConnectionError("a client without TLS")
+        client.sendall(b"S")
+
+
 @contextmanager
-def tls_relay(redis_url: str, folder: Path, *, name: str) -> Iterator[tuple[Relay, int, Path]]:
+def tls_relay(url: str, folder: Path, *, name: str, kind: type[Relay] = Relay) -> Iterator[tuple[Relay, int, Path]]:
     """Give a relay with a certificate for `name` that it signed itself, its port on 127.0.0.1, and the certificate."""
     key = ec.generate_private_key(ec.SECP256R1())
     subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
@@ -91,7 +123,7 @@ def tls_relay(redis_url: str, folder: Path, *, name: str) -> Iterator[tuple[Rela
     context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
     context.load_cert_chain(public, private)
     with socket.create_server(("127.0.0.1", 0)) as listener:
-        yield Relay(listener, redis_url, context), listener.getsockname()[1], public
+        yield kind(listener, url, context), listener.getsockname()[1], public
 
 
 @contextmanager

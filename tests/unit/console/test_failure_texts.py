@@ -9,19 +9,25 @@ from shared import errors
 from shared.db.tasks.rescue import WORKER_LOST
 from workers.notifying.decisions import REFUSED, UNAVAILABLE
 
-FAMILIES = (errors.TransientError, errors.NotYet, errors.Parking, errors.PermanentError)
-#: Of repairs, of downloads, or of a schema that no worker starts with: no task ends or waits with them.
-NEVER_OF_A_TASK = {"file_missing", "gives_way", "not_migrated", "schema_too_new"}
+#: Bases, which are not raised themselves.
+FAMILIES = {
+    errors.MailroomError, errors.PermanentError, errors.TransientError, errors.NotYet, errors.Parking,
+}  # fmt: skip
+#: Of the door, whose refusals are no work, and of a process that does not start.
+NO_WORK = (errors.Refused, errors.ComeBack, errors.ConfigurationError)
+#: Causes that are no class of `shared.errors`.
+OTHERS = {WORKER_LOST, UNAVAILABLE, REFUSED, "bug", "unreadable_secret", "unknown_company", "paused"}
 
 
 def codes() -> set[str]:
-    """Return the codes of all errors with which a task may fail or wait."""
-    classes = [each for each in vars(errors).values() if isinstance(each, type) and issubclass(each, FAMILIES)]
-    return {each.code for each in classes if each not in FAMILIES} | {WORKER_LOST, "bug", UNAVAILABLE, REFUSED}
+    """Return the codes of all errors with which work may fail or wait."""
+    classes = [each for each in vars(errors).values() if isinstance(each, type)]
+    wanted = [each for each in classes if issubclass(each, errors.MailroomError) and not issubclass(each, NO_WORK)]
+    return {each.code for each in wanted if each not in FAMILIES} | OTHERS
 
 
 def test_each_cause_has_words() -> None:
-    assert codes() - NEVER_OF_A_TASK == set(TEXTS) - {"unreadable_secret"}
+    assert codes() == set(TEXTS)
 
 
 @pytest.mark.parametrize("code", TEXTS)

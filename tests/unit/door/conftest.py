@@ -64,7 +64,7 @@ def door(kept: ListKeeper) -> Server:
 
 
 def door_with(
-    keeper: object, *, max_bytes: int = MAX_BYTES, body_seconds: float = 10.0, metrics_port: int = 0
+    keeper: object, *, max_bytes: int = MAX_BYTES, body_seconds: float = 10.0, metrics_port: int | None = None
 ) -> Server:
     settings = Settings(front_signing_keys=[KEY, "older-key"], metrics_port=metrics_port)
     app = create_app(settings, now=lambda: NOW)

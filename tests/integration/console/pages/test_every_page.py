@@ -93,6 +93,10 @@ def numbers(site: Site, redis_url: str) -> dict[str, int]:
     insert(conn, "job_items", job_id=job, task_id=task, version=2)
     conn.execute("UPDATE failure_groups SET state_by = %s, state_at = now(), note = %s", (HOSTILE, HOSTILE))
     (group,) = conn.execute("SELECT failure_group_id FROM tasks WHERE id = %s", (task,)).fetchone() or (0,)
+    running = insert_task(conn, event, state="running", lease_epoch=1, lease_until="now", code=None)
+    insert(conn, "attempts", task_id=running, epoch=1, worker=HOSTILE)
+    insert(conn, "processes", name=f"worker@{HOSTILE}:1", kind="worker", version=HOSTILE)
+    insert(conn, "deployments", version=HOSTILE)
     parked = {"tenant_id": None, "state": "parked", "cause": "unknown_company"}
     insert_event(conn, front_id="evt_p", company=f"cmp_{HOSTILE}", **parked)
     _reject_hostile_requests(redis_url)
