@@ -163,7 +163,7 @@ def plan(conn: Connection, wanted: Filter, new: Plan) -> int:
         INSERT INTO job_items (job_id, task_id, conversation, version)
         SELECT %(job)s, k.id, coalesce(k.tenant_id || ' ' || e.conversation_id, 'task ' || k.id), k.lease_epoch
         {} ORDER BY k.id LIMIT %(most)s
-    """).format(matching(wanted, STATES[new.verb]))
+    """).format(matching(conn, wanted, STATES[new.verb]))
     values = {**wanted.values(), "states": list(STATES[new.verb]), "job": job_id, "most": MOST_ITEMS + 1}
     count = conn.execute(query, values).rowcount
     if count > MOST_ITEMS:
