@@ -31,14 +31,14 @@ from console.cli.output import (
     state_style,
     stdout_page,
 )
+from console.filter_words import TASK_LIST
 from console.times import format_duration, format_short_time, format_time
-from shared.models import TASK_STATES
 
 if TYPE_CHECKING:
     from rich.text import Text
 
     from console.cli.backend import Backend
-    from shared.db.jobs import Group, Verb
+    from shared.db.jobs import Verb
     from shared.db.reading.events import AttemptView
     from shared.db.reading.tasks import TaskDetails, TaskGroup, TaskSummary
 
@@ -53,7 +53,7 @@ def task() -> None:
 
 
 @task.command("list")
-@filter_options(TASK_STATES)
+@filter_options(TASK_LIST)
 @limit_option
 @json_option
 def list_(limit: int, as_json: bool, **chosen: Any) -> None:
@@ -62,7 +62,7 @@ def list_(limit: int, as_json: bool, **chosen: Any) -> None:
     Example: mailroom task list --state failed --code front_unavailable
     """
     with backend() as mailroom:
-        found = mailroom.list_tasks(selection_from(chosen), limit=limit)
+        found = mailroom.list_tasks(selection_from(chosen, TASK_LIST), limit=limit)
     if as_json:
         print_json(found)
         return
@@ -91,7 +91,7 @@ def show(number: int, as_json: bool) -> None:
 
 @task.command()
 @ids_argument
-@filter_options(TASK_STATES)
+@filter_options(TASK_LIST)
 @click.option(
     "--accept-size", is_flag=True, help="Take a file also when it has another size than its message announced."
 )
@@ -107,7 +107,7 @@ def retry(ids: tuple[int, ...], accept_size: bool, dry_run: bool, yes: bool, **c
 
 @task.command()
 @ids_argument
-@filter_options(TASK_STATES)
+@filter_options(TASK_LIST)
 @click.option("--reason", required=True, help="Why; it stays in the event's timeline.")
 @dry_run_option
 @yes_option
@@ -138,9 +138,9 @@ def _run(verb: Verb, ids: tuple[int, ...], chosen: dict[str, Any], change: Chang
     """
     from console.cli.job import watch_job
 
-    wanted = selection_from(chosen, ids)
+    wanted = selection_from(chosen, TASK_LIST, ids)
     if wanted.is_open:
-        raise click.UsageError("name tasks or narrow them: --state, --code, --kind, --tenant or --since")
+        raise click.UsageError("name tasks or narrow them, as with --state, --code, --tenant or --since")
     with backend() as mailroom:
         if change.dry_run:
             _show_plan(verb, mailroom.count_tasks(verb, wanted))
@@ -162,7 +162,7 @@ def _cancelled_unless_confirmed(mailroom: Backend, job_id: int) -> Iterator[None
         raise
 
 
-def _show_plan(verb: Verb, plan: Sequence[TaskGroup | Group]) -> int:
+def _show_plan(verb: Verb, plan: Sequence[TaskGroup]) -> int:
     """Show which tasks a job changes, and return their number. Raises NothingMatched."""
     from shared.db.jobs import STATES
 

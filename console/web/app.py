@@ -16,6 +16,7 @@ from console.web.pages import (  # noqa: F401 -- each declares routes of the pag
     administration,
     entrance,
     events,
+    exports,
     failed,
     jobs,
     oidc,

@@ -15,7 +15,7 @@ from psycopg.rows import class_row
 from psycopg.sql import SQL
 
 from shared.db.reading.filters import Filter
-from shared.db.reading.tasks import matching
+from shared.db.reading.tasks import TaskGroup, matching
 from shared.db.tasks import manual_changes
 from shared.errors import Fenced
 
@@ -91,17 +91,6 @@ class Claimed:
     accept_size: bool
     requested_by: str
     per_minute: int | None
-
-
-@dataclass(frozen=True, kw_only=True)
-class Group:
-    """Tasks of a job of one tenant, kind, state and cause."""
-
-    tenant: str | None
-    kind: str
-    state: str
-    code: str | None
-    count: int
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -221,9 +210,9 @@ def count_states(conn: Connection, job_id: int) -> dict[str, int]:
     return dict(rows.fetchall())
 
 
-def groups(conn: Connection, job_id: int, *, limit: int) -> list[Group]:
+def groups(conn: Connection, job_id: int, *, limit: int) -> list[TaskGroup]:
     """Count the tasks of a job by tenant, kind, state and cause, the largest groups first."""
-    with conn.cursor(row_factory=class_row(Group)) as cursor:
+    with conn.cursor(row_factory=class_row(TaskGroup)) as cursor:
         return cursor.execute(
             """
             SELECT t.name AS tenant, k.kind, k.state, k.code, count(*) AS count

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from console.cli.options import Selection
     from console.rejected import Rejected
     from console.status_document import Status
-    from shared.db.jobs import Group, Job, JobProgress, Verb
+    from shared.db.jobs import Job, JobProgress, Verb
     from shared.db.reading.events import EventSummary
     from shared.db.reading.repairs import RepairableTenant, RepairView
     from shared.db.reading.tasks import TaskDetails, TaskGroup, TaskSummary
@@ -64,7 +64,7 @@ class Backend(Protocol):
     def job(self, number: int) -> JobProgress | None:
         """Return a job and what became of its tasks."""
 
-    def job_groups(self, number: int) -> Sequence[Group]:
+    def job_groups(self, number: int) -> Sequence[TaskGroup]:
         """Count the tasks of a job by tenant, kind, state and cause."""
 
     def help_job(self, number: int) -> None:

@@ -6,7 +6,8 @@ import json
 import time
 import zlib
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -22,7 +23,6 @@ from shared.db.host import facts, feed
 from shared.db.host.feed import FeedFilter
 from shared.db.jobs import STATES, Plan
 from shared.db.reading import events, repairs, status, tasks
-from shared.db.reading.filters import Filter
 from shared.db.tenants import tenants
 from shared.errors import Fenced
 from shared.host.body import build, links_at
@@ -31,7 +31,6 @@ from shared.settings import load
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-    from datetime import datetime
 
     from console.access.actor import Actor
     from console.cli.options import Selection
@@ -39,8 +38,9 @@ if TYPE_CHECKING:
     from console.rejected import Rejected
     from console.status_document import Status
     from shared.db.core.pool import Connection
-    from shared.db.jobs import Group, Job, JobProgress, Verb
+    from shared.db.jobs import Job, JobProgress, Verb
     from shared.db.reading.events import EventSummary
+    from shared.db.reading.filters import Filter
     from shared.db.reading.repairs import RepairableTenant, RepairView
     from shared.db.reading.tasks import TaskDetails, TaskGroup, TaskSummary
     from shared.db.tenants.tenants import TenantOverview
@@ -119,7 +119,7 @@ class Local:
         """Plan a job for the tasks that match now."""
         plan = Plan(
             verb=verb,
-            words=job_operations.described(wanted.words(), wanted.ids),
+            words=job_operations.described(wanted.words, wanted.ids),
             requested_by=self.actor.name,
             reason=reason,
             accept_size=accept_size,
@@ -138,7 +138,7 @@ class Local:
         """Return a job and what became of its tasks."""
         return jobs.progress(self.conn, number)
 
-    def job_groups(self, number: int) -> list[Group]:
+    def job_groups(self, number: int) -> list[TaskGroup]:
         """Count the tasks of a job."""
         return jobs.groups(self.conn, number, limit=MOST_GROUPS)
 
@@ -209,11 +209,6 @@ class Local:
         return read_rejected(load("redis_url"))
 
     def _filter(self, wanted: Selection) -> Filter:
-        return Filter(
-            tenant_id=find_tenant(self.conn, wanted.tenant).id if wanted.tenant else None,
-            state=wanted.state,
-            code=wanted.code,
-            kind=wanted.kind,
-            since=wanted.since,
-            ids=wanted.ids or None,
-        )
+        tenant = wanted.words.tenant
+        tenant_id = find_tenant(self.conn, tenant).id if tenant else None
+        return replace(wanted.words.filter(tenant_id=tenant_id, now=datetime.now(UTC)), ids=wanted.ids or None)

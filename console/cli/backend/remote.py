@@ -14,7 +14,7 @@ from pydantic import TypeAdapter, ValidationError
 from console.cli.commands import NothingMatched
 from console.rejected import Rejected
 from console.status_document import Status
-from shared.db.jobs import Group, Job, JobProgress, Verb
+from shared.db.jobs import Job, JobProgress, Verb
 from shared.db.reading.events import EventSummary
 from shared.db.reading.repairs import RepairableTenant, RepairView
 from shared.db.reading.status import ParkedTenant
@@ -127,14 +127,14 @@ class Remote:
 
     def count_tasks(self, verb: Verb, wanted: Selection) -> list[TaskGroup]:
         """Count the tasks that a job would change now."""
-        query = {"verb": verb, "q": self._checked(wanted).words().text()}
+        query = {"verb": verb, "q": self._text(wanted)}
         if wanted.ids:
             query["tasks"] = ",".join(map(str, wanted.ids))
         return _read(list[TaskGroup], self._get("jobs/preview", query)["groups"])
 
     def plan_job(self, verb: Verb, wanted: Selection, *, reason: str, accept_size: bool) -> int:
         """Plan a job for the tasks that match now."""
-        order = {"verb": verb, "q": self._checked(wanted).words().text(), "reason": reason, "accept_size": accept_size}
+        order = {"verb": verb, "q": self._text(wanted), "reason": reason, "accept_size": accept_size}
         if wanted.ids:
             order["tasks"] = list(wanted.ids)
         return int(self._create("jobs", order)["job"]["id"])
@@ -151,9 +151,9 @@ class Remote:
         """Return a job and what became of its tasks."""
         return self._find(JobProgress, f"jobs/{number}")
 
-    def job_groups(self, number: int) -> list[Group]:
+    def job_groups(self, number: int) -> list[TaskGroup]:
         """Count the tasks of a job."""
-        return _read(list[Group], self._get(f"jobs/{number}/groups")["groups"])
+        return _read(list[TaskGroup], self._get(f"jobs/{number}/groups")["groups"])
 
     def help_job(self, number: int) -> None:
         """Do nothing: the workers carry the job out."""
@@ -211,12 +211,13 @@ class Remote:
         """Return the requests that the door rejected in the last 24 hours."""
         return _read(Rejected, self._get("rejected"))
 
-    def _checked(self, wanted: Selection) -> Selection:
-        """Return the selection with the tenant's own name. Raises NothingMatched for an unknown tenant."""
-        return replace(wanted, tenant=self.tenant(wanted.tenant).name) if wanted.tenant else wanted
+    def _text(self, wanted: Selection) -> str:
+        """Return the filter words, with the tenant's own name. Raises NothingMatched for an unknown tenant."""
+        words = wanted.words
+        return (replace(words, tenant=self.tenant(words.tenant).name) if words.tenant else words).text()
 
     def _narrowed(self, wanted: Selection) -> dict[str, str]:
-        return {"q": self._checked(wanted).words().text()}
+        return {"q": self._text(wanted)}
 
     def _rows(self, kind: type[T], path: str, member: str, query: Mapping[str, str], *, limit: int) -> T:
         return _read(kind, list(self._pages(path, member, query, limit=limit)))

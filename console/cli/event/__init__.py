@@ -10,8 +10,8 @@ from console.cli.backend import backend
 from console.cli.commands import NothingMatched
 from console.cli.options import filter_options, json_option, limit_option, selection_from
 from console.cli.output import print_json, print_table, say_if_empty
+from console.filter_words import EVENT_LIST
 from console.times import format_short_time
-from shared.models import EVENT_STATES
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -26,7 +26,7 @@ def event() -> None:
 
 
 @event.command("list")
-@filter_options(EVENT_STATES)
+@filter_options(EVENT_LIST)
 @limit_option
 @json_option
 def list_(limit: int, as_json: bool, **chosen: Any) -> None:
@@ -35,7 +35,7 @@ def list_(limit: int, as_json: bool, **chosen: Any) -> None:
     Example: mailroom event list --tenant Acme --state failed --since 2h
     """
     with backend() as mailroom:
-        found = mailroom.list_events(selection_from(chosen), limit=limit)
+        found = mailroom.list_events(selection_from(chosen, EVENT_LIST), limit=limit)
     if as_json:
         print_json(found)
         return

@@ -50,6 +50,15 @@ RECORDED_LATE = "e.recorded_at - e.received_at > interval '10 minutes'"
 
 
 @dataclass(frozen=True, kw_only=True)
+class KnownValues:
+    """What people may narrow a list by, as far as small tables know it: names of tenants, codes, and types."""
+
+    tenants: list[str]
+    codes: list[str]
+    types: list[str]
+
+
+@dataclass(frozen=True, kw_only=True)
 class Filter:
     """The conditions of a list, all of which must hold; None is no condition.
 
@@ -79,6 +88,22 @@ class Filter:
     def values(self) -> dict[str, Any]:
         """Return the parameters of the query."""
         return {**vars(self), "ids": None if self.ids is None else list(self.ids)}
+
+
+def known_values(conn: Connection, *, most: int) -> KnownValues:
+    """Return the first names of tenants, causes of failures and of parking, and types of events."""
+
+    def values(query: str) -> list[str]:
+        return [value for (value,) in conn.execute(f"{query} LIMIT %s".encode(), (most,))]
+
+    return KnownValues(
+        tenants=values("SELECT name FROM tenants ORDER BY name"),
+        codes=values(
+            "SELECT code FROM failure_groups UNION SELECT parked_cause FROM tenants WHERE parked_cause IS NOT NULL"
+            " ORDER BY code"
+        ),
+        types=values("SELECT type FROM seen_event_types ORDER BY type"),
+    )
 
 
 def where(wanted: Filter, conditions: Mapping[str, str]) -> sql.SQL:

@@ -24,6 +24,7 @@ from shared.db.reading.filters import (
     of_type,
     where,
 )
+from shared.models import MOST_COUNTED
 
 if TYPE_CHECKING:
     from shared.db.core.pool import Connection
@@ -161,6 +162,14 @@ def count_groups(conn: Connection, wanted: Filter, states: tuple[str, ...]) -> l
     query = SQL(columns + SOURCE) + _in_states(conn, wanted) + SQL(" GROUP BY 1, 2, 3, 4 ORDER BY 5 DESC")
     with conn.cursor(row_factory=class_row(TaskGroup)) as cursor:
         return cursor.execute(query, {**wanted.values(), "states": list(states)}).fetchall()
+
+
+def count_in_states(conn: Connection, wanted: Filter, states: tuple[str, ...]) -> int:
+    """Count the tasks that match the filter and are in one of these states, up to one more than MOST_COUNTED."""
+    query = SQL("SELECT count(*) FROM (SELECT {} LIMIT %(most)s) counted").format(matching(conn, wanted, states))
+    values = {**wanted.values(), "states": list(states), "most": MOST_COUNTED + 1}
+    row = conn.execute(query, values).fetchone()
+    return int(row[0]) if row else 0
 
 
 def matching(conn: Connection, wanted: Filter, states: tuple[str, ...]) -> Composable:
