@@ -71,6 +71,7 @@ class Duration(click.ParamType[timedelta]):
 
 
 json_option = click.option("--json", "as_json", is_flag=True, help="Print one JSON document and nothing else.")
+csv_option = click.option("--csv", "as_csv", is_flag=True, help="Print CSV, in which a spreadsheet finds no formula.")
 tenant_option = click.option("--tenant", required=True, metavar="T", help="The tenant's name or company id.")
 yes_option = click.option("--yes", is_flag=True, help="Do not ask.")
 dry_run_option = click.option("--dry-run", is_flag=True, help="Say what would happen and change nothing.")

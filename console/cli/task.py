@@ -12,6 +12,7 @@ import click
 from console.cli.backend import backend
 from console.cli.commands import NothingMatched
 from console.cli.options import (
+    csv_option,
     dry_run_option,
     filter_options,
     json_option,
@@ -24,6 +25,7 @@ from console.cli.output import (
     confirm,
     print_json,
     print_pairs,
+    print_rows,
     print_table,
     safe_text,
     say,
@@ -31,7 +33,7 @@ from console.cli.output import (
     state_style,
     stdout_page,
 )
-from console.filter_words import TASK_LIST
+from console.filter_words import GROUP_LIST, TASK_LIST
 from console.times import format_duration, format_short_time, format_time
 
 if TYPE_CHECKING:
@@ -56,15 +58,17 @@ def task() -> None:
 @filter_options(TASK_LIST)
 @limit_option
 @json_option
-def list_(limit: int, as_json: bool, **chosen: Any) -> None:
+@csv_option
+def list_(limit: int, as_json: bool, as_csv: bool, **chosen: Any) -> None:
     """List the newest tasks.
 
     Example: mailroom task list --state failed --code front_unavailable
     """
+    from shared.db.reading.tasks import TaskSummary
+
     with backend() as mailroom:
         found = mailroom.list_tasks(selection_from(chosen, TASK_LIST), limit=limit)
-    if as_json:
-        print_json(found)
+    if print_rows(TaskSummary, found, as_json=as_json, as_csv=as_csv):
         return
     columns = ("task", "made (UTC)", "kind", "state", "code", "attempts", "tenant", "event")
     rows = [
@@ -72,6 +76,29 @@ def list_(limit: int, as_json: bool, **chosen: Any) -> None:
     ]
     print_table(columns, rows, right=("task", "attempts"), unwrapped=("task", "made (UTC)", "state", "event"))
     say_if_empty(found, "such tasks")
+
+
+@task.command()
+@filter_options(GROUP_LIST)
+@limit_option
+@json_option
+@csv_option
+def groups(limit: int, as_json: bool, as_csv: bool, **chosen: Any) -> None:
+    """List the groups of failures, the one that failed last first; without --state, those that need somebody.
+
+    Example: mailroom task groups --tenant Acme --since 1d
+    """
+    from console.remedies import capped
+    from shared.db.reading.groups import FailureGroup
+
+    with backend() as mailroom:
+        found = mailroom.list_groups(selection_from(chosen, GROUP_LIST), limit=limit)
+    if print_rows(FailureGroup, found, as_json=as_json, as_csv=as_csv):
+        return
+    columns = ("group", "tasks", "kind", "code", "tenant", "state", "last (UTC)")
+    rows = [(g.id, capped(g.failed), g.kind, g.code, g.tenant, g.state, format_short_time(g.last_seen)) for g in found]
+    print_table(columns, rows, right=("group", "tasks"), unwrapped=("group", "state", "last (UTC)"))
+    say_if_empty(found, "such groups")
 
 
 @task.command()

@@ -2,35 +2,50 @@
 
 from __future__ import annotations
 
+import re
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, TypeVar
+from urllib.parse import quote
 from uuid import uuid4
 
 import requests
 from pydantic import TypeAdapter, ValidationError
 
 from console.cli.commands import NothingMatched
+from console.cli.options import unknown_user
+from console.cli.user.importing import read_file, show_moves
 from console.rejected import Rejected
 from console.status_document import Status
-from shared.db.jobs import Job, JobProgress, Verb
+from shared.db.accounts.audit import AuditEntry
+from shared.db.jobs import Item, Job, JobProgress, Verb
 from shared.db.reading.events import EventSummary
+from shared.db.reading.groups import FailureGroup
 from shared.db.reading.repairs import RepairableTenant, RepairView
 from shared.db.reading.status import ParkedTenant
 from shared.db.reading.tasks import TaskDetails, TaskGroup, TaskSummary
-from shared.db.tenants.tenants import TenantOverview
+from shared.db.tenants.tenants import JournalEntry, TenantOverview
+from shared.db.users.user_writes import AddressMove, Mistake
+from shared.db.users.users import User
 from shared.errors import MailroomError
 from shared.host.notification import FeedItems
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Mapping, Sequence
+    from pathlib import Path
 
     from console.cli.options import Selection
+    from console.cli.user.importing import Mistakes
+    from shared.db.tenants.tenants import PolicyChange
+    from shared.db.users.users import NewUser
 
 T = TypeVar("T")
 
 LONGEST_PAGE = 500  # rows
+MOST_IMPORTED = 5_000  # users that one request of the API takes
 TIMEOUTS = (5.0, 60.0)  # seconds to connect, and to wait for an answer
 NOT_FOUND = 404
 TOO_MANY_READERS = "too_many_readers"
@@ -185,6 +200,84 @@ class Remote:
         """Resume a tenant's work, if it is paused."""
         self._send("POST", f"tenants/{tenant_id}/resume")
 
+    def set_policy(self, tenant_id: int, change: PolicyChange) -> None:
+        """Change a tenant's policy for future events."""
+        given = {name: value for name, value in vars(change).items() if value is not None}
+        if act_within := given.pop("act_within", None):
+            given["act_within_seconds"] = int(act_within.total_seconds())
+        self._send("PATCH", f"tenants/{tenant_id}", body=given)
+
+    def tenant_journal(self, tenant_id: int, *, limit: int) -> list[JournalEntry]:
+        """Return the latest changes of a tenant and of what belongs to it."""
+        return self._rows(list[JournalEntry], f"tenants/{tenant_id}/journal", "entries", {}, limit=limit)
+
+    def list_users(self, tenant_id: int, *, limit: int) -> list[User]:
+        """Return a tenant's users by external id."""
+        return self._rows(list[User], f"tenants/{tenant_id}/users", "users", {}, limit=limit)
+
+    def add_user(self, tenant_id: int, user: NewUser) -> None:
+        """Add a user."""
+        self._send("PUT", _user_path(tenant_id, user.external_id), query={"new": "true"}, body=_fields(user))
+
+    def set_user_active(self, tenant_id: int, external_id: str, *, active: bool) -> None:
+        """Match mail with a user, or no more."""
+        with _known_user(external_id):
+            if active:
+                self._send("PATCH", _user_path(tenant_id, external_id), body={"active": True})
+            else:
+                self._send("DELETE", _user_path(tenant_id, external_id))
+
+    def set_user_action(self, tenant_id: int, external_id: str, action: str | None) -> None:
+        """Set a user's action."""
+        with _known_user(external_id):
+            self._send("PATCH", _user_path(tenant_id, external_id), body={"action": action})
+
+    def import_users(
+        self, tenant_id: int, file: Path, mistakes: Mistakes, *, move: bool, dry_run: bool
+    ) -> dict[str, int]:
+        """Import the users of a CSV file in one request, all of them in one transaction."""
+        columns, lines = read_file(file, mistakes, most=MOST_IMPORTED)
+        if not lines:
+            return {}
+        has_actions = columns.action is not None
+        body = {
+            "users": [
+                {
+                    "external_id": line.user.external_id,
+                    **{name: value for name, value in _fields(line.user).items() if name != "action" or has_actions},
+                }
+                for line in lines
+            ],
+            "left_out": "keep",
+            "addresses_of_others": "move" if move else "refuse",
+        }
+        query = {"partial": "true", "dry_run": str(dry_run).lower()}
+        result = self._send("POST", f"tenants/{tenant_id}/users/bulk", query=query, body=body).json()
+        for fault in result["errors"]:
+            place = re.fullmatch(r"#/users/(\d+)/addresses/(\d+)", fault["pointer"])
+            address = lines[int(place[1])].user.addresses[int(place[2])].as_given if place else None
+            mistakes.add(Mistake(line=lines[fault["index"]].line, what=fault["detail"], address=address))
+        show_moves(
+            [AddressMove(address=each["address"], owner=each["was"], heir=each["now"]) for each in result["moved"]]
+        )
+        counts = {name: int(result[name]) for name in ("added", "changed", "unchanged")}
+        return {**counts, "moved": len(result["moved"])}
+
+    def list_groups(self, wanted: Selection, *, limit: int) -> list[FailureGroup]:
+        """Return the groups of failures that match."""
+        return self._rows(list[FailureGroup], "failure-groups", "groups", self._narrowed(wanted), limit=limit)
+
+    def list_job_items(self, number: int, *, outcome: str | None, limit: int) -> list[Item]:
+        """Return tasks of a job in order."""
+        query = {"outcome": outcome} if outcome else {}
+        return self._rows(list[Item], f"jobs/{number}/items", "items", query, limit=limit)
+
+    def list_audit(self, *, who: str | None, verb: str | None, allowed: bool | None, limit: int) -> list[AuditEntry]:
+        """Return the latest entries of the audit that match."""
+        given = {"who": who, "verb": verb, "allowed": None if allowed is None else str(allowed).lower()}
+        query = {name: value for name, value in given.items() if value is not None}
+        return self._rows(list[AuditEntry], "audit", "entries", query, limit=limit)
+
     def repairable_tenants(self, tenant_id: int | None) -> list[RepairableTenant]:
         """Return the connected tenants, or this one if it is connected."""
         found = _read(list[RepairableTenant], self._get("repairs/candidates")["tenants"])
@@ -301,6 +394,25 @@ def _read(kind: type[T], value: object) -> T:
         [first, *_] = error.errors()
         place = ".".join(map(str, first["loc"]))
         raise ConsoleAway(f"the console is of another release: {place}: {first['msg']}") from None
+
+
+def _user_path(tenant_id: int, external_id: str) -> str:
+    return f"tenants/{tenant_id}/users/{quote(external_id, safe='')}"
+
+
+def _fields(user: NewUser) -> dict[str, Any]:
+    fields = {"name": user.name, "addresses": [each.as_given for each in user.addresses], "action": user.action}
+    return fields if user.active is None else {**fields, "active": user.active}
+
+
+@contextmanager
+def _known_user(external_id: str) -> Iterator[None]:
+    try:
+        yield
+    except Refused as refusal:
+        if refusal.code == "unknown_user":
+            raise unknown_user(external_id) from None
+        raise
 
 
 def _tenant(document: Mapping[str, Any]) -> TenantOverview:
