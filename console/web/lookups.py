@@ -94,7 +94,7 @@ class Cached(Generic[T]):
 
 
 class CachedByKey(Generic[K, T]):
-    """The results of `find` for the keys that were asked for last, each as `Cached` keeps it."""
+    """The results of `find` for the keys that were asked for last, none older than so many seconds."""
 
     def __init__(self, find: Callable[[K], T], *, seconds: float) -> None:
         self._find = find
@@ -105,7 +105,9 @@ class CachedByKey(Generic[K, T]):
     def get(self, key: K) -> T:
         """Return the value of the key. Raises what finding it out raises."""
         with self._lock:
-            cached = self._kept.get(key) or Cached(partial(self._find, key), seconds=self._seconds)
+            cached = self._kept.get(key) or Cached(
+                partial(self._find, key), seconds=self._seconds, longest=self._seconds
+            )
             self._kept[key] = cached
             self._kept.move_to_end(key)
             if len(self._kept) > MOST_KEPT:

@@ -97,7 +97,9 @@ def _count_changeable(listing: Listing, rows: list[TaskSummary]) -> int | None:
     actor = current_actor()
     if not rows or listing.words.is_open or not (actor.may("retry") or actor.may("discard")):
         return None
-    return current_resources().lookups.changeable_tasks.get((listing.words, listing.filter.tenant_id))
+    counted = current_resources().lookups.changeable_tasks.get((listing.words, listing.filter.tenant_id))
+    here = sum(_is_possible("retry", row) or _is_possible("discard", row) for row in rows)
+    return None if counted is None else max(counted, here)
 
 
 @page("/tasks/<int:number>")

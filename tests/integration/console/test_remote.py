@@ -197,7 +197,8 @@ def test_policy_and_users_are_changed_from_elsewhere(places: Places, conn: psyco
 def test_users_are_imported_from_elsewhere_as_beside_the_database(places: Places, tmp_path: Path) -> None:
     file = tmp_path / "people.csv"
     header = "external_id,name,email,email,active\n"
-    wrong = "3,No,nora@,,\n1,Again,x@acme.example,,\n4,Taken,nora@acme.example,t@acme.example,\n5,Odd,o@acme.example,,maybe\n"
+    wrong = "3,No,nora@,,\n1,Again,x@acme.example,,\n5,Odd,o@acme.example,,maybe\n"
+    wrong += "4,Taken,nora@acme.example,t@acme.example,\n"
     for text, code in (
         (header + "1,Nora,nora@acme.example,n.lind@acme.example,\n2,Jo,jo@acme.example,,no\n" + wrong, 4),
         (header + "9,Heir,nora@acme.example,,\n", 4),
