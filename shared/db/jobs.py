@@ -153,7 +153,7 @@ def plan(conn: Connection, wanted: Filter, new: Plan) -> int:
         SELECT %(job)s, k.id, coalesce(k.tenant_id || ' ' || e.conversation_id, 'task ' || k.id), k.lease_epoch
         {} ORDER BY k.id LIMIT %(most)s
     """).format(matching(conn, wanted, STATES[new.verb]))
-    values = {**wanted.values(), "states": list(STATES[new.verb]), "job": job_id, "most": MOST_ITEMS + 1}
+    values = {**wanted.values(), "job": job_id, "most": MOST_ITEMS + 1}
     count = conn.execute(query, values).rowcount
     if count > MOST_ITEMS:
         conn.execute(

@@ -109,6 +109,12 @@ STATES = {
     "running": "k.state IN ('queued', 'running') AND k.state = 'running'",
     "parked": _WAITING.format(f"k.tenant_id = ANY({PARKED_TENANTS})"),
 }
+#: The stored states from which somebody may change a task.
+CHANGEABLE = {
+    "failed": "k.state = 'failed'",
+    "ready": "k.state = 'ready' AND k.kind = 'store_attachment' OR k.state = 'ready' AND k.kind <> 'store_attachment'",
+    "queued": "k.state IN ('queued', 'running') AND k.state = 'queued'",
+}
 CONDITIONS = {
     "tenant_id": "k.tenant_id = %(tenant_id)s",
     "code": "k.code = %(code)s",
@@ -159,26 +165,24 @@ def task_details(conn: Connection, task_id: int) -> TaskDetails | None:
 def count_groups(conn: Connection, wanted: Filter, states: tuple[str, ...]) -> list[TaskGroup]:
     """Count the tasks that match the filter and are in one of these states, by tenant, kind, state and code."""
     columns = f"SELECT t.name AS tenant, k.kind, {SHOWN_TASK_STATE} AS state, k.code, count(*) AS count "
-    query = SQL(columns + SOURCE) + _in_states(conn, wanted) + SQL(" GROUP BY 1, 2, 3, 4 ORDER BY 5 DESC")
+    query = SQL(columns + SOURCE) + _in_states(conn, wanted, states) + SQL(" GROUP BY 1, 2, 3, 4 ORDER BY 5 DESC")
     with conn.cursor(row_factory=class_row(TaskGroup)) as cursor:
-        return cursor.execute(query, {**wanted.values(), "states": list(states)}).fetchall()
+        return cursor.execute(query, wanted.values()).fetchall()
 
 
 def count_in_states(conn: Connection, wanted: Filter, states: tuple[str, ...]) -> int:
     """Count the tasks that match the filter and are in one of these states, up to one more than MOST_COUNTED."""
     query = SQL("SELECT count(*) FROM (SELECT {} LIMIT %(most)s) counted").format(matching(conn, wanted, states))
-    values = {**wanted.values(), "states": list(states), "most": MOST_COUNTED + 1}
-    row = conn.execute(query, values).fetchone()
+    row = conn.execute(query, {**wanted.values(), "most": MOST_COUNTED + 1}).fetchone()
     return int(row[0]) if row else 0
 
 
 def matching(conn: Connection, wanted: Filter, states: tuple[str, ...]) -> Composable:
-    """Return FROM and WHERE of the tasks, `k`, that match the filter and are in one of these states.
+    """Return FROM and WHERE of the tasks, `k`, that match the filter and are in one of these states of CHANGEABLE.
 
-    The query takes the values of the filter, and `states`.
+    The query takes the values of the filter.
     """
-    assert states  # noqa: S101 -- a caller names them
-    return SQL(SOURCE) + _in_states(conn, wanted)
+    return SQL(SOURCE) + _in_states(conn, wanted, states)
 
 
 def oldest_open_undo(conn: Connection, tenant_id: int) -> datetime:
@@ -211,10 +215,10 @@ def undo_progress(conn: Connection, tenant_id: int, since: datetime) -> UndoProg
     )
 
 
-def _in_states(conn: Connection, wanted: Filter) -> Composable:
+def _in_states(conn: Connection, wanted: Filter, states: tuple[str, ...]) -> Composable:
     narrowed = where(wanted, _conditions(conn, wanted))
     joint = " AND " if narrowed.as_string() else "WHERE "
-    return narrowed + SQL(joint + "k.state = ANY(%(states)s)")
+    return narrowed + SQL(f"{joint}({' OR '.join(CHANGEABLE[state] for state in states)})")
 
 
 def _has_few_events(conn: Connection, tenant_id: int) -> bool:
