@@ -28,8 +28,8 @@ MOMENT = "2026-03-01T08:00:00+00:00"
 @pytest.fixture(scope="module")
 def tasks(site: Site) -> list[int]:
     """Insert 120 failed tasks of one tenant, in 60 groups that were all seen last at the same moment."""
-    tenant = insert_id(site.conn, "tenants", name="Acme Ltd", company_id="cmp_acme")
-    event = insert_event(site.conn, front_id="=1+1", company="cmp_acme", state="failed", cause="bug")
+    tenant = insert_id(site.conn, "tenants", name="Acme Ltd", company_id="cmp_lists")
+    event = insert_event(site.conn, front_id="=1+1", company="cmp_lists", state="failed", cause="bug")
     found = [
         insert_task(
             site.conn, event, code="bug", detail=f"{FORMULA} in {'x' * (n // 2)} for {ADDRESS}", tenant_id=tenant
