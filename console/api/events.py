@@ -32,6 +32,7 @@ from console.operations.audited import Change, carry_out
 from console.web.resources import current_resources
 from shared.db.reading import attachments, events
 from shared.db.reading.events import EventDetails, EventSummary
+
 BYTES = {"application/octet-stream": {"schema": {"type": "string", "format": "binary"}}}
 
 
