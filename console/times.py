@@ -21,7 +21,10 @@ def parse_duration(text: str) -> timedelta:
 
 
 def parse_since(text: str, now: datetime) -> datetime:
-    """Parse a duration back from `now`, or an ISO 8601 time: UTC unless it names an offset. Raises ValueError."""
+    """Parse a duration back from `now`, or an ISO 8601 time: in the zone of `now` unless it names an offset.
+
+    Raises ValueError.
+    """
     try:
         return now - parse_duration(text)
     except ValueError:
@@ -30,7 +33,7 @@ def parse_since(text: str, now: datetime) -> datetime:
         since = datetime.fromisoformat(text.strip())
     except ValueError:
         raise ValueError(f"{text!r} is no time; write 2h, 7d or 2026-03-01T08:00:00Z") from None
-    since = since if since.tzinfo else since.replace(tzinfo=UTC)
+    since = since if since.tzinfo else since.replace(tzinfo=now.tzinfo)
     if not EARLIEST <= since <= LATEST:  # with another offset, PostgreSQL may hold what Python cannot
         raise ValueError(f"{text!r} is no time between {EARLIEST.year} and {LATEST.year}")
     return since

@@ -19,6 +19,9 @@ EventKey = tuple[str, str]  # company id, Front's event id
 #: Counting for people ends one row after this many: "10,000+".
 MOST_COUNTED = 10_000
 EVENT_STATES = ("processing", "done", "ignored", "parked", "failed")
+#: The kinds of tasks, in the order in which an event may have them.
+TASK_KINDS = ("record", "fetch_message", "store_attachment", "apply_action", "undo_action", "notify")
+GROUP_STATES = ("open", "acknowledged", "ignored", "fixed")
 TASK_STATES = ("ready", "queued", "running", "parked", "done", "failed", "discarded", "skipped", "superseded")
 
 

@@ -22,19 +22,18 @@ from console.api.blueprint import (
     reads,
     run,
 )
-from console.api.lists import ListPage, TimedQuery, cut, number_after, read_filter
+from console.api.lists import ListPage, WorkQuery, cut, number_after, read_filter
 from console.api.problems import BodyGone, UnknownEvent
 from console.api.schemas import NumberPath, Parameters, ResponseBody
 from console.attachment_content import AttachmentGone, UnknownAttachment, content_response
 from console.event_document import event_document
+from console.filter_words import EVENT_LIST
 from console.operations.audited import Change, carry_out
 from console.web.resources import current_resources
 from shared.db.reading import attachments, events
 from shared.db.reading.events import EventDetails, EventSummary
-from shared.models import EVENT_STATES
 
 BYTES = {"application/octet-stream": {"schema": {"type": "string", "format": "binary"}}}
-WORDS = ("tenant", "state", "code", "kind", "type", "conversation", "since", "until")
 
 
 class LinkQuery(Parameters):
@@ -44,9 +43,13 @@ class LinkQuery(Parameters):
     signature: str | None = Field(None, max_length=200, description="The signature of the link")
 
 
-class EventsQuery(TimedQuery):
+class EventsQuery(WorkQuery):
     """A page of events, the newest first."""
 
+    email: str | None = Field(
+        None,
+        description="Only with this recipient or user: an address, together with since, tenant or conversation",
+    )
     id: str | None = Field(None, max_length=events.LONGEST_NAME, description="Front's id, ours, or a delivery's")
 
 
@@ -81,7 +84,7 @@ class EventShown(ResponseBody):
 def list_events(query: EventsQuery) -> dict[str, Any]:
     """List the newest events that match. With `id` only those with this id, which is unique within a company."""
     with reading() as conn:
-        _, wanted = read_filter(conn, query, states=EVENT_STATES, allowed=WORDS)
+        wanted = read_filter(conn, query, EVENT_LIST)
         if query.id is not None:
             found = events.find_by_any_id(conn, query.id, tenant_id=wanted.tenant_id)
             return {"events": found[: query.limit], "next": None}

@@ -22,15 +22,13 @@ from console.api.blueprint import (
 from console.api.idempotency import IdempotencyHeader, once
 from console.api.lists import ListPage, ListQuery, cut, filter_of, number_after
 from console.api.schemas import BIGGEST_ID, NumberPath, Parameters, PossibleChangeShown, RequestBody, ResponseBody
-from console.api.tasks import TASK_WORDS
-from console.filter_words import LONGEST
+from console.filter_words import LONGEST, TASK_LIST
 from console.operations import jobs as operations
 from console.operations.audited import Run
 from console.operations.tasks import LONGEST_REASON
 from shared.db import jobs
-from shared.db.jobs import STATES, Group, Item, Job, Plan, Verb
+from shared.db.jobs import STATES, Item, Job, Plan, Verb
 from shared.db.reading.tasks import TaskGroup, count_groups
-from shared.models import TASK_STATES
 
 MOST_CHOSEN = 10_000  # tasks
 MOST_GROUPS = 1_000
@@ -97,7 +95,7 @@ class Preview(ResponseBody):
 class JobGroups(ResponseBody):
     """The tasks of a job, counted by tenant, kind, state and cause."""
 
-    groups: list[Group]
+    groups: list[TaskGroup]
 
 
 class ItemsQuery(ListQuery):
@@ -134,7 +132,7 @@ def plan_job(header: IdempotencyHeader, body: JobOrder) -> tuple[dict[str, Any],
     """Choose the tasks that match now; nothing is changed before the job is started."""
     chosen = tuple(body.tasks or ())
     with reading() as conn:
-        words, wanted = filter_of(conn, body.q, states=TASK_STATES, allowed=TASK_WORDS)
+        words, wanted = filter_of(conn, body.q, TASK_LIST)
     plan = Plan(
         verb=body.verb,
         words=operations.described(words, chosen),
@@ -151,7 +149,7 @@ def plan_job(header: IdempotencyHeader, body: JobOrder) -> tuple[dict[str, Any],
 def preview_job(query: PreviewQuery) -> dict[str, Any]:
     """Count the tasks that a job would have now, without planning it."""
     with reading(PLAN_SECONDS) as conn:
-        _, wanted = filter_of(conn, query.q, states=TASK_STATES, allowed=TASK_WORDS)
+        _, wanted = filter_of(conn, query.q, TASK_LIST)
         ids = tuple(map(int, query.tasks.split(","))) if query.tasks else None
         return {"groups": count_groups(conn, replace(wanted, ids=ids), STATES[query.verb])[:MOST_GROUPS]}
 

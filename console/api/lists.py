@@ -8,6 +8,7 @@ import hashlib
 import json
 import shlex
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -17,10 +18,11 @@ from pydantic import Field
 from console.api.blueprint import bound_tenant, current_actor
 from console.api.problems import Fault, Invalid
 from console.api.schemas import Parameters, ResponseBody
-from console.filter_words import LONGEST, WORDS, BadFilter, Words, read_words
+from console.filter_words import LONGEST, BadFilter, Words, read_words
 from shared.db.tenants import tenants
 
 if TYPE_CHECKING:
+    from console.filter_words import FilteredList
     from shared.db.core.pool import Connection
     from shared.db.reading.filters import Filter
 
@@ -46,15 +48,15 @@ class FilteredQuery(ListQuery):
     state: str | None = Field(None, description="Only this state")
     code: str | None = Field(None, description="Only with this cause, as in front_unavailable")
     kind: str | None = Field(None, description="Only this kind of task, as in store_attachment")
+    since: str | None = Field(None, description="Only from then on: 2h, 7d or a time")
+    until: str | None = Field(None, description="Only before: 2h, 7d or a time")
 
 
-class TimedQuery(FilteredQuery):
+class WorkQuery(FilteredQuery):
     """A page of a list of events or tasks."""
 
     type: str | None = Field(None, description="Only this type of event, as in inbound_received")
     conversation: str | None = Field(None, description="Only this conversation: Front's cnv_ id")
-    since: str | None = Field(None, description="Only from then on: 2h, 7d or a time")
-    until: str | None = Field(None, description="Only before: 2h, 7d or a time")
 
 
 class ListPage(ResponseBody):
@@ -63,23 +65,20 @@ class ListPage(ResponseBody):
     next: str | None = Field(description="Where the next page begins; null: this is the last")
 
 
-def read_filter(
-    conn: Connection, query: FilteredQuery, *, states: Sequence[str], allowed: Sequence[str]
-) -> tuple[Words, Filter]:
-    """Return the words of a request, from `q` and from parameters, and the filter that they stand for.
+def read_filter(conn: Connection, query: FilteredQuery, listed: FilteredList) -> Filter:
+    """Return the filter of a request, whose words are in `q` and in parameters.
 
     A token of one tenant sees that tenant alone. Raises BadFilter.
     """
-    given = {name: value for name in WORDS if (value := getattr(query, name, None)) is not None}
+    given = {name: value for name in listed.words if (value := getattr(query, name, None)) is not None}
     parts = [query.q, *(f"{name}:{shlex.quote(value)}" for name, value in given.items())]
-    return filter_of(conn, " ".join(parts), states=states, allowed=allowed)
+    _, wanted = filter_of(conn, " ".join(parts), listed)
+    return wanted
 
 
-def filter_of(conn: Connection, text: str, *, states: Sequence[str], allowed: Sequence[str]) -> tuple[Words, Filter]:
+def filter_of(conn: Connection, text: str, listed: FilteredList) -> tuple[Words, Filter]:
     """Return the words of a text, and the filter that they stand for in this request. Raises BadFilter."""
-    words = read_words(text, allowed=allowed, states=states)
-    if words.name is not None:
-        raise BadFilter(f"{words.name!r} is no filter word; the words are {', '.join(f'{each}:' for each in allowed)}")
+    words = read_words(text, replace(listed, finds_ids=False))
     tenant_id = bound_tenant()
     if words.tenant is not None:
         found = tenants.find(conn, words.tenant)

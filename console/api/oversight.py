@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from dataclasses import replace
 from typing import Any
 
 import structlog
@@ -12,6 +13,7 @@ from pydantic import Field, RootModel
 from console.api.blueprint import OVERSIGHT, api, bound_tenant, reading, require_unbound_token
 from console.api.lists import ListPage, ListQuery, cut, number_after
 from console.api.schemas import ResponseBody, SoughtText, TenantId
+from console.filter_words import LISTS, WORDS, values_of
 from console.rejected import Rejected, read_rejected
 from console.status_document import Status, read_status
 from console.web.resources import current_resources
@@ -53,6 +55,27 @@ class ParkedPage(ListPage):
     causes: list[ParkedWork]
     companies: list[UnknownCompany] = Field(description="Companies that send events and have no tenant")
     tenants: list[ParkedTenant]
+
+
+class FilterWord(ResponseBody):
+    """A word that narrows a list: a parameter of its route, and in `q` with a colon and its value."""
+
+    word: str
+    meaning: str
+    values: list[str] = Field(description="Values that it can have, as far as they are known")
+
+
+class FilterWordsOfList(ResponseBody):
+    """The words of one list."""
+
+    path: str = Field(description="The route of the list, below /api/v1")
+    words: list[FilterWord]
+
+
+class FilterWords(ResponseBody):
+    """The words of all lists."""
+
+    lists: list[FilterWordsOfList]
 
 
 class AuditQuery(ListQuery):
@@ -111,6 +134,26 @@ def list_rejected() -> Response:
     """
     require_unbound_token("the list of rejected requests")
     return jsonify(read_rejected(current_resources().settings))
+
+
+@api.get("/filter-words", tags=[OVERSIGHT], responses={200: FilterWords})
+def list_filter_words() -> dict[str, Any]:
+    """List the words that narrow lists, with known values: the pages of the console suggest the same."""
+    known = current_resources().lookups.known_values.get()
+    if bound_tenant() is not None:
+        known = replace(known, tenants=[])  # a token of one tenant does not learn of the others
+    return {
+        "lists": [
+            {
+                "path": listed.path,
+                "words": [
+                    {"word": word, "meaning": WORDS[word], "values": values}
+                    for word, values in values_of(listed, known).items()
+                ],
+            }
+            for listed in LISTS
+        ]
+    }
 
 
 @api.get("/audit", tags=[OVERSIGHT], responses={200: AuditPage})

@@ -9,27 +9,26 @@ from typing import Any, Literal
 from pydantic import ConfigDict, Field
 
 from console.api.blueprint import BODY_PROBLEMS, CONFLICT, TASKS, api, current_actor, needs, reading, run
-from console.api.lists import FilteredQuery, ListPage, TimedQuery, cut, moment_after, number_after, read_filter
+from console.api.lists import FilteredQuery, ListPage, WorkQuery, cut, moment_after, number_after, read_filter
 from console.api.schemas import NumberPath, PossibleChangeShown, RequestBody, ResponseBody
+from console.filter_words import GROUP_LIST, TASK_LIST
 from console.operations import tasks as operations
 from console.operations.tasks import LONGEST_REASON, UnknownGroup, UnknownTask
 from shared.db.reading import groups, tasks
 from shared.db.reading.events import AttemptView
-from shared.db.reading.groups import GROUP_STATES, FailureGroup
+from shared.db.reading.groups import FailureGroup
 from shared.db.reading.tasks import TaskSummary
 from shared.db.tasks.failure_groups import Decision
-from shared.models import TASK_STATES
 
-TASK_WORDS = ("tenant", "state", "code", "kind", "type", "group", "endpoint", "conversation", "since", "until")
-GROUP_WORDS = ("tenant", "state", "code", "kind")
 LONGEST_NOTE = 1_000  # characters
 MOST_DAYS = 3_650
 
 
-class TasksQuery(TimedQuery):
+class TasksQuery(WorkQuery):
     """A page of tasks, the newest first."""
 
     group: str | None = Field(None, description="Only failed tasks of this group of failures: its number")
+    job: str | None = Field(None, description="Only tasks of this job: its number")
 
 
 class TaskPage(ListPage):
@@ -100,8 +99,7 @@ class GroupDecision(RequestBody):
 def list_tasks(query: TasksQuery) -> dict[str, Any]:
     """List the newest tasks that match."""
     with reading() as conn:
-        _, wanted = read_filter(conn, query, states=TASK_STATES, allowed=TASK_WORDS)
-        wanted = replace(wanted, before_id=number_after(query.after))
+        wanted = replace(read_filter(conn, query, TASK_LIST), before_id=number_after(query.after))
         rows = tasks.latest(conn, wanted, limit=query.limit + 1)
     page, following = cut(rows, query.limit, lambda row: [row.id])
     return {"tasks": page, "next": following}
@@ -133,7 +131,7 @@ def discard_task(path: NumberPath, body: DiscardOrder) -> dict[str, Any]:
 def list_groups(query: FilteredQuery) -> dict[str, Any]:
     """List the groups of failures, the one that failed last first; without a state, those that need somebody."""
     with reading() as conn:
-        _, wanted = read_filter(conn, query, states=GROUP_STATES, allowed=GROUP_WORDS)
+        wanted = read_filter(conn, query, GROUP_LIST)
         rows = groups.latest(conn, wanted, limit=query.limit + 1, before=moment_after(query.after))
     page, following = cut(rows, query.limit, lambda row: [row.last_seen.isoformat(), row.id])
     return {"groups": page, "next": following}

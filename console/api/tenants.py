@@ -28,10 +28,11 @@ from console.operations.audited import Run
 from console.web.resources import current_resources
 from shared.actions import validated_action, validated_inboxes
 from shared.db.tenants import tenants
-from shared.db.tenants.tenants import LONGEST_NAME, is_name
+from shared.db.tenants.tenants import LONGEST_NAME, JournalEntry, is_name
 from shared.front.envelope import COMPANY
 
 if TYPE_CHECKING:
+    from shared.db.core.pool import Connection
     from shared.db.tenants.tenants import PolicyChange, TenantOverview
 
 MOST_INBOXES = 1_000
@@ -136,6 +137,16 @@ class ConnectLinkShown(ResponseBody):
 
     url: str
     expires_at: datetime
+
+
+class JournalQuery(ListQuery):
+    """A page of a tenant's journal, the latest entry first."""
+
+
+class JournalPage(ListPage):
+    """A page of a tenant's journal: who changed the tenant, its users, addresses, connection, links and tokens."""
+
+    entries: list[JournalEntry]
 
 
 class TenantShown(ResponseBody):
@@ -250,6 +261,20 @@ def make_connect_link(path: TenantPath, query: LinkQuery) -> tuple[Document, int
         company_id=query.company_id,
     )
     return {"url": link.url, "expires_at": _json_value(link.expires_at)}, 201
+
+
+@api.get("/tenants/<int:tenant_id>/journal", tags=[TENANTS], responses={200: JournalPage})
+def list_journal(path: TenantPath, query: JournalQuery) -> Document:
+    """List who changed a tenant by command, page, API or consent. For a token of all tenants."""
+    require_unbound_token("the journal of a tenant")
+    before = number_after(query.after)
+
+    def read(conn: Connection) -> list[JournalEntry]:
+        read_tenant(conn, path.tenant_id)
+        return tenants.journal(conn, path.tenant_id, limit=query.limit + 1, before_id=before)
+
+    page, following = cut(run(read), query.limit, lambda row: [row.id])
+    return {"entries": page, "next": following}
 
 
 def _shown(path: TenantPath) -> Document:

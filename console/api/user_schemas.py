@@ -77,6 +77,12 @@ class PutQuery(Parameters):
     move: bool = Field(default=False, description="Take addresses away from other users; else refuse them (409)")
 
 
+class ReplaceQuery(PutQuery):
+    """The choices of a PUT of a user."""
+
+    new: bool = Field(default=False, description="Only make a user, and refuse (409) if there is one; moves nothing")
+
+
 class DeleteQuery(Parameters):
     """The choices of a DELETE of a user."""
 
@@ -98,6 +104,7 @@ class BulkQuery(Parameters):
     """The choices of a list of users."""
 
     partial: bool = Field(default=False, description="Take the correct users and list the others; else all or nothing")
+    dry_run: bool = Field(default=False, description="Say what would happen, and change nothing")
 
 
 class UserFields(RequestBody):
@@ -162,6 +169,11 @@ class UserList(RequestBody):
     missing: Literal["keep", "deactivate"] = Field(
         "keep",
         description="What becomes of the tenant's users that are not in the list; `deactivate` needs a complete list",
+    )
+    left_out: Literal["default", "keep"] = Field(
+        "default",
+        description="What a user gets for `active` that is left out, and for `action` that the whole list leaves out: "
+        "the default, or what it has",
     )
     addresses_of_others: Literal["refuse", "move"] = Field(
         "refuse",

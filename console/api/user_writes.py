@@ -34,12 +34,14 @@ NOTHING_WRITTEN = "nothing was written: see errors"
 class WriteOptions:
     """The choices of a request that writes users.
 
+    `with_actions`: the list says the action of each user.
     `deactivate_except`: set inactive all users of the tenant but those written and those with these external ids. With
     None, nobody is set inactive.
     """
 
     move: bool
     partial: bool = False
+    with_actions: bool = True
     deactivate_except: Sequence[str] | None = None
 
 
@@ -71,13 +73,21 @@ def put_users_of_list(path: TenantPath, query: BulkQuery, body: UserList) -> dic
     """
     items: Sequence[UserItem | WrongItem] = body.users
     faults: list[Fault] = []
-    lines = [line for index, item in enumerate(items) if (line := _line(index, item, faults))]
+    keeps = body.left_out == "keep"
+    lines = [line for index, item in enumerate(items) if (line := _line(index, item, faults, keeps=keeps))]
     listed = _external_ids(items) if body.missing == "deactivate" else None
-    options = WriteOptions(move=body.addresses_of_others == "move", partial=query.partial, deactivate_except=listed)
+    options = WriteOptions(
+        move=body.addresses_of_others == "move",
+        partial=query.partial,
+        with_actions=not keeps
+        or any("action" in item.model_fields_set for item in items if isinstance(item, UserItem)),
+        deactivate_except=listed,
+    )
 
     def write(conn: Connection) -> WriteResult:
         keep_tenant(conn, path.tenant_id)
-        result = put_users(conn, path.tenant_id, lines, options)
+        with conn.transaction(force_rollback=query.dry_run):
+            result = put_users(conn, path.tenant_id, lines, options)
         if faults and not query.partial:
             raise UsersRejected([])
         return result
@@ -120,7 +130,7 @@ def put_users(conn: Connection, tenant_id: int, lines: Sequence[ImportedUser], o
         raise UsersRejected(sorted(mistakes, key=lambda mistake: mistake.line))
     moves = list(user_writes.moves(conn, tenant_id))
     user_writes.delete_old_addresses(conn, tenant_id)
-    for _ in user_writes.write_users(conn, tenant_id, with_actions=True):
+    for _ in user_writes.write_users(conn, tenant_id, with_actions=options.with_actions):
         pass
     spared = options.deactivate_except
     deactivated = 0 if spared is None else user_writes.deactivate_others(conn, tenant_id, but=spared)
@@ -135,13 +145,17 @@ def _document(result: WriteResult, faults: Sequence[Fault]) -> dict[str, Any]:
     return {**counts, "deactivated": result.deactivated, "moved": moved, "errors": fault_members(faults)}
 
 
-def _line(index: int, item: UserItem | WrongItem, faults: list[Fault]) -> ImportedUser | None:
-    """Return the user that an item describes; if it describes none, add its mistakes to the faults."""
+def _line(index: int, item: UserItem | WrongItem, faults: list[Fault], *, keeps: bool) -> ImportedUser | None:
+    """Return the user that an item describes; if it describes none, add its mistakes to the faults.
+
+    With `keeps`, a user of an item that does not say `active` stays as it is.
+    """
     if isinstance(item, WrongItem):
         faults += (_fault_in_list(index, fault) for fault in item.faults)
         return None
+    active = None if keeps and "active" not in item.model_fields_set else item.active
     try:
-        user = validated_user(item.external_id, item.name, item.addresses, item.action or "", active=item.active)
+        user = validated_user(item.external_id, item.name, item.addresses, item.action or "", active=active)
     except BadUser as error:
         faults += (
             _fault(index, "bad_user", each.what, each.field, *([] if each.place is None else [each.place]))

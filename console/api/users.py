@@ -11,6 +11,7 @@ from console.api.schemas import TenantPath, pointer_to
 from console.api.user_schemas import (
     DeleteQuery,
     PutQuery,
+    ReplaceQuery,
     UserFields,
     UserPage,
     UserPatch,
@@ -59,13 +60,15 @@ def show_user(path: UserPath) -> Document:
 
 @api.put(USER_ROUTE, tags=[USERS], responses={200: UserShown, 201: UserShown, **BODY_PROBLEMS, **CONFLICT})
 @needs("users")
-def replace_user(path: UserPath, query: PutQuery, body: UserFields) -> tuple[Document, int]:
+def replace_user(path: UserPath, query: ReplaceQuery, body: UserFields) -> tuple[Document, int]:
     """Make one user, or replace the one with this external id. The same request again changes nothing."""
     user = _new_user(path.external_id, body)
 
     def write(conn: Connection) -> tuple[Document, int]:
         keep_tenant(conn, path.tenant_id)
-        outcome = put_user(conn, path.tenant_id, user, move=query.move)
+        if query.new:
+            users.add(conn, path.tenant_id, user)
+        outcome = "added" if query.new else put_user(conn, path.tenant_id, user, move=query.move)
         return vars(_find(conn, path)), 201 if outcome == "added" else 200
 
     return with_tenant_lock(path.tenant_id, write)

@@ -10,6 +10,7 @@ import click
 
 from console.cli.admin import admin
 from console.cli.api_token import api_token
+from console.cli.audit import audit
 from console.cli.commands import RootGroup
 from console.cli.doctor import doctor, health
 from console.cli.endpoint import endpoint
@@ -106,7 +107,7 @@ def migrate(dry_run: bool) -> None:
             )
 
 
-for command in (up, migrate, status, rejected, doctor, health, settings, listen):
+for command in (up, migrate, status, rejected, doctor, health, settings, audit, listen):
     main.add_command(command)
 for group in (tenant, user, inbox, event, task, job, endpoint, repair, sandbox, keys, admin, api_token):
     main.add_command(group)

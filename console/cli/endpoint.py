@@ -173,18 +173,20 @@ def recover(name: str, since: datetime, yes: bool) -> None:
     Example: mailroom endpoint recover app --since 6h
     """
     from console.cli.job import watch_job
+    from console.filter_words import Words
 
     with backend() as mailroom:
-        wanted = Selection(kind="notify", endpoint=mailroom.endpoint(name).id, since=since)
+        number = mailroom.endpoint(name).id
+        wanted = Selection(words=Words(kind="notify", endpoint=str(number), since=since.isoformat()))
         count = sum(group.count for group in mailroom.count_tasks("recover", wanted))
         if not count:
             say("nothing was sent since then, nor failed")
             return
         if not yes:
             click.confirm(f"Send {count:,} notifications again?", abort=True)
-        number = mailroom.plan_job("recover", wanted, reason="", accept_size=False)
-        mailroom.step_job(number, "start")
-        watch_job(mailroom, number)
+        job = mailroom.plan_job("recover", wanted, reason="", accept_size=False)
+        mailroom.step_job(job, "start")
+        watch_job(mailroom, job)
 
 
 def _wait_for_test(mailroom: Backend, task_id: int) -> TaskDetails:

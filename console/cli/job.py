@@ -9,8 +9,8 @@ import click
 
 from console.cli.backend import backend
 from console.cli.commands import PARTLY_FAILED, NothingMatched
-from console.cli.options import json_option, limit_option
-from console.cli.output import count_progress, print_json, print_pairs, print_table, say, say_if_empty
+from console.cli.options import csv_option, json_option, limit_option
+from console.cli.output import count_progress, print_json, print_pairs, print_rows, print_table, say, say_if_empty
 from console.times import format_short_time, format_time
 
 if TYPE_CHECKING:
@@ -74,6 +74,30 @@ def show(number: int, as_json: bool) -> None:
         *((f"now {name}", f"{count:,}") for name, count in sorted(progress.states.items())),
     ]
     print_pairs((name, value) for name, value in pairs if value != "")
+
+
+@job.command()
+@number_argument
+@click.option("--outcome", type=click.Choice(tuple(OUTCOMES)), help="Only with this outcome; `open`: it waits.")
+@limit_option
+@json_option
+@csv_option
+def items(number: int, outcome: str | None, limit: int, as_json: bool, as_csv: bool) -> None:
+    """List the tasks of a job, with what became of each.
+
+    Example: mailroom job items 12 --outcome moved_on --csv
+    """
+    from shared.db.jobs import Item
+
+    with backend() as mailroom:
+        _find(mailroom, number)
+        found = mailroom.list_job_items(number, outcome=outcome, limit=limit)
+    if print_rows(Item, found, as_json=as_json, as_csv=as_csv):
+        return
+    columns = ("task", "kind", "tenant", "event", "change", "state now", "code")
+    rows = [(i.task_id, i.kind, i.tenant, i.event, OUTCOMES[i.outcome or "open"], i.state, i.code) for i in found]
+    print_table(columns, rows, right=("task",), unwrapped=("task", "event", "state now"))
+    say_if_empty(found, "such tasks")
 
 
 @job.command()

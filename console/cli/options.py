@@ -6,7 +6,7 @@ import getpass
 import os
 from collections.abc import Callable
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
@@ -14,17 +14,18 @@ from typing import TYPE_CHECKING, Any, Literal, TypeVar
 import click
 
 from console.cli.commands import NothingMatched
+from console.filter_words import LONGEST_VALUE, WORDS, BadFilter, Words, checked
 from console.times import parse_duration, parse_since
 from shared.text import clean
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-    from console.filter_words import Words
+    from console.filter_words import FilteredList
     from shared.db.core.pool import Connection
     from shared.db.tenants.tenants import TenantOverview
 
-LONGEST_WORD = 100  # characters of a filter value
+LONGEST_ACCOUNT = 100  # characters of the name of an account
 Command = TypeVar("Command", bound=Callable[..., Any])
 
 
@@ -70,28 +71,31 @@ class Duration(click.ParamType[timedelta]):
 
 
 json_option = click.option("--json", "as_json", is_flag=True, help="Print one JSON document and nothing else.")
+csv_option = click.option("--csv", "as_csv", is_flag=True, help="Print CSV, in which a spreadsheet finds no formula.")
 tenant_option = click.option("--tenant", required=True, metavar="T", help="The tenant's name or company id.")
 yes_option = click.option("--yes", is_flag=True, help="Do not ask.")
 dry_run_option = click.option("--dry-run", is_flag=True, help="Say what would happen and change nothing.")
 limit_option = click.option("--limit", type=click.IntRange(1, 10_000), default=50, show_default=True)
 
 
-def filter_options(states: tuple[str, ...]) -> Callable[[Command], Command]:
-    """Add the options that narrow a list, in one order everywhere; `selection_from` reads them."""
-    options = (
-        click.option("--tenant", metavar="T", help="Only this tenant (name or company id)."),
-        click.option("--state", type=click.Choice(states), help="Only this state."),
-        click.option("--code", metavar="CODE", help="Only with this cause, as in front_unavailable."),
-        click.option("--kind", metavar="KIND", help="Only this kind of task, as in store_attachment."),
-        click.option("--since", type=Since(), metavar="2h|7d|TIME", help="Only from then on."),
-    )
+def filter_options(listed: FilteredList) -> Callable[[Command], Command]:
+    """Add an option for each filter word of the list; `selection_from` reads them."""
 
     def decorate(command: Command) -> Command:
-        for option in reversed(options):
-            command = option(command)
+        for name in reversed(listed.words):
+            command = _filter_option(name, listed)(command)
         return command
 
     return decorate
+
+
+def _filter_option(name: str, listed: FilteredList) -> Callable[[Command], Command]:
+    if name == "state":
+        return click.option("--state", type=click.Choice(listed.states), help="Only this state.")
+    if name in {"since", "until"}:
+        when = "from then on" if name == "since" else "before then"
+        return click.option(f"--{name}", type=Since(), metavar="2h|7d|TIME", help=f"Only {when}.")
+    return click.option(f"--{name}", metavar=name.upper(), help=f"Only of this {name}: {WORDS[name]}.")
 
 
 #: What somebody can do to an endpoint, besides tests and new secrets.
@@ -102,12 +106,7 @@ EndpointChange = Literal["hold", "release", "remove"]
 class Selection:
     """The rows that the filter options and numbers of a command choose."""
 
-    tenant: str | None = None
-    state: str | None = None
-    code: str | None = None
-    kind: str | None = None
-    since: datetime | None = None
-    endpoint: int | None = None
+    words: Words = field(default_factory=Words)
     ids: tuple[int, ...] = ()
 
     @property
@@ -115,22 +114,18 @@ class Selection:
         """Whether nothing narrows it."""
         return self == Selection()
 
-    def words(self) -> Words:
-        """Return the filter words that narrow the list in the same way."""
-        from console.filter_words import Words
 
-        since = self.since.isoformat() if self.since else None
-        endpoint = None if self.endpoint is None else str(self.endpoint)
-        return Words(
-            tenant=self.tenant, state=self.state, code=self.code, kind=self.kind, endpoint=endpoint, since=since
-        )
+def selection_from(chosen: Mapping[str, Any], listed: FilteredList, ids: tuple[int, ...] = ()) -> Selection:
+    """Return what the filter options of a command chose. Raises UsageError."""
+    given = {name: _word(value) for name, value in chosen.items() if name in listed.words and value is not None}
+    try:
+        return Selection(words=checked(Words(**given), listed), ids=ids)
+    except BadFilter as problem:
+        raise click.UsageError(str(problem)) from None
 
 
-def selection_from(chosen: Mapping[str, Any], ids: tuple[int, ...] = ()) -> Selection:
-    """Return what the filter options of a command chose."""
-    names = ("state", "code", "kind")
-    words: dict[str, Any] = {name: chosen[name] and clean(chosen[name], LONGEST_WORD) for name in names}
-    return Selection(tenant=chosen["tenant"], since=chosen["since"], ids=ids, **words)
+def _word(value: str | datetime) -> str:
+    return value.isoformat() if isinstance(value, datetime) else clean(value, LONGEST_VALUE)
 
 
 def remote_url() -> str:
@@ -205,7 +200,7 @@ def find_tenant(conn: Connection, name: str) -> TenantOverview:
 def operator_name() -> str:
     """Return the name of the account that runs the command, or its number where it has no name, as in a container."""
     try:
-        return clean(getpass.getuser(), LONGEST_WORD)
+        return clean(getpass.getuser(), LONGEST_ACCOUNT)
     except (KeyError, OSError):  # Python 3.13 made it an OSError
         return f"uid {os.getuid()}"
 

@@ -58,6 +58,25 @@ def print_json(document: object) -> None:
     click.echo("".join(map(_json_character, text)) if not _is_plain(text) else text)
 
 
+def print_csv(kind: type[Any], rows: Iterable[Any]) -> None:
+    """Print rows, which are dataclasses of this kind, as CSV without a byte order mark."""
+    from console.csv_lists import csv_header, csv_lines
+
+    for line in (csv_header(kind), *csv_lines(kind, rows)):
+        click.echo(line, nl=False)
+
+
+def print_rows(kind: type[Any], rows: Sequence[Any], *, as_json: bool, as_csv: bool) -> bool:
+    """Print rows for a program, if it is one that asks: as JSON or as CSV. False where a person asks."""
+    if as_json and as_csv:
+        raise click.UsageError("--json and --csv exclude each other")
+    if as_json:
+        print_json(rows)
+    elif as_csv:
+        print_csv(kind, rows)
+    return as_json or as_csv
+
+
 def _is_plain(text: str) -> bool:
     return text.replace("\n", "").isprintable() and _can_print(text)
 

@@ -12,6 +12,7 @@ import click
 from console.cli.backend import backend
 from console.cli.commands import NothingMatched
 from console.cli.options import (
+    csv_option,
     dry_run_option,
     filter_options,
     json_option,
@@ -24,6 +25,7 @@ from console.cli.output import (
     confirm,
     print_json,
     print_pairs,
+    print_rows,
     print_table,
     safe_text,
     say,
@@ -31,14 +33,14 @@ from console.cli.output import (
     state_style,
     stdout_page,
 )
+from console.filter_words import GROUP_LIST, TASK_LIST
 from console.times import format_duration, format_short_time, format_time
-from shared.models import TASK_STATES
 
 if TYPE_CHECKING:
     from rich.text import Text
 
     from console.cli.backend import Backend
-    from shared.db.jobs import Group, Verb
+    from shared.db.jobs import Verb
     from shared.db.reading.events import AttemptView
     from shared.db.reading.tasks import TaskDetails, TaskGroup, TaskSummary
 
@@ -53,18 +55,20 @@ def task() -> None:
 
 
 @task.command("list")
-@filter_options(TASK_STATES)
+@filter_options(TASK_LIST)
 @limit_option
 @json_option
-def list_(limit: int, as_json: bool, **chosen: Any) -> None:
+@csv_option
+def list_(limit: int, as_json: bool, as_csv: bool, **chosen: Any) -> None:
     """List the newest tasks.
 
     Example: mailroom task list --state failed --code front_unavailable
     """
+    from shared.db.reading.tasks import TaskSummary
+
     with backend() as mailroom:
-        found = mailroom.list_tasks(selection_from(chosen), limit=limit)
-    if as_json:
-        print_json(found)
+        found = mailroom.list_tasks(selection_from(chosen, TASK_LIST), limit=limit)
+    if print_rows(TaskSummary, found, as_json=as_json, as_csv=as_csv):
         return
     columns = ("task", "made (UTC)", "kind", "state", "code", "attempts", "tenant", "event")
     rows = [
@@ -72,6 +76,29 @@ def list_(limit: int, as_json: bool, **chosen: Any) -> None:
     ]
     print_table(columns, rows, right=("task", "attempts"), unwrapped=("task", "made (UTC)", "state", "event"))
     say_if_empty(found, "such tasks")
+
+
+@task.command()
+@filter_options(GROUP_LIST)
+@limit_option
+@json_option
+@csv_option
+def groups(limit: int, as_json: bool, as_csv: bool, **chosen: Any) -> None:
+    """List the groups of failures, the one that failed last first; without --state, those that need somebody.
+
+    Example: mailroom task groups --tenant Acme --since 1d
+    """
+    from console.remedies import capped
+    from shared.db.reading.groups import FailureGroup
+
+    with backend() as mailroom:
+        found = mailroom.list_groups(selection_from(chosen, GROUP_LIST), limit=limit)
+    if print_rows(FailureGroup, found, as_json=as_json, as_csv=as_csv):
+        return
+    columns = ("group", "tasks", "kind", "code", "tenant", "state", "last (UTC)")
+    rows = [(g.id, capped(g.failed), g.kind, g.code, g.tenant, g.state, format_short_time(g.last_seen)) for g in found]
+    print_table(columns, rows, right=("group", "tasks"), unwrapped=("group", "state", "last (UTC)"))
+    say_if_empty(found, "such groups")
 
 
 @task.command()
@@ -91,7 +118,7 @@ def show(number: int, as_json: bool) -> None:
 
 @task.command()
 @ids_argument
-@filter_options(TASK_STATES)
+@filter_options(TASK_LIST)
 @click.option(
     "--accept-size", is_flag=True, help="Take a file also when it has another size than its message announced."
 )
@@ -107,7 +134,7 @@ def retry(ids: tuple[int, ...], accept_size: bool, dry_run: bool, yes: bool, **c
 
 @task.command()
 @ids_argument
-@filter_options(TASK_STATES)
+@filter_options(TASK_LIST)
 @click.option("--reason", required=True, help="Why; it stays in the event's timeline.")
 @dry_run_option
 @yes_option
@@ -138,9 +165,9 @@ def _run(verb: Verb, ids: tuple[int, ...], chosen: dict[str, Any], change: Chang
     """
     from console.cli.job import watch_job
 
-    wanted = selection_from(chosen, ids)
+    wanted = selection_from(chosen, TASK_LIST, ids)
     if wanted.is_open:
-        raise click.UsageError("name tasks or narrow them: --state, --code, --kind, --tenant or --since")
+        raise click.UsageError("name tasks or narrow them, as with --state, --code, --tenant or --since")
     with backend() as mailroom:
         if change.dry_run:
             _show_plan(verb, mailroom.count_tasks(verb, wanted))
@@ -162,7 +189,7 @@ def _cancelled_unless_confirmed(mailroom: Backend, job_id: int) -> Iterator[None
         raise
 
 
-def _show_plan(verb: Verb, plan: Sequence[TaskGroup | Group]) -> int:
+def _show_plan(verb: Verb, plan: Sequence[TaskGroup]) -> int:
     """Show which tasks a job changes, and return their number. Raises NothingMatched."""
     from shared.db.jobs import STATES
 

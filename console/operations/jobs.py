@@ -69,6 +69,8 @@ def plan_job(run: Run, actor: Actor, wanted: Filter, plan: Plan) -> int:
     if wanted.is_open:
         raise FilterTooWide("narrow the filter first: name a state, a cause, a tenant or a time")
     if plan.verb == "recover":
+        if wanted.endpoint is None:
+            raise FilterTooWide("name the endpoint whose notifications are sent again, as in endpoint:3")
         wanted = replace(wanted, kind="notify")
     if plan.verb == "discard":
         require_reason(plan.reason)

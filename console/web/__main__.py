@@ -294,12 +294,13 @@ def _has_token(app: Flask, environ: WSGIEnvironment) -> bool:
 
 
 def _begin(app: Flask, environ: WSGIEnvironment) -> Begun:
-    """Run the application until the first piece of its answer: all of it, but for a download of a large file."""
+    """Run the application until the first piece of its answer: all of it, but for a download or an export."""
     status, headers, pieces = begin(app, environ)
     rest = iter(pieces)
     first = next(rest, b"")
     length = next((int(value) for name, value in headers if name == "Content-Length"), None)
-    if length is not None and len(first) < length and environ["REQUEST_METHOD"] != "HEAD":
+    goes_on = bool(first) and (length is None or len(first) < length)  # without a length it is made piece by piece
+    if goes_on and environ["REQUEST_METHOD"] != "HEAD":
         return Begun(status, headers, first, rest, pieces)
     try:
         return Begun(status, headers, first + b"".join(rest))

@@ -17,6 +17,7 @@ from console.web.pages import (  # noqa: F401 -- each declares routes of the pag
     endpoints,
     entrance,
     events,
+    exports,
     failed,
     jobs,
     oidc,

@@ -5,13 +5,15 @@ from __future__ import annotations
 import re
 import shlex
 import unicodedata
-from datetime import datetime
+from datetime import UTC, datetime, tzinfo
 from typing import TYPE_CHECKING
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
+from flask import request
 from markupsafe import Markup, escape
 
 from console.remedies import capped
-from console.times import format_duration, format_time
+from console.times import format_duration
 from shared.text import hidden_character, printable, without_joiners
 
 if TYPE_CHECKING:
@@ -20,6 +22,9 @@ if TYPE_CHECKING:
 #: Whatever has the form of an address; of its local part the first letter is kept.
 ADDRESS = re.compile(r"([^\s@<>\"',;:()])[^\s@<>\"',;:()]*@([^\s@<>\"',;:()]+)")
 KILO = 1_000
+#: Holds the name of the time zone in which this browser shows times, as in Europe/Berlin; without it they are in UTC.
+ZONE_COOKIE = "mailroom-zone"
+LONGEST_ZONE = 64  # characters
 UNITS = ("bytes", "kB", "MB", "GB", "TB")
 
 
@@ -39,9 +44,22 @@ def register_filters(app: Flask) -> None:
     )
 
 
+def zone_named(name: str) -> tzinfo:
+    """Return the time zone with this name, which a browser chose; UTC if there is none."""
+    try:
+        return ZoneInfo(name) if name and len(name) <= LONGEST_ZONE and name.isascii() else UTC
+    except (ZoneInfoNotFoundError, ValueError, OSError):  # a name may be a folder of the zones, or lead out of it
+        return UTC
+
+
+def viewer_zone() -> tzinfo:
+    """Return the time zone in which whoever made the current request reads times."""
+    return zone_named(request.cookies.get(ZONE_COOKIE, ""))
+
+
 def exact(at: datetime) -> str:
-    """Write a moment in UTC, to the second."""
-    return f"{format_time(at)} UTC"
+    """Write a moment to the second, in the zone of whoever reads it, and name the zone."""
+    return at.astimezone(viewer_zone()).strftime("%Y-%m-%d %H:%M:%S %Z")
 
 
 def visible(text: object) -> Markup:

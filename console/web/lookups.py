@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import threading
 import time
+from collections import OrderedDict
+from collections.abc import Hashable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from functools import cached_property
+from functools import cached_property, partial
 from typing import TYPE_CHECKING, Generic, TypeVar
 
 import structlog
@@ -15,7 +17,11 @@ from console.checks import Finding, run_checks
 from console.rejected import read_rejected
 from shared.connection.budget import Budget
 from shared.db import figures
+from shared.db.core.pool import TooSlow
+from shared.db.jobs import STATES
 from shared.db.reading import status
+from shared.db.reading.filters import known_values
+from shared.db.reading.tasks import count_in_states
 from shared.db.tasks import rate_limit
 from shared.errors import MailroomError, StoreUnavailable
 from shared.intake.client import open_intake
@@ -23,13 +29,19 @@ from shared.intake.client import open_intake
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from console.filter_words import Words
     from shared.connection.budget import Usage
     from shared.db.core.pool import Connection, Pool
     from shared.intake.client import Intake
     from shared.settings import Settings
 
+K = TypeVar("K", bound=Hashable)
 T = TypeVar("T")
 log = structlog.get_logger()
+#: Of the values that are suggested while somebody types a filter.
+MOST_SUGGESTED, SUGGESTED_SECONDS = 200, 60.0
+#: The tasks that match a filter are counted now and then, and not at all where that takes long.
+COUNTED_SECONDS, COUNT_WITHIN_SECONDS, MOST_KEPT = 15.0, 0.15, 200
 CHECKED_SECONDS, INTAKE_SECONDS, BUDGET_SECONDS, PARKED_SECONDS, REJECTED_SECONDS = 15.0, 2.0, 10.0, 5.0, 2.0
 #: Tenants that are at Front's limit or call most; an overview needs no more.
 MOST_BUDGETS = 10
@@ -81,6 +93,28 @@ class Cached(Generic[T]):
             self._lock.release()
 
 
+class CachedByKey(Generic[K, T]):
+    """The results of `find` for the keys that were asked for last, none older than so many seconds."""
+
+    def __init__(self, find: Callable[[K], T], *, seconds: float) -> None:
+        self._find = find
+        self._seconds = seconds
+        self._lock = threading.Lock()
+        self._kept: OrderedDict[K, Cached[T]] = OrderedDict()
+
+    def get(self, key: K) -> T:
+        """Return the value of the key. Raises what finding it out raises."""
+        with self._lock:
+            cached = self._kept.get(key) or Cached(
+                partial(self._find, key), seconds=self._seconds, longest=self._seconds
+            )
+            self._kept[key] = cached
+            self._kept.move_to_end(key)
+            if len(self._kept) > MOST_KEPT:
+                self._kept.popitem(last=False)
+        return cached.get()
+
+
 @dataclass(frozen=True, kw_only=True)
 class IntakeState:
     """How many deliveries wait in Redis, and for how long the oldest has; None while Redis does not answer."""
@@ -125,6 +159,10 @@ class Lookups:
         self.checked = Cached(self._check, seconds=CHECKED_SECONDS)
         self.intake = Cached(self._look_at_intake, seconds=INTAKE_SECONDS)
         self.budgets = Cached(lambda: pool.run(self._look_at_budgets), seconds=BUDGET_SECONDS)
+        self.known_values = Cached(
+            lambda: pool.run(partial(known_values, most=MOST_SUGGESTED)), seconds=SUGGESTED_SECONDS
+        )
+        self.changeable_tasks = CachedByKey(partial(_count_changeable, pool), seconds=COUNTED_SECONDS)
         self.parked = Cached(lambda: pool.run(status.parked_work), seconds=PARKED_SECONDS)
         self.rejected = Cached(lambda: read_rejected(settings), seconds=REJECTED_SECONDS)
 
@@ -180,3 +218,14 @@ class Lookups:
             for each in callers
         ]
         return (held_back + free)[:MOST_BUDGETS]
+
+
+def _count_changeable(pool: Pool, key: tuple[Words, int | None]) -> int | None:
+    """Count the tasks that match these words of this tenant and can be changed; None where that takes long."""
+    words, tenant_id = key
+    states = tuple(dict.fromkeys(state for each in STATES.values() for state in each))
+    try:
+        with pool.reading(COUNT_WITHIN_SECONDS) as conn:
+            return count_in_states(conn, words.filter(tenant_id=tenant_id, now=datetime.now(UTC)), states)
+    except TooSlow:
+        return None

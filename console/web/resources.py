@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING, cast
@@ -38,6 +39,8 @@ MOST_THREADS_OF_A_TENANT = 12
 #: So many readers of the feed may wait for the next notification, and of one token; each has a thread meanwhile.
 MOST_READERS = 8
 MOST_READERS_OF_ONE = 3
+#: Exports that run at a time: each reads batch after batch.
+MOST_EXPORTS = 2
 #: Such a change waits so long for those of the same tenant.
 LOCK_SECONDS = 5.0
 #: A sender gets an answer within this time; PostgreSQL's own limit for a statement is 30 s.
@@ -57,6 +60,7 @@ class ConsoleResources:
     lookups: Lookups
     feed_watch: FeedWatch
     provider: OpenIdProvider | None = None
+    export_slots: threading.BoundedSemaphore = field(default_factory=lambda: threading.BoundedSemaphore(MOST_EXPORTS))
     tenant_locks: TenantLocks = field(
         default_factory=lambda: TenantLocks(max_requests=MOST_THREADS_OF_A_TENANT, timeout_seconds=LOCK_SECONDS)
     )

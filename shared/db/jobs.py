@@ -15,7 +15,7 @@ from psycopg.rows import class_row
 from psycopg.sql import SQL
 
 from shared.db.reading.filters import Filter
-from shared.db.reading.tasks import matching
+from shared.db.reading.tasks import TaskGroup, matching
 from shared.db.tasks import manual_changes
 from shared.errors import Fenced
 
@@ -98,17 +98,6 @@ class Claimed:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Group:
-    """Tasks of a job of one tenant, kind, state and cause."""
-
-    tenant: str | None
-    kind: str
-    state: str
-    code: str | None
-    count: int
-
-
-@dataclass(frozen=True, kw_only=True)
 class Item:
     """A task of a job, in its state of now."""
 
@@ -168,8 +157,8 @@ def plan(conn: Connection, wanted: Filter, new: Plan) -> int:
         INSERT INTO job_items (job_id, task_id, conversation, version)
         SELECT %(job)s, k.id, coalesce(k.tenant_id || ' ' || e.conversation_id, 'task ' || k.id), k.lease_epoch
         {} ORDER BY k.id LIMIT %(most)s
-    """).format(matching(wanted, STATES[new.verb]))
-    values = {**wanted.values(), "states": list(STATES[new.verb]), "job": job_id, "most": MOST_ITEMS + 1}
+    """).format(matching(conn, wanted, STATES[new.verb]))
+    values = {**wanted.values(), "job": job_id, "most": MOST_ITEMS + 1}
     count = conn.execute(query, values).rowcount
     if count > MOST_ITEMS:
         conn.execute(
@@ -226,9 +215,9 @@ def count_states(conn: Connection, job_id: int) -> dict[str, int]:
     return dict(rows.fetchall())
 
 
-def groups(conn: Connection, job_id: int, *, limit: int) -> list[Group]:
+def groups(conn: Connection, job_id: int, *, limit: int) -> list[TaskGroup]:
     """Count the tasks of a job by tenant, kind, state and cause, the largest groups first."""
-    with conn.cursor(row_factory=class_row(Group)) as cursor:
+    with conn.cursor(row_factory=class_row(TaskGroup)) as cursor:
         return cursor.execute(
             """
             SELECT t.name AS tenant, k.kind, k.state, k.code, count(*) AS count

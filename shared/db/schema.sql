@@ -249,6 +249,9 @@ CREATE INDEX events_of_a_conversation ON events (tenant_id, conversation_id, emi
 CREATE INDEX events_newest ON events (tenant_id, received_at DESC);
 CREATE INDEX events_ignored ON events (id) WHERE state = 'ignored';
 CREATE INDEX events_by_cause ON events (cause, id) WHERE cause IS NOT NULL;
+CREATE INDEX events_of_rare_types ON events (type, id) WHERE type NOT IN ('inbound_received', 'outbound_sent');
+-- All others have their place among the ids by the time they were received.
+CREATE INDEX events_recorded_late ON events (id) WHERE recorded_at - received_at > interval '10 minutes';
 -- A new tenant takes over the parked events of its company. Those of unknown companies may be very many.
 CREATE INDEX events_parked ON events (company_id, id) WHERE state = 'parked' AND tenant_id IS NULL;
 
@@ -528,7 +531,7 @@ CREATE INDEX tasks_of_an_event ON tasks (event_id);
 CREATE INDEX tasks_failed ON tasks (code, id) WHERE state = 'failed';
 CREATE INDEX tasks_failed_newest ON tasks (id) WHERE state = 'failed';
 CREATE INDEX tasks_failed_of_a_tenant ON tasks (tenant_id, id) WHERE state = 'failed';
-CREATE INDEX tasks_by_code ON tasks (code, id) WHERE code IS NOT NULL;
+CREATE INDEX tasks_by_code ON tasks (code, id) INCLUDE (state, event_id) WHERE code IS NOT NULL;
 CREATE INDEX tasks_of_rare_kinds ON tasks (kind, id) WHERE kind NOT IN ('store_attachment', 'apply_action');
 CREATE INDEX tasks_settled_otherwise ON tasks (state, id) WHERE state IN ('discarded', 'skipped', 'superseded');
 CREATE INDEX tasks_undoing ON tasks (tenant_id, created_at) WHERE kind = 'undo_action';

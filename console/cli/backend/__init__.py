@@ -10,16 +10,21 @@ from console.cli.options import database, operator_name, remote_token, remote_ur
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
     from datetime import datetime, timedelta
+    from pathlib import Path
 
     from console.cli.options import EndpointChange, Selection
+    from console.cli.user.importing import Mistakes
     from console.rejected import Rejected
     from console.status_document import Status
+    from shared.db.accounts.audit import AuditEntry
     from shared.db.host.endpoints import Endpoint, NewEndpoint
-    from shared.db.jobs import Group, Job, JobProgress, Verb
+    from shared.db.jobs import Item, Job, JobProgress, Verb
     from shared.db.reading.events import EventSummary
+    from shared.db.reading.groups import FailureGroup
     from shared.db.reading.repairs import RepairableTenant, RepairView
     from shared.db.reading.tasks import TaskDetails, TaskGroup, TaskSummary
-    from shared.db.tenants.tenants import TenantOverview
+    from shared.db.tenants.tenants import JournalEntry, PolicyChange, TenantOverview
+    from shared.db.users.users import NewUser, User
     from shared.host.notification import FeedItems
 
 
@@ -65,7 +70,7 @@ class Backend(Protocol):
     def job(self, number: int) -> JobProgress | None:
         """Return a job and what became of its tasks."""
 
-    def job_groups(self, number: int) -> Sequence[Group]:
+    def job_groups(self, number: int) -> Sequence[TaskGroup]:
         """Count the tasks of a job by tenant, kind, state and cause."""
 
     def help_job(self, number: int) -> None:
@@ -103,6 +108,40 @@ class Backend(Protocol):
 
     def resume_tenant(self, tenant_id: int) -> None:
         """Resume a tenant's work, if it is paused."""
+
+    def set_policy(self, tenant_id: int, change: PolicyChange) -> None:
+        """Change a tenant's policy for future events."""
+
+    def tenant_journal(self, tenant_id: int, *, limit: int) -> Sequence[JournalEntry]:
+        """Return the latest changes of a tenant and of what belongs to it, newest first."""
+
+    def list_users(self, tenant_id: int, *, limit: int) -> Sequence[User]:
+        """Return a tenant's users by external id."""
+
+    def add_user(self, tenant_id: int, user: NewUser) -> None:
+        """Add a user."""
+
+    def set_user_active(self, tenant_id: int, external_id: str, *, active: bool) -> None:
+        """Match mail with a user, or no more. Raises NothingMatched for an unknown user."""
+
+    def set_user_action(self, tenant_id: int, external_id: str, action: str | None) -> None:
+        """Set a user's action; None: the tenant's. Raises NothingMatched for an unknown user."""
+
+    def import_users(
+        self, tenant_id: int, file: Path, mistakes: Mistakes, *, move: bool, dry_run: bool
+    ) -> dict[str, int]:
+        """Import the users of a CSV file, collect its mistakes, and count the users by outcome."""
+
+    def list_groups(self, wanted: Selection, *, limit: int) -> Sequence[FailureGroup]:
+        """Return the groups of failures that match, the one that failed last first."""
+
+    def list_job_items(self, number: int, *, outcome: str | None, limit: int) -> Sequence[Item]:
+        """Return tasks of a job in order, with what became of each."""
+
+    def list_audit(
+        self, *, who: str | None, verb: str | None, allowed: bool | None, limit: int
+    ) -> Sequence[AuditEntry]:
+        """Return the latest entries of the audit that match, the latest first."""
 
     def repairable_tenants(self, tenant_id: int | None) -> Sequence[RepairableTenant]:
         """Return the connected tenants, or this one if it is connected."""

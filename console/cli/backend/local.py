@@ -6,48 +6,60 @@ import json
 import time
 import zlib
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from console.cli.commands import NothingMatched
-from console.cli.options import find_tenant
+from console.cli.options import find_tenant, unknown_user
 from console.cli.output import say
+from console.cli.user.importing import import_file
 from console.event_document import event_document
 from console.feed_watch import LOOK_SECONDS, number_and_look
 from console.operations import endpoints as endpoint_operations
 from console.operations import jobs as job_operations
 from console.operations import tenants as tenant_operations
-from console.operations.audited import in_transaction
+from console.operations.audited import Change, carry_out, in_transaction
 from shared.connection.vault import TokenVault
 from shared.db import jobs
+from shared.db.accounts import audit
+from shared.db.accounts.audit import AuditFilter
 from shared.db.host import endpoints, facts, feed
 from shared.db.host.feed import FeedFilter
 from shared.db.jobs import STATES, Plan
-from shared.db.reading import events, repairs, status, tasks
-from shared.db.reading.filters import Filter
+from shared.db.reading import events, groups, repairs, status, tasks
 from shared.db.tenants import tenants
+from shared.db.users import users
 from shared.errors import Fenced
 from shared.host.body import build, links_at
 from shared.host.notification import Cursor, FeedItems
 from shared.settings import load
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-    from datetime import datetime, timedelta
+    from collections.abc import Callable, Sequence
+    from datetime import timedelta
+    from pathlib import Path
 
     from console.access.actor import Actor
     from console.cli.options import EndpointChange, Selection
+    from console.cli.user.importing import Mistakes
     from console.operations.audited import Run
     from console.rejected import Rejected
     from console.status_document import Status
+    from shared.db.accounts.audit import AuditEntry
     from shared.db.core.pool import Connection
     from shared.db.host.endpoints import Endpoint, NewEndpoint
-    from shared.db.jobs import Group, Job, JobProgress, Verb
+    from shared.db.jobs import Item, Job, JobProgress, Verb
     from shared.db.reading.events import EventSummary
+    from shared.db.reading.filters import Filter
+    from shared.db.reading.groups import FailureGroup
     from shared.db.reading.repairs import RepairableTenant, RepairView
     from shared.db.reading.tasks import TaskDetails, TaskGroup, TaskSummary
-    from shared.db.tenants.tenants import TenantOverview
+    from shared.db.tenants.tenants import JournalEntry, PolicyChange, TenantOverview
+    from shared.db.users.users import NewUser, User
+
+T = TypeVar("T")
 
 MOST_GROUPS = 1_000
 FEED_PAGE = 20  # notifications
@@ -123,7 +135,7 @@ class Local:
         """Plan a job for the tasks that match now."""
         plan = Plan(
             verb=verb,
-            words=job_operations.described(wanted.words(), wanted.ids),
+            words=job_operations.described(wanted.words, wanted.ids),
             requested_by=self.actor.name,
             reason=reason,
             accept_size=accept_size,
@@ -142,7 +154,7 @@ class Local:
         """Return a job and what became of its tasks."""
         return jobs.progress(self.conn, number)
 
-    def job_groups(self, number: int) -> list[Group]:
+    def job_groups(self, number: int) -> list[TaskGroup]:
         """Count the tasks of a job."""
         return jobs.groups(self.conn, number, limit=MOST_GROUPS)
 
@@ -210,6 +222,70 @@ class Local:
         with suppress(tenant_operations.NotPaused):
             tenant_operations.resume_tenant(self._run, self.actor, tenant_id)
 
+    def set_policy(self, tenant_id: int, change: PolicyChange) -> None:
+        """Change a tenant's policy for future events."""
+        tenant_operations.set_policy(self._run, self.actor, tenant_id, change)
+
+    def tenant_journal(self, tenant_id: int, *, limit: int) -> list[JournalEntry]:
+        """Return the latest changes of a tenant and of what belongs to it."""
+        return tenants.journal(self.conn, tenant_id, limit=limit)
+
+    def list_users(self, tenant_id: int, *, limit: int) -> list[User]:
+        """Return a tenant's users by external id."""
+        return users.page(self.conn, tenant_id, limit=limit)
+
+    def add_user(self, tenant_id: int, user: NewUser) -> None:
+        """Add a user."""
+        self._change_users(tenant_id, lambda conn: users.add(conn, tenant_id, user))
+
+    def set_user_active(self, tenant_id: int, external_id: str, *, active: bool) -> None:
+        """Match mail with a user, or no more."""
+        change = users.activate if active else users.deactivate
+        self._change_user(external_id, tenant_id, lambda conn: change(conn, tenant_id, external_id))
+
+    def set_user_action(self, tenant_id: int, external_id: str, action: str | None) -> None:
+        """Set a user's action."""
+        self._change_user(external_id, tenant_id, lambda conn: users.set_action(conn, tenant_id, external_id, action))
+
+    def import_users(
+        self, tenant_id: int, file: Path, mistakes: Mistakes, *, move: bool, dry_run: bool
+    ) -> dict[str, int]:
+        """Import the users of a CSV file in one transaction."""
+
+        def work(conn: Connection) -> dict[str, int]:
+            return import_file(conn, tenant_id, file, mistakes, move=move, dry_run=dry_run)
+
+        return self._change_users(tenant_id, work, detail="import, dry run" if dry_run else "import")
+
+    def _change_user(self, external_id: str, tenant_id: int, change: Callable[[Connection], bool]) -> None:
+        def work(conn: Connection) -> None:
+            if not change(conn):
+                raise unknown_user(external_id)
+
+        self._change_users(tenant_id, work)
+
+    def _change_users(self, tenant_id: int, work: Callable[[Connection], T], *, detail: str = "") -> T:
+        """Change users of a tenant; the journal names them, and the audit who did it."""
+
+        def work_as_operator(conn: Connection) -> T:
+            tenants.act_as(conn, self.actor.signature)
+            return work(conn)
+
+        change = Change(verb="users", target=f"users of tenant {tenant_id}", tenant_id=tenant_id, detail=detail)
+        return carry_out(self._run, self.actor, change, work_as_operator)
+
+    def list_groups(self, wanted: Selection, *, limit: int) -> list[FailureGroup]:
+        """Return the groups of failures that match."""
+        return groups.latest(self.conn, self._filter(wanted), limit=limit)
+
+    def list_job_items(self, number: int, *, outcome: str | None, limit: int) -> list[Item]:
+        """Return tasks of a job in order."""
+        return jobs.items(self.conn, number, limit=limit, outcome=outcome)
+
+    def list_audit(self, *, who: str | None, verb: str | None, allowed: bool | None, limit: int) -> list[AuditEntry]:
+        """Return the latest entries of the audit that match."""
+        return audit.latest(self.conn, AuditFilter(who=who, verb=verb, allowed=allowed), limit=limit)
+
     def repairable_tenants(self, tenant_id: int | None) -> list[RepairableTenant]:
         """Return the connected tenants, or this one if it is connected."""
         return repairs.repairable_tenants(self.conn, tenant_id)
@@ -245,15 +321,9 @@ class Local:
         return read_rejected(load("redis_url"))
 
     def _filter(self, wanted: Selection) -> Filter:
-        return Filter(
-            tenant_id=find_tenant(self.conn, wanted.tenant).id if wanted.tenant else None,
-            state=wanted.state,
-            code=wanted.code,
-            kind=wanted.kind,
-            since=wanted.since,
-            endpoint=wanted.endpoint,
-            ids=wanted.ids or None,
-        )
+        tenant = wanted.words.tenant
+        tenant_id = find_tenant(self.conn, tenant).id if tenant else None
+        return replace(wanted.words.filter(tenant_id=tenant_id, now=datetime.now(UTC)), ids=wanted.ids or None)
 
 
 def _vault() -> TokenVault:

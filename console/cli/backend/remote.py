@@ -2,94 +2,63 @@
 
 from __future__ import annotations
 
+import re
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from datetime import datetime, timedelta
-from typing import TYPE_CHECKING, Any, TypeVar
-from uuid import uuid4
+from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
 
-import requests
-from pydantic import TypeAdapter, ValidationError
-
+from console.cli.backend.rest_client import LONGEST_PAGE, Refused, RestClient, read_as
 from console.cli.commands import NothingMatched
+from console.cli.options import unknown_user
+from console.cli.user.importing import read_file, show_moves
 from console.rejected import Rejected
 from console.status_document import Status
+from shared.db.accounts.audit import AuditEntry
 from shared.db.host.endpoints import Endpoint, NewEndpoint
-from shared.db.jobs import Group, Job, JobProgress, Verb
+from shared.db.jobs import Item, Job, JobProgress, Verb
 from shared.db.reading.events import EventSummary
+from shared.db.reading.groups import FailureGroup
 from shared.db.reading.repairs import RepairableTenant, RepairView
 from shared.db.reading.status import ParkedTenant
 from shared.db.reading.tasks import TaskDetails, TaskGroup, TaskSummary
-from shared.db.tenants.tenants import TenantOverview
-from shared.errors import MailroomError
+from shared.db.tenants.tenants import JournalEntry, TenantOverview
+from shared.db.users.user_writes import AddressMove, Mistake
+from shared.db.users.users import User
 from shared.host.notification import FeedItems
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Mapping, Sequence
+    from pathlib import Path
 
     from console.cli.options import EndpointChange, Selection
+    from console.cli.user.importing import Mistakes
+    from shared.db.tenants.tenants import PolicyChange
+    from shared.db.users.users import NewUser
 
-T = TypeVar("T")
-
-LONGEST_PAGE = 500  # rows
-TIMEOUTS = (5.0, 60.0)  # seconds to connect, and to wait for an answer
-NOT_FOUND = 404
+MOST_IMPORTED = 5_000  # users that one request of the API takes
 TOO_MANY_READERS = "too_many_readers"
 
 
-class ConsoleAway(MailroomError):
-    """No Mailroom console answers at this address."""
-
-    code = "console_away"
-
-
-class Refused(MailroomError):
-    """The console refuses a request; `code` is that of its problem."""
-
-    def __init__(self, status: int, code: str, message: str):
-        super().__init__(message)
-        self.status = status
-        self.code = code
-
-
-class _Bearer(requests.auth.AuthBase):
-    """Sends the token; unlike a header of the session it is not replaced by an entry of a .netrc file."""
-
-    def __init__(self, token: str):
-        self._header = f"Bearer {token}"
-
-    def __call__(self, request: requests.PreparedRequest) -> requests.PreparedRequest:
-        request.headers["Authorization"] = self._header
-        return request
-
-
-class Remote:
+class Remote(RestClient):
     """A console, asked with an API token."""
-
-    def __init__(self, url: str, token: str):
-        self._url = url
-        self._session = requests.Session()
-        self._session.auth = _Bearer(token)
-
-    def __enter__(self) -> Remote:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._session.close()
 
     def list_events(self, wanted: Selection, *, limit: int) -> list[EventSummary]:
         """Return the newest events that match."""
-        return self._rows(list[EventSummary], "events", "events", self._narrowed(wanted), limit=limit)
+        return self.rows(list[EventSummary], "events", "events", self._narrowed(wanted), limit=limit)
 
     def find_events(self, name: str, *, tenant: str | None, company: str | None) -> list[EventSummary]:
         """Return the events with this id."""
         company = self.tenant(tenant).company_id if tenant else company
-        found = self._rows(list[EventSummary], "events", "events", {"id": name}, limit=LONGEST_PAGE)
+        found = self.rows(list[EventSummary], "events", "events", {"id": name}, limit=LONGEST_PAGE)
         return [event for event in found if company in {None, event.company_id}]
 
     def event_document(self, number: int) -> dict[str, Any]:
         """Return all that is known of an event."""
-        document = self._get(f"events/{number}")
+        document = self.get(f"events/{number}")
         for moment in document["timeline"]:
             for name in ("at", "ended_at"):
                 if moment.get(name):
@@ -99,7 +68,7 @@ class Remote:
     def event_body(self, number: int) -> bytes | None:
         """Return the body of an event."""
         try:
-            return self._send("POST", f"events/{number}/reveal").content
+            return self.send("POST", f"events/{number}/reveal").content
         except Refused as refusal:
             if refusal.code == "body_gone":
                 return None
@@ -110,62 +79,62 @@ class Remote:
         query = {"after": after, "tenant": tenant, "type": types}
         given = {name: value for name, value in query.items() if value is not None}
         try:
-            page = self._get("messages", {**given, "wait": str(wait)})
+            page = self.get("messages", {**given, "wait": str(wait)})
         except Refused as refusal:
             if refusal.code != TOO_MANY_READERS:
                 raise
             time.sleep(1)
-            page = self._get("messages", given)
+            page = self.get("messages", given)
         return FeedItems(page["messages"], page["next"])
 
     def list_tasks(self, wanted: Selection, *, limit: int) -> list[TaskSummary]:
         """Return the newest tasks that match."""
-        return self._rows(list[TaskSummary], "tasks", "tasks", self._narrowed(wanted), limit=limit)
+        return self.rows(list[TaskSummary], "tasks", "tasks", self._narrowed(wanted), limit=limit)
 
     def task(self, number: int) -> TaskDetails | None:
         """Return a task and its attempts."""
-        return self._find(TaskDetails, f"tasks/{number}")
+        return self.find(TaskDetails, f"tasks/{number}")
 
     def count_tasks(self, verb: Verb, wanted: Selection) -> list[TaskGroup]:
         """Count the tasks that a job would change now."""
-        query = {"verb": verb, "q": self._checked(wanted).words().text()}
+        query = {"verb": verb, "q": self._text(wanted)}
         if wanted.ids:
             query["tasks"] = ",".join(map(str, wanted.ids))
-        return _read(list[TaskGroup], self._get("jobs/preview", query)["groups"])
+        return read_as(list[TaskGroup], self.get("jobs/preview", query)["groups"])
 
     def plan_job(self, verb: Verb, wanted: Selection, *, reason: str, accept_size: bool) -> int:
         """Plan a job for the tasks that match now."""
-        order = {"verb": verb, "q": self._checked(wanted).words().text(), "reason": reason, "accept_size": accept_size}
+        order = {"verb": verb, "q": self._text(wanted), "reason": reason, "accept_size": accept_size}
         if wanted.ids:
             order["tasks"] = list(wanted.ids)
-        return int(self._create("jobs", order)["job"]["id"])
+        return int(self.create("jobs", order)["job"]["id"])
 
     def step_job(self, number: int, step: str) -> Job:
         """Start, pause, resume or cancel a job."""
-        return _read(Job, self._send("POST", f"jobs/{number}/{step}").json()["job"])
+        return read_as(Job, self.send("POST", f"jobs/{number}/{step}").json()["job"])
 
     def list_jobs(self, *, limit: int) -> list[Job]:
         """Return the latest jobs."""
-        return self._rows(list[Job], "jobs", "jobs", {}, limit=limit)
+        return self.rows(list[Job], "jobs", "jobs", {}, limit=limit)
 
     def job(self, number: int) -> JobProgress | None:
         """Return a job and what became of its tasks."""
-        return self._find(JobProgress, f"jobs/{number}")
+        return self.find(JobProgress, f"jobs/{number}")
 
-    def job_groups(self, number: int) -> list[Group]:
+    def job_groups(self, number: int) -> list[TaskGroup]:
         """Count the tasks of a job."""
-        return _read(list[Group], self._get(f"jobs/{number}/groups")["groups"])
+        return read_as(list[TaskGroup], self.get(f"jobs/{number}/groups")["groups"])
 
     def help_job(self, number: int) -> None:
         """Do nothing: the workers carry the job out."""
 
     def running_kinds(self) -> set[str]:
         """Return the kinds of processes that run."""
-        return {process["kind"] for process in self._get("processes")["processes"]}
+        return {process["kind"] for process in self.get("processes")["processes"]}
 
     def list_endpoints(self) -> list[Endpoint]:
         """Return the endpoints of the host application by name."""
-        found = [_endpoint(each) for each in self._pages("endpoints", "endpoints", {})]
+        found = [_endpoint(each) for each in self.pages("endpoints", "endpoints", {})]
         return sorted(found, key=lambda each: each.name)
 
     def endpoint(self, name: str) -> Endpoint:
@@ -178,169 +147,184 @@ class Remote:
     def add_endpoint(self, new: NewEndpoint) -> str:
         """Add an endpoint, and return its secret."""
         order = {**vars(new), "types": None if new.types is None else list(new.types)}
-        return str(self._send("POST", "endpoints", body=order).json()["secret"])
+        return str(self.send("POST", "endpoints", body=order).json()["secret"])
 
     def rotate_secret(self, endpoint_id: int, *, overlap: timedelta) -> str:
         """Give an endpoint a new secret, and return it."""
         query = {"overlap_hours": str(round(overlap.total_seconds() / 3600))}
-        return str(self._send("POST", f"endpoints/{endpoint_id}/rotate", query=query).json()["secret"])
+        return str(self.send("POST", f"endpoints/{endpoint_id}/rotate", query=query).json()["secret"])
 
     def change_endpoint(self, endpoint_id: int, change: EndpointChange) -> None:
         """Hold, release or remove an endpoint."""
         if change == "remove":
-            self._send("DELETE", f"endpoints/{endpoint_id}")
+            self.send("DELETE", f"endpoints/{endpoint_id}")
         else:
-            self._send("POST", f"endpoints/{endpoint_id}/{change}")
+            self.send("POST", f"endpoints/{endpoint_id}/{change}")
 
     def test_endpoint(self, endpoint_id: int) -> int:
         """Have a test sent to an endpoint, and return the number of its task."""
-        return int(self._send("POST", f"endpoints/{endpoint_id}/test").json()["task_id"])
+        return int(self.send("POST", f"endpoints/{endpoint_id}/test").json()["task_id"])
 
     def list_tenants(self, customer: str | None) -> list[tuple[TenantOverview, int]]:
         """Return the tenants by name, each with the number of its parked tasks."""
         query = {} if customer is None else {"customer": customer}
-        found = [_tenant(each) for each in self._pages("tenants", "tenants", query)]
-        parked = _read(list[ParkedTenant], list(self._pages("parked", "tenants", {})))
+        found = [_tenant(each) for each in self.pages("tenants", "tenants", query)]
+        parked = read_as(list[ParkedTenant], list(self.pages("parked", "tenants", {})))
         waiting = {each.tenant_id: each.tasks for each in parked}
         return [(each, waiting.get(each.id, 0)) for each in sorted(found, key=lambda each: each.name)]
 
     def tenant(self, name: str) -> TenantOverview:
         """Return the tenant with this name or company id."""
-        found = self._get("tenants", {"name": name})["tenants"]
+        found = self.get("tenants", {"name": name})["tenants"]
         if not found:
             raise NothingMatched(f"there is no tenant {name!r}; `mailroom tenant list` lists all")
         return _tenant(found[0])
 
     def pause_tenant(self, tenant_id: int) -> None:
         """Pause a tenant's work, unless it is parked already."""
-        self._send("POST", f"tenants/{tenant_id}/pause")
+        self.send("POST", f"tenants/{tenant_id}/pause")
 
     def resume_tenant(self, tenant_id: int) -> None:
         """Resume a tenant's work, if it is paused."""
-        self._send("POST", f"tenants/{tenant_id}/resume")
+        self.send("POST", f"tenants/{tenant_id}/resume")
+
+    def set_policy(self, tenant_id: int, change: PolicyChange) -> None:
+        """Change a tenant's policy for future events."""
+        given = {name: value for name, value in vars(change).items() if value is not None}
+        if act_within := given.pop("act_within", None):
+            given["act_within_seconds"] = int(act_within.total_seconds())
+        self.send("PATCH", f"tenants/{tenant_id}", body=given)
+
+    def tenant_journal(self, tenant_id: int, *, limit: int) -> list[JournalEntry]:
+        """Return the latest changes of a tenant and of what belongs to it."""
+        return self.rows(list[JournalEntry], f"tenants/{tenant_id}/journal", "entries", {}, limit=limit)
+
+    def list_users(self, tenant_id: int, *, limit: int) -> list[User]:
+        """Return a tenant's users by external id."""
+        return self.rows(list[User], f"tenants/{tenant_id}/users", "users", {}, limit=limit)
+
+    def add_user(self, tenant_id: int, user: NewUser) -> None:
+        """Add a user."""
+        self.send("PUT", _user_path(tenant_id, user.external_id), query={"new": "true"}, body=_fields(user))
+
+    def set_user_active(self, tenant_id: int, external_id: str, *, active: bool) -> None:
+        """Match mail with a user, or no more."""
+        with _known_user(external_id):
+            if active:
+                self.send("PATCH", _user_path(tenant_id, external_id), body={"active": True})
+            else:
+                self.send("DELETE", _user_path(tenant_id, external_id))
+
+    def set_user_action(self, tenant_id: int, external_id: str, action: str | None) -> None:
+        """Set a user's action."""
+        with _known_user(external_id):
+            self.send("PATCH", _user_path(tenant_id, external_id), body={"action": action})
+
+    def import_users(
+        self, tenant_id: int, file: Path, mistakes: Mistakes, *, move: bool, dry_run: bool
+    ) -> dict[str, int]:
+        """Import the users of a CSV file in one request, all of them in one transaction."""
+        columns, lines = read_file(file, mistakes, most=MOST_IMPORTED)
+        if not lines:
+            return {}
+        has_actions = columns.action is not None
+        body = {
+            "users": [
+                {
+                    "external_id": line.user.external_id,
+                    **{name: value for name, value in _fields(line.user).items() if name != "action" or has_actions},
+                }
+                for line in lines
+            ],
+            "left_out": "keep",
+            "addresses_of_others": "move" if move else "refuse",
+        }
+        query = {"partial": "true", "dry_run": str(dry_run).lower()}
+        result = self.send("POST", f"tenants/{tenant_id}/users/bulk", query=query, body=body).json()
+        for fault in result["errors"]:
+            place = re.fullmatch(r"#/users/(\d+)/addresses/(\d+)", fault["pointer"])
+            address = lines[int(place[1])].user.addresses[int(place[2])].as_given if place else None
+            mistakes.add(Mistake(line=lines[fault["index"]].line, what=fault["detail"], address=address))
+        show_moves(
+            [AddressMove(address=each["address"], owner=each["was"], heir=each["now"]) for each in result["moved"]]
+        )
+        counts = {name: int(result[name]) for name in ("added", "changed", "unchanged")}
+        return {**counts, "moved": len(result["moved"])}
+
+    def list_groups(self, wanted: Selection, *, limit: int) -> list[FailureGroup]:
+        """Return the groups of failures that match."""
+        return self.rows(list[FailureGroup], "failure-groups", "groups", self._narrowed(wanted), limit=limit)
+
+    def list_job_items(self, number: int, *, outcome: str | None, limit: int) -> list[Item]:
+        """Return tasks of a job in order."""
+        query = {"outcome": outcome} if outcome else {}
+        return self.rows(list[Item], f"jobs/{number}/items", "items", query, limit=limit)
+
+    def list_audit(self, *, who: str | None, verb: str | None, allowed: bool | None, limit: int) -> list[AuditEntry]:
+        """Return the latest entries of the audit that match."""
+        given = {"who": who, "verb": verb, "allowed": None if allowed is None else str(allowed).lower()}
+        query = {name: value for name, value in given.items() if value is not None}
+        return self.rows(list[AuditEntry], "audit", "entries", query, limit=limit)
 
     def repairable_tenants(self, tenant_id: int | None) -> list[RepairableTenant]:
         """Return the connected tenants, or this one if it is connected."""
-        found = _read(list[RepairableTenant], self._get("repairs/candidates")["tenants"])
+        found = read_as(list[RepairableTenant], self.get("repairs/candidates")["tenants"])
         return [each for each in found if tenant_id in {None, each.id}]
 
     def request_repairs(self, tenant_ids: Sequence[int], *, since: datetime, dry_run: bool) -> list[int]:
         """Ask for a repair of each tenant."""
         order = {"tenant_ids": list(tenant_ids), "since": since.isoformat(), "dry_run": dry_run}
-        return _read(list[int], self._create("repairs", order)["repair_ids"])
+        return read_as(list[int], self.create("repairs", order)["repair_ids"])
 
     def repairs(self, numbers: Sequence[int]) -> list[RepairView]:
         """Return the repairs with these numbers, sorted by tenant."""
-        return _read(list[RepairView], self._get("repairs", {"ids": ",".join(map(str, numbers))})["repairs"])
+        return read_as(list[RepairView], self.get("repairs", {"ids": ",".join(map(str, numbers))})["repairs"])
 
     def stop_repairs(self, tenant_id: int | None) -> int:
         """Stop the open repairs of one tenant or of all."""
-        return int(self._send("POST", "repairs/stop", body={"tenant_id": tenant_id}).json()["stopped"])
+        return int(self.send("POST", "repairs/stop", body={"tenant_id": tenant_id}).json()["stopped"])
 
     def status(self) -> Status:
         """Return the figures of `mailroom status`."""
-        return _read(Status, self._get("status"))
+        return read_as(Status, self.get("status"))
 
     def rejected(self) -> Rejected:
         """Return the requests that the door rejected in the last 24 hours."""
-        return _read(Rejected, self._get("rejected"))
+        return read_as(Rejected, self.get("rejected"))
 
-    def _checked(self, wanted: Selection) -> Selection:
-        """Return the selection with the tenant's own name. Raises NothingMatched for an unknown tenant."""
-        return replace(wanted, tenant=self.tenant(wanted.tenant).name) if wanted.tenant else wanted
+    def _text(self, wanted: Selection) -> str:
+        """Return the filter words, with the tenant's own name. Raises NothingMatched for an unknown tenant."""
+        words = wanted.words
+        return (replace(words, tenant=self.tenant(words.tenant).name) if words.tenant else words).text()
 
     def _narrowed(self, wanted: Selection) -> dict[str, str]:
-        return {"q": self._checked(wanted).words().text()}
-
-    def _rows(self, kind: type[T], path: str, member: str, query: Mapping[str, str], *, limit: int) -> T:
-        return _read(kind, list(self._pages(path, member, query, limit=limit)))
-
-    def _pages(self, path: str, member: str, query: Mapping[str, str], *, limit: int | None = None) -> Iterator[Any]:
-        """Yield the rows of a list, page by page."""
-        after: dict[str, str] = {}
-        while True:
-            size = LONGEST_PAGE if limit is None else min(limit, LONGEST_PAGE)
-            page = self._get(path, {**query, **after, "limit": str(size)})
-            yield from page[member]
-            limit = None if limit is None else limit - len(page[member])
-            if page["next"] is None or limit == 0:
-                return
-            after = {"after": str(page["next"])}
-
-    def _find(self, kind: type[T], path: str) -> T | None:
-        try:
-            return _read(kind, self._get(path))
-        except Refused as refusal:
-            if refusal.status == NOT_FOUND:
-                return None
-            raise
-
-    def _get(self, path: str, query: Mapping[str, str] | None = None) -> dict[str, Any]:
-        document: dict[str, Any] = self._send("GET", path, query=query).json()
-        return document
-
-    def _create(self, path: str, body: object) -> dict[str, Any]:
-        """Create something, and send the request once more when its answer is lost."""
-        key = uuid4().hex
-        try:
-            answer = self._send("POST", path, body=body, key=key)
-        except ConsoleAway:
-            answer = self._send("POST", path, body=body, key=key)
-        document: dict[str, Any] = answer.json()
-        return document
-
-    def _send(
-        self,
-        method: str,
-        path: str,
-        *,
-        query: Mapping[str, str] | None = None,
-        body: object = None,
-        key: str | None = None,
-    ) -> requests.Response:
-        try:
-            answer = self._session.request(
-                method,
-                f"{self._url}/api/v1/{path}",
-                params=query,
-                json=body,
-                headers={"Idempotency-Key": key},
-                timeout=TIMEOUTS,
-                allow_redirects=False,  # a token goes nowhere else
-            )
-        except requests.RequestException as error:
-            raise ConsoleAway(f"{self._url} does not answer ({type(error).__name__}); check --url") from error
-        if not answer.ok or answer.is_redirect:
-            raise _refusal(answer)
-        return answer
+        return {"q": self._text(wanted)}
 
 
-def _refusal(answer: requests.Response) -> MailroomError:
-    if answer.headers.get("Content-Type") != "application/problem+json":
-        place = answer.headers.get("Location")
-        return ConsoleAway(
-            f"{answer.url} is no console of Mailroom: it answered {answer.status_code}"
-            + (f" and leads to {place}" if place else "")
-        )
-    problem = answer.json()
-    faults = "".join(f"; {each['detail']}" for each in problem.get("errors", ()))
-    return Refused(answer.status_code, problem["code"], problem["detail"] + faults)
+def _user_path(tenant_id: int, external_id: str) -> str:
+    return f"tenants/{tenant_id}/users/{quote(external_id, safe='')}"
 
 
-def _read(kind: type[T], value: object) -> T:
+def _fields(user: NewUser) -> dict[str, Any]:
+    fields = {"name": user.name, "addresses": [each.as_given for each in user.addresses], "action": user.action}
+    return fields if user.active is None else {**fields, "active": user.active}
+
+
+@contextmanager
+def _known_user(external_id: str) -> Iterator[None]:
     try:
-        return TypeAdapter(kind).validate_python(value)
-    except ValidationError as error:
-        [first, *_] = error.errors()
-        place = ".".join(map(str, first["loc"]))
-        raise ConsoleAway(f"the console is of another release: {place}: {first['msg']}") from None
+        yield
+    except Refused as refusal:
+        if refusal.code == "unknown_user":
+            raise unknown_user(external_id) from None
+        raise
 
 
 def _tenant(document: Mapping[str, Any]) -> TenantOverview:
     seconds = document["act_within_seconds"]
-    return _read(TenantOverview, {**document, "act_within": timedelta(seconds=seconds)})
+    return read_as(TenantOverview, {**document, "act_within": timedelta(seconds=seconds)})
 
 
 def _endpoint(document: Mapping[str, Any]) -> Endpoint:
     values = {name: value for name, value in document.items() if name != "possible_changes"}
-    return _read(Endpoint, {"not_before": None, "probe_at": None, **values})
+    return read_as(Endpoint, {"not_before": None, "probe_at": None, **values})

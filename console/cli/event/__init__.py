@@ -8,10 +8,10 @@ import click
 
 from console.cli.backend import backend
 from console.cli.commands import NothingMatched
-from console.cli.options import filter_options, json_option, limit_option, selection_from
-from console.cli.output import print_json, print_table, say_if_empty
+from console.cli.options import csv_option, filter_options, json_option, limit_option, selection_from
+from console.cli.output import print_json, print_rows, print_table, say_if_empty
+from console.filter_words import EVENT_LIST
 from console.times import format_short_time
-from shared.models import EVENT_STATES
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -26,18 +26,20 @@ def event() -> None:
 
 
 @event.command("list")
-@filter_options(EVENT_STATES)
+@filter_options(EVENT_LIST)
 @limit_option
 @json_option
-def list_(limit: int, as_json: bool, **chosen: Any) -> None:
+@csv_option
+def list_(limit: int, as_json: bool, as_csv: bool, **chosen: Any) -> None:
     """List the newest events.
 
     Example: mailroom event list --tenant Acme --state failed --since 2h
     """
+    from shared.db.reading.events import EventSummary
+
     with backend() as mailroom:
-        found = mailroom.list_events(selection_from(chosen), limit=limit)
-    if as_json:
-        print_json(found)
+        found = mailroom.list_events(selection_from(chosen, EVENT_LIST), limit=limit)
+    if print_rows(EventSummary, found, as_json=as_json, as_csv=as_csv):
         return
     rows = [(format_short_time(e.received_at), e.id, e.type, e.tenant or e.company_id, e.state, e.cause) for e in found]
     columns = ("received (UTC)", "event", "type", "tenant", "state", "cause")

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from console.cli.backend import backend
-from console.cli.options import database, find_tenant, json_option, limit_option
+from console.cli.options import json_option, limit_option
 from console.cli.output import print_json, print_pairs, print_table
 from console.times import format_duration, format_time
 from shared.text import clean
@@ -60,10 +60,8 @@ def journal(name: str, limit: int, as_json: bool) -> None:
 
     Changes of its users, addresses, connection, links and own tokens count; no secret is shown.
     """
-    from shared.db.tenants import tenants
-
-    with database() as conn:
-        found = tenants.journal(conn, find_tenant(conn, name).id, limit=limit)
+    with backend() as mailroom:
+        found = mailroom.tenant_journal(mailroom.tenant(name).id, limit=limit)
     if as_json:
         print_json(found)
         return

@@ -8,9 +8,9 @@ from typing import Any
 import click
 
 from console.cli.backend import backend
-from console.cli.options import Duration, Since, database_to_change, find_tenant, json_option, yes_option
+from console.cli.options import Duration, Since, json_option, yes_option
 from console.cli.tenant.overview import print_tenant
-from shared.actions import validate_wait_for, validated_action, validated_inboxes
+from shared.actions import validated_action, validated_inboxes
 
 
 @click.command()
@@ -61,12 +61,12 @@ def _set(
         only_inboxes=_only_inboxes(inboxes, all_inboxes=all_inboxes),
         **parts,
     )
-    with database_to_change() as conn:
-        tenants.lock(conn, find_tenant(conn, name).id)
-        tenant = find_tenant(conn, name)
-        validate_wait_for(change.action or tenant.action, change.wait_for or tenant.wait_for)
-        tenants.set_policy(conn, tenant.id, change)
-        print_tenant(find_tenant(conn, name), as_json=as_json)
+    with backend() as mailroom:
+        tenant = mailroom.tenant(name)
+        if change != tenants.PolicyChange():
+            mailroom.set_policy(tenant.id, change)
+            tenant = mailroom.tenant(name)
+        print_tenant(tenant, as_json=as_json)
 
 
 def _only_inboxes(inboxes: tuple[str, ...], *, all_inboxes: bool) -> list[str] | None:

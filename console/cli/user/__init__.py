@@ -2,30 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
+from console.cli.backend import backend
 from console.cli.commands import PARTLY_FAILED
-from console.cli.options import (
-    database,
-    database_to_change,
-    dry_run_option,
-    find_tenant,
-    json_option,
-    limit_option,
-    tenant_option,
-    unknown_user,
-)
+from console.cli.options import dry_run_option, json_option, limit_option, tenant_option
 from console.cli.output import print_json, print_table, say
 from shared.actions import validated_action
 
 if TYPE_CHECKING:
     from console.cli.user.importing import Mistakes
-    from shared.db.core.pool import Connection
 
 InFile = click.Path(exists=True, dir_okay=False, allow_dash=True, path_type=Path)
 OutFile = click.Path(dir_okay=False, writable=True, path_type=Path)
@@ -41,9 +31,8 @@ def user() -> None:
 @tenant_option
 def deactivate(external_id: str, tenant: str) -> None:
     """Match no more mail with a user. Earlier matches keep their reason; no sync takes this back."""
-    from shared.db.users import users
-
-    _change(tenant, external_id, users.deactivate)
+    with backend() as mailroom:
+        mailroom.set_user_active(mailroom.tenant(tenant).id, external_id, active=False)
     click.echo(f"deactivated {external_id}")
 
 
@@ -52,9 +41,8 @@ def deactivate(external_id: str, tenant: str) -> None:
 @tenant_option
 def activate(external_id: str, tenant: str) -> None:
     """Match a user again. The next sync deactivates a user who is blocked in Front."""
-    from shared.db.users import users
-
-    _change(tenant, external_id, users.activate)
+    with backend() as mailroom:
+        mailroom.set_user_active(mailroom.tenant(tenant).id, external_id, active=True)
     click.echo(f"activated {external_id}")
 
 
@@ -68,19 +56,12 @@ def policy(external_id: str, tenant: str, action: str | None, no_action: bool) -
 
     Example: mailroom user policy tea_b7x2c --tenant Acme --action archive
     """
-    from shared.db.users import users
-
     if (action is None) != no_action:
         raise click.UsageError("say either --action ACTION or --no-action")
     chosen = None if action is None else validated_action(action)
-    _change(tenant, external_id, lambda conn, tenant_id, user: users.set_action(conn, tenant_id, user, chosen))
+    with backend() as mailroom:
+        mailroom.set_user_action(mailroom.tenant(tenant).id, external_id, chosen)
     click.echo(f"{external_id}: {chosen or 'the action of the tenant'}")
-
-
-def _change(tenant: str, external_id: str, change: Callable[[Connection, int, str], bool]) -> None:
-    with database_to_change() as conn:
-        if not change(conn, find_tenant(conn, tenant).id, external_id):
-            raise unknown_user(external_id)
 
 
 @user.command()
@@ -95,11 +76,10 @@ def add(tenant: str, external_id: str, name: str, emails: tuple[str, ...], actio
     Example: mailroom user add --tenant Acme --id 17 --name "Nora Lind" --email nora@acme.example
     """
     from console.user_validation import validated_user
-    from shared.db.users import users
 
     new_user = validated_user(external_id, name, emails, action)
-    with database_to_change() as conn:
-        users.add(conn, find_tenant(conn, tenant).id, new_user)
+    with backend() as mailroom:
+        mailroom.add_user(mailroom.tenant(tenant).id, new_user)
     click.echo(f"added {new_user.external_id}")
 
 
@@ -109,10 +89,8 @@ def add(tenant: str, external_id: str, name: str, emails: tuple[str, ...], actio
 @json_option
 def list_(tenant: str, limit: int, as_json: bool) -> None:
     """List a tenant's users by id."""
-    from shared.db.users import users
-
-    with database() as conn:
-        found = users.page(conn, find_tenant(conn, tenant).id, limit=limit)
+    with backend() as mailroom:
+        found = mailroom.list_users(mailroom.tenant(tenant).id, limit=limit)
     if as_json:
         print_json(found)
         return
@@ -139,13 +117,14 @@ def import_(  # noqa: PLR0913, PLR0917 -- one parameter an option
     their numbers (exit code 4), all others go in. Users whom the file does not name stay.
     Example: mailroom user import people.csv --tenant Acme --dry-run
     """
-    from console.cli.user.importing import Mistakes, import_file
+    from console.cli.user.importing import Mistakes
 
     with ExitStack() as stack:
         errors = stack.enter_context(errors_file.open("w", encoding="utf-8")) if errors_file else None
         mistakes = Mistakes(file=errors)
-        conn = stack.enter_context(database_to_change())
-        outcomes = import_file(conn, find_tenant(conn, tenant).id, file, mistakes, move=move, dry_run=dry_run)
+        mailroom = stack.enter_context(backend())
+        tenant_id = mailroom.tenant(tenant).id
+        outcomes = mailroom.import_users(tenant_id, file, mistakes, move=move, dry_run=dry_run)
     counts = {name: outcomes.get(name, 0) for name in ("added", "changed", "unchanged", "moved")}
     counts["invalid"] = len(mistakes.lines)
     _print_mistakes(mistakes, errors_file)

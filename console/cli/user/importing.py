@@ -7,9 +7,10 @@ import io
 import shutil
 import sys
 import tempfile
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import BinaryIO, TextIO, cast
 
@@ -17,11 +18,18 @@ from console.cli.output import count_progress, say
 from console.cli.user.csv_table import Columns, detect_encoding, numbered_lines, read_header, read_users
 from shared.db.core.pool import Connection
 from shared.db.users import user_writes, users
-from shared.db.users.user_writes import ImportedUser, Mistake
+from shared.db.users.user_writes import AddressMove, ImportedUser, Mistake, repeated
+from shared.errors import MailroomError
 
 STDIN = Path("-")
 MAX_SHOWN = 20  # mistakes, and moved addresses, printed one by one
 BATCH_SIZE = 2_000  # lines in memory at a time
+
+
+class TooManyUsers(MailroomError):
+    """The file has more users than one request may carry."""
+
+    code = "too_many_users"
 
 
 @dataclass(kw_only=True)
@@ -52,12 +60,12 @@ def import_file(  # noqa: PLR0913 -- each choice is named at the call
     with conn.transaction(force_rollback=dry_run), _open(path) as file:
         users.lock(conn, tenant_id)
         user_writes.create_staging_tables(conn)
-        columns = _stage(conn, file, mistakes)
+        columns = _read(file, mistakes, partial(user_writes.stage, conn))
         for mistake in user_writes.remove_repeated_lines(conn):
             mistakes.add(mistake)
         for mistake in user_writes.remove_taken_addresses(conn, tenant_id, move=move):
             mistakes.add(mistake)
-        moved = _print_moves(conn, tenant_id)
+        moved = show_moves(user_writes.moves(conn, tenant_id))
         user_writes.delete_old_addresses(conn, tenant_id)
         with count_progress("writing", user_writes.count_lines(conn)) as advance:
             for written in user_writes.write_users(conn, tenant_id, with_actions=columns.action is not None):
@@ -84,7 +92,33 @@ def _copied(pipe: BinaryIO) -> Iterator[BinaryIO]:
         yield cast("BinaryIO", copy)
 
 
-def _stage(conn: Connection, file: TextIO, mistakes: Mistakes) -> Columns:
+def read_file(path: Path, mistakes: Mistakes, *, most: int) -> tuple[Columns, list[ImportedUser]]:
+    """Return the columns and the users of a file; of several lines with one external id the first one counts.
+
+    Raises TooManyUsers.
+    """
+    users_of_file: list[ImportedUser] = []
+    first_lines: dict[str, int] = {}
+
+    def take(batch: list[ImportedUser]) -> None:
+        for entry in batch:
+            external_id = entry.user.external_id
+            earlier = first_lines.setdefault(external_id, entry.line)
+            if earlier == entry.line:
+                users_of_file.append(entry)
+            else:
+                mistakes.add(Mistake(line=entry.line, what=repeated(external_id, earlier), earlier=earlier))
+        if len(users_of_file) > most:
+            raise TooManyUsers(
+                f"from elsewhere a file may have {most:,} users; import it beside the console, or in parts"
+            )
+
+    with _open(path) as file:
+        return _read(file, mistakes, take), users_of_file
+
+
+def _read(file: TextIO, mistakes: Mistakes, take: Callable[[list[ImportedUser]], None]) -> Columns:
+    """Read the file in batches of users, and return its columns."""
     size = file.buffer.seek(0, io.SEEK_END)
     file.buffer.seek(0)
     lines = numbered_lines(file)
@@ -94,7 +128,7 @@ def _stage(conn: Connection, file: TextIO, mistakes: Mistakes) -> Columns:
     with count_progress("reading", size) as advance:
         read = 0
         for batch in _batches(read_users(lines, columns)):
-            user_writes.stage(conn, [entry for entry in batch if isinstance(entry, ImportedUser)])
+            take([entry for entry in batch if isinstance(entry, ImportedUser)])
             for entry in batch:
                 if isinstance(entry, Mistake):
                     mistakes.add(entry)
@@ -113,10 +147,10 @@ def _batches(entries: Iterable[ImportedUser | Mistake]) -> Iterator[list[Importe
     yield batch
 
 
-def _print_moves(conn: Connection, tenant_id: int) -> int:
+def show_moves(moves: Iterable[AddressMove]) -> int:
     """Print the first addresses with a new owner, and return the number of all."""
     moved = 0
-    for moved, move in enumerate(user_writes.moves(conn, tenant_id), 1):
+    for moved, move in enumerate(moves, 1):
         if moved <= MAX_SHOWN:
             say(f"{move.address} moves from user {move.owner} to user {move.heir}")
     if moved > MAX_SHOWN:

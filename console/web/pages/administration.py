@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from flask import abort, flash, redirect, request, url_for
 
 from console.access.actor import ROLES, VERBS
+from console.filter_words import api_address, command_line, is_number
 from console.operations import accounts as operations
 from console.shown_settings import shown_settings
 from console.web.pages.shell import PAGE_SIZE, address, current_actor, page, reading, render
@@ -16,7 +17,7 @@ from shared.db.accounts import accounts, audit
 from shared.db.accounts.audit import AuditFilter
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
     from flask.typing import ResponseReturnValue
 
@@ -29,18 +30,36 @@ ANSWERS = {"yes": True, "no": False}
 @page("/audit")
 def audit_page() -> ResponseReturnValue:
     """List who asked for what, the latest first, whether it was allowed or not."""
-    given = {name: request.args.get(name, "").strip() or None for name in ("who", "verb", "allowed")}
-    wanted = AuditFilter(
-        who=given["who"],
-        verb=given["verb"],
-        allowed=ANSWERS.get(given["allowed"] or ""),
-        before_id=request.args.get("before", type=int),
-    )
+    wanted = audit_filter(request.args)
     with reading() as conn:
         rows = audit.latest(conn, wanted, limit=PAGE_SIZE)
     older = address(before=rows[-1].id) if len(rows) == PAGE_SIZE else None
+    answer = None if wanted.allowed is None else "allowed" if wanted.allowed else "refused"
+    query = {
+        "who": wanted.who,
+        "verb": wanted.verb,
+        "allowed": wanted.allowed if wanted.allowed is None else str(wanted.allowed).lower(),
+    }
     return render(
-        "pages/audit.html", title="Audit", section="Audit", rows=rows, given=given, verbs=sorted(VERBS), older=older
+        "pages/audit.html",
+        title="Audit",
+        section="Audit",
+        rows=rows,
+        given=request.args,
+        verbs=sorted(VERBS),
+        older=older,
+        command=command_line("audit", {"who": wanted.who, "verb": wanted.verb, "answer": answer}),
+        api_address=current_resources().settings.public_url + api_address("audit", query),
+    )
+
+
+def audit_filter(given: Mapping[str, str]) -> AuditFilter:
+    """Return the filter that an address or a form asks for."""
+    return AuditFilter(
+        who=given.get("who", "").strip() or None,
+        verb=given.get("verb", "").strip() or None,
+        allowed=ANSWERS.get(given.get("allowed", "")),
+        before_id=int(before) if is_number(before := given.get("before", "")) else None,
     )
 
 

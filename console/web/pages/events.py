@@ -15,14 +15,23 @@ from console.attachment_content import (
     require_stored,
 )
 from console.event_document import timeline
+from console.filter_words import EVENT_LIST
 from console.operations.audited import Change, carry_out
-from console.web.pages.shell import PAGE_SIZE, current_actor, older_address, page, read_filter, reading, render
+from console.web.pages.shell import (
+    PAGE_SIZE,
+    current_actor,
+    list_values,
+    older_address,
+    page,
+    read_filter,
+    reading,
+    render,
+)
 from console.web.problems import problem_page
 from console.web.resources import current_resources
 from console.why_nothing import why_nothing
 from shared.db.reading import attachments, events
 from shared.errors import ConfigurationError, StorageUnavailable
-from shared.models import EVENT_STATES
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -33,14 +42,12 @@ if TYPE_CHECKING:
     from shared.db.reading.attachments import Attachment
     from shared.db.reading.events import EventDetails
 
-WORDS = ("tenant", "state", "code", "kind", "type", "conversation", "since", "until")
-
 
 @page("/events")
 def events_page() -> ResponseReturnValue:
     """List the newest events that match; an id alone leads to its event."""
     with reading() as conn:
-        listing = read_filter(conn, allowed=WORDS, states=EVENT_STATES)
+        listing = read_filter(conn, EVENT_LIST)
         name = listing.words.name
         rows = events.find_by_any_id(conn, name) if name else events.latest(conn, listing.filter, limit=PAGE_SIZE)
     if name and len(rows) == 1:
@@ -50,9 +57,8 @@ def events_page() -> ResponseReturnValue:
         title="Events",
         section="Events",
         rows=rows,
-        listing=listing,
+        **list_values(listing),
         older=older_address([row.number for row in rows]),
-        suggestions=[*(f"state:{each}" for each in EVENT_STATES), "since:1h", "since:1d"],
     )
 
 

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
-from flask import abort, flash, request, url_for
+from flask import abort, flash, redirect, request, url_for
 
 from console.failure_texts import text_of
+from console.filter_words import GROUP_LIST, TASK_LIST, is_number
 from console.operations import tasks as operations
 from console.web.pages.shell import (
     PAGE_SIZE,
     address,
     back,
     current_actor,
+    list_values,
     older_address,
     page,
     read_filter,
@@ -23,17 +26,17 @@ from console.web.pages.shell import (
 from console.web.problems import problem_page
 from console.web.resources import current_resources
 from shared.db.reading import groups, tasks
-from shared.db.reading.groups import GROUP_STATES
 from shared.db.tasks.failure_groups import Decision
-from shared.models import TASK_STATES
+from shared.models import GROUP_STATES
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from flask.typing import ResponseReturnValue
 
-GROUP_WORDS = ("tenant", "state", "code", "kind")
-TASK_WORDS = ("tenant", "state", "code", "kind", "type", "group", "endpoint", "conversation", "since", "until")
+    from console.web.pages.shell import Listing
+    from shared.db.reading.tasks import TaskSummary
+
 IGNORED_FOR = {"1d": timedelta(days=1), "7d": timedelta(days=7), "ever": None}
 
 
@@ -41,42 +44,62 @@ IGNORED_FOR = {"1d": timedelta(days=1), "7d": timedelta(days=7), "ever": None}
 def failed_page() -> ResponseReturnValue:
     """List the groups of failures that need somebody, the latest first."""
     with reading() as conn:
-        listing = read_filter(conn, allowed=GROUP_WORDS, states=GROUP_STATES)
-        seen_before = _moment(request.args.get("seen_before", ""))
-        rows = groups.latest(
-            conn, listing.filter, limit=PAGE_SIZE, before=None if seen_before is None else (seen_before, 0)
-        )
+        listing = read_filter(conn, GROUP_LIST)
+        rows = groups.latest(conn, listing.filter, limit=PAGE_SIZE, before=_seen_before())
     return render(
         "pages/failed.html",
         title="Failed",
         section="Failed",
         rows=rows,
-        listing=listing,
         text_of=text_of,
-        older=address(seen_before=rows[-1].last_seen.isoformat()) if len(rows) == PAGE_SIZE else None,
-        suggestions=[f"state:{each}" for each in GROUP_STATES],
+        # The tasks of all these groups have the same filter but for the state of the groups.
+        task_words=replace(listing.words, state="failed").text(),
+        older=address(seen_before=rows[-1].last_seen.isoformat(), before=rows[-1].id)
+        if len(rows) == PAGE_SIZE
+        else None,
+        **list_values(listing),
     )
 
 
 @page("/tasks")
 def tasks_page() -> ResponseReturnValue:
-    """List the newest tasks that match."""
+    """List the newest tasks that match; an id alone leads to its task or event."""
     with reading() as conn:
-        listing = read_filter(conn, allowed=TASK_WORDS, states=TASK_STATES)
+        listing = read_filter(conn, TASK_LIST)
         group = groups.get(conn, listing.filter.group) if listing.filter.group else None
         rows = tasks.latest(conn, listing.filter, limit=PAGE_SIZE)
+    if name := listing.words.name:
+        found = (
+            url_for("pages.task_page", number=int(name)) if is_number(name) else url_for("pages.events_page", q=name)
+        )
+        return redirect(found, 303)
     return render(
         "pages/tasks.html",
         title="Tasks",
         section="Failed",
         rows=rows,
-        listing=listing,
+        retryable={row.id for row in rows if _is_possible("retry", row)},
+        changeable=_count_changeable(listing, rows),
         group=group,
         text=text_of(group.code) if group else None,
         ignored_for=IGNORED_FOR,
         older=older_address([row.id for row in rows]),
-        suggestions=[*(f"state:{each}" for each in TASK_STATES), "since:1h", "since:1d"],
+        **list_values(listing),
     )
+
+
+def _is_possible(verb: str, task: TaskSummary) -> bool:
+    return any(each.verb == verb and each.is_possible for each in operations.possible_changes(task))
+
+
+def _count_changeable(listing: Listing, rows: list[TaskSummary]) -> int | None:
+    """Return the number of tasks that match and can be changed; None where nobody asks, or where it takes long."""
+    actor = current_actor()
+    if not rows or listing.words.is_open or not (actor.may("retry") or actor.may("discard")):
+        return None
+    counted = current_resources().lookups.changeable_tasks.get((listing.words, listing.filter.tenant_id))
+    here = sum(_is_possible("retry", row) or _is_possible("discard", row) for row in rows)
+    return None if counted is None else max(counted, here)
 
 
 @page("/tasks/<int:number>")
@@ -161,11 +184,14 @@ def _changed(change: Callable[[], str], place: str) -> ResponseReturnValue:
         abort(404)
     except operations.ReasonMissing as refusal:
         return problem_page(422, "The reason is missing", f"{refusal}.".capitalize(), again=place)
-    return back(place)
+    return back(place, anchor=request.form.get("row", ""))
 
 
-def _moment(text: str) -> datetime | None:
+def _seen_before() -> tuple[datetime, int] | None:
+    """Return the place in the list after which the page begins."""
+    number = request.args.get("before", type=int)
     try:
-        return datetime.fromisoformat(text) if text else None
+        moment = datetime.fromisoformat(request.args.get("seen_before", ""))
     except ValueError:
         return None
+    return None if number is None or moment.tzinfo is None else (moment, number)

@@ -9,18 +9,18 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import wraps
 from typing import TYPE_CHECKING, Any, TypeVar, cast
-from urllib.parse import urlencode
+from urllib.parse import quote, urlencode
 
 import structlog
-from flask import Blueprint, Response, g, make_response, redirect, render_template, request, url_for
+from flask import Blueprint, Response, abort, g, make_response, redirect, render_template, request, url_for
 from flask_wtf.csrf import CSRFError, CSRFProtect
 
 from console.access.actor import VERBS, NotAllowed
-from console.filter_words import BadFilter, Words, read_words
+from console.filter_words import BadFilter, Words, read_words, suggestions
 from console.operations.audited import Change, carry_out
 from console.remedies import capped
 from console.web import login
-from console.web.display import register_filters
+from console.web.display import ZONE_COOKIE, exact, register_filters, viewer_zone, zone_named
 from console.web.problems import problem_page
 from console.web.resources import current_resources
 from shared import installed_version
@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from flask.typing import ResponseReturnValue
 
     from console.access.actor import Actor
+    from console.filter_words import FilteredList
     from shared.db.core.pool import Connection
     from shared.db.figures import OpenWork
 
@@ -74,8 +75,11 @@ POLICY = "; ".join(
 )
 PAGE_SIZE = 50  # rows
 READ_SECONDS = 2.0
-VIEW_COOKIES = {"zone": ("UTC", "local"), "live": ("on", "off")}
+LIVE_COOKIE = "mailroom-live"
+YEAR = 31_536_000  # seconds
 SEEN_HEADER = "X-Seen"
+#: The time at the server, as the foot of each page shows it.
+NOW_HEADER = "X-Now"
 _SEEN = "0" * 16  # stands in a page where the digest of the page is put
 
 csrf = CSRFProtect()
@@ -134,8 +138,8 @@ def render(template: str, *, title: str, section: str = "", status: int = 200, *
         section=section,
         account=login.current_account(),
         actor=g.actor,
-        zone=_view("zone"),
-        live=_view("live") == "on",
+        zone=getattr(viewer_zone(), "key", "UTC"),
+        live=request.cookies.get(LIVE_COOKIE) != "off",
         here=address(),
         now=datetime.now(UTC),
         nav=_navigation(),
@@ -146,9 +150,10 @@ def render(template: str, *, title: str, section: str = "", status: int = 200, *
         **values,
     )
     digest = hashlib.sha256(text.encode()).hexdigest()[: len(_SEEN)]
+    now = {NOW_HEADER: exact(datetime.now(UTC))}
     if _is_fragment() and request.headers.get(SEEN_HEADER) == digest:
-        return Response(status=204)
-    return Response(text.replace(f'data-seen="{_SEEN}"', f'data-seen="{digest}"', 1), status)
+        return Response(status=204, headers=now)
+    return Response(text.replace(f'data-seen="{_SEEN}"', f'data-seen="{digest}"', 1), status, headers=now)
 
 
 def _navigation() -> tuple[tuple[str, str], ...]:
@@ -184,40 +189,57 @@ def address(**changes: str | int | None) -> str:
     return f"{request.path}?{query}" if query else request.path
 
 
-def back(default: str) -> ResponseReturnValue:
-    """Return to the page whose form was sent, at the same place of it."""
+def back(default: str, *, anchor: str = "") -> ResponseReturnValue:
+    """Return to the page whose form was sent, at the same place of it: with its filter, and at the row `anchor`."""
     target = login.local_path(request.form.get("back", ""))
-    return redirect(default if target == "/" else target, 303)
+    place = f"#{quote(anchor)}" if anchor else ""
+    return redirect((default if target == "/" else target) + place, 303)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Listing:
     """The filter of a list: the words as typed, their meaning, or the reason why they cannot be read."""
 
+    listed: FilteredList
     words: Words
     text: str
     filter: Filter
     problem: str | None
 
 
-def read_filter(conn: Connection, *, allowed: tuple[str, ...], states: tuple[str, ...]) -> Listing:
-    """Read the filter of a list from the page's address. Words that cannot be read narrow nothing, and say why."""
-    return parse_filter(
-        conn, request.args.get("q", ""), allowed=allowed, states=states, before=request.args.get("before", type=int)
-    )
+def read_filter(conn: Connection, listed: FilteredList) -> Listing:
+    """Read the filter of a list from the page's address. Words that cannot be read narrow nothing, and say why.
+
+    A time that names no zone is one of the reader's. The page is then opened once more with the zone in its address, so
+    that the address means the same to everybody.
+    """
+    listing = parse_filter(conn, request.args.get("q", ""), listed, before=request.args.get("before", type=int))
+    exact_words = listing.words.with_zone(viewer_zone())
+    if exact_words != listing.words:
+        abort(redirect(address(q=exact_words.text()), 303))
+    return listing
 
 
-def parse_filter(
-    conn: Connection, text: str, *, allowed: tuple[str, ...], states: tuple[str, ...], before: int | None = None
-) -> Listing:
+def parse_filter(conn: Connection, text: str, listed: FilteredList, *, before: int | None = None) -> Listing:
     """Read filter words that somebody typed. Words that cannot be read narrow nothing, and say why."""
     try:
-        words = read_words(text, allowed=allowed, states=states)
+        words = read_words(text, listed)
         tenant_id = _tenant_id(conn, words.tenant)
-        wanted = words.filter(tenant_id=tenant_id, now=datetime.now(UTC), before_id=before)
+        wanted = words.filter(tenant_id=tenant_id, now=datetime.now(viewer_zone()), before_id=before)
     except BadFilter as problem:
-        return Listing(words=Words(), text=text, filter=Filter(before_id=before), problem=str(problem))
-    return Listing(words=words, text=text, filter=wanted, problem=None)
+        return Listing(listed=listed, words=Words(), text=text, filter=Filter(before_id=before), problem=str(problem))
+    return Listing(listed=listed, words=words, text=text, filter=wanted, problem=None)
+
+
+def list_values(listing: Listing) -> dict[str, Any]:
+    """Return what the page of a list needs for its filter, and for the same list by command and through the API."""
+    resources = current_resources()
+    return {
+        "listing": listing,
+        "suggestions": suggestions(listing.listed, resources.lookups.known_values.get()),
+        "command": listing.words.as_command(listing.listed),
+        "api_address": resources.settings.public_url + listing.words.as_address(listing.listed),
+    }
 
 
 def older_address(numbers: list[int]) -> str | None:
@@ -244,18 +266,13 @@ def newest_address() -> str:
 def set_view() -> ResponseReturnValue:
     """Remember in this browser how times are shown, and whether pages update."""
     answer = make_response(back("/"))
-    for name, values in VIEW_COOKIES.items():
-        if request.form.get(name) in values:
-            answer.set_cookie(
-                f"mailroom-{name}", request.form[name], samesite="Strict", httponly=True, max_age=31536000
-            )
+    chosen = {LIVE_COOKIE: "off" if request.form.get("live") == "off" else "on" if "live" in request.form else None}
+    if "zone" in request.form:
+        chosen[ZONE_COOKIE] = getattr(zone_named(request.form["zone"]), "key", "UTC")
+    for name, value in chosen.items():
+        if value is not None:
+            answer.set_cookie(name, value, samesite="Strict", httponly=True, max_age=YEAR)
     return answer
-
-
-def _view(name: str) -> str:
-    values = VIEW_COOKIES[name]
-    chosen = request.cookies.get(f"mailroom-{name}", "")
-    return chosen if chosen in values else values[0]
 
 
 def _is_fragment() -> bool:

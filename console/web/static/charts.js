@@ -11,7 +11,7 @@
   };
 
   const clock = (zone) => new Intl.DateTimeFormat("en-GB", {
-    hour: "2-digit", minute: "2-digit", timeZoneName: "short", ...(zone === "UTC" ? { timeZone: "UTC" } : {}),
+    hour: "2-digit", minute: "2-digit", timeZoneName: "short", timeZone: zone,
   });
 
   // Says what the pointer is on, in place of the highest minute.

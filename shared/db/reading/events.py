@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from datetime import datetime
+from itertools import product
 from typing import TYPE_CHECKING, Any, TypeVar
 from uuid import UUID
 
@@ -13,18 +14,24 @@ from psycopg.rows import class_row
 
 from shared.db.reading.filters import (
     FREQUENT_KINDS,
+    LATE,
+    OF_ADDRESS,
     OF_CONVERSATION,
     PARKED_TENANTS,
     RARE_KIND,
+    RECORDED_LATE,
     SHOWN_TASK_STATE,
     Filter,
+    address_values,
+    highest_id,
     lowest_id,
+    of_type,
     where,
 )
 from shared.text import clean
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
 
     from shared.db.core.pool import Connection
 
@@ -197,15 +204,10 @@ STATES: Mapping[str, tuple[str, ...]] = {
 }
 CONDITIONS = {
     "tenant_id": "e.tenant_id = %(tenant_id)s",
-    "code": """e.id IN (
-        SELECT k.event_id FROM tasks k WHERE k.code = %(code)s
-        UNION ALL SELECT c.id FROM events c WHERE c.cause = %(code)s
-        UNION ALL SELECT p.id FROM events p WHERE p.state = 'processing'
-            AND p.tenant_id = ANY(ARRAY(SELECT id FROM tenants WHERE parked_cause = %(code)s)))""",
     "since": "e.received_at >= %(since)s",
     "until": "e.received_at < %(until)s",
     "conversation_id": OF_CONVERSATION,
-    "type": "e.type = %(type)s",
+    "email": OF_ADDRESS,
     "before_id": "e.id < %(before_id)s",
 }
 
@@ -237,25 +239,54 @@ JOURNAL = "SELECT at, what, who, detail FROM journal WHERE event_id = %s ORDER B
 
 def latest(conn: Connection, wanted: Filter, *, limit: int) -> list[EventSummary]:
     """Return the latest events that match the filter, latest first."""
-    if wanted.state is None:
-        return _latest(conn, wanted, None, limit)
-    found = [row for state in STATES.get(wanted.state, ()) for row in _latest(conn, wanted, state, limit)]
+    addresses = address_values(conn, wanted.email) if wanted.email else {}
+    values = {**wanted.values(), **addresses, "limit": limit}
+    found: list[EventSummary] = []
+    for conditions in _alternatives(conn, wanted):
+        query = sql.SQL(SUMMARIES) + where(wanted, conditions) + sql.SQL(" ORDER BY e.id DESC LIMIT %(limit)s")
+        with conn.cursor(row_factory=class_row(EventSummary)) as cursor:
+            found += cursor.execute(query, values).fetchall()
     return sorted(found, key=lambda row: row.number, reverse=True)[:limit]
 
 
-def _latest(conn: Connection, wanted: Filter, state: str | None, limit: int) -> list[EventSummary]:
-    conditions = CONDITIONS | {"state": state or "", "kind": _of_kind(wanted.kind)}
+def _alternatives(conn: Connection, wanted: Filter) -> Iterator[dict[str, str]]:
+    """Yield the conditions of each query: together they give all events that match, and none twice."""
+    common = CONDITIONS | {"kind": _of_kind(wanted.kind), "type": of_type(wanted.type), "code": _of_code(wanted.state)}
     if wanted.since:
-        conditions["since"] += f" AND e.id >= {lowest_id(conn, 'events', 'recorded_at', wanted.since)}"
-    query = sql.SQL(SUMMARIES) + where(wanted, conditions) + sql.SQL(" ORDER BY e.id DESC LIMIT %(limit)s")
-    with conn.cursor(row_factory=class_row(EventSummary)) as cursor:
-        return cursor.execute(query, {**wanted.values(), "limit": limit}).fetchall()
+        common["since"] += f" AND e.id >= {lowest_id(conn, 'events', 'recorded_at', wanted.since)}"
+    for state, until in product(STATES.get(wanted.state or "", ("false",)), _untils(conn, wanted.until)):
+        yield common | {"state": state, "until": until}
+
+
+def _untils(conn: Connection, until: datetime | None) -> tuple[str, ...]:
+    """Return the conditions for events received before then: recorded in order, or late."""
+    if until is None:
+        return ("",)
+    highest = highest_id(conn, "events", "recorded_at", until + LATE)
+    received = CONDITIONS["until"]
+    return f"{received} AND e.id <= {highest}", f"{received} AND e.id > {highest} AND {RECORDED_LATE}"
 
 
 def _of_kind(kind: str | None) -> str:
     if kind in FREQUENT_KINDS:
         return "EXISTS (SELECT FROM tasks k WHERE k.event_id = e.id AND k.kind = %(kind)s)"
     return f"e.id IN (SELECT k.event_id FROM tasks k WHERE {RARE_KIND})"  # noqa: S608 -- text of ours
+
+
+def _of_code(state: str | None) -> str:
+    """Return the condition for events with this code: of one of their tasks, of their own, or of their tenant."""
+    by_task = "SELECT k.event_id FROM tasks k WHERE k.code = %(code)s"
+    by_cause = "SELECT c.id FROM events c WHERE c.cause = %(code)s"
+    parked = "ARRAY(SELECT id FROM tenants WHERE parked_cause = %(code)s)"
+    by_tenant = f"SELECT p.id FROM events p WHERE p.state = 'processing' AND p.tenant_id = ANY({parked})"  # noqa: S608 -- text of ours
+    if state not in {None, "failed"}:  # then no task of the event is failed
+        by_task += " AND k.state <> 'failed'"
+    if state == "parked":  # these events are few
+        return f"(e.cause = %(code)s OR e.tenant_id = ANY({parked}) OR e.id IN ({by_task}))"
+    # Events in work and events that are done have no cause of their own.
+    sources = {None: (by_task, by_cause, by_tenant), "done": (by_task,), "processing": (by_task,)}
+    # OFFSET has the ids found first: the planner would rather look up the tasks of each event.
+    return f"e.id IN ({' UNION ALL '.join(sources.get(state, (by_task, by_cause)))} OFFSET 0)"
 
 
 def find_by_any_id(

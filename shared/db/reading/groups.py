@@ -14,8 +14,6 @@ if TYPE_CHECKING:
     from shared.db.core.pool import Connection
     from shared.db.reading.filters import Filter
 
-GROUP_STATES = ("open", "acknowledged", "ignored", "fixed")
-
 
 @dataclass(frozen=True, kw_only=True)
 class FailureGroup:
@@ -48,6 +46,8 @@ QUERY = f"""
 _LISTED = """
     WHERE (%(tenant_id)s::bigint IS NULL OR g.tenant_id = %(tenant_id)s)
       AND (%(code)s::text IS NULL OR g.code = %(code)s) AND (%(kind)s::text IS NULL OR g.kind = %(kind)s)
+      AND (%(since)s::timestamptz IS NULL OR g.last_seen >= %(since)s)
+      AND (%(until)s::timestamptz IS NULL OR g.first_seen < %(until)s)
       AND (%(before)s::timestamptz IS NULL OR (g.last_seen, g.id) < (%(before)s, %(before_id)s::bigint))
       AND CASE WHEN %(state)s::text IS NOT NULL THEN g.state = %(state)s
                ELSE (g.state IN ('open', 'acknowledged') OR g.state = 'ignored' AND g.ignored_until < now())
@@ -61,8 +61,8 @@ def latest(
 ) -> list[FailureGroup]:
     """Return the groups that match, the one that failed last first; without a state, those that need somebody.
 
-    Of the filter only the tenant, state, code and kind count. `before`: only groups seen last before that time, and
-    those seen at that time with a smaller id.
+    Of the filter the tenant, state, code, kind and times count: a group that failed between them. `before`: only groups
+    seen last before that time, and those seen at that time with a smaller id.
     """
     moment, number = before or (None, 0)
     with conn.cursor(row_factory=class_row(FailureGroup)) as cursor:

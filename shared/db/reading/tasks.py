@@ -12,15 +12,19 @@ from psycopg.sql import SQL, Composable
 from shared.db.reading.events import AttemptView, attempts_of_task
 from shared.db.reading.filters import (
     FREQUENT_KINDS,
+    FREQUENT_TYPES,
     MANY_EVENTS,
     OF_CONVERSATION,
     PARKED_TENANTS,
     RARE_KIND,
     SHOWN_TASK_STATE,
     Filter,
+    highest_id,
     lowest_id,
+    of_type,
     where,
 )
+from shared.models import MOST_COUNTED
 
 if TYPE_CHECKING:
     from shared.db.core.pool import Connection
@@ -108,15 +112,25 @@ STATES = {
     "running": "k.state IN ('queued', 'running') AND k.state = 'running'",
     "parked": _WAITING.format(f"k.tenant_id = ANY({PARKED_TENANTS})"),
 }
+#: The stored states from which somebody may change a task.
+CHANGEABLE = {
+    "failed": "k.state = 'failed'",
+    "ready": "k.state = 'ready' AND k.kind = 'store_attachment' OR k.state = 'ready' AND k.kind = 'notify'"
+    " OR k.state = 'ready' AND k.kind NOT IN ('store_attachment', 'notify')",
+    "queued": "k.state IN ('queued', 'running') AND k.state = 'queued'",
+    # Of notifications alone, which are found by their endpoint.
+    "done": "k.state = 'done' AND k.kind = 'notify'",
+    "discarded": "k.state = 'discarded' AND k.kind = 'notify'",
+}
 CONDITIONS = {
     "tenant_id": "k.tenant_id = %(tenant_id)s",
     "code": "k.code = %(code)s",
     "endpoint": "k.endpoint_id = %(endpoint)s",
     "group": "k.failure_group_id = %(group)s AND k.state = 'failed'",
+    "job": "k.id IN (SELECT i.task_id FROM job_items i WHERE i.job_id = %(job)s)",
     "since": "k.created_at >= %(since)s",
     "until": "k.created_at < %(until)s",
     "conversation_id": OF_CONVERSATION,
-    "type": "e.type = %(type)s",
     "before_id": "k.id < %(before_id)s",
     "ids": "k.id = ANY(%(ids)s)",
 }
@@ -141,12 +155,10 @@ FROM waiting WHERE state IN ('planned', 'superseded') OR state = 'failed' AND in
 
 def latest(conn: Connection, wanted: Filter, *, limit: int) -> list[TaskSummary]:
     """Return the latest tasks that match the filter, latest first."""
-    conditions = _conditions(wanted)
+    conditions = _conditions(conn, wanted)
     if wanted.tenant_id and wanted.state != "failed" and _has_few_events(conn, wanted.tenant_id):
         conditions["tenant_id"] = "k.tenant_id = %(tenant_id)s AND k.event_id = ANY(ARRAY("
         conditions["tenant_id"] += "SELECT id FROM events WHERE tenant_id = %(tenant_id)s))"
-    if wanted.since:
-        conditions["since"] += f" AND k.id >= {lowest_id(conn, 'tasks', 'created_at', wanted.since)}"
     query = SQL(COLUMNS + SOURCE) + where(wanted, conditions) + SQL(" ORDER BY k.id DESC LIMIT %(limit)s")
     with conn.cursor(row_factory=class_row(TaskSummary)) as cursor:
         return cursor.execute(query, {**wanted.values(), "limit": limit}).fetchall()
@@ -161,18 +173,24 @@ def task_details(conn: Connection, task_id: int) -> TaskDetails | None:
 def count_groups(conn: Connection, wanted: Filter, states: tuple[str, ...]) -> list[TaskGroup]:
     """Count the tasks that match the filter and are in one of these states, by tenant, kind, state and code."""
     columns = f"SELECT t.name AS tenant, k.kind, {SHOWN_TASK_STATE} AS state, k.code, count(*) AS count "
-    query = SQL(columns + SOURCE) + _in_states(wanted) + SQL(" GROUP BY 1, 2, 3, 4 ORDER BY 5 DESC")
+    query = SQL(columns + SOURCE) + _in_states(conn, wanted, states) + SQL(" GROUP BY 1, 2, 3, 4 ORDER BY 5 DESC")
     with conn.cursor(row_factory=class_row(TaskGroup)) as cursor:
-        return cursor.execute(query, {**wanted.values(), "states": list(states)}).fetchall()
+        return cursor.execute(query, wanted.values()).fetchall()
 
 
-def matching(wanted: Filter, states: tuple[str, ...]) -> Composable:
-    """Return FROM and WHERE of the tasks, `k`, that match the filter and are in one of these states.
+def count_in_states(conn: Connection, wanted: Filter, states: tuple[str, ...]) -> int:
+    """Count the tasks that match the filter and are in one of these states, up to one more than MOST_COUNTED."""
+    query = SQL("SELECT count(*) FROM (SELECT {} LIMIT %(most)s) counted").format(matching(conn, wanted, states))
+    row = conn.execute(query, {**wanted.values(), "most": MOST_COUNTED + 1}).fetchone()
+    return int(row[0]) if row else 0
 
-    The query takes the values of the filter, and `states`.
+
+def matching(conn: Connection, wanted: Filter, states: tuple[str, ...]) -> Composable:
+    """Return FROM and WHERE of the tasks, `k`, that match the filter and are in one of these states of CHANGEABLE.
+
+    The query takes the values of the filter.
     """
-    assert states  # noqa: S101 -- a caller names them
-    return SQL(SOURCE) + _in_states(wanted)
+    return SQL(SOURCE) + _in_states(conn, wanted, states)
 
 
 def oldest_open_undo(conn: Connection, tenant_id: int) -> datetime:
@@ -205,10 +223,10 @@ def undo_progress(conn: Connection, tenant_id: int, since: datetime) -> UndoProg
     )
 
 
-def _in_states(wanted: Filter) -> Composable:
-    narrowed = where(wanted, _conditions(wanted))
+def _in_states(conn: Connection, wanted: Filter, states: tuple[str, ...]) -> Composable:
+    narrowed = where(wanted, _conditions(conn, wanted))
     joint = " AND " if narrowed.as_string() else "WHERE "
-    return narrowed + SQL(joint + "k.state = ANY(%(states)s)")
+    return narrowed + SQL(f"{joint}({' OR '.join(CHANGEABLE[state] for state in states)})")
 
 
 def _has_few_events(conn: Connection, tenant_id: int) -> bool:
@@ -219,6 +237,14 @@ def _has_few_events(conn: Connection, tenant_id: int) -> bool:
     return row is not None and row[0] < MANY_EVENTS
 
 
-def _conditions(wanted: Filter) -> dict[str, str]:
+def _conditions(conn: Connection, wanted: Filter) -> dict[str, str]:
     kind = "k.kind = %(kind)s" if wanted.kind in FREQUENT_KINDS else RARE_KIND
-    return CONDITIONS | {"state": STATES.get(wanted.state or "", "false"), "kind": kind}
+    conditions = CONDITIONS | {"state": STATES.get(wanted.state or "", "false"), "kind": kind}
+    conditions["type"] = of_type(wanted.type)
+    if wanted.type not in FREQUENT_TYPES:
+        conditions["type"] = f"k.event_id = ANY(ARRAY(SELECT e.id FROM events e WHERE {of_type(wanted.type)}))"  # noqa: S608 -- text of ours
+    if wanted.since:
+        conditions["since"] += f" AND k.id >= {lowest_id(conn, 'tasks', 'created_at', wanted.since)}"
+    if wanted.until:
+        conditions["until"] += f" AND k.id <= {highest_id(conn, 'tasks', 'created_at', wanted.until)}"
+    return conditions

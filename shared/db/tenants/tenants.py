@@ -195,13 +195,13 @@ def act_as(conn: Connection, who: str) -> None:
     conn.execute("SELECT set_config('mailroom.actor', %s, true)", (clean(who, LONGEST_ACTOR),))
 
 
-def journal(conn: Connection, tenant_id: int, *, limit: int) -> list[JournalEntry]:
-    """Return the latest changes of the tenant and of what belongs to it, newest first."""
+def journal(conn: Connection, tenant_id: int, *, limit: int, before_id: int | None = None) -> list[JournalEntry]:
+    """Return the latest changes of the tenant and of what belongs to it, newest first; `before_id` goes on after it."""
     with conn.cursor(row_factory=class_row(JournalEntry)) as cursor:
         return cursor.execute(
-            "SELECT id, at, who, what, kind, name, before, after FROM tenant_journal WHERE tenant_id = %s"
-            " ORDER BY id DESC LIMIT %s",
-            (tenant_id, limit),
+            "SELECT id, at, who, what, kind, name, before, after FROM tenant_journal WHERE tenant_id = %(tenant)s"
+            " AND (%(before)s::bigint IS NULL OR id < %(before)s) ORDER BY id DESC LIMIT %(limit)s",
+            {"tenant": tenant_id, "before": before_id, "limit": limit},
         ).fetchall()
 
 

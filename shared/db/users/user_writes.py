@@ -142,11 +142,15 @@ def remove_repeated_lines(conn: Connection) -> Iterator[Mistake]:
         """,
     )
     for line, external_id, earlier in rows:
-        what = f"external_id {external_id!r} stands on line {earlier} already"
-        yield Mistake(line=line, what=what, earlier=earlier)
+        yield Mistake(line=line, what=repeated(external_id, earlier), earlier=earlier)
     conn.execute(
         "DELETE FROM imported_addresses a WHERE NOT EXISTS (SELECT FROM imported_users u WHERE u.line = a.line)"
     )
+
+
+def repeated(external_id: str, earlier: int) -> str:
+    """Say that the user of a line stands on an earlier line."""
+    return f"external_id {external_id!r} stands on line {earlier} already"
 
 
 def remove_taken_addresses(conn: Connection, tenant_id: int, *, move: bool = False) -> Iterator[Mistake]:

@@ -31,8 +31,19 @@ EVERYWHERE = [
     ("task", "list"),
     ("task", "list", "--state", "failed", "--code", "front_unavailable", "--kind", "apply_action"),
     ("task", "show", "1"),
+    ("event", "list", "--email", "ap@acme.example", "--until", "2100-01-01", "--conversation", "cnv_1"),
+    ("task", "list", "--type", "inbound_received", "--group", "1"),
+    ("task", "list", "--job", "J1"),
+    ("task", "groups"),
     ("job", "list"),
     ("job", "show", "1"),
+    ("job", "items", "1"),
+    ("job", "items", "1", "--outcome", "open"),
+    ("audit", "--verb", "users"),
+    ("user", "list", "--tenant", "Acme"),
+    ("tenant", "policy", "Acme"),
+    ("tenant", "journal", "Acme"),
+    ("tenant", "journal", "Acme", "--limit", "1"),
     ("tenant", "list"),
     ("tenant", "list", "--customer", "nobody"),
     ("tenant", "show", "Acme"),
@@ -52,10 +63,11 @@ FAILING = [
     ("repair", "--stop"),
     ("repair", "--since", "6h", "--yes"),
 ]
+AS_CSV = {("event", "list"), ("task", "list"), ("task", "groups"), ("job", "items"), ("audit",)}
 ONLY_HERE = [
-    ("user", "list", "--tenant", "Acme"),
-    ("tenant", "journal", "Acme"),
-    ("tenant", "policy", "Acme", "--action", "archive"),
+    ("tenant", "policy", "Acme", "--undo-since", "2h"),
+    ("tenant", "connect", "Acme"),
+    ("inbox", "list", "--tenant", "Acme"),
     ("api-token", "list"),
     ("admin", "list"),
     ("doctor",),
@@ -110,7 +122,8 @@ def working(database: str) -> Iterator[None]:
 
 def test_the_output_is_the_same_elsewhere(places: Places) -> None:
     for arguments in EVERYWHERE:
-        for options in ((), ("--json",)):
+        lists = {arguments[:1], arguments[:2]} & AS_CSV
+        for options in ((), ("--json",), *((("--csv",),) if lists else ())):
             [here, elsewhere] = [place(*arguments, *options) for place in (places.here, places.elsewhere)]
             assert here.stdout, arguments
             assert elsewhere.stdout == here.stdout, arguments
@@ -148,6 +161,67 @@ def test_tasks_are_retried_and_discarded_from_elsewhere(
     said = places.elsewhere("job", "pause", "3", code=1).stderr
     assert said == places.here("job", "pause", "3", code=1).stderr
     assert said.startswith("job_moved_on: ")
+
+
+def test_policy_and_users_are_changed_from_elsewhere(places: Places, conn: psycopg.Connection, tmp_path: Path) -> None:
+    acme = ("--tenant", "Acme")
+    changed = ("tenant", "policy", "Acme", "--action", "tag:tag_1", "--act-within", "2d", "--only-inbox", "inb_1")
+    assert places.elsewhere(*changed).stdout == places.here("tenant", "show", "Acme").stdout
+    assert places.here.json("tenant", "show", "Acme")["action"] == "tag:tag_1"
+    assert (
+        places.here(*changed, "--all-inboxes", code=2).stderr
+        == places.elsewhere(*changed, "--all-inboxes", code=2).stderr
+    )
+    new = ("--id", "a/b 1", "--name", "Ana", "--email", "ana@acme.example")
+    assert places.elsewhere("user", "add", *acme, *new, "--action", "archive").stdout == "added a/b 1\n"
+    taken = [place("user", "add", *acme, *new, code=1).stderr for place in (places.here, places.elsewhere)]
+    assert taken[0] == taken[1]
+    assert taken[0].startswith("user_taken: ")
+    for arguments, field, value in (
+        (("deactivate", "a/b 1"), "active", False),
+        (("activate", "a/b 1"), "active", True),
+        (("policy", "a/b 1", "--action", "trash"), "action", "trash"),
+        (("policy", "a/b 1", "--no-action"), "action", None),
+    ):
+        said = places.elsewhere("user", *arguments, *acme).stdout
+        found = {each["external_id"]: each for each in places.here.json("user", "list", *acme)}
+        assert found["a/b 1"][field] is value or found["a/b 1"][field] == value
+        assert said == places.here("user", *arguments, *acme).stdout
+    missing = [place("user", "activate", "99", *acme, code=3).stderr for place in (places.here, places.elsewhere)]
+    assert missing[0] == missing[1]
+    entries = conn.execute("SELECT who, via FROM audit WHERE verb = 'users' GROUP BY 1, 2").fetchall()
+    assert ("API token elsewhere", "api") in entries
+    assert {via for _, via in entries} == {"api", "cli"}
+
+
+def test_users_are_imported_from_elsewhere_as_beside_the_database(places: Places, tmp_path: Path) -> None:
+    file = tmp_path / "people.csv"
+    header = "external_id,name,email,email,active\n"
+    wrong = "3,No,nora@,,\n1,Again,x@acme.example,,\n5,Odd,o@acme.example,,maybe\n"
+    wrong += "4,Taken,nora@acme.example,t@acme.example,\n"
+    for text, code in (
+        (header + "1,Nora,nora@acme.example,n.lind@acme.example,\n2,Jo,jo@acme.example,,no\n" + wrong, 4),
+        (header + "9,Heir,nora@acme.example,,\n", 4),
+        ("external_id,name,email,action\n2,Jo,jo@acme.example,archive\n", 0),
+        ("external_id,name,email\n2,Jo B,jo@acme.example\n", 0),
+        ("external_id,name,email\n", 0),
+    ):
+        file.write_text(text, encoding="utf-8")
+        for options in (("--dry-run",), ("--move-addresses", "--dry-run"), ()):
+            arguments = ("user", "import", file, "--tenant", "Acme", *options)
+            kept = places.here("user", "list", "--tenant", "Acme").stdout
+            here = places.here(
+                *arguments, "--dry-run", code=code if "--move-addresses" not in options or "Taken" in text else 0
+            )
+            elsewhere = places.elsewhere(*arguments, code=here.exit_code)
+            assert elsewhere.stderr == here.stderr
+            assert elsewhere.stdout.removeprefix("would be: ") == here.stdout.removeprefix("would be: ")
+            assert not options or places.here("user", "list", "--tenant", "Acme").stdout == kept
+    [jo] = [each for each in places.here.json("user", "list", "--tenant", "Acme") if each["external_id"] == "2"]
+    assert (jo["name"], jo["action"], jo["active"]) == ("Jo B", "archive", False)
+    file.write_text(header + "".join(f"{n},N,n{n}@acme.example,,\n" for n in range(5_001)), encoding="utf-8")
+    said = places.elsewhere("user", "import", file, "--tenant", "Acme", code=1).stderr
+    assert "too_many_users: from elsewhere a file may have 5,000 users" in said
 
 
 def test_tenants_are_paused_and_repaired_from_elsewhere(places: Places, conn: psycopg.Connection) -> None:

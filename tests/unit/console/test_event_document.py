@@ -3,37 +3,17 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING
 
 from console.event_document import timeline
-from shared.db.reading.events import ActionView, AttemptView, EventDetails, EventHeader, RecipientView
+from shared.db.reading.events import ActionView, AttemptView, RecipientView
+from tests.unit.console.made_events import EVENT, HEADER, at
 
-START = datetime(2026, 3, 1, 8, 0, tzinfo=UTC)
+if TYPE_CHECKING:
+    from datetime import datetime
 
+    from shared.db.reading.events import EventDetails
 
-def at(seconds: float) -> datetime:
-    return START + timedelta(seconds=seconds)
-
-
-HEADER = EventHeader(
-    number=1,
-    id="evt_1",
-    tenant_id=1,
-    company_id="cmp_a",
-    tenant="Acme",
-    type="inbound_received",
-    state="done",
-    cause=None,
-    conversation_id="cnv_1",
-    message_id="msg_1",
-    emitted_at=at(-1),
-    received_at=at(0),
-    recorded_at=at(1),
-    parked_at=None,
-)
-EVENT = EventDetails(
-    header=HEADER, deliveries=[], recipients=[], attachments=[], action=None, tasks=[], attempts=[], journal=[]
-)
 NOBODY = RecipientView(handle="ap@a.example", role="to", reason="no user", user_id=None, user_name=None)
 SKIPPED = ActionView(kind="archive", state="skipped", reason="too_old: …", intent_at=None, settled_at=None)
 FETCH = AttemptView(

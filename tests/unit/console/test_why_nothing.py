@@ -3,52 +3,29 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from datetime import UTC, datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from console.why_nothing import PARKED, SKIPPED, why_nothing
-from shared.db.reading.events import ActionView, EventDetails, EventHeader, TaskView
+from shared.db.reading.events import ActionView, TaskView
+from tests.unit.console.made_events import EVENT, HEADER, at
 
-NOW = datetime(2026, 3, 1, 8, 0, tzinfo=UTC)
-HEADER = EventHeader(
-    number=1,
-    id="evt_1",
-    tenant_id=1,
-    company_id="cmp_a",
-    tenant="Acme",
-    type="inbound_received",
-    state="done",
-    cause=None,
-    conversation_id="cnv_1",
-    message_id="msg_1",
-    emitted_at=NOW,
-    received_at=NOW,
-    recorded_at=NOW,
-    parked_at=None,
-)
+if TYPE_CHECKING:
+    from shared.db.reading.events import EventDetails
+
 DONE = TaskView(id=1, kind="apply_action", state="done", code=None, detail=None, attempts=1)
 
 
 def event(action: ActionView | None = None, tasks: tuple[TaskView, ...] = (), **changed: Any) -> EventDetails:
     """Make an event with this action and these tasks."""
-    return EventDetails(
-        header=replace(HEADER, **changed),
-        deliveries=[],
-        recipients=[],
-        attachments=[],
-        action=action,
-        tasks=list(tasks),
-        attempts=[],
-        journal=[],
-    )
+    return replace(EVENT, header=replace(HEADER, **changed), action=action, tasks=list(tasks))
 
 
 def action(state: str, reason: str, *, dry_run: bool = False) -> ActionView:
     """Make an archive in this state."""
     return ActionView(
-        kind="archive", state=state, reason=reason, intent_at=None, settled_at=NOW, dry_run=dry_run, undone_at=None
+        kind="archive", state=state, reason=reason, intent_at=None, settled_at=at(9), dry_run=dry_run, undone_at=None
     )
 
 

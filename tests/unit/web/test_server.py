@@ -149,11 +149,11 @@ class Pieces:
         self.closed = True
 
 
-def download(pieces: Pieces, *, length: int, stalls: bool = False) -> list[dict[str, Any]]:
+def download(pieces: Pieces, *, length: int | None, stalls: bool = False) -> list[dict[str, Any]]:
     """Return what a server sends for these pieces, to a receiver that takes nothing after the first if it stalls."""
 
     def app(environ: Any, start_response: Any) -> Any:
-        start_response("200 OK", [("Content-Length", str(length))])
+        start_response("200 OK", [] if length is None else [("Content-Length", str(length))])
         return pieces
 
     sent: list[dict[str, Any]] = []
@@ -178,6 +178,13 @@ def test_a_long_answer_is_sent_in_pieces() -> None:
     assert start["status"] == 200
     assert [each["body"] for each in bodies] == [b"piece", b"piece", b"piece", b""]
     assert [each.get("more_body", False) for each in bodies] == [True, True, True, False]
+
+
+def test_an_answer_of_unknown_length_is_sent_in_pieces_and_ended() -> None:
+    bodies = download(Pieces(2), length=None)[1:]
+    assert [(each["body"], each.get("more_body", False)) for each in bodies] == [
+        (b"piece", True), (b"piece", True), (b"", False),
+    ]  # fmt: skip
 
 
 def test_an_answer_of_one_piece_is_sent_at_once() -> None:

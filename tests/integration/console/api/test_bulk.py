@@ -199,3 +199,26 @@ def test_thousands_of_users_go_in_by_some_requests(api: ApiClient, users: str) -
     for start in range(0, 10_000, 5_000):
         people = [item(f"{n}", f"person.{n}@acme.example") for n in range(start, start + 5_000)]
         assert api("POST", f"{users}/bulk", {"users": people}) == counts(added=5_000)
+
+
+def test_a_dry_run_says_what_would_happen_and_changes_nothing(api: ApiClient, users: str) -> None:
+    assert api("POST", f"{users}/bulk?dry_run=true", {"users": [NORA, JO]}) == counts(added=2)
+    assert api("GET", users)["users"] == []
+    api("POST", f"{users}/bulk", {"users": [NORA]})
+    changed = {"users": [NORA | {"name": "Nora B"}, JO], "missing": "deactivate"}
+    assert api("POST", f"{users}/bulk?dry_run=true", changed) == counts(added=1, changed=1)
+    assert [each["name"] for each in api("GET", users)["users"]] == [NORA["name"]]
+
+
+def test_what_is_left_out_is_kept_where_that_is_asked_for(api: ApiClient, users: str) -> None:
+    given = item("17", "nora@acme.example") | {"action": "archive", "active": False}
+    bare = item("17", "nora@acme.example")
+    api("POST", f"{users}/bulk", {"users": [given]})
+    assert api("POST", f"{users}/bulk", {"users": [bare], "left_out": "keep"}) == counts(unchanged=1)
+    kept = {"users": [bare | {"action": "trash"}], "left_out": "keep"}
+    assert api("POST", f"{users}/bulk", kept) == counts(changed=1)
+    [found] = api("GET", users)["users"]
+    assert (found["action"], found["active"]) == ("trash", False)
+    assert api("POST", f"{users}/bulk", {"users": [bare]}) == counts(changed=1)
+    [found] = api("GET", users)["users"]
+    assert (found["action"], found["active"]) == (None, True)

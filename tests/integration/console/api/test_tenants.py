@@ -9,13 +9,12 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from console.issued_secrets import digest_of
-from tests.integration.console.api.client import wait_until_blocked
+from tests.integration.console.api.client import ApiClient, token_for, wait_until_blocked
 
 if TYPE_CHECKING:
     import psycopg
     from flask_openapi3 import OpenAPI
 
-    from tests.integration.console.api.client import ApiClient
     from tests.integration.console.conftest import Mailroom
 
 
@@ -139,3 +138,17 @@ def test_without_an_oauth_client_a_link_says_what_is_missing(
 def test_no_answer_shows_a_token_of_fronts(api: ApiClient, tenant: int) -> None:
     for path in ("/tenants", f"/tenants/{tenant}"):
         assert "acme-api-token" not in api.answer("GET", path).get_data(as_text=True)
+
+
+def test_the_journal_of_a_tenant_is_read_page_by_page(
+    application: OpenAPI, api: ApiClient, mailroom: Mailroom, tenant: int
+) -> None:
+    for days in range(1, 4):
+        api("PATCH", f"/tenants/{tenant}", {"act_within_seconds": days * 86400})
+    first = api("GET", f"/tenants/{tenant}/journal?limit=2")
+    second = api("GET", f"/tenants/{tenant}/journal?after={first['next']}")
+    assert first["entries"] + second["entries"] == mailroom.json("tenant", "journal", "Acme")
+    assert first["entries"][0]["who"] == "API token everything"
+    assert api("GET", "/tenants/999/journal", code=404)["code"] == "unknown_tenant"
+    bound = ApiClient(client=application.test_client(), token=token_for(mailroom, "bound", "--tenant", "Acme"))
+    assert bound("GET", f"/tenants/{tenant}/journal", code=403)["code"] == "token_of_one_tenant"

@@ -145,3 +145,11 @@ def test_a_problem_points_at_the_wrong_field(
     assert (refused["code"], refused["type"]) == ("invalid", "urn:mailroom:problem:invalid")
     assert [error.get("pointer", error.get("parameter")) for error in refused["errors"]] == where
     assert api("GET", users)["users"] == []
+
+
+def test_a_new_user_is_only_made(api: ApiClient, users: str) -> None:
+    nora = {"name": "Nora", "addresses": ["nora@acme.example"]}
+    assert api("PUT", f"{users}/17?new=true", nora, code=201)["name"] == "Nora"
+    assert api("PUT", f"{users}/17?new=true", nora, code=409)["code"] == "user_taken"
+    assert api("PUT", f"{users}/18?new=true", nora, code=409)["code"] == "user_taken"
+    assert [each["external_id"] for each in api("GET", users)["users"]] == ["17"]

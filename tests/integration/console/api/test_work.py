@@ -274,3 +274,37 @@ def test_a_refused_request_leaves_its_key_free(api: ApiClient, tenant: int) -> N
     assert api("POST", "/tenants", {"name": "New"}, code=201, headers=dict(headers)) == made
     api("POST", "/tenants", {"name": "New"}, code=409)
     api("POST", "/tenants", {"name": "N"}, code=422, headers={"Idempotency-Key": "with a blank"})
+
+
+def test_the_words_of_the_lists_are_listed_with_values(
+    application: OpenAPI, api: ApiClient, mailroom: Mailroom, failed: list[int]
+) -> None:
+    lists = {
+        each["path"]: {word["word"]: word for word in each["words"]} for each in api("GET", "/filter-words")["lists"]
+    }
+    assert lists.keys() == {"events", "tasks", "failure-groups"}
+    assert lists["tasks"]["tenant"]["values"] == ["Acme"]
+    assert lists["tasks"]["code"]["values"] == ["front_unavailable"]
+    assert lists["tasks"]["job"]["values"] == []
+    for path, words in lists.items():
+        for word in words.values():
+            for value in word["values"]:
+                api("GET", f"/{path}?{word['word']}={value}")
+    bound = ApiClient(client=application.test_client(), token=token_for(mailroom, "bound", "--tenant", "Acme"))
+    assert bound("GET", "/filter-words")["lists"][0]["words"][0] == {
+        "word": "tenant", "meaning": "name or company id", "values": [],
+    }  # fmt: skip
+
+
+def test_events_tasks_and_groups_are_narrowed_by_every_word(
+    api: ApiClient, failed: list[int], conn: psycopg.Connection
+) -> None:
+    conn.execute("""UPDATE events SET recipients = '[["ap@acme.example", "to", null, ""]]' WHERE front_id = 'evt_1'""")
+    assert len(api("GET", "/events?email=AP@acme.example&tenant=Acme")["events"]) == 1
+    assert api("GET", "/events?q=email:ap@acme.example", code=422)["code"] == "bad_filter"
+    assert api("GET", "/tasks?email=ap@acme.example", code=422)["code"] == "invalid"
+    api("POST", "/jobs", {"verb": "retry", "tasks": failed[:2]}, code=201)
+    assert [each["id"] for each in api("GET", "/tasks?job=J1")["tasks"]] == failed[1::-1]
+    assert api("GET", "/tasks?job=x", code=422)["code"] == "bad_filter"
+    assert len(api("GET", "/failure-groups?since=1h&until=2200-01-01")["groups"]) == 1
+    assert api("GET", "/failure-groups?until=1h")["groups"] == []

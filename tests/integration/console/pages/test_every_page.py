@@ -48,6 +48,7 @@ PAGES = (
     "/repair",
     "/jobs",
     "/jobs/{job}",
+    "/jobs/{job}?outcome=open&back=/tasks",
     "/audit",
     "/people",
     "/settings",
@@ -206,7 +207,8 @@ def test_pages_work_without_javascript(site: Site, chromium: Browser, numbers: d
     window.page.click("button:has-text('Plan a retry')")
     assert "/jobs/" in window.page.url
     window.page.click("button:has-text('Cancel')")
-    assert "cancelled" in window.page.inner_text("h1")
+    assert "cancelled" in window.page.inner_text("main")
+    assert "/tasks?q=state" in window.page.url
     window.context.close()
 
 
