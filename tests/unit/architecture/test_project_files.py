@@ -14,7 +14,7 @@ from docs.settings_table import BEGIN, END, FOR_COMPOSE, example, table
 ROOT = Path(__file__).parents[3]
 PACKAGES = ("ingest", "workers", "console", "shared", "sandbox", "bench")
 #: Folders with hand-written files, without generated and downloaded ones.
-WRITTEN = (*PACKAGES, "tests", "docs", "deploy")
+WRITTEN = (*PACKAGES, "tests", "docs", "deploy", "examples")
 TEXT = {".py", ".sql", ".md", ".toml", ".yml", ".html", ".css", ".js", ".sh"}
 
 #: Files with more than 400 lines, and the reason of each.
