@@ -118,6 +118,7 @@ class Settings(BaseSettings):
     )
     console_port: int = Field(8081, ge=0, le=65535, description="Port of the console")
     sandbox_port: int = Field(8082, ge=0, le=65535, description="Port of the sandbox")
+    demo_host_port: int = Field(8090, ge=0, le=65535, description="Port of the application that gets the demo's mail")
     metrics_port: int | None = Field(
         None, ge=0, le=65535, description="Port of a process's `/metrics` and `/readyz`; 0: any free one; unset: none"
     )

@@ -6,6 +6,7 @@ import itertools
 import random
 import shlex
 import sys
+from datetime import timedelta
 from http import HTTPStatus
 from pathlib import Path
 from typing import Any
@@ -16,11 +17,15 @@ from console.access.actor import command_line_actor
 from console.cli.tenant.connecting import seal_and_store
 from console.operations.accounts import add_account, make_link, require_account
 from console.operations.audited import in_transaction
+from console.operations.endpoints import add_endpoint, remove_endpoint, rotate_secret
 from console.up.runner import EXIT_CONFIGURATION
 from shared.addresses import match_key
+from shared.connection.vault import TokenVault
 from shared.db.accounts import accounts
 from shared.db.core.pool import Connection
 from shared.db.core.session import session
+from shared.db.host import endpoints
+from shared.db.host.endpoints import NewEndpoint
 from shared.db.reading import events
 from shared.db.tenants import tenants
 from shared.db.users import users
@@ -31,6 +36,7 @@ from shared.settings import Settings, load
 # The tenant's company, and a company that no tenant has.
 COMPANY, UNCLAIMED_COMPANY = "cmp_harbour", "cmp_lighthouse"
 TENANT = "Harbour Goods"
+ENDPOINT = "demo"
 ADMIN = "admin@demo.example"
 TOKEN_FILE = "lighthouse.token"  # noqa: S105 -- a file's name
 # By external id: name, addresses, and an action in place of the tenant's.
@@ -53,6 +59,22 @@ def login_path(conn: Connection) -> str:
         add_account(run, actor, email=ADMIN, name="Admin of the demo", role="admin")
         admin = require_account(conn, ADMIN)
     return make_link(run, actor, admin, "login").path
+
+
+def add_endpoint_of_host(conn: Connection, settings: Settings) -> str:
+    """Have the tenant's messages sent to the demo's host application, and return the secret that signs them.
+
+    It is a new secret at each start, as stored ones are never given out. Raises BadEndpoint.
+    """
+    run, actor = in_transaction(conn), command_line_actor("the demo")
+    vault, url = TokenVault(settings.token_keys), f"http://127.0.0.1:{settings.demo_host_port}/mailroom"
+    found = endpoints.find(conn, ENDPOINT)
+    if found and found.url == url:
+        return rotate_secret(run, actor, found.id, vault, overlap=timedelta()).secret
+    if found:  # on another port
+        remove_endpoint(run, actor, found.id)
+    new = NewEndpoint(name=ENDPOINT, url=url, tenant_id=_ensure_tenant(conn))
+    return add_endpoint(run, actor, new, vault, settings.endpoint_networks).secret
 
 
 def recipient(handle: str, role: str = "to") -> dict[str, str]:
@@ -151,9 +173,15 @@ def _set_up(sandbox: Sandbox, settings: Settings) -> None:
     unclaimed = sandbox.post("companies", {"id": UNCLAIMED_COMPANY, "name": "Lighthouse Keepers"})["api_token"]
     (settings.mailroom_data / TOKEN_FILE).write_text(f"{unclaimed}\n", encoding="utf-8")
     with session(settings.database_url.get_secret_value()) as conn, conn.transaction():
-        tenant = tenants.find(conn, TENANT)
-        tenant_id = tenant.id if tenant else _add_tenant(conn)
-        seal_and_store(conn, tenant_id, token)
+        seal_and_store(conn, _ensure_tenant(conn), token)
+
+
+def _ensure_tenant(conn: Connection) -> int:
+    tenant = tenants.find(conn, TENANT)
+    if tenant:
+        return tenant.id
+    with conn.transaction():
+        return _add_tenant(conn)
 
 
 def _add_tenant(conn: Connection) -> int:

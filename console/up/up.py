@@ -4,21 +4,24 @@ from __future__ import annotations
 
 import os
 import secrets
+import shlex
 import signal
 import socket
 import sys
 from contextlib import ExitStack
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from console.up.data_folder import ensure_secrets, locked, program_environment, published
-from console.up.demo import login_path
+from console.up.demo import add_endpoint_of_host, login_path
 from console.up.embedded import Postgres, Server, Valkey
 from console.up.runner import EXIT_CONFIGURATION, Program, Runner, say
 from shared.db.core.migrate import migrate
 from shared.db.core.session import operator_errors, session
 from shared.db.users.users import rekey_addresses
 from shared.errors import ConfigurationError, MailroomError
+from shared.host.endpoint_rules import may_connect
 from shared.process import stopping
 from shared.settings import REQUIRED_IN_PRODUCTION, Settings, load, unusable_data
 
@@ -29,8 +32,18 @@ ROOT = Path(__file__).parents[2]
 RELEASE = "release"  # the Procfile's command that runs once; `up` migrates by itself
 # A demo has two programs more: a small Front, and one that sends mail through it.
 DEMO = {"sandbox": "python -m console sandbox serve --remember", "demo": "python -m console.up.demo"}
+# A third one gets the messages. It is there in the source alone, and not where Mailroom is installed as a package.
+HOST, HOST_FILE = "host", Path("examples", "host", "app.py")
 # The setting with a program's port; that of the metrics is the door's, too.
-PORTS = {"web": "port", "console": "console_port", "sandbox": "sandbox_port", "metrics": "metrics_port"}
+PORTS = {
+    "web": "port",
+    "console": "console_port",
+    "sandbox": "sandbox_port",
+    HOST: "demo_host_port",
+    "metrics": "metrics_port",
+}
+# The demo's host application is on this machine.
+LOOPBACK = "127.0.0.0/8,::1/128"
 
 
 class PortTaken(MailroomError):
@@ -75,6 +88,19 @@ def commands(procfile: str, *, demo: bool) -> dict[str, str]:
     return listed | (DEMO if demo else {})
 
 
+def host_command(root: Path, data: Path, settings: Settings) -> str | None:
+    """Return the command of the demo's host application.
+
+    None where its file or one of its packages is missing, or where ENDPOINT_NETWORKS is set to other networks.
+    """
+    is_allowed = "endpoint_networks" not in settings.model_fields_set or may_connect(
+        "127.0.0.1", "http", settings.endpoint_networks
+    )
+    if not is_allowed or not (root / HOST_FILE).exists() or find_spec("standardwebhooks") is None:
+        return None
+    return f"python {HOST_FILE} --port {settings.demo_host_port} --folder {shlex.quote(str(data / HOST))}"
+
+
 def demo_oauth_client(settings: Settings) -> dict[str, str]:
     """Make the OAuth client that sandbox and console share; none if the settings name one in full."""
     if settings.front_client_id and settings.front_client_secret.get_secret_value():
@@ -89,6 +115,8 @@ def _run(demo: bool, data: Path, stop: stopping.Stop, stack: ExitStack) -> int:
     ensure_secrets(data, production=production)
     settings = load(*REQUIRED_IN_PRODUCTION) if production else load()
     command_of = commands((ROOT / "Procfile").read_text(encoding="utf-8"), demo=demo)
+    if demo and (host := host_command(ROOT, data, settings)):
+        command_of[HOST] = host
     ports = {name: getattr(settings, PORTS[name]) for name in command_of if name in PORTS}
     _refuse_taken(ports | ({"metrics": settings.metrics_port} if settings.metrics_port else {}))
     servers = _start_servers(settings, data, stack)
@@ -101,12 +129,19 @@ def _run(demo: bool, data: Path, stop: stopping.Stop, stack: ExitStack) -> int:
     with session(url) as conn:
         rekey_addresses(conn)
         console = load().public_url + (login_path(conn) if demo else "/")
+        secret = add_endpoint_of_host(conn, load()) if HOST in command_of else ""
     environment = _environment(values, settings, data)
+    environments = {HOST: _environment_of_host(environment, secret)}
     programs = [
-        Program(name, text, environment=environment | _own_metrics(name, settings), folder=ROOT)
+        Program(name, text, environment=environments.get(name, environment | _own_metrics(name, settings)), folder=ROOT)
         for name, text in command_of.items()
     ]
     return Runner(programs, servers).run(stop, _welcome_once_all_listen(ports, console))
+
+
+def _environment_of_host(environment: Mapping[str, str], secret: str) -> dict[str, str]:
+    """Return the environment of the host application, which is not ours: it has none of our settings."""
+    return {"PATH": environment["PATH"], "PYTHONUNBUFFERED": "1", "WEBHOOK_SECRET": secret}
 
 
 def _start_servers(settings: Settings, data: Path, stack: ExitStack) -> list[Server]:
@@ -121,8 +156,9 @@ def _start_servers(settings: Settings, data: Path, stack: ExitStack) -> list[Ser
 
 def _temporary_settings(servers: list[Server], settings: Settings, *, demo: bool) -> dict[str, str]:
     sandbox = f"http://127.0.0.1:{settings.sandbox_port}"
-    front = {"FRONT_API_URL": sandbox, "FRONT_APP_URL": sandbox, **demo_oauth_client(settings)} if demo else {}
-    return {server.setting: server.url for server in servers} | front | _public_url(settings)
+    front = {"FRONT_API_URL": sandbox, "FRONT_APP_URL": sandbox, "ENDPOINT_NETWORKS": LOOPBACK}
+    added = front | demo_oauth_client(settings) if demo else {}
+    return {server.setting: server.url for server in servers} | added | _public_url(settings)
 
 
 def _public_url(settings: Settings) -> dict[str, str]:
@@ -185,6 +221,7 @@ def _welcome(ports: Mapping[str, int], console: str) -> str:
         "web": "Front sends its webhooks to  http://localhost:{}/webhooks/front",
         "console": "customers connect Front at   http://localhost:{}/connect/… (./run tenant connect NAME)",
         "sandbox": "a small Front is at          http://localhost:{}/",
+        HOST: "an application gets mail at  http://localhost:{}/ (examples/host)",
     }
     return "\n".join(
         [

@@ -116,7 +116,8 @@ def tried(stack: Stack) -> bool:
 def sent_twice(stack: Stack) -> bool:
     """Whether the host took each of the two messages twice."""
     taken = stack.rows(
-        "SELECT count(*) FROM attempts a JOIN tasks t ON t.id = a.task_id JOIN notifications n ON n.position = t.position"
+        "SELECT count(*) FROM attempts a JOIN tasks t ON t.id = a.task_id"
+        " JOIN notifications n ON n.position = t.position"
         " WHERE t.kind = 'notify' AND n.type = 'message.received' AND a.outcome = 'done' GROUP BY t.id"
     )
     return taken == [(2,), (2,)]
