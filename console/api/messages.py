@@ -23,7 +23,7 @@ from console.api.blueprint import (
 )
 from console.api.notification_schemas import AnyNotification
 from console.api.problems import Fault, Invalid, PartMissing, UnknownMessage
-from console.api.schemas import Parameters, ResponseBody, SoughtText
+from console.api.schemas import NumberPath, Parameters, ResponseBody, SoughtText
 from console.feed_watch import number_and_look
 from console.filter_words import BadFilter
 from console.web.resources import current_resources
@@ -126,6 +126,19 @@ def show_html(path: MessagePath) -> Response:
     response.headers["Content-Security-Policy"] = "default-src 'none'; sandbox"
     response.headers["Content-Disposition"] = "attachment"
     return response
+
+
+@api.get("/events/<int:number>/message", tags=[MESSAGES], responses={200: AnyNotification})
+@reads("messages")
+def show_message_of_event(path: NumberPath, query: MessageQuery) -> Response:
+    """Show the notification about an event's message, by our number of the event, as an endpoint gets it."""
+    run(number_and_look)
+    with reading() as conn:
+        position = feed.position_of_event(conn, path.number, tenant_id=bound_tenant())
+        found = [] if position is None else facts.load(conn, [position])
+    if not found:
+        raise UnknownMessage(f"event {path.number} has no message that is ready")
+    return Response(build(found[0], links=_links(), include=query.include), content_type="application/json")
 
 
 def _first_page(query: FeedQuery) -> tuple[Page, FeedFilter, FeedState]:

@@ -15,6 +15,7 @@ from console.cli.commands import RootGroup
 from console.cli.doctor import doctor, health
 from console.cli.endpoint import endpoint
 from console.cli.event import event
+from console.cli.forward import forward
 from console.cli.inbox import inbox
 from console.cli.job import job
 from console.cli.keys import keys
@@ -107,7 +108,7 @@ def migrate(dry_run: bool) -> None:
             )
 
 
-for command in (up, migrate, status, rejected, doctor, health, settings, audit, listen):
+for command in (up, migrate, status, rejected, doctor, health, settings, audit, listen, forward):
     main.add_command(command)
 for group in (tenant, user, inbox, event, task, job, endpoint, repair, sandbox, keys, admin, api_token):
     main.add_command(group)

@@ -59,9 +59,13 @@ def validated_types(types: Sequence[str]) -> list[str] | None:
 
 def may_connect(address: str, scheme: str, networks: Networks) -> bool:
     """Whether a request with this scheme may go to the IP address: public ones by https, private ones if listed."""
+    return is_listed(address, networks) or (scheme == "https" and is_public(address))
+
+
+def is_listed(address: str, networks: Networks) -> bool:
+    """Whether the IP address is in one of the networks. Raises ValueError for a name."""
     ip = ip_address(address.partition("%")[0])
-    listed = any(ip.version == network.version and ip in network for network in networks)
-    return listed or (scheme == "https" and is_public(address))
+    return any(ip.version == network.version and ip in network for network in networks)
 
 
 def shown_url(url: str) -> str:

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
+import base64
 import hashlib
 import html
 import json
-import time
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 import pytest
 import requests
+from standardwebhooks.webhooks import Webhook
 
 from bench.harness.processes import expect
-from shared.host.signature import encode_secret, signed_headers
 from tests.acceptance.conftest import running
 from tests.acceptance.host_example import HostExample
 
@@ -83,17 +84,15 @@ def test_a_message_reaches_its_user_with_its_file_also_after_a_restart(stack: St
 
 @pytest.mark.timeout(60)
 def test_a_wrong_signature_is_refused(host: HostExample) -> None:
-    secret, other = encode_secret(b"k" * 32), encode_secret(b"o" * 32)
+    secret, other = (f"whsec_{base64.b64encode(key * 32).decode()}" for key in (b"k", b"o"))
     host.start(secret)
-    body = json.dumps(
-        {"type": "message.received", "data": {"users": [NORA], "attachments": [], "message": {}}}
-    ).encode()
-    now = int(time.time())
-    good = signed_headers("msg_1", now, body, [secret])
+    data = {"users": [NORA], "attachments": [], "message": {}}
+    body = json.dumps({"type": "message.received", "data": data}).encode()
+    good = signed(secret, body)
     refused = [
-        signed_headers("msg_1", now, body, [other]),
-        signed_headers("msg_1", now, body + b" ", [secret]),
-        signed_headers("msg_1", now - 3_600, body, [secret]),
+        signed(other, body),
+        signed(secret, body + b" "),
+        signed(secret, body, age=timedelta(hours=1)),
         {**good, "webhook-signature": "no signature"},
         {**good, "webhook-id": "msg_2"},
         {},
@@ -102,6 +101,13 @@ def test_a_wrong_signature_is_refused(host: HostExample) -> None:
     assert host.page().count("<article>") == 0
     assert [post(host, body, good), post(host, body, good)] == [204, 204]
     assert host.page(NORA).count("<article>") == 1
+
+
+def signed(secret: str, body: bytes, *, age: timedelta = timedelta()) -> dict[str, str]:
+    """Return the headers of a notification, as the package of Standard Webhooks signs it."""
+    at = datetime.now(UTC) - age
+    signature = Webhook(secret).sign("msg_1", at, body.decode())
+    return {"webhook-id": "msg_1", "webhook-timestamp": str(int(at.timestamp())), "webhook-signature": signature}
 
 
 def post(host: HostExample, body: bytes, headers: Any) -> int:

@@ -49,6 +49,9 @@ class Backend(Protocol):
         Raises MailroomError when the cursor is no longer good.
         """
 
+    def notification_of_event(self, number: int) -> bytes | None:
+        """Return the body of the notification about an event's message; None when it has none."""
+
     def list_tasks(self, wanted: Selection, *, limit: int) -> Sequence[TaskSummary]:
         """Return the newest tasks that match."""
 

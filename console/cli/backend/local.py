@@ -118,6 +118,14 @@ class Local:
         found = facts.load(self.conn, positions)
         return [json.loads(build(each, links=links)) for each in found]
 
+    def notification_of_event(self, number: int) -> bytes | None:
+        """Return the body of the notification about an event's message."""
+        with self.conn.transaction():
+            number_and_look(self.conn)
+        position = feed.position_of_event(self.conn, number, tenant_id=None)
+        found = [] if position is None else facts.load(self.conn, [position])
+        return build(found[0], links=links_at(load("secret_key"), time.time())) if found else None
+
     def list_tasks(self, wanted: Selection, *, limit: int) -> list[TaskSummary]:
         """Return the newest tasks that match."""
         return tasks.latest(self.conn, self._filter(wanted), limit=limit)

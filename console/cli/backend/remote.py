@@ -87,6 +87,15 @@ class Remote(RestClient):
             page = self.get("messages", given)
         return FeedItems(page["messages"], page["next"])
 
+    def notification_of_event(self, number: int) -> bytes | None:
+        """Return the body of the notification about an event's message."""
+        try:
+            return self._send("GET", f"events/{number}/message").content
+        except Refused as refusal:
+            if refusal.code == "unknown_message":
+                return None
+            raise
+
     def list_tasks(self, wanted: Selection, *, limit: int) -> list[TaskSummary]:
         """Return the newest tasks that match."""
         return self.rows(list[TaskSummary], "tasks", "tasks", self._narrowed(wanted), limit=limit)

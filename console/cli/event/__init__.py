@@ -61,7 +61,7 @@ def show(evt: str, tenant: str | None, company: str | None, raw: bool, as_json: 
     from console.cli.event.page import print_event
 
     with backend() as mailroom:
-        number = _number(mailroom.find_events(evt, tenant=tenant, company=company), evt)
+        number = event_number(mailroom.find_events(evt, tenant=tenant, company=company), evt)
         if raw:
             click.echo(_body(mailroom, number), nl=False)
             return
@@ -72,7 +72,7 @@ def show(evt: str, tenant: str | None, company: str | None, raw: bool, as_json: 
         print_event(document)
 
 
-def _number(found: Sequence[EventSummary], evt: str) -> int:
+def event_number(found: Sequence[EventSummary], evt: str) -> int:
     """Return the number of the one event. Raises NothingMatched, and UsageError where several have the id."""
     if not found:
         raise NothingMatched(f"there is no event {evt!r}; `mailroom event list` shows the newest")

@@ -10,7 +10,7 @@ from uuid import UUID
 from psycopg.rows import class_row
 
 from shared.db.core.pool import Connection
-from shared.host.notification import Cursor, FeedState
+from shared.host.notification import MESSAGE_TYPES, Cursor, FeedState
 from shared.models import MOST_COUNTED
 
 #: A page of a filtered feed looks at this many notifications at most, however few of them match.
@@ -129,3 +129,13 @@ def position_of(conn: Connection, notification_id: UUID, *, tenant_id: int | Non
         (notification_id, tenant_id, tenant_id),
     ).fetchone()
     return int(row[0]) if row else None
+
+
+def position_of_event(conn: Connection, event_id: int, *, tenant_id: int | None) -> int | None:
+    """Return the position of the latest notification about an event's message; None as `position_of` does."""
+    row = conn.execute(
+        "SELECT max(position) FROM notifications"
+        " WHERE event_id = %s AND type = ANY(%s) AND (%s::bigint IS NULL OR tenant_id = %s)",
+        (event_id, list(MESSAGE_TYPES), tenant_id, tenant_id),
+    ).fetchone()
+    return row[0] if row else None
