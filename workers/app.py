@@ -6,6 +6,7 @@ import math
 import os
 import sys
 import time
+from contextlib import suppress
 from typing import Any, NoReturn
 
 import structlog
@@ -15,7 +16,9 @@ from celery.concurrency import prefork
 from shared import failpoints, queue
 from shared.connection.tokens import keep_alive
 from shared.db.core.session import wait_until_current
+from shared.db.host import endpoints
 from shared.errors import ConfigurationError, MailroomError, StoreUnavailable
+from shared.host.endpoint_rules import step_name
 from shared.http.transport import CallDeadlines
 from shared.process import logs, metrics, private_port, readiness, service_manager
 from shared.settings import Settings, load
@@ -158,6 +161,8 @@ def begin(**_: Any) -> None:
     """Start heartbeat and watchdog once the process can take tasks."""
     if WorkerProcess.runs_tasks():
         WorkerProcess.resources.heartbeat.start()
+        if WorkerProcess.takes_work:
+            _say_missing_steps()
     WorkerProcess.watchdog.start()
     metrics.show(metrics.BuildInfo(WorkerProcess.kind))
     service_manager.notify(service_manager.READY)
@@ -187,6 +192,16 @@ def ready() -> tuple[bool, dict[str, str]]:
     resources = WorkerProcess.resources
     database = readiness.check_database(resources.pool, resources.heartbeat)
     return readiness.all_of(queue=WorkerProcess.watchdog.check(), database=database)
+
+
+def _say_missing_steps() -> None:
+    """Name the steps that endpoints ask for and this worker does not have; another worker may have them."""
+    steps = WorkerProcess.resources.host_steps
+    with suppress(StoreUnavailable):
+        for url in WorkerProcess.resources.pool.run(endpoints.step_urls):
+            name = step_name(url)
+            if name is not None and name not in steps.found:
+                log.error("step_missing", step=name, reason=steps.problem(name))
 
 
 def _check_settings() -> None:

@@ -19,6 +19,7 @@ from shared.redis_clients import refuse_redis_cluster
 from shared.settings import Settings
 from shared.storage import Storage
 from workers.dispatch import Dispatcher
+from workers.notifying.host_steps import HostSteps, load_steps
 from workers.notifying.sending import EndpointClient
 from workers.process.figures import UnwrittenFigures
 from workers.recording.prefetch import DeliveryReader
@@ -49,6 +50,7 @@ class Resources(FrontResources):
     storage: Storage
     figures: UnwrittenFigures
     endpoint_client: EndpointClient
+    host_steps: HostSteps
 
     def close(self) -> None:
         """Write the figures that are left, and close every connection."""
@@ -101,6 +103,7 @@ def open_resources(
         ),
         figures=figures,
         endpoint_client=EndpointClient(networks=settings.endpoint_networks),
+        host_steps=load_steps() if runs_tasks else missing,
         front=front_client(settings),
         token_endpoint=token_endpoint(settings),
         storage=Storage(settings.storage) if runs_tasks else missing,

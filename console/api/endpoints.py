@@ -84,7 +84,10 @@ class EndpointOrder(RequestBody):
     )
 
     name: str = Field(min_length=1, max_length=LONGEST_NAME, description="Unique; not a number")
-    url: str = Field(max_length=LONGEST_URL, description="https; it gets a POST for each notification")
+    url: str = Field(
+        max_length=LONGEST_URL,
+        description="https; it gets a POST for each notification. Or `step:NAME`, a step in the workers",
+    )
     tenant_id: TenantId | None = Field(None, description="Only this tenant's notifications; null: those of all")
     types: list[str] | None = Field(
         None,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import time
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
@@ -49,14 +50,20 @@ def endpoint() -> None:
 def add(name: str, url: str, tenant: str | None, as_json: bool, **parts: Any) -> None:
     """Add a URL that gets a signed POST for each message, and print the secret that signs, once.
 
+    step:NAME in place of a URL runs the step NAME of a package in the workers (docs/host.md).
+
     Example: mailroom endpoint add app https://app.example.com/mailroom
     """
     from shared.db.host.endpoints import NewEndpoint
+    from shared.host.endpoint_rules import step_name
 
     with backend() as mailroom:
         tenant_id = mailroom.tenant(tenant).id if tenant else None
         secret = mailroom.add_endpoint(NewEndpoint(name=name, url=url, tenant_id=tenant_id, **parts))
-    _print_secret(name, secret, as_json=as_json)
+    if step_name(url.strip()) is None:
+        _print_secret(name, secret, as_json=as_json)
+    else:
+        say(f"{name} is a step; `mailroom endpoint test {shlex.quote(name)}` tells whether a worker has it")
 
 
 @endpoint.command("list")
@@ -202,7 +209,7 @@ def _wait_for_test(mailroom: Backend, task_id: int) -> TaskDetails:
 
 def _answer(details: TaskDetails) -> str:
     calls = details.attempts[-1].calls if details.attempts else []
-    return f"{calls[-1]['status']} after {calls[-1]['ms']} ms" if calls else "2xx"
+    return f"{calls[-1]['status']} after {calls[-1]['ms']} ms" if calls else "a worker has the step"
 
 
 def _state(found: Endpoint) -> str:

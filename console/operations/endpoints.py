@@ -13,7 +13,15 @@ from shared.db.host import endpoints, outbox
 from shared.db.host.endpoints import Endpoint, NewEndpoint
 from shared.errors import MailroomError, StoreUnavailable
 from shared.host import signature
-from shared.host.endpoint_rules import shown_url, validated_name, validated_types, validated_url
+from shared.host.endpoint_rules import (
+    BadEndpoint,
+    shown_url,
+    step_name,
+    validated_name,
+    validated_types,
+    validated_url,
+)
+from shared.host.notification import MESSAGE_TYPES
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -53,12 +61,18 @@ class NewSecret:
 
 
 def add_endpoint(run: Run, actor: Actor, new: NewEndpoint, vault: TokenVault, networks: Networks) -> NewSecret:
-    """Add an endpoint, and return it with its secret. Raises NotAllowed, BadEndpoint, EndpointTaken."""
+    """Add an endpoint, and return it with its secret. Raises NotAllowed, BadEndpoint, EndpointTaken.
+
+    A step gets notifications about messages, unless others are named.
+    """
+    is_step = step_name(new.url.strip()) is not None
+    if is_step and actor.tenant_id is not None:
+        raise BadEndpoint("a step is the installation's own; only a token for all tenants may add one")
     checked = NewEndpoint(
         name=validated_name(new.name),
         url=validated_url(new.url, networks),
         tenant_id=new.tenant_id,
-        types=validated_types(new.types or ()),
+        types=validated_types(new.types or (MESSAGE_TYPES if is_step else ())),
         include=new.include,
     )
     secret = signature.encode_secret(secrets.token_bytes(signature.SECRET_BYTES))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from ipaddress import IPv4Network, IPv6Network, ip_address
 from urllib.parse import urlsplit
@@ -12,6 +13,8 @@ from shared.http.destinations import is_public
 
 LONGEST_URL = 2_000
 LONGEST_NAME = 100
+#: In place of a URL: the name of a step that a package brings, which the workers run.
+_STEP = re.compile(r"step:([A-Za-z0-9][A-Za-z0-9_.-]{0,99})")
 #: Private networks that endpoints may be in; ENDPOINT_NETWORKS lists them.
 Networks = Sequence[IPv4Network | IPv6Network]
 
@@ -23,8 +26,10 @@ class BadEndpoint(MailroomError):
 
 
 def validated_url(url: str, networks: Networks) -> str:
-    """Return the URL. Plain http is only for private networks. Raises BadEndpoint."""
+    """Return the URL, or `step:NAME`. Plain http is only for private networks. Raises BadEndpoint."""
     url = url.strip()
+    if step_name(url) is not None:
+        return url
     try:
         parts = urlsplit(url)
         host, _ = parts.hostname, parts.port
@@ -40,6 +45,12 @@ def validated_url(url: str, networks: Networks) -> str:
         raise BadEndpoint("the URL must begin with https; http is for the networks in ENDPOINT_NETWORKS")
     _check_literal_address(host, parts.scheme, networks)
     return url
+
+
+def step_name(url: str) -> str | None:
+    """Return the name of the step that an endpoint is; None for a URL."""
+    found = _STEP.fullmatch(url)
+    return found[1] if found else None
 
 
 def validated_name(name: str) -> str:

@@ -24,6 +24,7 @@ from shared.db.host.notifying import ClaimedNotification
 from shared.errors import ConfigurationError, Fenced, MailroomError, StoreUnavailable
 from shared.host import body
 from shared.host.body import links_at
+from shared.host.endpoint_rules import step_name
 from shared.host.signature import signed_headers
 from workers.attempts.run import describe_failure
 from workers.notifying import decisions
@@ -127,12 +128,20 @@ class _Attempt:
             raise Fenced("the notification was deleted with its tenant or by retention")
         now = time.time()
         content = body.build(loaded[0], links=links_at(settings, now), include=claimed.include)
+        if (step := step_name(claimed.url)) is not None:
+            return self._run_step(step, content)
         headers = {
             "Content-Type": "application/json",
             "mailroom-attempt": str(claimed.attempts),
             **signed_headers(loaded[0].public_id, int(now), content, self._secrets()),
         }
         return self._resources.endpoint_client.send(claimed.url, content, headers=headers, until=self._until)
+
+    def _run_step(self, name: str, content: bytes) -> SendResult:
+        resources = self._resources
+        return resources.host_steps.run(
+            name, content, attempt=self.claimed.attempts, until=self._until, storage=resources.storage
+        )
 
     def _secrets(self) -> list[str]:
         """Return the secrets that sign, the newest first."""
@@ -201,8 +210,10 @@ class _Attempt:
         notifying.leave_alone(conn, self.claimed.endpoint_id, seconds=wait)
 
 
-def _call(claimed: ClaimedNotification, result: SendResult) -> dict[str, Any]:
-    """Return the request for the attempt's record, without host and query."""
+def _call(claimed: ClaimedNotification, result: SendResult) -> dict[str, Any] | None:
+    """Return the request for the attempt's record, without host and query; None for a step, which makes none."""
+    if step_name(claimed.url) is not None:
+        return None
     return {
         "method": "POST",
         "path": urlsplit(claimed.url).path or "/",

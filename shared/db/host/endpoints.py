@@ -154,6 +154,11 @@ def listed(conn: Connection, *, tenant_id: int | None = None, after_id: int = 0,
         ).fetchall()
 
 
+def step_urls(conn: Connection) -> list[str]:
+    """Return what stands in place of the URL of the endpoints that are steps."""
+    return [url for (url,) in conn.execute("SELECT DISTINCT url FROM endpoints WHERE url LIKE 'step:%' ORDER BY url")]
+
+
 def lock(conn: Connection, endpoint_id: int) -> Endpoint | None:
     """Return an endpoint, and keep others from changing it until the transaction ends."""
     conn.execute("SELECT FROM endpoints WHERE id = %s FOR NO KEY UPDATE", (endpoint_id,))

@@ -136,7 +136,7 @@ def claim(conn: Connection, task_id: int, worker: str, *, lease_seconds: float) 
     return claimed
 
 
-def settle_sent(conn: Connection, sent: ClaimedNotification, *, call: Mapping[str, Any], seconds: float) -> None:
+def settle_sent(conn: Connection, sent: ClaimedNotification, *, call: Mapping[str, Any] | None, seconds: float) -> None:
     """End a notification that its endpoint took, and release the action that waited for it. Raises Fenced."""
     if sent.releases:
         _lock(conn, sent)
