@@ -90,7 +90,7 @@ class Remote(RestClient):
     def notification_of_event(self, number: int) -> bytes | None:
         """Return the body of the notification about an event's message."""
         try:
-            return self._send("GET", f"events/{number}/message").content
+            return self.send("GET", f"events/{number}/message").content
         except Refused as refusal:
             if refusal.code == "unknown_message":
                 return None

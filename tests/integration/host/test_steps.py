@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -11,6 +12,7 @@ import pytest
 
 from console.access.actor import SCOPES, Actor
 from console.operations import endpoints as operations
+from shared import queue
 from shared.db.host.endpoints import NewEndpoint
 from shared.host.endpoint_rules import BadEndpoint
 from tests.integration.crashes.deployment import wait_until
@@ -78,6 +80,25 @@ def test_a_worker_without_the_step_says_so_and_the_message_waits_for_one_that_ha
 
     deployment.wait_until(is_done, "the step ran")
     assert len(lines_of(lines)) == 1
+
+
+def test_a_worker_that_dies_after_the_step_has_it_run_again_under_the_same_id(deployment: HostDeployment) -> None:
+    mailroom = deployment.harness
+    mailroom.connect(action="none")
+    lines = install(deployment, EXAMPLE)
+    mailroom.add_endpoint("step:lines", "lines")
+    mailroom.receive_mail(subject="Quay 4")
+    [task_id] = mailroom.queued()
+    dying = deployment.worker(consumes="dying", crash_at="sent_before_settle:kill")
+    deployment.send_message(queue.NOTIFY, task_id, consumes="dying")
+    dying.wait_for_death_by(signal.SIGKILL)
+    assert mailroom.tasks() == ["running"]
+    deployment.worker()
+    deployment.sweeper()
+    deployment.settle()
+    assert mailroom.tasks() == ["done"]
+    first, second = lines_of(lines)
+    assert first == second
 
 
 def test_a_step_is_not_for_a_token_of_one_tenant(mailroom: Mailroom) -> None:
