@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from wsgiref.types import WSGIEnvironment
 
-    from shared.db.reading.attachments import Attachment
+    from shared.db.reading.attachments import AttachmentFile
     from shared.storage import Storage
 
 CHUNK_BYTES: Final = 256 * 1024
@@ -74,13 +74,13 @@ class HasStorage(Protocol):
         """The storage of files."""
 
 
-def require_stored(attachment: Attachment) -> None:
+def require_stored(attachment: AttachmentFile) -> None:
     """Raise AttachmentNotStored unless the bytes should be in the storage."""
     if attachment.state != "stored" or attachment.path is None or attachment.size is None:
         raise AttachmentNotStored(f"file {attachment.number} is {attachment.state}; see the tasks of its event")
 
 
-def content_response(resources: HasStorage, attachment: Attachment, environ: WSGIEnvironment) -> Response:
+def content_response(resources: HasStorage, attachment: AttachmentFile, environ: WSGIEnvironment) -> Response:
     """Return the answer to a request for the bytes of an attachment: 200, 206 with a part of them, or 304.
 
     `environ` says which part (Range, If-Range) and what the sender has already (If-None-Match). One range is served;
@@ -120,7 +120,7 @@ def disposition(name: str) -> str:
     return f"attachment; filename=\"{plain}\"; filename*=UTF-8''{quote(safe, safe='')}"
 
 
-def _headers(attachment: Attachment) -> Mapping[str, str]:
+def _headers(attachment: AttachmentFile) -> Mapping[str, str]:
     return {
         "Content-Disposition": disposition(attachment.filename),
         "Content-Security-Policy": POLICY,
@@ -137,7 +137,7 @@ def _with_one_range(environ: WSGIEnvironment) -> WSGIEnvironment:
     return {name: value for name, value in environ.items() if name != "HTTP_RANGE"}
 
 
-def _read_ahead(response: Response, attachment: Attachment) -> None:
+def _read_ahead(response: Response, attachment: AttachmentFile) -> None:
     """Read the first piece now, so that a missing file is an error of its own and no answer that breaks off."""
     pieces: Iterator[bytes] = iter(response.response)  # type: ignore[arg-type]
     with _slot():

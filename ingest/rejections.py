@@ -32,7 +32,7 @@ PAUSE_AFTER_FAILURE = 5.0
 MOST_SLOTS = HOUR // SLOT_SECONDS
 
 
-class Store(Protocol):
+class RejectionStore(Protocol):
     """The place where counts and samples end up. Raises StoreUnavailable."""
 
     def add(self, counts: Counts, samples: Mapping[str, Sequence[RejectedRequest]]) -> None:
@@ -52,7 +52,7 @@ class RejectionLog:
 
     def __init__(
         self,
-        store: Store,
+        store: RejectionStore,
         *,
         now: Callable[[], float] = time.time,
         every: float = WRITE_EVERY,

@@ -73,7 +73,7 @@ class LoginRequest:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Identity:
+class OpenIdIdentity:
     """Somebody at the provider. `email`: the address that the provider has verified, None without one."""
 
     issuer: str
@@ -123,7 +123,7 @@ class OpenIdProvider:
         )
         return LoginRequest(url=url, state=state, nonce=nonce, code_verifier=verifier)
 
-    def finish(self, code: str, *, nonce: str, code_verifier: str, answered_by: str | None) -> Identity:
+    def finish(self, code: str, *, nonce: str, code_verifier: str, answered_by: str | None) -> OpenIdIdentity:
         """Return who logged in. `answered_by`: the `iss` of the browser's return (RFC 9207), None without one.
 
         Raises IdentityRefused and ProviderUnavailable.
@@ -137,7 +137,7 @@ class OpenIdProvider:
         email = claims
         if "email" not in claims and metadata.userinfo_endpoint:
             email = self._user_info(metadata.userinfo_endpoint, tokens["access_token"], claims["sub"], until)
-        return Identity(issuer=metadata.issuer, subject=claims["sub"], email=_verified_email(email))
+        return OpenIdIdentity(issuer=metadata.issuer, subject=claims["sub"], email=_verified_email(email))
 
     def _metadata(self, until: float) -> Metadata:
         with self._lock:

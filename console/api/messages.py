@@ -28,7 +28,7 @@ from console.feed_watch import number_and_look
 from console.filter_words import BadFilter
 from console.web.resources import current_resources
 from shared.db.host import facts, feed
-from shared.db.host.feed import FeedFilter, Page
+from shared.db.host.feed import FeedFilter, NotificationRange
 from shared.db.tenants import tenants
 from shared.host.body import Links, build, content_of, links_at
 from shared.host.notification import TYPES, Cursor, FeedState, Include, NotificationFacts
@@ -141,7 +141,7 @@ def show_message_of_event(path: NumberPath, query: MessageQuery) -> Response:
     return Response(build(found[0], links=_links(), include=query.include), content_type="application/json")
 
 
-def _first_page(query: FeedQuery) -> tuple[Page, FeedFilter, FeedState]:
+def _first_page(query: FeedQuery) -> tuple[NotificationRange, FeedFilter, FeedState]:
     run(number_and_look)
     with reading() as conn:
         wanted = _filter(conn, query)
@@ -149,7 +149,7 @@ def _first_page(query: FeedQuery) -> tuple[Page, FeedFilter, FeedState]:
     return found, wanted, state
 
 
-def _page(query: FeedQuery, wanted: FeedFilter, cursor: Cursor | None) -> tuple[Page, FeedState]:
+def _page(query: FeedQuery, wanted: FeedFilter, cursor: Cursor | None) -> tuple[NotificationRange, FeedState]:
     """Return a page of the feed and its state. Raises FeedReset and CursorTooOld."""
     with reading() as conn:
         return feed.page_after(conn, wanted, cursor, limit=query.limit, from_latest=query.after == LATEST)
@@ -195,7 +195,7 @@ def _lag(query: FeedQuery) -> Response:
     return Response(headers=headers, content_type="application/json")
 
 
-def _answer(query: FeedQuery, found: Page, state: FeedState) -> Response:
+def _answer(query: FeedQuery, found: NotificationRange, state: FeedState) -> Response:
     bodies, size, until, has_more = list[orjson.Fragment](), 0, found.until, found.has_more
     for notification in _notifications(found.positions):
         body = build(notification, links=_links(), include=query.include)

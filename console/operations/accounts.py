@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from console.access.actor import Actor
     from shared.db.accounts.accounts import Account, Purpose, Role
     from shared.db.core.pool import Connection
-    from shared.openid import Identity
+    from shared.openid import OpenIdIdentity
 
 LONGEST_EMAIL = 254  # RFC 5321
 LONGEST_NAME = 100
@@ -130,7 +130,7 @@ def unbind_identity(run: Run, actor: Actor, account: Account) -> None:
 
 
 def log_in_with_identity(
-    run: Run, identity: Identity, session: NewSession, *, account_id: int | None = None
+    run: Run, identity: OpenIdIdentity, session: NewSession, *, account_id: int | None = None
 ) -> Account:
     """Start a session for the account of an OpenID identity. Raises IdentityUnknown.
 
@@ -160,7 +160,7 @@ def note_refused_identity(conn: Connection, account: Account | None, *, reason: 
     audit.write(conn, _login_entry(who, allowed=False, detail=f"OpenID Connect: {reason}", address=address))
 
 
-def _bind(conn: Connection, identity: Identity, account_id: int | None) -> Account:
+def _bind(conn: Connection, identity: OpenIdIdentity, account_id: int | None) -> Account:
     if account_id is not None:
         owner = accounts.get(conn, account_id)
     elif identity.email is None:

@@ -143,7 +143,7 @@ class FileFacts:
 
 
 @dataclass(frozen=True, kw_only=True)
-class ActionFacts:
+class ActionOutcome:
     """The change of the conversation, planned or done, and the reason for its state.
 
     `waits_for_you`: it is not made before an endpoint has taken the notification.
@@ -173,7 +173,7 @@ class EventFacts:
     fetched: bytes | None = None
     recipients: Sequence[RecipientFacts] = ()
     files: Sequence[FileFacts] = ()
-    action: ActionFacts | None = None
+    action: ActionOutcome | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

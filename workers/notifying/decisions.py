@@ -44,7 +44,7 @@ class Health(Enum):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Answer:
+class EndpointAnswer:
     """The answer of an endpoint: its status, or the `problem` that left it without one.
 
     `wish` is the header `webhook-delivery`; `retry_after` is the time that the endpoint names, in seconds.
@@ -87,7 +87,7 @@ Decision = Sent | Again | GivenUp
 
 
 def decide(
-    answer: Answer, *, attempt: int, is_probe: bool = False, is_test: bool = False, jitter: float = 0.5
+    answer: EndpointAnswer, *, attempt: int, is_probe: bool = False, is_test: bool = False, jitter: float = 0.5
 ) -> Decision:
     """Decide what follows attempt number `attempt`, where the first is 1; `jitter` is a random 0..1.
 
@@ -107,7 +107,7 @@ def decide(
     return _after_failure(answer, reason, attempt, jitter, is_probe=is_probe)
 
 
-def describe(answer: Answer) -> str:
+def describe(answer: EndpointAnswer) -> str:
     """Return what happened, for people. It names no address."""
     if answer.status is None:
         return answer.problem or "gave no answer"
@@ -166,7 +166,9 @@ def allot(waiting: Sequence[int], in_flight: Mapping[int, int], slow: Collection
     return allotted
 
 
-def _after_failure(answer: Answer, reason: str, attempt: int, jitter: float, *, is_probe: bool) -> Again | GivenUp:
+def _after_failure(
+    answer: EndpointAnswer, reason: str, attempt: int, jitter: float, *, is_probe: bool
+) -> Again | GivenUp:
     if answer.wish.strip().lower() == "abort-message":
         return GivenUp(code=REFUSED, reason=f"{reason}, and asked not to get it again", health=None)
     if _is_refusal(answer.status):
@@ -187,7 +189,7 @@ def _refused(reason: str, attempt: int, jitter: float) -> Again | GivenUp:
     return Again(delay=_delay(attempt, jitter), reason=reason, health=health, code=REFUSED)
 
 
-def _later(answer: Answer, reason: str, attempt: int, jitter: float) -> Again | GivenUp:
+def _later(answer: EndpointAnswer, reason: str, attempt: int, jitter: float) -> Again | GivenUp:
     if attempt > len(SCHEDULE):
         return GivenUp(code=UNAVAILABLE, reason=reason, health=Health.FAILED)
     delay = max(_delay(attempt, jitter), answer.retry_after or 0.0)

@@ -15,7 +15,7 @@ from shared.errors import MailroomError
 from shared.host.step import GROUP, Context, GiveUp, Step, TryLater
 from shared.process.scrub import hide
 from shared.storage import Storage, attachment_path
-from workers.notifying.decisions import Answer
+from workers.notifying.decisions import EndpointAnswer
 from workers.notifying.sending import SendResult
 
 #: Of the reason that a step gives, in characters.
@@ -36,11 +36,11 @@ class HostSteps:
         """Run a step with a notification. Raises what a step raises by a bug; everything else is an answer."""
         notification = json.loads(body)
         if name not in self.found:
-            return SendResult(answer=Answer(problem=self.problem(name)), seconds=0.0)
+            return SendResult(answer=EndpointAnswer(problem=self.problem(name)), seconds=0.0)
         began = time.monotonic()
         read = partial(_read, storage, (notification["data"]["tenant"] or {}).get("id", 0))
         context = Context(step=name, id=notification["id"], attempt=attempt, until=until, _read=read)
-        answer = Answer(status=_DONE)
+        answer = EndpointAnswer(status=_DONE)
         if notification["type"] != "ping":  # a test asks only whether the step is here
             answer = _answer_of(self.found[name], notification, context)
         return SendResult(answer=answer, seconds=time.monotonic() - began)
@@ -69,18 +69,18 @@ def load_steps() -> HostSteps:
     return HostSteps(found=found, broken=broken)
 
 
-def _answer_of(step: Step, notification: object, context: Context) -> Answer:
+def _answer_of(step: Step, notification: object, context: Context) -> EndpointAnswer:
     try:
         step(notification, context)  # type: ignore[arg-type] # a body that was built here
     except GiveUp as exc:
-        return Answer(problem=f"gave up: {_reason(exc)}", wish="abort-message")
+        return EndpointAnswer(problem=f"gave up: {_reason(exc)}", wish="abort-message")
     except TryLater as exc:
-        return Answer(problem=f"tries later: {_reason(exc)}", retry_after=exc.seconds)
+        return EndpointAnswer(problem=f"tries later: {_reason(exc)}", retry_after=exc.seconds)
     except MailroomError as exc:
-        return Answer(problem=f"raised {exc.code}: {_reason(exc)}")
+        return EndpointAnswer(problem=f"raised {exc.code}: {_reason(exc)}")
     except OSError as exc:  # its message may hold an address or a secret
-        return Answer(problem=f"raised {type(exc).__name__}")
-    return Answer(status=_DONE)
+        return EndpointAnswer(problem=f"raised {type(exc).__name__}")
+    return EndpointAnswer(status=_DONE)
 
 
 def _reason(error: MailroomError) -> str:

@@ -14,7 +14,7 @@ from shared import installed_version
 from shared.errors import UnsafeRedirect
 from shared.host.endpoint_rules import Networks, may_connect
 from shared.http.transport import HttpClient, NoAnswer
-from workers.notifying.decisions import Answer, parse_retry_after
+from workers.notifying.decisions import EndpointAnswer, parse_retry_after
 
 #: Hosts can tell us from other senders by it.
 USER_AGENT = f"mailroom/{installed_version() or 'source'}"
@@ -28,7 +28,7 @@ _MOST_BODY = 64 * 1024
 class SendResult:
     """The answer to a notification, and how long it took."""
 
-    answer: Answer
+    answer: EndpointAnswer
     seconds: float
 
 
@@ -57,7 +57,7 @@ class EndpointClient:
         return clients[scheme]
 
 
-def _ask(client: HttpClient, url: str, body: bytes, headers: Mapping[str, str]) -> Answer:
+def _ask(client: HttpClient, url: str, body: bytes, headers: Mapping[str, str]) -> EndpointAnswer:
     status, wish, retry_after = None, "", None
     try:
         with client.open("POST", url, headers=headers, form=body) as response:
@@ -66,8 +66,8 @@ def _ask(client: HttpClient, url: str, body: bytes, headers: Mapping[str, str]) 
             retry_after = parse_retry_after(response.headers.get("retry-after"), now=datetime.now(UTC))
             client.read(response, max_bytes=_MOST_BODY)
     except UnsafeRedirect:
-        return Answer(problem="was not asked: its address is not public, nor in ENDPOINT_NETWORKS")
+        return EndpointAnswer(problem="was not asked: its address is not public, nor in ENDPOINT_NETWORKS")
     except NoAnswer as exc:
         if status is None:
-            return Answer(problem="gave no answer in time" if exc.timed_out else f"gave no answer: it {exc}")
-    return Answer(status=status, wish=wish, retry_after=retry_after)
+            return EndpointAnswer(problem="gave no answer in time" if exc.timed_out else f"gave no answer: it {exc}")
+    return EndpointAnswer(status=status, wish=wish, retry_after=retry_after)

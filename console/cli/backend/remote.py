@@ -11,7 +11,7 @@ from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
-from console.cli.backend.rest_client import LONGEST_PAGE, Refused, RestClient, read_as
+from console.cli.backend.rest_client import LONGEST_PAGE, RequestRefused, RestClient, read_as
 from console.cli.commands import NothingMatched
 from console.cli.options import unknown_user
 from console.cli.user.importing import read_file, show_moves
@@ -69,7 +69,7 @@ class Remote(RestClient):
         """Return the body of an event."""
         try:
             return self.send("POST", f"events/{number}/reveal").content
-        except Refused as refusal:
+        except RequestRefused as refusal:
             if refusal.code == "body_gone":
                 return None
             raise
@@ -80,7 +80,7 @@ class Remote(RestClient):
         given = {name: value for name, value in query.items() if value is not None}
         try:
             page = self.get("messages", {**given, "wait": str(wait)})
-        except Refused as refusal:
+        except RequestRefused as refusal:
             if refusal.code != TOO_MANY_READERS:
                 raise
             time.sleep(1)
@@ -91,7 +91,7 @@ class Remote(RestClient):
         """Return the body of the notification about an event's message."""
         try:
             return self.send("GET", f"events/{number}/message").content
-        except Refused as refusal:
+        except RequestRefused as refusal:
             if refusal.code == "unknown_message":
                 return None
             raise
@@ -323,7 +323,7 @@ def _fields(user: NewUser) -> dict[str, Any]:
 def _known_user(external_id: str) -> Iterator[None]:
     try:
         yield
-    except Refused as refusal:
+    except RequestRefused as refusal:
         if refusal.code == "unknown_user":
             raise unknown_user(external_id) from None
         raise

@@ -27,7 +27,7 @@ class ConsoleAway(MailroomError):
     code = "console_away"
 
 
-class Refused(MailroomError):
+class RequestRefused(MailroomError):
     """The console refuses a request; `code` is that of its problem."""
 
     def __init__(self, status: int, code: str, message: str):
@@ -48,7 +48,7 @@ class _Bearer(requests.auth.AuthBase):
 
 
 class RestClient:
-    """The API of a console, asked with a token. Raises ConsoleAway, and Refused with the code of the problem."""
+    """The API of a console, asked with a token. Raises ConsoleAway, and RequestRefused with the code of the problem."""
 
     def __init__(self, url: str, token: str):
         self._url = url
@@ -81,7 +81,7 @@ class RestClient:
         """Return what is at this path as this type; None if there is nothing."""
         try:
             return read_as(kind, self.get(path))
-        except Refused as refusal:
+        except RequestRefused as refusal:
             if refusal.status == NOT_FOUND:
                 return None
             raise
@@ -137,7 +137,7 @@ def _refusal(answer: requests.Response) -> MailroomError:
         )
     problem = answer.json()
     faults = "".join(f"; {each['detail']}" for each in problem.get("errors", ()))
-    return Refused(answer.status_code, problem["code"], problem["detail"] + faults)
+    return RequestRefused(answer.status_code, problem["code"], problem["detail"] + faults)
 
 
 def read_as(kind: type[T], value: object) -> T:

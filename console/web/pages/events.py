@@ -39,7 +39,7 @@ if TYPE_CHECKING:
     from flask import Response
     from flask.typing import ResponseReturnValue
 
-    from shared.db.reading.attachments import Attachment
+    from shared.db.reading.attachments import AttachmentFile
     from shared.db.reading.events import EventDetails
 
 
@@ -95,7 +95,7 @@ def download_attachment(number: int) -> ResponseReturnValue:
         return _no_download(found, 503, f"{refusal}.")
 
 
-def _download(attachment: Attachment) -> ResponseReturnValue:
+def _download(attachment: AttachmentFile) -> ResponseReturnValue:
     require_stored(attachment)
     resources = current_resources()
     target = f"file {attachment.number} of event {attachment.event}"
@@ -104,7 +104,7 @@ def _download(attachment: Attachment) -> ResponseReturnValue:
     return content_response(resources, attachment, request.environ)
 
 
-def _no_download(attachment: Attachment, status: int, why: str) -> Response:
+def _no_download(attachment: AttachmentFile, status: int, why: str) -> Response:
     again = url_for("pages.event_page", number=attachment.event)
     return problem_page(status, "The file cannot be downloaded", why[0].upper() + why[1:], again=again)
 

@@ -42,7 +42,7 @@ log = structlog.get_logger(__name__)
 
 
 @dataclass(frozen=True, kw_only=True)
-class Refusal:
+class LoginRefusal:
     """The reason why nobody was logged in, for the audit, and the text for the person."""
 
     reason: str
@@ -51,9 +51,9 @@ class Refusal:
 
 
 AGAIN = "begin again here: a log-in works once, in the browser that began it, within ten minutes"
-UNKNOWN_STATE = Refusal(reason="unknown state", text=AGAIN)
-OTHER_BROWSER = Refusal(reason="state of another browser", text=AGAIN)
-DENIED = Refusal(reason="the provider let nobody in", text="the provider did not let you in")
+UNKNOWN_STATE = LoginRefusal(reason="unknown state", text=AGAIN)
+OTHER_BROWSER = LoginRefusal(reason="state of another browser", text=AGAIN)
+DENIED = LoginRefusal(reason="the provider let nobody in", text="the provider did not let you in")
 UNPROVEN = "the provider's answer could not be verified; try again, or ask an admin: the audit names the check"
 NOT_KNOWN = "nobody here is let in with this account of the provider; ask an admin, whom the audit tells why"
 
@@ -113,14 +113,14 @@ def _log_in(provider: OpenIdProvider, waiting: WaitingLogin, code: str) -> Respo
             code, nonce=waiting.nonce, code_verifier=waiting.code_verifier, answered_by=request.args.get("iss")
         )
     except IdentityRefused as exc:
-        return _refuse(Refusal(reason=f"refused: {exc}", text=UNPROVEN), target=target)
+        return _refuse(LoginRefusal(reason=f"refused: {exc}", text=UNPROVEN), target=target)
     except MailroomError as exc:
         return _without_provider(provider, target, exc)
     try:
         run, session = current_resources().pool.run, login.new_session_of(secret)
         account = log_in_with_identity(run, found, session, account_id=waiting.account_id)
     except IdentityUnknown as exc:
-        return _refuse(Refusal(reason=exc.reason, text=NOT_KNOWN), target=target, account=exc.account)
+        return _refuse(LoginRefusal(reason=exc.reason, text=NOT_KNOWN), target=target, account=exc.account)
     log.info("logged_in", account_id=account.id, role=account.role, by="oidc")
     browser_session.pop(BROWSER_KEY, None)
     # A browser leaves a Strict cookie out of a redirect that began elsewhere; a page that goes on by itself is ours.
@@ -133,7 +133,7 @@ def _go_on(target: str, *, title: str) -> Response:
     return answer
 
 
-def _refuse(refusal: Refusal, *, target: str = "/", account: Account | None = None) -> Response:
+def _refuse(refusal: LoginRefusal, *, target: str = "/", account: Account | None = None) -> Response:
     """Write the refusal into the audit, count it for the sender's address, and show the log-in page."""
     address, browser = login.client_network(), digest_of(browser_session.get(BROWSER_KEY, ""))
     sender = request.remote_addr

@@ -112,7 +112,7 @@ FROM chosen WHERE tasks.id = chosen.id AND tasks.state = 'ready' RETURNING tasks
 
 
 @dataclass(frozen=True, kw_only=True)
-class Candidates:
+class DueNotifications:
     """The endpoints with something to send, by turns; how many notifications each has in flight; which are slow."""
 
     waiting: Sequence[int]
@@ -126,12 +126,12 @@ def has_due(conn: Connection) -> bool:
     return bool(row and row[0])
 
 
-def candidates(conn: Connection, *, only: int | None = None, limit: int = 200) -> Candidates:
+def candidates(conn: Connection, *, only: int | None = None, limit: int = 200) -> DueNotifications:
     """Return the endpoints that something could be sent to now, and lock those that wait. `only`: just this one."""
     waiting = conn.execute(_WAITING, {"only": only, "limit": limit}).fetchall()
     flying = conn.execute(_IN_FLIGHT).fetchall() if waiting else []
     slow = {endpoint for endpoint, is_slow in waiting if is_slow}
-    return Candidates(
+    return DueNotifications(
         waiting=[endpoint for endpoint, _ in waiting],
         in_flight={endpoint: count for endpoint, count, _ in flying},
         slow=frozenset(slow | {endpoint for endpoint, _, is_slow in flying if is_slow}),

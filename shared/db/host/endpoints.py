@@ -98,7 +98,7 @@ class HeldEndpoint:
 
 
 @dataclass(frozen=True, kw_only=True)
-class SealedSecret:
+class SealedEndpointSecret:
     """A stored secret of an endpoint."""
 
     endpoint_id: int
@@ -244,9 +244,9 @@ def secret_owner(endpoint_id: int) -> str:
     return f"endpoint {endpoint_id}"
 
 
-def sealed_secrets(conn: Connection) -> list[SealedSecret]:
+def sealed_secrets(conn: Connection) -> list[SealedEndpointSecret]:
     """Return all secrets that are stored, also those before the last rotation."""
-    with conn.cursor(row_factory=class_row(SealedSecret)) as cursor:
+    with conn.cursor(row_factory=class_row(SealedEndpointSecret)) as cursor:
         return cursor.execute(
             """
             SELECT id AS endpoint_id, name, secret FROM endpoints
@@ -255,7 +255,7 @@ def sealed_secrets(conn: Connection) -> list[SealedSecret]:
         ).fetchall()
 
 
-def replace_sealed(conn: Connection, old: SealedSecret, new: bytes) -> bool:
+def replace_sealed(conn: Connection, old: SealedEndpointSecret, new: bytes) -> bool:
     """Store a secret as it is sealed now, if the endpoint still has exactly the old one."""
     replaced = conn.execute(
         """

@@ -11,7 +11,7 @@ from psycopg.rows import dict_row
 
 from shared.db.core.pool import Connection
 from shared.host.notification import (
-    ActionFacts,
+    ActionOutcome,
     Cursor,
     EventFacts,
     FileFacts,
@@ -101,7 +101,7 @@ def _event(row: dict[str, Any], recipients: list[dict[str, Any]], files: list[di
         fetched=_decompressed(row["fetched"]),
         recipients=[RecipientFacts(**each) for each in recipients],
         files=[FileFacts(**each) for each in files],
-        action=ActionFacts(kind=row["action_kind"], state=row["action_state"], reason=row["action_reason"])
+        action=ActionOutcome(kind=row["action_kind"], state=row["action_state"], reason=row["action_reason"])
         if has_action
         else None,
     )

@@ -44,7 +44,7 @@ class FeedFilter:
     types: Sequence[str] | None = None
 
 
-class Page(NamedTuple):
+class NotificationRange(NamedTuple):
     """The positions of the next notifications, and the position after which the next page begins."""
 
     positions: list[int]
@@ -76,7 +76,7 @@ def last_position(conn: Connection) -> int:
     return state(conn).last_position
 
 
-def page(conn: Connection, wanted: FeedFilter, *, after: int, last: int, limit: int) -> Page:
+def page(conn: Connection, wanted: FeedFilter, *, after: int, last: int, limit: int) -> NotificationRange:
     """Return the next notifications that match, lowest position first.
 
     `last` is the last position of a state that was read before. A page without notifications may have more after it:
@@ -87,15 +87,15 @@ def page(conn: Connection, wanted: FeedFilter, *, after: int, last: int, limit: 
     rows = conn.execute(query.encode(), {**values, "after": after, "last": last, "examined": MOST_EXAMINED}).fetchall()
     matching = [position for position, is_wanted in rows if is_wanted]
     if len(matching) > limit:
-        return Page(matching[:limit], matching[limit - 1], has_more=True)
+        return NotificationRange(matching[:limit], matching[limit - 1], has_more=True)
     if len(rows) == MOST_EXAMINED:
-        return Page(matching, rows[-1][0], has_more=True)
-    return Page(matching, max(after, last), has_more=False)
+        return NotificationRange(matching, rows[-1][0], has_more=True)
+    return NotificationRange(matching, max(after, last), has_more=False)
 
 
 def page_after(
     conn: Connection, wanted: FeedFilter, cursor: Cursor | None, *, limit: int, from_latest: bool = False
-) -> tuple[Page, FeedState]:
+) -> tuple[NotificationRange, FeedState]:
     """Return the next notifications after the cursor, and the state of the feed that they belong to.
 
     Without a cursor the page begins with the oldest notification that is kept, or at the end of the feed.

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Attachment:
+class AttachmentFile:
     """An attachment and where its bytes are; `size`, `sha256` and `path` are None unless its state is `stored`.
 
     `filename` and `content_type` are the sender's words.
@@ -29,9 +29,9 @@ class Attachment:
     path: str | None
 
 
-def find(conn: Connection, number: int) -> Attachment | None:
+def find(conn: Connection, number: int) -> AttachmentFile | None:
     """Return the attachment with this number of ours, or None."""
-    with conn.cursor(row_factory=class_row(Attachment)) as cursor:
+    with conn.cursor(row_factory=class_row(AttachmentFile)) as cursor:
         return cursor.execute(
             "SELECT id AS number, tenant_id, event_id AS event, filename, content_type, state, size, sha256, path"
             " FROM attachments WHERE id = %s",

@@ -7,7 +7,7 @@ from urllib.parse import parse_qs, urlsplit
 
 import pytest
 
-from shared.openid import Identity, IdentityRefused, OpenIdProvider, ProviderUnavailable
+from shared.openid import IdentityRefused, OpenIdIdentity, OpenIdProvider, ProviderUnavailable
 from tests.openid_provider import CLIENT_ID, CLIENT_SECRET, OpenIdProviderPeer, Person
 
 if TYPE_CHECKING:
@@ -28,7 +28,7 @@ def provider_at(issuer: str, *, secret: str = CLIENT_SECRET) -> OpenIdProvider:
     )
 
 
-def identify(provider: OpenIdProvider, peer: OpenIdProviderPeer, person: Person, **answer: str) -> Identity:
+def identify(provider: OpenIdProvider, peer: OpenIdProviderPeer, person: Person, **answer: str) -> OpenIdIdentity:
     """Log in all the way and return who it was."""
     begun = provider.begin()
     back = parse_qs(urlsplit(peer.log_in(begun.url, person, **answer)).query)
@@ -38,7 +38,7 @@ def identify(provider: OpenIdProvider, peer: OpenIdProviderPeer, person: Person,
 
 def test_an_identity_is_issuer_and_subject(peer: OpenIdProviderPeer) -> None:
     found = identify(provider_at(peer.issuer), peer, Person(sub="17", email="jane@example.com"))
-    assert found == Identity(issuer=peer.issuer, subject="17", email="jane@example.com")
+    assert found == OpenIdIdentity(issuer=peer.issuer, subject="17", email="jane@example.com")
 
 
 def test_the_metadata_is_asked_for_once_in_ten_minutes(peer: OpenIdProviderPeer) -> None:

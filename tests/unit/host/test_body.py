@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from shared.host.body import MAX_BYTES, build, is_download_signature, sign_download
-from shared.host.notification import TYPES, ActionFacts, Include
+from shared.host.notification import TYPES, ActionOutcome, Include
 from tests.unit.host.builders import LINKS, checked, event, file, notification, recipient, webhook
 
 
@@ -22,7 +22,7 @@ def message_of(**facts: Any) -> dict[str, Any]:
 
 def test_the_body_of_a_message_has_all_that_is_known() -> None:
     facts = notification(
-        event=event(files=[file()], action=ActionFacts(kind="archive", state="planned", reason="the tenant's policy"))
+        event=event(files=[file()], action=ActionOutcome(kind="archive", state="planned", reason="the tenant's policy"))
     )
     document = checked(build(facts, links=LINKS))
     assert document == {

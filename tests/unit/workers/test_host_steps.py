@@ -14,7 +14,7 @@ from shared.host.body import build
 from shared.host.step import GROUP, Context, GiveUp, Notification, TryLater
 from tests.unit.host.builders import LINKS, event, file, notification
 from workers.notifying import host_steps
-from workers.notifying.decisions import Again, Answer, GivenUp, Sent, decide
+from workers.notifying.decisions import Again, EndpointAnswer, GivenUp, Sent, decide
 from workers.notifying.host_steps import HostSteps, load_steps
 
 BODY = build(notification(event=event(files=[file()])), links=LINKS)
@@ -28,7 +28,7 @@ class Storage:
         return iter([path.encode()])
 
 
-def run(step: Any, body: bytes = BODY) -> Answer:
+def run(step: Any, body: bytes = BODY) -> EndpointAnswer:
     storage: Any = Storage()
     return HostSteps(found={"s": step}).run("s", body, attempt=2, until=time.monotonic() + 50, storage=storage).answer
 

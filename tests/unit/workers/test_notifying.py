@@ -11,8 +11,8 @@ from workers.notifying.decisions import (
     SCHEDULE,
     UNAVAILABLE,
     Again,
-    Answer,
     Decision,
+    EndpointAnswer,
     GivenUp,
     Health,
     Sent,
@@ -30,29 +30,31 @@ NOW = datetime(2026, 11, 30, 12, 0, tzinfo=UTC)
 
 @pytest.mark.parametrize("status", [200, 201, 204, 299])
 def test_every_2xx_means_that_the_endpoint_took_it(status: int) -> None:
-    assert decide(Answer(status=status), attempt=1) == Sent()
+    assert decide(EndpointAnswer(status=status), attempt=1) == Sent()
 
 
 @pytest.mark.parametrize(
     ("answer", "attempt", "delay", "health"),
     [
         # No answer, a failure and a redirect follow the schedule
-        (Answer(problem="gave no answer in time"), 1, 5, Health.FAILED),
-        (Answer(status=500), 2, 300, Health.FAILED),
-        (Answer(status=503), 3, 1_800, Health.FAILED),
-        (Answer(status=302), 4, 7_200, Health.FAILED),
-        (Answer(status=500), 8, 86_400, Health.FAILED),
+        (EndpointAnswer(problem="gave no answer in time"), 1, 5, Health.FAILED),
+        (EndpointAnswer(status=500), 2, 300, Health.FAILED),
+        (EndpointAnswer(status=503), 3, 1_800, Health.FAILED),
+        (EndpointAnswer(status=302), 4, 7_200, Health.FAILED),
+        (EndpointAnswer(status=500), 8, 86_400, Health.FAILED),
         # The 4xx that say nothing against the notification do, too
-        (Answer(status=408), 1, 5, Health.FAILED),
-        (Answer(status=409), 1, 5, Health.FAILED),
-        (Answer(status=425), 1, 5, Health.FAILED),
-        (Answer(status=429), 1, 5, Health.FAILED),
+        (EndpointAnswer(status=408), 1, 5, Health.FAILED),
+        (EndpointAnswer(status=409), 1, 5, Health.FAILED),
+        (EndpointAnswer(status=425), 1, 5, Health.FAILED),
+        (EndpointAnswer(status=429), 1, 5, Health.FAILED),
         # The time that the endpoint names counts where it is later
-        (Answer(status=503, retry_after=600), 1, 600, Health.FAILED),
-        (Answer(status=503, retry_after=1), 2, 300, Health.FAILED),
+        (EndpointAnswer(status=503, retry_after=600), 1, 600, Health.FAILED),
+        (EndpointAnswer(status=503, retry_after=1), 2, 300, Health.FAILED),
     ],
 )
-def test_a_failure_is_tried_again_by_the_schedule(answer: Answer, attempt: int, delay: float, health: Health) -> None:
+def test_a_failure_is_tried_again_by_the_schedule(
+    answer: EndpointAnswer, attempt: int, delay: float, health: Health
+) -> None:
     decision = decide(answer, attempt=attempt, jitter=0.0)
     assert decision == Again(delay=delay, reason=describe(answer), health=health)
 
@@ -60,13 +62,13 @@ def test_a_failure_is_tried_again_by_the_schedule(answer: Answer, attempt: int, 
 def test_after_nine_attempts_in_52_hours_a_notification_has_failed() -> None:
     assert len(SCHEDULE) == 8
     assert 50 < sum(SCHEDULE) / 3600 < 54
-    assert decide(Answer(status=500), attempt=9) == GivenUp(
+    assert decide(EndpointAnswer(status=500), attempt=9) == GivenUp(
         code=UNAVAILABLE, reason="answered 500", health=Health.FAILED
     )
 
 
 def test_a_refusal_is_given_up_after_three_attempts_and_only_the_first_one_counts_for_the_endpoint() -> None:
-    decisions = [decide(Answer(status=400), attempt=attempt, jitter=0.0) for attempt in (1, 2, 3)]
+    decisions = [decide(EndpointAnswer(status=400), attempt=attempt, jitter=0.0) for attempt in (1, 2, 3)]
     assert decisions == [
         Again(delay=5, reason="answered 400", health=Health.FAILED, code=REFUSED),
         Again(delay=300, reason="answered 400", health=None, code=REFUSED),
@@ -77,44 +79,51 @@ def test_a_refusal_is_given_up_after_three_attempts_and_only_the_first_one_count
 @pytest.mark.parametrize(
     ("answer", "expected"),
     [
-        (Answer(status=410), Again(delay=0, reason="answered 410", health=Health.GONE, counts=False)),
+        (EndpointAnswer(status=410), Again(delay=0, reason="answered 410", health=Health.GONE, counts=False)),
         (
-            Answer(status=500, wish="disable"),
+            EndpointAnswer(status=500, wish="disable"),
             Again(delay=0, reason="answered 500", health=Health.DISABLED, counts=False),
         ),
         # It took this one, and wants no other
-        (Answer(status=200, wish=" Disable "), Sent(health=Health.DISABLED)),
+        (EndpointAnswer(status=200, wish=" Disable "), Sent(health=Health.DISABLED)),
         (
-            Answer(status=500, wish="abort-message"),
+            EndpointAnswer(status=500, wish="abort-message"),
             GivenUp(code=REFUSED, reason="answered 500, and asked not to get it again", health=None),
         ),
-        (Answer(status=200, wish="abort-message"), Sent()),
+        (EndpointAnswer(status=200, wish="abort-message"), Sent()),
     ],
 )
-def test_an_endpoint_can_ask_to_be_left_alone(answer: Answer, expected: Decision) -> None:
+def test_an_endpoint_can_ask_to_be_left_alone(answer: EndpointAnswer, expected: Decision) -> None:
     assert decide(answer, attempt=1) == expected
 
 
-@pytest.mark.parametrize("answer", [Answer(problem="gave no answer in time"), Answer(status=502), Answer(status=504)])
-def test_a_probe_of_an_absent_server_is_no_attempt(answer: Answer) -> None:
+@pytest.mark.parametrize(
+    "answer", [EndpointAnswer(problem="gave no answer in time"), EndpointAnswer(status=502), EndpointAnswer(status=504)]
+)
+def test_a_probe_of_an_absent_server_is_no_attempt(answer: EndpointAnswer) -> None:
     decision = decide(answer, attempt=1, is_probe=True)
     assert decision == Again(delay=0, reason=describe(answer), health=Health.FAILED, counts=False)
 
 
 def test_a_probe_that_the_server_itself_fails_is_an_attempt() -> None:
-    decision = decide(Answer(status=500), attempt=2, is_probe=True, jitter=0.0)
+    decision = decide(EndpointAnswer(status=500), attempt=2, is_probe=True, jitter=0.0)
     assert decision == Again(delay=300, reason="answered 500", health=Health.FAILED)
 
 
-@pytest.mark.parametrize("answer", [Answer(status=500), Answer(status=410), Answer(status=400), Answer(problem="no")])
-def test_a_test_is_tried_once_and_blames_nobody(answer: Answer) -> None:
+@pytest.mark.parametrize(
+    "answer",
+    [EndpointAnswer(status=500), EndpointAnswer(status=410), EndpointAnswer(status=400), EndpointAnswer(problem="no")],
+)
+def test_a_test_is_tried_once_and_blames_nobody(answer: EndpointAnswer) -> None:
     decision = decide(answer, attempt=1, is_test=True)
     assert isinstance(decision, GivenUp)
     assert decision.health is None
 
 
 def test_the_reason_of_a_redirect_says_what_to_do() -> None:
-    assert describe(Answer(status=301)) == ("answered 301: redirects are not followed; give the endpoint its final URL")
+    assert describe(EndpointAnswer(status=301)) == (
+        "answered 301: redirects are not followed; give the endpoint its final URL"
+    )
 
 
 @pytest.mark.parametrize(
