@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from psycopg.rows import class_row
 from psycopg.sql import SQL, Composable
 
-from shared.db.reading.events import AttemptView, attempts_of_task
+from shared.db.reading.events import ActionView, AttemptView, action_of, attempts_of_task, first_delivery
 from shared.db.reading.filters import (
     FREQUENT_KINDS,
     FREQUENT_TYPES,
@@ -56,10 +56,15 @@ class TaskSummary:
 
 @dataclass(frozen=True, kw_only=True)
 class TaskDetails:
-    """A task with its attempts, the first one first."""
+    """A task with its attempts, the first one first. `action` is the action that it applies, if it applies one.
+
+    `delivery` is the id of its event's first delivery, which is in every line of the log about the task.
+    """
 
     task: TaskSummary
     attempts: list[AttemptView]
+    action: ActionView | None = None
+    delivery: str | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -167,7 +172,15 @@ def latest(conn: Connection, wanted: Filter, *, limit: int) -> list[TaskSummary]
 def task_details(conn: Connection, task_id: int) -> TaskDetails | None:
     """Return a task and its attempts, or None. Call it inside a transaction, so that both are of one moment."""
     found = latest(conn, Filter(ids=(task_id,)), limit=1)
-    return TaskDetails(task=found[0], attempts=attempts_of_task(conn, task_id)) if found else None
+    if not found:
+        return None
+    task = found[0]
+    return TaskDetails(
+        task=task,
+        attempts=attempts_of_task(conn, task_id),
+        action=action_of(conn, task.event_number) if task.kind == "apply_action" else None,
+        delivery=first_delivery(conn, task.event_number),
+    )
 
 
 def count_groups(conn: Connection, wanted: Filter, states: tuple[str, ...]) -> list[TaskGroup]:
