@@ -69,7 +69,6 @@ _APPLICATION_NAMES: Final = {api: name for name, apis in API_NAMES.items() for a
 MAX_RECIPIENTS: Final = 5_000
 MAX_ATTACHMENTS: Final = 1_000
 MAX_INBOXES: Final = 1_000
-MAX_SUBJECT: Final = 1_000
 MAX_MERGED: Final = 100
 MAX_MERGED_DEPTH: Final = 4
 
@@ -190,12 +189,6 @@ def _parse_time_text(value: str) -> datetime | None:
         return moment.astimezone(UTC) if 0 <= moment.timestamp() <= _LATEST else None
     except (ValueError, OverflowError):
         return None
-
-
-def subject_of(body: bytes) -> str:
-    """Return the subject of the conversation in a body, empty when it has none. Raises MalformedEnvelope."""
-    event = _object(_object(_load(body)).get("payload"))
-    return _text(_object(event.get("conversation")).get("subject"), MAX_SUBJECT) or ""
 
 
 def company_of(body: bytes) -> str | None:

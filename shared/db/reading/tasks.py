@@ -174,12 +174,12 @@ def task_details(conn: Connection, task_id: int) -> TaskDetails | None:
     found = latest(conn, Filter(ids=(task_id,)), limit=1)
     if not found:
         return None
-    task = found[0]
+    task, number = found[0], found[0].event_number
     return TaskDetails(
         task=task,
         attempts=attempts_of_task(conn, task_id),
-        action=action_of(conn, task.event_number) if task.kind == "apply_action" else None,
-        delivery=first_delivery(conn, task.event_number),
+        action=action_of(conn, number) if number and task.kind == "apply_action" else None,
+        delivery=first_delivery(conn, number) if number else None,
     )
 
 

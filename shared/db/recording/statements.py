@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 from psycopg.rows import class_row
 
-from shared.db.core.arrays import Bigints, Booleans, Texts
+from shared.db.core.arrays import Bigints, Texts
 from shared.db.core.locks import lock_conversations, prevent_erasing
 from shared.db.core.pool import Connection
 from shared.db.recording.rows import ActionRow, AttachmentRow, DeliveryRow, EventRow, TaskRow, columns
