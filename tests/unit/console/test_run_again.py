@@ -26,8 +26,8 @@ def task(number: int, kind: str, state: str = "done") -> TaskView:
 
 def file(number: int, state: str = "stored") -> AttachmentView:
     return AttachmentView(
-        id=f"fil_{number}", number=number, filename=f"{number}.pdf", content_type="x", state=state, size=1, sha256="a", path="p", stored_at=NOW,
-        task_id=number,
+        id=f"fil_{number}", number=number, filename=f"{number}.pdf", content_type="x", state=state, size=1, sha256="a",
+        path="p", stored_at=NOW, task_id=number,
     )  # fmt: skip
 
 
