@@ -109,19 +109,18 @@ def test_what_the_body_left_out_is_taken_from_the_rows_and_left_out_again() -> N
     payload = {"type": "inbound_received", "authorization": {"id": "cmp_1"}, "payload": {"target": {"data": {}}}}
     fetched = event()
     fetched.recipients.append(RecipientView(handle="a@b.test", role="to", reason="", user_id=None, user_name=None))
-    fetched.attachments.append(
-        AttachmentView(
-            id="fil_1",
-            number=1,
-            filename="a.pdf",
-            content_type="application/pdf",
-            state="stored",
-            size=5,
-            sha256="",
-            path="",
-            stored_at=None,
-        )  # fmt: skip
+    file = AttachmentView(
+        id="fil_1",
+        number=1,
+        filename="a.pdf",
+        content_type="application/pdf",
+        state="stored",
+        size=5,
+        sha256="",
+        path="",
+        stored_at=None,
     )
+    fetched.attachments.append(file)
     order = sandbox_order(json.dumps(payload).encode(), fetched)
     assert order["recipients"] == [{"handle": "person1@example.com", "role": "to"}]
     assert (order["attachments"][0]["size"], order["fault"]) == (5, "preview")
