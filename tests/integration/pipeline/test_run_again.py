@@ -104,6 +104,26 @@ def test_mail_that_matched_nobody_is_archived_once_somebody_matches(harness: Har
     assert patches(harness) == 1
 
 
+@pytest.mark.parametrize("files", [0, 1])
+def test_a_message_is_announced_again_only_when_it_is_for_other_users(harness: Harness, files: int) -> None:
+    tenant = harness.tenant("cmp_acme")
+    event = done(harness, attachment_count=files)
+
+    def announced() -> list[str]:
+        rows = harness.sql("SELECT type FROM outbox WHERE type LIKE 'message.%%' ORDER BY id")
+        return [kind for (kind,) in rows]
+
+    assert announced() == ["message.unmatched"]
+    again(harness, event, "record")
+    harness.work()
+    assert announced() == ["message.unmatched"]
+    harness.user(tenant, NORA)
+    for _ in range(2):
+        again(harness, event, "record")
+        harness.work()
+        assert announced() == ["message.unmatched", "message.received"]
+
+
 def test_the_action_of_a_policy_that_was_changed_takes_the_place_of_one_that_failed(
     harness: Harness, tenant: int
 ) -> None:
