@@ -8,7 +8,8 @@ from typing import Any
 
 from console.run_again import possible_runs, version_of
 from console.why_nothing import what_it_waits_for
-from shared.db.reading.events import ActionView, AttachmentView, AttemptView, EventDetails, RecipientView
+from shared.db.reading.attempts import AttemptView
+from shared.db.reading.events import ActionView, AttachmentView, EventDetails, RecipientView
 
 Moment = dict[str, Any]
 

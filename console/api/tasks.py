@@ -15,7 +15,8 @@ from console.filter_words import GROUP_LIST, TASK_LIST
 from console.operations import tasks as operations
 from console.operations.tasks import LONGEST_REASON, UnknownGroup, UnknownTask
 from shared.db.reading import groups, tasks
-from shared.db.reading.events import ActionView, AttemptView
+from shared.db.reading.attempts import AttemptView
+from shared.db.reading.events import ActionView
 from shared.db.reading.groups import FailureGroup
 from shared.db.reading.tasks import TaskSummary
 from shared.db.tasks.failure_groups import Decision

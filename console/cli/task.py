@@ -41,7 +41,7 @@ if TYPE_CHECKING:
 
     from console.cli.backend import Backend
     from shared.db.jobs import Verb
-    from shared.db.reading.events import AttemptView
+    from shared.db.reading.attempts import AttemptView
     from shared.db.reading.tasks import TaskDetails, TaskGroup, TaskSummary
 
 NO_ACTION = "it applies no action"

@@ -6,12 +6,14 @@ import re
 from dataclasses import dataclass, field
 from datetime import datetime
 from itertools import product
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, TypeVar
 from uuid import UUID
 
 from psycopg import sql
 from psycopg.rows import class_row
 
+from shared.db.reading import attempts
+from shared.db.reading.attempts import AttemptView
 from shared.db.reading.filters import (
     FREQUENT_KINDS,
     LATE,
@@ -171,26 +173,6 @@ class TaskView:
 
 
 @dataclass(frozen=True, kw_only=True)
-class AttemptView:
-    """One run of a task, with the calls it made to Front.
-
-    `version` is that of Mailroom, empty where the worker ran from a folder.
-    """
-
-    task_id: int
-    kind: str
-    epoch: int
-    worker: str
-    started_at: datetime
-    ended_at: datetime | None
-    outcome: str | None
-    code: str | None
-    detail: str | None
-    calls: list[dict[str, Any]]
-    version: str = ""
-
-
-@dataclass(frozen=True, kw_only=True)
 class JournalView:
     """A decision about the event that no other row tells."""
 
@@ -278,12 +260,6 @@ TASK_COLUMNS = (
     "nullif(k.due_at, 'infinity') AS due_at"
 )
 TASKS = "FROM tasks k LEFT JOIN tenants t ON t.id = k.tenant_id WHERE k.event_id = %s ORDER BY k.id"
-ATTEMPTS = """
-    SELECT a.task_id, k.kind, a.epoch, a.worker, a.started_at, a.ended_at, a.outcome, a.code, a.detail, a.calls,
-        a.version
-    FROM tasks k JOIN attempts a ON a.task_id = k.id
-"""
-ATTEMPTS_ORDER = "ORDER BY a.started_at, a.task_id, a.epoch"
 JOURNAL = "SELECT at, what, who, detail FROM journal WHERE event_id = %s ORDER BY id"
 
 
@@ -410,7 +386,7 @@ def event_details(conn: Connection, number: int) -> EventDetails | None:
         attachments=_rows(conn, AttachmentView, ATTACHMENTS, number),
         action=action_of(conn, number),
         tasks=_rows(conn, TaskView, f"{TASK_COLUMNS} {TASKS}", number),
-        attempts=_rows(conn, AttemptView, f"{ATTEMPTS} WHERE k.event_id = %s {ATTEMPTS_ORDER}", number),
+        attempts=attempts.of_event(conn, number),
         journal=_rows(conn, JournalView, JOURNAL, number),
         blockers=_rows(conn, Blocker, BLOCKERS, number),
     )
@@ -419,11 +395,6 @@ def event_details(conn: Connection, number: int) -> EventDetails | None:
 def action_of(conn: Connection, number: int) -> ActionView | None:
     """Return the action of the event, if it has one."""
     return next(iter(_rows(conn, ActionView, ACTION, number)), None)
-
-
-def attempts_of_task(conn: Connection, task_id: int) -> list[AttemptView]:
-    """Return the attempts of one task, the first one first."""
-    return _rows(conn, AttemptView, f"{ATTEMPTS} WHERE k.id = %s {ATTEMPTS_ORDER}", task_id)
 
 
 def _rows(conn: Connection, row_class: type[T], query: str, number: int) -> list[T]:

@@ -9,7 +9,9 @@ from typing import TYPE_CHECKING
 from psycopg.rows import class_row
 from psycopg.sql import SQL, Composable
 
-from shared.db.reading.events import ActionView, AttemptView, action_of, attempts_of_task, first_delivery
+from shared.db.reading import attempts
+from shared.db.reading.attempts import AttemptView
+from shared.db.reading.events import ActionView, action_of, first_delivery
 from shared.db.reading.filters import (
     FREQUENT_KINDS,
     FREQUENT_TYPES,
@@ -177,7 +179,7 @@ def task_details(conn: Connection, task_id: int) -> TaskDetails | None:
     task, number = found[0], found[0].event_number
     return TaskDetails(
         task=task,
-        attempts=attempts_of_task(conn, task_id),
+        attempts=attempts.of_task(conn, task_id),
         action=action_of(conn, number) if number and task.kind == "apply_action" else None,
         delivery=first_delivery(conn, number) if number else None,
     )

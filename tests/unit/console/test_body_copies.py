@@ -6,6 +6,7 @@ import json
 import re
 import shutil
 import subprocess
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -107,8 +108,7 @@ def test_one_address_in_any_spelling_is_one_example() -> None:
 
 def test_what_the_body_left_out_is_taken_from_the_rows_and_left_out_again() -> None:
     payload = {"type": "inbound_received", "authorization": {"id": "cmp_1"}, "payload": {"target": {"data": {}}}}
-    fetched = event()
-    fetched.recipients.append(RecipientView(handle="a@b.test", role="to", reason="", user_id=None, user_name=None))
+    recipient = RecipientView(handle="a@b.test", role="to", reason="", user_id=None, user_name=None)
     file = AttachmentView(
         id="fil_1",
         number=1,
@@ -120,7 +120,7 @@ def test_what_the_body_left_out_is_taken_from_the_rows_and_left_out_again() -> N
         path="",
         stored_at=None,
     )
-    fetched.attachments.append(file)
+    fetched = replace(event(), recipients=[recipient], attachments=[file])
     order = sandbox_order(json.dumps(payload).encode(), fetched)
     assert order["recipients"] == [{"handle": "person1@example.com", "role": "to"}]
     assert (order["attachments"][0]["size"], order["fault"]) == (5, "preview")
