@@ -363,14 +363,6 @@ def first_body(conn: Connection, number: int) -> bytes | None:
     return bytes(row[0]) if row else None
 
 
-def first_delivery(conn: Connection, number: int) -> str | None:
-    """Return the id of the event's first delivery, as the log has it."""
-    row = conn.execute(
-        "SELECT id FROM deliveries WHERE event_id = %s ORDER BY received_at, id LIMIT 1", (number,)
-    ).fetchone()
-    return row[0].hex if row else None
-
-
 def event_details(conn: Connection, number: int) -> EventDetails | None:
     """Return all that is known of the event with this number of ours, or None.
 

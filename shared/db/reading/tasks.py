@@ -11,7 +11,7 @@ from psycopg.sql import SQL, Composable
 
 from shared.db.reading import attempts
 from shared.db.reading.attempts import AttemptView
-from shared.db.reading.events import ActionView, action_of, first_delivery
+from shared.db.reading.events import ActionView, action_of
 from shared.db.reading.filters import (
     FREQUENT_KINDS,
     FREQUENT_TYPES,
@@ -181,7 +181,7 @@ def task_details(conn: Connection, task_id: int) -> TaskDetails | None:
         task=task,
         attempts=attempts.of_task(conn, task_id),
         action=action_of(conn, number) if number and task.kind == "apply_action" else None,
-        delivery=first_delivery(conn, number) if number else None,
+        delivery=_first_delivery(conn, number) if number else None,
     )
 
 
@@ -263,3 +263,11 @@ def _conditions(conn: Connection, wanted: Filter) -> dict[str, str]:
     if wanted.until:
         conditions["until"] += f" AND k.id <= {highest_id(conn, 'tasks', 'created_at', wanted.until)}"
     return conditions
+
+
+def _first_delivery(conn: Connection, number: int) -> str | None:
+    """Return the id of the event's first delivery, as the log has it."""
+    row = conn.execute(
+        "SELECT id FROM deliveries WHERE event_id = %s ORDER BY received_at, id LIMIT 1", (number,)
+    ).fetchone()
+    return row[0].hex if row else None
