@@ -6,7 +6,10 @@ from collections.abc import Iterable, Iterator
 from datetime import datetime
 from typing import Any
 
-from shared.db.reading.events import ActionView, AttachmentView, AttemptView, EventDetails, RecipientView
+from console.run_again import possible_runs, version_of
+from console.why_nothing import what_it_waits_for
+from shared.db.reading.attempts import AttemptView
+from shared.db.reading.events import ActionView, AttachmentView, EventDetails, RecipientView
 
 Moment = dict[str, Any]
 
@@ -43,10 +46,16 @@ def event_document(event: EventDetails) -> dict[str, Any]:
         "action": {"kind": event.action.kind, "state": event.action.state, "reason": event.action.reason}
         if event.action
         else None,
+        "action_waits_for": what_it_waits_for(event),
         "tasks": [
             {"id": t.id, "kind": t.kind, "state": t.state, "code": t.code, "attempts": t.attempts} for t in event.tasks
         ],
         "timeline": timeline(event),
+        "version": version_of(event),
+        "possible_runs": [
+            {"from": run.step, "file": run.file, "effects": list(run.effects), "why_not": run.why_not}
+            for run in possible_runs(event)
+        ],
     }
 
 
@@ -112,6 +121,7 @@ def _attempts(attempts: Iterable[AttemptView]) -> Iterator[Moment]:
             kind=attempt.kind,
             epoch=attempt.epoch,
             worker=attempt.worker,
+            version=attempt.version or None,
             ended_at=attempt.ended_at,
             outcome=attempt.outcome or "never came back" if attempt.ended_at else "running or lost",
             code=attempt.code,

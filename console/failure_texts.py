@@ -145,6 +145,11 @@ TEXTS: Final[Mapping[str, FailureText]] = {
         what_to_do="Nothing, once the server is back: the task is tried again by itself.",
         retry=True,
     ),
+    "body_gone": FailureText(
+        meaning="The event was to be recorded again, and its body is no longer stored.",
+        what_to_do="Nothing is left to do; discard the task.",
+        retry=False,
+    ),
     "file_missing": FailureText(
         meaning="The storage no longer has a file that was stored.",
         what_to_do="Look for it at STORAGE_URL or in a backup; Front may still have the file.",

@@ -6,9 +6,10 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from console.failure_texts import text_of
+from console.times import format_time
 
 if TYPE_CHECKING:
-    from shared.db.reading.events import ActionView, EventDetails
+    from shared.db.reading.events import ActionView, Blocker, EventDetails
 
 PARKED = {
     "unknown_company": "No tenant has this company. It is worked on once a tenant is connected to it.",
@@ -26,6 +27,10 @@ SKIPPED = {
     "too_old": "The event was too old: it is recorded, and never acted on.",
     "no_conversation": "The event names no conversation that could be changed.",
 }
+#: The states of an action that is still to be sent, or to be looked up at Front.
+WAITING = frozenset({"planned", "intent"})
+#: The work of a task without a file, in words.
+WORK = {"record": "the event to be recorded again", "fetch_message": "the message to be fetched"}
 #: Only messages that come in have an action.
 INBOUND = "inbound_received"
 
@@ -33,6 +38,30 @@ INBOUND = "inbound_received"
 def why_nothing(event: EventDetails) -> list[str]:
     """Return the reasons, in whole sentences; none where everything was done that the policy asks for."""
     return [*_why_no_work(event), *(_why_no_action(event.action) if event.action else ()), *_failures(event)]
+
+
+def what_it_waits_for(event: EventDetails) -> list[str]:
+    """Return what the event's action waits for, in whole sentences; none where it waits for nothing."""
+    action, parked = event.action, event.header.state == "parked"
+    if action is None or action.state not in WAITING:
+        return []
+    waits = [PARKED.get(event.header.cause or "", f"It waits: {event.header.cause}.")] if parked else []
+    waits += [_blocker(each) for each in event.blockers if _blocks(each, action)]
+    due_at = next((task.due_at for task in event.tasks if task.kind == "apply_action" and task.state == "ready"), None)
+    if due_at and not waits:
+        waits.append(f"Its task is due at {format_time(due_at)} UTC.")
+    return waits
+
+
+def _blocks(blocker: Blocker, action: ActionView) -> bool:
+    return blocker.state != "failed" or action.kind == "trash" or action.wait_for == "stored"
+
+
+def _blocker(blocker: Blocker) -> str:
+    what = f"the file {blocker.filename}" if blocker.filename else WORK[blocker.kind]
+    if blocker.state == "failed":
+        return f"It waits for {what}: task {blocker.task_id} failed; retry or discard it."
+    return f"It waits for {what}: task {blocker.task_id} is {blocker.state}."
 
 
 def _why_no_work(event: EventDetails) -> Iterator[str]:

@@ -15,6 +15,7 @@ MailroomError
 │   └── DoorFull                503  door_full: the door holds too many large bodies
 ├── PermanentError              another try cannot help: the task fails at once
 │   ├── MalformedEnvelope       malformed_envelope
+│   ├── BodyGone                body_gone: retention removed the body
 │   ├── FrontRejected           front_rejected: a 4xx that stays
 │   ├── ConversationGone        conversation_gone: 404 on a conversation
 │   ├── UnsafeRedirect          unsafe_redirect
@@ -148,6 +149,12 @@ class MalformedEnvelope(PermanentError):
     """The signed body is not one of Front's envelopes."""
 
     code = "malformed_envelope"
+
+
+class BodyGone(PermanentError):
+    """The body of the event is no longer stored."""
+
+    code = "body_gone"
 
 
 class FrontRejected(PermanentError):

@@ -15,7 +15,13 @@ import pytest
 LOCK = Path(tempfile.gettempdir()) / "mailroom-tests-apt.lock"
 INSTALLED_WITHIN = 600.0
 #: Each program with its package.
-PROGRAMS = {"chromium": "chromium", "pgbouncer": "pgbouncer", "promtool": "prometheus", "systemd-analyze": "systemd"}
+PROGRAMS = {
+    "chromium": "chromium",
+    "curl": "curl",
+    "pgbouncer": "pgbouncer",
+    "promtool": "prometheus",
+    "systemd-analyze": "systemd",
+}
 
 
 @cache

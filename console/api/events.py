@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-import zlib
 from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
 from flask import Response, request
-from pydantic import Field
+from pydantic import ConfigDict, Field
 from werkzeug.wrappers import Response as WerkzeugResponse
 
 from console.api.blueprint import (
+    BODY_PROBLEMS,
+    CONFLICT,
     EVENTS,
     api,
     bound_tenant,
@@ -23,17 +24,19 @@ from console.api.blueprint import (
     run,
 )
 from console.api.lists import ListPage, WorkQuery, cut, number_after, read_filter
-from console.api.problems import BodyGone, UnknownEvent
-from console.api.schemas import NumberPath, Parameters, ResponseBody
+from console.api.schemas import NumberPath, Parameters, RequestBody, ResponseBody
 from console.attachment_content import AttachmentGone, UnknownAttachment, content_response
 from console.event_document import event_document
 from console.filter_words import EVENT_LIST
-from console.operations.audited import Change, carry_out
+from console.operations import events as operations
+from console.operations.events import RunOrder, UnknownEvent
+from console.run_again import Step
 from console.web.resources import current_resources
 from shared.db.reading import attachments, events
 from shared.db.reading.events import EventDetails, EventSummary
 
 BYTES = {"application/octet-stream": {"schema": {"type": "string", "format": "binary"}}}
+LONGEST_ID = 200  # characters
 
 
 class LinkQuery(Parameters):
@@ -76,8 +79,43 @@ class EventShown(ResponseBody):
     recipients: list[dict[str, Any]] = Field(description="Each address with its role, its user, and why it matched")
     attachments: list[dict[str, Any]]
     action: dict[str, Any] | None
+    action_waits_for: list[str] = Field(description="In sentences; none where it waits for nothing")
     tasks: list[dict[str, Any]]
     timeline: list[dict[str, Any]] = Field(description="What happened, by time: `at`, `what` and details")
+    version: str = Field(description="It changes with the tasks, the files and the action: see `run-again`")
+    possible_runs: list[dict[str, Any]] = Field(
+        description="Each step to run the event again from: `from`, `file`, and `effects` or `why_not`"
+    )
+
+
+class RunAgainOrder(RequestBody):
+    """From which step to run an event again."""
+
+    model_config = ConfigDict(
+        json_schema_extra={"example": {"from": "store_attachment", "file": "fil_3vq81c"}}, populate_by_name=True
+    )
+
+    step: Step = Field(alias="from", description="The step; those after it are done again, too")
+    file: str | None = Field(None, max_length=LONGEST_ID, description="Front's id of the only file to store again")
+    version: str | None = Field(
+        None, max_length=LONGEST_ID, description="The event's `version` when you read it; else nothing is done"
+    )
+
+
+class CurlCommand(ResponseBody):
+    """A command for a POSIX shell."""
+
+    command: str = Field(description="It sends the body to the door, signed for this moment")
+
+
+class SandboxOrder(ResponseBody):
+    """What `mailroom sandbox send --body FILE` sends."""
+
+    type: str
+    subject: str | None = None
+    recipients: list[dict[str, Any]] | None = None
+    attachments: list[dict[str, Any]] | None = None
+    fault: str | None = Field(None, description="What the body left out")
 
 
 @api.get("/events", tags=[EVENTS], responses={200: EventPage})
@@ -113,16 +151,35 @@ def show_event(path: NumberPath) -> dict[str, Any]:
 @needs("reveal")
 def reveal_event(path: NumberPath) -> Response:
     """Get the body of an event as Front sent it, byte for byte. The audit says who looked."""
-    unknown = _unknown(path.number)
-    with reading() as conn:
-        found = events.event_details(conn, path.number)
-    if found is None:
-        raise unknown
-    look = Change(verb="reveal", target=f"event {path.number}", tenant_id=found.header.tenant_id)
-    body = carry_out(run, current_actor(), look, lambda conn: events.first_body(conn, path.number), unseen=unknown)
-    if body is None:
-        raise BodyGone("the body is no longer stored")
-    return Response(zlib.decompress(body), content_type="application/octet-stream")
+    body = operations.reveal_body(run, current_actor(), path.number)
+    return Response(body, content_type="application/octet-stream")
+
+
+@api.post("/events/<int:number>/curl", tags=[EVENTS], responses={200: CurlCommand})
+@needs("reveal")
+def copy_event_as_curl(path: NumberPath) -> dict[str, str]:
+    """Get a command that sends the body to the door again, signed now, without the key. The audit says who asked."""
+    settings = current_resources().settings
+    return {"command": operations.copy_as_curl(run, current_actor(), path.number, settings)}
+
+
+@api.post("/events/<int:number>/fixture", tags=[EVENTS], responses={200: SandboxOrder})
+@needs("reveal")
+def copy_event_as_fixture(path: NumberPath) -> dict[str, Any]:
+    """Get an order for the sandbox: an event like this one, with example addresses. The audit says who asked."""
+    return operations.copy_as_fixture(run, current_actor(), path.number)
+
+
+@api.post("/events/<int:number>/run-again", tags=[EVENTS], responses={200: EventShown, **BODY_PROBLEMS, **CONFLICT})
+@needs("run_again")
+def run_event_again(path: NumberPath, body: RunAgainOrder) -> dict[str, Any]:
+    """Run an event again from a step on; `possible_runs` of the event says what happens then.
+
+    Steps before it keep their results. A change that Front has is never sent twice.
+    """
+    order = RunOrder(step=body.step, file=body.file, version=body.version)
+    operations.run_again(run, current_actor(), path.number, order)
+    return event_document(_find(path.number))
 
 
 @api.get(
@@ -156,9 +213,5 @@ def _find(number: int) -> EventDetails:
     with reading() as conn:
         found = events.event_details(conn, number)
     if found is None or bound_tenant() not in {None, found.header.tenant_id}:
-        raise _unknown(number)
+        raise UnknownEvent(f"there is no event {number}")
     return found
-
-
-def _unknown(number: int) -> UnknownEvent:
-    return UnknownEvent(f"there is no event {number}")

@@ -18,8 +18,9 @@ from console.attachment_content import AttachmentGone, AttachmentNotStored, Down
 from console.feed_watch import TooManyReaders
 from console.filter_words import BadFilter
 from console.operations.endpoints import EndpointMovedOn, UnknownEndpoint
+from console.operations.events import CannotRunAgain, NoFixture, UnknownEvent
 from console.operations.jobs import FilterTooWide, JobMovedOn, UnknownJob
-from console.operations.tasks import MovedOn, ReasonMissing, UnknownGroup, UnknownTask
+from console.operations.tasks import MovedOn, ReasonMissing, SameAction, UnknownGroup, UnknownTask
 from console.operations.tenants import NothingReceived, PausedByOperator, UnknownTenant
 from console.tenant_concurrency import Crowded
 from console.user_validation import BadUser
@@ -29,7 +30,14 @@ from shared.db.tenants.api_tokens import TokenNameTaken
 from shared.db.tenants.consent import OtherCompany
 from shared.db.tenants.tenants import TenantTaken
 from shared.db.users.users import UserTaken
-from shared.errors import ConfigurationError, InvalidPolicy, MailroomError, StorageUnavailable, StoreUnavailable
+from shared.errors import (
+    BodyGone,
+    ConfigurationError,
+    InvalidPolicy,
+    MailroomError,
+    StorageUnavailable,
+    StoreUnavailable,
+)
 from shared.host.endpoint_rules import BadEndpoint
 from shared.host.notification import CursorTooOld, FeedReset
 
@@ -110,13 +118,6 @@ class UnknownUser(ApiRefusal):
     status = 404
 
 
-class UnknownEvent(ApiRefusal):
-    """There is no such event, or this token does not see it."""
-
-    code = "unknown_event"
-    status = 404
-
-
 class UnknownMessage(ApiRefusal):
     """There is no such message in the feed, or this token does not see it."""
 
@@ -128,13 +129,6 @@ class PartMissing(ApiRefusal):
     """The message has no such part."""
 
     code = "part_missing"
-    status = 404
-
-
-class BodyGone(ApiRefusal):
-    """The body of the event is no longer stored."""
-
-    code = "body_gone"
     status = 404
 
 
@@ -208,17 +202,22 @@ STATUS: dict[type[MailroomError], int] = {
     BadUser: 422,
     FilterTooWide: 422,
     InvalidPolicy: 422,
+    NoFixture: 422,
     ReasonMissing: 422,
+    SameAction: 422,
     TooSlow: 422,
     NotAllowed: 403,
     PausedByOperator: 403,
+    BodyGone: 404,
     UnknownAttachment: 404,
     UnknownEndpoint: 404,
+    UnknownEvent: 404,
     UnknownGroup: 404,
     UnknownJob: 404,
     UnknownTask: 404,
     UnknownTenant: 404,
     AttachmentNotStored: 409,
+    CannotRunAgain: 409,
     EndpointMovedOn: 409,
     EndpointTaken: 409,
     JobMovedOn: 409,
@@ -312,7 +311,7 @@ def _refusal(exc: MailroomError) -> Response:
         members["errors_left_out"] = len(faults) - MOST_FAULTS
     if isinstance(exc, FeedReset):
         members["start"] = str(exc.start)
-    if isinstance(exc, (MovedOn, JobMovedOn)):
+    if isinstance(exc, (MovedOn, JobMovedOn, CannotRunAgain)):
         members["possible_changes"] = [{"verb": each.verb, "why_not": each.why_not} for each in exc.possible_changes]
     response = problem(status_of(exc), exc.code, str(exc), **members)
     response.headers.update(exc.headers if isinstance(exc, ApiRefusal) else {})

@@ -15,7 +15,8 @@ from console.filter_words import GROUP_LIST, TASK_LIST
 from console.operations import tasks as operations
 from console.operations.tasks import LONGEST_REASON, UnknownGroup, UnknownTask
 from shared.db.reading import groups, tasks
-from shared.db.reading.events import AttemptView
+from shared.db.reading.attempts import AttemptView
+from shared.db.reading.events import ActionView
 from shared.db.reading.groups import FailureGroup
 from shared.db.reading.tasks import TaskSummary
 from shared.db.tasks.failure_groups import Decision
@@ -42,6 +43,8 @@ class TaskShown(ResponseBody):
 
     task: TaskSummary
     attempts: list[AttemptView]
+    action: ActionView | None = Field(description="The action that the task applies, if it applies one")
+    delivery: str | None = Field(description="The delivery's id, which is in every line of the log about the task")
     possible_changes: list[PossibleChangeShown]
 
 
@@ -64,6 +67,22 @@ class DiscardOrder(RequestBody):
     model_config = ConfigDict(json_schema_extra={"example": {"reason": "the mail was a test"}})
 
     reason: str = Field(max_length=LONGEST_REASON, description="Why; it stays in the event's timeline")
+    attempts: int | None = Field(
+        None,
+        ge=0,
+        description="The attempts that the task had when you read it; if it has more now, nothing is done",
+    )
+
+
+class ActionOrder(RequestBody):
+    """Another action for a task to apply."""
+
+    model_config = ConfigDict(json_schema_extra={"example": {"action": "archive", "was": "trash"}})
+
+    action: str = Field(max_length=100, description="none, archive, trash or tag:TAG_ID")
+    was: str | None = Field(
+        None, max_length=100, description="The action when you read the task; if it is another one now, nothing is done"
+    )
     attempts: int | None = Field(
         None,
         ge=0,
@@ -127,6 +146,18 @@ def discard_task(path: NumberPath, body: DiscardOrder) -> dict[str, Any]:
     return _task(path.number)
 
 
+@api.patch("/tasks/<int:number>", tags=[TASKS], responses={200: TaskShown, **BODY_PROBLEMS, **CONFLICT})
+@needs("edit_action")
+def change_task(path: NumberPath, body: ActionOrder) -> dict[str, Any]:
+    """Have a failed or waiting task apply another action, and make it due.
+
+    Never once Front has, or may have, the first one.
+    """
+    edit = operations.ActionEdit(was=body.was, attempts=body.attempts)
+    operations.edit_action(run, current_actor(), path.number, action=body.action, edit=edit)
+    return _task(path.number)
+
+
 @api.get("/failure-groups", tags=[TASKS], responses={200: GroupPage})
 def list_groups(query: FilteredQuery) -> dict[str, Any]:
     """List the groups of failures, the one that failed last first; without a state, those that need somebody."""
@@ -159,7 +190,7 @@ def _task(number: int) -> dict[str, Any]:
         found = tasks.task_details(conn, number)
     if found is None or not current_actor().sees(found.task.tenant_id):
         raise UnknownTask(f"there is no task {number}")
-    return {**vars(found), "possible_changes": operations.possible_changes(found.task)}
+    return {**vars(found), "possible_changes": operations.possible_changes(found.task, found.action)}
 
 
 def _group(number: int) -> FailureGroup:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import json
 from collections import Counter
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TextIO
 
 import click
 
@@ -41,7 +42,13 @@ def serve(options: tuple[str, ...]) -> None:
 
 
 @sandbox.command()
-@click.argument("type_", metavar="TYPE")
+@click.argument("type_", metavar="[TYPE]", required=False)
+@click.option(
+    "--body",
+    type=click.File(encoding="utf-8"),
+    metavar="FILE",
+    help="What to send, as `mailroom event show EVT --fixture` prints it; options change parts of it.",
+)
 @click.option("--company", metavar="cmp_…", help="The company; without it the sandbox's oldest company.")
 @click.option("--count", type=click.IntRange(min=1), default=1, show_default=True)
 @click.option(
@@ -55,7 +62,9 @@ def serve(options: tuple[str, ...]) -> None:
 @click.option("--fault", help="What is wrong with them, as in bad_signature; a wrong name lists all.")
 @json_option
 @click.pass_context
-def send(ctx: click.Context, /, type_: str, handles: tuple[str, ...], as_json: bool, **order: Any) -> None:
+def send(
+    ctx: click.Context, /, type_: str | None, body: TextIO | None, handles: tuple[str, ...], as_json: bool, **order: Any
+) -> None:
     """Send webhooks of a TYPE from the sandbox, as in inbound_received; `mixed` sends all types.
 
     Exits 4 when the door did not accept all. Example: mailroom sandbox send inbound_received --count 10 --attachments 2
@@ -64,12 +73,17 @@ def send(ctx: click.Context, /, type_: str, handles: tuple[str, ...], as_json: b
     from shared.settings import load
 
     settings = load().refuse_in_production("the sandbox")
-    order["type"], order["company"] = type_, order["company"] or next(iter(sandbox_control.companies(settings)), None)
-    if not order["company"]:
-        raise click.UsageError("--company is needed: the sandbox has none yet")
+    order["type"] = type_
     order["recipients"] = [{"handle": handle, "role": "to"} for handle in handles] or None
+    given = _read_order(body) if body else {}
+    given |= {name: value for name, value in order.items() if value is not None}
+    given.setdefault("company", next(iter(sandbox_control.companies(settings)), None))
+    if not given["company"]:
+        raise click.UsageError("--company is needed: the sandbox has none yet")
+    if not given.get("type"):
+        raise click.UsageError("name a TYPE, as in inbound_received, or a --body")
     try:
-        events = sandbox_control.send(settings, {name: value for name, value in order.items() if value is not None})
+        events = sandbox_control.send(settings, given)
     except sandbox_control.SandboxRefused as refusal:
         raise click.UsageError(str(refusal)) from None
     if as_json:
@@ -78,6 +92,16 @@ def send(ctx: click.Context, /, type_: str, handles: tuple[str, ...], as_json: b
         _print(events)
     if not all(event["acknowledged"] for event in events):
         ctx.exit(PARTLY_FAILED)
+
+
+def _read_order(file: TextIO) -> dict[str, Any]:
+    try:
+        order = json.load(file)
+    except ValueError:
+        order = None
+    if not isinstance(order, dict):
+        raise click.UsageError("--body takes one JSON object, as `mailroom event show EVT --fixture` prints it")
+    return order
 
 
 def _sandbox_options(settings: Settings) -> list[str]:

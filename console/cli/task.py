@@ -1,4 +1,4 @@
-"""`mailroom task`: list and show the tasks behind events; retry or discard them one by one or in bulk."""
+"""`mailroom task`: list and show the tasks behind events; retry, edit or discard them one by one or in bulk."""
 
 from __future__ import annotations
 
@@ -41,9 +41,10 @@ if TYPE_CHECKING:
 
     from console.cli.backend import Backend
     from shared.db.jobs import Verb
-    from shared.db.reading.events import AttemptView
+    from shared.db.reading.attempts import AttemptView
     from shared.db.reading.tasks import TaskDetails, TaskGroup, TaskSummary
 
+NO_ACTION = "it applies no action"
 MAX_GROUPS = 12  # groups of the plan that are shown
 
 ids_argument = click.argument("ids", type=int, nargs=-1, metavar="[TASK]…")
@@ -51,7 +52,7 @@ ids_argument = click.argument("ids", type=int, nargs=-1, metavar="[TASK]…")
 
 @click.group()
 def task() -> None:
-    """List tasks, look at one, retry or discard."""
+    """List tasks, look at one, retry, edit or discard."""
 
 
 @task.command("list")
@@ -148,6 +149,38 @@ def discard(ids: tuple[int, ...], reason: str, dry_run: bool, yes: bool, **chose
     _run("discard", ids, chosen, Change(dry_run=dry_run, yes=yes, reason=reason))
 
 
+@task.command()
+@click.argument("number", type=int, metavar="TASK")
+@click.option("--action", required=True, metavar="ACTION", help="none, archive, trash or tag:TAG_ID.")
+@dry_run_option
+@yes_option
+def edit(number: int, action: str, dry_run: bool, yes: bool) -> None:
+    """Have a failed or waiting task apply another action, and try it again.
+
+    Never once Front has, or may have, the first one. Example: mailroom task edit 4711 --action archive
+    """
+    from console.operations.tasks import effect_of_action, possible_changes
+    from shared.actions import validated_action
+
+    validated_action(action)
+    with backend() as mailroom:
+        found = mailroom.task(number)
+        if found is None:
+            raise NothingMatched(f"there is no task {number}; `mailroom task list` shows the newest")
+        why_not = next(
+            (each.why_not for each in possible_changes(found.task, found.action) if each.verb == "edit_action"),
+            NO_ACTION,
+        )
+        if found.action is None or why_not:
+            raise click.ClickException(f"the action of task {number} stays as it is: {why_not}")
+        say(f"  - {found.action.kind}\n  + {action}\n  {effect_of_action(action)}")
+        if dry_run:
+            return
+        confirm(f"change the action of task {number}, and try it again?", yes=yes)
+        mailroom.edit_action(number, action, was=found.action.kind, attempts=found.task.attempts)
+    say(f"task {number} applies {action} now; `mailroom task show {number}` shows how far it is")
+
+
 @dataclass(frozen=True, kw_only=True)
 class Change:
     """The options of a change of many tasks."""
@@ -219,11 +252,13 @@ def _print(found: TaskDetails) -> None:
         ("tenant", task.tenant),
         ("code", task.code),
         ("detail", task.detail),
+        ("action", f"{found.action.kind}: {found.action.state}, {found.action.reason}" if found.action else None),
         ("due", _due(task) if task.state in {"ready", "queued", "parked"} else None),
         ("attempts", task.attempts),
+        ("log lines", f"grep {found.delivery}" if found.delivery else None),
     ]
     print_pairs((name, value) for name, value in pairs if value is not None)
-    for attempt in found.attempts:
+    for attempt in found.attempts[::-1]:
         page.print(_attempt_line(attempt))
 
 
@@ -239,6 +274,7 @@ def _attempt_line(attempt: AttemptView) -> Text:
         attempt.code,
         "no end" if took is None else format_duration(took),
         attempt.worker,
+        f"version {attempt.version}" if attempt.version else None,
         attempt.detail,
     )
     line = safe_text("  " + " · ".join(part for part in parts if part))

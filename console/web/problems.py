@@ -48,7 +48,11 @@ def register_problems(app: Flask) -> None:
 
 
 def problem_page(status: int, title: str, text: str, *, again: str | None = None) -> Response:
-    """Render a page that says why it does not go on, and what to do; `again` is the URL to try once more."""
+    """Render a page that says why it does not go on, and what to do; `again` is the URL to try once more.
+
+    The text gets a capital letter: an error's own words begin without one.
+    """
+    text = text[:1].upper() + text[1:]
     return Response(render_template("problem.html", title=title, text=text, again=again), status)
 
 

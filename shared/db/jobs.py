@@ -290,7 +290,8 @@ def run_slice(conn: Connection, job: Claimed) -> int:
         """
         UPDATE job_items i SET settled_at = clock_timestamp(), in_flight = task_id = ANY(%(retried)s),
             outcome = CASE WHEN task_id = ANY(%(changed)s) THEN 'done'
-                           WHEN (SELECT kind FROM tasks WHERE id = i.task_id) = 'record' THEN 'not_retryable'
+                           WHEN EXISTS (SELECT FROM tasks WHERE id = i.task_id AND kind = 'record'
+                                        AND tenant_id IS NULL) THEN 'not_retryable'
                            ELSE 'moved_on' END
         WHERE job_id = %(job)s AND task_id = ANY(%(chosen)s)
         """,

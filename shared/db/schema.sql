@@ -597,6 +597,7 @@ CREATE TABLE attempts (
     code text,
     detail text,
     calls jsonb NOT NULL DEFAULT '[]',            -- each call to Front: method, path, status, ms, budget left
+    version text NOT NULL DEFAULT '',             -- of Mailroom; empty where the worker ran from a folder
     PRIMARY KEY (task_id, epoch)
 );
 COMMENT ON TABLE attempts IS
@@ -629,13 +630,15 @@ BEGIN
         WHERE a.tenant_id = tenant AND a.conversation_id = ANY(family) AND a.state <> 'stored'
         UNION ALL
         SELECT CASE WHEN t.state IN ('ready', 'queued', 'running') THEN 'waiting' ELSE t.state END
-        FROM events e JOIN tasks t ON t.event_id = e.id AND t.kind = 'fetch_message'
+        FROM events e JOIN tasks t ON t.event_id = e.id
+            AND (t.kind = 'fetch_message' OR t.kind = 'record' AND t.state <> 'discarded')
         WHERE e.tenant_id = tenant AND e.conversation_id = ANY(family)
     ) missing;
 END
 $$;
 COMMENT ON FUNCTION unstored_files IS
-    'Counts the files of the conversation''s family that are not stored. A message that was not read counts as a file.';
+    'Counts the files of the conversation''s family that are not stored. A message that was not read counts as a file, '
+    'as does an event that is to be recorded again.';
 
 CREATE FUNCTION host_notices(event bigint, OUT notified bigint, OUT to_notify bigint, OUT not_notified bigint)
 LANGUAGE plpgsql STABLE AS $$

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import subprocess
 from typing import TYPE_CHECKING, Any
 
 import psycopg
@@ -11,9 +12,11 @@ import pytest
 from bench.harness.processes import wait_until
 from tests.acceptance.conftest import running
 from tests.chromium import open_window
+from tests.programs import find_program
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
     from playwright.sync_api import Browser, Page
 
@@ -133,6 +136,31 @@ def test_a_parked_company_is_connected_and_its_mail_released(
     customer.context.close()
     page.goto(f"/events?q={event}")
     see(page, "done")
+
+
+def test_a_copied_webhook_is_taken_by_the_door_and_nothing_is_done_twice(stack: Stack, tmp_path: Path) -> None:
+    find_program("curl", package="curl")
+    event = stack.front.send("inbound_received", COMPANY, recipients=TO)["events"][0]["event_id"]
+    stack.settle(WITHIN)
+    command = stack.mailroom("event", "show", event, "--curl").stdout
+    sent = subprocess.run(
+        ["sh"], input=command.replace("curl", "curl -sS -f", 1), text=True, check=True, timeout=WITHIN
+    )
+    assert sent.returncode == 0
+    stack.mailroom("event", "run-again", event, "--from", "record", "--yes")
+    assert wait_until(lambda: len(stack.json("event", "show", event)["deliveries"]) == 2, WITHIN)
+    stack.settle(WITHIN)
+    shown = stack.json("event", "show", event)
+    assert (shown["state"], shown["action"]["state"]) == ("done", "confirmed")
+    assert {task["kind"]: task["state"] for task in shown["tasks"]} == {"apply_action": "done", "record": "done"}
+    assert stack.front.verdict()["double"] == 0
+    fixture = tmp_path / "event.json"
+    fixture.write_text(stack.mailroom("event", "show", event, "--fixture").stdout, encoding="utf-8")
+    [again] = stack.json("sandbox", "send", "--body", str(fixture), "--company", COMPANY)["events"]
+    stack.settle(WITHIN)
+    assert [each["role"] for each in stack.json("event", "show", again["event_id"])["recipients"]] == [
+        each["role"] for each in shown["recipients"]
+    ]
 
 
 @pytest.mark.timeout(900)

@@ -7,12 +7,13 @@ import random
 import time
 import traceback
 from collections.abc import Mapping
+from functools import cache
 from typing import Any
 
 import structlog
 from structlog.contextvars import bound_contextvars
 
-from shared import failpoints
+from shared import failpoints, installed_version
 from shared.db.tasks import leases
 from shared.errors import BudgetExhausted, Fenced, MailroomError, NeedsReconnect, NotYet, StoreUnavailable
 from shared.models import Task
@@ -70,12 +71,17 @@ def describe_failure(error: BaseException) -> str:
     return f"{frames}{type(error).__name__}"[-MAX_DESCRIPTION:]
 
 
+@cache
+def _version() -> str:
+    return installed_version() or ""
+
+
 def _claim(resources: Resources, task_id: int) -> Attempt | None:
     resources.heartbeat.alive_for(0.0)  # a task of a process that never sent one would wait for its lease to end
     claimed_at = time.monotonic()
     lease = resources.settings.lease_seconds
     claimed = resources.pool.run_autocommit(
-        lambda conn: leases.claim(conn, task_id, resources.name, lease_seconds=lease)
+        lambda conn: leases.claim(conn, task_id, resources.name, lease_seconds=lease, version=_version())
     )
     return Attempt(resources, claimed, claimed_at) if claimed else None
 

@@ -1,7 +1,8 @@
 """Records a chunk of deliveries in one transaction: every row of every delivery, or none.
 
 New deliveries come from the recorder (`record_chunk`). Parked events are recorded again, from their stored bodies, when
-a tenant has connected their company (`adopt_parked_events`). A chunk that fails is bisected (`bisect_failures`).
+a tenant has connected their company (`adopt_parked_events`), and any event when somebody asks for it (`record_again`).
+A chunk that fails is bisected (`bisect_failures`).
 """
 
 from __future__ import annotations
@@ -17,18 +18,28 @@ import structlog
 from shared.db import figures
 from shared.db.core.pool import Connection, Pool
 from shared.db.figures import Tally
-from shared.db.recording import statements
+from shared.db.recording import statements, stored_deliveries
 from shared.db.recording.rows import EventRow
-from shared.db.recording.statements import Merge, ParkedDelivery
+from shared.db.recording.statements import Merge
+from shared.db.recording.stored_deliveries import StoredDelivery
+from shared.db.tasks import events
 from shared.db.tenants import erasing
-from shared.errors import StoreUnavailable
+from shared.errors import MalformedEnvelope, StoreUnavailable
 from shared.front.envelope import claimed_company, is_known
 from shared.models import Delivery, Origin, Tenant
 from shared.process.logs import log_each
 from workers.changes.precedence import API_SOURCES, CHANGE_WEBHOOKS
 from workers.recording.parse import Incoming, Parsed, parse
-from workers.recording.prepare import PreparedChunk, chunk_work, delivery_row, plan_chunk, prepare, with_tenant
-from workers.recording.write import WorkRows, announce, write_work
+from workers.recording.prepare import (
+    PreparedChunk,
+    chunk_work,
+    delivery_row,
+    plan_chunk,
+    planned_event,
+    prepare,
+    with_tenant,
+)
+from workers.recording.write import WorkRows, announce, recipients_column, work_rows, write_work, write_work_again
 
 T = TypeVar("T")
 #: What became of a delivery, as a line of the log.
@@ -108,18 +119,43 @@ def adopt_parked_events(pool: Pool) -> set[int]:
     """
     tenant_ids: set[int] = set()
 
-    def adopt(parked: Sequence[ParkedDelivery]) -> None:
+    def adopt(parked: Sequence[StoredDelivery]) -> None:
         tenant_ids.update(pool.run(lambda conn: _adopt(conn, parked)))
         log_each({"event": "delivery_adopted", "delivery_id": each.id, "event_id": each.event_id} for each in parked)
 
-    def give_up(offender: ParkedDelivery, exc: Exception) -> None:
+    def give_up(offender: StoredDelivery, exc: Exception) -> None:
         log.warning("unrecordable", delivery_id=offender.id, error=type(exc).__name__)
         reason = f"recording it for its tenant failed ({type(exc).__name__})"
-        pool.run(lambda conn: statements.fail_parked(conn, [offender.event_id], reason))
+        pool.run(lambda conn: stored_deliveries.fail_parked(conn, [offender.event_id], reason))
 
-    if parked := pool.run(statements.adoptable_deliveries):
+    if parked := pool.run(stored_deliveries.adoptable_deliveries):
         bisect_failures(parked, adopt, give_up)
     return tenant_ids
+
+
+def record_again(conn: Connection, stored: StoredDelivery) -> None:
+    """Record an event of a known tenant again, from the body of its first delivery. Its conversation is locked.
+
+    The event keeps its row. Raises MalformedEnvelope when the body reads as another event now.
+    """
+    now = statements.begin_writing(conn)
+    item = _parse_stored(stored)
+    plan = plan_chunk(conn, [item], now)
+    if (
+        item.problem
+        or item.key not in plan.plans
+        or statements.known_events(conn, [item.key]) != {item.key: stored.event_id}
+    ):
+        raise MalformedEnvelope(item.problem or "its body reads as another event now")
+    planned = planned_event(plan, item.key, stored.event_id)
+    if not planned.plan.fetch:  # else the recipients stay until the message is fetched
+        message = item.envelope.message
+        message_id = message.id if message else None
+        recipients = recipients_column(planned.plan)
+        is_for_others = events.save_message(conn, stored.event_id, message_id=message_id, recipients=recipients)
+        if is_for_others:
+            announce(conn, [work_rows([planned])])  # a message with files is announced when they are stored
+    write_work_again(conn, planned)
 
 
 def bisect_failures(
@@ -230,23 +266,23 @@ def _write_new(conn: Connection, prepared: PreparedChunk, new: Iterable[Parsed])
     return tenant_ids
 
 
-def _adopt(conn: Connection, parked: Sequence[ParkedDelivery]) -> set[int]:
+def _adopt(conn: Connection, parked: Sequence[StoredDelivery]) -> set[int]:
     """Do the work of parked events as if they came now; their event and delivery rows exist already."""
     now = statements.begin_writing(conn)
-    plan = plan_chunk(conn, _without_erased(conn, [_parse_parked(each) for each in parked]), now)
-    ids = statements.adopt_events(conn, plan.event_rows())
+    plan = plan_chunk(conn, _without_erased(conn, [_parse_stored(each) for each in parked]), now)
+    ids = stored_deliveries.adopt_events(conn, plan.event_rows())
     work = chunk_work(plan, ids)
     write_work(conn, work)
     announce(conn, [work])
     adopted = [plan.first[key] for key in ids]
     statements.note_changes(conn, _changed_conversations(adopted, plan.tenants), _merges(adopted, plan.tenants))
-    statements.fail_parked(conn, [each.event_id for each in parked], "its body reads as another event now")
+    stored_deliveries.fail_parked(conn, [each.event_id for each in parked], "its body reads as another event now")
     return work.tenant_ids()
 
 
-def _parse_parked(parked: ParkedDelivery) -> Parsed:
-    delivery = Delivery(id=parked.id, received_at=parked.received_at, body=zlib.decompress(parked.body))
-    return parse(Incoming(delivery=delivery, origin=cast("Origin", parked.origin), entry_id=parked.id))
+def _parse_stored(stored: StoredDelivery) -> Parsed:
+    delivery = Delivery(id=stored.id, received_at=stored.received_at, body=zlib.decompress(stored.body))
+    return parse(Incoming(delivery=delivery, origin=cast("Origin", stored.origin), entry_id=stored.id))
 
 
 def _without_erased(conn: Connection, items: Sequence[Parsed]) -> list[Parsed]:

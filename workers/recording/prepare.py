@@ -121,9 +121,22 @@ def delivery_row(item: Parsed, event_id: int, *, keeps_body: bool = False) -> De
 
 def chunk_work(plan: ChunkPlan, ids: EventIds) -> WorkRows:
     """Make the rows of the work for these events; a malformed one gets a failed task."""
-    work = work_rows([_planned_event(plan, key, event_id) for key, event_id in ids.items() if key in plan.plans])
+    work = work_rows([planned_event(plan, key, event_id) for key, event_id in ids.items() if key in plan.plans])
     failed = [_failed_task(plan.first[key], event_id) for key, event_id in ids.items() if plan.first[key].problem]
     return work._replace(tasks=[*work.tasks, *failed])
+
+
+def planned_event(plan: ChunkPlan, key: EventKey, event_id: int) -> PlannedEvent:
+    """Return the event with the plan for its message."""
+    item = plan.first[key]
+    return PlannedEvent(
+        event_id=event_id,
+        tenant_id=plan.tenants[item.envelope.company_id].id,
+        conversation_id=item.envelope.conversation_id or "",
+        emitted_at=item.envelope.emitted_at or item.incoming.delivery.received_at,
+        event_type=item.envelope.type,
+        plan=plan.plans[key],
+    )
 
 
 def _row_group(plan: ChunkPlan, keys: Sequence[EventKey], ids: EventIds) -> RowGroup:
@@ -188,18 +201,6 @@ def _event_state(item: Parsed, tenant: Tenant | None, plan: Plan | None) -> tupl
     if tenant is None:
         return "parked", "unknown_company"
     return ("processing", None) if plan and has_work(plan) else ("done", None)
-
-
-def _planned_event(plan: ChunkPlan, key: EventKey, event_id: int) -> PlannedEvent:
-    item = plan.first[key]
-    return PlannedEvent(
-        event_id=event_id,
-        tenant_id=plan.tenants[item.envelope.company_id].id,
-        conversation_id=item.envelope.conversation_id or "",
-        emitted_at=item.envelope.emitted_at or item.incoming.delivery.received_at,
-        event_type=item.envelope.type,
-        plan=plan.plans[key],
-    )
 
 
 def _failed_task(item: Parsed, event_id: int) -> TaskRow:

@@ -14,6 +14,7 @@ from shared.db.host import outbox
 from shared.db.host.outbox import OutboxRow
 from shared.db.recording import statements
 from shared.db.recording.rows import ActionRow, AttachmentRow, RecipientRow, TaskRow, recipients_json
+from shared.db.tasks import reruns
 from shared.front.envelope import INBOUND
 from shared.models import Plan
 
@@ -95,6 +96,30 @@ def announce(conn: Connection, rows: Iterable[WorkRows]) -> None:
     """Announce the complete messages among these rows: those of a conversation in the order of their events."""
     complete = sorted((at, row.event_id, row) for each in rows for at, row in each.complete)
     outbox.add_messages(conn, [row for *_, row in complete])
+
+
+def write_work_again(conn: Connection, event: PlannedEvent) -> None:
+    """Write the work of an event that may have some already, which is done again.
+
+    Each file is stored again, and what is new in the plan is added. The new action takes the place of the old one,
+    unless Front has that one or may have it: a change is never sent twice. The caller has locked the conversation.
+    """
+    rows = work_rows([event])
+    known = reruns.known_files(conn, event.event_id)
+    if known:
+        reruns.rerun_tasks(conn, event.event_id, "store_attachment")
+    new = [row for row in rows.attachments if row.front_id not in known]
+    statements.insert_attachments(conn, new, live_events=rows.live_events)
+    tasks = rows.tasks
+    if reruns.has_action(conn, event.event_id):
+        for action in rows.actions:
+            reruns.replace_action(conn, action, waits=bool(rows.attachments))
+        tasks = [task for task in tasks if task.kind != "apply_action"]
+    else:
+        statements.insert_actions(conn, rows.actions)
+    if event.plan.fetch and reruns.rerun_tasks(conn, event.event_id, "fetch_message"):
+        tasks = [task for task in tasks if task.kind != "fetch_message"]
+    statements.insert_tasks(conn, tasks, live_events=rows.live_events)
 
 
 def recipients_column(plan: Plan) -> str | None:

@@ -16,11 +16,14 @@ from shared.models import Message, Tenant
 from workers.attempts.attempt import Attempt
 from workers.policy import plan_message
 from workers.recording.prepare import find_owners
-from workers.recording.write import PlannedEvent, recipients_column, work_rows, write_work
+from workers.recording.write import PlannedEvent, recipients_column, write_work_again
 
 
 def fetch_message(attempt: Attempt) -> None:
-    """Fetch the event's message, and write the rows that a complete webhook would have led to."""
+    """Fetch the event's message, and write the rows that a complete webhook would have led to.
+
+    Of a message that is fetched again, the rows are there: their work is done again.
+    """
     event = attempt.transaction(lambda conn: events.get(conn, attempt.task.event_id))
     front = attempt.front()
     if event.message_id:
@@ -58,7 +61,7 @@ def _write(conn: Connection, event: events.Event, message: Message) -> None:
         event_type=event.type,
         plan=plan,
     )
-    write_work(conn, work_rows([planned]))
+    write_work_again(conn, planned)
 
 
 def _inbox_ids(conn: Connection, tenant: Tenant, event_id: int) -> Sequence[str]:

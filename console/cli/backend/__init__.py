@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from console.cli.options import EndpointChange, Selection
     from console.cli.user.importing import Mistakes
     from console.rejected import Rejected
+    from console.run_again import Step
     from console.status_document import Status
     from shared.db.accounts.audit import AuditEntry
     from shared.db.host.endpoints import Endpoint, NewEndpoint
@@ -40,8 +41,17 @@ class Backend(Protocol):
     def event_document(self, number: int) -> dict[str, Any]:
         """Return all that is known of an event; `at` and `ended_at` of its timeline are times."""
 
-    def event_body(self, number: int) -> bytes | None:
-        """Return the body of an event as Front sent it; None when it is no longer stored."""
+    def event_body(self, number: int) -> bytes:
+        """Return the body of an event as Front sent it."""
+
+    def event_curl(self, number: int) -> str:
+        """Return a command that sends the event's body to the door again, signed now."""
+
+    def event_fixture(self, number: int) -> dict[str, Any]:
+        """Return an order for the sandbox that sends an event like this one, with example addresses."""
+
+    def run_event_again(self, number: int, *, step: Step, file: str | None, version: str | None) -> None:
+        """Run the event again from this step; `version` is that of the event as it was shown."""
 
     def feed_page(self, after: str, *, tenant: str | None, types: str | None, wait: int) -> FeedItems:
         """Return the next notifications after a cursor, or after the word `latest`; wait so many seconds for one.
@@ -57,6 +67,9 @@ class Backend(Protocol):
 
     def task(self, number: int) -> TaskDetails | None:
         """Return a task and its attempts."""
+
+    def edit_action(self, number: int, action: str, *, was: str, attempts: int) -> None:
+        """Have the task apply another action than it `was` to, and make it due."""
 
     def count_tasks(self, verb: Verb, wanted: Selection) -> Sequence[TaskGroup]:
         """Count the tasks that a job would change now."""

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import time
-import zlib
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
@@ -18,7 +17,9 @@ from console.cli.user.importing import import_file
 from console.event_document import event_document
 from console.feed_watch import LOOK_SECONDS, number_and_look
 from console.operations import endpoints as endpoint_operations
+from console.operations import events as event_operations
 from console.operations import jobs as job_operations
+from console.operations import tasks as task_operations
 from console.operations import tenants as tenant_operations
 from console.operations.audited import Change, carry_out, in_transaction
 from shared.connection.vault import TokenVault
@@ -46,6 +47,7 @@ if TYPE_CHECKING:
     from console.cli.user.importing import Mistakes
     from console.operations.audited import Run
     from console.rejected import Rejected
+    from console.run_again import Step
     from console.status_document import Status
     from shared.db.accounts.audit import AuditEntry
     from shared.db.core.pool import Connection
@@ -93,10 +95,24 @@ class Local:
             raise LookupError(number)
         return event_document(found)
 
-    def event_body(self, number: int) -> bytes | None:
+    def event_body(self, number: int) -> bytes:
         """Return the body of an event."""
-        body = events.first_body(self.conn, number)
-        return None if body is None else zlib.decompress(body)
+        return event_operations.reveal_body(self._run, self.actor, number)
+
+    def event_curl(self, number: int) -> str:
+        """Return a command that sends the event's body to the door again."""
+        from shared.settings import load
+
+        return event_operations.copy_as_curl(self._run, self.actor, number, load())
+
+    def event_fixture(self, number: int) -> dict[str, Any]:
+        """Return an order for the sandbox that sends an event like this one."""
+        return event_operations.copy_as_fixture(self._run, self.actor, number)
+
+    def run_event_again(self, number: int, *, step: Step, file: str | None, version: str | None) -> None:
+        """Run the event again from this step."""
+        order = event_operations.RunOrder(step=step, file=file, version=version)
+        event_operations.run_again(self._run, self.actor, number, order)
 
     def feed_page(self, after: str, *, tenant: str | None, types: str | None, wait: int) -> FeedItems:
         """Return the next notifications after a cursor."""
@@ -134,6 +150,11 @@ class Local:
         """Return a task and its attempts."""
         with self.conn.transaction():
             return tasks.task_details(self.conn, number)
+
+    def edit_action(self, number: int, action: str, *, was: str, attempts: int) -> None:
+        """Have the task apply another action."""
+        edit = task_operations.ActionEdit(was=was, attempts=attempts)
+        task_operations.edit_action(self._run, self.actor, number, action=action, edit=edit)
 
     def count_tasks(self, verb: Verb, wanted: Selection) -> list[TaskGroup]:
         """Count the tasks that a job would change now."""

@@ -36,6 +36,7 @@ if TYPE_CHECKING:
 
     from console.cli.options import EndpointChange, Selection
     from console.cli.user.importing import Mistakes
+    from console.run_again import Step
     from shared.db.tenants.tenants import PolicyChange
     from shared.db.users.users import NewUser
 
@@ -65,14 +66,22 @@ class Remote(RestClient):
                     moment[name] = datetime.fromisoformat(moment[name])
         return document
 
-    def event_body(self, number: int) -> bytes | None:
+    def event_body(self, number: int) -> bytes:
         """Return the body of an event."""
-        try:
-            return self.send("POST", f"events/{number}/reveal").content
-        except RequestRefused as refusal:
-            if refusal.code == "body_gone":
-                return None
-            raise
+        return self.send("POST", f"events/{number}/reveal").content
+
+    def event_curl(self, number: int) -> str:
+        """Return a command that sends the event's body to the door of that console's machine."""
+        return str(self.send("POST", f"events/{number}/curl").json()["command"])
+
+    def event_fixture(self, number: int) -> dict[str, Any]:
+        """Return an order for the sandbox that sends an event like this one."""
+        order: dict[str, Any] = self.send("POST", f"events/{number}/fixture").json()
+        return order
+
+    def run_event_again(self, number: int, *, step: Step, file: str | None, version: str | None) -> None:
+        """Run the event again from this step."""
+        self.send("POST", f"events/{number}/run-again", body={"from": step, "file": file, "version": version})
 
     def feed_page(self, after: str, *, tenant: str | None, types: str | None, wait: int) -> FeedItems:
         """Return the next notifications after a cursor. A console with too many readers is asked without waiting."""
@@ -103,6 +112,10 @@ class Remote(RestClient):
     def task(self, number: int) -> TaskDetails | None:
         """Return a task and its attempts."""
         return self.find(TaskDetails, f"tasks/{number}")
+
+    def edit_action(self, number: int, action: str, *, was: str, attempts: int) -> None:
+        """Have the task apply another action."""
+        self.send("PATCH", f"tasks/{number}", body={"action": action, "was": was, "attempts": attempts})
 
     def count_tasks(self, verb: Verb, wanted: Selection) -> list[TaskGroup]:
         """Count the tasks that a job would change now."""

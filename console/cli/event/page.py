@@ -19,6 +19,7 @@ WORDING = {
     "who": "by {}",
     "delivery": "as {}",
     "worker": "by {}",
+    "version": "version {}",
 }
 # Details that stand elsewhere on the line, or are of no use to a person.
 OMITTED = {"at", "what", "calls", "ended_at", "outcome", "task", "epoch"}
@@ -54,6 +55,8 @@ def _head(event: dict[str, Any]) -> Text:
     head.append("\n").append_text(safe_text("  ".join(place for place in places if place), "dim"))
     if action := event["action"]:
         head.append("\n").append_text(safe_text(f"action {action['kind']}: {action['state']}, {action['reason']}"))
+        for each in event["action_waits_for"]:
+            head.append("\n").append_text(safe_text(f"  {each}"))
     return head
 
 

@@ -141,7 +141,7 @@ def _managed(change: Callable[[], None]) -> ResponseReturnValue:
     try:
         change()
     except accounts.LastAdmin as refusal:
-        return problem_page(409, "The last admin stays", f"{refusal}.".capitalize(), again=url_for("pages.people_page"))
+        return problem_page(409, "The last admin stays", f"{refusal}.", again=url_for("pages.people_page"))
     flash("Done.")
     return redirect(url_for("pages.people_page"), 303)
 

@@ -1,4 +1,4 @@
-"""Show failures: their groups, tasks by filter words, and one task with its attempts; retry or discard them."""
+"""Show failures: their groups, tasks by filter words, and one task with its attempts; retry, edit or discard them."""
 
 from __future__ import annotations
 
@@ -25,12 +25,14 @@ from console.web.pages.shell import (
 )
 from console.web.problems import problem_page
 from console.web.resources import current_resources
+from shared.actions import validated_action
 from shared.db.reading import groups, tasks
 from shared.db.tasks.failure_groups import Decision
+from shared.errors import InvalidPolicy
 from shared.models import GROUP_STATES
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
     from flask.typing import ResponseReturnValue
 
@@ -114,10 +116,54 @@ def task_page(number: int) -> ResponseReturnValue:
         title=f"Task {number}",
         section="Failed",
         task=found.task,
+        action=found.action,
+        delivery=found.delivery,
         attempts=found.attempts[::-1],
         text=text_of(found.task.code),
-        changes={each.verb: each for each in operations.possible_changes(found.task)},
+        changes={each.verb: each for each in operations.possible_changes(found.task, found.action)},
     )
+
+
+@page("/tasks/<int:number>/action", verb="edit_action")
+def confirm_action(number: int) -> ResponseReturnValue:
+    """Show which action the task would apply instead of its own, and ask; nothing is changed yet."""
+    with reading() as conn:
+        found = tasks.task_details(conn, number)
+    if found is None:
+        abort(404)
+    place = url_for("pages.task_page", number=number)
+    try:
+        kind = validated_action(_chosen_action(request.args))
+    except InvalidPolicy as problem:
+        return problem_page(422, "That is no action", f"{problem}.", again=place)
+    changes = {each.verb: each for each in operations.possible_changes(found.task, found.action)}
+    return render(
+        "pages/action.html",
+        title=f"Action of task {number}",
+        section="Failed",
+        task=found.task,
+        action=found.action,
+        kind=kind,
+        effect_of=operations.effect_of_action,
+        why_not=changes["edit_action"].why_not if "edit_action" in changes else "it applies no action",
+    )
+
+
+@page("/tasks/<int:number>/action", verb="edit_action", methods=("POST",))
+def edit_action(number: int) -> ResponseReturnValue:
+    """Have the task apply another action, and try it again."""
+    place = url_for("pages.task_page", number=number)
+
+    def edit() -> str:
+        kind = request.form.get("action", "")
+        shown = operations.ActionEdit(was=request.form.get("was"), attempts=request.form.get("attempts", type=int))
+        operations.edit_action(current_resources().pool.run, current_actor(), number, action=kind, edit=shown)
+        return f"Task {number} applies {kind} now."
+
+    try:
+        return _changed(edit, place)
+    except (InvalidPolicy, operations.SameAction) as problem:
+        return problem_page(422, "The action stays as it is", f"{problem}.", again=place)
 
 
 @page("/tasks/<int:number>/retry", verb="retry", methods=("POST",))
@@ -174,16 +220,22 @@ def decide_group(number: int) -> ResponseReturnValue:
     return _changed(decide, url_for("pages.tasks_page", q=f"group:{number}"))
 
 
+def _chosen_action(form: Mapping[str, str]) -> str:
+    """Return the action of the form: one of its choices, or the tag whose id was typed."""
+    kind = form.get("action", "")
+    return f"tag:{form.get('tag', '').strip()}" if kind == "tag" else kind
+
+
 def _changed(change: Callable[[], str], place: str) -> ResponseReturnValue:
     """Make the change, and return to the page it was asked for on, or say what is in the way."""
     try:
         flash(change())
     except operations.MovedOn as refusal:
-        return problem_page(409, "That changed meanwhile", f"{refusal}.".capitalize(), again=place)
+        return problem_page(409, "That changed meanwhile", f"{refusal}.", again=place)
     except (operations.UnknownTask, operations.UnknownGroup):
         abort(404)
     except operations.ReasonMissing as refusal:
-        return problem_page(422, "The reason is missing", f"{refusal}.".capitalize(), again=place)
+        return problem_page(422, "The reason is missing", f"{refusal}.", again=place)
     return back(place, anchor=request.form.get("row", ""))
 
 

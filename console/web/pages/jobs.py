@@ -65,7 +65,7 @@ def plan_job() -> ResponseReturnValue:
     try:
         number = operations.plan_job(current_resources().pool.run, current_actor(), wanted, plan)
     except (operations.FilterTooWide, ReasonMissing) as refusal:
-        return problem_page(422, "The job was not planned", f"{refusal}.".capitalize())
+        return problem_page(422, "The job was not planned", f"{refusal}.")
     return redirect(url_for("pages.job_page", number=number, back=request.form.get("back")), 303)
 
 
@@ -112,7 +112,7 @@ def step_job(number: int) -> ResponseReturnValue:
     except operations.UnknownJob:
         abort(404)
     except operations.JobMovedOn as refusal:
-        return problem_page(409, "That changed meanwhile", f"{refusal}.".capitalize(), again=place)
+        return problem_page(409, "That changed meanwhile", f"{refusal}.", again=place)
     flash(f"Job {number} is {job.state} now.")
     came_from = _list_address(request.form.get("back", ""))
     return redirect(came_from if came_from and job.state == "cancelled" and not job.started_at else place, 303)

@@ -142,7 +142,7 @@ def connect_parked_company() -> ResponseReturnValue:
     try:
         added = operations.add_tenant(run, actor, name, company_id, customer=None)
     except tenants.TenantTaken as refusal:
-        return problem_page(409, "The tenant was not added", f"{refusal}.".capitalize(), again=place)
+        return problem_page(409, "The tenant was not added", f"{refusal}.", again=place)
     return make_connect_link(added.id)
 
 

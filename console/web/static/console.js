@@ -70,6 +70,8 @@
     if (!button) return;
     const source = document.getElementById(button.dataset.copy);
     getSelection().selectAllChildren(source);
-    navigator.clipboard?.writeText(source.textContent);
+    navigator.clipboard?.writeText(source.textContent).then(() => {
+      button.textContent = "Copied";
+    });
   });
 })();

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from itertools import product
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, TypeVar
 from uuid import UUID
 
 from psycopg import sql
 from psycopg.rows import class_row
 
+from shared.db.reading import attempts
+from shared.db.reading.attempts import AttemptView
 from shared.db.reading.filters import (
     FREQUENT_KINDS,
     LATE,
@@ -91,11 +93,12 @@ class EventHeader:
 
 @dataclass(frozen=True, kw_only=True)
 class DeliveryView:
-    """A delivery of the event."""
+    """A delivery of the event; `has_body` says whether the event's body is stored with it."""
 
     id: UUID
     received_at: datetime
     origin: str
+    has_body: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -111,7 +114,10 @@ class RecipientView:
 
 @dataclass(frozen=True, kw_only=True)
 class AttachmentView:
-    """A file and its state; `size` and `sha256` are of the stored bytes, `content_type` is what the sender claims."""
+    """A file and its state; `size` and `sha256` are of the stored bytes, `content_type` is what the sender claims.
+
+    `declared_size` is the size that the message announces. `task_id` is the task that stores the file.
+    """
 
     id: str
     number: int
@@ -122,6 +128,9 @@ class AttachmentView:
     sha256: str | None
     path: str | None
     stored_at: datetime | None
+    declared_size: int | None = None
+    is_inline: bool = False
+    task_id: int | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -135,11 +144,24 @@ class ActionView:
     settled_at: datetime | None
     dry_run: bool = False
     undone_at: datetime | None = None
+    undo_asked_at: datetime | None = None
+    wait_for: str = "stored"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Blocker:
+    """A task of the conversation for which an action waits; `filename` is that of its file, `event` is Front's id."""
+
+    task_id: int
+    kind: str
+    state: str
+    filename: str | None
+    event: str
 
 
 @dataclass(frozen=True, kw_only=True)
 class TaskView:
-    """A task of the event."""
+    """A task of the event. `due_at` is None while it waits for another task."""
 
     id: int
     kind: str
@@ -147,22 +169,7 @@ class TaskView:
     code: str | None
     detail: str | None
     attempts: int
-
-
-@dataclass(frozen=True, kw_only=True)
-class AttemptView:
-    """One run of a task, with the calls it made to Front."""
-
-    task_id: int
-    kind: str
-    epoch: int
-    worker: str
-    started_at: datetime
-    ended_at: datetime | None
-    outcome: str | None
-    code: str | None
-    detail: str | None
-    calls: list[dict[str, Any]]
+    due_at: datetime | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -177,7 +184,7 @@ class JournalView:
 
 @dataclass(frozen=True, kw_only=True)
 class EventDetails:
-    """One event with everything that belongs to it."""
+    """One event with everything that belongs to it. `blockers` are the tasks for which its action waits, at most 20."""
 
     header: EventHeader
     deliveries: list[DeliveryView]
@@ -187,6 +194,7 @@ class EventDetails:
     tasks: list[TaskView]
     attempts: list[AttemptView]
     journal: list[JournalView]
+    blockers: list[Blocker] = field(default_factory=list)
 
 
 SUMMARIES = """
@@ -216,24 +224,42 @@ HEADER = """
         s.conversation_id, s.message_id, s.emitted_at, s.received_at, s.recorded_at, t.parked_at
     FROM shown_events s LEFT JOIN tenants t ON t.id = s.tenant_id WHERE s.id = %s
 """
-DELIVERIES = "SELECT id, received_at, origin FROM deliveries WHERE event_id = %s ORDER BY received_at, id"
+DELIVERIES = """
+    SELECT id, received_at, origin, body IS NOT NULL AS has_body FROM deliveries
+    WHERE event_id = %s ORDER BY received_at, id
+"""
 RECIPIENTS = """
     SELECT r.handle, r.role, r.reason, u.external_id AS user_id, u.name AS user_name
     FROM recipients r LEFT JOIN users u ON u.tenant_id = r.tenant_id AND u.id = r.user_id
     WHERE r.event_id = %s ORDER BY r.position
 """
 ATTACHMENTS = """
-    SELECT front_id AS id, a.id AS number, filename, content_type, state, size, sha256, path, stored_at
-    FROM attachments a WHERE event_id = %s ORDER BY a.id
+    SELECT a.front_id AS id, a.id AS number, a.filename, a.content_type, a.state, a.size, a.sha256, a.path, a.stored_at,
+        a.declared_size, a.is_inline, k.id AS task_id
+    FROM attachments a LEFT JOIN tasks k ON k.event_id = a.event_id AND k.attachment_id = a.id
+    WHERE a.event_id = %s ORDER BY a.id
 """
-ACTION = "SELECT kind, state, reason, intent_at, settled_at, dry_run, undone_at FROM actions WHERE event_id = %s"
-TASK_COLUMNS = f"SELECT k.id, k.kind, {SHOWN_TASK_STATE} AS state, k.code, k.detail, k.attempts"
+ACTION = """
+    SELECT kind, state, reason, intent_at, settled_at, dry_run, undone_at, undo_asked_at, wait_for
+    FROM actions WHERE event_id = %s
+"""
+BLOCKERS = f"""
+    SELECT k.id AS task_id, k.kind, {SHOWN_TASK_STATE} AS state, a.filename, e.front_id AS event
+    FROM actions own
+    JOIN events e ON e.tenant_id = own.tenant_id
+        AND e.conversation_id = ANY(conversation_family_array(own.tenant_id, own.conversation_id))
+    JOIN tasks k ON k.event_id = e.id AND k.kind IN ('record', 'fetch_message', 'store_attachment')
+    LEFT JOIN attachments a ON a.event_id = e.id AND a.id = k.attachment_id
+    LEFT JOIN tenants t ON t.id = k.tenant_id
+    WHERE own.event_id = %s AND own.state IN ('planned', 'intent')
+      AND CASE WHEN a.id IS NULL THEN k.state NOT IN ('done', 'discarded') ELSE a.state IN ('waiting', 'failed') END
+    ORDER BY k.id LIMIT 20
+"""  # noqa: S608 -- text of ours
+TASK_COLUMNS = (
+    f"SELECT k.id, k.kind, {SHOWN_TASK_STATE} AS state, k.code, k.detail, k.attempts, "
+    "nullif(k.due_at, 'infinity') AS due_at"
+)
 TASKS = "FROM tasks k LEFT JOIN tenants t ON t.id = k.tenant_id WHERE k.event_id = %s ORDER BY k.id"
-ATTEMPTS = """
-    SELECT a.task_id, k.kind, a.epoch, a.worker, a.started_at, a.ended_at, a.outcome, a.code, a.detail, a.calls
-    FROM tasks k JOIN attempts a ON a.task_id = k.id
-"""
-ATTEMPTS_ORDER = "ORDER BY a.started_at, a.task_id, a.epoch"
 JOURNAL = "SELECT at, what, who, detail FROM journal WHERE event_id = %s ORDER BY id"
 
 
@@ -350,16 +376,17 @@ def event_details(conn: Connection, number: int) -> EventDetails | None:
         deliveries=_rows(conn, DeliveryView, DELIVERIES, number),
         recipients=_rows(conn, RecipientView, RECIPIENTS, number),
         attachments=_rows(conn, AttachmentView, ATTACHMENTS, number),
-        action=next(iter(_rows(conn, ActionView, ACTION, number)), None),
+        action=action_of(conn, number),
         tasks=_rows(conn, TaskView, f"{TASK_COLUMNS} {TASKS}", number),
-        attempts=_rows(conn, AttemptView, f"{ATTEMPTS} WHERE k.event_id = %s {ATTEMPTS_ORDER}", number),
+        attempts=attempts.of_event(conn, number),
         journal=_rows(conn, JournalView, JOURNAL, number),
+        blockers=_rows(conn, Blocker, BLOCKERS, number),
     )
 
 
-def attempts_of_task(conn: Connection, task_id: int) -> list[AttemptView]:
-    """Return the attempts of one task, the first one first."""
-    return _rows(conn, AttemptView, f"{ATTEMPTS} WHERE k.id = %s {ATTEMPTS_ORDER}", task_id)
+def action_of(conn: Connection, number: int) -> ActionView | None:
+    """Return the action of the event, if it has one."""
+    return next(iter(_rows(conn, ActionView, ACTION, number)), None)
 
 
 def _rows(conn: Connection, row_class: type[T], query: str, number: int) -> list[T]:

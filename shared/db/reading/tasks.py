@@ -9,7 +9,9 @@ from typing import TYPE_CHECKING
 from psycopg.rows import class_row
 from psycopg.sql import SQL, Composable
 
-from shared.db.reading.events import AttemptView, attempts_of_task
+from shared.db.reading import attempts
+from shared.db.reading.attempts import AttemptView
+from shared.db.reading.events import ActionView, action_of
 from shared.db.reading.filters import (
     FREQUENT_KINDS,
     FREQUENT_TYPES,
@@ -56,10 +58,15 @@ class TaskSummary:
 
 @dataclass(frozen=True, kw_only=True)
 class TaskDetails:
-    """A task with its attempts, the first one first."""
+    """A task with its attempts, the first one first. `action` is the action that it applies, if it applies one.
+
+    `delivery` is the id of its event's first delivery, which is in every line of the log about the task.
+    """
 
     task: TaskSummary
     attempts: list[AttemptView]
+    action: ActionView | None = None
+    delivery: str | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -167,7 +174,15 @@ def latest(conn: Connection, wanted: Filter, *, limit: int) -> list[TaskSummary]
 def task_details(conn: Connection, task_id: int) -> TaskDetails | None:
     """Return a task and its attempts, or None. Call it inside a transaction, so that both are of one moment."""
     found = latest(conn, Filter(ids=(task_id,)), limit=1)
-    return TaskDetails(task=found[0], attempts=attempts_of_task(conn, task_id)) if found else None
+    if not found:
+        return None
+    task, number = found[0], found[0].event_number
+    return TaskDetails(
+        task=task,
+        attempts=attempts.of_task(conn, task_id),
+        action=action_of(conn, number) if number and task.kind == "apply_action" else None,
+        delivery=_first_delivery(conn, number) if number else None,
+    )
 
 
 def count_groups(conn: Connection, wanted: Filter, states: tuple[str, ...]) -> list[TaskGroup]:
@@ -248,3 +263,11 @@ def _conditions(conn: Connection, wanted: Filter) -> dict[str, str]:
     if wanted.until:
         conditions["until"] += f" AND k.id <= {highest_id(conn, 'tasks', 'created_at', wanted.until)}"
     return conditions
+
+
+def _first_delivery(conn: Connection, number: int) -> str | None:
+    """Return the id of the event's first delivery, as the log has it."""
+    row = conn.execute(
+        "SELECT id FROM deliveries WHERE event_id = %s ORDER BY received_at, id LIMIT 1", (number,)
+    ).fetchone()
+    return row[0].hex if row else None

@@ -24,8 +24,10 @@ WITH marked AS (
 """.encode()  # noqa: S608 -- put together from our own statements
 _MARK = f"""
 WITH marked AS (
-    UPDATE attachments SET state = %(state)s WHERE id = %(id)s AND state <> 'stored' RETURNING *
+    UPDATE attachments SET state = CASE WHEN stored_at IS NULL THEN %(state)s ELSE 'stored' END
+    WHERE id = %(id)s AND state <> 'stored' RETURNING *
 ) {_ANNOUNCE}
+WHERE marked.state = %(state)s
 """.encode()  # noqa: S608 -- as above
 
 
@@ -63,12 +65,27 @@ def get(conn: Connection, event_id: int) -> Event:
     return event
 
 
-def save_message(conn: Connection, event_id: int, *, message_id: str | None, recipients: str | None) -> None:
-    """Store the id of the fetched message and its recipients, as `rows.recipients_json` returns them."""
-    conn.execute(
-        "UPDATE events SET message_id = coalesce(message_id, %s), recipients = %s::json WHERE id = %s",
-        (message_id, recipients, event_id),
-    )
+def save_message(conn: Connection, event_id: int, *, message_id: str | None, recipients: str | None) -> bool:
+    """Store the id of the message and its recipients, as `rows.recipients_json` returns them.
+
+    Returns whether it is for other users than before: then it is to be announced, also if it was announced already.
+    """
+    row = conn.execute(
+        """
+        WITH known AS (
+            SELECT id, ARRAY(SELECT DISTINCT r->>2 FROM json_array_elements(recipients) r
+                             WHERE r->>2 IS NOT NULL ORDER BY 1)
+                   <> ARRAY(SELECT DISTINCT r->>2 FROM json_array_elements(%(recipients)s::json) r
+                            WHERE r->>2 IS NOT NULL ORDER BY 1) AS is_for_others
+            FROM events WHERE id = %(event)s
+        )
+        UPDATE events e SET message_id = coalesce(e.message_id, %(message)s), recipients = %(recipients)s::json,
+               to_announce = e.to_announce OR known.is_for_others
+        FROM known WHERE e.id = known.id RETURNING known.is_for_others
+        """,
+        {"event": event_id, "message": message_id, "recipients": recipients},
+    ).fetchone()
+    return bool(row and row[0])
 
 
 def file_to_store(conn: Connection, attachment_id: int) -> File:
@@ -98,7 +115,10 @@ def mark_file_stored(conn: Connection, attachment_id: int, *, size: int, sha256:
 
 
 def mark_file(conn: Connection, attachment_id: int, state: str) -> None:
-    """Set the file's state to waiting, failed or discarded, unless the file is stored."""
+    """Set the file's state to waiting, failed or discarded, unless the file is stored.
+
+    A file that was to be stored again is stored as it was before.
+    """
     conn.execute(_MARK, {"id": attachment_id, "state": state, "type": f"attachment.{state}"})
 
 

@@ -36,7 +36,8 @@ WITH claimed AS (
               ARRAY(SELECT what FROM outages WHERE what = 'front' OR kind = 'store_attachment' ORDER BY what)
               || array_remove(ARRAY[tenants.parked_cause], NULL) AS probes, {live} AS is_live
 ), begun AS (
-    INSERT INTO attempts (task_id, epoch, worker) SELECT id, lease_epoch, %(worker)s FROM claimed
+    INSERT INTO attempts (task_id, epoch, worker, version)
+    SELECT id, lease_epoch, %(worker)s, %(version)s FROM claimed
 )
 SELECT claimed.id, claimed.kind, claimed.event_id, claimed.tenant_id, claimed.attachment_id, lease_epoch, attempts,
        probes, is_live, coalesce(events.conversation_id, '') AS conversation_id,
@@ -82,13 +83,17 @@ class ClaimedTask:
     grant: Grant | None
 
 
-def claim(conn: Connection, task_id: int, worker: str, *, lease_seconds: float) -> ClaimedTask | None:
+def claim(
+    conn: Connection, task_id: int, worker: str, *, lease_seconds: float, version: str = ""
+) -> ClaimedTask | None:
     """Claim the task for a new attempt, if it is due and nothing holds it back. Needs no transaction.
+
+    The attempt keeps the names of its `worker` and of the `version` of Mailroom.
 
     A task that was sent before its tenant was parked or an outage began is not queued any more: it is dispatched
     again when that is over.
     """
-    row = conn.execute(_CLAIM, {"id": task_id, "lease": lease_seconds, "worker": worker}).fetchone()
+    row = conn.execute(_CLAIM, {"id": task_id, "lease": lease_seconds, "worker": worker, "version": version}).fetchone()
     if row is None:
         conn.execute(_HAND_BACK, (task_id,))
         return None

@@ -45,7 +45,7 @@ SELECT %(tenant)s, event_id, 'undo_action', 'ready' FROM (
 RETURNING event_id
 """).format(thing=CHANGED_PART.format(action=SQL("a")))
 
-_RETRYABLE = SQL("state = 'failed' AND kind <> 'record'")
+_RETRYABLE = SQL("state = 'failed' AND (kind <> 'record' OR tenant_id IS NOT NULL)")
 _ENDED_NOTIFICATION = SQL("kind = 'notify' AND state IN ('done', 'failed', 'discarded')")
 
 
@@ -62,8 +62,8 @@ class Undoable:
 def retry(conn: Connection, task_ids: Sequence[int], *, who: str, accept_size: bool = False) -> list[int]:
     """Make failed tasks due again with their full number of attempts; return the ids of those that were failed.
 
-    Tasks of kind `record` stay as they are: their body cannot be read, however often it is tried. `accept_size`: a file
-    may have another size than its message announced, from now on.
+    A task that records an event of no tenant stays as it is: its body cannot be read, however often it is tried.
+    `accept_size`: a file may have another size than its message announced, from now on.
     """
     _lock_conversations_of(conn, task_ids)
     return [task_id for task_id in sorted(task_ids) if _retry(conn, task_id, who, accept_size=accept_size)]
@@ -194,7 +194,7 @@ def _lock_conversations_of(conn: Connection, task_ids: Sequence[int]) -> None:
 
 def _set_attachment_state(conn: Connection, task_id: int, state: str) -> None:
     conn.execute(
-        "UPDATE attachments SET state = %s"
+        "UPDATE attachments SET state = CASE WHEN stored_at IS NULL THEN %s ELSE 'stored' END"
         " WHERE state <> 'stored' AND id = (SELECT attachment_id FROM tasks WHERE id = %s)",
         (state, task_id),
     )

@@ -237,7 +237,7 @@ def stranded_conversations(conn: Connection, *, after: int = 0, limit: int = 2_0
               AND NOT EXISTS (SELECT FROM attachments f WHERE f.tenant_id = a.tenant_id
                               AND f.conversation_id = a.conversation_id AND f.state <> 'stored' OFFSET 0)
               AND NOT EXISTS (SELECT FROM events e CROSS JOIN LATERAL (
-                                  SELECT FROM tasks WHERE event_id = e.id AND kind = 'fetch_message'
+                                  SELECT FROM tasks WHERE event_id = e.id AND kind IN ('fetch_message', 'record')
                                   AND state NOT IN ('done', 'discarded') OFFSET 0) m
                               WHERE e.tenant_id = a.tenant_id AND e.conversation_id = a.conversation_id OFFSET 0)
         )

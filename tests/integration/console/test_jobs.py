@@ -99,7 +99,7 @@ def test_a_task_that_somebody_took_meanwhile_moved_on(conn: psycopg.Connection, 
 
 
 def test_a_body_that_cannot_be_read_is_not_retried(conn: psycopg.Connection, failed: list[int]) -> None:
-    conn.execute("UPDATE tasks SET kind = 'record' WHERE id = %s", (failed[0],))
+    conn.execute("UPDATE tasks SET kind = 'record', tenant_id = NULL WHERE id = %s", (failed[0],))
     job = plan(conn)
     step(conn, job, "start")
     run(conn, job)

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from shared.db.recording import statements
+from shared.db.recording import stored_deliveries
 from tests.integration.pipeline.test_recording import receive
 
 if TYPE_CHECKING:
@@ -50,13 +50,13 @@ def test_bodies_that_parse_differently_now_do_not_keep_the_others_waiting(
 ) -> None:
     """The ids differ as after a release that parses event ids in another way."""
     parked.sql("UPDATE events SET front_id = 'renamed_' || id WHERE id <= 2")
-    monkeypatch.setattr(statements.adoptable_deliveries, "__defaults__", (2,))
+    monkeypatch.setattr(stored_deliveries.adoptable_deliveries, "__defaults__", (2,))
     adopt(parked, times=5)
     assert parked.sql(STATES) == [("done", 3), ("failed", 2)]
 
 
 def test_events_without_bodies_do_not_keep_the_others_waiting(parked: Harness, monkeypatch: pytest.MonkeyPatch) -> None:
     parked.sql("UPDATE deliveries SET body = NULL WHERE event_id <= 2")
-    monkeypatch.setattr(statements.adoptable_deliveries, "__defaults__", (2,))
+    monkeypatch.setattr(stored_deliveries.adoptable_deliveries, "__defaults__", (2,))
     adopt(parked, times=5)
     assert parked.sql(STATES) == [("done", 3), ("parked", 2)]

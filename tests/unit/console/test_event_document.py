@@ -6,7 +6,8 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from console.event_document import timeline
-from shared.db.reading.events import ActionView, AttemptView, RecipientView
+from shared.db.reading.attempts import AttemptView
+from shared.db.reading.events import ActionView, RecipientView
 from tests.unit.console.made_events import EVENT, HEADER, at
 
 if TYPE_CHECKING:

@@ -31,6 +31,8 @@ BODIES: dict[str, Any] = {
     "api.add_tenant": {"name": "New"},
     "api.retry_task": {},
     "api.discard_task": {"reason": "a test"},
+    "api.change_task": {"action": "archive"},
+    "api.run_event_again": {"from": "record"},
     "api.decide_group": {"state": "fixed"},
     "api.plan_job": {"verb": "retry", "q": "tenant:Other"},
 }

@@ -169,6 +169,52 @@ def test_a_task_is_retried_and_discarded(api: ApiClient, failed: list[int], conn
     ]
 
 
+def test_the_action_of_a_task_is_changed(api: ApiClient, failed: list[int], conn: psycopg.Connection) -> None:
+    path = f"/tasks/{failed[0]}"
+    refused = api("PATCH", path, {"action": "trash"}, code=409)
+    assert "it applies no action" in refused["detail"]
+    assert [each["verb"] for each in refused["possible_changes"]] == ["retry", "discard"]
+    conn.execute(
+        "INSERT INTO actions (event_id, tenant_id, conversation_id, kind, wait_for, state, reason, emitted_at)"
+        " SELECT event_id, tenant_id, 'cnv_1', 'archive', 'stored', 'failed', 'front_rejected', now() FROM tasks"
+        " WHERE id = %s",
+        (failed[0],),
+    )
+    shown = api("GET", path)
+    assert (shown["action"]["kind"], len(shown["delivery"])) == ("archive", 32)
+    assert shown["possible_changes"][-1] == {"verb": "edit_action", "why_not": None}
+    assert api("PATCH", path, {"action": "mark_read"}, code=422)["code"] == "invalid_policy"
+    assert api("PATCH", path, {"action": "archive"}, code=422)["code"] == "same_action"
+    assert api("PATCH", path, {"action": "trash", "was": "none"}, code=409)["code"] == "moved_on"
+    assert api("PATCH", path, {"action": "trash", "attempts": 2}, code=409)["code"] == "moved_on"
+    changed = api("PATCH", path, {"action": "trash", "was": "archive", "attempts": 3})
+    assert (changed["task"]["state"], changed["action"]["kind"]) == ("ready", "trash")
+    conn.execute("UPDATE actions SET state = 'intent', intent_at = now()")
+    in_the_way = api("PATCH", path, {"action": "archive"}, code=409)
+    assert "nobody knows whether Front has the change" in in_the_way["detail"]
+
+
+def test_an_event_runs_again_from_a_step(
+    application: OpenAPI, api: ApiClient, mailroom: Mailroom, failed: list[int], conn: psycopg.Connection
+) -> None:
+    number = api("GET", f"/tasks/{failed[0]}")["task"]["event_number"]
+    shown = api("GET", f"/events/{number}")
+    runs = {each["from"]: each for each in shown["possible_runs"]}
+    assert list(runs) == ["record", "fetch_message", "store_attachment", "apply_action"]
+    path = f"/events/{number}/run-again"
+    refused = api("POST", path, {"from": "fetch_message"}, code=409)
+    assert (refused["code"], "nothing was fetched" in refused["detail"]) == ("cannot_run_again", True)
+    assert [each["verb"] for each in refused["possible_changes"] if each["why_not"] is None] == ["record"]
+    assert api("POST", path, {"from": "record", "version": "old"}, code=409)["code"] == "cannot_run_again"
+    assert api("POST", path, {"from": "nonsense"}, code=422)["errors"][0]["pointer"] == "#/from"
+    assert api("POST", path, {"from": "record", "version": shown["version"]})["tasks"][-1]["kind"] == "record"
+    assert api("POST", "/events/99999/run-again", {"from": "record"}, code=404)["code"] == "unknown_event"
+    reader = ApiClient(client=application.test_client(), token=token_for(mailroom, "reader"))
+    assert api("POST", f"/events/{number}/fixture", code=422)["code"] == "no_fixture"
+    for copy in ("curl", "fixture", "run-again"):
+        assert reader("POST", f"/events/{number}/{copy}", {"from": "record"}, code=403)["code"] == "scope_too_small"
+
+
 def test_a_group_of_failures_is_decided(api: ApiClient, failed: list[int]) -> None:
     [group] = api("GET", "/failure-groups")["groups"]
     assert group["failed"] == 3

@@ -90,6 +90,7 @@ def running_site(database_url: str, redis_url: str, folder: Path, **settings: st
         "MAILROOM_DATA": str(folder / "data"),
         "TOKEN_KEYS": Fernet.generate_key().decode(),
         "SECRET_KEY": "canary-cookie-key",
+        "FRONT_SIGNING_KEYS": "canary-signing-key",
         **settings,
     }
     with (

@@ -36,6 +36,7 @@ PAGES = (
     "/tasks?before=999999",
     "/tasks?q=group:{group}",
     "/tasks/{task}",
+    "/tasks/{task}/action?action=archive",
     "/events",
     "/events/{event}",
     "/parked",
