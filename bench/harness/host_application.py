@@ -117,6 +117,10 @@ class HostApplication:
         lines = self._ledger.read_text(encoding="utf-8").splitlines() if self._ledger.exists() else []
         return sorted((Request(**json.loads(line)) for line in lines), key=lambda each: each.began)
 
+    def count(self) -> int:
+        """Count the requests that ended so far."""
+        return self._ledger.read_bytes().count(b"\n") if self._ledger.exists() else 0
+
     def taken(self) -> list[Request]:
         """Return those of the requests whose notification was taken."""
         return [each for each in self.requests() if each.is_taken]
