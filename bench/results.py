@@ -23,6 +23,7 @@ FAULTS_FILE, FAULTS_PAGE = DOCS / "measured" / "faults.jsonl", DOCS / "reliabili
 
 PEERS = {"textbook": "textbook", "fastapi_arq": "FastAPI + arq", "express_bullmq": "Express + BullMQ"}
 DOORS = {**PEERS, "ceiling": "empty view"}
+SENDERS = {"textbook": "a Celery task each"}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -67,6 +68,10 @@ def _door(case: str, figure: str = "answers_per_second") -> dict[str, Any]:
 
 def _flow(trial: str, figure: str) -> dict[str, Any]:
     return _of_ours(f"beside.{trial}.contestants.*.{figure}", PEERS)
+
+
+def _notify(case: str, figure: str) -> dict[str, Any]:
+    return _of_ours(f"cases.{case}.contestants.*.{figure}", SENDERS)
 
 
 USUAL = "closed_2400_bytes_32_connections_always"
@@ -177,6 +182,23 @@ ROWS = (
     Row(of="backlog", figure="events lost", path="lost"),
     Row(of="backlog", figure="changes made twice", path="double"),
     Row(of="backlog", figure="MB of Redis at most", path="redis_memory_mb"),
+    Row(of="notify", figure="notifications a second, one host", **_notify("1_endpoints", "per_second")),
+    Row(of="notify", figure="notifications a second, four hosts", **_notify("4_endpoints", "per_second")),
+    Row(of="notify", figure="CPU ms a notification, one host", **_notify("1_endpoints", "cpu_seconds_per_1000")),
+    Row(of="notify", figure="CPU ms a notification, four hosts", **_notify("4_endpoints", "cpu_seconds_per_1000")),
+    *(
+        Row(
+            of="notify", figure=f"ms from the row to the 2xx, {word} at {rate} a second", **_notify("1_endpoints", path)
+        )
+        for rate in (20, 50)
+        for word, path in (("median", f"at_{rate}.latency_p50_ms"), ("p99", f"at_{rate}.latency_p99_ms"))
+    ),
+    Row(
+        of="notify",
+        figure="changes at Front beside notifications, ratio",
+        path="front_work_ratio",
+        beside="no endpoint",
+    ),
     Row(of="scale", figure="bytes of Redis for a byte of body", path="redis_to_body_bytes_ratio", at_most=1.3),
     Row(
         of="scale",
