@@ -37,7 +37,7 @@ def naive_sender(suite: Suite) -> Result:
         sent = _send(redis_url, host, seconds=5)
         assert wait_until(lambda: bool(host.taken()), 60), "the sender sends"
         host.stop()
-        sent |= _send(redis_url, host, seconds=suite.pick(30, 360))
+        sent |= _send(redis_url, host, seconds=suite.pick(30, 180))
         host.start()
         sent |= _send(redis_url, host, seconds=5)
         drained = _drained(suite)
