@@ -84,6 +84,5 @@ RUNS = (
         name="notify_control",
         promise="a Celery task with requests.post and autoretry_for must lose notifications while a host is away",
         do=naive_sender,
-        in_ci=True,
     ),
 )

@@ -6,6 +6,7 @@ The waits of the product are divided, so that an hour of a host's absence takes 
 from __future__ import annotations
 
 import time
+from collections import Counter
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -19,11 +20,12 @@ from bench.harness.host_application import HOOK, HostApplication
 from bench.harness.processes import expect, wait_until
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Sequence
 
     from bench.faults.result import Result
     from bench.faults.run import Suite
     from bench.faults.scene import Scene
+    from bench.harness.host_application import Request
     from console.up.embedded import Server
 
 SETTLES_WITHIN = 600.0
@@ -165,9 +167,15 @@ def slow(suite: Suite) -> Result:
         on.scene.injected = len(answers) + silences
         broken = [] if answers and silences else ["no slow answer and no silence was seen: this proves nothing"]
         broken += [] if others > 2 * on.scene.injected else ["the quick host had to wait for the others"]
-        broken += [] if len({each.id for each in answers}) > 1 else ["an answer after 19 s did not count"]
+        broken += [] if _counted(answers, slow_one.requests()) else ["no answer after 19 s counted"]
         note = f"{len(answers)} answers after {SLOW_SECONDS:g} s, {silences} without one, {others:,} of the quick host"
         return on.judge(note=note, broken=broken)
+
+
+def _counted(answers: Sequence[Request], requests: Sequence[Request]) -> bool:
+    """Tell whether one of the answers was the end of its notification: it did not come again."""
+    attempts = Counter(each.id for each in requests)
+    return any(attempts[each.id] == 1 for each in answers)
 
 
 def flapping(suite: Suite) -> Result:
