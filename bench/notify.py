@@ -38,7 +38,8 @@ NOTE = (
     " the start of the worker, and CPU includes PostgreSQL and Redis. latency: from the moment another connection sees"
     " the event's row, or before the textbook's message is sent, until the host has answered. The textbook posts a body"
     " that it was given: it records nothing, signs nothing, and keeps no order. front_work: changes a second of one"
-    " worker at a Front that takes 80 ms, with two notifications for each change and without any endpoint."
+    " worker at a Front that takes 80 ms, with two notifications for each change and without any endpoint; the best of the"
+    " rounds. It is a backlog, so both kinds of work fill the cores."
 )
 TEXTBOOK = "textbook"
 ENDPOINTS = (1, 4)
@@ -62,7 +63,7 @@ class Size:
 
 
 QUICK = Size(backlog=200, rates=(20,), seconds=8.0, front=200, rounds=1)
-FULL = Size(backlog=2_000, rates=(20, 50), seconds=20.0, front=600, rounds=2)
+FULL = Size(backlog=1_000, rates=(20, 50), seconds=20.0, front=600, rounds=3)
 
 
 class Sender(Protocol):
@@ -297,17 +298,18 @@ def _textbook(servers: Servers, folder: Path, endpoints: int) -> Iterator[tuple[
 
 
 def _front_work(servers: Servers, folder: Path, size: Size) -> dict[str, Any]:
-    """Return the changes a second without and with an endpoint, in turns, and the ratio of their means."""
+    """Return the changes a second without and with an endpoint, in turns, and the ratio of the best rounds."""
     rates: dict[str, list[float]] = {"without": [], "with": []}
     for number in range(size.rounds):
         for name, count in (("without", 0), ("with", 1)):
             with fixture(servers, folder, f"{name}{number}", companies=TENANTS) as on:
                 rates[name].append(_changes_per_second(on, size.front, endpoints=count))
             report(f"Front work {name} an endpoint: {rates[name]}")
-    means = {name: sum(found) / len(found) for name, found in rates.items()}
+    best = {name: max(found) for name, found in rates.items()}
     return {
-        **{f"{name}_per_second": round(mean, 1) for name, mean in means.items()},
-        "ratio": round(means["with"] / means["without"], 3),
+        "rounds": {name: [round(rate, 1) for rate in found] for name, found in rates.items()},
+        **{f"{name}_per_second": round(rate, 1) for name, rate in best.items()},
+        "ratio": round(best["with"] / best["without"], 3),
     }
 
 
