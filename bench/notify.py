@@ -38,8 +38,8 @@ NOTE = (
     " the start of the worker, and CPU includes PostgreSQL and Redis. latency: from the moment another connection sees"
     " the event's row, or before the textbook's message is sent, until the host has answered. The textbook posts a body"
     " that it was given: it records nothing, signs nothing, and keeps no order. front_work: changes a second of one"
-    " worker at a Front that takes 80 ms, with two notifications for each change and without any endpoint; the best of the"
-    " rounds. It is a backlog, so both kinds of work fill the cores."
+    " worker at a Front that takes 80 ms, with two notifications for each change and without any endpoint, in the best"
+    " round. It is a backlog, so both kinds of work fill the cores."
 )
 TEXTBOOK = "textbook"
 ENDPOINTS = (1, 4)
