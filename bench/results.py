@@ -70,13 +70,18 @@ def _flow(trial: str, figure: str) -> dict[str, Any]:
     return _of_ours(f"beside.{trial}.contestants.*.{figure}", PEERS)
 
 
-def _notify(case: str, figure: str) -> dict[str, Any]:
-    return _of_ours(f"cases.{case}.contestants.*.{figure}", SENDERS)
-
-
 USUAL = "closed_2400_bytes_32_connections_always"
 EMPTY = "cases.1000000_addresses_0_stored.contestants.*"
 TASK_EACH = {"task_each": "a Celery task each"}
+NOTIFIED = (
+    ("notifications a second, one host", 1, "per_second"),
+    ("notifications a second, four hosts", 4, "per_second"),
+    ("CPU ms a notification, one host", 1, "cpu_seconds_per_1000"),
+    ("ms from the row to the 2xx at 20 a second, median", 1, "at_20.latency_p50_ms"),
+    ("ms from the row to the 2xx at 20 a second, p99", 1, "at_20.latency_p99_ms"),
+    ("ms from the row to the 2xx at 50 a second, median", 1, "at_50.latency_p50_ms"),
+    ("ms from the row to the 2xx at 50 a second, p99", 1, "at_50.latency_p99_ms"),
+)
 
 ROWS = (
     Row(
@@ -182,20 +187,13 @@ ROWS = (
     Row(of="backlog", figure="events lost", path="lost"),
     Row(of="backlog", figure="changes made twice", path="double"),
     Row(of="backlog", figure="MB of Redis at most", path="redis_memory_mb"),
-    Row(of="notify", figure="notifications a second, one host", **_notify("1_endpoints", "per_second")),
-    Row(of="notify", figure="notifications a second, four hosts", **_notify("4_endpoints", "per_second")),
-    Row(of="notify", figure="CPU ms a notification, one host", **_notify("1_endpoints", "cpu_seconds_per_1000")),
-    Row(of="notify", figure="CPU ms a notification, four hosts", **_notify("4_endpoints", "cpu_seconds_per_1000")),
     *(
-        Row(
-            of="notify", figure=f"ms from the row to the 2xx, {word} at {rate} a second", **_notify("1_endpoints", path)
-        )
-        for rate in (20, 50)
-        for word, path in (("median", f"at_{rate}.latency_p50_ms"), ("p99", f"at_{rate}.latency_p99_ms"))
+        Row(of="notify", figure=figure, **_of_ours(f"cases.{hosts}_endpoints.contestants.*.{path}", SENDERS))
+        for figure, hosts, path in NOTIFIED
     ),
     Row(
         of="notify",
-        figure="changes at Front beside notifications, ratio",
+        figure="changes of a backlog beside notifications, ratio",
         path="front_work_ratio",
         beside="no endpoint",
     ),
