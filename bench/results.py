@@ -23,7 +23,6 @@ FAULTS_FILE, FAULTS_PAGE = DOCS / "measured" / "faults.jsonl", DOCS / "reliabili
 
 PEERS = {"textbook": "textbook", "fastapi_arq": "FastAPI + arq", "express_bullmq": "Express + BullMQ"}
 DOORS = {**PEERS, "ceiling": "empty view"}
-SENDERS = {"textbook": "a Celery task each"}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -73,6 +72,7 @@ def _flow(trial: str, figure: str) -> dict[str, Any]:
 USUAL = "closed_2400_bytes_32_connections_always"
 EMPTY = "cases.1000000_addresses_0_stored.contestants.*"
 TASK_EACH = {"task_each": "a Celery task each"}
+SENDERS = {"textbook": "a Celery task each"}
 NOTIFIED = (
     ("notifications a second, one host", 1, "per_second"),
     ("notifications a second, four hosts", 4, "per_second"),
@@ -191,12 +191,7 @@ ROWS = (
         Row(of="notify", figure=figure, **_of_ours(f"cases.{hosts}_endpoints.contestants.*.{path}", SENDERS))
         for figure, hosts, path in NOTIFIED
     ),
-    Row(
-        of="notify",
-        figure="changes of a backlog beside notifications, ratio",
-        path="front_work_ratio",
-        beside="no endpoint",
-    ),
+    Row(of="notify", figure="changes a second with an endpoint, ratio", path="front_work_ratio", beside="without"),
     Row(of="scale", figure="bytes of Redis for a byte of body", path="redis_to_body_bytes_ratio", at_most=1.3),
     Row(
         of="scale",
