@@ -16,6 +16,7 @@ from bench.console.benchmark import CONSOLE
 from bench.door.benchmark import DOOR
 from bench.flow.benchmark import FLOW
 from bench.limit import LIMIT
+from bench.notify import NOTIFY
 from bench.peers.install import locked_versions, node_version
 from bench.record.benchmark import RECORD, STORED
 from bench.results import promises
@@ -33,7 +34,7 @@ PACKAGES = ("flask", "granian", "gunicorn", "celery", "kombu", "redis", "psycopg
 
 def catalogue() -> dict[str, Benchmark]:
     """Return every benchmark by its name."""
-    return {each.name: each for each in (DOOR, RECORD, STORED, FLOW, BACKLOG, LIMIT, SCALE, CONSOLE)}
+    return {each.name: each for each in (DOOR, RECORD, STORED, FLOW, BACKLOG, LIMIT, NOTIFY, SCALE, CONSOLE)}
 
 
 def measure(name: str, *, quick: bool) -> Figures:

@@ -72,6 +72,16 @@ def _flow(trial: str, figure: str) -> dict[str, Any]:
 USUAL = "closed_2400_bytes_32_connections_always"
 EMPTY = "cases.1000000_addresses_0_stored.contestants.*"
 TASK_EACH = {"task_each": "a Celery task each"}
+SENDERS = {"textbook": "a Celery task each"}
+NOTIFIED = (
+    ("notifications a second, one host", 1, "per_second"),
+    ("notifications a second, four hosts", 4, "per_second"),
+    ("CPU ms a notification, one host", 1, "cpu_seconds_per_1000"),
+    ("ms from the row to the 2xx at 20 a second, median", 1, "at_20.latency_p50_ms"),
+    ("ms from the row to the 2xx at 20 a second, p99", 1, "at_20.latency_p99_ms"),
+    ("ms from the row to the 2xx at 50 a second, median", 1, "at_50.latency_p50_ms"),
+    ("ms from the row to the 2xx at 50 a second, p99", 1, "at_50.latency_p99_ms"),
+)
 
 ROWS = (
     Row(
@@ -177,6 +187,11 @@ ROWS = (
     Row(of="backlog", figure="events lost", path="lost"),
     Row(of="backlog", figure="changes made twice", path="double"),
     Row(of="backlog", figure="MB of Redis at most", path="redis_memory_mb"),
+    *(
+        Row(of="notify", figure=figure, **_of_ours(f"cases.{hosts}_endpoints.contestants.*.{path}", SENDERS))
+        for figure, hosts, path in NOTIFIED
+    ),
+    Row(of="notify", figure="changes a second with an endpoint, ratio", path="front_work_ratio", beside="without"),
     Row(of="scale", figure="bytes of Redis for a byte of body", path="redis_to_body_bytes_ratio", at_most=1.3),
     Row(
         of="scale",

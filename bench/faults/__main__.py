@@ -8,7 +8,7 @@ import sys
 
 import click
 
-from bench.faults.catalogue import catalogue
+from bench.faults.catalogue import catalogue, chosen
 from bench.faults.run import perform_all
 
 
@@ -20,18 +20,21 @@ from bench.faults.run import perform_all
 def faults(names: tuple[str, ...], full: bool, as_json: bool, listing: bool) -> None:
     """Inject faults into real servers and processes on this machine, and judge each by the small Front's ledger.
 
-    Without a NAME all faults run. Exits 1 when a promise was broken, and 2 for an unknown name.
+    Without a NAME all faults run; `notify` stands for all whose names begin with it. Exits 1 when a promise was broken,
+    and 2 for an unknown name.
     """
     known = catalogue()
-    if unknown := [name for name in names if name not in known]:
-        raise click.UsageError(f"no fault is called {', '.join(unknown)}; there are: {', '.join(known)}")
+    try:
+        runs = chosen(names or known)
+    except KeyError as unknown:
+        raise click.UsageError(f"no fault is called {unknown.args[0]}; there are: {', '.join(known)}") from None
     if listing:
-        for run in known.values():
+        for run in runs:
             click.echo(f"{run.name:<22} {run.promise}")
         return
     logging.getLogger("psycopg.pool").setLevel(logging.ERROR)  # lost connections are expected here
     broken = False
-    for result in perform_all([known[name] for name in names or known], full=full):
+    for result in perform_all(runs, full=full):
         click.echo(json.dumps(result.as_json()) if as_json else result.as_line())
         sys.stdout.flush()
         broken |= not result.passed

@@ -13,6 +13,7 @@ from typing import TypeVar
 from bench.faults.result import Result
 from bench.faults.scene import FRONT, Scene
 from bench.harness.mailroom import Mailroom
+from bench.harness.platform import OUR_APP
 from bench.harness.servers import Servers
 
 T = TypeVar("T")
@@ -35,7 +36,7 @@ class Suite:
         return full if self.full else short
 
     @contextmanager
-    def scene(
+    def scene(  # noqa: PLR0913 -- the choices of a run, each named at the call
         self,
         name: str,
         *,
@@ -43,15 +44,19 @@ class Suite:
         counts: dict[str, int] | None = None,
         front: Iterable[str] = (),
         pool: str = "threads",
+        app: str = OUR_APP,
         **settings: str,
     ) -> Iterator[Scene]:
-        """Run a Mailroom with tenants; `counts` has the number of each process, `front` are options of the sandbox."""
+        """Run a Mailroom with tenants; `counts` has the number of each process, `front` are options of the sandbox.
+
+        `pool` is Celery's pool, and `app` the module of the Celery application.
+        """
         folder = self.folder / name
         folder.mkdir(parents=True)
         with self.servers.fresh() as urls:
             settings = settings if self.full else {**SHORT_LEASE, **settings}
             options = (*FRONT, *front)
-            mailroom = Mailroom(urls, folder, counts=counts or {}, front=options, settings=settings, pool=pool)
+            mailroom = Mailroom(urls, folder, counts=counts or {}, front=options, settings=settings, pool=pool, app=app)
             scene = Scene(name, self.servers, mailroom)
             with scene.running(companies):
                 yield scene

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from contextlib import contextmanager
+from dataclasses import dataclass
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
@@ -13,7 +14,7 @@ from bench.harness.processes import wait_until
 from bench.harness.small_front import FAILINGS
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence, Set
+    from collections.abc import Callable, Iterator, Sequence, Set
 
     from bench.harness.mailroom import Mailroom
     from bench.harness.servers import Servers
@@ -25,6 +26,15 @@ FRONT = (
 )
 #: Share of the answers. A busy machine of two cores does not wake every sender in time.
 PROMPT = 0.99
+
+
+@dataclass(frozen=True, kw_only=True)
+class Findings:
+    """What a run found besides: events that are lost elsewhere, broken promises, and figures in words."""
+
+    lost: Set[str] = frozenset()
+    broken: tuple[str, ...] = ()
+    note: str = ""
 
 
 class Scene:
@@ -55,7 +65,7 @@ class Scene:
         """Return mail to all companies, a context manager."""
         return Mail(self.front, self.companies, per_second=per_second, **order)
 
-    def judge(
+    def judge(  # noqa: PLR0913 -- the choices of a run, each named at the call
         self,
         *,
         within: float,
@@ -63,19 +73,21 @@ class Scene:
         broken: Sequence[str] = (),
         at_risk: Set[str] = frozenset(),
         door_dies: bool = False,
+        look: Callable[[], Findings] = Findings,
     ) -> Result:
         """Wait until no work is left, compare the ledger with the rows and the promises, and stop everything.
 
         `at_risk` are events that the promise excludes: those lost are reported, and break no promise.
         With `door_dies` the faults kill the door. A connection then waits for the new one, so late answers are
-        reported and break no promise.
+        reported and break no promise. `look` is called when no work is left and everything still runs.
         """
         ended = time.monotonic()
         settled = wait_until(lambda: not self.mailroom.unsettled(), within, every=0.5)
         drained = time.monotonic() - ended
         problems = [] if settled else [f"not settled within {within:g} s: {self.mailroom.unsettled()}"]
         totals = self.front.totals()
-        lost = self._lost()
+        besides = look()
+        lost = self._lost() | besides.lost
         counts = self._counted(totals, lost)
         if at_risk:
             note = f"{note} at risk {len(at_risk)}, of them lost {len(lost & at_risk)}".strip()
@@ -93,8 +105,8 @@ class Scene:
             drain_seconds=round(drained, 1),
             longest_gap_seconds=self._longest_gap(),
             door_under_2s=totals["door_under_2s"],
-            note=note,
-            broken=(*problems, *broken, *self.platform.stop()),
+            note="; ".join(filter(None, (note, besides.note))),
+            broken=(*problems, *broken, *besides.broken, *self.platform.stop()),
         )
 
     def ended(self) -> str:

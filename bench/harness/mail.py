@@ -33,16 +33,25 @@ def order(company: str, **how: Any) -> dict[str, Any]:
 class Mail:
     """Sends `per_second` messages to the desks of these companies in turns, as a context manager.
 
-    Every `files_each`-th order brings a file.
+    An order is the mail of half a second to one company. Every `files_each`-th order brings files, and every
+    `same_conversation_each`-th is about one conversation; 0: none is.
     """
 
     def __init__(
-        self, front: SmallFront, companies: Sequence[str], *, per_second: float, files_each: int = 5, **order: Any
+        self,
+        front: SmallFront,
+        companies: Sequence[str],
+        *,
+        per_second: float,
+        files_each: int = 5,
+        same_conversation_each: int = 0,
+        **order: Any,
     ) -> None:
         self._front = front
         self._companies = itertools.cycle(companies)
         self._per_second = per_second
         self._files_each = files_each
+        self._same_conversation_each = same_conversation_each
         self._order = order
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._send, name="mail", daemon=True)
@@ -69,6 +78,8 @@ class Mail:
 
     def _send_batch(self, number: int) -> None:
         company = next(self._companies)
+        is_same = self._same_conversation_each and number % self._same_conversation_each == 0
+        same = {"conversation": f"cnv_{company.removeprefix('cmp_')}x{number}"} if is_same else {}
         self._front.send(
             "inbound_received",
             company,
@@ -78,6 +89,7 @@ class Mail:
                 count=max(1, round(self._per_second * SECONDS)),
                 rate=self._per_second,
                 attachment_count=int(number % self._files_each == 0),
+                **same,
                 **self._order,
             ),
         )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import secrets
 from collections import Counter
 from contextlib import ExitStack
+from ipaddress import IPv4Network
 from typing import TYPE_CHECKING, Any, LiteralString, Self
 
 import psycopg
@@ -14,13 +15,17 @@ from cryptography.fernet import Fernet
 from pydantic import SecretStr
 
 from bench.harness.mail import order
-from bench.harness.platform import Door, Platform, base_environment, start_sandbox
+from bench.harness.platform import OUR_APP, Door, Platform, base_environment, procfile_commands, start_sandbox
 from bench.harness.ports import free_ports
 from bench.harness.processes import expect
 from bench.harness.small_front import SmallFront
+from console.access.actor import command_line_actor
+from console.issued_secrets import digest_of, new_api_token
+from console.operations.endpoints import add_endpoint, release_endpoint
 from shared.connection.vault import TokenVault
 from shared.db.core.pool import Pool
-from shared.db.tenants import connections, tenants
+from shared.db.host.endpoints import NewEndpoint
+from shared.db.tenants import api_tokens, connections, tenants
 from shared.db.tenants.tenants import PolicyChange
 from shared.db.users import users
 from shared.errors import StoreUnavailable
@@ -37,10 +42,16 @@ BEHIND_THE_DOOR = ("recorder", "worker", "sweeper")
 OPEN = "state IN ('ready', 'queued', 'running')"
 #: Backlog events that one order to the small Front makes.
 BATCH = 5_000
+ACTOR = command_line_actor("bench")
+#: Host applications are on this machine.
+LOOPBACK = "127.0.0.1/32"
 
 
 class Mailroom:
-    """One Mailroom on an empty database and Redis; `front` are options of the sandbox, `pool` is Celery's."""
+    """One Mailroom on an empty database and Redis; `front` are options of the sandbox, `pool` is Celery's.
+
+    `app` names the module of the Celery application: another one may shorten waits of the product.
+    """
 
     def __init__(  # noqa: PLR0913 -- the choices of a run, each named at the call
         self,
@@ -51,9 +62,11 @@ class Mailroom:
         front: Sequence[str],
         settings: Mapping[str, str],
         pool: str = "threads",
+        app: str = OUR_APP,
     ) -> None:
-        self.port, self._sandbox_port = free_ports(2)
+        self.port, self._sandbox_port, self._console_port = free_ports(3)
         self._token_key, self._signing_key = Fernet.generate_key().decode(), secrets.token_hex(32)
+        self._secret_key = secrets.token_hex(32)
         self.database_url, self.redis_url = urls
         self.folder = folder
         self.environment = self._environment() | dict(settings)
@@ -61,6 +74,7 @@ class Mailroom:
         self.platform = Platform(self.environment, folder)
         self._counts = counts
         self._task_pool = pool
+        self._app = app
         self._front_options = front
         self._stack = ExitStack()
         self._pool: Pool
@@ -70,7 +84,7 @@ class Mailroom:
             self._pool = stack.enter_context(Pool(self.database_url, size=2, application_name="bench"))
             stack.enter_context(self.platform)
             self.start_sandbox()
-            self.platform.procfile(self._counts, pool=self._task_pool)
+            self.platform.procfile(self._counts, pool=self._task_pool, app=self._app)
             expect(self.is_ready, STARTS_WITHIN, f"Mailroom is ready, see {self.folder}")
             self._stack = stack.pop_all()
         return self
@@ -104,6 +118,41 @@ class Mailroom:
         """Give the tenant another API token, as `mailroom tenant connect` does."""
         secret = TokenVault([SecretStr(self._token_key)]).seal(tenant_id, {"access_token": token})
         self._pool.run(lambda conn: connections.connect(conn, tenant_id, kind="api_token", secret=secret))
+
+    def endpoint(self, name: str, url: str, **parts: Any) -> tuple[int, str]:
+        """Add an endpoint of the host application on this machine; return its id and its secret."""
+        vault, networks = TokenVault([SecretStr(self._token_key)]), [IPv4Network(LOOPBACK)]
+        new = add_endpoint(self._pool.run, ACTOR, NewEndpoint(name=name, url=url, **parts), vault, networks)
+        return new.endpoint.id, new.secret
+
+    def release(self, endpoint_id: int) -> None:
+        """Release a held endpoint, as a person does."""
+        release_endpoint(self._pool.run, ACTOR, endpoint_id)
+
+    def api_token(self, name: str) -> str:
+        """Make a token with which a host application may read messages."""
+        token = new_api_token()
+        new = api_tokens.NewApiToken(
+            name=name, digest=digest_of(token), scope="messages", tenant_id=None, valid_for=None
+        )
+        self._pool.run(lambda conn: api_tokens.add(conn, new))
+        return token
+
+    def start_console(self) -> None:
+        """Start the console, which serves the feed, and wait until it answers."""
+        self.platform.run("console", procfile_commands()["console"])
+        expect(self._console_answers, STARTS_WITHIN, f"the console answers, see {self.folder}")
+
+    @property
+    def console_url(self) -> str:
+        """The address of the console."""
+        return f"http://127.0.0.1:{self._console_port}"
+
+    def _console_answers(self) -> bool:
+        try:
+            return requests.get(f"{self.console_url}/livez", timeout=5).ok
+        except requests.RequestException:
+            return False
 
     def rows(self, query: LiteralString, *values: object) -> list[tuple[Any, ...]]:
         """Return the rows of a query. Raises StoreUnavailable while the database is away."""
@@ -164,6 +213,10 @@ class Mailroom:
             "FRONT_SIGNING_KEYS": self._signing_key,
             "TOKEN_KEYS": self._token_key,
             "PORT": str(self.port),
+            "CONSOLE_PORT": str(self._console_port),
+            "PUBLIC_URL": self.console_url,
+            "SECRET_KEY": self._secret_key,
+            "ENDPOINT_NETWORKS": LOOPBACK,
         }
 
 

@@ -28,6 +28,8 @@ if TYPE_CHECKING:
 ROOT = Path(__file__).parents[2]
 #: The only variables that processes inherit: a setting of the person who measures must not change the result.
 INHERITED = ("PATH", "HOME", "USER", "LOGNAME", "LANG", "TMPDIR", "LD_LIBRARY_PATH")
+#: The module of the Celery application that the Procfile names.
+OUR_APP = "workers.app"
 #: `release` runs once and ends; `console` serves people and no webhook.
 NOT_NEEDED = {"release", "console"}
 TICK = 0.05
@@ -40,11 +42,12 @@ HANDLES_TERM_AFTER = 8.0
 SANDBOX_LISTENS_WITHIN = 90.0
 
 
-def procfile_commands(*, pool: str = "threads") -> dict[str, list[str]]:
-    """Return the command of each process in the Procfile by its name; `pool` is Celery's pool."""
+def procfile_commands(*, pool: str = "threads", app: str = OUR_APP) -> dict[str, list[str]]:
+    """Return the command of each process in the Procfile by its name; `pool` is Celery's, `app` the application."""
     lines = (ROOT / "Procfile").read_text(encoding="utf-8").splitlines()
     named = [(name, text.strip()) for name, _, text in (line.partition(":") for line in lines) if name]
-    return {name: ["/bin/sh", "-c", f"exec {text.replace('-P threads', f'-P {pool}')}"] for name, text in named}
+    chosen = ((name, text.replace("-P threads", f"-P {pool}")) for name, text in named)
+    return {name: ["/bin/sh", "-c", f"exec {text.replace(f'-A {OUR_APP}', f'-A {app}')}"] for name, text in chosen}
 
 
 def inherited() -> dict[str, str]:
@@ -123,12 +126,12 @@ class Platform:
                 self._instances.append(instance)
                 self._start(instance)
 
-    def procfile(self, counts: Mapping[str, int], *, pool: str) -> None:
+    def procfile(self, counts: Mapping[str, int], *, pool: str, app: str = OUR_APP) -> None:
         """Start the Procfile's processes that webhooks need, in these numbers; a kind without a number runs once.
 
-        `pool` is Celery's pool: `threads`, as in the Procfile, or `prefork`.
+        `pool` is Celery's pool: `threads`, as in the Procfile, or `prefork`. `app` is the module of the application.
         """
-        for name, command in procfile_commands(pool=pool).items():
+        for name, command in procfile_commands(pool=pool, app=app).items():
             if name not in NOT_NEEDED:
                 self.run(name, command, counts.get(name, 1))
 

@@ -34,12 +34,13 @@ _ORIGIN = re.compile(r"[^/]+//[^/?#]+")
 class RequestContext:
     """The state that one thread's connections share.
 
-    `is_allowed` decides about an IP address; None allows all. `deadline` is a time of the monotonic clock. `sent`: some
-    of the request may have left.
+    `is_allowed` decides about an IP address; None allows all. `deadline` is a time of the monotonic clock. A read ends
+    after `idle_seconds` without a byte. `sent`: some of the request may have left.
     """
 
-    def __init__(self, *, is_allowed: Callable[[str], bool] | None = None):
+    def __init__(self, *, is_allowed: Callable[[str], bool] | None = None, idle_seconds: float = IDLE_SECONDS):
         self.is_allowed = is_allowed
+        self.idle_seconds = idle_seconds
         self.deadline = math.inf
         self.sent = True
 
@@ -161,7 +162,7 @@ class _TimedReader(io.RawIOBase):
         return True
 
     def readinto(self, buffer: Any) -> int | None:
-        self._sock.settimeout(min(IDLE_SECONDS, self._context.seconds_left()))
+        self._sock.settimeout(min(self._context.idle_seconds, self._context.seconds_left()))
         count = self._reader.readinto(buffer)
         self.ended = self.ended or count == 0
         return count

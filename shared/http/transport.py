@@ -51,10 +51,19 @@ class NoAnswer(Exception):
 
 
 class HttpClient:
-    """Sends requests over one thread's kept-alive connections. Deadlines nest, and the earliest one counts."""
+    """Sends requests over one thread's kept-alive connections. Deadlines nest, and the earliest one counts.
 
-    def __init__(self, *, user_agent: str, is_allowed: Callable[[str], bool] | None = None):
-        self._context = RequestContext(is_allowed=is_allowed)
+    A server that sends no byte for `idle_seconds` is given up earlier.
+    """
+
+    def __init__(
+        self,
+        *,
+        user_agent: str,
+        is_allowed: Callable[[str], bool] | None = None,
+        idle_seconds: float = IDLE_SECONDS,
+    ):
+        self._context = RequestContext(is_allowed=is_allowed, idle_seconds=idle_seconds)
         # A session of requests would look for cookies, proxies and passwords, and prepare to follow redirects.
         self._adapter = DeadlineAdapter(self._context)
         self._headers = {"User-Agent": user_agent, "Accept": "*/*", "Connection": "keep-alive"}
@@ -88,7 +97,7 @@ class HttpClient:
             self._context.seconds_left()
             self._context.sent = True  # a new connection sets it to False until it sends
             request = _prepared(method, url, {**self._headers, **headers}, body, form)
-            response = self._adapter.send(request, stream=True, timeout=(CONNECT_SECONDS, IDLE_SECONDS))
+            response = self._adapter.send(request, stream=True, timeout=(CONNECT_SECONDS, self._context.idle_seconds))
         try:
             yield response
         finally:

@@ -53,7 +53,7 @@ class EndpointClient:
         clients: dict[str, HttpClient] = self._thread.__dict__.setdefault("clients", {})
         if scheme not in clients:
             allowed = partial(may_connect, scheme=scheme, networks=self._networks)
-            clients[scheme] = HttpClient(user_agent=USER_AGENT, is_allowed=allowed)
+            clients[scheme] = HttpClient(user_agent=USER_AGENT, is_allowed=allowed, idle_seconds=self._answer_seconds)
         return clients[scheme]
 
 

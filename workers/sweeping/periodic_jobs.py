@@ -32,6 +32,8 @@ RECORDER_IS_LATE_SECONDS = 1.0
 RECORD_SECONDS = 1.0
 #: A job without work runs this often all the same.
 RESTS_SECONDS = 30.0
+#: So long after the last notification was numbered the next one is looked for without a rest.
+AWAKE_SECONDS = 3.0
 #: Workers settle within this after an outage of PostgreSQL. A lease that ran out meanwhile does not mean a death.
 SETTLING_SECONDS = 10.0
 #: To count what waits at Front's rate limit may take this part of the sweeper's time.
@@ -84,7 +86,9 @@ def periodic_jobs() -> list[PeriodicJob]:
         PeriodicJob(name="dispatch", every=0.1, again_after=0.05, rests=RESTS_SECONDS, run=dispatch),
         PeriodicJob(name="probe", every=1.0, rests=RESTS_SECONDS, run=probe),
         PeriodicJob(name="record_spooled", every=1.0, rests=RESTS_SECONDS, run=record_spooled),
-        PeriodicJob(name="number_notifications", every=0.1, rests=RESTS_SECONDS, run=number_notifications),
+        PeriodicJob(
+            name="number_notifications", every=0.1, again_after=0.05, rests=RESTS_SECONDS, run=NumberNotifications()
+        ),
         PeriodicJob(name="take_back", every=1.0, rests=RESTS_SECONDS, run=take_back, after_outage=SETTLING_SECONDS),
         PeriodicJob(name="adopt", every=2.0, run=adopt),
         PeriodicJob(name="release_stranded", every=5.0, run=ReleaseStranded()),
@@ -132,15 +136,21 @@ def probe(resources: Resources) -> None:
     resources.dispatcher.send_probes()
 
 
-def number_notifications(resources: Resources) -> bool:
-    """Give the notifications for the host application their positions in the feed; True when more may wait.
+class NumberNotifications:
+    """Gives the notifications for the host application their positions in the feed; endpoints get theirs at once.
 
-    Endpoints get theirs at once.
+    Others are likely to follow soon. So it does not rest as soon as none waits: the next look may be a second away.
     """
-    count = resources.pool.run(outbox.number)
-    if count:
-        resources.dispatcher.send_notifications()
-    return count == outbox.AT_ONCE
+
+    def __init__(self) -> None:
+        self._awake_until = 0.0
+
+    def __call__(self, resources: Resources) -> bool:
+        """Number what waits; True while more is expected."""
+        if resources.pool.run(outbox.number):
+            resources.dispatcher.send_notifications()
+            self._awake_until = time.monotonic() + AWAKE_SECONDS
+        return time.monotonic() < self._awake_until
 
 
 def take_back(resources: Resources) -> None:

@@ -83,6 +83,17 @@ def test_while_a_secret_is_rotated_both_sign(mailroom: Mailroom, host: HostAppli
     assert (after["signatures"], after["verified"]) == (1, [False, True])
 
 
+def test_a_long_silence_before_the_answer_is_no_failure(mailroom: Mailroom, host: HostApplication) -> None:
+    """Calls of Front end after ten silent seconds. A host application has twenty."""
+    mailroom.connect(action="none")
+    mailroom.add_endpoint(host)
+    host.behave(delay=11)
+    mailroom.receive_mail()
+    [task_id] = mailroom.queued()
+    mailroom.notify_one(task_id)
+    assert mailroom.tasks() == ["done"]
+
+
 @pytest.mark.parametrize("part", ["head", "body"])
 def test_an_answer_that_drips_in_is_cut_after_the_deadline(
     mailroom: Mailroom, host: HostApplication, part: str

@@ -19,7 +19,7 @@ from shared.errors import StoreUnavailable
 from shared.process import heartbeat
 from tests.integration.pipeline.harness import NORA, TO_NORA
 from tests.integration.pipeline.test_recording import envelope, receive
-from workers.sweeping.periodic_jobs import PeriodicJob
+from workers.sweeping.periodic_jobs import NumberNotifications, PeriodicJob
 from workers.sweeping.sweeper import LOOK_SECONDS, MIN_PAUSE_SECONDS, Lookout, _pause_seconds, _run_due
 
 if TYPE_CHECKING:
@@ -241,6 +241,17 @@ def test_a_look_shows_that_notifications_wait_for_their_positions(harness: Harne
     harness.sweep("number_notifications")
     assert wanted(harness) == set()
     assert harness.sql("SELECT position, type FROM notifications") == [(1, "ping")]
+
+
+def test_numbering_stays_awake_for_a_while_after_it_found_notifications(
+    harness: Harness,
+) -> None:
+    number = NumberNotifications()
+    assert number(harness.resources) is False
+    harness.sql("INSERT INTO outbox (type) VALUES ('ping')")
+    assert [number(harness.resources), number(harness.resources)] == [True, True]
+    number._awake_until = time.monotonic()
+    assert number(harness.resources) is False
 
 
 @pytest.mark.parametrize(("due", "seconds"), [("0.4 s", 0.4), ("30 s", 30.0), ("2 min", None), ("-1 s", None)])

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from bench.faults.scene import Scene
+from bench.faults.scene import Findings, Scene
 
 if TYPE_CHECKING:
     from collections.abc import Set
@@ -108,3 +108,10 @@ def test_events_of_other_senders_count_too() -> None:
     crowded = scene(FakeRun(rowless={"evt_crowd"}))
     crowded.acknowledged = {"evt_crowd"}
     assert crowded.judge(within=0).lost == 1
+
+
+def test_what_a_run_finds_besides_is_judged_as_well() -> None:
+    besides = Findings(lost={"evt_1"}, broken=("the feed has a gap",), note="2 in the feed")
+    judged = scene(FakeRun()).judge(within=0, note="one fault", look=lambda: besides)
+    assert (judged.lost, judged.note) == (1, "one fault; 2 in the feed")
+    assert judged.broken == ("1 lost", "the feed has a gap")

@@ -8,7 +8,7 @@ import pytest
 from click.testing import CliRunner
 
 from bench.faults.__main__ import faults
-from bench.faults.catalogue import catalogue
+from bench.faults.catalogue import catalogue, chosen
 from bench.faults.result import Result
 from bench.faults.run import Run, Suite, perform
 
@@ -73,3 +73,16 @@ def test_an_unknown_fault_is_refused_with_the_known_ones() -> None:
 
 def test_every_run_names_its_promise() -> None:
     assert all(run.promise and name == run.name for name, run in catalogue().items())
+
+
+def test_a_first_word_stands_for_all_runs_that_begin_with_it() -> None:
+    names = [run.name for run in chosen(["notify", "gap"])]
+    assert names[-1] == "gap"
+    assert len(names) > 2
+    assert all(name.startswith("notify_") for name in names[:-1])
+
+
+@pytest.mark.parametrize("name", ["notif", "speed"])
+def test_an_unknown_run_is_named(name: str) -> None:
+    with pytest.raises(KeyError, match=name):
+        chosen([name])
