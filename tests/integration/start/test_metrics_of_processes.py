@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import subprocess
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -12,7 +11,7 @@ import requests
 
 from bench.harness.ports import free_port
 from tests.integration.start.conftest import wait_until
-from tests.programs import find_program
+from tests.promtool import check_metrics
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -62,18 +61,11 @@ def test_each_process_has_sound_metrics_of_its_own(ports: dict[str, int]) -> Non
         OWN, True
     )
     assert {kind: OWN[kind] in text for kind, text in shown.items()} == dict.fromkeys(OWN, True)
-    assert {kind: promtool(text) for kind, text in shown.items()} == dict.fromkeys(OWN, "")
+    assert {kind: check_metrics(text) for kind, text in shown.items()} == dict.fromkeys(OWN, "")
     assert "mailroom_door_seconds" not in shown["worker"]
     assert {kind: requests.get(f"http://127.0.0.1:{port}/readyz", timeout=10).json()["ready"] for kind, port in
             ports.items()} == dict.fromkeys(OWN, True)  # fmt: skip
 
 
-def promtool(text: str) -> str:
-    """Return what Prometheus's own tool finds wrong with metrics."""
-    program = find_program("promtool", package="prometheus")
-    ran = subprocess.run([program, "check", "metrics"], input=text, capture_output=True, text=True, check=False)
-    return ran.stdout + ran.stderr
-
-
 def test_the_tool_would_find_a_wrong_name() -> None:
-    assert "counter metrics should have" in promtool("# HELP a_b c\n# TYPE a_b counter\na_b 1\n")
+    assert "counter metrics should have" in check_metrics("# HELP a_b c\n# TYPE a_b counter\na_b 1\n")
