@@ -6,11 +6,21 @@ from functools import cache
 
 from prometheus_client import Counter, Histogram
 
+from shared.errors import ComeBack, Refused
+
 DELIVERIES = Counter(
     "mailroom_deliveries",
     "Webhooks at the door: `intake` or `spool` (kept), `challenge`, or the code of a refusal",
     ["result"],
 )
+#: Each result has a value before it first happens: Prometheus does not see a counter grow that was not there before.
+for _result in (
+    "intake",
+    "spool",
+    "challenge",
+    *(each.code for each in (*Refused.__subclasses__(), *ComeBack.__subclasses__())),
+):
+    DELIVERIES.labels(_result)
 DOOR_SECONDS = Histogram(
     "mailroom_door_seconds",
     "How long the door took to answer a webhook",
