@@ -135,6 +135,11 @@ def _families(found: Installation, intake: IntakeState) -> Iterator[Metric]:
     parked = {each.cause: each.events for each in found.parked}
     yield _labelled("mailroom_parked_events", "Events that wait for a person, up to 10,001 of a cause", "cause", parked)
     yield _labelled("mailroom_tenants", "Tenants: works, or the cause that parks them", "state", found.counts.tenants)
+    held = found.unusual
+    yield _gauge("mailroom_held_endpoints", "Endpoints that are held, though no person did it", held.held_endpoints)
+    yield _gauge(
+        "mailroom_held_endpoint_seconds", "For how long the first of them is held", _age(held.held_since, found.now)
+    )
     if found.counts.token_expires_at:
         left = (found.counts.token_expires_at - found.now).total_seconds()
         yield _gauge("mailroom_token_expiry_seconds", "Seconds until the first of all tokens expires", left)
@@ -162,8 +167,8 @@ _DEPTH = (
     "but the intake up to 10,001"
 )
 _AGE = (
-    "Age of the oldest delivery in the `intake` or the `spool`, of the oldest task that could run (`due`), and of the "
-    "oldest notification that is not in the `feed` yet"
+    "Age of the oldest delivery in the `intake` or the `spool`, of the oldest task that could run (`due`), of the "
+    "oldest notification that is not in the `feed` yet, and of the oldest one for an open endpoint (`notify`)"
 )
 _CHECK = "Whether a check of `mailroom doctor` found nothing wrong: 1, or 0 if somebody has to mend something"
 _TENANT = f"What happened in the last {TENANT_MINUTES} whole minutes, of the busiest tenants"
@@ -180,6 +185,7 @@ def _ages(found: Installation, intake: IntakeState) -> dict[str, float]:
         "spool": found.work.oldest_spooled_at,
         "due": found.work.oldest_due_at,
         "feed": found.unusual.oldest_unpublished_at,
+        "notify": found.unusual.oldest_unsent_at,
     }
     ages = {name: _age(at, found.now) for name, at in moments.items()}
     return ages if intake.depth is None else {"intake": intake.oldest_seconds, **ages}

@@ -21,21 +21,35 @@ TENANT_MINUTES = 5
 
 @dataclass(frozen=True, kw_only=True)
 class Unusual:
-    """Groups of failures that are open and new, and when the oldest notification came that is not in the feed yet."""
+    """Groups of failures that are open and new, and what waits of notifications.
+
+    `oldest_unpublished_at`: when the oldest came that is not in the feed yet. `oldest_unsent_at`: when the oldest fell
+    due of those for open endpoints. `held_endpoints` are those that no person held; `held_since` is of the first.
+    """
 
     new_failure_groups: int
     oldest_unpublished_at: datetime | None
+    oldest_unsent_at: datetime | None
+    held_since: datetime | None
+    held_endpoints: int
 
 
 def unusual(conn: Connection) -> Unusual:
-    """Count what is new, and look for what waits. It costs two probes of small tables."""
+    """Count what is new, and look for what waits. It costs probes of small tables, and one for each endpoint."""
     with conn.cursor(row_factory=class_row(Unusual)) as cursor:
         row = cursor.execute(
             """
             SELECT
                 (SELECT count(*) FROM failure_groups WHERE state = 'open'
                  AND coalesce(regressed_at, first_seen) > now() - make_interval(mins => %s)) AS new_failure_groups,
-                (SELECT at FROM outbox ORDER BY id LIMIT 1) AS oldest_unpublished_at
+                (SELECT at FROM outbox ORDER BY id LIMIT 1) AS oldest_unpublished_at,
+                (SELECT min(k.due_at) FROM endpoints e CROSS JOIN LATERAL (
+                    SELECT due_at FROM tasks WHERE endpoint_id = e.id AND state = 'ready' AND kind = 'notify'
+                    ORDER BY due_at LIMIT 1) k
+                 WHERE e.state = 'open' AND k.due_at <= now()) AS oldest_unsent_at,
+                held.since AS held_since, held.endpoints AS held_endpoints
+            FROM (SELECT min(held_at) AS since, count(*) AS endpoints FROM endpoints
+                  WHERE state = 'held' AND held_cause <> 'person') held
             """,
             (NEW_MINUTES,),
         ).fetchone()
@@ -73,7 +87,8 @@ def silent_tenants(conn: Connection) -> list[str]:
 class TenantFigures:
     """The figures of a tenant in the last TENANT_MINUTES whole minutes.
 
-    `oldest_due_at` is when the first of its tasks that could run fell due, also while the tenant is parked.
+    `oldest_due_at` is when the first of its tasks that could run fell due, also while the tenant is parked;
+    notifications do not count, since they wait for their endpoint.
     """
 
     tenant: str
@@ -110,7 +125,7 @@ def busy_tenants(conn: Connection, *, limit: int) -> list[TenantFigures]:
                   AND kind = 'store_attachment' AND due_at <= now()) files
             CROSS JOIN LATERAL (
                 SELECT min(due_at) AS due_at FROM tasks WHERE tenant_id = t.id AND state = 'ready'
-                  AND kind <> 'store_attachment' AND due_at <= now()) others
+                  AND kind NOT IN ('store_attachment', 'notify') AND due_at <= now()) others
             ORDER BY busy.work DESC, t.id
             """,
             {"limit": limit, "minutes": TENANT_MINUTES},

@@ -50,7 +50,7 @@ BROKEN = {
     *("OldestWaiting", "NothingReceived", "NewFailureGroup", "FailureShare", "ParkedGrowing", "RepairFailing"),
     *("NeedsReconnect", "TokenRefreshFailing", "FrontBudgetExhausted", "FrontUnavailable", "RejectedSignatures"),
     *("ClockSkew", "NoRecorder", "NoWorker", "NoSweeper", "ProcessSilent", "RollupStale", "RedisMemory"),
-    *("RedisNotDurable", "StorageFull", "SchemaBehind", "DoctorFinds"),
+    *("RedisNotDurable", "StorageFull", "SchemaBehind", "DoctorFinds", "EndpointHeld"),
 }
 STOPPED = {"PostgresqlAway", "RedisAway", "DeliveriesRefused"}
 GONE = {"NoDoor", "NoConsole"}
@@ -148,6 +148,8 @@ def _break_rows(conn: psycopg.Connection[Any]) -> None:
     insert(conn, "repairs", tenant_id=busy, state="failed", settled_at=now)
     insert(conn, "outages", what="front", since=now, code="front_unavailable", detail="no answer", probe_at=now)
     insert(conn, "counters", name="token_refreshes:token_unavailable", value=5)
+    held = {"state": "held", "held_cause": "failures", "held_at": now - timedelta(hours=1)}
+    insert(conn, "endpoints", name="host", url="https://host.example/", secret=b"", **held)
     conn.execute("DELETE FROM processes")
     insert(conn, "processes", name="worker@b:1", kind="worker", seen_at=now - timedelta(minutes=5))
     conn.execute("DELETE FROM schema_migrations WHERE name = (SELECT max(name) FROM schema_migrations)")

@@ -43,6 +43,7 @@ USED, LIMIT = "mailroom_redis_memory_bytes", "mailroom_redis_memory_limit_bytes"
 STARTED = 'process_start_time_seconds{job="mailroom",instance="worker:8083"}'
 PARKED = 'mailroom_parked_events{cause="%s"}'
 TENANTS = 'mailroom_tenants{state="%s"}'
+HELD = "mailroom_held_endpoint_seconds"
 LIVE = 'mailroom_front_waiting_tasks{tenant="Acme",lane="%s"}'
 BRIEFLY = "0x59 100x3 0x57"
 #: Each alert with series on which it fires, and with some that are no reason.
@@ -50,6 +51,9 @@ CASES: list[tuple[str, dict[str, str], dict[str, str]]] = [
     ("OldestWaiting", {AGE % "intake": change(1, 61)}, {AGE % "intake": change(1, 59)}),
     ("OldestWaiting", {AGE % "feed": change(1, 61)}, {AGE % "spool": BRIEFLY}),
     ("OldestWaiting", {AGE % "due": change(1, 1900)}, {AGE % "due": change(1, 1700)}),
+    ("OldestWaiting", {AGE % "notify": change(1, 1900)}, {AGE % "notify": change(1, 1700)}),
+    ("EndpointHeld", {HELD: change(0, 901)}, {HELD: change(0, 899)}),
+    ("EndpointHeld", {HELD: "86460x120"}, {HELD: "0x120"}),
     ("NothingReceived", {"mailroom_silent_tenants": change(0, 1)}, {"mailroom_silent_tenants": BRIEFLY}),
     ("NewFailureGroup", {"mailroom_new_failure_groups": "0x59 1 0x59"}, {"mailroom_new_failure_groups": "0x120"}),
     ("FailureShare", {DONE: "0+9x119", FAILED: "0+1x119"}, {DONE: "0+99x119", FAILED: "0+1x119"}),
