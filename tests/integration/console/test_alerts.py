@@ -53,6 +53,7 @@ BROKEN = {
     *("RedisNotDurable", "StorageFull", "SchemaBehind", "DoctorFinds", "EndpointHeld"),
 }
 STOPPED = {"PostgresqlAway", "RedisAway", "DeliveriesRefused"}
+UP = ('mailroom_redis_up{instance="console"}', 'mailroom_postgresql_up{instance="console"}')
 GONE = {"NoDoor", "NoConsole"}
 
 
@@ -100,8 +101,14 @@ class Installation:
             self._postgres.stop()
             self._valkey.stop()
             assert self._door.post().status == 503
-            wait_until(lambda: self._shown()['mailroom_redis_up{instance="console"}'] == 0, WITHIN)
-            return self._shown()
+            shown: list[Shown] = []
+
+            def both_are_away() -> bool:
+                shown.append(self._shown())
+                return [shown[-1].get(name) for name in UP] == [0, 0]
+
+            wait_until(both_are_away, WITHIN)
+            return shown[-1]
 
     def break_all(self) -> None:
         """Cause each fault that rows, requests and settings of servers can cause."""
