@@ -22,7 +22,7 @@ from shared.connection.vault import TokenVault
 from shared.db import figures
 from shared.db.core import migrate
 from shared.db.core.session import session
-from shared.db.reading import status
+from shared.db.reading import monitoring, status
 from shared.db.tasks import outages, rate_limit
 from shared.db.tenants import connections, erasing, tenants
 from shared.errors import MailroomError
@@ -32,6 +32,8 @@ from shared.storage import Storage
 
 OLDEST_REDIS = (7, 0)
 LOOPBACK_HOSTS = {"localhost", "127.0.0.1", "::1"}
+#: The name of each finding about a tenant at Front's rate limit begins so.
+LIMIT = "limit"
 #: The causes of parked work that somebody chose.
 MEANT_TO_WAIT = {"paused", "erasing"}
 OUTAGE_FIXES = {
@@ -48,6 +50,11 @@ class Finding:
     ok: bool
     found: str
     fix: str = ""
+
+    @property
+    def check(self) -> str:
+        """The name without that of a tenant: one of a few."""
+        return LIMIT if self.name.startswith(f"{LIMIT} of ") else self.name
 
 
 def run_checks(settings: Settings) -> Iterator[Finding]:
@@ -160,7 +167,20 @@ def _check_rate_limits(settings: Settings) -> Iterator[Finding]:
                 continue
             found = f"{each.used:,} of {each.limit:,} calls used in the last minute, {each.wasted:,} of them wasted"
             fix = "look at the attempts of `mailroom event show`: Front fails, or another program uses the same limit"
-            yield Finding(name=f"limit of {each.tenant}", ok=not each.wastes_calls, found=found, fix=fix)
+            yield Finding(name=f"{LIMIT} of {each.tenant}", ok=not each.wastes_calls, found=found, fix=fix)
+
+
+def _check_silent_tenants(settings: Settings) -> Iterator[Finding]:
+    with session(settings.database_url.get_secret_value()) as conn:
+        silent = monitoring.silent_tenants(conn)
+    found = "every busy tenant gets webhooks"
+    if silent:
+        found = f"no webhook in the last hour, though usually busy at this time: {names(silent)}"
+    fix = (
+        "look in Front whether the app's webhooks are still on, and whether they reach the door; `mailroom repair "
+        "--since 6h` brings what was missed"
+    )
+    yield Finding(name="silent tenants", ok=not silent, found=found, fix=fix)
 
 
 def _check_signatures(settings: Settings) -> Iterator[Finding]:
@@ -306,6 +326,7 @@ CHECKS: tuple[tuple[str, Callable[[Settings], Iterator[Finding]], str], ...] = (
     ("connections_counted", _check_connections, "see the lines above"),
     ("parked_work", _check_parked, "see the lines above"),
     ("rate_limits", _check_rate_limits, "see the lines above"),
+    ("silent_tenants", _check_silent_tenants, "start PostgreSQL, or check DATABASE_URL"),
     ("signatures", _check_signatures, "check REDIS_URL"),
     ("tokens", _check_tokens, "see the lines above"),
     ("oauth_app", _check_oauth_app, "see the lines above"),

@@ -6,6 +6,8 @@ from functools import cache
 
 from prometheus_client import Counter, Histogram
 
+from shared.errors import ComeBack, Refused
+
 DELIVERIES = Counter(
     "mailroom_deliveries",
     "Webhooks at the door: `intake` or `spool` (kept), `challenge`, or the code of a refusal",
@@ -25,6 +27,16 @@ BELLS = Counter(
     "mailroom_bells", "Tasks that wake the recorder: `sent`, or `failed` (the sweeper records then)", ["result"]
 )
 STORES_AWAY = Counter("mailroom_store_away", "How often the door found a store away", ["store"])
+
+REFUSALS = [each.code for each in (*Refused.__subclasses__(), *ComeBack.__subclasses__())]
+# Each has a value before it first happens: Prometheus does not see a counter grow that was not there before.
+for counter, values in (
+    (DELIVERIES, ["intake", "spool", "challenge", *REFUSALS]),
+    (BELLS, ["sent", "failed"]),
+    (STORES_AWAY, ["intake", "spool"]),
+):
+    for value in values:
+        counter.labels(value)
 
 #: These return one series of a counter without the lock and the checks of `labels`, because each webhook counts there.
 deliveries = cache(DELIVERIES.labels)

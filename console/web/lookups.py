@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import threading
 import time
 from collections import OrderedDict
@@ -9,8 +10,9 @@ from collections.abc import Hashable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from functools import cached_property, partial
-from typing import TYPE_CHECKING, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
+import redis
 import structlog
 
 from console.checks import Finding, run_checks
@@ -19,12 +21,13 @@ from shared.connection.budget import Budget
 from shared.db import figures
 from shared.db.core.pool import TooSlow
 from shared.db.jobs import STATES
-from shared.db.reading import status
+from shared.db.reading import monitoring, status
 from shared.db.reading.filters import known_values
 from shared.db.reading.tasks import count_in_states
 from shared.db.tasks import rate_limit
 from shared.errors import MailroomError, StoreUnavailable
 from shared.intake.client import open_intake
+from shared.redis_clients import brief_redis_client
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -32,6 +35,7 @@ if TYPE_CHECKING:
     from console.filter_words import Words
     from shared.connection.budget import Usage
     from shared.db.core.pool import Connection, Pool
+    from shared.db.reading.monitoring import TenantFigures
     from shared.intake.client import Intake
     from shared.settings import Settings
 
@@ -43,6 +47,10 @@ MOST_SUGGESTED, SUGGESTED_SECONDS = 200, 60.0
 #: The tasks that match a filter are counted now and then, and not at all where that takes long.
 COUNTED_SECONDS, COUNT_WITHIN_SECONDS, MOST_KEPT = 15.0, 0.15, 200
 CHECKED_SECONDS, INTAKE_SECONDS, BUDGET_SECONDS, PARKED_SECONDS, REJECTED_SECONDS = 15.0, 2.0, 10.0, 5.0, 2.0
+#: Monitoring asks day and night, so it has the checks once a minute, and asks for tenants twice as often.
+MONITORED_SECONDS, TENANT_SECONDS, MEMORY_SECONDS = 60.0, 30.0, 10.0
+#: Tenants that have metrics of their own.
+MOST_MONITORED = 50
 #: Tenants that are at Front's limit or call most; an overview needs no more.
 MOST_BUDGETS = 10
 #: A page rather says that Redis does not answer than wait for it.
@@ -71,6 +79,14 @@ class Cached(Generic[T]):
         if time.monotonic() - found[0] > self._seconds and self._lock.acquire(blocking=False):
             threading.Thread(target=self._refresh_and_release, name="lookup", daemon=True).start()
         return found[1]
+
+    def peek(self) -> T | None:
+        """Return the value, or None where that would wait; then one thread finds it out for the next caller."""
+        found = self._found
+        age = math.inf if found is None else time.monotonic() - found[0]
+        if age > self._seconds and self._lock.acquire(blocking=False):
+            threading.Thread(target=self._refresh_and_release, name="lookup", daemon=True).start()
+        return found[1] if found and age <= self._longest else None
 
     def _wait(self) -> T:
         asked = time.monotonic()
@@ -151,8 +167,26 @@ class TenantBudget:
     waiting: int | None
 
 
+@dataclass(frozen=True, kw_only=True)
+class MonitoredTenants:
+    """The names of busy tenants that went silent, and the figures of those that are busiest now."""
+
+    silent: list[str]
+    busiest: list[TenantFigures]
+
+
+@dataclass(frozen=True, kw_only=True)
+class RedisMemory:
+    """The bytes that Redis uses, and its `maxmemory`; 0 is no limit."""
+
+    used: int
+    limit: int
+
+
 class Lookups:
-    """The checks of `mailroom doctor`, the intake, budgets of busy tenants, parked work, and rejected requests."""
+    """The checks of `mailroom doctor`, the intake, budgets of busy tenants, parked work, rejected requests, and what
+    monitoring asks for.
+    """
 
     def __init__(self, settings: Settings, pool: Pool) -> None:
         self._settings = settings
@@ -165,6 +199,9 @@ class Lookups:
         self.changeable_tasks = CachedByKey(partial(_count_changeable, pool), seconds=COUNTED_SECONDS)
         self.parked = Cached(lambda: pool.run(status.parked_work), seconds=PARKED_SECONDS)
         self.rejected = Cached(lambda: read_rejected(settings), seconds=REJECTED_SECONDS)
+        self.monitored_checks = Cached(self._check, seconds=MONITORED_SECONDS)
+        self.monitored_tenants = Cached(lambda: pool.run(_look_at_tenants), seconds=TENANT_SECONDS)
+        self.redis_memory = Cached(self._look_at_memory, seconds=MEMORY_SECONDS)
 
     @cached_property
     def _intake(self) -> Intake:
@@ -182,6 +219,14 @@ class Lookups:
             return IntakeState(depth=self._intake.depth(), oldest_seconds=self._intake.oldest_age_seconds())
         except StoreUnavailable:
             return IntakeState(depth=None, oldest_seconds=0.0)
+
+    def _look_at_memory(self) -> RedisMemory | None:
+        try:
+            with brief_redis_client(self._settings.redis_url.get_secret_value()) as client:
+                memory: Any = client.info("memory")
+        except redis.RedisError:
+            return None
+        return RedisMemory(used=memory["used_memory"], limit=memory.get("maxmemory", 0))
 
     def budget_of(self, company_id: str) -> Usage | None:
         """Return the usage of one company's limit in the last whole minute; None while Redis does not answer."""
@@ -229,3 +274,9 @@ def _count_changeable(pool: Pool, key: tuple[Words, int | None]) -> int | None:
             return count_in_states(conn, words.filter(tenant_id=tenant_id, now=datetime.now(UTC)), states)
     except TooSlow:
         return None
+
+
+def _look_at_tenants(conn: Connection) -> MonitoredTenants:
+    return MonitoredTenants(
+        silent=monitoring.silent_tenants(conn), busiest=monitoring.busy_tenants(conn, limit=MOST_MONITORED)
+    )

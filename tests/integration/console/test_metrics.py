@@ -12,6 +12,7 @@ from console.web.lookups import Lookups
 from shared.db import figures
 from shared.db.core.pool import open_pool
 from shared.db.figures import Tally
+from shared.db.reading.monitoring import silent_tenants
 from shared.settings import Settings
 from tests.integration.console.rows import insert_event, insert_task
 from tests.integration.schema.builders import insert
@@ -22,11 +23,14 @@ if TYPE_CHECKING:
 NOW = datetime.now(UTC)
 
 
-def samples(database: str, redis_db: str) -> dict[tuple[str, ...], float]:
+def samples(database: str, redis_db: str, *, ready: bool = True) -> dict[tuple[str, ...], float]:
     settings = Settings(database_url=database, redis_url=redis_db)  # type: ignore[arg-type] # read as from the environment
-    pool = open_pool(settings, size=1, application_name="test")
+    pool = open_pool(settings, size=2, application_name="test")
+    lookups = Lookups(settings, pool)
     try:
-        found = list(InstallationMetrics(pool, Lookups(settings, pool)).collect())
+        for lookup in (lookups.monitored_checks, lookups.monitored_tenants) if ready else ():
+            lookup.get()
+        found = list(InstallationMetrics(pool, lookups).collect())
     finally:
         pool.close()
     return {
@@ -70,13 +74,64 @@ def test_all_figures_are_shown(database: str, redis_db: str) -> None:
         ("mailroom_tenants", "paused"): 1,
         ("mailroom_processes", "worker", "alive"): 1,
         ("mailroom_processes", "worker", "silent"): 1,
+        ("mailroom_processes", "recorder", "alive"): 0,
+        ("mailroom_token_refreshes_total", "needs_reconnect"): 0,
+        ("mailroom_new_failure_groups",): 1,
+        ("mailroom_check_ok", "migrations"): 1,
+        ("mailroom_check_ok", "processes"): 0,
         ("mailroom_rescued_total",): 3,
     }
     assert {name: shown.get(name) for name in expected} == expected
 
 
 def test_without_postgresql_they_say_so(redis_db: str) -> None:
-    assert samples("postgresql://nobody@127.0.0.1:9/none", redis_db) == {
-        ("mailroom_redis_up",): 1,
-        ("mailroom_postgresql_up",): 0,
-    }
+    shown = samples("postgresql://nobody@127.0.0.1:9/none", redis_db, ready=False)
+    known = {name: value for name, value in shown.items() if not name[0].startswith("mailroom_redis_memory")}
+    assert known == {("mailroom_redis_up",): 1, ("mailroom_postgresql_up",): 0}
+
+
+def test_busy_tenants_have_figures_of_their_own(conn: psycopg.Connection[Any], database: str, redis_db: str) -> None:
+    insert(conn, "tenants", name="Acme", company_id="cmp_acme", parked_cause="paused", parked_at=NOW)
+    insert(conn, "tenants", name="Idle", company_id="cmp_idle")
+    insert_task(conn, insert_event(conn), state="ready", due_at=NOW - timedelta(minutes=2))
+    write_figures(conn, received={NOW - timedelta(minutes=2): 7, NOW - timedelta(minutes=20): 9})
+    shown = samples(database, redis_db)
+    assert shown["mailroom_tenant_recent", "Acme", "received"] == 7
+    assert shown["mailroom_tenant_parked", "Acme"] == 1
+    assert shown["mailroom_tenant_oldest_age_seconds", "Acme"] > 110
+    assert {name for name in shown if "Idle" in name} == set()
+
+
+def write_figures(conn: psycopg.Connection[Any], *, received: dict[datetime, int]) -> None:
+    """Write how much the tenant with the name Acme received in these minutes."""
+    row = conn.execute("SELECT id FROM tenants WHERE name = 'Acme'").fetchone()
+    assert row
+    tally = Tally()
+    for minute, count in received.items():
+        tally.add("received", minute, {row[0]: count})
+    with conn.transaction():
+        figures.add(conn, tally)
+
+
+WEEK = {NOW - timedelta(days=day, minutes=30): 20 for day in range(1, 8)}
+
+
+@pytest.mark.parametrize(
+    ("received", "parked", "silent"),
+    [
+        (WEEK, None, 1),
+        (WEEK | {NOW - timedelta(minutes=50): 1}, None, 0),
+        (WEEK | {NOW - timedelta(minutes=70): 1}, None, 1),
+        (WEEK, "paused", 0),
+        (WEEK, "needs_reconnect", 1),
+        (WEEK | {NOW - timedelta(days=7, minutes=30): 19}, None, 0),
+        ({NOW - timedelta(days=7, minutes=30): 139}, None, 0),
+        ({}, None, 0),
+    ],
+)
+def test_a_tenant_that_is_usually_busy_at_this_hour_went_silent(
+    conn: psycopg.Connection[Any], received: dict[datetime, int], parked: str | None, silent: int
+) -> None:
+    insert(conn, "tenants", name="Acme", company_id="cmp_acme", parked_cause=parked, parked_at=parked and NOW)
+    write_figures(conn, received=received)
+    assert silent_tenants(conn) == ["Acme"] * silent

@@ -122,8 +122,10 @@ def test_prometheus_asks_every_process() -> None:
     assert sorted(where["names"]) == sorted(PROGRAMS)
     assert {str(where["port"])} == {SERVICES[name]["environment"]["METRICS_PORT"] for name in PROGRAMS}
     assert {SERVICES[name]["environment"]["METRICS_HOST"] for name in PROGRAMS} == {"0.0.0.0"}
-    [source, _] = SERVICES["prometheus"]["volumes"]
-    assert source.startswith("./deploy/monitoring/prometheus.yml:")
+    mounted = [source.split(":")[:2] for source in SERVICES["prometheus"]["volumes"] if source.startswith("./")]
+    assert mounted == [
+        [f"./deploy/monitoring/{name}", f"/etc/prometheus/{name}"] for name in ("prometheus.yml", "alerts.yml")
+    ]
 
 
 @pytest.mark.parametrize("name", [*PROGRAMS, "release"])

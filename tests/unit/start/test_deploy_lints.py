@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import subprocess
 from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.programs import find_program
+from tests.promtool import run_promtool
 from tests.unit.start.deploy_files import DEPLOY, ROOT, lint
 
 if TYPE_CHECKING:
@@ -57,8 +56,7 @@ def test_shell_scripts_have_no_fault_that_is_known() -> None:
 
 
 def promtool(configuration: Path) -> None:
-    line = [find_program("promtool", package="prometheus"), "check", "config", configuration]
-    ended = subprocess.run(line, cwd=ROOT, capture_output=True, text=True, check=False)
+    ended = run_promtool("check", "config", configuration)
     assert ended.returncode == 0, ended.stdout + ended.stderr
 
 

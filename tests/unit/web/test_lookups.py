@@ -61,3 +61,23 @@ def test_a_failure_is_raised_until_there_is_a_value() -> None:
     with pytest.raises(OSError, match="away"):
         cached.get()
     assert cached.get() == "there"
+
+
+def test_nobody_waits_who_only_peeks() -> None:
+    release = threading.Event()
+
+    def find() -> str:
+        assert release.wait(10)
+        return "there"
+
+    cached = Cached(find, seconds=60)
+    assert cached.peek() is None
+    assert cached.peek() is None
+    release.set()
+    wait_until(lambda: cached.peek() == "there", 10)
+
+
+def test_a_value_of_long_ago_is_not_peeked_at() -> None:
+    cached = Cached(lambda: "there", seconds=0, longest=0)
+    assert cached.get() == "there"
+    assert cached.peek() is None
