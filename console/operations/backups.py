@@ -24,7 +24,7 @@ from console.backup_folder import (
     Manifest,
     MigrationFacts,
 )
-from console.key_rotation import key_usage
+from console.key_rotation import count_sealed, key_usage
 from console.operations.audited import Change, carry_out, in_transaction
 from shared import installed_version
 from shared.connection.vault import TokenVault
@@ -32,7 +32,6 @@ from shared.db import dumping, restoring
 from shared.db.core.migrate import apply, known, pending
 from shared.db.core.session import session
 from shared.db.restoring import AppliedMigration
-from shared.db.tenants import connections
 from shared.errors import ConfigurationError, MailroomError, SchemaTooNew
 
 if TYPE_CHECKING:
@@ -150,7 +149,7 @@ def _write_rows(
 
 def _key_facts(conn: Connection, token_keys: Sequence[SecretStr]) -> tuple[KeyFacts, ...]:
     """Count the tokens that each key sealed. Raises ConfigurationError when there are tokens and no keys."""
-    if not token_keys and not connections.count_sealed(conn):
+    if not token_keys and not count_sealed(conn):
         return ()
     vault = TokenVault(token_keys)
     counts = key_usage(conn, vault).by_key

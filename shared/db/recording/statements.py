@@ -193,9 +193,10 @@ def insert_actions(conn: Connection, actions: Sequence[ActionRow]) -> None:
                    reason, emitted_at, dry_run, act_after, CASE WHEN unclear THEN emitted_at END
             FROM unnest(%s::bigint[], %s::bigint[], %s::text[], %s::text[], %s::text[], %s::text[], %s::text[],
                         %s::timestamptz[], %s::boolean[], %s::text[])
-                 AS a(event_id, tenant_id, conversation_id, kind, wait_for, state, reason, emitted_at, dry_run, act_after)
-            CROSS JOIN LATERAL
-                (SELECT state = 'planned' AND NOT dry_run AND may_have_acted_before(emitted_at) AS unclear) sent
+                 AS a(event_id, tenant_id, conversation_id, kind, wait_for, state, reason, emitted_at, dry_run,
+                      act_after)
+            CROSS JOIN LATERAL (SELECT state = 'planned' AND NOT dry_run AND emitted_at <=
+                                (SELECT max(at) + interval '5 seconds' FROM restores) AS unclear) sent
             """,
             columns(actions, ActionRow),
         )

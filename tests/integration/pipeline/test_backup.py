@@ -27,7 +27,7 @@ from shared.connection.budget import Budget
 from shared.connection.vault import TokenVault
 from shared.db.tasks import manual_changes
 from tests.integration.pipeline.harness import Harness
-from tests.integration.pipeline.repairing import ACME, CLEAN, acme, finish_repairs, mail, verdict
+from tests.integration.pipeline.repairing import ACME, CLEAN, acme, ago, finish_repairs, mail, verdict
 from tests.integration.schema.comparison import catalogue, differences
 
 if TYPE_CHECKING:
@@ -180,6 +180,21 @@ def test_a_change_that_nobody_made_before_the_restore_is_made_once_after_it(
     drain(harness)
     assert changes(harness, event["conversation_id"]) == 1
     assert verdict(harness) == CLEAN
+
+
+def test_only_an_event_from_before_the_latest_restore_is_looked_up_first(harness: Harness) -> None:
+    acme(harness)
+    harness.sql(
+        "INSERT INTO restores (at, backup_at) VALUES (now() - interval '5 minutes', now()),"
+        " (now() - interval '8 hours', now())"
+    )
+    emitted = {minutes: mail(harness, emitted_at=ago(minutes))[0]["conversation_id"] for minutes in (10, 1)}
+    harness.record()
+    states = "SELECT a.state, a.intent_at = a.emitted_at FROM actions a JOIN events e ON e.id = a.event_id"
+    assert harness.sql(f"{states} WHERE e.conversation_id = %s", emitted[10]) == [("intent", True)]
+    assert harness.sql(f"{states} WHERE e.conversation_id = %s", emitted[1]) == [("planned", None)]
+    settle(harness)
+    assert (changes(harness), verdict(harness)) == (3, CLEAN)
 
 
 def test_a_tag_that_a_person_removed_is_not_set_again(harness: Harness, empty_database: str, tmp_path: Path) -> None:
