@@ -78,6 +78,11 @@ class Storage:
         else:
             self._store = _object_store(url)
 
+    @property
+    def is_folder(self) -> bool:
+        """Whether the files are in a folder of this machine, not in an object store."""
+        return self._root is not None
+
     def put(self, path: str, chunks: Iterable[bytes]) -> StoredFile:
         """Write the bytes as they come, and replace a file at this path. When this returns, they survive a power cut.
 
@@ -126,6 +131,21 @@ class Storage:
                 obstore.delete(self._store, [entry["path"] for entry in batch])
                 deleted += len(batch)
         return deleted
+
+    def sizes(self, tenant_id: int) -> dict[str, int]:
+        """Return the size of each file of a tenant, by path. Raises StorageUnavailable."""
+        found: dict[str, int] = {}
+        with _storage_errors("listing a tenant's files"), suppress(FileNotFoundError):
+            for batch in obstore.list(self._store, prefix=f"{int(tenant_id)}/"):
+                found |= {entry["path"]: entry["size"] for entry in batch}
+        return found
+
+    def has(self, path: str, *, sha256: str) -> bool:
+        """Whether the file has these bytes: it is read. Raises StorageUnavailable, also when there is no file."""
+        digest = hashlib.sha256()
+        for chunk in self.read(path):
+            digest.update(chunk)
+        return digest.hexdigest() == sha256
 
     def check(self) -> None:
         """Write, read back and delete a file of 1 MiB. Raises StorageUnavailable, which says what does not work."""

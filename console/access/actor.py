@@ -37,6 +37,7 @@ VERBS: Final[Mapping[str, str]] = {
     "endpoints": "change the endpoints of the host application",
     "manage_accounts": "manage accounts",
     "manage_tokens": "manage API tokens",
+    "back_up": "make backups and restore them",
 }
 EVERYTHING: Final = frozenset(VERBS)
 _VIEWER = frozenset({"read"})

@@ -11,6 +11,7 @@ import click
 from console.cli.admin import admin
 from console.cli.api_token import api_token
 from console.cli.audit import audit
+from console.cli.backup import backup, restore
 from console.cli.commands import RootGroup
 from console.cli.doctor import doctor, health
 from console.cli.endpoint import endpoint
@@ -108,7 +109,7 @@ def migrate(dry_run: bool) -> None:
             )
 
 
-for command in (up, migrate, status, rejected, doctor, health, settings, audit, listen, forward):
+for command in (up, migrate, status, rejected, doctor, health, settings, audit, listen, forward, backup, restore):
     main.add_command(command)
 for group in (tenant, user, inbox, event, task, job, endpoint, repair, sandbox, keys, admin, api_token):
     main.add_command(group)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, TypeAlias
@@ -28,12 +29,19 @@ class UnreadableSecret(TransientError):
     code = "unreadable_secret"
 
 
+def _key_id(key: str) -> str:
+    """Return a part of the key's digest. A key has 256 random bits, so nobody finds it by trying."""
+    return hashlib.sha256(b"mailroom token key " + key.encode()).hexdigest()[:12]
+
+
 class TokenVault:
     """Encrypts with the newest key, and decrypts with any of the keys."""
 
     def __init__(self, keys: Sequence[SecretStr]):
         if not keys:
             raise ConfigurationError("TOKEN_KEYS is not set; `mailroom keys generate` prints a key")
+        #: An id for each key, in order. It tells keys apart and nothing about them.
+        self.key_ids = tuple(_key_id(key.get_secret_value()) for key in keys)
         self._fernets = [Fernet(key.get_secret_value()) for key in keys]
         self._opened = lru_cache(maxsize=_CACHE_SIZE)(self._open)
 

@@ -2,7 +2,7 @@
 -- To change the schema, add a migration and make the same change here; a test compares the two catalogues.
 --
 -- Subjects, in this order: tenants and connections; users; the journals of tenants; deliveries, events and their parts;
--- merged conversations; actions and undo; tasks and attempts; jobs; outages; locks; the end of an attempt; the
+-- merged conversations; actions and undo; tasks and attempts; jobs; restores; outages; locks; the end of an attempt; the
 -- hand-over to the host application; repairs; retention and erasing; API tokens and consent; accounts of the console
 -- and the audit; figures; processes, counters and migrations.
 --
@@ -731,6 +731,18 @@ CREATE INDEX job_items_open ON job_items (job_id, task_id) WHERE outcome IS NULL
 CREATE INDEX job_items_in_flight ON job_items (job_id, conversation) WHERE in_flight;
 CREATE INDEX job_items_settled ON job_items (job_id, settled_at) WHERE settled_at IS NOT NULL;
 CREATE INDEX job_items_of_a_task ON job_items (task_id);
+
+
+-- Restores -----------------------------------------------------------------------------------------------------------
+-- After a restore nobody knows what was done since the backup was made.
+
+CREATE TABLE restores (
+    id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    at timestamptz NOT NULL DEFAULT now(),
+    backup_at timestamptz NOT NULL
+);
+COMMENT ON TABLE restores IS
+    'A restore of this database. An action of an event from before it may have reached Front, whatever our rows say.';
 
 
 -- Outages ------------------------------------------------------------------------------------------------------------

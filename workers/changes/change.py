@@ -63,7 +63,7 @@ class ConversationChange(Protocol[F]):
     def snapshot_seconds(self, facts: F, /) -> float:
         """Return how old a snapshot of the conversation may be, of which nothing was recorded since."""
 
-    def events_needed_since(self, facts: F, status: str) -> datetime | None:
+    def events_needed_since(self, facts: F, front: Observation) -> datetime | None:
         """Return since when the conversation's events matter; None where its status and tags tell enough."""
 
     def decide_from_front(self, facts: F, front: Observation) -> Settle | None:
@@ -169,7 +169,7 @@ def _observe(attempt: Attempt, change: ConversationChange[F], facts: F, snapshot
     calls = change.calls_needed(facts)
     observation = snapshot.observation or _read_conversation(attempt.front(calls=calls), facts)
     attempt.snapshot = replace(snapshot, observation=observation)
-    since = change.events_needed_since(facts, observation.status)
+    since = change.events_needed_since(facts, observation)
     if since and not observation.has_events_since(since):
         events = _read_events(attempt.front(calls=calls - 1), facts, since)
         observation = replace(observation, events=events, events_since=since)

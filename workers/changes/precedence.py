@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Literal
 
 from shared.actions import ActionFacts, Observation, ObservedEvent, wait_reason
@@ -79,16 +79,28 @@ def decide_from_rows(facts: ActionFacts) -> Precedence:
 
 def decide_from_front(facts: ActionFacts, front: Observation) -> Settle | None:
     """Decide from the conversation in Front; None when the change has not happened and nothing overrules it."""
-    if facts.kind not in STATUS_AFTER:
-        is_tagged = tag_of(facts.kind) in front.tag_ids
-        return Settle(state="confirmed", reason="seen: the tag is there") if is_tagged else None
+    tag_id = tag_of(facts.kind)
+    if tag_id and tag_id in front.tag_ids:
+        return Settle(state="confirmed", reason="seen: the tag is there")
     if facts.state == "intent" and (own := _own_change(facts, front)):
         return Settle(state="confirmed", reason=f"seen: {own.front_id} is our change")
+    if tag_id:
+        return None
     if front.status == STATUS_AFTER[facts.kind]:
         return Settle(state="confirmed", reason=f"seen: the conversation is {front.status}")
     if front.status == "deleted":
         return Settle(state="superseded", reason="changed_by_somebody: the conversation is in the trash")
     return _overruled_in_front(facts, front)
+
+
+def events_needed_since(facts: ActionFacts, front: Observation) -> datetime | None:
+    """Return since when the conversation's events matter; None where its status and tags tell enough.
+
+    A tag that is not there may have been ours, if an attempt may have set it: somebody removed it then.
+    """
+    if tag_id := tag_of(facts.kind):
+        return facts.intent_at if facts.state == "intent" and tag_id not in front.tag_ids else None
+    return None if front.status == STATUS_AFTER[facts.kind] else facts.intent_at or facts.emitted_at
 
 
 def tag_of(kind: str) -> str:
@@ -129,9 +141,15 @@ def _own_change(facts: ActionFacts, front: Observation) -> ObservedEvent | None:
     ours = (
         event
         for event in front.events
-        if event.type == facts.kind and event.source in API_SOURCES and event.emitted_at >= since
+        if _is_change_of(facts.kind, event) and event.source in API_SOURCES and event.emitted_at >= since
     )
     return next(ours, None)
+
+
+def _is_change_of(kind: str, event: ObservedEvent) -> bool:
+    if tag_id := tag_of(kind):
+        return event.type == "tag" and event.target_id == tag_id
+    return event.type == kind
 
 
 def _overruled_in_front(facts: ActionFacts, front: Observation) -> Settle | None:

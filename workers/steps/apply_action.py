@@ -22,6 +22,7 @@ from workers.changes.precedence import (
     Settle,
     decide_from_front,
     decide_from_rows,
+    events_needed_since,
     tag_of,
 )
 
@@ -49,15 +50,15 @@ class _PlannedChange:
     def snapshot_seconds(self, facts: ActionFacts) -> float:
         return SHORT_SNAPSHOT_SECONDS if facts.kind == "trash" else SNAPSHOT_SECONDS
 
-    def events_needed_since(self, facts: ActionFacts, status: str) -> datetime | None:
-        status_after = STATUS_AFTER.get(facts.kind)
-        return None if status_after is None or status == status_after else facts.intent_at or facts.emitted_at
+    def events_needed_since(self, facts: ActionFacts, front: Observation) -> datetime | None:
+        return events_needed_since(facts, front)
 
     def decide_from_front(self, facts: ActionFacts, front: Observation) -> Settle | None:
         return decide_from_front(facts, front)
 
     def calls_needed(self, facts: ActionFacts) -> int:
-        return 3 if facts.kind in STATUS_AFTER else 2  # only a status needs the conversation's events
+        needs_events = facts.kind in STATUS_AFTER or facts.state == "intent"
+        return 3 if needs_events else 2
 
     def record_intent(self, conn: Connection, event_id: int) -> None:
         actions.record_intent(conn, event_id)

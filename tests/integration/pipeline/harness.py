@@ -73,11 +73,23 @@ class Harness:
             token_keys=[Fernet.generate_key().decode()],
         )
         self.messages = Messages()
+        self._open()
+
+    def _open(self) -> None:
         opened = open_resources(self.settings, self.messages, kind="worker")  # type: ignore[arg-type]
         # It counts as alive and not as a worker: commands must not wait for it.
         heartbeat = Heartbeat(opened.pool, opened.name, "harness")
         self.resources: Resources = replace(opened, heartbeat=heartbeat)
         self.door.intake = self.resources.intake
+
+    @contextmanager
+    def stopped(self, **settings: Any) -> Iterator[None]:
+        """Work on nothing inside the block, as stopped processes do, and with these settings after it."""
+        self.resources.close()
+        self.messages.sent.clear()
+        yield
+        self.settings = Settings(**{**self.settings.model_dump(), **settings})
+        self._open()
 
     def tenant(self, company: str, name: str = "Acme", *, token: str | None = None, **policy: Any) -> int:
         """Add a company to Front, and a tenant that was connected to it an hour ago."""

@@ -15,7 +15,7 @@ def test_a_viewer_only_looks() -> None:
     assert ROLES["viewer"] == {"read"}
 
 
-@pytest.mark.parametrize("verb", ["policy", "erase", "manage_accounts", "manage_tokens"])
+@pytest.mark.parametrize("verb", ["policy", "erase", "manage_accounts", "manage_tokens", "back_up"])
 def test_what_cannot_be_taken_back_is_for_admins(verb: str) -> None:
     assert verb not in ROLES["operator"]
 

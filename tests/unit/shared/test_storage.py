@@ -280,3 +280,19 @@ def test_a_url_that_would_be_read_otherwise_than_written_is_refused(url: str) ->
 def test_a_folder_may_have_any_name(tmp_path: Path, name: str) -> None:
     Storage(f"file://{quote(str(tmp_path / name), safe='/+')}").put("1/ab/fil_1", [b"x"])
     assert (tmp_path / name / "1/ab/fil_1").read_bytes() == b"x"
+
+
+def test_the_files_of_one_tenant_are_listed(storage: Storage) -> None:
+    assert storage.sizes(1) == {}
+    storage.put("1/ab/fil_1", [CONTENT])
+    storage.put("1/ab/fil_2", [b"two"])
+    storage.put("12/ab/fil_3", [b"three"])
+    assert storage.sizes(1) == {"1/ab/fil_1": len(CONTENT), "1/ab/fil_2": 3}
+
+
+def test_the_bytes_of_a_file_are_compared(storage: Storage) -> None:
+    storage.put("1/ab/fil_1", [CONTENT])
+    assert storage.has("1/ab/fil_1", sha256=hashlib.sha256(CONTENT).hexdigest())
+    assert not storage.has("1/ab/fil_1", sha256=hashlib.sha256(b"others").hexdigest())
+    with pytest.raises(StorageUnavailable):
+        storage.has("1/ab/fil_2", sha256="")

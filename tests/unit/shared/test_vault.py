@@ -55,3 +55,10 @@ def test_the_token_is_not_readable_in_the_row() -> None:
 def test_no_keys_is_a_configuration_error() -> None:
     with pytest.raises(ConfigurationError, match="TOKEN_KEYS"):
         TokenVault([])
+
+
+def test_an_id_tells_keys_apart_and_nothing_about_them() -> None:
+    new, old = TokenVault([NEW, OLD]).key_ids
+    assert (new, old) == (*TokenVault([NEW]).key_ids, *TokenVault([OLD]).key_ids)
+    assert new != old
+    assert new not in NEW.get_secret_value()

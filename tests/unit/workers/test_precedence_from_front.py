@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from shared.actions import ActionFacts, Observation, ObservedEvent
-from workers.changes.precedence import CLOCK_SKEW, Settle, decide_from_front
+from workers.changes.precedence import CLOCK_SKEW, Settle, decide_from_front, events_needed_since
 
 EMITTED = datetime(2026, 8, 11, 9, 0, tzinfo=UTC)
 INTENT = EMITTED + timedelta(minutes=2)
@@ -35,9 +35,14 @@ def front(status: str, *events: ObservedEvent, tags: tuple[str, ...] = ()) -> Ob
 
 
 def seen(
-    type_: str, source: str | None, at: datetime = INTENT + timedelta(seconds=3), *, front_id: str = "evt_9"
+    type_: str,
+    source: str | None,
+    at: datetime = INTENT + timedelta(seconds=3),
+    *,
+    front_id: str = "evt_9",
+    target_id: str | None = None,
 ) -> ObservedEvent:
-    return ObservedEvent(front_id=front_id, type=type_, source=source, emitted_at=at)
+    return ObservedEvent(front_id=front_id, type=type_, source=source, emitted_at=at, target_id=target_id)
 
 
 def confirmed(reason: str) -> Settle:
@@ -109,6 +114,11 @@ NEWER = seen("inbound", "inboxes", INTENT + timedelta(seconds=9), front_id="evt_
         # Only the tag itself decides about a tag
         ("tag:tag_1", front("deleted", REOPENED, NEWER, tags=("tag_1", "tag_2")), confirmed("the tag is there")),
         ("tag:tag_1", front("deleted", REOPENED, NEWER, tags=("tag_2",)), WRITE),
+        # Somebody removed the tag that we had set
+        ("tag:tag_1", front("archived", seen("tag", "api", target_id="tag_1")), OURS),
+        ("tag:tag_1", front("archived", seen("tag", "api", target_id="tag_2")), WRITE),
+        ("tag:tag_1", front("archived", seen("tag", "teammate", target_id="tag_1")), WRITE),
+        ("tag:tag_1", front("archived", seen("untag", "api", target_id="tag_1")), WRITE),
     ],
 )
 def test_front_shows_whether_a_sent_action_happened(
@@ -173,3 +183,20 @@ def test_a_conversation_in_the_intended_state_is_never_written(
 def test_a_persons_later_change_is_never_overwritten(kind: str, status: str, events: list[ObservedEvent]) -> None:
     later = seen("reopen", "teammate")
     assert decide_from_front(action(kind, intent_at=INTENT), front(status, *events, later)) is not WRITE
+
+
+@pytest.mark.parametrize(
+    ("kind", "intent_at", "observation", "since"),
+    [
+        ("archive", None, front("archived"), None),
+        ("archive", None, front("open"), EMITTED),
+        ("archive", INTENT, front("open"), INTENT),
+        ("tag:tag_1", None, front("open"), None),
+        ("tag:tag_1", INTENT, front("open", tags=("tag_1",)), None),
+        ("tag:tag_1", INTENT, front("open", tags=("tag_2",)), INTENT),
+    ],
+)
+def test_events_are_read_where_the_conversation_itself_does_not_tell(
+    kind: str, intent_at: datetime | None, observation: Observation, since: datetime | None
+) -> None:
+    assert events_needed_since(action(kind, intent_at=intent_at), observation) == since
