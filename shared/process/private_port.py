@@ -32,7 +32,8 @@ LIVEZ, READYZ, METRICS = PATHS = ("/livez", "/readyz", "/metrics")
 EXPOSITION = "text/plain; version=0.0.4; charset=utf-8"
 BACKLOG = 64
 CONNECTIONS = 32  # of one process; one more ends the oldest
-SECONDS = 5.0  # for a request and its answer
+SECONDS = 5.0  # for a request, and again for its answer
+WORK_SECONDS = 15.0  # to find the answer; what it asks has deadlines of its own, but several things may be away at once
 
 log = structlog.get_logger(__name__)
 #: Forked processes inherit it, and share what comes in.
@@ -153,6 +154,11 @@ class _Server(ThreadingHTTPServer):
             if due < now:
                 _cut(connection)
 
+    def give_time(self, request: Any, seconds: float) -> None:
+        """End the connection after so many more seconds, instead of when it was to end."""
+        if request in self._open:
+            self._open[request] = time.monotonic() + seconds
+
     def shutdown_request(self, request: Any) -> None:
         """Close the connection."""
         self._open.pop(request, None)
@@ -176,7 +182,9 @@ class _Handler(BaseHTTPRequestHandler):
     sys_version = ""
 
     def do_GET(self) -> None:
+        self.server.give_time(self.request, WORK_SECONDS)
         found = page(self.path.partition("?")[0], self.server.ready)
+        self.server.give_time(self.request, SECONDS)
         status, content_type, body = found or _problem(404, "not_found", f"this port has {', '.join(PATHS)}")
         self.send_response(status)
         self.send_header("Content-Type", content_type)

@@ -91,10 +91,11 @@ def test_without_postgresql_they_say_so(redis_db: str) -> None:
 
 
 def test_busy_tenants_have_figures_of_their_own(conn: psycopg.Connection[Any], database: str, redis_db: str) -> None:
-    insert(conn, "tenants", name="Acme", company_id="cmp_acme", parked_cause="paused", parked_at=NOW)
+    now = datetime.now(UTC)  # the figures are of the last minutes before it
+    insert(conn, "tenants", name="Acme", company_id="cmp_acme", parked_cause="paused", parked_at=now)
     insert(conn, "tenants", name="Idle", company_id="cmp_idle")
-    insert_task(conn, insert_event(conn), state="ready", due_at=NOW - timedelta(minutes=2))
-    write_figures(conn, received={NOW - timedelta(minutes=2): 7, NOW - timedelta(minutes=20): 9})
+    insert_task(conn, insert_event(conn), state="ready", due_at=now - timedelta(minutes=2))
+    write_figures(conn, received={now - timedelta(minutes=2): 7, now - timedelta(minutes=20): 9})
     shown = samples(database, redis_db)
     assert shown["mailroom_tenant_recent", "Acme", "received"] == 7
     assert shown["mailroom_tenant_parked", "Acme"] == 1

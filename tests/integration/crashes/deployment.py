@@ -115,7 +115,7 @@ class Deployment:
         with log.open("wb") as output:
             process = subprocess.Popen(
                 [sys.executable, *command],
-                env={**self.environment, "MAILROOM_CRASH_AT": crash_at, "PYTHONPATH": str(self.code)},
+                env={**self.environment, "MAILROOM_CRASH_AT": crash_at, "PYTHONPATH": self._python_path()},
                 cwd=self.code,
                 stdin=subprocess.DEVNULL,
                 stdout=output,
@@ -124,6 +124,10 @@ class Deployment:
             )
         self._programs.append(Program(name=name, process=process, log=log))
         return self._programs[-1]
+
+    def _python_path(self) -> str:
+        """Return where programs find packages: in `code`, and where a test installed more."""
+        return os.pathsep.join(filter(None, (str(self.code), self.environment.get("PYTHONPATH"))))
 
     def worker(self, *, consumes: str = queue.WORK_QUEUE, crash_at: str = "", slots: int = 4) -> Program:
         """Start a worker of this queue. A worker that is to crash needs a queue of its own, with its task alone."""
