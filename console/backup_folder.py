@@ -87,7 +87,7 @@ class FileFacts(_Part):
 
 
 class Manifest(_Part):
-    """What a backup holds, and what it takes to restore it."""
+    """The contents of a backup, and all that a restore needs to know of it."""
 
     format: int
     version: str

@@ -1,4 +1,4 @@
-"""What the door counts. Its processes add it up where PROMETHEUS_MULTIPROC_DIR was set before this is imported."""
+"""The counters of the door. Its processes add it up where PROMETHEUS_MULTIPROC_DIR was set before this is imported."""
 
 from __future__ import annotations
 

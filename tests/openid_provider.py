@@ -45,7 +45,7 @@ class Person:
 
 @dataclass
 class Grant:
-    """What a code stands for."""
+    """The log-in that a code stands for."""
 
     person: Person
     query: dict[str, str]

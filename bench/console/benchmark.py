@@ -146,7 +146,7 @@ def console(*, quick: bool) -> Figures:
 
 
 class LogIn(NamedTuple):
-    """What a browser sends with the pages, and a program with the API."""
+    """The headers of a browser for the pages, and of a program for the API."""
 
     cookie: str
     token: str

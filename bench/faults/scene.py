@@ -30,7 +30,7 @@ PROMPT = 0.99
 
 @dataclass(frozen=True, kw_only=True)
 class Findings:
-    """What a run found besides: events that are lost elsewhere, broken promises, and figures in words."""
+    """Further findings of a run: events that are lost elsewhere, broken promises, and figures in words."""
 
     lost: Set[str] = frozenset()
     broken: tuple[str, ...] = ()

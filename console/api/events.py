@@ -40,7 +40,7 @@ LONGEST_ID = 200  # characters
 
 
 class LinkQuery(Parameters):
-    """What the signed link of a notification has. Nobody else sends it."""
+    """The parameters of a notification's signed link. Nobody else sends them."""
 
     expires: int | None = Field(None, description="When the link ends (Unix seconds)")
     signature: str | None = Field(None, max_length=200, description="The signature of the link")
@@ -109,7 +109,7 @@ class CurlCommand(ResponseBody):
 
 
 class SandboxOrder(ResponseBody):
-    """What `mailroom sandbox send --body FILE` sends."""
+    """An order that `mailroom sandbox send --body FILE` sends."""
 
     type: str
     subject: str | None = None

@@ -79,7 +79,7 @@ class MessagePath(Parameters):
 
 
 class MessageQuery(Parameters):
-    """What of a message to show."""
+    """The parts of a message to show."""
 
     include: Include = Field("text", description="What of a message: text, html (both), or none")
 

@@ -179,7 +179,7 @@ class OtherData(Part):
 
 
 class Notification(Part):
-    """What every notification has."""
+    """The fields of every notification."""
 
     type: str
     timestamp: datetime = Field(description="When it happened")

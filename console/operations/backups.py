@@ -66,7 +66,7 @@ class DatabaseNotEmpty(MailroomError):
 
 @dataclass(frozen=True, kw_only=True)
 class Restored:
-    """What a restore did: the backup's manifest, the new epoch of the feed, and what is done again or filled in."""
+    """The result of a restore: the manifest, the new epoch of the feed, and what is done again or filled in."""
 
     manifest: Manifest
     feed_epoch: str

@@ -29,7 +29,7 @@ class Party:
 
 @dataclass(frozen=True, kw_only=True)
 class Content:
-    """What a message says. A part that Front did not send is None.
+    """The content of a message. A part that Front did not send is None.
 
     `subject_length` counts the characters of the whole subject, `subject` may be cut. `names` are those of the
     message's handles. `internet_message_id` and `in_reply_to` are there where Front tells the headers of the mail.

@@ -1,4 +1,4 @@
-"""What `/readyz` says in the processes behind the door: whether the process does its work now."""
+"""Tells `/readyz` of a process behind the door whether the process does its work now."""
 
 from __future__ import annotations
 

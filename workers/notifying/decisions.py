@@ -35,7 +35,7 @@ UNAVAILABLE, REFUSED = "endpoint_unavailable", "endpoint_refused"
 
 
 class Health(Enum):
-    """What an answer says about its endpoint: it works, it failed, it is gone for good, or it asks to be left alone."""
+    """An endpoint as its answer shows it: it works, it failed, it is gone for good, or it asks to be left alone."""
 
     WORKS = "works"
     FAILED = "failed"

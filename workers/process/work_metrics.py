@@ -1,4 +1,4 @@
-"""What recorders, workers and the sweeper count. Each process shows its own on METRICS_PORT."""
+"""The counters of recorders, workers and the sweeper. Each process shows its own on METRICS_PORT."""
 
 from __future__ import annotations
 

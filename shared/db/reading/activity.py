@@ -1,4 +1,4 @@
-"""What goes on: the tasks that workers run now, how much mail each tenant gets, how often it matches, deployments."""
+"""Reads the present activity: tasks in work, the mail of each tenant and how often it matches, deployments."""
 
 from __future__ import annotations
 

@@ -52,7 +52,7 @@ RECORDED_LATE = "e.recorded_at - e.received_at > interval '10 minutes'"
 
 @dataclass(frozen=True, kw_only=True)
 class KnownValues:
-    """What people may narrow a list by, as far as small tables know it: names of tenants, codes, and types."""
+    """Values for filters, as far as small tables know them: tenants, codes, and types."""
 
     tenants: list[str]
     codes: list[str]

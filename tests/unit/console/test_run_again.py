@@ -1,4 +1,4 @@
-"""What can be run again, and what happens then, is decided from the event's rows alone."""
+"""The rows of an event alone decide which runs are possible, and their effects."""
 
 from __future__ import annotations
 
