@@ -64,6 +64,7 @@ def numbers(site: Site, redis_url: str) -> dict[str, int]:
     """Fill every table with hostile text, and return the number of one row of each."""
     conn = site.conn
     tenant = insert_id(conn, "tenants", name=f"T {HOSTILE}", company_id="cmp_acme", customer=HOSTILE, action="archive")
+    insert_id(conn, "tenants", name="T", customer=f"longer than the link before it {HOSTILE}")
     event = _hostile_event(conn, tenant)
     task = insert_task(
         conn,
