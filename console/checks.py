@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
+import time
 from collections import Counter
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import Any, cast
 from urllib.parse import urlsplit
 
 import redis
@@ -16,7 +19,7 @@ from console.issued_secrets import OAUTH_SETTINGS, missing_oauth_settings
 from console.key_rotation import KeyUsage, key_usage
 from console.rejected import is_alarming, read_rejected
 from console.remedies import REMEDIES, counted, names, silence
-from console.times import format_time
+from console.times import format_duration, format_time
 from shared.connection.budget import Budget
 from shared.connection.vault import TokenVault
 from shared.db import figures
@@ -26,6 +29,7 @@ from shared.db.reading import monitoring, status
 from shared.db.tasks import outages, rate_limit
 from shared.db.tenants import connections, erasing, tenants
 from shared.errors import MailroomError
+from shared.intake.client import open_intake
 from shared.redis_clients import redis_client
 from shared.settings import REQUIRED_IN_PRODUCTION, Settings
 from shared.storage import Storage
@@ -34,6 +38,10 @@ OLDEST_REDIS = (7, 0)
 LOOPBACK_HOSTS = {"localhost", "127.0.0.1", "::1"}
 #: The name of each finding about a tenant at Front's rate limit begins so.
 LIMIT = "limit"
+#: More apart, moments of one process would be in the past or the future of another.
+CLOCK_SECONDS = 5
+#: The alert OldestWaiting begins at the same ages.
+DELIVERY_SECONDS, TASK_SECONDS = 60, 1_800
 #: The causes of parked work that somebody chose.
 MEANT_TO_WAIT = {"paused", "erasing"}
 OUTAGE_FIXES = {
@@ -149,6 +157,57 @@ def _check_storage(settings: Settings) -> Iterator[Finding]:
     Storage(settings.storage).check()
     place, _, _ = settings.storage.partition("?")  # the query may hold keys
     yield Finding(name="storage", ok=True, found=f"writes, reads and deletes at {place}")
+
+
+def _check_clocks(settings: Settings) -> Iterator[Finding]:
+    """Compare this machine's clock with those of PostgreSQL and Redis."""
+    with session(settings.database_url.get_secret_value()) as conn:
+        apart = {"PostgreSQL": _seconds_apart(lambda: status.clock(conn).timestamp())}
+    with (
+        redis_client(settings.redis_url.get_secret_value(), socket_timeout=3, socket_connect_timeout=3) as client,
+        contextlib.suppress(redis.RedisError),
+    ):  # the check of Redis says that it does not answer
+        apart["Redis"] = _seconds_apart(lambda: _time_of(client))
+    wrong = [
+        f"{abs(seconds):.0f} s {'ahead of' if seconds > 0 else 'behind'} {name}'s"
+        for name, seconds in apart.items()
+        if abs(seconds) > CLOCK_SECONDS
+    ]
+    found = (
+        f"this machine's is {' and '.join(wrong)}" if wrong else f"within {CLOCK_SECONDS} s of {' and '.join(apart)}"
+    )
+    yield Finding(name="clocks", ok=not wrong, found=found, fix="set the clocks of all machines by NTP")
+
+
+def _seconds_apart(read: Callable[[], float]) -> float:
+    """Return by how much this machine's clock is ahead. The time of the question counts for neither."""
+    before, other = time.time(), read()
+    return (before + time.time()) / 2 - other
+
+
+def _time_of(client: redis.Redis) -> float:
+    seconds, microseconds = cast("tuple[int, int]", client.time())
+    return seconds + microseconds / 1e6
+
+
+def _check_waiting(settings: Settings) -> Iterator[Finding]:
+    """Say for how long the oldest delivery and the oldest due task have waited, and whether that is too long."""
+    with session(settings.database_url.get_secret_value()) as conn, conn.transaction():
+        spooled, work, now = status.spool_status(conn), figures.open_work(conn), status.clock(conn)
+    with closing(open_intake(settings)) as intake:
+        delivery = max(intake.oldest_age_seconds(), spooled.oldest_age_seconds)
+    task = max(0.0, (now - work.oldest_due_at).total_seconds()) if work.oldest_due_at else 0.0
+    for name, seconds, most, fix in (
+        (
+            "oldest delivery",
+            delivery,
+            DELIVERY_SECONDS,
+            "see that recorders are alive, and look for errors in their log",
+        ),
+        ("oldest task", task, TASK_SECONDS, "see whether workers are alive; start more, if they are and are busy"),
+    ):
+        found = f"waits for {format_duration(seconds)}" if seconds >= 1 else "none waits"
+        yield Finding(name=name, ok=seconds <= most, found=found, fix=fix)
 
 
 def _check_outages(settings: Settings) -> Iterator[Finding]:
@@ -321,6 +380,8 @@ CHECKS: tuple[tuple[str, Callable[[Settings], Iterator[Finding]], str], ...] = (
     ("postgresql", _check_postgresql, "start PostgreSQL, or check DATABASE_URL"),
     ("redis_server", _check_redis, "check REDIS_URL"),
     ("storage", _check_storage, "check STORAGE_URL, the space left and who may write there"),
+    ("clocks", _check_clocks, "start PostgreSQL, or check DATABASE_URL"),
+    ("waiting", _check_waiting, "see the lines above"),
     ("outages_standing", _check_outages, "see the lines above"),
     ("processes_alive", _check_processes, "see the lines above"),
     ("connections_counted", _check_connections, "see the lines above"),

@@ -18,11 +18,19 @@ if TYPE_CHECKING:
 
 
 @click.command()
+@click.option(
+    "--webhook-url", metavar="URL", help="Also try the URL at which Front reaches the door, by a signed challenge."
+)
 @json_option
 @click.pass_context
-def doctor(ctx: click.Context, as_json: bool) -> None:
-    """Check settings, servers, storage and tokens; exits 1 when something must be fixed."""
-    findings = list(_findings())
+def doctor(ctx: click.Context, webhook_url: str | None, as_json: bool) -> None:
+    """Check settings, servers, storage and tokens; exits 1 when something must be fixed.
+
+    Example: mailroom doctor --webhook-url https://your.host/webhooks/front
+    """
+    if webhook_url is not None:
+        _require_http_url(webhook_url)
+    findings = list(_findings(webhook_url))
     healthy = all(finding.ok for finding in findings)
     if as_json:
         print_json({"ok": healthy, "checks": findings})
@@ -49,7 +57,16 @@ def health(ctx: click.Context, kind: str) -> None:
         ctx.exit(FAILED)
 
 
-def _findings() -> Iterator[Finding]:
+def _require_http_url(value: str) -> None:
+    from shared.setting_values import checked_http_url
+
+    try:
+        checked_http_url(value)
+    except ValueError as error:
+        raise click.UsageError(f"--webhook-url: {error}") from None
+
+
+def _findings(webhook_url: str | None) -> Iterator[Finding]:
     from console.checks import Finding, run_checks
     from shared.settings import load
 
@@ -62,6 +79,10 @@ def _findings() -> Iterator[Finding]:
     require_no_remote()
     yield Finding(name="settings", ok=True, found="can be read")
     yield from run_checks(settings)
+    if webhook_url is not None:
+        from console.webhook_check import check_webhook_url
+
+        yield from check_webhook_url(settings, webhook_url)
 
 
 def _print(findings: Sequence[Finding]) -> None:
