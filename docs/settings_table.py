@@ -19,6 +19,11 @@ INTRODUCTION = """\
 # Lists every setting with its default. Set others in the environment; docker compose also reads a copy named .env.
 # Each secret may instead come from a file: NAME_FILE holds the file's path.
 """
+#: OpenTelemetry reads its own variables.
+FOR_TRACES = """
+# A collector that takes traces by OTLP over HTTP; OpenTelemetry's other variables count, too
+#OTEL_EXPORTER_OTLP_ENDPOINT=
+"""
 #: What docker-compose.yml asks for beside the settings.
 FOR_COMPOSE = """
 # For docker compose alone: the password of its PostgreSQL, of letters and digits
@@ -45,6 +50,7 @@ def example() -> str:
         + "".join(
             f"\n# {field.description}{_file_note(name)}\n#{name}={_default(field)}\n" for name, field in _fields()
         )
+        + FOR_TRACES
         + FOR_COMPOSE
     )
 

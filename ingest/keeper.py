@@ -16,6 +16,7 @@ from shared import failpoints
 from shared.db.recording.spool_writer import open_async_spool
 from shared.errors import NothingStored, NotMigrated, SchemaTooNew, StoreUnavailable
 from shared.intake.client import open_async_intake
+from shared.process import tracing
 from shared.queue import RECORD_INTAKE, celery_app, send
 
 if TYPE_CHECKING:
@@ -126,10 +127,12 @@ class Keeper:
         After a timeout it can be in both: the recorder tells by the id that they are one.
         """
         failpoints.reach("received_before_keep")
-        try:
-            place = await self._deadlines.within(self._keep(delivery))
-        except TimeoutError:
-            raise NothingStored("no store answered in time") from None
+        with tracing.receive(delivery.id, delivery.received_at) as span:
+            try:
+                place = await self._deadlines.within(self._keep(delivery))
+            except TimeoutError:
+                raise NothingStored("no store answered in time") from None
+            span.note(place=place, size=len(delivery.body))
         door_metrics.deliveries(place).inc()
         log.debug("delivery_kept", delivery_id=delivery.id, place=place, size=len(delivery.body))
         failpoints.reach("kept_before_answer")

@@ -25,7 +25,7 @@ from ingest.minimal_flask import Hold
 from ingest.rejections import RejectionLog
 from shared import failpoints
 from shared.errors import BodyTooSlow, DoorFull
-from shared.process import metrics, private_port, service_manager
+from shared.process import metrics, private_port, service_manager, tracing
 from shared.process.forwarded import forwarded, network_of
 from shared.process.logs import configure
 from shared.process.serving import WSGI, call, stop_with_parent, wsgi_key
@@ -324,6 +324,7 @@ def open_door() -> Server:
     stop_with_parent()
     settings = current()
     configure(settings, "door")
+    tracing.start("door")
     failpoints.arm(settings.mailroom_crash_at)
     metrics.show(metrics.BuildInfo("door"))
     metrics.show(metrics.TenantsAtLimit(settings.redis_url.get_secret_value()))

@@ -35,6 +35,7 @@ SECRETS = (
     "OIDC_CLIENT_SECRET",
     "TOKEN_KEYS",
     "SECRET_KEY",
+    "SENTRY_DSN",
 )
 
 #: All processes together need these in production; each one alone needs fewer.
@@ -45,6 +46,7 @@ MIN_SECRET_BYTES = 32
 _KUBERNETES_PORT = re.compile(r"(tcp|udp|sctp)://.*")
 #: conda's compilers set HOST to the machine's type.
 _CONDA_HOST = re.compile(r"\w+-(conda|apple)[\w.]*(-[\w.]+)*")
+_DSN = re.compile(r"https?://[\w-]+(:[\w-]+)?@[\w.-]+(:\d{1,5})?(/[\w.-]+)*/\d+")
 #: The settings that the process which loads them cannot run without; see `load`.
 _needed: ContextVar[frozenset[str]] = ContextVar("_needed", default=frozenset())
 
@@ -164,6 +166,9 @@ class Settings(BaseSettings):
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field(
         "INFO", description="Least important level that is logged"
     )
+    sentry_dsn: SecretStr = Field(
+        SecretStr(""), description="The DSN of a project in Sentry, which gets the errors of all processes"
+    )
     mailroom_crash_at: str = Field(
         "",
         description="For tests of crashes: the `POINT[:HOW[:OF]]` of `shared/failpoints.py`; refused in production",
@@ -208,6 +213,14 @@ class Settings(BaseSettings):
                 _read_by_its_client(str(info.field_name), value.get_secret_value())
         except ConfigurationError as exc:
             raise ValueError(str(exc)) from None
+        return value
+
+    @field_validator("sentry_dsn")
+    @classmethod
+    def _check_sentry_dsn(cls, value: SecretStr) -> SecretStr:
+        """Check the form, as the library does that would raise."""
+        if _is_set(value) and _DSN.fullmatch(value.get_secret_value()) is None:
+            raise ValueError("not a DSN of Sentry; copy it from the project's settings: https://KEY@HOST/NUMBER")
         return value
 
     @field_validator("connect_url", "oidc_issuer")

@@ -24,6 +24,7 @@ from obstore.exceptions import BaseError
 from obstore.store import LocalStore, ObjectStore, from_url
 
 from shared.errors import ConfigurationError, FileMissing, StorageFull, StorageUnavailable
+from shared.process import tracing
 
 _CLIENT_SECONDS: Final = {"timeout": "60s", "connect_timeout": "5s"}
 _RETRIES: Final[Any] = {"max_retries": 2, "retry_timeout": timedelta(seconds=60)}
@@ -91,13 +92,10 @@ class Storage:
         """
         started_at = time.time()
         hashed = _HashedChunks(chunks)
-        part = _LOCAL_PART_BYTES if self._root else _S3_PART_BYTES
-        with _storage_errors("writing a file"):
-            for folder in self._folders_of(path):
-                _make_private(folder)  # obstore would let all read them
-            obstore.put(self._store, path, iter(hashed), chunk_size=part, max_concurrency=1, use_multipart=True)
+        with tracing.part("storage.put") as span:
+            self._write(path, hashed)
+            span.note(size=hashed.size)
         if self._root:
-            _make_durable(self._root / path, root=self._root)
             _remove_half_written(self._root / path, before=started_at)
         return StoredFile(size=hashed.size, sha256=hashed.sha256.hexdigest())
 
@@ -154,6 +152,15 @@ class Storage:
         if b"".join(self.read(path)) != content:
             raise StorageUnavailable("the storage gives back other bytes than it took; check STORAGE_URL")
         self.delete(path)
+
+    def _write(self, path: str, chunks: Iterable[bytes]) -> None:
+        part = _LOCAL_PART_BYTES if self._root else _S3_PART_BYTES
+        with _storage_errors("writing a file"):
+            for folder in self._folders_of(path):
+                _make_private(folder)  # obstore would let all read them
+            obstore.put(self._store, path, iter(chunks), chunk_size=part, max_concurrency=1, use_multipart=True)
+        if self._root:
+            _make_durable(self._root / path, root=self._root)
 
     def _folders_of(self, path: str) -> list[Path]:
         """Return the folders below the root, whose mode is its owner's choice, that hold this file; outermost first."""

@@ -20,7 +20,7 @@ from shared.db.host import endpoints
 from shared.errors import ConfigurationError, MailroomError, StoreUnavailable
 from shared.host.endpoint_rules import step_name
 from shared.http.transport import CallDeadlines
-from shared.process import logs, metrics, private_port, readiness, service_manager
+from shared.process import logs, metrics, private_port, readiness, service_manager, tracing
 from shared.settings import Settings, load
 from workers.attempts.run import run_task
 from workers.jobs import run_job
@@ -183,6 +183,7 @@ def close_process(**_: Any) -> None:
     if WorkerProcess.runs_tasks():
         WorkerProcess.resources.heartbeat.stop()
         WorkerProcess.resources.close()
+        tracing.stop()
 
 
 def ready() -> tuple[bool, dict[str, str]]:
@@ -227,6 +228,7 @@ def _end_as_wrong_configuration(error: ConfigurationError) -> NoReturn:
 
 def _open_resources() -> None:
     kind = WorkerProcess.kind
+    tracing.start(kind)
     try:
         WorkerProcess.resources = open_resources(
             settings,

@@ -28,6 +28,7 @@ from shared.front.answers import Answer, Route, failure, rate_limit
 from shared.http.destinations import origin_of, resolve_link
 from shared.http.transport import HttpClient, NoAnswer
 from shared.models import Call, Token
+from shared.process import tracing
 
 MAX_TRIES: Final = 3
 MAX_RETRY_SECONDS: Final = 10.0
@@ -102,7 +103,11 @@ class Exchange:
         started = time.monotonic()
         response: requests.Response | None = None
         try:
-            with self.http.open(route.method, self.api.url + path, headers=self._headers(route), body=body) as response:
+            with (
+                tracing.part("front.call", method=route.method, route=route.path) as span,
+                self.http.open(route.method, self.api.url + path, headers=self._headers(route), body=body) as response,
+            ):
+                span.note(status=response.status_code)
                 self._learn(response)
                 yield response
         finally:

@@ -15,6 +15,7 @@ import orjson
 import structlog
 
 from shared import installed_version
+from shared.process import error_reports
 from shared.process.scrub import hide, loggable, remember_settings
 
 if TYPE_CHECKING:
@@ -50,7 +51,7 @@ log = structlog.get_logger()
 
 
 def configure(settings: Settings, process: str) -> None:
-    """Send the log of this process and of its libraries to stderr. May be called again."""
+    """Send the log of this process and of its libraries to stderr, and errors to SENTRY_DSN. May be called again."""
     remember_settings(settings)
     common = _common_processors(process)
     handler = logging.StreamHandler()
@@ -72,6 +73,7 @@ def configure(settings: Settings, process: str) -> None:
         wrapper_class=structlog.make_filtering_bound_logger(root.level),
         cache_logger_on_first_use=True,
     )
+    root.handlers += error_reports.handlers(settings, process)
 
 
 def log_start(kind: str) -> None:

@@ -14,9 +14,10 @@ import structlog
 from structlog.contextvars import bound_contextvars
 
 from shared import failpoints, installed_version
-from shared.db.tasks import leases
+from shared.db.tasks import events, leases
 from shared.errors import BudgetExhausted, Fenced, MailroomError, NeedsReconnect, NotYet, StoreUnavailable
 from shared.models import Task
+from shared.process import tracing
 from shared.process.scrub import hide
 from workers.attempts.attempt import Attempt, Step
 from workers.attempts.breaker import is_outage, run_probes
@@ -45,7 +46,7 @@ def run_task(resources: Resources, steps: Mapping[str, Step], task_id: int) -> N
         attempt = _claim(resources, task_id)
         if attempt is None:
             return
-        with bound_contextvars(**_ids(attempt.task)):
+        with bound_contextvars(**_ids(attempt.task)), _span(attempt):
             _run(attempt, steps[attempt.task.kind])
         if attempt.tenant_has_due_work:
             resources.dispatcher.top_up([attempt.task.tenant_id])
@@ -96,6 +97,7 @@ def _run(attempt: Attempt, step: Step) -> None:
             state, code = attempt.end
             spent = round(1000 * (time.monotonic() - began))
             work_metrics.ATTEMPTS.labels(task.kind, state, code or "").inc()
+            tracing.note(outcome=f"task_{state}", code=code)
             log.info(f"task_{state}", kind=task.kind, code=code, attempt=task.attempts, milliseconds=spent)
     except Fenced:
         log.warning("fenced", kind=task.kind, epoch=task.lease_epoch)
@@ -141,7 +143,24 @@ def _settle_failure(attempt: Attempt, error: BaseException) -> None:
         task, level = attempt.task, log_level_of(error)
         state = "failed" if isinstance(decision, GiveUp) else "ready"
         work_metrics.ATTEMPTS.labels(task.kind, state, decision.code).inc()
+        tracing.note(outcome=WORDS[type(decision)], code=decision.code, failed=isinstance(decision, Retry | GiveUp))
         log.log(level, WORDS[type(decision)], kind=task.kind, code=decision.code, attempt=task.attempts)
+
+
+def _span(attempt: Attempt) -> tracing.Span:
+    """Return the attempt's span. It is linked to the other deliveries of its event, too."""
+    if not tracing.is_on():
+        return tracing.NO_SPAN
+    task = attempt.task
+    return tracing.attempt(
+        task.kind,
+        task.delivery_id,
+        also_for=attempt.transaction(lambda conn: events.later_deliveries(conn, task.event_id)),
+        event_id=task.event_id,
+        tenant_id=task.tenant_id,
+        task_id=task.id,
+        attempt=task.attempts,
+    )
 
 
 def _ids(task: Task) -> dict[str, Any]:

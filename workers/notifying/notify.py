@@ -26,6 +26,7 @@ from shared.host import body
 from shared.host.body import links_at
 from shared.host.endpoint_rules import step_name
 from shared.host.signature import signed_headers
+from shared.process import tracing
 from workers.attempts.run import describe_failure
 from workers.notifying import decisions
 from workers.notifying.decisions import Again, Decision, GivenUp, Health, Sent
@@ -49,7 +50,7 @@ def run_notification(resources: Resources, task_id: int) -> None:
         attempt = _claim(resources, task_id)
         if attempt is None:
             return
-        with bound_contextvars(**attempt.log_ids()):
+        with bound_contextvars(**attempt.log_ids()), attempt.span():
             attempt.run()
         resources.dispatcher.send_notifications(only=attempt.claimed.endpoint_id)
     except StoreUnavailable as exc:
@@ -83,6 +84,12 @@ class _Attempt:
             "task_id": self.claimed.id,
             "endpoint_id": self.claimed.endpoint_id,
         }
+
+    def span(self) -> tracing.Span:
+        """Return the span of this attempt."""
+        ids = self.log_ids()
+        del ids["conversation_id"]
+        return tracing.attempt("notify", ids.pop("delivery_id"), attempt=self.claimed.attempts, **ids)
 
     def run(self) -> None:
         """Send the notification and settle the answer, unless the lease is lost meanwhile."""
@@ -128,14 +135,18 @@ class _Attempt:
             raise Fenced("the notification was deleted with its tenant or by retention")
         now = time.time()
         content = body.build(loaded[0], links=links_at(settings, now), include=claimed.include)
-        if (step := step_name(claimed.url)) is not None:
-            return self._run_step(step, content)
-        headers = {
-            "Content-Type": "application/json",
-            "mailroom-attempt": str(claimed.attempts),
-            **signed_headers(loaded[0].public_id, int(now), content, self._secrets()),
-        }
-        return self._resources.endpoint_client.send(claimed.url, content, headers=headers, until=self._until)
+        with tracing.part("notify.send", type=claimed.type, step=step_name(claimed.url)) as span:
+            if (step := step_name(claimed.url)) is not None:
+                return self._run_step(step, content)
+            headers = {
+                "Content-Type": "application/json",
+                "mailroom-attempt": str(claimed.attempts),
+                **signed_headers(loaded[0].public_id, int(now), content, self._secrets()),
+                **span.headers(),
+            }
+            result = self._resources.endpoint_client.send(claimed.url, content, headers=headers, until=self._until)
+            span.note(status=result.answer.status, failed=not result.answer.status)
+            return result
 
     def _run_step(self, name: str, content: bytes) -> SendResult:
         resources = self._resources
@@ -225,11 +236,13 @@ def _call(claimed: ClaimedNotification, result: SendResult) -> dict[str, Any] | 
 
 def _log(decision: Decision, claimed: ClaimedNotification, result: SendResult) -> None:
     words = {Sent: "notification_sent", Again: "attempt_failed", GivenUp: "task_failed"}
+    word, code = words[type(decision)], None if isinstance(decision, Sent) else decision.code
+    tracing.note(outcome=word, code=code, failed=code is not None)
     log.info(
-        words[type(decision)],
+        word,
         kind="notify",
         type=claimed.type,
-        code=None if isinstance(decision, Sent) else decision.code,
+        code=code,
         status=result.answer.status,
         attempt=claimed.attempts,
         milliseconds=round(result.seconds * 1000),

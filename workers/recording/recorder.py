@@ -11,6 +11,7 @@ import math
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
+from datetime import UTC, datetime
 
 import structlog
 
@@ -21,6 +22,7 @@ from shared.db.figures import Tally
 from shared.db.recording import spool, statements
 from shared.errors import StoreUnavailable
 from shared.intake.client import Intake
+from shared.process import tracing
 from shared.process.logs import log_each
 from workers.process import work_metrics
 from workers.recording.chunk import Outcome, SeenTypes, bisect_failures, record_chunk
@@ -141,6 +143,7 @@ class Recorder:
 
     def _record_chunk(self, chunk: Sequence[Parsed], prepared: PreparedChunk | None = None) -> None:
         failpoints.reach("marked_before_record")
+        began = datetime.now(UTC)
         once = iter([prepared])  # a repeated transaction prepares anew
         with work_metrics.CHUNK_SECONDS.time():
             tenant_ids, outcomes, tally = self._pool.run(
@@ -150,6 +153,9 @@ class Recorder:
         failpoints.reach("recorded_before_dispatch")
         self._top_up(tenant_ids)
         log_each(outcomes)
+        if tracing.is_on():
+            repaired = {each.incoming.delivery.id for each in chunk if each.incoming.origin == "repaired"}
+            tracing.note_recorded(outcomes, began, without_door=repaired)
         self._count(tally)
 
     def _keep_unparsed(self, offender: Parsed, exc: Exception) -> None:

@@ -17,7 +17,7 @@ from shared.db.core.locks import SWEEPER, Role
 from shared.db.core.session import wait_until_current
 from shared.db.tasks import rescue
 from shared.errors import MailroomError, StoreUnavailable
-from shared.process import logs, metrics, private_port, readiness, service_manager, stopping
+from shared.process import logs, metrics, private_port, readiness, service_manager, stopping, tracing
 from shared.settings import load
 from workers.process import work_metrics
 from workers.resources import EXIT_CONFIGURATION, NEEDED_SETTINGS, Resources, open_resources
@@ -56,6 +56,7 @@ def main() -> int:
         )
     )
     logs.log_start("sweeper")
+    tracing.start("sweeper")
     database_url = settings.database_url.get_secret_value()
     if wait_until_current(database_url, stop.wait):
         resources.heartbeat.start()

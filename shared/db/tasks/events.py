@@ -30,6 +30,13 @@ WITH marked AS (
 WHERE marked.state = %(state)s
 """.encode()  # noqa: S608 -- as above
 
+#: Front sends an event about three times; a repair may find it once more.
+MOST_LATER_DELIVERIES = 8
+_LATER_DELIVERIES = b"""
+SELECT replace(id::text, '-', '') FROM deliveries WHERE event_id = %(event)s
+ORDER BY received_at OFFSET 1 LIMIT %(most)s
+"""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Event:
@@ -50,6 +57,12 @@ class File:
 
     front_id: str
     declared_size: int | None
+
+
+def later_deliveries(conn: Connection, event_id: int) -> list[str]:
+    """Return the ids of the event's deliveries but the first, as the log and traces have them; a few at most."""
+    rows = conn.execute(_LATER_DELIVERIES, {"event": event_id, "most": MOST_LATER_DELIVERIES})
+    return [delivery_id for (delivery_id,) in rows]
 
 
 def get(conn: Connection, event_id: int) -> Event:

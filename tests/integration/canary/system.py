@@ -15,6 +15,7 @@ from console.cli import main
 from shared import queue
 from tests.integration.canary import leak_search
 from tests.integration.canary.hostile_front import HostileFront
+from tests.integration.canary.sink import Sink
 from tests.integration.crashes.deployment import CELERY, Deployment, wait_until
 from tests.integration.pipeline.harness import Harness
 
@@ -40,9 +41,9 @@ COUNT_RUNNABLE = """
 
 
 class SystemUnderTest:
-    """Real processes at log level DEBUG, with a hostile Front."""
+    """Real processes at log level DEBUG, with a hostile Front. They report errors and traces."""
 
-    def __init__(self, database: str, redis_url: str, folder: Path, elsewhere: Peer) -> None:
+    def __init__(self, database: str, redis_url: str, folder: Path, elsewhere: Peer, sink: Sink) -> None:
         self.database, self.redis_url, self.folder = database, redis_url, folder
         door, self.console_port = free_port(), free_port()
         self.harness = Harness(
@@ -56,6 +57,7 @@ class SystemUnderTest:
         )
         self.front = HostileFront(self.harness.sandbox.url, elsewhere.url)
         self.elsewhere = elsewhere
+        self.sink = sink
         self.console = f"http://127.0.0.1:{self.console_port}"
         self.door = f"http://127.0.0.1:{door}"
         self.deployment = Deployment(
@@ -68,6 +70,8 @@ class SystemUnderTest:
             CONSOLE_PORT=str(self.console_port),
             PUBLIC_URL=self.console,
             LOG_LEVEL="DEBUG",
+            SENTRY_DSN=sink.dsn,
+            OTEL_EXPORTER_OTLP_ENDPOINT=sink.url,
         )
         self.issued_secrets: dict[str, str] = {}
         self.pages: list[leak_search.Found] = []

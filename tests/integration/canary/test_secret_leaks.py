@@ -13,6 +13,7 @@ import requests
 from shared import queue
 from tests.integration.canary import leak_search
 from tests.integration.canary.hostile_front import RESPONSES
+from tests.integration.canary.sink import Sink
 from tests.integration.canary.system import ACME, API_TOKEN, BETA, NORA, SystemUnderTest
 from tests.integration.crashes.deployment import wait_until
 from tests.integration.front.peers import Peer, answer
@@ -21,8 +22,8 @@ from tests.integration.pipeline.oauth import EXPIRE_TOKENS
 
 @pytest.fixture
 def system(database: str, redis_db: str, tmp_path: Path) -> Iterator[SystemUnderTest]:
-    with Peer(answer(body=b"{}")) as elsewhere:
-        system = SystemUnderTest(database, redis_db, tmp_path, elsewhere)
+    with Peer(answer(body=b"{}")) as elsewhere, Sink() as sink:
+        system = SystemUnderTest(database, redis_db, tmp_path, elsewhere, sink)
         try:
             yield system
         finally:
@@ -83,6 +84,28 @@ def outputs(system: SystemUnderTest) -> Iterator[leak_search.Found]:
         yield path, requests.get(system.door + path, timeout=60).content
 
 
+def check_reports(system: SystemUnderTest) -> None:
+    """Check that errors and traces of real processes were sent, and none of what passed through them."""
+    system.deployment.close()  # each process sends what it has
+    sink = system.sink
+    assert leak_search.find_leaks({**system.secrets(), "address": NORA, "domain": "acme.example"}, sink.bodies) == []
+    errors = {each["exception"]["values"][-1]["type"] for each in sink.reports() if "exception" in each}
+    assert {"RuntimeError", "ValueError"} <= errors
+    spans = list(sink.spans())
+    assert {(kind, span.name) for kind, span in spans} >= {
+        ("door", "door.receive"),
+        ("recorder", "record"),
+        ("worker", "attempt store_attachment"),
+        ("worker", "attempt apply_action"),
+        ("worker", "front.call"),
+        ("worker", "storage.put"),
+    }
+    roots = {span.span_id: span.trace_id for _, span in spans if span.name == "door.receive"}
+    archived = [span for _, span in spans if span.name == "attempt apply_action"]
+    assert archived
+    assert all(roots[span.parent_span_id] == span.trace_id for span in archived)
+
+
 @pytest.mark.timeout(400)
 def test_no_secret_is_left_anywhere_and_none_goes_elsewhere(system: SystemUnderTest) -> None:
     token = system.run_json("api-token", "create", "canary")["token"]
@@ -124,6 +147,7 @@ def test_no_secret_is_left_anywhere_and_none_goes_elsewhere(system: SystemUnderT
         ],
     )
     assert found == []
+    check_reports(system)
     assert system.elsewhere.requests == []
     assert system.harness.control("verdict")["wrong_token"] == 0
     assert system.harness.one("SELECT value FROM counters WHERE name = 'token_refreshes:ok'") >= 1

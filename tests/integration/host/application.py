@@ -60,6 +60,7 @@ class _Handler(BaseHTTPRequestHandler):
             "timestamp": int(headers["webhook-timestamp"]),
             "signatures": len(headers["webhook-signature"].split()),
             "attempt": int(headers["mailroom-attempt"]),
+            "traceparent": headers.get("traceparent"),
             "type": content["type"],
             "position": content["position"],
             "conversation": (data.get("front") or {}).get("conversation_id"),
