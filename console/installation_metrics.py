@@ -140,6 +140,8 @@ def _families(found: Installation, intake: IntakeState) -> Iterator[Metric]:
     yield _gauge(
         "mailroom_held_endpoint_seconds", "For how long the first of them is held", _age(held.held_since, found.now)
     )
+    if found.unusual.last_backup_at:
+        yield _gauge("mailroom_backup_age_seconds", _BACKUP_AGE, _age(found.unusual.last_backup_at, found.now))
     if found.counts.token_expires_at:
         left = (found.counts.token_expires_at - found.now).total_seconds()
         yield _gauge("mailroom_token_expiry_seconds", "Seconds until the first of all tokens expires", left)
@@ -170,6 +172,7 @@ _AGE = (
     "Age of the oldest delivery in the `intake` or the `spool`, of the oldest task that could run (`due`), of the "
     "oldest notification that is not in the `feed` yet, and of the oldest one for an open endpoint (`notify`)"
 )
+_BACKUP_AGE = "Age of the last backup that `mailroom backup` made; nothing where it never made one"
 _CHECK = "Whether a check of `mailroom doctor` found nothing wrong: 1, or 0 if somebody has to mend something"
 _TENANT = f"What happened in the last {TENANT_MINUTES} whole minutes, of the busiest tenants"
 _TENANT_AGE = "Age of the oldest task that could run, of the busiest tenants, also while they are parked"

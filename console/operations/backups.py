@@ -90,16 +90,18 @@ def make_backup(target: Target, actor: Actor, path: Path, progress: Progress) ->
     """Write a backup into the folder, which must be empty or new. Everything may run meanwhile.
 
     Rows and the list of files are of one moment. Raises NotAllowed, ConfigurationError, DumpFailed, FolderNotEmpty,
-    FolderUnusable, StorageUnavailable; then nothing is left in the folder.
+    FolderUnusable, StorageUnavailable; then nothing is left in the folder. Its age is known to monitoring from then on.
     """
     folder = BackupFolder(path)
     with session(target.database_url) as conn:
         folder.create()
         try:
-            return _write(target, actor, folder, conn, progress)
+            manifest = _write(target, actor, folder, conn, progress)
         except BaseException:
             folder.discard()
             raise
+        in_transaction(conn)(lambda conn: restoring.note_backup(conn, manifest.made_at))
+        return manifest
 
 
 def _write(target: Target, actor: Actor, folder: BackupFolder, conn: Connection, progress: Progress) -> Manifest:
@@ -246,6 +248,7 @@ def _finish(conn: Connection, storage: Storage, manifest: Manifest, files: int) 
     restoring.put_migrations(conn, [AppliedMigration(**each.model_dump()) for each in manifest.migrations])
     migrated = [migration.name for migration in pending(conn, known()) if apply(conn, migration)]
     epoch = restoring.forbid_repeating(conn, backup_at=manifest.made_at)
+    restoring.note_backup(conn, manifest.made_at)  # it was noted after its own rows were dumped
     fetched = sum(_fetch_missing(conn, storage, tenant_id) for tenant_id in restoring.tenants_with_files(conn))
     return Restored(
         manifest=manifest,

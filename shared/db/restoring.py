@@ -131,6 +131,11 @@ class Snapshot:
     migrations: Sequence[AppliedMigration]
 
 
+def note_backup(conn: Connection, made_at: datetime) -> None:
+    """Note that there is a complete backup of this moment."""
+    conn.execute("INSERT INTO backups (made_at) VALUES (%s) ON CONFLICT DO NOTHING", (made_at,))
+
+
 def hold_snapshot(conn: Connection) -> None:
     """Let the next transaction of this connection see one state of the database, whatever others commit."""
     conn.isolation_level = IsolationLevel.REPEATABLE_READ

@@ -733,9 +733,15 @@ CREATE INDEX job_items_settled ON job_items (job_id, settled_at) WHERE settled_a
 CREATE INDEX job_items_of_a_task ON job_items (task_id);
 
 
--- Restores -----------------------------------------------------------------------------------------------------------
--- After a restore nobody knows what was done since the backup was made.
+-- Backups and restores -----------------------------------------------------------------------------------------------
 
+CREATE TABLE backups (
+    made_at timestamptz PRIMARY KEY
+);
+COMMENT ON TABLE backups IS
+    'A backup that `mailroom backup` completed, by the moment that its rows show.';
+
+-- After a restore nobody knows what was done since the backup was made.
 CREATE TABLE restores (
     id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
     at timestamptz NOT NULL DEFAULT now(),

@@ -21,7 +21,7 @@ TENANT_MINUTES = 5
 
 @dataclass(frozen=True, kw_only=True)
 class Unusual:
-    """Groups of failures that are open and new, and what waits of notifications.
+    """Groups of failures that are open and new, what waits of notifications, and when the last backup was made.
 
     `oldest_unpublished_at`: when the oldest came that is not in the feed yet. `oldest_unsent_at`: when the oldest fell
     due of those for open endpoints. `held_endpoints` are those that no person held; `held_since` is of the first.
@@ -32,6 +32,7 @@ class Unusual:
     oldest_unsent_at: datetime | None
     held_since: datetime | None
     held_endpoints: int
+    last_backup_at: datetime | None
 
 
 def unusual(conn: Connection) -> Unusual:
@@ -43,6 +44,7 @@ def unusual(conn: Connection) -> Unusual:
                 (SELECT count(*) FROM failure_groups WHERE state = 'open'
                  AND coalesce(regressed_at, first_seen) > now() - make_interval(mins => %s)) AS new_failure_groups,
                 (SELECT at FROM outbox ORDER BY id LIMIT 1) AS oldest_unpublished_at,
+                (SELECT max(made_at) FROM backups) AS last_backup_at,
                 (SELECT min(k.due_at) FROM endpoints e CROSS JOIN LATERAL (
                     SELECT due_at FROM tasks WHERE endpoint_id = e.id AND state = 'ready' AND kind = 'notify'
                     ORDER BY due_at LIMIT 1) k

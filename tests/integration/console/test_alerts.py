@@ -50,7 +50,7 @@ BROKEN = {
     *("OldestWaiting", "NothingReceived", "NewFailureGroup", "FailureShare", "ParkedGrowing", "RepairFailing"),
     *("NeedsReconnect", "TokenRefreshFailing", "FrontBudgetExhausted", "FrontUnavailable", "RejectedSignatures"),
     *("ClockSkew", "NoRecorder", "NoWorker", "NoSweeper", "ProcessSilent", "RollupStale", "RedisMemory"),
-    *("RedisNotDurable", "StorageFull", "SchemaBehind", "DoctorFinds", "EndpointHeld"),
+    *("RedisNotDurable", "StorageFull", "SchemaBehind", "DoctorFinds", "EndpointHeld", "BackupTooOld"),
 }
 STOPPED = {"PostgresqlAway", "RedisAway", "DeliveriesRefused"}
 UP = ('mailroom_redis_up{instance="console"}', 'mailroom_postgresql_up{instance="console"}')
@@ -85,6 +85,7 @@ class Installation:
         mailroom = Mailroom(environment=dict(self.environment))
         mailroom("tenant", "add", "Acme", "--company", "cmp_acme", "--api-token-file", token, "--no-check")
         with self._connect() as conn:
+            insert(conn, "backups", made_at=datetime.now(UTC) - timedelta(days=1))
             for kind in KINDS:
                 insert(conn, "processes", name=f"{kind}@a:1", kind=kind, seen_at=datetime.now(UTC) + timedelta(hours=1))
 
@@ -157,6 +158,7 @@ def _break_rows(conn: psycopg.Connection[Any]) -> None:
     insert(conn, "counters", name="token_refreshes:token_unavailable", value=5)
     held = {"state": "held", "held_cause": "failures", "held_at": now - timedelta(hours=1)}
     insert(conn, "endpoints", name="host", url="https://host.example/", secret=b"", **held)
+    conn.execute("UPDATE backups SET made_at = made_at - interval '1 day'")
     conn.execute("DELETE FROM processes")
     insert(conn, "processes", name="worker@b:1", kind="worker", seen_at=now - timedelta(minutes=5))
     conn.execute("DELETE FROM schema_migrations WHERE name = (SELECT max(name) FROM schema_migrations)")

@@ -141,6 +141,8 @@ def test_a_backup_under_load_is_restored_and_nothing_is_lost_or_done_twice(
     harness.record()
     with load(harness):
         made = document(run(harness, "backup", str(tmp_path / "backup"), "--json"))
+    made_at = datetime.fromisoformat(made["made_at"])
+    assert harness.sql("SELECT made_at FROM backups") == [(made_at,)]
     settle(harness)
     lost = mail(harness, count=2, attachments=FILE)
     settle(harness)
@@ -154,6 +156,7 @@ def test_a_backup_under_load_is_restored_and_nothing_is_lost_or_done_twice(
         shutil.rmtree(tmp_path / "files")
         restored = document(run(harness, "restore", str(tmp_path / "backup"), "--json", DATABASE_URL=empty_database))
     assert made["files"]["number"] == restored["files"] >= 2
+    assert harness.sql("SELECT made_at FROM backups") == [(made_at,)]
     assert (made["feed_epoch"], restored["repaired_tenants"]) == (epoch, 1)
     assert harness.sql("SELECT previous_epoch, epoch FROM feed_state") == [(epoch, restored["feed_epoch"])]
     assert harness.one("SELECT count(*)::int FROM events") < events

@@ -38,9 +38,10 @@ OWN = {
 
 @pytest.fixture
 def ports(start: Start, database: str, redis_db: str) -> dict[str, int]:
-    """Start all processes, with a tenant that has a token; return the port of the metrics of each."""
+    """Start all processes, with a tenant that has a token and a backup; return the port of the metrics of each."""
     with psycopg.connect(database, autocommit=True) as conn:
         tenant = insert_id(conn, "tenants", name="Acme", company_id="cmp_acme")
+        insert(conn, "backups", made_at=datetime.now(UTC))
         insert(conn, "connections", tenant_id=tenant, kind="oauth", secret=b"", expires_at=datetime.now(UTC))
     door = free_port()
     servers = {"DATABASE_URL": database, "REDIS_URL": redis_db}

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import yaml
 
-from docs.settings_table import BEGIN, END, FOR_COMPOSE, example, table
+from docs.settings_table import BEGIN, END, FOR_COMPOSE, FOR_TRACES, example, table
 
 ROOT = Path(__file__).parents[3]
 PACKAGES = ("ingest", "workers", "console", "shared", "sandbox", "bench")
@@ -49,7 +49,7 @@ def test_the_readme_has_the_current_settings_table() -> None:
 
 def test_the_table_has_a_row_for_every_setting() -> None:
     named = set(re.findall(r"^\| `([A-Z_]+)`", table(), re.MULTILINE))
-    assert named == set(re.findall(r"^#([A-Z_]+)=", example().removesuffix(FOR_COMPOSE), re.MULTILINE))
+    assert named == set(re.findall(r"^#([A-Z_]+)=", example().removesuffix(FOR_TRACES + FOR_COMPOSE), re.MULTILINE))
 
 
 def test_the_example_has_every_variable_of_compose() -> None:

@@ -93,6 +93,8 @@ CASES: list[tuple[str, dict[str, str], dict[str, str]]] = [
     ("RedisNotDurable", {check("redis sync"): change(1, 0)}, {check("redis sync"): "1x120"}),
     ("StorageFull", {check("storage"): change(1, 0)}, {check("storage"): "1x59 0x2 1x59"}),
     ("SchemaBehind", {check("migrations"): change(1, 0)}, {check("migrations"): "1x59 0x5 1x59"}),
+    ("BackupTooOld", {"mailroom_backup_age_seconds": "129000+60x119"}, {"mailroom_backup_age_seconds": "9000+60x119"}),
+    ("BackupTooOld", {"mailroom_backup_age_seconds": "900000x120"}, {}),
     ("DoctorFinds", {check("connections"): change(1, 0)}, {check("parked: paused"): change(1, 0)}),
     ("DoctorFinds", {check("token_keys"): "0x120"}, {check("token_keys"): "0x120", "mailroom_redis_up": "_x120"}),
     ("NoDoor", {'mailroom_build_info{kind="door"}': "1x59 _x60"}, {}),
