@@ -13,6 +13,7 @@ from shared.settings import REQUIRED_IN_PRODUCTION, SECRETS, Settings, load
 from shared.storage import check_storage_url
 
 KEY = "bWFpbHJvb20ncyB0ZXN0cywgbm90IGEgc2VjcmV0ISE="
+DSN = "https://0123456789abcdef@o1.ingest.sentry.example:8443/sub/4505"
 PRODUCTION = {
     "MAILROOM_ENV": "production",
     "DATABASE_URL": "postgresql://db/mailroom",
@@ -88,6 +89,9 @@ def test_missing_settings_are_reported_beside_wrong_ones(monkeypatch: pytest.Mon
         ("LOG_LEVEL", "info"),
         ("TOKEN_KEYS", "hunter2"),
         ("TOKEN_KEYS", f"{KEY},hunter2"),
+        ("SENTRY_DSN", "https://sentry.example/7"),
+        ("SENTRY_DSN", "https://key@sentry.example/project"),
+        ("SENTRY_DSN", "key@sentry.example/7"),
     ],
 )
 def test_a_wrong_value_is_refused_by_name(monkeypatch: pytest.MonkeyPatch, name: str, value: str) -> None:
@@ -107,7 +111,7 @@ def test_keys_are_a_list_newest_first(monkeypatch: pytest.MonkeyPatch, value: st
 
 @pytest.mark.parametrize("name", SECRETS)
 def test_a_secret_may_come_from_a_file(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, name: str) -> None:
-    given = PRODUCTION[name] if name.endswith("_URL") else KEY
+    given = {"SENTRY_DSN": DSN, **PRODUCTION}[name] if name.endswith(("_URL", "_DSN")) else KEY
     (tmp_path / "secret").write_text(f"{given}\n")
     found = getattr(load_with(monkeypatch, **{f"{name}_FILE": str(tmp_path / "secret")}), name.lower())
     found = found[0] if isinstance(found, list) else found
