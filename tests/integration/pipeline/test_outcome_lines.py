@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+from contextlib import closing
 from io import StringIO
 from typing import TYPE_CHECKING, Any
 
@@ -15,6 +16,7 @@ from shared.process.logs import configure
 from shared.settings import Settings
 from tests.integration.console.console_process import running_console
 from tests.integration.door.door_process import running_door
+from tests.integration.host.delivering import HostApplication, Mailroom
 from tests.integration.pipeline.harness import TO_NORA, Harness
 from tests.integration.pipeline.test_recording import envelope, receive
 from tests.integration.start.celery_processes import COMMANDS, running, settings
@@ -128,6 +130,29 @@ def test_an_outcome_of_a_task_is_a_line(
     assert (line["delivery_id"], line["event_id"], line["tenant_id"]) == (delivery, event_id, tenant)
     assert (line["task_id"], line["conversation_id"], line["kind"]) == (task, conversation, "apply_action")
     assert line.get("code") == code
+
+
+def test_one_id_leads_from_the_record_to_the_last_notification(
+    database: str, redis_db: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, log: StringIO
+) -> None:
+    monkeypatch.setenv("ENDPOINT_NETWORKS", "127.0.0.0/8")
+    monkeypatch.setenv("SECRET_KEY", "a key for the links to files in the tests")
+    with HostApplication() as host, closing(Mailroom(database, redis_db, tmp_path / "files")) as mailroom:
+        mailroom.connect(action="archive")
+        mailroom.add_endpoint(host)
+        mailroom.receive_mail(attachments=[{"filename": "a", "size": 9, "content_type": "text/plain"}])
+        mailroom.work()
+        mailroom.notify()
+        delivery = mailroom.one("SELECT id FROM deliveries").hex
+    told = [(line["event"], line.get("kind"), line["level"]) for line in lines(log, "") if "delivery_id" in line]
+    assert {line["delivery_id"] for line in lines(log, "") if "delivery_id" in line} == {delivery}
+    assert told == [
+        ("delivery_recorded", None, "info"),
+        ("task_done", "store_attachment", "info"),
+        ("task_done", "apply_action", "info"),
+        ("notification_sent", "notify", "info"),  # the message
+        ("notification_sent", "notify", "info"),  # the action
+    ]
 
 
 def test_no_content_of_a_delivery_is_logged(harness: Harness, log: StringIO) -> None:

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import subprocess
 import sys
-from collections.abc import Iterator
+import threading
+from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
-from opentelemetry.sdk.trace.export import SimpleSpanProcessor
+from opentelemetry.sdk.trace import ReadableSpan
+from opentelemetry.sdk.trace.export import BatchSpanProcessor, SimpleSpanProcessor, SpanExportResult
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 from structlog.testing import capture_logs
 
@@ -134,6 +136,23 @@ def test_an_error_leaves_only_its_code() -> None:
     [span] = exporter.get_finished_spans()
     assert span.status.description == "ValueError"
     assert "nora" not in span.to_json()
+
+
+def test_a_collector_that_hangs_holds_no_process_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("shared.process.open_telemetry.STOP_SECONDS", 0.1)
+    goes_on = threading.Event()
+
+    class Hanging(InMemorySpanExporter):
+        def export(self, spans: Sequence[ReadableSpan]) -> SpanExportResult:
+            goes_on.wait(60)
+            return super().export(spans)
+
+    tracing.use(OpenTelemetryTracer("test", BatchSpanProcessor(exporter := Hanging())))
+    with tracing.receive(DELIVERIES[0], AT):
+        pass
+    tracing.stop()
+    assert exporter.get_finished_spans() == ()
+    goes_on.set()
 
 
 def test_what_is_done_outside_of_an_attempt_has_no_span() -> None:
