@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import shlex
+import tomllib
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -101,3 +102,16 @@ def test_a_hook_downloads_nothing() -> None:
     (repository,) = yaml.safe_load((ROOT / ".pre-commit-config.yaml").read_text(encoding="utf-8"))["repos"]
     assert repository["repo"] == "local"
     assert {hook["language"] for hook in repository["hooks"]} == {"system"}
+
+
+def test_every_file_names_the_same_version() -> None:
+    version = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]["version"]
+    named = {
+        "CHANGELOG.md": r"^## \[(\d[\d.]*)\]",
+        "docker-compose.yml": r"image: mailroom(?:-sandbox)?:([\d.]+)$",
+        "deploy/kubernetes/kustomization.yaml": r'newTag: "([\d.]+)"',
+        "docs/deploy.md": r"/mailroom:([\d.]+)",
+        "docs/openapi.json": r'^  "version": "([\d.]+)"',
+    }
+    for path, pattern in named.items():
+        assert re.findall(pattern, (ROOT / path).read_text(encoding="utf-8"), re.MULTILINE)[0] == version, path
