@@ -47,7 +47,7 @@ def slug(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def install_packages(folder: Path) -> None:
-    """Install requirements.txt into `.packages` with uv, which takes a second, and else with pip, as a platform does."""
+    """Install requirements.txt into `.packages` with uv, which takes a second, else with pip as a platform does."""
     options = ("install", "-q", "-r", "requirements.txt")
     uv = [Path(sys.executable).with_name("uv"), "pip", *options, "--system-certs"]
     own = {**os.environ, "VIRTUAL_ENV": str(folder / ".packages")}

@@ -81,7 +81,7 @@ def test_fronts_hosts_are_named_in_the_settings_only() -> None:
 
 def checks_of_lint(script: str) -> list[str]:
     """Return the checks that `./run lint` runs, read from the script."""
-    function = script[script.index("lint() {") :].partition("\n}\n")[0]
+    function = script[script.index("lint() {") :].partition("\n}\n")[0].replace("\\\n", "")
     loop = re.search(r"for check in (.*); do", function)
     assert loop
     syntax = re.findall(r"^ +((?:ba)?sh -n .*) \|\| status=1$", function, re.MULTILINE)
@@ -89,7 +89,7 @@ def checks_of_lint(script: str) -> list[str]:
 
 
 def test_checks_are_found_in_the_script() -> None:
-    script = 'lint() {\n    for check in "a b" c; do\n    done\n    sh -n run || status=1\n    return $status\n}\n'
+    script = 'lint() {\n    for check in "a b" \\\n  c; do\n    done\n    sh -n run || status=1\n    return 0\n}\n'
     assert checks_of_lint(script) == [".venv/bin/a b", ".venv/bin/c", "sh -n run"]
 
 
