@@ -1,4 +1,4 @@
-"""The project's files agree with each other: settings, README, hooks and lengths."""
+"""The project's files agree with each other: settings, pages, hooks and lengths."""
 
 from __future__ import annotations
 
@@ -41,10 +41,10 @@ def test_the_example_environment_is_current() -> None:
     assert current == example(), "run: python -m docs.settings_table env > .env.example"
 
 
-def test_the_readme_has_the_current_settings_table() -> None:
-    text = (ROOT / "README.md").read_text(encoding="utf-8")
+def test_the_configuration_page_has_the_current_settings_table() -> None:
+    text = (ROOT / "docs" / "configuration.md").read_text(encoding="utf-8")
     block = re.search(f"^{re.escape(BEGIN)}.*?{re.escape(END)}\n", text, re.MULTILINE | re.DOTALL)
-    assert block, f"no {BEGIN} … {END} in README.md; python -m docs.settings_table prints it"
+    assert block, f"no {BEGIN} … {END} in docs/configuration.md; python -m docs.settings_table prints it"
     assert block.group() == table(), "replace the block by what python -m docs.settings_table prints"
 
 
