@@ -78,7 +78,9 @@ def _object(name: str, schema: Any) -> str:
         for field, each in schema.get("properties", {}).items()
     ]
     table = ["| field | type | meaning |", "| --- | --- | --- |", *rows, ""] if rows else [_type(schema), ""]
-    return "\n".join([f"### {name}", "", *([_cell(schema["description"]), ""] if "description" in schema else []), *table])
+    return "\n".join(
+        [f"### {name}", "", *([_cell(schema["description"]), ""] if "description" in schema else []), *table]
+    )
 
 
 def _type(schema: Any) -> str:

@@ -34,6 +34,8 @@ ELSEWHERE = {
 GENERATED = {"commands": commands, "routes": routes, "licences": table}
 MARK = re.compile(r"^The site built by `\./run docs` .*\n\n<!-- generated: (\w+) -->\n", re.MULTILINE)
 LINK = re.compile(r"(\]\()(?!https?:|#)([^)\s#]+)")
+COMMENT = re.compile(r"^ *<!-- .* -->\n", re.MULTILINE)
+ITEM = re.compile(r"(?:[-*]|\d+\.) ")
 INDENTED = re.compile(r"^( *)(.*)$")
 
 
@@ -48,8 +50,10 @@ def sources() -> Iterator[tuple[Path, str]]:
 def page(path: Path, place: str) -> str:
     """Return a page as the site has it: complete, with links that lead to places in the site."""
     text = MARK.sub(lambda found: GENERATED[found[1]](), path.read_text(encoding="utf-8"))
-    linked = LINK.sub(lambda found: found[1] + os.path.relpath(place_of(path.parent / found[2]), Path(place).parent), text)
-    return indented_by_four(linked)
+    linked = LINK.sub(
+        lambda found: found[1] + os.path.relpath(place_of(path.parent / found[2]), Path(place).parent), text
+    )
+    return indented_by_four(COMMENT.sub("", linked))
 
 
 def place_of(target: Path) -> str:
@@ -64,41 +68,50 @@ def place_of(target: Path) -> str:
 
 
 def linked_files() -> set[Path]:
-    """Return the files of the source that pages link to."""
+    """Return the files that pages link to, pictures among them, apart from pages."""
     found = {
         (path.parent / link).resolve() for path, _ in sources() for _, link in LINK.findall(path.read_text("utf-8"))
     }
-    return {path for path in found if place_of(path).startswith("files/")}
+    return found - {path for path, _ in sources()}
 
 
 def indented_by_four(text: str) -> str:
-    """Indent what belongs to an item of a list by four spaces a level, as Zensical's Markdown wants it.
+    """Indent what belongs to an item of a list by four spaces a level, and put blank lines where items have parts.
 
-    The forge's Markdown takes two or three, and the pages are written so. Code keeps its own indentation.
+    Zensical's Markdown wants it so. The forge's Markdown takes two or three spaces, and the pages are written so. Code
+    keeps its own indentation.
     """
-    lines, fence = [], None
+    lines: list[str] = []
+    fence, has_parts = None, False
     for line in text.splitlines():
         spaces, rest = INDENTED.findall(line)[0]
         depth = len(spaces)
-        if fence is None:
-            new = 4 * -(-depth // 4)
-            fence = (depth, new) if rest.startswith("```") else None
-        else:
-            new = max(0, depth - fence[0]) + fence[1] if rest else 0
+        if fence:
+            lines.append(" " * (max(0, depth - fence[0]) + fence[1]) + rest if rest else "")
             fence = None if rest == "```" and depth == fence[0] else fence
+            continue
+        new = 4 * -(-depth // 4)
+        if ITEM.match(rest):
+            lines += [""] if has_parts and lines[-1] else []
+            has_parts = False
+        has_parts |= not rest
+        fence = (depth, new) if rest.startswith("```") else None
         lines.append(" " * new + rest)
     return "\n".join(lines) + "\n"
 
 
 def write_pages(folder: Path) -> None:
-    """Write all pages, pictures and the OpenAPI document into the folder."""
+    """Write all pages into the folder, and the files that they link to."""
     for path, place in sources():
         _write(folder / place, page(path, place))
     for path in linked_files():
-        text = path.read_text(encoding="utf-8")
-        _write(folder / place_of(path), f"# {path.relative_to(ROOT).as_posix()}\n\n````text\n{text}````\n")
-    shutil.copytree(DOCS / "pictures", folder / "pictures")
-    shutil.copy(DOCS / "openapi.json", folder)
+        place = folder / place_of(path)
+        if path.is_relative_to(DOCS):
+            place.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy(path, place)
+        else:
+            text = path.read_text(encoding="utf-8")
+            _write(place, f"# {path.relative_to(ROOT).as_posix()}\n\n````text\n{text}````\n")
 
 
 def _write(path: Path, text: str) -> None:

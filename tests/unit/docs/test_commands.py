@@ -13,6 +13,7 @@ import click
 import pytest
 from click.testing import CliRunner
 
+from bench import catalogue as benchmarks
 from bench.faults.catalogue import catalogue, chosen
 from console.cli import main
 from tests.documents import (
@@ -40,7 +41,7 @@ LANGUAGES = {"sh", "text", "python", "json", "toml"}
 SHELL_PROGRAMS = {"curl", "export"}
 OURS = {"mailroom", "./run", "/opt/mailroom/.venv/bin/mailroom"}
 #: The commands of ./run that are not those of mailroom.
-SCRIPT = set(re.findall(r"^    (\w+)\) ", text_of("run").partition('case ${1-} in')[2], re.MULTILINE))
+SCRIPT = set(re.findall(r"^    (\w+)\) ", text_of("run").partition("case ${1-} in")[2], re.MULTILINE))
 #: shellcheck's rules that a block cannot keep, because a person types it and another block goes before.
 LOOSE = "SC2034,SC2086,SC2154,SC1090,SC1091,SC2164,SC2035"
 
@@ -72,8 +73,12 @@ def parse(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Callable[[str], in
     return parse
 
 
-def test_each_block_names_its_language() -> None:
-    unnamed = [f"{block.page}:{block.line}" for page in PAGES for block in blocks(page) if block.language not in LANGUAGES]
+def test_each_block_is_fenced_and_names_its_language() -> None:
+    indented = [page for page in PAGES if any(token.type == "code_block" for token in MARKDOWN.parse(text_of(page)))]
+    assert indented == []
+    unnamed = [
+        f"{block.page}:{block.line}" for page in PAGES for block in blocks(page) if block.language not in LANGUAGES
+    ]
     assert unnamed == []
 
 
@@ -119,11 +124,15 @@ def test_a_command_named_in_a_sentence_exists(page: str, named: str) -> None:
 @pytest.mark.parametrize("block", SHELL, ids=[f"{block.page}:{block.line}" for block in SHELL])
 def test_a_block_is_typed_by_a_test_or_has_a_reason(block: Block) -> None:
     here = block in typed_beside_a_console(block.page)
-    unknown = set() if typed_by(block) else {
-        command
-        for command in block.commands
-        if not not_typed(command) and not (here and (list(ours(command)) or {*words(command)[:1]} & SHELL_PROGRAMS))
-    }
+    unknown = (
+        set()
+        if typed_by(block)
+        else {
+            command
+            for command in block.commands
+            if not not_typed(command) and not (here and (list(ours(command)) or {*words(command)[:1]} & SHELL_PROGRAMS))
+        }
+    )
     assert unknown == set(), "let a test type it, or say in tests/documents.py why none does"
 
 
@@ -136,6 +145,11 @@ def test_the_tests_that_type_blocks_read_them() -> None:
 def test_each_reason_is_needed() -> None:
     reasons = {not_typed(command) for command in COMMANDS}
     assert set(NOT_TYPED.values()) == reasons - {""}
+
+
+def test_the_benchmarks_on_the_pages_exist() -> None:
+    named = {words(command)[2] for command in COMMANDS if command.startswith("./run bench")}
+    assert named == {*benchmarks.catalogue(), benchmarks.ALL}
 
 
 def test_the_faults_on_the_pages_exist() -> None:
