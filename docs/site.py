@@ -1,7 +1,7 @@
 """Build the documentation site: `python -m docs.site [FOLDER]`. A link that leads nowhere fails the build.
 
-The pages of docs/ are copied, the generated parts are filled in, and Zensical makes HTML of them. Links to files of the source
-lead to a page that shows the file.
+The pages of docs/ are copied, the generated parts are filled in, and Zensical makes HTML of them. Links to files of the
+source lead to a page that shows the file.
 """
 
 from __future__ import annotations

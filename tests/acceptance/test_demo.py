@@ -85,10 +85,9 @@ def test_the_demo_shows_mail_in_the_host_application_and_again_after_a_restart(d
     assert "Invoice 2026-118.pdf" in demo.page(INES)
     [endpoint] = demo.json("endpoint", "list")
     assert (endpoint["tenant"], endpoint["state"]) == ("Harbour Goods", "open")
-    for block in ("look", "send"):
-        demo.types(
-            QUICKSTART[f"quickstart: {block}"].replace("EVT", demo.json("event", "list")["events"][0]["event_id"])
-        )
+    event = demo.json("event", "list")[0]
+    for text in QUICKSTART.values():
+        demo.types(text.replace("EVT", event["event_id"]))
     demo.stop()
     assert f"an application gets mail at  http://localhost:{demo.host_port}/" in demo.log.read_text(encoding="utf-8")
     assert "ENDPOINT_NETWORKS" not in demo.published()
