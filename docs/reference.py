@@ -52,19 +52,18 @@ def _operations(document: Any, tag: str) -> Iterator[tuple[str, str, Any]]:
 
 
 def _route(method: str, path: str, operation: Any) -> str:
-    named = {str(each["in"]): f"{each['in']}" for each in operation.get("parameters", ())}
     rows = [
-        f"| `{each['name']}` | {named[each['in']]} | {_cell(each.get('description', ''))} |"
+        f"| `{each['name']}` | {each['in']} | {_cell(each.get('description', ''))} |"
         for each in operation.get("parameters", ())
     ]
-    table = ["| parameter | in | meaning |", "| --- | --- | --- |", *rows, ""] if rows else []
     taken = [f"It takes {_content(operation['requestBody'])}.", ""] if "requestBody" in operation else []
     given = [
         f"{status}: {_content(answer) or answer['description']}."
         for status, answer in sorted(operation["responses"].items())
         if status.startswith("2")
     ]
-    return "\n".join([f"### {method} {path}", "", operation["summary"], "", *table, *taken, *given, ""])
+    heading = [f"### {method} {path}", "", operation["summary"], ""]
+    return "\n".join([*heading, *_table("parameter", "in", rows), *taken, *given, ""])
 
 
 def _content(described: Any) -> str:
@@ -77,10 +76,12 @@ def _object(name: str, schema: Any) -> str:
         f"| `{field}` | {_type(each)} | {_cell(each.get('description', ''))} |"
         for field, each in schema.get("properties", {}).items()
     ]
-    table = ["| field | type | meaning |", "| --- | --- | --- |", *rows, ""] if rows else [_type(schema), ""]
-    return "\n".join(
-        [f"### {name}", "", *([_cell(schema["description"]), ""] if "description" in schema else []), *table]
-    )
+    described = [_cell(schema["description"]), ""] if "description" in schema else []
+    return "\n".join([f"### {name}", "", *described, *(_table("field", "type", rows) or [_type(schema), ""])])
+
+
+def _table(first: str, second: str, rows: list[str]) -> list[str]:
+    return [f"| {first} | {second} | meaning |", "| --- | --- | --- |", *rows, ""] if rows else []
 
 
 def _type(schema: Any) -> str:

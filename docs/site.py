@@ -105,13 +105,13 @@ def write_pages(folder: Path) -> None:
     for path, place in sources():
         _write(folder / place, page(path, place))
     for path in linked_files():
-        place = folder / place_of(path)
+        target = folder / place_of(path)
         if path.is_relative_to(DOCS):
-            place.parent.mkdir(parents=True, exist_ok=True)
-            shutil.copy(path, place)
+            target.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy(path, target)
         else:
             text = path.read_text(encoding="utf-8")
-            _write(place, f"# {path.relative_to(ROOT).as_posix()}\n\n````text\n{text}````\n")
+            _write(target, f"# {path.relative_to(ROOT).as_posix()}\n\n````text\n{text}````\n")
 
 
 def _write(path: Path, text: str) -> None:

@@ -118,5 +118,4 @@ def test_the_commands_for_curl_and_from_elsewhere_work(
         places |= {"/tenants/1/": f"/tenants/{number}/", "wait=20": "wait=0"}
         for block in blocks:
             in_a_shell(block, shell, places)
-    [users] = conn.execute("SELECT count(*) FROM users WHERE external_id = '17'").fetchone() or ()
-    assert users == 1
+    assert conn.execute("SELECT count(*) FROM users WHERE external_id = '17'").fetchone() == (1,)
