@@ -87,7 +87,7 @@ def test_the_demo_shows_mail_in_the_host_application_and_again_after_a_restart(d
     assert (endpoint["tenant"], endpoint["state"]) == ("Harbour Goods", "open")
     event = demo.json("event", "list")[0]
     for text in QUICKSTART.values():
-        demo.types(text.replace("EVT", event["event_id"]))
+        demo.types(text.replace("EVT", event["id"]))
     demo.stop()
     assert f"an application gets mail at  http://localhost:{demo.host_port}/" in demo.log.read_text(encoding="utf-8")
     assert "ENDPOINT_NETWORKS" not in demo.published()
