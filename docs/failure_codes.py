@@ -19,7 +19,7 @@ def sections() -> str:
 
 def _section(code: str, text: FailureText) -> str:
     retry = f"mailroom task retry --code {code} --dry-run\n" if text.retry else ""
-    return f"### {code}\n\n{text.meaning} {text.what_to_do}\n\n```\nmailroom task list --code {code}\n{retry}```\n"
+    return f"### {code}\n\n{text.meaning} {text.what_to_do}\n\n```sh\nmailroom task list --code {code}\n{retry}```\n"
 
 
 if __name__ == "__main__":

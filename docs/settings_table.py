@@ -1,4 +1,4 @@
-"""Print the README's configuration table from Settings: `python -m docs.settings_table`.
+"""Print the table of docs/configuration.md from Settings: `python -m docs.settings_table`.
 
 With the argument `env` print the file `.env.example` instead.
 """
@@ -38,7 +38,7 @@ FOR_COMPOSE = """
 
 
 def table() -> str:
-    """Return the README's configuration table, between its two marks."""
+    """Return the table of docs/configuration.md, between its two marks."""
     rows = [f"| {_names(name)} | {_code(_default(field))} | {field.description} |" for name, field in _fields()]
     return "\n".join([BEGIN, "| setting | default | meaning |", "| --- | --- | --- |", *rows, END]) + "\n"
 

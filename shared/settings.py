@@ -56,7 +56,7 @@ T = TypeVar("T")
 class Settings(BaseSettings):
     """Everything that differs between two installations.
 
-    The README's configuration table repeats each field's description; a test compares the two.
+    The table of docs/configuration.md repeats each field's description; a test compares the two.
     """
 
     model_config = SettingsConfigDict(

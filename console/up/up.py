@@ -29,6 +29,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
 ROOT = Path(__file__).parents[2]
+# The Procfile stands beside the packages in the source, and beside this module in a wheel.
+PACKED_PROCFILE = Path(__file__).with_name("Procfile")
 RELEASE = "release"  # the Procfile's command that runs once; `up` migrates by itself
 # A demo has two programs more: a small Front, and one that sends mail through it.
 DEMO = {"sandbox": "python -m console sandbox serve --remember", "demo": "python -m console.up.demo"}
@@ -88,6 +90,15 @@ def commands(procfile: str, *, demo: bool) -> dict[str, str]:
     return listed | (DEMO if demo else {})
 
 
+def _procfile() -> Path:
+    return PACKED_PROCFILE if PACKED_PROCFILE.exists() else ROOT / "Procfile"
+
+
+def _typed() -> str:
+    """Return the command that people type: the source has a script for it."""
+    return "./run" if (ROOT / "run").exists() else "mailroom"
+
+
 def host_command(root: Path, data: Path, settings: Settings) -> str | None:
     """Return the command of the demo's host application.
 
@@ -114,7 +125,7 @@ def _run(demo: bool, data: Path, stop: stopping.Stop, stack: ExitStack) -> int:
     production = load().mailroom_env == "production"
     ensure_secrets(data, production=production)
     settings = load(*REQUIRED_IN_PRODUCTION) if production else load()
-    command_of = commands((ROOT / "Procfile").read_text(encoding="utf-8"), demo=demo)
+    command_of = commands(_procfile().read_text(encoding="utf-8"), demo=demo)
     if demo and (host := host_command(ROOT, data, settings)):
         command_of[HOST] = host
     ports = {name: getattr(settings, PORTS[name]) for name in command_of if name in PORTS}
@@ -213,13 +224,15 @@ def _welcome_once_all_listen(ports: Mapping[str, int], console: str) -> Callable
 
 def _way_in(console: str) -> str:
     is_link = not console.endswith("/")
-    return "(this link logs you in, once)" if is_link else "(./run admin add YOU@EXAMPLE.COM prints a link to log in)"
+    added = f"({_typed()} admin add YOU@EXAMPLE.COM prints a link to log in)"
+    return "(this link logs you in, once)" if is_link else added
 
 
 def _welcome(ports: Mapping[str, int], console: str) -> str:
+    typed = _typed()
     places = {
         "web": "Front sends its webhooks to  http://localhost:{}/webhooks/front",
-        "console": "customers connect Front at   http://localhost:{}/connect/… (./run tenant connect NAME)",
+        "console": f"customers connect Front at   http://localhost:{{}}/connect/… ({typed} tenant connect NAME)",
         "sandbox": "a small Front is at          http://localhost:{}/",
         HOST: "an application gets mail at  http://localhost:{}/ (examples/host)",
     }
@@ -231,9 +244,9 @@ def _welcome(ports: Mapping[str, int], console: str) -> str:
             f"  the console is at            {console}",
             f"                               {_way_in(console)}",
             "Try in another terminal:",
-            "  ./run status            count what waits, runs and is done",
-            "  ./run event list        list the events with their ids",
-            "  ./run event show EVT    show one event: its people, files, action and history",
+            f"  {typed} status            count what waits, runs and is done",
+            f"  {typed} event list        list the events with their ids",
+            f"  {typed} event show EVT    show one event: its people, files, action and history",
             "",
         ]
     )

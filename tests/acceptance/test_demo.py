@@ -1,9 +1,12 @@
-"""The demo: `mailroom up --demo` shows its mail in a host application, and ends with Ctrl-C."""
+"""The demo: `mailroom up --demo` shows its mail in a host application, and ends with Ctrl-C.
+
+Meanwhile the commands of the quickstart are typed."""
 
 from __future__ import annotations
 
 import shutil
 import signal
+import subprocess
 import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -13,12 +16,14 @@ import requests
 
 from bench.harness.ports import free_ports
 from bench.harness.processes import expect
-from tests.acceptance.stack import STARTS_WITHIN, Stack
+from tests.acceptance.stack import ROOT, STARTS_WITHIN, Stack
+from tests.documents import marked
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
 INES = "u-100"
+QUICKSTART = marked("docs/quickstart.md")
 
 
 class Demo(Stack):
@@ -37,6 +42,13 @@ class Demo(Stack):
     def page(self, user: str) -> str:
         """Return the page of the host application for a user."""
         return requests.get(f"http://127.0.0.1:{self.host_port}/users/{user}", timeout=10).text
+
+    def types(self, text: str) -> None:
+        """Type lines into a shell in the folder of the source, where `./run` is. Each has to succeed."""
+        ended = subprocess.run(
+            ["/bin/sh", "-euc", text], cwd=ROOT, env=self.environment, capture_output=True, text=True, check=False
+        )
+        assert ended.returncode == 0, ended.stdout + ended.stderr
 
     def stop(self) -> None:
         """End it as Ctrl-C does; no process may be left."""
@@ -73,6 +85,9 @@ def test_the_demo_shows_mail_in_the_host_application_and_again_after_a_restart(d
     assert "Invoice 2026-118.pdf" in demo.page(INES)
     [endpoint] = demo.json("endpoint", "list")
     assert (endpoint["tenant"], endpoint["state"]) == ("Harbour Goods", "open")
+    event = demo.json("event", "list")[0]
+    for text in QUICKSTART.values():
+        demo.types(text.replace("EVT", event["id"]))
     demo.stop()
     assert f"an application gets mail at  http://localhost:{demo.host_port}/" in demo.log.read_text(encoding="utf-8")
     assert "ENDPOINT_NETWORKS" not in demo.published()

@@ -13,12 +13,12 @@ import yaml
 
 from console.up.up import commands
 from shared.settings import SECRETS, Settings
+from tests.documents import marked
 from tests.integration.start.test_refused_settings import environment_of
 
 ROOT = Path(__file__).parents[3]
 PAGE = (ROOT / "docs" / "deploy.md").read_text(encoding="utf-8")
-BLOCK = re.compile(r"^ *<!-- deploy: (.*?) -->\n *```\n(.*?)^ *```$", re.MULTILINE | re.DOTALL)
-BLOCKS = {name: re.sub("^ {3}", "", lines, flags=re.M) for name, lines in BLOCK.findall(PAGE)}
+BLOCKS = {mark.removeprefix("deploy: "): text for mark, text in marked("docs/deploy.md").items()}
 PROGRAMS = commands((ROOT / "Procfile").read_text(), demo=False)
 MANIFESTS = ROOT / "deploy" / "kubernetes"
 

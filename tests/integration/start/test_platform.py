@@ -42,12 +42,12 @@ def slug(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for name in FOLDERS:
         shutil.copytree(ROOT / name, folder / name, ignore=shutil.ignore_patterns("__pycache__"))
     subprocess.run([sys.executable, "-m", "venv", folder / ".packages"], check=True)
-    _install(folder)
+    install_packages(folder)
     return folder
 
 
-def _install(folder: Path) -> None:
-    """Install with uv, which takes a second, and else with pip, as a platform does."""
+def install_packages(folder: Path) -> None:
+    """Install requirements.txt into `.packages` with uv, which takes a second, else with pip as a platform does."""
     options = ("install", "-q", "-r", "requirements.txt")
     uv = [Path(sys.executable).with_name("uv"), "pip", *options, "--system-certs"]
     own = {**os.environ, "VIRTUAL_ENV": str(folder / ".packages")}

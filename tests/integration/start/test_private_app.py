@@ -1,9 +1,8 @@
-"""README's section on private apps is typed line by line, with a small Front in Front's place."""
+"""The page on private apps is typed line by line, with a small Front in Front's place."""
 
 from __future__ import annotations
 
 import os
-import re
 import signal
 import subprocess
 from contextlib import suppress
@@ -17,6 +16,7 @@ from bench.harness.ports import free_ports
 from console.up.embedded import Valkey
 from sandbox.server import RunningSandbox, start_in_thread
 from sandbox.settings import SandboxSettings
+from tests.documents import marked
 from tests.integration.start.conftest import wait_until
 
 if TYPE_CHECKING:
@@ -25,10 +25,7 @@ if TYPE_CHECKING:
     from console.up.embedded import Postgres
 
 ROOT = Path(__file__).parents[3]
-BLOCK = re.compile(r"<!-- private app: (\w+) -->\n +```\n(.*?)\n +```", re.DOTALL)
-TYPED = {
-    name: re.sub("^ {3}", "", lines, flags=re.M) for name, lines in BLOCK.findall((ROOT / "README.md").read_text())
-}
+TYPED = {mark.removeprefix("private app: "): text for mark, text in marked("docs/private-app.md").items()}
 SIGNING_KEY, TOKEN, COMPANY = "the-app-secret-of-step-1", "the-api-token-of-step-2", "cmp_us"
 NORA = "nora@your.company"
 

@@ -10,9 +10,8 @@ from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).parents[3]
-DOCUMENTS = [*sorted(ROOT.glob("*.md")), *sorted((ROOT / "docs").rglob("*.md"))]
-PAGES = [path.relative_to(ROOT).as_posix() for path in DOCUMENTS]
+from tests.documents import MARKDOWN, PAGES, ROOT, text_of
+
 DECISIONS = sorted((ROOT / "docs" / "decisions").glob("[0-9]*.md"))
 FOLDERS = "ingest|workers|shared|console|sandbox|bench|tests|deploy|docs"
 NAMED_PATH = re.compile(rf"`((?:{FOLDERS})/[^`\s]*)`")
@@ -20,10 +19,6 @@ LINK = re.compile(r"\]\((?!https?:)([^)\s]*)\)")
 HEADING = re.compile(r"^#+ (.*)$", re.MULTILINE)
 #: Placeholders for a name that the reader chooses.
 EXAMPLES = re.compile(r"NAME|NNNN|…|\*|\{")
-
-
-def text_of(page: str) -> str:
-    return (ROOT / page).read_text(encoding="utf-8")
 
 
 @pytest.mark.parametrize("page", PAGES)
@@ -50,6 +45,18 @@ def anchors(text: str) -> set[str]:
 
 def test_an_anchor_is_a_heading_in_lower_case() -> None:
     assert anchors("# From bytes to the row\n## What it's for\n") == {"from-bytes-to-the-row", "what-its-for"}
+
+
+def sentences(page: str) -> set[str]:
+    """Return the sentences of a page with seven words or more."""
+    texts = [token.content.replace("\n", " ") for token in MARKDOWN.parse(text_of(page)) if token.type == "inline"]
+    return {each for text in texts for each in re.split(r"(?<=[.!?:])\s+", text) if len(each.split()) >= 7}
+
+
+def test_no_sentence_of_the_readme_stands_on_another_page() -> None:
+    mine = sentences("README.md")
+    assert len(mine) > 3
+    assert {page: same for page in PAGES if page != "README.md" and (same := mine & sentences(page))} == {}
 
 
 def test_the_index_names_every_decision_in_order() -> None:

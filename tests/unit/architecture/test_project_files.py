@@ -1,9 +1,10 @@
-"""The project's files agree with each other: settings, README, hooks and lengths."""
+"""The project's files agree with each other: settings, pages, hooks and lengths."""
 
 from __future__ import annotations
 
 import re
 import shlex
+import tomllib
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -40,10 +41,10 @@ def test_the_example_environment_is_current() -> None:
     assert current == example(), "run: python -m docs.settings_table env > .env.example"
 
 
-def test_the_readme_has_the_current_settings_table() -> None:
-    text = (ROOT / "README.md").read_text(encoding="utf-8")
+def test_the_configuration_page_has_the_current_settings_table() -> None:
+    text = (ROOT / "docs" / "configuration.md").read_text(encoding="utf-8")
     block = re.search(f"^{re.escape(BEGIN)}.*?{re.escape(END)}\n", text, re.MULTILINE | re.DOTALL)
-    assert block, f"no {BEGIN} … {END} in README.md; python -m docs.settings_table prints it"
+    assert block, f"no {BEGIN} … {END} in docs/configuration.md; python -m docs.settings_table prints it"
     assert block.group() == table(), "replace the block by what python -m docs.settings_table prints"
 
 
@@ -80,7 +81,7 @@ def test_fronts_hosts_are_named_in_the_settings_only() -> None:
 
 def checks_of_lint(script: str) -> list[str]:
     """Return the checks that `./run lint` runs, read from the script."""
-    function = script[script.index("lint() {") :].partition("\n}\n")[0]
+    function = script[script.index("lint() {") :].partition("\n}\n")[0].replace("\\\n", "")
     loop = re.search(r"for check in (.*); do", function)
     assert loop
     syntax = re.findall(r"^ +((?:ba)?sh -n .*) \|\| status=1$", function, re.MULTILINE)
@@ -88,7 +89,7 @@ def checks_of_lint(script: str) -> list[str]:
 
 
 def test_checks_are_found_in_the_script() -> None:
-    script = 'lint() {\n    for check in "a b" c; do\n    done\n    sh -n run || status=1\n    return $status\n}\n'
+    script = 'lint() {\n    for check in "a b" \\\n  c; do\n    done\n    sh -n run || status=1\n    return 0\n}\n'
     assert checks_of_lint(script) == [".venv/bin/a b", ".venv/bin/c", "sh -n run"]
 
 
@@ -101,3 +102,16 @@ def test_a_hook_downloads_nothing() -> None:
     (repository,) = yaml.safe_load((ROOT / ".pre-commit-config.yaml").read_text(encoding="utf-8"))["repos"]
     assert repository["repo"] == "local"
     assert {hook["language"] for hook in repository["hooks"]} == {"system"}
+
+
+def test_every_file_names_the_same_version() -> None:
+    version = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]["version"]
+    named = {
+        "CHANGELOG.md": r"^## \[(\d[\d.]*)\]",
+        "docker-compose.yml": r"image: mailroom(?:-sandbox)?:([\d.]+)$",
+        "deploy/kubernetes/kustomization.yaml": r'newTag: "([\d.]+)"',
+        "docs/deploy.md": r"/mailroom:([\d.]+)",
+        "docs/openapi.json": r'^  "version": "([\d.]+)"',
+    }
+    for path, pattern in named.items():
+        assert re.findall(pattern, (ROOT / path).read_text(encoding="utf-8"), re.MULTILINE)[0] == version, path

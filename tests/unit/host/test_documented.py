@@ -1,4 +1,4 @@
-"""The documents about the hand-over say what is sent, and the receiver in the README receives it."""
+"""The page about the hand-over says what is sent, and its receiver receives it."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ import pytest
 from shared.host.body import build
 from shared.host.notification import TYPES
 from shared.host.signature import encode_secret, signed_headers
+from tests.documents import marked
 from tests.unit.host.builders import LINKS, checked, event, file, notification
 from workers.notifying.decisions import SCHEDULE
 
@@ -24,14 +25,12 @@ SECRET, OTHER = encode_secret(b"k" * 32), encode_secret(b"o" * 32)
 
 @pytest.fixture
 def receiver(monkeypatch: pytest.MonkeyPatch) -> Any:
-    """The application in the README, as a client sees it."""
+    """The application on the page, as a client sees it."""
     monkeypatch.setenv("WEBHOOK_SECRET", SECRET)
-    readme = (ROOT / "README.md").read_text(encoding="utf-8")
-    code = re.search(r"<!-- receiver -->\n```python\n(.*?)```", readme, re.DOTALL)
-    assert code
-    assert len([line for line in code[1].splitlines() if line]) <= 15
+    code = marked("docs/host.md")["receiver"]
+    assert len([line for line in code.splitlines() if line]) <= 15
     names: dict[str, Any] = {"__name__": "receiver"}
-    exec(compile(code[1], "README.md", "exec"), names)
+    exec(compile(code, "docs/host.md", "exec"), names)
     return names["app"].test_client()
 
 
@@ -43,18 +42,18 @@ def post(receiver: Any, body: bytes, secret: str) -> tuple[int, str]:
     return status, printed.getvalue()
 
 
-def test_the_receiver_in_the_readme_sees_user_subject_and_file(receiver: Any) -> None:
+def test_the_receiver_sees_user_subject_and_file(receiver: Any) -> None:
     body = build(notification(event=event(files=[file()])), links=LINKS)
     status, printed = post(receiver, body, SECRET)
     assert status == 204
     assert printed.startswith("['17'] Staircase for Quay 4 ['https://mail.acme.example/api/v1/attachments/1/content?")
 
 
-def test_the_receiver_in_the_readme_refuses_another_signature(receiver: Any) -> None:
+def test_the_receiver_refuses_another_signature(receiver: Any) -> None:
     assert post(receiver, build(notification(), links=LINKS), OTHER) == (401, "")
 
 
-def test_the_receiver_in_the_readme_takes_every_type(receiver: Any) -> None:
+def test_the_receiver_takes_every_type(receiver: Any) -> None:
     bodies = [build(notification(each, event=None, facts={}), links=LINKS) for each in ("ping", "tenant.connected")]
     assert [post(receiver, body, SECRET) for body in bodies] == [(204, "")] * 2
 

@@ -150,20 +150,22 @@ def test_compose_opens_ports_on_this_machine_alone() -> None:
 
 def test_metrics_and_readiness_have_one_port_everywhere_that_nobody_outside_reaches() -> None:
     port = SERVICES["web"]["environment"]["METRICS_PORT"]
-    readme = (ROOT / "README.md").read_text()
+    page = (ROOT / "docs" / "configuration.md").read_text()
     exposed = re.search(r"^EXPOSE (.*)$", DOCKERFILE, re.MULTILINE)
     assert exposed
     assert f" METRICS_PORT={port} " in DOCKERFILE
-    assert f"`METRICS_PORT={port}`" in readme
+    assert f"`METRICS_PORT={port}`" in page
     assert str(port) not in exposed[1].split()
     assert str(port) not in str([service.get("ports") for service in SERVICES.values()])
     assert port not in {Settings().port, Settings().console_port, Settings().sandbox_port}
 
 
-def test_the_readme_names_the_one_path_of_the_door_that_a_proxy_forwards() -> None:
-    readme = (ROOT / "README.md").read_text()
-    assert f"A proxy forwards `{WEBHOOKS}` to `PORT`, and nothing else of the door." in readme
-    passed = re.findall(r"`https://your\.host(/[^`]*)` to the door", readme)
+def test_the_pages_name_the_one_path_of_the_door_that_a_proxy_forwards() -> None:
+    configuration, *pages = (
+        (ROOT / "docs" / name).read_text() for name in ("configuration.md", "connect-front.md", "private-app.md")
+    )
+    assert f"A proxy forwards `{WEBHOOKS}` to `PORT`, and nothing else of the door." in configuration
+    passed = re.findall(r"`https://your\.host(/[^`]*)` to the door", "".join(pages))
     assert passed
     assert set(passed) == {WEBHOOKS}
 

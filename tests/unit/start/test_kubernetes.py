@@ -15,7 +15,7 @@ from tests.unit.start.deploy_files import DEPLOY, PROGRAMS, plain
 FOLDER = DEPLOY / "kubernetes"
 FILES = {path.name: list(yaml.safe_load_all(path.read_text())) for path in FOLDER.glob("*.yaml")}
 OBJECTS = [each for objects in FILES.values() for each in objects]
-#: The secrets without which a process does not start in production, as README has them.
+#: The secrets without which a process does not start in production, as docs/configuration.md has them.
 NEEDED = {
     "web": {"DATABASE_URL", "REDIS_URL", "FRONT_SIGNING_KEYS"},
     "recorder": {"DATABASE_URL", "REDIS_URL"},

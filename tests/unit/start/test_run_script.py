@@ -69,6 +69,8 @@ def test_a_mailroom_command_runs_in_the_callers_folder(
         (["test", "--cov", "tests/unit"], "-m pytest --cov --cov-config=pyproject.toml tests/unit"),
         (["bench", "door"], "-m bench door"),
         (["faults", "--json"], "-m bench.faults --json"),
+        (["docs", "site"], "-m docs.site site"),
+        (["licences"], "-m docs.licences"),
     ],
 )
 def test_a_development_command_runs_in_the_checkout(
