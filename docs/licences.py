@@ -38,6 +38,7 @@ STATED = {
 #: The words of older metadata, as SPDX writes them.
 CLASSIFIERS = {
     "Apache Software License": "Apache-2.0",
+    "3-Clause BSD License": "BSD-3-Clause",
     "BSD License": "BSD-3-Clause",
     "ISC License (ISCL)": "ISC",
     "MIT License": "MIT",
