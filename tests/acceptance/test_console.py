@@ -26,7 +26,7 @@ COMPANY, TENANT = "cmp_console", "Console Goods"
 TO = [{"handle": "ines@console.example", "role": "to"}]
 PASSWORD = "correct horse battery staple"
 WITHIN = 60.0
-BULK, FEW = 5_000, 300
+BULK, FEW = 1_500, 300
 APP = {"FRONT_CLIENT_ID": "sandbox-client", "FRONT_CLIENT_SECRET": "sandbox-client-secret"}
 
 
