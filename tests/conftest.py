@@ -23,6 +23,8 @@ LONG = (
     "acceptance/test_console.py",
     "integration/bench/test_limit_with_files.py",
     "acceptance/test_thousand.py",
+    "integration/start/test_lowest_versions.py",
+    "integration/start/test_image.py",
 )
 
 

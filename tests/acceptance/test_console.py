@@ -148,7 +148,7 @@ def test_a_copied_webhook_is_taken_by_the_door_and_nothing_is_done_twice(stack: 
     )
     assert sent.returncode == 0
     stack.mailroom("event", "run-again", event, "--from", "record", "--yes")
-    assert wait_until(lambda: len(stack.json("event", "show", event)["deliveries"]) == 2, WITHIN)
+    assert wait_until(lambda: len(stack.json("event", "show", event)["deliveries"]) == 2, WITHIN, every=1.0)
     stack.settle(WITHIN)
     shown = stack.json("event", "show", event)
     assert (shown["state"], shown["action"]["state"]) == ("done", "confirmed")
