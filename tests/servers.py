@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 PREFIX = "mailroom-tests-"
 TEMPLATE = "template_mailroom"
 IN_MEMORY = Path("/dev/shm")
-MEMORY_NEEDED = 4 * 2**30  # bytes; a run of three processes needs less than 1 GiB
+MEMORY_NEEDED = 4 * 2**30  # bytes; a run of three processes needed less than 1 GiB
 REDIS_DATABASES = range(1, 256)  # 0 is the one behind `redis_url`
 
 
