@@ -164,7 +164,7 @@ def test_a_copied_webhook_is_taken_by_the_door_and_nothing_is_done_twice(stack: 
 
 
 @pytest.mark.timeout(900)
-def test_thousands_of_tasks_are_retried_as_a_job(request: pytest.FixtureRequest, stack: Stack, page: Page) -> None:
+def test_many_tasks_are_retried_as_a_job(request: pytest.FixtureRequest, stack: Stack, page: Page) -> None:
     bulk = BULK if request.node.callspec.params["page"] else FEW
     _fail_many(stack, bulk)
     page.goto("/tasks?q=state:failed+code:made_up")
