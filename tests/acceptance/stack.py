@@ -156,7 +156,7 @@ class Stack:
         return "\n".join(self.log.read_text(encoding="utf-8", errors="replace").splitlines()[-TAIL:])
 
     def _is_settled(self) -> bool:
-        if self.front.verdict()["pending"]:
+        if self.front.verdict()["pending"] or self._has_open_tasks():  # cheap: the command takes a second of CPU time
             return False
         try:
             status = self.json("status")
@@ -164,6 +164,13 @@ class Stack:
             return False
         intake = status["intake"]
         return not (intake["depth"] or intake["spooled"] or sum(status["tasks"][state] for state in OPEN))
+
+    def _has_open_tasks(self) -> bool:
+        try:
+            [(found,)] = self.rows("SELECT EXISTS (SELECT FROM tasks WHERE state = ANY(%s))", list(OPEN))
+        except psycopg.Error:  # a server is restarting
+            return True
+        return bool(found)
 
     def _is_ready(self) -> bool:
         assert self.up.poll() is None, self.tail()

@@ -57,7 +57,7 @@ def failed(stack: Stack) -> int:
     """The task of a file larger than MAX_ATTACHMENT_BYTES."""
     to = [{"handle": "ines.moreau@story.example", "role": "to"}]
     stack.front.send("inbound_received", COMPANY, recipients=to, attachments=[{"size": 7 * MEGABYTE}])
-    assert wait_until(lambda: bool(failures(stack)), 60), stack.tail()
+    assert wait_until(lambda: bool(failures(stack)), 60, every=1.0), stack.tail()
     return int(failures(stack)[0]["id"])
 
 
@@ -123,7 +123,7 @@ def test_a_failed_task_is_tried_again_and_then_given_up(stack: Stack, failed: in
     assert (shown["task"]["code"], len(shown["attempts"])) == ("attachment_too_large", 1)
 
     stack.mailroom("task", "retry", str(failed), "--yes")
-    assert wait_until(lambda: len(stack.json("task", "show", str(failed))["attempts"]) == 2, 30)
+    assert wait_until(lambda: len(stack.json("task", "show", str(failed))["attempts"]) == 2, 30, every=1.0)
     assert wait_until(lambda: task_state(stack, failed) == "failed", 30)
 
     stack.mailroom("task", "discard", str(failed), "--yes", code=2)

@@ -14,6 +14,8 @@ from cryptography.fernet import Fernet
 from console.cli import main
 from sandbox.server import RunningSandbox, start_in_thread
 from sandbox.settings import SandboxSettings
+from tests.integration.console.api.client import token_for
+from tests.integration.console.console_process import served_application
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -60,6 +62,36 @@ def web_environment(environment: dict[str, str | None]) -> dict[str, str]:
 @pytest.fixture
 def mailroom(environment: dict[str, str | None]) -> Mailroom:
     return Mailroom(environment=environment)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Elsewhere:
+    """Makes the command of a machine that has nothing but a console's address and a token."""
+
+    url: str
+    environment: dict[str, str | None]
+
+    def command(self, token: str) -> Mailroom:
+        """Return the command with this token."""
+        return Mailroom(environment={**self.environment, "MAILROOM_URL": self.url, "MAILROOM_TOKEN": token})
+
+
+@pytest.fixture
+def elsewhere(web_environment: dict[str, str], tmp_path: Path) -> Iterator[Elsewhere]:
+    """A console on the test's servers, and a machine without any of their settings."""
+    alone: dict[str, str | None] = {**dict.fromkeys(web_environment), "MAILROOM_DATA": str(tmp_path), "NO_COLOR": "1"}
+    with served_application(web_environment) as url:
+        yield Elsewhere(url=url, environment=alone)
+
+
+@pytest.fixture(params=["here", "elsewhere"])
+def command(request: pytest.FixtureRequest, mailroom: Mailroom) -> Mailroom:
+    """The command beside the database, and elsewhere."""
+    if request.param == "here":
+        return mailroom
+    token = token_for(mailroom, "elsewhere", "--scope", "write")
+    place: Elsewhere = request.getfixturevalue("elsewhere")
+    return place.command(token)
 
 
 @pytest.fixture

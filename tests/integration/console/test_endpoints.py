@@ -12,28 +12,12 @@ from console.key_rotation import key_usage, reseal
 from shared.connection.vault import TokenVault
 from shared.db.host import endpoints
 from tests.integration.console.api.client import token_for
-from tests.integration.console.conftest import Mailroom
-from tests.integration.console.console_process import running_console
+from tests.integration.console.conftest import Elsewhere, Mailroom
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-    from pathlib import Path
+    pass
 
 URL = "https://app.example.com/mailroom?token=not-to-be-shown"
-
-
-@pytest.fixture(params=["here", "elsewhere"])
-def command(
-    request: pytest.FixtureRequest, mailroom: Mailroom, acme: str, web_environment: dict[str, str], tmp_path: Path
-) -> Iterator[Mailroom]:
-    """The command beside the database, and with a console elsewhere."""
-    if request.param == "here":
-        yield mailroom
-        return
-    token = token_for(mailroom, "elsewhere", "--scope", "write")
-    with running_console(tmp_path / "console.log", web_environment) as console:
-        given = {"MAILROOM_URL": console.url, "MAILROOM_TOKEN": token, "MAILROOM_DATA": str(tmp_path), "NO_COLOR": "1"}
-        yield Mailroom(environment=dict.fromkeys(mailroom.environment) | given)
 
 
 def audit(conn: psycopg.Connection[Any]) -> list[tuple[Any, ...]]:
@@ -91,19 +75,15 @@ def test_names_are_unique(command: Mailroom) -> None:
 
 
 def test_a_token_of_one_tenant_sees_and_changes_that_tenants_endpoints_alone(
-    mailroom: Mailroom, acme: str, web_environment: dict[str, str], tmp_path: Path, conn: psycopg.Connection[Any]
+    mailroom: Mailroom, acme: str, elsewhere: Elsewhere, conn: psycopg.Connection[Any]
 ) -> None:
     mailroom("endpoint", "add", "of all", URL)
-    token = token_for(mailroom, "acme", "--tenant", acme, "--scope", "write")
-    reader = token_for(mailroom, "reader")
-    with running_console(tmp_path / "console.log", web_environment) as console:
-        given = {"MAILROOM_URL": console.url, "MAILROOM_TOKEN": token, "MAILROOM_DATA": str(tmp_path), "NO_COLOR": "1"}
-        bound = Mailroom(environment=dict.fromkeys(mailroom.environment) | given)
-        bound("endpoint", "add", "own", URL)
-        assert [(each["name"], each["tenant"]) for each in bound.json("endpoint", "list")] == [("own", "Acme")]
-        bound("endpoint", "hold", "of all", code=3)
-        only_reads = Mailroom(environment=bound.environment | {"MAILROOM_TOKEN": reader})
-        assert "scope_too_small" in only_reads("endpoint", "hold", "own", code=1).stderr
+    bound = elsewhere.command(token_for(mailroom, "acme", "--tenant", acme, "--scope", "write"))
+    bound("endpoint", "add", "own", URL)
+    assert [(each["name"], each["tenant"]) for each in bound.json("endpoint", "list")] == [("own", "Acme")]
+    bound("endpoint", "hold", "of all", code=3)
+    only_reads = elsewhere.command(token_for(mailroom, "reader"))
+    assert "scope_too_small" in only_reads("endpoint", "hold", "own", code=1).stderr
     assert audit(conn)[-1][2] is False
 
 

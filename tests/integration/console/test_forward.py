@@ -8,7 +8,6 @@ import pytest
 
 from shared.host.signature import encode_secret
 from tests.integration.console.api.test_messages import announce
-from tests.integration.console.test_endpoints import command
 from tests.integration.console.test_listen import tenant
 from tests.integration.host.delivering import HostApplication
 
@@ -19,7 +18,7 @@ if TYPE_CHECKING:
 
     from tests.integration.console.conftest import Mailroom
 
-__all__ = ["command", "tenant"]
+__all__ = ["tenant"]
 SECRET, OTHER = encode_secret(b"k" * 32), encode_secret(b"o" * 32)
 
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import requests
 
-from tests.integration.console.console_process import Console, running_console
+from tests.integration.console.console_process import served_application
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -27,16 +27,17 @@ def acme(mailroom: Mailroom) -> str:
 
 
 @pytest.fixture
-def console(web_environment: dict[str, str], tmp_path: Path) -> Iterator[Console]:
-    with running_console(tmp_path / "log", web_environment) as console:
-        yield console
+def console(web_environment: dict[str, str]) -> Iterator[str]:
+    """The address of a console."""
+    with served_application(web_environment) as url:
+        yield url
 
 
 class Api:
     """Uses the API with one token."""
 
-    def __init__(self, console: Console, token: str) -> None:
-        self._url, self._token = f"{console.url}/api/v1", token
+    def __init__(self, console: str, token: str) -> None:
+        self._url, self._token = f"{console}/api/v1", token
 
     def __call__(self, method: str, path: str, body: Any = None, *, code: int = 200) -> Any:
         head = {"Authorization": f"Bearer {self._token}"}
@@ -99,7 +100,7 @@ def test_commands_are_written_down(mailroom: Mailroom, acme: str, monkeypatch: p
 
 
 def test_connections_and_tokens_are_written_down_without_secrets(
-    mailroom: Mailroom, acme: str, console: Console, conn: psycopg.Connection, tmp_path: Path
+    mailroom: Mailroom, acme: str, console: str, conn: psycopg.Connection, tmp_path: Path
 ) -> None:
     file = tmp_path / "token"
     file.write_text("a-front-token")
@@ -141,7 +142,7 @@ def test_a_list_is_written_down_and_a_dry_run_is_not(mailroom: Mailroom, acme: s
     ]
 
 
-def test_the_api_is_written_down_with_its_token(mailroom: Mailroom, acme: str, console: Console) -> None:
+def test_the_api_is_written_down_with_its_token(mailroom: Mailroom, acme: str, console: str) -> None:
     api = Api(console, token(mailroom, "nightly-sync"))
     tenant = mailroom.json("tenant", "show", acme)["id"]
     path = f"/tenants/{tenant}/users"
@@ -167,7 +168,7 @@ def test_the_api_is_written_down_with_its_token(mailroom: Mailroom, acme: str, c
 
 
 def test_a_user_who_is_erased_leaves_a_number(
-    mailroom: Mailroom, acme: str, console: Console, conn: psycopg.Connection
+    mailroom: Mailroom, acme: str, console: str, conn: psycopg.Connection
 ) -> None:
     api = Api(console, token(mailroom, "sync"))
     tenant = mailroom.json("tenant", "show", acme)["id"]
@@ -188,7 +189,7 @@ def test_what_workers_write_is_not_written_down(mailroom: Mailroom, acme: str, c
     assert journal(mailroom) == before
 
 
-def test_an_operators_pause_is_not_ended_by_the_tenants_token(mailroom: Mailroom, acme: str, console: Console) -> None:
+def test_an_operators_pause_is_not_ended_by_the_tenants_token(mailroom: Mailroom, acme: str, console: str) -> None:
     own, every = (
         Api(console, token(mailroom, "own", "--tenant", acme)),
         Api(console, token(mailroom, "every")),
@@ -224,7 +225,7 @@ def test_an_operators_pause_is_not_ended_by_the_tenants_token(mailroom: Mailroom
 
 
 def test_a_pause_of_an_older_release_is_an_operators(
-    mailroom: Mailroom, acme: str, console: Console, conn: psycopg.Connection
+    mailroom: Mailroom, acme: str, console: str, conn: psycopg.Connection
 ) -> None:
     own = Api(console, token(mailroom, "own", "--tenant", acme))
     conn.execute("UPDATE tenants SET parked_cause = 'paused', parked_at = now()")

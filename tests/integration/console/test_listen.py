@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -11,13 +10,9 @@ import pytest
 from shared.db.tenants import tenants
 from tests.integration.console.api.client import token_for
 from tests.integration.console.api.test_messages import announce
-from tests.integration.console.conftest import Mailroom
-from tests.integration.console.console_process import running_console
+from tests.integration.console.conftest import Elsewhere, Mailroom
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-    from pathlib import Path
-
     import psycopg
 
 
@@ -35,16 +30,12 @@ def listening(
     mailroom: Mailroom,
     environment: dict[str, str | None],
     web_environment: dict[str, str],
-    tmp_path: Path,
-) -> Iterator[Mailroom]:
+) -> Mailroom:
     """The command beside its database, and with the API of a console."""
-    with ExitStack() as stack:
-        if request.param == "here":
-            yield Mailroom(environment={**environment, "SECRET_KEY": web_environment["SECRET_KEY"]})
-            return
-        token = token_for(mailroom, "host", "--scope", "messages")
-        console = stack.enter_context(running_console(tmp_path / "log", web_environment))
-        yield Mailroom(environment={"MAILROOM_URL": console.url, "MAILROOM_TOKEN": token, "NO_COLOR": "1"})
+    if request.param == "here":
+        return Mailroom(environment={**environment, "SECRET_KEY": web_environment["SECRET_KEY"]})
+    place: Elsewhere = request.getfixturevalue("elsewhere")
+    return place.command(token_for(mailroom, "host", "--scope", "messages"))
 
 
 def begin(conn: psycopg.Connection) -> str:

@@ -14,8 +14,7 @@ from console.access.actor import command_line_actor
 from console.cli.backend.local import Local
 from shared.db import jobs
 from tests.integration.console.api.client import token_for
-from tests.integration.console.conftest import Mailroom
-from tests.integration.console.console_process import running_console
+from tests.integration.console.conftest import Elsewhere, Mailroom
 from tests.integration.console.rows import BODY, insert, insert_archived_event, insert_event, insert_task
 
 if TYPE_CHECKING:
@@ -84,19 +83,14 @@ class Places:
 
 
 @pytest.fixture
-def places(
-    mailroom: Mailroom, acme: str, conn: psycopg.Connection, web_environment: dict[str, str], tmp_path: Path
-) -> Iterator[Places]:
+def places(mailroom: Mailroom, acme: str, conn: psycopg.Connection, elsewhere: Elsewhere) -> Places:
     insert_archived_event(conn)
     event = insert_event(conn, front_id="evt_2", state="failed", conversation_id="cnv_2")
     insert_task(conn, event, detail="Front answered 503")
     mailroom("task", "retry", "--state", "failed", "--code", "odd", "--dry-run", code=3)
     insert(conn, "jobs", verb="retry", words="state:failed", requested_by="nora", claimed_until="2026-01-01")
     token = token_for(mailroom, "elsewhere", "--scope", "write")
-    with running_console(tmp_path / "console.log", web_environment) as console:
-        environment: dict[str, str | None] = dict.fromkeys(mailroom.environment)
-        given = {"MAILROOM_URL": console.url, "MAILROOM_TOKEN": token, "MAILROOM_DATA": str(tmp_path), "NO_COLOR": "1"}
-        yield Places(here=mailroom, elsewhere=Mailroom(environment=environment | given))
+    return Places(here=mailroom, elsewhere=elsewhere.command(token))
 
 
 @contextmanager

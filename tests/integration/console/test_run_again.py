@@ -11,17 +11,13 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from shared.front.signature import verify
-from tests.integration.console.api.client import token_for
-from tests.integration.console.conftest import Mailroom
-from tests.integration.console.console_process import running_console
 from tests.integration.console.rows import insert, insert_event, insert_task
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     import psycopg
 
     from sandbox.server import RunningSandbox
+    from tests.integration.console.conftest import Mailroom
 
 PAYLOAD = Path(__file__).parents[2] / "payloads" / "inbound_received.json"
 
@@ -42,19 +38,10 @@ def failed(acme: str, conn: psycopg.Connection) -> int:
     return task
 
 
-@pytest.fixture(params=["here", "elsewhere"])
-def command(
-    request: pytest.FixtureRequest, mailroom: Mailroom, web_environment: dict[str, str], failed: int, tmp_path: Path
-) -> Iterator[Mailroom]:
-    """The command beside the database, and one with nothing but an address and a token."""
-    if request.param == "here":
-        yield mailroom
-        return
-    token = token_for(mailroom, "elsewhere", "--scope", "write")
-    with running_console(tmp_path / "console.log", web_environment) as console:
-        nothing: dict[str, str | None] = dict.fromkeys(mailroom.environment)
-        given = {"MAILROOM_URL": console.url, "MAILROOM_TOKEN": token, "MAILROOM_DATA": str(tmp_path), "NO_COLOR": "1"}
-        yield Mailroom(environment=nothing | given)
+@pytest.fixture
+def command(command: Mailroom, failed: int) -> Mailroom:
+    """The command, here and elsewhere, once the archive has failed."""
+    return command
 
 
 def test_an_action_is_edited_after_its_difference_was_shown(

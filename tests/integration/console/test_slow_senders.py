@@ -12,13 +12,15 @@ import requests
 
 from console.web.resources import THREADS
 from shared.process.serving import HEADER_BYTES, HEADER_SECONDS
-from tests.integration.console.console_process import Console, running_console
+from tests.integration.console.api.client import token_for
+from tests.integration.console.pages.conftest import Site, running_site
+from tests.servers import copy_of_template
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
 
-    from tests.integration.console.conftest import Mailroom
+    from console.up.embedded import Postgres
+    from tests.integration.console.console_process import Console
 
 IDLE = 600
 DRIPPING = 4 * THREADS
@@ -26,11 +28,23 @@ AT_ONCE = 2.0  # seconds; the header of a connection that sends nothing may take
 BULK = "/api/v1/tenants/1/users/bulk"
 
 
+@pytest.fixture(scope="module")
+def site(postgres: Postgres, redis_url: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
+    """One console for all tests, with a tenant of number 1."""
+    with running_site(copy_of_template(postgres, "slow_senders"), redis_url, tmp_path_factory.mktemp("site")) as site:
+        site.mailroom("tenant", "add", "Acme")
+        yield site
+
+
 @pytest.fixture
-def console(web_environment: dict[str, str], tmp_path: Path) -> Iterator[Console]:
-    with running_console(tmp_path / "log", web_environment) as console:
-        yield console
-    assert "Traceback" not in console.printed(), console.printed()[-3000:]
+def console(site: Site) -> Console:
+    return site.console
+
+
+@pytest.fixture(scope="module")
+def token(site: Site) -> str:
+    """A token that may change every tenant's users."""
+    return token_for(site.mailroom, "sync", "--scope", "write")
 
 
 def connect(console: Console, stack: ExitStack, begin: bytes = b"") -> socket.socket:
@@ -55,9 +69,7 @@ def test_idle_connections_cost_nothing(console: Console) -> None:
 
 
 @pytest.mark.parametrize("length", ["content-length: 10000", "content-length: 3000000", "transfer-encoding: chunked"])
-def test_bodies_that_drip_hold_no_thread(console: Console, mailroom: Mailroom, length: str) -> None:
-    mailroom("tenant", "add", "Acme")
-    token = mailroom("api-token", "create", "sync", "--scope", "write").stdout.strip()
+def test_bodies_that_drip_hold_no_thread(console: Console, token: str, length: str) -> None:
     head = f"POST {BULK} HTTP/1.1\r\nhost: x\r\nauthorization: Bearer {token}\r\ncontent-type: application/json\r\n"
     with ExitStack() as stack:
         for _ in range(DRIPPING):
@@ -91,8 +103,7 @@ def test_headers_are_held_up_to_a_limit(console: Console, size: int, status: byt
 
 
 @pytest.mark.parametrize("length", ["content-length: 100", "transfer-encoding: chunked"])
-def test_a_body_that_breaks_off_is_a_bad_request(console: Console, mailroom: Mailroom, length: str) -> None:
-    token = mailroom("api-token", "create", "sync", "--scope", "write").stdout.strip()
+def test_a_body_that_breaks_off_is_a_bad_request(console: Console, token: str, length: str) -> None:
     head = f"POST {BULK} HTTP/1.1\r\nhost: x\r\nauthorization: Bearer {token}\r\n{length}\r\n\r\nno chunk"
     with ExitStack() as stack:
         connection = connect(console, stack, head.encode())
@@ -100,9 +111,7 @@ def test_a_body_that_breaks_off_is_a_bad_request(console: Console, mailroom: Mai
         assert connection.recv(12) == b"HTTP/1.1 400"
 
 
-def test_strangers_cannot_fill_the_room_of_those_with_a_token(console: Console, mailroom: Mailroom) -> None:
-    mailroom("tenant", "add", "Acme")
-    token = mailroom("api-token", "create", "sync", "--scope", "write").stdout.strip()
+def test_strangers_cannot_fill_the_room_of_those_with_a_token(console: Console, token: str) -> None:
     users = [{"external_id": str(n), "name": "N", "addresses": [f"n{n}@x.example"]} for n in range(1_000)]
     with ExitStack() as stack:
         strangers = [
@@ -116,9 +125,7 @@ def test_strangers_cannot_fill_the_room_of_those_with_a_token(console: Console, 
     assert (answer.status_code, answer.json()["added"]) == (200, 1_000)
 
 
-def test_a_body_that_is_too_large_is_refused_however_it_comes(console: Console, mailroom: Mailroom) -> None:
-    mailroom("tenant", "add", "Acme")
-    token = mailroom("api-token", "create", "sync", "--scope", "write").stdout.strip()
+def test_a_body_that_is_too_large_is_refused_however_it_comes(console: Console, token: str) -> None:
     head = {"Authorization": f"Bearer {token}", "Content-Type": "application/json"}
     mega = b" " * 2**20
     for body in (5 * mega, iter([mega] * 5)):
@@ -126,8 +133,7 @@ def test_a_body_that_is_too_large_is_refused_however_it_comes(console: Console, 
         assert (answer.status_code, answer.json()["code"]) == (413, "request_entity_too_large")
 
 
-def test_a_path_keeps_its_bytes(console: Console, mailroom: Mailroom) -> None:
-    token = mailroom("api-token", "create", "sync").stdout.strip()
+def test_a_path_keeps_its_bytes(console: Console, token: str) -> None:
     address, head = f"{console.url}/api/v1/tenants/1/users/%FF", {"Authorization": f"Bearer {token}"}
     answer = requests.get(address, headers=head, timeout=60)
     assert (answer.status_code, answer.json()["errors"][0]["code"]) == (422, "bad_encoding")

@@ -14,7 +14,6 @@ from tests.integration.door.door_process import Door, running_door, signed
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
 
 MIB = 2**20
 LENGTH = "Content-Length: {size}"
@@ -22,9 +21,10 @@ CHUNKED = "Transfer-Encoding: chunked"
 MAYBE_SIGNED = "\r\nX-Front-Signature: c2lnbmVk\r\nX-Front-Request-Timestamp: 1"
 
 
-@pytest.fixture
-def door(database: str, redis_db: str, tmp_path: Path) -> Iterator[Door]:
-    with running_door(database, redis_db, tmp_path / "door.log") as door:
+@pytest.fixture(scope="module")
+def door(database_url: str, redis_url: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Door]:
+    """One door for all tests: none of them asks what it keeps."""
+    with running_door(database_url, redis_url, tmp_path_factory.mktemp("door") / "door.log") as door:
         yield door
 
 

@@ -11,6 +11,7 @@ from pathlib import Path
 import yaml
 
 from docs.settings_table import BEGIN, END, FOR_COMPOSE, FOR_TRACES, example, table
+from tests import conftest
 
 ROOT = Path(__file__).parents[3]
 PACKAGES = ("ingest", "workers", "console", "shared", "sandbox", "bench")
@@ -68,6 +69,10 @@ def test_no_file_has_a_note_of_unfinished_work() -> None:
 def test_a_long_file_has_a_reason() -> None:
     lengths = {path: text.count("\n") for path, text in written(*PACKAGES) if path.endswith(".py")}
     assert {path for path, lines in lengths.items() if lines > 400} == set(LONG)
+
+
+def test_every_test_file_that_starts_first_is_there() -> None:
+    assert [name for name in conftest.LONG if not (conftest.FOLDER / name).is_file()] == []
 
 
 def test_reasons_for_long_files_are_few() -> None:

@@ -82,7 +82,7 @@ def test_a_development_command_runs_in_the_checkout(
 
 def test_the_whole_suite_gets_its_programs_first(checkout: Path, tmp_path: Path) -> None:
     called = [line.partition(" in ")[0] for line in run(checkout, "test", folder=tmp_path).splitlines()]
-    pytest_and_options = "mailroom python -m pytest -n 3 --dist loadfile --no-loadscope-reorder"
+    pytest_and_options = "mailroom python -m pytest -n 4 --dist loadfile --no-loadscope-reorder"
     assert called == ["mailroom python -m tests.programs", pytest_and_options]
 
 
