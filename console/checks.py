@@ -25,6 +25,7 @@ from shared.connection.vault import TokenVault
 from shared.db import figures
 from shared.db.core import migrate
 from shared.db.core.session import session
+from shared.db.host import endpoints
 from shared.db.reading import monitoring, status
 from shared.db.tasks import outages, rate_limit
 from shared.db.tenants import connections, erasing, tenants
@@ -42,6 +43,13 @@ LIMIT = "limit"
 CLOCK_SECONDS = 5
 #: The alert OldestWaiting begins at the same ages.
 DELIVERY_SECONDS, TASK_SECONDS = 60, 1_800
+#: The name of each finding about an endpoint that is held begins so.
+HELD = "endpoint held:"
+HELD_FIXES = {
+    "failures": "mend the application there: `mailroom endpoint show NAME` has its last answer; it is probed by itself",
+    "gone": "it answered 410; correct it, then `mailroom endpoint release NAME`, or `mailroom endpoint remove NAME`",
+    "disabled": "it asked to get nothing more; `mailroom endpoint release NAME` when it is ready again",
+}
 #: The causes of parked work that somebody chose.
 MEANT_TO_WAIT = {"paused", "erasing"}
 OUTAGE_FIXES = {
@@ -62,6 +70,8 @@ class Finding:
     @property
     def check(self) -> str:
         """The name without that of a tenant: one of a few."""
+        if self.name.startswith(HELD):
+            return HELD.rstrip(":")
         return LIMIT if self.name.startswith(f"{LIMIT} of ") else self.name
 
 
@@ -242,6 +252,18 @@ def _check_silent_tenants(settings: Settings) -> Iterator[Finding]:
     yield Finding(name="silent tenants", ok=not silent, found=found, fix=fix)
 
 
+def _check_held_endpoints(settings: Settings) -> Iterator[Finding]:
+    """Name the endpoints that are held. One that a person holds is ok: somebody meant it to wait."""
+    with session(settings.database_url.get_secret_value()) as conn:
+        held = endpoints.held(conn)
+    for each in held:
+        found = f"{each.held_cause}, since {format_time(each.held_at)} UTC" if each.held_at else str(each.held_cause)
+        fix = HELD_FIXES.get(str(each.held_cause), "see `mailroom endpoint list`")
+        yield Finding(name=f"{HELD} {each.name}", ok=each.held_cause == "person", found=found, fix=fix)
+    if not held:
+        yield Finding(name="endpoints", ok=True, found="none is held")
+
+
 def _check_signatures(settings: Settings) -> Iterator[Finding]:
     """Compare the wrong signatures of the last hour with the webhooks received: a changed key makes many wrong."""
     wrong = read_rejected(settings).last_hour("invalid_signature")
@@ -388,6 +410,7 @@ CHECKS: tuple[tuple[str, Callable[[Settings], Iterator[Finding]], str], ...] = (
     ("parked_work", _check_parked, "see the lines above"),
     ("rate_limits", _check_rate_limits, "see the lines above"),
     ("silent_tenants", _check_silent_tenants, "start PostgreSQL, or check DATABASE_URL"),
+    ("held_endpoints", _check_held_endpoints, "start PostgreSQL, or check DATABASE_URL"),
     ("signatures", _check_signatures, "check REDIS_URL"),
     ("tokens", _check_tokens, "see the lines above"),
     ("oauth_app", _check_oauth_app, "see the lines above"),

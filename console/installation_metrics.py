@@ -36,6 +36,8 @@ READ_SECONDS = 2.0
 KINDS = ("console", "recorder", "sweeper", "worker")
 #: The results of a refresh; each has a value even before the first one, so that Prometheus sees it grow.
 REFRESH_RESULTS = ("ok", TokenUnavailable.code, NeedsReconnect.code)
+#: The kinds of tasks that wait for their tenant's turn; each has a value even when none waits.
+WORK_KINDS = ("apply_action", "fetch_message", "record", "store_attachment", "undo_action")
 #: What is shown of each tenant that has metrics of its own.
 TENANT_FIGURES = ("received", "done", "failed", "calls", "calls_refused")
 #: Each kind of figure with the name of its metric, and its meaning.
@@ -127,6 +129,10 @@ def _families(found: Installation, intake: IntakeState) -> Iterator[Metric]:
         yield _counter(name, text, getattr(found.happened, kind))
     yield _labelled("mailroom_queue_depth", _DEPTH, "queue", _depths(found.work, intake))
     yield _labelled("mailroom_oldest_age_seconds", _AGE, "queue", _ages(found, intake))
+    waiting = dict.fromkeys(WORK_KINDS, 0.0) | {
+        kind: _age(due_at, found.now) for kind, due_at in found.work.oldest_by_kind.items()
+    }
+    yield _labelled("mailroom_oldest_task_seconds", _KIND_AGE, "kind", waiting)
     yield _labelled("mailroom_failed_open", "Failed tasks, up to 10,001 of a code", "code", found.work.failed_by_code)
     groups = found.counts.failure_groups
     yield _labelled("mailroom_failure_groups", "Groups of failures, by what was decided", "state", groups)
@@ -170,6 +176,7 @@ _AGE = (
     "Age of the oldest delivery in the `intake` or the `spool`, of the oldest task that could run (`due`), of the "
     "oldest notification that is not in the `feed` yet, and of the oldest one for an open endpoint (`notify`)"
 )
+_KIND_AGE = "Age of the oldest task of a kind that could run, among the twenty oldest of each tenant that is not parked"
 _CHECK = "Whether a check of `mailroom doctor` found nothing wrong: 1, or 0 if somebody has to mend something"
 _TENANT = f"What happened in the last {TENANT_MINUTES} whole minutes, of the busiest tenants"
 _TENANT_AGE = "Age of the oldest task that could run, of the busiest tenants, also while they are parked"

@@ -12,6 +12,7 @@ from shared.connection.budget import Budget
 from shared.db import figures
 from shared.db.counters import read_counter, read_counters
 from shared.db.figures import Sums
+from shared.db.host import endpoints
 from shared.db.reading import repairs, status
 from shared.db.reading.status import ParkedWork, RunningProcess
 from shared.db.tasks.outages import current_outages
@@ -92,6 +93,17 @@ class OutageFigures:
 
 
 @dataclass(frozen=True, kw_only=True)
+class HeldFigures:
+    """An endpoint that is held, and how many notifications wait for it, up to one more than 10,000."""
+
+    name: str
+    tenant: str | None
+    cause: str | None
+    since: datetime | None
+    waiting: int
+
+
+@dataclass(frozen=True, kw_only=True)
 class ProcessFigures:
     """The processes that run, and those without a heartbeat lately."""
 
@@ -117,6 +129,7 @@ class Status:
     repairs: RepairsFigures
     outages: list[OutageFigures]
     rate_limit: list[TenantAtLimit]
+    held_endpoints: list[HeldFigures]
     erased: list[ErasedCompany]
     processes: ProcessFigures
 
@@ -151,6 +164,16 @@ def read_status(conn: Connection, settings: Settings, *, on_outage: Callable[[St
         repairs=_repairs(conn),
         outages=[OutageFigures(what=each.what, since=each.since, code=each.code) for each in current_outages(conn)],
         rate_limit=tenants_at_limit(conn, Budget.from_url(settings.redis_url.get_secret_value())),
+        held_endpoints=[
+            HeldFigures(
+                name=each.name,
+                tenant=each.tenant,
+                cause=each.held_cause,
+                since=each.held_at,
+                waiting=each.waiting,
+            )
+            for each in endpoints.held(conn)
+        ],
         erased=erasing.still_sending(conn),
         processes=ProcessFigures(
             alive=status.running_processes(conn, within=status.SILENT_SECONDS),

@@ -253,7 +253,7 @@ def _time(moment: datetime | None) -> str | None:
     return moment.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
-# What does not fit
+# Parts that are left out
 
 
 def _omit(message: Document, field: str, **said: Any) -> None:

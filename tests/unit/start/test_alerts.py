@@ -94,6 +94,7 @@ CASES: list[tuple[str, dict[str, str], dict[str, str]]] = [
     ("StorageFull", {check("storage"): change(1, 0)}, {check("storage"): "1x59 0x2 1x59"}),
     ("SchemaBehind", {check("migrations"): change(1, 0)}, {check("migrations"): "1x59 0x5 1x59"}),
     ("DoctorFinds", {check("connections"): change(1, 0)}, {check("parked: paused"): change(1, 0)}),
+    ("DoctorFinds", {check("token_keys"): change(1, 0)}, {check("endpoint held"): change(1, 0)}),
     ("DoctorFinds", {check("token_keys"): "0x120"}, {check("token_keys"): "0x120", "mailroom_redis_up": "_x120"}),
     ("NoDoor", {'mailroom_build_info{kind="door"}': "1x59 _x60"}, {}),
     ("NoConsole", {"mailroom_postgresql_up": "1x59 _x60", "mailroom_redis_up": "1x59 _x60"}, {}),
