@@ -45,7 +45,9 @@ class RetentionFigures:
     """How long rows are kept, and how many were deleted for their age; 0 days: for ever."""
 
     unclaimed_days: int
+    content_days: int
     events_days: int
+    failed_days: int
     deleted: dict[str, int]
 
 
@@ -156,8 +158,11 @@ def read_status(conn: Connection, settings: Settings, *, on_outage: Callable[[St
         token_refreshes=read_counters(conn, "token_refreshes:"),
         retention=RetentionFigures(
             unclaimed_days=settings.retention_unclaimed_days,
+            content_days=settings.retention_content_days,
             events_days=settings.retention_events_days,
-            deleted=dict.fromkeys(("unclaimed", "events", "files"), 0) | read_counters(conn, "deleted:"),
+            failed_days=settings.retention_failed_days,
+            deleted=dict.fromkeys(("unclaimed", "bodies", "events", "failed", "files"), 0)
+            | read_counters(conn, "deleted:"),
         ),
         refused=connections.refused_tenants(conn),
         dry_run=status.tenants_in_dry_run(conn),

@@ -141,11 +141,25 @@ class Settings(BaseSettings):
         description="Days that finished events and their files are kept; an event that a policy may still act on stays "
         "longer; 0: for ever",
     )
+    retention_content_days: int = Field(
+        0,
+        ge=0,
+        le=36_500,
+        description="Days that bodies and files of finished events are kept, while their rows stay; 0: as long as the "
+        "rows",
+    )
+    retention_failed_days: int = Field(
+        0,
+        ge=0,
+        le=36_500,
+        description="Days that failed events are kept with all they have; at least RETENTION_EVENTS_DAYS; 0: for ever",
+    )
     retention_feed_days: int = Field(
         30,
         ge=1,
         le=36_500,
-        description="Days that the host application has to read the feed; never longer than RETENTION_EVENTS_DAYS",
+        description="Days that the host application has to read the feed; never longer than RETENTION_EVENTS_DAYS and "
+        "RETENTION_CONTENT_DAYS",
     )
     web_concurrency: int = Field(2, ge=1, le=64, description="Processes of the door")
     worker_threads: int = Field(16, ge=1, le=256, description="Tasks one worker process runs at a time")

@@ -268,7 +268,8 @@ class OpenWork:
     """The work that is open; each count ends one after MOST_COUNTED.
 
     `due` tasks could run now if there were free slots. `oldest_due_at` is when the first of them fell due,
-    `oldest_by_kind` when the first of each kind did, among the oldest tasks of each tenant. `failed_by_code` counts the failed tasks of each code.
+    `oldest_by_kind` when the first of each kind did, among the oldest tasks of each tenant. `failed_by_code` counts
+    the failed tasks of each code.
     """
 
     failed: int
@@ -320,7 +321,16 @@ def _shared(conn: Connection) -> tuple[OpenWork, bool] | None:
 def _count_open_work(conn: Connection) -> dict[str, Any]:
     row = conn.execute(_OPEN_WORK).fetchone()
     assert row is not None  # noqa: S101 -- a statement without a table gives one row
-    names = ("failed", "in_flight", "due", "oldest_due_at", "oldest_by_kind", "spooled", "oldest_spooled_at", "failed_by_code")
+    names = (
+        "failed",
+        "in_flight",
+        "due",
+        "oldest_due_at",
+        "oldest_by_kind",
+        "spooled",
+        "oldest_spooled_at",
+        "failed_by_code",
+    )
     document = {
         name: value.isoformat() if isinstance(value, datetime) else value
         for name, value in zip(names, row, strict=True)

@@ -289,7 +289,7 @@ CREATE TABLE attachments (
     state text NOT NULL DEFAULT 'waiting' CHECK (state IN ('waiting', 'stored', 'failed', 'discarded')),
     size bigint,
     sha256 text,
-    path text,                                    -- below STORAGE_URL
+    path text,
     stored_at timestamptz,
     -- One index for two uses: a row is found by its id, and tasks point at all three columns.
     PRIMARY KEY (id, event_id, tenant_id),
@@ -298,6 +298,8 @@ CREATE TABLE attachments (
 );
 COMMENT ON TABLE attachments IS
     'A file of an event''s message, and where it is stored.';
+COMMENT ON COLUMN attachments.path IS
+    'Below STORAGE_URL; null while the file is not stored, and after retention or an erasure deleted it.';
 CREATE INDEX attachments_unstored ON attachments (tenant_id, conversation_id) WHERE state <> 'stored';
 -- Several events may name the same file. It is deleted with the last of them.
 CREATE INDEX attachments_of_a_file ON attachments (tenant_id, front_id);
@@ -1162,6 +1164,14 @@ CREATE TABLE expired_files (
 );
 COMMENT ON TABLE expired_files IS
     'A file whose rows retention deleted. The row stays until the file is gone from the storage as well.';
+
+CREATE TABLE postponed_cuts (
+    event_id bigint PRIMARY KEY REFERENCES events ON DELETE CASCADE,
+    looked_at timestamptz NOT NULL DEFAULT now()
+);
+COMMENT ON TABLE postponed_cuts IS
+    'An event that is old enough to lose its body and files, while something still needs them.';
+CREATE INDEX postponed_cuts_by_look ON postponed_cuts (looked_at);
 
 CREATE TABLE erased_companies (
     company_id text PRIMARY KEY,

@@ -232,6 +232,7 @@ def _party(party: Party | None) -> Document | None:
 
 def _file(file: FileFacts, links: Links) -> Document:
     is_stored = file.state == "stored"
+    can_be_read = is_stored and file.is_kept
     return {
         "id": file.id,
         "filename": file.filename,
@@ -241,8 +242,8 @@ def _file(file: FileFacts, links: Links) -> Document:
         "content_type": file.content_type,
         "inline": file.is_inline,
         "url": links.file(file.number),
-        "download_url": links.download(file.number) if is_stored else None,
-        "download_expires_at": _time(datetime.fromtimestamp(links.expires_at, UTC)) if is_stored else None,
+        "download_url": links.download(file.number) if can_be_read else None,
+        "download_expires_at": _time(datetime.fromtimestamp(links.expires_at, UTC)) if can_be_read else None,
     }
 
 

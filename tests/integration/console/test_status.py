@@ -43,8 +43,10 @@ def test_an_empty_mailroom_names_every_state(mailroom: Mailroom) -> None:
         "token_refreshes": {},
         "retention": {
             "unclaimed_days": 30,
+            "content_days": 0,
             "events_days": 0,
-            "deleted": {"unclaimed": 0, "events": 0, "files": 0},
+            "failed_days": 0,
+            "deleted": {"unclaimed": 0, "bodies": 0, "events": 0, "failed": 0, "files": 0},
         },
         "refused": [],
         "dry_run": [],
