@@ -97,6 +97,7 @@ def periodic_jobs() -> list[PeriodicJob]:
         PeriodicJob(name="begin_repairs", every=15.0, run=begin_repairs),
         PeriodicJob(name="repair", every=1.0, rests=RESTS_SECONDS, run=repair, after_outage=SETTLING_SECONDS),
         PeriodicJob(name="carry_out_jobs", every=1.0, rests=RESTS_SECONDS, run=carry_out_jobs),
+        PeriodicJob(name="erase_addresses", every=2.0, run=erase_addresses),
         PeriodicJob(name="notify", every=0.1, again_after=0.05, rests=RESTS_SECONDS, run=notify),
         PeriodicJob(name="report_held_endpoints", every=30.0, run=report_held_endpoints),
         PeriodicJob(name="forget_processes", every=60.0, run=forget_processes),
@@ -219,6 +220,11 @@ def repair(resources: Resources) -> None:
 def carry_out_jobs(resources: Resources) -> None:
     """Have workers go on with the jobs that people started."""
     resources.dispatcher.send_jobs()
+
+
+def erase_addresses(resources: Resources) -> None:
+    """Have workers go on with the erasures of addresses."""
+    resources.dispatcher.send_erasures()
 
 
 def notify(resources: Resources) -> bool:

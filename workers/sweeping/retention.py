@@ -43,13 +43,19 @@ def delete_expired(resources: Resources) -> None:
         kind: _repeat(resources, until, partial(_delete_events, kind=kind, days=days))
         for kind, days in days_by_kind(resources.settings)
     }
-    try:
-        deleted["files"] = _repeat(resources, time.monotonic() + FILES_SECONDS, _delete_files)
-    except StorageUnavailable as exc:
-        log.warning("files_not_deleted", code=exc.code, reason=str(exc))
+    deleted["files"] = delete_files(resources)
     _repeat(resources, until, _delete_figures)
     if any(deleted.values()):
         log.info("deleted_by_retention", **deleted)
+
+
+def delete_files(resources: Resources) -> int:
+    """Delete expired files for a while, and return their number. An unavailable storage is logged."""
+    try:
+        return _repeat(resources, time.monotonic() + FILES_SECONDS, _delete_files)
+    except StorageUnavailable as exc:
+        log.warning("files_not_deleted", code=exc.code, reason=str(exc))
+        return 0
 
 
 def days_by_kind(settings: Settings) -> list[tuple[str, int]]:
