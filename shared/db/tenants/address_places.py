@@ -6,7 +6,7 @@ so that none is left out. `expression` is that of a `SubjectAddress`. With a ten
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -137,17 +137,32 @@ def replace_bodies(conn: Connection, event_id: int, *, body: bytes | None, fetch
 
 def mask_events(conn: Connection, expression: str, mask: str, event_ids: Sequence[int]) -> set[int]:
     """Mask the address in all columns of these events and of what belongs to them; return those that had it."""
-    columns, values = _text_columns(conn), {"expression": expression, "mask": mask, "ids": list(event_ids)}
+    values = {"expression": expression, "mask": mask, "ids": list(event_ids)}
     found: set[int] = set()
-    for table, key, scope in (
-        ("events", SQL("id"), SQL("id = ANY(%(ids)s)")),
-        ("attempts", SQL("(SELECT event_id FROM tasks WHERE id = task_id)"), _OF_TASKS),
-        *((each, SQL("event_id"), SQL("event_id = ANY(%(ids)s)")) for each in tables_with(conn, "event_id")),
-    ):
-        if table in columns:
-            query = SQL("{} RETURNING {}").format(_masking(table, columns[table], scope), key)
-            found |= {event_id for (event_id,) in conn.execute(query, values)}
+    for table, columns, key, scope in _of_events(conn):
+        query = SQL("{} RETURNING {}").format(_masking(table, columns, scope), key)
+        found |= {event_id for (event_id,) in conn.execute(query, values)}
     return found
+
+
+def events_with(conn: Connection, expression: str, event_ids: Sequence[int]) -> set[int]:
+    """Return those of the events that have the address in a column, or in one of what belongs to them."""
+    values = {"expression": expression, "ids": list(event_ids)}
+    found: set[int] = set()
+    for table, columns, key, scope in _of_events(conn):
+        query = SQL("SELECT {} FROM {} WHERE {} AND {}").format(key, Identifier(table), scope, _has(columns))
+        found |= {event_id for (event_id,) in conn.execute(query, values)}
+    return found
+
+
+def _of_events(conn: Connection) -> Iterator[tuple[str, Sequence[tuple[str, str]], SQL, SQL]]:
+    """Yield the tables with rows of events: columns of text, the event's id, and the condition for some events."""
+    columns = _text_columns(conn)
+    yield "events", columns["events"], SQL("id"), SQL("id = ANY(%(ids)s)")
+    yield "attempts", columns["attempts"], SQL("(SELECT event_id FROM tasks WHERE id = task_id)"), _OF_TASKS
+    for table in tables_with(conn, "event_id"):
+        if table in columns:
+            yield table, columns[table], SQL("event_id"), SQL("event_id = ANY(%(ids)s)")
 
 
 _OF_TASKS = SQL("task_id IN (SELECT id FROM tasks WHERE event_id = ANY(%(ids)s))")
@@ -175,6 +190,28 @@ def delete_owners(conn: Connection, key: str, *, tenant_id: int | None) -> dict[
             owner,
         ).rowcount
     return {"user_addresses": len(owners), "inbox_addresses": inboxes, "users": users}
+
+
+def rows_of_owners(conn: Connection, key: str, *, tenant_id: int | None) -> list[dict[str, Any]]:
+    """Return the users with the address, each with all their addresses."""
+    rows = conn.execute(
+        """
+        SELECT to_jsonb(u) || jsonb_build_object('addresses', ARRAY(
+            SELECT as_given FROM user_addresses o WHERE o.tenant_id = u.tenant_id AND o.user_id = u.id
+            ORDER BY position))
+        FROM user_addresses a JOIN users u ON u.tenant_id = a.tenant_id AND u.id = a.user_id
+        WHERE a.tenant_id = ANY(ARRAY(SELECT id FROM tenants)) AND a.address = %(key)s
+          AND (%(tenant)s::bigint IS NULL OR a.tenant_id = %(tenant)s)
+        """,
+        {"key": key, "tenant": tenant_id},
+    )
+    return [row for (row,) in rows]
+
+
+def notifications_of(conn: Connection, event_id: int) -> list[dict[str, Any]]:
+    """Return the items of the feed about an event."""
+    rows = conn.execute("SELECT to_jsonb(n) FROM notifications n WHERE event_id = %s ORDER BY position", (event_id,))
+    return [row for (row,) in rows]
 
 
 def forget_account(conn: Connection, key: str, mask: str, *, digest: bytes) -> dict[str, int]:
