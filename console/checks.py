@@ -28,9 +28,10 @@ from shared.db.core.session import session
 from shared.db.host import endpoints
 from shared.db.reading import monitoring, status
 from shared.db.tasks import outages, rate_limit
-from shared.db.tenants import connections, erasing, tenants
+from shared.db.tenants import connections, erasing, quotas, tenants
 from shared.errors import MailroomError
 from shared.intake.client import open_intake
+from shared.models import QUOTAS
 from shared.redis_clients import redis_client
 from shared.settings import REQUIRED_IN_PRODUCTION, Settings
 from shared.storage import Storage
@@ -252,6 +253,21 @@ def _check_silent_tenants(settings: Settings) -> Iterator[Finding]:
     yield Finding(name="silent tenants", ok=not silent, found=found, fix=fix)
 
 
+def _check_quotas(settings: Settings) -> Iterator[Finding]:
+    """Name the tenants that have used up a quota: their files wait at Front, and actions that wait for them."""
+    with session(settings.database_url.get_secret_value()) as conn:
+        held = quotas.held_tenants(conn)
+    found = "no tenant has used up its quota"
+    if held:
+        found = names([f"{each.tenant} ({QUOTAS[each.quota]}, since {format_time(each.since)} UTC)" for each in held])
+        found = f"files wait for {found}"
+    fix = (
+        "raise the quota with `mailroom tenant policy NAME --max-stored 20G --max-events-a-day 50000`, or keep files "
+        "for a shorter time; a day's quota begins anew at 0:00 UTC"
+    )
+    yield Finding(name="quotas", ok=not held, found=found, fix=fix)
+
+
 def _check_held_endpoints(settings: Settings) -> Iterator[Finding]:
     """Name the endpoints that are held. One that a person holds is ok: somebody meant it to wait."""
     with session(settings.database_url.get_secret_value()) as conn:
@@ -411,6 +427,7 @@ CHECKS: tuple[tuple[str, Callable[[Settings], Iterator[Finding]], str], ...] = (
     ("rate_limits", _check_rate_limits, "see the lines above"),
     ("silent_tenants", _check_silent_tenants, "start PostgreSQL, or check DATABASE_URL"),
     ("held_endpoints", _check_held_endpoints, "start PostgreSQL, or check DATABASE_URL"),
+    ("quotas", _check_quotas, "start PostgreSQL, or check DATABASE_URL"),
     ("signatures", _check_signatures, "check REDIS_URL"),
     ("tokens", _check_tokens, "see the lines above"),
     ("oauth_app", _check_oauth_app, "see the lines above"),

@@ -23,7 +23,9 @@ from shared.db.figures import OpenWork, Sums
 from shared.db.reading import monitoring, repairs, status
 from shared.db.reading.monitoring import NEW_MINUTES, TENANT_MINUTES, Unusual
 from shared.db.reading.status import ParkedWork, SmallCounts
+from shared.db.tenants import quotas
 from shared.errors import NeedsReconnect, StoreUnavailable, TokenUnavailable
+from shared.models import QUOTAS
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -69,6 +71,7 @@ class Installation:
     rescued: int
     token_refreshes: dict[str, int]
     deleted: dict[str, int]
+    over_quota: Counter[str]
 
 
 def read_installation(conn: Connection) -> Installation:
@@ -90,6 +93,7 @@ def read_installation(conn: Connection) -> Installation:
         rescued=read_counter(conn, "rescued"),
         token_refreshes=read_counters(conn, "token_refreshes:"),
         deleted=read_counters(conn, "deleted:"),
+        over_quota=Counter(each.quota for each in quotas.held_tenants(conn)),
     )
 
 
@@ -141,6 +145,8 @@ def _families(found: Installation, intake: IntakeState) -> Iterator[Metric]:
     parked = {each.cause: each.events for each in found.parked}
     yield _labelled("mailroom_parked_events", "Events that wait for a person, up to 10,001 of a cause", "cause", parked)
     yield _labelled("mailroom_tenants", "Tenants: works, or the cause that parks them", "state", found.counts.tenants)
+    over: dict[str, float] = {quota: found.over_quota[quota] for quota in QUOTAS}
+    yield _labelled("mailroom_tenants_over_quota", "Tenants whose files wait, as a quota is used up", "quota", over)
     held = found.unusual
     yield _gauge("mailroom_held_endpoints", "Endpoints that are held, though no person did it", held.held_endpoints)
     yield _gauge(

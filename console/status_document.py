@@ -17,9 +17,10 @@ from shared.db.reading import repairs, status
 from shared.db.reading.status import ParkedWork, RunningProcess
 from shared.db.tasks.outages import current_outages
 from shared.db.tasks.rate_limit import TenantAtLimit, tenants_at_limit
-from shared.db.tenants import connections, erasing
+from shared.db.tenants import connections, erasing, quotas
 from shared.db.tenants.connections import RefusedTenant
 from shared.db.tenants.erasing import ErasedCompany
+from shared.db.tenants.quotas import HeldTenant
 from shared.errors import StoreUnavailable
 from shared.intake.client import open_intake
 from shared.models import EVENT_STATES
@@ -132,6 +133,7 @@ class Status:
     outages: list[OutageFigures]
     rate_limit: list[TenantAtLimit]
     held_endpoints: list[HeldFigures]
+    over_quota: list[HeldTenant]
     erased: list[ErasedCompany]
     processes: ProcessFigures
 
@@ -179,6 +181,7 @@ def read_status(conn: Connection, settings: Settings, *, on_outage: Callable[[St
             )
             for each in endpoints.held(conn)
         ],
+        over_quota=quotas.held_tenants(conn),
         erased=erasing.still_sending(conn),
         processes=ProcessFigures(
             alive=status.running_processes(conn, within=status.SILENT_SECONDS),

@@ -22,7 +22,7 @@ from console.operations.endpoints import EndpointMovedOn, UnknownEndpoint
 from console.operations.events import CannotRunAgain, NoFixture, UnknownEvent
 from console.operations.jobs import FilterTooWide, JobMovedOn, UnknownJob
 from console.operations.tasks import MovedOn, ReasonMissing, SameAction, UnknownGroup, UnknownTask
-from console.operations.tenants import NothingReceived, PausedByOperator, UnknownTenant
+from console.operations.tenants import NothingReceived, PausedByOperator, QuotaOfOperator, UnknownTenant
 from console.tenant_concurrency import Crowded
 from console.user_validation import BadUser
 from shared.db.core.pool import TooSlow
@@ -211,6 +211,7 @@ STATUS: dict[type[MailroomError], int] = {
     TooSlow: 422,
     NotAllowed: 403,
     PausedByOperator: 403,
+    QuotaOfOperator: 403,
     BodyGone: 404,
     UnknownAttachment: 404,
     UnknownEndpoint: 404,

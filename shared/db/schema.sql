@@ -39,6 +39,12 @@ CREATE TABLE tenants (
     backlog_not_before timestamptz NOT NULL DEFAULT '-infinity',  -- the same as not_before, for all but live work
     at_limit_at timestamptz,                      -- when Front's budget last held work back
     act_after text NOT NULL DEFAULT 'files' CHECK (act_after IN ('files', 'notified')),  -- what archive and trash wait for
+    -- Quotas: when one is used up, files wait. Null: there is none.
+    max_stored_bytes bigint,
+    max_events_a_day bigint,                      -- by days of UTC
+    stored_bytes bigint,                          -- of its files; counted while there is a quota for them
+    files_held text CONSTRAINT tenants_files_held CHECK (files_held IN ('stored_bytes', 'events_a_day')),
+    files_held_at timestamptz,
     -- The foreign key of events points here, so that an event cannot have the tenant of another company.
     CONSTRAINT tenants_with_company UNIQUE (id, company_id)
 );
