@@ -54,6 +54,7 @@ def test_an_empty_mailroom_names_every_state(mailroom: Mailroom) -> None:
         "outages": [],
         "rate_limit": [],
         "held_endpoints": [],
+        "over_quota": [],
         "erased": [],
         "processes": {"alive": [], "silent": []},
     }
