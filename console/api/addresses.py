@@ -75,11 +75,15 @@ def export_address(body: AddressOrder) -> Response:
 
     Files are in the events' documents by number; `/attachments/<number>/content` has their bytes.
     """
-    slots = current_resources().export_slots
+    resources = current_resources()
+    slots = resources.export_slots
     if not slots.acquire(blocking=False):
         raise ExportsBusy("other exports are running; try again when one of them has ended")
     try:
-        pieces = operations.export(run, current_actor(), body.address, body.tenant_id, current_resources().settings)
+        # The document is made after the view has ended, without the application's context.
+        pieces = operations.export(
+            resources.pool.run, current_actor(), body.address, body.tenant_id, resources.settings
+        )
     except BaseException:
         slots.release()
         raise

@@ -10,7 +10,7 @@ import pytest
 
 from shared.db.tenants import quotas, tenants
 from shared.db.tenants.tenants import PolicyChange
-from tests.integration.pipeline.harness import TO_NORA, Harness
+from tests.integration.pipeline.harness import NORA, TO_NORA, Harness
 from workers.sweeping.retention import delete_expired
 
 ACME, OTHER = "cmp_acme", "cmp_other"
@@ -46,7 +46,7 @@ def held(harness: Harness) -> list[tuple[str, str]]:
 
 def test_files_wait_for_room_and_then_are_stored(harness: Harness) -> None:
     tenant_id, other = harness.tenant(ACME), harness.tenant(OTHER, "Other")
-    harness.control("companies", {"id": OTHER, "name": "Other"})
+    harness.user(tenant_id, NORA)
     mail(harness)
     harness.work()
     set_quota(harness, tenant_id, max_stored_bytes=1_000)
