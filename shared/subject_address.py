@@ -11,6 +11,7 @@ import hashlib
 import hmac
 import re
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING, Any, Final
 
 import idna
@@ -61,6 +62,11 @@ class SubjectAddress:
         spellings = sorted({bare.lower(), key, _in_letters(key)}, key=lambda each: (-len(each), each))
         return cls(key=key, expression=f"{_BEFORE}(?:{'|'.join(map(_spelled, spellings))}){_AFTER}")
 
+    @cached_property
+    def _hint(self) -> str:
+        """Return letters that stand in every spelling: a text without them is passed in a hundredth of the time."""
+        return max(re.findall(r"[a-z0-9]+", self.key.partition("@")[0]), key=len, default="")
+
     def mask(self, secret: bytes) -> str:
         """Return what stands in place of the address: the same for the same address, and nobody else can tell whose."""
         digest = hmac.new(secret, b"mailroom erased address " + self.key.encode(), hashlib.sha256).hexdigest()
@@ -68,8 +74,11 @@ class SubjectAddress:
 
     def is_in(self, text: str) -> bool:
         """Whether the text has the address in any spelling."""
-        found = re.search(self.expression, text, re.IGNORECASE)
-        return bool(found) or ("\\u" in text and bool(re.search(self.expression, _unescaped(text), re.IGNORECASE)))
+        readings = (text, _unescaped(text)) if "\\u" in text else (text,)
+        return any(self._hint in each.lower() and self._is_in(each) for each in readings)
+
+    def _is_in(self, text: str) -> bool:
+        return re.search(self.expression, text, re.IGNORECASE) is not None
 
     def is_handle(self, handle: str) -> bool:
         """Whether a recipient's handle is the address."""
@@ -81,7 +90,10 @@ class SubjectAddress:
 
     def is_party_of(self, handles: Iterable[str], *bodies: bytes | None) -> bool:
         """Whether the address wrote or got a message: by its recipients, or by the bodies of webhook and message."""
-        return any(map(self.is_handle, handles)) or any(map(self.is_handle, handles_in(*bodies)))
+        if any(map(self.is_handle, handles)):
+            return True
+        named = any(body is not None and self.is_in_body(body) for body in bodies)
+        return named and any(map(self.is_handle, handles_in(*bodies)))
 
     def is_in_body(self, body: bytes) -> bool:
         """Whether a stored body has the address anywhere."""
