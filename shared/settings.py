@@ -145,8 +145,7 @@ class Settings(BaseSettings):
         0,
         ge=0,
         le=36_500,
-        description="Days that bodies and files of finished events are kept, while their rows stay; 0: as long as the "
-        "rows",
+        description="Days that bodies and files of finished events are kept, before their rows; 0: as long as these",
     )
     retention_failed_days: int = Field(
         0,
