@@ -206,12 +206,17 @@ def _message(facts: NotificationFacts, event: EventFacts, content: Content, link
     wanted = {"none": (), "text": ("text",), "html": ("text", "html")}[include]
     for field in ("html", "text"):
         if message[field] is None:
-            _omit(message, field, reason="not_sent_by_front")
+            _omit(message, field, reason="not_sent_by_front" if _is_kept(event) else "no_longer_kept")
         elif field not in wanted:
             _leave_out(message, field, "not_asked_for", facts, links)
     if content.subject_length > len(content.subject or ""):
         _omit(message, "subject", reason="too_large", count=content.subject_length, kept=len(content.subject or ""))
     return message
+
+
+def _is_kept(event: EventFacts) -> bool:
+    """Whether the content is stored: it is cut for its age, or with an address that was erased."""
+    return event.body is not None or event.fetched is not None
 
 
 def _recipient(recipient: RecipientFacts, content: Content) -> Document:
