@@ -201,6 +201,7 @@ def _tenant_page(
         waits=WAITS,
         afters=AFTERS,
         quotas=QUOTAS,
+        quota_mib=None if found.max_stored_bytes is None else -(-found.max_stored_bytes // MIB),
         act_within=typed_duration(found.act_within),
     )
 
