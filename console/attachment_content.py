@@ -75,7 +75,9 @@ class HasStorage(Protocol):
 
 
 def require_stored(attachment: AttachmentFile) -> None:
-    """Raise AttachmentNotStored unless the bytes should be in the storage."""
+    """Raise AttachmentGone or AttachmentNotStored unless the bytes should be in the storage."""
+    if attachment.state == "stored" and attachment.path is None:
+        raise AttachmentGone(f"file {attachment.number} was deleted for its age, or with an address that was erased")
     if attachment.state != "stored" or attachment.path is None or attachment.size is None:
         raise AttachmentNotStored(f"file {attachment.number} is {attachment.state}; see the tasks of its event")
 

@@ -7,27 +7,26 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import closing
-from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any, cast
 from urllib.parse import urlsplit
 
 import redis
 
+from console import tenant_checks
 from console.access.provider import OIDC_RETURN, open_provider
+from console.finding import HELD, Finding
 from console.issued_secrets import OAUTH_SETTINGS, missing_oauth_settings
-from console.key_rotation import KeyUsage, key_usage
 from console.rejected import is_alarming, read_rejected
-from console.remedies import REMEDIES, counted, names, silence
+from console.remedies import counted, silence
 from console.times import format_duration, format_time
-from shared.connection.budget import Budget
-from shared.connection.vault import TokenVault
 from shared.db import figures
 from shared.db.core import migrate
 from shared.db.core.session import session
-from shared.db.reading import monitoring, status
-from shared.db.tasks import outages, rate_limit
-from shared.db.tenants import connections, erasing, tenants
+from shared.db.host import endpoints
+from shared.db.reading import status
+from shared.db.tasks import outages
+from shared.db.tenants import tenants
 from shared.errors import MailroomError
 from shared.intake.client import open_intake
 from shared.redis_clients import redis_client
@@ -36,33 +35,19 @@ from shared.storage import Storage
 
 OLDEST_REDIS = (7, 0)
 LOOPBACK_HOSTS = {"localhost", "127.0.0.1", "::1"}
-#: The name of each finding about a tenant at Front's rate limit begins so.
-LIMIT = "limit"
 #: More apart, moments of one process would be in the past or the future of another.
 CLOCK_SECONDS = 5
 #: The alert OldestWaiting begins at the same ages.
 DELIVERY_SECONDS, TASK_SECONDS = 60, 1_800
-#: The causes of parked work that somebody chose.
-MEANT_TO_WAIT = {"paused", "erasing"}
+HELD_FIXES = {
+    "failures": "mend the application there: `mailroom endpoint show NAME` has its last answer; it is probed by itself",
+    "gone": "it answered 410; correct it, then `mailroom endpoint release NAME`, or `mailroom endpoint remove NAME`",
+    "disabled": "it asked to get nothing more; `mailroom endpoint release NAME` when it is ready again",
+}
 OUTAGE_FIXES = {
     "front": "wait for Front, or check FRONT_API_URL and the way to it; work goes on by itself",
     "storage": "make room at STORAGE_URL, or check who may write there; files go on by themselves",
 }
-
-
-@dataclass(frozen=True, kw_only=True)
-class Finding:
-    """The result of one check; `fix` says what to do where it is not ok."""
-
-    name: str
-    ok: bool
-    found: str
-    fix: str = ""
-
-    @property
-    def check(self) -> str:
-        """The name without that of a tenant: one of a few."""
-        return LIMIT if self.name.startswith(f"{LIMIT} of ") else self.name
 
 
 def run_checks(settings: Settings) -> Iterator[Finding]:
@@ -217,29 +202,16 @@ def _check_outages(settings: Settings) -> Iterator[Finding]:
             yield Finding(name=f"{outage.what} is away", ok=False, found=found, fix=OUTAGE_FIXES[outage.what])
 
 
-def _check_rate_limits(settings: Settings) -> Iterator[Finding]:
-    """Name the tenants at Front's rate limit. That is ok, unless many of their calls are made in vain."""
-    budget = Budget.from_url(settings.redis_url.get_secret_value())
+def _check_held_endpoints(settings: Settings) -> Iterator[Finding]:
+    """Name the endpoints that are held. One that a person holds is ok: somebody meant it to wait."""
     with session(settings.database_url.get_secret_value()) as conn:
-        for each in rate_limit.tenants_at_limit(conn, budget):
-            if each.limit is None:
-                continue
-            found = f"{each.used:,} of {each.limit:,} calls used in the last minute, {each.wasted:,} of them wasted"
-            fix = "look at the attempts of `mailroom event show`: Front fails, or another program uses the same limit"
-            yield Finding(name=f"{LIMIT} of {each.tenant}", ok=not each.wastes_calls, found=found, fix=fix)
-
-
-def _check_silent_tenants(settings: Settings) -> Iterator[Finding]:
-    with session(settings.database_url.get_secret_value()) as conn:
-        silent = monitoring.silent_tenants(conn)
-    found = "every busy tenant gets webhooks"
-    if silent:
-        found = f"no webhook in the last hour, though usually busy at this time: {names(silent)}"
-    fix = (
-        "look in Front whether the app's webhooks are still on, and whether they reach the door; `mailroom repair "
-        "--since 6h` brings what was missed"
-    )
-    yield Finding(name="silent tenants", ok=not silent, found=found, fix=fix)
+        held = endpoints.held(conn)
+    for each in held:
+        found = f"{each.held_cause}, since {format_time(each.held_at)} UTC" if each.held_at else str(each.held_cause)
+        fix = HELD_FIXES.get(str(each.held_cause), "see `mailroom endpoint list`")
+        yield Finding(name=f"{HELD} {each.name}", ok=each.held_cause == "person", found=found, fix=fix)
+    if not held:
+        yield Finding(name="endpoints", ok=True, found="none is held")
 
 
 def _check_signatures(settings: Settings) -> Iterator[Finding]:
@@ -253,30 +225,6 @@ def _check_signatures(settings: Settings) -> Iterator[Finding]:
         "shows from where the requests come"
     )
     yield Finding(name="signatures", ok=not is_alarming(wrong, received=received), found=found, fix=fix)
-
-
-def _check_tokens(settings: Settings) -> Iterator[Finding]:
-    """Check that every tenant is connected, its token can be opened, and no token needs an older key."""
-    with session(settings.database_url.get_secret_value()) as conn:
-        unconnected, stored = tenants.without_connection(conn), connections.count_sealed(conn)
-        fix = "send each one's admin the link of `mailroom tenant connect NAME`, or give an --api-token-file"
-        found = f"without a connection: {names(unconnected)}" if unconnected else f"{stored} connected"
-        yield Finding(name="tenants", ok=not unconnected, found=found, fix=fix)
-        if refused := connections.refused_tenants(conn):
-            found = names([f"{each.tenant} (since {format_time(each.since)} UTC)" for each in refused])
-            fix = "connect each again: `mailroom tenant connect NAME`; if all are refused, check FRONT_CLIENT_SECRET"
-            yield Finding(name="new tokens", ok=False, found=f"Front refuses them for {found}", fix=fix)
-        if stored:
-            yield from _sealing(key_usage(conn, TokenVault(settings.token_keys)))
-
-
-def _sealing(usage: KeyUsage) -> Iterator[Finding]:
-    unreadable = names([each.tenant for each in usage.unreadable])
-    found = f"cannot be read: those of {unreadable}" if unreadable else f"{usage.tokens} can be read"
-    fix = "list the key they were sealed with in TOKEN_KEYS, or connect these tenants again"
-    yield Finding(name="tokens", ok=not unreadable, found=found, fix=fix)
-    found = f"{usage.older} sealed with an older key" if usage.older else "no token needs an older key"
-    yield Finding(name="token keys in use", ok=not usage.older, found=found, fix="run `mailroom keys rotate`")
 
 
 def _check_connections(settings: Settings) -> Iterator[Finding]:
@@ -297,21 +245,6 @@ def _check_connections(settings: Settings) -> Iterator[Finding]:
         found=f"{use.used} of {use.allowed} in use; up to {needed} are needed: {', '.join(parts)}",
         fix="raise PostgreSQL's max_connections, or lower WORKER_THREADS or the number of processes",
     )
-
-
-def _check_parked(settings: Settings) -> Iterator[Finding]:
-    """Name the tenants whose work waits for somebody. Work that somebody paused is ok, and so is unclaimed mail."""
-    with session(settings.database_url.get_secret_value()) as conn:
-        for group in status.parked_work(conn):
-            since = f"since {format_time(group.oldest_at)} UTC"
-            if group.cause == "unknown_company":
-                companies = counted(group.companies, "company", "companies")
-                found = f"{counted(group.events, 'event', 'events')} of {companies} without a tenant, {since}"
-                yield Finding(name="unclaimed mail", ok=True, found=found)
-                continue
-            found = f"{names(group.tenants)}: {counted(group.events, 'event', 'events')}, {since}"
-            fix = REMEDIES.get(group.cause, "see `mailroom tenant show NAME`")
-            yield Finding(name=f"parked: {group.cause}", ok=group.cause in MEANT_TO_WAIT, found=found, fix=fix)
 
 
 def _check_processes(settings: Settings) -> Iterator[Finding]:
@@ -366,14 +299,6 @@ def _any_by_link(settings: Settings) -> bool:
         return any(tenant.connection == "oauth" for tenant in tenants.list_all(conn))
 
 
-def _check_erased_companies(settings: Settings) -> Iterator[Finding]:
-    """Name the erased companies that still send. Each is ok: only an admin of the company can end it."""
-    with session(settings.database_url.get_secret_value()) as conn:
-        for company in erasing.still_sending(conn):
-            found = f"{company.company_id} still sends, {company.dropped:,} deliveries dropped; its admin can end it"
-            yield Finding(name="erased company", ok=True, found=found)
-
-
 #: The checks in order. Name and fix are those of the finding when the check itself cannot run.
 CHECKS: tuple[tuple[str, Callable[[Settings], Iterator[Finding]], str], ...] = (
     ("settings_given", _check_settings, "set it, or start `mailroom up` with the same MAILROOM_DATA"),
@@ -385,12 +310,14 @@ CHECKS: tuple[tuple[str, Callable[[Settings], Iterator[Finding]], str], ...] = (
     ("outages_standing", _check_outages, "see the lines above"),
     ("processes_alive", _check_processes, "see the lines above"),
     ("connections_counted", _check_connections, "see the lines above"),
-    ("parked_work", _check_parked, "see the lines above"),
-    ("rate_limits", _check_rate_limits, "see the lines above"),
-    ("silent_tenants", _check_silent_tenants, "start PostgreSQL, or check DATABASE_URL"),
+    ("parked_work", tenant_checks.check_parked, "see the lines above"),
+    ("rate_limits", tenant_checks.check_rate_limits, "see the lines above"),
+    ("silent_tenants", tenant_checks.check_silent_tenants, "start PostgreSQL, or check DATABASE_URL"),
+    ("held_endpoints", _check_held_endpoints, "start PostgreSQL, or check DATABASE_URL"),
+    ("quotas", tenant_checks.check_quotas, "start PostgreSQL, or check DATABASE_URL"),
     ("signatures", _check_signatures, "check REDIS_URL"),
-    ("tokens", _check_tokens, "see the lines above"),
+    ("tokens", tenant_checks.check_tokens, "see the lines above"),
     ("oauth_app", _check_oauth_app, "see the lines above"),
     ("openid_provider", _check_openid_provider, "check OIDC_ISSUER and the way to it; passwords work meanwhile"),
-    ("erased_companies", _check_erased_companies, "start PostgreSQL, or check DATABASE_URL"),
+    ("erased_companies", tenant_checks.check_erased_companies, "start PostgreSQL, or check DATABASE_URL"),
 )

@@ -23,7 +23,9 @@ from shared.db.figures import OpenWork, Sums
 from shared.db.reading import monitoring, repairs, status
 from shared.db.reading.monitoring import NEW_MINUTES, TENANT_MINUTES, Unusual
 from shared.db.reading.status import ParkedWork, SmallCounts
+from shared.db.tenants import quotas
 from shared.errors import NeedsReconnect, StoreUnavailable, TokenUnavailable
+from shared.models import QUOTAS
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -36,6 +38,8 @@ READ_SECONDS = 2.0
 KINDS = ("console", "recorder", "sweeper", "worker")
 #: The results of a refresh; each has a value even before the first one, so that Prometheus sees it grow.
 REFRESH_RESULTS = ("ok", TokenUnavailable.code, NeedsReconnect.code)
+#: The kinds of tasks that wait for their tenant's turn; each has a value even when none waits.
+WORK_KINDS = ("apply_action", "fetch_message", "record", "store_attachment", "undo_action")
 #: What is shown of each tenant that has metrics of its own.
 TENANT_FIGURES = ("received", "done", "failed", "calls", "calls_refused")
 #: Each kind of figure with the name of its metric, and its meaning.
@@ -67,6 +71,7 @@ class Installation:
     rescued: int
     token_refreshes: dict[str, int]
     deleted: dict[str, int]
+    over_quota: Counter[str]
 
 
 def read_installation(conn: Connection) -> Installation:
@@ -88,6 +93,7 @@ def read_installation(conn: Connection) -> Installation:
         rescued=read_counter(conn, "rescued"),
         token_refreshes=read_counters(conn, "token_refreshes:"),
         deleted=read_counters(conn, "deleted:"),
+        over_quota=Counter(each.quota for each in quotas.held_tenants(conn)),
     )
 
 
@@ -127,6 +133,10 @@ def _families(found: Installation, intake: IntakeState) -> Iterator[Metric]:
         yield _counter(name, text, getattr(found.happened, kind))
     yield _labelled("mailroom_queue_depth", _DEPTH, "queue", _depths(found.work, intake))
     yield _labelled("mailroom_oldest_age_seconds", _AGE, "queue", _ages(found, intake))
+    waiting = dict.fromkeys(WORK_KINDS, 0.0) | {
+        kind: _age(due_at, found.now) for kind, due_at in found.work.oldest_by_kind.items()
+    }
+    yield _labelled("mailroom_oldest_task_seconds", _KIND_AGE, "kind", waiting)
     yield _labelled("mailroom_failed_open", "Failed tasks, up to 10,001 of a code", "code", found.work.failed_by_code)
     groups = found.counts.failure_groups
     yield _labelled("mailroom_failure_groups", "Groups of failures, by what was decided", "state", groups)
@@ -135,6 +145,8 @@ def _families(found: Installation, intake: IntakeState) -> Iterator[Metric]:
     parked = {each.cause: each.events for each in found.parked}
     yield _labelled("mailroom_parked_events", "Events that wait for a person, up to 10,001 of a cause", "cause", parked)
     yield _labelled("mailroom_tenants", "Tenants: works, or the cause that parks them", "state", found.counts.tenants)
+    over: dict[str, float] = {quota: found.over_quota[quota] for quota in QUOTAS}
+    yield _labelled("mailroom_tenants_over_quota", "Tenants whose files wait, as a quota is used up", "quota", over)
     held = found.unusual
     yield _gauge("mailroom_held_endpoints", "Endpoints that are held, though no person did it", held.held_endpoints)
     yield _gauge(
@@ -173,6 +185,7 @@ _AGE = (
     "oldest notification that is not in the `feed` yet, and of the oldest one for an open endpoint (`notify`)"
 )
 _BACKUP_AGE = "Age of the last backup that `mailroom backup` made; nothing where it never made one"
+_KIND_AGE = "Age of the oldest task of a kind that could run, among the twenty oldest of each tenant that is not parked"
 _CHECK = "Whether a check of `mailroom doctor` found nothing wrong: 1, or 0 if somebody has to mend something"
 _TENANT = f"What happened in the last {TENANT_MINUTES} whole minutes, of the busiest tenants"
 _TENANT_AGE = "Age of the oldest task that could run, of the busiest tenants, also while they are parked"

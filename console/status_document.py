@@ -12,13 +12,15 @@ from shared.connection.budget import Budget
 from shared.db import figures
 from shared.db.counters import read_counter, read_counters
 from shared.db.figures import Sums
+from shared.db.host import endpoints
 from shared.db.reading import repairs, status
 from shared.db.reading.status import ParkedWork, RunningProcess
 from shared.db.tasks.outages import current_outages
 from shared.db.tasks.rate_limit import TenantAtLimit, tenants_at_limit
-from shared.db.tenants import connections, erasing
+from shared.db.tenants import connections, erasing, quotas
 from shared.db.tenants.connections import RefusedTenant
 from shared.db.tenants.erasing import ErasedCompany
+from shared.db.tenants.quotas import HeldTenant
 from shared.errors import StoreUnavailable
 from shared.intake.client import open_intake
 from shared.models import EVENT_STATES
@@ -44,7 +46,9 @@ class RetentionFigures:
     """How long rows are kept, and how many were deleted for their age; 0 days: for ever."""
 
     unclaimed_days: int
+    content_days: int
     events_days: int
+    failed_days: int
     deleted: dict[str, int]
 
 
@@ -92,6 +96,17 @@ class OutageFigures:
 
 
 @dataclass(frozen=True, kw_only=True)
+class HeldFigures:
+    """An endpoint that is held, and how many notifications wait for it, up to one more than 10,000."""
+
+    name: str
+    tenant: str | None
+    cause: str | None
+    since: datetime | None
+    waiting: int
+
+
+@dataclass(frozen=True, kw_only=True)
 class ProcessFigures:
     """The processes that run, and those without a heartbeat lately."""
 
@@ -117,6 +132,8 @@ class Status:
     repairs: RepairsFigures
     outages: list[OutageFigures]
     rate_limit: list[TenantAtLimit]
+    held_endpoints: list[HeldFigures]
+    over_quota: list[HeldTenant]
     erased: list[ErasedCompany]
     processes: ProcessFigures
 
@@ -143,14 +160,28 @@ def read_status(conn: Connection, settings: Settings, *, on_outage: Callable[[St
         token_refreshes=read_counters(conn, "token_refreshes:"),
         retention=RetentionFigures(
             unclaimed_days=settings.retention_unclaimed_days,
+            content_days=settings.retention_content_days,
             events_days=settings.retention_events_days,
-            deleted=dict.fromkeys(("unclaimed", "events", "files"), 0) | read_counters(conn, "deleted:"),
+            failed_days=settings.retention_failed_days,
+            deleted=dict.fromkeys(("unclaimed", "bodies", "events", "failed", "files"), 0)
+            | read_counters(conn, "deleted:"),
         ),
         refused=connections.refused_tenants(conn),
         dry_run=status.tenants_in_dry_run(conn),
         repairs=_repairs(conn),
         outages=[OutageFigures(what=each.what, since=each.since, code=each.code) for each in current_outages(conn)],
         rate_limit=tenants_at_limit(conn, Budget.from_url(settings.redis_url.get_secret_value())),
+        held_endpoints=[
+            HeldFigures(
+                name=each.name,
+                tenant=each.tenant,
+                cause=each.held_cause,
+                since=each.held_at,
+                waiting=each.waiting,
+            )
+            for each in endpoints.held(conn)
+        ],
+        over_quota=quotas.held_tenants(conn),
         erased=erasing.still_sending(conn),
         processes=ProcessFigures(
             alive=status.running_processes(conn, within=status.SILENT_SECONDS),

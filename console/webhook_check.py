@@ -12,7 +12,7 @@ from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
-from console.checks import Finding
+from console.finding import Finding
 from shared.front.signature import CHALLENGE_HEADER, SIGNATURE_HEADER, TIMESTAMP_HEADER, sign
 from shared.http.transport import HttpClient, NoAnswer
 

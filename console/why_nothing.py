@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from console.failure_texts import text_of
 from console.times import format_time
+from shared.models import QUOTAS
 
 if TYPE_CHECKING:
     from shared.db.reading.events import ActionView, Blocker, EventDetails
@@ -46,6 +47,8 @@ def what_it_waits_for(event: EventDetails) -> list[str]:
     if action is None or action.state not in WAITING:
         return []
     waits = [PARKED.get(event.header.cause or "", f"It waits: {event.header.cause}.")] if parked else []
+    if event.header.files_held and any(each.filename and each.state != "failed" for each in event.blockers):
+        waits.append(f"Files wait, because the tenant's quota of {QUOTAS[event.header.files_held]} is used up.")
     waits += [_blocker(each) for each in event.blockers if _blocks(each, action)]
     due_at = next((task.due_at for task in event.tasks if task.kind == "apply_action" and task.state == "ready"), None)
     if due_at and not waits:
@@ -66,7 +69,9 @@ def _blocker(blocker: Blocker) -> str:
 
 def _why_no_work(event: EventDetails) -> Iterator[str]:
     header = event.header
-    if header.state == "ignored":
+    if header.cause == "address_erased":
+        yield "Its content was erased with an e-mail address before a tenant had its company: nothing is done for it."
+    elif header.state == "ignored":
         yield f"Front's list of events has no type {header.type!r}, so there is nothing to do for it."
     elif header.state == "parked":
         yield PARKED.get(header.cause or "", f"It waits: {header.cause}.")

@@ -16,6 +16,10 @@ Probe = Literal["front", "storage", "missing_scope"]
 Origin = Literal["webhook", "spooled", "repaired"]
 EventKey = tuple[str, str]  # company id, Front's event id
 
+#: What a tenant may have used up, so that its files wait; with the words of people.
+Quota = Literal["stored_bytes", "events_a_day"]
+QUOTAS: Mapping[Quota, str] = {"stored_bytes": "stored bytes", "events_a_day": "events a day (UTC)"}
+
 #: Counting for people ends one row after this many: "10,000+".
 MOST_COUNTED = 10_000
 EVENT_STATES = ("processing", "done", "ignored", "parked", "failed")

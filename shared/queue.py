@@ -32,6 +32,7 @@ KEEP_ALIVE = "mailroom.keep_alive"
 EXPIRE = "mailroom.expire"
 REPAIR = "mailroom.repair"
 RUN_JOB = "mailroom.run_job"
+ERASE_ADDRESS = "mailroom.erase_address"
 NOTIFY = "mailroom.notify"
 RECORD_QUEUE = "record"
 WORK_QUEUE = "work"
@@ -42,6 +43,7 @@ QUEUES = {
     EXPIRE: WORK_QUEUE,
     REPAIR: WORK_QUEUE,
     RUN_JOB: WORK_QUEUE,
+    ERASE_ADDRESS: WORK_QUEUE,
     NOTIFY: WORK_QUEUE,
 }
 #: The option of kombu's transport that holds REDIS_URL. The broker's own URL, which kombu logs, has no password.
@@ -152,6 +154,7 @@ _CALLS: dict[str, TypeAdapter[Any]] = {
     EXPIRE: _WITHOUT_ID,
     REPAIR: _WITH_ID,
     RUN_JOB: _WITH_ID,
+    ERASE_ADDRESS: _WITH_ID,
     NOTIFY: _WITH_ID,
 }
 

@@ -22,7 +22,17 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from shared import failpoints
 from shared.errors import ConfigurationError
-from shared.setting_values import FernetKeys, Keys, Networks, Origin, Url, checked_http_url, checked_origin, cleaned
+from shared.setting_values import (
+    FernetKeys,
+    Keys,
+    Networks,
+    Origin,
+    Url,
+    checked_http_url,
+    checked_origin,
+    cleaned,
+    secret_text,
+)
 
 #: Each of these may also be given as NAME_FILE, the path of a file that holds it.
 SECRETS = (
@@ -143,11 +153,24 @@ class Settings(BaseSettings):
         description="Days that finished events and their files are kept; an event that a policy may still act on stays "
         "longer; 0: for ever",
     )
+    retention_content_days: int = Field(
+        0,
+        ge=0,
+        le=36_500,
+        description="Days that bodies and files of finished events are kept, before their rows; 0: as long as these",
+    )
+    retention_failed_days: int = Field(
+        0,
+        ge=0,
+        le=36_500,
+        description="Days that failed events are kept with all they have; at least RETENTION_EVENTS_DAYS; 0: for ever",
+    )
     retention_feed_days: int = Field(
         30,
         ge=1,
         le=36_500,
-        description="Days that the host application has to read the feed; never longer than RETENTION_EVENTS_DAYS",
+        description="Days that the host application has to read the feed; never longer than RETENTION_EVENTS_DAYS and "
+        "RETENTION_CONTENT_DAYS",
     )
     web_concurrency: int = Field(2, ge=1, le=64, description="Processes of the door")
     worker_threads: int = Field(16, ge=1, le=256, description="Tasks one worker process runs at a time")
@@ -368,25 +391,13 @@ def _read_secret_files() -> dict[str, str]:
         path = cleaned(os.environ.get(f"{name}_FILE", ""))
         if path and not cleaned(os.environ.get(name, "")):
             try:
-                found[name.lower()] = _read_secret_file(Path(path))
+                found[name.lower()] = secret_text(Path(path).read_bytes())
             except OSError as exc:
                 mistakes.append(f"{name}_FILE: cannot read {path}: {exc.strerror}")
             except ValueError as exc:
                 mistakes.append(f"{name}_FILE: {path} {exc}")
     if mistakes:
         raise ConfigurationError("\n".join(mistakes))
-    return found
-
-
-def _read_secret_file(path: Path) -> str:
-    """Return the text of a file in UTF-8, or in UTF-16 with a byte order mark, as Windows writes it."""
-    content = path.read_bytes()
-    try:
-        text = content.decode("utf-16" if content.startswith((b"\xff\xfe", b"\xfe\xff")) else "utf-8-sig")
-    except UnicodeDecodeError:
-        raise ValueError("is not text in UTF-8 or UTF-16") from None
-    if not (found := cleaned(text)):
-        raise ValueError("is empty")
     return found
 
 

@@ -23,6 +23,7 @@ from shared.http.transport import CallDeadlines
 from shared.process import logs, metrics, private_port, readiness, service_manager, tracing
 from shared.settings import Settings, load
 from workers.attempts.run import run_task
+from workers.erasing_addresses import erase_address
 from workers.jobs import run_job
 from workers.notifying.notify import run_notification
 from workers.process.waking import add_waker
@@ -94,6 +95,12 @@ def repair(repair_id: int) -> None:
 def carry_out_job(job_id: int) -> None:
     """Change the next tasks of a job."""
     run_job(WorkerProcess.resources, int(job_id))
+
+
+@app.task(name=queue.ERASE_ADDRESS)
+def carry_out_erasure(erasure_id: int) -> None:
+    """Look through the next events for an address that is erased."""
+    erase_address(WorkerProcess.resources, int(erasure_id))
 
 
 @app.task(name=queue.NOTIFY)

@@ -16,7 +16,7 @@ from shared.db.core.pool import Connection, Pool
 from shared.db.host import due_notifications
 from shared.db.tasks import capacity, dispatching
 from shared.db.tasks.dispatching import QueuedTask
-from shared.db.tenants import connections
+from shared.db.tenants import address_erasures, connections
 from shared.errors import StoreUnavailable
 from workers.attempts.outage import OUTAGE_PROBE_SECONDS, SCOPE_PROBE_RETRY_SECONDS
 from workers.notifying.decisions import allot
@@ -88,6 +88,11 @@ class Dispatcher:
         """Send the running jobs that nobody carries out. Raises StoreUnavailable: then later."""
         for job_id in self._pool.run(jobs.due):
             queue.send(self._app, queue.RUN_JOB, job_id, low_priority=True)
+
+    def send_erasures(self) -> None:
+        """Send the erasures of addresses that nobody carries out. Raises StoreUnavailable: then later."""
+        for erasure_id in self._pool.run(address_erasures.due):
+            queue.send(self._app, queue.ERASE_ADDRESS, erasure_id, low_priority=True)
 
     def send_notifications(self, *, only: int | None = None) -> int:
         """Send due notifications to the workers, by turns of their endpoints; return their number.

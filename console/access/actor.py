@@ -31,6 +31,7 @@ VERBS: Final[Mapping[str, str]] = {
     "connect": "connect a tenant to Front",
     "users": "change a tenant's users and addresses",
     "erase": "erase a tenant",
+    "addresses": "export or erase what is held of an address",
     "simulate": "send made-up webhooks",
     "export": "export lists",
     "triage": "acknowledge, ignore or reopen groups of failures",
@@ -79,6 +80,7 @@ SCOPES: Final[Mapping[Scope, frozenset[str]]] = {
             "users",
             "triage",
             "endpoints",
+            "addresses",
         }
     ),
 }

@@ -71,6 +71,7 @@ REPAIRS = Tag(name="repairs", description="Comparisons with Front's own list of 
 OVERSIGHT = Tag(name="oversight", description="What waits and runs, and who asked for what.")
 ENDPOINTS = Tag(name="endpoints", description="The URLs of your application that get notifications.")
 USERS = Tag(name="users", description="The people with whom a tenant's mail is matched.")
+ADDRESSES = Tag(name="addresses", description="What is held of one e-mail address, and its erasure.")
 TENANTS = Tag(name="tenants", description="Your customers, and the actions on their conversations.")
 
 

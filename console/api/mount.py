@@ -11,7 +11,19 @@ from flask.json.provider import DefaultJSONProvider
 from flask_openapi3.models.security_scheme import SecurityScheme
 from werkzeug.routing import BaseConverter
 
-from console.api import endpoints, events, jobs, messages, oversight, repairs, tasks, tenants, user_writes, users  # noqa: F401 -- each declares routes of the blueprint
+from console.api import (  # noqa: F401 -- each declares routes of the blueprint
+    addresses,
+    endpoints,
+    events,
+    jobs,
+    messages,
+    oversight,
+    repairs,
+    tasks,
+    tenants,
+    user_writes,
+    users,
+)
 from console.api.blueprint import SECURITY, api
 from console.api.notification_schemas import json_schema, webhooks
 from console.api.problems import REQUEST_ID_HEADER, is_api_request, problem_codes, request_id

@@ -71,7 +71,7 @@ class OmittedPart(Part):
     """A part that is not in the body, or not all of it."""
 
     field: str = Field(description="html, text, subject, or one of the lists")
-    reason: Literal["not_asked_for", "too_large", "not_sent_by_front"]
+    reason: Literal["not_asked_for", "too_large", "not_sent_by_front", "no_longer_kept"]
     bytes: int | None = Field(None, description="The size of a text")
     count: int | None = Field(None, description="The number of items, or of the characters of a subject")
     kept: int | None = Field(None, description="How many of them are in the body")

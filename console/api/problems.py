@@ -17,11 +17,12 @@ from console.access.actor import NotAllowed
 from console.attachment_content import AttachmentGone, AttachmentNotStored, DownloadsBusy, UnknownAttachment
 from console.feed_watch import TooManyReaders
 from console.filter_words import BadFilter
+from console.operations.addresses import AddressOfAccount, ExportsBusy, UnknownErasure
 from console.operations.endpoints import EndpointMovedOn, UnknownEndpoint
 from console.operations.events import CannotRunAgain, NoFixture, UnknownEvent
 from console.operations.jobs import FilterTooWide, JobMovedOn, UnknownJob
 from console.operations.tasks import MovedOn, ReasonMissing, SameAction, UnknownGroup, UnknownTask
-from console.operations.tenants import NothingReceived, PausedByOperator, UnknownTenant
+from console.operations.tenants import NothingReceived, PausedByOperator, QuotaOfOperator, UnknownTenant
 from console.tenant_concurrency import Crowded
 from console.user_validation import BadUser
 from shared.db.core.pool import TooSlow
@@ -40,6 +41,7 @@ from shared.errors import (
 )
 from shared.host.endpoint_rules import BadEndpoint
 from shared.host.notification import CursorTooOld, FeedReset
+from shared.subject_address import NotAnAddress
 
 if TYPE_CHECKING:
     from flask import Blueprint
@@ -200,6 +202,7 @@ STATUS: dict[type[MailroomError], int] = {
     BadEndpoint: 422,
     BadFilter: 422,
     BadUser: 422,
+    NotAnAddress: 422,
     FilterTooWide: 422,
     InvalidPolicy: 422,
     NoFixture: 422,
@@ -208,14 +211,17 @@ STATUS: dict[type[MailroomError], int] = {
     TooSlow: 422,
     NotAllowed: 403,
     PausedByOperator: 403,
+    QuotaOfOperator: 403,
     BodyGone: 404,
     UnknownAttachment: 404,
     UnknownEndpoint: 404,
     UnknownEvent: 404,
     UnknownGroup: 404,
     UnknownJob: 404,
+    UnknownErasure: 404,
     UnknownTask: 404,
     UnknownTenant: 404,
+    AddressOfAccount: 409,
     AttachmentNotStored: 409,
     CannotRunAgain: 409,
     EndpointMovedOn: 409,
@@ -229,6 +235,7 @@ STATUS: dict[type[MailroomError], int] = {
     OtherCompany: 409,
     AttachmentGone: 410,
     DownloadsBusy: 503,
+    ExportsBusy: 503,
     StorageUnavailable: 503,
     StoreUnavailable: 503,
     ConfigurationError: 503,

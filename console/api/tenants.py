@@ -22,7 +22,7 @@ from console.api.blueprint import (
 )
 from console.api.idempotency import IdempotencyHeader, once
 from console.api.lists import LONGEST_PAGE, ListPage, ListQuery, cut, number_after
-from console.api.schemas import Parameters, RequestBody, ResponseBody, TenantPath
+from console.api.schemas import BIGGEST_ID, Parameters, RequestBody, ResponseBody, TenantPath
 from console.operations import tenants as operations
 from console.operations.audited import Run
 from console.web.resources import current_resources
@@ -30,6 +30,7 @@ from shared.actions import validated_action, validated_inboxes
 from shared.db.tenants import tenants
 from shared.db.tenants.tenants import LONGEST_NAME, JournalEntry, is_name
 from shared.front.envelope import COMPANY
+from shared.models import Quota
 
 if TYPE_CHECKING:
     from shared.db.core.pool import Connection
@@ -57,6 +58,11 @@ EXAMPLE: dict[str, JsonValue] = {
     "only_inboxes": None,
     "dry_run": False,
     "act_after": "files",
+    "max_stored_bytes": 10737418240,
+    "max_events_a_day": None,
+    "stored_bytes": 734003200,
+    "files_held": None,
+    "files_held_at": None,
     "connection_version": 3,
     "users_with_action": 2,
     "refused_since": None,
@@ -123,6 +129,12 @@ class PolicyPatch(RequestBody):
         None,
         description="`notified`: archive and trash wait until your application has taken the message, too",
     )
+    max_stored_bytes: int | None = Field(
+        None, ge=0, le=BIGGEST_ID, description="Bytes of files it may store; beyond, files wait at Front. 0: no quota"
+    )
+    max_events_a_day: int | None = Field(
+        None, ge=0, le=BIGGEST_ID, description="Events of a day (UTC) whose files are fetched at once. 0: no quota"
+    )
 
 
 class LinkQuery(Parameters):
@@ -176,6 +188,11 @@ class TenantShown(ResponseBody):
     only_inboxes: list[str] | None = Field(description="null: every inbox")
     dry_run: bool
     act_after: str
+    max_stored_bytes: int | None = Field(description="Bytes of files it may store; null: no quota")
+    max_events_a_day: int | None = Field(description="Events of a day (UTC) before its files wait; null: no quota")
+    stored_bytes: int | None = Field(description="Bytes of its files; counted while there is a quota for them")
+    files_held: Quota | None = Field(description="The quota that is used up, for which its files wait; null: none")
+    files_held_at: datetime | None
     connection_version: int | None = Field(description="How often the connection was renewed")
     users_with_action: int = Field(description="How many of its users have an action of their own")
     refused_since: datetime | None = Field(description="Since when Front refuses to renew the connection")
@@ -291,6 +308,8 @@ def _policy_change(body: PolicyPatch) -> PolicyChange:
         only_inboxes=validated_inboxes(body.only_inboxes) if body.only_inboxes else body.only_inboxes,
         dry_run=body.dry_run,
         act_after=body.act_after,
+        max_stored_bytes=body.max_stored_bytes,
+        max_events_a_day=body.max_events_a_day,
     )
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import click
 
+from console.cli.address import address
 from console.cli.admin import admin
 from console.cli.api_token import api_token
 from console.cli.audit import audit
@@ -111,5 +112,5 @@ def migrate(dry_run: bool) -> None:
 
 for command in (up, migrate, status, rejected, doctor, health, settings, audit, listen, forward, backup, restore):
     main.add_command(command)
-for group in (tenant, user, inbox, event, task, job, endpoint, repair, sandbox, keys, admin, api_token):
+for group in (tenant, user, inbox, address, event, task, job, endpoint, repair, sandbox, keys, admin, api_token):
     main.add_command(group)

@@ -14,7 +14,7 @@ from console.cli.output import print_json, safe_text, stdout_page
 from shared.errors import ConfigurationError
 
 if TYPE_CHECKING:
-    from console.checks import Finding
+    from console.finding import Finding
 
 
 @click.command()
@@ -67,7 +67,8 @@ def _require_http_url(value: str) -> None:
 
 
 def _findings(webhook_url: str | None) -> Iterator[Finding]:
-    from console.checks import Finding, run_checks
+    from console.checks import run_checks
+    from console.finding import Finding
     from shared.settings import load
 
     try:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import getpass
 import os
+import re
 from collections.abc import Callable
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -55,6 +56,19 @@ class ConsoleUrl(click.ParamType[str]):
             return checked_origin(str(value))
         except ValueError as error:
             self.fail(str(error), param, ctx)
+
+
+class Size(click.ParamType[int]):
+    """A number of bytes: `10G`."""
+
+    name = "500M|10G"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
+        """Return the number of bytes."""
+        found = re.fullmatch(r"(\d{1,15})([KMGT]?)", str(value).strip(), re.IGNORECASE)
+        if found is None or (size := int(found[1]) << 10 * "_KMGT".index(found[2].upper() or "_")) >= 2**63:
+            self.fail(f"{value!r} is no size; it looks like 500M or 10G", param, ctx)
+        return size
 
 
 class Duration(click.ParamType[timedelta]):

@@ -15,13 +15,15 @@ from console.cli.options import json_option
 from console.cli.output import print_json, print_pairs
 from console.remedies import MAX_NAMES, REMEDIES, capped, counted, names, silence
 from console.times import format_duration, format_time
+from shared.models import QUOTAS
 
 if TYPE_CHECKING:
-    from console.status_document import OutageFigures, RepairFigures, RepairsFigures, Status
+    from console.status_document import HeldFigures, OutageFigures, RepairFigures, RepairsFigures, Status
     from shared.db.reading.status import ParkedWork, RunningProcess
     from shared.db.tasks.rate_limit import TenantAtLimit
     from shared.db.tenants.connections import RefusedTenant
     from shared.db.tenants.erasing import ErasedCompany
+    from shared.db.tenants.quotas import HeldTenant
 
 
 @click.command()
@@ -57,6 +59,8 @@ def _print(found: Status) -> None:
         ("last hour", _counts({kind.replace("_", " "): count for kind, count in vars(found.last_hour).items()})),
         *((f"{each.what} is away", _outage(each)) for each in found.outages),
         *_rate_limit_rows(found.rate_limit, now),
+        *((f"quota of {each.tenant}", _over_quota(each)) for each in found.over_quota),
+        *((f"held: {each.name}", _held(each)) for each in found.held_endpoints),
         *((("no new tokens for", _refused(found.refused)),) if found.refused else ()),
         *_repair_rows(found.repairs),
         *((("dry run", _dry_runs(found.dry_run)),) if found.dry_run else ()),
@@ -83,6 +87,16 @@ def _parked(group: ParkedWork, now: datetime, unclaimed_days: int) -> str:
 
 def _outage(outage: OutageFigures) -> str:
     return f"since {format_time(outage.since)} UTC: {outage.code}; one task at a time asks whether it is back"
+
+
+def _over_quota(tenant: HeldTenant) -> str:
+    used = QUOTAS[tenant.quota]
+    return f"{used} used up since {format_time(tenant.since)} UTC: files wait; see `mailroom tenant policy --help`"
+
+
+def _held(endpoint: HeldFigures) -> str:
+    since = f" since {format_time(endpoint.since)} UTC" if endpoint.since else ""
+    return f"{endpoint.cause}{since}; {capped(endpoint.waiting)} notifications wait; see `mailroom endpoint list`"
 
 
 def _rate_limit_rows(tenants: list[TenantAtLimit], now: datetime) -> Iterator[tuple[str, str]]:

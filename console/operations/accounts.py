@@ -11,6 +11,7 @@ from console.access.passwords import hash_password, is_password
 from console.issued_secrets import digest_of
 from console.operations.audited import Change, Run, carry_out
 from shared.db.accounts import accounts, audit, sessions
+from shared.db.accounts.accounts import IdentityTaken
 from shared.db.accounts.audit import NewAuditEntry
 from shared.errors import MailroomError
 from shared.text import clean, without_joiners
@@ -169,12 +170,18 @@ def _bind(conn: Connection, identity: OpenIdIdentity, account_id: int | None) ->
         owner = accounts.find(conn, identity.email)
     if owner is None:
         raise IdentityUnknown("no account has the e-mail address")
-    if owner.is_enabled and not accounts.bind_identity(
-        conn, owner.id, issuer=identity.issuer, subject=identity.subject
-    ):
+    if owner.is_enabled and not _is_bound(conn, owner, identity):
         reason = "the account is bound to another identity, which `mailroom admin unbind` ends"
         raise IdentityUnknown(reason, account=owner)
     return owner
+
+
+def _is_bound(conn: Connection, owner: Account, identity: OpenIdIdentity) -> bool:
+    """Bind the account, unless it is bound. A log-in at the same moment may have bound it or taken the identity."""
+    try:
+        return accounts.bind_identity(conn, owner.id, issuer=identity.issuer, subject=identity.subject)
+    except IdentityTaken:
+        raise IdentityUnknown("the identity is bound to another account", account=owner) from None
 
 
 def _login_entry(who: str, *, allowed: bool, detail: str, address: str | None) -> NewAuditEntry:

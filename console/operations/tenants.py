@@ -12,7 +12,7 @@ from console.operations.audited import Change, Run, carry_out
 from shared.actions import validate_wait_for
 from shared.db import repairs
 from shared.db.recording.statements import seen_types
-from shared.db.tenants import tenants
+from shared.db.tenants import quotas, tenants
 from shared.errors import MailroomError
 
 if TYPE_CHECKING:
@@ -38,6 +38,12 @@ class NothingReceived(MailroomError):
     """No webhook was received yet: which events to compare is learned from them."""
 
     code = "nothing_received"
+
+
+class QuotaOfOperator(MailroomError):
+    """A quota is set by those who run Mailroom, and not with a token of the tenant's own."""
+
+    code = "quota_of_operator"
 
 
 class NotPaused(MailroomError):
@@ -82,11 +88,16 @@ def resume_tenant(run: Run, actor: Actor, tenant_id: int) -> None:
 
 
 def set_policy(run: Run, actor: Actor, tenant_id: int, policy: PolicyChange) -> None:
-    """Change a tenant's policy for future events. Raises NotAllowed, UnknownTenant, InvalidPolicy."""
+    """Change a tenant's policy for future events. Raises NotAllowed, UnknownTenant, InvalidPolicy, QuotaOfOperator."""
 
     def work(conn: Connection, found: TenantOverview) -> None:
+        if policy.has_quota and actor.tenant_id is not None:
+            raise QuotaOfOperator("ask the people who run Mailroom to change the quota of a tenant")
         validate_wait_for(policy.action or found.action, policy.wait_for or found.wait_for)
         tenants.set_policy(conn, tenant_id, policy)
+        if policy.has_quota:
+            tenants.act_as(conn, "")  # the journal has what somebody set, and not what was counted because of it
+            quotas.watch(conn)
 
     _change(run, actor, "policy", tenant_id, work)
 

@@ -13,6 +13,7 @@ from flask_openapi3.openapi import OpenAPI
 from console.api.mount import mount_api
 from console.web import connect
 from console.web.pages import (  # noqa: F401 -- each declares routes of the pages
+    addresses,
     administration,
     endpoints,
     entrance,

@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar
 import redis
 import structlog
 
-from console.checks import Finding, run_checks
+from console.checks import run_checks
+from console.finding import Finding
 from console.rejected import read_rejected
 from shared.connection.budget import Budget
 from shared.db import figures

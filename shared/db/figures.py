@@ -41,6 +41,8 @@ _DUE = """
     WHERE k.tenant_id = t.id AND k.state = 'ready' AND k.kind NOT IN ('store_attachment', 'notify')
       AND k.due_at <= now()
 """
+#: The oldest tasks of each tenant among which the oldest of each kind is looked for, in both lanes.
+_OLDEST_OF_EACH = 20
 _OPEN_WORK = f"""
     WITH RECURSIVE codes AS (
         (SELECT code FROM tasks WHERE state = 'failed' ORDER BY code LIMIT 1)
@@ -63,6 +65,15 @@ _OPEN_WORK = f"""
                  ORDER BY due_at LIMIT 1)) oldest
             WHERE due_at <= now()) k
          WHERE t.parked_cause IS NULL),
+        (SELECT coalesce(jsonb_object_agg(kind, due_at), '{{}}') FROM (
+            SELECT k.kind, min(k.due_at) AS due_at FROM tenants t CROSS JOIN LATERAL (
+                (SELECT kind, due_at FROM tasks WHERE tenant_id = t.id AND state = 'ready'
+                     AND kind = 'store_attachment' AND due_at <= now() ORDER BY due_at LIMIT 1)
+                UNION ALL
+                (SELECT kind, due_at FROM tasks WHERE tenant_id = t.id AND state = 'ready'
+                     AND kind NOT IN ('store_attachment', 'notify') AND due_at <= now()
+                 ORDER BY due_at LIMIT {_OLDEST_OF_EACH})) k
+            WHERE t.parked_cause IS NULL GROUP BY k.kind) by_kind),
         (SELECT count(*) FROM (SELECT FROM spooled_deliveries LIMIT {MOST_COUNTED + 1}) s),
         (SELECT min(received_at) FROM spooled_deliveries),
         (SELECT coalesce(jsonb_object_agg(code, (
@@ -256,8 +267,9 @@ def delete_old(conn: Connection, *, limit: int) -> int:
 class OpenWork:
     """The work that is open; each count ends one after MOST_COUNTED.
 
-    `due` tasks could run now if there were free slots. `oldest_due_at` is when the first of them fell due.
-    `failed_by_code` counts the failed tasks of each code.
+    `due` tasks could run now if there were free slots. `oldest_due_at` is when the first of them fell due,
+    `oldest_by_kind` when the first of each kind did, among the oldest tasks of each tenant. `failed_by_code` counts
+    the failed tasks of each code.
     """
 
     failed: int
@@ -267,6 +279,7 @@ class OpenWork:
     in_flight: int
     spooled: int
     oldest_due_at: datetime | None
+    oldest_by_kind: dict[str, datetime]
     oldest_spooled_at: datetime | None
     computed_at: datetime
 
@@ -297,14 +310,27 @@ def _shared(conn: Connection) -> tuple[OpenWork, bool] | None:
     ).fetchone()
     if row is None or row[0].keys() != {field.name for field in fields(OpenWork)} - {"computed_at"}:
         return None
-    moments = {name: value and datetime.fromisoformat(value) for name, value in row[0].items() if name.endswith("_at")}
+    moments: dict[str, Any] = {
+        name: value and datetime.fromisoformat(value) for name, value in row[0].items() if name.endswith("_at")
+    }
+    by_kind = row[0]["oldest_by_kind"].items()
+    moments["oldest_by_kind"] = {kind: datetime.fromisoformat(due_at) for kind, due_at in by_kind}
     return OpenWork(**row[0] | moments, computed_at=row[1]), row[2]
 
 
 def _count_open_work(conn: Connection) -> dict[str, Any]:
     row = conn.execute(_OPEN_WORK).fetchone()
     assert row is not None  # noqa: S101 -- a statement without a table gives one row
-    names = ("failed", "in_flight", "due", "oldest_due_at", "spooled", "oldest_spooled_at", "failed_by_code")
+    names = (
+        "failed",
+        "in_flight",
+        "due",
+        "oldest_due_at",
+        "oldest_by_kind",
+        "spooled",
+        "oldest_spooled_at",
+        "failed_by_code",
+    )
     document = {
         name: value.isoformat() if isinstance(value, datetime) else value
         for name, value in zip(names, row, strict=True)

@@ -162,7 +162,7 @@ def stored_files(conn: Connection, tenant_id: int | None = None) -> Iterator[Sto
         cur.execute(
             """
             SELECT DISTINCT ON (path COLLATE "C") path, size, sha256 FROM attachments
-            WHERE state = 'stored' AND (%(tenant)s::bigint IS NULL OR tenant_id = %(tenant)s)
+            WHERE state = 'stored' AND path IS NOT NULL AND (%(tenant)s::bigint IS NULL OR tenant_id = %(tenant)s)
             ORDER BY path COLLATE "C", stored_at DESC
             """,
             {"tenant": tenant_id},
@@ -240,5 +240,7 @@ def fetch_again(conn: Connection, tenant_id: int, paths: Sequence[str]) -> int:
 
 def tenants_with_files(conn: Connection) -> list[int]:
     """Return the ids of the tenants that have stored files."""
-    rows = conn.execute("SELECT DISTINCT tenant_id FROM attachments WHERE state = 'stored' ORDER BY 1")
+    rows = conn.execute(
+        "SELECT DISTINCT tenant_id FROM attachments WHERE state = 'stored' AND path IS NOT NULL ORDER BY 1"
+    )
     return [tenant_id for (tenant_id,) in rows]

@@ -39,6 +39,12 @@ CREATE TABLE tenants (
     backlog_not_before timestamptz NOT NULL DEFAULT '-infinity',  -- the same as not_before, for all but live work
     at_limit_at timestamptz,                      -- when Front's budget last held work back
     act_after text NOT NULL DEFAULT 'files' CHECK (act_after IN ('files', 'notified')),  -- what archive and trash wait for
+    -- Quotas: when one is used up, files wait. Null: there is none.
+    max_stored_bytes bigint,
+    max_events_a_day bigint,                      -- by days of UTC
+    stored_bytes bigint,                          -- of its files; counted while there is a quota for them
+    files_held text CONSTRAINT tenants_files_held CHECK (files_held IN ('stored_bytes', 'events_a_day')),
+    files_held_at timestamptz,
     -- The foreign key of events points here, so that an event cannot have the tenant of another company.
     CONSTRAINT tenants_with_company UNIQUE (id, company_id)
 );
@@ -289,7 +295,7 @@ CREATE TABLE attachments (
     state text NOT NULL DEFAULT 'waiting' CHECK (state IN ('waiting', 'stored', 'failed', 'discarded')),
     size bigint,
     sha256 text,
-    path text,                                    -- below STORAGE_URL
+    path text,
     stored_at timestamptz,
     -- One index for two uses: a row is found by its id, and tasks point at all three columns.
     PRIMARY KEY (id, event_id, tenant_id),
@@ -298,6 +304,8 @@ CREATE TABLE attachments (
 );
 COMMENT ON TABLE attachments IS
     'A file of an event''s message, and where it is stored.';
+COMMENT ON COLUMN attachments.path IS
+    'Below STORAGE_URL; null while the file is not stored, and after retention or an erasure deleted it.';
 CREATE INDEX attachments_unstored ON attachments (tenant_id, conversation_id) WHERE state <> 'stored';
 -- Several events may name the same file. It is deleted with the last of them.
 CREATE INDEX attachments_of_a_file ON attachments (tenant_id, front_id);
@@ -1169,6 +1177,14 @@ CREATE TABLE expired_files (
 COMMENT ON TABLE expired_files IS
     'A file whose rows retention deleted. The row stays until the file is gone from the storage as well.';
 
+CREATE TABLE postponed_cuts (
+    event_id bigint PRIMARY KEY REFERENCES events ON DELETE CASCADE,
+    looked_at timestamptz NOT NULL DEFAULT now()
+);
+COMMENT ON TABLE postponed_cuts IS
+    'An event that is old enough to lose its body and files, while something still needs them.';
+CREATE INDEX postponed_cuts_by_look ON postponed_cuts (looked_at);
+
 CREATE TABLE erased_companies (
     company_id text PRIMARY KEY,
     erased_at timestamptz NOT NULL DEFAULT now(),
@@ -1177,6 +1193,40 @@ CREATE TABLE erased_companies (
 );
 COMMENT ON TABLE erased_companies IS
     'A company whose data was erased. What it still sends is dropped and counted, until a tenant has it again.';
+
+CREATE TABLE address_erasures (
+    id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    tenant_id bigint REFERENCES tenants ON DELETE CASCADE,
+    mask text NOT NULL,                           -- stands in place of the address
+    sealed bytea,                                 -- the address, encrypted; null once it is erased
+    requested_by text NOT NULL,
+    requested_at timestamptz NOT NULL DEFAULT now(),
+    state text NOT NULL DEFAULT 'waiting' CHECK (state IN ('waiting', 'running', 'done')),
+    until_event bigint,                           -- the last event when it began; null: earlier mail is not recorded yet
+    reached bigint NOT NULL DEFAULT 0,            -- the last event that was looked at
+    claims integer NOT NULL DEFAULT 0,            -- the fence: a write names the claim it belongs to
+    claimed_until timestamptz NOT NULL DEFAULT '-infinity',
+    ended_at timestamptz,
+    CONSTRAINT address_erasures_forget CHECK ((state = 'done') = (sealed IS NULL))
+);
+COMMENT ON TABLE address_erasures IS
+    'A request to erase one e-mail address. The address is kept until the end, encrypted; its mask stays.';
+CREATE INDEX address_erasures_open ON address_erasures (id) WHERE state <> 'done';
+CREATE INDEX address_erasures_of_a_tenant ON address_erasures (tenant_id) WHERE tenant_id IS NOT NULL;
+
+CREATE TABLE address_erasure_items (
+    erasure_id bigint NOT NULL REFERENCES address_erasures ON DELETE CASCADE,
+    place text NOT NULL,                          -- `event 4711`, or the name of a table
+    event_id bigint REFERENCES events ON DELETE CASCADE,
+    outcome text CHECK (outcome IN ('cut', 'masked', 'deleted')),
+    count integer NOT NULL DEFAULT 1,
+    settled_at timestamptz,
+    PRIMARY KEY (erasure_id, place)
+);
+COMMENT ON TABLE address_erasure_items IS
+    'An event or a table that had the address, and what became of it. Without an outcome it waits for a running task.';
+CREATE INDEX address_erasure_items_open ON address_erasure_items (erasure_id, event_id) WHERE outcome IS NULL;
+CREATE INDEX address_erasure_items_of_an_event ON address_erasure_items (event_id) WHERE event_id IS NOT NULL;
 
 -- The lock is the one of shared/db/core/locks.py that holds erasing off. An eraser takes it alone, so it either sees the
 -- tenant of this transaction, or this transaction sees the row of the eraser.

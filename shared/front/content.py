@@ -79,6 +79,13 @@ def parse_content(webhook: bytes | None, fetched: bytes | None = None) -> Conten
     )
 
 
+def handles_in(webhook: bytes | None, fetched: bytes | None = None) -> frozenset[str]:
+    """Return the handles of all whom the message names, in any role. A body that cannot be read names nobody."""
+    target = _target(as_object(_loaded(webhook).get("payload")))
+    messages = (target, _sent(_loaded(fetched)))
+    return frozenset(person.handle for message in messages for _, person in _people(message))
+
+
 def _loaded(body: bytes | None) -> dict[str, Any]:
     if body is None:
         return {}

@@ -206,12 +206,17 @@ def _message(facts: NotificationFacts, event: EventFacts, content: Content, link
     wanted = {"none": (), "text": ("text",), "html": ("text", "html")}[include]
     for field in ("html", "text"):
         if message[field] is None:
-            _omit(message, field, reason="not_sent_by_front")
+            _omit(message, field, reason="not_sent_by_front" if _is_kept(event) else "no_longer_kept")
         elif field not in wanted:
             _leave_out(message, field, "not_asked_for", facts, links)
     if content.subject_length > len(content.subject or ""):
         _omit(message, "subject", reason="too_large", count=content.subject_length, kept=len(content.subject or ""))
     return message
+
+
+def _is_kept(event: EventFacts) -> bool:
+    """Whether the content is stored: it is cut for its age, or with an address that was erased."""
+    return event.body is not None or event.fetched is not None
 
 
 def _recipient(recipient: RecipientFacts, content: Content) -> Document:
@@ -232,6 +237,7 @@ def _party(party: Party | None) -> Document | None:
 
 def _file(file: FileFacts, links: Links) -> Document:
     is_stored = file.state == "stored"
+    can_be_read = is_stored and file.is_kept
     return {
         "id": file.id,
         "filename": file.filename,
@@ -241,8 +247,8 @@ def _file(file: FileFacts, links: Links) -> Document:
         "content_type": file.content_type,
         "inline": file.is_inline,
         "url": links.file(file.number),
-        "download_url": links.download(file.number) if is_stored else None,
-        "download_expires_at": _time(datetime.fromtimestamp(links.expires_at, UTC)) if is_stored else None,
+        "download_url": links.download(file.number) if can_be_read else None,
+        "download_expires_at": _time(datetime.fromtimestamp(links.expires_at, UTC)) if can_be_read else None,
     }
 
 
@@ -253,7 +259,7 @@ def _time(moment: datetime | None) -> str | None:
     return moment.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
-# What does not fit
+# Parts that are left out
 
 
 def _omit(message: Document, field: str, **said: Any) -> None:

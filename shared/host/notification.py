@@ -129,7 +129,10 @@ class RecipientFacts:
 
 @dataclass(frozen=True, kw_only=True)
 class FileFacts:
-    """A file of the message. `number` is our id of it, `id` Front's; `size` and `sha256` are of the stored bytes."""
+    """A file of the message. `number` is our id of it, `id` Front's; `size` and `sha256` are of the stored bytes.
+
+    A stored file that is not `is_kept` was deleted again.
+    """
 
     number: int
     id: str
@@ -140,6 +143,7 @@ class FileFacts:
     state: str
     size: int | None
     sha256: str | None
+    is_kept: bool = True
 
 
 @dataclass(frozen=True, kw_only=True)

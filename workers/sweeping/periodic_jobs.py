@@ -19,6 +19,7 @@ from shared.db.core.pool import Connection
 from shared.db.host import endpoints, outbox
 from shared.db.recording import spool
 from shared.db.tasks import actions, capacity, rate_limit, rescue, settling
+from shared.db.tenants import quotas
 from shared.process import metrics
 from shared.redis_clients import brief_redis_client
 from workers.changes.precedence import SNAPSHOT_SECONDS
@@ -97,8 +98,10 @@ def periodic_jobs() -> list[PeriodicJob]:
         PeriodicJob(name="begin_repairs", every=15.0, run=begin_repairs),
         PeriodicJob(name="repair", every=1.0, rests=RESTS_SECONDS, run=repair, after_outage=SETTLING_SECONDS),
         PeriodicJob(name="carry_out_jobs", every=1.0, rests=RESTS_SECONDS, run=carry_out_jobs),
+        PeriodicJob(name="erase_addresses", every=2.0, run=erase_addresses),
         PeriodicJob(name="notify", every=0.1, again_after=0.05, rests=RESTS_SECONDS, run=notify),
         PeriodicJob(name="report_held_endpoints", every=30.0, run=report_held_endpoints),
+        PeriodicJob(name="watch_quotas", every=15.0, run=watch_quotas),
         PeriodicJob(name="forget_processes", every=60.0, run=forget_processes),
         PeriodicJob(name="forget_answers", every=60.0, run=forget_answers),
         PeriodicJob(name="forget_snapshots", every=60.0, run=forget_snapshots),
@@ -221,6 +224,11 @@ def carry_out_jobs(resources: Resources) -> None:
     resources.dispatcher.send_jobs()
 
 
+def erase_addresses(resources: Resources) -> None:
+    """Have workers go on with the erasures of addresses."""
+    resources.dispatcher.send_erasures()
+
+
 def notify(resources: Resources) -> bool:
     """Send due notifications of all endpoints in turns, and probes of those that are held; True when there were any."""
     return resources.dispatcher.send_notifications() > 0
@@ -238,6 +246,13 @@ def report_held_endpoints(resources: Resources) -> None:
             minutes=round(held.held_seconds / 60),
             alarm=held.alarm,
         )
+
+
+def watch_quotas(resources: Resources) -> None:
+    """Hold the files of tenants that have used up a quota, and release those that have room again."""
+    for each in resources.pool.run(quotas.watch):
+        event = "quota_used_up" if each.quota else "quota_has_room"
+        log.warning(event, tenant_id=each.tenant_id, quota=each.quota or each.before)
 
 
 def forget_processes(resources: Resources) -> None:

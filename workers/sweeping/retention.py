@@ -37,28 +37,38 @@ def delete_expired(resources: Resources) -> None:
     """Delete expired rows and files, as many as one run may. An unavailable storage is logged; the next run goes on."""
     until = time.monotonic() + ROWS_SECONDS
     deleted = {"notifications": _repeat(resources, until, _delete_notifications)}
+    if resources.settings.retention_content_days:
+        deleted["content"] = _repeat(resources, until, _cut_content)
     deleted |= {
         kind: _repeat(resources, until, partial(_delete_events, kind=kind, days=days))
         for kind, days in days_by_kind(resources.settings)
     }
-    try:
-        deleted["files"] = _repeat(resources, time.monotonic() + FILES_SECONDS, _delete_files)
-    except StorageUnavailable as exc:
-        log.warning("files_not_deleted", code=exc.code, reason=str(exc))
+    deleted["files"] = delete_files(resources)
     _repeat(resources, until, _delete_figures)
     if any(deleted.values()):
         log.info("deleted_by_retention", **deleted)
 
 
+def delete_files(resources: Resources) -> int:
+    """Delete expired files for a while, and return their number. An unavailable storage is logged."""
+    try:
+        return _repeat(resources, time.monotonic() + FILES_SECONDS, _delete_files)
+    except StorageUnavailable as exc:
+        log.warning("files_not_deleted", code=exc.code, reason=str(exc))
+        return 0
+
+
 def days_by_kind(settings: Settings) -> list[tuple[str, int]]:
     """Return the kinds of rows that are not kept for ever, each with its days of retention."""
-    days = {"unclaimed": settings.retention_unclaimed_days, "events": settings.retention_events_days}
+    events, failed = settings.retention_events_days, settings.retention_failed_days
+    days = {"unclaimed": settings.retention_unclaimed_days, "events": events, "failed": failed and max(failed, events)}
     return [(kind, each) for kind, each in days.items() if each]
 
 
 def feed_days(settings: Settings) -> int:
-    """Return the days for which notifications are kept: an event is deleted only after all of them."""
-    return min(settings.retention_feed_days, settings.retention_events_days or settings.retention_feed_days)
+    """Return the days for which notifications are kept: an event or its content is deleted only after all of them."""
+    given = (settings.retention_feed_days, settings.retention_events_days, settings.retention_content_days)
+    return min(days for days in given if days)
 
 
 def _repeat(resources: Resources, until: float, delete_some: Callable[[Resources], int]) -> int:
@@ -70,6 +80,11 @@ def _repeat(resources: Resources, until: float, delete_some: Callable[[Resources
 
 def _delete_events(resources: Resources, kind: str, days: int) -> int:
     return resources.pool.run(partial(retention.delete_older, what=kind, days=days, limit=EVENTS_AT_ONCE))
+
+
+def _cut_content(resources: Resources) -> int:
+    days = resources.settings.retention_content_days
+    return resources.pool.run(partial(retention.cut_older, days=days, limit=EVENTS_AT_ONCE))
 
 
 def _delete_notifications(resources: Resources) -> int:

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
     from console.cli.options import EndpointChange, Selection
     from console.cli.user.importing import Mistakes
+    from console.operations.addresses import ErasureProgress
     from console.rejected import Rejected
     from console.run_again import Step
     from console.status_document import Status
@@ -24,6 +25,8 @@ if TYPE_CHECKING:
     from shared.db.reading.groups import FailureGroup
     from shared.db.reading.repairs import RepairableTenant, RepairView
     from shared.db.reading.tasks import TaskDetails, TaskGroup, TaskSummary
+    from shared.db.tenants.address_erasures import Erasure
+    from shared.db.tenants.address_erasures import Item as ErasedPlace
     from shared.db.tenants.tenants import JournalEntry, PolicyChange, TenantOverview
     from shared.db.users.users import NewUser, User
     from shared.host.notification import FeedItems
@@ -158,6 +161,24 @@ class Backend(Protocol):
         self, *, who: str | None, verb: str | None, allowed: bool | None, limit: int
     ) -> Sequence[AuditEntry]:
         """Return the latest entries of the audit that match, the latest first."""
+
+    def export_address(self, address: str, tenant_id: int | None) -> Iterator[bytes]:
+        """Return the document of all that is held of an address, in pieces."""
+
+    def file_content(self, number: int) -> Iterator[bytes]:
+        """Return the bytes of a file, in pieces. Raises AttachmentGone or AttachmentNotStored."""
+
+    def erase_address(self, address: str, tenant_id: int | None) -> int:
+        """Ask for the erasure of an address, and return its number."""
+
+    def erasure(self, number: int) -> ErasureProgress | None:
+        """Return an erasure and what it did so far."""
+
+    def list_erasures(self, *, limit: int) -> Sequence[Erasure]:
+        """Return the latest erasures, latest first."""
+
+    def erased_places(self, number: int, *, limit: int) -> Sequence[ErasedPlace]:
+        """Return the events and tables that had the address, with what became of each."""
 
     def repairable_tenants(self, tenant_id: int | None) -> Sequence[RepairableTenant]:
         """Return the connected tenants, or this one if it is connected."""

@@ -10,12 +10,14 @@ from datetime import UTC, datetime
 from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from console.attachment_content import AttachmentGone, require_stored
 from console.cli.commands import NothingMatched
 from console.cli.options import find_tenant, unknown_user
 from console.cli.output import say
 from console.cli.user.importing import import_file
 from console.event_document import event_document
 from console.feed_watch import LOOK_SECONDS, number_and_look
+from console.operations import addresses as address_operations
 from console.operations import endpoints as endpoint_operations
 from console.operations import events as event_operations
 from console.operations import jobs as job_operations
@@ -29,22 +31,24 @@ from shared.db.accounts.audit import AuditFilter
 from shared.db.host import endpoints, facts, feed
 from shared.db.host.feed import FeedFilter
 from shared.db.jobs import STATES, Plan
-from shared.db.reading import events, groups, repairs, status, tasks
-from shared.db.tenants import tenants
+from shared.db.reading import attachments, events, groups, repairs, status, tasks
+from shared.db.tenants import address_erasures, tenants
 from shared.db.users import users
 from shared.errors import Fenced
 from shared.host.body import build, links_at
 from shared.host.notification import Cursor, FeedItems
 from shared.settings import load
+from shared.storage import Storage
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterator, Sequence
     from datetime import timedelta
     from pathlib import Path
 
     from console.access.actor import Actor
     from console.cli.options import EndpointChange, Selection
     from console.cli.user.importing import Mistakes
+    from console.operations.addresses import ErasureProgress
     from console.operations.audited import Run
     from console.rejected import Rejected
     from console.run_again import Step
@@ -58,6 +62,8 @@ if TYPE_CHECKING:
     from shared.db.reading.groups import FailureGroup
     from shared.db.reading.repairs import RepairableTenant, RepairView
     from shared.db.reading.tasks import TaskDetails, TaskGroup, TaskSummary
+    from shared.db.tenants.address_erasures import Erasure
+    from shared.db.tenants.address_erasures import Item as ErasedPlace
     from shared.db.tenants.tenants import JournalEntry, PolicyChange, TenantOverview
     from shared.db.users.users import NewUser, User
 
@@ -133,6 +139,37 @@ class Local:
         links = links_at(load("secret_key"), time.time())
         found = facts.load(self.conn, positions)
         return [json.loads(build(each, links=links)) for each in found]
+
+    def export_address(self, address: str, tenant_id: int | None) -> Iterator[bytes]:
+        """Return the document of all that is held of an address, in pieces."""
+        return address_operations.export(self._run, self.actor, address, tenant_id, load("secret_key"))
+
+    def file_content(self, number: int) -> Iterator[bytes]:
+        """Return the bytes of a file, in pieces."""
+        found = attachments.find(self.conn, number)
+        if found is None:
+            raise AttachmentGone(f"file {number} was deleted with its event")
+        require_stored(found)
+        return Storage(load("storage_url").storage).read(found.path or "")
+
+    def erase_address(self, address: str, tenant_id: int | None) -> int:
+        """Ask for the erasure of an address, and return its number."""
+        settings = load("token_keys", "secret_key")
+        return address_operations.request_erasure(self._run, self.actor, address, tenant_id, settings)
+
+    def erasure(self, number: int) -> ErasureProgress | None:
+        """Return an erasure and what it did so far."""
+        with suppress(address_operations.UnknownErasure):
+            return address_operations.get_erasure(self._run, self.actor, number)
+        return None
+
+    def list_erasures(self, *, limit: int) -> list[Erasure]:
+        """Return the latest erasures, latest first."""
+        return address_erasures.latest(self.conn, limit=limit)
+
+    def erased_places(self, number: int, *, limit: int) -> list[ErasedPlace]:
+        """Return the events and tables that had the address, with what became of each."""
+        return address_erasures.items(self.conn, number, limit=limit)
 
     def notification_of_event(self, number: int) -> bytes | None:
         """Return the body of the notification about an event's message."""

@@ -15,6 +15,7 @@ from console.cli.backend.rest_client import LONGEST_PAGE, RequestRefused, RestCl
 from console.cli.commands import NothingMatched
 from console.cli.options import unknown_user
 from console.cli.user.importing import read_file, show_moves
+from console.operations.addresses import ErasureProgress
 from console.rejected import Rejected
 from console.status_document import Status
 from shared.db.accounts.audit import AuditEntry
@@ -25,6 +26,8 @@ from shared.db.reading.groups import FailureGroup
 from shared.db.reading.repairs import RepairableTenant, RepairView
 from shared.db.reading.status import ParkedTenant
 from shared.db.reading.tasks import TaskDetails, TaskGroup, TaskSummary
+from shared.db.tenants.address_erasures import Erasure
+from shared.db.tenants.address_erasures import Item as ErasedPlace
 from shared.db.tenants.tenants import JournalEntry, TenantOverview
 from shared.db.users.user_writes import AddressMove, Mistake
 from shared.db.users.users import User
@@ -95,6 +98,31 @@ class Remote(RestClient):
             time.sleep(1)
             page = self.get("messages", given)
         return FeedItems(page["messages"], page["next"])
+
+    def export_address(self, address: str, tenant_id: int | None) -> Iterator[bytes]:
+        """Return the document of all that is held of an address, in pieces."""
+        return self.stream("POST", "addresses/export", body={"address": address, "tenant_id": tenant_id})
+
+    def file_content(self, number: int) -> Iterator[bytes]:
+        """Return the bytes of a file, in pieces."""
+        return self.stream("GET", f"attachments/{number}/content")
+
+    def erase_address(self, address: str, tenant_id: int | None) -> int:
+        """Ask for the erasure of an address, and return its number."""
+        answer = self.send("POST", "addresses/erasures", body={"address": address, "tenant_id": tenant_id}).json()
+        return int(answer["erasure"]["id"])
+
+    def erasure(self, number: int) -> ErasureProgress | None:
+        """Return an erasure and what it did so far."""
+        return self.find(ErasureProgress, f"addresses/erasures/{number}")
+
+    def list_erasures(self, *, limit: int) -> list[Erasure]:
+        """Return the latest erasures, latest first."""
+        return self.rows(list[Erasure], "addresses/erasures", "erasures", {}, limit=limit)
+
+    def erased_places(self, number: int, *, limit: int) -> list[ErasedPlace]:
+        """Return the events and tables that had the address, with what became of each."""
+        return self.rows(list[ErasedPlace], f"addresses/erasures/{number}/items", "items", {}, limit=limit)
 
     def notification_of_event(self, number: int) -> bytes | None:
         """Return the body of the notification about an event's message."""

@@ -19,6 +19,7 @@ T = TypeVar("T")
 LONGEST_PAGE = 500  # rows
 TIMEOUTS = (5.0, 60.0)  # seconds to connect, and to wait for an answer
 NOT_FOUND = 404
+CHUNK_BYTES = 256 * 1024
 
 
 class ConsoleAway(MailroomError):
@@ -101,6 +102,14 @@ class RestClient:
         document: dict[str, Any] = answer.json()
         return document
 
+    def stream(self, method: str, path: str, *, body: object = None) -> Iterator[bytes]:
+        """Send a request, and return the body of its answer in pieces. Raises ConsoleAway where it breaks off."""
+        with self._ask(method, path, json=body, stream=True) as answer:
+            try:
+                yield from answer.iter_content(CHUNK_BYTES)
+            except requests.RequestException as error:
+                raise ConsoleAway(f"the answer of {self._url} broke off ({type(error).__name__}); try again") from error
+
     def send(
         self,
         method: str,
@@ -111,15 +120,16 @@ class RestClient:
         key: str | None = None,
     ) -> requests.Response:
         """Send a request to this path below /api/v1, and return the answer."""
+        return self._ask(method, path, params=query, json=body, headers={"Idempotency-Key": key})
+
+    def _ask(self, method: str, path: str, **options: Any) -> requests.Response:
         try:
             answer = self._session.request(
                 method,
                 f"{self._url}/api/v1/{path}",
-                params=query,
-                json=body,
-                headers={"Idempotency-Key": key},
                 timeout=TIMEOUTS,
                 allow_redirects=False,  # a token goes nowhere else
+                **options,
             )
         except requests.RequestException as error:
             raise ConsoleAway(f"{self._url} does not answer ({type(error).__name__}); check --url") from error

@@ -12,9 +12,12 @@ from console.cli.backend import backend
 from console.cli.options import json_option, limit_option
 from console.cli.output import print_json, print_pairs, print_table
 from console.times import format_duration, format_time
+from shared.models import QUOTAS
 from shared.text import clean
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from shared.db.tenants.tenants import JournalEntry, TenantOverview
 
 WAITS = {
@@ -112,8 +115,19 @@ def _pairs(tenant: TenantOverview) -> list[tuple[str, str]]:
         ("waits for files", WAITS[tenant.wait_for]),
         ("waits for the host", "yes, before archive and trash" if tenant.act_after == "notified" else "no"),
         ("acts within", format_duration(tenant.act_within.total_seconds())),
+        *_quotas(tenant),
         ("folds +tags", "yes" if tenant.fold_plus else "no"),
     ]
+
+
+def _quotas(tenant: TenantOverview) -> Iterator[tuple[str, str]]:
+    if tenant.max_stored_bytes is not None:
+        yield "quota of files", f"{tenant.stored_bytes or 0:,} of {tenant.max_stored_bytes:,} bytes used"
+    if tenant.max_events_a_day is not None:
+        yield "quota of a day", f"{tenant.max_events_a_day:,} events (UTC)"
+    if tenant.files_held and tenant.files_held_at:
+        since = format_time(tenant.files_held_at)
+        yield "files wait", f"since {since}: its quota of {QUOTAS[tenant.files_held]} is used up"
 
 
 def _parked_since(tenant: TenantOverview) -> str:

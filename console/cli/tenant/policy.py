@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from console.cli.backend import backend
-from console.cli.options import Duration, Since, json_option, yes_option
+from console.cli.options import Duration, Since, Size, json_option, yes_option
 from console.cli.tenant.overview import print_tenant
 from shared.actions import validated_action, validated_inboxes
 
@@ -31,6 +31,8 @@ from shared.actions import validated_action, validated_inboxes
 )
 @click.option("--all-inboxes", is_flag=True, help="Act in every inbox.")
 @click.option("--dry-run/--no-dry-run", default=None, help="Plan and tell everything, change nothing in Front.")
+@click.option("--max-stored", "max_stored_bytes", type=Size(), help="Quota of bytes of files; 0: none.")
+@click.option("--max-events-a-day", type=click.IntRange(0, 2**63 - 1), help="Quota of events of a day (UTC); 0: none.")
 @click.option(
     "--undo-since",
     type=Since(),
@@ -41,6 +43,8 @@ from shared.actions import validated_action, validated_inboxes
 @json_option
 def policy(name: str, undo_since: datetime | None, yes: bool, as_json: bool, **parts: Any) -> None:
     """Set what is done with a tenant's future events; without an option show it. Planned actions stay planned.
+
+    When a quota is used up, files wait at Front until there is room, and actions that wait for them. Nothing is lost.
 
     Examples: mailroom tenant policy Acme --action archive --act-within 7d --only-inbox inb_3vq81c;
     mailroom tenant policy Acme --undo-since 2h --dry-run

@@ -183,7 +183,7 @@ def _no_download(attachment: AttachmentFile, status: int, why: str) -> Response:
 
 def _file_types(event: EventDetails) -> Mapping[str, str | None]:
     """Return the types of the event's stored files by their bytes, under the hash of each."""
-    stored = [(each.sha256, each.path, each.size) for each in event.attachments if each.state == "stored"]
+    stored = [(each.sha256, each.path, each.size) for each in event.attachments if each.path]
     return current_resources().file_types.find([(a, b, c) for a, b, c in stored if a and b and c])
 
 

@@ -57,6 +57,7 @@ NAVIGATION = (
     ("Repair", "pages.repair_page"),
     ("Jobs", "pages.jobs_page"),
     ("Audit", "pages.audit_page"),
+    ("Addresses", "pages.addresses_page"),
     ("People", "pages.people_page"),
     ("Settings", "pages.settings_page"),
     ("Status", "pages.status_page"),

@@ -18,6 +18,7 @@ from shared.db.reading import activity, repairs, status
 from shared.db.tenants import tenants
 from shared.db.tenants.tenants import PolicyChange
 from shared.errors import ConfigurationError, InvalidPolicy
+from shared.models import QUOTAS
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
 
 JOURNAL_ROWS = 20
 ONE_HOUR = timedelta(hours=1)
+MIB = 2**20
 MOST_HOURS = 14 * 24  # in the strips of a repair
 WAITS = {
     "stored": "until every file of the conversation is stored",
@@ -198,6 +200,8 @@ def _tenant_page(
         refusal=refusal,
         waits=WAITS,
         afters=AFTERS,
+        quotas=QUOTAS,
+        quota_mib=None if found.max_stored_bytes is None else -(-found.max_stored_bytes // MIB),
         act_within=typed_duration(found.act_within),
     )
 
@@ -264,4 +268,14 @@ def _policy_of_the_form() -> PolicyChange:
         only_inboxes=validated_inboxes(inboxes) if inboxes else [],
         dry_run="dry_run" in form,
         act_after="notified" if act_after == "notified" else "files",
+        max_stored_bytes=_whole_number("max_stored_mib", 2**40) * MIB,
+        max_events_a_day=_whole_number("max_events_a_day", 10**12),
     )
+
+
+def _whole_number(name: str, most: int) -> int:
+    """Return a number of the form; 0 where nothing is given. Raises ValueError."""
+    text = request.form.get(name, "").strip() or "0"
+    if not (text.isascii() and text.isdigit() and int(text) <= most):
+        raise ValueError(f"{text!r} is no whole number up to {most:,}")
+    return int(text)

@@ -24,6 +24,12 @@ class AccountExists(MailroomError):
     code = "account_exists"
 
 
+class IdentityTaken(MailroomError):
+    """Another account is bound to this identity at an OpenID provider."""
+
+    code = "identity_taken"
+
+
 class LastAdmin(MailroomError):
     """The change would leave no admin who can log in."""
 
@@ -89,11 +95,18 @@ def find_by_identity(conn: Connection, issuer: str, subject: str) -> Account | N
 
 
 def bind_identity(conn: Connection, account_id: int, *, issuer: str, subject: str) -> bool:
-    """Bind an account to an identity at an OpenID provider. False when it is bound to one already."""
-    cursor = conn.execute(
-        "UPDATE accounts SET oidc_issuer = %s, oidc_subject = %s WHERE id = %s AND oidc_subject IS NULL",
-        (issuer, subject, account_id),
-    )
+    """Bind an account to an identity at an OpenID provider. False when the account is bound to another one.
+
+    Raises IdentityTaken when another account was bound to the identity meanwhile: then the transaction is lost.
+    """
+    try:
+        cursor = conn.execute(
+            "UPDATE accounts SET oidc_issuer = %(issuer)s, oidc_subject = %(subject)s WHERE id = %(account)s"
+            " AND (oidc_subject IS NULL OR oidc_issuer = %(issuer)s AND oidc_subject = %(subject)s)",
+            {"issuer": issuer, "subject": subject, "account": account_id},
+        )
+    except UniqueViolation:
+        raise IdentityTaken("another account is bound to this identity") from None
     return cursor.rowcount == 1
 
 

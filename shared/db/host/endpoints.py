@@ -154,6 +154,12 @@ def listed(conn: Connection, *, tenant_id: int | None = None, after_id: int = 0,
         ).fetchall()
 
 
+def held(conn: Connection) -> list[Endpoint]:
+    """Return the endpoints that are held, the one that waits longest first."""
+    with conn.cursor(row_factory=class_row(Endpoint)) as cursor:
+        return cursor.execute(f"{_COLUMNS} WHERE e.state = 'held' ORDER BY e.held_at, e.id".encode()).fetchall()
+
+
 def step_urls(conn: Connection) -> list[str]:
     """Return what stands in place of the URL of the endpoints that are steps."""
     return [url for (url,) in conn.execute("SELECT DISTINCT url FROM endpoints WHERE url LIKE 'step:%' ORDER BY url")]

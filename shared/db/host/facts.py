@@ -40,7 +40,8 @@ FROM recipients r LEFT JOIN users u ON u.tenant_id = r.tenant_id AND u.id = r.us
 WHERE r.event_id = ANY(%s) ORDER BY r.event_id, r.position
 """
 _FILES = """
-SELECT event_id, id AS number, front_id AS id, filename, content_type, declared_size, is_inline, state, size, sha256
+SELECT event_id, id AS number, front_id AS id, filename, content_type, declared_size, is_inline, state, size, sha256,
+    state <> 'stored' OR path IS NOT NULL AS is_kept
 FROM attachments WHERE event_id = ANY(%s) ORDER BY event_id, attachments.id
 """
 

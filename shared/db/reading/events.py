@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
     from shared.db.core.pool import Connection
+    from shared.models import Quota
 
 T = TypeVar("T")
 
@@ -73,7 +74,10 @@ class FirstEvent:
 
 @dataclass(frozen=True, kw_only=True)
 class EventHeader:
-    """The event itself, in its shown state; `number` is our id of it, `id` Front's."""
+    """The event itself, in its shown state; `number` is our id of it, `id` Front's.
+
+    `files_held`: the quota of its tenant that is used up, so that files wait.
+    """
 
     number: int
     id: str
@@ -89,6 +93,7 @@ class EventHeader:
     received_at: datetime
     recorded_at: datetime
     parked_at: datetime | None
+    files_held: Quota | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -221,7 +226,7 @@ CONDITIONS = {
 
 HEADER = """
     SELECT s.id AS number, s.front_id AS id, s.company_id, s.tenant_id, s.tenant, s.type, s.state, s.cause,
-        s.conversation_id, s.message_id, s.emitted_at, s.received_at, s.recorded_at, t.parked_at
+        s.conversation_id, s.message_id, s.emitted_at, s.received_at, s.recorded_at, t.parked_at, t.files_held
     FROM shown_events s LEFT JOIN tenants t ON t.id = s.tenant_id WHERE s.id = %s
 """
 DELIVERIES = """

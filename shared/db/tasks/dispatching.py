@@ -39,12 +39,14 @@ _PROBE_IS_DUE = SQL("probe_at <= now() AND NOT EXISTS (SELECT FROM outages WHERE
 
 _IS_DISPATCHABLE = SQL("(tenants.parked_cause IS NULL AND tenants.not_before <= now())")
 _BACKLOG_MAY_GO = SQL("(tenants.backlog_not_before <= now())")
+# The files of a tenant wait while it has used up a quota.
+_HAS_ROOM = SQL("tenants.files_held IS NULL")
 # At the limit, the change that ends a mail goes before the file of the next one: files would use its calls.
 _FILES_MAY_GO = SQL("""
-(tenants.backlog_not_before <= now()
+(tenants.backlog_not_before <= now() AND {}
  AND (coalesce(tenants.at_limit_at, '-infinity') < now() - interval '2 minutes'
       OR NOT EXISTS (SELECT FROM tasks WHERE tenant_id = tenants.id AND state = 'ready' AND {} AND due_at <= now())))
-""").format(OTHERS)
+""").format(_HAS_ROOM, OTHERS)
 # More of a backlog is sent the longer it goes on without being held back again: one task more each quarter of a second.
 _MAY_BE_IN_FLIGHT = SQL("""
 CASE WHEN tenants.backlog_not_before > now() - interval '2 seconds'
@@ -72,14 +74,15 @@ _FILES_LANE = Lane(index=FILES, tasks=FILES, may_go=_FILES_MAY_GO, per_tenant=FI
 _FILES_TO_PROBE = replace(_FILES_LANE, per_tenant=PER_TENANT)
 
 
-def _live(kind: SQL) -> Lane:
+def _live(kind: SQL, tenant: SQL) -> Lane:
     tasks = SQL("{} AND {}").format(LIVE, kind)
     # Tasks that have been due for long are no longer live, but stay in the index.
     has_due = SQL("EXISTS (SELECT FROM tasks WHERE tenant_id = tenants.id AND state = 'ready' AND {})").format(tasks)
-    return Lane(index=SQL("is_live"), tasks=tasks, may_go=has_due, per_tenant=LIVE_PER_TENANT, is_live=True)
+    may_go = SQL("({} AND {})").format(tenant, has_due)
+    return Lane(index=SQL("is_live"), tasks=tasks, may_go=may_go, per_tenant=LIVE_PER_TENANT, is_live=True)
 
 
-_LIVE_OTHERS_LANE, _LIVE_FILES_LANE = _live(OTHERS), _live(FILES)
+_LIVE_OTHERS_LANE, _LIVE_FILES_LANE = _live(OTHERS, SQL("true")), _live(FILES, _HAS_ROOM)
 
 
 def first_due_tasks(name: SQL, lane: SQL) -> Composed:

@@ -92,7 +92,7 @@ def count_rows(conn: Connection, subject: Subject) -> dict[str, int]:
     """Count the rows by table, without those that have none, however long that takes."""
     conn.execute("SET LOCAL statement_timeout = 0")
     counts = {"events": _count(conn, SQL("SELECT count(*) FROM events WHERE company_id = %s"), subject.company_id)}
-    for table in _tables(conn, "event_id"):
+    for table in tables_with(conn, "event_id"):
         counts[table] = _count(conn, _COUNT_OF_EVENTS.format(Identifier(table)), subject.company_id)
     for table in tenant_tables(conn):
         counts[table] = _count(conn, _COUNT_OF_TENANT.format(Identifier(table)), subject.tenant_id)
@@ -132,7 +132,7 @@ def unread_bodies(conn: Connection, *, after: int, limit: int) -> list[tuple[int
 
 def tenant_tables(conn: Connection) -> list[str]:
     """Return the tables whose rows belong to a tenant, except those whose rows belong to an event."""
-    return sorted(set(_tables(conn, "tenant_id")) - {"events", *_tables(conn, "event_id")})
+    return sorted(set(tables_with(conn, "tenant_id")) - {"events", *tables_with(conn, "event_id")})
 
 
 def delete_rows(conn: Connection, table: str, tenant_id: int, *, limit: int) -> int:
@@ -187,7 +187,7 @@ def _mark_erased(conn: Connection, company_id: str) -> None:
     conn.execute("INSERT INTO erased_companies (company_id) VALUES (%s) ON CONFLICT DO NOTHING", (company_id,))
 
 
-def _tables(conn: Connection, column: str) -> list[str]:
+def tables_with(conn: Connection, column: str) -> list[str]:
     """Return the tables with this column."""
     rows = conn.execute(
         """

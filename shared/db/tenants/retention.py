@@ -1,15 +1,17 @@
-"""Deletes old events with all their rows, and then their files.
+"""Deletes what is old in tiers: first bodies and files of finished events, then their rows, and failed events last.
 
-Only finished events are deleted, and only while no event of their conversation is open or failed: failed work waits for
-a person, and open work reads the files and events of its conversation. The events must also be too old to be acted on:
-a deleted event counts as new when Front sends it again. And they stay for as long as the feed has a notification of
-theirs, whose end is cut off first: a reader finds either all of it or none.
+Finished events are deleted only while no event of their conversation is open or failed: failed work waits for a person,
+and open work reads the files and events of its conversation. The events must also be too old to be acted on: a deleted
+event counts as new when Front sends it again. And they stay for as long as the feed has a notification of theirs, whose
+end is cut off first: a reader finds either all of it or none.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import takewhile
+from operator import itemgetter
 
 from psycopg.rows import class_row
 
@@ -31,6 +33,37 @@ OLD_EVENTS = """
     ) old
     LIMIT %(limit)s
 """
+# Failed events wait for a person, yet not for ever. What else is in work in the conversation keeps them.
+FAILED = """
+    SELECT e.id FROM events e LEFT JOIN tenants t ON t.id = e.tenant_id
+    WHERE e.state = 'failed'
+      AND e.received_at < now() - greatest(make_interval(days => %(days)s), coalesce(t.act_within, '0'))
+      AND NOT EXISTS (SELECT FROM notifications n WHERE n.event_id = e.id)
+      AND NOT EXISTS (SELECT FROM tasks k WHERE k.event_id = e.id AND k.state IN ('ready', 'queued', 'running'))
+      AND NOT EXISTS (SELECT FROM conversation_family(e.tenant_id, e.conversation_id) AS family(id)
+                      JOIN events o ON o.tenant_id = e.tenant_id AND o.conversation_id = family.id
+                      WHERE o.state = 'processing')
+    ORDER BY e.id LIMIT %(limit)s FOR UPDATE OF e SKIP LOCKED
+"""
+# Each event is looked at once, by id, and again while it is postponed. An index of events with a body would cost the
+# recorder an entry for each.
+TO_CUT = """
+    SELECT id, is_old FROM (
+        SELECT id, received_at < now() - make_interval(days => %(days)s) AS is_old FROM events
+        WHERE id > (SELECT coalesce(max(value), 0) FROM counters WHERE name = %(reached)s) ORDER BY id LIMIT %(limit)s
+    ) next ORDER BY id
+"""
+POSTPONED = "SELECT event_id FROM postponed_cuts ORDER BY looked_at LIMIT %s"
+MAY_BE_CUT = """
+    SELECT e.id FROM events e
+    WHERE e.id = ANY(%(ids)s) AND e.state IN ('done', 'ignored')
+      AND e.received_at < now() - make_interval(days => %(days)s)
+      AND NOT EXISTS (SELECT FROM notifications n WHERE n.event_id = e.id)
+      AND NOT EXISTS (SELECT FROM tasks k WHERE k.event_id = e.id AND k.state IN ('ready', 'queued', 'running'))
+    ORDER BY e.id FOR UPDATE OF e SKIP LOCKED
+"""
+#: The counter that says up to which event the content of all was looked at.
+REACHED = "content_looked_at"
 # The order of the index, read backwards: events without a tenant come first, with the oldest event.
 UNCLAIMED = """
     SELECT e.id FROM events e
@@ -44,6 +77,7 @@ EXPIRE_FILES = """
     SELECT tenant_id, front_id, max(path) FROM attachments WHERE event_id = ANY(%s) GROUP BY tenant_id, front_id
     ON CONFLICT (tenant_id, front_id) DO UPDATE SET path = coalesce(excluded.path, expired_files.path)
 """
+EXPIRE_STORED = EXPIRE_FILES.replace("ANY(%s)", "ANY(%s) AND path IS NOT NULL")
 # Cascades, like foreign-key checks, are planned once for each session: see recording.statements.begin_reading. The old
 # events of a tenant are read in the order of their index; to sort all of them for the oldest hundred would take longer
 # the more there are.
@@ -51,7 +85,7 @@ PLAN_BY_INDEX = """
     SELECT set_config('enable_seqscan', 'off', true), set_config('enable_bitmapscan', 'off', true),
         set_config('enable_sort', 'off', true)
 """
-QUERIES = {"events": OLD_EVENTS, "unclaimed": UNCLAIMED}
+QUERIES = {"events": OLD_EVENTS, "unclaimed": UNCLAIMED, "failed": FAILED}
 
 #: The tenant's id and Front's id of a file.
 FileKey = tuple[int, str]
@@ -73,8 +107,8 @@ class ExpiredFile:
 def delete_older(conn: Connection, what: str, *, days: int, limit: int) -> int:
     """Delete up to `limit` events received more than `days` ago, and list their files as expired; return their number.
 
-    `what` is "events" for those of tenants, or "unclaimed" for those of companies without a tenant. While another
-    transaction deletes old events, this one deletes none.
+    `what` is "events" for finished ones of tenants, "unclaimed" for those of companies without a tenant, or "failed".
+    While another transaction deletes old events, this one deletes none.
     """
     if not try_lock_retention(conn):
         return 0
@@ -85,6 +119,51 @@ def delete_older(conn: Connection, what: str, *, days: int, limit: int) -> int:
         conn.execute("DELETE FROM events WHERE id = ANY(%s)", (ids,))
         counters.increase(conn, f"deleted:{what}", len(ids))
     return len(ids)
+
+
+def cut_older(conn: Connection, *, days: int, limit: int) -> int:
+    """Cut bodies and files of finished events received more than `days` ago; return how many events were settled.
+
+    Their rows stay, and so does the content of events that failed, are open, or are in the feed. The files are listed
+    as expired. While another transaction deletes old events, this one does nothing.
+    """
+    if not try_lock_retention(conn):
+        return 0
+    values = {"days": days, "limit": limit, "reached": REACHED}
+    rows = conn.execute(TO_CUT, values).fetchall()
+    old = [event_id for event_id, _ in takewhile(itemgetter(1), rows)]
+    postponed = {event_id for (event_id,) in conn.execute(POSTPONED, (10 * limit,))}
+    may_be_cut = [event_id for (event_id,) in conn.execute(MAY_BE_CUT, values | {"ids": [*old, *postponed]})]
+    counters.increase(conn, "deleted:bodies", cut_content(conn, may_be_cut))
+    kept = sorted({*old, *postponed} - {*may_be_cut})
+    conn.execute("DELETE FROM postponed_cuts WHERE event_id = ANY(%s)", (may_be_cut,))
+    conn.execute(
+        "INSERT INTO postponed_cuts (event_id) SELECT unnest(%s::bigint[])"
+        " ON CONFLICT (event_id) DO UPDATE SET looked_at = now()",
+        (kept,),
+    )
+    if old:
+        conn.execute(
+            "INSERT INTO counters (name, value) VALUES (%s, %s)"
+            " ON CONFLICT (name) DO UPDATE SET value = excluded.value",
+            (REACHED, old[-1]),
+        )
+    return len(old) + len(postponed & {*may_be_cut})
+
+
+def cut_content(conn: Connection, event_ids: Sequence[int]) -> int:
+    """Delete the bodies and fetched messages of events, and list their stored files as expired.
+
+    Returns the number of bodies. A file's row says that it was stored, with its size and digest, and has no path.
+    """
+    ids = list(event_ids)
+    bodies = conn.execute(
+        "UPDATE deliveries SET body = NULL WHERE event_id = ANY(%s) AND body IS NOT NULL", (ids,)
+    ).rowcount
+    conn.execute("DELETE FROM fetched_messages WHERE event_id = ANY(%s)", (ids,))
+    conn.execute(EXPIRE_STORED, (ids,))
+    conn.execute("UPDATE attachments SET path = NULL WHERE event_id = ANY(%s) AND path IS NOT NULL", (ids,))
+    return bodies
 
 
 def claim_files(conn: Connection, *, limit: int, seconds: float) -> list[FileKey]:
@@ -108,8 +187,8 @@ def expired_files(conn: Connection, claimed: Sequence[FileKey]) -> list[ExpiredF
         return cursor.execute(
             """
             SELECT f.tenant_id, f.front_id, f.path,
-                EXISTS (SELECT FROM attachments a WHERE a.tenant_id = f.tenant_id AND a.front_id = f.front_id)
-                AS is_needed
+                EXISTS (SELECT FROM attachments a WHERE a.tenant_id = f.tenant_id AND a.front_id = f.front_id
+                        AND (a.path IS NOT NULL OR a.state <> 'stored')) AS is_needed
             FROM unnest(%s::bigint[], %s::text[]) AS k(tenant_id, front_id)
             JOIN expired_files f USING (tenant_id, front_id)
             """,

@@ -10,6 +10,7 @@ from psycopg import sql
 from psycopg.rows import class_row
 
 from shared.errors import MailroomError
+from shared.models import Quota
 from shared.text import clean, without_joiners
 
 if TYPE_CHECKING:
@@ -29,7 +30,8 @@ OVERVIEW = """
         (SELECT count(*) FROM users u WHERE u.tenant_id = t.id) AS users,
         (SELECT count(*) FROM users u WHERE u.tenant_id = t.id AND u.action IS NOT NULL) AS users_with_action,
         t.action, t.only_when_matched, t.wait_for, t.fold_plus, t.act_within, t.only_inboxes, t.dry_run, t.act_after,
-        t.parked_cause, t.parked_at, c.refused_since,
+        t.max_stored_bytes, t.max_events_a_day, t.stored_bytes, t.files_held, t.files_held_at, t.parked_cause,
+        t.parked_at, c.refused_since,
         CASE WHEN t.parked_cause = 'paused' THEN coalesce(t.paused_by, 'operator') END AS paused_by
     FROM tenants t LEFT JOIN connections c ON c.tenant_id = t.id
 """
@@ -51,7 +53,7 @@ class TenantOverview:
     """A tenant as people see it; `connection` is the kind of its grant, or None.
 
     `refused_since`: since when Front refuses to refresh the grant without a clear reason. `paused_by`: who paused it,
-    None while it is not paused.
+    None while it is not paused. `files_held`: the quota that is used up, for which its files wait.
     """
 
     id: int
@@ -71,6 +73,11 @@ class TenantOverview:
     only_inboxes: list[str] | None
     dry_run: bool
     act_after: str
+    max_stored_bytes: int | None
+    max_events_a_day: int | None
+    stored_bytes: int | None
+    files_held: Quota | None
+    files_held_at: datetime | None
     parked_cause: str | None
     parked_at: datetime | None
     refused_since: datetime | None
@@ -93,7 +100,10 @@ class JournalEntry:
 
 @dataclass(frozen=True, kw_only=True)
 class PolicyChange:
-    """The parts of a policy to set; None leaves a part as it is. An empty `only_inboxes` means every inbox."""
+    """The parts of a policy to set; None leaves a part as it is.
+
+    An empty `only_inboxes` means every inbox, and 0 no quota.
+    """
 
     action: str | None = None
     wait_for: str | None = None
@@ -103,6 +113,13 @@ class PolicyChange:
     only_inboxes: Sequence[str] | None = None
     dry_run: bool | None = None
     act_after: Literal["files", "notified"] | None = None
+    max_stored_bytes: int | None = None
+    max_events_a_day: int | None = None
+
+    @property
+    def has_quota(self) -> bool:
+        """Whether it changes a quota."""
+        return self.max_stored_bytes is not None or self.max_events_a_day is not None
 
 
 def is_name(value: str) -> bool:
@@ -182,6 +199,9 @@ def set_policy(conn: Connection, tenant_id: int, change: PolicyChange) -> None:
     values = {f.name: value for f in fields(change) if (value := getattr(change, f.name)) is not None}
     if change.only_inboxes is not None:
         values["only_inboxes"] = list(change.only_inboxes) or None
+    for quota in ("max_stored_bytes", "max_events_a_day"):
+        if values.get(quota) == 0:
+            values[quota] = None
     if values:
         assignments = sql.SQL(", ").join(
             sql.SQL("{} = {}").format(sql.Identifier(column), sql.Placeholder(column)) for column in values

@@ -62,6 +62,8 @@ def rows(conn: psycopg.Connection[Any]) -> None:
 def test_all_figures_are_shown(database: str, redis_db: str) -> None:
     shown = samples(database, redis_db)
     assert shown["mailroom_oldest_age_seconds", "due"] > 110
+    assert shown["mailroom_oldest_task_seconds", "apply_action"] > 110
+    assert shown["mailroom_oldest_task_seconds", "store_attachment"] == 0
     expected = {
         ("mailroom_postgresql_up",): 1,
         ("mailroom_redis_up",): 1,

@@ -43,14 +43,18 @@ def test_an_empty_mailroom_names_every_state(mailroom: Mailroom) -> None:
         "token_refreshes": {},
         "retention": {
             "unclaimed_days": 30,
+            "content_days": 0,
             "events_days": 0,
-            "deleted": {"unclaimed": 0, "events": 0, "files": 0},
+            "failed_days": 0,
+            "deleted": {"unclaimed": 0, "bodies": 0, "events": 0, "failed": 0, "files": 0},
         },
         "refused": [],
         "dry_run": [],
         "repairs": {"under_way": [], "failed": [], "last_gap": None},
         "outages": [],
         "rate_limit": [],
+        "held_endpoints": [],
+        "over_quota": [],
         "erased": [],
         "processes": {"alive": [], "silent": []},
     }
@@ -69,6 +73,22 @@ def test_everything_is_counted_where_it_stands(mailroom: Mailroom, acme: str, co
     page = mailroom("status").stdout
     assert "parked: paused" in page
     assert "parked: unknown_company" in page
+
+
+def test_an_endpoint_that_is_held_is_named(mailroom: Mailroom, conn: psycopg.Connection) -> None:
+    for name, cause in (("crm", "gone"), ("erp", "person")):
+        conn.execute(
+            "INSERT INTO endpoints (name, url, secret, state, held_cause, held_at)"
+            " VALUES (%s, 'https://host.example', '', 'held', %s, '2026-11-30 12:00+00')",
+            (name, cause),
+        )
+    assert [(each["name"], each["cause"], each["waiting"]) for each in mailroom.json("status")["held_endpoints"]] == [
+        ("crm", "gone", 0),
+        ("erp", "person", 0),
+    ]
+    assert "held: crm" in mailroom("status").stdout
+    found = findings(mailroom)
+    assert (found["endpoint held: crm"], found["endpoint held: erp"]) == (False, True)
 
 
 def test_dropped_messages_are_counted(mailroom: Mailroom, redis_db: str) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from pydantic import SecretStr
@@ -227,3 +227,27 @@ def test_mark_read_is_refused_at_every_entrance(mailroom: Mailroom, acme: str, e
         "user": ("user", "add", "--tenant", acme, "--id", "1", "--name", "Nora", "--email", "nora@acme.example"),
     }[entrance]
     assert "Front's API cannot" in mailroom(*words, "--action", "mark_read", code=1).stderr
+
+
+@pytest.mark.parametrize(("size", "stored"), [("500", 500), ("2k", 2_048), ("3M", 3 << 20), ("10G", 10 << 30)])
+def test_a_quota_is_given_in_bytes_or_larger_units(mailroom: Mailroom, acme: str, size: str, stored: int) -> None:
+    mailroom("tenant", "policy", acme, "--max-stored", size, "--max-events-a-day", 9)
+    shown = mailroom.json("tenant", "show", acme)
+    assert (shown["max_stored_bytes"], shown["max_events_a_day"]) == (stored, 9)
+    assert f"0 of {stored:,} bytes used" in mailroom("tenant", "show", acme).stdout
+    mailroom("tenant", "policy", acme, "--max-stored", 0, "--max-events-a-day", 0)
+    assert "quota" not in mailroom("tenant", "show", acme).stdout
+
+
+@pytest.mark.parametrize("size", ["-1", "10 apples", "1P", "999999999999999T"])
+def test_what_is_no_size_is_refused(mailroom: Mailroom, acme: str, size: str) -> None:
+    mailroom("tenant", "policy", acme, f"--max-stored={size}", code=2)
+
+
+def test_a_quota_that_is_used_up_is_named(mailroom: Mailroom, acme: str, conn: psycopg.Connection[Any]) -> None:
+    conn.execute("UPDATE tenants SET files_held = 'stored_bytes', files_held_at = now()")
+    [held] = mailroom.json("status")["over_quota"]
+    assert (held["tenant"], held["quota"]) == (acme, "stored_bytes")
+    assert f"quota of {acme}" in mailroom("status").stdout
+    findings = {check["name"]: check["ok"] for check in mailroom.json("doctor", code=1)["checks"]}
+    assert findings["quotas"] is False

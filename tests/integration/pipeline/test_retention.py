@@ -11,6 +11,7 @@ import pytest
 from shared import queue
 from shared.db.counters import read_counters
 from shared.db.host import outbox
+from shared.db.tasks import reruns
 from shared.db.tenants import tenants
 from tests.integration.pipeline.harness import Harness
 from tests.integration.pipeline.test_parking import connect
@@ -279,3 +280,89 @@ def test_only_the_end_of_the_feed_is_cut(harness: Harness) -> None:
 def test_the_feed_is_not_kept_longer_than_events(harness: Harness) -> None:
     assert feed_days(harness.settings.model_copy(update={"retention_events_days": 10, "retention_feed_days": 30})) == 10
     assert feed_days(harness.settings.model_copy(update={"retention_events_days": 0, "retention_feed_days": 30})) == 30
+
+
+def test_bodies_and_files_are_cut_before_the_rows(harness: Harness) -> None:
+    keep(harness, retention_content_days=3, retention_events_days=10)
+    tenant(harness)
+    mail(harness, days_ago=4, attachment_count=1)
+    mail(harness, days_ago=2, attachment_count=1)
+    delete_expired(harness.resources)
+    assert harness.sql("SELECT body IS NULL FROM deliveries ORDER BY received_at, event_id") == [(True,), (False,)]
+    assert harness.sql("SELECT state, path IS NULL, size > 0 FROM attachments ORDER BY event_id") == [
+        ("stored", True, True),
+        ("stored", False, True),
+    ]
+    assert len(files(harness)) == 1
+    assert harness.one("SELECT count(DISTINCT event_id)::int FROM recipients") == 2
+    assert deleted(harness) == {"bodies": 1, "files": 1}
+    harness.sql(OLDER, 7, ACME)
+    delete_expired(harness.resources)
+    assert (count_rows(harness), count_rows(harness, "postponed_cuts"), files(harness)) == (1, 0, [])
+
+
+def test_content_that_is_still_needed_is_cut_once_it_is_not(harness: Harness) -> None:
+    keep(harness, retention_content_days=3, retention_events_days=0)
+    tenant(harness)
+    mail(harness, days_ago=4, attachment_count=1)
+    mail(harness, days_ago=5)
+    harness.sql("UPDATE events SET state = 'failed' WHERE id = (SELECT min(id) FROM events)")
+    for _ in range(2):
+        delete_expired(harness.resources)
+        assert harness.sql("SELECT body IS NULL FROM deliveries ORDER BY event_id") == [(False,), (True,)]
+        assert (len(files(harness)), count_rows(harness, "postponed_cuts")) == (1, 1)
+    harness.sql("UPDATE events SET state = 'done'")
+    delete_expired(harness.resources)
+    assert harness.one("SELECT count(*)::int FROM deliveries WHERE body IS NOT NULL") == 0
+    assert (files(harness), count_rows(harness, "postponed_cuts")) == ([], 0)
+
+
+def test_a_file_that_was_deleted_for_its_age_can_be_fetched_again(harness: Harness) -> None:
+    keep(harness, retention_content_days=3, retention_events_days=0)
+    tenant(harness)
+    mail(harness, days_ago=4, attachment_count=1)
+    delete_expired(harness.resources)
+    event_id = harness.one("SELECT id FROM events")
+    harness.resources.pool.run(lambda conn: reruns.rerun_tasks(conn, event_id, "store_attachment"))
+    harness.work()
+    assert len(files(harness)) == 1
+    assert harness.one("SELECT path IS NOT NULL FROM attachments") is True
+
+
+def test_a_cut_walks_over_any_number_of_events(harness: Harness, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(retention, "EVENTS_AT_ONCE", 2)
+    keep(harness, retention_content_days=3, retention_events_days=0)
+    tenant(harness)
+    mail(harness, days_ago=4, count=5)
+    mail(harness, days_ago=1)
+    delete_expired(harness.resources)
+    assert harness.one("SELECT count(*)::int FROM deliveries WHERE body IS NOT NULL") == 1
+    harness.sql(OLDER, 3, ACME)
+    delete_expired(harness.resources)
+    assert harness.one("SELECT count(*)::int FROM deliveries WHERE body IS NOT NULL") == 0
+
+
+@pytest.mark.parametrize(("days", "left"), [(0, 2), (30, 1), (5, 1)])
+def test_failed_events_stay_longer(harness: Harness, days: int, left: int) -> None:
+    """With fewer days than finished events have, they stay for as long as those."""
+    keep(harness, retention_events_days=10, retention_failed_days=days)
+    tenant(harness)
+    mail(harness, days_ago=31 if days == 30 else 11, attachment_count=1)
+    mail(harness, days_ago=9)
+    harness.sql("UPDATE events SET state = 'failed'")
+    delete_expired(harness.resources)
+    assert (count_rows(harness), len(files(harness))) == (left, left - 1)
+
+
+def test_a_failed_event_stays_while_its_conversation_is_in_work(harness: Harness) -> None:
+    keep(harness, retention_failed_days=10)
+    tenant(harness)
+    [first] = mail(harness, days_ago=11)
+    harness.sql("UPDATE events SET state = 'failed'")
+    mail(harness, days_ago=1, conversation=first["conversation_id"])
+    harness.sql("UPDATE events SET state = 'processing' WHERE state <> 'failed'")
+    delete_expired(harness.resources)
+    assert count_rows(harness) == 2
+    harness.sql("UPDATE events SET state = 'done' WHERE state = 'processing'")
+    delete_expired(harness.resources)
+    assert count_rows(harness) == 1

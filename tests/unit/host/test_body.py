@@ -139,6 +139,13 @@ def test_parts_that_front_did_not_send_are_named() -> None:
     ]
 
 
+def test_content_that_was_deleted_is_named() -> None:
+    facts = {"body": None, "files": [file(is_kept=False)]}
+    found = message_of(**facts)
+    assert {each["reason"] for each in found["message"]["omitted"]} == {"no_longer_kept"}
+    assert (found["attachments"][0]["state"], found["attachments"][0]["download_url"]) == ("stored", None)
+
+
 def test_a_message_that_was_fetched_is_whole() -> None:
     preview = json.dumps({"payload": {"target": {"data": {"id": "msg_1"}}}}).encode()
     fetched = json.dumps(json.loads(webhook())["payload"]["target"]["data"]).encode()

@@ -13,6 +13,7 @@ from redis.exceptions import ConnectionError as RedisIsGone
 from redis.exceptions import ResponseError
 
 from shared.queue import (
+    ERASE_ADDRESS,
     EXPIRE,
     KEEP_ALIVE,
     NOTIFY,
@@ -28,7 +29,7 @@ from shared.settings import Settings
 
 
 def test_recording_has_a_queue_of_its_own() -> None:
-    others = (RUN_TASK, KEEP_ALIVE, EXPIRE, REPAIR, RUN_JOB, NOTIFY)
+    others = (RUN_TASK, KEEP_ALIVE, EXPIRE, REPAIR, RUN_JOB, ERASE_ADDRESS, NOTIFY)
     assert {RECORD_INTAKE: "record", **dict.fromkeys(others, "work")} == QUEUES
 
 

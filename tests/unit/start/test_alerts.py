@@ -96,6 +96,7 @@ CASES: list[tuple[str, dict[str, str], dict[str, str]]] = [
     ("BackupTooOld", {"mailroom_backup_age_seconds": "129000+60x119"}, {"mailroom_backup_age_seconds": "9000+60x119"}),
     ("BackupTooOld", {"mailroom_backup_age_seconds": "900000x120"}, {}),
     ("DoctorFinds", {check("connections"): change(1, 0)}, {check("parked: paused"): change(1, 0)}),
+    ("DoctorFinds", {check("token_keys"): change(1, 0)}, {check("endpoint held"): change(1, 0)}),
     ("DoctorFinds", {check("token_keys"): "0x120"}, {check("token_keys"): "0x120", "mailroom_redis_up": "_x120"}),
     ("NoDoor", {'mailroom_build_info{kind="door"}': "1x59 _x60"}, {}),
     ("NoConsole", {"mailroom_postgresql_up": "1x59 _x60", "mailroom_redis_up": "1x59 _x60"}, {}),

@@ -53,6 +53,7 @@ class Rows:
     jobs: int
     repairs: int
     endpoints: int
+    addresses: int
     message: str
 
 
@@ -84,6 +85,12 @@ def insert_rows(conn: psycopg.Connection, tenant: int, company: str) -> Rows:
             conn,
             "INSERT INTO endpoints (tenant_id, name, url, secret)"
             " SELECT id, 'hook of ' || id, 'https://app.example.com/', '-' FROM tenants WHERE id = %s RETURNING id",
+            tenant,
+        ),
+        addresses=number_of(
+            conn,
+            "INSERT INTO address_erasures (tenant_id, mask, sealed, requested_by) VALUES (%s, 'm', '-', 'nora')"
+            " RETURNING id",
             tenant,
         ),
         message=insert_message(conn, tenant, event),
@@ -132,6 +139,8 @@ def answers(api: ApiClient, application: OpenAPI, tenant: int, rows: Rows | None
         "api.request_repairs": {"tenant_ids": [tenant], "since": "1h"},
         "api.stop_repairs": {"tenant_id": tenant},
         "api.add_endpoint": {"name": "x", "url": "https://app.example.com/", "tenant_id": tenant},
+        "api.export_address": {"address": "theirs@other.example", "tenant_id": tenant},
+        "api.erase_address": {"address": "theirs@other.example", "tenant_id": tenant},
     }
     return {
         rule.endpoint: api.answer(
@@ -147,7 +156,7 @@ def answers(api: ApiClient, application: OpenAPI, tenant: int, rows: Rows | None
 def stored(conn: psycopg.Connection) -> list[Any]:
     """Return all rows that the API could change."""
     rows = "tenants users user_addresses connect_links tasks failure_groups jobs job_items repairs journal endpoints"
-    tables = rows.split()
+    tables = [*rows.split(), "address_erasures"]
     query = " UNION ALL ".join(f"SELECT t::text FROM {table} t" for table in tables)
     return conn.execute(f"{query} ORDER BY 1").fetchall()
 
@@ -172,7 +181,7 @@ def test_a_token_of_one_tenant_finds_no_other_on_any_route(
     of_one = {
         rule.endpoint for rule, _ in routes(application) if {"tenant_id", "number", "message_id"} & rule.arguments
     }
-    of_one |= {"api.request_repairs", "api.stop_repairs", "api.add_endpoint"}
+    of_one |= {"api.request_repairs", "api.stop_repairs", "api.add_endpoint", "api.export_address", "api.erase_address"}
     assert {endpoint: answered[endpoint].status_code for endpoint in of_one} == dict.fromkeys(of_one, 404)
     assert {endpoint for endpoint, answer in answered.items() if answer.status_code == 403} == FOR_ALL_TENANTS
     assert {answered[endpoint].status_code for endpoint in ("api.plan_job", "api.preview_job")} == {422}
@@ -237,8 +246,8 @@ def test_a_token_that_reads_writes_on_no_route(
     before = stored(conn)
     answered = answers(reader, application, tenant, ours)
     writing = {rule.endpoint for rule, method in routes(application) if method not in READING}
-    messages = {rule.endpoint for rule, _ in routes(application) if "/message" in rule.rule}
-    assert {endpoint for endpoint, answer in answered.items() if answer.status_code == 403} == writing | messages
+    hidden = {rule.endpoint for rule, _ in routes(application) if re.search("/message|/addresses", rule.rule)}
+    assert {endpoint for endpoint, answer in answered.items() if answer.status_code == 403} == writing | hidden
     assert "scope_too_small" in reader.answer("POST", f"/tenants/{tenant}/pause").get_data(as_text=True)
     assert stored(conn) == before
 

@@ -79,7 +79,7 @@ def test_every_body_has_an_example_that_fits_its_schema(document: dict[str, Any]
         for operation in operations.values()
         for content in operation.get("requestBody", {}).get("content", {}).values()
     ]
-    assert len(bodies) == 14
+    assert len(bodies) == 16
     for name in bodies:
         of_schema(document, name).validate(schemas[name]["example"])
 

@@ -152,3 +152,16 @@ def test_the_journal_of_a_tenant_is_read_page_by_page(
     assert api("GET", "/tenants/999/journal", code=404)["code"] == "unknown_tenant"
     bound = ApiClient(client=application.test_client(), token=token_for(mailroom, "bound", "--tenant", "Acme"))
     assert bound("GET", f"/tenants/{tenant}/journal", code=403)["code"] == "token_of_one_tenant"
+
+
+def test_a_quota_is_set_by_operators_alone(api: ApiClient, mailroom: Mailroom, tenant: int) -> None:
+    changed = api("PATCH", f"/tenants/{tenant}", {"max_stored_bytes": 5_000, "max_events_a_day": 7})
+    assert (changed["max_stored_bytes"], changed["max_events_a_day"], changed["stored_bytes"]) == (5_000, 7, 0)
+    bound = dataclasses.replace(api, token=token_for(mailroom, "of Acme", "--scope", "write", "--tenant", "Acme"))
+    refused = bound("PATCH", f"/tenants/{tenant}", {"max_stored_bytes": 0}, code=403)
+    assert refused["code"] == "quota_of_operator"
+    assert bound("PATCH", f"/tenants/{tenant}", {"action": "archive"})["max_stored_bytes"] == 5_000
+    assert api("PATCH", f"/tenants/{tenant}", {"max_stored_bytes": 0})["max_stored_bytes"] is None
+    entries = api("GET", f"/tenants/{tenant}/journal")["entries"]
+    changes = [set(each["after"]) for each in entries if each["kind"] == "tenant"]
+    assert changes[:3] == [{"max_stored_bytes"}, {"action"}, {"max_stored_bytes", "max_events_a_day"}]

@@ -51,6 +51,8 @@ PAGES = (
     "/jobs/{job}",
     "/jobs/{job}?outcome=open&back=/tasks",
     "/audit",
+    "/addresses",
+    "/addresses/{erasure}",
     "/people",
     "/settings",
     "/account",
@@ -113,7 +115,13 @@ def numbers(site: Site, redis_url: str) -> dict[str, int]:
         conn, "tasks", kind="notify", state="ready", endpoint_id=endpoint, position=1_000_000, order_key=1,
         code=HOSTILE, detail=f"{ADDRESS} {HOSTILE}",
     )  # fmt: skip
+    erasure = insert_id(
+        conn, "address_erasures", tenant_id=tenant, mask="erased-0@erased.invalid", requested_by=HOSTILE, sealed=b"-",
+        until_event=5,
+    )  # fmt: skip
+    insert(conn, "address_erasure_items", erasure_id=erasure, place=HOSTILE, outcome="masked", settled_at="now")
     return {
+        "erasure": erasure,
         "tenant": tenant,
         "event": event,
         "task": task,
