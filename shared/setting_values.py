@@ -81,17 +81,3 @@ Keys = Annotated[list[SecretStr], NoDecode, BeforeValidator(split_at_commas)]
 FernetKeys = Annotated[
     list[Annotated[SecretStr, AfterValidator(_checked_fernet_key)]], NoDecode, BeforeValidator(split_at_commas)
 ]
-
-
-def secret_text(content: bytes) -> str:
-    """Return the secret in a file in UTF-8, or in UTF-16 with a byte order mark, as Windows writes it.
-
-    Raises ValueError when it is no text or empty.
-    """
-    try:
-        text = content.decode("utf-16" if content.startswith((b"\xff\xfe", b"\xfe\xff")) else "utf-8-sig")
-    except UnicodeDecodeError:
-        raise ValueError("is not text in UTF-8 or UTF-16") from None
-    if not (found := cleaned(text)):
-        raise ValueError("is empty")
-    return found

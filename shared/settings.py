@@ -22,17 +22,7 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from shared import failpoints
 from shared.errors import ConfigurationError
-from shared.setting_values import (
-    FernetKeys,
-    Keys,
-    Networks,
-    Origin,
-    Url,
-    checked_http_url,
-    checked_origin,
-    cleaned,
-    secret_text,
-)
+from shared.setting_values import FernetKeys, Keys, Networks, Origin, Url, checked_http_url, checked_origin, cleaned
 
 #: Each of these may also be given as NAME_FILE, the path of a file that holds it.
 SECRETS = (
@@ -391,13 +381,25 @@ def _read_secret_files() -> dict[str, str]:
         path = cleaned(os.environ.get(f"{name}_FILE", ""))
         if path and not cleaned(os.environ.get(name, "")):
             try:
-                found[name.lower()] = secret_text(Path(path).read_bytes())
+                found[name.lower()] = _read_secret_file(Path(path))
             except OSError as exc:
                 mistakes.append(f"{name}_FILE: cannot read {path}: {exc.strerror}")
             except ValueError as exc:
                 mistakes.append(f"{name}_FILE: {path} {exc}")
     if mistakes:
         raise ConfigurationError("\n".join(mistakes))
+    return found
+
+
+def _read_secret_file(path: Path) -> str:
+    """Return the text of a file in UTF-8, or in UTF-16 with a byte order mark, as Windows writes it."""
+    content = path.read_bytes()
+    try:
+        text = content.decode("utf-16" if content.startswith((b"\xff\xfe", b"\xfe\xff")) else "utf-8-sig")
+    except UnicodeDecodeError:
+        raise ValueError("is not text in UTF-8 or UTF-16") from None
+    if not (found := cleaned(text)):
+        raise ValueError("is empty")
     return found
 
 
