@@ -1,7 +1,8 @@
-"""The values that settings may have: how a value is cleaned, lists, addresses, networks and keys. Pure."""
+"""The values that settings may have: lists, addresses, networks, keys, secrets in files. Pure."""
 
 from __future__ import annotations
 
+import re
 from ipaddress import IPv4Network, IPv6Network, ip_network
 from typing import Annotated, Any
 from urllib.parse import urlsplit
@@ -14,6 +15,11 @@ from pydantic_settings import NoDecode
 _AROUND = " \t\r\n\f\v\0\xa0\u200b\u2060\ufeff"
 _QUOTES = ("''", '""', "\u2018\u2019", "\u201c\u201d")
 _HTTP_URL = TypeAdapter(AnyHttpUrl)
+#: Kubernetes sets NAME_PORT for a service called NAME.
+_KUBERNETES_PORT = re.compile(r"(tcp|udp|sctp)://.*")
+#: conda's compilers set HOST to the machine's type.
+_CONDA_HOST = re.compile(r"\w+-(conda|apple)[\w.]*(-[\w.]+)*")
+_DSN = re.compile(r"https?://[\w-]+(:[\w-]+)?@[\w.-]+(:\d{1,5})?(/[\w.-]+)*/\d+")
 
 
 def cleaned(text: str) -> str:
@@ -81,3 +87,34 @@ Keys = Annotated[list[SecretStr], NoDecode, BeforeValidator(split_at_commas)]
 FernetKeys = Annotated[
     list[Annotated[SecretStr, AfterValidator(_checked_fernet_key)]], NoDecode, BeforeValidator(split_at_commas)
 ]
+
+
+def _checked_dsn(value: SecretStr) -> SecretStr:
+    """Check the form, which the library would raise an error for later."""
+    if value.get_secret_value() and _DSN.fullmatch(value.get_secret_value()) is None:
+        raise ValueError("not a DSN of Sentry; copy it from the project's settings: https://KEY@HOST/NUMBER")
+    return value
+
+
+Dsn = Annotated[SecretStr, AfterValidator(_checked_dsn)]
+
+
+def is_of_platform(name: str, text: str) -> bool:
+    """Whether a platform set this variable for a purpose of its own."""
+    if name.endswith("port"):
+        return _KUBERNETES_PORT.fullmatch(text) is not None
+    return name == "host" and _CONDA_HOST.fullmatch(text) is not None
+
+
+def secret_text(content: bytes) -> str:
+    """Return the secret in a file in UTF-8, or in UTF-16 with a byte order mark, as Windows writes it.
+
+    Raises ValueError when it is no text or empty.
+    """
+    try:
+        text = content.decode("utf-16" if content.startswith((b"\xff\xfe", b"\xfe\xff")) else "utf-8-sig")
+    except UnicodeDecodeError:
+        raise ValueError("is not text in UTF-8 or UTF-16") from None
+    if not (found := cleaned(text)):
+        raise ValueError("is empty")
+    return found

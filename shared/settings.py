@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import re
 import unicodedata
 from contextvars import ContextVar
 from functools import cache
@@ -22,7 +21,19 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from shared import failpoints
 from shared.errors import ConfigurationError
-from shared.setting_values import FernetKeys, Keys, Networks, Origin, Url, checked_http_url, checked_origin, cleaned
+from shared.setting_values import (
+    Dsn,
+    FernetKeys,
+    Keys,
+    Networks,
+    Origin,
+    Url,
+    checked_http_url,
+    checked_origin,
+    cleaned,
+    is_of_platform,
+    secret_text,
+)
 
 #: Each of these may also be given as NAME_FILE, the path of a file that holds it.
 SECRETS = (
@@ -42,11 +53,6 @@ SECRETS = (
 REQUIRED_IN_PRODUCTION = ("database_url", "redis_url", "storage_url", "front_signing_keys", "token_keys", "secret_key")
 #: A shorter secret can be guessed.
 MIN_SECRET_BYTES = 32
-#: Kubernetes sets NAME_PORT for a service called NAME.
-_KUBERNETES_PORT = re.compile(r"(tcp|udp|sctp)://.*")
-#: conda's compilers set HOST to the machine's type.
-_CONDA_HOST = re.compile(r"\w+-(conda|apple)[\w.]*(-[\w.]+)*")
-_DSN = re.compile(r"https?://[\w-]+(:[\w-]+)?@[\w.-]+(:\d{1,5})?(/[\w.-]+)*/\d+")
 #: The settings that the process which loads them cannot run without; see `load`.
 _needed: ContextVar[frozenset[str]] = ContextVar("_needed", default=frozenset())
 
@@ -179,7 +185,7 @@ class Settings(BaseSettings):
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field(
         "INFO", description="Least important level that is logged"
     )
-    sentry_dsn: SecretStr = Field(
+    sentry_dsn: Dsn = Field(
         SecretStr(""), description="The DSN of a project in Sentry, which gets the errors of all processes"
     )
     mailroom_crash_at: str = Field(
@@ -195,7 +201,7 @@ class Settings(BaseSettings):
         if not isinstance(value, str):
             return value
         name, text = str(info.field_name), cleaned(value)
-        if not text or _is_of_platform(name, text):
+        if not text or is_of_platform(name, text):
             return cls.model_fields[name].get_default(call_default_factory=True)
         if any(unicodedata.category(character) in ("Cc", "Cs") for character in text):
             raise ValueError("has a line break, a control character or bytes that are not UTF-8 in it")
@@ -226,14 +232,6 @@ class Settings(BaseSettings):
                 _read_by_its_client(str(info.field_name), value.get_secret_value())
         except ConfigurationError as exc:
             raise ValueError(str(exc)) from None
-        return value
-
-    @field_validator("sentry_dsn")
-    @classmethod
-    def _check_sentry_dsn(cls, value: SecretStr) -> SecretStr:
-        """Check the form, as the library does that would raise."""
-        if _is_set(value) and _DSN.fullmatch(value.get_secret_value()) is None:
-            raise ValueError("not a DSN of Sentry; copy it from the project's settings: https://KEY@HOST/NUMBER")
         return value
 
     @field_validator("connect_url", "oidc_issuer")
@@ -332,13 +330,6 @@ def _read_by_its_client(name: str, url: str) -> None:
         redis_options(url)
 
 
-def _is_of_platform(name: str, text: str) -> bool:
-    """Whether a platform set this variable for a purpose of its own."""
-    if name.endswith("port"):
-        return _KUBERNETES_PORT.fullmatch(text) is not None
-    return name == "host" and _CONDA_HOST.fullmatch(text) is not None
-
-
 def load(*needed: str) -> Settings:
     """Read the settings now. Raises ConfigurationError, which lists every mistake and never a secret.
 
@@ -381,25 +372,13 @@ def _read_secret_files() -> dict[str, str]:
         path = cleaned(os.environ.get(f"{name}_FILE", ""))
         if path and not cleaned(os.environ.get(name, "")):
             try:
-                found[name.lower()] = _read_secret_file(Path(path))
+                found[name.lower()] = secret_text(Path(path).read_bytes())
             except OSError as exc:
                 mistakes.append(f"{name}_FILE: cannot read {path}: {exc.strerror}")
             except ValueError as exc:
                 mistakes.append(f"{name}_FILE: {path} {exc}")
     if mistakes:
         raise ConfigurationError("\n".join(mistakes))
-    return found
-
-
-def _read_secret_file(path: Path) -> str:
-    """Return the text of a file in UTF-8, or in UTF-16 with a byte order mark, as Windows writes it."""
-    content = path.read_bytes()
-    try:
-        text = content.decode("utf-16" if content.startswith((b"\xff\xfe", b"\xfe\xff")) else "utf-8-sig")
-    except UnicodeDecodeError:
-        raise ValueError("is not text in UTF-8 or UTF-16") from None
-    if not (found := cleaned(text)):
-        raise ValueError("is empty")
     return found
 
 
