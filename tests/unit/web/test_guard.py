@@ -57,7 +57,8 @@ def test_every_route_is_behind_a_log_in_or_a_token_or_for_everybody(console: Con
 
 def test_a_page_that_changes_something_is_no_get(console: Console) -> None:
     looks = {verb for _, methods, verb in VERBS_OF_PAGES if "GET" in methods}
-    assert looks <= {"read", "manage_accounts", "simulate", "edit_action"}  # all but the first show forms of changes
+    # All but the first show forms of changes.
+    assert looks <= {"read", "addresses", "manage_accounts", "simulate", "edit_action"}
     assert [rule for rule, methods, _ in VERBS_OF_PAGES if len(methods) != 1] == []
 
 
