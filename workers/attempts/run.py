@@ -34,6 +34,8 @@ WORDS: Mapping[type[Decision], str] = {
 }
 #: Of a failure's description, in characters.
 MAX_DESCRIPTION = 4_000
+#: What tasks note for the host application is published this often, at most. The sweeper publishes the rest.
+PUBLISHES_EVERY_SECONDS = 0.1
 log = structlog.get_logger()
 
 
@@ -50,6 +52,7 @@ def run_task(resources: Resources, steps: Mapping[str, Step], task_id: int) -> N
             _run(attempt, steps[attempt.task.kind])
         if attempt.tenant_has_due_work:
             resources.dispatcher.top_up([attempt.task.tenant_id])
+        resources.dispatcher.publish(not_within=PUBLISHES_EVERY_SECONDS)
     except StoreUnavailable as exc:
         log.warning("task_left_to_the_sweeper", task_id=task_id, reason=str(exc))
 

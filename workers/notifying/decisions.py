@@ -145,25 +145,55 @@ def parse_retry_after(value: str | None, *, now: datetime) -> float | None:
     return min(max(seconds, 0.0), LONGEST_WAIT) if math.isfinite(seconds) else None
 
 
-def allot(waiting: Sequence[int], in_flight: Mapping[int, int], slow: Collection[int], slots: int) -> dict[int, int]:
-    """Return how many notifications may be sent to each of the `waiting` endpoints, which take turns in this order.
+def allot(  # noqa: PLR0913 -- what it decides by, each named at the call
+    waiting: Sequence[int],
+    in_flight: Mapping[int, int],
+    slots: int,
+    *,
+    slow: Collection[int],
+    quick: Collection[int],
+    is_busy: bool = False,
+) -> dict[int, int]:
+    """Return how many claims may be sent to each of the `waiting` endpoints, which take turns in this order.
 
-    At most 2 of an endpoint are in flight, and 1 of a `slow` one. All together have a quarter of the slots, and the
-    slow ones half of that, so that they delay no other endpoint.
+    A `quick` endpoint has at most a quarter of the slots, a `slow` one 1, and another one 2. All together have half of
+    the slots, those that are not quick a quarter, and the slow ones an eighth, so that they delay no other endpoint.
+    `is_busy`: other tasks fill the workers. Then a quick one has 1, which sends without a pause, and all a quarter.
     """
     share = max(1, slots // 4)
-    left = share - sum(in_flight.values())
-    left_for_slow = max(1, share // 2) - sum(count for endpoint, count in in_flight.items() if endpoint in slow)
+    of_quick = 1 if is_busy else max(2, share)
+    most = {endpoint: 1 if endpoint in slow else of_quick if endpoint in quick else 2 for endpoint in waiting}
+    left = _Left(share if is_busy else max(1, slots // 2), share, max(1, share // 2), slow=slow, quick=quick)
+    for endpoint, count in in_flight.items():
+        left.take(endpoint, count)
     allotted: dict[int, int] = {}
-    for turn in (1, 2):
+    for turn in range(1, max(most.values(), default=0) + 1):
         for endpoint in waiting:
-            is_slow = endpoint in slow
             has = in_flight.get(endpoint, 0) + allotted.get(endpoint, 0)
-            if left > 0 and has < turn and not (is_slow and (turn > 1 or left_for_slow <= 0)):
+            if has < min(turn, most[endpoint]) and left.has(endpoint):
                 allotted[endpoint] = allotted.get(endpoint, 0) + 1
-                left -= 1
-                left_for_slow -= is_slow
+                left.take(endpoint, 1)
     return allotted
+
+
+class _Left:
+    """The claims that are left: for all endpoints, for those that are not quick, and for the slow ones."""
+
+    def __init__(self, total: int, for_others: int, for_slow: int, *, slow: Collection[int], quick: Collection[int]):
+        self._total, self._for_others, self._for_slow = total, for_others, for_slow
+        self._slow, self._quick = slow, quick
+
+    def has(self, endpoint: int) -> bool:
+        return (
+            self._total > 0
+            and (endpoint in self._quick or self._for_others > 0)
+            and (endpoint not in self._slow or self._for_slow > 0)
+        )
+
+    def take(self, endpoint: int, count: int) -> None:
+        self._total -= count
+        self._for_others -= 0 if endpoint in self._quick else count
+        self._for_slow -= count if endpoint in self._slow else 0
 
 
 def _after_failure(

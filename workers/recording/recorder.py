@@ -32,6 +32,9 @@ from workers.recording.prepare import PreparedChunk
 
 #: An entry that was in flight when this many recorders died is kept unparsed.
 DEADLY_TRIES = 5
+#: The notifications of a chunk of so many deliveries are published at once. Larger ones are of a backlog: the sweeper
+#: publishes them meanwhile.
+LIVE_CHUNK = 50
 #: The pause between two runs of the garbage collector while recording.
 GC_EVERY_SECONDS = 60.0
 log = structlog.get_logger()
@@ -44,7 +47,15 @@ class Recorder:
     """Records what waits in intake and spool. The recorder's Celery task calls `drain`, or the sweeper in its place."""
 
     def __init__(  # noqa: PLR0913 -- its parts, each made once per process
-        self, pool: Pool, intake: Intake, role: Role, top_up: TopUp, reader: DeliveryReader, *, count: Count
+        self,
+        pool: Pool,
+        intake: Intake,
+        role: Role,
+        top_up: TopUp,
+        reader: DeliveryReader,
+        *,
+        count: Count,
+        publish: Callable[[], None],
     ):
         self._pool = pool
         self._intake = intake
@@ -52,6 +63,7 @@ class Recorder:
         self._role = role
         self._top_up = top_up
         self._count = count
+        self._publish = publish
         self._survived: set[str] = set()
         self._seen_types = SeenTypes()
 
@@ -152,6 +164,8 @@ class Recorder:
         work_metrics.RECORDED.inc(len(chunk))
         failpoints.reach("recorded_before_dispatch")
         self._top_up(tenant_ids)
+        if len(chunk) <= LIVE_CHUNK:
+            self._publish()
         log_each(outcomes)
         if tracing.is_on():
             repaired = {each.incoming.delivery.id for each in chunk if each.incoming.origin == "repaired"}

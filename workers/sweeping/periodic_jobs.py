@@ -16,7 +16,7 @@ from shared.connection.budget import Budget
 from shared.db import api_answers, counters, repairs
 from shared.db.core.locks import lock_conversation
 from shared.db.core.pool import Connection
-from shared.db.host import endpoints, outbox
+from shared.db.host import endpoints
 from shared.db.recording import spool
 from shared.db.tasks import actions, capacity, rate_limit, rescue, settling
 from shared.db.tenants import quotas
@@ -99,7 +99,7 @@ def periodic_jobs() -> list[PeriodicJob]:
         PeriodicJob(name="repair", every=1.0, rests=RESTS_SECONDS, run=repair, after_outage=SETTLING_SECONDS),
         PeriodicJob(name="carry_out_jobs", every=1.0, rests=RESTS_SECONDS, run=carry_out_jobs),
         PeriodicJob(name="erase_addresses", every=2.0, run=erase_addresses),
-        PeriodicJob(name="notify", every=0.1, again_after=0.05, rests=RESTS_SECONDS, run=notify),
+        PeriodicJob(name="notify", every=0.25, again_after=0.1, rests=RESTS_SECONDS, run=notify),
         PeriodicJob(name="report_held_endpoints", every=30.0, run=report_held_endpoints),
         PeriodicJob(name="watch_quotas", every=15.0, run=watch_quotas),
         PeriodicJob(name="forget_processes", every=60.0, run=forget_processes),
@@ -143,6 +143,7 @@ class NumberNotifications:
     """Gives the notifications for the host application their positions in the feed; endpoints get theirs at once.
 
     Others are likely to follow soon. So it does not rest as soon as none waits: the next look may be a second away.
+    Without an endpoint it does: nobody waits for them but readers of the feed, who number what they find.
     """
 
     def __init__(self) -> None:
@@ -150,10 +151,11 @@ class NumberNotifications:
 
     def __call__(self, resources: Resources) -> bool:
         """Number what waits; True while more is expected."""
-        if resources.pool.run(outbox.number):
-            resources.dispatcher.send_notifications()
-            self._awake_until = time.monotonic() + AWAKE_SECONDS
-        return time.monotonic() < self._awake_until
+        dispatcher, now = resources.dispatcher, time.monotonic()
+        if dispatcher.number_notifications() and dispatcher.has_endpoints():
+            dispatcher.send_notifications()
+            self._awake_until = now + AWAKE_SECONDS
+        return now < self._awake_until
 
 
 def take_back(resources: Resources) -> None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
-from typing import TypeVar
+from typing import Any, TypeAlias, TypeVar
 
 import psycopg
 
@@ -17,6 +17,7 @@ from shared.db.core.pool import KEEPALIVES, Connection, is_unavailable
 from shared.errors import StoreUnavailable
 
 T = TypeVar("T")
+Cursor: TypeAlias = psycopg.Cursor[tuple[Any, ...]]
 
 # All locks but those of conversations share one class id; their object id tells them apart.
 _LOCKS = 0x6D720001
@@ -24,7 +25,8 @@ RECORDER, SWEEPER = 1, 2
 _ROLE_NAMES = {RECORDER: "recorder of", SWEEPER: "sweeper"}
 _FILES, _RETENTION = 3, 4
 _SHARED_FIGURES = 6
-_NUMBERING = 7
+_NUMBERING, _NOTIFYING = 7, 12
+_ASKED = {_NUMBERING: "numbering", _NOTIFYING: "notifying"}
 _ERASING = 5  # also in forget_erased_company of schema.sql
 _TIMEOUTS = "SET statement_timeout = '5s'"
 _WITHOUT_END = "SET LOCAL idle_in_transaction_session_timeout = 0"
@@ -69,6 +71,23 @@ def try_lock_numbering(conn: Connection) -> bool:
     return _try_lock(conn, _NUMBERING)
 
 
+#: Whether the lock that `ask_for_numbering` or `ask_for_notifying` asked for is this transaction's.
+HAS_NUMBERING, HAS_NOTIFYING = (f"current_setting('mailroom.{name}', true) = 'true'" for name in _ASKED.values())
+
+
+def ask_for_numbering(conn: Connection) -> Cursor:
+    """Lock the numbering like `try_lock_numbering`, in a pipeline: the next statements look at `HAS_NUMBERING`."""
+    return _ask_for(conn, _NUMBERING)
+
+
+def ask_for_notifying(conn: Connection) -> Cursor:
+    """Lock the choice of notifications to send, in a pipeline: the next statements look at `HAS_NOTIFYING`.
+
+    The cursor has one row with the same, as a text.
+    """
+    return _ask_for(conn, _NOTIFYING)
+
+
 def prevent_erasing(conn: Connection) -> None:
     """Let no erasure begin until the transaction ends, so that the companies it read stay as they were."""
     conn.execute("SELECT pg_advisory_xact_lock_shared(%s, %s)", (_LOCKS, _ERASING))
@@ -77,6 +96,12 @@ def prevent_erasing(conn: Connection) -> None:
 def lock_for_erasing(conn: Connection) -> None:
     """Wait for all transactions that hold erasing off, and lock them out until this one ends. Keep it short."""
     conn.execute("SELECT pg_advisory_xact_lock(%s, %s)", (_LOCKS, _ERASING))
+
+
+def _ask_for(conn: Connection, lock: int) -> Cursor:
+    """Try to take a lock until the transaction ends, and leave the answer in a setting of the transaction."""
+    query = "SELECT set_config(%s, pg_try_advisory_xact_lock(%s, %s)::text, true)"
+    return conn.execute(query, (f"mailroom.{_ASKED[lock]}", _LOCKS, lock))
 
 
 def end_role_sessions(conn: Connection, process: str) -> int:

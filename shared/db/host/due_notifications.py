@@ -2,28 +2,38 @@
 
 Of one endpoint and conversation one notification is in work at a time, the lowest position first: one that waits for
 its next attempt holds up the later ones of its conversation. Nothing here reads a tenant's cause, budget or outage.
+
+The dispatcher queues a notification, and the worker that claims it takes more of a quick endpoint along, to send them
+one after the other. Those of one claim have the same lease, and count as one in flight.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from shared.db.core.arrays import Bigints
+from shared.db.core.locks import HAS_NOTIFYING, ask_for_notifying
 from shared.db.core.pool import Connection
 from shared.db.tasks.dispatching import RESEND_SECONDS
 
 #: An endpoint whose answer takes longer is slow; one that fails counts as slow, too.
 SLOW_SECONDS = 2.0
+#: An endpoint that answers within this, and does not fail, is quick.
+QUICK_SECONDS = 0.25
 #: After its release an endpoint gets what waited slowly, and ever faster, for so long.
-_CATCHES_UP_SECONDS = 60
+CATCHES_UP_SECONDS = 60
 #: A held endpoint probes with the notification of these, by age, that has been tried least.
 _PROBE_CANDIDATES = 1_000
 #: A probe that was sent is given this long before the next one.
 _PROBE_RUNS_SECONDS = 30.0
 
 _IS_SLOW = f"(e.failures > 0 OR coalesce(e.last_seconds, 0) > {SLOW_SECONDS})"
-_IS_FREE = """
+#: Whether an endpoint `e` is quick.
+IS_QUICK = f"(e.failures = 0 AND e.last_seconds <= {QUICK_SECONDS})"
+#: Whether no other notification of `t`'s endpoint and conversation goes first or is in work.
+IS_FREE = """
 NOT EXISTS (SELECT FROM tasks o WHERE o.endpoint_id = t.endpoint_id AND o.kind = 'notify' AND o.order_key = t.order_key
             AND o.state IN ('ready', 'queued', 'running') AND o.id <> t.id
             AND (o.position < t.position OR o.state IN ('queued', 'running')))
@@ -53,28 +63,30 @@ SELECT EXISTS (SELECT FROM notifying JOIN endpoints e ON e.id = notifying.endpoi
 """.encode()  # noqa: S608 -- text of ours
 _WAITING = f"""
 WITH RECURSIVE {FIRST_DUE_NOTIFICATIONS}
-SELECT e.id, {_IS_SLOW} FROM notifying JOIN endpoints e ON e.id = notifying.endpoint_id
-WHERE notifying.due_at <= now() AND e.state = 'open' AND e.not_before <= now()
-  AND (%(only)s::bigint IS NULL OR e.id = %(only)s)
+SELECT e.id, {_IS_SLOW}, {IS_QUICK} FROM notifying JOIN endpoints e ON e.id = notifying.endpoint_id
+WHERE {HAS_NOTIFYING} AND notifying.due_at <= now() AND e.state = 'open' AND e.not_before <= now()
 ORDER BY e.last_sent_at, e.id LIMIT %(limit)s FOR NO KEY UPDATE OF e SKIP LOCKED
 """.encode()  # noqa: S608 -- text of ours
 _IN_FLIGHT = f"""
-SELECT t.endpoint_id, count(*), bool_or({_IS_SLOW})
+SELECT t.endpoint_id,
+       count(*) FILTER (WHERE t.state = 'queued') + count(DISTINCT t.lease_until) FILTER (WHERE t.state = 'running'),
+       bool_or({_IS_SLOW}), bool_and({IS_QUICK})
 FROM tasks t JOIN endpoints e ON e.id = t.endpoint_id
 WHERE t.state IN ('queued', 'running') AND t.kind = 'notify' GROUP BY 1
 """.encode()  # noqa: S608 -- text of ours
+_OTHERS_IN_FLIGHT = b"SELECT count(*) FROM tasks WHERE state IN ('queued', 'running') AND kind <> 'notify'"
 _QUEUE = f"""
 WITH chosen AS (
     SELECT due.id FROM unnest(%(endpoints)s::bigint[], %(counts)s::bigint[]) AS a(endpoint_id, capacity)
     CROSS JOIN LATERAL (
         SELECT t.id FROM tasks t
         WHERE t.endpoint_id = a.endpoint_id AND t.kind = 'notify' AND t.state = 'ready' AND t.due_at <= now()
-          AND {_IS_FREE}
+          AND {IS_FREE}
         ORDER BY t.due_at, t.position LIMIT a.capacity FOR UPDATE OF t SKIP LOCKED
     ) due
 ), sent AS (
     UPDATE endpoints SET last_sent_at = clock_timestamp(), not_before = CASE
-        WHEN released_at > now() - make_interval(secs => {_CATCHES_UP_SECONDS})
+        WHEN released_at > now() - make_interval(secs => {CATCHES_UP_SECONDS})
         THEN now() + make_interval(secs => 0.1 / power(2, extract(epoch FROM now() - released_at) / 15))
         ELSE not_before END
     WHERE id = ANY(%(endpoints)s)
@@ -96,7 +108,7 @@ WITH RECURSIVE {FIRST_DUE_NOTIFICATIONS}, asked AS (
         (SELECT oldest.id FROM (
             SELECT t.id, t.attempts, t.position FROM tasks t
             WHERE asked.is_due AND t.endpoint_id = asked.id AND t.kind = 'notify' AND t.state = 'ready'
-              AND t.due_at <= now() AND {_IS_FREE}
+              AND t.due_at <= now() AND {IS_FREE}
             ORDER BY t.due_at, t.position LIMIT {_PROBE_CANDIDATES}) oldest
          ORDER BY oldest.attempts, oldest.position LIMIT 1)
         LIMIT 1
@@ -113,11 +125,16 @@ FROM chosen WHERE tasks.id = chosen.id AND tasks.state = 'ready' RETURNING tasks
 
 @dataclass(frozen=True, kw_only=True)
 class DueNotifications:
-    """The endpoints with something to send, by turns; how many notifications each has in flight; which are slow."""
+    """The endpoints with something to send, by turns; how many claims each has in flight; which are slow or quick.
+
+    `others` is the number of tasks in flight that are no notifications.
+    """
 
     waiting: Sequence[int]
     in_flight: Mapping[int, int]
     slow: frozenset[int]
+    quick: frozenset[int]
+    others: int
 
 
 def has_due(conn: Connection) -> bool:
@@ -126,20 +143,39 @@ def has_due(conn: Connection) -> bool:
     return bool(row and row[0])
 
 
-def candidates(conn: Connection, *, only: int | None = None, limit: int = 200) -> DueNotifications:
-    """Return the endpoints that something could be sent to now, and lock those that wait. `only`: just this one."""
-    waiting = conn.execute(_WAITING, {"only": only, "limit": limit}).fetchall()
-    flying = conn.execute(_IN_FLIGHT).fetchall() if waiting else []
-    slow = {endpoint for endpoint, is_slow in waiting if is_slow}
+def start_choosing(conn: Connection, *, limit: int = 200) -> Callable[[], DueNotifications | None]:
+    """Look for the endpoints that something could be sent to now, and lock those that wait.
+
+    Returns the function that gives them: in a pipeline only that function waits. None: another transaction chooses.
+    Whoever chose looks again afterwards, and so sees what became due meanwhile.
+    """
+    lock = ask_for_notifying(conn)
+    waiting = conn.execute(_WAITING, {"limit": limit})
+    in_flight, others = conn.execute(_IN_FLIGHT), conn.execute(_OTHERS_IN_FLIGHT)
+
+    def found() -> DueNotifications | None:
+        if lock.fetchone() != ("true",):
+            return None
+        return _candidates(waiting.fetchall(), in_flight.fetchall(), others.fetchone())
+
+    return found
+
+
+def _candidates(
+    waiting: Sequence[tuple[Any, ...]], flying: Sequence[tuple[Any, ...]], others: tuple[Any, ...] | None
+) -> DueNotifications:
+    known = [(endpoint, is_slow, is_quick) for endpoint, *_, is_slow, is_quick in (*waiting, *flying)]
     return DueNotifications(
-        waiting=[endpoint for endpoint, _ in waiting],
-        in_flight={endpoint: count for endpoint, count, _ in flying},
-        slow=frozenset(slow | {endpoint for endpoint, _, is_slow in flying if is_slow}),
+        waiting=[endpoint for endpoint, *_ in waiting],
+        in_flight={endpoint: count for endpoint, count, *_ in flying},
+        slow=frozenset(endpoint for endpoint, is_slow, _ in known if is_slow),
+        quick=frozenset(endpoint for endpoint, _, is_quick in known if is_quick),
+        others=others[0] if others else 0,
     )
 
 
 def queue(conn: Connection, allotted: Mapping[int, int]) -> list[int]:
-    """Queue so many due notifications of each endpoint, in the transaction of `candidates`; return the tasks' ids."""
+    """Queue so many due notifications of each endpoint, in the transaction that chose; return the tasks' ids."""
     if not allotted:
         return []
     values = {

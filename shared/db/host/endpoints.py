@@ -160,6 +160,12 @@ def held(conn: Connection) -> list[Endpoint]:
         return cursor.execute(f"{_COLUMNS} WHERE e.state = 'held' ORDER BY e.held_at, e.id".encode()).fetchall()
 
 
+def has_any(conn: Connection) -> bool:
+    """Whether there is any endpoint. Needs no transaction."""
+    row = conn.execute("SELECT EXISTS (SELECT FROM endpoints)").fetchone()
+    return bool(row and row[0])
+
+
 def step_urls(conn: Connection) -> list[str]:
     """Return what stands in place of the URL of the endpoints that are steps."""
     return [url for (url,) in conn.execute("SELECT DISTINCT url FROM endpoints WHERE url LIKE 'step:%' ORDER BY url")]

@@ -7,6 +7,7 @@ from collections import defaultdict
 from collections.abc import Sequence
 from typing import Any
 
+import psycopg
 from psycopg.rows import dict_row
 
 from shared.db.core.pool import Connection
@@ -37,12 +38,14 @@ WHERE n.position = ANY(%s) ORDER BY n.position
 _RECIPIENTS = """
 SELECT r.event_id, r.handle, r.role, r.reason, u.external_id AS user_id, u.name AS user_name
 FROM recipients r LEFT JOIN users u ON u.tenant_id = r.tenant_id AND u.id = r.user_id
-WHERE r.event_id = ANY(%s) ORDER BY r.event_id, r.position
+WHERE r.event_id = ANY(ARRAY(SELECT event_id FROM notifications WHERE position = ANY(%s)))
+ORDER BY r.event_id, r.position
 """
 _FILES = """
 SELECT event_id, id AS number, front_id AS id, filename, content_type, declared_size, is_inline, state, size, sha256,
     state <> 'stored' OR path IS NOT NULL AS is_kept
-FROM attachments WHERE event_id = ANY(%s) ORDER BY event_id, attachments.id
+FROM attachments WHERE event_id = ANY(ARRAY(SELECT event_id FROM notifications WHERE position = ANY(%s)))
+ORDER BY event_id, attachments.id
 """
 
 
@@ -51,12 +54,15 @@ def load(conn: Connection, positions: Sequence[int]) -> list[NotificationFacts]:
 
     What it says of users, files and the action is as of now, not of the time of the notification.
     """
-    with conn.cursor(row_factory=dict_row) as cur:
-        rows = cur.execute(_NOTIFICATIONS.encode(), (list(positions),)).fetchall()
-        events = list({row["number"] for row in rows if row["number"] is not None})
-        recipients = _by_event(cur.execute(_RECIPIENTS.encode(), (events,)).fetchall())
-        files = _by_event(cur.execute(_FILES.encode(), (events,)).fetchall())
-    return [_facts(row, recipients, files) for row in rows]
+    with conn.pipeline():
+        rows, recipients, files = (_ask(conn, query, positions) for query in (_NOTIFICATIONS, _RECIPIENTS, _FILES))
+        found = rows.fetchall()
+        of_event, files_of_event = _by_event(recipients.fetchall()), _by_event(files.fetchall())
+    return [_facts(row, of_event, files_of_event) for row in found]
+
+
+def _ask(conn: Connection, query: str, positions: Sequence[int]) -> psycopg.Cursor[dict[str, Any]]:
+    return conn.cursor(row_factory=dict_row).execute(query.encode(), (list(positions),))
 
 
 def _by_event(rows: Sequence[dict[str, Any]]) -> dict[int, list[dict[str, Any]]]:

@@ -5,28 +5,32 @@ Transactions lock a conversation first, then tasks, then the endpoint.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+import orjson
 from psycopg.rows import class_row
-from psycopg.types.json import Jsonb
 
+from shared.db.core.arrays import Bigints, Texts
 from shared.db.core.locks import lock_conversation
 from shared.db.core.pool import Connection
-from shared.db.host.due_notifications import SLOW_SECONDS
+from shared.db.host.due_notifications import CATCHES_UP_SECONDS, IS_FREE, IS_QUICK, QUICK_SECONDS, SLOW_SECONDS
 from shared.db.tasks import settling
 from shared.db.tasks.leases import check_owned
-from shared.host.notification import FILE_TYPES, Include
+from shared.host.notification import Include
 
+#: The most notifications of one claim. A worker that dies may have sent them all: then each comes again.
+MOST_AT_ONCE = 8
+#: A claim takes as many notifications as the endpoint took in this time at its last answer.
+_BATCH_SECONDS = 0.25
 #: A success is written to the endpoint's row this often, unless it changes more than the time.
 _SUCCESS_EVERY = "5 seconds"
-# A held endpoint is told of a test at once. Nobody else is told of it, nor is an endpoint told of itself.
-_FAN_OUT = b"""
-WITH numbered AS (
-    SELECT n.*, (n.facts->>'endpoint_id')::bigint AS about FROM notifications n
-    WHERE n.position BETWEEN %(first)s AND %(last)s
-), told AS (
+#: Makes a task for each notification of `numbered` and each endpoint that wants it. An endpoint gets what was noted
+#: after it was added. A held endpoint is told of a test at once. Nobody else is told of it, nor is an endpoint told of
+#: itself.
+FAN_OUT = """
+told AS (
     INSERT INTO tasks (tenant_id, event_id, kind, state, due_at, endpoint_id, position, order_key)
     SELECT n.tenant_id, n.event_id, 'notify', 'ready', now() - interval '1 day' * (n.type = 'ping')::int, e.id,
            n.position, CASE n.type WHEN 'ping' THEN n.position
@@ -43,7 +47,6 @@ WITH numbered AS (
     UPDATE endpoints e SET probe_task_id = told.id FROM told JOIN numbered USING (position)
     WHERE numbered.type = 'ping' AND e.id = told.endpoint_id AND e.state = 'held'
 )
-SELECT count(*) FROM told
 """
 _GOES = """
 ((e.state = 'open' OR e.probe_task_id IS NOT DISTINCT FROM tasks.id)
@@ -55,13 +58,29 @@ _GOES = """
                  AND o.order_key = tasks.order_key AND o.state IN ('ready', 'queued', 'running')
                  AND o.position < tasks.position))
 """
+_MOST = f"""
+CASE WHEN e.state = 'open' AND {IS_QUICK} AND e.not_before <= now()
+          AND coalesce(e.released_at, '-infinity') < now() - make_interval(secs => {CATCHES_UP_SECONDS})
+     THEN least({MOST_AT_ONCE}, greatest(1, {_BATCH_SECONDS} / greatest(e.last_seconds, 0.001)))::int ELSE 1 END
+"""
 _CLAIM = f"""
-WITH claimed AS (
+WITH asked AS MATERIALIZED (
+    SELECT tasks.id, tasks.endpoint_id, {_MOST} AS most FROM tasks JOIN endpoints e ON e.id = tasks.endpoint_id
+    WHERE tasks.id = %(id)s AND tasks.kind = 'notify' AND tasks.state IN ('ready', 'queued') AND tasks.due_at <= now()
+      AND {_GOES}
+), others AS MATERIALIZED (
+    SELECT due.id FROM asked CROSS JOIN LATERAL (
+        SELECT t.id FROM tasks t
+        WHERE t.endpoint_id = asked.endpoint_id AND t.kind = 'notify' AND t.state = 'ready' AND t.due_at <= now()
+          AND t.id <> asked.id AND {IS_FREE}
+        ORDER BY t.due_at, t.position LIMIT asked.most - 1 FOR UPDATE OF t SKIP LOCKED
+    ) due
+), claimed AS (
     UPDATE tasks SET state = 'running', lease_epoch = lease_epoch + 1, attempts = attempts + 1, sends = 0,
            lease_until = now() + make_interval(secs => %(lease)s)
     FROM endpoints e
-    WHERE tasks.id = %(id)s AND tasks.kind = 'notify' AND tasks.state IN ('ready', 'queued') AND tasks.due_at <= now()
-      AND e.id = tasks.endpoint_id AND {_GOES}
+    WHERE tasks.id = ANY(ARRAY(SELECT id FROM asked UNION ALL SELECT id FROM others))
+      AND tasks.state IN ('ready', 'queued') AND e.id = tasks.endpoint_id AND {_GOES}
     RETURNING tasks.id, tasks.event_id, tasks.tenant_id, tasks.position, tasks.lease_epoch, tasks.attempts,
               e.id AS endpoint_id, e.state = 'held' AS is_probe, e.url, e.include, e.secret, e.name AS endpoint,
               CASE WHEN e.previous_until > now() THEN e.previous_secret END AS previous_secret
@@ -73,12 +92,45 @@ SELECT claimed.*, n.conversation_id, n.type,
                  ORDER BY d.received_at LIMIT 1), '') AS delivery_id,
        EXISTS (SELECT FROM actions a WHERE a.event_id = claimed.event_id AND a.act_after = 'notified'
                AND a.state IN ('planned', 'intent')) AS releases
-FROM claimed JOIN notifications n ON n.position = claimed.position
+FROM claimed JOIN notifications n ON n.position = claimed.position ORDER BY claimed.position
 """.encode()  # noqa: S608 -- text of ours
 _HAND_BACK = f"""
 UPDATE tasks SET state = 'ready', lease_until = NULL, sends = 0 FROM endpoints e
 WHERE tasks.id = %s AND tasks.kind = 'notify' AND tasks.state = 'queued' AND e.id = tasks.endpoint_id AND NOT {_GOES}
 """.encode()  # noqa: S608 -- text of ours
+
+
+_SETTLE_TAKEN = f"""
+WITH taken AS (
+    SELECT * FROM unnest(%(ids)s::bigint[], %(epochs)s::int[], %(calls)s::text[]) AS s(id, epoch, calls)
+), ended AS (
+    UPDATE tasks SET state = 'done', code = NULL, detail = NULL, lease_until = NULL, settled_at = now()
+    FROM taken WHERE tasks.id = taken.id AND tasks.lease_epoch = taken.epoch AND tasks.state = 'running'
+    RETURNING tasks.id, taken.epoch, taken.calls
+), noted AS (
+    UPDATE attempts a SET ended_at = clock_timestamp(), outcome = 'done', calls = ended.calls::jsonb
+    FROM ended WHERE a.task_id = ended.id AND a.epoch = ended.epoch
+), answered AS (
+    UPDATE endpoints SET last_success_at = now(), last_seconds = %(seconds)s, failures = 0, failing_since = NULL,
+           last_failure = NULL, probe_task_id = NULL
+    WHERE id = %(endpoint)s AND EXISTS (SELECT FROM ended)
+      AND (failures > 0 OR last_success_at IS NULL OR last_seconds IS NULL
+           OR last_success_at < now() - interval '{_SUCCESS_EVERY}'
+           OR (last_seconds > {SLOW_SECONDS}) <> (%(seconds)s::real > {SLOW_SECONDS})
+           OR (last_seconds > {QUICK_SECONDS}) <> (%(seconds)s::real > {QUICK_SECONDS}))
+)
+SELECT id FROM ended
+""".encode()  # noqa: S608 -- numbers of ours
+_GIVE_BACK = b"""
+WITH unsent AS (
+    SELECT * FROM unnest(%(ids)s::bigint[], %(epochs)s::int[]) AS s(id, epoch)
+), back AS (
+    UPDATE tasks SET state = 'ready', lease_until = NULL, attempts = attempts - 1
+    FROM unsent WHERE tasks.id = unsent.id AND tasks.lease_epoch = unsent.epoch AND tasks.state = 'running'
+    RETURNING tasks.id, unsent.epoch
+)
+DELETE FROM attempts a USING back WHERE a.task_id = back.id AND a.epoch = back.epoch
+"""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -108,6 +160,15 @@ class ClaimedNotification:
 
 
 @dataclass(frozen=True, kw_only=True)
+class TakenNotification:
+    """A notification that its endpoint took: the request for the attempt's record, and how long the answer took."""
+
+    claimed: ClaimedNotification
+    call: Mapping[str, Any] | None
+    seconds: float
+
+
+@dataclass(frozen=True, kw_only=True)
 class Failing:
     """An endpoint after another failure: how many there are in a row, and for how long, in seconds."""
 
@@ -118,40 +179,47 @@ class Failing:
     held_seconds: float
 
 
-def fan_out(conn: Connection, first: int, last: int) -> int:
-    """Make a task for each of these notifications and each endpoint that wants it; return their number.
+def claim(conn: Connection, task_id: int, worker: str, *, lease_seconds: float) -> list[ClaimedNotification]:
+    """Claim the notification for an attempt, if it is due and its endpoint takes any, and return it.
 
-    An endpoint gets what was noted after it was added.
+    Of an endpoint that answers quickly up to `MOST_AT_ONCE` that are due come along, each of another conversation,
+    lowest position first. Needs no transaction.
     """
-    row = conn.execute(_FAN_OUT, {"first": first, "last": last, "file_types": list(FILE_TYPES)}).fetchone()
-    return int(row[0]) if row else 0
-
-
-def claim(conn: Connection, task_id: int, worker: str, *, lease_seconds: float) -> ClaimedNotification | None:
-    """Claim the notification for an attempt, if it is due and its endpoint takes any. Needs no transaction."""
     with conn.cursor(row_factory=class_row(ClaimedNotification)) as cursor:
-        claimed = cursor.execute(_CLAIM, {"id": task_id, "lease": lease_seconds, "worker": worker}).fetchone()
-    if claimed is None:
+        claimed = cursor.execute(_CLAIM, {"id": task_id, "lease": lease_seconds, "worker": worker}).fetchall()
+    if not claimed:
         conn.execute(_HAND_BACK, (task_id,))
     return claimed
 
 
-def settle_sent(conn: Connection, sent: ClaimedNotification, *, call: Mapping[str, Any] | None, seconds: float) -> None:
+def settle_taken(conn: Connection, taken: Sequence[TakenNotification]) -> set[int]:
+    """End notifications that one endpoint took and that no action waits for. Needs no transaction.
+
+    Returns the numbers of their tasks, without those whose lease was lost.
+    """
+    values = {
+        "ids": Bigints(each.claimed.id for each in taken),
+        "epochs": Bigints(each.claimed.lease_epoch for each in taken),
+        "calls": Texts(_calls_json(each.call) for each in taken),
+        "endpoint": taken[0].claimed.endpoint_id,
+        "seconds": sum(each.seconds for each in taken) / len(taken),
+    }
+    return {task_id for (task_id,) in conn.execute(_SETTLE_TAKEN, values)}
+
+
+def give_back(conn: Connection, unsent: Sequence[ClaimedNotification]) -> None:
+    """Put notifications back that were claimed and not sent, as if nobody had claimed them. Needs no transaction."""
+    ids, epochs = Bigints(each.id for each in unsent), Bigints(each.lease_epoch for each in unsent)
+    conn.execute(_GIVE_BACK, {"ids": ids, "epochs": epochs})
+
+
+def settle_sent(conn: Connection, sent: TakenNotification) -> None:
     """End a notification that its endpoint took, and release the action that waited for it. Raises Fenced."""
-    if sent.releases:
-        _lock(conn, sent)
-    _end(conn, sent, "done", call=call)
-    conn.execute(
-        f"""
-        UPDATE endpoints SET last_success_at = now(), last_seconds = %(seconds)s, failures = 0, failing_since = NULL,
-               last_failure = NULL, probe_task_id = NULL
-        WHERE id = %(id)s AND (failures > 0 OR last_success_at IS NULL OR last_seconds IS NULL
-              OR last_success_at < now() - interval '{_SUCCESS_EVERY}'
-              OR (last_seconds > {SLOW_SECONDS}) <> (%(seconds)s::real > {SLOW_SECONDS}))
-        """.encode(),  # noqa: S608 -- numbers of ours
-        {"id": sent.endpoint_id, "seconds": seconds},
-    )
-    _release(conn, sent)
+    claimed = sent.claimed
+    if claimed.releases:
+        _lock(conn, claimed)
+    check_owned(bool(settle_taken(conn, [sent])))
+    _release(conn, claimed)
 
 
 def settle_later(  # noqa: PLR0913 -- the columns of a task after an attempt, each named at the call
@@ -278,7 +346,11 @@ def _end_attempt(  # noqa: PLR0913 -- the columns of an attempt
     detail: str | None,
 ) -> None:
     conn.execute(
-        "UPDATE attempts SET ended_at = clock_timestamp(), outcome = %s, code = %s, detail = %s, calls = %s"
+        "UPDATE attempts SET ended_at = clock_timestamp(), outcome = %s, code = %s, detail = %s, calls = %s::jsonb"
         " WHERE task_id = %s AND epoch = %s",
-        (outcome, code, detail, Jsonb([dict(call)] if call else []), sent.id, sent.lease_epoch),
+        (outcome, code, detail, _calls_json(call), sent.id, sent.lease_epoch),
     )
+
+
+def _calls_json(call: Mapping[str, Any] | None) -> str:
+    return orjson.dumps([dict(call)] if call else []).decode()

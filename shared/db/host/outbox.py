@@ -7,23 +7,26 @@ at a time. A row is numbered only after it was committed, and all rows of one nu
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from psycopg.types.json import Jsonb
 
-from shared.db.core.locks import try_lock_numbering
+from shared.db.core.locks import HAS_NUMBERING, ask_for_numbering, try_lock_numbering
 from shared.db.core.pool import Connection
-from shared.db.host import notifying
+from shared.db.host.notifying import FAN_OUT
 from shared.db.recording.rows import columns
+from shared.host.notification import FILE_TYPES
 
 #: The most rows of one numbering. Its transaction stays short, also after a long pause.
 AT_ONCE = 1_000
 
-# A row whose event or tenant was deleted since leaves without a position.
-_NUMBER = b"""
+# A row whose event or tenant was deleted since leaves without a position. The lock is asked for by a statement of its
+# own: it was free only after the rows of the numbering before it had become visible.
+_NUMBER = f"""
 WITH taken AS (
-    DELETE FROM outbox WHERE id = ANY(ARRAY(SELECT id FROM outbox ORDER BY id LIMIT %s)) RETURNING *
+    DELETE FROM outbox WHERE {HAS_NUMBERING} AND id = ANY(ARRAY(SELECT id FROM outbox ORDER BY id LIMIT %(limit)s))
+    RETURNING *
 ), kept AS (
     SELECT *, row_number() OVER (ORDER BY id) AS place FROM taken
     WHERE CASE WHEN event_id IS NOT NULL
@@ -33,12 +36,14 @@ WITH taken AS (
     INSERT INTO notifications (position, tenant_id, conversation_id, type, event_id, attachment_id, facts, at)
     SELECT last_position + place, tenant_id, conversation_id, type, event_id, attachment_id, facts, at
     FROM kept CROSS JOIN feed_state
-), counted AS (
+    RETURNING *, (facts->>'endpoint_id')::bigint AS about
+), {FAN_OUT}, counted AS (
     SELECT (SELECT count(*) FROM taken) AS taken, (SELECT count(*) FROM kept) AS kept
+), moved AS (
+    UPDATE feed_state SET last_position = last_position + counted.kept FROM counted WHERE counted.kept > 0
 )
-UPDATE feed_state SET last_position = last_position + counted.kept FROM counted
-RETURNING last_position - counted.kept + 1, last_position, counted.taken
-"""
+SELECT counted.taken, EXISTS (SELECT FROM feed_state) FROM counted
+""".encode()  # noqa: S608 -- text of ours
 
 
 class OutboxRow(NamedTuple):
@@ -76,16 +81,21 @@ def number(conn: Connection, limit: int = AT_ONCE) -> int:
     Returns 0 while another transaction numbers. Fewer than `limit`: nothing was left. Commit soon after: other readers
     wait for these positions.
     """
-    if not try_lock_numbering(conn):
-        return 0
-    # Its own statement: the lock was free only after the rows of the numbering before it had become visible.
-    row = conn.execute(_NUMBER, (limit,)).fetchone()
-    if row is None:
-        raise LookupError("feed_state has no row; `mailroom migrate` makes it")
-    first, last, taken = row
-    if first <= last:
-        notifying.fan_out(conn, first, last)
-    return int(taken)
+    return start_numbering(conn, limit)()
+
+
+def start_numbering(conn: Connection, limit: int = AT_ONCE) -> Callable[[], int]:
+    """Begin `number`, and return the function that gives its result. In a pipeline only that function waits."""
+    ask_for_numbering(conn)
+    cursor = conn.execute(_NUMBER, {"limit": limit, "file_types": list(FILE_TYPES)})
+
+    def count() -> int:
+        taken, has_state = cursor.fetchone() or (0, False)
+        if not has_state:
+            raise LookupError("feed_state has no row; `mailroom migrate` makes it")
+        return int(taken)
+
+    return count
 
 
 def has_rows(conn: Connection) -> bool:

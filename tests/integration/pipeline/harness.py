@@ -80,7 +80,12 @@ class Harness:
         # It counts as alive and not as a worker: commands must not wait for it.
         heartbeat = Heartbeat(opened.pool, opened.name, "harness")
         self.resources: Resources = replace(opened, heartbeat=heartbeat)
+        self.publish(at_once=False)
         self.door.intake = self.resources.intake
+
+    def publish(self, *, at_once: bool) -> None:
+        """Say whether notifications are sent to endpoints as soon as there are any; else a test sends them itself."""
+        self.resources.dispatcher.has_endpoints = lambda: at_once  # type: ignore[assignment]
 
     @contextmanager
     def stopped(self, **settings: Any) -> Iterator[None]:

@@ -247,11 +247,18 @@ def test_numbering_stays_awake_for_a_while_after_it_found_notifications(
     harness: Harness,
 ) -> None:
     number = NumberNotifications()
+    harness.publish(at_once=True)
     assert number(harness.resources) is False
     harness.sql("INSERT INTO outbox (type) VALUES ('ping')")
     assert [number(harness.resources), number(harness.resources)] == [True, True]
     number._awake_until = time.monotonic()
     assert number(harness.resources) is False
+
+
+def test_numbering_rests_where_there_is_no_endpoint(harness: Harness) -> None:
+    harness.sql("INSERT INTO outbox (type) VALUES ('ping')")
+    assert NumberNotifications()(harness.resources) is False
+    assert harness.one("SELECT count(*) FROM notifications") == 1
 
 
 @pytest.mark.parametrize(("due", "seconds"), [("0.4 s", 0.4), ("30 s", 30.0), ("2 min", None), ("-1 s", None)])

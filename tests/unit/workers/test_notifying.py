@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
+from functools import partial
 
 import pytest
 
@@ -167,24 +168,47 @@ def test_retry_after_is_read_in_both_forms(value: str | None, expected: float | 
 
 
 @pytest.mark.parametrize(
-    ("waiting", "in_flight", "slow", "slots", "expected"),
+    ("waiting", "in_flight", "slow", "quick", "slots", "expected"),
     [
         # Two of an endpoint at most
-        ([1], {}, set(), 16, {1: 2}),
-        ([1], {1: 1}, set(), 16, {1: 1}),
-        ([1], {1: 2}, set(), 16, {}),
-        # A quarter of the slots for all, by turns
-        ([1, 2, 3], {}, set(), 16, {1: 2, 2: 1, 3: 1}),
-        ([1, 2], {3: 2, 4: 2}, set(), 16, {}),
-        # Slow ones have one each, and half of the share together
-        ([1, 2, 3, 4], {}, {1, 2, 3}, 16, {1: 1, 2: 1, 4: 2}),
-        ([1, 9], {2: 1, 3: 1}, {1, 2, 3}, 16, {9: 2}),
+        ([1], {}, set(), set(), 16, {1: 2}),
+        ([1], {1: 1}, set(), set(), 16, {1: 1}),
+        ([1], {1: 2}, set(), set(), 16, {}),
+        # A quarter of the slots for all that are not quick, by turns
+        ([1, 2, 3], {}, set(), set(), 16, {1: 2, 2: 1, 3: 1}),
+        ([1, 2], {3: 2, 4: 2}, set(), set(), 16, {}),
+        # Slow ones have one each, and half of that share together
+        ([1, 2, 3, 4], {}, {1, 2, 3}, set(), 16, {1: 1, 2: 1, 4: 2}),
+        ([1, 9], {2: 1, 3: 1}, {1, 2, 3}, set(), 16, {9: 2}),
+        # A quick one has a quarter of the slots at most, and all together have half of them
+        ([1], {}, set(), {1}, 16, {1: 4}),
+        ([1], {1: 3}, set(), {1}, 16, {1: 1}),
+        ([1, 2, 3], {}, set(), {1, 2, 3}, 16, {1: 3, 2: 3, 3: 2}),
+        ([1], {2: 4, 3: 4}, set(), {1, 2, 3}, 16, {}),
+        # Slow ones take nothing of it
+        ([1, 9], {2: 1, 3: 1}, {1, 2, 3}, {9}, 16, {9: 4}),
+        ([9], {2: 2, 3: 2}, set(), {9}, 16, {9: 4}),
+        # Many quick ones leave one to those that are not, once one of their claims ends
+        ([5, 1], {1: 4, 2: 3}, set(), {1, 2}, 16, {5: 1}),
         # One slot is enough to go on
-        ([1, 2], {}, set(), 1, {1: 1}),
-        ([1], {}, {1}, 1, {1: 1}),
+        ([1, 2], {}, set(), set(), 1, {1: 1}),
+        ([1, 2], {}, set(), {1, 2}, 1, {1: 1}),
+        ([1], {}, {1}, set(), 1, {1: 1}),
     ],
 )
-def test_endpoints_share_a_quarter_of_the_slots(
-    waiting: list[int], in_flight: dict[int, int], slow: set[int], slots: int, expected: dict[int, int]
+def test_endpoints_share_half_of_the_slots(
+    waiting: list[int],
+    in_flight: dict[int, int],
+    slow: set[int],
+    quick: set[int],
+    slots: int,
+    expected: dict[int, int],
 ) -> None:
-    assert allot(waiting, in_flight, slow, slots) == expected
+    assert allot(waiting, in_flight, slots, slow=slow, quick=quick) == expected
+
+
+def test_beside_work_that_fills_the_workers_a_quick_endpoint_has_one_claim() -> None:
+    decide_busy = partial(allot, slow=set(), is_busy=True)
+    assert decide_busy([1, 2], {}, 16, quick={1}) == {1: 1, 2: 2}
+    assert decide_busy([1], {1: 1}, 16, quick={1}) == {}
+    assert decide_busy([1, 2, 3, 4, 5], {}, 16, quick={1, 2, 3, 4, 5}) == {1: 1, 2: 1, 3: 1, 4: 1}
