@@ -8,17 +8,17 @@ from typing import Annotated, Any
 from urllib.parse import urlsplit
 
 from cryptography.fernet import Fernet
-from pydantic import AfterValidator, AnyHttpUrl, BeforeValidator, SecretStr, TypeAdapter, ValidationError
+from pydantic import AfterValidator, AnyHttpUrl, BeforeValidator, Field, SecretStr, TypeAdapter, ValidationError
 from pydantic_settings import NoDecode
 
 #: What editors, spreadsheets and shells leave around a value, invisible characters among them.
 _AROUND = " \t\r\n\f\v\0\xa0\u200b\u2060\ufeff"
 _QUOTES = ("''", '""', "\u2018\u2019", "\u201c\u201d")
-_HTTP_URL = TypeAdapter(AnyHttpUrl)
 #: Kubernetes sets NAME_PORT for a service called NAME.
 _KUBERNETES_PORT = re.compile(r"(tcp|udp|sctp)://.*")
 #: conda's compilers set HOST to the machine's type.
 _CONDA_HOST = re.compile(r"\w+-(conda|apple)[\w.]*(-[\w.]+)*")
+_HTTP_URL = TypeAdapter(AnyHttpUrl)
 _DSN = re.compile(r"https?://[\w-]+(:[\w-]+)?@[\w.-]+(:\d{1,5})?(/[\w.-]+)*/\d+")
 
 
@@ -28,6 +28,13 @@ def cleaned(text: str) -> str:
     while len(text) > 1 and text[0] + text[-1] in _QUOTES:
         text = text[1:-1].strip(_AROUND)
     return text
+
+
+def is_of_platform(name: str, text: str) -> bool:
+    """Whether a platform set this variable for a purpose of its own."""
+    if name.endswith("port"):
+        return _KUBERNETES_PORT.fullmatch(text) is not None
+    return name == "host" and _CONDA_HOST.fullmatch(text) is not None
 
 
 def split_at_commas(value: Any) -> Any:
@@ -76,6 +83,7 @@ def _checked_network(value: Any) -> IPv4Network | IPv6Network:
     return network
 
 
+Days = Annotated[int, Field(ge=0, le=36_500)]
 Url = Annotated[str, AfterValidator(checked_http_url)]
 Origin = Annotated[str, AfterValidator(checked_origin)]
 Networks = Annotated[
@@ -97,13 +105,6 @@ def _checked_dsn(value: SecretStr) -> SecretStr:
 
 
 Dsn = Annotated[SecretStr, AfterValidator(_checked_dsn)]
-
-
-def is_of_platform(name: str, text: str) -> bool:
-    """Whether a platform set this variable for a purpose of its own."""
-    if name.endswith("port"):
-        return _KUBERNETES_PORT.fullmatch(text) is not None
-    return name == "host" and _CONDA_HOST.fullmatch(text) is not None
 
 
 def secret_text(content: bytes) -> str:

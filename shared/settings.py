@@ -10,18 +10,13 @@ from pathlib import Path
 from typing import Any, Literal, Self, TypeVar
 from urllib.parse import quote, urlsplit
 
-from pydantic import (
-    Field,
-    SecretStr,
-    ValidationError,
-    ValidationInfo,
-    field_validator,
-)
+from pydantic import Field, SecretStr, ValidationError, ValidationInfo, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from shared import failpoints
 from shared.errors import ConfigurationError
 from shared.setting_values import (
+    Days,
     Dsn,
     FernetKeys,
     Keys,
@@ -139,33 +134,25 @@ class Settings(BaseSettings):
     freshness_seconds: int = Field(900, ge=1, description="How old a signed webhook may be")
     max_body_bytes: int = Field(10 * 2**20, ge=1024, description="Largest webhook body taken")
     max_attachment_bytes: int = Field(100 * 2**20, ge=1, description="Largest file stored")
-    retention_unclaimed_days: int = Field(
-        30, ge=0, le=36_500, description="Days that mail of companies without a tenant is kept; 0: for ever"
+    retention_unclaimed_days: Days = Field(
+        30, description="Days that mail of companies without a tenant is kept; 0: for ever"
     )
-    retention_events_days: int = Field(
+    retention_events_days: Days = Field(
         0,
-        ge=0,
-        le=36_500,
         description="Days that finished events and their files are kept; an event that a policy may still act on stays "
         "longer; 0: for ever",
     )
-    retention_content_days: int = Field(
-        0,
-        ge=0,
-        le=36_500,
-        description="Days that bodies and files of finished events are kept, before their rows; 0: as long as these",
+    retention_content_days: Days = Field(
+        0, description="Days that bodies and files of finished events are kept, before their rows; 0: as long as these"
     )
-    retention_failed_days: int = Field(
-        0,
-        ge=0,
-        le=36_500,
-        description="Days that failed events are kept with all they have; at least RETENTION_EVENTS_DAYS; 0: for ever",
+    retention_failed_days: Days = Field(
+        0, description="Days that failed events are kept; at least RETENTION_EVENTS_DAYS; 0: for ever"
     )
     retention_feed_days: int = Field(
         30,
         ge=1,
         le=36_500,
-        description="Days that the host application has to read the feed; never longer than RETENTION_EVENTS_DAYS and "
+        description="Days that the host application has to read the feed; at most RETENTION_EVENTS_DAYS and "
         "RETENTION_CONTENT_DAYS",
     )
     web_concurrency: int = Field(2, ge=1, le=64, description="Processes of the door")

@@ -415,3 +415,13 @@ def test_customers_connect_at_the_consoles_host_unless_there_is_another(monkeypa
     assert same.has_connect_host is False
     two = load_with(monkeypatch, PUBLIC_URL="https://c.example", CONNECT_URL="https://d.example")
     assert (two.connect_origin, two.has_connect_host) == ("https://d.example", True)
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("RETENTION_CONTENT_DAYS", "-1"), ("RETENTION_EVENTS_DAYS", "36501"), ("RETENTION_FEED_DAYS", "0")],
+)
+def test_days_of_retention_are_within_their_bounds(monkeypatch: pytest.MonkeyPatch, name: str, value: str) -> None:
+    monkeypatch.setenv(name, value)
+    with pytest.raises(ConfigurationError, match=name):
+        load()
