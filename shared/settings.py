@@ -83,6 +83,13 @@ class Settings(BaseSettings):
         description="Redis 7.0 or newer, or Valkey, as `redis://`, `rediss://` (TLS) or `unix:///path`; unset: the "
         "embedded server of `mailroom up`",
     )
+    redis_replicas: int = Field(
+        0,
+        ge=0,
+        le=9,
+        description="How many replicas of Redis have a delivery before it is acknowledged, so that a failover loses "
+        "none; while fewer confirm it, PostgreSQL keeps it",
+    )
     storage_url: SecretStr = Field(
         SecretStr(""), description="Where files go: `file:///path` or `s3://bucket/prefix`; unset: below MAILROOM_DATA"
     )

@@ -28,6 +28,7 @@ STREAM = "mailroom:intake"
 BELL = "mailroom:bell"
 BELL_MS = 1000  # a recorder that was told and died is told again after this
 CHUNK = 20  # entries of one XREAD: their bodies are in memory together
+WAIT_SHARE = 0.75  # of the time of a call, for the replicas: the rest is for the answer
 #: The key that an older release wrote to, and may still write to while its doors are being replaced.
 OLD_STREAM = "mailroom:inbox"
 # One script, so that no entry is ever in both streams or in none.
@@ -156,23 +157,36 @@ def open_intake(settings: Settings, *, connect_seconds: float = 2.0, answer_seco
 
 
 class AsyncIntake:
-    """The intake for the door's event loop: over one connection, each call within `seconds`."""
+    """The intake for the door's event loop: over one connection, each call within `seconds`.
 
-    def __init__(self, connection: Any, *, seconds: float) -> None:
+    So many `replicas` have what was written when a call returns; StoreUnavailable while fewer confirm it.
+    """
+
+    def __init__(self, connection: Any, *, seconds: float, replicas: int = 0) -> None:
         self._connection = connection
         self._seconds = seconds
+        self._replicas = replicas
         self._turn = asyncio.Lock()
 
     async def put(self, deliveries: Sequence[Delivery]) -> Put:
         """As `Intake.put`."""
-        *added, rung = await self._ask([*map(_packed_delivery, deliveries), RING])
+        *added, rung = await self._write([*map(_packed_delivery, deliveries), RING])
         return _put(added, rung)
 
     async def check_writable(self) -> None:
         """Raise StoreUnavailable unless Redis takes writes now; leaves nothing behind."""
-        [answer] = await self._ask([CHECK])
+        [answer] = await self._write([CHECK])
         if answer != b"OK":
             raise _unavailable(answer)
+
+    async def _write(self, commands: Sequence[bytes]) -> list[Any]:
+        if not self._replicas:
+            return await self._ask(commands)
+        milliseconds = b"%d" % (self._seconds * 1000 * WAIT_SHARE)
+        *answers, confirmed = await self._ask([*commands, _packed(b"WAIT", b"%d" % self._replicas, milliseconds)])
+        if not isinstance(confirmed, int) or confirmed < self._replicas:
+            raise _unavailable(f"{confirmed} of {self._replicas} replicas have what was written")
+        return answers
 
     async def _ask(self, commands: Sequence[bytes]) -> list[Any]:
         try:
@@ -206,7 +220,7 @@ def open_async_intake(settings: Settings, *, seconds: float) -> AsyncIntake:
         lib_name=None,  # saves two round trips a connection
         lib_version=None,
     )
-    return AsyncIntake(connection, seconds=seconds)
+    return AsyncIntake(connection, seconds=seconds, replicas=settings.redis_replicas)
 
 
 def _put(added: Sequence[object], rung: object) -> Put:
