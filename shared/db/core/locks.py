@@ -26,6 +26,10 @@ _FILES, _RETENTION = 3, 4
 _SHARED_FIGURES = 6
 _NUMBERING = 7
 _ERASING = 5  # also in forget_erased_company of schema.sql
+_END_EARLIER_SESSION = """
+SELECT pg_terminate_backend(pid) FROM pg_stat_activity
+WHERE application_name = %s AND pid <> pg_backend_pid() AND datname = current_database() AND usename = current_user
+"""
 _TIMEOUTS = "SET statement_timeout = '5s'"
 _WITHOUT_END = "SET LOCAL idle_in_transaction_session_timeout = 0"
 _WITHOUT_END_SINCE_17 = f"{_WITHOUT_END}; SET LOCAL transaction_timeout = 0"
@@ -93,8 +97,12 @@ def end_role_sessions(conn: Connection, process: str) -> int:
 
 
 def _session_name(role: int, process: str) -> str:
-    """Return the name of the session in which the process has the role, as far as PostgreSQL keeps it."""
-    return f"{_ROLE_NAMES[role]} {process}"[:63]
+    """Return the name of the session in which the process has the role. No other process's session has it.
+
+    PostgreSQL keeps 63 bytes of it. The end of a process's name tells it from others.
+    """
+    name = f"{_ROLE_NAMES[role]} "
+    return name + process[len(name) - 63 :]
 
 
 def _try_lock(conn: Connection, lock: int) -> bool:
@@ -156,7 +164,13 @@ class Role:
             self._conn = connect(
                 self._url, application_name=self._name, timeouts=_TIMEOUTS, connect_timeout=5, **KEEPALIVES
             )
+            self._end_earlier_session(self._conn)
         return self._conn
+
+    def _end_earlier_session(self, conn: Connection) -> None:
+        """End our last session, which may still have the role: PostgreSQL does not know that its connection is lost."""
+        if not is_pooled(conn):  # sessions behind a pooler are not ours to end
+            conn.execute(_END_EARLIER_SESSION, (self._name,))
 
     def _try_take(self, conn: Connection) -> bool:
         if is_pooled(conn):
