@@ -135,13 +135,10 @@ def installation(suite: Suite, name: str) -> Iterator[Hosts]:
         stack.enter_context(servers)
         stack.enter_context(redis.second)
         urls = stack.enter_context(servers.fresh())
-        own = {
-            **({} if suite.full else SHORT_LEASE),
-            "REDIS_REPLICAS": "1",
-            "DATABASE_URL": postgres.network_url(urls[0]),
-        }
+        stores = {"DATABASE_URL": postgres.network_url(urls[0]), "REDIS_REPLICAS": "1", "INTAKE_STREAMS": "2"}
+        settings = stores if suite.full else {**SHORT_LEASE, **stores}
         options = (*FRONT, "--host", front.address)
-        mailroom = MailroomOnHosts(network, front, urls, folder, counts=HOSTS, front=options, settings=own)
+        mailroom = MailroomOnHosts(network, front, urls, folder, counts=HOSTS, front=options, settings=settings)
         scene = Scene(name, servers, mailroom)
         stack.enter_context(scene.running(3))
         redis.watch(mailroom.platform)

@@ -29,7 +29,8 @@ from shared.db.tenants import api_tokens, connections, tenants
 from shared.db.tenants.tenants import PolicyChange
 from shared.db.users import users
 from shared.errors import StoreUnavailable
-from shared.intake.client import STREAM, Intake
+from shared.intake.client import Intake
+from shared.intake.streams import STREAM
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence, Set

@@ -21,6 +21,8 @@ T = TypeVar("T")
 # All locks but those of conversations share one class id; their object id tells them apart.
 _LOCKS = 0x6D720001
 RECORDER, SWEEPER = 1, 2
+#: The lock of part n of a role has the role's number plus n times this: it is none of the other locks.
+_PART = 16
 _ROLE_NAMES = {RECORDER: "recorder of", SWEEPER: "sweeper"}
 _FILES, _RETENTION = 3, 4
 _SHARED_FIGURES = 6
@@ -88,11 +90,12 @@ def end_role_sessions(conn: Connection, process: str) -> int:
     return conn.execute(
         """
         SELECT pg_terminate_backend(held.pid) FROM pg_locks held JOIN pg_stat_activity session USING (pid)
-        WHERE held.locktype = 'advisory' AND held.granted AND held.classid = %s AND held.objid = ANY(%s::oid[])
+        WHERE held.locktype = 'advisory' AND held.granted AND held.classid = %s
+          AND held.objid::bigint %% %s = ANY(%s::bigint[])
           AND session.datname = current_database() AND session.usename = current_user
           AND session.application_name = ANY(%s)
         """,
-        (_LOCKS, [RECORDER, SWEEPER], [_session_name(role, process) for role in _ROLE_NAMES]),
+        (_LOCKS, _PART, [RECORDER, SWEEPER], [_session_name(role, process) for role in _ROLE_NAMES]),
     ).rowcount
 
 
@@ -120,11 +123,15 @@ class Role:
         self._conn: Connection | None = None
 
     @contextmanager
-    def held(self) -> Iterator[bool]:
-        """Hold the role inside the block; give False while another session has it. Raises StoreUnavailable."""
+    def held(self, *, part: int = 0) -> Iterator[bool]:
+        """Hold the role inside the block; give False while another session has it. Raises StoreUnavailable.
+
+        A role may have parts, which several sessions hold at the same time, one each.
+        """
+        lock = self._role + part * _PART
         try:
             conn = self._connection()
-            is_ours = self._try_take(conn)
+            is_ours = self._try_take(conn, lock)
         except psycopg.Error as exc:
             self.close()
             if not is_unavailable(exc):
@@ -137,7 +144,7 @@ class Role:
             yield is_ours
         finally:
             if is_ours:
-                self._give_up(conn)
+                self._give_up(conn, lock)
 
     def check(self) -> None:
         """Raise StoreUnavailable when the connection is lost, and the role with it."""
@@ -172,26 +179,26 @@ class Role:
         if not is_pooled(conn):  # sessions behind a pooler are not ours to end
             conn.execute(_END_EARLIER_SESSION, (self._name,))
 
-    def _try_take(self, conn: Connection) -> bool:
+    def _try_take(self, conn: Connection, lock: int) -> bool:
         if is_pooled(conn):
-            return self._try_take_by_transaction(conn)
-        row = conn.execute("SELECT pg_try_advisory_lock(%s, %s)", (_LOCKS, self._role)).fetchone()
+            return self._try_take_by_transaction(conn, lock)
+        row = conn.execute("SELECT pg_try_advisory_lock(%s, %s)", (_LOCKS, lock)).fetchone()
         return bool(row and row[0])
 
-    def _try_take_by_transaction(self, conn: Connection) -> bool:
+    def _try_take_by_transaction(self, conn: Connection, lock: int) -> bool:
         conn.execute("BEGIN")
         set_local(conn, _TIMEOUTS)
         conn.execute(_WITHOUT_END_SINCE_17 if conn.info.server_version >= 170_000 else _WITHOUT_END)
-        is_ours = _try_lock(conn, self._role)
+        is_ours = _try_lock(conn, lock)
         if not is_ours:
             conn.execute("ROLLBACK")
         return is_ours
 
-    def _give_up(self, conn: Connection) -> None:
+    def _give_up(self, conn: Connection, lock: int) -> None:
         try:
             if is_pooled(conn):
                 conn.execute("ROLLBACK")
             else:
-                conn.execute("SELECT pg_advisory_unlock(%s, %s)", (_LOCKS, self._role))
+                conn.execute("SELECT pg_advisory_unlock(%s, %s)", (_LOCKS, lock))
         except psycopg.Error:
             self.close()

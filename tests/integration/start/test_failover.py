@@ -17,7 +17,8 @@ from console.checks import CHECKS
 from console.up.embedded import Valkey
 from shared.connection.budget import Budget
 from shared.errors import StoreUnavailable
-from shared.intake.client import STREAM, open_async_intake, open_intake
+from shared.intake.client import open_async_intake, open_intake
+from shared.intake.streams import STREAM
 from shared.models import Delivery
 from shared.queue import RUN_TASK, WORK_QUEUE, QueueDepth, celery_app, send
 from shared.settings import Settings
