@@ -150,8 +150,8 @@ def hosts(suite: Suite) -> Result:
     with installation(suite, "hosts") as on:
         with on.scene.mail(per_second=suite.pick(20, 25)):
             for _ in range(suite.pick(1, 8)):
-                time.sleep(3)
-                on.round(cut_off_seconds=suite.pick(8, 45))
+                time.sleep(2)
+                on.round(cut_off_seconds=suite.pick(6, 45))
                 if suite.full:
                     on.cut_off_postgres(15)
         return on.scene.judge(within=SETTLES_WITHIN, note=on.note(), broken=on.problems, door_dies=True)
