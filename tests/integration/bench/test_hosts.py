@@ -5,6 +5,7 @@ from __future__ import annotations
 import socket
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
@@ -14,6 +15,7 @@ import requests
 from bench.harness.network import FLOATING, Host, Network, obstacle
 from bench.harness.ports import free_ports
 from bench.harness.processes import wait_until
+from shared.http.transport import HttpClient, NoAnswer
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -84,6 +86,49 @@ def test_a_host_that_is_cut_off_is_silent_and_its_connections_go_on_when_it_is_b
         server.settimeout(WITHIN)
         assert server.recv(100) == b"sent meanwhile"
         connect(here, there.address).close()
+
+
+def received(connection: socket.socket) -> bytes:
+    """Return what came; nothing when the connection was reset or stays silent."""
+    try:
+        return connection.recv(65536)
+    except (TimeoutError, ConnectionResetError):
+        return b""
+
+
+def head(connection: socket.socket) -> bytes:
+    connection.settimeout(WITHIN)
+    received = b""
+    while b"\r\n\r\n" not in received:
+        if not (piece := connection.recv(65536)):
+            break
+        received += piece
+    return received
+
+
+@needs_hosts
+def test_a_request_that_was_given_up_while_the_network_was_away_is_not_sent_when_it_is_back(network: Network) -> None:
+    here, there = network.add("here"), network.add("there")
+    with listening(there) as listener, here.entered(), ThreadPoolExecutor(1) as server:
+        transport = HttpClient(user_agent="test")
+        url = f"http://{there.address}:{PORT}/"
+
+        def answer_once() -> socket.socket:
+            connection, _ = listener.accept()
+            assert b"first" in head(connection)
+            connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n")
+            return connection
+
+        answering = server.submit(answer_once)
+        with transport.within(WITHIN), transport.open("PATCH", f"{url}first", headers={}) as response:
+            assert list(transport.chunks(response)) == []  # so the connection is kept
+        with answering.result() as connection:
+            network.cut_off(there)
+            with pytest.raises(NoAnswer), transport.within(1.0), transport.open("PATCH", f"{url}late", headers={}):
+                pass
+            network.mend(there)
+            connection.settimeout(3.0)  # the kernel would send it again within 2 s
+            assert not received(connection)
 
 
 @needs_hosts
