@@ -84,7 +84,9 @@ class Settings(BaseSettings):
         description="Redis 7.0 or newer, or Valkey, as `redis://`, `rediss://` (TLS) or `unix:///path`; unset: the "
         "embedded server of `mailroom up`",
     )
-    intake_streams: int = Field(1, ge=1, le=MOST_STREAMS, description="Streams, and recorders, that share the companies")
+    intake_streams: int = Field(
+        1, ge=1, le=MOST_STREAMS, description="Streams, and recorders, that share the companies"
+    )
     redis_replicas: int = Field(0, ge=0, le=9, description="Replicas of Redis that have each acknowledged delivery")
     storage_url: SecretStr = Field(
         SecretStr(""), description="Where files go: `file:///path` or `s3://bucket/prefix`; unset: below MAILROOM_DATA"
