@@ -120,6 +120,10 @@ def _check_redis(settings: Settings) -> Iterator[Finding]:
     is_primary = facts.get("role", "master") == "master"
     found, fix = "primary" if is_primary else "replica, which takes no writes", "let REDIS_URL lead to the primary"
     yield Finding(name="redis role", ok=is_primary, found=found, fix=fix)
+    if wanted := settings.redis_replicas:
+        connected = int(facts.get("connected_slaves", 0))
+        fix = "connect them, or lower REDIS_REPLICAS: until then the door keeps every delivery in PostgreSQL, too"
+        yield Finding(name="redis replicas", ok=connected >= wanted, found=f"{connected} of {wanted}", fix=fix)
     policy = facts["maxmemory_policy"]
     fix = "set maxmemory-policy noeviction: another policy deletes acknowledged deliveries when memory is full"
     yield Finding(name="redis eviction", ok=policy == "noeviction", found=policy, fix=fix)

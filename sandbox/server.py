@@ -143,7 +143,7 @@ class Handler(BaseHTTPRequestHandler):
     def _respond(self, request: Request) -> Response:
         handle: Callable[[Front, Request], Response] = handle_api_request
         if request.path.startswith("/sandbox/"):
-            handle = handle_control_request if ip_address(self.client_address[0]).is_loopback else _forbid
+            handle = handle_control_request if self._is_on_this_machine() else _forbid
         elif request.path.startswith(f"{ELSEWHERE}/"):
             handle = _other_host
         try:
@@ -153,6 +153,10 @@ class Handler(BaseHTTPRequestHandler):
         except Exception:
             log.exception("%s %s", request.method, request.target)
             return json_response({"error": "the sandbox itself is broken; see its log"}, 500)
+
+    def _is_on_this_machine(self) -> bool:
+        client = self.client_address[0]
+        return ip_address(client).is_loopback or client == self.connection.getsockname()[0]
 
 
 def read_head(stream: BufferedIOBase) -> dict[str, str]:

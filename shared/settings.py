@@ -15,6 +15,7 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from shared import failpoints
 from shared.errors import ConfigurationError
+from shared.intake.streams import MOST_STREAMS
 from shared.setting_values import (
     Days,
     Dsn,
@@ -78,6 +79,10 @@ class Settings(BaseSettings):
         description="Redis 7.0 or newer, or Valkey, as `redis://`, `rediss://` (TLS) or `unix:///path`; unset: the "
         "embedded server of `mailroom up`",
     )
+    intake_streams: int = Field(
+        1, ge=1, le=MOST_STREAMS, description="Streams, and recorders, that share the companies"
+    )
+    redis_replicas: int = Field(0, ge=0, le=9, description="Replicas of Redis that have each acknowledged delivery")
     storage_url: SecretStr = Field(
         SecretStr(""), description="Where files go: `file:///path` or `s3://bucket/prefix`; unset: below MAILROOM_DATA"
     )

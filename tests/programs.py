@@ -18,6 +18,7 @@ INSTALLED_WITHIN = 600.0
 PROGRAMS = {
     "chromium": "chromium",
     "curl": "curl",
+    "ip": "iproute2",
     "pgbouncer": "pgbouncer",
     "promtool": "prometheus",
     "systemd-analyze": "systemd",

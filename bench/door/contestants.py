@@ -18,7 +18,7 @@ from bench.harness.ports import free_port
 from bench.harness.processes import expect
 from bench.harness.webhooks import PATH
 from bench.peers.install import NotInstalled, node_folder_of, python_of
-from shared.intake.client import STREAM
+from shared.intake.streams import STREAM
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable

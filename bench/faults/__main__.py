@@ -5,11 +5,15 @@ from __future__ import annotations
 import json
 import logging
 import sys
+from typing import TYPE_CHECKING
 
 import click
 
 from bench.faults.catalogue import catalogue, chosen
 from bench.faults.run import perform_all
+
+if TYPE_CHECKING:
+    from bench.faults.run import Run
 
 
 @click.command()
@@ -32,13 +36,21 @@ def faults(names: tuple[str, ...], full: bool, as_json: bool, listing: bool) -> 
         for run in runs:
             click.echo(f"{run.name:<22} {run.promise}")
         return
+    if not (possible := [run for run in runs if not _is_left_out(run)]):
+        sys.exit(1)
     logging.getLogger("psycopg.pool").setLevel(logging.ERROR)  # lost connections are expected here
     broken = False
-    for result in perform_all(runs, full=full):
+    for result in perform_all(possible, full=full):
         click.echo(json.dumps(result.as_json()) if as_json else result.as_line())
         sys.stdout.flush()
         broken |= not result.passed
     sys.exit(1 if broken else 0)
+
+
+def _is_left_out(run: Run) -> bool:
+    if reason := run.obstacle():
+        click.echo(f"{run.name} is left out: {reason}", err=True)
+    return reason is not None
 
 
 if __name__ == "__main__":

@@ -66,13 +66,15 @@ class Suite:
 class Run:
     """One fault and the promise that must hold; `do` may return several results, one for each variant.
 
-    With `in_ci` its short size is part of the quality gate.
+    With `in_ci` its short size is part of the quality gate. `obstacle` says why it cannot be done on this machine, or
+    None when it can.
     """
 
     name: str
     promise: str
     do: Callable[[Suite], Result | Iterable[Result]]
     in_ci: bool = False
+    obstacle: Callable[[], str | None] = lambda: None
 
 
 PREFIX = "mailroom-faults-"

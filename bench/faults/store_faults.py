@@ -16,7 +16,7 @@ import redis
 from bench.faults.run import Run
 from bench.harness.processes import expect, wait_until
 from bench.harness.servers import hung
-from shared.intake.client import STREAM
+from shared.intake.streams import STREAM
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

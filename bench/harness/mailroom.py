@@ -29,7 +29,8 @@ from shared.db.tenants import api_tokens, connections, tenants
 from shared.db.tenants.tenants import PolicyChange
 from shared.db.users import users
 from shared.errors import StoreUnavailable
-from shared.intake.client import STREAM, Intake
+from shared.intake.client import Intake
+from shared.intake.streams import STREAM
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence, Set
@@ -84,13 +85,16 @@ class Mailroom:
             self._pool = stack.enter_context(Pool(self.database_url, size=2, application_name="bench"))
             stack.enter_context(self.platform)
             self.start_sandbox()
-            self.platform.procfile(self._counts, pool=self._task_pool, app=self._app)
+            self._start_processes()
             expect(self.is_ready, STARTS_WITHIN, f"Mailroom is ready, see {self.folder}")
             self._stack = stack.pop_all()
         return self
 
     def __exit__(self, *_: object) -> None:
         self._stack.close()
+
+    def _start_processes(self) -> None:
+        self.platform.procfile(self._counts, pool=self._task_pool, app=self._app)
 
     def start_sandbox(self) -> None:
         """Start the small Front and wait until it listens."""

@@ -188,6 +188,13 @@ class Platform:
                 instance.should_run = False
         return _stopped(leaving)
 
+    def lose(self, *names: str) -> None:
+        """SIGKILL all of these kinds for good, as the end of their machine does."""
+        with self._lock:
+            for instance in self._running(*names):
+                instance.should_run = False
+                _kill_group(instance)
+
     def restart(self, name: str) -> float:
         """Stop the oldest one with TERM and start it again; return the seconds until it had ended.
 

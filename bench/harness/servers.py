@@ -26,14 +26,14 @@ TEMPLATE = "template_mailroom"
 
 
 class Servers:
-    """Runs both servers below `folder`.
+    """Runs both servers below `folder`, or the given ones.
 
     Start them from the main thread: the kernel ends them with the thread that forked them.
     """
 
-    def __init__(self, folder: Path) -> None:
-        self.postgres = Postgres(folder)
-        self.valkey = Valkey(folder)
+    def __init__(self, folder: Path, *, postgres: Postgres | None = None, valkey: Valkey | None = None) -> None:
+        self.postgres = postgres or Postgres(folder)
+        self.valkey = valkey or Valkey(folder)
         self._runs = 0
         self._stack = ExitStack()
 

@@ -18,9 +18,9 @@ SECONDS = 300  # an order may take minutes
 class SmallFront:
     """Controls a running sandbox; a refused call raises AssertionError."""
 
-    def __init__(self, port: int, ledger: Path) -> None:
+    def __init__(self, port: int, ledger: Path, *, address: str = "127.0.0.1") -> None:
         self.port, self.folder = port, ledger.parent
-        self._url = f"http://127.0.0.1:{port}/sandbox"
+        self._url = f"http://{address}:{port}/sandbox"
         self._ledger = ledger
 
     def listens(self) -> bool:

@@ -52,7 +52,7 @@ def main(chunk: int, *, with_shares: bool) -> None:
 
 def open_recorder(resources: Resources, chunk: int, *, one_thread: bool = False) -> Recorder:
     """Return the recorder of the product with another chunk; a profiler sees one thread only."""
-    role = Role(resources.settings.database_url.get_secret_value(), RECORDER, process="the benchmark")
+    role = Role(resources.settings.database_url.get_secret_value(), RECORDER, process=resources.name)
     reader = DeliveryReader(resources.pool, resources.intake, chunk, prefetches=not one_thread)
     top_up, count = resources.dispatcher.top_up, resources.figures.note_recorded
     publish = resources.dispatcher.publish

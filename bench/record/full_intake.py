@@ -18,7 +18,7 @@ from bench.harness.usage import cpu_seconds
 from bench.harness.webhooks import incompressible_deliveries
 from bench.record.database import Case, fill
 from bench.record.rounds import Stores
-from shared.intake.client import STREAM
+from shared.intake.streams import STREAM
 from shared.models import Delivery
 from workers.recording.prefetch import CHUNK
 

@@ -18,6 +18,7 @@ from typing import Any, Final
 import orjson
 
 from shared.errors import FrontRejected, MalformedEnvelope
+from shared.front.company_claim import claimed_company
 from shared.models import Attachment, Envelope, Message, Recipient
 from shared.text import clean
 
@@ -76,7 +77,6 @@ COMPANY: Final = re.compile(r"cmp_[A-Za-z0-9]{1,60}")
 _FRONT_ID: Final = re.compile(r"[a-z]+_[A-Za-z0-9]{1,64}")
 #: The ids that a body may contain; the pattern allows more than Front's own form.
 _BODY_ID: Final = re.compile(r"[A-Za-z0-9_:.-]{1,100}")
-_COMPANY_CLAIM: Final = re.compile(rb'"authorization"\s*:\s*\{[^{}]*?"id"\s*:\s*"([A-Za-z0-9_:.-]{1,100})"')
 
 _NUMBER: Final = re.compile(r"[0-9]{1,16}(?:\.[0-9]{0,16})?")
 #: A larger time is in milliseconds.
@@ -197,12 +197,6 @@ def company_of(body: bytes) -> str | None:
         return parse_envelope(body).company_id or None
     except MalformedEnvelope:
         return claimed_company(body)
-
-
-def claimed_company(body: bytes) -> str | None:
-    """Return the company in `authorization.id`, whatever else is wrong with the body."""
-    found = _COMPANY_CLAIM.search(body)
-    return found[1].decode() if found else None
 
 
 def front_id(value: str) -> str:

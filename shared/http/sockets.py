@@ -11,8 +11,10 @@ import io
 import math
 import re
 import socket
+import struct
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from functools import partial
 from typing import Any
 
@@ -83,6 +85,10 @@ class DeadlineAdapter(HTTPAdapter):
         }
 
 
+#: Values of SO_LINGER: on with no time, or off.
+_DISCARD, _KEEP = struct.pack("ii", 1, 0), struct.pack("ii", 0, 0)
+
+
 class _DeadlineHttpConnection(HTTPConnection):
     def __init__(self, *args: Any, context: RequestContext, **kwargs: Any):
         super().__init__(*args, **kwargs)
@@ -123,11 +129,29 @@ class _DeadlineHttpConnection(HTTPConnection):
             self.connect()
         self.sock.settimeout(self._context.seconds_left())
         self._context.sent = True
+        _discard_at_close(self.sock, _DISCARD)
         super().send(data)
+
+    def getresponse(self) -> Any:
+        """Wait for the head of the answer. The request has arrived then, so the connection may end in the usual way."""
+        sock = self.sock
+        response = super().getresponse()
+        with suppress(OSError):
+            _discard_at_close(sock, _KEEP)
+        return response
 
 
 class _DeadlineHttpsConnection(_DeadlineHttpConnection, HTTPSConnection):
     pass
+
+
+def _discard_at_close(sock: socket.socket, linger: bytes) -> None:
+    """Say what becomes of bytes that were not acknowledged when the connection is closed, or the process dies.
+
+    The kernel would go on sending them for minutes. While the network is away, another worker takes the task over, and
+    a request that arrives after that would do it again.
+    """
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, linger)
 
 
 class _HttpPool(HTTPConnectionPool):

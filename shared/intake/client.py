@@ -1,12 +1,14 @@
-"""The intake: a Redis Stream that holds every delivery from its acknowledgement until its rows are committed."""
+"""The intake: Redis Streams that hold every delivery from its acknowledgement until its rows are committed."""
 
 from __future__ import annotations
 
 import asyncio
+from collections import defaultdict
 from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import chain
-from typing import TYPE_CHECKING, Any
+from time import monotonic
+from typing import TYPE_CHECKING, Any, cast
 
 import redis
 from redis.asyncio.retry import Retry as AsyncRetry
@@ -16,6 +18,7 @@ from redis.retry import Retry
 from shared.errors import StoreUnavailable
 from shared.intake.entries import Entry, added_at, fields_of, is_entry_id, read_entry
 from shared.intake.reading import IntakeParser, read_replies
+from shared.intake.streams import ALL_STREAMS, STREAM, division_of, entry_name, parse_entry_name, stream_for, streams_of
 from shared.redis_clients import WRITE_PROBE, asyncio_redis_connection, redis_client
 
 if TYPE_CHECKING:
@@ -24,12 +27,15 @@ if TYPE_CHECKING:
     from shared.models import Delivery
     from shared.settings import Settings
 
-STREAM = "mailroom:intake"
 BELL = "mailroom:bell"
 BELL_MS = 1000  # a recorder that was told and died is told again after this
 CHUNK = 20  # entries of one XREAD: their bodies are in memory together
+WAIT_SHARE = 0.75  # of the time of a call, for the replicas: the rest is for the answer
 #: The key that an older release wrote to, and may still write to while its doors are being replaced.
 OLD_STREAM = "mailroom:inbox"
+#: Seconds between two looks for streams of another division, which only a change of INTAKE_STREAMS leaves.
+LOOK_SECONDS = 5.0
+DELETE_EMPTY = "if redis.call('XLEN', KEYS[1]) == 0 then redis.call('DEL', KEYS[1]) end"
 # One script, so that no entry is ever in both streams or in none.
 MOVE_OLD_ENTRIES = """
 local entries = redis.call('XRANGE', KEYS[1], '-', '+', 'COUNT', ARGV[1])
@@ -53,10 +59,17 @@ class Put:
 
 
 class Intake:
-    """The stream and its bell. Raises StoreUnavailable, and nothing else, when Redis does not do its part."""
+    """The streams and their bell. Raises StoreUnavailable, and nothing else, when Redis does not do its part.
 
-    def __init__(self, client: redis.Redis) -> None:
+    The companies are divided among so many `streams`. Those of another division are read as well, until they are empty.
+    """
+
+    def __init__(self, client: redis.Redis, *, streams: int = 1) -> None:
         self._redis = client
+        self._streams = streams_of(streams)
+        self._others = tuple(name for name in ALL_STREAMS if name not in self._streams)
+        self._left: tuple[str, ...] = ()  # of them, those that are there
+        self._look_at = float("-inf")
 
     def put(self, deliveries: Sequence[Delivery]) -> Put:
         """Add all in one round trip, each for itself: some may be refused while the others are in.
@@ -66,36 +79,77 @@ class Intake:
         with _translated():
             pipeline = self._redis.pipeline(transaction=False)
             for delivery in deliveries:
-                pipeline.xadd(STREAM, dict[Any, Any](fields_of(delivery)))
+                stream = stream_for(delivery.body, self._streams)
+                pipeline.xadd(stream, dict[Any, Any](fields_of(delivery)))
             pipeline.set(BELL, "1", nx=True, px=BELL_MS)
             *added, rung = pipeline.execute(raise_on_error=False)
         return _put(added, rung)
 
-    def read(self, *, after: str = "0", max_entries: int = 200, max_bytes: int = 4 * 2**20) -> list[Entry]:
+    @property
+    def is_divided(self) -> bool:
+        """Whether the companies are divided among several streams."""
+        return len(self._streams) > 1
+
+    @property
+    def has_one_stream(self) -> bool:
+        """Whether every delivery waits in the same stream."""
+        return not self.is_divided and not self._left_streams()
+
+    def waiting(self) -> list[list[str]]:
+        """Return the streams with entries, those of one division together: the division of the oldest entry first.
+
+        Entries that were written before INTAKE_STREAMS changed are older than those of the same company after that.
+        """
+        streams = (*self._left_streams(), *self._streams)
+        with _translated():
+            pipeline = self._redis.pipeline(transaction=False)
+            for stream in streams:
+                pipeline.xrange(stream, count=1)
+            oldest = pipeline.execute()
+        divisions: defaultdict[str, list[tuple[int, str]]] = defaultdict(list)
+        for stream, first in zip(streams, oldest, strict=True):
+            if first:
+                divisions[division_of(stream)].append((added_at(first[0][0]), stream))
+        return [[stream for _, stream in each] for each in sorted(divisions.values(), key=min)]
+
+    def read(
+        self, stream: str = STREAM, *, after: str = "0", max_entries: int = 200, max_bytes: int = 4 * 2**20
+    ) -> list[Entry]:
         """The oldest entries behind `after`, up to the first that fills `max_bytes`; they stay until deleted."""
         entries: list[Entry] = []
-        size, last = 0, after
+        size, last = 0, parse_entry_name(after)[1]
         while size < max_bytes and (wanted := min(CHUNK, max_entries - len(entries))) > 0:
-            chunk = self._read_after(last, wanted)
+            chunk = self._read_after(stream, last, wanted)
             entries += chunk
             if len(chunk) < wanted:
                 break
-            last = chunk[-1].entry_id
+            last = parse_entry_name(chunk[-1].entry_id)[1]
             size += sum(len(entry.delivery.body) for entry in chunk)
         return entries
 
     def walk(self) -> Iterator[list[Entry]]:
-        """All entries in order, some at a time; they stay, and deleting those already given is fine."""
-        last = "0"
-        while chunk := self._read_after(last, CHUNK):
-            yield chunk
-            last = chunk[-1].entry_id
+        """All entries, in order within each stream, some at a time; deleting those already given is fine."""
+        for stream in (*self._left_streams(), *self._streams):
+            last = "0"
+            while chunk := self._read_after(stream, last, CHUNK):
+                yield chunk
+                last = parse_entry_name(chunk[-1].entry_id)[1]
 
-    def delete(self, entry_ids: Iterable[str]) -> None:
+    def delete(self, entries: Iterable[str]) -> None:
         """Remove entries whose deliveries are recorded; also while Redis is full."""
-        if ids := list(entry_ids):
+        ids: defaultdict[str, list[str]] = defaultdict(list)
+        for stream, entry_id in map(parse_entry_name, entries):
+            ids[stream].append(entry_id)
+        with _translated():
+            for stream, of_stream in ids.items():
+                self._redis.xdel(stream, *of_stream)
+
+    def forget(self, stream: str) -> None:
+        """Forget an empty stream of another division; nothing happens to one with entries, or to ours."""
+        if stream in self._left:
             with _translated():
-                self._redis.xdel(STREAM, *ids)
+                self._redis.eval(DELETE_EMPTY, 1, stream)
+            self._look_at = float("-inf")
 
     def move_old_entries(self) -> int:
         """Move the next entries of an older release's stream to the end of this one; how many there were."""
@@ -110,34 +164,54 @@ class Intake:
 
     def depth(self) -> int:
         """How many deliveries are not recorded yet."""
+        streams = (*self._left_streams(), *self._streams)
         with _translated():
-            depth: Any = self._redis.xlen(STREAM)
-        return int(depth)
+            pipeline = self._redis.pipeline(transaction=False)
+            for stream in streams:
+                pipeline.xlen(stream)
+            return sum(pipeline.execute())
 
     def oldest_age_seconds(self) -> float:
         """How long the oldest delivery has been waiting, by Redis's clock; 0 when none is.
 
         A clock that was set back leaves entries of the future behind; they are as old as they are ahead.
         """
+        streams = (*self._left_streams(), *self._streams)
         with _translated():
             pipeline = self._redis.pipeline(transaction=False)
-            pipeline.xrange(STREAM, count=1)
+            for stream in streams:
+                pipeline.xrange(stream, count=1)
             pipeline.time()
             pipeline.delete(WRITE_PROBE)  # a replica that is left behind would have the same oldest for ever
-            oldest, (seconds, microseconds), _ = pipeline.execute()
-        if not oldest:
-            return 0.0
+            *oldest, (seconds, microseconds), _ = pipeline.execute()
         now = int(seconds) * 1000 + int(microseconds) // 1000
-        return abs(now - added_at(oldest[0][0])) / 1000
+        return max((abs(now - added_at(first[0][0])) / 1000 for first in oldest if first), default=0.0)
 
     def close(self) -> None:
         """Close the connections."""
         self._redis.close()
 
-    def _read_after(self, entry_id: str, count: int) -> list[Entry]:
+    def _read_after(self, stream: str, entry_id: str, count: int) -> list[Entry]:
         with _translated():
-            answer: Any = self._redis.xread({STREAM: entry_id}, count=count)
-        return [read_entry(name, fields) for _, entries in answer for name, fields in entries]
+            answer: Any = self._redis.xread({stream: entry_id}, count=count)
+        read = [read_entry(name, fields) for _, entries in answer for name, fields in entries]
+        if stream == STREAM:
+            return read
+        return [entry._replace(entry_id=entry_name(stream, entry.entry_id)) for entry in read]
+
+    def _left_streams(self) -> tuple[str, ...]:
+        """Return the streams of other divisions that are there, as of a moment ago."""
+        if (now := monotonic()) >= self._look_at:
+            self._left = self._existing() if self._exist(*self._others) else ()
+            self._look_at = now + LOOK_SECONDS
+        return self._left
+
+    def _existing(self) -> tuple[str, ...]:
+        return tuple(stream for stream in self._others if self._exist(stream))
+
+    def _exist(self, *streams: str) -> int:
+        with _translated():
+            return int(cast("int", self._redis.exists(*streams)))
 
 
 def open_intake(settings: Settings, *, connect_seconds: float = 2.0, answer_seconds: float = 5.0) -> Intake:
@@ -152,27 +226,45 @@ def open_intake(settings: Settings, *, connect_seconds: float = 2.0, answer_seco
         lib_version=None,
         parser_class=IntakeParser,
     )
-    return Intake(client)
+    return Intake(client, streams=settings.intake_streams)
 
 
 class AsyncIntake:
-    """The intake for the door's event loop: over one connection, each call within `seconds`."""
+    """The intake for the door's event loop: over one connection, each call within `seconds`.
 
-    def __init__(self, connection: Any, *, seconds: float) -> None:
+    So many `replicas` have what was written when a call returns; StoreUnavailable while fewer confirm it.
+    """
+
+    def __init__(self, connection: Any, *, seconds: float, replicas: int = 0, streams: int = 1) -> None:
         self._connection = connection
         self._seconds = seconds
+        self._replicas = replicas
+        self._streams = streams_of(streams)
         self._turn = asyncio.Lock()
 
     async def put(self, deliveries: Sequence[Delivery]) -> Put:
         """As `Intake.put`."""
-        *added, rung = await self._ask([*map(_packed_delivery, deliveries), RING])
+        *added, rung = await self._write([*map(self._packed, deliveries), RING])
         return _put(added, rung)
+
+    def _packed(self, delivery: Delivery) -> bytes:
+        stream = stream_for(delivery.body, self._streams)
+        return _packed(b"XADD", stream.encode(), b"*", *chain.from_iterable(fields_of(delivery).items()))
 
     async def check_writable(self) -> None:
         """Raise StoreUnavailable unless Redis takes writes now; leaves nothing behind."""
-        [answer] = await self._ask([CHECK])
+        [answer] = await self._write([CHECK])
         if answer != b"OK":
             raise _unavailable(answer)
+
+    async def _write(self, commands: Sequence[bytes]) -> list[Any]:
+        if not self._replicas:
+            return await self._ask(commands)
+        milliseconds = b"%d" % (self._seconds * 1000 * WAIT_SHARE)
+        *answers, confirmed = await self._ask([*commands, _packed(b"WAIT", b"%d" % self._replicas, milliseconds)])
+        if not isinstance(confirmed, int) or confirmed < self._replicas:
+            raise _unavailable(f"{confirmed} of {self._replicas} replicas have what was written")
+        return answers
 
     async def _ask(self, commands: Sequence[bytes]) -> list[Any]:
         try:
@@ -206,7 +298,7 @@ def open_async_intake(settings: Settings, *, seconds: float) -> AsyncIntake:
         lib_name=None,  # saves two round trips a connection
         lib_version=None,
     )
-    return AsyncIntake(connection, seconds=seconds)
+    return AsyncIntake(connection, seconds=seconds, replicas=settings.redis_replicas, streams=settings.intake_streams)
 
 
 def _put(added: Sequence[object], rung: object) -> Put:
@@ -225,10 +317,6 @@ def _translated() -> Iterator[None]:
         yield
     except redis.RedisError as exc:
         raise _unavailable(exc) from exc
-
-
-def _packed_delivery(delivery: Delivery) -> bytes:
-    return _packed(b"XADD", STREAM.encode(), b"*", *chain.from_iterable(fields_of(delivery).items()))
 
 
 def _packed(*words: bytes) -> bytes:

@@ -25,7 +25,8 @@ from shared.db.recording.stored_deliveries import StoredDelivery
 from shared.db.tasks import events
 from shared.db.tenants import erasing
 from shared.errors import MalformedEnvelope, StoreUnavailable
-from shared.front.envelope import claimed_company, is_known
+from shared.front.company_claim import claimed_company
+from shared.front.envelope import is_known
 from shared.models import Delivery, Origin, Tenant
 from shared.process.logs import log_each
 from workers.changes.precedence import API_SOURCES, CHANGE_WEBHOOKS

@@ -52,14 +52,17 @@ class DeliveryReader:
         self._next: BackgroundResult[Batch] = BackgroundResult()
         self._prefetched_ids: list[str] = []
 
-    def read_intake(self, suspects: Suspects) -> Batch:
-        """Read the next entries. A thread prepares the batch after them while PostgreSQL writes these."""
-        batch = self._next.take() or self._read_after(suspects, after="0")
+    def read_intake(self, suspects: Suspects, stream: str) -> Batch:
+        """Read the next entries of the stream. A thread prepares the batch after them while PostgreSQL writes these.
+
+        Call `drop_prefetched` between two streams.
+        """
+        batch = self._next.take() or self._read_after(suspects, stream, after="0")
         self._prefetched_ids = []
         if batch.may_be_more and self._prefetches:
             batch = self._with_rows(batch)  # before the next batch: events get their ids in the order they came
             last = batch.incoming[-1].entry_id
-            self._next.start(lambda: self._prefetch(suspects, after=last))
+            self._next.start(lambda: self._prefetch(suspects, stream, after=last))
         return batch
 
     def read_spool(self, suspects: Suspects) -> Batch:
@@ -96,11 +99,11 @@ class DeliveryReader:
         """End the thread."""
         self._next.close()
 
-    def _prefetch(self, suspects: Suspects, *, after: str) -> Batch:
-        return self._with_rows(self._read_after(suspects, after=after, is_prefetch=True))
+    def _prefetch(self, suspects: Suspects, stream: str, *, after: str) -> Batch:
+        return self._with_rows(self._read_after(suspects, stream, after=after, is_prefetch=True))
 
-    def _read_after(self, suspects: Suspects, *, after: str, is_prefetch: bool = False) -> Batch:
-        incoming = [_incoming(entry) for entry in self._intake.read(after=after, max_entries=self._size)]
+    def _read_after(self, suspects: Suspects, stream: str, *, after: str, is_prefetch: bool = False) -> Batch:
+        incoming = [_incoming(entry) for entry in self._intake.read(stream, after=after, max_entries=self._size)]
         unsuspected = _without_suspects(incoming, suspects)
         if is_prefetch:
             self._prefetched_ids = [each.entry_id for each in unsuspected]

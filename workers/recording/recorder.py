@@ -22,6 +22,7 @@ from shared.db.figures import Tally
 from shared.db.recording import spool, statements
 from shared.errors import StoreUnavailable
 from shared.intake.client import Intake
+from shared.intake.streams import ALL_STREAMS, STREAM, parse_entry_name
 from shared.process import tracing
 from shared.process.logs import log_each
 from workers.process import work_metrics
@@ -70,51 +71,82 @@ class Recorder:
     def drain(self, *, max_seconds: float = math.inf) -> int:
         """Record until nothing waits, or for about `max_seconds`, and return the number of deliveries.
 
-        Returns 0 while another recorder is at work. Raises StoreUnavailable when PostgreSQL or Redis is away; then
-        nothing is lost and nothing is consumed.
+        Streams at which other recorders are at work are left to them. Raises StoreUnavailable when PostgreSQL or Redis
+        is away; then nothing is lost and nothing is consumed.
         """
-        with self._role.held() as is_recorder:
-            return self._drain(time.monotonic() + max_seconds) if is_recorder else 0
+        until, total = time.monotonic() + max_seconds, 0
+        while not self._intake.has_one_stream:
+            count = self._drain_divisions(until)
+            total += count
+            if not count or time.monotonic() >= until:
+                return total
+        return total + (self._drain_stream(STREAM, until) or 0)
 
     def close(self) -> None:
         """Close the recorder's own connection and end its thread."""
         self._reader.close()
         self._role.close()
 
-    def _drain(self, until: float) -> int:
+    def _drain_divisions(self, until: float) -> int:
+        """Record what waits in several streams; each division only after those that came before."""
+        divisions = self._intake.waiting()
+        total = 0
+        if self._intake.is_divided and [STREAM] not in divisions:  # the spool goes with it
+            total += self._drain_stream(STREAM, until) or 0
+        for streams in divisions:
+            counts = [self._drain_stream(stream, until) for stream in streams]
+            total += sum(count or 0 for count in counts)
+            if None in counts:
+                break
+        return total
+
+    def _drain_stream(self, stream: str, until: float) -> int | None:
+        """Record what waits in one stream; None while another recorder is at work there."""
+        with self._role.held(part=ALL_STREAMS.index(stream)) as is_recorder:
+            if not is_recorder:
+                return None
+            count = self._drain(stream, until)
+        self._intake.forget(stream)
+        return count
+
+    def _drain(self, stream: str, until: float) -> int:
         self._take_back_survived_tries()
-        suspects = self._pool.run(statements.tries_in_flight)
+        marked = self._pool.run(statements.tries_in_flight)
+        suspects = {name: tries for name, tries in marked.items() if parse_entry_name(name)[0] == stream}
         try:
-            return self._record_all(suspects, until)
+            return self._record_all(stream, suspects, until)
         finally:
             self._survived.update(self._reader.drop_prefetched())
 
-    def _record_all(self, suspects: dict[str, int], until: float) -> int:
+    def _record_all(self, stream: str, suspects: dict[str, int], until: float) -> int:
         total = 0
         with paused_garbage_collector() as collect_if_due:
             while time.monotonic() < until:
                 collect_if_due()
-                count, is_empty = self._record_next(suspects)
+                count, is_empty = self._record_next(stream, suspects)
                 total += count
                 if is_empty:
                     break
         return total
 
-    def _record_next(self, suspects: dict[str, int]) -> tuple[int, bool]:
-        """Record the next chunk; return its number of deliveries, and whether nothing waits any more."""
-        spooled, may_be_more = self._record_spooled(suspects)
+    def _record_next(self, stream: str, suspects: dict[str, int]) -> tuple[int, bool]:
+        """Record the next chunk; return its number of deliveries, and whether nothing waits any more.
+
+        The spool goes with the first of all streams.
+        """
+        spooled, may_be_more = self._record_spooled(suspects) if stream == STREAM else (0, False)
         if may_be_more:
             return spooled, False  # the whole backlog before the intake is read: Redis may still be away
-        if count := self._record_intake(suspects):
+        if count := self._record_intake(stream, suspects):
             return spooled + count, False
         self._intake.stop_bell()
-        if count := self._record_intake(suspects):
+        if count := self._record_intake(stream, suspects):
             return spooled + count, False
         self._unmark_vanished(suspects)
         return spooled, True
 
-    def _record_intake(self, suspects: dict[str, int]) -> int:
-        batch = self._reader.read_intake(suspects)
+    def _record_intake(self, stream: str, suspects: dict[str, int]) -> int:
+        batch = self._reader.read_intake(suspects, stream)
         self._record(batch, suspects)
         if batch.incoming:
             failpoints.reach("recorded_before_delete")

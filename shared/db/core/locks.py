@@ -22,12 +22,18 @@ Cursor: TypeAlias = psycopg.Cursor[tuple[Any, ...]]
 # All locks but those of conversations share one class id; their object id tells them apart.
 _LOCKS = 0x6D720001
 RECORDER, SWEEPER = 1, 2
+#: The lock of part n of a role has the role's number plus n times this: it is none of the other locks.
+_PART = 16
 _ROLE_NAMES = {RECORDER: "recorder of", SWEEPER: "sweeper"}
 _FILES, _RETENTION = 3, 4
 _SHARED_FIGURES = 6
 _NUMBERING, _NOTIFYING = 7, 12
 _ASKED = {_NUMBERING: "numbering", _NOTIFYING: "notifying"}
 _ERASING = 5  # also in forget_erased_company of schema.sql
+_END_EARLIER_SESSION = """
+SELECT pg_terminate_backend(pid) FROM pg_stat_activity
+WHERE application_name = %s AND pid <> pg_backend_pid() AND datname = current_database() AND usename = current_user
+"""
 _TIMEOUTS = "SET statement_timeout = '5s'"
 _WITHOUT_END = "SET LOCAL idle_in_transaction_session_timeout = 0"
 _WITHOUT_END_SINCE_17 = f"{_WITHOUT_END}; SET LOCAL transaction_timeout = 0"
@@ -109,17 +115,22 @@ def end_role_sessions(conn: Connection, process: str) -> int:
     return conn.execute(
         """
         SELECT pg_terminate_backend(held.pid) FROM pg_locks held JOIN pg_stat_activity session USING (pid)
-        WHERE held.locktype = 'advisory' AND held.granted AND held.classid = %s AND held.objid = ANY(%s::oid[])
+        WHERE held.locktype = 'advisory' AND held.granted AND held.classid = %s
+          AND held.objid::bigint %% %s = ANY(%s::bigint[])
           AND session.datname = current_database() AND session.usename = current_user
           AND session.application_name = ANY(%s)
         """,
-        (_LOCKS, [RECORDER, SWEEPER], [_session_name(role, process) for role in _ROLE_NAMES]),
+        (_LOCKS, _PART, [RECORDER, SWEEPER], [_session_name(role, process) for role in _ROLE_NAMES]),
     ).rowcount
 
 
 def _session_name(role: int, process: str) -> str:
-    """Return the name of the session in which the process has the role, as far as PostgreSQL keeps it."""
-    return f"{_ROLE_NAMES[role]} {process}"[:63]
+    """Return the name of the session in which the process has the role. No other process's session has it.
+
+    PostgreSQL keeps 63 bytes of it. The end of a process's name tells it from others.
+    """
+    name = f"{_ROLE_NAMES[role]} "
+    return name + process[len(name) - 63 :]
 
 
 def _try_lock(conn: Connection, lock: int) -> bool:
@@ -137,11 +148,15 @@ class Role:
         self._conn: Connection | None = None
 
     @contextmanager
-    def held(self) -> Iterator[bool]:
-        """Hold the role inside the block; give False while another session has it. Raises StoreUnavailable."""
+    def held(self, *, part: int = 0) -> Iterator[bool]:
+        """Hold the role inside the block; give False while another session has it. Raises StoreUnavailable.
+
+        A role may have parts, which several sessions hold at the same time, one each.
+        """
+        lock = self._role + part * _PART
         try:
             conn = self._connection()
-            is_ours = self._try_take(conn)
+            is_ours = self._try_take(conn, lock)
         except psycopg.Error as exc:
             self.close()
             if not is_unavailable(exc):
@@ -154,7 +169,7 @@ class Role:
             yield is_ours
         finally:
             if is_ours:
-                self._give_up(conn)
+                self._give_up(conn, lock)
 
     def check(self) -> None:
         """Raise StoreUnavailable when the connection is lost, and the role with it."""
@@ -181,28 +196,34 @@ class Role:
             self._conn = connect(
                 self._url, application_name=self._name, timeouts=_TIMEOUTS, connect_timeout=5, **KEEPALIVES
             )
+            self._end_earlier_session(self._conn)
         return self._conn
 
-    def _try_take(self, conn: Connection) -> bool:
+    def _end_earlier_session(self, conn: Connection) -> None:
+        """End our last session, which may still have the role: PostgreSQL does not know that its connection is lost."""
+        if not is_pooled(conn):  # sessions behind a pooler are not ours to end
+            conn.execute(_END_EARLIER_SESSION, (self._name,))
+
+    def _try_take(self, conn: Connection, lock: int) -> bool:
         if is_pooled(conn):
-            return self._try_take_by_transaction(conn)
-        row = conn.execute("SELECT pg_try_advisory_lock(%s, %s)", (_LOCKS, self._role)).fetchone()
+            return self._try_take_by_transaction(conn, lock)
+        row = conn.execute("SELECT pg_try_advisory_lock(%s, %s)", (_LOCKS, lock)).fetchone()
         return bool(row and row[0])
 
-    def _try_take_by_transaction(self, conn: Connection) -> bool:
+    def _try_take_by_transaction(self, conn: Connection, lock: int) -> bool:
         conn.execute("BEGIN")
         set_local(conn, _TIMEOUTS)
         conn.execute(_WITHOUT_END_SINCE_17 if conn.info.server_version >= 170_000 else _WITHOUT_END)
-        is_ours = _try_lock(conn, self._role)
+        is_ours = _try_lock(conn, lock)
         if not is_ours:
             conn.execute("ROLLBACK")
         return is_ours
 
-    def _give_up(self, conn: Connection) -> None:
+    def _give_up(self, conn: Connection, lock: int) -> None:
         try:
             if is_pooled(conn):
                 conn.execute("ROLLBACK")
             else:
-                conn.execute("SELECT pg_advisory_unlock(%s, %s)", (_LOCKS, self._role))
+                conn.execute("SELECT pg_advisory_unlock(%s, %s)", (_LOCKS, lock))
         except psycopg.Error:
             self.close()

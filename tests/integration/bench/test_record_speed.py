@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from bench.record.benchmark import RECORD
+from bench.record.recorders import recorders
 
 pytestmark = pytest.mark.timeout(400)
 
@@ -32,3 +33,10 @@ def test_an_event_costs_far_less_than_by_a_task_of_its_own(figures: dict[str, An
 
 def test_more_is_recorded_than_by_a_task_each(figures: dict[str, Any]) -> None:
     assert figures["ours_to_task_each_ratio"] > 2, figures
+
+
+def test_several_recorders_record_everything(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("bench.record.recorders.QUICK_WEBHOOKS", 400)
+    figures = recorders([2], quick=True)
+    assert figures["broken"] == []
+    assert figures["recorders"]["2"]["cpu_us_per_event"] > 0

@@ -235,3 +235,25 @@ def test_a_role_is_taken_from_a_lost_process_that_keeps_its_session(
             frozen.check()
     frozen.close()
     other.close()
+
+
+@pytest.mark.parametrize("process", ["worker@host:1-aa", f"worker@{'h' * 63}:1-aa"])
+def test_a_process_ends_its_own_session_whose_connection_broke_without_a_word(database: str, process: str) -> None:
+    broken, again, other = (Role(database, RECORDER, process=name) for name in (process, process, f"{process}b"))
+    with broken.held() as held:
+        assert held
+        assert not is_free(other)
+        assert wait_until(lambda: is_free(again), 10.0)
+        with pytest.raises(StoreUnavailable):
+            broken.check()
+    for role in (broken, again, other):
+        role.close()
+
+
+def test_postgresql_gives_up_a_host_that_vanished(database: str) -> None:
+    role = Role(database, RECORDER, process="a process")
+    with role.held():  # over a Unix socket, these have no value to show
+        set_here = "SELECT name FROM pg_settings WHERE name LIKE 'tcp%' AND source = 'session'"
+        names = {name for (name,) in role.run(lambda conn: conn.execute(set_here).fetchall())}
+    role.close()
+    assert names == {"tcp_keepalives_idle", "tcp_keepalives_interval", "tcp_keepalives_count", "tcp_user_timeout"}

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from contextlib import contextmanager, suppress
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
@@ -17,9 +18,11 @@ from console.up.embedded import Valkey
 from shared.connection.budget import Budget
 from shared.errors import StoreUnavailable
 from shared.intake.client import open_async_intake, open_intake
+from shared.intake.streams import STREAM
+from shared.models import Delivery
 from shared.queue import RUN_TASK, WORK_QUEUE, QueueDepth, celery_app, send
 from shared.settings import Settings
-from tests.integration.door.door_process import delivery_ids, in_intake, running_door, statuses
+from tests.integration.door.door_process import delivery_ids, in_intake, in_spool, running_door, statuses
 from tests.integration.pipeline.harness import Harness
 from tests.integration.pipeline.running_worker import running_worker
 from tests.integration.start.redis_peers import Relay, tcp_relay, unfit_server
@@ -183,3 +186,43 @@ def test_doctor_says_that_redis_url_leads_to_a_replica(pair: Pair) -> None:
     check = next(check for name, check, _ in CHECKS if name == "redis_server")
     found = [{each.name: each.ok for each in check(Settings(redis_url=url))} for url in (pair.url, pair.second_url)]
     assert [each["redis role"] for each in found] == [True, False]
+
+
+def put_one(url: str, seconds: float = 2) -> None:
+    """Give the intake a delivery that one replica must have."""
+    intake = open_async_intake(Settings(redis_url=url, redis_replicas=1), seconds=seconds)
+
+    async def put_and_check() -> None:
+        try:
+            await intake.put([Delivery(id="a" * 32, received_at=datetime.now(UTC), body=b"{}")])
+            await intake.check_writable()
+        finally:
+            await intake._connection.disconnect()
+
+    asyncio.run(put_and_check())
+
+
+def test_a_delivery_is_acknowledged_when_the_replica_has_it(pair: Pair) -> None:
+    put_one(pair.url)
+    with redis.Redis.from_url(pair.second_url) as replica:
+        assert replica.xlen(STREAM) == 1  # at once: nobody waited for it since
+        replica.execute_command("REPLICAOF", "NO", "ONE")
+    with pytest.raises(StoreUnavailable, match="0 of 1 replicas have what was written"):
+        put_one(pair.url, seconds=0.4)
+
+
+def test_the_door_spools_what_no_replica_confirms(pair: Pair, database: str, tmp_path: Path) -> None:
+    with redis.Redis.from_url(pair.second_url) as replica:
+        replica.execute_command("REPLICAOF", "NO", "ONE")
+    with running_door(database, pair.url, tmp_path / "door.log", REDIS_REPLICAS="1") as door:
+        assert delivery_ids(door.post_many(4, at_once=2)) == set(in_spool(database))
+
+
+def test_doctor_says_that_a_replica_is_missing(pair: Pair) -> None:
+    check = next(check for name, check, _ in CHECKS if name == "redis_server")
+
+    def replicas(wanted: int) -> list[tuple[bool, str]]:
+        found = check(Settings(redis_url=pair.url, redis_replicas=wanted))
+        return [(each.ok, each.found) for each in found if each.name == "redis replicas"]
+
+    assert [replicas(wanted) for wanted in (0, 1, 2)] == [[], [(True, "1 of 1")], [(False, "1 of 2")]]

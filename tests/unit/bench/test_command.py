@@ -34,3 +34,12 @@ def test_combined_results_name_the_benchmark_of_each_problem() -> None:
     assert both["promises"] == [{"what": "a"}, {"what": "b"}]
     assert both["broken"] == ["door: 1 missing"]
     assert both["scale"] is scale
+
+
+@pytest.mark.parametrize(
+    "words", [["door", "--recorders", "1"], ["record", "--recorders", "0"], ["record", "--recorders", "1,x"]]
+)
+def test_numbers_of_recorders_are_checked_before_anything_runs(words: list[str]) -> None:
+    ended = CliRunner().invoke(bench, words)
+    assert ended.exit_code == 2
+    assert "--recorders" in ended.output

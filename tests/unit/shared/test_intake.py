@@ -9,7 +9,8 @@ import fakeredis
 import pytest
 
 from shared.errors import StoreUnavailable
-from shared.intake.client import BELL, CHUNK, OLD_STREAM, STREAM, Intake
+from shared.intake.client import BELL, CHUNK, OLD_STREAM, Intake
+from shared.intake.streams import STREAM
 from shared.models import Delivery
 
 if TYPE_CHECKING:
