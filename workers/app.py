@@ -60,9 +60,10 @@ add_waker(app)
 
 @app.task(name=queue.RECORD_INTAKE)
 def record_intake() -> None:
-    """Record the deliveries that wait in the intake and in the spool."""
+    """Record the deliveries that wait in the intake and in the spool, and those that follow soon."""
+    resources = WorkerProcess.resources
     try:
-        WorkerProcess.resources.recorder.drain()
+        resources.recorder.drain(listen_until=resources.stop)
     except StoreUnavailable as exc:
         log.warning("recording_postponed", reason=str(exc))
 

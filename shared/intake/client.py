@@ -71,12 +71,17 @@ class Intake:
             *added, rung = pipeline.execute(raise_on_error=False)
         return _put(added, rung)
 
-    def read(self, *, after: str = "0", max_entries: int = 200, max_bytes: int = 4 * 2**20) -> list[Entry]:
-        """The oldest entries behind `after`, up to the first that fills `max_bytes`; they stay until deleted."""
+    def read(
+        self, *, after: str = "0", max_entries: int = 200, max_bytes: int = 4 * 2**20, wait_seconds: float = 0.0
+    ) -> list[Entry]:
+        """The oldest entries behind `after`, up to the first that fills `max_bytes`; they stay until deleted.
+
+        Without any, wait so long for the next one. It must be less than the client waits for an answer.
+        """
         entries: list[Entry] = []
         size, last = 0, after
         while size < max_bytes and (wanted := min(CHUNK, max_entries - len(entries))) > 0:
-            chunk = self._read_after(last, wanted)
+            chunk = self._read_after(last, wanted, 0.0 if entries else wait_seconds)
             entries += chunk
             if len(chunk) < wanted:
                 break
@@ -91,11 +96,24 @@ class Intake:
             yield chunk
             last = chunk[-1].entry_id
 
-    def delete(self, entry_ids: Iterable[str]) -> None:
-        """Remove entries whose deliveries are recorded; also while Redis is full."""
-        if ids := list(entry_ids):
-            with _translated():
+    def delete(self, entry_ids: Iterable[str], *, silent_seconds: float = 0.0) -> None:
+        """Remove entries whose deliveries are recorded; also while Redis is full.
+
+        `silent_seconds`: the bell stays rung for so long, because the caller listens to the stream itself.
+        """
+        ids = list(entry_ids)
+        if not ids:
+            return
+        with _translated():
+            if not silent_seconds:
                 self._redis.xdel(STREAM, *ids)
+                return
+            pipeline = self._redis.pipeline(transaction=False)
+            pipeline.xdel(STREAM, *ids)
+            pipeline.set(BELL, "1", px=int(silent_seconds * 1000))
+            deleted, _ = pipeline.execute(raise_on_error=False)  # a full Redis refuses to ring, and deletes
+        if isinstance(deleted, Exception):
+            raise _unavailable(deleted)
 
     def move_old_entries(self) -> int:
         """Move the next entries of an older release's stream to the end of this one; how many there were."""
@@ -134,9 +152,10 @@ class Intake:
         """Close the connections."""
         self._redis.close()
 
-    def _read_after(self, entry_id: str, count: int) -> list[Entry]:
+    def _read_after(self, entry_id: str, count: int, wait_seconds: float = 0.0) -> list[Entry]:
+        block = int(wait_seconds * 1000) or None  # 0 would wait without end
         with _translated():
-            answer: Any = self._redis.xread({STREAM: entry_id}, count=count)
+            answer: Any = self._redis.xread({STREAM: entry_id}, count=count, block=block)
         return [read_entry(name, fields) for _, entries in answer for name, fields in entries]
 
 

@@ -52,9 +52,12 @@ class DeliveryReader:
         self._next: BackgroundResult[Batch] = BackgroundResult()
         self._prefetched_ids: list[str] = []
 
-    def read_intake(self, suspects: Suspects) -> Batch:
-        """Read the next entries. A thread prepares the batch after them while PostgreSQL writes these."""
-        batch = self._next.take() or self._read_after(suspects, after="0")
+    def read_intake(self, suspects: Suspects, *, wait_seconds: float = 0.0) -> Batch:
+        """Read the next entries; without any, wait so long for the next one.
+
+        A thread prepares the batch after them while PostgreSQL writes these.
+        """
+        batch = self._next.take() or self._read_after(suspects, after="0", wait_seconds=wait_seconds)
         self._prefetched_ids = []
         if batch.may_be_more and self._prefetches:
             batch = self._with_rows(batch)  # before the next batch: events get their ids in the order they came
@@ -75,7 +78,8 @@ class DeliveryReader:
     def mark_and_parse(self, incoming: Sequence[Incoming]) -> list[Parsed]:
         """Mark the deliveries as in flight, commit that, and parse them."""
         if incoming:
-            self._pool.run(lambda conn: statements.mark_in_flight(conn, [each.entry_id for each in incoming]))
+            entry_ids = [each.entry_id for each in incoming]
+            self._pool.run_autocommit(lambda conn: statements.mark_in_flight(conn, entry_ids))
         return [parse(each) for each in incoming]
 
     def drop_prefetched(self) -> list[str]:
@@ -99,8 +103,11 @@ class DeliveryReader:
     def _prefetch(self, suspects: Suspects, *, after: str) -> Batch:
         return self._with_rows(self._read_after(suspects, after=after, is_prefetch=True))
 
-    def _read_after(self, suspects: Suspects, *, after: str, is_prefetch: bool = False) -> Batch:
-        incoming = [_incoming(entry) for entry in self._intake.read(after=after, max_entries=self._size)]
+    def _read_after(
+        self, suspects: Suspects, *, after: str, wait_seconds: float = 0.0, is_prefetch: bool = False
+    ) -> Batch:
+        entries = self._intake.read(after=after, max_entries=self._size, wait_seconds=wait_seconds)
+        incoming = [_incoming(entry) for entry in entries]
         unsuspected = _without_suspects(incoming, suspects)
         if is_prefetch:
             self._prefetched_ids = [each.entry_id for each in unsuspected]

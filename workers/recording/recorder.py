@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import gc
 import math
+import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
@@ -34,6 +35,13 @@ from workers.recording.prepare import PreparedChunk
 DEADLY_TRIES = 5
 #: The pause between two runs of the garbage collector while recording.
 GC_EVERY_SECONDS = 60.0
+#: After the last delivery, a recorder listens to the intake itself for so long. Nobody need wake it meanwhile, which
+#: would cost a Celery message and its first looks at PostgreSQL each time.
+LISTEN_SECONDS = 1.0
+#: The bell stays rung for longer than that. If the recorder dies while it listens, the bell falls silent after this.
+SILENT_SECONDS = 2.5
+#: The pause between two looks into the spool while deliveries come.
+SPOOL_EVERY_SECONDS = 1.0
 log = structlog.get_logger()
 
 TopUp = Callable[[set[int]], None]
@@ -54,13 +62,17 @@ class Recorder:
         self._count = count
         self._survived: set[str] = set()
         self._seen_types = SeenTypes()
+        self._spool_due = -math.inf
+        self._stop: threading.Event | None = None
 
-    def drain(self, *, max_seconds: float = math.inf) -> int:
+    def drain(self, *, max_seconds: float = math.inf, listen_until: threading.Event | None = None) -> int:
         """Record until nothing waits, or for about `max_seconds`, and return the number of deliveries.
 
+        With `listen_until`, wait for the next delivery, unless none comes for LISTEN_SECONDS or the event is set.
         Returns 0 while another recorder is at work. Raises StoreUnavailable when PostgreSQL or Redis is away; then
         nothing is lost and nothing is consumed.
         """
+        self._stop = listen_until
         with self._role.held() as is_recorder:
             return self._drain(time.monotonic() + max_seconds) if is_recorder else 0
 
@@ -72,6 +84,7 @@ class Recorder:
     def _drain(self, until: float) -> int:
         self._take_back_survived_tries()
         suspects = self._pool.run(statements.tries_in_flight)
+        self._spool_due = -math.inf
         try:
             return self._record_all(suspects, until)
         finally:
@@ -93,7 +106,7 @@ class Recorder:
         spooled, may_be_more = self._record_spooled(suspects)
         if may_be_more:
             return spooled, False  # the whole backlog before the intake is read: Redis may still be away
-        if count := self._record_intake(suspects):
+        if count := self._record_intake(suspects, wait_seconds=LISTEN_SECONDS if self._listens() else 0.0):
             return spooled + count, False
         self._intake.stop_bell()
         if count := self._record_intake(suspects):
@@ -101,17 +114,25 @@ class Recorder:
         self._unmark_vanished(suspects)
         return spooled, True
 
-    def _record_intake(self, suspects: dict[str, int]) -> int:
-        batch = self._reader.read_intake(suspects)
+    def _listens(self) -> bool:
+        return self._stop is not None and not self._stop.is_set()
+
+    def _record_intake(self, suspects: dict[str, int], *, wait_seconds: float = 0.0) -> int:
+        batch = self._reader.read_intake(suspects, wait_seconds=wait_seconds)
         self._record(batch, suspects)
         if batch.incoming:
             failpoints.reach("recorded_before_delete")
-        self._intake.delete(each.entry_id for each in batch.incoming)
+        silent_seconds = SILENT_SECONDS if self._listens() else 0.0
+        self._intake.delete((each.entry_id for each in batch.incoming), silent_seconds=silent_seconds)
         return len(batch.incoming)
 
     def _record_spooled(self, suspects: dict[str, int]) -> tuple[int, bool]:
+        if (now := time.monotonic()) < self._spool_due:
+            return 0, False
         batch = self._reader.read_spool(suspects)
         self._record(batch, suspects)
+        if not batch.may_be_more:
+            self._spool_due = now + SPOOL_EVERY_SECONDS
         return len(batch.incoming), batch.may_be_more
 
     def _record(self, batch: Batch, suspects: dict[str, int]) -> None:

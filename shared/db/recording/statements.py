@@ -275,11 +275,11 @@ def seen_types(conn: Connection) -> list[str]:
 
 
 def mark_in_flight(conn: Connection, entry_ids: Sequence[str]) -> None:
-    """Mark these entries as being recorded.
+    """Mark these entries as being recorded. Needs no transaction.
 
-    The marks survive the recorder, but not a crash of PostgreSQL: the table is unlogged.
+    The marks survive the recorder, but not a crash of PostgreSQL: the table is unlogged. So PostgreSQL commits them
+    without a wait for its disk.
     """
-    conn.execute("SET LOCAL synchronous_commit = off")
     conn.execute(
         """
         INSERT INTO in_flight_entries (entry_id) SELECT unnest(%s::text[])
