@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from functools import partial
 
@@ -37,6 +37,14 @@ class Dispatcher:
         self._app = app
         self._queue_depth = queue_depth
         self._full_until = 0.0
+
+    def send_new(self, queued: Sequence[int], tenant_ids: Iterable[int]) -> None:
+        """Send new tasks that their transaction queued, and then top up. Never raises: the sweeper comes later."""
+        try:
+            self._send([QueuedTask(id=task_id) for task_id in queued])
+        except StoreUnavailable as exc:
+            log.warning("dispatch_postponed", reason=str(exc))
+        self.top_up(tenant_ids)
 
     def top_up(self, tenant_ids: Iterable[int]) -> None:
         """Send the due tasks of these tenants, as far as the workers have room. Never raises: the sweeper comes later.
@@ -130,14 +138,17 @@ class Dispatcher:
 
     def _dispatch(self, pick: Callable[[Connection], list[QueuedTask]], message: str = queue.RUN_TASK) -> int:
         picked = self._pool.run(pick)
-        if picked:
+        self._send(picked, message)
+        return len(picked)
+
+    def _send(self, tasks: Sequence[QueuedTask], message: str = queue.RUN_TASK) -> None:
+        if tasks:
             failpoints.reach("queued_before_send")
             try:
-                queue.send_all(self._app, message, [(task.id, task.behind) for task in picked])
+                queue.send_all(self._app, message, [(task.id, task.behind) for task in tasks])
             except StoreUnavailable:
-                self._pool.run(partial(dispatching.unqueue, task_ids=[task.id for task in picked]))
+                self._pool.run(partial(dispatching.unqueue, task_ids=[task.id for task in tasks]))
                 raise
-        return len(picked)
 
 
 def _queued(task_ids: Iterable[int]) -> list[QueuedTask]:

@@ -99,7 +99,7 @@ def open_resources(
         intake=intake,
         dispatcher=dispatcher,
         recorder=Recorder(
-            pool, intake, role, dispatcher.top_up, DeliveryReader(pool, intake), count=figures.note_recorded
+            pool, intake, role, dispatcher.send_new, DeliveryReader(pool, intake), count=figures.note_recorded
         ),
         figures=figures,
         endpoint_client=EndpointClient(networks=settings.endpoint_networks),

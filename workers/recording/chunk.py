@@ -20,7 +20,7 @@ from shared.db.core.pool import Connection, Pool
 from shared.db.figures import Tally
 from shared.db.recording import statements, stored_deliveries
 from shared.db.recording.rows import EventRow
-from shared.db.recording.statements import Merge
+from shared.db.recording.statements import Merge, NewTasks
 from shared.db.recording.stored_deliveries import StoredDelivery
 from shared.db.tasks import events
 from shared.db.tenants import erasing
@@ -72,8 +72,11 @@ def record_chunk(  # noqa: PLR0913 -- each named at the call
     seen_types: SeenTypes | None = None,
     outcomes: list[Outcome] | None = None,
     tally: Tally | None = None,
+    new_tasks: NewTasks | None = None,
 ) -> set[int]:
-    """Record the chunk and return the ids of the tenants that have new work.
+    """Record the chunk and return the ids of the tenants that have new work: files alone, with `new_tasks`.
+
+    Those then queue other tasks, which the caller sends after the commit.
 
     `prepared` is the result of `prepare` for this chunk, if there is one. Events that were recorded since and companies
     that were erased since are left out. If another row that it refers to is gone, a foreign key is violated. The caller
@@ -90,7 +93,7 @@ def record_chunk(  # noqa: PLR0913 -- each named at the call
     recorded = statements.known_events(conn, prepared.ids)
     new = [item for item in items if item.key not in recorded and prepared.first[item.key] is item]
     repeated = [item for item in items if item.key in recorded or prepared.first[item.key] is not item]
-    tenant_ids = _write_new(conn, prepared, new)
+    tenant_ids = _write_new(conn, prepared, new, new_tasks)
     ids = {**prepared.ids, **recorded}
     statements.insert_deliveries(conn, [delivery_row(item, ids[item.key]) for item in repeated])
     statements.note_changes(conn, _changed_conversations(new, prepared.tenants), _merges(new, prepared.tenants))
@@ -249,7 +252,9 @@ def _outcome(event: str, item: Parsed, event_id: int | None, tenants: Mapping[st
     }
 
 
-def _write_new(conn: Connection, prepared: PreparedChunk, new: Iterable[Parsed]) -> set[int]:
+def _write_new(
+    conn: Connection, prepared: PreparedChunk, new: Iterable[Parsed], new_tasks: NewTasks | None
+) -> set[int]:
     """Write all rows of the new events, and return the ids of the tenants that have work by them."""
     left_out = set(prepared.ids.values()) - {prepared.ids[item.key] for item in new}
     tenant_ids: set[int] = set()
@@ -259,9 +264,9 @@ def _write_new(conn: Connection, prepared: PreparedChunk, new: Iterable[Parsed])
         if rows.ids:
             statements.insert_events(conn, rows.ids, rows.events)
             statements.insert_deliveries(conn, rows.deliveries)
-            write_work(conn, rows.work)
+            write_work(conn, rows.work, new_tasks)
         written.append(rows.work)
-        tenant_ids |= rows.work.tenant_ids()
+        tenant_ids |= rows.work.tenant_ids(files_only=new_tasks is not None)
     announce(conn, written)
     return tenant_ids
 

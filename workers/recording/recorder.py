@@ -21,6 +21,7 @@ from shared.db.core.locks import Role
 from shared.db.core.pool import Connection, Pool
 from shared.db.figures import Tally
 from shared.db.recording import spool, statements
+from shared.db.recording.statements import NewTasks
 from shared.errors import StoreUnavailable
 from shared.intake.client import Intake
 from shared.process import tracing
@@ -44,7 +45,8 @@ SILENT_SECONDS = 2.5
 SPOOL_EVERY_SECONDS = 1.0
 log = structlog.get_logger()
 
-TopUp = Callable[[set[int]], None]
+#: Sends the tasks of these ids, which are queued, and due tasks of these tenants.
+Dispatch = Callable[[Sequence[int], set[int]], None]
 Count = Callable[[Tally], None]
 
 
@@ -52,13 +54,13 @@ class Recorder:
     """Records what waits in intake and spool. The recorder's Celery task calls `drain`, or the sweeper in its place."""
 
     def __init__(  # noqa: PLR0913 -- its parts, each made once per process
-        self, pool: Pool, intake: Intake, role: Role, top_up: TopUp, reader: DeliveryReader, *, count: Count
+        self, pool: Pool, intake: Intake, role: Role, dispatch: Dispatch, reader: DeliveryReader, *, count: Count
     ):
         self._pool = pool
         self._intake = intake
         self._reader = reader
         self._role = role
-        self._top_up = top_up
+        self._dispatch = dispatch
         self._count = count
         self._survived: set[str] = set()
         self._seen_types = SeenTypes()
@@ -167,12 +169,12 @@ class Recorder:
         began = datetime.now(UTC)
         once = iter([prepared])  # a repeated transaction prepares anew
         with work_metrics.CHUNK_SECONDS.time():
-            tenant_ids, outcomes, tally = self._pool.run(
+            queued, tenant_ids, outcomes, tally = self._pool.run(
                 lambda conn: _commit_chunk(conn, chunk, next(once, None), self._seen_types)
             )
         work_metrics.RECORDED.inc(len(chunk))
         failpoints.reach("recorded_before_dispatch")
-        self._top_up(tenant_ids)
+        self._dispatch(queued, tenant_ids)
         log_each(outcomes)
         if tracing.is_on():
             repaired = {each.incoming.delivery.id for each in chunk if each.incoming.origin == "repaired"}
@@ -202,15 +204,25 @@ class Recorder:
 
 def _commit_chunk(
     conn: Connection, chunk: Sequence[Parsed], prepared: PreparedChunk | None, seen_types: SeenTypes
-) -> tuple[set[int], list[Outcome], Tally]:
+) -> tuple[list[int], set[int], list[Outcome], Tally]:
     outcomes: list[Outcome] = []
     tally = Tally()
+    new_tasks = NewTasks()
     with conn.pipeline():  # waits only for results that are needed
-        tenant_ids = record_chunk(conn, chunk, prepared=prepared, seen_types=seen_types, outcomes=outcomes, tally=tally)
+        with_files = record_chunk(
+            conn,
+            chunk,
+            prepared=prepared,
+            seen_types=seen_types,
+            outcomes=outcomes,
+            tally=tally,
+            new_tasks=new_tasks,
+        )
         incoming = [each.incoming for each in chunk]
         spool.delete(conn, [each.delivery.id for each in incoming if each.origin != "webhook"])
         statements.unmark_in_flight(conn, [each.entry_id for each in incoming])
-    return tenant_ids, outcomes, tally
+    queued, with_others = new_tasks.results()
+    return queued, with_files | with_others, outcomes, tally
 
 
 @contextmanager

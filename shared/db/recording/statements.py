@@ -6,12 +6,15 @@ from collections.abc import Collection, Iterable, Sequence
 from datetime import datetime
 from typing import Any, NamedTuple
 
+import psycopg
 from psycopg.rows import class_row
+from psycopg.sql import SQL
 
 from shared.db.core.arrays import Bigints, Texts
 from shared.db.core.locks import lock_conversations, prevent_erasing
 from shared.db.core.pool import Connection
 from shared.db.recording.rows import ActionRow, AttachmentRow, DeliveryRow, EventRow, TaskRow, columns
+from shared.db.tasks.dispatching import RESEND_SECONDS, SENDABLE
 from shared.models import AddressOwner, EventKey, MatchedUser, Owners, SharedInbox, Tenant
 
 # Looks each address up by its key; `OFFSET 0` leaves the planner no other plan. With plain joins, PostgreSQL read every
@@ -219,6 +222,52 @@ def insert_tasks(conn: Connection, tasks: Sequence[TaskRow], *, live_events: Col
             """,
             (Bigints(live_events), *columns(tasks, TaskRow)),
         )
+
+
+class NewTasks:
+    """Inserts tasks in a pipeline, and tells after it which of them its caller sends to the workers."""
+
+    def __init__(self) -> None:
+        self._inserted: list[psycopg.Cursor[tuple[int, int | None, str]]] = []
+
+    def insert(self, conn: Connection, tasks: Sequence[TaskRow], *, live_events: Collection[int]) -> None:
+        """Insert tasks as `insert_tasks` does. Those that may go at once begin as queued, and are to be sent."""
+        if tasks:
+            parameters = (*columns(tasks, TaskRow), RESEND_SECONDS, Bigints(live_events))
+            self._inserted.append(conn.execute(_INSERT_AND_QUEUE, parameters))
+
+    def results(self) -> tuple[list[int], set[int]]:
+        """Return the ids of the tasks to be sent, and the ids of the tenants that have others due."""
+        rows = [row for cursor in self._inserted for row in cursor]
+        queued = [task_id for task_id, _, state in rows if state == "queued"]
+        return queued, {tenant for _, tenant, state in rows if state == "ready" and tenant is not None}
+
+
+_INSERT_AND_QUEUE = (
+    SQL("""
+WITH given AS MATERIALIZED (
+    SELECT *, failed IS NULL AND NOT waits AND tenant_id IS NOT NULL AS is_due,
+           row_number() OVER (PARTITION BY tenant_id ORDER BY event_id) AS tenants_place,
+           row_number() OVER (ORDER BY event_id) AS place
+    FROM unnest(%s::bigint[], %s::bigint[], %s::text[], %s::boolean[], %s::text[], %s::text[])
+         AS t(tenant_id, event_id, kind, waits, failed, detail)
+), {sendable}, inserted AS (
+    INSERT INTO tasks (tenant_id, event_id, kind, due_at, state, sends, lease_until, code, detail, settled_at, is_live)
+    SELECT tenant_id, event_id, kind, CASE WHEN waits THEN 'infinity' ELSE now() END, state, (state = 'queued')::int,
+           CASE WHEN state = 'queued' THEN now() + make_interval(secs => %s) END, failed, detail,
+           CASE WHEN state = 'failed' THEN now() END, event_id = ANY(%s)
+    FROM given LEFT JOIN sendable s ON s.id = tenant_id LEFT JOIN free ON true CROSS JOIN LATERAL (
+        SELECT CASE WHEN failed IS NOT NULL THEN 'failed'
+                    WHEN is_due AND tenants_place <= s.capacity AND place <= free.capacity THEN 'queued'
+                    ELSE 'ready' END AS state
+    ) chosen
+    RETURNING id, tenant_id, CASE WHEN due_at = 'infinity' THEN 'waits' ELSE state END
+)
+SELECT * FROM inserted
+""")
+    .format(sendable=SENDABLE)
+    .as_bytes()
+)
 
 
 def note_changes(conn: Connection, changed: Iterable[tuple[int, str]], merges: Sequence[Merge]) -> None:
