@@ -61,6 +61,8 @@ class Dispatcher:
 
     def send_round(self) -> int:
         """Send due tasks of all tenants in fair turns and return their number. Raises StoreUnavailable."""
+        if not self._pool.run_autocommit(dispatching.has_due):
+            return 0
         waiting = self._queue_depth.count()
         return self._dispatch(lambda conn: dispatching.queue_round(conn, waiting=waiting))
 

@@ -978,6 +978,8 @@ CREATE FUNCTION end_with_action(
     action_reason text, front_calls jsonb, front_answered boolean
 ) RETURNS boolean LANGUAGE plpgsql AS $$
 BEGIN
+    -- A power cut may lose this commit. The intent is still there then, and the next attempt looks it up at Front.
+    PERFORM set_config('synchronous_commit', 'off', true);
     PERFORM lock_conversation(tenant, conversation);
     IF NOT end_task(task, epoch, task_state, NULL, NULL) THEN
         RETURN NULL;

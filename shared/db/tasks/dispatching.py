@@ -169,6 +169,19 @@ WITH RECURSIVE {first_due}, ready AS (
 """).format(order=order, first_due=first_due_tasks(SQL("waiting"), lane.index), **_shared_sql(lane))
 
 
+_HAS_DUE = (
+    SQL("""
+WITH RECURSIVE {others}, {files}
+SELECT EXISTS (SELECT FROM others JOIN tenants ON tenants.id = tenant_id AND {may_go} WHERE due_at <= now())
+    OR EXISTS (SELECT FROM files JOIN tenants ON tenants.id = tenant_id AND {may_go} WHERE due_at <= now())
+""")
+    .format(
+        others=first_due_tasks(SQL("others"), OTHERS),
+        files=first_due_tasks(SQL("files"), FILES),
+        may_go=_IS_DISPATCHABLE,
+    )
+    .as_bytes()
+)
 # Rendered once, because psycopg would render them at each execution.
 _TOP_UP = {lane: _top_up(lane).as_bytes() for lane in (_OTHERS_LANE, _FILES_LANE)}
 _ROUND = {lane: _round(lane).as_bytes() for lane in (_LIVE_OTHERS_LANE, _OTHERS_LANE, _LIVE_FILES_LANE, _FILES_LANE)}
@@ -215,6 +228,12 @@ def queue_for_tenants(conn: Connection, tenant_ids: Sequence[int], due: DueWork)
     if due.files_are_due:
         picked += _queue_files(conn, due.waiting, tenants)
     return picked
+
+
+def has_due(conn: Connection) -> bool:
+    """Whether any tenant has a task due that nothing holds back. Needs no transaction."""
+    row = conn.execute(_HAS_DUE).fetchone()
+    return bool(row and row[0])
 
 
 def queue_round(conn: Connection, *, waiting: int) -> list[QueuedTask]:
