@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 import threading
+from base64 import b64decode
 from collections import defaultdict
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Annotated, Any, Literal
@@ -159,6 +161,24 @@ _CALLS: dict[str, TypeAdapter[Any]] = {
 }
 
 
+#: A message exactly as `send` writes it, with its body; anything else is read and checked in whole. That takes a fifth
+#: of the time of a message (measured).
+_UUID = rb'"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}"'
+_OWN_FORM = re.compile(
+    rb'\{"body": "([A-Za-z0-9+/]+={0,2})", "content-encoding": "utf-8", "content-type": "application/json", "headers": '
+    rb'\{"lang": "py", "task": "mailroom\.run_task", "id": %b, "shadow": null, "eta": null, "expires": null, '
+    rb'"group": null, "group_index": null, "retries": 0, "timelimit": \[null, null\], "root_id": %b, '
+    rb'"parent_id": null, "argsrepr": "-", "kwargsrepr": "-", "origin": "[\w.@-]+", "ignore_result": true, '
+    rb'"replaced_task_nesting": 0, "stamped_headers": null, "stamps": \{\}\}, "properties": \{"correlation_id": %b, '
+    rb'"reply_to": %b, "argsrepr": "-", "kwargsrepr": "-", "delivery_mode": 2, "delivery_info": \{"exchange": "", '
+    rb'"routing_key": "work"\}, "priority": \d, "body_encoding": "base64", "delivery_tag": %b\}\}' % ((_UUID,) * 5),
+    re.ASCII,
+)
+_OWN_BODY = re.compile(
+    rb'\[\[\d{1,18}\], \{\}, \{"callbacks": null, "errbacks": null, "chain": null, "chord": null\}\]', re.ASCII
+)
+
+
 class BatchingChannel(Channel):
     """A channel of kombu's that keeps its client, and can send several messages in one write.
 
@@ -230,9 +250,16 @@ class BatchingChannel(Channel):
 
     def _check(self, entry: bytes) -> None:
         """Read an entry as kombu and Celery will. Raises whatever they would, and for a form that `send` never has."""
+        if _is_in_own_form(entry):
+            return
         payload = loads(bytes_to_str(entry))
         envelope = _Envelope.model_validate(payload)
         _CALLS[envelope.headers.task].validate_python(self.Message(payload, channel=self).payload)
+
+
+def _is_in_own_form(entry: bytes) -> bool:
+    found = _OWN_FORM.fullmatch(entry)
+    return found is not None and _OWN_BODY.fullmatch(b64decode(found[1])) is not None
 
 
 def celery_app(settings: Settings, *, door: bool = False) -> CeleryApp:
