@@ -55,6 +55,10 @@ DROPPED_KEY = "mailroom:dropped_messages"
 #: Redis keeps messages of this priority in a list of their own, which is read when the ordinary list is empty.
 LOW_PRIORITY = 9
 
+#: More in a message cost less, and spread less evenly over several workers. A message costs a worker 0.9 ms of CPU and
+#: its sender 0.8 (measured at 50 a second).
+IDS_IN_A_MESSAGE = 4
+
 WORKER_TIMEOUT_SECONDS = 1.0
 DOOR_TIMEOUT_SECONDS = 0.3
 
@@ -145,13 +149,14 @@ class _Envelope(BaseModel):
 
 
 _Id = Annotated[int, Field(strict=True, ge=-(2**63), lt=2**63)]  # a bigint
+_Ids = Annotated[list[_Id], Field(min_length=2)]
 _NoKeywords = Annotated[dict[str, None], Field(max_length=0)]
 # Arguments, keyword arguments, and what else Celery would send when the task has ended.
 _WITHOUT_ID = TypeAdapter(tuple[tuple[()], _NoKeywords, dict[str, None]])
 _WITH_ID = TypeAdapter(tuple[tuple[_Id], _NoKeywords, dict[str, None]])
 _CALLS: dict[str, TypeAdapter[Any]] = {
     RECORD_INTAKE: _WITHOUT_ID,
-    RUN_TASK: _WITH_ID,
+    RUN_TASK: TypeAdapter(tuple[tuple[_Id | _Ids], _NoKeywords, dict[str, None]]),
     KEEP_ALIVE: _WITH_ID,
     EXPIRE: _WITHOUT_ID,
     REPAIR: _WITH_ID,
@@ -175,7 +180,9 @@ _OWN_FORM = re.compile(
     re.ASCII,
 )
 _OWN_BODY = re.compile(
-    rb'\[\[\d{1,18}\], \{\}, \{"callbacks": null, "errbacks": null, "chain": null, "chord": null\}\]', re.ASCII
+    rb"\[\[(?:\d{1,18}|\[\d{1,18}(?:, \d{1,18})*\])\], \{\}, "
+    rb'\{"callbacks": null, "errbacks": null, "chain": null, "chord": null\}\]',
+    re.ASCII,
 )
 
 
@@ -313,6 +320,22 @@ def send_all(app: Celery, name: str, sends: Iterable[tuple[Any, bool]]) -> None:
         for argument, low_priority in sends:
             priority = LOW_PRIORITY if low_priority else 0
             app.send_task(name, args=(argument,), priority=priority, producer=producer, **_SEND_OPTIONS)
+
+
+def send_tasks(app: Celery, tasks: Iterable[tuple[int, bool]]) -> None:
+    """Send RUN_TASK for each (task id, low_priority), in one write, with several ids in a message.
+
+    The threads of the worker that takes a message share its tasks. Raises StoreUnavailable, as `send_all` does.
+    """
+    ids: dict[bool, list[int]] = {False: [], True: []}
+    for task_id, low_priority in tasks:
+        ids[low_priority].append(task_id)
+    messages = [
+        (group[0] if len(group) == 1 else group, low_priority)
+        for low_priority, each in ids.items()
+        for group in (each[begin : begin + IDS_IN_A_MESSAGE] for begin in range(0, len(each), IDS_IN_A_MESSAGE))
+    ]
+    send_all(app, RUN_TASK, messages)
 
 
 class QueueDepth:

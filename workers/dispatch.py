@@ -146,8 +146,12 @@ class Dispatcher:
     def _send(self, tasks: Sequence[QueuedTask], message: str = queue.RUN_TASK) -> None:
         if tasks:
             failpoints.reach("queued_before_send")
+            sends = [(task.id, task.behind) for task in tasks]
             try:
-                queue.send_all(self._app, message, [(task.id, task.behind) for task in tasks])
+                if message == queue.RUN_TASK:
+                    queue.send_tasks(self._app, sends)
+                else:
+                    queue.send_all(self._app, message, sends)
             except StoreUnavailable:
                 self._pool.run(partial(dispatching.unqueue, task_ids=[task.id for task in tasks]))
                 raise
