@@ -20,7 +20,7 @@ from shared.db.core.pool import Connection, Pool
 from shared.db.figures import Tally
 from shared.db.recording import statements, stored_deliveries
 from shared.db.recording.rows import EventRow
-from shared.db.recording.statements import Merge, NewTasks
+from shared.db.recording.statements import Answer, Merge, NewTasks
 from shared.db.recording.stored_deliveries import StoredDelivery
 from shared.db.tasks import events
 from shared.db.tenants import erasing
@@ -87,10 +87,11 @@ def record_chunk(  # noqa: PLR0913 -- each named at the call
     All rows are read before the first is written: in a pipeline nothing waits for PostgreSQL after that. Conversations
     are locked once, at the end, so that all transactions lock several of them in one order.
     """
-    now = statements.begin_writing(conn)
+    now = statements.start_writing(conn)
     prepared = prepared or prepare(conn, chunk, now)
-    items = _without_erased(conn, [item for item in chunk if item.is_event])
+    left = _without_erased(conn, [item for item in chunk if item.is_event])
     recorded = statements.known_events(conn, prepared.ids)
+    items = left()
     new = [item for item in items if item.key not in recorded and prepared.first[item.key] is item]
     repeated = [item for item in items if item.key in recorded or prepared.first[item.key] is not item]
     tenant_ids = _write_new(conn, prepared, new, new_tasks)
@@ -99,7 +100,7 @@ def record_chunk(  # noqa: PLR0913 -- each named at the call
     statements.note_changes(conn, _changed_conversations(new, prepared.tenants), _merges(new, prepared.tenants))
     if seen_types:
         seen_types.note(conn, _webhook_types(items))
-    counts = _tally(prepared, items, new, now)
+    counts = _tally(prepared, items, new, now())
     figures.add(conn, counts, "total")
     if tally is not None:
         tally.merge(counts)
@@ -141,9 +142,8 @@ def record_again(conn: Connection, stored: StoredDelivery) -> None:
 
     The event keeps its row. Raises MalformedEnvelope when the body reads as another event now.
     """
-    now = statements.begin_writing(conn)
     item = _parse_stored(stored)
-    plan = plan_chunk(conn, [item], now)
+    plan = plan_chunk(conn, [item], statements.start_writing(conn))
     if (
         item.problem
         or item.key not in plan.plans
@@ -273,8 +273,8 @@ def _write_new(
 
 def _adopt(conn: Connection, parked: Sequence[StoredDelivery]) -> set[int]:
     """Do the work of parked events as if they came now; their event and delivery rows exist already."""
-    now = statements.begin_writing(conn)
-    plan = plan_chunk(conn, _without_erased(conn, [_parse_stored(each) for each in parked]), now)
+    now = statements.start_writing(conn)
+    plan = plan_chunk(conn, _without_erased(conn, [_parse_stored(each) for each in parked])(), now)
     ids = stored_deliveries.adopt_events(conn, plan.event_rows())
     work = chunk_work(plan, ids)
     write_work(conn, work)
@@ -290,14 +290,19 @@ def _parse_stored(stored: StoredDelivery) -> Parsed:
     return parse(Incoming(delivery=delivery, origin=cast("Origin", stored.origin), entry_id=stored.id))
 
 
-def _without_erased(conn: Connection, items: Sequence[Parsed]) -> list[Parsed]:
-    """Return the deliveries to be recorded. Those of erased companies are counted and leave nothing else behind."""
+def _without_erased(conn: Connection, items: Sequence[Parsed]) -> Answer[list[Parsed]]:
+    """Ask which deliveries are to be recorded. Those of erased companies are counted and leave nothing else behind."""
     companies = [_company(item) for item in items]
-    erased = erasing.erased_among(conn, {company for company in companies if company})
-    if not erased:
-        return list(items)
-    erasing.note_dropped(conn, Counter(company for company in companies if company in erased))
-    return [item for item, company in zip(items, companies, strict=True) if company not in erased]
+    asked = erasing.erased_among(conn, {company for company in companies if company})
+
+    def kept() -> list[Parsed]:
+        erased = asked()
+        if not erased:
+            return list(items)
+        erasing.note_dropped(conn, Counter(company for company in companies if company in erased))
+        return [item for item, company in zip(items, companies, strict=True) if company not in erased]
+
+    return kept
 
 
 def _company(item: Parsed) -> str | None:

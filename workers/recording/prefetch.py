@@ -150,7 +150,7 @@ class BackgroundResult(Generic[T]):
 
 
 def _prepare(conn: Connection, chunk: Sequence[Parsed]) -> PreparedChunk:
-    return prepare(conn, chunk, statements.begin_reading(conn))
+    return prepare(conn, chunk, statements.start_reading(conn))
 
 
 def _incoming(entry: Entry) -> Incoming:

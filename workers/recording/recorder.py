@@ -221,6 +221,7 @@ def _commit_chunk(
         incoming = [each.incoming for each in chunk]
         spool.delete(conn, [each.delivery.id for each in incoming if each.origin != "webhook"])
         statements.unmark_in_flight(conn, [each.entry_id for each in incoming])
+        conn.commit()  # in the same round trip as the statements before it
     queued, with_others = new_tasks.results()
     return queued, with_files | with_others, outcomes, tally
 
