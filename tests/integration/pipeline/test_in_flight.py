@@ -96,7 +96,7 @@ def recorder_of_single_deliveries(harness: Harness) -> recorder.Recorder:
     """Return a recorder with chunks of one delivery, so that it always prefetches the next one."""
     pool, intake = harness.resources.pool, harness.resources.intake
     role = Role(harness.settings.database_url.get_secret_value(), RECORDER, process="this test")
-    reader, top_up = DeliveryReader(pool, intake, 1), harness.resources.dispatcher.send_new
+    reader, send_new = DeliveryReader(pool, intake, 1), harness.resources.dispatcher.send_new
     return recorder.Recorder(pool, intake, role, send_new, reader, count=harness.resources.figures.note_recorded)
 
 
