@@ -54,8 +54,8 @@ def open_recorder(resources: Resources, chunk: int, *, one_thread: bool = False)
     """Return the recorder of the product with another chunk; a profiler sees one thread only."""
     role = Role(resources.settings.database_url.get_secret_value(), RECORDER, process="the benchmark")
     reader = DeliveryReader(resources.pool, resources.intake, chunk, prefetches=not one_thread)
-    top_up, count = resources.dispatcher.top_up, resources.figures.note_recorded
-    return Recorder(resources.pool, resources.intake, role, top_up, reader, count=count)
+    send, count = resources.dispatcher.send_new, resources.figures.note_recorded
+    return Recorder(resources.pool, resources.intake, role, send, reader, count=count)
 
 
 def _shares(profile: cProfile.Profile) -> dict[str, float]:
