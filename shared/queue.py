@@ -257,14 +257,15 @@ class BatchingChannel(Channel):
 
     def _check(self, entry: bytes) -> None:
         """Read an entry as kombu and Celery will. Raises whatever they would, and for a form that `send` never has."""
-        if _is_in_own_form(entry):
+        if is_in_own_form(entry):
             return
         payload = loads(bytes_to_str(entry))
         envelope = _Envelope.model_validate(payload)
         _CALLS[envelope.headers.task].validate_python(self.Message(payload, channel=self).payload)
 
 
-def _is_in_own_form(entry: bytes) -> bool:
+def is_in_own_form(entry: bytes) -> bool:
+    """Whether an entry is a RUN_TASK exactly as `send` writes it. Any other one may be a message as well."""
     found = _OWN_FORM.fullmatch(entry)
     return found is not None and _OWN_BODY.fullmatch(b64decode(found[1])) is not None
 
