@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import threading
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from bench.harness.processes import expect
+from shared import queue
 from shared.db.tasks import dispatching
 from shared.models import Delivery
 from tests.integration.pipeline.harness import NORA, TO_NORA, Harness
+from tests.integration.pipeline.running_worker import running_worker
 
 STATES = "SELECT state, count(*)::int FROM tasks GROUP BY state ORDER BY state"
 
@@ -106,3 +109,18 @@ def test_a_recorder_listens_for_what_follows_and_is_not_woken_for_it(harness: Ha
     assert put.bell_was_silent is False
     assert sum(counts) >= 2
     assert harness.one("SELECT count(DISTINCT tenant_id)::int FROM events WHERE tenant_id = %s", tenant) == 1
+
+
+def test_the_threads_of_a_worker_share_a_message(database: str, redis_db: str, tmp_path: Path) -> None:
+    harness = Harness(database, redis_db, tmp_path, latency_ms=2_000)
+    tenant = harness.tenant("cmp_acme")
+    harness.user(tenant, NORA)
+    record(harness, count=4)
+    app = queue.celery_app(harness.settings)
+    queue.send_tasks(app, [(task_id, False) for task_id in sent(harness)])
+    running = "SELECT count(*)::int FROM tasks WHERE state = 'running'"
+    with running_worker(harness, slots=4):
+        expect(lambda: harness.one(running) == 4, 60.0, "all tasks of the message run at the same time")
+        expect(lambda: harness.sql(STATES) == [("done", 4)], 60.0, "all are done")
+    app.close()
+    harness.close()
