@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 import threading
+from base64 import b64decode
 from collections import defaultdict
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Annotated, Any, Literal
@@ -52,6 +54,10 @@ REDIS_URL_OPTION = "redis_url"
 DROPPED_KEY = "mailroom:dropped_messages"
 #: Redis keeps messages of this priority in a list of their own, which is read when the ordinary list is empty.
 LOW_PRIORITY = 9
+
+#: More in a message cost less, and spread less evenly over several workers. A message costs a worker 0.9 ms of CPU and
+#: its sender 0.8 (measured at 50 a second).
+IDS_IN_A_MESSAGE = 4
 
 WORKER_TIMEOUT_SECONDS = 1.0
 DOOR_TIMEOUT_SECONDS = 0.3
@@ -143,13 +149,14 @@ class _Envelope(BaseModel):
 
 
 _Id = Annotated[int, Field(strict=True, ge=-(2**63), lt=2**63)]  # a bigint
+_Ids = Annotated[list[_Id], Field(min_length=2)]
 _NoKeywords = Annotated[dict[str, None], Field(max_length=0)]
 # Arguments, keyword arguments, and what else Celery would send when the task has ended.
 _WITHOUT_ID = TypeAdapter(tuple[tuple[()], _NoKeywords, dict[str, None]])
 _WITH_ID = TypeAdapter(tuple[tuple[_Id], _NoKeywords, dict[str, None]])
 _CALLS: dict[str, TypeAdapter[Any]] = {
     RECORD_INTAKE: _WITHOUT_ID,
-    RUN_TASK: _WITH_ID,
+    RUN_TASK: TypeAdapter(tuple[tuple[_Id | _Ids], _NoKeywords, dict[str, None]]),
     KEEP_ALIVE: _WITH_ID,
     EXPIRE: _WITHOUT_ID,
     REPAIR: _WITH_ID,
@@ -157,6 +164,26 @@ _CALLS: dict[str, TypeAdapter[Any]] = {
     ERASE_ADDRESS: _WITH_ID,
     NOTIFY: _WITH_ID,
 }
+
+
+#: A message exactly as `send` writes it, with its body; anything else is read and checked in whole. That takes a fifth
+#: of the time of a message (measured).
+_UUID = rb'"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}"'
+_OWN_FORM = re.compile(
+    rb'\{"body": "([A-Za-z0-9+/]+={0,2})", "content-encoding": "utf-8", "content-type": "application/json", "headers": '
+    rb'\{"lang": "py", "task": "mailroom\.run_task", "id": %b, "shadow": null, "eta": null, "expires": null, '
+    rb'"group": null, "group_index": null, "retries": 0, "timelimit": \[null, null\], "root_id": %b, '
+    rb'"parent_id": null, "argsrepr": "-", "kwargsrepr": "-", "origin": "[\w.@-]+", "ignore_result": true, '
+    rb'"replaced_task_nesting": 0, "stamped_headers": null, "stamps": \{\}\}, "properties": \{"correlation_id": %b, '
+    rb'"reply_to": %b, "argsrepr": "-", "kwargsrepr": "-", "delivery_mode": 2, "delivery_info": \{"exchange": "", '
+    rb'"routing_key": "work"\}, "priority": \d, "body_encoding": "base64", "delivery_tag": %b\}\}' % ((_UUID,) * 5),
+    re.ASCII,
+)
+_OWN_BODY = re.compile(
+    rb"\[\[(?:\d{1,18}|\[\d{1,18}(?:, \d{1,18})*\])\], \{\}, "
+    rb'\{"callbacks": null, "errbacks": null, "chain": null, "chord": null\}\]',
+    re.ASCII,
+)
 
 
 class BatchingChannel(Channel):
@@ -230,9 +257,17 @@ class BatchingChannel(Channel):
 
     def _check(self, entry: bytes) -> None:
         """Read an entry as kombu and Celery will. Raises whatever they would, and for a form that `send` never has."""
+        if is_in_own_form(entry):
+            return
         payload = loads(bytes_to_str(entry))
         envelope = _Envelope.model_validate(payload)
         _CALLS[envelope.headers.task].validate_python(self.Message(payload, channel=self).payload)
+
+
+def is_in_own_form(entry: bytes) -> bool:
+    """Whether an entry is a RUN_TASK exactly as `send` writes it. Any other one may be a message as well."""
+    found = _OWN_FORM.fullmatch(entry)
+    return found is not None and _OWN_BODY.fullmatch(b64decode(found[1])) is not None
 
 
 def celery_app(settings: Settings, *, door: bool = False) -> CeleryApp:
@@ -286,6 +321,22 @@ def send_all(app: Celery, name: str, sends: Iterable[tuple[Any, bool]]) -> None:
         for argument, low_priority in sends:
             priority = LOW_PRIORITY if low_priority else 0
             app.send_task(name, args=(argument,), priority=priority, producer=producer, **_SEND_OPTIONS)
+
+
+def send_tasks(app: Celery, tasks: Iterable[tuple[int, bool]]) -> None:
+    """Send RUN_TASK for each (task id, low_priority), in one write, with several ids in a message.
+
+    The threads of the worker that takes a message share its tasks. Raises StoreUnavailable, as `send_all` does.
+    """
+    ids: dict[bool, list[int]] = {False: [], True: []}
+    for task_id, low_priority in tasks:
+        ids[low_priority].append(task_id)
+    messages = [
+        (group[0] if len(group) == 1 else group, low_priority)
+        for low_priority, each in ids.items()
+        for group in (each[begin : begin + IDS_IN_A_MESSAGE] for begin in range(0, len(each), IDS_IN_A_MESSAGE))
+    ]
+    send_all(app, RUN_TASK, messages)
 
 
 class QueueDepth:

@@ -6,6 +6,8 @@ import math
 import os
 import sys
 import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from typing import Any, NoReturn
 
@@ -60,17 +62,25 @@ add_waker(app)
 
 @app.task(name=queue.RECORD_INTAKE)
 def record_intake() -> None:
-    """Record the deliveries that wait in the intake and in the spool."""
+    """Record the deliveries that wait in the intake and in the spool, and those that follow soon."""
+    resources = WorkerProcess.resources
     try:
-        WorkerProcess.resources.recorder.drain()
+        resources.recorder.drain(listen_until=resources.stop)
     except StoreUnavailable as exc:
         log.warning("recording_postponed", reason=str(exc))
 
 
 @app.task(name=queue.RUN_TASK)
-def run(task_id: int) -> None:
-    """Run one task."""
-    run_task(WorkerProcess.resources, STEPS, int(task_id))
+def run(task_ids: int | list[int]) -> None:
+    """Run one task, or several together with other threads of this process."""
+    first, *others = task_ids if isinstance(task_ids, list) else [task_ids]
+    left = [task_id for task_id in others if not WorkerProcess.share(_run_one, task_id)]
+    for task_id in (first, *left):
+        _run_one(task_id)
+
+
+def _run_one(task_id: int) -> None:
+    run_task(WorkerProcess.resources, STEPS, task_id)
 
 
 @app.task(name=queue.KEEP_ALIVE)
@@ -121,6 +131,17 @@ class WorkerProcess:
     threads: int
     resources: Resources
     watchdog: Watchdog
+    executor: ThreadPoolExecutor | None = None
+
+    @classmethod
+    def share(cls, function: Callable[[int], None], argument: int) -> bool:
+        """Have another thread of Celery's pool call the function; False without threads, or when they stop."""
+        if cls.executor is None:
+            return False
+        with suppress(RuntimeError):  # it takes no more
+            cls.executor.submit(function, argument)
+            return True
+        return False
 
     @classmethod
     def runs_tasks(cls) -> bool:
@@ -164,8 +185,9 @@ def open_child(**_: Any) -> None:
 
 
 @signals.worker_ready.connect
-def begin(**_: Any) -> None:
+def begin(sender: Any, **_: Any) -> None:
     """Start heartbeat and watchdog once the process can take tasks."""
+    WorkerProcess.executor = getattr(sender.pool, "executor", None)
     if WorkerProcess.runs_tasks():
         WorkerProcess.resources.heartbeat.start()
         if WorkerProcess.takes_work:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from functools import partial
 from typing import Generic, TypeVar
@@ -48,6 +48,14 @@ class Dispatcher:
         self._worker_slots = _Remembered(lambda: pool.run_autocommit(capacity.worker_slots))
         self.has_endpoints = _Remembered(lambda: pool.run_autocommit(endpoints.has_any))
 
+    def send_new(self, queued: Sequence[int], tenant_ids: Iterable[int]) -> None:
+        """Send new tasks that their transaction queued, and then top up. Never raises: the sweeper comes later."""
+        try:
+            self._send([QueuedTask(id=task_id) for task_id in queued])
+        except StoreUnavailable as exc:
+            log.warning("dispatch_postponed", reason=str(exc))
+        self.top_up(tenant_ids)
+
     def top_up(self, tenant_ids: Iterable[int]) -> None:
         """Send the due tasks of these tenants, as far as the workers have room. Never raises: the sweeper comes later.
 
@@ -63,6 +71,8 @@ class Dispatcher:
 
     def send_round(self) -> int:
         """Send due tasks of all tenants in fair turns and return their number. Raises StoreUnavailable."""
+        if not self._pool.run_autocommit(dispatching.has_due):
+            return 0
         waiting = self._queue_depth.count()
         return self._dispatch(lambda conn: dispatching.queue_round(conn, waiting=waiting))
 
@@ -173,14 +183,21 @@ class Dispatcher:
 
     def _dispatch(self, pick: Callable[[Connection], list[QueuedTask]], message: str = queue.RUN_TASK) -> int:
         picked = self._pool.run(pick)
-        if picked:
-            failpoints.reach("queued_before_send")
-            try:
-                queue.send_all(self._app, message, [(task.id, task.behind) for task in picked])
-            except StoreUnavailable:
-                self._pool.run(partial(dispatching.unqueue, task_ids=[task.id for task in picked]))
-                raise
+        self._send(picked, message)
         return len(picked)
+
+    def _send(self, tasks: Sequence[QueuedTask], message: str = queue.RUN_TASK) -> None:
+        if tasks:
+            failpoints.reach("queued_before_send")
+            sends = [(task.id, task.behind) for task in tasks]
+            try:
+                if message == queue.RUN_TASK:
+                    queue.send_tasks(self._app, sends)
+                else:
+                    queue.send_all(self._app, message, sends)
+            except StoreUnavailable:
+                self._pool.run(partial(dispatching.unqueue, task_ids=[task.id for task in tasks]))
+                raise
 
 
 class _Choice:

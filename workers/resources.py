@@ -102,7 +102,7 @@ def open_resources(
             pool,
             intake,
             role,
-            dispatcher.top_up,
+            dispatcher.send_new,
             DeliveryReader(pool, intake),
             count=figures.note_recorded,
             publish=dispatcher.publish,

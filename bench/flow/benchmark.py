@@ -10,6 +10,7 @@ from bench.flow.backlogs import PROMISED_SECONDS, drain, event_beside_backlogs
 from bench.flow.comparison import Length, compare
 from bench.flow.fixed_rate import MemoryOverTime, is_steady, steady
 from bench.flow.fixture import BUDGET, TENANTS, fixture
+from bench.flow.footprint import footprint, footprint_table
 from bench.harness.benchmark import Benchmark, report, timed
 from bench.harness.servers import both_servers
 
@@ -90,6 +91,9 @@ def flow(*, quick: bool) -> Figures:
             crowd = _fairness(servers, folder, "crowd", tenants=size.busy_tenants, each=50)
         with timed(took, "downloads"):
             files, of_files = _downloads(servers, folder, size)
+        with timed(took, "footprint"):
+            counts = footprint(servers, folder)
+            report(footprint_table(counts))
         with timed(took, "beside"):
             others = compare(servers, folder, size.compared, peers=size.peers)
     verdicts = [verdict, of_backlog, noisy.pop("verdict"), crowd.pop("verdict"), of_files]
@@ -111,8 +115,10 @@ def flow(*, quick: bool) -> Figures:
         "noisy_tenant": noisy,
         "many_backlogs": crowd,
         "downloads": files,
+        "footprint": counts,
         "beside": others["trials"],
         "titles": others["titles"],
+        **others["ratios"],
         "left_out": others["left_out"],
         "took_seconds": took,
         "note": NOTE,

@@ -20,7 +20,7 @@ from bench.harness.usage import CpuByKind, memory_mb
 from bench.peers.install import NotInstalled
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterable, Iterator, Mapping
     from contextlib import AbstractContextManager
     from pathlib import Path
 
@@ -33,6 +33,14 @@ WARM_UP = (10, 2.0)
 REFUSED, UNANSWERED = 0.05, 0.05
 #: Share of the webhooks that are delivered twice.
 TWICE = 0.1
+#: Name, trial and figure of each ratio, and which of the peers' figures is the best one.
+RATIOS: tuple[tuple[str, str, str, Callable[[Iterable[float]], float]], ...] = (
+    ("cpu_at_20_ratio", "steady_20_a_second", "cpu_seconds_per_1000", min),
+    ("cpu_at_50_ratio", "steady_50_a_second", "cpu_seconds_per_1000", min),
+    ("change_p50_ratio", "steady_50_a_second", "action_p50_ms", min),
+    ("change_p99_ratio", "steady_50_a_second", "action_p99_ms", min),
+    ("backlog_ratio", "backlog", "changes_per_second", max),
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -62,9 +70,29 @@ def compare(servers: Servers, folder: Path, length: Length, *, peers: bool) -> d
     return {
         "trials": {trial: {"contestants": systems} for trial, systems in rows.items()},
         "titles": {peer.name: peer.title for peer in PEERS if peer.name in rows["troubled"]},
+        "ratios": ratios(rows),
         "left_out": left_out,
         "broken": [problem for trial in rows for problem in violations(trial, rows[trial][OURS])],
     }
+
+
+def ratios(trials: Mapping[str, Mapping[str, Mapping[str, Any]]]) -> dict[str, float]:
+    """Return our figures by the best peer's: CPU and latencies below 1 and the backlog's rate above 1 are better.
+
+    A trial without peers has none.
+    """
+    return {
+        name: _to_best(trials[trial], figure, best) for name, trial, figure, best in RATIOS if _has_peers(trials, trial)
+    }
+
+
+def _has_peers(trials: Mapping[str, Mapping[str, Any]], trial: str) -> bool:
+    return OURS in trials.get(trial, {}) and len(trials[trial]) > 1
+
+
+def _to_best(systems: Mapping[str, Mapping[str, Any]], figure: str, best: Callable[[Iterable[float]], float]) -> float:
+    peers = [float(each[figure]) for name, each in systems.items() if name != OURS]
+    return round(float(systems[OURS][figure]) / best(peers), 3)
 
 
 def violations(trial: str, figures: dict[str, Any]) -> list[str]:

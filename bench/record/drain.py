@@ -54,9 +54,8 @@ def open_recorder(resources: Resources, chunk: int, *, one_thread: bool = False)
     """Return the recorder of the product with another chunk; a profiler sees one thread only."""
     role = Role(resources.settings.database_url.get_secret_value(), RECORDER, process=resources.name)
     reader = DeliveryReader(resources.pool, resources.intake, chunk, prefetches=not one_thread)
-    top_up, count = resources.dispatcher.top_up, resources.figures.note_recorded
-    publish = resources.dispatcher.publish
-    return Recorder(resources.pool, resources.intake, role, top_up, reader, count=count, publish=publish)
+    send, count, publish = resources.dispatcher.send_new, resources.figures.note_recorded, resources.dispatcher.publish
+    return Recorder(resources.pool, resources.intake, role, send, reader, count=count, publish=publish)
 
 
 def _shares(profile: cProfile.Profile) -> dict[str, float]:

@@ -113,13 +113,22 @@ class Intake:
         return [[stream for _, stream in each] for each in sorted(divisions.values(), key=min)]
 
     def read(
-        self, stream: str = STREAM, *, after: str = "0", max_entries: int = 200, max_bytes: int = 4 * 2**20
+        self,
+        stream: str = STREAM,
+        *,
+        after: str = "0",
+        max_entries: int = 200,
+        max_bytes: int = 4 * 2**20,
+        wait_seconds: float = 0.0,
     ) -> list[Entry]:
-        """The oldest entries behind `after`, up to the first that fills `max_bytes`; they stay until deleted."""
+        """The oldest entries behind `after`, up to the first that fills `max_bytes`; they stay until deleted.
+
+        Without any, wait so long for the next one. It must be less than the client waits for an answer.
+        """
         entries: list[Entry] = []
         size, last = 0, parse_entry_name(after)[1]
         while size < max_bytes and (wanted := min(CHUNK, max_entries - len(entries))) > 0:
-            chunk = self._read_after(stream, last, wanted)
+            chunk = self._read_after(stream, last, wanted, 0.0 if entries else wait_seconds)
             entries += chunk
             if len(chunk) < wanted:
                 break
@@ -135,14 +144,26 @@ class Intake:
                 yield chunk
                 last = parse_entry_name(chunk[-1].entry_id)[1]
 
-    def delete(self, entries: Iterable[str]) -> None:
-        """Remove entries whose deliveries are recorded; also while Redis is full."""
+    def delete(self, entries: Iterable[str], *, silent_seconds: float = 0.0) -> None:
+        """Remove entries whose deliveries are recorded; also while Redis is full.
+
+        `silent_seconds`: the bell stays rung for so long, because the caller listens to the only stream itself.
+        """
         ids: defaultdict[str, list[str]] = defaultdict(list)
         for stream, entry_id in map(parse_entry_name, entries):
             ids[stream].append(entry_id)
+        if not ids:
+            return
         with _translated():
+            pipeline = self._redis.pipeline(transaction=False)
             for stream, of_stream in ids.items():
-                self._redis.xdel(stream, *of_stream)
+                pipeline.xdel(stream, *of_stream)
+            if silent_seconds:
+                pipeline.set(BELL, "1", px=int(silent_seconds * 1000))
+            deleted = pipeline.execute(raise_on_error=False)[: len(ids)]  # a full Redis refuses to ring, and deletes
+        for answer in deleted:
+            if isinstance(answer, Exception):
+                raise _unavailable(answer)
 
     def forget(self, stream: str) -> None:
         """Forget an empty stream of another division; nothing happens to one with entries, or to ours."""
@@ -191,9 +212,10 @@ class Intake:
         """Close the connections."""
         self._redis.close()
 
-    def _read_after(self, stream: str, entry_id: str, count: int) -> list[Entry]:
+    def _read_after(self, stream: str, entry_id: str, count: int, wait_seconds: float = 0.0) -> list[Entry]:
+        block = int(wait_seconds * 1000) or None  # 0 would wait without end
         with _translated():
-            answer: Any = self._redis.xread({stream: entry_id}, count=count)
+            answer: Any = self._redis.xread({stream: entry_id}, count=count, block=block)
         read = [read_entry(name, fields) for _, entries in answer for name, fields in entries]
         if stream == STREAM:
             return read

@@ -146,6 +146,10 @@ class Attempt:
         """Run `work` in one transaction."""
         return self.resources.pool.run(work)
 
+    def in_autocommit(self, work: Callable[[Connection], T]) -> T:
+        """Run `work`, whose single statement is a transaction of its own."""
+        return self.resources.pool.run_autocommit(work)
+
     def in_locked_conversation(self, work: Callable[[Connection], T]) -> T:
         """Run `work` in one transaction, with the conversation locked and the lease checked. Raises Fenced."""
 

@@ -18,6 +18,7 @@ from shared.db.tasks import events, leases
 from shared.errors import BudgetExhausted, Fenced, MailroomError, NeedsReconnect, NotYet, StoreUnavailable
 from shared.models import Task
 from shared.process import tracing
+from shared.process.logs import log_each
 from shared.process.scrub import hide
 from workers.attempts.attempt import Attempt, Step
 from workers.attempts.breaker import is_outage, run_probes
@@ -101,7 +102,8 @@ def _run(attempt: Attempt, step: Step) -> None:
             spent = round(1000 * (time.monotonic() - began))
             work_metrics.ATTEMPTS.labels(task.kind, state, code or "").inc()
             tracing.note(outcome=f"task_{state}", code=code)
-            log.info(f"task_{state}", kind=task.kind, code=code, attempt=task.attempts, milliseconds=spent)
+            line = {"event": f"task_{state}", **_ids(task), "kind": task.kind, "code": code}
+            log_each([line | {"attempt": task.attempts, "milliseconds": spent}])
     except Fenced:
         log.warning("fenced", kind=task.kind, epoch=task.lease_epoch)
         attempt.transaction(lambda conn: leases.release(conn, task))

@@ -51,6 +51,9 @@ F = TypeVar("F", bound=Facts)
 class ConversationChange(Protocol[F]):
     """The parts of a change that depend on its kind: its rows, its decisions and its call to Front."""
 
+    def begin_undisputed(self, conn: Connection, task: Task) -> F | None:
+        """Record the intent if our rows show nothing that may stand against it; else do nothing and return None."""
+
     def load_facts(self, conn: Connection, task: Task) -> F:
         """Read our rows; lock task and conversation until the transaction ends. Raises Fenced."""
 
@@ -108,6 +111,10 @@ def make_change(attempt: Attempt, change: ConversationChange[F]) -> None:
 
 
 def _make(attempt: Attempt, change: ConversationChange[F]) -> None:
+    task = attempt.task
+    if task.is_live and (begun := attempt.in_autocommit(lambda conn: change.begin_undisputed(conn, task))):
+        _write(attempt, change, begun)
+        return
     facts, decision, snapshot = attempt.transaction(lambda conn: _decide(conn, attempt, change))
     if snapshot:
         if settled := change.decide_from_front(facts, _observe(attempt, change, facts, snapshot)):

@@ -20,7 +20,7 @@ from shared.db.core.pool import Connection, Pool
 from shared.db.figures import Tally
 from shared.db.recording import statements, stored_deliveries
 from shared.db.recording.rows import EventRow
-from shared.db.recording.statements import Merge
+from shared.db.recording.statements import Answer, Merge, NewTasks
 from shared.db.recording.stored_deliveries import StoredDelivery
 from shared.db.tasks import events
 from shared.db.tenants import erasing
@@ -73,8 +73,11 @@ def record_chunk(  # noqa: PLR0913 -- each named at the call
     seen_types: SeenTypes | None = None,
     outcomes: list[Outcome] | None = None,
     tally: Tally | None = None,
+    new_tasks: NewTasks | None = None,
 ) -> set[int]:
-    """Record the chunk and return the ids of the tenants that have new work.
+    """Record the chunk and return the ids of the tenants that have new work: files alone, with `new_tasks`.
+
+    Those then queue other tasks, which the caller sends after the commit.
 
     `prepared` is the result of `prepare` for this chunk, if there is one. Events that were recorded since and companies
     that were erased since are left out. If another row that it refers to is gone, a foreign key is violated. The caller
@@ -85,19 +88,20 @@ def record_chunk(  # noqa: PLR0913 -- each named at the call
     All rows are read before the first is written: in a pipeline nothing waits for PostgreSQL after that. Conversations
     are locked once, at the end, so that all transactions lock several of them in one order.
     """
-    now = statements.begin_writing(conn)
+    now = statements.start_writing(conn)
     prepared = prepared or prepare(conn, chunk, now)
-    items = _without_erased(conn, [item for item in chunk if item.is_event])
+    left = _without_erased(conn, [item for item in chunk if item.is_event])
     recorded = statements.known_events(conn, prepared.ids)
+    items = left()
     new = [item for item in items if item.key not in recorded and prepared.first[item.key] is item]
     repeated = [item for item in items if item.key in recorded or prepared.first[item.key] is not item]
-    tenant_ids = _write_new(conn, prepared, new)
+    tenant_ids = _write_new(conn, prepared, new, new_tasks)
     ids = {**prepared.ids, **recorded}
     statements.insert_deliveries(conn, [delivery_row(item, ids[item.key]) for item in repeated])
     statements.note_changes(conn, _changed_conversations(new, prepared.tenants), _merges(new, prepared.tenants))
     if seen_types:
         seen_types.note(conn, _webhook_types(items))
-    counts = _tally(prepared, items, new, now)
+    counts = _tally(prepared, items, new, now())
     figures.add(conn, counts, "total")
     if tally is not None:
         tally.merge(counts)
@@ -139,9 +143,8 @@ def record_again(conn: Connection, stored: StoredDelivery) -> None:
 
     The event keeps its row. Raises MalformedEnvelope when the body reads as another event now.
     """
-    now = statements.begin_writing(conn)
     item = _parse_stored(stored)
-    plan = plan_chunk(conn, [item], now)
+    plan = plan_chunk(conn, [item], statements.start_writing(conn))
     if (
         item.problem
         or item.key not in plan.plans
@@ -250,7 +253,9 @@ def _outcome(event: str, item: Parsed, event_id: int | None, tenants: Mapping[st
     }
 
 
-def _write_new(conn: Connection, prepared: PreparedChunk, new: Iterable[Parsed]) -> set[int]:
+def _write_new(
+    conn: Connection, prepared: PreparedChunk, new: Iterable[Parsed], new_tasks: NewTasks | None
+) -> set[int]:
     """Write all rows of the new events, and return the ids of the tenants that have work by them."""
     left_out = set(prepared.ids.values()) - {prepared.ids[item.key] for item in new}
     tenant_ids: set[int] = set()
@@ -260,17 +265,17 @@ def _write_new(conn: Connection, prepared: PreparedChunk, new: Iterable[Parsed])
         if rows.ids:
             statements.insert_events(conn, rows.ids, rows.events)
             statements.insert_deliveries(conn, rows.deliveries)
-            write_work(conn, rows.work)
+            write_work(conn, rows.work, new_tasks)
         written.append(rows.work)
-        tenant_ids |= rows.work.tenant_ids()
+        tenant_ids |= rows.work.tenant_ids(files_only=new_tasks is not None)
     announce(conn, written)
     return tenant_ids
 
 
 def _adopt(conn: Connection, parked: Sequence[StoredDelivery]) -> set[int]:
     """Do the work of parked events as if they came now; their event and delivery rows exist already."""
-    now = statements.begin_writing(conn)
-    plan = plan_chunk(conn, _without_erased(conn, [_parse_stored(each) for each in parked]), now)
+    now = statements.start_writing(conn)
+    plan = plan_chunk(conn, _without_erased(conn, [_parse_stored(each) for each in parked])(), now)
     ids = stored_deliveries.adopt_events(conn, plan.event_rows())
     work = chunk_work(plan, ids)
     write_work(conn, work)
@@ -286,14 +291,19 @@ def _parse_stored(stored: StoredDelivery) -> Parsed:
     return parse(Incoming(delivery=delivery, origin=cast("Origin", stored.origin), entry_id=stored.id))
 
 
-def _without_erased(conn: Connection, items: Sequence[Parsed]) -> list[Parsed]:
-    """Return the deliveries to be recorded. Those of erased companies are counted and leave nothing else behind."""
+def _without_erased(conn: Connection, items: Sequence[Parsed]) -> Answer[list[Parsed]]:
+    """Ask which deliveries are to be recorded. Those of erased companies are counted and leave nothing else behind."""
     companies = [_company(item) for item in items]
-    erased = erasing.erased_among(conn, {company for company in companies if company})
-    if not erased:
-        return list(items)
-    erasing.note_dropped(conn, Counter(company for company in companies if company in erased))
-    return [item for item, company in zip(items, companies, strict=True) if company not in erased]
+    asked = erasing.erased_among(conn, {company for company in companies if company})
+
+    def kept() -> list[Parsed]:
+        erased = asked()
+        if not erased:
+            return list(items)
+        erasing.note_dropped(conn, Counter(company for company in companies if company in erased))
+        return [item for item, company in zip(items, companies, strict=True) if company not in erased]
+
+    return kept
 
 
 def _company(item: Parsed) -> str | None:

@@ -52,12 +52,12 @@ class DeliveryReader:
         self._next: BackgroundResult[Batch] = BackgroundResult()
         self._prefetched_ids: list[str] = []
 
-    def read_intake(self, suspects: Suspects, stream: str) -> Batch:
-        """Read the next entries of the stream. A thread prepares the batch after them while PostgreSQL writes these.
+    def read_intake(self, suspects: Suspects, stream: str, *, wait_seconds: float = 0.0) -> Batch:
+        """Read the next entries of the stream; without any, wait so long for the next one.
 
-        Call `drop_prefetched` between two streams.
+        A thread prepares the batch after them while PostgreSQL writes these. Call `drop_prefetched` between streams.
         """
-        batch = self._next.take() or self._read_after(suspects, stream, after="0")
+        batch = self._next.take() or self._read_after(suspects, stream, after="0", wait_seconds=wait_seconds)
         self._prefetched_ids = []
         if batch.may_be_more and self._prefetches:
             batch = self._with_rows(batch)  # before the next batch: events get their ids in the order they came
@@ -78,7 +78,8 @@ class DeliveryReader:
     def mark_and_parse(self, incoming: Sequence[Incoming]) -> list[Parsed]:
         """Mark the deliveries as in flight, commit that, and parse them."""
         if incoming:
-            self._pool.run(lambda conn: statements.mark_in_flight(conn, [each.entry_id for each in incoming]))
+            entry_ids = [each.entry_id for each in incoming]
+            self._pool.run_autocommit(lambda conn: statements.mark_in_flight(conn, entry_ids))
         return [parse(each) for each in incoming]
 
     def drop_prefetched(self) -> list[str]:
@@ -102,8 +103,11 @@ class DeliveryReader:
     def _prefetch(self, suspects: Suspects, stream: str, *, after: str) -> Batch:
         return self._with_rows(self._read_after(suspects, stream, after=after, is_prefetch=True))
 
-    def _read_after(self, suspects: Suspects, stream: str, *, after: str, is_prefetch: bool = False) -> Batch:
-        incoming = [_incoming(entry) for entry in self._intake.read(stream, after=after, max_entries=self._size)]
+    def _read_after(
+        self, suspects: Suspects, stream: str, *, after: str, wait_seconds: float = 0.0, is_prefetch: bool = False
+    ) -> Batch:
+        entries = self._intake.read(stream, after=after, max_entries=self._size, wait_seconds=wait_seconds)
+        incoming = [_incoming(entry) for entry in entries]
         unsuspected = _without_suspects(incoming, suspects)
         if is_prefetch:
             self._prefetched_ids = [each.entry_id for each in unsuspected]
@@ -146,7 +150,7 @@ class BackgroundResult(Generic[T]):
 
 
 def _prepare(conn: Connection, chunk: Sequence[Parsed]) -> PreparedChunk:
-    return prepare(conn, chunk, statements.begin_reading(conn))
+    return prepare(conn, chunk, statements.start_reading(conn))
 
 
 def _incoming(entry: Entry) -> Incoming:

@@ -14,6 +14,7 @@ from isal import isal_zlib
 from shared.db.core.pool import Connection
 from shared.db.recording import statements
 from shared.db.recording.rows import DeliveryRow, EventRow, TaskRow
+from shared.db.recording.statements import Answer
 from shared.errors import MalformedEnvelope
 from shared.front.envelope import is_known
 from shared.models import EventKey, Message, Owners, Plan, Tenant
@@ -72,20 +73,24 @@ class PreparedChunk(NamedTuple):
     groups: Sequence[RowGroup]
 
 
-def prepare(conn: Connection, chunk: Sequence[Parsed], now: datetime) -> PreparedChunk:
+def prepare(conn: Connection, chunk: Sequence[Parsed], now: Answer[datetime]) -> PreparedChunk:
     """Plan the chunk and make its rows. `record_chunk` leaves out the events that were recorded since."""
+    keys = sorted({item.key for item in chunk if item.is_event})
+    drawn = statements.new_event_ids(conn, len(keys))
     plan = plan_chunk(conn, chunk, now)
-    keys = sorted(plan.first)
-    ids = dict(zip(keys, statements.new_event_ids(conn, len(keys)), strict=True))
+    ids = dict(zip(keys, drawn(), strict=True))
     groups = [_row_group(plan, keys[begin : begin + GROUP_SIZE], ids) for begin in range(0, len(keys), GROUP_SIZE)]
     return PreparedChunk(first=plan.first, tenants=plan.tenants, ids=ids, groups=groups)
 
 
-def plan_chunk(conn: Connection, chunk: Sequence[Parsed], now: datetime) -> ChunkPlan:
-    """Find each event's tenant, and plan the work that follows from its message."""
+def plan_chunk(conn: Connection, chunk: Sequence[Parsed], now: Answer[datetime]) -> ChunkPlan:
+    """Find each event's tenant, and plan the work that follows from its message.
+
+    The time is taken when the tenants are known: in a pipeline it has come with them.
+    """
     first = {item.key: item for item in reversed(chunk) if item.is_event}
     tenants = statements.tenants_of(conn, {item.envelope.company_id for item in first.values()})
-    return ChunkPlan(first=first, tenants=tenants, plans=_plans(conn, first.values(), tenants, now))
+    return ChunkPlan(first=first, tenants=tenants, plans=_plans(conn, first.values(), tenants, now()))
 
 
 def find_owners(conn: Connection, messages: Iterable[tuple[Tenant, Message]]) -> dict[int, Owners]:

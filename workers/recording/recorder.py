@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import gc
 import math
+import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
@@ -20,6 +21,7 @@ from shared.db.core.locks import Role
 from shared.db.core.pool import Connection, Pool
 from shared.db.figures import Tally
 from shared.db.recording import spool, statements
+from shared.db.recording.statements import NewTasks
 from shared.errors import StoreUnavailable
 from shared.intake.client import Intake
 from shared.intake.streams import ALL_STREAMS, STREAM, parse_entry_name
@@ -38,9 +40,17 @@ DEADLY_TRIES = 5
 LIVE_CHUNK = 50
 #: The pause between two runs of the garbage collector while recording.
 GC_EVERY_SECONDS = 60.0
+#: After the last delivery, a recorder listens to the intake itself for so long. Nobody need wake it meanwhile, which
+#: would cost a Celery message and its first looks at PostgreSQL each time.
+LISTEN_SECONDS = 1.0
+#: The bell stays rung for longer than that. If the recorder dies while it listens, the bell falls silent after this.
+SILENT_SECONDS = 2.5
+#: The pause between two looks into the spool while deliveries come.
+SPOOL_EVERY_SECONDS = 1.0
 log = structlog.get_logger()
 
-TopUp = Callable[[set[int]], None]
+#: Sends the tasks of these ids, which are queued, and due tasks of these tenants.
+Dispatch = Callable[[Sequence[int], set[int]], None]
 Count = Callable[[Tally], None]
 
 
@@ -52,7 +62,7 @@ class Recorder:
         pool: Pool,
         intake: Intake,
         role: Role,
-        top_up: TopUp,
+        dispatch: Dispatch,
         reader: DeliveryReader,
         *,
         count: Count,
@@ -62,18 +72,22 @@ class Recorder:
         self._intake = intake
         self._reader = reader
         self._role = role
-        self._top_up = top_up
+        self._dispatch = dispatch
         self._count = count
         self._publish = publish
         self._survived: set[str] = set()
         self._seen_types = SeenTypes()
+        self._spool_due = -math.inf
+        self._stop: threading.Event | None = None
 
-    def drain(self, *, max_seconds: float = math.inf) -> int:
+    def drain(self, *, max_seconds: float = math.inf, listen_until: threading.Event | None = None) -> int:
         """Record until nothing waits, or for about `max_seconds`, and return the number of deliveries.
 
-        Streams at which other recorders are at work are left to them. Raises StoreUnavailable when PostgreSQL or Redis
-        is away; then nothing is lost and nothing is consumed.
+        With `listen_until`, wait at the only stream for the next delivery, unless none comes for LISTEN_SECONDS or the
+        event is set. Streams at which other recorders are at work are left to them. Raises StoreUnavailable when
+        PostgreSQL or Redis is away; then nothing is lost and nothing is consumed.
         """
+        self._stop = listen_until
         until, total = time.monotonic() + max_seconds, 0
         while not self._intake.has_one_stream:
             count = self._drain_divisions(until)
@@ -113,6 +127,7 @@ class Recorder:
         self._take_back_survived_tries()
         marked = self._pool.run(statements.tries_in_flight)
         suspects = {name: tries for name, tries in marked.items() if parse_entry_name(name)[0] == stream}
+        self._spool_due = -math.inf
         try:
             return self._record_all(stream, suspects, until)
         finally:
@@ -137,7 +152,7 @@ class Recorder:
         spooled, may_be_more = self._record_spooled(suspects) if stream == STREAM else (0, False)
         if may_be_more:
             return spooled, False  # the whole backlog before the intake is read: Redis may still be away
-        if count := self._record_intake(stream, suspects):
+        if count := self._record_intake(stream, suspects, wait_seconds=LISTEN_SECONDS if self._listens() else 0.0):
             return spooled + count, False
         self._intake.stop_bell()
         if count := self._record_intake(stream, suspects):
@@ -145,17 +160,26 @@ class Recorder:
         self._unmark_vanished(suspects)
         return spooled, True
 
-    def _record_intake(self, stream: str, suspects: dict[str, int]) -> int:
-        batch = self._reader.read_intake(suspects, stream)
+    def _listens(self) -> bool:
+        """Whether to wait for the next delivery. With several streams, one of another would wait meanwhile."""
+        return self._stop is not None and not self._stop.is_set() and self._intake.has_one_stream
+
+    def _record_intake(self, stream: str, suspects: dict[str, int], *, wait_seconds: float = 0.0) -> int:
+        batch = self._reader.read_intake(suspects, stream, wait_seconds=wait_seconds)
         self._record(batch, suspects)
         if batch.incoming:
             failpoints.reach("recorded_before_delete")
-        self._intake.delete(each.entry_id for each in batch.incoming)
+        silent_seconds = SILENT_SECONDS if self._listens() else 0.0
+        self._intake.delete((each.entry_id for each in batch.incoming), silent_seconds=silent_seconds)
         return len(batch.incoming)
 
     def _record_spooled(self, suspects: dict[str, int]) -> tuple[int, bool]:
+        if (now := time.monotonic()) < self._spool_due:
+            return 0, False
         batch = self._reader.read_spool(suspects)
         self._record(batch, suspects)
+        if not batch.may_be_more:
+            self._spool_due = now + SPOOL_EVERY_SECONDS
         return len(batch.incoming), batch.may_be_more
 
     def _record(self, batch: Batch, suspects: dict[str, int]) -> None:
@@ -190,12 +214,12 @@ class Recorder:
         began = datetime.now(UTC)
         once = iter([prepared])  # a repeated transaction prepares anew
         with work_metrics.CHUNK_SECONDS.time():
-            tenant_ids, outcomes, tally = self._pool.run(
+            queued, tenant_ids, outcomes, tally = self._pool.run(
                 lambda conn: _commit_chunk(conn, chunk, next(once, None), self._seen_types)
             )
         work_metrics.RECORDED.inc(len(chunk))
         failpoints.reach("recorded_before_dispatch")
-        self._top_up(tenant_ids)
+        self._dispatch(queued, tenant_ids)
         if len(chunk) <= LIVE_CHUNK:
             self._publish()
         log_each(outcomes)
@@ -227,15 +251,26 @@ class Recorder:
 
 def _commit_chunk(
     conn: Connection, chunk: Sequence[Parsed], prepared: PreparedChunk | None, seen_types: SeenTypes
-) -> tuple[set[int], list[Outcome], Tally]:
+) -> tuple[list[int], set[int], list[Outcome], Tally]:
     outcomes: list[Outcome] = []
     tally = Tally()
+    new_tasks = NewTasks()
     with conn.pipeline():  # waits only for results that are needed
-        tenant_ids = record_chunk(conn, chunk, prepared=prepared, seen_types=seen_types, outcomes=outcomes, tally=tally)
+        with_files = record_chunk(
+            conn,
+            chunk,
+            prepared=prepared,
+            seen_types=seen_types,
+            outcomes=outcomes,
+            tally=tally,
+            new_tasks=new_tasks,
+        )
         incoming = [each.incoming for each in chunk]
         spool.delete(conn, [each.delivery.id for each in incoming if each.origin != "webhook"])
         statements.unmark_in_flight(conn, [each.entry_id for each in incoming])
-    return tenant_ids, outcomes, tally
+        conn.commit()  # in the same round trip as the statements before it
+    queued, with_others = new_tasks.results()
+    return queued, with_files | with_others, outcomes, tally
 
 
 @contextmanager

@@ -14,6 +14,7 @@ from shared.db.host import outbox
 from shared.db.host.outbox import OutboxRow
 from shared.db.recording import statements
 from shared.db.recording.rows import ActionRow, AttachmentRow, RecipientRow, TaskRow, recipients_json
+from shared.db.recording.statements import NewTasks
 from shared.db.tasks import reruns
 from shared.front.envelope import INBOUND
 from shared.models import Plan
@@ -57,9 +58,11 @@ class WorkRows(NamedTuple):
             complete=[(at, row) for at, row in self.complete if row.event_id not in event_ids],
         )
 
-    def tenant_ids(self) -> set[int]:
-        """Return the ids of the tenants that have tasks among these rows."""
-        rows: Iterable[AttachmentRow | TaskRow] = chain(self.attachments, self.tasks)
+    def tenant_ids(self, *, files_only: bool = False) -> set[int]:
+        """Return the ids of the tenants that have tasks, or files to store, among these rows."""
+        rows: Iterable[AttachmentRow | TaskRow] = (
+            self.attachments if files_only else chain(self.attachments, self.tasks)
+        )
         return {row.tenant_id for row in rows if row.tenant_id is not None}
 
 
@@ -85,11 +88,17 @@ def work_rows(events: Sequence[PlannedEvent]) -> WorkRows:
     )
 
 
-def write_work(conn: Connection, rows: WorkRows) -> None:
-    """Insert the rows; each attachment gets a task that stores it."""
+def write_work(conn: Connection, rows: WorkRows, new_tasks: NewTasks | None = None) -> None:
+    """Insert the rows; each attachment gets a task that stores it.
+
+    With `new_tasks`, the caller sends those of the tasks that are queued by it.
+    """
     statements.insert_attachments(conn, rows.attachments, live_events=rows.live_events)
     statements.insert_actions(conn, rows.actions)
-    statements.insert_tasks(conn, rows.tasks, live_events=rows.live_events)
+    if new_tasks:
+        new_tasks.insert(conn, rows.tasks, live_events=rows.live_events)
+    else:
+        statements.insert_tasks(conn, rows.tasks, live_events=rows.live_events)
 
 
 def announce(conn: Connection, rows: Iterable[WorkRows]) -> None:

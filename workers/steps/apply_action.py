@@ -15,6 +15,7 @@ from workers.changes.change import make_change
 from workers.changes.precedence import (
     API_SOURCES,
     CHANGE_WEBHOOKS,
+    FRESH_SECONDS,
     SHORT_SNAPSHOT_SECONDS,
     SNAPSHOT_SECONDS,
     STATUS_AFTER,
@@ -37,6 +38,9 @@ class _PlannedChange:
     """The change of a planned action. The event named the conversation by `recorded_conversation_id`."""
 
     recorded_conversation_id: str
+
+    def begin_undisputed(self, conn: Connection, task: Task) -> ActionFacts | None:
+        return actions.begin_undisputed(conn, task, fresh_seconds=FRESH_SECONDS)
 
     def load_facts(self, conn: Connection, task: Task) -> ActionFacts:
         return actions.lock_action(conn, task, changes=CHANGE_WEBHOOKS, api_sources=API_SOURCES)

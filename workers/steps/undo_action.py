@@ -37,6 +37,9 @@ def undo_action(attempt: Attempt) -> None:
 class _Undo:
     """The change that undoes an action."""
 
+    def begin_undisputed(self, _conn: Connection, _task: Task) -> None:
+        """Leave it to the decision: an undo reads the conversation first."""
+
     def load_facts(self, conn: Connection, task: Task) -> UndoFacts:
         leases.lock(conn, task)
         return actions.undo_facts(conn, task.event_id, changes=CHANGE_WEBHOOKS, api_sources=API_SOURCES)

@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from datetime import datetime
-from typing import Any, NamedTuple
+from functools import cache
+from typing import Any, NamedTuple, TypeVar
 
+import psycopg
 from psycopg.rows import class_row
+from psycopg.sql import SQL
 
 from shared.db.core.arrays import Bigints, Texts
 from shared.db.core.locks import lock_conversations, prevent_erasing
 from shared.db.core.pool import Connection
 from shared.db.recording.rows import ActionRow, AttachmentRow, DeliveryRow, EventRow, TaskRow, columns
+from shared.db.tasks.dispatching import RESEND_SECONDS, SENDABLE
 from shared.models import AddressOwner, EventKey, MatchedUser, Owners, SharedInbox, Tenant
+
+T = TypeVar("T")
 
 # Looks each address up by its key; `OFFSET 0` leaves the planner no other plan. With plain joins, PostgreSQL read every
 # user for every chunk while filled tables were not yet analysed: with a million users, 4,100 us for each event.
@@ -35,6 +41,11 @@ OWNERS = """
 """
 
 
+#: Gives what a statement found. In a pipeline, answers that are taken after the last of some statements share a round
+#: trip.
+Answer = Callable[[], T]
+
+
 class Merge(NamedTuple):
     """A conversation that was merged into another one of the same tenant, as an event tells."""
 
@@ -45,19 +56,30 @@ class Merge(NamedTuple):
 
 def begin_writing(conn: Connection) -> datetime:
     """Start a transaction that writes, and return the database's time. No company can be erased until it ends."""
+    return start_writing(conn)()
+
+
+def start_writing(conn: Connection) -> Answer[datetime]:
+    """Do what `begin_writing` does. In a pipeline it waits for nothing; the answer gives the time."""
     prevent_erasing(conn)
-    return begin_reading(conn)
+    return start_reading(conn)
 
 
-def begin_reading(conn: Connection) -> datetime:
-    """Start a transaction that only reads, and return the database's time.
+def start_reading(conn: Connection) -> Answer[datetime]:
+    """Start a transaction that only reads; the answer gives the database's time.
 
     It turns sequential scans off, because foreign-key checks are planned once for each session. Plans made while the
     tables are still empty would scan them for ever after: 384 instead of 7,761 events/s in a prototype.
     """
-    row = conn.execute("SELECT now(), set_config('enable_seqscan', 'off', true)").fetchone()
-    assert row is not None  # noqa: S101 -- SELECT without FROM gives one row
-    return row[0]  # type: ignore[no-any-return]
+    asked = conn.execute("SELECT now(), set_config('enable_seqscan', 'off', true)")
+
+    @cache
+    def time() -> datetime:
+        row = asked.fetchone()
+        assert row is not None  # noqa: S101 -- SELECT without FROM gives one row
+        return row[0]  # type: ignore[no-any-return]
+
+    return time
 
 
 def tenants_of(conn: Connection, company_ids: Iterable[str]) -> dict[str, Tenant]:
@@ -94,19 +116,19 @@ def owners_of(conn: Connection, keys: Iterable[tuple[int, str]]) -> dict[int, Ow
     return dict(owners)
 
 
-def new_event_ids(conn: Connection, count: int) -> list[int]:
+def new_event_ids(conn: Connection, count: int) -> Answer[list[int]]:
     """Draw ids for new events, so that rows that point at the events are sent without waiting for an answer."""
     if not count:
-        return []
+        return list
     # OFFSET 0 has the sequence's name looked up once instead of for each id.
-    rows = conn.execute(
+    asked = conn.execute(
         """
         SELECT nextval(name) FROM (SELECT pg_get_serial_sequence('events', 'id')::regclass AS name OFFSET 0) sequence,
             generate_series(1, %s)
         """,
         (count,),
     )
-    return [event_id for (event_id,) in rows]
+    return lambda: [event_id for (event_id,) in asked]
 
 
 def insert_events(conn: Connection, ids: Sequence[int], events: Sequence[EventRow]) -> None:
@@ -221,6 +243,52 @@ def insert_tasks(conn: Connection, tasks: Sequence[TaskRow], *, live_events: Col
         )
 
 
+class NewTasks:
+    """Inserts tasks in a pipeline, and tells after it which of them its caller sends to the workers."""
+
+    def __init__(self) -> None:
+        self._inserted: list[psycopg.Cursor[tuple[int, int | None, str]]] = []
+
+    def insert(self, conn: Connection, tasks: Sequence[TaskRow], *, live_events: Collection[int]) -> None:
+        """Insert tasks as `insert_tasks` does. Those that may go at once begin as queued, and are to be sent."""
+        if tasks:
+            parameters = (*columns(tasks, TaskRow), RESEND_SECONDS, Bigints(live_events))
+            self._inserted.append(conn.execute(_INSERT_AND_QUEUE, parameters))
+
+    def results(self) -> tuple[list[int], set[int]]:
+        """Return the ids of the tasks to be sent, and the ids of the tenants that have others due."""
+        rows = [row for cursor in self._inserted for row in cursor]
+        queued = [task_id for task_id, _, state in rows if state == "queued"]
+        return queued, {tenant for _, tenant, state in rows if state == "ready" and tenant is not None}
+
+
+_INSERT_AND_QUEUE = (
+    SQL("""
+WITH given AS MATERIALIZED (
+    SELECT *, failed IS NULL AND NOT waits AND tenant_id IS NOT NULL AS is_due,
+           row_number() OVER (PARTITION BY tenant_id ORDER BY event_id) AS tenants_place,
+           row_number() OVER (ORDER BY event_id) AS place
+    FROM unnest(%s::bigint[], %s::bigint[], %s::text[], %s::boolean[], %s::text[], %s::text[])
+         AS t(tenant_id, event_id, kind, waits, failed, detail)
+), {sendable}, inserted AS (
+    INSERT INTO tasks (tenant_id, event_id, kind, due_at, state, sends, lease_until, code, detail, settled_at, is_live)
+    SELECT tenant_id, event_id, kind, CASE WHEN waits THEN 'infinity' ELSE now() END, state, (state = 'queued')::int,
+           CASE WHEN state = 'queued' THEN now() + make_interval(secs => %s) END, failed, detail,
+           CASE WHEN state = 'failed' THEN now() END, event_id = ANY(%s)
+    FROM given LEFT JOIN sendable s ON s.id = tenant_id LEFT JOIN free ON true CROSS JOIN LATERAL (
+        SELECT CASE WHEN failed IS NOT NULL THEN 'failed'
+                    WHEN is_due AND tenants_place <= s.capacity AND place <= free.capacity THEN 'queued'
+                    ELSE 'ready' END AS state
+    ) chosen
+    RETURNING id, tenant_id, CASE WHEN due_at = 'infinity' THEN 'waits' ELSE state END
+)
+SELECT * FROM inserted
+""")
+    .format(sendable=SENDABLE)
+    .as_bytes()
+)
+
+
 def note_changes(conn: Connection, changed: Iterable[tuple[int, str]], merges: Sequence[Merge]) -> None:
     """Record the merges, and make the waiting actions of all conversations due that changed or were merged.
 
@@ -275,11 +343,11 @@ def seen_types(conn: Connection) -> list[str]:
 
 
 def mark_in_flight(conn: Connection, entry_ids: Sequence[str]) -> None:
-    """Mark these entries as being recorded.
+    """Mark these entries as being recorded. Needs no transaction.
 
-    The marks survive the recorder, but not a crash of PostgreSQL: the table is unlogged.
+    The marks survive the recorder, but not a crash of PostgreSQL: the table is unlogged. So PostgreSQL commits them
+    without a wait for its disk.
     """
-    conn.execute("SET LOCAL synchronous_commit = off")
     conn.execute(
         """
         INSERT INTO in_flight_entries (entry_id) SELECT unnest(%s::text[])

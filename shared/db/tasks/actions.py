@@ -64,6 +64,11 @@ SELECT held, alone, event_id, survivor AS conversation_id, kind, wait_for, state
 FROM lock_action(%s, %s, %s, %s, %s)
 """
 
+_BEGIN_ACTION = """
+SELECT begun, event_id, survivor AS conversation_id, kind, wait_for, emitted_at, age_seconds
+FROM begin_action(%s, %s, %s, %s, %s, %s)
+"""
+
 #: The part of a conversation that an action changes: archive and trash change its status, each tag changes itself.
 CHANGED_PART = SQL("CASE WHEN {action}.kind IN ('archive', 'trash') THEN 'status' ELSE {action}.kind END")
 
@@ -168,6 +173,22 @@ def lock_action(conn: Connection, task: Task, *, changes: Sequence[str], api_sou
         values = {"event": task.event_id, "changes": list(changes), "api": list(api_sources)}
         others = None if own.pop("alone") else cur.execute(_OTHER_EVENTS, values).fetchone()
     return ActionFacts(**own, **(others or {}))
+
+
+def begin_undisputed(conn: Connection, task: Task, *, fresh_seconds: float) -> ActionFacts | None:
+    """Record the intent of the task's action if nothing can precede or overrule it, and return the facts before that.
+
+    Returns None, and changes nothing, in any other case: `lock_action` then gives the facts by which to decide. It
+    needs no transaction. Once it has returned, it is safe to send the change.
+    """
+    with conn.cursor(row_factory=dict_row) as cur:
+        own = cur.execute(
+            _BEGIN_ACTION,
+            (task.tenant_id, task.conversation_id, task.id, task.lease_epoch, task.event_id, fresh_seconds),
+        ).fetchone()
+    if own is None or not own.pop("begun"):
+        return None
+    return ActionFacts(**own, state="planned", intent_at=None)
 
 
 def record_intent(conn: Connection, event_id: int) -> None:

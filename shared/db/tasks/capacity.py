@@ -40,11 +40,10 @@ SELECT coalesce((SELECT nullif(sum(slots), 0)::int FROM processes WHERE kind = '
        ARRAY(SELECT what FROM outages) AS outages
 FROM tasks f WHERE {in_flight}
 """).format(alive=ALIVE, assumed=Literal(ASSUMED_SLOTS), others=OTHERS, files=FILES, in_flight=IN_FLIGHT)
-_SLOTS = (
-    SQL("SELECT coalesce((SELECT nullif(sum(slots), 0)::int FROM processes WHERE kind = 'worker' AND {}), {})")
-    .format(ALIVE, Literal(ASSUMED_SLOTS))
-    .as_bytes()
-)
+SLOTS = SQL(
+    "SELECT coalesce((SELECT nullif(sum(slots), 0)::int FROM processes WHERE kind = 'worker' AND {}), {})"
+).format(ALIVE, Literal(ASSUMED_SLOTS))
+_SLOTS = SLOTS.as_bytes()
 _LOAD_BYTES = _LOAD.as_bytes()
 _IS_DUE = SQL(
     "EXISTS (SELECT FROM tasks WHERE tenant_id = ANY(%(tenants)s) AND state = 'ready' AND {} AND due_at <= now())"

@@ -13,11 +13,11 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from psycopg.sql import SQL, Composed
+from psycopg.sql import SQL, Composed, Literal
 
 from shared.db.core.locks import try_lock_files
 from shared.db.core.pool import Connection
-from shared.db.tasks.capacity import FILES, IN_FLIGHT, LIVE, OTHERS, DueWork, worker_load
+from shared.db.tasks.capacity import FILES, IN_FLIGHT, LIVE, OTHERS, SLOTS, DueWork, worker_load
 
 #: At most this many tasks of a tenant are in flight, so that its backlog never delays another tenant's event.
 PER_TENANT = 8
@@ -169,6 +169,19 @@ WITH RECURSIVE {first_due}, ready AS (
 """).format(order=order, first_due=first_due_tasks(SQL("waiting"), lane.index), **_shared_sql(lane))
 
 
+_HAS_DUE = (
+    SQL("""
+WITH RECURSIVE {others}, {files}
+SELECT EXISTS (SELECT FROM others JOIN tenants ON tenants.id = tenant_id AND {may_go} WHERE due_at <= now())
+    OR EXISTS (SELECT FROM files JOIN tenants ON tenants.id = tenant_id AND {may_go} WHERE due_at <= now())
+""")
+    .format(
+        others=first_due_tasks(SQL("others"), OTHERS),
+        files=first_due_tasks(SQL("files"), FILES),
+        may_go=_IS_DISPATCHABLE,
+    )
+    .as_bytes()
+)
 # Rendered once, because psycopg would render them at each execution.
 _TOP_UP = {lane: _top_up(lane).as_bytes() for lane in (_OTHERS_LANE, _FILES_LANE)}
 _ROUND = {lane: _round(lane).as_bytes() for lane in (_LIVE_OTHERS_LANE, _OTHERS_LANE, _LIVE_FILES_LANE, _FILES_LANE)}
@@ -183,6 +196,29 @@ class QueuedTask:
     behind: bool = False
 
 
+#: SQL for the rows of new tasks that go to the workers at once: `given` has the tenant, `is_due`, and an order.
+#: A tenant with a backlog, a cause or no capacity gets none of them queued: its turn comes with a top-up or a round.
+SENDABLE = SQL("""
+sendable AS MATERIALIZED (
+    SELECT tenants.id, {per_tenant} - (SELECT count(*) FROM tasks f WHERE f.tenant_id = tenants.id
+                                       AND f.state IN ('queued', 'running')) AS capacity
+    FROM tenants WHERE id = ANY(ARRAY(SELECT tenant_id FROM given WHERE is_due))
+        AND {is_dispatchable} AND {backlog_may_go}
+        AND NOT EXISTS (SELECT FROM tasks WHERE tenant_id = tenants.id AND state = 'ready' AND {others}
+                        AND due_at <= now())
+), free AS MATERIALIZED (
+    SELECT ({slots}) - (SELECT count(*) FROM tasks WHERE state IN ('queued', 'running')) AS capacity
+    WHERE NOT EXISTS (SELECT FROM outages WHERE what = 'front')
+)
+""").format(
+    per_tenant=Literal(PER_TENANT),
+    is_dispatchable=_IS_DISPATCHABLE,
+    backlog_may_go=_BACKLOG_MAY_GO,
+    others=OTHERS,
+    slots=SLOTS,
+)
+
+
 def queue_for_tenants(conn: Connection, tenant_ids: Sequence[int], due: DueWork) -> list[QueuedTask]:
     """Queue due tasks of these tenants and return them, as far as `due` shows capacity."""
     tenants = list(tenant_ids)
@@ -192,6 +228,12 @@ def queue_for_tenants(conn: Connection, tenant_ids: Sequence[int], due: DueWork)
     if due.files_are_due:
         picked += _queue_files(conn, due.waiting, tenants)
     return picked
+
+
+def has_due(conn: Connection) -> bool:
+    """Whether any tenant has a task due that nothing holds back. Needs no transaction."""
+    row = conn.execute(_HAS_DUE).fetchone()
+    return bool(row and row[0])
 
 
 def queue_round(conn: Connection, *, waiting: int) -> list[QueuedTask]:

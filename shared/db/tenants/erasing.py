@@ -6,7 +6,7 @@ of the tables come from PostgreSQL's catalogue, so that none is left out.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -149,10 +149,10 @@ def delete_tenant(conn: Connection, tenant_id: int) -> None:
         raise NotErasing("the tenant is not marked as being erased; nothing more was removed")
 
 
-def erased_among(conn: Connection, company_ids: Iterable[str]) -> set[str]:
-    """Return those of the companies whose data was erased."""
-    rows = conn.execute("SELECT company_id FROM erased_companies WHERE company_id = ANY(%s)", (list(company_ids),))
-    return {company_id for (company_id,) in rows}
+def erased_among(conn: Connection, company_ids: Iterable[str]) -> Callable[[], set[str]]:
+    """Ask which of the companies' data was erased; the function that is returned gives the answer."""
+    asked = conn.execute("SELECT company_id FROM erased_companies WHERE company_id = ANY(%s)", (list(company_ids),))
+    return lambda: {company_id for (company_id,) in asked}
 
 
 def note_dropped(conn: Connection, deliveries: Mapping[str, int]) -> None:

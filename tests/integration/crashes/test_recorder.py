@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 # Number of events, states of tasks, entries of the intake and in-flight marks, after the crash.
 LEFT = {
     "marked_before_record": (0, [], 1, 1),
-    "recorded_before_dispatch": (1, [("ready",)], 1, 0),
+    "recorded_before_dispatch": (1, [("queued",)], 1, 0),
     "recorded_before_delete": (1, [("queued",)], 1, 0),
 }
 STATES = "SELECT (SELECT count(*)::int FROM events), (SELECT count(*)::int FROM in_flight_entries)"

@@ -14,7 +14,7 @@ import redis
 from kombu.exceptions import EncodeError
 
 from shared.errors import StoreUnavailable
-from shared.queue import RECORD_INTAKE, RUN_TASK, CeleryApp, celery_app, send, send_all
+from shared.queue import RECORD_INTAKE, RUN_TASK, CeleryApp, celery_app, is_in_own_form, send, send_all, send_tasks
 from shared.settings import Settings
 
 if TYPE_CHECKING:
@@ -57,6 +57,23 @@ def argument(text: bytes) -> int:
     """Return the only argument of a message."""
     (value,), *_ = json.loads(base64.b64decode(json.loads(text)["body"]))
     return int(value)
+
+
+def test_several_tasks_are_in_a_message_that_is_read_in_one_look(redis_db: str) -> None:
+    sends = [*((number, False) for number in range(1, 7)), (7, True)]
+    send_tasks(celery_app(Settings(redis_url=redis_db)), sends)
+    with redis.Redis.from_url(redis_db) as client:
+        waiting = {name: client.lrange(name, 0, -1)[::-1] for name in client.keys("work*")}
+    assert {name: [arguments(text) for text in texts] for name, texts in waiting.items()} == {
+        b"work": [[[1, 2, 3, 4]], [[5, 6]]],
+        b"work\x06\x169": [[7]],
+    }
+    assert all(is_in_own_form(text) for texts in waiting.values() for text in texts)
+
+
+def arguments(text: bytes) -> list[object]:
+    found, *_ = json.loads(base64.b64decode(json.loads(text)["body"]))
+    return list(found)
 
 
 def test_nothing_is_sent_of_tasks_that_break_off(redis_db: str) -> None:

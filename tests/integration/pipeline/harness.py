@@ -40,7 +40,8 @@ class Messages:
     sent: list[tuple[str, tuple[Any, ...]]] = field(default_factory=list)
 
     def send_task(self, name: str, args: tuple[Any, ...] = (), **_: Any) -> None:
-        self.sent.append((name, args))
+        several = args and isinstance(args[0], list)
+        self.sent += [(name, (each,)) for each in args[0]] if several else [(name, args)]
 
     @contextmanager
     def producer_or_acquire(self) -> Iterator[Messages]:

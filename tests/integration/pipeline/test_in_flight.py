@@ -96,9 +96,9 @@ def recorder_of_single_deliveries(harness: Harness) -> recorder.Recorder:
     """Return a recorder with chunks of one delivery, so that it always prefetches the next one."""
     pool, intake = harness.resources.pool, harness.resources.intake
     role = Role(harness.settings.database_url.get_secret_value(), RECORDER, process="this test")
-    reader, top_up = DeliveryReader(pool, intake, 1), harness.resources.dispatcher.top_up
+    reader, send_new = DeliveryReader(pool, intake, 1), harness.resources.dispatcher.send_new
     count = harness.resources.figures.note_recorded
-    return recorder.Recorder(pool, intake, role, top_up, reader, count=count, publish=lambda: None)
+    return recorder.Recorder(pool, intake, role, send_new, reader, count=count, publish=lambda: None)
 
 
 def test_a_prefetched_delivery_is_recorded_in_its_turn(harness: Harness) -> None:

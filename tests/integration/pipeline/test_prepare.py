@@ -50,7 +50,7 @@ def parsed_deliveries(harness: Harness, *names: str, company: str = "cmp_acme") 
 
 
 def prepared(harness: Harness, chunk: Sequence[Parsed]) -> PreparedChunk:
-    return harness.resources.pool.run(lambda conn: prepare.prepare(conn, chunk, statements.begin_reading(conn)))
+    return harness.resources.pool.run(lambda conn: prepare.prepare(conn, chunk, statements.start_reading(conn)))
 
 
 def record(harness: Harness, chunk: Sequence[Parsed], found: PreparedChunk | None = None) -> set[int]:

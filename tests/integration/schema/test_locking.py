@@ -173,6 +173,63 @@ def test_lock_action_returns_nothing_else_when_another_attempt_owns_the_task(
     assert set(found.values()) == {None}
 
 
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"state": "intent"},
+        {"dry_run": True},
+        {"undo_asked_at": "now"},
+        {"act_after": "notified"},
+        {"emitted_at": "2020-01-01T00:00Z"},
+    ],
+)
+def test_begin_action_leaves_what_needs_a_decision(
+    conn: psycopg.Connection[Any], build: Builder, changes: dict[str, Any]
+) -> None:
+    event = build.event()
+    build.action(event, **changes)
+    assert begin_action(conn, build, build.task(event), event) == (False, None)
+    assert conn.execute("SELECT intent_at FROM actions").fetchone() == (None,)
+
+
+@pytest.mark.parametrize("state", ["waiting", "failed", "discarded"])
+def test_begin_action_leaves_an_action_with_an_unstored_file(
+    conn: psycopg.Connection[Any], build: Builder, state: str
+) -> None:
+    event = build.event()
+    build.action(event)
+    build.attachment(event, state)
+    assert begin_action(conn, build, build.task(event), event) == (False, None)
+
+
+def test_begin_action_leaves_an_action_beside_another_event(conn: psycopg.Connection[Any], build: Builder) -> None:
+    event = build.event()
+    build.action(event)
+    build.event()
+    assert begin_action(conn, build, build.task(event), event) == (False, None)
+
+
+def test_begin_action_leaves_the_task_of_another_attempt(conn: psycopg.Connection[Any], build: Builder) -> None:
+    event = build.event()
+    build.action(event)
+    assert begin_action(conn, build, build.task(event, lease_epoch=2), event) == (False, None)
+
+
+def test_begin_action_records_the_intent_and_returns_the_facts(conn: psycopg.Connection[Any], build: Builder) -> None:
+    event = build.event()
+    build.action(event)
+    assert begin_action(conn, build, build.task(event), event) == (True, event)
+    assert conn.execute("SELECT state, intent_at IS NOT NULL FROM actions").fetchone() == ("intent", True)
+
+
+def begin_action(conn: psycopg.Connection[Any], build: Builder, task: int, event: int) -> tuple[bool, int | None]:
+    """Begin the action under lease epoch 1, as one that is fresh for a minute."""
+    values = (build.tenant, CONVERSATION, task, 1, event, 60)
+    row = conn.execute("SELECT begun, event_id FROM begin_action(%s, %s, %s, %s, %s, %s)", values).fetchone()
+    assert row
+    return row[0], row[1]
+
+
 def _lock_task(conn: psycopg.Connection[Any], tenant: int, task: int, epoch: int) -> bool:
     row = conn.execute("SELECT lock_task(%s, %s, %s, %s)", (tenant, CONVERSATION, task, epoch)).fetchone()
     return row == (True,)

@@ -7,6 +7,7 @@ import pytest
 from bench.flow.backlogs import most_in_a_minute
 from bench.flow.downloads import violations
 from bench.flow.fixed_rate import is_steady, lateness
+from bench.flow.footprint import COUNTED, footprint_table
 
 
 @pytest.mark.parametrize(
@@ -45,3 +46,9 @@ def test_downloads_that_do_not_overlap_are_a_violation() -> None:
 def test_other_bytes_and_too_much_memory_break_the_promise(change: dict[str, float]) -> None:
     slow = {"most_at_once": 16, "memory_mb": 110.0, "wrong": 0}
     assert len(violations({"slow": slow, "fast": slow | change}, files=16)) == 1
+
+
+def test_the_footprint_has_a_line_for_each_figure() -> None:
+    head, *lines = footprint_table({"20": dict.fromkeys(COUNTED, 1.0), "50": dict.fromkeys(COUNTED, 12.5)}).splitlines()
+    assert head.split() == ["an", "event", "20/s", "50/s"]
+    assert [line.split() for line in lines] == [[name, "1.00", "12.50"] for name in COUNTED]

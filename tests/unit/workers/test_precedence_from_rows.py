@@ -170,3 +170,10 @@ def test_an_undo_supersedes_an_action_before_it_is_applied(changes: dict[str, An
 
 def test_a_possibly_sent_action_is_read_first_despite_an_undo() -> None:
     assert decide_from_rows(facts(undo_asked=True, state="intent", intent_at=AT)) == READ_FIRST
+
+
+@pytest.mark.parametrize("kind", ["archive", "trash", "tag:tag_1"])
+@pytest.mark.parametrize("age_seconds", [0.0, FRESH_SECONDS])
+def test_an_action_that_begins_undisputed_would_proceed_unread(kind: str, age_seconds: float) -> None:
+    """The database records such an intent itself: fresh, planned, alone in its conversation and without files."""
+    assert decide_from_rows(facts(kind=kind, age_seconds=age_seconds)) == Proceed(read_first=False)
