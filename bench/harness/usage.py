@@ -17,12 +17,15 @@ OUR_KINDS = ("web", "recorder", "worker", "sweeper")
 
 
 def cpu_seconds(pids: Iterable[int]) -> float:
-    """Return the CPU time, user and system, of these processes and their descendants that are alive."""
+    """Return the CPU time, user and system, of these processes and their descendants, also of those that have ended.
+
+    A server has a process for each connection, and pools close connections that nobody needs.
+    """
     total = 0.0
     for process in _trees(pids):
         with suppress(psutil.NoSuchProcess):
             times = process.cpu_times()
-            total += times.user + times.system
+            total += times.user + times.system + times.children_user + times.children_system
     return total
 
 
