@@ -85,7 +85,7 @@ class Recorder:
         self._read_at = -math.inf
 
     def drain(self, *, max_seconds: float = math.inf, listen_until: threading.Event | None = None) -> int:
-        """Record until nothing waits, or for about `max_seconds`, and return the number of deliveries.
+        """Record until nothing waits, or for about `max_seconds` and at least a chunk; return the number of deliveries.
 
         With `listen_until`, wait at the only stream for the next delivery, unless none comes for LISTEN_SECONDS or the
         event is set. Streams at which other recorders are at work are left to them. Raises StoreUnavailable when
@@ -140,13 +140,12 @@ class Recorder:
     def _record_all(self, stream: str, suspects: dict[str, int], until: float) -> int:
         total = 0
         with paused_garbage_collector() as collect_if_due:
-            while time.monotonic() < until:
+            while True:
                 collect_if_due()
                 count, is_empty = self._record_next(stream, suspects)
                 total += count
-                if is_empty:
-                    break
-        return total
+                if is_empty or time.monotonic() >= until:
+                    return total
 
     def _record_next(self, stream: str, suspects: dict[str, int]) -> tuple[int, bool]:
         """Record the next chunk; return its number of deliveries, and whether nothing waits any more.
