@@ -46,8 +46,8 @@ def overview(site: Site) -> str:
     tally.add("received", now, {acme: 1234})
     tally.add("calls", now - timedelta(minutes=1), {acme: 99})
     tally.add("calls_refused", now - timedelta(minutes=1), {acme: 3})
-    insert(conn, "deployments", at=now - timedelta(minutes=10), version="0.2.0")
-    insert(conn, "processes", name="recorder@elsewhere:2", kind="recorder", version="0.2.0", metrics_port=9200)
+    insert(conn, "deployments", at=now - timedelta(minutes=10), version="0.2.1")
+    insert(conn, "processes", name="recorder@elsewhere:2", kind="recorder", version="0.2.1", metrics_port=9200)
     running = insert_task(conn, waiting, state="running", code=None, lease_epoch=1, lease_until=now)
     insert(
         conn, "attempts", task_id=running, epoch=1, worker="worker@elsewhere:1", started_at=now - timedelta(minutes=4)
@@ -70,7 +70,7 @@ def test_the_oldest_age_comes_first(overview: str) -> None:
         "Received in 24 hours 1,234",
         "Calls to Front 99 3 refused",
         "The lines in the charts are deployments: ",
-        "version 0.2.0",
+        "version 0.2.1",
         "parked: missing_scope : Idle",
     ],
 )
@@ -96,7 +96,7 @@ def test_the_status_page_says_what_to_do_and_which_processes_run(site: Site) -> 
     assert "<code>" in page
     assert re.search(r"worker wrong .* none is alive: tasks wait, and none is lost; silent: worker@elsewhere:1", text)
     assert "Processes of different versions run side by side" in text
-    assert "0.2.0: recorder@elsewhere:2" in text
+    assert "0.2.1: recorder@elsewhere:2" in text
     assert re.search(r"apply_action Acme worker@elsewhere:1 4 min", text)
     assert "web not counted" in text
 
