@@ -94,5 +94,6 @@ def test_rows_without_a_retention_are_shown_as_kept(
 
 def test_rows_deleted_for_their_age_are_counted(mailroom: Mailroom, conn: psycopg.Connection) -> None:
     insert(conn, "counters", name="deleted:unclaimed", value=12)
-    assert mailroom.json("status")["retention"]["deleted"] == {"unclaimed": 12, "events": 0, "files": 0, "bodies": 0, "failed": 0}
+    deleted = {"unclaimed": 12, "events": 0, "files": 0, "bodies": 0, "failed": 0}
+    assert mailroom.json("status")["retention"]["deleted"] == deleted
     assert "12 unclaimed" in mailroom("status").stdout
