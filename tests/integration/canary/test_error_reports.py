@@ -34,7 +34,7 @@ def sink() -> Iterator[Sink]:
     with Sink() as sink:
         configure(Settings(log_format="json", sentry_dsn=sink.dsn, secret_key=SECRET_KEY), "worker")
         yield sink
-        sentry_sdk.init()
+        sentry_sdk.init(default_integrations=False, auto_enabling_integrations=False)  # patch no library
     root.handlers, root.level = before[0], before[1]
     structlog.reset_defaults()
 
@@ -137,6 +137,6 @@ def test_the_line_is_logged_whatever_becomes_of_the_report(
         assert [json.loads(line)["event"] for line in capsys.readouterr().err.splitlines()] == ["outage_began"]
         assert len(root.handlers) == 1 + sends_anyway
     finally:
-        sentry_sdk.init()
+        sentry_sdk.init(default_integrations=False, auto_enabling_integrations=False)  # patch no library
         root.handlers, root.level = before[0], before[1]
         structlog.reset_defaults()
