@@ -1,4 +1,4 @@
-"""What a check of `mailroom doctor` found."""
+"""The result of one check of `mailroom doctor`, with how to mend it."""
 
 from __future__ import annotations
 

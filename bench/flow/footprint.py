@@ -1,4 +1,4 @@
-"""What one event costs the stores: rows, index entries, statements, transactions, commands, messages and syncs."""
+"""Counts the rows, index entries, statements, transactions, commands, messages and syncs of one event."""
 
 from __future__ import annotations
 

@@ -130,7 +130,7 @@ def test_the_address_is_nowhere_afterwards(harness: Harness, acme: int, folder: 
         ("ignored", "address_erased")
     ]
     assert harness.sql("SELECT external_id FROM users") == [(NORA,)]
-    # What is not Jane's is kept: Nora's file and body, and the rows of all.
+    # Nora's file and body are kept, and the rows of all.
     assert len([path for path in folder.rglob("*") if path.is_file()]) == 1
     assert harness.one("SELECT count(*)::int FROM events") == 5
     assert harness.sql("SELECT state FROM actions ORDER BY event_id LIMIT 2") == [("confirmed",), ("confirmed",)]

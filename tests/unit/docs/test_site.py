@@ -20,7 +20,7 @@ LOADED = {("script", "src"), ("link", "href"), ("img", "src"), ("iframe", "src")
 
 
 class Document(HTMLParser):
-    """What a page of the site links to and loads, its anchors, and the elements of its article."""
+    """Collects the links of a page, the files that it loads, its anchors, and the elements of its article."""
 
     def __init__(self, path: Path) -> None:
         super().__init__()
